@@ -1,0 +1,1 @@
+"""How a machine's application is reached: the front door."""

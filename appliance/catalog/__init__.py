@@ -1,0 +1,1 @@
+"""The SQLite catalog. Nothing else in the product holds SQL."""

@@ -1,0 +1,1 @@
+"""What runs machines. Knows no catalog."""

@@ -1,0 +1,163 @@
+"""What runs machines, seen from outside: plain values in, plain values out, no catalog and no libvirt types.
+
+Every verb is idempotent and works under names that derive from the machine's id, so that a verb cut
+off by a crash is simply called again and adopts what it finds.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import TypeAdapter
+
+
+@dataclass(frozen=True)
+class Boot:
+    """How a seed starts: its kernel is kept beside its disk, which saves firmware and boot menu."""
+
+    kernel: Path
+    initrd: Path
+    cmdline: str
+
+
+@dataclass(frozen=True)
+class Card:
+    """A machine's network card and the only address that may be used behind it."""
+
+    mac: str
+    address: str
+    prefix: int
+    gateway: str
+    tap: str
+    internet: bool = False
+
+
+@dataclass(frozen=True)
+class MachineSpec:
+    """Everything needed to make one machine. `id` is a UUID and becomes the domain's; memory is MiB, disk_size GiB."""
+
+    id: str
+    name: str
+    class_name: str
+    seed_disk: Path
+    disk: Path
+    disk_size: int
+    boot: Boot
+    vcpus: int
+    memory: int
+    card: Card
+    application_port: int
+    application_ready: str
+    boot_timeout: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The spec as plain values, for a playbook."""
+        dumped: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
+        return dumped
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "MachineSpec":
+        """The spec that `to_json` gave. Raises pydantic.ValidationError when it is not one."""
+        return _ADAPTER.validate_python(data)
+
+
+_ADAPTER = TypeAdapter(MachineSpec)
+
+
+class Power(StrEnum):
+    """What the hypervisor says of a machine."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    OFF = "off"
+    SAVED = "saved"  # off, with its memory kept on disk: the next start resumes it
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True)
+class Found:
+    """One machine as the hypervisor has it."""
+
+    id: str
+    name: str
+    power: Power
+
+
+@dataclass(frozen=True)
+class Stats:
+    """One reading of a machine. cpu_ns counts up; memory figures are MiB, disk and net bytes count up."""
+
+    id: str
+    cpu_ns: int
+    vcpus: int
+    memory: int
+    memory_used: int
+    disk_read: int
+    disk_written: int
+    net_received: int
+    net_sent: int
+
+
+@dataclass(frozen=True)
+class HostFacts:
+    """What the host offers. memory and disk are MiB; `acceleration` is "kvm" or "emulation", with the reason."""
+
+    acceleration: str
+    reason: str
+    hypervisor: str
+    cpus: int
+    memory: int
+    memory_available: int
+    disk_free: int
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What a command in a machine ended with."""
+
+    status: int
+    output: str
+    error: str
+
+
+class Provider(Protocol):
+    """What runs machines. All verbs raise errors.Unavailable when the hypervisor cannot be reached."""
+
+    def host(self) -> HostFacts: ...
+
+    def list(self) -> Sequence[Found]:
+        """All machines known to the hypervisor, running or not, in one call."""
+
+    def disks(self) -> Sequence[str]:
+        """Ids of the machines that have files on disk here."""
+
+    def clone(self, spec: MachineSpec) -> None:
+        """Make the machine's disk, a thin overlay on its seed's."""
+
+    def start(self, spec: MachineSpec) -> None:
+        """Define the machine when it is not, admit its card to the network, and see that it runs (resumes a saved one)."""
+
+    def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None) -> None:
+        """Return when the agent answers, the machine has its address and its application answers.
+
+        Raises Unavailable, saying which of the three did not come, after spec.boot_timeout seconds.
+        """
+
+    def execute(self, id: str, command: Sequence[str], *, input: bytes = b"", timeout: float = 60) -> Executed:
+        """Run a command in the machine through its agent."""
+
+    def save(self, id: str) -> None:
+        """Keep the machine's memory on disk and stop it."""
+
+    def destroy(self, id: str) -> None:
+        """Remove the machine: domain, disk, saved memory and network entry. Nothing to remove is fine."""
+
+    def stats(self) -> Sequence[Stats]:
+        """One reading of every running machine, in one call."""
+
+    def watch(self, changed: Callable[[str], None]) -> None:
+        """Call `changed(id)`, from a thread of the provider's own, whenever a machine's power changes."""
+
+    def close(self) -> None: ...

@@ -1,0 +1,1 @@
+"""A machine's states, and the moves between them."""

@@ -1,0 +1,116 @@
+"""The only door to a subprocess.
+
+Two ways to run a command: `run()` for short ones, and `confined()` for long trees of processes
+(playbooks, bootstraps), which live in a PID namespace that the kernel empties when the caller dies:
+a killed engine leaves no worker behind that could interfere with the next one.
+"""
+
+import logging
+import os
+import shlex
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from appliance.errors import CommandFailed
+
+log = logging.getLogger(__name__)
+
+Argument = str | os.PathLike[str]
+
+
+def _argv(command: Sequence[Argument]) -> list[str]:
+    return [os.fspath(part) for part in command]
+
+
+def run(
+    command: Sequence[Argument],
+    *,
+    input: str | bytes | None = None,
+    timeout: float | None = 60,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    hint: str = "",
+) -> str:
+    """Run `command` to its end and return its standard output.
+
+    `timeout` is in seconds; `env` is added to the environment. Raises CommandFailed when the status
+    is not zero, the program is missing or the time is over. Secrets go through `input`, never
+    through the command, which is logged.
+    """
+    argv = _argv(command)
+    log.debug("run %s", shlex.join(argv))
+    try:
+        done = subprocess.run(
+            argv,
+            input=input.encode() if isinstance(input, str) else input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            timeout=timeout,
+            env={**os.environ, **env} if env else None,
+            cwd=cwd,
+        )
+    except FileNotFoundError as error:
+        raise CommandFailed(f"The program {argv[0]} is not installed.", hint or "Run `make setup`.", status=127, output="") from error
+    except subprocess.TimeoutExpired as error:
+        raise CommandFailed(f"{argv[0]} did not end within {timeout} s.", hint, status=124, output=_tail(error.stdout)) from error
+    if done.returncode:
+        output = _tail(done.stderr or done.stdout)
+        raise CommandFailed(
+            f"{shlex.join(argv)} ended with status {done.returncode}: {output}", hint, status=done.returncode, output=output
+        )
+    return done.stdout.decode(errors="replace")
+
+
+def _tail(output: bytes | str | None) -> str:
+    if isinstance(output, bytes):
+        output = output.decode(errors="replace")
+    return (output or "")[-2000:].strip()
+
+
+def start(
+    command: Sequence[Argument],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdin: int | None = subprocess.DEVNULL,
+    stdout: int | None = None,
+    stderr: int | None = None,
+    pass_fds: Sequence[int] = (),
+    new_session: bool = False,
+) -> subprocess.Popen[bytes]:
+    """Start `command` and return its process; the caller waits for it."""
+    argv = _argv(command)
+    log.debug("start %s", shlex.join(argv))
+    return subprocess.Popen(
+        argv,
+        env={**os.environ, **env} if env else None,
+        cwd=cwd,
+        stdin=stdin,
+        stdout=stdout,
+        stderr=stderr,
+        pass_fds=pass_fds,
+        start_new_session=new_session,
+    )
+
+
+def confined(command: Sequence[Argument]) -> list[str]:
+    """`command` wrapped so that it and all it ever starts die with the calling thread's process.
+
+    setpriv ties the wrapper to us; unshare ties the namespace's first process to the wrapper; and
+    the kernel kills a PID namespace with its first process. A nested `setsid` does not escape it.
+    """
+    # fmt: skip
+    return [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "--",
+        "unshare",
+        "--pid",
+        "--fork",
+        "--kill-child=KILL",
+        "--mount-proc",
+        "--",
+        *_argv(command),
+    ]

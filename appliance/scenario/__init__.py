@@ -1,0 +1,1 @@
+"""What this appliance is for: reading a scenario folder."""

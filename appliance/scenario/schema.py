@@ -1,0 +1,87 @@
+"""What a scenario.yml may say. The names here are the names in the file, the forms and the documentation."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+Package = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.:-]*$")]
+Path = Annotated[str, StringConstraints(pattern=r"^/[^\s]*$")]
+Os = Literal["debian-12", "debian-13"]
+
+
+class Part(BaseModel):
+    """A mapping in the file: unknown keys are errors, values are not coerced into other types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Size(Part):
+    """What one machine is given."""
+
+    vcpus: int = Field(default=1, ge=1, le=64, description="Virtual processors.")
+    memory: int = Field(default=1024, ge=128, le=1 << 20, description="Memory in MiB.")
+    disk: int = Field(default=8, ge=1, le=4096, description="Size of the system disk in GiB; it takes only what is written to it.")
+
+
+class Application(Part):
+    """The web application of a machine, which the front door shows to the machine's owner."""
+
+    port: int = Field(ge=1, le=65535, description="TCP port inside the machine, plain HTTP.")
+    path: Path = Field(default="/", description="Where the browser starts.")
+    ready: Path = Field(
+        default="/", description="What is asked, with GET, to know that the application answers; any status below 500 will do."
+    )
+
+
+class Policy(Part):
+    """How large the pools of a class should be."""
+
+    minimum: int = Field(default=0, ge=0, description="Machines that exist at least, assigned or not.")
+    maximum: int = Field(default=10, ge=0, description="Machines that exist at most, assigned or not.")
+    buffer: int = Field(default=1, ge=0, description="Machines kept ready and unassigned.")
+
+    @model_validator(mode="after")
+    def _order(self) -> "Policy":
+        if self.minimum > self.maximum:
+            raise ValueError(f"minimum ({self.minimum}) is above maximum ({self.maximum})")
+        if self.buffer > self.maximum:
+            raise ValueError(f"buffer ({self.buffer}) is above maximum ({self.maximum})")
+        return self
+
+
+class LeaseTerms(Part):
+    """How long a machine may be held."""
+
+    minutes: int = Field(default=480, ge=1, le=525600, description="Length of a lease, in minutes.")
+    extend: int = Field(default=240, ge=0, le=525600, description="Minutes that one extension adds.")
+    extensions: int = Field(default=3, ge=0, le=1000, description="How often a lease may be extended.")
+
+
+class ClassSpec(Part):
+    """A kind of machine."""
+
+    title: str = Field(min_length=1, max_length=60, description="What users read on the button.")
+    description: str = Field(default="", max_length=400, description="One or two sentences under the title.")
+    kind: Literal["desktop", "server"] = Field(default="desktop", description="desktop: one person's; server: a service's.")
+    os: Os = Field(description="Operating system of the seed.")
+    packages: list[Package] = Field(default=[], description="Debian packages, besides those that every seed has.")
+    roles: list[Name] = Field(default=[], description="Ansible roles, from roles/ beside this file, applied to the seed in order.")
+    user: Name = Field(default="user", description="The account inside the machine that its owner uses.")
+    size: Size = Field(default=Size(), description="Processors, memory and disk of one machine.")
+    application: Application = Field(description="The web application that the machine shows.")
+    zone: Literal["inside"] = Field(default="inside", description="Where machines sit.")
+    internet: bool = Field(default=False, description="Whether machines may reach beyond the appliance.")
+    policy: Policy = Field(default=Policy(), description="How large the pools are, until an admin changes it.")
+    lease: LeaseTerms = Field(default=LeaseTerms(), description="How long a machine may be held.")
+    per_person: int = Field(default=1, ge=1, le=1000, description="Machines of this class that one person may hold at once.")
+    boot_timeout: int = Field(default=300, ge=10, le=3600, description="Seconds until agent and application must answer.")
+
+
+class Scenario(Part):
+    """One scenario.yml."""
+
+    name: Name = Field(description="Short name; the folder has the same.")
+    title: str = Field(min_length=1, max_length=60, description="What the appliance is for, in a few words.")
+    description: str = Field(default="", max_length=1000, description="A paragraph for the setup wizard.")
+    classes: dict[Name, ClassSpec] = Field(min_length=1, description="The kinds of machine, by short name.")

@@ -1,0 +1,1 @@
+"""From a class to a sealed, test-booted seed, through playbooks."""

@@ -1,0 +1,1 @@
+"""The verbs. Web, API and command line call these and nothing deeper."""

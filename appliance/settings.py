@@ -1,0 +1,160 @@
+"""Every setting of the appliance, declared once.
+
+A setting is read from the environment (`DPE_<NAME>`), else from `settings.toml` in the state
+directory, else it has the default below. Those are what the operator of the *host* decides, before
+there is a catalog; what an admin decides in the web page lives in the catalog (`catalog.options`).
+"""
+
+import dataclasses
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import BadInput
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _setting(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The resolved settings, handed down explicitly. Sizes are MiB, times are seconds."""
+
+    state: Path = _setting(Path("/var/lib/dpe"), "Directory that holds everything the appliance keeps.")
+    scenario: Path = _setting(REPOSITORY / "playbooks/scenarios/notebook", "Folder of the scenario that this appliance serves.")
+    listen: str = _setting("0.0.0.0", "Address on which the front door listens.")
+    https_port: int = _setting(8443, "Port of the web page.")
+    app_port: int = _setting(9000, "First of the ports on which machines' applications are served.")
+    slots: int = _setting(250, "How many machines can be alive at once; each has an address and a port of its own.")
+    names: str = _setting("", "Further names or addresses, separated by commas, for the TLS certificate made at first start.")
+    network: str = _setting("dpe", "Name of the network namespace of the machines; must be unique on the host, 8 letters at most.")
+    subnet: str = _setting("10.213.0.0/16", "Addresses of the machines; must not be in use around the host.")
+    uplink: str = _setting("169.254.213.0/30", "Addresses of the link between the host and the machines' network.")
+    debian_mirror: str = _setting("", "Debian mirror for building seeds; empty means the one that the host itself uses.")
+    emulate: bool = _setting(False, "Use emulation even where hardware virtualisation works.")
+    host_reserve: int = _setting(1024, "Memory, in MiB, that machines never get.")
+    disk_reserve: int = _setting(2048, "Disk space, in MiB, that machines and seeds never get.")
+    parallel: int = _setting(max(1, (os.cpu_count() or 2)), "How many machines are made at the same time.")
+
+    @property
+    def catalog(self) -> Path:
+        return self.state / "catalog.db"
+
+    @property
+    def doorbell(self) -> Path:
+        return self.run / "doorbell"
+
+    @property
+    def run(self) -> Path:
+        """Sockets and pid files; nothing that must survive."""
+        return self.state / "run"
+
+    @property
+    def seeds(self) -> Path:
+        return self.state / "seeds"
+
+    @property
+    def machines(self) -> Path:
+        return self.state / "machines"
+
+    @property
+    def cache(self) -> Path:
+        """Downloads; may be deleted at any time."""
+        return self.state / "cache"
+
+    @property
+    def logs(self) -> Path:
+        return self.state / "logs"
+
+    @property
+    def libvirt(self) -> Path:
+        """The private libvirtd's own etc, lib, run, log and cache."""
+        return self.state / "libvirt"
+
+    @property
+    def tls(self) -> Path:
+        return self.state / "tls"
+
+    @property
+    def web_secret(self) -> Path:
+        """The key that signs session cookies."""
+        return self.state / "web-secret"
+
+    def address(self, slot: int) -> str:
+        """The address of the machine in `slot` (0 ... slots-1)."""
+        return str(ipaddress.ip_network(self.subnet)[slot + 16])
+
+    @property
+    def gateway(self) -> str:
+        """The address of the machines' bridge."""
+        return str(ipaddress.ip_network(self.subnet)[1])
+
+    def check(self) -> None:
+        """Raise BadInput naming the setting when the settings cannot work together."""
+        try:
+            room = ipaddress.ip_network(self.subnet).num_addresses - 32
+            ipaddress.ip_network(self.uplink)[2]
+        except (ValueError, IndexError) as error:
+            raise BadInput(f"The setting subnet or uplink is not a network: {error}.", "Write one like 10.213.0.0/16.") from error
+        if self.slots > room:
+            raise BadInput(
+                f"The setting slots is {self.slots}, but {self.subnet} has room for {room} machines.", "Lower slots or widen subnet."
+            )
+        if not 0 < self.app_port <= self.app_port + self.slots <= 65535:
+            raise BadInput("The setting app_port with slots ports after it goes beyond 65535.", "Lower app_port or slots.")
+        if self.app_port <= self.https_port < self.app_port + self.slots:
+            raise BadInput(f"The setting https_port ({self.https_port}) lies among the applications' ports.", "Move app_port.")
+        if not (self.network.isalnum() and self.network[:1].isalpha() and len(self.network) <= 8):
+            raise BadInput(f"The setting network ({self.network!r}) must be at most 8 letters and digits.", "Write one like dpe.")
+
+
+def _convert(name: str, kind: Any, value: Any) -> Any:
+    try:
+        if kind is bool:
+            if isinstance(value, str):
+                return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False, "": False}[
+                    value.lower()
+                ]
+            return bool(value)
+        return kind(value)
+    except (KeyError, ValueError, TypeError) as error:
+        raise BadInput(f"The setting {name} cannot be {value!r}.", f"It is a {kind.__name__}.") from error
+
+
+def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Resolve the settings: overrides, then environment, then settings.toml in the state directory, then defaults.
+
+    Raises BadInput, naming the setting, for an unknown name or a value of the wrong type.
+    """
+    environ = os.environ if environ is None else environ
+    kinds = {f.name: f.type for f in fields(Settings)}
+    values: dict[str, Any] = {}
+    state = Path(overrides.get("state") or environ.get("DPE_STATE") or Settings.state)
+    file = state / "settings.toml"
+    if file.exists():
+        try:
+            values.update(tomllib.loads(file.read_text()))
+        except tomllib.TOMLDecodeError as error:
+            raise BadInput(f"{file} is not valid TOML: {error}.", "Mend the line, or delete the file.") from error
+        if unknown := sorted(set(values) - set(kinds)):
+            raise BadInput(f"{file} has an unknown setting: {', '.join(unknown)}.", f"The settings are: {', '.join(sorted(kinds))}.")
+    for key, value in environ.items():
+        if key.startswith("DPE_") and key[4:].lower() in kinds:
+            values[key[4:].lower()] = value
+    values.update(overrides)
+    values["state"] = state
+    settings = dataclasses.replace(Settings(), **{name: _convert(name, kinds[name], value) for name, value in values.items()})
+    settings.check()
+    return settings
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """Name, default and help of every setting, for the documentation and its test."""
+    return [(f.name, str(f.default), f.metadata["help"]) for f in fields(Settings)]

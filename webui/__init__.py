@@ -1,0 +1,1 @@
+"""The web page: Flask, a blueprint per area."""
