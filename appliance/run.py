@@ -100,17 +100,6 @@ def confined(command: Sequence[Argument]) -> list[str]:
     setpriv ties the wrapper to us; unshare ties the namespace's first process to the wrapper; and
     the kernel kills a PID namespace with its first process. A nested `setsid` does not escape it.
     """
-    # fmt: skip
-    return [
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        "--",
-        "unshare",
-        "--pid",
-        "--fork",
-        "--kill-child=KILL",
-        "--mount-proc",
-        "--",
-        *_argv(command),
-    ]
+    holder = ["setpriv", "--pdeathsig", "KILL", "--"]
+    namespace = ["unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"]
+    return [*holder, *namespace, *_argv(command)]
