@@ -1,1 +1,50 @@
 """The SQLite catalog. Nothing else in the product holds SQL."""
+
+from appliance.catalog.database import check, close, open, write
+from appliance.catalog.events import ENGINE, Actor, record
+from appliance.catalog.models import (
+    Account,
+    Class,
+    Engine,
+    Event,
+    Lease,
+    Level,
+    Machine,
+    MachineState,
+    Option,
+    Reading,
+    Request,
+    RequestState,
+    Seed,
+    SeedState,
+    Session,
+    Throttle,
+    now,
+)
+
+__all__ = [
+    "ENGINE",
+    "Account",
+    "Actor",
+    "Class",
+    "Engine",
+    "Event",
+    "Lease",
+    "Level",
+    "Machine",
+    "MachineState",
+    "Option",
+    "Reading",
+    "Request",
+    "RequestState",
+    "Seed",
+    "SeedState",
+    "Session",
+    "Throttle",
+    "check",
+    "close",
+    "now",
+    "open",
+    "record",
+    "write",
+]

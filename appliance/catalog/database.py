@@ -1,0 +1,131 @@
+"""Opening, migrating and writing the catalog.
+
+SQLite in WAL mode with synchronous=FULL: what was committed survives a power cut. A writer takes
+`write()`: one short BEGIN IMMEDIATE transaction, never held across anything outside the catalog.
+Threads of one process queue for it at a lock of ours first, because SQLite's own busy handler polls
+and is unfair; only the two processes (web and engine) meet at SQLite's lock.
+"""
+
+import logging
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from peewee import SqliteDatabase
+
+from appliance.errors import Conflict, Unavailable
+
+log = logging.getLogger(__name__)
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+PRAGMAS = {
+    "journal_mode": "wal",
+    "synchronous": "full",
+    "foreign_keys": 1,
+    "busy_timeout": 15000,
+    "cache_size": -16000,
+    "temp_store": "memory",
+}
+
+db = SqliteDatabase(None)
+_writer = threading.RLock()
+
+
+def versions() -> list[int]:
+    """The numbers of all migrations, ascending; the last is the version this code knows."""
+    return sorted(int(file.stem) for file in MIGRATIONS.glob("[0-9]*.sql"))
+
+
+def open(path: Path) -> None:
+    """Open the catalog at `path`, making or migrating it first.
+
+    A catalog that is to be migrated is copied to `catalog-v<N>.db` beside it. Raises Conflict when
+    the catalog is from a newer version of the product, Unavailable when the file cannot be opened.
+    """
+    close()
+    db.init(os.fspath(path), pragmas=PRAGMAS, timeout=15)
+    try:
+        _migrate(path)
+    except sqlite3.DatabaseError as error:
+        raise Unavailable(f"The catalog {path} cannot be opened: {error}.", "Check the disk, or restore a backup.") from error
+
+
+def close() -> None:
+    """Close this thread's connection."""
+    if db.database is not None and not db.is_closed():
+        db.close()
+
+
+def _migrate(path: Path) -> None:
+    known = versions()
+    connection = sqlite3.connect(path, timeout=15, isolation_level=None)
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > known[-1]:
+            raise Conflict(
+                f"The catalog {path} is of version {version}; this appliance knows versions up to {known[-1]}.",
+                "Install the newer appliance again, or restore a backup made by this one.",
+            )
+        if version == known[-1]:
+            return
+        connection.execute("PRAGMA journal_mode=wal")
+        if version:
+            copy = path.with_name(f"{path.stem}-v{version}{path.suffix}")
+            copy.unlink(missing_ok=True)
+            connection.execute("VACUUM INTO ?", (os.fspath(copy),))
+            log.info("kept the catalog of version %d as %s", version, copy)
+        for number in (n for n in known if n > version):
+            _apply(connection, number)
+    finally:
+        connection.close()
+
+
+def _apply(connection: sqlite3.Connection, number: int) -> None:
+    """Run one migration and raise the version in one transaction; two processes may race to it."""
+    script = (MIGRATIONS / f"{number:04}.sql").read_text()
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if connection.execute("PRAGMA user_version").fetchone()[0] < number:
+            for statement in _statements(script):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number:d}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if statement.strip():
+        raise ValueError(f"an unfinished statement: {statement}")
+
+
+@contextmanager
+def write() -> Iterator[None]:
+    """One short write transaction: all of it is kept, or nothing. Nests."""
+    with _writer, db.atomic("IMMEDIATE"):
+        yield
+
+
+def rows(sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """All rows of a query written as SQL, for the few that models would make slow or unreadable."""
+    result: list[tuple[Any, ...]] = db.execute_sql(sql, tuple(parameters)).fetchall()
+    return result
+
+
+def check() -> list[str]:
+    """What SQLite's own integrity and foreign key checks find wrong; empty when all is well."""
+    found = [str(row[0]) for row in rows("PRAGMA integrity_check") if row[0] != "ok"]
+    found += [f"{row[0]} row {row[1]} refers to a missing {row[2]}" for row in rows("PRAGMA foreign_key_check")]
+    return found

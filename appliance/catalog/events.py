@@ -1,0 +1,71 @@
+"""The append-only record of everything that happened."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.catalog.models import Event, Level
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who does something, and from which address; the engine itself has no account."""
+
+    name: str
+    account_id: int | None = None
+    address: str = ""
+    is_admin: bool = False
+
+
+ENGINE = Actor("engine")
+
+
+def record(
+    kind: str,
+    message: str,
+    actor: Actor = ENGINE,
+    *,
+    level: Level = Level.INFO,
+    account_id: int | None = None,
+    class_name: str | None = None,
+    machine_id: str | None = None,
+    seed_id: int | None = None,
+    **data: Any,
+) -> None:
+    """Write one event. Call it inside the `write()` that makes the change it records."""
+    Event.insert(
+        kind=kind,
+        message=message,
+        actor=actor.name,
+        address=actor.address,
+        level=level,
+        account_id=account_id if account_id is not None else actor.account_id,
+        class_name=class_name,
+        machine_id=machine_id,
+        seed_id=seed_id,
+        data=data,
+    ).execute()
+
+
+def page(
+    *,
+    before: int | None = None,
+    limit: int = 50,
+    machine_id: str | None = None,
+    kind: str = "",
+    text: str = "",
+    levels: Iterable[Level] = (),
+) -> list[Event]:
+    """Events, newest first, older than id `before`; `kind` is a prefix, `text` is looked for in message, actor and class."""
+    query = Event.select().order_by(Event.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(Event.id < before)
+    if machine_id is not None:
+        query = query.where(Event.machine_id == machine_id)
+    if kind:
+        query = query.where(Event.kind.startswith(kind))
+    if text:
+        query = query.where(Event.message.contains(text) | Event.actor.contains(text) | Event.class_name.contains(text))
+    if levels := list(levels):
+        query = query.where(Event.level.in_(levels))
+    return list(query)

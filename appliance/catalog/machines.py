@@ -1,0 +1,226 @@
+"""Queries and changes of machines, leases and requests that more than one place needs, or that must be one statement."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from peewee import JOIN
+
+from appliance.catalog.database import rows
+from appliance.catalog.models import Account, Class, Lease, Machine, MachineState, Reading, Request, RequestState, Seed, now, stamp
+
+LIVE = tuple(state for state in MachineState if state is not MachineState.RETIRED)
+HELD = (MachineState.ASSIGNED, MachineState.IN_USE, MachineState.STOPPED, MachineState.SUSPENDED, MachineState.REPROVISIONING)
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """The machine that a claim took out of the buffer."""
+
+    id: str
+    name: str
+
+
+def take(class_name: str, account_id: int, ends_at: datetime) -> Claimed | None:
+    """Give the account the class's best ready machine and open its lease; None when the buffer is empty.
+
+    Newest seed first, then the machine that waited longest. Call it inside `write()`. The statement
+    is a compare-and-set, and the index lease_live refuses a second owner whatever happens here.
+    """
+    at = stamp(now())
+    taken = rows(
+        """
+        UPDATE machine SET state = 'assigned', state_since = ?, owner_id = ?
+        WHERE state = 'ready' AND number = (
+            SELECT machine.number FROM machine JOIN seed ON seed.id = machine.seed_id
+            WHERE machine.state = 'ready' AND machine.class_name = ?
+            ORDER BY seed.promoted DESC, machine.number LIMIT 1)
+        RETURNING id, name
+        """,
+        (at, account_id, class_name),
+    )
+    if not taken:
+        return None
+    claimed = Claimed(*taken[0])
+    rows("INSERT INTO lease (machine_id, account_id, began_at, ends_at) VALUES (?, ?, ?, ?)", (claimed.id, account_id, at, stamp(ends_at)))
+    return claimed
+
+
+def change(id: str, expect: Iterable[MachineState], to: MachineState, **values: Any) -> bool:
+    """Compare-and-set of a machine's state; False when it was in none of the states in `expect`."""
+    update: dict[str, Any] = {"state": to, "state_since": now(), **values}
+    return bool(Machine.update(update).where(Machine.id == id, Machine.state.in_(list(expect))).execute())
+
+
+def end_lease(machine_id: str, reason: str) -> None:
+    """End the live lease of a machine, if there is one."""
+    Lease.update(ended_at=now(), end_reason=reason).where(Lease.machine == machine_id, Lease.ended_at.is_null()).execute()
+
+
+def held(account_id: int, class_name: str) -> int:
+    """How many machines of the class the account holds or waits for."""
+    count: int = rows(
+        """
+        SELECT (SELECT count(*) FROM lease JOIN machine ON machine.id = lease.machine_id
+                WHERE lease.account_id = ?1 AND lease.ended_at IS NULL AND machine.class_name = ?2)
+             + (SELECT count(*) FROM request WHERE account_id = ?1 AND state = 'waiting' AND class_name = ?2)
+        """,
+        (account_id, class_name),
+    )[0][0]
+    return count
+
+
+def next_slots(count: int, slots: int) -> list[int]:
+    """Up to `count` free slots, going round: the slot after the last one given out comes first.
+
+    A slot is an address and a port that people's browsers and neighbours remember, so a freed one rests
+    as long as it can.
+    """
+    used = {row[0] for row in rows("SELECT slot FROM machine WHERE state <> 'retired'")}
+    last = rows("SELECT slot FROM machine ORDER BY number DESC LIMIT 1")
+    start = last[0][0] + 1 if last else 0
+    ring = ((start + offset) % slots for offset in range(slots))
+    free: list[int] = []
+    for slot in ring:
+        if len(free) == count:
+            break
+        if slot not in used:
+            free.append(slot)
+    return free
+
+
+def create(cls: Class, seed: Seed, id: str, slot: int) -> Machine:
+    """A new planned machine; its name is the class's and a number that is never used again."""
+    last = rows("SELECT seq FROM sqlite_sequence WHERE name = 'machine'")
+    number = (last[0][0] if last else 0) + 1
+    size = cls.spec["size"]
+    return Machine.create(
+        number=number,
+        id=id,
+        name=f"{cls.name}-{number}",
+        klass=cls.name,
+        seed=seed.id,
+        slot=slot,
+        state=MachineState.PLANNED,
+        vcpus=size["vcpus"],
+        memory=size["memory"],
+        disk=size["disk"],
+    )
+
+
+def by_id(id: str) -> Machine | None:
+    found: Machine | None = Machine.get_or_none(Machine.id == id)
+    return found
+
+
+def in_slot(slot: int) -> Machine | None:
+    """The live machine in a slot, with its class."""
+    found: Machine | None = (
+        Machine.select(Machine, Class).join(Class).where(Machine.slot == slot, Machine.state != MachineState.RETIRED).get_or_none()
+    )
+    return found
+
+
+def live() -> list[Machine]:
+    """Every machine that is not retired."""
+    return list(Machine.select().where(Machine.state.in_(LIVE)).order_by(Machine.number))
+
+
+def counts() -> dict[str, dict[MachineState, int]]:
+    """Live machines by class and state."""
+    found: dict[str, dict[MachineState, int]] = {}
+    for class_name, state, count in rows(
+        "SELECT class_name, state, count(*) FROM machine WHERE state <> 'retired' GROUP BY class_name, state"
+    ):
+        found.setdefault(class_name, {})[MachineState(state)] = count
+    return found
+
+
+def waiting() -> dict[str, int]:
+    """Requests that wait for a machine, by class."""
+    return dict(rows("SELECT class_name, count(*) FROM request WHERE state = 'waiting' GROUP BY class_name"))
+
+
+def on_old_seed() -> dict[str, int]:
+    """Ready machines made from another seed than the promoted one, by class."""
+    return dict(
+        rows(
+            """
+            SELECT machine.class_name, count(*) FROM machine JOIN seed ON seed.id = machine.seed_id
+            WHERE machine.state = 'ready' AND seed.promoted = 0 GROUP BY machine.class_name
+            """
+        )
+    )
+
+
+def committed() -> tuple[int, int]:
+    """Memory in MiB and virtual processors of all machines that have, or will have, them in use."""
+    memory, vcpus = rows("SELECT coalesce(sum(memory), 0), coalesce(sum(vcpus), 0) FROM machine WHERE state NOT IN ('retired', 'stopped')")[
+        0
+    ]
+    return memory, vcpus
+
+
+def first_waiting(class_name: str) -> Request | None:
+    """The request that has waited longest for a machine of the class."""
+    found: Request | None = (
+        Request.select().where(Request.klass == class_name, Request.state == RequestState.WAITING).order_by(Request.id).first()
+    )
+    return found
+
+
+def ahead(request: Request) -> int:
+    """How many requests of the same class have waited longer."""
+    count: int = (
+        Request.select().where(Request.klass == request.class_name, Request.state == RequestState.WAITING, Request.id < request.id).count()
+    )
+    return count
+
+
+def of_account(account_id: int) -> list[Machine]:
+    """The machines that the account holds, with their live lease as `.lease`."""
+    query = (
+        Machine.select(Machine, Lease)
+        .join(Lease, on=((Lease.machine == Machine.id) & Lease.ended_at.is_null()), attr="lease")
+        .where(Lease.account == account_id, Machine.state.in_([*HELD, MachineState.QUARANTINED]))
+        .order_by(Machine.number)
+    )
+    return list(query)
+
+
+def lease_of(machine_id: str) -> Lease | None:
+    """The live lease of a machine."""
+    found: Lease | None = Lease.get_or_none(Lease.machine == machine_id, Lease.ended_at.is_null())
+    return found
+
+
+def page(
+    *,
+    state: MachineState | None = None,
+    class_name: str = "",
+    text: str = "",
+    retired: bool = False,
+    after: int | None = None,
+    limit: int = 50,
+) -> list[Machine]:
+    """Machines, newest first, numbers below `after`, with owner, live lease and reading joined (None where there is none)."""
+    query = (
+        Machine.select(Machine, Account, Lease, Reading)
+        .join_from(Machine, Account, JOIN.LEFT_OUTER)
+        .join_from(Machine, Lease, JOIN.LEFT_OUTER, on=((Lease.machine == Machine.id) & Lease.ended_at.is_null()), attr="lease")
+        .join_from(Machine, Reading, JOIN.LEFT_OUTER, on=(Reading.machine == Machine.id), attr="reading")
+        .order_by(Machine.number.desc())
+        .limit(limit)
+    )
+    if state is not None:
+        query = query.where(Machine.state == state)
+    elif not retired:
+        query = query.where(Machine.state != MachineState.RETIRED)
+    if class_name:
+        query = query.where(Machine.klass == class_name)
+    if text:
+        query = query.where(Machine.name.contains(text) | Account.name.contains(text) | Account.full_name.contains(text))
+    if after is not None:
+        query = query.where(Machine.number < after)
+    return list(query)

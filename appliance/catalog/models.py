@@ -1,0 +1,310 @@
+"""The tables, as peewee models. The schema itself is in migrations/; a test compares the two."""
+
+import json
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from peewee import (
+    AutoField,
+    BooleanField,
+    CharField,
+    Field,
+    FloatField,
+    ForeignKeyField,
+    IntegerField,
+    Model,
+    TextField,
+)
+
+from appliance.catalog.database import db
+
+
+def now() -> datetime:
+    """The present, UTC-aware."""
+    return datetime.now(UTC)
+
+
+def stamp(moment: datetime) -> str:
+    """A time as the catalog writes it: always with microseconds, so that text order is time order."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+class UtcField(Field):
+    """A UTC-aware datetime."""
+
+    field_type = "TEXT"
+
+    def db_value(self, value: datetime | None) -> str | None:
+        return None if value is None else stamp(value)
+
+    def python_value(self, value: str | None) -> datetime | None:
+        return None if value is None else datetime.fromisoformat(value)
+
+
+class JsonField(Field):
+    """Plain values, kept as JSON text."""
+
+    field_type = "TEXT"
+
+    def db_value(self, value: Any) -> str:
+        return json.dumps(value, separators=(",", ":"))
+
+    def python_value(self, value: str) -> Any:
+        return json.loads(value)
+
+
+class EnumField(Field):
+    """A StrEnum, kept by value."""
+
+    field_type = "TEXT"
+
+    def __init__(self, kind: type[StrEnum], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kind = kind
+
+    def db_value(self, value: StrEnum | str | None) -> str | None:
+        return None if value is None else str(value)
+
+    def python_value(self, value: str | None) -> StrEnum | None:
+        return None if value is None else self.kind(value)
+
+
+class MachineState(StrEnum):
+    """A machine's life; the allowed moves are in lifecycle.master."""
+
+    PLANNED = "planned"
+    CREATING = "creating"
+    READY = "ready"
+    ASSIGNED = "assigned"
+    IN_USE = "in_use"
+    STOPPED = "stopped"
+    SUSPENDED = "suspended"
+    REPROVISIONING = "reprovisioning"
+    RECLAIMING = "reclaiming"
+    RETIRED = "retired"
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+
+
+class SeedState(StrEnum):
+    """A seed version's life."""
+
+    QUEUED = "queued"
+    BUILDING = "building"
+    READY = "ready"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class RequestState(StrEnum):
+    """Where somebody's asking for a machine stands."""
+
+    WAITING = "waiting"
+    GRANTED = "granted"
+    CANCELLED = "cancelled"
+
+
+class Level(StrEnum):
+    """How much an event should worry its reader."""
+
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Row(Model):
+    """A row of the catalog."""
+
+    class Meta:
+        database = db
+        legacy_table_names = False
+
+
+class Option(Row):
+    """What an admin decided in the web page; see catalog.options."""
+
+    name = CharField(primary_key=True)
+    value = JsonField()
+
+
+class Account(Row):
+    """Who."""
+
+    id = AutoField()
+    name = CharField(unique=True)
+    full_name = CharField(default="")
+    email = CharField(default="")
+    password = CharField()
+    is_admin = BooleanField(default=False)
+    disabled = BooleanField(default=False)
+    ssh_keys = TextField(default="")
+    created_at = UtcField(default=now)
+    signed_in_at = UtcField(null=True)
+
+
+class Session(Row):
+    """A browser that is signed in."""
+
+    id = CharField(primary_key=True)
+    account = ForeignKeyField(Account, backref="sessions", on_delete="CASCADE")
+    address = CharField(default="")
+    agent = CharField(default="")
+    created_at = UtcField(default=now)
+    seen_at = UtcField(default=now)
+    expires_at = UtcField()
+
+
+class Throttle(Row):
+    """Failed sign-ins of an account or an address."""
+
+    name = CharField(primary_key=True)
+    failures = IntegerField()
+    blocked_until = UtcField()
+    updated_at = UtcField(default=now)
+
+
+class Class(Row):
+    """A kind of machine, with the policy an admin may change."""
+
+    name = CharField(primary_key=True)
+    spec = JsonField()
+    minimum = IntegerField()
+    maximum = IntegerField()
+    buffer = IntegerField()
+    lease_minutes = IntegerField()
+    extend_minutes = IntegerField()
+    extensions = IntegerField()
+    per_person = IntegerField()
+    enabled = BooleanField(default=True)
+    failures = IntegerField(default=0)
+    failing_until = UtcField(null=True)
+    problem = TextField(default="")
+    limit_reason = TextField(default="")
+    updated_at = UtcField(default=now)
+
+
+class Seed(Row):
+    """An immutable, versioned disk image of a class, or the building of one."""
+
+    id = AutoField()
+    klass = ForeignKeyField(Class, column_name="class_name", backref="seeds", object_id_name="class_name")
+    class_name: str  # peewee makes the raw column of each foreign key; mypy has to be told
+    version = IntegerField()
+    state = EnumField(SeedState, default=SeedState.QUEUED)
+    promoted = BooleanField(default=False)
+    cancel = BooleanField(default=False)
+    attempts = IntegerField(default=0)
+    task = TextField(default="")
+    task_number = IntegerField(default=0)
+    task_total = IntegerField(default=0)
+    problem = TextField(default="")
+    hint = TextField(default="")
+    log = TextField(default="")
+    files = JsonField(default=dict)
+    manifest = JsonField(default=dict)
+    created_at = UtcField(default=now)
+    started_at = UtcField(null=True)
+    ended_at = UtcField(null=True)
+
+
+class Machine(Row):
+    """One VM."""
+
+    number = AutoField()
+    id = CharField(unique=True)
+    name = CharField(unique=True)
+    klass = ForeignKeyField(Class, column_name="class_name", backref="machines", object_id_name="class_name")
+    class_name: str
+    seed = ForeignKeyField(Seed, backref="machines")
+    seed_id: int
+    slot = IntegerField()
+    state = EnumField(MachineState)
+    state_since = UtcField(default=now)
+    vcpus = IntegerField()
+    memory = IntegerField()
+    disk = IntegerField()
+    owner = ForeignKeyField(Account, null=True, backref="machines")
+    owner_id: int | None
+    step = TextField(default="")
+    problem = TextField(default="")
+    attempts = IntegerField(default=0)
+    retry_at = UtcField(null=True)
+    reclaim_reason = TextField(default="")
+    created_at = UtcField(default=now)
+    ready_at = UtcField(null=True)
+    retired_at = UtcField(null=True)
+
+
+class Lease(Row):
+    """The right to hold a machine until a time."""
+
+    id = AutoField()
+    machine = ForeignKeyField(Machine, field="id", backref="leases")
+    machine_id: str
+    account = ForeignKeyField(Account, backref="leases")
+    account_id: int
+    began_at = UtcField(default=now)
+    ends_at = UtcField()
+    extensions = IntegerField(default=0)
+    warned_at = UtcField(null=True)
+    opened_at = UtcField(null=True)
+    ended_at = UtcField(null=True)
+    end_reason = TextField(default="")
+
+
+class Request(Row):
+    """Asking for a machine."""
+
+    id = AutoField()
+    account = ForeignKeyField(Account, backref="requests")
+    klass = ForeignKeyField(Class, column_name="class_name", backref="requests", object_id_name="class_name")
+    class_name: str
+    account_id: int
+    state = EnumField(RequestState)
+    hit = BooleanField(null=True)
+    machine = ForeignKeyField(Machine, field="id", null=True, backref="requests")
+    created_at = UtcField(default=now)
+    granted_at = UtcField(null=True)
+    ended_at = UtcField(null=True)
+
+
+class Event(Row):
+    """One line of the append-only record of everything that happened."""
+
+    id = AutoField()
+    at = UtcField(default=now)
+    kind = CharField()
+    level = EnumField(Level, default=Level.INFO)
+    message = TextField()
+    actor = CharField(default="")
+    address = CharField(default="")
+    account_id = IntegerField(null=True)
+    class_name = CharField(null=True)
+    machine_id = CharField(null=True)
+    seed_id = IntegerField(null=True)
+    data = JsonField(default=dict)
+
+
+class Reading(Row):
+    """The last reading of a machine's load."""
+
+    machine = ForeignKeyField(Machine, field="id", primary_key=True, on_delete="CASCADE")
+    at = UtcField(default=now)
+    cpu = FloatField()
+    memory_used = IntegerField()
+    disk_rate = FloatField()
+    net_rate = FloatField()
+
+
+class Engine(Row):
+    """What the engine last said of itself and its host; one row."""
+
+    id = IntegerField(primary_key=True)
+    seen_at = UtcField(default=now)
+    hypervisor_ok = BooleanField()
+    hypervisor_problem = TextField()
+    host = JsonField()
+
+
+TABLES = (Option, Account, Session, Throttle, Class, Seed, Machine, Lease, Request, Event, Reading, Engine)

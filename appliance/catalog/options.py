@@ -1,0 +1,27 @@
+"""What an admin decided in the web page, as named plain values."""
+
+from typing import Any
+
+from appliance.catalog.models import Option
+
+DEFAULTS: dict[str, Any] = {
+    "setup_done": False,
+    "setup_code": "",  # SHA-256 of the setup code, until it is used
+    "title": "",  # what the appliance is called; empty means the scenario's title
+    "time_zone": "UTC",
+    "scenario": {},  # name, title and description of the scenario last loaded
+}
+
+
+def get(name: str) -> Any:
+    """The value of the option, or its default. Raises KeyError for a name that is no option."""
+    default = DEFAULTS[name]
+    row = Option.get_or_none(Option.name == name)
+    return default if row is None else row.value
+
+
+def put(name: str, value: Any) -> None:
+    """Set the option; call it inside `write()`."""
+    if name not in DEFAULTS:
+        raise KeyError(name)
+    Option.insert(name=name, value=value).on_conflict_replace().execute()

@@ -1,0 +1,44 @@
+"""Queries of seeds."""
+
+from appliance.catalog.database import rows
+from appliance.catalog.models import Seed, SeedState
+
+
+def by_id(id: int) -> Seed | None:
+    found: Seed | None = Seed.get_or_none(Seed.id == id)
+    return found
+
+
+def of_class(class_name: str) -> list[Seed]:
+    """All versions of a class, newest first."""
+    return list(Seed.select().where(Seed.klass == class_name).order_by(Seed.version.desc()))
+
+
+def promoted(class_name: str) -> Seed | None:
+    """The seed that new machines of the class are made from."""
+    found: Seed | None = Seed.get_or_none(Seed.klass == class_name, Seed.promoted == True)  # noqa: E712
+    return found
+
+
+def unfinished(class_name: str | None = None) -> list[Seed]:
+    """Builds that wait or run, oldest first."""
+    query = Seed.select().where(Seed.state.in_([SeedState.QUEUED, SeedState.BUILDING])).order_by(Seed.id)
+    return list(query if class_name is None else query.where(Seed.klass == class_name))
+
+
+def next_version(class_name: str) -> int:
+    """The number of the next version; failed builds keep theirs."""
+    last: int = rows("SELECT coalesce(max(version), 0) FROM seed WHERE class_name = ?", (class_name,))[0][0]
+    return last + 1
+
+
+def machines_on(seed_id: int) -> int:
+    """How many live machines were made from the seed."""
+    count: int = rows("SELECT count(*) FROM machine WHERE seed_id = ? AND state <> 'retired'", (seed_id,))[0][0]
+    return count
+
+
+def promote(seed: Seed) -> None:
+    """Make this the class's seed; call it inside `write()`."""
+    Seed.update(promoted=False).where(Seed.klass == seed.class_name, Seed.promoted == True).execute()  # noqa: E712
+    Seed.update(promoted=True).where(Seed.id == seed.id).execute()

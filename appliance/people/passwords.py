@@ -1,0 +1,30 @@
+"""Passwords: Argon2id with the library's defaults (RFC 9106, low-memory profile), and what a good one is."""
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from appliance.errors import BadInput
+
+SHORTEST = 10
+LONGEST = 1024
+
+_hasher = PasswordHasher()
+# Verified against when the account does not exist, so that the answer takes as long as for one that does.
+_NOBODY = _hasher.hash("nobody has this password")
+
+
+def digest(password: str) -> str:
+    """The hash to store. Raises BadInput for a password too short or too long."""
+    if len(password) < SHORTEST:
+        raise BadInput(f"The password is too short: it needs at least {SHORTEST} characters.", "A few words in a row are easy to remember.")
+    if len(password) > LONGEST:
+        raise BadInput(f"The password is longer than {LONGEST} characters.", "Use a shorter one.")
+    return _hasher.hash(password)
+
+
+def matches(stored: str | None, password: str) -> bool:
+    """Whether the password is the one that was hashed; takes the same time when there is no hash at all."""
+    try:
+        return _hasher.verify(stored or _NOBODY, password[:LONGEST]) and stored is not None
+    except (VerificationError, InvalidHashError):
+        return False

@@ -1,0 +1,139 @@
+"""Accounts: who may come in."""
+
+import re
+
+from appliance import catalog
+from appliance.catalog import Account, Actor, Lease, Session, record
+from appliance.errors import BadInput, Conflict, NotFound
+from appliance.people import passwords
+
+NAME = re.compile(r"^[A-Za-z][A-Za-z0-9._-]{0,31}$")
+KEY = re.compile(
+    r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-ssh-ed25519@openssh\.com|sk-ecdsa-sha2-nistp256@openssh\.com) [A-Za-z0-9+/=]+( .*)?$"
+)
+
+
+def everyone() -> list[Account]:
+    """All accounts, by name."""
+    return list(Account.select().order_by(Account.name))
+
+
+def get(id: int) -> Account:
+    """The account. Raises NotFound."""
+    account: Account | None = Account.get_or_none(Account.id == id)
+    if account is None:
+        raise NotFound("There is no such account.")
+    return account
+
+
+def _keys(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    for line in lines:
+        if not KEY.match(line):
+            raise BadInput(f"This is not a public SSH key: {line[:40]}", "Paste the line from a file like id_ed25519.pub, one key a line.")
+    return "\n".join(lines)
+
+
+def insert(name: str, password: str, *, full_name: str = "", email: str = "", is_admin: bool = False, ssh_keys: str = "") -> Account:
+    """A new account with a password already hashed; call it inside `write()`."""
+    if not NAME.match(name):
+        raise BadInput(
+            f"{name!r} cannot be an account's name.", "Use up to 32 letters, digits, dots, dashes and underscores, starting with a letter."
+        )
+    if Account.get_or_none(Account.name == name) is not None:
+        raise Conflict(f"There is already an account {name}.", "Pick another name.")
+    return Account.create(
+        name=name,
+        password=password,
+        full_name=full_name.strip()[:100],
+        email=email.strip()[:200],
+        is_admin=is_admin,
+        ssh_keys=_keys(ssh_keys),
+    )
+
+
+def create(
+    actor: Actor, name: str, password: str, *, full_name: str = "", email: str = "", is_admin: bool = False, ssh_keys: str = ""
+) -> Account:
+    """A new account. Raises BadInput or Conflict."""
+    hashed = passwords.digest(password)
+    with catalog.write():
+        account = insert(name, hashed, full_name=full_name, email=email, is_admin=is_admin, ssh_keys=ssh_keys)
+        record("account.created", f"{actor.name} made the account {name}{' (admin)' if is_admin else ''}.", actor, account_id=account.id)
+    return account
+
+
+def update(actor: Actor, id: int, *, full_name: str, email: str, is_admin: bool, ssh_keys: str) -> None:
+    """Change an account. Raises Conflict when that would leave no admin."""
+    keys = _keys(ssh_keys)
+    with catalog.write():
+        account = get(id)
+        before = {"full_name": account.full_name, "email": account.email, "is_admin": account.is_admin}
+        if account.is_admin and not is_admin:
+            _keep_an_admin(account)
+        account.full_name, account.email, account.is_admin, account.ssh_keys = full_name.strip()[:100], email.strip()[:200], is_admin, keys
+        account.save()
+        after = {"full_name": account.full_name, "email": account.email, "is_admin": account.is_admin}
+        record("account.changed", f"{actor.name} changed the account {account.name}.", actor, account_id=id, before=before, after=after)
+
+
+def set_ssh_keys(actor: Actor, ssh_keys: str) -> None:
+    """A person sets their own public SSH keys."""
+    keys = _keys(ssh_keys)
+    with catalog.write():
+        Account.update(ssh_keys=keys).where(Account.id == actor.account_id).execute()
+        record("account.changed", f"{actor.name} changed their SSH keys.", actor)
+
+
+def set_password(actor: Actor, id: int, password: str, *, keep_session: str = "") -> None:
+    """Set a password and end the account's sessions, except the one in `keep_session`."""
+    hashed = passwords.digest(password)
+    with catalog.write():
+        account = get(id)
+        account.password = hashed
+        account.save()
+        Session.delete().where(Session.account == id, Session.id != keep_session).execute()
+        record("account.password", f"{actor.name} set the password of {account.name}.", actor, account_id=id)
+
+
+def change_own_password(actor: Actor, old: str, new: str, *, keep_session: str) -> None:
+    """A person changes their own password. Raises BadInput when the old one is wrong."""
+    assert actor.account_id is not None
+    if not passwords.matches(get(actor.account_id).password, old):
+        raise BadInput("The old password is not right.", "Ask an admin to set a new one if you forgot it.")
+    set_password(actor, actor.account_id, new, keep_session=keep_session)
+
+
+def disable(actor: Actor, id: int) -> None:
+    """Keep an account from signing in; its machines stay until their leases end."""
+    with catalog.write():
+        account = get(id)
+        if account.id == actor.account_id:
+            raise Conflict("You cannot disable your own account.", "Ask another admin.")
+        if account.is_admin:
+            _keep_an_admin(account)
+        account.disabled = True
+        account.save()
+        Session.delete().where(Session.account == id).execute()
+        record("account.disabled", f"{actor.name} disabled the account {account.name}.", actor, account_id=id)
+
+
+def enable(actor: Actor, id: int) -> None:
+    """Let an account sign in again."""
+    with catalog.write():
+        account = get(id)
+        account.disabled = False
+        account.save()
+        record("account.enabled", f"{actor.name} enabled the account {account.name}.", actor, account_id=id)
+
+
+def _keep_an_admin(leaving: Account) -> None:
+    others = Account.select().where(Account.is_admin == True, Account.disabled == False, Account.id != leaving.id).count()  # noqa: E712
+    if not others:
+        raise Conflict("This is the only admin.", "Make another account an admin first.")
+
+
+def holds(id: int) -> int:
+    """How many machines the account holds."""
+    count: int = Lease.select().where(Lease.account == id, Lease.ended_at.is_null()).count()
+    return count

@@ -1,0 +1,69 @@
+"""Who gets through the front door to a machine's application: its owner, or an admin, of whom that is recorded."""
+
+import time
+from dataclasses import dataclass
+
+from appliance import catalog
+from appliance.catalog import Actor, Lease, MachineState, machines, now, record
+from appliance.errors import Conflict, NotAllowed, NotFound
+from appliance.settings import Settings
+
+# An admin's look into somebody's machine is one event, not one per picture on its page.
+QUIET = 600.0
+_admitted: dict[tuple[int, str], float] = {}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where the front door passes a request on to."""
+
+    address: str
+    port: int
+    machine_id: str
+
+
+def admit(actor: Actor, door_port: int, settings: Settings) -> Target:
+    """The target behind a port of the front door, for this person.
+
+    Raises NotFound when no held machine is there, NotAllowed when it is somebody else's, and Conflict
+    while the machine is not ready to be used.
+    """
+    machine = machines.in_slot(door_port - settings.app_port)
+    if machine is None:
+        raise NotFound("There is no machine here.", "It was given back, or its lease ended.")
+    own = machine.owner_id is not None and machine.owner_id == actor.account_id
+    if not own and not actor.is_admin:
+        raise NotAllowed("This is not your machine.", "Open one of your own from your page.")
+    if machine.state is not MachineState.IN_USE and not (actor.is_admin and machine.state is MachineState.READY):
+        raise Conflict(f"{machine.name} is not ready to be used: it is {machine.state.value}.", "Wait a moment.")
+    if own:
+        _note_opened(machine.id)
+    else:
+        _note_admin(actor, machine.id, machine.name, machine.class_name)
+    return Target(settings.address(machine.slot), machine.klass.spec["application"]["port"], machine.id)
+
+
+def _note_opened(machine_id: str) -> None:
+    lease = machines.lease_of(machine_id)
+    if lease is not None and lease.opened_at is None:
+        with catalog.write():
+            Lease.update(opened_at=now()).where(Lease.id == lease.id).execute()
+
+
+def _note_admin(actor: Actor, machine_id: str, name: str, class_name: str) -> None:
+    assert actor.account_id is not None
+    key, moment = (actor.account_id, machine_id), time.monotonic()
+    if moment - _admitted.get(key, -QUIET) < QUIET:
+        return
+    with catalog.write():
+        record(
+            "machine.entered",
+            f"Admin {actor.name} opened the application of {name}.",
+            actor,
+            level=catalog.Level.WARNING,
+            class_name=class_name,
+            machine_id=machine_id,
+        )
+    if len(_admitted) > 10_000:
+        _admitted.clear()
+    _admitted[key] = moment

@@ -1,0 +1,169 @@
+"""Asking for a machine, holding it, and giving it back."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from appliance import catalog
+from appliance.catalog import Actor, Class, Lease, Machine, MachineState, Request, RequestState, doorbell, machines, now, record, seeds
+from appliance.errors import Conflict, NotFound
+from appliance.lifecycle import master
+from appliance.settings import Settings
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One class as a person sees it: the big button, or why it cannot be pressed. `ready` machines would be theirs at once."""
+
+    cls: Class
+    ready: int
+    held: int
+    request: Request | None  # theirs, waiting
+    ahead: int  # people waiting before them
+    refusal: str  # why the button cannot be pressed; empty when it can
+
+
+def offers(account_id: int) -> list[Offer]:
+    """Every enabled class, for this person."""
+    counts = machines.counts()
+    mine = {r.class_name: r for r in Request.select().where(Request.account == account_id, Request.state == RequestState.WAITING)}
+    result = []
+    for cls in Class.select().where(Class.enabled == True).order_by(Class.name):  # noqa: E712
+        request = mine.get(cls.name)
+        held = machines.held(account_id, cls.name)
+        ready = counts.get(cls.name, {}).get(MachineState.READY, 0)
+        ahead = machines.ahead(request) if request else 0
+        result.append(Offer(cls, ready, held, request, ahead, _refusal(cls, held)))
+    return result
+
+
+def _refusal(cls: Class, held: int) -> str:
+    if seeds.promoted(cls.name) is None:
+        return "It is still being prepared: its first seed has not been built yet."
+    if held >= cls.per_person:
+        return f"You hold {held} of {cls.per_person} already."
+    return ""
+
+
+def request(actor: Actor, class_name: str) -> Request:
+    """Ask for a machine: one transaction gives a ready one at once, or queues the request.
+
+    Raises NotFound when there is no such class for this person, Conflict when they hold as many as they may.
+    """
+    assert actor.account_id is not None
+    with catalog.write():
+        cls = Class.get_or_none(Class.name == class_name)
+        if cls is None or not cls.enabled:
+            raise NotFound(f"There is no class {class_name}.", "Reload the page to see what there is.")
+        held = machines.held(actor.account_id, class_name)
+        if held >= cls.per_person:
+            raise Conflict(f"You hold {held} of {cls.per_person} already.", "Give one back first.")
+        moment = now()
+        claimed = machines.take(class_name, actor.account_id, moment + timedelta(minutes=cls.lease_minutes))
+        if claimed:
+            asked = Request.create(
+                account=actor.account_id, klass=class_name, state=RequestState.GRANTED, hit=True, machine=claimed.id, granted_at=moment
+            )
+            record(
+                "machine.assigned",
+                f"{actor.name} got {claimed.name} at once.",
+                actor,
+                class_name=class_name,
+                machine_id=claimed.id,
+                hit=True,
+            )
+        else:
+            asked = Request.create(account=actor.account_id, klass=class_name, state=RequestState.WAITING, hit=False)
+            record("request.waiting", f"{actor.name} waits for a {class_name}: none is ready.", actor, class_name=class_name, hit=False)
+    doorbell.ring()
+    return asked
+
+
+def cancel_request(actor: Actor, id: int) -> None:
+    """Stop waiting."""
+    with catalog.write():
+        asked = Request.get_or_none(Request.id == id, Request.account == actor.account_id, Request.state == RequestState.WAITING)
+        if asked is None:
+            raise NotFound("You are not waiting for that any more.", "Reload the page to see what you hold.")
+        asked.state, asked.ended_at = RequestState.CANCELLED, now()
+        asked.save()
+        record("request.cancelled", f"{actor.name} stopped waiting for a {asked.class_name}.", actor, class_name=asked.class_name)
+    doorbell.ring()
+
+
+def mine(account_id: int) -> list[Machine]:
+    """The machines a person holds, each with `.lease`."""
+    return machines.of_account(account_id)
+
+
+def get(actor: Actor, id: str) -> Machine:
+    """A machine that the actor holds, or any for an admin. Raises NotFound for all others: they do not learn that it exists."""
+    machine = machines.by_id(id)
+    if machine is None or not (actor.is_admin or (actor.account_id is not None and machine.owner_id == actor.account_id)):
+        raise NotFound("There is no such machine.", "It may have been given back.")
+    return machine
+
+
+def _lease(machine: Machine) -> Lease:
+    lease = machines.lease_of(machine.id)
+    if lease is None:
+        raise Conflict(f"Nobody holds {machine.name}.", "Reload the page to see where it stands.")
+    return lease
+
+
+def extend(actor: Actor, id: str) -> datetime:
+    """Extend the lease once by the class's rule; returns its new end. An admin's extension does not count against the rule."""
+    with catalog.write():
+        machine = get(actor, id)
+        lease, cls = _lease(machine), machine.klass
+        own = machine.owner_id == actor.account_id
+        if machine.state not in machines.HELD or (lease.ends_at <= now()):
+            raise Conflict(f"The lease of {machine.name} has ended.", "Ask for a new machine.")
+        if own and not actor.is_admin and (lease.extensions >= cls.extensions or not cls.extend_minutes):
+            raise Conflict(f"The lease of {machine.name} was extended as often as it may be.", "Save your work elsewhere, or ask an admin.")
+        lease.ends_at += timedelta(minutes=cls.extend_minutes or cls.lease_minutes)
+        lease.extensions += 1
+        lease.warned_at = None
+        lease.save()
+        record(
+            "lease.extended",
+            f"{actor.name} extended {machine.name} to {lease.ends_at:%Y-%m-%d %H:%M} UTC.",
+            actor,
+            class_name=cls.name,
+            machine_id=id,
+        )
+    ends_at: datetime = lease.ends_at
+    return ends_at
+
+
+def release(actor: Actor, id: str) -> None:
+    """Give a machine back (its owner), or take it back (an admin); a clean one takes its place."""
+    with catalog.write():
+        machine = get(actor, id)
+        if machine.state in (MachineState.RECLAIMING, MachineState.RETIRED):
+            return
+        own = machine.owner_id == actor.account_id
+        word = "gave back" if own else "took back" if machine.owner_id else "removed"
+        master.move(
+            id,
+            MachineState.RECLAIMING,
+            f"{actor.name} {word} {machine.name}.",
+            actor,
+            reclaim_reason="released" if own else "taken back by an admin",
+            retry_at=None,
+            attempts=0,
+        )
+        machines.end_lease(id, "released" if own else "taken back")
+    doorbell.ring()
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a machine's application is reached from outside: port of the front door, and where the browser starts."""
+
+    port: int
+    path: str
+
+
+def way(machine: Machine, settings: Settings) -> Way:
+    """The front door port and path of a machine's application."""
+    return Way(settings.app_port + machine.slot, machine.klass.spec["application"]["path"])

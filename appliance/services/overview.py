@@ -1,0 +1,97 @@
+"""The admin's first page in numbers."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from appliance.catalog import Class, Engine, Machine, MachineState, Seed, machines, now, options, seeds
+
+STALE = timedelta(seconds=30)
+
+CREATION = (MachineState.PLANNED, MachineState.CREATING)
+PRODUCTION = machines.HELD
+
+
+@dataclass(frozen=True)
+class Pools:
+    """A class and how many of its machines are in which state of their life."""
+
+    cls: Class
+    creation: int
+    buffer: int
+    production: int
+    leaving: int
+    troubled: int
+    waiting: int
+    seed: Seed | None
+    building: Seed | None
+    old: int  # buffered machines on an older seed than the promoted
+
+
+@dataclass(frozen=True)
+class Health:
+    """What the engine last said: whether it is there, whether the hypervisor is, and what the host has."""
+
+    engine_ok: bool
+    hypervisor_ok: bool
+    problem: str
+    hint: str
+    host: dict[str, Any]
+
+
+def health() -> Health:
+    """The engine and its host, now."""
+    row: Engine | None = Engine.get_or_none()
+    if row is None or now() - row.seen_at > STALE:
+        return Health(
+            False,
+            False,
+            "The engine is not running.",
+            "Machines in use go on; nothing new is made until it is back. Look at its log.",
+            row.host if row else {},
+        )
+    if not row.hypervisor_ok:
+        hint = "Nothing is lost: machines in use go on, and work continues by itself when it is back."
+        return Health(True, False, row.hypervisor_problem, hint, row.host)
+    return Health(True, True, "", "", row.host)
+
+
+def pools() -> list[Pools]:
+    """Every class with its pools."""
+    counts, waiting, old = machines.counts(), machines.waiting(), machines.on_old_seed()
+    result = []
+    for cls in Class.select().order_by(Class.name):
+        states = counts.get(cls.name, {})
+        result.append(
+            Pools(
+                cls=cls,
+                creation=sum(states.get(state, 0) for state in CREATION),
+                buffer=states.get(MachineState.READY, 0),
+                production=sum(states.get(state, 0) for state in PRODUCTION),
+                leaving=states.get(MachineState.RECLAIMING, 0) + states.get(MachineState.FAILED, 0),
+                troubled=states.get(MachineState.QUARANTINED, 0),
+                waiting=waiting.get(cls.name, 0),
+                seed=seeds.promoted(cls.name),
+                building=next(iter(seeds.unfinished(cls.name)), None),
+                old=old.get(cls.name, 0),
+            )
+        )
+    return result
+
+
+def committed() -> tuple[int, int]:
+    """Memory in MiB and processors promised to live machines."""
+    return machines.committed()
+
+
+def title() -> str:
+    """What the appliance calls itself."""
+    return options.get("title") or options.get("scenario").get("title") or "DPE Appliance"
+
+
+def machines_on_page(
+    *, state: str = "", class_name: str = "", text: str = "", retired: bool = False, after: int | None = None
+) -> list[Machine]:
+    """One page of machines, newest first; see catalog.machines.page."""
+    wanted = MachineState(state) if state in set(MachineState) else None
+    return machines.page(state=wanted, class_name=class_name, text=text.strip(), retired=retired, after=after)

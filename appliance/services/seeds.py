@@ -1,0 +1,63 @@
+"""Building, promoting and rolling back seeds."""
+
+from appliance import catalog
+from appliance.catalog import Actor, Class, Seed, SeedState, doorbell, now, record, seeds
+from appliance.errors import Conflict, NotFound
+
+
+def get(id: int) -> Seed:
+    """The seed. Raises NotFound."""
+    seed = seeds.by_id(id)
+    if seed is None:
+        raise NotFound("There is no such seed.")
+    return seed
+
+
+def build(class_name: str, actor: Actor) -> Seed:
+    """Queue a build of the class's next seed version; the engine does it. Raises Conflict when one is under way."""
+    with catalog.write():
+        if Class.get_or_none(Class.name == class_name) is None:
+            raise NotFound(f"There is no class {class_name}.")
+        if running := seeds.unfinished(class_name):
+            raise Conflict(f"Version {running[0].version} of {class_name} is being built already.", "Wait for it, or cancel it.")
+        seed = Seed.create(klass=class_name, version=seeds.next_version(class_name))
+        record("seed.queued", f"{actor.name} asked for seed {class_name} v{seed.version}.", actor, class_name=class_name, seed_id=seed.id)
+    doorbell.ring()
+    return seed
+
+
+def cancel(id: int, actor: Actor) -> None:
+    """Stop a build; the promoted seed stays in use. Raises Conflict when it is not being built."""
+    with catalog.write():
+        seed = get(id)
+        if seed.state is SeedState.QUEUED:
+            seed.state, seed.ended_at = SeedState.CANCELLED, now()
+        elif seed.state is not SeedState.BUILDING:
+            raise Conflict("This seed is not being built.", "Reload the page to see where it stands.")
+        seed.cancel = True
+        seed.save(only=[Seed.state, Seed.ended_at, Seed.cancel])
+        record(
+            "seed.cancelled",
+            f"{actor.name} cancelled seed {seed.class_name} v{seed.version}.",
+            actor,
+            class_name=seed.class_name,
+            seed_id=id,
+        )
+    doorbell.ring()
+
+
+def promote(id: int, actor: Actor) -> None:
+    """Make new machines from this version from now on (forward or back); the buffer is replaced gradually."""
+    with catalog.write():
+        seed = get(id)
+        if seed.state is not SeedState.READY:
+            raise Conflict("Only a seed that was built and test-booted can be promoted.", "Build it again.")
+        seeds.promote(seed)
+        record(
+            "seed.promoted",
+            f"{actor.name} promoted seed {seed.class_name} v{seed.version}.",
+            actor,
+            class_name=seed.class_name,
+            seed_id=id,
+        )
+    doorbell.ring()

@@ -1,0 +1,96 @@
+"""First set-up: the code on the appliance's screen, then the wizard."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo, available_timezones
+
+from appliance import catalog
+from appliance.catalog import Account, Actor, doorbell, options, record
+from appliance.errors import BadInput, Conflict
+from appliance.people import passwords, throttle
+from appliance.services import accounts, seeds
+from appliance.settings import Settings
+
+# Letters and digits that cannot be taken for one another on a screen across the room.
+ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the wizard asks. `pools` is, per class, (buffer, maximum)."""
+
+    name: str
+    full_name: str
+    password: str
+    title: str
+    time_zone: str
+    pools: dict[str, tuple[int, int]]
+
+
+def is_done() -> bool:
+    """Whether the appliance has been set up."""
+    return bool(options.get("setup_done"))
+
+
+def _digest(code: str) -> str:
+    return hashlib.sha256(code.upper().replace("-", "").replace(" ", "").encode()).hexdigest()
+
+
+def ensure_code(settings: Settings) -> None:
+    """See that an appliance not yet set up has a setup code, in `setup-code` in the state directory, for root alone."""
+    file = settings.state / "setup-code"
+    if is_done():
+        file.unlink(missing_ok=True)
+        return
+    if file.exists() and _digest(file.read_text().strip()) == options.get("setup_code"):
+        return
+    letters = "".join(secrets.choice(ALPHABET) for _ in range(12))
+    code = "-".join(letters[at : at + 4] for at in (0, 4, 8))
+    file.touch(mode=0o600)
+    file.chmod(0o600)
+    file.write_text(code + "\n")
+    with catalog.write():
+        options.put("setup_code", _digest(code))
+
+
+def check_code(code: str, address: str) -> None:
+    """Raise BadInput when the setup code is wrong, NotAllowed when there were too many wrong ones."""
+    throttle.check("setup", f"address:{address}")
+    expected = options.get("setup_code")
+    if not expected or not secrets.compare_digest(_digest(code), expected):
+        throttle.failed("setup", f"address:{address}")
+        raise BadInput("That is not the setup code.", "It is shown on the appliance's own screen, or at the end of what `make run` prints.")
+
+
+def finish(code: str, wishes: Wishes, address: str) -> Account:
+    """Set the appliance up: first admin, title, time zone, pool sizes; the scenario's seeds are then built.
+
+    Everything or nothing. Raises BadInput naming what is wrong, Conflict when set-up was done before.
+    """
+    check_code(code, address)
+    if wishes.time_zone not in available_timezones():
+        raise BadInput(f"There is no time zone {wishes.time_zone!r}.", "Pick one from the list, like Europe/Berlin.")
+    ZoneInfo(wishes.time_zone)
+    password = passwords.digest(wishes.password)
+    with catalog.write():
+        if is_done():
+            raise Conflict("The appliance is already set up.", "Sign in instead.")
+        account = accounts.insert(wishes.name, password, full_name=wishes.full_name, is_admin=True)
+        actor = Actor(account.name, account.id, address, is_admin=True)
+        options.put("title", wishes.title.strip()[:60])
+        options.put("time_zone", wishes.time_zone)
+        for cls in catalog.Class.select():
+            if cls.name in wishes.pools:
+                buffer, maximum = wishes.pools[cls.name]
+                if not 0 <= buffer <= maximum:
+                    raise BadInput(f"{cls.name}: {buffer} ready machines do not fit under a maximum of {maximum}.", "Raise the maximum.")
+                cls.buffer, cls.maximum, cls.minimum = buffer, maximum, min(cls.minimum, maximum)
+                cls.save()
+        options.put("setup_done", True)
+        options.put("setup_code", "")
+        record("setup.done", f"{account.name} set the appliance up.", actor)
+        for cls in catalog.Class.select():
+            seeds.build(cls.name, actor)
+    doorbell.ring()
+    return account
