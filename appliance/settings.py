@@ -45,11 +45,12 @@ class Settings:
 
     @property
     def catalog(self) -> Path:
-        return self.state / "catalog.db"
+        """In a directory of its own, the only one where the unprivileged web process may write."""
+        return self.state / "catalog" / "catalog.db"
 
     @property
     def doorbell(self) -> Path:
-        return self.run / "doorbell"
+        return self.catalog.parent / "doorbell"
 
     @property
     def run(self) -> Path:

@@ -48,6 +48,7 @@ def open(path: Path) -> None:
     the catalog is from a newer version of the product, Unavailable when the file cannot be opened.
     """
     close()
+    path.parent.mkdir(parents=True, exist_ok=True)
     db.init(os.fspath(path), pragmas=PRAGMAS, timeout=15)
     try:
         _migrate(path)

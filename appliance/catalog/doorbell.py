@@ -14,7 +14,7 @@ from appliance.catalog.database import db
 
 def ring() -> None:
     """Wake the engine, if it is there."""
-    path = Path(str(db.database)).parent / "run" / "doorbell"
+    path = Path(str(db.database)).parent / "doorbell"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell, contextlib.suppress(OSError):
         bell.setblocking(False)
         bell.sendto(b"!", os.fspath(path))

@@ -1,0 +1,58 @@
+"""The state directory as it lies on disk: who may read and write what.
+
+Only `catalog/` is writable for the unprivileged web process. Everything that root reads back and
+believes (settings, seeds, libvirt's own files) lies where that process cannot even add a name.
+"""
+
+import grp
+import os
+import secrets
+from pathlib import Path
+
+from appliance.settings import Settings
+
+WEB = "dpe-web"
+
+
+def _group() -> int:
+    try:
+        return grp.getgrnam(WEB).gr_gid
+    except KeyError:  # tests of single rooms run on machines that were never set up
+        return -1
+
+
+def _directory(path: Path, mode: int, group: int = -1) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(path, 0, group)
+    path.chmod(mode)  # after chown, which clears set-group-ID
+
+
+def _file(path: Path, mode: int, group: int, content: bytes = b"") -> None:
+    # Never through a name: a web process gone bad could have put a link there for root to follow.
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        if content and not os.fstat(handle).st_size:
+            os.write(handle, content)
+        if os.geteuid() == 0:
+            os.fchown(handle, 0, group)
+        os.fchmod(handle, mode)
+    finally:
+        os.close(handle)
+
+
+def prepare(settings: Settings) -> None:
+    """Make the state directory, or put its owners and modes right. Safe to call at any time, by anyone who runs as root."""
+    web = _group()
+    # Others may pass through, because QEMU runs as a user of its own; they cannot list.
+    _directory(settings.state, 0o711)
+    _directory(settings.run, 0o711)
+    _directory(settings.seeds, 0o2751, web)
+    _directory(settings.machines, 0o711)
+    _directory(settings.cache, 0o755)
+    _directory(settings.logs, 0o2750, web)
+    _directory(settings.tls, 0o700)
+    _directory(settings.catalog.parent, 0o2770, web)
+    # SQLite gives the files it makes beside the catalog the catalog's own owner and mode.
+    _file(settings.catalog, 0o660, web)
+    _file(settings.web_secret, 0o640, web, secrets.token_bytes(32))
