@@ -1,0 +1,50 @@
+# The two commands of a newcomer are `make run` and `make test`; both do all their own set-up. Needs root.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help run setup setup-test test bench lint format lock clean
+
+# Where the appliance keeps everything: make run STATE=/srv/dpe
+STATE ?=
+# The tests of one marker: make test MARK=firstpath
+MARK ?=
+# One benchmark: make bench ONLY=claim
+ONLY ?=
+
+ifneq ($(STATE),)
+export DPE_STATE := $(STATE)
+endif
+python := .venv/bin/python
+
+help: ## Say what can be made (this text)
+	@echo 'Usage: make TARGET [NAME=value]'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
+	@echo 'Settings are environment variables, like DPE_HTTPS_PORT=443 make run; appliance/README.md lists them.'
+
+run: setup ## Run the appliance in the foreground; Ctrl-C stops it. STATE=DIR keeps it elsewhere than /var/lib/dpe
+	@exec $(python) -m appliance.foreground
+
+setup: ## Install what the appliance needs (packages, users, Python); `make run` does it by itself
+	@image-build/setup.sh run
+
+setup-test: ## Install what the tests need besides; `make test` does it by itself
+	@image-build/setup.sh test
+
+test: setup-test ## Run linters and all tests. MARK=NAME runs only the tests of one marker, like MARK=firstpath
+	@exec $(python) -m pytest $(if $(MARK),-m '$(MARK)')
+
+bench: setup-test ## Run the benchmarks, one JSON object a line. ONLY=NAME runs one, like ONLY=claim
+	@exec $(python) -m tests.bench $(ONLY)
+
+lint: setup-test ## Run the linters alone
+	@exec $(python) -m pytest -q tests/unit/house/test_lint.py
+
+format: setup-test ## Format the code and mend what the linters can mend
+	@.venv/bin/ruff check --fix
+	@.venv/bin/ruff format
+
+lock: setup-test ## Choose the newest Python packages that pyproject.toml allows, and lock them with their hashes
+	@image-build/lock.sh
+
+clean: ## Remove what can be made again; never touches the appliance's state
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-results
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
