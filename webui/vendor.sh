@@ -1,0 +1,26 @@
+#!/bin/sh
+# Copies the assets that package-lock.json pins into static/vendor, which is committed: neither building
+# nor running the appliance needs npm. Run it after changing a version or icons.txt.
+set -eu
+cd "$(dirname "$0")"
+npm ci --ignore-scripts --no-audit --no-fund
+vendor=static/vendor
+rm -rf "$vendor"
+
+version() { node -p "require('./node_modules/$1/package.json').version"; }
+copy() { # package, folder, files...
+    from="node_modules/$1"; to="$vendor/$2-$(version "$1")"; shift 2
+    mkdir -p "$to"
+    for file in "$@"; do install -m 644 "$from/$file" "$to/"; done
+}
+
+copy htmx.org htmx dist/htmx.min.js LICENSE
+copy @fontsource-variable/inter inter files/inter-latin-wght-normal.woff2 files/inter-latin-ext-wght-normal.woff2 LICENSE
+copy @tabler/core tabler dist/css/tabler.min.css
+# The package names its licence (MIT) but does not carry the text.
+install -m 644 licenses/tabler-core.txt "$vendor/tabler-$(version @tabler/core)/LICENSE"
+copy @tabler/icons icons LICENSE
+node sprite.mjs node_modules/@tabler/icons/icons icons.txt > "$vendor/icons-$(version @tabler/icons)/sprite.svg"
+# Source maps are not shipped, so nothing should ask for them.
+sed -i '/^[/][*/]# sourceMappingURL=/d' "$vendor"/tabler-*/tabler.min.css "$vendor"/htmx-*/htmx.min.js
+rm -rf node_modules
