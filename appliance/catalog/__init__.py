@@ -1,6 +1,6 @@
 """The SQLite catalog. Nothing else in the product holds SQL."""
 
-from appliance.catalog.database import check, close, open, write
+from appliance.catalog.database import check, close, open, version, write
 from appliance.catalog.events import ENGINE, Actor, record
 from appliance.catalog.models import (
     Account,
@@ -46,5 +46,6 @@ __all__ = [
     "now",
     "open",
     "record",
+    "version",
     "write",
 ]

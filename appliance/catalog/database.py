@@ -130,3 +130,10 @@ def check() -> list[str]:
     found = [str(row[0]) for row in rows("PRAGMA integrity_check") if row[0] != "ok"]
     found += [f"{row[0]} row {row[1]} refers to a missing {row[2]}" for row in rows("PRAGMA foreign_key_check")]
     return found
+
+
+def version() -> tuple[int, int]:
+    """Two numbers for whoever watches: the first changes whenever another connection committed, the second with each event."""
+    committed: int = rows("PRAGMA data_version")[0][0]
+    events: int = rows("SELECT coalesce(max(id), 0) FROM event")[0][0]
+    return committed, events

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from peewee import JOIN
@@ -127,6 +127,36 @@ def live() -> list[Machine]:
     return list(Machine.select().where(Machine.state.in_(LIVE)).order_by(Machine.number))
 
 
+def steady() -> list[tuple[str, MachineState, datetime]]:
+    """Id, state and since when, of every machine that should be running by now and needs nothing else."""
+    found = rows("SELECT id, state, state_since FROM machine WHERE state IN ('ready', 'in_use')")
+    return [(id, MachineState(state), datetime.fromisoformat(since)) for id, state, since in found]
+
+
+def dispensable(class_name: str, count: int) -> list[Machine]:
+    """Ready machines to remove first: those from an old seed, then the oldest."""
+    query = (
+        Machine.select(Machine, Seed)
+        .join(Seed)
+        .where(Machine.klass == class_name, Machine.state == MachineState.READY)
+        .order_by(Seed.promoted, Machine.number)
+        .limit(count)
+    )
+    return list(query) if count else []
+
+
+def promised() -> tuple[int, int]:
+    """How many machines are alive, and the memory in MiB that is theirs."""
+    count, memory = rows("SELECT count(*), coalesce(sum(memory), 0) FROM machine WHERE state <> 'retired'")[0]
+    return count, memory
+
+
+def in_the_making() -> tuple[int, int]:
+    """How many machines are planned or being made, and the memory in MiB that they will take."""
+    count, memory = rows("SELECT count(*), coalesce(sum(memory), 0) FROM machine WHERE state IN ('planned', 'creating')")[0]
+    return count, memory
+
+
 def counts() -> dict[str, dict[MachineState, int]]:
     """Live machines by class and state."""
     found: dict[str, dict[MachineState, int]] = {}
@@ -224,3 +254,30 @@ def page(
     if after is not None:
         query = query.where(Machine.number < after)
     return list(query)
+
+
+def in_making() -> list[Machine]:
+    """Machines in creation, oldest first."""
+    return list(Machine.select().where(Machine.state.in_([MachineState.PLANNED, MachineState.CREATING])).order_by(Machine.number))
+
+
+def making_times(class_name: str, limit: int = 20) -> list[timedelta]:
+    """How long the class's latest machines took from planned to ready, newest first."""
+    query = (
+        Machine.select(Machine.created_at, Machine.ready_at)
+        .where(Machine.klass == class_name, Machine.ready_at.is_null(False))
+        .order_by(Machine.number.desc())
+        .limit(limit)
+    )
+    return [machine.ready_at - machine.created_at for machine in query]
+
+
+def held_by_account() -> dict[int, int]:
+    """How many machines each account holds; accounts without any are not in it."""
+    return dict(rows("SELECT account_id, count(*) FROM lease WHERE ended_at IS NULL GROUP BY account_id"))
+
+
+def reading_of(machine_id: str) -> Reading | None:
+    """The last reading of a machine's load."""
+    found: Reading | None = Reading.get_or_none(Reading.machine == machine_id)
+    return found

@@ -3,7 +3,7 @@
 import re
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Lease, Session, record
+from appliance.catalog import Account, Actor, Lease, Session, machines, record
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.people import passwords
 
@@ -137,3 +137,8 @@ def holds(id: int) -> int:
     """How many machines the account holds."""
     count: int = Lease.select().where(Lease.account == id, Lease.ended_at.is_null()).count()
     return count
+
+
+def holdings() -> dict[int, int]:
+    """How many machines each account holds; accounts without any are not in it."""
+    return machines.held_by_account()

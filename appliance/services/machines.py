@@ -12,7 +12,11 @@ from appliance.settings import Settings
 
 @dataclass(frozen=True)
 class Offer:
-    """One class as a person sees it: the big button, or why it cannot be pressed. `ready` machines would be theirs at once."""
+    """One class as a person sees it: the big button, or why it cannot be pressed. `ready` machines would be theirs at once.
+
+    Who has to wait is number `place` in the queue and knows `wait` when the class's latest machines tell it; `making` are
+    the machines in creation, oldest first.
+    """
 
     cls: Class
     ready: int
@@ -20,20 +24,39 @@ class Offer:
     request: Request | None  # theirs, waiting
     ahead: int  # people waiting before them
     refusal: str  # why the button cannot be pressed; empty when it can
+    making: list[Machine]
+    wait: timedelta | None
+
+    @property
+    def place(self) -> int:
+        return self.ahead + 1
 
 
 def offers(account_id: int) -> list[Offer]:
     """Every enabled class, for this person."""
-    counts = machines.counts()
+    counts, waiting, making = machines.counts(), machines.waiting(), machines.in_making()
     mine = {r.class_name: r for r in Request.select().where(Request.account == account_id, Request.state == RequestState.WAITING)}
     result = []
     for cls in Class.select().where(Class.enabled == True).order_by(Class.name):  # noqa: E712
         request = mine.get(cls.name)
         held = machines.held(account_id, cls.name)
         ready = counts.get(cls.name, {}).get(MachineState.READY, 0)
-        ahead = machines.ahead(request) if request else 0
-        result.append(Offer(cls, ready, held, request, ahead, _refusal(cls, held)))
+        ahead = machines.ahead(request) if request else waiting.get(cls.name, 0)
+        coming = [machine for machine in making if machine.class_name == cls.name]
+        wait = None if ready and not request else _wait(cls, ahead, coming)
+        result.append(Offer(cls, ready, held, request, ahead, _refusal(cls, held), coming, wait))
     return result
+
+
+def _wait(cls: Class, ahead: int, coming: list[Machine]) -> timedelta | None:
+    """About how long until a person with `ahead` people before them gets a machine; None when nothing is known yet."""
+    times = sorted(machines.making_times(cls.name))
+    if not times:
+        return None
+    usual = times[len(times) // 2]
+    if ahead < len(coming):
+        return max(usual - (now() - coming[ahead].created_at), timedelta())
+    return usual * (ahead // max(len(coming), 1) + 1)
 
 
 def _refusal(cls: Class, held: int) -> str:

@@ -95,3 +95,18 @@ def machines_on_page(
     """One page of machines, newest first; see catalog.machines.page."""
     wanted = MachineState(state) if state in set(MachineState) else None
     return machines.page(state=wanted, class_name=class_name, text=text.strip(), retired=retired, after=after)
+
+
+def state_counts() -> dict[MachineState, int]:
+    """Live machines by state, of all classes together."""
+    totals: dict[MachineState, int] = {}
+    for states in machines.counts().values():
+        for state, count in states.items():
+            totals[state] = totals.get(state, 0) + count
+    return totals
+
+
+def time_zone() -> str:
+    """The time zone in which times are shown."""
+    zone: str = options.get("time_zone")
+    return zone

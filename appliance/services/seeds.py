@@ -61,3 +61,8 @@ def promote(id: int, actor: Actor) -> None:
             seed_id=id,
         )
     doorbell.ring()
+
+
+def everything() -> list[Seed]:
+    """All versions of all classes, newest first."""
+    return list(Seed.select().order_by(Seed.id.desc()))
