@@ -1,0 +1,128 @@
+"""The front door's certificate: the admin's own, or one that the appliance signs for itself.
+
+The admin's own are `own.crt` (with its chain) and `own.key` in the state directory's `tls`; they win.
+Else `appliance.crt` and `appliance.key` are made at first start, and again before they run out.
+"""
+
+import ipaddress
+import os
+import socket
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from appliance.errors import BadInput
+from appliance.settings import Settings
+
+LIFE = timedelta(days=397)  # the longest that every browser accepts
+RENEW = timedelta(days=30)
+
+
+def ensure(settings: Settings, now: datetime | None = None) -> tuple[Path, Path]:
+    """The paths of certificate and key to serve, made or renewed if need be.
+
+    Raises BadInput when the admin's own pair cannot be served.
+    """
+    now = now or datetime.now(UTC)
+    own = settings.tls / "own.crt", settings.tls / "own.key"
+    if own[0].exists() or own[1].exists():
+        _check_own(*own, now)
+        return own
+    certificate, key = settings.tls / "appliance.crt", settings.tls / "appliance.key"
+    if not (key.exists() and certificate.exists() and _serves(certificate, settings, now)):
+        _make(certificate, key, settings, now)
+    return certificate, key
+
+
+def fingerprint(certificate: Path) -> str:
+    """The SHA-256 fingerprint as browsers show it: AB:CD:..."""
+    return x509.load_pem_x509_certificate(certificate.read_bytes()).fingerprint(hashes.SHA256()).hex(":").upper()
+
+
+def _check_own(certificate: Path, key: Path, now: datetime) -> None:
+    hint = f"Put a PEM certificate with its chain and its unencrypted key there, or remove both files from {certificate.parent}."
+    try:
+        leaf = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
+        private = serialization.load_pem_private_key(key.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise BadInput(f"Your own TLS certificate {certificate} or its key {key.name} cannot be read: {error}.", hint) from error
+    if private.public_key() != leaf.public_key():
+        raise BadInput(f"Your own TLS certificate {certificate} does not belong to the key {key.name} beside it.", hint)
+    if leaf.not_valid_after_utc < now:
+        raise BadInput(f"Your own TLS certificate {certificate} expired on {leaf.not_valid_after_utc:%Y-%m-%d}.", hint)
+
+
+def _serves(certificate: Path, settings: Settings, now: datetime) -> bool:
+    """Whether our certificate is good for a while and has every name asked for in the settings."""
+    try:
+        made = x509.load_pem_x509_certificate(certificate.read_bytes())
+    except ValueError:
+        return False
+    names = set(made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
+    return made.not_valid_after_utc - RENEW > now and set(_asked(settings)) <= names
+
+
+def _asked(settings: Settings) -> list[x509.GeneralName]:
+    return [_name(text) for part in settings.names.split(",") if (text := part.strip())]
+
+
+def _name(text: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(text))
+    except ValueError:
+        pass
+    try:
+        return x509.DNSName(text.encode("idna").decode().lower())
+    except UnicodeError as error:
+        raise BadInput(
+            f"The setting names has {text!r}, which is no host name.", "Write names and addresses separated by commas."
+        ) from error
+
+
+def _names(settings: Settings) -> list[x509.GeneralName]:
+    host = socket.gethostname()
+    names = [host, socket.getfqdn(), f"{host.partition('.')[0]}.local", "localhost", "127.0.0.1", "::1"]
+    for addresses in psutil.net_if_addrs().values():
+        names += [found.address for found in addresses if found.family is socket.AF_INET]
+    # A host may call itself by what is no name at all; that is no reason to have no certificate.
+    usable = [
+        _name(name) for name in names if name.isascii() and 0 < len(name) < 254 and not name.startswith((".", "-")) and ".." not in name
+    ]
+    return list(dict.fromkeys(usable + _asked(settings)))
+
+
+def _make(certificate: Path, key: Path, settings: Settings, now: datetime) -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "DPE Appliance")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(private.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))  # clocks of small networks differ
+        .not_valid_after(now + LIFE)
+        .add_extension(x509.SubjectAlternativeName(_names(settings)), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(private, hashes.SHA256())
+    )
+    pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    # Certificate last: a start cut off in between finds no certificate, and makes both again.
+    certificate.unlink(missing_ok=True)
+    _write(key, pem, 0o600)
+    _write(certificate, made.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    fresh = path.with_name(f".{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+        file.write(content)
+    fresh.rename(path)
