@@ -1,0 +1,129 @@
+"""What the catalog says once something has happened to a machine. Each is one transaction, and may be called again."""
+
+from datetime import timedelta
+
+from appliance import catalog
+from appliance.catalog import Actor, Class, Level, Machine, MachineState, Request, RequestState, machines, now, record
+from appliance.errors import DpeError
+from appliance.lifecycle import master
+
+LONGEST_WAIT = timedelta(minutes=10)
+
+
+def came_up(machine: Machine) -> None:
+    """The machine answers: it joins the buffer, or goes straight to whoever has waited longest."""
+    moment = now()
+    seconds = round((moment - machine.created_at).total_seconds(), 1)
+    with catalog.write():
+        master.move(
+            machine.id,
+            MachineState.READY,
+            f"{machine.name} is ready after {seconds:.0f} s.",
+            ready_at=moment,
+            problem="",
+            attempts=0,
+            retry_at=None,
+            data={"seconds": seconds},
+        )
+        Class.update(failures=0, failing_until=None, problem="").where(Class.name == machine.class_name).execute()
+        serve_waiting(machine.class_name)
+
+
+def serve_waiting(class_name: str) -> int:
+    """Give ready machines to those who wait, oldest request first; returns how many were served."""
+    served = 0
+    with catalog.write():
+        klass = Class.get_by_id(class_name)
+        while (asked := machines.first_waiting(class_name)) is not None:
+            moment = now()
+            claimed = machines.take(class_name, asked.account_id, moment + timedelta(minutes=klass.lease_minutes))
+            if claimed is None:
+                break
+            Request.update(state=RequestState.GRANTED, machine=claimed.id, granted_at=moment).where(Request.id == asked.id).execute()
+            account = asked.account
+            record(
+                "machine.assigned",
+                f"{account.name} got {claimed.name} after waiting {(moment - asked.created_at).total_seconds():.0f} s.",
+                Actor(account.name, account.id),
+                class_name=class_name,
+                machine_id=claimed.id,
+                hit=False,
+            )
+            served += 1
+    return served
+
+
+def did_not_come_up(machine: Machine, error: DpeError) -> None:
+    """The machine failed before anybody held it: it will be reclaimed, and its class waits a little, doubling, before the next try."""
+    with catalog.write():
+        klass = Class.get_by_id(machine.class_name)
+        failures = klass.failures + 1
+        wait = min(timedelta(seconds=5 * 2 ** min(failures - 1, 10)), LONGEST_WAIT)
+        Class.update(failures=failures, failing_until=now() + wait, problem=str(error)).where(Class.name == klass.name).execute()
+        master.move(
+            machine.id,
+            MachineState.FAILED,
+            f"{machine.name} did not come up: {error.message}",
+            level=Level.ERROR,
+            problem=str(error),
+            reclaim_reason="failed",
+            data={"hint": error.hint},
+        )
+
+
+def personalised(machine: Machine) -> None:
+    """The machine carries its owner's name and keys: it is theirs to use."""
+    master.move(
+        machine.id,
+        MachineState.IN_USE,
+        f"{machine.name} is in use by {machine.owner.name if machine.owner else 'nobody'}.",
+        expect=frozenset({MachineState.ASSIGNED}),
+        problem="",
+        attempts=0,
+        retry_at=None,
+    )
+
+
+def could_not_be_handed_over(machine: Machine, error: DpeError) -> None:
+    """An assigned machine does not take its owner: it is reclaimed, and its owner is first in line for another."""
+    with catalog.write():
+        Request.update(state=RequestState.WAITING, machine=None, granted_at=None, hit=False).where(
+            Request.machine == machine.id, Request.state == RequestState.GRANTED
+        ).execute()
+        machines.end_lease(machine.id, "failed")
+        master.move(
+            machine.id,
+            MachineState.FAILED,
+            f"{machine.name} could not be handed over: {error.message} Another one is on its way.",
+            expect=frozenset({MachineState.ASSIGNED}),
+            level=Level.ERROR,
+            problem=str(error),
+            owner=None,
+            reclaim_reason="failed",
+        )
+
+
+def lost(machine: Machine, problem: str) -> None:
+    """A machine that somebody holds is not where it should be. Nothing of it is destroyed until an admin says so."""
+    master.move(
+        machine.id,
+        MachineState.QUARANTINED,
+        f"{machine.name} is quarantined: {problem}",
+        level=Level.ERROR,
+        problem=problem,
+    )
+
+
+def gone(machine: Machine) -> None:
+    """Nothing is left of the machine but its history."""
+    with catalog.write():
+        machines.end_lease(machine.id, machine.reclaim_reason or "reclaimed")
+        master.move(
+            machine.id,
+            MachineState.RETIRED,
+            f"{machine.name} is gone; nothing of it is left.",
+            owner=None,
+            retired_at=now(),
+            attempts=0,
+            retry_at=None,
+        )

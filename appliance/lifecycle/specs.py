@@ -1,0 +1,45 @@
+"""From catalog rows to what the hypervisor needs to know. Everything outside is named after the machine's id or slot."""
+
+import ipaddress
+import zlib
+from pathlib import Path
+
+from appliance.catalog import Machine
+from appliance.hypervisor.provider import Boot, Card, MachineSpec
+from appliance.settings import Settings
+
+
+def card(settings: Settings, slot: int, *, internet: bool) -> Card:
+    """The network card of a slot: MAC, address and tap name follow from it, so that they are known beforehand.
+
+    The MAC has QEMU's prefix 52:54:00, a byte that tells appliances on one host apart, and the slot.
+    """
+    octets = (0x52, 0x54, 0x00, zlib.crc32(settings.network.encode()) & 0xFF, *slot.to_bytes(2, "big"))
+    return Card(
+        mac=":".join(f"{octet:02x}" for octet in octets),
+        address=settings.address(slot),
+        prefix=ipaddress.ip_network(settings.subnet).prefixlen,
+        gateway=settings.gateway,
+        tap=f"{settings.network}-m{slot}",
+        internet=internet,
+    )
+
+
+def spec(machine: Machine, settings: Settings) -> MachineSpec:
+    """Everything needed to make the machine."""
+    files, described = machine.seed.files, machine.klass.spec
+    return MachineSpec(
+        id=machine.id,
+        name=machine.name,
+        class_name=machine.class_name,
+        seed_disk=Path(files["disk"]),
+        disk=settings.machines / machine.id / "disk.qcow2",
+        disk_size=machine.disk,
+        boot=Boot(Path(files["kernel"]), Path(files["initrd"]), files["cmdline"]),
+        vcpus=machine.vcpus,
+        memory=machine.memory,
+        card=card(settings, machine.slot, internet=described["internet"]),
+        application_port=described["application"]["port"],
+        application_ready=described["application"]["ready"],
+        boot_timeout=described["boot_timeout"],
+    )

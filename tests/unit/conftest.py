@@ -1,0 +1,98 @@
+"""Fixtures of the unit tier: a catalog of one's own, people in it, and machines that are only rows."""
+
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance import catalog, layout
+from appliance.catalog import Account, Actor, Class, Machine, MachineState, Seed, SeedState, machines
+from appliance.catalog import seeds as seed_rows
+from appliance.scenario.schema import ClassSpec
+from appliance.settings import Settings
+from appliance.settings import load as load_settings
+
+SPEC = {
+    "title": "Small machine",
+    "os": "debian-13",
+    "size": {"vcpus": 1, "memory": 256, "disk": 2},
+    "application": {"port": 8080, "path": "/start", "ready": "/"},
+    "policy": {"minimum": 0, "maximum": 20, "buffer": 2},
+    "lease": {"minutes": 60, "extend": 30, "extensions": 2},
+    "per_person": 2,
+}
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    settings = load_settings({}, state=tmp_path / "state", network="unit", slots=50)
+    layout.prepare(settings)
+    return settings
+
+
+@pytest.fixture
+def opened(settings: Settings) -> Iterator[Settings]:
+    """An empty catalog, open."""
+    catalog.open(settings.catalog)
+    yield settings
+    catalog.close()
+
+
+def _account(name: str, *, is_admin: bool = False) -> Actor:
+    with catalog.write():
+        account = Account.create(name=name, full_name=name.title(), password="!", is_admin=is_admin)
+    return Actor(name, account.id, "127.0.0.1", is_admin)
+
+
+@pytest.fixture
+def alice(opened: Settings) -> Actor:
+    return _account("alice")
+
+
+@pytest.fixture
+def bob(opened: Settings) -> Actor:
+    return _account("bob")
+
+
+@pytest.fixture
+def admin(opened: Settings) -> Actor:
+    return _account("admin", is_admin=True)
+
+
+@pytest.fixture
+def small(opened: Settings) -> Class:
+    """A class with a promoted seed."""
+    described = ClassSpec.model_validate(SPEC)
+    with catalog.write():
+        klass = Class.create(
+            name="small",
+            spec=described.model_dump(mode="json"),
+            minimum=0,
+            maximum=20,
+            buffer=2,
+            lease_minutes=60,
+            extend_minutes=30,
+            extensions=2,
+            per_person=2,
+        )
+        files = {"disk": "/seeds/disk.qcow2", "kernel": "/seeds/vmlinuz", "initrd": "/seeds/initrd", "cmdline": "root=/dev/vda"}
+        seed = Seed.create(klass="small", version=1, state=SeedState.READY, files=files)
+        seed_rows.promote(seed)
+    return klass
+
+
+@pytest.fixture
+def ready(small: Class) -> Callable[[int], list[Machine]]:
+    """Make this many ready machines of the class small, as rows."""
+
+    def make(count: int) -> list[Machine]:
+        with catalog.write():
+            seed = seed_rows.promoted("small")
+            assert seed is not None
+            made = [machines.create(small, seed, str(uuid.uuid4()), slot) for slot in machines.next_slots(count, 10_000)]
+            for machine in made:
+                machines.change(machine.id, [MachineState.PLANNED], MachineState.READY)
+        return made
+
+    return make
