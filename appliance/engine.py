@@ -58,8 +58,10 @@ def lock(settings: Settings) -> IO[str]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         file.seek(0)
+        other = file.read().strip() or "unknown"
+        file.close()
         raise Conflict(
-            f"Another engine (process {file.read().strip() or 'unknown'}) works on {settings.state}.",
+            f"Another engine (process {other}) works on {settings.state}.",
             "Stop it first, or give this one a state directory of its own with DPE_STATE.",
         ) from error
     file.truncate(0)
@@ -105,7 +107,7 @@ class Engine:
         self._batched: set[str] = set()
         self._last: dict[str, tuple[float, Stats]] = {}
         self._facts: HostFacts | None = None
-        self._read_at = 0.0
+        self._read_at = float("-inf")
         self._problem: str | None = None
         provider.watch(lambda _id: doorbell.ring())
 
@@ -122,6 +124,20 @@ class Engine:
         """Make `run()` return soon. Jobs under way are cut off by the process's end, which they are made to survive."""
         self.stopping = True
         doorbell.ring()
+
+    def close(self) -> None:
+        """Let the threads end, and the bell go."""
+        self._makers.shutdown(wait=True, cancel_futures=True)
+        self._hands.shutdown(wait=True, cancel_futures=True)
+        self._bell.close()
+
+    def jobs(self) -> list[Future[None]]:
+        """The jobs under way."""
+        return [job for job in self._jobs.values() if not job.done()]
+
+    def read_again(self) -> None:
+        """Take the next reading of machines and host at the next tick, whenever the last one was."""
+        self._read_at = float("-inf")
 
     # -- one tick ---------------------------------------------------------------------------
 
@@ -397,18 +413,20 @@ class Engine:
         assert owner is not None
         done = self.provider.execute(
             machine.id,
-            guest.PERSONALISE,
+            guest.GUEST_PERSONALISE,
             input=guest.personalise_input(
                 hostname=machine.name,
                 user=machine.klass.spec["user"],
                 full_name=owner.full_name or owner.name,
                 owner=owner.name,
                 ssh_keys=owner.ssh_keys.splitlines(),
+                now=now(),
             ),
         )
         if done.status:
             raise DpeError(
-                f"{guest.PERSONALISE[0]} ended with status {done.status}: {done.error.strip()[-500:]}", "Look at the seed's role guest."
+                f"{guest.GUEST_PERSONALISE[0]} ended with status {done.status}: {done.error.strip()[-500:]}",
+                "Look at the seed's role guest.",
             )
 
     def _revive(self, machine: Machine, there: Found | None) -> None:

@@ -1,0 +1,282 @@
+"""The reconciler over a provider that is only memory: what it concludes, tick by tick."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from appliance import catalog
+from appliance.catalog import Class, Event, Lease, Machine, MachineState, Request, RequestState, Seed, SeedState, machines, now, options
+from appliance.catalog import seeds as seed_rows
+from appliance.engine import Engine, lock
+from appliance.errors import Conflict, DpeError
+from appliance.hypervisor.provider import Found, Power
+from appliance.lifecycle import batch
+from appliance.services import machines as verbs
+from tests.unit.engine.fake import FakeProvider
+
+S = MachineState
+
+
+@pytest.fixture
+def provider():
+    return FakeProvider()
+
+
+@pytest.fixture
+def engine(opened, small, provider, monkeypatch) -> Iterator[Engine]:
+    """An engine that was set up. The playbook is replaced by the same three calls that it makes; tests/integration run it."""
+
+    def build(specs, _settings, report):
+        results = {}
+        for spec in specs:
+            try:
+                provider.clone(spec)
+                provider.start(spec)
+                provider.wait(spec)
+                results[spec.id] = None
+            except DpeError as error:
+                results[spec.id] = error
+        return results
+
+    monkeypatch.setattr(batch, "build", build)
+    with catalog.write():
+        options.put("setup_done", True)
+    made = Engine(opened, provider, loaded=None)
+    yield made
+    made.stop()
+    made.close()
+
+
+def settle(engine: Engine, ticks: int = 12) -> None:
+    """Tick, and let the jobs of each tick end."""
+    for _ in range(ticks):
+        engine.tick()
+        for job in engine.jobs():
+            job.result(10)
+
+
+def states() -> dict[S, int]:
+    return machines.counts().get("small", {})
+
+
+def test_the_buffer_fills_and_rests(engine, provider):
+    settle(engine)
+    assert states() == {S.READY: 2}
+    assert len(provider.domains) == 2
+    before = Event.select().count()
+    settle(engine)
+    assert Event.select().count() == before
+
+
+def test_claim_hand_over_release_and_a_clean_one_in_place(engine, provider, alice):
+    settle(engine)
+    asked = verbs.request(alice, "small")
+    settle(engine)
+    assert machines.by_id(asked.machine_id).state is S.IN_USE
+    assert states() == {S.READY: 2, S.IN_USE: 1}
+    verbs.release(alice, asked.machine_id)
+    settle(engine)
+    assert machines.by_id(asked.machine_id).state is S.RETIRED
+    assert asked.machine_id not in provider.domains
+    assert asked.machine_id not in provider.files
+    assert states() == {S.READY: 2}
+
+
+def test_who_meets_an_empty_buffer_is_served_without_the_playbook(engine, provider, alice, monkeypatch):
+    with catalog.write():
+        Class.update(buffer=0).execute()
+
+    def never(*_):
+        raise AssertionError("the playbook was used")
+
+    monkeypatch.setattr(batch, "build", never)
+    verbs.request(alice, "small")
+    settle(engine)
+    [mine] = verbs.mine(alice.account_id)
+    assert mine.state is S.IN_USE
+
+
+def test_an_ended_lease_is_reclaimed_and_replaced(engine, provider, alice):
+    settle(engine)
+    id = verbs.request(alice, "small").machine_id
+    settle(engine)
+    Lease.update(ends_at=now() - timedelta(seconds=1)).execute()
+    settle(engine)
+    assert machines.by_id(id).state is S.RETIRED
+    assert states() == {S.READY: 2}
+
+
+def test_a_machine_that_does_not_come_up_is_thrown_away_and_the_class_held_back(engine, provider):
+    provider.fails["wait"] = DpeError("The agent did not answer within 300 s.", "Look at its console.")
+    settle(engine)
+    klass = Class.get()
+    assert klass.failures >= 1
+    assert klass.failing_until > now()
+    assert "agent did not answer" in klass.problem
+    assert provider.domains == {}
+    assert provider.files == set()
+    provider.fails.clear()
+    Class.update(failing_until=now()).execute()
+    settle(engine)
+    assert states() == {S.READY: 2}
+    assert Class.get().failures == 0
+
+
+def test_nothing_is_concluded_while_the_hypervisor_is_away(engine, provider, alice):
+    settle(engine)
+    id = verbs.request(alice, "small").machine_id
+    settle(engine)
+    before = dict(provider.domains)
+    provider.away = True
+    settle(engine)
+    row = catalog.Engine.get()
+    assert not row.hypervisor_ok
+    assert "libvirtd does not answer" in row.hypervisor_problem
+    assert machines.by_id(id).state is S.IN_USE
+    assert states() == {S.READY: 2, S.IN_USE: 1}
+    verbs.release(alice, id)
+    settle(engine)
+    assert machines.by_id(id).state is S.RECLAIMING
+    assert provider.domains == before
+    provider.away = False
+    settle(engine)
+    assert catalog.Engine.get().hypervisor_ok
+    assert machines.by_id(id).state is S.RETIRED
+    assert [e.kind for e in Event.select().where(Event.kind.startswith("hypervisor"))] == ["hypervisor.away", "hypervisor.back"]
+
+
+def test_leftovers_of_a_killed_run_are_swept_and_nothing_else(engine, provider):
+    settle(engine)
+    mine = set(provider.domains)
+    provider.domains["stray"] = Found("stray", "stray", Power.RUNNING)
+    provider.files |= {"stray", "only-a-disk"}
+    settle(engine)
+    assert set(provider.domains) == mine
+    assert provider.files == mine
+
+
+@pytest.mark.parametrize("power", [Power.OFF, Power.SAVED, Power.PAUSED, Power.CRASHED])
+def test_a_machine_in_use_that_stands_still_is_started_again(engine, provider, alice, power):
+    settle(engine)
+    id = verbs.request(alice, "small").machine_id
+    settle(engine)
+    provider.domains[id] = Found(id, "x", power)
+    settle(engine)
+    assert provider.domains[id].power is Power.RUNNING
+    assert machines.by_id(id).state is S.IN_USE
+    assert provider.calls[-1] == ("execute", id) or ("execute", id) in provider.calls[-6:]
+
+
+def test_a_machine_in_use_that_vanished_is_quarantined_not_replaced_in_silence(engine, provider, alice):
+    settle(engine)
+    id = verbs.request(alice, "small").machine_id
+    settle(engine)
+    provider.domains.pop(id)
+    provider.files.discard(id)
+    settle(engine)
+    machine = machines.by_id(id)
+    assert machine.state is S.QUARANTINED
+    assert machine.owner_id == alice.account_id
+    assert "disk is gone" in machine.problem
+
+
+def test_a_ready_machine_that_vanished_is_replaced(engine, provider):
+    settle(engine)
+    id = next(iter(provider.domains))
+    provider.domains.pop(id)
+    provider.files.discard(id)
+    settle(engine)
+    Class.update(failing_until=now()).execute()
+    settle(engine)
+    assert machines.by_id(id).state is S.RETIRED
+    assert states() == {S.READY: 2}
+
+
+def test_a_machine_that_takes_no_owner_gives_way_to_another(engine, provider, alice, monkeypatch):
+    settle(engine)
+    bad = verbs.request(alice, "small").machine_id
+    execute = provider.execute
+
+    def broken(id, *args, **kwargs):
+        if id == bad:
+            raise DpeError("The agent went away.")
+        return execute(id, *args, **kwargs)
+
+    monkeypatch.setattr(provider, "execute", broken)
+    for _ in range(6):
+        Machine.update(retry_at=None).execute()
+        settle(engine, 2)
+    settle(engine)
+    [mine] = verbs.mine(alice.account_id)
+    assert mine.id != bad
+    assert mine.state is S.IN_USE
+    assert machines.by_id(bad).state is S.RETIRED
+    assert Request.select().where(Request.state == RequestState.WAITING).count() == 0
+
+
+def test_memory_bounds_the_buffer_and_the_reason_is_said(opened, engine, provider):
+    provider.memory = 1024 + 2 * (256 + 64) + 10
+    Class.update(buffer=5).execute()
+    settle(engine)
+    assert states() == {S.READY: 2}
+    assert "memory" in Class.get().limit_reason
+
+
+def test_a_new_seed_replaces_the_buffer_without_emptying_it(engine, provider):
+    settle(engine)
+    with catalog.write():
+        fresh = Seed.create(klass="small", version=2, state=SeedState.READY, files=Seed.get().files)
+        seed_rows.promote(fresh)
+    lowest = 2
+    for _ in range(25):
+        settle(engine, 1)
+        lowest = min(lowest, states().get(S.READY, 0))
+    assert lowest == 2
+    assert {m.seed_id for m in machines.live()} == {fresh.id}
+
+
+def test_a_class_withdrawn_loses_its_buffer(engine, provider, alice):
+    settle(engine)
+    id = verbs.request(alice, "small").machine_id
+    settle(engine)
+    Class.update(enabled=False).execute()
+    settle(engine)
+    assert list(provider.domains) == [id]
+
+
+def test_the_engine_starts_over_from_what_the_catalog_says(opened, engine, provider, alice):
+    """As after kill -9: a second engine over the same catalog and the same half-made machines."""
+    settle(engine)
+    [first, second] = machines.live()
+    Machine.update(state=S.CREATING).where(Machine.id == first.id).execute()
+    provider.domains.pop(first.id)
+    verbs.request(alice, "small")
+    engine.stop()
+    engine.close()
+    again = Engine(opened, provider, loaded=None)
+    settle(again)
+    assert machines.by_id(first.id).state is S.READY
+    assert machines.by_id(second.id).state is S.IN_USE
+    assert states() == {S.READY: 2, S.IN_USE: 1}
+    assert len(provider.domains) == 3
+    again.close()
+
+
+@pytest.mark.badinput
+def test_a_second_engine_refuses(opened):
+    held = lock(opened)
+    with pytest.raises(Conflict, match=r"Another engine \(process \d+\).*Stop it first"):
+        lock(opened)
+    held.close()
+    lock(opened).close()
+
+
+def test_load_is_recorded(engine, provider):
+    settle(engine)
+    engine.read_again()
+    engine.tick()
+    engine.read_again()
+    engine.tick()
+    assert catalog.Reading.select().count() == 2
+    assert catalog.Engine.get().host["acceleration"] == "emulation"
