@@ -1,0 +1,74 @@
+"""The one door to subprocesses."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from appliance import run
+from appliance.errors import CommandFailed
+
+
+def test_output_comes_back_and_input_goes_in():
+    assert run.run(["cat"], input="héllo") == "héllo"
+
+
+@pytest.mark.badinput
+def test_a_failing_command_says_what_it_said():
+    with pytest.raises(CommandFailed, match="ended with status 3: it broke") as caught:
+        run.run(["sh", "-c", "echo it broke >&2; exit 3"], hint="Mend it.")
+    assert (caught.value.status, caught.value.hint) == (3, "Mend it.")
+
+
+@pytest.mark.badinput
+def test_a_missing_program_is_named():
+    with pytest.raises(CommandFailed, match="no-such-program is not installed"):
+        run.run(["no-such-program"])
+
+
+def test_a_command_that_hangs_is_ended():
+    with pytest.raises(CommandFailed, match="did not end within"):
+        run.run(["sleep", "60"], timeout=0.2)
+
+
+def test_lines_come_as_they_are_written_and_the_status_at_the_end():
+    got = run.lines(["sh", "-c", "echo one; echo two >&2; exit 4"])
+    assert [next(got), next(got)] == ["one", "two"]
+    with pytest.raises(StopIteration) as ended:
+        next(got)
+    assert ended.value.value == 4
+
+
+def test_lines_end_when_cancelled():
+    asked = iter([False, True])
+    got = run.lines(["sh", "-c", "sleep 60"], cancelled=lambda: next(asked))
+    with pytest.raises(StopIteration) as ended:
+        next(got)
+    assert ended.value.value == -signal.SIGKILL
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a PID namespace needs root")
+def test_a_confined_tree_dies_with_its_starter_even_from_a_session_of_its_own(tmp_path: Path):
+    """kill -9 of the starter; the grandchild had called setsid, and would survive without the namespace."""
+    mark = tmp_path / "alive"
+    inner = f"setsid sh -c 'while :; do date +%s%N > {mark}; sleep 0.05; done' & wait"
+    starter = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from appliance import run; run.start(run.confined(sys.argv[1:])).wait()", "sh", "-c", inner]
+    )
+    deadline = time.monotonic() + 10
+    while not mark.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    starter.kill()
+    starter.wait()
+    deadline = time.monotonic() + 5
+    while True:  # the kernel needs a moment to empty the namespace
+        before = mark.read_text()
+        time.sleep(0.3)
+        if mark.read_text() == before:
+            break
+        assert time.monotonic() < deadline, "the tree outlived its starter"
