@@ -1,0 +1,329 @@
+"""Build a seed: run playbooks/seed.yml for a class, follow it, keep the result or explain the failure.
+
+A build works in one folder, settings.state/work/<seed id>; what it made is moved to settings.seeds by
+one rename at the very end. So a build that fails, is cancelled or dies with the engine leaves nothing
+that could be taken for a seed, and may simply be repeated.
+"""
+
+import hashlib
+import ipaddress
+import json
+import shutil
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from appliance.errors import DpeError, Unavailable
+from appliance.hypervisor.provider import Boot, Card, MachineSpec
+from appliance.scenario.schema import ClassSpec
+from appliance.seeds import sources
+from appliance.seeds.failure import explain
+from appliance.seeds.follow import follow
+from appliance.settings import REPOSITORY, Settings
+
+PLAYBOOKS = REPOSITORY / "playbooks"
+CMDLINE = (
+    "root=/dev/vda rootfstype=ext4 rw rootflags=noatime net.ifnames=0 console=tty0 console=ttyS0 quiet systemd.condition_needs_update=0"
+)
+BASE_PACKAGES = (
+    *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "iproute2"),
+    *("linux-image-cloud-amd64", "tiny-initramfs", "qemu-guest-agent", "python3"),
+)
+KERNEL_MODULES = ("virtio_blk", "virtio_net")
+BOOT_TASK = "Boot it once"
+LEAST_SPACE = 1536  # MiB that the smallest class needs
+
+
+@dataclass(frozen=True)
+class SeedJob:
+    """What to build. `version` counts from 1 per class; `scenario` is the scenario's folder; `fresh` takes nothing from the cache."""
+
+    seed_id: int
+    class_name: str
+    version: int
+    spec: ClassSpec
+    scenario: Path
+    fresh: bool = False
+
+
+@dataclass(frozen=True)
+class SeedProgress:
+    """Where a build is; `elapsed` is in seconds."""
+
+    task_number: int
+    task_total: int
+    task_name: str
+    elapsed: float
+
+
+@dataclass(frozen=True)
+class SeedFiles:
+    """A finished seed. `manifest` is what its seed.json holds."""
+
+    disk: Path
+    kernel: Path
+    initrd: Path
+    cmdline: str
+    manifest: dict[str, Any]
+
+
+class Cancelled(DpeError):
+    """The build was ended because somebody asked for it."""
+
+
+def seed_folder(class_name: str, version: int, settings: Settings) -> Path:
+    """Where the files of a seed are kept."""
+    return settings.seeds / class_name / str(version)
+
+
+def seed_log(class_name: str, version: int, settings: Settings) -> Path:
+    """The log of a build, finished or not."""
+    return settings.logs / "seeds" / f"{class_name}-{version}.log"
+
+
+def work_folder(seed_id: int, settings: Settings) -> Path:
+    """Everything that a build makes before its end, and nothing else."""
+    return settings.state / "work" / str(seed_id)
+
+
+def boot_id(seed_id: int, settings: Settings) -> str:
+    """The id of the machine of the seed's test boot; a repeated build finds it by that."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"dpe:{settings.state}:seed:{seed_id}"))
+
+
+def boot_spec(job: SeedJob, settings: Settings) -> MachineSpec:
+    """The throwaway machine of the test boot. Its address is one of the 14 that lie before the machines' slots."""
+    id = boot_id(job.seed_id, settings)
+    subnet = ipaddress.ip_network(settings.subnet)
+    place = job.seed_id % 14
+    result = work_folder(job.seed_id, settings) / "result"
+    mac = ":".join(f"{byte:02x}" for byte in (0x52, 0x54, 0x00, *hashlib.sha256(id.encode()).digest()[:3]))
+    return MachineSpec(
+        id=id,
+        name=f"seed-{job.class_name}-{job.version}",
+        class_name=job.class_name,
+        seed_disk=result / "disk.qcow2",
+        disk=settings.machines / id / "disk.qcow2",
+        disk_size=job.spec.size.disk,
+        boot=Boot(result / "vmlinuz", result / "initrd", CMDLINE),
+        vcpus=job.spec.size.vcpus,
+        memory=job.spec.size.memory,
+        card=Card(mac, str(subnet[2 + place]), subnet.prefixlen, settings.gateway, f"{settings.network}s{place}"),
+        application_port=job.spec.application.port,
+        application_ready=job.spec.application.ready,
+        boot_timeout=job.spec.boot_timeout,
+    )
+
+
+def load_files(class_name: str, version: int, settings: Settings) -> SeedFiles:
+    """The files of a seed that was built before. Raises Unavailable when they are gone."""
+    folder = seed_folder(class_name, version, settings)
+    try:
+        manifest = json.loads((folder / "seed.json").read_text())
+        return SeedFiles(folder / "disk.qcow2", folder / "vmlinuz", folder / "initrd", manifest["cmdline"], manifest)
+    except (OSError, ValueError, KeyError) as error:
+        raise Unavailable(f"The files of seed {version} of {class_name} are missing or damaged: {error}.", "Build a new seed.") from error
+
+
+def build(job: SeedJob, settings: Settings, progress: Callable[[SeedProgress], None], cancelled: Callable[[], bool]) -> SeedFiles:
+    """Build the seed and return its files; `progress` is called at each task, `cancelled` asked several times a second.
+
+    Raises BadInput (the scenario must be corrected), Unavailable (disk full, mirror not reached), Cancelled,
+    or DpeError for any other task that fails. In each case the log stays and everything else is removed.
+    """
+    final = seed_folder(job.class_name, job.version, settings)
+    if not final.exists():
+        with _emptied(work_folder(job.seed_id, settings)) as work:
+            _Build(job, settings, work, progress, cancelled).run(final)
+    return load_files(job.class_name, job.version, settings)
+
+
+@contextmanager
+def _emptied(work: Path) -> Iterator[Path]:
+    """The working folder without what an earlier try left, removed in the end: mounts in it went with the build's own namespace."""
+    work.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+    if work.exists():
+        shutil.rmtree(work)
+    try:
+        work.mkdir(mode=0o711)
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+class _Build:
+    """One try."""
+
+    def __init__(
+        self, job: SeedJob, settings: Settings, work: Path, progress: Callable[[SeedProgress], None], cancelled: Callable[[], bool]
+    ) -> None:
+        self.job, self.settings, self.work, self.progress, self.cancelled = job, settings, work, progress, cancelled
+        self.begun = self.lap = time.monotonic()
+        self.total = 0
+        self.task = ""
+        self.seconds: dict[str, float] = {}
+        self.failure: tuple[str, str] | None = None
+        self.output = ""  # its end, for a failure that is no task's
+        self.boot: dict[str, Any] = {}
+        self.log = seed_log(job.class_name, job.version, settings)
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.write_text(f"Seed {job.version} of {job.class_name}, {job.spec.os}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
+
+    def run(self, final: Path) -> None:
+        try:
+            file = self.work / "job.json"
+            file.write_text(json.dumps(self.description()))
+            well = follow(file, self.environment(), self.take, self.cancelled)
+            self.end_task()
+            if not well:
+                if self.cancelled():
+                    raise Cancelled(
+                        f"The build of seed {self.job.version} of {self.job.class_name} was cancelled.", "Build again when you like."
+                    )
+                raise self.explain(*(self.failure or ("", self.output)))
+            manifest = self.work / "result/seed.json"
+            manifest.write_text(json.dumps(self.manifest(), indent=1))
+            manifest.chmod(0o444)
+            final.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            (self.work / "result").rename(final)
+        except OSError as error:
+            raise self.note(self.explain("", str(error))) from error
+        except DpeError as error:
+            raise self.note(error) from error
+        self.write(f"Built in {time.monotonic() - self.begun:.0f} s.")
+
+    def note(self, error: DpeError) -> DpeError:
+        self.write(f"\n{error}")
+        return error
+
+    def write(self, text: str) -> None:
+        """Add to the log. A full disk must not hide the error that is about to be explained."""
+        try:
+            with self.log.open("a") as out:
+                out.write(text.rstrip("\n") + "\n")
+        except OSError:
+            pass
+
+    def take(self, event: dict[str, Any]) -> None:
+        """One event of the play."""
+        match event["kind"]:
+            case "total":
+                self.total = event["tasks"]
+            case "task":
+                self.end_task()
+                self.task = event["name"]
+                number = event["number"]
+                self.progress(SeedProgress(number, max(self.total, number), self.task, time.monotonic() - self.begun))
+            case "output":
+                self.write(event["text"])
+                self.output = (self.output + event["text"] + "\n")[-4000:]
+            case "failed":
+                self.failure = self.failure or (event["task"], event["message"])
+            case "result":
+                self.boot = event["result"]
+
+    def end_task(self) -> None:
+        now = time.monotonic()
+        if self.task:
+            self.seconds[self.task] = round(self.seconds.get(self.task, 0) + now - self.lap, 2)
+        self.lap = now
+
+    def explain(self, task: str, message: str) -> DpeError:
+        used = sum(file.lstat().st_blocks * 512 for file in self.work.rglob("*")) >> 20
+        full = (
+            f"The build had written {used} MiB to {self.work} and needs about {self.space()} MiB in all;"
+            f" {shutil.disk_usage(self.work).free >> 20} MiB were left."
+        )
+        return explain(self.job.class_name, task, message, log=str(self.log), full=full)
+
+    def space(self) -> int:
+        """MiB that a build of this class takes while it runs: tree, packages, raw disk and image, as large as the last seed."""
+        known = [file.stat().st_size >> 20 for file in (self.settings.seeds / self.job.class_name).glob("*/disk.qcow2")]
+        return max([LEAST_SPACE, *(4 * size for size in known)])
+
+    def environment(self) -> dict[str, str]:
+        """The settings, for the modules that talk to the hypervisor."""
+        return {"DPE_STATE": str(self.settings.state), "PYTHONPATH": str(REPOSITORY)}
+
+    def description(self) -> dict[str, Any]:
+        """What play.py reads."""
+        job, settings, work = self.job, self.settings, self.work
+        suite = sources.SUITES[job.spec.os]
+        lines = sources.mirror(settings.debian_mirror).lines(suite)
+        packages = sorted({*BASE_PACKAGES, *job.spec.packages})
+        # The week is in the name so that what is kept never lacks security updates for long.
+        key = json.dumps([lines, packages, datetime.now(UTC).strftime("%G-%V")])
+        tarball = settings.cache / "bootstrap" / f"{suite}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.tar"
+        tarball.parent.mkdir(parents=True, exist_ok=True)
+        for kept in tarball.parent.glob("*.tar"):
+            if (kept == tarball and job.fresh) or time.time() - kept.stat().st_mtime > 8 * 86400:
+                kept.unlink(missing_ok=True)
+        runner = work / "runner"
+        runner.mkdir(mode=0o700)
+        roles = work / "roles.yml"
+        play = {
+            "name": "Roles inside the root file system",
+            "hosts": "root",
+            "gather_facts": False,
+            "roles": ["guest", *job.spec.roles],
+        }
+        roles.write_text(json.dumps([play]))  # JSON is YAML
+        tree = work / "tree/root"
+        return {
+            "playbook": str(PLAYBOOKS / "seed.yml"),
+            "runner": str(runner),
+            "roles": [str(PLAYBOOKS / "roles"), str(job.scenario.resolve() / "roles")],
+            "inventory": {
+                "all": {
+                    "hosts": {
+                        "localhost": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
+                        "root": {
+                            "ansible_connection": "dpe_chroot",
+                            "ansible_host": str(tree),
+                            "ansible_python_interpreter": "/usr/bin/python3",
+                        },
+                    }
+                }
+            },
+            "variables": {
+                "work": str(work),
+                "tree": str(tree),
+                "tarball": str(tarball),
+                "cache": str(settings.cache),
+                "apt_lines": lines,
+                "packages": packages,
+                "suite": suite,
+                "kernel_modules": KERNEL_MODULES,
+                "spec": job.spec.model_dump(mode="json"),
+                "roles_play": str(roles),
+                "boot_spec": boot_spec(job, settings).to_json(),
+            },
+        }
+
+    def manifest(self) -> dict[str, Any]:
+        """What is known of a finished seed, in the result folder."""
+        result = self.work / "result"
+        installed = dict(line.split() for line in (self.work / "packages.txt").read_text().splitlines())
+        files = {}
+        for file in sorted(result.iterdir()):
+            with file.open("rb") as content:
+                files[file.name] = {"size": file.stat().st_size, "sha256": hashlib.file_digest(content, "sha256").hexdigest()}
+        return {
+            "class": self.job.class_name,
+            "version": self.job.version,
+            "os": self.job.spec.os,
+            "kernel": (self.work / "kernel.txt").read_text().strip(),
+            "cmdline": CMDLINE,
+            "built": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - self.begun, 1),
+            "boot": self.boot,
+            "tasks": self.seconds,
+            "files": files,
+            "packages": installed,
+        }

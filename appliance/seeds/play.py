@@ -1,0 +1,86 @@
+"""Run one playbook under ansible-runner and say on standard output, one JSON object a line, what happens.
+
+This is the inner process of a build: `run.confined()` starts it, so that it dies with the engine.
+    python -m appliance.seeds.play FILE
+FILE is JSON: playbook, variables, inventory, roles (folders), runner (a folder to work in).
+
+Lines: {"kind": "total", "tasks": 21}, {"kind": "task", "number": 3, "name": "..."},
+{"kind": "output", "text": "..."}, {"kind": "failed", "task": "...", "message": "..."} and, for a task
+that registers facts for the builder, {"kind": "result", "task": "...", "result": {...}}.
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import ansible_runner
+
+from appliance.settings import REPOSITORY
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def message_of(result: dict[str, Any]) -> str:
+    """What a failed task said: its message and the ends of its outputs, those of a loop's failed items included."""
+    parts = [str(result.get("msg") or result.get("message") or "")]
+    for name in ("stderr", "stdout", "module_stderr", "module_stdout"):
+        if text := str(result.get(name) or "").strip():
+            parts.append(text[-4000:])
+    for item in result.get("results") or []:
+        if isinstance(item, dict) and item.get("failed"):
+            parts.append(message_of(item))
+    return "\n".join(dict.fromkeys(part for part in parts if part))
+
+
+class Reporter:
+    """Turns ansible-runner's events into our lines."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def say(self, **line: Any) -> None:
+        print(json.dumps(line), flush=True)
+
+    def __call__(self, event: dict[str, Any]) -> bool:
+        data = event.get("event_data") or {}
+        if text := _COLOURS.sub("", event.get("stdout") or "").strip("\r\n"):
+            self.say(kind="output", text=text.replace("\r\n", "\n"))
+        match event.get("event"):
+            case "playbook_on_task_start":
+                self.number += 1
+                self.say(kind="task", number=self.number, name=data.get("name") or data.get("task") or "")
+            case "runner_on_failed" | "runner_on_unreachable" if not data.get("ignore_errors"):
+                self.say(kind="failed", task=data.get("task") or "", message=message_of(data.get("res") or {}))
+            case "runner_on_ok":
+                if facts := (data.get("res") or {}).get("dpe"):
+                    self.say(kind="result", task=data.get("task") or "", result=facts)
+        return False  # runner need not keep the event in a file
+
+
+def main() -> int:
+    job = json.loads(Path(sys.argv[1]).read_text())
+    runner = Path(job["runner"])
+    reporter = Reporter()
+    common = {
+        "playbook": job["playbook"],
+        "inventory": job["inventory"],
+        "extravars": job["variables"],
+        "envvars": {
+            "ANSIBLE_CONFIG": str(REPOSITORY / "playbooks/ansible.cfg"),
+            "ANSIBLE_HOME": str(runner / "home"),
+            "ANSIBLE_LOCAL_TEMP": str(runner / "tmp"),
+            "ANSIBLE_ROLES_PATH": ":".join(job["roles"]),
+        },
+        "quiet": True,
+    }
+    for folder in ("list", "run"):  # apart: runner keeps what it was called with in the folder, and takes it up again
+        (runner / folder).mkdir()
+    listing = ansible_runner.run(**common, private_data_dir=str(runner / "list"), cmdline="--list-tasks")
+    reporter.say(kind="total", tasks=sum("TAGS: [" in line and "play #" not in line for line in listing.stdout))
+    return int(ansible_runner.run(**common, private_data_dir=str(runner / "run"), event_handler=reporter).rc)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
