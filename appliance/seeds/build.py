@@ -42,7 +42,10 @@ LEAST_SPACE = 1536  # MiB that the smallest class needs
 
 @dataclass(frozen=True)
 class SeedJob:
-    """What to build. `version` counts from 1 per class; `scenario` is the scenario's folder; `fresh` takes nothing from the cache."""
+    """What to build. `version` counts from 1 per class; `scenario` is the scenario's folder.
+
+    `fresh` takes nothing from the cache; without `test_boot` the image is kept as it is made, for where no hypervisor runs.
+    """
 
     seed_id: int
     class_name: str
@@ -50,6 +53,7 @@ class SeedJob:
     spec: ClassSpec
     scenario: Path
     fresh: bool = False
+    test_boot: bool = True
 
 
 @dataclass(frozen=True)
@@ -278,6 +282,7 @@ class _Build:
         return {
             "playbook": str(PLAYBOOKS / "seed.yml"),
             "runner": str(runner),
+            "skip": [] if job.test_boot else ["boot"],
             "roles": [str(PLAYBOOKS / "roles"), str(job.scenario.resolve() / "roles")],
             "inventory": {
                 "all": {

@@ -73,6 +73,7 @@ def main() -> int:
             "ANSIBLE_LOCAL_TEMP": str(runner / "tmp"),
             "ANSIBLE_ROLES_PATH": ":".join(job["roles"]),
         },
+        "skip_tags": ",".join(job["skip"]) or None,
         "quiet": True,
     }
     for folder in ("list", "run"):  # apart: runner keeps what it was called with in the folder, and takes it up again
