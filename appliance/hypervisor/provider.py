@@ -31,7 +31,6 @@ class Card:
     prefix: int
     gateway: str
     tap: str
-    internet: bool = False
 
 
 @dataclass(frozen=True)

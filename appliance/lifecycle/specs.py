@@ -9,7 +9,7 @@ from appliance.hypervisor.provider import Boot, Card, MachineSpec
 from appliance.settings import Settings
 
 
-def card(settings: Settings, slot: int, *, internet: bool) -> Card:
+def card(settings: Settings, slot: int) -> Card:
     """The network card of a slot: MAC, address and tap name follow from it, so that they are known beforehand.
 
     The MAC has QEMU's prefix 52:54:00, a byte that tells appliances on one host apart, and the slot.
@@ -21,7 +21,6 @@ def card(settings: Settings, slot: int, *, internet: bool) -> Card:
         prefix=ipaddress.ip_network(settings.subnet).prefixlen,
         gateway=settings.gateway,
         tap=f"{settings.network}-m{slot}",
-        internet=internet,
     )
 
 
@@ -38,7 +37,7 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
         boot=Boot(Path(files["kernel"]), Path(files["initrd"]), files["cmdline"]),
         vcpus=machine.vcpus,
         memory=machine.memory,
-        card=card(settings, machine.slot, internet=described["internet"]),
+        card=card(settings, machine.slot),
         application_port=described["application"]["port"],
         application_ready=described["application"]["ready"],
         boot_timeout=described["boot_timeout"],

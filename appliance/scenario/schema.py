@@ -71,7 +71,6 @@ class ClassSpec(Part):
     size: Size = Field(default=Size(), description="Processors, memory and disk of one machine.")
     application: Application = Field(description="The web application that the machine shows.")
     zone: Literal["inside"] = Field(default="inside", description="Where machines sit.")
-    internet: bool = Field(default=False, description="Whether machines may reach beyond the appliance.")
     policy: Policy = Field(default=Policy(), description="How large the pools are, until an admin changes it.")
     lease: LeaseTerms = Field(default=LeaseTerms(), description="How long a machine may be held.")
     per_person: int = Field(default=1, ge=1, le=1000, description="Machines of this class that one person may hold at once.")
