@@ -34,6 +34,7 @@ from appliance.pools.planner import Capacity, Decision, Demand, Policy, Pools, p
 from appliance.scenario.load import Loaded
 from appliance.scenario.load import load as load_scenario
 from appliance.seeds import guest
+from appliance.seeds.build import boot_id
 from appliance.services import setup
 from appliance.settings import Settings
 from appliance.settings import load as load_settings
@@ -201,7 +202,7 @@ class Engine:
             readings = self.provider.stats()
         except Unavailable:
             return
-        known = {row[0] for row in Machine.select(Machine.id).where(Machine.state.in_(machines.LIVE)).tuples()}
+        known = machines.live_ids()
         latest: dict[str, tuple[float, Stats]] = {}
         with catalog.write():
             for stats in readings:
@@ -257,8 +258,8 @@ class Engine:
 
     def _sweep(self, found: dict[str, Found]) -> None:
         """Whatever the hypervisor or the disk has and the catalog does not is a leftover of a killed process: take it away."""
-        known = {row[0] for row in Machine.select(Machine.id).where(Machine.state.in_(machines.LIVE)).tuples()}
-        known |= {seedruns.test_machine_id(seed.id) for seed in seeds.unfinished()}
+        known = machines.live_ids()
+        known |= {boot_id(seed.id, self.settings) for seed in seeds.unfinished()}
         for id in {*found, *self.provider.disks()} - known - self._jobs.keys():
             self._submit(self._hands, id, self._remove_leftover, id)
 

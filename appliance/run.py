@@ -7,10 +7,9 @@ a killed engine leaves no worker behind that could interfere with the next one.
 
 import logging
 import os
-import select
 import shlex
 import subprocess
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from appliance.errors import CommandFailed
@@ -93,42 +92,6 @@ def start(
         pass_fds=pass_fds,
         start_new_session=new_session,
     )
-
-
-def lines(
-    command: Sequence[Argument], *, env: Mapping[str, str] | None = None, cancelled: Callable[[], bool] = lambda: False
-) -> Generator[str, None, int]:
-    """Start `command`, yield the lines of its output (both kinds) as they come, and return its status.
-
-    `cancelled` is asked several times a second; once it is true, or the caller stops listening, the
-    command is killed. A command that was cut off has a negative status.
-    """
-    reading, writing = os.pipe()
-    try:
-        process = start(command, env=env, stdout=writing, stderr=writing)
-    except BaseException:
-        os.close(reading)
-        raise
-    finally:
-        os.close(writing)
-    try:
-        rest = b""
-        while not cancelled():
-            if not select.select([reading], [], [], 0.2)[0]:
-                continue
-            if not (got := os.read(reading, 65536)):
-                break
-            *whole, rest = (rest + got).split(b"\n")
-            for line in whole:
-                yield line.decode(errors="replace")
-        else:
-            process.kill()
-        return process.wait()
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        os.close(reading)
 
 
 def confined(command: Sequence[Argument]) -> list[str]:

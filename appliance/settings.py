@@ -156,6 +156,11 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     return settings
 
 
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as environment variables, so that another process loads the same ones."""
+    return {f"DPE_{f.name.upper()}": str(getattr(settings, f.name)) for f in fields(Settings)}
+
+
 def describe() -> list[tuple[str, str, str]]:
     """Name, default and help of every setting, for the documentation and its test."""
     return [(f.name, str(f.default), f.metadata["help"]) for f in fields(Settings)]

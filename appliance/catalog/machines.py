@@ -127,6 +127,11 @@ def live() -> list[Machine]:
     return list(Machine.select().where(Machine.state.in_(LIVE)).order_by(Machine.number))
 
 
+def live_ids() -> set[str]:
+    """The ids of every machine that is not retired."""
+    return {row[0] for row in rows("SELECT id FROM machine WHERE state <> 'retired'")}
+
+
 def steady() -> list[tuple[str, MachineState, datetime]]:
     """Id, state and since when, of every machine that should be running by now and needs nothing else."""
     found = rows("SELECT id, state, state_since FROM machine WHERE state IN ('ready', 'in_use')")

@@ -2,19 +2,19 @@
 
 import json
 import logging
-import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from typing import Any
 
-from appliance import run
 from appliance.errors import DpeError
 from appliance.hypervisor.provider import MachineSpec
-from appliance.seeds.play import PLAYBOOKS
-from appliance.settings import Settings
+from appliance.seeds.follow import follow
+from appliance.settings import REPOSITORY, Settings, environment
 
 log = logging.getLogger(__name__)
+
+PLAYBOOKS = REPOSITORY / "playbooks"
 
 
 def build(specs: Sequence[MachineSpec], settings: Settings, report: Callable[[str], None]) -> dict[str, DpeError | None]:
@@ -28,31 +28,32 @@ def build(specs: Sequence[MachineSpec], settings: Settings, report: Callable[[st
     (work / "runner").mkdir(mode=0o700, parents=True)
     file = work / "job.json"
     localhost = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    variables = {"machines": [spec.to_json() for spec in specs], "state": str(settings.state)}
     job = {
         "playbook": str(PLAYBOOKS / "build.yml"),
         "runner": str(work / "runner"),
         "inventory": {"all": {"hosts": {"localhost": localhost}}},
-        "variables": {"machines": [spec.to_json() for spec in specs], "state": str(settings.state)},
+        "variables": variables,
+        "roles": [],
+        "skip": [],
     }
     file.write_text(json.dumps(job))
     outcome: dict[str, DpeError | None] = {
         spec.id: DpeError("The playbook ended before it came to this machine.", f"Look at {work}.") for spec in specs
     }
-    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
-    for line in run.lines(run.confined([sys.executable, "-m", "appliance.seeds.play", file]), env={"PATH": path}):
-        try:
-            event = json.loads(line)
-            kind = event["kind"]
-        except (ValueError, TypeError, KeyError):
-            log.warning("build.yml: %s", line)
-            continue
-        if kind == "task":
-            report(event["name"])
-        elif kind == "failed":
-            log.warning("build.yml: %s: %s", event["task"], event["message"])
-            error = DpeError(f"{event['task'] or 'build.yml'} failed: {event['message']}", "Look at the engine's log.")
-            outcome = {id: error for id in outcome}
-        elif kind == "result":
-            for id, result in event["result"].items():
-                outcome[id] = None if result["ok"] else DpeError(result["error"], result["hint"])
+
+    def take(event: dict[str, Any]) -> None:
+        match event["kind"]:
+            case "output":
+                log.info("build.yml: %s", event["text"])
+            case "task":
+                report(event["name"])
+            case "failed":
+                log.warning("build.yml: %s: %s", event["task"], event["message"])
+                error = DpeError(f"{event['task'] or 'build.yml'} failed: {event['message']}", "Look at the engine's log.")
+                outcome.update(dict.fromkeys(outcome, error))
+            case "result":
+                outcome.update({id: None if done["ok"] else DpeError(done["error"], done["hint"]) for id, done in event["result"].items()})
+
+    follow(file, environment(settings), take, lambda: False)
     return outcome

@@ -1,7 +1,6 @@
 """Building a seed as the catalog sees it: queued, building with its progress, then ready and promoted, failed or cancelled."""
 
 import time
-import uuid
 from dataclasses import dataclass
 
 from appliance import catalog
@@ -81,8 +80,3 @@ def _end(seed: Seed, state: SeedState, error: DpeError) -> None:
         level = Level.INFO if state is SeedState.CANCELLED else Level.ERROR
         message = f"Seed {seed.class_name} v{seed.version} {state.value}: {error.message}"
         record(f"seed.{state.value}", message, level=level, class_name=seed.class_name, seed_id=seed.id, hint=error.hint)
-
-
-def test_machine_id(seed_id: int) -> str:
-    """The id of the throwaway machine that test-boots a seed."""
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"dpe seed {seed_id}"))

@@ -1,7 +1,6 @@
 """The one door to subprocesses."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -33,22 +32,6 @@ def test_a_missing_program_is_named():
 def test_a_command_that_hangs_is_ended():
     with pytest.raises(CommandFailed, match="did not end within"):
         run.run(["sleep", "60"], timeout=0.2)
-
-
-def test_lines_come_as_they_are_written_and_the_status_at_the_end():
-    got = run.lines(["sh", "-c", "echo one; echo two >&2; exit 4"])
-    assert [next(got), next(got)] == ["one", "two"]
-    with pytest.raises(StopIteration) as ended:
-        next(got)
-    assert ended.value.value == 4
-
-
-def test_lines_end_when_cancelled():
-    asked = iter([False, True])
-    got = run.lines(["sh", "-c", "sleep 60"], cancelled=lambda: next(asked))
-    with pytest.raises(StopIteration) as ended:
-        next(got)
-    assert ended.value.value == -signal.SIGKILL
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a PID namespace needs root")
