@@ -1,0 +1,56 @@
+"""One step for many machines at once: what the playbooks do, through playbooks/library/dpe_machines.py."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+
+from appliance.errors import DpeError
+from appliance.hypervisor.provider import MachineSpec, Provider
+
+
+class Step(StrEnum):
+    """What can be done to machines; each is a verb of the Provider and may be repeated."""
+
+    CLONE = "clone"
+    START = "start"
+    WAIT = "wait"
+    DESTROY = "destroy"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a step ended for one machine."""
+
+    id: str
+    ok: bool
+    error: str
+    hint: str
+    seconds: float
+
+
+def perform(provider: Provider, step: Step, specs: Sequence[MachineSpec], *, parallel: int) -> list[Outcome]:
+    """Do `step` to every machine, at most `parallel` at a time. One that fails does not keep the others from theirs."""
+
+    def one(spec: MachineSpec) -> Outcome:
+        begun = time.monotonic()
+        error, hint = "", ""
+        try:
+            match step:
+                case Step.CLONE:
+                    provider.clone(spec)
+                case Step.START:
+                    provider.start(spec)
+                case Step.WAIT:
+                    provider.wait(spec)
+                case Step.DESTROY:
+                    provider.destroy(spec.id)
+        except DpeError as problem:
+            error, hint = problem.message, problem.hint
+        return Outcome(spec.id, not error, error, hint, round(time.monotonic() - begun, 3))
+
+    # Waiting costs the host nothing, so that all machines of a batch may come up in their own time.
+    workers = len(specs) if step is Step.WAIT else parallel
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        return list(pool.map(one, specs))

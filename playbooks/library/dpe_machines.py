@@ -1,0 +1,104 @@
+#!/usr/bin/python
+"""Ansible module: one step for a batch of machines. All it does is in appliance.hypervisor."""
+
+DOCUMENTATION = """
+---
+module: dpe_machines
+short_description: Do one step to a batch of machines
+description:
+  - Clones, starts, waits for or destroys machines on the appliance's hypervisor, several at a time.
+  - Every step may be repeated, and adopts what an earlier try left.
+  - A machine that fails does not fail the others, nor the task; what became of each is in C(machines).
+  - Must run under the Python that has the appliance installed, on the appliance itself.
+options:
+  machines:
+    description: The machines, each as C(MachineSpec.to_json()) gives it.
+    type: list
+    elements: dict
+    required: true
+  step:
+    description: What to do.
+    type: str
+    choices: [clone, start, wait, destroy]
+    required: true
+  state:
+    description: The appliance's state directory. Its other settings come from settings.toml in it and from the environment.
+    type: path
+    required: true
+"""
+
+EXAMPLES = """
+- name: Clone the disks
+  dpe_machines: { step: clone, machines: "{{ machines }}", state: "{{ state }}" }
+  register: cloned
+
+- name: Start those that have one
+  dpe_machines: { step: start, machines: "{{ cloned.left }}", state: "{{ state }}" }
+"""
+
+RETURN = """
+machines:
+  description: By machine id, whether it went well, what went wrong, what to do about it, and how many seconds it took.
+  returned: always
+  type: dict
+  sample: {"6b1c...": {"ok": false, "error": "The disk is full.", "hint": "Make room.", "seconds": 0.2}}
+left:
+  description: Those of the given machines for which it went well, for the next step.
+  returned: always
+  type: list
+  elements: dict
+dpe:
+  description: The part of C(machines) that no later step will change, which the appliance reads - failures, and after wait or destroy all.
+  returned: always
+  type: dict
+msg:
+  description: One line about what happened, with every error.
+  returned: always
+  type: str
+"""
+
+from dataclasses import asdict  # noqa: E402
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+from appliance import settings  # noqa: E402
+from appliance.errors import DpeError  # noqa: E402
+from appliance.hypervisor.batch import Step, perform  # noqa: E402
+from appliance.hypervisor.libvirt_provider import LibvirtProvider  # noqa: E402
+from appliance.hypervisor.provider import MachineSpec  # noqa: E402
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "machines": {"type": "list", "elements": "dict", "required": True},
+            "step": {"type": "str", "choices": [step.value for step in Step], "required": True},
+            "state": {"type": "path", "required": True},
+        }
+    )
+    step = Step(module.params["step"])
+    try:
+        loaded = settings.load(state=module.params["state"])
+        specs = [MachineSpec.from_json(machine) for machine in module.params["machines"]]
+        provider = LibvirtProvider(loaded)
+        try:
+            outcomes = perform(provider, step, specs, parallel=loaded.parallel)
+        finally:
+            provider.close()
+    except (DpeError, ValueError) as error:
+        module.fail_json(msg=str(error))
+    machines = {outcome.id: {key: value for key, value in asdict(outcome).items() if key != "id"} for outcome in outcomes}
+    well = {outcome.id for outcome in outcomes if outcome.ok}
+    errors = [f"{outcome.error} {outcome.hint}".rstrip() for outcome in outcomes if not outcome.ok]
+    settled = step in (Step.WAIT, Step.DESTROY)
+    module.exit_json(
+        changed=bool(well),
+        machines=machines,
+        left=[machine for machine in module.params["machines"] if machine["id"] in well],
+        dpe={id: machine for id, machine in machines.items() if settled or id not in well},
+        msg=" ".join([f"{step.value}: {len(well)} of {len(machines)} machines went well.", *errors]),
+    )
+
+
+if __name__ == "__main__":
+    main()
