@@ -155,8 +155,8 @@ class _Source:
                 return self.wrong(path, f"{path[-1]} is not a known key{_of(path)}", hint)
             case "literal_error":
                 choices = str(context.get("expected", "")).replace(" or ", ", ").replace("'", "")
-                near = difflib.get_close_matches(str(given), choices.split(", "), 1, cutoff=0.7)
-                return self.wrong(path, f"{name} cannot be {given!r}", f"write {near[0]}" if near else f"write one of: {choices}")
+                near = next(iter(difflib.get_close_matches(str(given), choices.split(", "), 1, cutoff=0.7)), "")
+                return self.wrong(path, f"{name} cannot be {given!r}", f"write {near}" if near else f"write one of: {choices}")
             case "string_pattern_mismatch":
                 return self.wrong(
                     path,

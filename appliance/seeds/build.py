@@ -25,9 +25,9 @@ from appliance.scenario.schema import ClassSpec
 from appliance.seeds import sources
 from appliance.seeds.failure import explain
 from appliance.seeds.follow import follow
-from appliance.settings import REPOSITORY, Settings
+from appliance.seeds.play import PLAYBOOKS
+from appliance.settings import Settings, environment
 
-PLAYBOOKS = REPOSITORY / "playbooks"
 CMDLINE = (
     "root=/dev/vda rootfstype=ext4 rw rootflags=noatime net.ifnames=0 console=tty0 console=ttyS0 quiet systemd.condition_needs_update=0"
 )
@@ -36,7 +36,7 @@ BASE_PACKAGES = (
     *("linux-image-cloud-amd64", "tiny-initramfs", "qemu-guest-agent", "python3"),
 )
 KERNEL_MODULES = ("virtio_blk", "virtio_net")
-BOOT_TASK = "Boot it once"
+BOOT_TASKS = ("Start it", "Wait until its agent and its application answer")  # in seed.yml
 LEAST_SPACE = 1536  # MiB that the smallest class needs
 
 
@@ -96,14 +96,14 @@ def work_folder(seed_id: int, settings: Settings) -> Path:
     return settings.state / "work" / str(seed_id)
 
 
-def boot_id(seed_id: int, settings: Settings) -> str:
+def test_machine_id(seed_id: int) -> str:
     """The id of the machine of the seed's test boot; a repeated build finds it by that."""
-    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"dpe:{settings.state}:seed:{seed_id}"))
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"dpe seed {seed_id}"))
 
 
 def boot_spec(job: SeedJob, settings: Settings) -> MachineSpec:
     """The throwaway machine of the test boot. Its address is one of the 14 that lie before the machines' slots."""
-    id = boot_id(job.seed_id, settings)
+    id = test_machine_id(job.seed_id)
     subnet = ipaddress.ip_network(settings.subnet)
     place = job.seed_id % 14
     result = work_folder(job.seed_id, settings) / "result"
@@ -143,8 +143,11 @@ def build(job: SeedJob, settings: Settings, progress: Callable[[SeedProgress], N
     """
     final = seed_folder(job.class_name, job.version, settings)
     if not final.exists():
-        with _emptied(work_folder(job.seed_id, settings)) as work:
-            _Build(job, settings, work, progress, cancelled).run(final)
+        try:
+            with _emptied(work_folder(job.seed_id, settings)) as work:
+                _Build(job, settings, work, progress, cancelled).run(final)
+        except OSError as error:
+            raise Unavailable(f"The seed of {job.class_name} cannot be built: {error}.", "Look at the disk that holds it.") from error
     return load_files(job.class_name, job.version, settings)
 
 
@@ -174,22 +177,21 @@ class _Build:
         self.seconds: dict[str, float] = {}
         self.failure: tuple[str, str] | None = None
         self.output = ""  # its end, for a failure that is no task's
-        self.boot: dict[str, Any] = {}
         self.log = seed_log(job.class_name, job.version, settings)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.write_text(f"Seed {job.version} of {job.class_name}, {job.spec.os}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
 
     def run(self, final: Path) -> None:
+        """Build, and move the result to `final`."""
         try:
-            file = self.work / "job.json"
-            file.write_text(json.dumps(self.description()))
-            well = follow(file, self.environment(), self.take, self.cancelled)
+            file = self.described("job.json", self.description())
+            well = follow(file, environment(self.settings), self.take, self.cancelled)
             self.end_task()
-            if not well:
-                if self.cancelled():
-                    raise Cancelled(
-                        f"The build of seed {self.job.version} of {self.job.class_name} was cancelled.", "Build again when you like."
-                    )
+            if self.cancelled():
+                raise Cancelled(
+                    f"The build of seed {self.job.version} of {self.job.class_name} was cancelled.", "Build again when you like."
+                )
+            if not well or self.failure:
                 raise self.explain(*(self.failure or ("", self.output)))
             manifest = self.work / "result/seed.json"
             manifest.write_text(json.dumps(self.manifest(), indent=1))
@@ -200,7 +202,32 @@ class _Build:
             raise self.note(self.explain("", str(error))) from error
         except DpeError as error:
             raise self.note(error) from error
+        finally:
+            self.discard()
         self.write(f"Built in {time.monotonic() - self.begun:.0f} s.")
+
+    def discard(self) -> None:
+        """Remove the machine of a test boot that did not come to its end, after keeping what it said."""
+        spec = boot_spec(self.job, self.settings)
+        if not spec.disk.parent.exists():
+            return
+        serial = spec.disk.parent / "serial.log"
+        if serial.exists():
+            self.write(f"\nThe machine's console:\n{serial.read_text(errors='replace')[-8000:]}")
+        shutil.rmtree(self.work, ignore_errors=True)  # the disk may be full
+        try:
+            self.work.mkdir(mode=0o711)
+            file = self.described("discard.json", self.describe("retire.yml", {"machines": [spec.to_json()]}))
+        except OSError:
+            return  # the engine removes machines that it knows nothing of
+        follow(file, environment(self.settings), lambda event: self.write(event.get("text", "")), lambda: False)
+
+    def described(self, name: str, description: dict[str, Any]) -> Path:
+        """Write a description for the inner process; returns the file."""
+        Path(description["runner"]).mkdir(mode=0o700)
+        file = self.work / name
+        file.write_text(json.dumps(description))
+        return file
 
     def note(self, error: DpeError) -> DpeError:
         self.write(f"\n{error}")
@@ -208,6 +235,8 @@ class _Build:
 
     def write(self, text: str) -> None:
         """Add to the log. A full disk must not hide the error that is about to be explained."""
+        if not text:
+            return
         try:
             with self.log.open("a") as out:
                 out.write(text.rstrip("\n") + "\n")
@@ -215,7 +244,7 @@ class _Build:
             pass
 
     def take(self, event: dict[str, Any]) -> None:
-        """One event of the play."""
+        """One event of the inner process."""
         match event["kind"]:
             case "total":
                 self.total = event["tasks"]
@@ -229,8 +258,6 @@ class _Build:
                 self.output = (self.output + event["text"] + "\n")[-4000:]
             case "failed":
                 self.failure = self.failure or (event["task"], event["message"])
-            case "result":
-                self.boot = event["result"]
 
     def end_task(self) -> None:
         now = time.monotonic()
@@ -251,9 +278,15 @@ class _Build:
         known = [file.stat().st_size >> 20 for file in (self.settings.seeds / self.job.class_name).glob("*/disk.qcow2")]
         return max([LEAST_SPACE, *(4 * size for size in known)])
 
-    def environment(self) -> dict[str, str]:
-        """The settings, for the modules that talk to the hypervisor."""
-        return {"DPE_STATE": str(self.settings.state), "PYTHONPATH": str(REPOSITORY)}
+    def describe(self, playbook: str, variables: dict[str, Any]) -> dict[str, Any]:
+        """What play.py reads, for any playbook of ours."""
+        local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        return {
+            "playbook": str(PLAYBOOKS / playbook),
+            "runner": str(self.work / "runner"),
+            "inventory": {"all": {"hosts": {"localhost": local}}},
+            "variables": {"state": str(self.settings.state), **variables},
+        }
 
     def description(self) -> dict[str, Any]:
         """What play.py reads."""
@@ -268,8 +301,6 @@ class _Build:
         for kept in tarball.parent.glob("*.tar"):
             if (kept == tarball and job.fresh) or time.time() - kept.stat().st_mtime > 8 * 86400:
                 kept.unlink(missing_ok=True)
-        runner = work / "runner"
-        runner.mkdir(mode=0o700)
         roles = work / "roles.yml"
         play = {
             "name": "Roles inside the root file system",
@@ -279,37 +310,25 @@ class _Build:
         }
         roles.write_text(json.dumps([play]))  # JSON is YAML
         tree = work / "tree/root"
-        return {
-            "playbook": str(PLAYBOOKS / "seed.yml"),
-            "runner": str(runner),
-            "skip": [] if job.test_boot else ["boot"],
-            "roles": [str(PLAYBOOKS / "roles"), str(job.scenario.resolve() / "roles")],
-            "inventory": {
-                "all": {
-                    "hosts": {
-                        "localhost": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable},
-                        "root": {
-                            "ansible_connection": "dpe_chroot",
-                            "ansible_host": str(tree),
-                            "ansible_python_interpreter": "/usr/bin/python3",
-                        },
-                    }
-                }
-            },
-            "variables": {
-                "work": str(work),
-                "tree": str(tree),
-                "tarball": str(tarball),
-                "cache": str(settings.cache),
-                "apt_lines": lines,
-                "packages": packages,
-                "suite": suite,
-                "kernel_modules": KERNEL_MODULES,
-                "spec": job.spec.model_dump(mode="json"),
-                "roles_play": str(roles),
-                "boot_spec": boot_spec(job, settings).to_json(),
-            },
+        variables = {
+            "work": str(work),
+            "tree": str(tree),
+            "tarball": str(tarball),
+            "cache": str(settings.cache),
+            "apt_lines": lines,
+            "packages": packages,
+            "suite": suite,
+            "kernel_modules": KERNEL_MODULES,
+            "spec": job.spec.model_dump(mode="json"),
+            "roles_play": str(roles),
+            "boot_spec": boot_spec(job, settings).to_json(),
         }
+        description = self.describe("seed.yml", variables)
+        inside = {"ansible_connection": "dpe_chroot", "ansible_host": str(tree), "ansible_python_interpreter": "/usr/bin/python3"}
+        description["inventory"]["all"]["hosts"]["root"] = inside
+        description["roles"] = [str(PLAYBOOKS / "roles"), str(job.scenario.resolve() / "roles")]
+        description["skip"] = [] if job.test_boot else ["boot"]
+        return description
 
     def manifest(self) -> dict[str, Any]:
         """What is known of a finished seed, in the result folder."""
@@ -327,7 +346,7 @@ class _Build:
             "cmdline": CMDLINE,
             "built": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - self.begun, 1),
-            "boot": self.boot,
+            "boot_seconds": round(sum(self.seconds.get(task, 0) for task in BOOT_TASKS), 1) or None,
             "tasks": self.seconds,
             "files": files,
             "packages": installed,

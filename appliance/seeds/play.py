@@ -2,7 +2,7 @@
 
 This is the inner process of a build: `run.confined()` starts it, so that it dies with the engine.
     python -m appliance.seeds.play FILE
-FILE is JSON: playbook, variables, inventory, roles (folders), runner (a folder to work in).
+FILE is JSON: playbook, variables, inventory and runner (an empty folder to work in); if need be roles (folders) and skip (tags).
 
 Lines: {"kind": "total", "tasks": 21}, {"kind": "task", "number": 3, "name": "..."},
 {"kind": "output", "text": "..."}, {"kind": "failed", "task": "...", "message": "..."} and, for a task
@@ -19,6 +19,7 @@ import ansible_runner
 
 from appliance.settings import REPOSITORY
 
+PLAYBOOKS = REPOSITORY / "playbooks"
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -45,8 +46,8 @@ class Reporter:
 
     def __call__(self, event: dict[str, Any]) -> bool:
         data = event.get("event_data") or {}
-        if text := _COLOURS.sub("", event.get("stdout") or "").strip("\r\n"):
-            self.say(kind="output", text=text.replace("\r\n", "\n"))
+        if text := _COLOURS.sub("", event.get("stdout") or "").replace("\r\n", "\n").rstrip("\n"):
+            self.say(kind="output", text=text)
         match event.get("event"):
             case "playbook_on_task_start":
                 self.number += 1
@@ -68,12 +69,12 @@ def main() -> int:
         "inventory": job["inventory"],
         "extravars": job["variables"],
         "envvars": {
-            "ANSIBLE_CONFIG": str(REPOSITORY / "playbooks/ansible.cfg"),
+            "ANSIBLE_CONFIG": str(PLAYBOOKS / "ansible.cfg"),
             "ANSIBLE_HOME": str(runner / "home"),
             "ANSIBLE_LOCAL_TEMP": str(runner / "tmp"),
-            "ANSIBLE_ROLES_PATH": ":".join(job["roles"]),
+            "ANSIBLE_ROLES_PATH": ":".join(job.get("roles", [])),
         },
-        "skip_tags": ",".join(job["skip"]) or None,
+        "skip_tags": ",".join(job.get("skip", [])) or None,
         "quiet": True,
     }
     for folder in ("list", "run"):  # apart: runner keeps what it was called with in the folder, and takes it up again

@@ -1,0 +1,24 @@
+# Who may come in is decided before: the machines' network lets only the appliance's front door reach this
+# port, and the front door lets only the owner through. A token here would be a second lock with no key.
+c.ServerApp.ip = "0.0.0.0"
+c.ServerApp.port = {{ spec.application.port }}
+c.ServerApp.port_retries = 0
+c.IdentityProvider.token = ""
+c.PasswordIdentityProvider.hashed_password = ""
+
+# The front door passes Host through, so the browser's Origin equals it, and Jupyter's own check of Origin
+# for WebSockets and its XSRF cookie for the rest keep pages of other sites out. Nothing of that is loosened here.
+c.ServerApp.allow_remote_access = True
+c.ServerApp.trust_xheaders = True
+
+c.ServerApp.root_dir = "/home/{{ spec.user }}"
+c.ServerApp.open_browser = False
+c.ServerApp.quit_button = False
+c.ServerApp.terminals_enabled = True
+c.ServerApp.terminado_settings = {"shell_command": ["/bin/bash", "--login"]}
+
+# There is no network outside: what asks there would only wait.
+c.LabApp.check_for_updates_class = "jupyterlab.NeverCheckForUpdate"
+c.LabApp.news_url = None
+c.LabApp.extension_manager = "readonly"
+c.ServerApp.jpserver_extensions = {"jupyter_lsp": False}
