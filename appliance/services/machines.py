@@ -55,7 +55,8 @@ def _wait(cls: Class, ahead: int, coming: list[Machine]) -> timedelta | None:
         return None
     usual = times[len(times) // 2]
     if ahead < len(coming):
-        return max(usual - (now() - coming[ahead].created_at), timedelta())
+        since: timedelta = now() - coming[ahead].created_at
+        return max(usual - since, timedelta())
     return usual * (ahead // max(len(coming), 1) + 1)
 
 

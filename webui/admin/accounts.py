@@ -1,0 +1,89 @@
+"""Accounts: who may come in."""
+
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from appliance.errors import DpeError
+from appliance.services import accounts
+from appliance.services import machines as machines_service
+from webui.errors import status_of
+from webui.guard import actor, admin
+
+blueprint = Blueprint("accounts", __name__, url_prefix="/admin/accounts")
+
+Page = Response | tuple[str, int]
+
+
+@blueprint.get("/")
+@admin
+def index() -> str:
+    return render_template("admin/accounts.html", accounts=accounts.everyone(), holdings=accounts.holdings())
+
+
+def _entered() -> dict[str, Any]:
+    form = request.form
+    texts = {name: form.get(name, "").strip() for name in ("full_name", "email", "ssh_keys")}
+    return {**texts, "is_admin": form.get("is_admin") == "yes"}
+
+
+@blueprint.route("/new", methods=["GET", "POST"])
+@admin
+def new() -> Page:
+    values: dict[str, Any] = {"name": "", "full_name": "", "email": "", "ssh_keys": "", "is_admin": False, "password": ""}
+    error = None
+    if request.method == "POST":
+        values = {**_entered(), "name": request.form.get("name", "").strip(), "password": request.form.get("password", "")}
+        try:
+            accounts.create(actor(), **values)
+            flash(f"The account {values['name']} is made. Tell its owner the password; they can change it.", "success")
+            return redirect(url_for("accounts.index"), 303)
+        except DpeError as refused:
+            error = refused
+    return render_template("admin/account_new.html", values=values, error=error), status_of(error) if error else 200
+
+
+@blueprint.route("/<int:id>", methods=["GET", "POST"])
+@admin
+def page(id: int) -> Page:
+    account = accounts.get(id)
+    values = {name: getattr(account, name) for name in ("full_name", "email", "ssh_keys", "is_admin")}
+    error = None
+    if request.method == "POST":
+        values = _entered()
+        try:
+            accounts.update(actor(), id, **values)
+            flash("Saved.", "success")
+            return redirect(url_for("accounts.page", id=id), 303)
+        except DpeError as refused:
+            error = refused
+    return _page(id, values, error)
+
+
+def _page(id: int, values: dict[str, Any], error: DpeError | None, *, at: str = "") -> Page:
+    account, held = accounts.get(id), machines_service.mine(id)
+    page = render_template("admin/account.html", account=account, values=values, held=held, error=error, at=at)
+    return page, status_of(error) if error else 200
+
+
+@blueprint.post("/<int:id>/enabled")
+@admin
+def enabled(id: int) -> Response:
+    wanted = request.form.get("enabled") == "yes"
+    (accounts.enable if wanted else accounts.disable)(actor(), id)
+    flash(f"{accounts.get(id).name} may {'sign in again' if wanted else 'not sign in any more'}.", "success")
+    return redirect(url_for("accounts.page", id=id), 303)
+
+
+@blueprint.post("/<int:id>/password")
+@admin
+def password(id: int) -> Page:
+    try:
+        accounts.set_password(actor(), id, request.form.get("password", ""))
+    except DpeError as error:
+        account = accounts.get(id)
+        values = {name: getattr(account, name) for name in ("full_name", "email", "ssh_keys", "is_admin")}
+        return _page(id, values, error, at="password")
+    flash("The new password is set, and all browsers of this account are signed out.", "success")
+    return redirect(url_for("accounts.page", id=id), 303)

@@ -1,0 +1,93 @@
+"""Classes: their policy, seeds and machines."""
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from appliance.catalog import seeds as seed_rows
+from appliance.errors import BadInput, DpeError
+from appliance.services import classes, overview, seeds
+from webui.errors import status_of
+from webui.guard import actor, admin, back
+
+blueprint = Blueprint("classes", __name__, url_prefix="/admin/classes")
+
+# Name, label, unit and what it means; the limits are the service's.
+POOLS = [
+    ("buffer", "Ready and waiting", "machines", "Kept booted and unassigned, so that a person gets one at once."),
+    ("minimum", "At least", "machines", "Exist in any case, assigned or not."),
+    ("maximum", "At most", "machines", "Never more than these, assigned or not, whatever is asked for."),
+]
+LEASE = [
+    ("lease_minutes", "A lease lasts", "minutes", "When it ends, the machine is destroyed with everything on it."),
+    ("extend_minutes", "An extension adds", "minutes", "0 means that leases cannot be extended."),
+    ("extensions", "Extensions", "times", "How often a person may extend one lease."),
+    ("per_person", "Machines per person", "at once", "How many of this class one person may hold."),
+]
+
+
+@blueprint.get("/")
+@admin
+def index() -> str:
+    return render_template("admin/classes.html", pools=overview.pools())
+
+
+@blueprint.route("/<name>", methods=["GET", "POST"])
+@admin
+def page(name: str) -> Response | tuple[str, int]:
+    classes.get(name)
+    values, error = dict(request.form), None
+    if request.method == "POST":
+        try:
+            classes.set_policy(actor(), name, **_numbers())
+            flash("The policy is saved; the pools follow it from now on.", "success")
+            return redirect(url_for("classes.page", name=name), 303)
+        except DpeError as refused:
+            error = refused
+    pools = next(pools for pools in overview.pools() if pools.cls.name == name)
+    page = render_template(
+        "admin/class.html",
+        pools=pools,
+        cls=pools.cls,
+        values=values,
+        error=error,
+        seeds=seed_rows.of_class(name)[:6],
+        machines=overview.machines_on_page(class_name=name)[:8],
+        POOLS=POOLS,
+        LEASE=LEASE,
+        LIMITS=classes.LIMITS,
+    )
+    return page, status_of(error) if error else 200
+
+
+def _numbers() -> dict[str, int]:
+    numbers = {}
+    for name, label, *_ in POOLS + LEASE:
+        text = request.form.get(name, "").strip()
+        if not (text.isascii() and text.isdigit() and len(text) < 10):
+            raise BadInput(f"{label}: {text!r} is not a number." if text else f"{label}: a number is missing.", "Write a whole number.")
+        numbers[name] = int(text)
+    return numbers
+
+
+@blueprint.post("/<name>/enabled")
+@admin
+def enabled(name: str) -> Response:
+    wanted = request.form.get("enabled") == "yes"
+    classes.set_enabled(actor(), name, enabled=wanted)
+    flash(f"{name} is {'open' if wanted else 'closed'} for new requests.", "success")
+    return back()
+
+
+@blueprint.post("/<name>/retry")
+@admin
+def retry(name: str) -> Response:
+    classes.retry(actor(), name)
+    flash(f"Trying {name} again.", "success")
+    return back()
+
+
+@blueprint.post("/<name>/build")
+@admin
+def build(name: str) -> Response:
+    seed = seeds.build(name, actor())
+    return redirect(url_for("seeds.page", id=seed.id), 303)

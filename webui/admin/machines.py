@@ -1,0 +1,47 @@
+"""All machines, and each one's own page."""
+
+from flask import Blueprint, render_template, request
+
+from appliance.catalog import events
+from appliance.catalog import machines as machine_rows
+from appliance.services import classes, machines, overview
+from webui.guard import actor, admin, settings
+from webui.portal import application
+
+blueprint = Blueprint("machines", __name__, url_prefix="/admin/machines")
+
+PAGE = 50
+
+
+@blueprint.get("/")
+@admin
+def index() -> str:
+    chosen = {
+        "state": request.args.get("state", ""),
+        "class_name": request.args.get("class", ""),
+        "text": request.args.get("text", "")[:100],
+        "retired": request.args.get("retired") == "yes",
+    }
+    found = overview.machines_on_page(**chosen, after=request.args.get("after", type=int))  # type: ignore[arg-type]
+    counts = overview.state_counts()
+    return render_template(
+        "admin/machines.html", machines=found, counts=counts, classes=classes.everything(), full=len(found) == PAGE, **chosen
+    )
+
+
+@blueprint.get("/<id>")
+@admin
+def page(id: str) -> str:
+    machine = machines.get(actor(), id)
+    return render_template(
+        "admin/machine.html",
+        machine=machine,
+        cls=machine.klass,
+        lease=machine_rows.lease_of(id),
+        reading=machine_rows.reading_of(id),
+        events=events.page(machine_id=id, limit=100),
+        address=settings().address(machine.slot),
+        way=machines.way(machine, settings()),
+        application=application(machine),
+        held=machine.state in machine_rows.HELD,
+    )

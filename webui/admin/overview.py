@@ -1,0 +1,22 @@
+"""The first page: health, the host, and every class's pools."""
+
+from flask import Blueprint, render_template
+
+from appliance.catalog import events
+from appliance.services import overview
+from webui.guard import admin, settings
+
+blueprint = Blueprint("overview", __name__, url_prefix="/admin")
+
+
+@blueprint.get("/")
+@admin
+def index() -> str:
+    return render_template(
+        "admin/overview.html",
+        health=overview.health(),
+        pools=overview.pools(),
+        committed=overview.committed(),
+        events=events.page(limit=12),
+        reserve=settings().host_reserve,
+    )

@@ -1,0 +1,38 @@
+"""Settings: the few an admin decides here, and those that the host decides."""
+
+from zoneinfo import available_timezones
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from appliance.errors import DpeError
+from appliance.services import overview, preferences
+from appliance.settings import describe
+from webui.errors import status_of
+from webui.guard import actor, admin, settings
+
+blueprint = Blueprint("preferences", __name__, url_prefix="/admin/settings")
+
+
+def zones() -> list[str]:
+    """The time zones that people would look for, by name."""
+    return sorted(
+        name for name in available_timezones() if name == "UTC" or ("/" in name and not name.startswith(("Etc/", "SystemV/", "posix")))
+    )
+
+
+@blueprint.route("/", methods=["GET", "POST"])
+@admin
+def index() -> Response | tuple[str, int]:
+    values, error = {"title": overview.title(), "time_zone": overview.time_zone()}, None
+    if request.method == "POST":
+        values = {name: request.form.get(name, "") for name in values}
+        try:
+            preferences.change(actor(), **values)
+            flash("Saved.", "success")
+            return redirect(url_for("preferences.index"), 303)
+        except DpeError as refused:
+            error = refused
+    host = [(name, getattr(settings(), name), default, help) for name, default, help in describe()]
+    page = render_template("admin/settings.html", values=values, error=error, zones=zones(), host=host)
+    return page, status_of(error) if error else 200

@@ -1,0 +1,93 @@
+"""Seed versions, and their building as it goes on."""
+
+import re
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from flask import Blueprint, flash, render_template, send_file
+from werkzeug.wrappers import Response
+
+from appliance.catalog import Seed
+from appliance.catalog import seeds as seed_rows
+from appliance.errors import NotFound
+from appliance.services import classes, overview, seeds
+from webui.guard import actor, admin, back, settings
+
+blueprint = Blueprint("seeds", __name__, url_prefix="/admin/seeds")
+
+TAIL = 200  # lines
+TAIL_BYTES = 64 * 1024
+COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+@blueprint.get("/")
+@admin
+def index() -> str:
+    return render_template("admin/seeds.html", seeds=seeds.everything(), classes=classes.everything())
+
+
+@blueprint.get("/<int:id>")
+@admin
+def page(id: int) -> str:
+    seed = seeds.get(id)
+    return render_template(
+        "admin/seed.html",
+        seed=seed,
+        tail=_tail(seed),
+        tail_lines=TAIL,
+        machines_on=seed_rows.machines_on(id),
+        health=overview.health(),
+        **_contents(seed.manifest),
+    )
+
+
+def _log(seed: Seed) -> Path | None:
+    """The build's log, when there is one; only files under the logs' directory are shown to anybody."""
+    file = Path(seed.log).resolve() if seed.log else None
+    return file if file and file.is_file() and file.is_relative_to(settings().logs.resolve()) else None
+
+
+def _tail(seed: Seed) -> str:
+    file = _log(seed)
+    if file is None:
+        return ""
+    with file.open("rb") as log:
+        log.seek(max(0, file.stat().st_size - TAIL_BYTES))
+        lines = deque(log.read().decode(errors="replace").splitlines(), maxlen=TAIL)
+    return COLOUR.sub("", "\n".join(lines))
+
+
+def _contents(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest's packages, as sorted pairs of name and version, and its other plain values."""
+    packages = manifest.get("packages") or {}
+    if isinstance(packages, list):
+        packages = dict((entry.get("name", ""), entry.get("version", "")) if isinstance(entry, dict) else (entry, "") for entry in packages)
+    facts = {key: value for key, value in manifest.items() if key != "packages" and isinstance(value, str | int | float)}
+    return {"packages": sorted(packages.items()), "facts": facts}
+
+
+@blueprint.get("/<int:id>/log")
+@admin
+def log(id: int) -> Response:
+    seed = seeds.get(id)
+    file = _log(seed)
+    if file is None:
+        raise NotFound("This seed has no log yet.", "It appears when the build begins.")
+    return send_file(file, mimetype="text/plain", as_attachment=True, download_name=f"seed-{seed.class_name}-{seed.version}.log")
+
+
+@blueprint.post("/<int:id>/promote")
+@admin
+def promote(id: int) -> Response:
+    seeds.promote(id, actor())
+    flash("Promoted: new machines are made from this version, and the buffer is replaced gradually.", "success")
+    return back()
+
+
+@blueprint.post("/<int:id>/cancel")
+@admin
+def cancel(id: int) -> Response:
+    seeds.cancel(id, actor())
+    flash("The build is being stopped; the promoted seed stays in use.", "success")
+    return back()

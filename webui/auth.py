@@ -1,0 +1,127 @@
+"""Signing in and out, and a person's own account."""
+
+import re
+from urllib.parse import urlsplit
+
+from flask import Blueprint, flash, redirect, render_template, request, session, url_for
+from flask_login import current_user
+from werkzeug.wrappers import Response
+
+from appliance.errors import DpeError
+from appliance.services import accounts, sessions
+from appliance.services import machines as machines_service
+from webui.errors import status_of
+from webui.guard import actor, back, public, settings, signed_in
+
+blueprint = Blueprint("auth", __name__)
+
+Page = Response | str | tuple[str, int]
+
+
+def own_address(address: str) -> str:
+    """`address` when it is a page of ours or a machine's application on this host; else the portal. Nobody is sent elsewhere."""
+    if not address.isprintable() or re.search(r"[\\\s@]", address):
+        return "/"
+    try:
+        parts = urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "/"
+    if not parts.scheme and not parts.netloc and re.match(r"/(?!/)", address):
+        return address
+    first = settings().app_port
+    ours = urlsplit(f"//{request.host}").hostname
+    if parts.scheme == "https" and host and host == ours and port is not None and first <= port < first + settings().slots:
+        return parts.geturl()
+    return "/"
+
+
+def start_session(token: str) -> None:
+    """Bind this browser to a session of the server's; nothing of an older one stays."""
+    session.clear()
+    session["token"] = token
+
+
+@blueprint.route("/sign-in", methods=["GET", "POST"])
+@public
+def sign_in() -> Page:
+    after = own_address(request.values.get("next", "/"))
+    if request.method == "GET":
+        return redirect(after, 303) if current_user.is_authenticated else _sign_in_page(after)
+    name = request.form.get("name", "").strip()
+    try:
+        token, _ = sessions.sign_in(name, request.form.get("password", ""), request.remote_addr or "", request.user_agent.string)
+    except DpeError as error:
+        return _sign_in_page(after, name, error)
+    start_session(token)
+    return redirect(after, 303)
+
+
+def _sign_in_page(after: str, name: str = "", error: DpeError | None = None) -> Page:
+    page = render_template("sign_in.html", after=after, name=name, error=error)
+    answer = Response(page, status=status_of(error) if error else 200, mimetype="text/html")
+    host = urlsplit(f"//{request.host}").hostname or ""
+    if re.fullmatch(r"[a-z0-9.-]+", host):
+        # Browsers hold a form's target against this even after a redirect, and a machine's application is on another port.
+        answer.form_targets = f" https://{host}:*"  # type: ignore[attr-defined]
+    return answer
+
+
+@blueprint.post("/sign-out")
+@signed_in
+def sign_out() -> Response:
+    sessions.end(actor(), current_user.session_id)
+    session.clear()
+    flash("You are signed out.", "success")
+    return redirect(url_for("auth.sign_in"), 303)
+
+
+@blueprint.get("/account")
+@signed_in
+def account() -> Page:
+    return _account_page()
+
+
+def _account_page(error: DpeError | None = None, *, at: str = "", keys: str | None = None) -> Page:
+    who = current_user.account
+    page = render_template(
+        "account.html",
+        account=who,
+        sessions=sessions.of_account(who.id),
+        error=error,
+        at=at,
+        keys=who.ssh_keys if keys is None else keys,
+        held=len(machines_service.mine(who.id)),
+    )
+    return page, status_of(error) if error else 200
+
+
+@blueprint.post("/account/password")
+@signed_in
+def password() -> Page:
+    form = request.form
+    try:
+        accounts.change_own_password(actor(), form.get("old", ""), form.get("new", ""), keep_session=current_user.session_id)
+    except DpeError as error:
+        return _account_page(error, at="password")
+    flash("Your password is changed; other browsers are signed out.", "success")
+    return redirect(url_for("auth.account"), 303)
+
+
+@blueprint.post("/account/keys")
+@signed_in
+def keys() -> Page:
+    text = request.form.get("keys", "")
+    try:
+        accounts.set_ssh_keys(actor(), text)
+    except DpeError as error:
+        return _account_page(error, at="keys", keys=text)
+    flash("Your keys are saved; machines you get from now on have them.", "success")
+    return redirect(url_for("auth.account"), 303)
+
+
+@blueprint.post("/account/sessions/<id>/end")
+@signed_in
+def end_session(id: str) -> Response:
+    sessions.end(actor(), id)
+    return back()

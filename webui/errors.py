@@ -1,0 +1,62 @@
+"""Errors as people meet them: what went wrong and what to do, on a page or as a message in the page they are on."""
+
+import logging
+import secrets
+
+from flask import Flask, render_template, request
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException
+
+from appliance.errors import BadInput, Conflict, DpeError, NotAllowed, NotFound, Unavailable
+
+log = logging.getLogger(__name__)
+
+STATUS: dict[type[DpeError], int] = {BadInput: 400, NotAllowed: 403, NotFound: 404, Conflict: 409, Unavailable: 503}
+
+WORDS = {
+    404: ("There is no such page.", "The address may be mistyped, or what it showed is gone."),
+    405: ("This address cannot be called like that.", "Go back and use the buttons of the page."),
+    413: ("That is too much to send.", "Send less at once."),
+}
+
+Answer = tuple[str, int]
+
+
+def status_of(error: DpeError) -> int:
+    """The HTTP status of an error of ours."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def init_app(app: Flask) -> None:
+    app.register_error_handler(DpeError, _ours)
+    app.register_error_handler(CSRFError, _stale)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(Exception, _bug)
+
+
+def answer(message: str, hint: str, status: int) -> Answer:
+    """The error as a page, or for htmx as a message that lands beside the page's other messages."""
+    template = "error_message.html" if request.headers.get("HX-Request") else "error.html"
+    return render_template(template, message=message, hint=hint, status=status), status
+
+
+def _ours(error: DpeError) -> Answer:
+    return answer(error.message, error.hint, status_of(error))
+
+
+def _stale(error: CSRFError) -> Answer:
+    return answer("This page was open for too long, or cookies are off.", "Reload it and try again; nothing was changed.", 400)
+
+
+def _http(error: HTTPException) -> Answer:
+    status = error.code or 500
+    if status >= 500:
+        return _bug(error)
+    message, hint = WORDS.get(status, (f"{error.name}.", "Go back and try again."))
+    return answer(message, hint, status)
+
+
+def _bug(error: Exception) -> Answer:
+    number = secrets.token_hex(4)
+    log.error("error %s at %s %s", number, request.method, request.path, exc_info=error)
+    return answer("Something went wrong on our side.", f"Nothing you did. Tell your admin the number {number}: the log has the rest.", 500)

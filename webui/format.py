@@ -1,0 +1,173 @@
+"""How pages put values into words: times, spans, sizes, states."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from flask import Flask, g, request, url_for
+from flask_login import current_user
+from flask_wtf.csrf import generate_csrf
+from markupsafe import Markup
+
+from appliance.catalog import MachineState, SeedState, now
+from appliance.services import overview
+from webui import guard
+
+STATES: dict[str, tuple[str, str]] = {
+    MachineState.PLANNED: ("planned", "secondary"),
+    MachineState.CREATING: ("being made", "blue"),
+    MachineState.READY: ("ready", "green"),
+    MachineState.ASSIGNED: ("being handed over", "azure"),
+    MachineState.IN_USE: ("in use", "teal"),
+    MachineState.STOPPED: ("stopped", "secondary"),
+    MachineState.SUSPENDED: ("suspended", "yellow"),
+    MachineState.REPROVISIONING: ("being renewed", "blue"),
+    MachineState.RECLAIMING: ("being cleaned away", "orange"),
+    MachineState.RETIRED: ("gone", "secondary"),
+    MachineState.FAILED: ("failed", "red"),
+    MachineState.QUARANTINED: ("set aside", "red"),
+}
+
+SEED_STATES: dict[str, tuple[str, str]] = {
+    SeedState.QUEUED: ("queued", "secondary"),
+    SeedState.BUILDING: ("being built", "blue"),
+    SeedState.READY: ("ready", "green"),
+    SeedState.FAILED: ("failed", "red"),
+    SeedState.CANCELLED: ("cancelled", "secondary"),
+}
+
+
+def init_app(app: Flask) -> None:
+    app.jinja_env.filters.update(
+        when=when,
+        ago=ago,
+        span=span,
+        mib=mib,
+        plural=plural,
+        article=article,
+        percent=percent,
+        roughly=roughly,
+        lower_first=lower_first,
+        browser=browser,
+        given=given,
+    )
+    app.jinja_env.globals.update(STATES=STATES, SEED_STATES=SEED_STATES, now=now, MachineState=MachineState, SeedState=SeedState)
+    app.context_processor(_context)
+
+
+def _context() -> dict[str, Any]:
+    """What every template knows. A request for the live part of a page gets that part alone."""
+    live = request.headers.get("HX-Target") == "main#live"
+    return {
+        "layout": "live.html" if live else "base.html",
+        "person": current_user if current_user.is_authenticated else None,
+        "appliance_title": overview.title(),
+        "csrf_token": generate_csrf,
+        "live_url": request.full_path.rstrip("?"),
+        "set_up": guard.is_set_up(),
+        "icon_file": url_for("static", filename="vendor/icons-3.51.0/sprite.svg"),
+    }
+
+
+def zone() -> ZoneInfo:
+    """The time zone that the admin chose."""
+    if "zone" not in g:
+        g.zone = ZoneInfo(overview.time_zone())
+    found: ZoneInfo = g.zone
+    return found
+
+
+def _moment(moment: datetime, text: str) -> Markup:
+    utc = moment.astimezone(UTC)
+    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(utc.isoformat(), utc.strftime("%Y-%m-%d %H:%M:%S"), text)
+
+
+def when(moment: datetime | None) -> str:
+    """The time in the appliance's zone, as short as today allows, with UTC for who hovers."""
+    if moment is None:
+        return "–"
+    local, today = moment.astimezone(zone()), now().astimezone(zone())
+    if local.date() == today.date():
+        return _moment(moment, local.strftime("%H:%M:%S"))
+    return _moment(moment, local.strftime("%-d %b %H:%M" if local.year == today.year else "%-d %b %Y %H:%M"))
+
+
+def ago(moment: datetime | None) -> str:
+    """How long ago, in words."""
+    if moment is None:
+        return "never"
+    passed = now() - moment
+    return _moment(moment, "just now" if passed < timedelta(seconds=5) else f"{span(passed)} ago")
+
+
+def span(length: timedelta | int | float | None) -> str:
+    """A length of time in at most two units: "7 h 42 min". A bare number is seconds."""
+    if length is None:
+        return "–"
+    seconds = int(length.total_seconds() if isinstance(length, timedelta) else length)
+    if seconds < 0:
+        return "0 s"
+    for size, unit, below, lower in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if seconds >= size:
+            many, rest = divmod(seconds, size)
+            rest //= below
+            return f"{many} {unit} {rest} {lower}" if rest and not (unit == "min" and many >= 10) else f"{many} {unit}"
+    return f"{seconds} s"
+
+
+def mib(size: float | None) -> str:
+    """A size given in MiB, in the unit that suits it."""
+    if size is None:
+        return "–"
+    for unit in ("MiB", "GiB", "TiB"):
+        if abs(size) < 1024 or unit == "TiB":
+            return f"{size:.0f} {unit}" if size >= 100 or size == int(size) else f"{size:.1f} {unit}"
+        size /= 1024
+    raise AssertionError
+
+
+def plural(number: int, one: str, many: str = "") -> str:
+    """ "1 machine", "2 machines"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}".replace(",", " ")
+
+
+def article(noun: str) -> str:
+    """The noun with "a" or "an"."""
+    return f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"
+
+
+def percent(part: float, whole: float) -> int:
+    """How many of a hundred, 0 to 100."""
+    return max(0, min(100, round(100 * part / whole))) if whole else 0
+
+
+def roughly(length: timedelta) -> str:
+    """A length of time as one would say it: "40 seconds", "4 minutes", "2 hours"."""
+    seconds = length.total_seconds()
+    if seconds < 55:
+        return plural(max(10, round(seconds / 10) * 10), "second")
+    if seconds < 5400:
+        return plural(max(1, round(seconds / 60)), "minute")
+    return plural(round(seconds / 3600), "hour")
+
+
+def lower_first(title: str) -> str:
+    """A title inside a sentence: "Notebook" becomes "notebook", "JupyterLab" stays."""
+    first, _, rest = title.partition(" ")
+    return f"{first if first[1:] != first[1:].lower() else first.lower()} {rest}".strip()
+
+
+def browser(agent: str) -> str:
+    """A browser's and its system's name, from what it calls itself."""
+    name = next((name for mark, name in BROWSERS if mark in agent), "Another program")
+    system = next((name for mark, name in SYSTEMS if mark in agent), "")
+    return f"{name} on {system}" if system else name
+
+
+BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"), ("curl/", "curl"))
+SYSTEMS = (("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Windows", "Windows"), ("Mac OS", "macOS"), ("Linux", "Linux"))
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """Those that are not empty."""
+    return {name: value for name, value in values.items() if value}

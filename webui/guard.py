@@ -1,0 +1,165 @@
+"""Who may call what: every view says so itself, and a view that does not is not served."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, abort, current_app, redirect, request, session, url_for
+from flask_login import LoginManager, current_user
+from flask_wtf.csrf import CSRFProtect
+from werkzeug.wrappers import Response as BaseResponse
+
+from appliance.catalog import Account, Actor
+from appliance.errors import NotAllowed
+from appliance.services import sessions
+from appliance.services import setup as setup_service
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+csrf = CSRFProtect()
+login = LoginManager()
+
+
+class Access(StrEnum):
+    """Who may call a view."""
+
+    PUBLIC = "public"
+    SIGNED_IN = "signed in"
+    ADMIN = "admin"
+
+
+def public(view: View) -> View:
+    """Anybody may call this view."""
+    view.access = Access.PUBLIC  # type: ignore[attr-defined]
+    return view
+
+
+def signed_in(view: View) -> View:
+    """Whoever is signed in may call this view."""
+    view.access = Access.SIGNED_IN  # type: ignore[attr-defined]
+    return view
+
+
+def admin(view: View) -> View:
+    """Only admins may call this view."""
+    view.access = Access.ADMIN  # type: ignore[attr-defined]
+    return view
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who is signed in, as flask-login wants it."""
+
+    account: Account
+    session_id: str
+    is_authenticated: bool = True
+    is_active: bool = True
+    is_anonymous: bool = False
+
+    def get_id(self) -> str:
+        return str(self.account.id)
+
+    @property
+    def actor(self) -> Actor:
+        return Actor(self.account.name, self.account.id, request.remote_addr or "", is_admin=self.account.is_admin)
+
+
+def actor() -> Actor:
+    """Who asks; only in views that are not public."""
+    found: Actor = current_user.actor
+    return found
+
+
+def settings() -> Any:
+    """The appliance's settings."""
+    return current_app.config["SETTINGS"]
+
+
+def init_app(app: Flask) -> None:
+    public(app.view_functions["static"])
+    app.config["SETUP_DONE"] = False
+    app.before_request(_first_setup)
+    app.before_request(_check)
+    csrf.init_app(app)
+    login.init_app(app)
+    login.session_protection = None  # the session is the server's, bound to a token
+    login.request_loader(_load)
+    app.after_request(_headers)
+
+
+def _load(_request: object) -> Person | None:
+    token = session.get("token")
+    found = sessions.find(token) if token else None
+    return Person(found.account, found.id) if found else None
+
+
+def is_set_up() -> bool:
+    """Whether set-up is done; asked of the catalog until it is."""
+    config = current_app.config
+    config["SETUP_DONE"] = config["SETUP_DONE"] or setup_service.is_done()
+    done: bool = config["SETUP_DONE"]
+    return done
+
+
+def _first_setup() -> BaseResponse | None:
+    if is_set_up() or request.endpoint in ("static", "door.healthz", "setup.wizard"):
+        return None
+    if request.blueprint in ("door", "live"):
+        return Response(status=401)
+    return redirect(url_for("setup.wizard"), 303)
+
+
+def _check() -> BaseResponse | None:
+    if request.endpoint is None:
+        return None  # becomes a 404 or 405
+    access = getattr(current_app.view_functions[request.endpoint], "access", None)
+    if access is None:
+        abort(500, f"{request.endpoint} does not say who may call it")
+    if access is Access.PUBLIC:
+        return None
+    if not current_user.is_authenticated:
+        return _ask_to_sign_in()
+    if access is Access.ADMIN and not current_user.account.is_admin:
+        raise NotAllowed("This page is for admins.", "Sign in as one, or go back to your own machines.")
+    return None
+
+
+def _ask_to_sign_in() -> BaseResponse:
+    if request.blueprint in ("door", "live"):
+        return Response(status=401)
+    came_from = request.full_path.rstrip("?") if request.method == "GET" else here()
+    address = url_for("auth.sign_in", next=came_from if came_from != "/" else None)
+    if request.headers.get("HX-Request"):
+        return Response(status=401, headers={"HX-Redirect": url_for("auth.sign_in", next=here())})
+    return redirect(address, 303)
+
+
+def here() -> str:
+    """The page of ours on which the browser is, as path and query; the portal when it does not say."""
+    address = urlsplit(request.headers.get("HX-Current-URL") or request.referrer or "")
+    if address.netloc != request.host or not address.path.startswith("/") or address.path.startswith("//"):
+        return "/"
+    return address.path + (f"?{address.query}" if address.query else "")
+
+
+def back() -> BaseResponse:
+    """To the page that the browser came from."""
+    return redirect(here(), 303)
+
+
+CSP = (
+    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'{form_targets}"
+)
+
+
+def _headers(response: Response) -> Response:
+    headers = response.headers
+    headers["Content-Security-Policy"] = CSP.format(form_targets=getattr(response, "form_targets", ""))
+    headers["Referrer-Policy"] = "same-origin"
+    headers["X-Content-Type-Options"] = "nosniff"
+    headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    if request.endpoint != "static":
+        headers.setdefault("Cache-Control", "no-store")
+    return response

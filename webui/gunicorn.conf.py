@@ -1,0 +1,23 @@
+"""How dpe-web serves: one process of threads, because a live page holds one (see live.py) and the catalog's writers queue inside a process.
+
+Where to listen is up to whoever starts it.
+"""
+
+from typing import Any
+
+workers = 1
+worker_class = "gthread"
+threads = 32
+timeout = 60
+graceful_timeout = 3
+keepalive = 30
+control_socket_disable = True
+worker_tmp_dir = "/dev/shm"  # noqa: S108 - the heartbeat file must never wait for a disk
+forwarded_allow_ips = "*"  # only the front door reaches the socket
+
+
+def post_worker_init(worker: Any) -> None:
+    """Live streams end as soon as the server is told to stop, so that stopping takes no time."""
+    from webui.live import hub
+
+    hub.stopping = lambda: not worker.alive

@@ -1,0 +1,119 @@
+"""Live pages: one stream a tab, which says no more than "changed"; the page then asks again for what it shows.
+
+One thread watches the catalog's version, and only while somebody listens. A stream holds a thread of the
+server, so there are at most half as many as those; whoever gets none asks every few seconds instead.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from flask import Blueprint, Response
+
+from appliance import catalog
+from webui.guard import actor, signed_in
+
+log = logging.getLogger(__name__)
+blueprint = Blueprint("live", __name__)
+
+INTERVAL = 0.3  # between two looks at the catalog
+AT_MOST = 1.0  # between two "changed"
+QUIET = 2.0  # the same when no event was written: progress, load, heartbeats
+HEARTBEAT = 15.0
+LENGTH = 300.0
+STREAMS = 16
+STREAMS_EACH = 6
+
+
+class Hub:
+    """Wakes the streams when the catalog changed."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._serial = 0
+        self._open: Counter[int] = Counter()
+        self._watching = False
+        self.stopping: Callable[[], bool] = lambda: False  # the server says so before it waits for its threads
+
+    def join(self, account_id: int) -> bool:
+        """Count a stream in; False when there are too many."""
+        with self._changed:
+            if self.stopping() or self._open.total() >= STREAMS or self._open[account_id] >= STREAMS_EACH:
+                return False
+            self._open[account_id] += 1
+            if not self._watching:
+                self._watching = True
+                threading.Thread(target=self._watch, name="live", daemon=True).start()
+            return True
+
+    def leave(self, account_id: int) -> None:
+        """Count a stream out."""
+        with self._changed:
+            self._open[account_id] -= 1
+            self._changed.notify_all()
+
+    def wait(self, seen: int, seconds: float) -> int:
+        """The serial of the last change, as soon as it is not `seen` any more, or after `seconds`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._serial != seen or self.stopping(), seconds)
+            return self._serial
+
+    def _watch(self) -> None:
+        seen, told = (0, 0), 0.0
+        pending = urgent = False
+        while not self._over():
+            version = self._version(seen)
+            if told:
+                pending, urgent = pending or version[0] != seen[0], urgent or version[1] != seen[1]
+            told, seen = told or time.monotonic(), version
+            if pending and time.monotonic() - told >= (AT_MOST if urgent else QUIET):
+                told, pending, urgent = time.monotonic(), False, False
+                with self._changed:
+                    self._serial += 1
+                    self._changed.notify_all()
+            time.sleep(INTERVAL)
+        catalog.close()
+
+    def _over(self) -> bool:
+        with self._changed:
+            if self.stopping() or not self._open.total():
+                self._watching = False
+                self._changed.notify_all()
+            return not self._watching
+
+    @staticmethod
+    def _version(last: tuple[int, int]) -> tuple[int, int]:
+        try:
+            return catalog.version()
+        except Exception:  # a catalog that cannot be read for a moment must not end live pages for good
+            log.warning("the catalog's version cannot be read", exc_info=True)
+            return last
+
+
+hub = Hub()
+
+
+@blueprint.get("/live")
+@signed_in
+def stream() -> Response:
+    """The stream of "changed" events; 503 when there are too many streams already."""
+    account_id = actor().account_id
+    assert account_id is not None
+    if not hub.join(account_id):
+        return Response(status=503, headers={"Retry-After": "60"})
+    catalog.close()
+    answer = Response(_events(), mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    answer.call_on_close(lambda: hub.leave(account_id))
+    return answer
+
+
+def _events() -> Iterator[str]:
+    end = time.monotonic() + LENGTH
+    seen = hub.wait(-1, 0)
+    yield "retry: 1000\n\n"
+    while not hub.stopping() and (left := end - time.monotonic()) > 0:
+        serial = hub.wait(seen, min(HEARTBEAT, left))
+        yield "data: changed\n\n" if serial != seen else ": still here\n\n"
+        seen = serial

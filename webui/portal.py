@@ -1,0 +1,60 @@
+"""A person's page: one honest button for each class, and the machines they hold."""
+
+from flask import Blueprint, flash, redirect, render_template, request
+from flask_login import current_user
+from werkzeug.wrappers import Response
+
+from appliance.catalog import Machine, now
+from appliance.services import machines, overview
+from webui.format import span
+from webui.guard import actor, back, settings, signed_in
+
+blueprint = Blueprint("portal", __name__)
+
+
+def application(machine: Machine) -> str:
+    """The address of a machine's application, on the host that the browser used."""
+    way = machines.way(machine, settings())
+    host = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
+    return f"https://{host}:{way.port}{way.path}"
+
+
+@blueprint.get("/")
+@signed_in
+def index() -> str:
+    who = current_user.account
+    offers = {offer.cls.name: offer for offer in machines.offers(who.id)}
+    mine = machines.mine(who.id)
+    return render_template("portal.html", offers=offers, mine=mine, health=overview.health(), application=application)
+
+
+@blueprint.post("/request")
+@signed_in
+def ask() -> Response:
+    machines.request(actor(), request.form.get("class", ""))
+    return redirect("/", 303)
+
+
+@blueprint.post("/requests/<int:id>/cancel")
+@signed_in
+def cancel(id: int) -> Response:
+    machines.cancel_request(actor(), id)
+    return back()
+
+
+@blueprint.post("/machines/<id>/extend")
+@signed_in
+def extend(id: str) -> Response:
+    ends_at = machines.extend(actor(), id)
+    flash(f"Extended: it is held for another {span(ends_at - now())}.", "success")
+    return back()
+
+
+@blueprint.post("/machines/<id>/release")
+@signed_in
+def release(id: str) -> Response:
+    machine = machines.get(actor(), id)
+    machines.release(actor(), id)
+    own = machine.owner_id == current_user.account.id
+    flash(f"{machine.name} is {'given' if own else 'taken'} back and will be destroyed.", "success")
+    return back()

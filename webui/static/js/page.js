@@ -1,0 +1,125 @@
+// The small things that a page does without the server. Everything here only eases what works without it.
+
+// -- Ask before what cannot be undone. The dialog is outside the live part, which may change under it.
+const dialog = document.getElementById('confirm');
+let confirmed;
+
+document.addEventListener('submit', event => {
+  const form = event.target;
+  if (!form.dataset.confirm || form === confirmed) { confirmed = undefined; return; }
+  event.preventDefault();
+  event.stopImmediatePropagation();
+  document.getElementById('confirm-title').textContent = form.dataset.confirmTitle;
+  document.getElementById('confirm-text').textContent = form.dataset.confirm;
+  document.getElementById('confirm-yes').textContent = form.dataset.confirmButton;
+  dialog.returnValue = '';
+  dialog.onclose = () => {
+    if (dialog.returnValue !== 'yes') return;
+    confirmed = form.isConnected ? form : document.querySelector(`form[action="${CSS.escape(form.getAttribute('action'))}"]`);
+    confirmed?.requestSubmit();
+  };
+  dialog.showModal();
+}, true);
+
+// -- Time left, counted down between two answers of the server, by the server's clock.
+const skew = Date.parse(document.body.dataset.now) - Date.now();
+
+function words(seconds) {
+  if (seconds <= 0) return '0 s';
+  const [d, h, m] = [Math.floor(seconds / 86400), Math.floor(seconds / 3600) % 24, Math.floor(seconds / 60) % 60];
+  if (d) return h ? `${d} d ${h} h` : `${d} d`;
+  if (h) return m ? `${h} h ${m} min` : `${h} h`;
+  if (m >= 10) return `${m} min`;
+  return m ? `${m} min ${Math.floor(seconds % 60)} s` : `${Math.floor(seconds)} s`;
+}
+
+function tick() {
+  const now = Date.now() + skew;
+  for (const element of document.querySelectorAll('[data-ends]')) {
+    const left = (Date.parse(element.dataset.ends) - now) / 1000;
+    element.textContent = words(left);
+    element.closest('[data-lease]')?.classList.toggle('ends-soon', left < 1800);
+  }
+  for (const element of document.querySelectorAll('[data-since]')) element.textContent = words((now - Date.parse(element.dataset.since)) / 1000);
+}
+setInterval(tick, 1000);
+document.addEventListener('htmx:after:swap', tick);
+
+// -- A log that is read at its end stays there while it grows.
+let atEnd = true;
+const log = () => document.querySelector('pre.log');
+document.addEventListener('htmx:before:swap', () => {
+  const box = log();
+  atEnd = !box || box.scrollTop + box.clientHeight >= box.scrollHeight - 40;
+});
+const toEnd = () => { const box = log(); if (box && atEnd) box.scrollTop = box.scrollHeight; };
+document.addEventListener('htmx:after:swap', toEnd);
+toEnd();
+
+// -- Messages go away by themselves or when told to; bad news stays.
+document.addEventListener('click', event => event.target.closest('[data-dismiss]')?.parentElement.remove());
+const fade = line => setTimeout(() => line.remove(), 7000);
+const messages = document.getElementById('messages');
+messages.querySelectorAll('.toast-success').forEach(fade);
+new MutationObserver(changes => changes.forEach(change => change.addedNodes.forEach(node => {
+  if (node.classList?.contains('toast-success')) fade(node);
+}))).observe(messages, { childList: true });
+document.addEventListener('htmx:error', event => {
+  if (!event.detail.ctx || document.querySelector('.toast-offline')) return;
+  const line = document.createElement('div');
+  line.className = 'toast-line toast-success toast-offline';
+  line.textContent = 'The appliance does not answer. Trying again …';
+  if (event.detail.ctx.request?.method !== 'GET') messages.append(line);
+});
+
+// -- A password that nobody can guess, from letters nobody confuses.
+document.addEventListener('click', event => {
+  const button = event.target.closest('[data-generate]');
+  if (button) {
+    const letters = 'abcdefghjkmnpqrstuvwxyz23456789';
+    const field = document.getElementById(button.dataset.generate);
+    const random = crypto.getRandomValues(new Uint32Array(16));
+    field.type = 'text';
+    field.value = Array.from(random, (number, at) => (at && at % 4 === 0 ? '-' : '') + letters[number % letters.length]).join('');
+    field.select();
+  }
+  const eye = event.target.closest('[data-reveal]');
+  if (eye) {
+    const field = document.getElementById(eye.dataset.reveal);
+    field.type = field.type === 'password' ? 'text' : 'password';
+    eye.setAttribute('aria-pressed', field.type === 'text');
+  }
+});
+
+// -- The wizard: this browser's time zone, sums as they are typed, and the focus on the step that appears.
+function wizard() {
+  const form = document.getElementById('wizard');
+  if (!form) return;
+  const zone = form.querySelector('select[data-guess]');
+  const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (zone && zone.value === 'UTC' && [...zone.options].some(option => option.value === here)) zone.value = here;
+  const show = size => (size < 1024 ? `${size} MiB` : `${Math.round(size / 102.4) / 10} GiB`);
+  const sum = () => {
+    let ready = 0;
+    for (const row of form.querySelectorAll('[data-memory]')) {
+      const [buffer, maximum] = [...row.querySelectorAll('input')].map(input => parseInt(input.value, 10) || 0);
+      ready += buffer * row.dataset.memory;
+      row.querySelector('[data-sum="buffer"]').textContent = show(buffer * row.dataset.memory);
+      row.querySelector('[data-sum="maximum"]').textContent = show(maximum * row.dataset.memory);
+    }
+    const total = form.querySelector('[data-room]');
+    if (!total) return;
+    total.querySelector('[data-sum="ready"]').textContent = show(ready);
+    total.querySelector('progress').value = ready;
+    total.classList.toggle('too-much', ready > Number(total.dataset.room));
+  };
+  form.addEventListener('input', sum);
+  sum();
+}
+wizard();
+document.addEventListener('htmx:after:swap', event => {
+  if (event.target.id !== 'wizard' && !document.getElementById('wizard')) return;
+  wizard();
+  const form = document.getElementById('wizard');
+  (form?.querySelector('fieldset:not([hidden]) .is-invalid') || form?.querySelector('fieldset:not([hidden]) input:not([type=hidden]), fieldset:not([hidden]) select') || form?.querySelector('h1'))?.focus();
+});
