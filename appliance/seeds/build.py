@@ -8,6 +8,7 @@ that could be taken for a seed, and may simply be repeated.
 import hashlib
 import ipaddress
 import json
+import os
 import shutil
 import sys
 import time
@@ -196,6 +197,8 @@ class _Build:
             manifest = self.work / "result/seed.json"
             manifest.write_text(json.dumps(self.manifest(), indent=1))
             manifest.chmod(0o444)
+            for file in (self.work / "result").iterdir():
+                os.chown(file, 0, 0)  # the test boot gave them to the hypervisor's user, who could then write to them
             final.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             (self.work / "result").rename(final)
         except OSError as error:

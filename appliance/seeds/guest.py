@@ -38,7 +38,7 @@ def personalise_input(*, hostname: str, user: str, full_name: str, ssh_keys: Seq
         f"time {now.timestamp():.0f}",
         f"owner {json.dumps({'name': owner, 'full_name': full_name, 'user': user})}",
     ]
-    for key in (key.strip() for key in ssh_keys):
+    for key in filter(None, map(str.strip, ssh_keys)):
         if not _KEY.fullmatch(key):
             raise BadInput(f"{key[:40]!r} is not an SSH public key.", "Paste the one line of a .pub file, like: ssh-ed25519 AAAA... name")
         lines.append(f"ssh_key {key}")

@@ -1,0 +1,242 @@
+"""Seeds on the real tools: built, booted, and every way in which a build ends early."""
+
+import contextlib
+import hashlib
+import json
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+from appliance.errors import BadInput, DpeError, Unavailable
+from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.hypervisor.provider import Boot, Card, MachineSpec
+from appliance.run import run
+from appliance.scenario.load import load as load_scenario
+from appliance.scenario.schema import ClassSpec
+from appliance.seeds import guest
+from appliance.seeds.build import Cancelled, SeedFiles, SeedJob, SeedProgress, build, seed_folder, seed_log, test_machine_id, work_folder
+from appliance.settings import REPOSITORY, Settings, load
+from tests.seeds import CACHE, SMALL, place, small_scenario
+
+test_machine_id.__test__ = False  # type: ignore[attr-defined]  its name only looks like a test's
+
+
+def never() -> bool:
+    return False
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """An appliance without a hypervisor, which shares the kept packages with the other tests."""
+    settings = load({}, state=tmp_path / "state")
+    settings.state.mkdir()
+    (CACHE / "cache").mkdir(parents=True, exist_ok=True)
+    settings.cache.symlink_to(CACHE / "cache")
+    return settings
+
+
+def job(spec: ClassSpec | None = None, scenario: Path = SMALL, *, test_boot: bool = False, version: int = 1) -> SeedJob:
+    return SeedJob(version, "small", version, spec or small_scenario().classes["small"], scenario, test_boot=test_boot)
+
+
+def nothing_left(settings: Settings) -> None:
+    """What must be true after any build that did not end well."""
+    assert not work_folder(1, settings).exists()
+    assert not seed_folder("small", 1, settings).exists()
+    assert str(settings.state / "work") not in Path("/proc/self/mountinfo").read_text()
+    assert _processes(settings) == []
+
+
+def _processes(settings: Settings) -> list[str]:
+    """The processes that have the build's folder in their command line."""
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if str(work_folder(1, settings)).encode() in file.read_bytes():
+                found.append(str(file))
+    return found
+
+
+@pytest.mark.parametrize("class_name", ["small", "small12"])
+def test_a_seed_is_built_booted_and_kept(appliance_settings: Settings, provider: LibvirtProvider, class_name: str) -> None:
+    settings, steps = appliance_settings, list[SeedProgress]()
+    id = {"small": 901, "small12": 902}[class_name]
+    (settings.cache / "bootstrap").mkdir(parents=True, exist_ok=True)
+    for kept in (CACHE / "cache/bootstrap").glob("*.tar"):
+        if not (settings.cache / "bootstrap" / kept.name).exists():
+            shutil.copy2(kept, settings.cache / "bootstrap")
+    files = build(SeedJob(id, class_name, id, small_scenario().classes[class_name], SMALL), settings, steps.append, never)
+
+    numbers = [step.task_number for step in steps]
+    assert numbers == list(range(1, len(steps) + 1))
+    assert {step.task_total for step in steps} == {len(steps)}
+    assert [step.elapsed for step in steps] == sorted(step.elapsed for step in steps)
+    assert "TASK [Remove it]" in seed_log(class_name, id, settings).read_text()
+
+    manifest = files.manifest
+    assert manifest == json.loads((files.disk.parent / "seed.json").read_text())
+    assert manifest["os"] == small_scenario().classes[class_name].os
+    assert "cloud" in manifest["kernel"]
+    assert "qemu-guest-agent" in manifest["packages"]
+    assert 0 < manifest["boot_seconds"] < manifest["seconds"]
+    for file in (files.disk, files.kernel, files.initrd):
+        assert manifest["files"][file.name] == {"size": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+        assert stat.S_IMODE(file.stat().st_mode) == 0o444
+        assert file.stat().st_uid == 0
+
+    assert not work_folder(id, settings).exists()
+    assert test_machine_id(id) not in {*provider.disks(), *(found.id for found in provider.list())}
+    # What is there already is not built again.
+    again: list[SeedProgress] = []
+    assert build(SeedJob(id, class_name, id, small_scenario().classes[class_name], SMALL), settings, again.append, never) == files
+    assert again == []
+
+
+@pytest.fixture
+def two_machines(appliance_settings: Settings, provider: LibvirtProvider, small_seed: SeedFiles) -> Iterator[list[MachineSpec]]:
+    settings = appliance_settings
+    seed = place(small_seed, settings, "small", 900)
+    specs = []
+    for slot in (20, 21):
+        id = str(uuid.uuid4())
+        card = Card(f"52:54:00:00:90:{slot:02x}", settings.address(slot), 16, settings.gateway, f"{settings.network}x{slot}")
+        boot = Boot(seed.kernel, seed.initrd, seed.cmdline)
+        disk = settings.machines / id / "disk.qcow2"
+        specs.append(MachineSpec(id, f"seeds-{slot}", "small", seed.disk, disk, 2, boot, 1, 256, card, 8080, "/ready", 240))
+    try:
+        for spec in specs:
+            provider.clone(spec)
+            provider.start(spec)
+        for spec in specs:
+            provider.wait(spec)
+        yield specs
+    finally:
+        for spec in specs:
+            provider.destroy(spec.id)
+
+
+def test_machines_of_one_seed_are_not_the_same_and_become_their_owners(provider: LibvirtProvider, two_machines: list[MachineSpec]) -> None:
+    def facts(spec: MachineSpec) -> dict[str, object]:
+        with urlopen(f"http://{spec.card.address}:8080/facts", timeout=20) as answer:
+            return json.load(answer)  # type: ignore[no-any-return]
+
+    first, second = map(facts, two_machines)
+    assert len(str(first["machine_id"])) == 32
+    assert first["machine_id"] != second["machine_id"]
+    assert first["boot_id"] != second["boot_id"]
+    assert first["owner"] is None
+    assert first["keys"] == []
+
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ alice@home"
+    for name, keys in (("Bob", [key, key]), ("Alice Müller", [key])):  # a second time, for another owner: the last one counts
+        said = guest.personalise_input(
+            hostname="alice-1", user="user", full_name=name, ssh_keys=keys, owner="alice", now=datetime(2031, 5, 6, tzinfo=UTC)
+        )
+        done = provider.execute(two_machines[0].id, guest.GUEST_PERSONALISE, input=said)
+        assert done.status == 0, done.error
+    found = facts(two_machines[0])
+    assert found["hostname"] == "alice-1"
+    assert found["owner"] == {"name": "alice", "full_name": "Alice Müller", "user": "user"}
+    assert ":Alice Müller:/home/user:" in str(found["account"])
+    assert found["keys"] == [key]
+    looked = provider.execute(
+        two_machines[0].id,
+        [
+            "/bin/sh",
+            "-c",
+            "date -u +%F; cat /etc/hostname; stat -c '%U %a' /home/user/.ssh /home/user/.ssh/authorized_keys; getent hosts alice-1; sshd -V 2>/dev/null; ls /etc/ssh 2>/dev/null; systemctl --failed --no-legend",
+        ],
+    )
+    assert looked.output.split() == ["2031-05-06", "alice-1", "user", "700", "user", "600", "127.0.1.1", "alice-1"]
+    assert facts(two_machines[1])["hostname"] == "localhost"
+
+
+@pytest.mark.badinput
+def test_a_package_that_does_not_exist_is_named(settings: Settings) -> None:
+    spec = small_scenario().classes["small"].model_copy(update={"packages": ["there-is-no-such-package"]})
+    with pytest.raises(BadInput) as caught:
+        build(job(spec), settings, lambda step: None, never)
+    assert "there-is-no-such-package" in caught.value.message
+    assert "`packages` of the class small in scenario.yml" in caught.value.hint
+    assert caught.value.message in seed_log("small", 1, settings).read_text()
+    nothing_left(settings)
+
+
+@pytest.mark.badinput
+def test_a_role_that_fails_is_named_with_what_it_said(settings: Settings, tmp_path: Path) -> None:
+    scenario = tmp_path / "small"
+    shutil.copytree(SMALL, scenario)
+    with (scenario / "roles/web/tasks/main.yml").open("a") as tasks:
+        tasks.write("\n- name: Fetch the moon\n  ansible.builtin.command: { argv: [ls, /no/such/place] }\n")
+    loaded = load_scenario(scenario)
+    with pytest.raises(DpeError) as caught:
+        build(job(loaded.scenario.classes["small"], scenario), settings, lambda step: None, never)
+    assert "“Fetch the moon”" in caught.value.message
+    assert "/no/such/place" in caught.value.message
+    assert str(seed_log("small", 1, settings)) in caught.value.hint
+    nothing_left(settings)
+
+
+@pytest.mark.badinput
+def test_a_disk_that_is_full_in_the_middle_is_said_with_figures(settings: Settings) -> None:
+    work = settings.state / "work"
+    work.mkdir()
+    run(["mount", "-t", "tmpfs", "-o", "size=150m,mode=711", "tmpfs", work])
+    try:
+        with pytest.raises(Unavailable) as caught:
+            build(job(), settings, lambda step: None, never)
+        assert list(work.iterdir()) == []
+    finally:
+        run(["umount", work])
+    assert "The disk was full in the middle of building the seed of small" in caught.value.message
+    assert f"to {work_folder(1, settings)} and needs about 1536 MiB in all" in caught.value.message
+    assert not list((CACHE / "cache/bootstrap").glob("*.new"))
+    nothing_left(settings)
+
+
+def test_a_cancelled_build_ends_at_once(settings: Settings) -> None:
+    reached: list[float] = []
+
+    def progress(step: SeedProgress) -> None:
+        if step.task_name.startswith("guest") and not reached:
+            reached.append(time.monotonic())
+
+    with pytest.raises(Cancelled):
+        build(job(), settings, progress, lambda: bool(reached))
+    assert time.monotonic() - reached[0] < 5
+    assert "was cancelled" in seed_log("small", 1, settings).read_text()
+    nothing_left(settings)
+
+
+def test_a_build_whose_engine_is_killed_dies_with_it_and_can_be_repeated(settings: Settings) -> None:
+    script = (
+        "import sys; from pathlib import Path; from appliance.settings import load; from appliance.seeds.build import SeedJob, build\n"
+        "from tests.seeds import SMALL, small_scenario\n"
+        "spec = small_scenario().classes['small']\n"
+        "build(SeedJob(1, 'small', 1, spec, SMALL, test_boot=False), load({}, state=sys.argv[1]), lambda s: print(s.task_name, flush=True), lambda: False)"
+    )
+    engine = subprocess.Popen([sys.executable, "-c", script, settings.state], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    assert engine.stdout
+    with engine.stdout:
+        while not engine.stdout.readline().startswith("guest"):
+            assert engine.poll() is None
+        engine.send_signal(signal.SIGKILL)
+        engine.wait()
+    deadline = time.monotonic() + 10
+    while _processes(settings):
+        assert time.monotonic() < deadline, "processes of the build are still there"
+        time.sleep(0.05)
+    assert work_folder(1, settings).exists()
+    files = build(job(), settings, lambda step: None, never)
+    assert files.disk.stat().st_size > 100 << 20
+    assert not work_folder(1, settings).exists()

@@ -1,0 +1,51 @@
+"""Which mirror a seed comes from."""
+
+from pathlib import Path
+
+import pytest
+
+from appliance.seeds.sources import Mirror, mirror
+
+DEBIAN = "http://deb.debian.org/debian"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, Mirror(DEBIAN, f"{DEBIAN}-security")),
+        (
+            {
+                "sources.list": "# deb http://old/debian trixie main\ndeb [signed-by=/k] http://near/debian/ bookworm main contrib\ndeb http://near/sec bookworm-security main\n"
+            },
+            Mirror("http://near/debian", "http://near/sec"),
+        ),
+        (
+            {
+                "sources.list.d/debian.sources": "# c\nTypes: deb deb-src\nURIs: https://a/debian\nSuites: trixie trixie-updates\nComponents: main\n\nTypes: deb\nURIs: https://a/s\nSuites: trixie-security\nComponents: main\n"
+            },
+            Mirror("https://a/debian", "https://a/s"),
+        ),
+        (
+            {
+                "sources.list.d/off.sources": "Types: deb\nEnabled: no\nURIs: https://a/debian\nSuites: trixie\nComponents: main\n",
+                "sources.list.d/other.list": "deb https://vendor/apt stable main\n",
+            },
+            Mirror(DEBIAN, f"{DEBIAN}-security"),
+        ),
+        ({"sources.list": "deb http://near/debian trixie main\n"}, Mirror("http://near/debian", "http://near/debian-security")),
+    ],
+)
+def test_the_mirror_of_the_host_is_used(tmp_path: Path, files: dict[str, str], expected: Mirror) -> None:
+    (tmp_path / "sources.list.d").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert mirror("", tmp_path) == expected
+
+
+def test_a_configured_mirror_comes_first_and_has_security_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "sources.list").write_text("deb http://near/debian trixie main\n")
+    assert mirror("http://mine/debian/", tmp_path).lines("trixie") == [
+        "deb http://mine/debian trixie main",
+        "deb http://mine/debian trixie-updates main",
+        "deb http://mine/debian-security trixie-security main",
+    ]
