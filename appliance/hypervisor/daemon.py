@@ -13,28 +13,60 @@ import pwd
 import shutil
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from appliance import layout
-from appliance.errors import BadInput, Conflict, DpeError, Unavailable
+from appliance.errors import BadInput, DpeError, Unavailable
 from appliance.hypervisor.network import Network
 from appliance.hypervisor.probe import probe
 from appliance.run import run
-from appliance.settings import Settings
+from appliance.settings import Settings, environment
 from appliance.settings import load as load_settings
 
 USER = "dpe-qemu"
-SOCKET = "libvirt-sock"
 LONGEST_SOCKET = 107  # bytes in sockaddr_un, without the closing nought
+LARGEST_LOG = 8 << 20
 
 PLACES = {"etc": "/etc/libvirt", "lib": "/var/lib/libvirt", "run": "/run/libvirt", "log": "/var/log/libvirt", "cache": "/var/cache/libvirt"}
 
-# What a QEMU needs of /dev; everything but kvm.
-NODES = ("null", "zero", "full", "random", "urandom", "ptmx", "tty", "rtc", "hpet")
+# All that libvirtd and QEMU need of /dev, besides kvm. They get nothing else, the host's disks least of all.
+NODES = ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "vhost-net")
+FOLDERS = ("pts", "shm", "net", "hugepages")
+
+Value = str | int | list[str]
+
+LIBVIRTD_CONF: dict[str, Value] = {
+    "unix_sock_group": "root",
+    "unix_sock_rw_perms": "0700",
+    "unix_sock_ro_perms": "0700",
+    "auth_unix_rw": "none",
+    "auth_unix_ro": "none",
+    # One client, the engine, makes many machines at once; each call takes a worker until its QEMU or its guest has answered.
+    "max_workers": 64,
+    "max_client_requests": 64,
+    "log_outputs": "3:file:/var/log/libvirt/libvirtd.log",
+}
+QEMU_CONF: dict[str, Value] = {
+    "user": USER,
+    "group": USER,
+    "dynamic_ownership": 0,  # a machine's disk has its owner from the start, and seeds belong to no machine
+    "remember_owner": 0,
+    # AppArmor, control groups and machined are the host's own libvirt's. This libvirtd is confined by its namespaces.
+    "security_driver": "none",
+    "cgroup_controllers": [],
+    "namespaces": [],  # the /dev that we made is as bare as the one that libvirt would make for each QEMU
+    "stdio_handler": "file",  # there is no virtlogd
+    "max_core": 0,
+}
 
 
 def uri(settings: Settings) -> str:
     """How libvirt's clients reach this daemon."""
-    return f"qemu+unix:///system?socket={settings.libvirt / 'run' / SOCKET}"
+    return f"qemu+unix:///system?socket={_socket(settings)}"
+
+
+def _socket(settings: Settings) -> Path:
+    return settings.libvirt / "run/libvirt-sock"
 
 
 def facts_file(settings: Settings) -> Path:
@@ -53,10 +85,9 @@ def acceleration(settings: Settings) -> tuple[str, str]:
 
 def prepare(settings: Settings) -> None:
     """Directories, configuration, network and the probe. Raises BadInput or Unavailable saying what to do."""
-    longest = settings.libvirt / "lib/qemu/channel/target" / f"domain-{2**16}-{'x' * 20}" / "org.qemu.guest_agent.0"
-    if len(os.fsencode(longest)) > LONGEST_SOCKET + 20:
+    if len(os.fsencode(_socket(settings))) > LONGEST_SOCKET:
         raise BadInput(
-            f"The state directory's path is too long for libvirt's sockets: {settings.state}.", "Use a shorter one with DPE_STATE."
+            f"The path of the state directory, {settings.state}, is too long for a socket in it.", "Choose a shorter one with DPE_STATE."
         )
     try:
         pwd.getpwnam(USER)
@@ -65,23 +96,21 @@ def prepare(settings: Settings) -> None:
     layout.prepare(settings)
     for name in PLACES:
         (settings.libvirt / name).mkdir(parents=True, exist_ok=True)
-    for folder in (settings.libvirt, settings.libvirt / "lib", settings.libvirt / "run"):
-        folder.chmod(0o711)
+    settings.libvirt.chmod(0o711)
     _check_passable(settings.state)
-    etc = settings.libvirt / "etc"
-    (etc / "libvirtd.conf").write_text(
-        'unix_sock_group = "root"\nunix_sock_rw_perms = "0700"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\n'
-        'unix_sock_ro_perms = "0700"\nlog_level = 3\nlog_outputs = "3:file:/var/log/libvirt/libvirtd.log"\nmax_clients = 200\nadmin_max_clients = 5\n'
-    )
-    # No AppArmor, cgroup or machined: those belong to the host's own libvirt. In the bootable image the
-    # units confine this process instead. virtlogd is absent, so QEMU writes its log itself.
-    (etc / "qemu.conf").write_text(
-        f'user = "{USER}"\ngroup = "{USER}"\ndynamic_ownership = 1\nremember_owner = 0\nsecurity_driver = "none"\n'
-        'cgroup_controllers = []\nstdio_handler = "file"\nnamespaces = []\nmax_core = 0\nauto_dump_path = "/var/lib/libvirt/qemu/dump"\n'
-    )
+    log = settings.libvirt / "log/libvirtd.log"
+    if log.exists() and log.stat().st_size > LARGEST_LOG:
+        log.replace(log.with_suffix(".old"))
+    _write(settings.libvirt / "etc/libvirtd.conf", LIBVIRTD_CONF)
+    _write(settings.libvirt / "etc/qemu.conf", QEMU_CONF)
     accelerated, reason = probe(settings)
     facts_file(settings).write_text(json.dumps({"acceleration": accelerated, "reason": reason}))
     Network(settings).up()
+
+
+def _write(file: Path, values: dict[str, Value]) -> None:
+    # libvirt writes strings, numbers and lists as JSON does.
+    file.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()))
 
 
 def _check_passable(state: Path) -> None:
@@ -93,66 +122,54 @@ def _check_passable(state: Path) -> None:
             )
 
 
-def enter(settings: Settings) -> None:
+def enter(settings: Settings) -> NoReturn:
     """Inside the new mount namespace: put our folders over the usual places, then become libvirtd."""
-    run(["mount", "--make-rprivate", "/"])
     # libvirt sets up bridge ports through /sys, which must be that of the network namespace we are in by now.
     run(["mount", "-t", "sysfs", "sysfs", "/sys"])
     for name, place in PLACES.items():
         Path(place).mkdir(parents=True, exist_ok=True)
         run(["mount", "--bind", settings.libvirt / name, place])
-    # libvirtd would announce its machines to the host's machined.
-    if Path("/run/dbus").is_dir():
-        run(["mount", "-t", "tmpfs", "-o", "mode=755", "none", "/run/dbus"])
-    if acceleration(settings)[0] != "kvm" and Path("/dev/kvm").exists():
-        _hide_kvm(settings)
-    libvirtd = shutil.which("libvirtd") or "/usr/sbin/libvirtd"
+    _mount_dev(settings)
+    # libvirtd would announce its machines to the host's machined, and ask the host's polkit and firewalld.
+    os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent"
+    libvirtd = shutil.which("libvirtd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "libvirtd"
     pid = settings.libvirt / "run/libvirtd.pid"
     os.execv(libvirtd, [libvirtd, "--config", "/etc/libvirt/libvirtd.conf", "--pid-file", os.fspath(pid)])  # noqa: S606
 
 
-def _hide_kvm(settings: Settings) -> None:
-    """A libvirt 11 that sees a /dev/kvm which QEMU cannot use probes QEMU again and again, 2 s each; so it gets a /dev without."""
+def _mount_dev(settings: Settings) -> None:
+    """A /dev with little in it. A libvirt 11 that sees a kvm which QEMU cannot use probes QEMU again and again, 2 s each."""
     new = settings.libvirt / "dev"
     new.mkdir(exist_ok=True)
-    run(["mount", "-t", "tmpfs", "-o", "mode=755,size=1m,dev", "none", new])
-    for name in NODES:
+    run(["mount", "-t", "tmpfs", "-o", "mode=755,size=1m", "none", new])
+    kvm = acceleration(settings)[0] == "kvm"
+    for name in (*NODES, *(["kvm"] if kvm else [])):
         if (source := Path("/dev") / name).exists():
             # Nodes of its own: a ptmx that is mounted from elsewhere does not find the pts beside it.
             there = source.stat()
             os.mknod(new / name, there.st_mode, there.st_rdev)
             (new / name).chmod(there.st_mode & 0o777)
-    for name in ("pts", "shm", "net", "mqueue", "hugepages"):
+    if kvm:
+        shutil.chown(new / "kvm", USER, USER)
+    for name in FOLDERS:
         if (source := Path("/dev") / name).is_dir():
             (new / name).mkdir()
             run(["mount", "--rbind", source, new / name])
-    for name, target in (
-        ("fd", "/proc/self/fd"),
-        ("stdin", "/proc/self/fd/0"),
-        ("stdout", "/proc/self/fd/1"),
-        ("stderr", "/proc/self/fd/2"),
-    ):
-        (new / name).symlink_to(target)
+    for name, target in {"fd": "", "stdin": "0", "stdout": "1", "stderr": "2"}.items():
+        (new / name).symlink_to(Path("/proc/self/fd") / target)
     run(["mount", "--move", new, "/dev"])
 
 
-def remove(settings: Settings) -> None:
-    """Take the network away. Raises Conflict while machines run."""
-    running = sorted(file.stem for file in (settings.libvirt / "run/qemu").glob("*.pid"))
-    if any(Path(f"/proc/{(settings.libvirt / 'run/qemu' / f'{name}.pid').read_text().strip()}").exists() for name in running):
-        raise Conflict(f"Machines are running: {', '.join(running)}.", "Park or destroy them first.")
-    Network(settings).down()
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="appliance.hypervisor.daemon", description=__doc__)
+    """Start libvirtd; or with --remove take the machines' network away, which refuses while anything works in it."""
+    parser = argparse.ArgumentParser(prog="appliance.hypervisor.daemon", description=main.__doc__)
     parser.add_argument("--remove", action="store_true", help="take the machines' network away and end")
     parser.add_argument("--enter", action="store_true", help=argparse.SUPPRESS)  # we call ourselves, inside the namespaces
     arguments = parser.parse_args()
     try:
         settings = load_settings()
         if arguments.remove:
-            remove(settings)
+            Network(settings).down()
             return
         if arguments.enter:
             enter(settings)
@@ -160,11 +177,13 @@ def main() -> None:
     except DpeError as error:
         print(f"libvirtd: {error}", file=sys.stderr)
         sys.exit(1)
-    network = f"--net=/run/netns/{settings.network}"
-    me = [sys.executable, "-m", "appliance.hypervisor.daemon", "--enter"]
-    unshare = shutil.which("unshare") or "/usr/bin/unshare"
-    os.environ["DPE_STATE"] = os.fspath(settings.state)
-    os.execv(unshare, [unshare, "--mount", "--", "nsenter", network, "--", *me])  # noqa: S606
+    # Each of these becomes the next, so that whoever watches this process watches libvirtd.
+    os.environ.update(environment(settings))
+    # Changes of the host's mounts come through; ours do not go back.
+    unshare = ["unshare", "--mount", "--propagation", "slave", "--"]
+    nsenter = ["nsenter", f"--net=/run/netns/{settings.network}", "--"]
+    command = [*unshare, *nsenter, sys.executable, "-m", "appliance.hypervisor.daemon", "--enter"]
+    os.execvp(command[0], command)  # noqa: S606
 
 
 if __name__ == "__main__":
