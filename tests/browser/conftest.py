@@ -1,0 +1,130 @@
+"""Fixtures of the browser tier: the web page as it is served, over TLS, and a headless Chromium in front of it."""
+
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from appliance import catalog, layout
+from appliance.access import tls
+from appliance.catalog import Actor
+from appliance.run import start
+from appliance.settings import REPOSITORY, Settings
+from appliance.settings import load as load_settings
+from tests import world
+
+QUIET = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+    "--disable-gpu",
+]
+
+
+@dataclass
+class Site:
+    """A running web page: its address and settings, the actors in its catalog, and its server's process id."""
+
+    url: str
+    settings: Settings
+    people: dict[str, Actor]
+    pid: int
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """One headless Chromium for all tests; each test gets a context, with cookies, of its own."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def serve(tmp_path: Path) -> Iterator[Callable[..., Site]]:
+    """Serve the web page over a catalog that the given function filled: `serve(world.busy)`."""
+    started = []
+
+    def begin(fill: Callable[[Settings], dict[str, Actor] | None]) -> Site:
+        port = free_port()
+        settings = load_settings({}, state=tmp_path / "state", https_port=port, app_port=20000 if port < 20000 else 10000, network="pages")
+        layout.prepare(settings)
+        catalog.open(settings.catalog)
+        people = fill(settings) or {}
+        certificate, key = tls.ensure(settings)
+        command = [
+            sys.executable, "-m", "gunicorn", "--config", REPOSITORY / "webui/gunicorn.conf.py", "--bind", f"127.0.0.1:{port}",
+            "--certfile", certificate, "--keyfile", key, "webui:create_app()",
+        ]  # fmt: skip
+        with (tmp_path / "web.log").open("wb") as log:
+            process = start(
+                command, env={"DPE_STATE": str(settings.state), **_environment(settings)}, stdout=log.fileno(), stderr=log.fileno()
+            )
+        started.append(process)
+        _until_it_answers(port, process, tmp_path / "web.log")
+        return Site(f"https://127.0.0.1:{port}", settings, people, process.pid)
+
+    yield begin
+    for process in started:
+        process.terminate()
+        process.wait(20)
+    catalog.close()
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    return {f"DPE_{name.upper()}": str(getattr(settings, name)) for name in ("https_port", "app_port", "network")}
+
+
+def _until_it_answers(port: int, process: Any, log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(f"the web page did not start:\n{log.read_text()}")
+
+
+@pytest.fixture
+def busy(serve: Callable[..., Site]) -> Site:
+    """The web page on a busy morning; see tests/world.py."""
+    return serve(world.busy)
+
+
+@pytest.fixture
+def browse(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Callable[..., Page]]:
+    """A new page in a browser of its own: `browse(site, width=390, scheme="dark")`. Fails the test when a page breaks a rule of its own policy."""
+    contexts: list[BrowserContext] = []
+    complaints: list[str] = []
+
+    def open_page(site: Site, *, width: int = 1280, height: int = 900, scheme: str = "light", **options: Any) -> Page:
+        context = chromium.new_context(
+            base_url=site.url, ignore_https_errors=True, viewport={"width": width, "height": height}, color_scheme=scheme, **options
+        )
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text) if "Content Security Policy" in message.text else None)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []

@@ -1,0 +1,83 @@
+"""What a person does on the pages, in one place: a changed page changes here, not in every test."""
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests import world
+
+
+def sign_in(page: Page, name: str, password: str = world.PASSWORD) -> None:
+    """From anywhere: sign in and be where the page leads."""
+    page.goto("/sign-in")
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+
+
+def sign_out(page: Page) -> None:
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+def set_up(page: Page, code: str, name: str, password: str, title: str, *, pools: dict[str, tuple[int, int]] | None = None) -> None:
+    """The whole wizard, to the page on which seeds are built. `pools` is, per class, (buffer, maximum)."""
+    page.goto("/")
+    page.get_by_label("Setup code").fill(code)
+    page.get_by_role("button", name="Begin").click()
+    page.get_by_label("Name to sign in with").fill(name)
+    page.get_by_label("Password", exact=True).fill(password)
+    page.get_by_label("The same password again").fill(password)
+    next_step(page, "The appliance")
+    page.get_by_label("Name of the appliance").fill(title)
+    next_step(page, "How many machines")
+    for class_name, (buffer, maximum) in (pools or {}).items():
+        page.locator(f"#f-buffer-{class_name}").fill(str(buffer))
+        page.locator(f"#f-maximum-{class_name}").fill(str(maximum))
+    next_step(page, "This hardware")
+    next_step(page, "All set?")
+    page.get_by_role("button", name="Finish and build").click()
+    expect(page).to_have_url(f"{page.url.split('/setup')[0]}/setup/progress")
+
+
+def next_step(page: Page, heading: str) -> None:
+    page.get_by_role("button", name="Next").last.click()
+    expect(page.get_by_role("heading", name=heading)).to_be_visible()
+
+
+def add_account(page: Page, name: str, password: str) -> None:
+    """An admin makes an account."""
+    page.goto("/admin/accounts/new")
+    page.get_by_label("Name to sign in with").fill(name)
+    page.get_by_label("Password", exact=True).fill(password)
+    page.get_by_role("button", name="Make the account").click()
+    expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
+
+
+def offer(page: Page, class_name: str) -> Locator:
+    """The card of a class on the portal."""
+    return page.locator(f"#offer-{class_name}")
+
+
+def get_machine(page: Page, class_name: str) -> None:
+    """Press the big button of a class."""
+    offer(page, class_name).locator("button.get").click()
+
+
+def held(page: Page) -> Locator:
+    """The cards of the machines that the person holds."""
+    return page.locator("article.held")
+
+
+def open_address(card: Locator) -> str:
+    """Where the Open button of a held machine leads, as soon as it can be pressed."""
+    link = card.get_by_role("link", name="Open")
+    expect(link).to_be_visible(timeout=600_000)
+    address = link.get_attribute("href")
+    assert address
+    return address
+
+
+def give_back(page: Page, card: Locator) -> None:
+    """Give a machine back, through the question whether one is sure."""
+    card.get_by_role("button", name="Give back").click()
+    page.locator("dialog#confirm").get_by_role("button", name="Destroy it").click()

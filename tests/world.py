@@ -1,0 +1,243 @@
+"""A catalog as it looks after a busy morning, for tests of the pages and for their pictures. Rows only: no machine is real."""
+
+import uuid
+from datetime import datetime, timedelta
+
+from appliance import catalog
+from appliance.catalog import (
+    Account,
+    Actor,
+    Class,
+    Engine,
+    Lease,
+    Level,
+    Machine,
+    MachineState,
+    Reading,
+    Request,
+    RequestState,
+    Seed,
+    SeedState,
+    options,
+    record,
+)
+from appliance.catalog import machines as machine_rows
+from appliance.catalog import seeds as seed_rows
+from appliance.people import passwords
+from appliance.scenario.schema import ClassSpec
+from appliance.settings import Settings
+
+PASSWORD = "correct horse battery"
+
+NOTEBOOK = {
+    "title": "Notebook",
+    "description": "JupyterLab with Python, NumPy and pandas, on a machine of your own.",
+    "os": "debian-13",
+    "packages": ["git", "less"],
+    "roles": ["jupyterlab"],
+    "size": {"vcpus": 2, "memory": 1024, "disk": 8},
+    "application": {"port": 8888, "path": "/lab", "ready": "/api"},
+}
+STUDIO = {
+    "title": "Statistics studio",
+    "description": "R and its studio, with room for larger data.",
+    "os": "debian-12",
+    "size": {"vcpus": 4, "memory": 4096, "disk": 16},
+    "application": {"port": 8787, "path": "/", "ready": "/"},
+    "lease": {"minutes": 1440, "extend": 720, "extensions": 5},
+}
+HOST = {
+    "acceleration": "kvm",
+    "reason": "A test machine ran in 42 ms.",
+    "hypervisor": "QEMU 10.0.2, libvirt 11.3.0",
+    "cpus": 16,
+    "memory": 65536,
+    "memory_available": 38400,
+    "disk_free": 412000,
+    "cpu_percent": 23.4,
+}
+EMULATED = {
+    **HOST,
+    "acceleration": "emulation",
+    "reason": "/dev/kvm opens, but a test machine did not run on it.",
+    "hypervisor": "QEMU 7.2.0, libvirt 9.0.0",
+    "cpus": 2,
+    "memory": 7950,
+    "memory_available": 5200,
+    "disk_free": 38000,
+}
+PACKAGES = {
+    "base-files": "13.8",
+    "bash": "5.2.37-2",
+    "ca-certificates": "20250419",
+    "git": "1:2.47.3-0",
+    "less": "668-1",
+    "qemu-guest-agent": "1:10.0.2",
+}
+
+
+def account(name: str, full_name: str = "", *, is_admin: bool = False) -> Actor:
+    """An account with PASSWORD."""
+    with catalog.write():
+        row = Account.create(
+            name=name, full_name=full_name, email=f"{name}@example.org", password=passwords.digest(PASSWORD), is_admin=is_admin
+        )
+    return Actor(name, row.id, "127.0.0.1", is_admin)
+
+
+def klass(name: str, spec: dict[str, object], **values: int) -> Class:
+    """A class as the engine makes it from a scenario."""
+    described = ClassSpec.model_validate(spec)
+    lease, policy = described.lease, described.policy
+    with catalog.write():
+        row = Class.create(
+            name=name,
+            spec=described.model_dump(mode="json"),
+            **{
+                "minimum": policy.minimum,
+                "maximum": policy.maximum,
+                "buffer": policy.buffer,
+                "lease_minutes": lease.minutes,
+                "extend_minutes": lease.extend,
+                "extensions": lease.extensions,
+                "per_person": described.per_person,
+                **values,
+            },
+        )
+    return Class.get_by_id(row.name)
+
+
+def seed(class_name: str, version: int, state: SeedState = SeedState.READY, *, promoted: bool = False, **values: object) -> Seed:
+    """A seed version, begun an hour ago for each version it lags behind nine."""
+    began = catalog.now() - timedelta(hours=9 - version)
+    ended = None if state in (SeedState.QUEUED, SeedState.BUILDING) else began + timedelta(minutes=3, seconds=12)
+    manifest = (
+        {"os": "debian-13", "kernel": "6.12.48+deb13-amd64", "seconds": 192.4, "packages": PACKAGES} if state is SeedState.READY else {}
+    )
+    defaults = {"state": state, "created_at": began, "started_at": began, "ended_at": ended, "manifest": manifest}
+    with catalog.write():
+        row = Seed.create(klass=class_name, version=version, **{**defaults, **values})
+        if promoted:
+            seed_rows.promote(row)
+    return Seed.get_by_id(row.id)
+
+
+def machine(
+    cls: Class,
+    state: MachineState,
+    *,
+    owner: Actor | None = None,
+    left: timedelta | None = None,
+    age: timedelta = timedelta(minutes=40),
+    **values: object,
+) -> Machine:
+    """A machine in a state, with a lease when it has an owner."""
+    promoted = seed_rows.promoted(cls.name)
+    assert promoted is not None
+    made: datetime = catalog.now() - age
+    with catalog.write():
+        (slot,) = machine_rows.next_slots(1, 60_000)
+        row = machine_rows.create(cls, promoted, str(uuid.uuid4()), slot)
+        ready = None if state in (MachineState.PLANNED, MachineState.CREATING) else made + timedelta(seconds=140)
+        changes = {"state": state, "created_at": made, "ready_at": ready, "state_since": ready or made, "owner": owner and owner.account_id}
+        Machine.update({**changes, **values}).where(Machine.id == row.id).execute()
+        record("machine.creating", f"{row.name} is being made.", class_name=cls.name, machine_id=row.id)
+        if owner:
+            ends = catalog.now() + (left or timedelta(hours=7, minutes=42))
+            began = ends - timedelta(minutes=cls.lease_minutes)
+            Lease.create(machine=row.id, account=owner.account_id, began_at=began, ends_at=ends)
+            record("machine.assigned", f"{owner.name} got {row.name} at once.", owner, class_name=cls.name, machine_id=row.id, hit=True)
+        if state is MachineState.IN_USE:
+            Reading.create(machine=row.id, cpu=0.18, memory_used=412, disk_rate=81920.0, net_rate=20480.0)
+    return Machine.get(Machine.id == row.id)
+
+
+def engine(host: dict[str, object] = HOST, problem: str = "") -> None:
+    """What a living engine says."""
+    with catalog.write():
+        Engine.insert(
+            id=1, hypervisor_ok=not problem, hypervisor_problem=problem, host=host, seen_at=catalog.now()
+        ).on_conflict_replace().execute()
+
+
+def set_up(title: str = "Hillside School", time_zone: str = "Europe/Berlin") -> None:
+    """As if the wizard had been gone through."""
+    with catalog.write():
+        options.put("setup_done", True)
+        options.put("title", title)
+        options.put("time_zone", time_zone)
+
+
+def busy(settings: Settings) -> dict[str, Actor]:
+    """The busy morning: people, two classes, seeds in several states, machines in all pools. Returns the actors by name."""
+    set_up()
+    people = {name: account(name, full, is_admin=name == "grace") for name, full in PEOPLE.items()}
+    notebook = klass("notebook", NOTEBOOK, buffer=3, maximum=24, per_person=2)
+    studio = klass("studio", STUDIO, buffer=1, maximum=6)
+    log = settings.logs / "seeds" / "notebook-3.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("".join(f"TASK [jupyterlab : step {number}] ****\nok: [seed]\n" for number in range(1, 60)))
+    seed("notebook", 1)
+    seed("notebook", 2, promoted=True)
+    seed(
+        "notebook", 3, SeedState.BUILDING, task="jupyterlab : install the locked environment", task_number=12, task_total=31, log=str(log),
+        started_at=catalog.now() - timedelta(seconds=74),
+    )  # fmt: skip
+    seed("studio", 1, promoted=True)
+    seed(
+        "studio",
+        2,
+        SeedState.FAILED,
+        problem="The package r-base-studio does not exist in Debian 12.",
+        hint="Correct its name in scenario.yml.",
+    )
+    for _ in range(3):
+        machine(notebook, MachineState.READY)
+    machine(notebook, MachineState.CREATING, age=timedelta(seconds=50), step="waiting for the guest agent")
+    machine(notebook, MachineState.IN_USE, owner=people["ada"])
+    machine(notebook, MachineState.IN_USE, owner=people["alan"], left=timedelta(minutes=17))
+    machine(notebook, MachineState.IN_USE, owner=people["mary"], left=timedelta(hours=2))
+    machine(notebook, MachineState.RECLAIMING, reclaim_reason="released")
+    machine(studio, MachineState.CREATING, age=timedelta(seconds=95), step="booting")
+    machine(studio, MachineState.IN_USE, owner=people["mary"], left=timedelta(hours=20))
+    with catalog.write():
+        Request.create(account=people["alan"].account_id, klass="studio", state=RequestState.WAITING, hit=False)
+        record("request.waiting", "alan waits for a studio: none is ready.", people["alan"], class_name="studio", hit=False)
+        record("seed.failed", "Seed studio v2 failed: the package r-base-studio does not exist.", level=Level.ERROR, class_name="studio")
+        record("sign_in.failed", "Failed sign-in as 'root'.", Actor("root", None, "192.0.2.7"), level=Level.WARNING)
+    engine()
+    return people
+
+
+PEOPLE = {"grace": "Grace Hopper", "ada": "Ada Lovelace", "alan": "Alan Turing", "mary": "Mary Somerville"}
+
+
+def many_machines(cls: Class, count: int, owner: Actor) -> None:
+    """`count` machines of a class, a third of them held by `owner`, in one transaction."""
+    promoted = seed_rows.promoted(cls.name)
+    assert promoted is not None
+    states = [MachineState.IN_USE, MachineState.READY, MachineState.RETIRED]
+    rows = [
+        {
+            "id": str(uuid.UUID(int=number)), "name": f"{cls.name}-m{number}", "klass": cls.name, "seed": promoted.id, "slot": 100_000 + number,
+            "state": states[number % 3], "state_since": catalog.now(), "vcpus": 1, "memory": 512, "disk": 8, "step": "", "problem": "",
+            "attempts": 0, "reclaim_reason": "", "created_at": catalog.now(), "ready_at": catalog.now(),
+            "owner": owner.account_id if number % 3 == 0 else None,
+        }
+        for number in range(count)
+    ]  # fmt: skip
+    ends = catalog.now() + timedelta(hours=3)
+    leases = [
+        {"machine": row["id"], "account": owner.account_id, "began_at": catalog.now(), "ends_at": ends, "extensions": 0, "end_reason": ""}
+        for row in rows
+        if row["owner"]
+    ]
+    readings = [
+        {"machine": row["id"], "at": catalog.now(), "cpu": 0.1, "memory_used": 200, "disk_rate": 0.0, "net_rate": 0.0}
+        for row in rows
+        if row["owner"]
+    ]
+    with catalog.write():
+        for model, values in ((Machine, rows), (Lease, leases), (Reading, readings)):
+            for at in range(0, len(values), 500):
+                model.insert_many(values[at : at + 500]).execute()
