@@ -34,7 +34,7 @@ from appliance.pools.planner import Capacity, Decision, Demand, Policy, Pools, p
 from appliance.scenario.load import Loaded
 from appliance.scenario.load import load as load_scenario
 from appliance.seeds import guest
-from appliance.seeds.build import boot_id
+from appliance.seeds.build import test_machine_id
 from appliance.services import setup
 from appliance.settings import Settings
 from appliance.settings import load as load_settings
@@ -259,7 +259,7 @@ class Engine:
     def _sweep(self, found: dict[str, Found]) -> None:
         """Whatever the hypervisor or the disk has and the catalog does not is a leftover of a killed process: take it away."""
         known = machines.live_ids()
-        known |= {boot_id(seed.id, self.settings) for seed in seeds.unfinished()}
+        known |= {test_machine_id(seed.id) for seed in seeds.unfinished()}
         for id in {*found, *self.provider.disks()} - known - self._jobs.keys():
             self._submit(self._hands, id, self._remove_leftover, id)
 

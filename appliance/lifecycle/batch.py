@@ -45,7 +45,7 @@ def build(specs: Sequence[MachineSpec], settings: Settings, report: Callable[[st
     def take(event: dict[str, Any]) -> None:
         match event["kind"]:
             case "output":
-                log.info("build.yml: %s", event["text"])
+                log.debug("build.yml: %s", event["text"])
             case "task":
                 report(event["name"])
             case "failed":
