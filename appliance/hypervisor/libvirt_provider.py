@@ -1,6 +1,5 @@
 """Machines on the appliance's own libvirtd (see daemon.py)."""
 
-import contextlib
 import errno
 import http.client
 import logging
@@ -9,7 +8,7 @@ import shutil
 import time
 import uuid
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import psutil
 from appliance import run
 from appliance.errors import BadInput, CommandFailed, DpeError, NotFound, Unavailable
 from appliance.hypervisor import agent, daemon, xml
-from appliance.hypervisor.connection import Connection
+from appliance.hypervisor.connection import Connection, ignoring
 from appliance.hypervisor.network import Network
 from appliance.hypervisor.provider import Executed, Found, HostFacts, MachineSpec, Power, Stats
 from appliance.settings import Settings
@@ -256,14 +255,14 @@ class LibvirtProvider:
         with self._connection.use() as connection:
             domain = _find(connection, id)
             if domain is not None and domain.isActive():
-                with _ignoring(libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):  # it was quicker
+                with ignoring(libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):  # it was quicker
                     domain.destroy()
             # The folder and the domain go after all else: by these a destroy that was cut off is found again.
             self.network.expel(id)
             if domain is not None:
                 (self.settings.libvirt / "log/qemu" / f"{domain.name()}.log").unlink(missing_ok=True)
                 flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
-                with _ignoring(libvirt.VIR_ERR_NO_DOMAIN):
+                with ignoring(libvirt.VIR_ERR_NO_DOMAIN):
                     domain.undefineFlags(flags)
         try:
             shutil.rmtree(folder)
@@ -280,15 +279,6 @@ def _find(connection: libvirt.virConnect, id: str) -> libvirt.virDomain | None:
         if error.get_error_code() in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_INVALID_ARG):
             return None
         raise
-
-
-@contextlib.contextmanager
-def _ignoring(*codes: int) -> Iterator[None]:
-    try:
-        yield
-    except libvirt.libvirtError as error:
-        if error.get_error_code() not in codes:
-            raise
 
 
 def _is_id(name: str) -> bool:
