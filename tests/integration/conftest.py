@@ -1,0 +1,154 @@
+"""Fixtures of the integration tier: a libvirtd of the tests' own, in namespaces of its own, and machines on it."""
+
+import ipaddress
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from appliance import layout
+from appliance.errors import Unavailable
+from appliance.hypervisor import daemon
+from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.hypervisor.provider import Boot, MachineSpec
+from appliance.lifecycle.specs import card
+from appliance.run import run, start
+from appliance.seeds.build import SeedFiles
+from appliance.settings import Settings, environment, load
+from tests.seeds import place, small_seed
+
+__all__ = ["small_seed"]
+
+MakeSpec = Callable[..., MachineSpec]
+
+
+class Libvirtd:
+    """The private libvirtd of an appliance, to be stopped and started at will."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.process: subprocess.Popen[bytes] | None = None
+        self.provider = LibvirtProvider(settings)
+
+    @property
+    def pid(self) -> int:
+        assert self.process
+        return self.process.pid
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        with (self.settings.logs / "daemon.log").open("ab") as out:
+            command = [sys.executable, "-m", "appliance.hypervisor.daemon"]
+            self.process = start(command, env=environment(self.settings), stdout=out.fileno(), stderr=out.fileno())
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                self.provider.list()
+                return
+            except Unavailable:
+                assert self.process.poll() is None, (self.settings.logs / "daemon.log").read_text()
+                assert time.monotonic() < deadline, "libvirtd does not answer"
+                time.sleep(0.1)
+
+    def stop(self, signum: int = signal.SIGTERM) -> None:
+        """End it with a signal; machines go on running."""
+        if self.process:
+            self.process.send_signal(signum)
+            self.process.wait()
+            self.process = None
+
+    def restart(self, signum: int = signal.SIGTERM) -> None:
+        self.stop(signum)
+        self.start()
+
+
+@pytest.fixture(scope="session")
+def appliance_settings() -> Iterator[Settings]:
+    """An appliance with state, network and addresses of its own, for the whole session."""
+    try:
+        pwd.getpwnam(daemon.USER)
+    except KeyError:
+        run(["useradd", "--system", "--user-group", "--no-create-home", daemon.USER])
+    # Not pytest's own folder: sockets need a short path, and QEMU's user must pass through.
+    state = Path(tempfile.mkdtemp(prefix="dpe-test-"))
+    used = [
+        ipaddress.ip_network(route["dst"], strict=False) for route in json.loads(run(["ip", "-json", "route"])) if route["dst"] != "default"
+    ]
+    place = next(
+        n for n in range(os.getpid() % 64, 128) if not any(net.overlaps(ipaddress.ip_network(f"10.{100 + n}.0.0/16")) for net in used)
+    )
+    settings = load(
+        {},
+        state=state,
+        network=f"t{os.getpid() % 10**6}",
+        subnet=f"10.{100 + place}.0.0/16",
+        uplink=f"169.254.{100 + place}.0/30",
+        slots=50,
+        listen="127.0.0.1",
+        https_port=18000 + place * 64,
+        app_port=18001 + place * 64,
+    )
+    layout.prepare(settings)
+    yield settings
+    shutil.rmtree(state)
+
+
+@pytest.fixture(scope="session")
+def libvirtd(appliance_settings: Settings) -> Iterator[Libvirtd]:
+    """The appliance's libvirtd, running."""
+    libvirtd = Libvirtd(appliance_settings)
+    libvirtd.start()
+    yield libvirtd
+    if libvirtd.process is None:
+        libvirtd.start()
+    for machine in libvirtd.provider.list():
+        libvirtd.provider.destroy(machine.id)
+    libvirtd.provider.close()
+    libvirtd.stop()
+    run([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(appliance_settings))
+
+
+@pytest.fixture
+def provider(libvirtd: Libvirtd) -> Iterator[LibvirtProvider]:
+    """A provider over the running libvirtd."""
+    provider = LibvirtProvider(libvirtd.settings)
+    yield provider
+    provider.close()
+
+
+@pytest.fixture(scope="session")
+def make_spec(appliance_settings: Settings, small_seed: SeedFiles) -> MakeSpec:
+    """Describe a machine of the small seed in a slot; anything may be said otherwise, as with dataclasses.replace."""
+    settings, seed = appliance_settings, place(small_seed, appliance_settings)
+
+    def make(slot: int, **changes: object) -> MachineSpec:
+        id = str(uuid.uuid4())
+        spec = MachineSpec(
+            id=id,
+            name=f"small-{id[:8]}",
+            class_name="small",
+            seed_disk=seed.disk,
+            disk=settings.machines / id / "disk.qcow2",
+            disk_size=2,
+            boot=Boot(seed.kernel, seed.initrd, seed.cmdline),
+            vcpus=1,
+            memory=256,
+            card=card(settings, slot),
+            application_port=8080,
+            application_ready="/ready",
+            boot_timeout=240,
+        )
+        return replace(spec, **changes)  # type: ignore[arg-type]
+
+    return make
