@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import datetime, timedelta
+from functools import cache
 
 from appliance import catalog
 from appliance.catalog import (
@@ -76,12 +77,15 @@ PACKAGES = {
 }
 
 
+@cache
+def _password() -> str:
+    return passwords.digest(PASSWORD)
+
+
 def account(name: str, full_name: str = "", *, is_admin: bool = False) -> Actor:
     """An account with PASSWORD."""
     with catalog.write():
-        row = Account.create(
-            name=name, full_name=full_name, email=f"{name}@example.org", password=passwords.digest(PASSWORD), is_admin=is_admin
-        )
+        row = Account.create(name=name, full_name=full_name, email=f"{name}@example.org", password=_password(), is_admin=is_admin)
     return Actor(name, row.id, "127.0.0.1", is_admin)
 
 
@@ -170,6 +174,11 @@ def set_up(title: str = "Hillside School", time_zone: str = "Europe/Berlin") -> 
 
 def busy(settings: Settings) -> dict[str, Actor]:
     """The busy morning: people, two classes, seeds in several states, machines in all pools. Returns the actors by name."""
+    with catalog.write():
+        return _busy(settings)
+
+
+def _busy(settings: Settings) -> dict[str, Actor]:
     set_up()
     people = {name: account(name, full, is_admin=name == "grace") for name, full in PEOPLE.items()}
     notebook = klass("notebook", NOTEBOOK, buffer=3, maximum=24, per_person=2)

@@ -9,6 +9,7 @@ from typing import Any
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import IntegerConverter, Map
 
 from appliance import catalog, settings
 from appliance.settings import Settings
@@ -37,6 +38,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.url_defaults(_fingerprint)
+    app.url_map.converters["int"] = _RowNumber
     errors.init_app(app)
     guard.init_app(app)
     format.init_app(app)
@@ -47,6 +49,13 @@ def create_app(settings: Settings | None = None) -> Flask:
     # Exactly one proxy, the front door, says who asks; a header from further out is not believed.
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_port=0, x_prefix=0)  # type: ignore[method-assign]
     return app
+
+
+class _RowNumber(IntegerConverter):
+    """A number that a row can have; a larger one is no address of ours."""
+
+    def __init__(self, map: Map) -> None:
+        super().__init__(map, max=2**63 - 1)
 
 
 def load_settings() -> Settings:

@@ -1,5 +1,8 @@
 """What the front door asks: may this browser through to the application behind this port?"""
 
+from collections.abc import Mapping
+from typing import cast
+
 from flask import Blueprint, Response, request
 from flask_login import current_user
 
@@ -14,7 +17,7 @@ blueprint = Blueprint("door", __name__)
 def check() -> Response:
     """The answer of `access.door`, which knows what to tell somebody who is not signed in."""
     actor = current_user.actor if current_user.is_authenticated else None
-    status, headers = door.check(actor, dict(request.headers), settings())
+    status, headers = door.check(actor, cast(Mapping[str, str], request.headers), settings())
     return Response(status=status, headers=headers)
 
 

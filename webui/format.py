@@ -40,6 +40,7 @@ SEED_STATES: dict[str, tuple[str, str]] = {
 def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
         when=when,
+        clock=clock,
         ago=ago,
         span=span,
         mib=mib,
@@ -90,6 +91,12 @@ def when(moment: datetime | None) -> str:
     if local.date() == today.date():
         return _moment(moment, local.strftime("%H:%M:%S"))
     return _moment(moment, local.strftime("%-d %b %H:%M" if local.year == today.year else "%-d %b %Y %H:%M"))
+
+
+def clock(moment: datetime) -> str:
+    """A time to the minute, in the appliance's zone; with the day when it is not today."""
+    local, today = moment.astimezone(zone()), now().astimezone(zone())
+    return _moment(moment, local.strftime("%H:%M" if local.date() == today.date() else "%a %-d %b, %H:%M"))
 
 
 def ago(moment: datetime | None) -> str:

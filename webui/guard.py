@@ -77,6 +77,12 @@ def settings() -> Any:
     return current_app.config["SETTINGS"]
 
 
+def row_number(name: str) -> int | None:
+    """The row's number in the address's query, or None when there is none or it cannot be one."""
+    number = request.args.get(name, type=int)
+    return number if number is not None and abs(number) < 2**63 else None
+
+
 def init_app(app: Flask) -> None:
     public(app.view_functions["static"])
     app.config["SETUP_DONE"] = False

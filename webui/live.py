@@ -7,10 +7,9 @@ server, so there are at most half as many as those; whoever gets none asks every
 import logging
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from appliance import catalog
 from webui.guard import actor, signed_in
@@ -33,31 +32,38 @@ class Hub:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._serial = 0
-        self._open: Counter[int] = Counter()
+        self._open: dict[tuple[int, str], object] = {}  # account and tab -> its stream
         self._watching = False
         self.stopping: Callable[[], bool] = lambda: False  # the server says so before it waits for its threads
 
-    def join(self, account_id: int) -> bool:
-        """Count a stream in; False when there are too many."""
+    def join(self, account_id: int, tab: str) -> object | None:
+        """A new stream, or None when there are too many. An older one of the same tab ends: that page is gone,
+        but a server learns so only when it next writes to it."""
         with self._changed:
-            if self.stopping() or self._open.total() >= STREAMS or self._open[account_id] >= STREAMS_EACH:
-                return False
-            self._open[account_id] += 1
+            others = [key for key in self._open if key != (account_id, tab)]
+            if self.stopping() or len(others) >= STREAMS or sum(key[0] == account_id for key in others) >= STREAMS_EACH:
+                return None
+            self._open[account_id, tab] = stream = object()
+            self._changed.notify_all()
             if not self._watching:
                 self._watching = True
                 threading.Thread(target=self._watch, name="live", daemon=True).start()
-            return True
+            return stream
 
-    def leave(self, account_id: int) -> None:
-        """Count a stream out."""
+    def leave(self, account_id: int, tab: str, stream: object) -> None:
+        """The stream has ended."""
         with self._changed:
-            self._open[account_id] -= 1
-            self._changed.notify_all()
+            if self._open.get((account_id, tab)) is stream:
+                del self._open[account_id, tab]
 
-    def wait(self, seen: int, seconds: float) -> int:
-        """The serial of the last change, as soon as it is not `seen` any more, or after `seconds`."""
+    def superseded(self, account_id: int, tab: str, stream: object) -> bool:
+        """Whether a newer stream of the same tab has taken this one's place."""
+        return self._open.get((account_id, tab)) is not stream
+
+    def wait(self, seen: int, seconds: float, over: Callable[[], bool] = lambda: False) -> int:
+        """The serial of the last change, as soon as it is not `seen` any more or `over` becomes true, or after `seconds`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._serial != seen or self.stopping(), seconds)
+            self._changed.wait_for(lambda: self._serial != seen or self.stopping() or over(), seconds)
             return self._serial
 
     def _watch(self) -> None:
@@ -78,7 +84,7 @@ class Hub:
 
     def _over(self) -> bool:
         with self._changed:
-            if self.stopping() or not self._open.total():
+            if self.stopping() or not self._open:
                 self._watching = False
                 self._changed.notify_all()
             return not self._watching
@@ -98,22 +104,27 @@ hub = Hub()
 @blueprint.get("/live")
 @signed_in
 def stream() -> Response:
-    """The stream of "changed" events; 503 when there are too many streams already."""
-    account_id = actor().account_id
+    """The stream of "changed" events of one tab; 503 when there are too many streams already."""
+    account_id, tab = actor().account_id, request.args.get("tab", "")[:40]
     assert account_id is not None
-    if not hub.join(account_id):
+    mine = hub.join(account_id, tab)
+    if mine is None:
         return Response(status=503, headers={"Retry-After": "60"})
     catalog.close()
-    answer = Response(_events(), mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
-    answer.call_on_close(lambda: hub.leave(account_id))
+    events = _events(lambda: hub.superseded(account_id, tab, mine))
+    answer = Response(events, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
+    answer.call_on_close(lambda: hub.leave(account_id, tab, mine))
     return answer
 
 
-def _events() -> Iterator[str]:
+def _events(superseded: Callable[[], bool]) -> Iterator[str]:
     end = time.monotonic() + LENGTH
     seen = hub.wait(-1, 0)
     yield "retry: 1000\n\n"
     while not hub.stopping() and (left := end - time.monotonic()) > 0:
-        serial = hub.wait(seen, min(HEARTBEAT, left))
+        serial = hub.wait(seen, min(HEARTBEAT, left), superseded)
+        if superseded():
+            yield "event: superseded\ndata:\n\n"
+            return
         yield "data: changed\n\n" if serial != seen else ": still here\n\n"
         seen = serial

@@ -3,7 +3,7 @@
 from flask import Blueprint, render_template, request
 
 from appliance.catalog import Level, events
-from webui.guard import admin
+from webui.guard import admin, row_number
 
 blueprint = Blueprint("events", __name__, url_prefix="/admin/events")
 
@@ -29,7 +29,7 @@ def index() -> str:
     kind, text = request.args.get("kind", ""), request.args.get("text", "").strip()[:100]
     level, machine = request.args.get("level", ""), request.args.get("machine", "")
     found = events.page(
-        before=request.args.get("before", type=int),
+        before=row_number("before"),
         limit=PAGE,
         machine_id=machine or None,
         kind=kind if kind in KINDS else "",

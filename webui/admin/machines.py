@@ -5,7 +5,7 @@ from flask import Blueprint, render_template, request
 from appliance.catalog import events
 from appliance.catalog import machines as machine_rows
 from appliance.services import classes, machines, overview
-from webui.guard import actor, admin, settings
+from webui.guard import actor, admin, row_number, settings
 from webui.portal import application
 
 blueprint = Blueprint("machines", __name__, url_prefix="/admin/machines")
@@ -22,7 +22,7 @@ def index() -> str:
         "text": request.args.get("text", "")[:100],
         "retired": request.args.get("retired") == "yes",
     }
-    found = overview.machines_on_page(**chosen, after=request.args.get("after", type=int))  # type: ignore[arg-type]
+    found = overview.machines_on_page(**chosen, after=row_number("after"))  # type: ignore[arg-type]
     counts = overview.state_counts()
     return render_template(
         "admin/machines.html", machines=found, counts=counts, classes=classes.everything(), full=len(found) == PAGE, **chosen

@@ -9,6 +9,10 @@ const dot = document.getElementById('live-dot');
 const words = document.getElementById('live-words');
 let stream, poll, retry, hiding;
 
+// The server ends the stream of the page that this tab showed before. A duplicated tab has the same name until it is told.
+const rename = () => sessionStorage.setItem('tab', crypto.randomUUID());
+if (!sessionStorage.getItem('tab')) rename();
+
 const changed = () => document.body.dispatchEvent(new CustomEvent('changed'));
 
 function show(state, text) {
@@ -29,7 +33,7 @@ function stop() {
 function start() {
   stop();
   let opened = false;
-  stream = new EventSource(address);
+  stream = new EventSource(`${address}?tab=${sessionStorage.getItem('tab')}`);
   stream.onopen = () => {
     if (opened) changed(); // something may have happened between two streams
     opened = true;
@@ -37,6 +41,7 @@ function start() {
     show('live', 'This page is live');
   };
   stream.onmessage = changed;
+  stream.addEventListener('superseded', () => { rename(); start(); });
   stream.onerror = () => {
     if (stream.readyState !== EventSource.CLOSED) {
       if (!opened) show('lost', 'The appliance does not answer; trying again');

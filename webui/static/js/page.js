@@ -45,6 +45,8 @@ function tick() {
 setInterval(tick, 1000);
 document.addEventListener('htmx:after:swap', tick);
 
+document.querySelector('.nav-strip [aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
+
 // -- A log that is read at its end stays there while it grows.
 let atEnd = true;
 const log = () => document.querySelector('pre.log');

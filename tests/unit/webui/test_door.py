@@ -1,0 +1,54 @@
+"""What the front door is answered; what it may do is decided, and tested, in appliance.access."""
+
+import time
+from collections.abc import Callable
+
+from appliance.catalog import Actor, Event, Machine
+from tests.unit.webui.conftest import Browser
+
+APP_PORT = 9000
+
+
+def ask(browser: Browser, port: int | str, **headers: str) -> tuple[int, dict[str, str]]:
+    answer = browser.get("/door/check", **{"X-DPE-Port": str(port), "X-DPE-Uri": "/lab", **headers})
+    return answer.status_code, dict(answer.headers)
+
+
+def test_the_owner_gets_in_and_the_machine_sees_no_cookie_of_ours(ada: Browser, people: dict[str, Actor]) -> None:
+    machine = Machine.get(Machine.owner == people["ada"].account_id)
+    ada.client.set_cookie("_xsrf", "theirs", domain="appliance.test")
+    status, headers = ask(ada, APP_PORT + machine.slot)
+    assert status == 200
+    assert headers["X-DPE-Upstream"] == f"10.213.0.{16 + machine.slot}:8888"
+    assert headers["X-DPE-Cookie"] == "_xsrf=theirs"
+
+
+def test_others_do_not(signed_in: Callable[[str], Browser], visitor: Browser, people: dict[str, Actor]) -> None:
+    machine = Machine.get(Machine.owner == people["ada"].account_id)
+    status, headers = ask(visitor, APP_PORT + machine.slot)
+    assert status == 401
+    assert headers["X-DPE-Location"].startswith("https://appliance.test:8443/sign-in?next=https%3A%2F%2Fappliance.test")
+    assert ask(signed_in("alan"), APP_PORT + machine.slot)[0] == 403
+    assert ask(signed_in("ada"), APP_PORT + 49)[0] == 403
+    assert ask(signed_in("ada"), "nonsense")[0] == 403
+
+
+def test_an_admin_does_and_that_is_recorded(grace: Browser, people: dict[str, Actor]) -> None:
+    machine = Machine.get(Machine.owner == people["ada"].account_id)
+    assert ask(grace, APP_PORT + machine.slot)[0] == 200
+    assert Event.select().where(Event.kind == "machine.entered", Event.machine_id == machine.id).count() == 1
+
+
+def test_it_is_quick(ada: Browser, people: dict[str, Actor]) -> None:
+    machine = Machine.get(Machine.owner == people["ada"].account_id)
+    ask(ada, APP_PORT + machine.slot)
+    begun = time.process_time()
+    for _ in range(50):
+        ask(ada, APP_PORT + machine.slot)
+    # About 2 ms of processor time; asked for every request of an application.
+    assert (time.process_time() - begun) / 50 < 0.01
+
+
+def test_health_is_public_and_says_nothing(visitor: Browser, people: dict[str, Actor]) -> None:
+    answer = visitor.get("/healthz")
+    assert (answer.status_code, answer.text) == (200, "ok\n")

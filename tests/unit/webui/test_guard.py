@@ -1,0 +1,167 @@
+"""Who may call what, and what every answer carries."""
+
+import re
+from http.cookies import SimpleCookie
+
+import pytest
+from flask import Flask
+
+from appliance.catalog import Account, Actor, Machine, MachineState, Request, Seed, SeedState, Session
+from appliance.settings import Settings
+from tests.unit.webui.conftest import HOST, Browser
+from webui import create_app
+from webui.guard import Access
+
+
+def addresses(app: Flask, method: str) -> list[tuple[str, Access]]:
+    """Every address that takes the method, with values that exist, and who may call it."""
+    machine = Machine.get(Machine.state == MachineState.IN_USE)
+    values = {
+        "seeds": Seed.get(Seed.state == SeedState.BUILDING).id, "accounts": Account.get(Account.name == "mary").id, "portal": machine.id,
+        "machines": machine.id, "portal.cancel": Request.get().id, "auth": "0" * 64,
+    }  # fmt: skip
+    found = []
+    with app.test_request_context():
+        adapter = app.create_url_adapter(None) or app.url_map.bind("appliance.test")
+        for rule in app.url_map.iter_rules():
+            if method in (rule.methods or ()) and rule.endpoint != "static":
+                area = rule.endpoint.split(".")[0]
+                arguments = {"id": values.get(rule.endpoint, values.get(area)), "name": "notebook"}
+                path = adapter.build(rule.endpoint, {name: arguments[name] for name in rule.arguments}, method=method)
+                found.append((path, app.view_functions[rule.endpoint].access))  # type: ignore[attr-defined]
+    return found
+
+
+def test_every_view_says_who_may_call_it(app: Flask) -> None:
+    silent = [rule.endpoint for rule in app.url_map.iter_rules() if not hasattr(app.view_functions[rule.endpoint], "access")]
+    assert silent == []
+
+
+def test_a_view_that_does_not_say_is_not_served(app: Flask, people: dict[str, Actor]) -> None:
+    app.add_url_rule("/forgotten", "forgotten", lambda: "secret")
+    answer = app.test_client().get("/forgotten", base_url=HOST)
+    assert answer.status_code == 500
+    assert b"secret" not in answer.data
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_strangers_get_to_public_pages_only(app: Flask, people: dict[str, Actor], visitor: Browser, method: str) -> None:
+    visitor.get("/sign-in")
+    for path, access in addresses(app, method):
+        if access is Access.PUBLIC:
+            continue
+        answer = visitor.get(path) if method == "GET" else visitor.post(path)
+        where = answer.headers.get("Location", "")
+        assert (answer.status_code == 303 and where.startswith("/sign-in")) or answer.status_code == 401, path
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_people_do_not_get_to_admins_pages(app: Flask, ada: Browser, method: str) -> None:
+    paths = [path for path, access in addresses(app, method) if access is Access.ADMIN]
+    assert len(paths) >= 10
+    for path in paths:
+        answer = ada.get(path) if method == "GET" else ada.post(path)
+        assert answer.status_code == 403, path
+        assert "for admins" in answer.text
+
+
+def test_every_page_opens_for_an_admin_whole_and_live(app: Flask, grace: Browser) -> None:
+    for path, _ in addresses(app, "GET"):
+        if path in ("/live", "/door/check", "/healthz", "/setup", "/sign-in") or path.endswith("/log"):
+            continue
+        whole, live = grace.get(path), grace.live(path)
+        assert whole.status_code == live.status_code == 200, path
+        assert whole.text.lstrip().startswith("<!doctype html>"), path
+        assert live.text.lstrip().startswith('<main id="live"'), path
+        assert "<html" not in live.text, path
+
+
+@pytest.mark.badinput
+def test_every_post_wants_the_token(app: Flask, grace: Browser) -> None:
+    paths = [path for path, access in addresses(app, "POST") if access is not Access.PUBLIC]
+    for path in [*paths, "/sign-in"]:
+        answer = grace.post(path, csrf=False)
+        assert answer.status_code == 400, path
+        assert "nothing was changed" in answer.text
+
+
+def test_a_token_in_the_header_will_do(ada: Browser) -> None:
+    answer = ada.post("/request", {"class": "notebook"}, csrf=False, **{"X-CSRFToken": ada.token})
+    assert answer.status_code == 303
+
+
+def test_others_machines_do_not_exist(ada: Browser, people: dict[str, Actor]) -> None:
+    machine = Machine.get(Machine.owner == people["mary"].account_id)
+    for verb in ("extend", "release"):
+        assert ada.post(f"/machines/{machine.id}/{verb}").status_code == 404
+    assert Machine.get(Machine.id == machine.id).state is MachineState.IN_USE
+    request = Request.get(Request.account == people["alan"].account_id)
+    assert ada.post(f"/requests/{request.id}/cancel").status_code == 404
+
+
+def test_headers_of_every_answer(ada: Browser) -> None:
+    for path in ("/", "/nothing-here", "/healthz", "/static/css/app.css"):
+        with ada.get(path) as answer:
+            headers = answer.headers
+        policy = headers["Content-Security-Policy"]
+        assert "default-src 'self'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "same-origin"
+    assert ada.get("/").headers["Cache-Control"] == "no-store"
+
+
+def test_the_session_cookie(visitor: Browser, people: dict[str, Actor]) -> None:
+    visitor.get("/sign-in")
+    answer = visitor.post("/sign-in", {"name": "ada", "password": "correct horse battery"})
+    cookie = SimpleCookie(answer.headers["Set-Cookie"])["__Host-dpe"]
+    assert (cookie["secure"], cookie["httponly"], cookie["samesite"], cookie["path"], cookie["domain"]) == (True, True, "Lax", "/", "")
+
+
+def test_one_proxy_is_believed_and_no_more(visitor: Browser, people: dict[str, Actor]) -> None:
+    visitor.get("/sign-in")
+    visitor.post(
+        "/sign-in",
+        {"name": "ada", "password": "correct horse battery"},
+        **{"X-Forwarded-For": "203.0.113.9, 192.0.2.1", "X-Forwarded-Host": "evil"},
+    )
+    assert Session.get().address == "192.0.2.1"
+
+
+def test_a_bug_is_a_friendly_page_with_a_number_that_is_in_the_log(
+    app: Flask, ada: Browser, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("the secret inside")
+
+    monkeypatch.setattr("webui.portal.machines.offers", broken)
+    answer = ada.get("/")
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    number = re.search(r"number ([0-9a-f]{8})", answer.text)
+    assert number is not None
+    assert number[1] in caplog.text
+    assert "the secret inside" in caplog.text
+
+
+def test_errors_for_htmx_land_among_the_messages(ada: Browser) -> None:
+    answer = ada.post("/request", {"class": "nothing"}, **{"HX-Request": "true", "HX-Target": "main#live"})
+    assert answer.status_code == 404
+    assert 'hx-swap-oob="beforeend:#messages"' in answer.text
+    assert "<html" not in answer.text
+
+
+def test_htmx_is_sent_to_sign_in_when_the_session_is_over(ada: Browser) -> None:
+    Session.delete().execute()
+    answer = ada.live("/")
+    assert answer.status_code == 401
+    assert answer.headers["HX-Redirect"].startswith("/sign-in")
+
+
+def test_the_secret_is_made_once_and_for_us_alone(opened: Settings) -> None:
+    opened.web_secret.unlink(missing_ok=True)
+    first = create_app(opened).secret_key
+    assert opened.web_secret.stat().st_mode & 0o777 == 0o600
+    assert len(first or b"") >= 32
+    assert create_app(opened).secret_key == first

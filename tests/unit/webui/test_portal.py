@@ -1,0 +1,124 @@
+"""A person's own page."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from appliance import catalog
+from appliance.catalog import Actor, Class, Lease, Machine, MachineState, Request, RequestState, Seed, now
+from tests.unit.webui.conftest import Browser
+
+
+def test_the_button_says_how_many_are_ready(ada: Browser) -> None:
+    page = ada.get("/").text
+    assert "Get a notebook<small>3 ready, yours at once</small>" in page
+    assert "Get in line for a statistics studio<small>None is ready; about" in page
+    assert "you will be number 2</small>" in page
+
+
+def test_nothing_is_promised_when_nothing_is_known(ada: Browser) -> None:
+    Machine.update(ready_at=None).execute()
+    assert "None is ready; you will be number 2" in ada.get("/").text
+
+
+def test_a_ready_machine_is_theirs_at_once(ada: Browser, people: dict[str, Actor]) -> None:
+    answer = ada.post("/request", {"class": "notebook"})
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+    assert "Set-Cookie" not in answer.headers
+    assert Machine.select().where(Machine.owner == people["ada"].account_id).count() == 2
+    assert "being handed over" in ada.get("/").text
+
+
+def test_who_waits_sees_their_place_and_may_stop(ada: Browser, people: dict[str, Actor]) -> None:
+    ada.post("/request", {"class": "studio"})
+    page = ada.get("/").text
+    assert "You are number 2 in the queue." in page
+    assert "booting" in page
+    request = Request.get(Request.account == people["ada"].account_id)
+    assert ada.post(f"/requests/{request.id}/cancel").headers["Location"] == "/"
+    assert Request.get_by_id(request.id).state is RequestState.CANCELLED
+    assert ada.post(f"/requests/{request.id}/cancel").status_code == 404
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(("name", "status"), [("nothing", 404), ("", 404), ("studio\x00", 404), ("notebook", 409)])
+def test_what_cannot_be_had(ada: Browser, name: str, status: int) -> None:
+    ada.post("/request", {"class": "notebook"})
+    answer = ada.post("/request", {"class": name})
+    assert answer.status_code == status
+
+
+def test_open_leads_to_the_machines_own_port(ada: Browser, people: dict[str, Actor]) -> None:
+    machine = Machine.get(Machine.owner == people["ada"].account_id)
+    page = ada.get("/").text
+    assert f'href="https://appliance.test:{9000 + machine.slot}/lab" target="_blank" rel="noopener"' in page
+
+
+def test_a_machine_that_is_handed_over_cannot_be_opened_yet(ada: Browser) -> None:
+    Machine.update(state=MachineState.ASSIGNED, step="setting the host name").execute()
+    page = ada.get("/").text
+    assert 'target="_blank"' not in page
+    assert "setting the host name" in page
+
+
+def test_extending(ada: Browser, people: dict[str, Actor]) -> None:
+    machine = Machine.get(Machine.owner == people["ada"].account_id)
+    assert "can be extended 3 times, by 4 h each" in ada.get("/").text
+    before = Lease.get(Lease.machine == machine.id).ends_at
+    assert ada.post(f"/machines/{machine.id}/extend").status_code == 303
+    assert Lease.get(Lease.machine == machine.id).ends_at - before == timedelta(hours=4)
+    page = ada.get("/").text
+    assert "can be extended 2 times" in page
+    assert "Extended: it is held for another 11 h" in page
+
+
+@pytest.mark.badinput
+def test_extending_too_often(ada: Browser, people: dict[str, Actor]) -> None:
+    machine = Machine.get(Machine.owner == people["ada"].account_id)
+    Lease.update(extensions=3).where(Lease.machine == machine.id).execute()
+    assert "cannot be extended any more" in ada.get("/").text
+    assert ada.post(f"/machines/{machine.id}/extend").status_code == 409
+
+
+def test_the_last_half_hour_stands_out(signed_in: Callable[[str], Browser]) -> None:
+    assert "ends-soon" in signed_in("alan").get("/").text
+    assert "ends-soon" not in signed_in("ada").get("/").text
+
+
+def test_giving_back_asks_first_and_then_does(ada: Browser, people: dict[str, Actor]) -> None:
+    machine = Machine.get(Machine.owner == people["ada"].account_id)
+    page = ada.get("/").text
+    assert 'data-confirm="The machine and everything on it is destroyed.' in page
+    assert ada.post(f"/machines/{machine.id}/release").status_code == 303
+    assert Machine.get(Machine.id == machine.id).state is MachineState.RECLAIMING
+    page = ada.get("/").text
+    assert f"{machine.name} is given back and will be destroyed." in page
+    assert "My machines</h2>" not in page
+
+
+def test_refusals_are_said_before_the_button_is_pressed(ada: Browser) -> None:
+    Class.update(per_person=1).execute()
+    assert "You hold 1 of 1 already." in ada.get("/").text
+    Seed.update(promoted=False).execute()
+    assert "still being prepared" in ada.get("/").text
+
+
+def test_nothing_on_offer(ada: Browser) -> None:
+    Class.update(enabled=False).execute()
+    assert "Nothing is offered at the moment" in ada.get("/").text
+
+
+def test_titles_are_text(ada: Browser) -> None:
+    cls = Class.get_by_id("notebook")
+    cls.spec = {**cls.spec, "title": "<b>Bold</b>", "description": "<script>alert(1)</script>"}
+    with catalog.write():
+        cls.save()
+    page = ada.get("/").text
+    assert "&lt;b&gt;" in page
+    assert "<script>alert" not in page
+
+
+def test_an_engine_that_is_gone_is_told(ada: Browser) -> None:
+    catalog.Engine.update(seen_at=now() - timedelta(minutes=5)).execute()
+    assert "not making new machines at the moment" in ada.get("/").text
