@@ -17,6 +17,7 @@ from appliance.errors import CommandFailed
 log = logging.getLogger(__name__)
 
 Argument = str | os.PathLike[str]
+Process = subprocess.Popen[bytes]
 
 
 def _argv(command: Sequence[Argument]) -> list[str]:
@@ -78,7 +79,7 @@ def start(
     stderr: int | None = None,
     pass_fds: Sequence[int] = (),
     new_session: bool = False,
-) -> subprocess.Popen[bytes]:
+) -> Process:
     """Start `command` and return its process; the caller waits for it."""
     argv = _argv(command)
     log.debug("start %s", shlex.join(argv))
