@@ -62,10 +62,10 @@ QEMU_CONF: dict[str, Value] = {
 
 def uri(settings: Settings) -> str:
     """How libvirt's clients reach this daemon."""
-    return f"qemu+unix:///system?socket={_socket(settings)}"
+    return f"qemu+unix:///system?socket={socket_path(settings)}"
 
 
-def _socket(settings: Settings) -> Path:
+def socket_path(settings: Settings) -> Path:
     return settings.libvirt / "run/libvirt-sock"
 
 
@@ -85,7 +85,7 @@ def acceleration(settings: Settings) -> tuple[str, str]:
 
 def prepare(settings: Settings) -> None:
     """Directories, configuration, network and the probe. Raises BadInput or Unavailable saying what to do."""
-    if len(os.fsencode(_socket(settings))) > LONGEST_SOCKET:
+    if len(os.fsencode(socket_path(settings))) > LONGEST_SOCKET:
         raise BadInput(
             f"The path of the state directory, {settings.state}, is too long for a socket in it.", "Choose a shorter one with DPE_STATE."
         )

@@ -1,0 +1,42 @@
+"""What the front door may do with a request for a machine's application.
+
+nginx asks the web process about every such request (`auth_request`), and the web process asks here.
+"""
+
+from collections.abc import Mapping
+from urllib.parse import quote, urlsplit
+
+from appliance.access.cookies import for_machine
+from appliance.catalog import Actor
+from appliance.errors import Conflict, NotAllowed, NotFound
+from appliance.services import door
+from appliance.settings import Settings
+
+SIGN_IN = "/sign-in"
+
+
+def check(actor: Actor | None, headers: Mapping[str, str], settings: Settings) -> tuple[int, dict[str, str]]:
+    """The status and headers of the answer to nginx about one request of `actor` (None: not signed in).
+
+    `headers` are those of nginx's question: Host, Cookie, X-DPE-Port and X-DPE-Uri. The answer is
+    200 with X-DPE-Upstream (address:port) and X-DPE-Cookie (what the machine may see); or 401 with
+    X-DPE-Location (where to sign in); or 403 with X-DPE-Page (the name of a page of `pages/`).
+    """
+    try:
+        port = int(headers.get("X-DPE-Port", ""))
+        host = urlsplit(f"//{headers.get('Host', '')}").hostname or ""
+    except ValueError:
+        return 403, {"X-DPE-Page": "nobody"}
+    if actor is None:
+        host = f"[{host}]" if ":" in host else host
+        after = f"https://{host}:{port}{headers.get('X-DPE-Uri', '/')}"
+        return 401, {"X-DPE-Location": f"https://{host}:{settings.https_port}{SIGN_IN}?next={quote(after, safe='')}"}
+    try:
+        target = door.admit(actor, port, settings)
+    except NotFound:
+        return 403, {"X-DPE-Page": "nobody"}
+    except NotAllowed:
+        return 403, {"X-DPE-Page": "denied"}
+    except Conflict:
+        return 403, {"X-DPE-Page": "starting"}
+    return 200, {"X-DPE-Upstream": f"{target.address}:{target.port}", "X-DPE-Cookie": for_machine(headers.get("Cookie", ""))}

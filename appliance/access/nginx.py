@@ -1,0 +1,269 @@
+"""nginx's configuration for the front door, written from the settings.
+
+One server for the web page, one for the applications of all machines: it listens on the whole range
+of ports from the start, so that no machine that comes or goes needs a reload.
+
+No Strict-Transport-Security: a browser that knows it offers no way past a certificate that the
+appliance signed itself, and the header would bind every other port of the host, too.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from appliance.access import tls
+from appliance.errors import BadInput
+from appliance.run import run
+from appliance.settings import Settings
+
+USER = "www-data"  # Debian's own for web servers; it cannot read the catalog
+
+# A directive is its words; one that has a block ends with a list of directives.
+Directive = tuple[str | int | list["Directive"], ...]
+
+TYPES = {
+    "text/html": "html",
+    "text/css": "css",
+    "text/javascript": "js mjs",
+    "text/plain": "txt",
+    "application/json": "json map",
+    "application/manifest+json": "webmanifest",
+    "application/wasm": "wasm",
+    "image/svg+xml": "svg",
+    "image/png": "png",
+    "image/jpeg": "jpg jpeg",
+    "image/x-icon": "ico",
+    "font/woff2": "woff2",
+}
+
+PAGE_HEADERS: list[Directive] = [
+    ("add_header", "Cache-Control", "no-store", "always"),
+    ("add_header", "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'", "always"),
+    ("add_header", "X-Content-Type-Options", "nosniff", "always"),
+]
+
+
+def render(directives: Iterable[Directive], indent: str = "") -> str:
+    """The configuration's text, every word quoted where it must be."""
+    lines = []
+    for directive in directives:
+        words = " ".join(_quote(str(word)) for word in directive if not isinstance(word, list))
+        block = directive[-1]
+        if isinstance(block, list):
+            lines.append(f"{indent}{words} {{\n{render(block, indent + '    ')}{indent}}}\n")
+        else:
+            lines.append(f"{indent}{words};\n")
+    return "".join(lines)
+
+
+def _quote(word: str) -> str:
+    if word and not re.search(r"""[\s;{}"'#\\]""", word):
+        return word
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _plain(name: str, value: str) -> str:
+    """A value from outside, as it is; nginx has no way to quote a dollar sign, so it must be harmless."""
+    if not re.fullmatch(r"[\w./:@+=,~-]+", value, re.ASCII):
+        raise BadInput(f"The setting {name} cannot be {value!r}: nginx could not be given it.", "Use letters, digits and . / - _ only.")
+    return value
+
+
+def version() -> tuple[int, ...]:
+    """The version of the installed nginx."""
+    said = run(["sh", "-c", "exec nginx -v 2>&1"])  # it answers on the error stream
+    found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", said)
+    assert found, said
+    return tuple(map(int, found.groups()))
+
+
+def socket_path(settings: Settings) -> Path:
+    """Where the web process listens."""
+    return settings.run / "web.sock"
+
+
+def write(settings: Settings, house: Path) -> Path:
+    """Write the configuration where nginx is told to find it, and return that file; the certificate is made if need be."""
+    certificate, key = tls.ensure(settings)
+    work = settings.run / "nginx"
+    work.mkdir(mode=0o711, exist_ok=True)
+    file = work / "nginx.conf"
+    file.write_text(configuration(settings, house, certificate, key, version()))
+    return file
+
+
+def configuration(settings: Settings, house: Path, certificate: Path, key: Path, version: tuple[int, ...]) -> str:
+    """The whole nginx.conf; `house` is the checkout as the nginx workers see it. Raises BadInput for a setting nginx cannot have."""
+    state = Path(_plain("state", str(settings.state)))
+    address = _plain("listen", f"[{settings.listen}]" if ":" in settings.listen else settings.listen)
+    work = settings.run / "nginx"
+    modern = version >= (1, 25, 1)  # before, HTTP/2 was a word of listen
+
+    def listen(ports: str) -> list[Directive]:
+        if modern:
+            return [("listen", f"{address}:{ports}", "ssl"), ("http2", "on")]
+        return [("listen", f"{address}:{ports}", "ssl", "http2")]
+
+    temporary: list[Directive] = [(f"{what}_temp_path", str(work / what)) for what in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")]
+    http: list[Directive] = [
+        ("types", [(kind, *endings.split()) for kind, endings in TYPES.items()]),
+        ("default_type", "application/octet-stream"),
+        *temporary,
+        # No query: it may hold an application's token.
+        ("log_format", "door", "$remote_addr $time_iso8601 $server_port $request_method $uri $status $body_bytes_sent $request_time"),
+        ("access_log", str(state / "logs/access.log"), "door", "buffer=64k", "flush=5s"),
+        ("server_tokens", "off"),
+        ("sendfile", "on"),
+        ("tcp_nopush", "on"),
+        ("keepalive_timeout", "75s"),
+        ("keepalive_requests", 100000),
+        ("client_header_timeout", "15s"),
+        ("large_client_header_buffers", 8, "32k"),
+        ("ssl_certificate", str(certificate)),
+        ("ssl_certificate_key", str(key)),
+        ("ssl_protocols", "TLSv1.2", "TLSv1.3"),
+        ("ssl_ciphers", "ECDHE+AESGCM:ECDHE+CHACHA20"),
+        ("ssl_prefer_server_ciphers", "off"),
+        ("ssl_session_cache", "shared:door:10m"),
+        ("ssl_session_timeout", "1h"),
+        ("ssl_session_tickets", "on"),
+        ("gzip", "on"),
+        ("gzip_vary", "on"),
+        ("gzip_proxied", "any"),
+        ("gzip_min_length", 1000),
+        ("gzip_comp_level", 4),
+        ("gzip_types", *(kind for kind in TYPES if kind.startswith(("text/c", "text/j", "text/p", "application/", "image/svg")))),
+        ("proxy_http_version", "1.1"),
+        ("proxy_redirect", "off"),
+        ("proxy_buffer_size", "32k"),
+        ("proxy_buffers", 8, "32k"),
+        # Nobody behind the door tells nginx what to do.
+        ("proxy_ignore_headers", "X-Accel-Redirect", "X-Accel-Expires", "X-Accel-Limit-Rate", "X-Accel-Charset"),
+        ("upstream", "web", [("server", f"unix:{socket_path(settings)}", "max_fails=0"), ("keepalive", 64), ("keepalive_timeout", "30s")]),
+        ("map", "$http_upgrade", "$connection_upgrade", [("default", "upgrade"), ("", "")]),
+        _foreign(),
+        ("map", "$uri?$args", "$static_cache", [
+            ("~^/static/vendor/", "public, max-age=31536000, immutable"),
+            ("~[?&]v=", "public, max-age=31536000, immutable"),
+            ("default", "no-cache"),
+        ]),
+        _page_server(settings, house, listen(str(settings.https_port))),
+        _application_server(settings, house, listen(f"{settings.app_port}-{settings.app_port + settings.slots - 1}")),
+    ]  # fmt: skip
+    return render([
+        ("daemon", "off"),
+        ("user", USER, USER),
+        ("pid", str(work / "nginx.pid")),
+        ("error_log", "stderr", "notice"),
+        ("worker_processes", min(4, os.cpu_count() or 1)),
+        ("worker_rlimit_nofile", 65536),
+        ("worker_shutdown_timeout", "2s"),
+        ("events", [("worker_connections", 16384)]),
+        ("http", http),
+    ])  # fmt: skip
+
+
+def _foreign() -> Directive:
+    """Whether a page of another origin makes this request behind the person's back.
+
+    All doors are ports of one host, so cookies go along and SameSite is no help: a machine's page
+    could call the appliance, or another machine, in the name of whoever looks at it.
+    """
+    return ("map", "$http_sec_fetch_site|$http_sec_fetch_mode|$http_origin|$http_host", "$foreign", [
+        (r"~^(same-origin|none)\|", 0),
+        (r"~^[^|]+\|navigate\|", 0),
+        (r"~^[^|]+\|", 1),
+        # Clients that send no Sec-Fetch headers: programs, and browsers that open a WebSocket.
+        (r"~^\|[^|]*\|\|", 0),
+        (r"~^\|[^|]*\|https://([^|]+)\|\1$", 0),
+        ("default", 1),
+    ])  # fmt: skip
+
+
+def _forwarded() -> list[Directive]:
+    return [
+        ("proxy_set_header", "Host", "$http_host"),
+        ("proxy_set_header", "X-Forwarded-For", "$remote_addr"),
+        ("proxy_set_header", "X-Forwarded-Proto", "https"),
+        ("proxy_set_header", "X-Forwarded-Host", "$http_host"),
+        ("proxy_set_header", "Forwarded", ""),
+    ]
+
+
+def _pages(house: Path) -> Directive:
+    return ("location", "/_dpe/pages/", [("internal",), ("alias", f"{house}/appliance/access/pages/"), *PAGE_HEADERS])
+
+
+def _page_server(settings: Settings, house: Path, listen: list[Directive]) -> Directive:
+    to_web: list[Directive] = [("proxy_pass", "http://web"), *_forwarded(), ("proxy_set_header", "Connection", "")]
+    refuse: Directive = ("if", "($foreign)", [("return", 403)])
+    return ("server", [
+        *listen,
+        ("client_max_body_size", "32m"),
+        ("error_page", 497, "=302", "https://$http_host$request_uri"),
+        ("error_page", 502, 503, 504, "/_dpe/pages/down.html"),
+        ("location", "/", [refuse, *to_web]),
+        ("location", "/live", [refuse, *to_web, ("proxy_buffering", "off"), ("proxy_read_timeout", "1h"), ("gzip", "off")]),
+        ("location", "/door/", [("return", 404)]),
+        ("location", "/static/", [
+            ("alias", f"{house}/webui/static/"),
+            ("add_header", "Cache-Control", "$static_cache"),
+            ("add_header", "X-Content-Type-Options", "nosniff"),
+            ("add_header", "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
+            ("access_log", "off"),
+        ]),
+        _pages(house),
+    ])  # fmt: skip
+
+
+def _application_server(settings: Settings, house: Path, listen: list[Directive]) -> Directive:
+    return ("server", [
+        *listen,
+        ("client_max_body_size", 0),
+        ("error_page", 497, "=302", "https://$http_host$request_uri"),
+        ("error_page", 401, "=", "@sign_in"),
+        ("error_page", 403, "/_dpe/pages/$machine_page.html"),
+        ("error_page", 500, "/_dpe/pages/down.html"),
+        ("error_page", 502, 504, "/_dpe/pages/unreachable.html"),
+        ("set", "$machine_page", "foreign"),
+        ("location", "/", [
+            ("if", "($foreign)", [("return", 403)]),
+            ("auth_request", "/_dpe/door"),
+            ("auth_request_set", "$machine_page", "$upstream_http_x_dpe_page"),
+            ("auth_request_set", "$machine_sign_in", "$upstream_http_x_dpe_location"),
+            ("auth_request_set", "$machine", "$upstream_http_x_dpe_upstream"),
+            ("auth_request_set", "$machine_cookie", "$upstream_http_x_dpe_cookie"),
+            ("proxy_pass", "http://$machine"),
+            *_forwarded(),
+            ("proxy_set_header", "Cookie", "$machine_cookie"),
+            ("proxy_set_header", "Upgrade", "$http_upgrade"),
+            ("proxy_set_header", "Connection", "$connection_upgrade"),
+            ("proxy_connect_timeout", "5s"),
+            ("proxy_read_timeout", "1h"),
+            ("proxy_send_timeout", "1h"),
+            ("proxy_buffering", "off"),
+            ("proxy_request_buffering", "off"),
+            # A browser refuses a `__Host-` or `__Secure-` cookie that lacks Secure: no machine can set one of ours.
+            ("proxy_cookie_flags", "~__(host|secure)-", "nosecure"),
+            # These would bind the whole host, the appliance's page and the other machines included.
+            ("proxy_hide_header", "Strict-Transport-Security"),
+            ("proxy_hide_header", "Clear-Site-Data"),
+            ("proxy_hide_header", "Alt-Svc"),
+        ]),
+        ("location", "=", "/_dpe/door", [
+            ("internal",),
+            ("proxy_pass", "http://web/door/check"),
+            *_forwarded(),
+            ("proxy_set_header", "Connection", ""),
+            ("proxy_pass_request_body", "off"),
+            ("proxy_set_header", "Content-Length", ""),
+            ("proxy_set_header", "Transfer-Encoding", ""),
+            ("proxy_set_header", "Upgrade", ""),
+            ("proxy_set_header", "X-DPE-Port", "$server_port"),
+            ("proxy_set_header", "X-DPE-Uri", "$request_uri"),
+        ]),
+        ("location", "@sign_in", [("return", 302, "$machine_sign_in")]),
+        ("location", "=", "/_dpe/portal", [("return", 302, f"https://$host:{settings.https_port}/")]),
+        _pages(house),
+    ])  # fmt: skip

@@ -1,0 +1,371 @@
+"""`make run`: the whole appliance in the foreground, until Ctrl-C.
+
+In the bootable image systemd starts the same processes as units; here one supervisor does, for any Debian
+with or without systemd. It starts them in order, waits until each can be used, starts again what dies,
+and stops them in the reverse order, keeping the memory of running machines on disk.
+
+Children die with the supervisor even when it is killed with -9; machines do not, and are adopted by the
+next start.
+"""
+
+import contextlib
+import fcntl
+import http.client
+import logging
+import os
+import pwd
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from appliance import catalog, layout, run
+from appliance.access import nginx, tls
+from appliance.errors import BadInput, Conflict, DpeError, Unavailable
+from appliance.hypervisor import daemon
+from appliance.scenario.load import load as load_scenario
+from appliance.services import setup
+from appliance.settings import REPOSITORY, Settings, environment
+from appliance.settings import load as load_settings
+
+LOG_SIZE = 10 << 20  # bytes, kept twice
+LEAST_DISK = 4096  # MiB, with which a first seed can be built
+STEADY = 60.0  # seconds after which a process that ran is no longer taken for one that fails at once
+SLOWEST = 30.0  # seconds between two starts of one that does
+PATIENCE = 60.0  # seconds for a process to become usable, or to end
+
+Ready = Callable[[], bool]
+
+
+def say(text: str = "") -> None:
+    print(text, flush=True)
+
+
+# -- before anything is started ------------------------------------------------------------------
+
+
+def check(settings: Settings) -> None:
+    """Raise DpeError, saying what to do, for whatever would keep the appliance from working."""
+    if os.geteuid() != 0:
+        raise BadInput("The appliance needs root: it makes networks and machines.", "Run it with sudo, or as root.")
+    for user in (layout.WEB, daemon.USER):
+        try:
+            pwd.getpwnam(user)
+        except KeyError as error:
+            raise Unavailable(f"There is no user {user}.", "Run `make setup`.") from error
+    free = shutil.disk_usage(settings.state).free >> 20
+    if free < LEAST_DISK:
+        raise Unavailable(
+            f"Only {free} MiB are free in {settings.state}; building a seed needs {LEAST_DISK} MiB.",
+            "Make room, or set DPE_STATE elsewhere.",
+        )
+    load_scenario(settings.scenario)
+    _check_port(settings.listen, settings.https_port, "https_port")
+    for port in range(settings.app_port, settings.app_port + settings.slots):
+        _check_port(settings.listen, port, "app_port")
+
+
+def _check_port(address: str, port: int, setting: str) -> None:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise Conflict(
+                f"Port {port} of {address} cannot be had{_holder(port)}: {error.strerror}.",
+                f"Stop what uses it, or choose another port with DPE_{setting.upper()}.",
+            ) from error
+
+
+def _holder(port: int) -> str:
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port and connection.pid:
+            with contextlib.suppress(psutil.Error):
+                return f", {psutil.Process(connection.pid).name()} (process {connection.pid}) listens there"
+    return ""
+
+
+@contextlib.contextmanager
+def alone(settings: Settings) -> Iterator[None]:
+    """Hold the state directory for this appliance. Raises Conflict when another one runs on it."""
+    with (settings.run / "appliance.lock").open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            other = file.read().strip() or "unknown"
+            raise Conflict(
+                f"The appliance already runs on {settings.state} (process {other}).",
+                "Stop that one, or set DPE_STATE to another directory.",
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield
+
+
+# -- one process -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Child:
+    """A process of the appliance. `ready` says whether it can be used; `confined` are those whose own children must not outlive them."""
+
+    name: str
+    command: Sequence[run.Argument]
+    ready: Ready
+    env: dict[str, str] = field(default_factory=dict)
+    pass_fds: tuple[int, ...] = ()
+    confined: bool = False
+    process: run.Process | None = None
+    started_at: float = 0.0
+    pause: float = 0.0
+    retry_at: float = 0.0
+
+    def start(self, logs: Path) -> None:
+        """Start it; what it says goes to its log."""
+        reading, writing = os.pipe()
+        command = run.confined(self.command) if self.confined else ["setpriv", "--pdeathsig", "KILL", "--", *self.command]
+        try:
+            # A session of its own: Ctrl-C is for the supervisor, which stops the others in their order.
+            self.process = run.start(
+                command, env=self.env, cwd=Path("/"), stdout=writing, stderr=writing, pass_fds=self.pass_fds, new_session=True
+            )
+        finally:
+            os.close(writing)
+        self.started_at = time.monotonic()
+        threading.Thread(target=_keep, args=(os.fdopen(reading, "rb"), logs / f"{self.name}.log"), daemon=True).start()
+
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def stop(self) -> None:
+        """End it in its own good way, and wait; after PATIENCE seconds by force."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        target: psutil.Process | run.Process = self.process
+        if self.confined:  # the wrapper does not pass signals on
+            with contextlib.suppress(psutil.Error, IndexError):
+                target = psutil.Process(self.process.pid).children()[0]
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            target.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + PATIENCE
+        while self.process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def _keep(pipe: IO[bytes], file: Path) -> None:
+    """Write what a child says to its log, which is kept small."""
+    handler = RotatingFileHandler(file, maxBytes=LOG_SIZE, backupCount=1)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    with pipe:
+        for line in pipe:
+            handler.emit(logging.LogRecord(file.stem, logging.INFO, "", 0, line.decode(errors="replace").rstrip("\n"), None, None))
+    handler.close()
+
+
+# -- the appliance -----------------------------------------------------------------------------------
+
+
+class Appliance:
+    """The processes of the appliance, in the order in which they start."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.stopping = threading.Event()
+        self.house = settings.run / "house"
+        self.web_socket = self._listen(nginx.socket_path(settings))
+        env = environment(settings)
+        begun = catalog.now()
+        self.children = [
+            Child("libvirtd", [sys.executable, "-m", "appliance.hypervisor.daemon"], self._libvirtd_answers, env),
+            Child("engine", [sys.executable, "-m", "appliance.engine"], lambda: _engine_ticks(begun), env),
+            Child(
+                "web", self._web(), self._web_answers, {**env, "PYTHONPATH": str(self.house)}, (self.web_socket.fileno(),), confined=True
+            ),
+            Child("nginx", self._nginx(), self._door_answers, confined=True),
+        ]
+
+    def _listen(self, path: Path) -> socket.socket:
+        """The web process's socket, which outlives it: nginx never finds it missing while web starts again."""
+        path.unlink(missing_ok=True)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listening.bind(os.fspath(path))
+        door = pwd.getpwnam(nginx.USER)
+        os.chown(path, 0, door.pw_gid)
+        path.chmod(0o660)
+        listening.listen(1024)
+        return listening
+
+    def _housed(self, command: list[run.Argument]) -> list[run.Argument]:
+        """The command where the checkout is mounted at a place that unprivileged users can reach; it may lie in root's home."""
+        self.house.mkdir(exist_ok=True)
+        script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
+        return ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", script, "sh", REPOSITORY, self.house, *command]
+
+    def _web(self) -> list[run.Argument]:
+        python = self.house / Path(sys.executable).relative_to(REPOSITORY)
+        user = ["setpriv", f"--reuid={layout.WEB}", f"--regid={layout.WEB}", "--clear-groups", "--no-new-privs", "--"]
+        served: list[run.Argument] = [
+            "--config",
+            self.house / "webui/gunicorn.conf.py",
+            "--bind",
+            f"fd://{self.web_socket.fileno()}",
+            "webui:create_app()",
+        ]
+        return self._housed([*user, python, "-m", "gunicorn", *served])
+
+    def _nginx(self) -> list[run.Argument]:
+        file = nginx.write(self.settings, self.house)
+        return self._housed(["nginx", "-c", file, "-e", "stderr"])
+
+    # -- readiness ----
+
+    def _libvirtd_answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(os.fspath(daemon.socket_path(self.settings))) == 0
+
+    def _web_answers(self) -> bool:
+        connection = http.client.HTTPConnection("localhost", timeout=5)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(5)
+        try:
+            connection.sock.connect(os.fspath(nginx.socket_path(self.settings)))
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def _door_answers(self) -> bool:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.listen, self.settings.listen)  # noqa: S104
+        try:
+            socket.create_connection((host, self.settings.https_port), 5).close()
+        except OSError:
+            return False
+        return True
+
+    # -- life ----
+
+    def start(self) -> None:
+        """Start all, each when the one before can be used. Raises Unavailable with the end of its log when one does not come."""
+        for child in self.children:
+            if self.stopping.is_set():
+                return
+            say(f"starting {child.name} ...")
+            child.start(self.settings.logs)
+            deadline = time.monotonic() + PATIENCE
+            while not child.ready():
+                if not child.alive() or time.monotonic() > deadline:
+                    log = self.settings.logs / f"{child.name}.log"
+                    time.sleep(0.2)  # its last words are on their way through the pipe
+                    said = log.read_text(errors="replace")[-1500:].strip() if log.exists() else ""
+                    raise Unavailable(f"{child.name} did not start. It said:\n{said}\n", f"Its whole log is {log}.")
+                if self.stopping.wait(0.1):
+                    return
+
+    def watch(self) -> None:
+        """Start again what dies, at once at first, then waiting twice as long each time; returns when asked to stop."""
+        while not self.stopping.wait(0.5):
+            for child in self.children:
+                if child.alive():
+                    continue
+                moment = time.monotonic()
+                if child.process is not None:
+                    assert child.process.returncode is not None
+                    steady = moment - child.started_at > STEADY
+                    child.pause = 0.0 if steady else min(max(1.0, child.pause * 2), SLOWEST)
+                    child.retry_at = moment + child.pause
+                    when = f"in {child.pause:.0f} s" if child.pause else "now"
+                    say(
+                        f"{child.name} ended ({child.process.returncode}); it is started again {when}. Its log: {self.settings.logs / child.name}.log"
+                    )
+                    child.process = None
+                if moment >= child.retry_at:
+                    child.start(self.settings.logs)
+
+    def stop(self) -> None:
+        """Stop all: the door first; machines are saved before libvirtd goes, and come back as they were."""
+        libvirtd, *others = self.children
+        for child in reversed(others):
+            child.stop()
+        if libvirtd.alive():
+            say("saving machines ...")
+            with contextlib.suppress(DpeError):
+                say(run.run([sys.executable, "-m", "appliance.engine", "--park"], env=environment(self.settings), timeout=600).rstrip())
+        libvirtd.stop()
+        with contextlib.suppress(DpeError):
+            run.run([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(self.settings))
+        self.web_socket.close()
+
+
+def _engine_ticks(since: object) -> bool:
+    row = catalog.Engine.get_or_none()
+    return row is not None and row.seen_at > since
+
+
+def welcome(settings: Settings, certificate: Path) -> None:
+    """The last lines of a start: where to go."""
+    port = "" if settings.https_port == 443 else f":{settings.https_port}"
+    hosts = [settings.listen]
+    if settings.listen in ("0.0.0.0", "::"):  # noqa: S104
+        names = psutil.net_if_addrs()
+        found = {
+            a.address
+            for name, addresses in names.items()
+            for a in addresses
+            if a.family is socket.AF_INET and name != f"{settings.network}-out"
+        }
+        hosts = sorted(found, key=lambda host: (host.startswith("127."), host))
+    say()
+    for host in hosts:
+        say(f"  https://{host}{port}/")
+    say()
+    say(f"  The browser will warn that it does not know the certificate. Its SHA-256 fingerprint is\n  {tls.fingerprint(certificate)}")
+    if not setup.is_done():
+        say(f"\n  Setup code: {(settings.state / 'setup-code').read_text().strip()}")
+    say("\nThe appliance runs. Ctrl-C stops it; machines in use are kept as they are.")
+
+
+def main() -> None:
+    """Run until SIGINT, SIGTERM or SIGHUP."""
+    try:
+        settings = load_settings()
+        layout.prepare(settings)
+        with alone(settings):
+            check(settings)
+            catalog.open(settings.catalog)
+            certificate, _key = tls.ensure(settings)
+            appliance = Appliance(settings)
+            for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(signum, lambda *_: appliance.stopping.set())
+            try:
+                appliance.start()
+                if not appliance.stopping.is_set():
+                    welcome(settings, certificate)
+                appliance.watch()
+            finally:
+                say("stopping ...")
+                appliance.stop()
+                say("stopped.")
+    except DpeError as error:
+        print(f"\nThe appliance cannot start: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
