@@ -126,7 +126,7 @@ class LibvirtProvider:
         except (CommandFailed, OSError) as error:
             if os.strerror(errno.ENOSPC) in str(error):
                 raise self._disk_full(spec) from error
-            raise
+            raise Unavailable(f"The disk of {spec.name} could not be made: {error}") from error
 
     def _disk_free(self) -> int:
         return shutil.disk_usage(self.settings.machines).free >> 20

@@ -1,0 +1,45 @@
+"""KVM counts only when everything about it is true; the payload is real and runs, under emulation at least."""
+
+from pathlib import Path
+
+import pytest
+
+from appliance.hypervisor import probe
+from appliance.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("emulate", "flags", "device", "runs", "kind", "reason"),
+    [
+        (False, "fpu vmx sse", True, True, "kvm", "a guest ran in it"),
+        (False, "fpu svm sse", True, True, "kvm", "a guest ran in it"),
+        (True, "fpu vmx sse", True, True, "emulation", "setting emulate"),
+        (False, "fpu sse", True, True, "emulation", "does not offer virtualisation"),
+        (False, "fpu xvmx vmxx", True, True, "emulation", "does not offer virtualisation"),
+        (False, "fpu vmx sse", False, True, "emulation", "module kvm_intel or kvm_amd"),
+        (False, "fpu vmx sse", True, False, "emulation", "did not run"),
+    ],
+)
+def test_decision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, emulate: bool, flags: str, device: bool, runs: bool, kind: str, reason: str
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"processor : 0\nmodel name : vmx svm\nflags\t\t: {flags}\n")
+    if device:
+        (tmp_path / "kvm").touch()
+    monkeypatch.setattr(probe, "runs", lambda accelerator: runs and accelerator == "kvm")
+    found = probe.probe(Settings(emulate=emulate), cpuinfo=tmp_path / "cpuinfo", device=tmp_path / "kvm")
+    assert found[0] == kind
+    assert reason in found[1]
+
+
+def test_the_payload_runs() -> None:
+    assert probe.runs("tcg")
+
+
+def test_a_payload_that_does_not_end_well_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "PAYLOAD", probe.PAYLOAD.replace(b"\xb0\x10", b"\xb0\x11"))
+    assert not probe.runs("tcg")
+    monkeypatch.setattr(probe, "PAYLOAD", b"\xeb\xfe".ljust(510, b"\0") + b"\x55\xaa")  # jumps to itself for ever
+    monkeypatch.setattr(probe, "SECONDS", 1)
+    assert not probe.runs("tcg")
+    assert not probe.runs("no-such-accelerator")

@@ -1,0 +1,124 @@
+"""The parts of the provider that need no libvirtd: the spec as JSON, readings, batches."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from appliance.errors import Unavailable
+from appliance.hypervisor import libvirt_provider
+from appliance.hypervisor.batch import Step, perform
+from appliance.hypervisor.provider import Boot, Card, MachineSpec, Stats
+from tests.unit.engine.fake import FakeProvider
+
+
+def spec(number: int = 0) -> MachineSpec:
+    id = f"6b1c0000-0000-4000-8000-{number:012}"
+    card = Card("52:54:00:00:00:01", "10.0.0.16", 16, "10.0.0.1", "dpe-m0")
+    boot = Boot(Path("/s/vmlinuz"), Path("/s/initrd"), "root=/dev/vda")
+    return MachineSpec(id, f"m{number}", "small", Path("/s/disk.qcow2"), Path("/m") / id, 2, boot, 1, 256, card, 80, "/ready", 60)
+
+
+def test_a_spec_survives_json() -> None:
+    assert MachineSpec.from_json(json.loads(json.dumps(spec().to_json()))) == spec()
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    "change", [lambda data: data.pop("card"), lambda data: data.update(memory="much"), lambda data: data["boot"].clear()]
+)
+def test_what_is_no_spec_is_refused(change: Callable[[dict[str, object]], object]) -> None:
+    data = spec().to_json()
+    change(data)
+    with pytest.raises(ValidationError):
+        MachineSpec.from_json(data)
+
+
+def test_a_reading_sums_up_what_libvirt_says() -> None:
+    values = {"cpu.time": 5, "vcpu.current": 2, "balloon.current": 1 << 20, "balloon.available": 1 << 20, "balloon.usable": 1 << 18}
+    values |= {"block.count": 2, "block.0.rd.bytes": 1, "block.0.wr.bytes": 10, "block.1.rd.bytes": 2}
+    values |= {"net.count": 1, "net.0.rx.bytes": 7, "net.0.tx.bytes": 8, "balloon.rss": 1 << 21}
+    assert libvirt_provider._reading("a", values) == Stats("a", 5, 2, 1024, 768, 3, 10, 7, 8)
+
+
+def test_a_guest_without_a_balloon_driver_is_judged_by_its_resident_size() -> None:
+    values = {"balloon.current": 1 << 20, "balloon.rss": 300 << 10}
+    assert libvirt_provider._reading("a", values).memory_used == 300
+    assert libvirt_provider._reading("a", {**values, "balloon.rss": 1 << 21}).memory_used == 1024
+
+
+def test_a_log_is_cut_to_its_end_for_who_appends_to_it(tmp_path: Path) -> None:
+    file = tmp_path / "serial.log"
+    libvirt_provider._shorten(file)  # none is fine
+    with file.open("ab", buffering=0) as guest:
+        guest.write(b"a" * libvirt_provider.LARGEST_LOG)
+        libvirt_provider._shorten(file)
+        assert file.stat().st_size == libvirt_provider.LARGEST_LOG
+        guest.write(b"the end")
+        libvirt_provider._shorten(file)
+        guest.write(b"!")
+    assert file.stat().st_size == libvirt_provider.KEPT_OF_LOG + 1
+    assert file.read_bytes().endswith(b"the end!")
+
+
+class Failing(FakeProvider):
+    """Fails for one machine."""
+
+    def clone(self, spec: MachineSpec) -> None:
+        if spec.name == "m1":
+            raise Unavailable("No room.", "Make some.")
+        super().clone(spec)
+
+
+def test_one_failure_leaves_the_others_alone() -> None:
+    provider = Failing()
+    outcomes = perform(provider, Step.CLONE, [spec(0), spec(1), spec(2)], parallel=2)
+    assert [(outcome.id, outcome.ok) for outcome in outcomes] == [(spec(0).id, True), (spec(1).id, False), (spec(2).id, True)]
+    assert (outcomes[1].error, outcomes[1].hint) == ("No room.", "Make some.")
+    assert provider.files == {spec(0).id, spec(2).id}
+
+
+def test_nothing_to_do_is_fine() -> None:
+    assert perform(FakeProvider(), Step.START, [], parallel=2) == []
+
+
+@pytest.mark.parametrize("step", list(Step))
+def test_every_step_is_a_verb(step: Step) -> None:
+    provider = FakeProvider()
+    provider.files.add(spec().id)
+    assert perform(provider, step, [spec()], parallel=1)[0].ok
+    assert provider.calls == [(step.value, spec().id)]
+
+
+def test_all_wait_at_once_and_no_more_than_told_are_started_at_once() -> None:
+    class Meeting(FakeProvider):
+        here, most, lock = 0, 0, threading.Lock()
+        together = threading.Barrier(4)
+
+        def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None) -> None:
+            self.together.wait(10)
+
+        def start(self, spec: MachineSpec) -> None:
+            with self.lock:
+                self.here += 1
+                self.most = max(self.most, self.here)
+            threading.Event().wait(0.02)
+            with self.lock:
+                self.here -= 1
+
+    provider, specs = Meeting(), [spec(number) for number in range(4)]
+    assert all(outcome.ok for outcome in perform(provider, Step.WAIT, specs, parallel=1))
+    perform(provider, Step.START, specs, parallel=2)
+    assert provider.most <= 2
+
+
+def test_a_bug_is_not_an_outcome() -> None:
+    class Broken(FakeProvider):
+        def clone(self, spec: MachineSpec) -> None:
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        perform(Broken(), Step.CLONE, [spec()], parallel=1)

@@ -1,0 +1,83 @@
+"""Domain XML against golden files and libvirt's own schema, and defined on libvirt's test driver."""
+
+import dataclasses
+import subprocess
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+
+import libvirt
+import pytest
+
+from appliance.hypervisor import xml
+from appliance.hypervisor.connection import Connection
+
+FOLDER = Path("/var/lib/dpe/machines/6b1cdb5e-3c0f-4b8e-9a55-0d9a3f0b7c11")
+EMULATED = xml.Domain(
+    id="6b1cdb5e-3c0f-4b8e-9a55-0d9a3f0b7c11",
+    name="notebook-7",
+    class_name="notebook",
+    kind="qemu",
+    machine="pc-q35-7.2",
+    cpu=xml.EmulatedCpu(),
+    vcpus=2,
+    memory=1024,
+    kernel=Path("/var/lib/dpe/seeds/notebook/1/vmlinuz"),
+    initrd=Path("/var/lib/dpe/seeds/notebook/1/initrd"),
+    cmdline="root=/dev/vda rw quiet",
+    devices=(
+        xml.Disk(FOLDER / "disk.qcow2"),
+        xml.Interface("dpe0", "52:54:00:2c:00:07", "dpe-m7"),
+        xml.Agent(),
+        xml.Serial(FOLDER / "serial.log"),
+        xml.Random(),
+        xml.Balloon(),
+    ),
+)
+DOMAINS = {
+    "emulated": EMULATED,
+    "kvm": dataclasses.replace(EMULATED, kind="kvm", machine="pc-q35-10.0", cpu=xml.HostCpu()),
+    "bare": dataclasses.replace(EMULATED, vcpus=1, devices=()),
+    "escaped": dataclasses.replace(EMULATED, class_name="a<b&'c\"", cmdline="""a='<&>' b="é" """),
+}
+
+
+@pytest.mark.parametrize("name", sorted(DOMAINS))
+def test_golden(name: str, golden: Callable[[str, str], None]) -> None:
+    golden(f"{name}.xml", xml.to_text(DOMAINS[name].to_xml()))
+
+
+@pytest.mark.parametrize("name", sorted(DOMAINS))
+def test_libvirts_schema_allows_it(name: str, tmp_path: Path) -> None:
+    file = tmp_path / "domain.xml"
+    file.write_text(xml.to_text(DOMAINS[name].to_xml()))
+    done = subprocess.run(["virt-xml-validate", file, "domain"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_schema_is_really_asked(tmp_path: Path) -> None:
+    file = tmp_path / "domain.xml"
+    file.write_text(xml.to_text(DOMAINS["bare"].to_xml()).replace("<vcpu>", "<vcpus>").replace("</vcpu>", "</vcpus>"))
+    assert subprocess.run(["virt-xml-validate", file, "domain"], capture_output=True).returncode != 0
+
+
+def test_every_part_is_in_a_golden_file() -> None:
+    """A device class that no golden file shows could say anything."""
+    parts = {kind for kind in vars(xml).values() if isinstance(kind, type) and hasattr(kind, "to_xml")} - {xml.Part, xml.Domain}
+    shown = {type(part) for domain in DOMAINS.values() for part in (*domain.devices, domain.cpu)}
+    assert parts - shown == {xml.Controller, xml.NoUsb}  # which every domain has
+
+
+def test_what_libvirt_reads_is_what_was_meant() -> None:
+    connection = Connection("test:///default")
+    escaped = dataclasses.replace(DOMAINS["escaped"], kind="test", cpu=xml.HostCpu(), devices=())
+    text = xml.to_text(escaped.to_xml()).replace("pc-q35-7.2", "pc").replace("x86_64", "i686")  # all that the test driver can be
+    with connection.use() as opened:
+        domain = opened.defineXML(text)
+        told = ET.fromstring(domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, xml.NAMESPACE))
+        read = ET.fromstring(domain.XMLDesc())
+        domain.undefine()
+    assert told.attrib == {"id": escaped.id, "name": "notebook-7", "class": escaped.class_name}
+    assert read.findtext("os/cmdline") == escaped.cmdline
+    assert read.findtext("uuid") == escaped.id
+    connection.close()
