@@ -43,6 +43,7 @@ class Connection:
         _start_event_loop()
         self._uri = uri
         self._open: libvirt.virConnect | None = None
+        self._callbacks: list[int] = []
         self._lock = threading.Lock()
         self._watchers: list[Changed] = []
         self._news = threading.Condition()
@@ -69,21 +70,29 @@ class Connection:
             if self._open is None or not self._open.isAlive():
                 self._drop()
                 fresh = libvirt.open(self._uri)
-                fresh.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None)
-                fresh.registerCloseCallback(lambda *_: self._tell(), None)
-                with ignoring(libvirt.VIR_ERR_NO_SUPPORT):  # libvirt's own test driver has neither a wire nor agents
-                    fresh.setKeepAlive(5, 6)
-                    fresh.domainEventRegisterAny(None, libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE, lambda *_: self._tell(), None)
                 self._open = fresh
+                events = {
+                    libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE: self._lifecycle,
+                    libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE: lambda *_: self._tell(),
+                }
+                self._callbacks = [fresh.domainEventRegisterAny(None, event, call, None) for event, call in events.items()]
+                fresh.registerCloseCallback(lambda *_: self._tell(), None)
+                with ignoring(libvirt.VIR_ERR_NO_SUPPORT):  # libvirt's own test driver has no wire
+                    fresh.setKeepAlive(5, 6)
             return self._open
 
     def _drop(self) -> None:
-        if self._open is not None:
+        if self._open is None:
+            return
+        gone, self._open = self._open, None
+        # As long as one of these is registered libvirt keeps the connection open.
+        for callback in self._callbacks:
             with contextlib.suppress(libvirt.libvirtError):
-                self._open.unregisterCloseCallback()
-            with contextlib.suppress(libvirt.libvirtError):
-                self._open.close()
-            self._open = None
+                gone.domainEventDeregisterAny(callback)
+        with contextlib.suppress(libvirt.libvirtError):
+            gone.unregisterCloseCallback()
+        with contextlib.suppress(libvirt.libvirtError):
+            gone.close()
 
     def close(self) -> None:
         """Give the connection back; the next use opens another."""

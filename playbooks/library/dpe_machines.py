@@ -12,7 +12,7 @@ description:
   - Must run under the Python that has the appliance installed, on the appliance itself.
 options:
   machines:
-    description: The machines, each as C(MachineSpec.to_json()) gives it.
+    description: The machines, each as C(to_json) of the appliance's C(MachineSpec) gives it.
     type: list
     elements: dict
     required: true
