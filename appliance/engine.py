@@ -110,6 +110,7 @@ class Engine:
         self._facts: HostFacts | None = None
         self._read_at = float("-inf")
         self._problem: str | None = None
+        self._set_up = False
         provider.watch(lambda _id: doorbell.ring())
 
     def run(self) -> None:
@@ -157,6 +158,9 @@ class Engine:
         self._tend(found, looked_at)
         self._sweep(found)
         if options.get("setup_done"):
+            if not self._set_up:
+                setup.ensure_code(self.settings)  # takes the used code away, which the web process cannot
+                self._set_up = True
             self._plan()
             self._build_seed()
 

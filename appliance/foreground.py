@@ -218,7 +218,17 @@ class Appliance:
 
     def _web(self) -> list[run.Argument]:
         python = self.house / Path(sys.executable).relative_to(REPOSITORY)
-        user = ["setpriv", f"--reuid={layout.WEB}", f"--regid={layout.WEB}", "--clear-groups", "--no-new-privs", "--"]
+        # The change of user clears the wish to die with the supervisor, so it is made again.
+        user = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            f"--reuid={layout.WEB}",
+            f"--regid={layout.WEB}",
+            "--clear-groups",
+            "--no-new-privs",
+            "--",
+        ]
         served: list[run.Argument] = [
             "--config",
             self.house / "webui/gunicorn.conf.py",

@@ -280,3 +280,10 @@ def test_load_is_recorded(engine, provider):
     engine.tick()
     assert catalog.Reading.select().count() == 2
     assert catalog.Engine.get().host["acceleration"] == "emulation"
+
+
+def test_the_used_setup_code_is_taken_away(opened, engine):
+    file = opened.state / "setup-code"
+    file.write_text("ABCD\n")
+    engine.tick()
+    assert not file.exists()
