@@ -140,7 +140,7 @@ def configuration(settings: Settings, house: Path, certificate: Path, key: Path,
         ("proxy_buffers", 8, "32k"),
         # Nobody behind the door tells nginx what to do.
         ("proxy_ignore_headers", "X-Accel-Redirect", "X-Accel-Expires", "X-Accel-Limit-Rate", "X-Accel-Charset"),
-        ("upstream", "web", [("server", f"unix:{socket_path(settings)}", "max_fails=0"), ("keepalive", 64), ("keepalive_timeout", "30s")]),
+        ("upstream", "web", [("server", f"unix:{socket_path(settings)}", "max_fails=0"), ("keepalive", 64), ("keepalive_timeout", "20s")]),
         ("map", "$http_upgrade", "$connection_upgrade", [("default", "upgrade"), ("", "")]),
         _foreign(),
         ("map", "$uri?$args", "$static_cache", [
