@@ -96,7 +96,8 @@ def write(settings: Settings, house: Path) -> Path:
 def configuration(settings: Settings, house: Path, certificate: Path, key: Path, version: tuple[int, ...]) -> str:
     """The whole nginx.conf; `house` is the checkout as the nginx workers see it. Raises BadInput for a setting nginx cannot have."""
     state = Path(_plain("state", str(settings.state)))
-    address = _plain("listen", f"[{settings.listen}]" if ":" in settings.listen else settings.listen)
+    address = _plain("listen", settings.listen)
+    address = f"[{address}]" if ":" in address else address
     work = settings.run / "nginx"
     modern = version >= (1, 25, 1)  # before, HTTP/2 was a word of listen
 

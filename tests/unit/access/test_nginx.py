@@ -1,0 +1,50 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from appliance.access import nginx
+from appliance.errors import BadInput, CommandFailed
+from appliance.run import run
+from appliance.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("directive", "text"),
+    [
+        (("listen", 8443), "listen 8443;\n"),
+        (("a", "with space", ""), 'a "with space" "";\n'),
+        (("a", 'quote"d', "semi;colon", "back\\slash"), 'a "quote\\"d" "semi;colon" "back\\\\slash";\n'),
+        (("server", [("listen", 1)]), "server {\n    listen 1;\n}\n"),
+        (("if", "($x)", [("return", 403)]), "if ($x) {\n    return 403;\n}\n"),
+    ],
+)
+def test_words_are_quoted_where_they_must_be(directive: nginx.Directive, text: str) -> None:
+    assert nginx.render([directive]) == text
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(("name", "value"), [("state", Path("/srv/$host")), ("state", Path("/srv/a;b")), ("listen", "0.0.0.0;")])
+def test_a_setting_that_nginx_cannot_have_is_refused(settings: Settings, name: str, value: object) -> None:
+    with pytest.raises(BadInput, match=f"The setting {name}"):
+        nginx.configuration(replace(settings, **{name: value}), Path("/house"), Path("/c"), Path("/k"), (1, 22, 1))
+
+
+def test_it_listens_as_the_version_wants(settings: Settings) -> None:
+    old, new = (nginx.configuration(settings, Path("/house"), Path("/c"), Path("/k"), version) for version in ((1, 22, 1), (1, 26, 3)))
+    assert "listen 0.0.0.0:8443 ssl http2;" in old
+    assert "http2 on" not in old
+    assert "listen 0.0.0.0:8443 ssl;" in new
+    assert new.count("http2 on;") == 2
+    assert "listen 0.0.0.0:9000-9049 ssl" in old
+    assert "listen 0.0.0.0:9000-9049 ssl" in new
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1", "::1"])
+def test_nginx_itself_takes_it(settings: Settings, listen: str) -> None:
+    settings = replace(settings, listen=listen, https_port=17043, app_port=17100)
+    file = nginx.write(settings, Path("/house"))
+    run(["nginx", "-t", "-c", file, "-e", "stderr"])
+    file.write_text(file.read_text().replace("proxy_redirect off", "proxy_redirekt off"))
+    with pytest.raises(CommandFailed, match="proxy_redirekt"):
+        run(["nginx", "-t", "-c", file, "-e", "stderr"])
