@@ -47,6 +47,45 @@ def take(class_name: str, account_id: int, ends_at: datetime) -> Claimed | None:
     return claimed
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What a claim has to know of a class."""
+
+    enabled: bool
+    per_person: int
+    lease_minutes: int
+
+
+def terms(class_name: str) -> Terms | None:
+    """The terms of a class; None when there is no such class."""
+    found = rows("SELECT enabled, per_person, lease_minutes FROM class WHERE name = ?", (class_name,))
+    return Terms(bool(found[0][0]), *found[0][1:]) if found else None
+
+
+def note_request(account_id: int, class_name: str, claimed: Claimed | None) -> Request:
+    """Write down that somebody asked, and what they got; call it inside `write()`."""
+    moment = now()
+    state, machine_id = (RequestState.GRANTED, claimed.id) if claimed else (RequestState.WAITING, None)
+    at, granted = stamp(moment), stamp(moment) if claimed else None
+    id = rows(
+        """
+        INSERT INTO request (account_id, class_name, state, hit, machine_id, created_at, granted_at)
+        VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id
+        """,
+        (account_id, class_name, state.value, int(claimed is not None), machine_id, at, granted),
+    )[0][0]
+    return Request(
+        id=id,
+        account=account_id,
+        klass=class_name,
+        state=state,
+        hit=claimed is not None,
+        machine=machine_id,
+        created_at=moment,
+        granted_at=moment if claimed else None,
+    )
+
+
 def change(id: str, expect: Iterable[MachineState], to: MachineState, **values: Any) -> bool:
     """Compare-and-set of a machine's state; False when it was in none of the states in `expect`."""
     update: dict[str, Any] = {"state": to, "state_since": now(), **values}

@@ -75,18 +75,15 @@ def request(actor: Actor, class_name: str) -> Request:
     """
     assert actor.account_id is not None
     with catalog.write():
-        cls = Class.get_or_none(Class.name == class_name)
-        if cls is None or not cls.enabled:
+        terms = machines.terms(class_name)
+        if terms is None or not terms.enabled:
             raise NotFound(f"There is no class {class_name}.", "Reload the page to see what there is.")
         held = machines.held(actor.account_id, class_name)
-        if held >= cls.per_person:
-            raise Conflict(f"You hold {held} of {cls.per_person} already.", "Give one back first.")
-        moment = now()
-        claimed = machines.take(class_name, actor.account_id, moment + timedelta(minutes=cls.lease_minutes))
+        if held >= terms.per_person:
+            raise Conflict(f"You hold {held} of {terms.per_person} already.", "Give one back first.")
+        claimed = machines.take(class_name, actor.account_id, now() + timedelta(minutes=terms.lease_minutes))
+        asked = machines.note_request(actor.account_id, class_name, claimed)
         if claimed:
-            asked = Request.create(
-                account=actor.account_id, klass=class_name, state=RequestState.GRANTED, hit=True, machine=claimed.id, granted_at=moment
-            )
             record(
                 "machine.assigned",
                 f"{actor.name} got {claimed.name} at once.",
@@ -96,7 +93,6 @@ def request(actor: Actor, class_name: str) -> Request:
                 hit=True,
             )
         else:
-            asked = Request.create(account=actor.account_id, klass=class_name, state=RequestState.WAITING, hit=False)
             record("request.waiting", f"{actor.name} waits for a {class_name}: none is ready.", actor, class_name=class_name, hit=False)
     doorbell.ring()
     return asked

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from appliance import catalog
 from appliance.catalog import Account, Actor, Session, now, record
+from appliance.catalog.sessions import live
 from appliance.errors import NotAllowed
 from appliance.people import passwords, throttle
 
@@ -45,12 +46,7 @@ def sign_in(name: str, password: str, address: str, agent: str = "") -> tuple[st
 
 def find(token: str) -> Session | None:
     """The live session of a token, with its account; None when there is none. Notes, at most once a minute, that it was seen."""
-    session: Session | None = (
-        Session.select(Session, Account)
-        .join(Account)
-        .where(Session.id == _id(token), Session.expires_at > now(), Account.disabled == False)  # noqa: E712
-        .get_or_none()
-    )
+    session = live(_id(token))
     if session is not None and now() - session.seen_at > SEEN_EVERY:
         with catalog.write():
             Session.update(seen_at=now()).where(Session.id == session.id).execute()
