@@ -36,7 +36,7 @@ BASE_PACKAGES = (
     *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "iproute2"),
     *("linux-image-cloud-amd64", "tiny-initramfs", "qemu-guest-agent", "python3"),
 )
-KERNEL_MODULES = ("virtio_blk", "virtio_net")
+KERNEL_MODULES = ("virtio_blk", "virtio_net", "virtio_console")  # disk, card, agent: nothing of these waits for udev
 BOOT_TASKS = ("Start it", "Wait until its agent and its application answer")  # in seed.yml
 LEAST_SPACE = 1536  # MiB that the smallest class needs
 

@@ -24,9 +24,9 @@ from appliance.run import run
 from appliance.scenario.load import load as load_scenario
 from appliance.scenario.schema import ClassSpec
 from appliance.seeds import guest
-from appliance.seeds.build import Cancelled, SeedFiles, SeedJob, SeedProgress, build, seed_folder, seed_log, test_machine_id, work_folder
+from appliance.seeds.build import Cancelled, SeedJob, SeedProgress, build, seed_folder, seed_log, test_machine_id, work_folder
 from appliance.settings import REPOSITORY, Settings, load
-from tests.seeds import CACHE, SMALL, place, small_scenario
+from tests.seeds import CACHE, SMALL, cached_seed, place, small_scenario
 
 test_machine_id.__test__ = False  # type: ignore[attr-defined]  its name only looks like a test's
 
@@ -102,17 +102,17 @@ def test_a_seed_is_built_booted_and_kept(appliance_settings: Settings, provider:
     assert again == []
 
 
-@pytest.fixture
-def two_machines(appliance_settings: Settings, provider: LibvirtProvider, small_seed: SeedFiles) -> Iterator[list[MachineSpec]]:
+@pytest.fixture(params=["small", "small12"])
+def two_machines(appliance_settings: Settings, provider: LibvirtProvider, request: pytest.FixtureRequest) -> Iterator[list[MachineSpec]]:
     settings = appliance_settings
-    seed = place(small_seed, settings, "small", 900)
+    seed = place(cached_seed(request.param), settings, request.param, 900)
     specs = []
     for slot in (20, 21):
         id = str(uuid.uuid4())
         card = Card(f"52:54:00:00:90:{slot:02x}", settings.address(slot), 16, settings.gateway, f"{settings.network}x{slot}")
         boot = Boot(seed.kernel, seed.initrd, seed.cmdline)
         disk = settings.machines / id / "disk.qcow2"
-        specs.append(MachineSpec(id, f"seeds-{slot}", "small", seed.disk, disk, 2, boot, 1, 256, card, 8080, "/ready", 240))
+        specs.append(MachineSpec(id, f"seeds-{slot}", request.param, seed.disk, disk, 2, boot, 1, 256, card, 8080, "/ready", 240))
     try:
         for spec in specs:
             provider.clone(spec)
@@ -149,16 +149,23 @@ def test_machines_of_one_seed_are_not_the_same_and_become_their_owners(provider:
     assert found["owner"] == {"name": "alice", "full_name": "Alice Müller", "user": "user"}
     assert ":Alice Müller:/home/user:" in str(found["account"])
     assert found["keys"] == [key]
-    looked = provider.execute(
-        two_machines[0].id,
-        [
-            "/bin/sh",
-            "-c",
-            "date -u +%F; cat /etc/hostname; stat -c '%U %a' /home/user/.ssh /home/user/.ssh/authorized_keys; getent hosts alice-1; sshd -V 2>/dev/null; ls /etc/ssh 2>/dev/null; systemctl --failed --no-legend",
-        ],
-    )
-    assert looked.output.split() == ["2031-05-06", "alice-1", "user", "700", "user", "600", "127.0.1.1", "alice-1"]
+    shown = "date -u +%F; cat /etc/hostname; stat -c '%U %a' /home/user/.ssh /home/user/.ssh/authorized_keys; getent hosts alice-1; systemctl --failed --no-legend; systemctl show qemu-guest-agent -p NRestarts"
+    looked = provider.execute(two_machines[0].id, ["/bin/sh", "-c", shown])
+    assert looked.output.split() == ["2031-05-06", "alice-1", "user", "700", "user", "600", "127.0.1.1", "alice-1", "NRestarts=0"]
     assert facts(two_machines[1])["hostname"] == "localhost"
+
+
+@pytest.mark.parametrize("two_machines", ["small12"], indirect=True)
+def test_machines_with_an_ssh_server_have_host_keys_of_their_own(provider: LibvirtProvider, two_machines: list[MachineSpec]) -> None:
+    keys = []
+    for spec in two_machines:
+        # Waiting for the unit, which may come after the application.
+        shown = "systemctl start dpe-hostkeys.service ssh.service && cat /etc/ssh/ssh_host_*.pub"
+        done = provider.execute(spec.id, ["/bin/sh", "-c", shown], timeout=120)
+        assert done.status == 0, done.error
+        keys.append(done.output.split()[:2])
+    assert [kind for kind, _ in keys] == ["ssh-ed25519", "ssh-ed25519"]
+    assert keys[0] != keys[1]
 
 
 @pytest.mark.badinput
