@@ -39,6 +39,7 @@ from appliance.settings import load as load_settings
 
 LOG_SIZE = 10 << 20  # bytes, kept twice
 LEAST_DISK = 4096  # MiB, with which a first seed can be built
+KEEPING = 60.0  # seconds between looks at the certificate
 STEADY = 60.0  # seconds after which a process that ran is no longer taken for one that fails at once
 SLOWEST = 30.0  # seconds between two starts of one that does
 PATIENCE = 60.0  # seconds for a process to become usable, or to end
@@ -47,7 +48,8 @@ Ready = Callable[[], bool]
 
 
 def say(text: str = "") -> None:
-    print(text, flush=True)
+    with contextlib.suppress(OSError):  # the terminal may be gone; that must not keep the rest from being stopped
+        print(text, flush=True)
 
 
 # -- before anything is started ------------------------------------------------------------------
@@ -55,8 +57,8 @@ def say(text: str = "") -> None:
 
 def check(settings: Settings) -> None:
     """Raise DpeError, saying what to do, for whatever would keep the appliance from working."""
-    if os.geteuid() != 0:
-        raise BadInput("The appliance needs root: it makes networks and machines.", "Run it with sudo, or as root.")
+    if not REPOSITORY.joinpath("webui/__init__.py").stat().st_mode & 0o004:
+        raise BadInput(f"The web process, which is not root, cannot read {REPOSITORY}.", f"Let it: chmod -R o+rX {REPOSITORY}")
     for user in (layout.WEB, daemon.USER):
         try:
             pwd.getpwnam(user)
@@ -149,8 +151,8 @@ class Child:
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def stop(self) -> None:
-        """End it in its own good way, and wait; after PATIENCE seconds by force."""
+    def signal(self, signum: int) -> None:
+        """Send it a signal, if it lives."""
         if self.process is None or self.process.poll() is not None:
             return
         target: psutil.Process | run.Process = self.process
@@ -158,7 +160,13 @@ class Child:
             with contextlib.suppress(psutil.Error, IndexError):
                 target = psutil.Process(self.process.pid).children()[0]
         with contextlib.suppress(psutil.Error, ProcessLookupError):
-            target.send_signal(signal.SIGTERM)
+            target.send_signal(signum)
+
+    def stop(self) -> None:
+        """End it in its own good way, and wait; after PATIENCE seconds by force."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.signal(signal.SIGTERM)
         deadline = time.monotonic() + PATIENCE
         while self.process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -188,6 +196,8 @@ class Appliance:
         self.stopping = threading.Event()
         self.house = settings.run / "house"
         self.web_socket = self._listen(nginx.socket_path(settings))
+        self.certificate = tls.fingerprint(tls.ensure(settings)[0])
+        self.complaint = ""
         env = environment(settings)
         begun = catalog.now()
         self.children = [
@@ -290,7 +300,11 @@ class Appliance:
 
     def watch(self) -> None:
         """Start again what dies, at once at first, then waiting twice as long each time; returns when asked to stop."""
+        kept_at = time.monotonic()
         while not self.stopping.wait(0.5):
+            if time.monotonic() - kept_at > KEEPING:
+                self._renew_certificate()
+                kept_at = time.monotonic()
             for child in self.children:
                 if child.alive():
                     continue
@@ -308,6 +322,21 @@ class Appliance:
                 if moment >= child.retry_at:
                     child.start(self.settings.logs)
 
+    def _renew_certificate(self) -> None:
+        """Have nginx serve another certificate when its time comes, or when the admin put one there."""
+        try:
+            served, _ = tls.ensure(self.settings)
+        except DpeError as error:  # the admin's own may run out while we serve it
+            if self.complaint != str(error):
+                self.complaint = str(error)
+                say(self.complaint)
+            return
+        if (mark := tls.fingerprint(served)) != self.certificate:
+            self.certificate = mark
+            nginx.write(self.settings, self.house)
+            self.children[-1].signal(signal.SIGHUP)
+            say(f"The certificate is a new one. Its SHA-256 fingerprint is {mark}")
+
     def stop(self) -> None:
         """Stop all: the door first; machines are saved before libvirtd goes, and come back as they were."""
         libvirtd, *others = self.children
@@ -316,7 +345,14 @@ class Appliance:
         if libvirtd.alive():
             say("saving machines ...")
             with contextlib.suppress(DpeError):
-                say(run.run([sys.executable, "-m", "appliance.engine", "--park"], env=environment(self.settings), timeout=600).rstrip())
+                # A session of its own, so that an impatient second Ctrl-C does not reach it.
+                say(
+                    run.run(
+                        ["setsid", "--wait", sys.executable, "-m", "appliance.engine", "--park"],
+                        env=environment(self.settings),
+                        timeout=600,
+                    ).rstrip()
+                )
         libvirtd.stop()
         with contextlib.suppress(DpeError):
             run.run([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(self.settings))
@@ -354,6 +390,8 @@ def welcome(settings: Settings, certificate: Path) -> None:
 def main() -> None:
     """Run until SIGINT, SIGTERM or SIGHUP."""
     try:
+        if os.geteuid() != 0:
+            raise BadInput("The appliance needs root: it makes networks and machines.", "Run it with sudo, or as root.")
         settings = load_settings()
         layout.prepare(settings)
         with alone(settings):

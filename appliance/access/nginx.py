@@ -95,7 +95,7 @@ def write(settings: Settings, house: Path) -> Path:
 
 def configuration(settings: Settings, house: Path, certificate: Path, key: Path, version: tuple[int, ...]) -> str:
     """The whole nginx.conf; `house` is the checkout as the nginx workers see it. Raises BadInput for a setting nginx cannot have."""
-    state = Path(_plain("state", str(settings.state)))
+    _plain("state", str(settings.state))
     address = _plain("listen", settings.listen)
     address = f"[{address}]" if ":" in address else address
     work = settings.run / "nginx"
@@ -113,7 +113,7 @@ def configuration(settings: Settings, house: Path, certificate: Path, key: Path,
         *temporary,
         # No query: it may hold an application's token.
         ("log_format", "door", "$remote_addr $time_iso8601 $server_port $request_method $uri $status $body_bytes_sent $request_time"),
-        ("access_log", str(state / "logs/access.log"), "door", "buffer=64k", "flush=5s"),
+        ("access_log", "/dev/stderr", "door", "buffer=64k", "flush=5s"),  # whoever started nginx keeps its log, and keeps it small
         ("server_tokens", "off"),
         ("sendfile", "on"),
         ("tcp_nopush", "on"),
