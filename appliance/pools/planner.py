@@ -71,11 +71,11 @@ class _Budget:
 
     def lacks(self, demand: Demand) -> str:
         if demand.memory > self.memory:
-            return f"the host's memory: {demand.memory} MiB needed, {max(self.memory, 0)} MiB left"
+            return f"the host's memory: {demand.memory} MiB needed, {max(self.memory, 0)} MiB left; lower a buffer, or give machines back, or add memory"
         if demand.disk > self.disk:
-            return f"the host's disk: {demand.disk} MiB needed, {max(self.disk, 0)} MiB left"
+            return f"the host's disk: {demand.disk} MiB needed, {max(self.disk, 0)} MiB left; give machines back, or add disk space"
         if self.slots < 1:
-            return "the number of slots (addresses and ports) of this appliance"
+            return "the number of slots (addresses and ports); give machines back, or raise the setting slots"
         return ""
 
     def take(self, demand: Demand) -> None:

@@ -215,12 +215,14 @@ def test_a_machine_that_takes_no_owner_gives_way_to_another(engine, provider, al
     assert Request.select().where(Request.state == RequestState.WAITING).count() == 0
 
 
-def test_memory_bounds_the_buffer_and_the_reason_is_said(opened, engine, provider):
+@pytest.mark.badinput
+def test_a_buffer_that_would_exhaust_the_memory_is_bounded_and_the_reason_is_said(opened, engine, provider):
     provider.memory = 1024 + 2 * (256 + 64) + 10
     Class.update(buffer=5).execute()
     settle(engine)
     assert states() == {S.READY: 2}
-    assert "memory" in Class.get().limit_reason
+    assert "the host's memory: 320 MiB needed, 10 MiB left; lower a buffer" in Class.get().limit_reason
+    assert Class.get().failures == 0
 
 
 def test_a_new_seed_replaces_the_buffer_without_emptying_it(engine, provider):

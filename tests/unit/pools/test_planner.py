@@ -44,7 +44,7 @@ def test_excess_ready_machines_go_and_machines_in_the_making_stay():
 def test_memory_binds_and_the_reason_says_how_much():
     decision = one(demand(buffer=5), Capacity(memory=2500, disk=1 << 20, slots=9))
     assert decision.create == 2
-    assert decision.reason == "the host's memory: 1024 MiB needed, 452 MiB left"
+    assert decision.reason == "the host's memory: 1024 MiB needed, 452 MiB left; lower a buffer, or give machines back, or add memory"
 
 
 def test_disk_and_slots_bind():
