@@ -1,0 +1,142 @@
+"""Building machines: N of them by playbooks/build.yml, against virt-clone plus start, both until the guest agent answers.
+
+Real machines of the tests' small seed, on a libvirtd of the benchmark's own.
+"""
+
+import shutil
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from appliance import layout
+from appliance.errors import DpeError
+from appliance.hypervisor import daemon
+from appliance.hypervisor.provider import Boot, MachineSpec
+from appliance.lifecycle import batch
+from appliance.lifecycle.specs import card
+from appliance.run import run as command
+from appliance.settings import Settings, environment, load
+from tests.integration.conftest import Libvirtd
+from tests.seeds import cached_seed, place, small_scenario
+
+MACHINES = 4
+
+
+@contextmanager
+def hypervisor() -> Iterator[Libvirtd]:
+    """A libvirtd of our own, taken away with all that is on it."""
+    state = Path(tempfile.mkdtemp(prefix="dpe-bench-"))
+    settings = load({}, state=state, network="benchb", subnet="10.232.0.0/16", uplink="169.254.232.0/30", slots=50)
+    layout.prepare(settings)
+    libvirtd = Libvirtd(settings)
+    libvirtd.start()
+    try:
+        yield libvirtd
+    finally:
+        for machine in libvirtd.provider.list():
+            libvirtd.provider.destroy(machine.id)
+        libvirtd.provider.close()
+        libvirtd.stop()
+        command([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(settings))
+        shutil.rmtree(state)
+
+
+def _spec(settings: Settings, slot: int) -> MachineSpec:
+    seed, id = place(cached_seed(), settings), str(uuid.uuid4())
+    described = small_scenario().classes["small"]
+    return MachineSpec(
+        id=id, name=f"bench-{slot}", class_name="small", seed_disk=seed.disk, disk=settings.machines / id / "disk.qcow2",
+        disk_size=described.size.disk, boot=Boot(seed.kernel, seed.initrd, seed.cmdline), vcpus=1, memory=described.size.memory,
+        card=card(settings, slot), application_port=described.application.port, application_ready=described.application.ready, boot_timeout=300,
+    )  # fmt: skip
+
+
+def _answers(libvirtd: Libvirtd, id: str) -> None:
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        try:
+            libvirtd.provider.execute(id, ["/bin/true"], timeout=5)
+            return
+        except DpeError:
+            time.sleep(0.1)
+    raise AssertionError(f"the agent of {id} did not answer")
+
+
+def _timed(work: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def by_playbook(libvirtd: Libvirtd) -> float:
+    """Seconds for a batch by build.yml; it ends only when the application answers, too."""
+    specs = [_spec(libvirtd.settings, slot) for slot in range(MACHINES)]
+
+    def work() -> None:
+        failed = [error for error in batch.build(specs, libvirtd.settings, lambda _task: None).values() if error]
+        assert not failed, failed
+
+    seconds = _timed(work)
+    for spec in specs:
+        libvirtd.provider.destroy(spec.id)
+    return seconds
+
+
+def by_virt_clone(libvirtd: Libvirtd) -> float:
+    """Seconds for as many by virt-clone, each started as soon as it is cloned."""
+    settings, provider = libvirtd.settings, libvirtd.provider
+    original = _spec(settings, 40)
+    provider.clone(original)
+    provider.start(original)
+    _answers(libvirtd, original.id)
+    uri = daemon.uri(settings)
+    command(["virsh", "--connect", uri, "destroy", original.id])
+    clones = [str(uuid.uuid4()) for _ in range(MACHINES)]
+
+    def work() -> None:
+        for id in clones:
+            folder = settings.machines / id
+            folder.mkdir(mode=0o711)
+            command(
+                [
+                    "virt-clone",
+                    "--connect",
+                    uri,
+                    "--original",
+                    original.name,
+                    "--name",
+                    f"clone-{id[:8]}",
+                    "--uuid",
+                    id,
+                    "--file",
+                    folder / "disk.qcow2",
+                ],
+                timeout=300,
+            )
+            shutil.chown(folder / "disk.qcow2", daemon.USER, daemon.USER)
+            command(["virsh", "--connect", uri, "start", id])
+        for id in clones:
+            _answers(libvirtd, id)
+
+    seconds = _timed(work)
+    for id in (*clones, original.id):
+        provider.destroy(id)
+    return seconds
+
+
+def run() -> Iterator[dict[str, Any]]:
+    with hypervisor() as libvirtd:
+        base, value = by_virt_clone(libvirtd), by_playbook(libvirtd)
+    yield {
+        "name": "build.batch",
+        "value": round(value, 2),
+        "unit": f"s for {MACHINES} machines",
+        "baseline": f"virt-clone and start of {MACHINES}, until the agent answers",
+        "baseline_value": round(base, 2),
+        "ratio": round(base / value, 3),
+    }
