@@ -344,15 +344,12 @@ class Appliance:
             child.stop()
         if libvirtd.alive():
             say("saving machines ...")
-            with contextlib.suppress(DpeError):
-                # A session of its own, so that an impatient second Ctrl-C does not reach it.
-                say(
-                    run.run(
-                        ["setsid", "--wait", sys.executable, "-m", "appliance.engine", "--park"],
-                        env=environment(self.settings),
-                        timeout=600,
-                    ).rstrip()
-                )
+            # A session of its own, so that an impatient second Ctrl-C does not reach it.
+            park = ["setsid", "--wait", sys.executable, "-m", "appliance.engine", "--park"]
+            try:
+                run.run(park, env=environment(self.settings), timeout=600)
+            except DpeError as error:
+                say(f"Not all machines could be saved; those will start anew. {error}")
         libvirtd.stop()
         with contextlib.suppress(DpeError):
             run.run([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(self.settings))

@@ -7,6 +7,7 @@ them. `--remove` takes the network away again.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import pwd
@@ -14,6 +15,8 @@ import shutil
 import sys
 from pathlib import Path
 from typing import NoReturn
+
+import psutil
 
 from appliance import layout
 from appliance.errors import BadInput, DpeError, Unavailable
@@ -94,6 +97,7 @@ def prepare(settings: Settings) -> None:
     except KeyError as error:
         raise Unavailable(f"There is no user {USER} for QEMU to run as.", "Run `make setup`.") from error
     layout.prepare(settings)
+    end_probes(settings)
     for name in PLACES:
         (settings.libvirt / name).mkdir(parents=True, exist_ok=True)
     settings.libvirt.chmod(0o711)
@@ -106,6 +110,19 @@ def prepare(settings: Settings) -> None:
     accelerated, reason = probe(settings)
     facts_file(settings).write_text(json.dumps({"acceleration": accelerated, "reason": reason}))
     Network(settings).up()
+
+
+def end_probes(settings: Settings) -> None:
+    """End the QEMU processes that libvirtd was asking what they can do when it was killed; they would wait for ever."""
+    folders = list((settings.libvirt / "lib/qemu").glob("qmp-*"))
+    for process in psutil.process_iter(["cmdline"]) if folders else ():
+        words = " ".join(process.info["cmdline"] or ())
+        if any(f"/{folder.name}/" in words for folder in folders):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+                process.wait(5)
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write(file: Path, values: dict[str, Value]) -> None:
@@ -169,6 +186,7 @@ def main() -> None:
     try:
         settings = load_settings()
         if arguments.remove:
+            end_probes(settings)
             Network(settings).down()
             return
         if arguments.enter:

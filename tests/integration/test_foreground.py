@@ -1,0 +1,271 @@
+"""`make run` for real: libvirtd, engine, web and nginx, started, killed, stopped and started again."""
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import socket
+import sqlite3
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from appliance import foreground, layout
+from appliance.errors import Unavailable
+from appliance.run import run, start
+from appliance.settings import REPOSITORY, Settings, environment, load
+
+ENDS = 60  # seconds in which anything here must happen
+
+
+class Running:
+    """One `make run`, and what it says."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.output = settings.state.parent / f"output-{time.monotonic_ns()}"
+        with self.output.open("wb") as file:
+            command = [sys.executable, "-m", "appliance.foreground"]
+            self.process: subprocess.Popen[bytes] = start(
+                command, env=environment(settings), cwd=REPOSITORY, stdout=file.fileno(), stderr=file.fileno(), new_session=True
+            )
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def until(self, words: str) -> float:
+        """Wait until it has said `words`; returns the seconds that took."""
+        begun = time.monotonic()
+        while words not in self.said():
+            assert self.process.poll() is None, self.said()
+            assert time.monotonic() - begun < ENDS, self.said()
+            time.sleep(0.05)
+        return time.monotonic() - begun
+
+    def end(self) -> int:
+        return self.process.wait(ENDS)
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """The processes that matter, by name."""
+        names = {"libvirtd": "libvirtd", "engine": "appliance.engine", "web": "gunicorn", "nginx": "nginx"}
+        found: dict[str, psutil.Process] = {}
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            try:
+                line = " ".join(process.cmdline())
+            except psutil.Error:  # it ended meanwhile
+                continue
+            for name, sign in names.items():
+                if sign in line and not line.startswith(("unshare", "setpriv")):
+                    found.setdefault(name, process)
+        return found
+
+    def page(self) -> tuple[str, str]:
+        """Address and text of the first page."""
+        context = ssl.create_default_context(cafile=str(self.settings.tls / "appliance.crt"))
+        with urllib.request.urlopen(f"https://127.0.0.1:{self.settings.https_port}/", context=context, timeout=10) as answer:
+            return answer.url, answer.read().decode()
+
+
+def eventually(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + ENDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def left_behind(settings: Settings) -> list[str]:
+    """Processes that name this appliance's state on their command line or in their environment."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = [*process.cmdline(), *process.environ().values()]
+        except (psutil.Error, OSError):
+            continue
+        if process.pid != os.getpid() and any(str(settings.state) in word for word in words):
+            found.append(f"{process.pid} {' '.join(process.cmdline())}")
+    return found
+
+
+@pytest.fixture
+def settings() -> Iterator[Settings]:
+    # Not pytest's own folder: sockets need a short path, and other users must pass through.
+    folder = Path(tempfile.mkdtemp(prefix="dpe-run-"))
+    folder.chmod(0o711)
+    scenario = folder / "small"
+    shutil.copytree(REPOSITORY / "tests/scenarios/small", scenario)
+    scenario.chmod(0o755)
+    settings = load(
+        {},
+        state=folder / "s",
+        network=f"r{os.getpid() % 10**6}",
+        subnet="10.249.0.0/16",
+        uplink="169.254.249.0/30",
+        listen="127.0.0.1",
+        https_port=16443,
+        app_port=16500,
+        slots=20,
+        scenario=scenario,
+    )
+    yield settings
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def begin(settings: Settings) -> Iterator[Callable[..., Running]]:
+    """Run the appliance; whatever still runs at the end of the test is killed."""
+    begun: list[Running] = []
+
+    def begin(**changes: object) -> Running:
+        begun.append(Running(replace(settings, **changes)))  # type: ignore[arg-type]
+        return begun[-1]
+
+    yield begin
+    for running in begun:
+        if running.process.poll() is None:
+            running.process.kill()
+            running.process.wait()
+    eventually(lambda: not left_behind(settings))
+    run([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(settings))
+    assert settings.network not in run(["ip", "netns", "list"]).split()
+
+
+def begin_said(begin: Callable[..., Running]) -> str:
+    """What an appliance says that refuses to start."""
+    refused = begin()
+    assert refused.end() == 1
+    return refused.said()
+
+
+def test_from_nothing_to_the_setup_code_and_back_to_nothing(begin: Callable[..., Running], settings: Settings) -> None:
+    running = begin()
+    running.until("The appliance runs.")
+    said = running.said()
+    assert f"https://127.0.0.1:{settings.https_port}/" in said
+    code = re.search(r"Setup code: (\w{4}-\w{4}-\w{4})", said)
+    assert code
+    assert (settings.state / "setup-code").stat().st_mode & 0o777 == 0o600
+    address, _ = running.page()
+    assert address.endswith("/setup")
+
+    assert f"The appliance already runs on {settings.state} (process {running.process.pid})" in begin_said(begin)
+
+    # The web process is nobody: it owns no secret of root's and can write the catalog's folder alone.
+    web = running.processes()["web"]
+    assert web.username() == layout.WEB
+    assert pwd.getpwuid(web.uids().effective).pw_name == layout.WEB
+
+    os.killpg(running.process.pid, signal.SIGINT)
+    assert running.end() == 0
+    assert running.said().endswith("stopped.\n")
+    assert left_behind(settings) == []
+    assert settings.network not in run(["ip", "netns", "list"]).split()
+
+    again = begin()
+    assert again.until("The appliance runs.") < 20
+    assert code[0] in again.said()
+    again.process.terminate()
+    assert again.end() == 0
+
+
+def test_what_dies_is_started_again(begin: Callable[..., Running]) -> None:
+    running = begin()
+    running.until("The appliance runs.")
+    for name in ("libvirtd", "engine", "web", "nginx"):
+        killed = running.processes()[name]
+        killed.kill()
+        running.until(f"{name} ended")
+        eventually(lambda name=name, killed=killed: running.processes().get(name) not in (None, killed))
+    eventually(lambda: _answers(running))
+    virsh = ["virsh", "--connect", f"qemu+unix:///system?socket={running.settings.libvirt}/run/libvirt-sock", "uri"]
+    assert "qemu" in run(virsh)
+
+
+def _answers(running: Running) -> bool:
+    try:
+        running.page()
+    except OSError:
+        return False
+    return True
+
+
+def test_killed_it_leaves_nothing_that_bars_the_next_start(begin: Callable[..., Running], settings: Settings) -> None:
+    running = begin()
+    running.until("starting nginx")
+    running.process.kill()
+    running.process.wait()
+    eventually(lambda: not left_behind(settings))
+    begin().until("The appliance runs.")
+
+
+def test_asked_to_stop_while_it_starts_it_stops(begin: Callable[..., Running], settings: Settings) -> None:
+    running = begin()
+    running.until("starting engine")
+    running.process.terminate()
+    assert running.end() == 0
+    assert left_behind(settings) == []
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(("offset", "setting"), [(0, "DPE_HTTPS_PORT"), (57 + 12, "DPE_APP_PORT")])
+def test_a_port_in_use_is_named_with_its_holder_and_setting(
+    begin: Callable[..., Running], settings: Settings, offset: int, setting: str
+) -> None:
+    port = settings.https_port + offset
+    with socket.create_server(("127.0.0.1", port)):
+        said = begin_said(begin)
+    assert f"Port {port} of 127.0.0.1" in said
+    assert f"(process {os.getpid()}) listens there" in said
+    assert setting in said
+    assert "starting" not in said
+
+
+@pytest.mark.badinput
+def test_a_catalog_from_a_newer_version_is_refused_and_left_as_it_is(begin: Callable[..., Running], settings: Settings) -> None:
+    layout.prepare(settings)
+    connection = sqlite3.connect(settings.catalog)
+    connection.execute("PRAGMA user_version = 9999")
+    connection.commit()
+    connection.close()
+    before = settings.catalog.read_bytes()
+    said = begin_said(begin)
+    assert "is of version 9999" in said
+    assert "Install the newer appliance again" in said
+    assert settings.catalog.read_bytes() == before
+
+
+@pytest.mark.badinput
+def test_a_wrong_scenario_is_refused_before_anything_starts(begin: Callable[..., Running], settings: Settings) -> None:
+    file = settings.scenario / "scenario.yml"
+    file.write_text(file.read_text().replace("memory:", "memmory:", 1))
+    said = begin_said(begin)
+    assert "memmory" in said
+    assert re.search(r"scenario\.yml:\d+|line \d+", said)
+    assert "starting" not in said
+
+
+@pytest.mark.badinput
+def test_a_full_disk_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout.prepare(settings)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10**10, 10**10, 50 << 20))  # type: ignore[attr-defined]
+    with pytest.raises(Unavailable, match="Only 50 MiB are free") as caught:
+        foreground.check(settings)
+    assert "DPE_STATE" in caught.value.hint
+
+
+@pytest.mark.badinput
+def test_without_root_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    with pytest.raises(SystemExit):
+        foreground.main()
+    assert "needs root" in (said := capsys.readouterr().err)
+    assert "sudo" in said
