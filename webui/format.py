@@ -15,22 +15,22 @@ from webui import guard
 
 STATES: dict[str, tuple[str, str]] = {
     MachineState.PLANNED: ("planned", "secondary"),
-    MachineState.CREATING: ("being made", "blue"),
+    MachineState.CREATING: ("creating", "blue"),
     MachineState.READY: ("ready", "green"),
-    MachineState.ASSIGNED: ("being handed over", "azure"),
+    MachineState.ASSIGNED: ("assigned", "azure"),
     MachineState.IN_USE: ("in use", "teal"),
     MachineState.STOPPED: ("stopped", "secondary"),
     MachineState.SUSPENDED: ("suspended", "yellow"),
-    MachineState.REPROVISIONING: ("being renewed", "blue"),
-    MachineState.RECLAIMING: ("being cleaned away", "orange"),
-    MachineState.RETIRED: ("gone", "secondary"),
+    MachineState.REPROVISIONING: ("reprovisioning", "blue"),
+    MachineState.RECLAIMING: ("reclaiming", "orange"),
+    MachineState.RETIRED: ("retired", "secondary"),
     MachineState.FAILED: ("failed", "red"),
-    MachineState.QUARANTINED: ("set aside", "red"),
+    MachineState.QUARANTINED: ("quarantined", "red"),
 }
 
 SEED_STATES: dict[str, tuple[str, str]] = {
     SeedState.QUEUED: ("queued", "secondary"),
-    SeedState.BUILDING: ("being built", "blue"),
+    SeedState.BUILDING: ("building", "blue"),
     SeedState.READY: ("ready", "green"),
     SeedState.FAILED: ("failed", "red"),
     SeedState.CANCELLED: ("cancelled", "secondary"),

@@ -1,0 +1,191 @@
+"""The first path, as a newcomer walks it: `make run`, the wizard, a seed being built, and a user with an open notebook."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from appliance.settings import REPOSITORY
+from tests.browser import steps
+
+PASSWORD = "correct horse battery"
+SLOTS = 20
+
+
+class MakeRun:
+    """`make run` in a terminal of its own, as a person starts and stops it."""
+
+    def __init__(self, state: Path, port: int) -> None:
+        self.state, self.url = state, f"https://127.0.0.1:{port}"
+        self.env = {
+            **os.environ,
+            "DPE_STATE": str(state),
+            "DPE_LISTEN": "127.0.0.1",
+            "DPE_HTTPS_PORT": str(port),
+            "DPE_APP_PORT": str(port + 1),
+            "DPE_SLOTS": str(SLOTS),
+            "DPE_NETWORK": f"f{os.getpid() % 10**6}",
+            "DPE_SUBNET": "10.231.0.0/16",
+            "DPE_UPLINK": "169.254.231.0/30",
+        }
+        self.said = ""
+        self.process: subprocess.Popen[str] | None = None
+
+    def start(self, seconds: float) -> float:
+        """Start it; returns how many seconds it took until it said that it runs."""
+        self.said = ""
+        begun = time.monotonic()
+        self.process = subprocess.Popen(
+            ["make", "--no-print-directory", "run"],
+            cwd=REPOSITORY, env=self.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+        runs = threading.Event()
+
+        def listen() -> None:
+            for line in self.process.stdout:
+                self.said += line
+                if "The appliance runs." in line:
+                    runs.set()
+            runs.set()
+
+        self.listener = threading.Thread(target=listen)
+        self.listener.start()
+        assert runs.wait(seconds), self.said
+        assert self.process.poll() is None, self.said
+        return time.monotonic() - begun
+
+    def interrupt(self) -> None:
+        """Ctrl-C: the terminal sends it to make and to all that it runs."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        self.process.wait(120)
+        self.listener.join(10)
+        self.process.stdout.close()
+
+    def processes(self) -> list[str]:
+        """Command lines of what runs on this state directory."""
+        found = [" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
+        return [line for line in found if str(self.state) in line]
+
+    @property
+    def setup_code(self) -> str:
+        return re.search(r"Setup code: (\S+)", self.said)[1]
+
+
+@pytest.fixture
+def make_run() -> Iterator[MakeRun]:
+    state = Path(tempfile.mkdtemp(prefix="dpe-first-"))
+    running = MakeRun(state, 18900)
+    yield running
+    if running.process and running.process.poll() is None:
+        running.interrupt()
+    shutil.rmtree(state)
+
+
+@pytest.fixture
+def visit(chromium: Browser) -> Iterator[Callable[[MakeRun], BrowserContext]]:
+    """A browser of one person."""
+    opened: list[BrowserContext] = []
+
+    def begin(appliance: MakeRun) -> BrowserContext:
+        context = chromium.new_context(base_url=appliance.url, ignore_https_errors=True, viewport={"width": 1280, "height": 900})
+        context.set_default_timeout(60_000)
+        opened.append(context)
+        return context
+
+    yield begin
+    for context in opened:
+        context.close()
+
+
+def run_a_cell(page: Page, code: str, expected: str) -> None:
+    """In JupyterLab: a new notebook from the launcher, one cell, its answer. The kernel speaks through a WebSocket."""
+    page.get_by_title("Python 3 (ipykernel)").first.click(timeout=240_000)
+    expect(page.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible(timeout=240_000)
+    cell = page.locator(".jp-Notebook .jp-Cell .cm-content").first
+    cell.click(timeout=240_000)
+    page.keyboard.type(code)
+    page.keyboard.press("Shift+Enter")
+    expect(page.locator(".jp-OutputArea-output").first).to_contain_text(expected, timeout=240_000)
+
+
+@pytest.mark.firstpath
+@pytest.mark.timeout(1800)
+def test_from_make_run_to_an_open_notebook_and_a_clean_one_in_its_place(make_run, visit):
+    make_run.start(300)
+    # The wizard, behind the setup code.
+    ada = visit(make_run).new_page()
+    steps.set_up(ada, make_run.setup_code, "ada", PASSWORD, "The lab", pools={"notebook": (1, 3)})
+    # The seed is built, and its progress moves by itself.
+    expect(ada.get_by_text(re.compile(r"Task \d+ of \d+"))).to_be_visible(timeout=120_000)
+    first = ada.get_by_text(re.compile(r"Task \d+ of \d+")).inner_text()
+    expect(ada.get_by_text(first, exact=True)).to_have_count(0, timeout=300_000)
+    assert not (make_run.state / "setup-code").exists()
+    steps.add_account(ada, "nina", PASSWORD)
+    ada.goto("/setup/progress")
+    expect(ada.get_by_role("heading", name="The appliance is ready")).to_be_visible(timeout=900_000)
+
+    # A user signs in, and the button tells by itself when a notebook is ready.
+    hers = visit(make_run)
+    nina = hers.new_page()
+    steps.sign_in(nina, "nina", PASSWORD)
+    nina.goto("/")
+    expect(steps.offer(nina, "notebook").get_by_text("1 ready, yours at once")).to_be_visible(timeout=600_000)
+    steps.get_machine(nina, "notebook")
+    card = steps.held(nina)
+    address = steps.open_address(card)
+    name = card.locator(".mono").inner_text()
+
+    # It opens in the browser, and its kernel runs a cell.
+    with hers.expect_page() as opened:
+        card.get_by_role("link", name="Open").click()
+    run_a_cell(opened.value, "import socket; print('from', socket.gethostname(), 6 * 7)", f"from {name} 42")
+
+    # Nobody else gets in: a stranger has to sign in, another user is refused, an admin is let in and recorded.
+    stranger = visit(make_run).new_page()
+    stranger.goto(address)
+    expect(stranger).to_have_url(re.compile(r"/sign-in\?next="))
+    steps.add_account(ada, "otto", PASSWORD)
+    otto = visit(make_run).new_page()
+    steps.sign_in(otto, "otto", PASSWORD)
+    answer = otto.goto(address)
+    assert answer.status == 403
+    assert ada.goto(address).status == 200
+    ada.goto("/admin/events")
+    expect(ada.get_by_text(f"Admin ada opened the application of {name}.")).to_be_visible()
+
+    # Ctrl-C ends everything; the second start takes seconds and finds everything as it was.
+    make_run.interrupt()
+    assert "stopped." in make_run.said
+    assert make_run.processes() == []
+    seconds = make_run.start(60)
+    assert seconds < 30
+    assert "Setup code" not in make_run.said
+    nina.goto("/")
+    card = steps.held(nina)
+    assert steps.open_address(card) == address
+    again = hers.new_page()
+    again.goto(address)
+    expect(again.locator("#jp-main-dock-panel")).to_be_visible(timeout=300_000)
+
+    # Given back, it is gone, and a clean one takes its place.
+    steps.give_back(nina, card)
+    expect(steps.held(nina)).to_have_count(0)
+    expect(steps.offer(nina, "notebook").get_by_text("1 ready, yours at once")).to_be_visible(timeout=600_000)
+    assert nina.goto(address).status == 403
+    ada.goto(f"/admin/machines?text={name}&retired=yes")
+    expect(ada.get_by_role("row", name=re.compile(name))).to_contain_text("retired")
+    steps_before = name
+    nina.goto("/")
+    steps.get_machine(nina, "notebook")
+    steps.open_address(steps.held(nina))
+    assert steps.held(nina).locator(".mono").inner_text() != steps_before
