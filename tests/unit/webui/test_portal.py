@@ -27,7 +27,7 @@ def test_a_ready_machine_is_theirs_at_once(ada: Browser, people: dict[str, Actor
     assert (answer.status_code, answer.headers["Location"]) == (303, "/")
     assert "Set-Cookie" not in answer.headers
     assert Machine.select().where(Machine.owner == people["ada"].account_id).count() == 2
-    assert "being handed over" in ada.get("/").text
+    assert "assigned" in ada.get("/").text
 
 
 def test_who_waits_sees_their_place_and_may_stop(ada: Browser, people: dict[str, Actor]) -> None:
