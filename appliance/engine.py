@@ -223,9 +223,8 @@ class Engine:
     def _tend(self, found: dict[str, Found], looked_at: datetime) -> None:
         """One job for each machine whose state asks for one."""
         to_make: dict[str, list[Machine]] = defaultdict(list)
-        moving = (S.PLANNED, S.CREATING, S.ASSIGNED, S.FAILED, S.RECLAIMING)
         moment = now()
-        for machine in Machine.select().where(Machine.state.in_(moving)).order_by(Machine.number):
+        for machine in machines.moving():
             if machine.id in self._jobs or machine.id in self._batched or (machine.retry_at and machine.retry_at > moment):
                 continue
             match machine.state:

@@ -114,7 +114,11 @@ def _statements(script: str) -> Iterator[str]:
 
 @contextmanager
 def write() -> Iterator[None]:
-    """One short write transaction: all of it is kept, or nothing. Nests."""
+    """One short write transaction: all of it is kept, or nothing. Nests.
+
+    Not while a query of this thread is half read: SQLite would refuse at once, as its snapshot may be
+    stale by then. Make a list of it first.
+    """
     with _writer, db.atomic("IMMEDIATE"):
         yield
 

@@ -171,6 +171,13 @@ def live_ids() -> set[str]:
     return {row[0] for row in rows("SELECT id FROM machine WHERE state <> 'retired'")}
 
 
+def moving() -> list[Machine]:
+    """The machines for which something has to be done."""
+    states = (MachineState.PLANNED, MachineState.CREATING, MachineState.ASSIGNED, MachineState.FAILED, MachineState.RECLAIMING)
+    # A list, not a query: a write begun while a query is half read would be refused (SQLITE_BUSY_SNAPSHOT).
+    return list(Machine.select().where(Machine.state.in_(states)).order_by(Machine.number))
+
+
 def steady() -> list[tuple[str, MachineState, datetime]]:
     """Id, state and since when, of every machine that should be running by now and needs nothing else."""
     found = rows("SELECT id, state, state_since FROM machine WHERE state IN ('ready', 'in_use')")

@@ -9,6 +9,7 @@ nothing beyond. The rules are nftables' own JSON (libnftables-json(5)), and all 
 
 import ipaddress
 import json
+from pathlib import Path
 from typing import Any
 
 from appliance.errors import BadInput, CommandFailed, Conflict
@@ -61,6 +62,9 @@ class Network:
         self.inside("ip", "address", "replace", f"{self.inner_end}/{self.link.prefixlen}", "dev", self.inner)
         self.inside("ip", "link", "set", self.inner, "up")
         run(["ip", "address", "replace", f"{self.host_end}/{self.link.prefixlen}", "dev", self.outer])
+        # Else the link's own IPv6 address would come some seconds later, and browsers on the host take that for another network.
+        if (ipv6 := Path("/proc/sys/net/ipv6/conf") / self.outer / "disable_ipv6").exists():
+            ipv6.write_text("1")
         run(["ip", "link", "set", self.outer, "up"])
         run(["ip", "route", "replace", str(self.subnet), "via", self.inner_end, "dev", self.outer])
 

@@ -13,7 +13,7 @@ FORGET = timedelta(hours=1)
 def check(*names: str) -> None:
     """Raise NotAllowed, saying for how long, when one of the names has to wait."""
     moment = now()
-    for row in Throttle.select().where(Throttle.name.in_(names), Throttle.blocked_until > moment):
+    for row in list(Throttle.select().where(Throttle.name.in_(names), Throttle.blocked_until > moment)):
         seconds = int((row.blocked_until - moment).total_seconds()) + 1
         wait = f"{seconds} seconds" if seconds < 90 else f"{seconds // 60 + 1} minutes"
         raise NotAllowed("Too many failed attempts.", f"Try again in {wait}.")

@@ -4,6 +4,7 @@ What must hold: no machine ever has two owners, nobody loses a machine they hold
 over nothing is left that the catalog does not know: no domain, disk, network entry, process or lease.
 """
 
+import contextlib
 import os
 import random
 import signal
@@ -34,7 +35,7 @@ from appliance.catalog import (
     options,
 )
 from appliance.catalog import seeds as seed_rows
-from appliance.errors import DpeError
+from appliance.errors import DpeError, NotFound
 from appliance.hypervisor.provider import Power
 from appliance.services import machines as verbs
 from appliance.settings import Settings, environment
@@ -121,6 +122,12 @@ def at_rest() -> bool:
     return set(counts) <= {S.READY, S.IN_USE} and counts.get(S.READY) == 1 and not machines.waiting()
 
 
+def cancel_all(person: Actor) -> None:
+    for asked in list(Request.select().where(Request.account == person.account_id, Request.state == RequestState.WAITING)):
+        with contextlib.suppress(NotFound):  # granted in between
+            verbs.cancel_request(person, asked.id)
+
+
 class Storm:
     """People who ask, extend and give back at random, and remember what is theirs."""
 
@@ -150,8 +157,7 @@ class Storm:
                 case "extend" if mine:
                     verbs.extend(person, self.dice.choice(mine).id)
                 case "cancel":
-                    for asked in Request.select().where(Request.account == person.account_id, Request.state == RequestState.WAITING):
-                        verbs.cancel_request(person, asked.id)
+                    cancel_all(person)
         except DpeError:
             pass  # a refusal is an answer
 
@@ -195,8 +201,7 @@ def test_two_hundred_kills_leak_nothing_and_rob_nobody(appliance_settings, libvi
         storm.look()
     engine.start()
     for person in people:
-        for asked in Request.select().where(Request.account == person.account_id, Request.state == RequestState.WAITING):
-            verbs.cancel_request(person, asked.id)
+        cancel_all(person)
     storm.look()
     until(at_rest, 240, "everything came to rest")
     storm.look()
