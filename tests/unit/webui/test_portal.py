@@ -122,3 +122,14 @@ def test_titles_are_text(ada: Browser) -> None:
 def test_an_engine_that_is_gone_is_told(ada: Browser) -> None:
     catalog.Engine.update(seen_at=now() - timedelta(minutes=5)).execute()
     assert "not making new machines at the moment" in ada.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [({"problem": "qemu: secret path"}, "New ones do not come up"), ({"limit_reason": "the host's memory"}, "The appliance is full")],
+)
+def test_why_nothing_comes_soon_in_words_for_people(signed_in: Callable[[str], Browser], trouble: dict[str, str], words: str) -> None:
+    Class.update(**trouble).where(Class.name == "studio").execute()
+    page = signed_in("ada").get("/").text
+    assert words in page
+    assert "secret path" not in page
