@@ -1,7 +1,7 @@
 # The two commands of a newcomer are `make run` and `make test`; both do all their own set-up. Needs root.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-test test bench lint format lock clean
+.PHONY: help run setup setup-test test bench lint format lock vendor clean
 
 # Where the appliance keeps everything: make run STATE=/srv/dpe
 STATE ?=
@@ -44,6 +44,9 @@ format: setup-test ## Format the code and mend what the linters can mend
 
 lock: setup-test ## Choose the newest Python packages that pyproject.toml allows, and lock them with their hashes
 	@image-build/lock.sh
+
+vendor: ## Take the web page's assets anew from their locked packages, after changing versions or icons; needs npm
+	@webui/vendor.sh
 
 clean: ## Remove what can be made again; never touches the appliance's state
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache test-results
