@@ -14,8 +14,10 @@ from werkzeug.routing import IntegerConverter, Map
 from appliance import catalog, settings
 from appliance.settings import Settings
 from webui import admin, auth, door, errors, format, guard, live, portal, setup
+from webui.turnstile import Turnstile
 
 COOKIE = "__Host-dpe"
+AT_ONCE = 4  # requests worked on at a time; enough that a few slow ones (a password's hash) hold nobody up
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -47,7 +49,8 @@ def create_app(settings: Settings | None = None) -> Flask:
     for blueprint in admin.BLUEPRINTS:
         app.register_blueprint(blueprint)
     # Exactly one proxy, the front door, says who asks; a header from further out is not believed.
-    app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_port=0, x_prefix=0)  # type: ignore[method-assign]
+    proxied = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_port=0, x_prefix=0)
+    app.wsgi_app = Turnstile(proxied, AT_ONCE, passing=frozenset({"/live"}))  # type: ignore[method-assign]
     return app
 
 
