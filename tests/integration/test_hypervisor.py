@@ -379,7 +379,7 @@ def test_a_machine_whose_agent_never_comes_is_given_up_in_time(provider: Libvirt
     begun = time.monotonic()
     with pytest.raises(Unavailable, match="its guest agent did not answer within 4 s") as caught:
         provider.wait(silent)
-    assert time.monotonic() - begun < 6
+    assert time.monotonic() - begun < 30  # and not the five minutes of a class
     assert "serial.log" in caught.value.hint
     with pytest.raises(Unavailable, match="is not there"):
         provider.execute(silent.id, ["true"], timeout=0.5)

@@ -46,7 +46,7 @@ def test_it_is_quick(ada: Browser, people: dict[str, Actor]) -> None:
     for _ in range(50):
         ask(ada, APP_PORT + machine.slot)
     # About 2 ms of processor time; asked for every request of an application.
-    assert (time.process_time() - begun) / 50 < 0.01
+    assert (time.process_time() - begun) / 50 < 0.03
 
 
 def test_health_is_public_and_says_nothing(visitor: Browser, people: dict[str, Actor]) -> None:
