@@ -9,6 +9,8 @@ from appliance.errors import Conflict, NotFound
 from appliance.lifecycle import master
 from appliance.settings import Settings
 
+NONE_AT_ALL = "None are made at present: your admin has set their number to nought."
+
 
 @dataclass(frozen=True)
 class Offer:
@@ -65,6 +67,8 @@ def _refusal(cls: Class, held: int) -> str:
         return "It is still being prepared: its first seed has not been built yet."
     if held >= cls.per_person:
         return f"You hold {held} of {cls.per_person} already."
+    if not cls.maximum:
+        return NONE_AT_ALL
     return ""
 
 
@@ -81,6 +85,8 @@ def request(actor: Actor, class_name: str) -> Request:
         held = machines.held(actor.account_id, class_name)
         if held >= terms.per_person:
             raise Conflict(f"You hold {held} of {terms.per_person} already.", "Give one back first.")
+        if not terms.maximum:
+            raise Conflict(NONE_AT_ALL, "Ask your admin.")
         claimed = machines.take(class_name, actor.account_id, now() + timedelta(minutes=terms.lease_minutes))
         asked = machines.note_request(actor.account_id, class_name, claimed)
         if claimed:

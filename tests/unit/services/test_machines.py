@@ -203,3 +203,13 @@ def test_nothing_is_left_of_a_machine_that_is_gone_but_its_history(ready, alice)
     machine = machines.by_id(id)
     assert (machine.state, machine.owner_id) == (S.RETIRED, None)
     assert Lease.get(Lease.machine == id).account_id == alice.account_id
+
+
+@pytest.mark.badinput
+def test_nobody_is_put_in_a_line_that_never_moves(small, alice):
+    Class.update(maximum=0, buffer=0).execute()
+    [offer] = verbs.offers(alice.account_id)
+    assert "set their number to nought" in offer.refusal
+    with pytest.raises(Conflict, match="Ask your admin"):
+        verbs.request(alice, "small")
+    assert Request.select().count() == 0
