@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.errors import BadInput
+
 SUITES = {"debian-12": "bookworm", "debian-13": "trixie"}
-_DEFAULT = "http://deb.debian.org/debian"
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Mirror:
 
 
 def mirror(configured: str, apt: Path = Path("/etc/apt")) -> Mirror:
-    """The mirror named in the settings, else the one that the host itself uses, else Debian's own.
+    """The mirror named in the settings, else the one that the host itself uses. Raises BadInput when it uses none.
 
     Security updates of a configured mirror are expected beside it, under debian-security.
     """
@@ -43,7 +44,9 @@ def mirror(configured: str, apt: Path = Path("/etc/apt")) -> Mirror:
             security = security or uri
         elif suite in SUITES.values():
             archive = archive or uri
-    return Mirror(archive or _DEFAULT, security or (archive or _DEFAULT).removesuffix("/debian") + "/debian-security")
+    if not archive:
+        raise BadInput("This host's apt knows no Debian 12 or 13 mirror to build seeds from.", "Name one with the setting debian_mirror.")
+    return Mirror(archive, security or archive.removesuffix("/debian") + "/debian-security")
 
 
 def _entries(apt: Path) -> Iterator[tuple[str, str, list[str]]]:

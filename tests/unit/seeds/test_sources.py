@@ -4,15 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from appliance.errors import BadInput
 from appliance.seeds.sources import Mirror, mirror
-
-DEBIAN = "http://deb.debian.org/debian"
 
 
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({}, Mirror(DEBIAN, f"{DEBIAN}-security")),
         (
             {
                 "sources.list": "# deb http://old/debian trixie main\ndeb [signed-by=/k] http://near/debian/ bookworm main contrib\ndeb http://near/sec bookworm-security main\n"
@@ -25,13 +23,6 @@ DEBIAN = "http://deb.debian.org/debian"
             },
             Mirror("https://a/debian", "https://a/s"),
         ),
-        (
-            {
-                "sources.list.d/off.sources": "Types: deb\nEnabled: no\nURIs: https://a/debian\nSuites: trixie\nComponents: main\n",
-                "sources.list.d/other.list": "deb https://vendor/apt stable main\n",
-            },
-            Mirror(DEBIAN, f"{DEBIAN}-security"),
-        ),
         ({"sources.list": "deb http://near/debian trixie main\n"}, Mirror("http://near/debian", "http://near/debian-security")),
     ],
 )
@@ -40,6 +31,25 @@ def test_the_mirror_of_the_host_is_used(tmp_path: Path, files: dict[str, str], e
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     assert mirror("", tmp_path) == expected
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    "files",
+    [
+        {},
+        {
+            "sources.list.d/off.sources": "Types: deb\nEnabled: no\nURIs: https://a/debian\nSuites: trixie\nComponents: main\n",
+            "sources.list.d/other.list": "deb https://vendor/apt stable main\n",
+        },
+    ],
+)
+def test_a_host_without_a_debian_mirror_is_asked_for_one(tmp_path: Path, files: dict[str, str]) -> None:
+    (tmp_path / "sources.list.d").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(BadInput, match="Name one with the setting debian_mirror"):
+        mirror("", tmp_path)
 
 
 def test_a_configured_mirror_comes_first_and_has_security_beside_it(tmp_path: Path) -> None:
