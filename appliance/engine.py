@@ -7,7 +7,6 @@ killed engine simply starts again: what was half done is found under its derived
 """
 
 import argparse
-import fcntl
 import logging
 import os
 import signal
@@ -54,21 +53,13 @@ HANDS = 4  # threads for short jobs, so that a person never waits behind a boot
 
 def lock(settings: Settings) -> IO[str]:
     """Hold the state directory for this engine alone, as long as the file stays open. Raises Conflict."""
-    file = (settings.run / "engine.lock").open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        file.seek(0)
-        other = file.read().strip() or "unknown"
-        file.close()
-        raise Conflict(
+    return layout.hold(
+        settings.run / "engine.lock",
+        lambda other: Conflict(
             f"Another engine (process {other}) works on {settings.state}.",
             "Stop it first, or give this one a state directory of its own with DPE_STATE.",
-        ) from error
-    file.truncate(0)
-    file.write(str(os.getpid()))
-    file.flush()
-    return file
+        ),
+    )
 
 
 def adopt_scenario(loaded: Loaded) -> None:
@@ -455,11 +446,7 @@ class Engine:
             if not held:
                 outcomes.did_not_come_up(machine, error)
                 return
-            wait = min(RETRY * 2**machine.attempts, timedelta(minutes=5))
-            with catalog.write():
-                Machine.update(problem=str(error), attempts=machine.attempts + 1, retry_at=now() + wait).where(
-                    Machine.id == machine.id
-                ).execute()
+            _again_later(machine, error)
             return
         with catalog.write():
             Machine.update(step="", problem="", attempts=0, retry_at=None).where(Machine.id == machine.id).execute()
@@ -470,11 +457,7 @@ class Engine:
         try:
             self.provider.destroy(machine.id)
         except DpeError as error:
-            wait = min(RETRY * 2 ** min(machine.attempts, 6), timedelta(minutes=5))
-            with catalog.write():
-                Machine.update(problem=str(error), attempts=machine.attempts + 1, retry_at=now() + wait).where(
-                    Machine.id == machine.id
-                ).execute()
+            _again_later(machine, error)
             return
         outcomes.gone(machine)
 
@@ -492,6 +475,13 @@ class Engine:
         for seed in seeds.unfinished():
             self._submit(self._makers, "seed", seedruns.run, seed, self.loaded, self.settings)
             return
+
+
+def _again_later(machine: Machine, error: DpeError) -> None:
+    """Note what went wrong, and try again after a wait that doubles up to five minutes."""
+    wait = min(RETRY * 2 ** min(machine.attempts, 6), timedelta(minutes=5))
+    with catalog.write():
+        Machine.update(problem=str(error), attempts=machine.attempts + 1, retry_at=now() + wait).where(Machine.id == machine.id).execute()
 
 
 def _step(id: str, text: str) -> None:

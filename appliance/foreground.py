@@ -9,7 +9,6 @@ next start.
 """
 
 import contextlib
-import fcntl
 import http.client
 import logging
 import os
@@ -100,19 +99,14 @@ def _holder(port: int) -> str:
 @contextlib.contextmanager
 def alone(settings: Settings) -> Iterator[None]:
     """Hold the state directory for this appliance. Raises Conflict when another one runs on it."""
-    with (settings.run / "appliance.lock").open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            other = file.read().strip() or "unknown"
-            raise Conflict(
-                f"The appliance already runs on {settings.state} (process {other}).",
-                "Stop that one, or set DPE_STATE to another directory.",
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+    held = layout.hold(
+        settings.run / "appliance.lock",
+        lambda other: Conflict(
+            f"The appliance already runs on {settings.state} (process {other}).",
+            "Stop that one, or set DPE_STATE to another directory.",
+        ),
+    )
+    with held:
         yield
 
 

@@ -4,11 +4,15 @@ Only `catalog/` is writable for the unprivileged web process. Everything that ro
 believes (settings, seeds, libvirt's own files) lies where that process cannot even add a name.
 """
 
+import fcntl
 import grp
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
+from appliance.errors import Conflict
 from appliance.settings import Settings
 
 WEB = "dpe-web"
@@ -56,3 +60,22 @@ def prepare(settings: Settings) -> None:
     # SQLite gives the files it makes beside the catalog the catalog's own owner and mode.
     _file(settings.catalog, 0o660, web)
     _file(settings.web_secret, 0o640, web, secrets.token_bytes(32))
+
+
+def hold(file: Path, refusal: Callable[[str], Conflict]) -> IO[str]:
+    """Hold a lock file, with our process's number in it, as long as what is returned stays open.
+
+    Raises `refusal(number)` with the number of the process that holds it already.
+    """
+    held = file.open("a+")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        held.seek(0)
+        other = held.read().strip() or "unknown"
+        held.close()
+        raise refusal(other) from error
+    held.truncate(0)
+    held.write(str(os.getpid()))
+    held.flush()
+    return held

@@ -11,14 +11,8 @@ from datetime import datetime
 from appliance.errors import BadInput
 
 GUEST_PERSONALISE = ("/usr/lib/dpe/personalise",)
-_NETWORK = "/usr/lib/dpe/network"
 _HOSTNAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _KEY = re.compile(r"(ssh-|ecdsa-|sk-)[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\x00-\x1f\x7f]*)?")
-
-
-def network_command(address: str, prefix: int, gateway: str) -> list[str]:
-    """The command that gives a machine its address, now and at later boots; it may be repeated."""
-    return [_NETWORK, f"{address}/{prefix}", gateway]
 
 
 def personalise_input(*, hostname: str, user: str, full_name: str, ssh_keys: Sequence[str], owner: str, now: datetime) -> bytes:

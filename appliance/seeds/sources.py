@@ -1,6 +1,5 @@
 """Which Debian packages a seed comes from."""
 
-import platform
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -73,8 +72,3 @@ def _fields(lines: Iterable[str]) -> dict[str, list[str]]:
             name, _, value = line.partition(":")
             fields[name.lower()] = value.split()
     return fields
-
-
-def host_architecture() -> str:
-    """Debian's name for the host's architecture."""
-    return {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())

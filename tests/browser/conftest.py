@@ -15,7 +15,7 @@ from appliance import catalog, layout
 from appliance.access import tls
 from appliance.catalog import Actor
 from appliance.run import start
-from appliance.settings import REPOSITORY, Settings
+from appliance.settings import REPOSITORY, Settings, environment
 from appliance.settings import load as load_settings
 from tests import world
 
@@ -79,9 +79,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Site]]:
             "--certfile", certificate, "--keyfile", key, "webui:create_app()",
         ]  # fmt: skip
         with (tmp_path / "web.log").open("wb") as log:
-            process = start(
-                command, env={"DPE_STATE": str(settings.state), **_environment(settings)}, stdout=log.fileno(), stderr=log.fileno()
-            )
+            process = start(command, env=environment(settings), stdout=log.fileno(), stderr=log.fileno())
         started.append(process)
         _until_it_answers(port, process, tmp_path / "web.log")
         return Site(f"https://127.0.0.1:{port}", settings, people, process)
@@ -91,10 +89,6 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Site]]:
         process.terminate()
         process.wait(20)
     catalog.close()
-
-
-def _environment(settings: Settings) -> dict[str, str]:
-    return {f"DPE_{name.upper()}": str(getattr(settings, name)) for name in ("https_port", "app_port", "network")}
 
 
 def _until_it_answers(port: int, process: Any, log: Path) -> None:
