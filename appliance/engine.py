@@ -80,6 +80,8 @@ def adopt_scenario(loaded: Loaded) -> None:
                 extend_minutes=lease.extend,
                 extensions=lease.extensions,
                 per_person=described.per_person,
+                fork=described.fork,
+                readiness=described.readiness,
             ).on_conflict(conflict_target=[Class.name], update={Class.spec: dumped}).execute()
         Class.update(enabled=False).where(Class.name.not_in(list(scenario.classes))).execute()
 

@@ -97,6 +97,15 @@ class SeedState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class SnapshotState(StrEnum):
+    """A snapshot's life; a stale one forks no more machines, and is kept while machines live on it."""
+
+    BUILDING = "building"
+    READY = "ready"
+    FAILED = "failed"
+    STALE = "stale"
+
+
 class RequestState(StrEnum):
     """Where somebody's asking for a machine stands."""
 
@@ -181,6 +190,12 @@ class Class(Row):
     failing_until = UtcField(null=True)
     problem = TextField(default="")
     limit_reason = TextField(default="")
+    fork = BooleanField(default=True)
+    readiness = CharField(default="paused")
+    forked = IntegerField(default=0)
+    fork_failed = IntegerField(default=0)
+    fork_failures = IntegerField(default=0)
+    fork_problem = TextField(default="")
     updated_at = UtcField(default=now)
 
 
@@ -208,6 +223,24 @@ class Seed(Row):
     ended_at = UtcField(null=True)
 
 
+class Snapshot(Row):
+    """A seed's booted memory and device state, or the taking of it."""
+
+    id = AutoField()
+    seed = ForeignKeyField(Seed, backref="snapshots")
+    seed_id: int
+    state = EnumField(SnapshotState)
+    attempts = IntegerField(default=0)
+    retry_at = UtcField(null=True)
+    step = TextField(default="")
+    problem = TextField(default="")
+    hint = TextField(default="")
+    folder = TextField(default="")
+    facts = JsonField(default=dict)
+    created_at = UtcField(default=now)
+    ended_at = UtcField(null=True)
+
+
 class Machine(Row):
     """One VM."""
 
@@ -226,6 +259,10 @@ class Machine(Row):
     disk = IntegerField()
     owner = ForeignKeyField(Account, null=True, backref="machines")
     owner_id: int | None
+    origin = CharField(default="boot")
+    readiness = CharField(default="running")
+    snapshot = ForeignKeyField(Snapshot, null=True, backref="machines")
+    snapshot_id: int | None
     step = TextField(default="")
     problem = TextField(default="")
     attempts = IntegerField(default=0)
@@ -293,8 +330,22 @@ class Reading(Row):
     at = UtcField(default=now)
     cpu = FloatField()
     memory_used = IntegerField()
+    memory_private = IntegerField(default=0)
+    memory_shared = IntegerField(default=0)
     disk_rate = FloatField()
     net_rate = FloatField()
+
+
+class HostReading(Row):
+    """The host at one time. Memory is MiB; `machines_*` are of all machines together."""
+
+    at = UtcField(primary_key=True)
+    cpu = FloatField()
+    memory = IntegerField()
+    memory_available = IntegerField()
+    machines_private = IntegerField()
+    machines_shared = IntegerField()
+    machines_nominal = IntegerField()
 
 
 class Engine(Row):
@@ -307,4 +358,4 @@ class Engine(Row):
     host = JsonField()
 
 
-TABLES = (Option, Account, Session, Throttle, Class, Seed, Machine, Lease, Request, Event, Reading, Engine)
+TABLES = (Option, Account, Session, Throttle, Class, Seed, Snapshot, Machine, Lease, Request, Event, Reading, HostReading, Engine)

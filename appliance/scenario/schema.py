@@ -8,6 +8,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 Package = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.:-]*$")]
 Path = Annotated[str, StringConstraints(pattern=r"^/[^\s]*$")]
 Os = Literal["debian-12", "debian-13"]
+Readiness = Literal["running", "paused", "cold"]
 
 
 class Part(BaseModel):
@@ -73,6 +74,14 @@ class ClassSpec(Part):
     zone: Literal["inside"] = Field(default="inside", description="Where machines sit.")
     policy: Policy = Field(default=Policy(), description="How large the pools are, until an admin changes it.")
     lease: LeaseTerms = Field(default=LeaseTerms(), description="How long a machine may be held.")
+    fork: bool = Field(
+        default=True,
+        description="Whether machines are forked from a booted snapshot of the seed; `off` boots each, and shares no memory between them.",
+    )
+    readiness: Readiness = Field(
+        default="paused",
+        description="How machines wait in the buffer: `running`; `paused`, which costs no processor and, forked, little memory; or `cold`, a disk only.",
+    )
     per_person: int = Field(default=1, ge=1, le=1000, description="Machines of this class that one person may hold at once.")
     boot_timeout: int = Field(default=300, ge=10, le=3600, description="Seconds until agent and application must answer.")
 
