@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
+from appliance.scenario.schema import Readiness
+
 
 @dataclass(frozen=True)
 class Boot:
@@ -50,6 +52,8 @@ class MachineSpec:
     application_port: int
     application_ready: str
     boot_timeout: int
+    readiness: Readiness = "running"  # how it waits in the buffer
+    snapshot: Path | None = None  # folder of the snapshot to fork it from; without one it is booted
 
     def to_json(self) -> dict[str, Any]:
         """The spec as plain values, for a playbook."""
@@ -138,10 +142,30 @@ class Provider(Protocol):
     def start(self, spec: MachineSpec) -> None:
         """Define the machine when it is not, admit its card to the network, and see that it runs (resumes a saved one)."""
 
-    def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None) -> None:
-        """Return when the agent answers, the machine has its address and its application answers.
+    def fork(self, spec: MachineSpec) -> None:
+        """Make the machine from spec.snapshot, paused, with its own disk and card; `start` resumes it.
 
-        Raises Unavailable, saying which of the three did not come, after spec.boot_timeout seconds.
+        What an earlier try left is removed first. Raises snapshot.Unfit when the snapshot is damaged or does not
+        fit the host; then, and after any other error, nothing of the machine is left.
+        """
+
+    def suspend(self, id: str) -> None:
+        """Pause a running machine; `start` resumes it."""
+
+    def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None, *, personalise: bytes = b"") -> None:
+        """Return when the agent answers, the machine has its address, is no copy of another, and its application answers.
+
+        `personalise` is for the machine's personalise command, to be told with the address in one go (see seeds/guest.py).
+        Raises Unavailable, saying which of them did not come, after spec.boot_timeout seconds.
+        """
+
+    def boot_template(self, spec: MachineSpec, folder: Path) -> None:
+        """Start a machine whose memory is a file in `folder`, for `take_snapshot`."""
+
+    def take_snapshot(self, spec: MachineSpec, folder: Path) -> None:
+        """Keep memory, device state and disk of a machine started by `boot_template`, when it is idle, and remove it.
+
+        `folder` is a snapshot afterwards; see snapshot.py.
         """
 
     def execute(self, id: str, command: Sequence[str], *, input: bytes = b"", timeout: float = 60) -> Executed:
