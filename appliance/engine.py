@@ -139,6 +139,8 @@ class Engine:
     def tick(self) -> None:
         """Look, compare, plan, and hand out jobs."""
         self._jobs = {key: job for key, job in self._jobs.items() if not job.done()}
+        if self._problem == "":
+            self._hand_over_all()  # first of all: somebody has just pressed the button
         looked_at = now()
         found = self._look()
         leases.warn()
@@ -217,26 +219,41 @@ class Engine:
         """One job for each machine whose state asks for one."""
         to_make: dict[str, list[Machine]] = defaultdict(list)
         moment = now()
+        self._hand_over_all()
         for machine in machines.moving():
             if machine.id in self._jobs or machine.id in self._batched or (machine.retry_at and machine.retry_at > moment):
                 continue
             match machine.state:
                 case S.PLANNED | S.CREATING:
                     to_make[machine.class_name].append(machine)
-                case S.ASSIGNED:
-                    self._submit(self._hands, machine.id, self._hand_over, machine)
                 case S.FAILED:
                     master.move(machine.id, S.RECLAIMING, f"{machine.name} is thrown away.")
                 case S.RECLAIMING:
                     self._submit(self._hands, machine.id, self._reclaim, machine)
         self._make_all(to_make)
-        for id, state, since in machines.steady():
-            there = found.get(id)
-            if id in self._jobs or since > looked_at or (there is not None and there.power is Power.RUNNING):
-                continue
-            steady = machines.by_id(id)
-            if steady is not None and steady.state is state and not (steady.retry_at and steady.retry_at > moment):
-                self._submit(self._hands, id, self._revive, steady, there)
+        for machine in machines.with_ids(self._amiss(found) - self._jobs.keys()):
+            idle = machine.state in (S.READY, S.IN_USE) and not (machine.retry_at and machine.retry_at > moment)
+            if idle and machine.state_since <= looked_at:
+                self._submit(self._hands, machine.id, self._revive, machine, found.get(machine.id))
+
+    def _amiss(self, found: dict[str, Found]) -> set[str]:
+        """The machines that should stand still or run, and do not: ids."""
+        by_power: dict[Power, set[str]] = {power: set() for power in Power}
+        for machine in found.values():
+            by_power[machine.power].add(machine.id)
+        steady = machines.steady()
+        return (
+            steady["running"] - by_power[Power.RUNNING]
+            | steady["paused"] - by_power[Power.RUNNING] - by_power[Power.PAUSED]
+            | steady["cold"] - by_power[Power.OFF] - (set(self.provider.disks()) - found.keys())
+        )
+
+    def _hand_over_all(self) -> None:
+        """Assigned machines go to their owners."""
+        moment = now()
+        for machine in machines.assigned():
+            if machine.id not in self._jobs and not (machine.retry_at and machine.retry_at > moment):
+                self._submit(self._hands, machine.id, self._hand_over, machine)
 
     def _make_all(self, to_make: dict[str, list[Machine]]) -> None:
         """People who wait get theirs straight away, a thread each; the refill of buffers goes through the playbook, a batch at a time."""

@@ -1,11 +1,12 @@
 """Queries and changes of machines, leases and requests that more than one place needs, or that must be one statement."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import JOIN
+from peewee import JOIN, SQL
 
 from appliance.catalog.database import rows
 from appliance.catalog.models import Account, Class, Lease, Machine, MachineState, Reading, Request, RequestState, Seed, now, stamp
@@ -173,16 +174,33 @@ def live_ids() -> set[str]:
 
 
 def moving() -> list[Machine]:
-    """The machines for which something has to be done."""
-    states = (MachineState.PLANNED, MachineState.CREATING, MachineState.ASSIGNED, MachineState.FAILED, MachineState.RECLAIMING)
+    """The machines that are being made or taken away."""
+    states = (MachineState.PLANNED, MachineState.CREATING, MachineState.FAILED, MachineState.RECLAIMING)
     # A list, not a query: a write begun while a query is half read would be refused (SQLITE_BUSY_SNAPSHOT).
     return list(Machine.select().where(Machine.state.in_(states)).order_by(Machine.number))
 
 
-def steady() -> list[tuple[str, MachineState, datetime]]:
-    """Id, state and since when, of every machine that should be running by now and needs nothing else."""
-    found = rows("SELECT id, state, state_since FROM machine WHERE state IN ('ready', 'in_use')")
-    return [(id, MachineState(state), datetime.fromisoformat(since)) for id, state, since in found]
+def assigned() -> list[Machine]:
+    """The machines that wait to be handed to their owners."""
+    return list(Machine.select().where(Machine.state == MachineState.ASSIGNED).order_by(Machine.number))
+
+
+def steady() -> dict[str, set[str]]:
+    """Ids of the machines that need nothing as long as they are as they should be, by how that is: running, paused, cold.
+
+    A ready one is as its readiness says; one in use runs.
+    """
+    found: dict[str, set[str]] = {"running": set(), "paused": set(), "cold": set()}
+    sql = "SELECT iif(state = 'ready', readiness, 'running'), id FROM machine WHERE state IN ('ready', 'in_use')"
+    for readiness, id in rows(sql):
+        found[readiness].add(id)
+    return found
+
+
+def with_ids(ids: Iterable[str]) -> list[Machine]:
+    """These machines, however many."""
+    chosen = SQL("(SELECT value FROM json_each(?))", [json.dumps(list(ids))])
+    return list(Machine.select().where(Machine.id.in_(chosen)).order_by(Machine.number))
 
 
 def dispensable(class_name: str, count: int) -> list[Machine]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from appliance.engine import Engine
 from appliance.errors import DpeError, Unavailable
 from appliance.hypervisor.provider import Executed, Found, HostFacts, MachineSpec, Power, Provider, Stats
 
@@ -71,3 +72,11 @@ class FakeProvider(Provider):
         self.changed = changed
 
     def close(self) -> None: ...
+
+
+def settle(engine: Engine, ticks: int = 12) -> None:
+    """Tick, and let the jobs of each tick end."""
+    for _ in range(ticks):
+        engine.tick()
+        for job in engine.jobs():
+            job.result(10)

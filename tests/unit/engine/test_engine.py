@@ -1,59 +1,20 @@
 """The reconciler over a provider that is only memory: what it concludes, tick by tick."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Class, Event, Lease, Machine, MachineState, Request, RequestState, Seed, SeedState, machines, now, options
+from appliance.catalog import Class, Event, Lease, Machine, MachineState, Request, RequestState, Seed, SeedState, machines, now
 from appliance.catalog import seeds as seed_rows
 from appliance.engine import Engine, lock
 from appliance.errors import Conflict, DpeError
 from appliance.hypervisor.provider import Found, Power
 from appliance.lifecycle import batch
 from appliance.services import machines as verbs
-from tests.unit.engine.fake import FakeProvider
+from tests.unit.engine.fake import settle
 
 S = MachineState
-
-
-@pytest.fixture
-def provider():
-    return FakeProvider()
-
-
-@pytest.fixture
-def engine(opened, small, provider, monkeypatch) -> Iterator[Engine]:
-    """An engine that was set up. The playbook is replaced by the same three calls that it makes; tests/integration run it."""
-
-    def build(specs, _settings, report):
-        results = {}
-        for spec in specs:
-            try:
-                provider.clone(spec)
-                provider.start(spec)
-                provider.wait(spec)
-                results[spec.id] = None
-            except DpeError as error:
-                results[spec.id] = error
-        return results
-
-    monkeypatch.setattr(batch, "build", build)
-    with catalog.write():
-        options.put("setup_done", True)
-    made = Engine(opened, provider, loaded=None)
-    yield made
-    made.stop()
-    made.close()
-
-
-def settle(engine: Engine, ticks: int = 12) -> None:
-    """Tick, and let the jobs of each tick end."""
-    for _ in range(ticks):
-        engine.tick()
-        for job in engine.jobs():
-            job.result(10)
 
 
 def states() -> dict[S, int]:
