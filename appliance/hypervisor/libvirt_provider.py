@@ -7,11 +7,12 @@ import http.client
 import logging
 import os
 import shutil
+import socket
 import time
 import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 # In every seed; see playbooks/roles/guest.
 PERSONALISE_COMMAND = "/usr/lib/dpe/personalise"
 STILL_COMMAND = "/usr/lib/dpe/still"
+LOOK_EVERY = 0.5  # seconds between looks at whether a command in a machine has failed
 IDLE = 0.1  # of one processor, over a second: what a guest that waits uses under emulation
 BUSY_AT_MOST = 60  # seconds for a guest to become idle before its snapshot is taken as it is
 PRIVATE_MAPPING = 8_002_000  # the QEMU that first took a read-only file for private memory
@@ -337,27 +339,43 @@ class LibvirtProvider:
 
         say("waiting for its agent")
         until(lambda: self._agent_connected(spec.id), 2, "its guest agent", "Does the seed have qemu-guest-agent, and does it boot?")
-        say("setting its address")
-        done = self.execute(
-            spec.id, [PERSONALISE_COMMAND], input=_identity(spec) + personalise, timeout=max(1, deadline - time.monotonic())
-        )
-        if done.status:
-            raise DpeError(
-                f"{spec.name} did not take its name and address {spec.card.address}: {(done.error or done.output).strip()[-300:]}",
-                f"Look at {PERSONALISE_COMMAND} in its seed. {said}",
-            )
-        say("waiting for its application")
+        say("giving it its name and address")
+        personalising = self._begin(spec, personalise)
         address, port, path = spec.card.address, spec.application_port, spec.application_ready
+        looked_at = time.monotonic()
+
+        def answers() -> bool:
+            """The address comes last in personalising, so that a machine that answers there is itself; looking there costs it nothing."""
+            nonlocal looked_at
+            if _answers_http(address, port, path):
+                return True
+            if not personalising.over and time.monotonic() - looked_at > LOOK_EVERY:
+                looked_at = time.monotonic()
+                if personalising.is_over():
+                    say("waiting for its application")
+            return False
+
         until(
-            lambda: _answers_http(address, port, path),
-            0.1,
+            answers,
+            0.02,
             f"its application (http port {port}, {path})",
             "Are port and ready path of the class right, and does its service start?",
         )
+        self._connection.until(personalising.is_over, deadline + 1, 0.02)
+
+    def _begin(self, spec: MachineSpec, personalise: bytes) -> "_Personalising":
+        with self._connection.use() as connection:
+            domain = connection.lookupByUUIDString(spec.id)
+            return _Personalising(self, spec, agent.begin(domain, [PERSONALISE_COMMAND], input=_identity(spec) + personalise))
 
     def _agent_connected(self, id: str) -> bool:
         with self._connection.use() as connection:
             return agent.connected(connection.lookupByUUIDString(id))
+
+    def ended(self, id: str, pid: int) -> Executed | None:
+        """See agent.ended."""
+        with self._connection.use() as connection:
+            return agent.ended(connection.lookupByUUIDString(id), pid)
 
     def execute(self, id: str, command: Sequence[str], *, input: bytes = b"", timeout: float = 60) -> Executed:
         deadline = time.monotonic() + timeout
@@ -412,14 +430,36 @@ def _find(connection: libvirt.virConnect, id: str) -> libvirt.virDomain | None:
         raise
 
 
+@dataclass
+class _Personalising:
+    """The command that gives a machine its name and address, under way in it."""
+
+    provider: LibvirtProvider
+    spec: MachineSpec
+    pid: int
+    over: bool = False
+
+    def is_over(self) -> bool:
+        """Whether it has ended. Raises DpeError when it failed."""
+        if not self.over and (done := self.provider.ended(self.spec.id, self.pid)) is not None:
+            self.over = True
+            if done.status:
+                raise DpeError(
+                    f"{self.spec.name} did not take its name and address {self.spec.card.address}:"
+                    f" {(done.error or done.output).strip()[-300:]}",
+                    f"Look at {PERSONALISE_COMMAND} in its seed. What it said is in {self.spec.disk.parent / 'serial.log'}.",
+                )
+        return self.over
+
+
 def _identity(spec: MachineSpec) -> bytes:
-    """What the machine's personalise command is told of the machine itself; the clock last, as it is right only when it is read."""
+    """What the machine's personalise command is told of the machine itself; the clock first, as it is right only when it is read."""
     card = spec.card
     lines = (
+        f"time {time.time():.3f}",
         f"machine_id {uuid.UUID(spec.id).hex}",
         f"hostname {spec.name}",
         f"address {card.address}/{card.prefix} {card.gateway}",
-        f"time {time.time():.3f}",
     )
     return ("\n".join(lines) + "\n").encode()
 
@@ -487,8 +527,15 @@ def _reading(id: str, values: dict[str, Any]) -> Stats:
 
 
 def _answers_http(address: str, port: int, path: str) -> bool:
-    """Whether the application answers a GET with any status below 500."""
+    """Whether the application answers a GET with any status below 500. A machine without its address yet is given up soon, to be asked again."""
+    try:
+        # A lost first packet would be sent again only after a second.
+        connected = socket.create_connection((address, port), timeout=0.05)
+    except OSError:
+        return False
     connection = http.client.HTTPConnection(address, port, timeout=5)
+    connection.sock = connected
+    connected.settimeout(5)
     try:
         connection.request("GET", path)
         return connection.getresponse().status < 500

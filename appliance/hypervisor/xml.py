@@ -257,6 +257,8 @@ class Domain:
             element("pm", element("suspend-to-mem", enabled="no"), element("suspend-to-disk", enabled="no")),
             element("devices", *(part.to_xml() for part in (*controllers, *self.devices))),
             *(() if self.memory_file is None else (self.memory_file.to_xml(self.memory),)),
+            # Else libvirt asks QEMU for each of some hundred processor features by itself, for as long as the rest of the start takes.
+            element(f"{{{QEMU_NAMESPACE}}}capabilities", element(f"{{{QEMU_NAMESPACE}}}del", capability="cpu-unavailable-features")),
             type=self.kind,
         )
 
