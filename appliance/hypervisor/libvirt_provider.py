@@ -233,6 +233,9 @@ class LibvirtProvider:
         domain.attachDeviceFlags(xml.to_text(self._card(spec).to_xml()), libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
     def take_snapshot(self, spec: MachineSpec, folder: Path) -> None:
+        deadline = time.monotonic() + BUSY_AT_MOST
+        with self._connection.use() as connection:
+            _wait_until_idle(connection.lookupByUUIDString(spec.id), deadline)  # what it has left to do each fork would do again
         done = self.execute(spec.id, [STILL_COMMAND])
         if done.status:
             raise DpeError(
@@ -244,7 +247,6 @@ class LibvirtProvider:
             facts = self._facts(spec, connection)
             # Forks have cards of their own. Plugged in until now, it has left its driver warm in the memory that they share.
             domain.detachDeviceFlags(xml.to_text(self._card(spec).to_xml()), libvirt.VIR_DOMAIN_AFFECT_LIVE)
-            deadline = time.monotonic() + BUSY_AT_MOST
             if not self._connection.until(lambda: "<interface" not in domain.XMLDesc(), deadline, 0.1):
                 raise Unavailable(f"{spec.name} does not let go of its network card.", "Does its kernel know how to unplug PCI devices?")
             _wait_until_idle(domain, deadline)
