@@ -28,8 +28,9 @@ from appliance.catalog import Engine as EngineRow
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor.provider import Found, HostFacts, Power, Provider, Stats
 from appliance.lifecycle import batch, leases, master, outcomes, seedruns
+from appliance.lifecycle.sizing import Sizing
 from appliance.lifecycle.specs import spec
-from appliance.pools.planner import Capacity, Decision, Demand, Policy, Pools, plan
+from appliance.pools.planner import Decision, plan
 from appliance.scenario.load import Loaded
 from appliance.scenario.load import load as load_scenario
 from appliance.seeds import guest
@@ -44,8 +45,7 @@ S = MachineState
 
 TICK = 1.0  # seconds between looks at the catalog when nobody rings
 READ_EVERY = 10.0  # seconds between readings of machines and host
-DISK_PER_MACHINE = 512  # MiB that a new machine's overlay is expected to grow to
-OVERHEAD = 64  # MiB that the hypervisor needs for a machine beside its memory
+READ_SOON = 2.0  # the same while the host has little memory left
 RETRY = timedelta(seconds=5)
 TRIES = 4  # attempts to hand a machine to its owner before another takes its place
 HANDS = 4  # threads for short jobs, so that a person never waits behind a boot
@@ -104,6 +104,8 @@ class Engine:
         self._read_at = float("-inf")
         self._problem: str | None = None
         self._set_up = False
+        self._cpu = 0.0
+        self._sizing = Sizing(settings)
         provider.watch(lambda _id: doorbell.ring())
 
     def run(self) -> None:
@@ -173,7 +175,7 @@ class Engine:
     def _say(self, problem: str) -> None:
         changed = self._problem is not None and (problem == "") != (self._problem == "")
         self._problem = problem
-        host: dict[str, Any] = {} if self._facts is None else {**asdict(self._facts), "cpu_percent": psutil.cpu_percent()}
+        host: dict[str, Any] = {} if self._facts is None else {**asdict(self._facts), "cpu_percent": self._cpu}
         with catalog.write():
             EngineRow.insert(
                 id=1, seen_at=now(), hypervisor_ok=not problem, hypervisor_problem=problem, host=host
@@ -193,8 +195,10 @@ class Engine:
 
     def _read(self, found: dict[str, Found]) -> None:
         moment = time.monotonic()
-        if self._facts is not None and moment - self._read_at < READ_EVERY:
-            return
+        if self._facts is not None:
+            scarce = self._facts.memory_available < 2 * self.settings.host_reserve
+            if moment - self._read_at < (READ_SOON if scarce else READ_EVERY):
+                return
         self._read_at = moment
         try:
             self._facts = self.provider.host()
@@ -208,11 +212,11 @@ class Engine:
                 if stats.id not in known:
                     continue
                 latest[stats.id] = (moment, stats)
-                if stats.id in self._last:
-                    Reading.insert(
-                        machine=stats.id, at=now(), **_rates(*self._last[stats.id], moment, stats)
-                    ).on_conflict_replace().execute()
+                then, before = self._last.get(stats.id, (moment, stats))  # the first reading knows no rates yet
+                Reading.insert(machine=stats.id, at=now(), **_rates(then, before, moment, stats)).on_conflict_replace().execute()
         self._last = latest
+        self._cpu = psutil.cpu_percent()
+        self._sizing.note(self._facts, self._cpu / 100)
         self._say("")
 
     def _tend(self, found: dict[str, Found], looked_at: datetime) -> None:
@@ -281,52 +285,18 @@ class Engine:
     def _plan(self) -> None:
         if self._facts is None:
             return
-        classes = list(Class.select().order_by(Class.name))
-        counts, waiting, old, moment = machines.counts(), machines.waiting(), machines.on_old_seed(), now()
-        demands = []
-        for klass in classes:
-            if seeds.promoted(klass.name) is None:
-                continue
-            states = counts.get(klass.name, {})
-            allowance = None if not klass.failures else 0 if klass.failing_until and klass.failing_until > moment else 1
-            demands.append(
-                Demand(
-                    klass.name,
-                    Policy(klass.minimum, klass.maximum, klass.buffer),
-                    Pools(
-                        creation=states.get(S.PLANNED, 0) + states.get(S.CREATING, 0),
-                        ready=states.get(S.READY, 0),
-                        old=old.get(klass.name, 0),
-                        production=sum(states.get(state, 0) for state in (*machines.HELD, S.QUARANTINED)),
-                        waiting=waiting.get(klass.name, 0),
-                    ),
-                    memory=klass.spec["size"]["memory"] + OVERHEAD,
-                    disk=DISK_PER_MACHINE,
-                    allowance=allowance,
-                    offered=klass.enabled,
-                )
-            )
-        reasons = {klass.name: klass.limit_reason for klass in classes}
-        for decision in plan(demands, self._capacity(self._facts)):
+        demands, capacity = self._sizing.look(self._facts)
+        reasons = {klass.name: klass.limit_reason for klass in list(Class.select(Class.name, Class.limit_reason))}
+        for decision in plan(demands, capacity):
             if decision.reason != reasons[decision.name]:
                 with catalog.write():
                     Class.update(limit_reason=decision.reason).where(Class.name == decision.name).execute()
             if decision.create:
                 self._create(decision)
             for machine in machines.dispensable(decision.name, decision.remove):
-                self._remove_ready(machine)
-
-    def _capacity(self, facts: HostFacts) -> Capacity:
-        """What is left for new machines: of what the host has, less what is promised; and never more than is free now."""
-        count, committed = machines.promised()
-        making, making_memory = machines.in_the_making()
-        promised = facts.memory - self.settings.host_reserve - committed - count * OVERHEAD
-        free = facts.memory_available - self.settings.host_reserve - making_memory - making * OVERHEAD
-        return Capacity(
-            memory=min(promised, free),
-            disk=facts.disk_free - self.settings.disk_reserve - making * DISK_PER_MACHINE,
-            slots=self.settings.slots - count,
-        )
+                self._remove_ready(machine, "the buffer is larger than its policy or than what could be handed out")
+            for machine in machines.largest(decision.name, decision.shed):
+                self._remove_ready(machine, "memory is short")
 
     def _create(self, decision: Decision) -> None:
         with catalog.write():
@@ -337,8 +307,8 @@ class Engine:
                 record("machine.planned", f"{machine.name} is planned.", class_name=klass.name, machine_id=machine.id, seed_id=seed.id)
         doorbell.ring()
 
-    def _remove_ready(self, machine: Machine) -> None:
-        why = "its seed is no longer the promoted one" if not machine.seed.promoted else "the buffer is larger than its policy"
+    def _remove_ready(self, machine: Machine, reason: str) -> None:
+        why = reason if machine.seed.promoted else "its seed is no longer the promoted one"
         try:
             master.move(machine.id, S.RECLAIMING, f"{machine.name} is removed: {why}.", expect=frozenset({S.READY}), reclaim_reason=why)
         except Conflict:
@@ -517,6 +487,8 @@ def _rates(then: float, before: Stats, moment: float, after: Stats) -> dict[str,
     return {
         "cpu": min(1.0, rate(before.cpu_ns, after.cpu_ns) / 1e9 / max(after.vcpus, 1)),
         "memory_used": after.memory_used,
+        "memory_private": after.memory_private,
+        "memory_shared": after.memory_shared,
         "disk_rate": rate(before.disk_read + before.disk_written, after.disk_read + after.disk_written),
         "net_rate": rate(before.net_received + before.net_sent, after.net_received + after.net_sent),
     }

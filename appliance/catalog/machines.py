@@ -8,6 +8,7 @@ from typing import Any
 
 from peewee import JOIN, SQL
 
+from appliance.catalog import memory
 from appliance.catalog.database import rows
 from appliance.catalog.models import Account, Class, Lease, Machine, MachineState, Reading, Request, RequestState, Seed, now, stamp
 
@@ -23,8 +24,8 @@ class Claimed:
     name: str
 
 
-def take(class_name: str, account_id: int, ends_at: datetime) -> Claimed | None:
-    """Give the account the class's best ready machine and open its lease; None when the buffer is empty.
+def take(class_name: str, account_id: int, ends_at: datetime, request_id: int = memory.LAST_REQUEST) -> Claimed | None:
+    """Give the account the class's best ready machine and open its lease; None when the buffer is empty or memory is (see memory.room).
 
     Newest seed first, then the machine that waited longest. Call it inside `write()`. The statement
     is a compare-and-set, and the index lease_live refuses a second owner whatever happens here.
@@ -36,10 +37,10 @@ def take(class_name: str, account_id: int, ends_at: datetime) -> Claimed | None:
         WHERE state = 'ready' AND number = (
             SELECT machine.number FROM machine JOIN seed ON seed.id = machine.seed_id
             WHERE machine.state = 'ready' AND machine.class_name = ?
-            ORDER BY seed.promoted DESC, machine.number LIMIT 1)
+            ORDER BY seed.promoted DESC, machine.number LIMIT 1) AND memory <= ?
         RETURNING id, name
         """,
-        (at, account_id, class_name),
+        (at, account_id, class_name, memory.room(request_id) - memory.OVERHEAD),
     )
     if not taken:
         return None
@@ -203,6 +204,18 @@ def with_ids(ids: Iterable[str]) -> list[Machine]:
     return list(Machine.select().where(Machine.id.in_(chosen)).order_by(Machine.number))
 
 
+def largest(class_name: str, count: int) -> list[Machine]:
+    """Ready machines that free most memory when they are removed: those that run, then those that were booted; never a cold one."""
+    query = (
+        Machine.select(Machine, Seed)
+        .join(Seed)
+        .where(Machine.klass == class_name, Machine.state == MachineState.READY, Machine.readiness != "cold")
+        .order_by(Machine.readiness.desc(), Machine.origin, Seed.promoted, Machine.number)
+        .limit(count)
+    )
+    return list(query) if count else []
+
+
 def dispensable(class_name: str, count: int) -> list[Machine]:
     """Ready machines to remove first: those from an old seed, then the oldest."""
     query = (
@@ -213,18 +226,6 @@ def dispensable(class_name: str, count: int) -> list[Machine]:
         .limit(count)
     )
     return list(query) if count else []
-
-
-def promised() -> tuple[int, int]:
-    """How many machines are alive, and the memory in MiB that is theirs."""
-    count, memory = rows("SELECT count(*), coalesce(sum(memory), 0) FROM machine WHERE state <> 'retired'")[0]
-    return count, memory
-
-
-def in_the_making() -> tuple[int, int]:
-    """How many machines are planned or being made, and the memory in MiB that they will take."""
-    count, memory = rows("SELECT count(*), coalesce(sum(memory), 0) FROM machine WHERE state IN ('planned', 'creating')")[0]
-    return count, memory
 
 
 def counts() -> dict[str, dict[MachineState, int]]:
@@ -252,14 +253,6 @@ def on_old_seed() -> dict[str, int]:
             """
         )
     )
-
-
-def committed() -> tuple[int, int]:
-    """Memory in MiB and virtual processors of all machines that have, or will have, them in use."""
-    memory, vcpus = rows("SELECT coalesce(sum(memory), 0), coalesce(sum(vcpus), 0) FROM machine WHERE state NOT IN ('retired', 'stopped')")[
-        0
-    ]
-    return memory, vcpus
 
 
 def first_waiting(class_name: str) -> Request | None:

@@ -346,6 +346,7 @@ class HostReading(Row):
     machines_private = IntegerField()
     machines_shared = IntegerField()
     machines_nominal = IntegerField()
+    machines_limit = IntegerField()
 
 
 class Engine(Row):

@@ -9,6 +9,8 @@ DEFAULTS: dict[str, Any] = {
     "setup_code": "",  # SHA-256 of the setup code, until it is used
     "title": "",  # what the appliance is called; empty means the scenario's title
     "time_zone": "UTC",
+    "overcommit": 100,  # percent: how much memory people may hold for each 100 that there are
+    "memory_limit": None,  # what that comes to in MiB, as the engine found it
     "scenario": {},  # name, title and description of the scenario last loaded
 }
 

@@ -23,6 +23,7 @@ from appliance import run
 from appliance.errors import BadInput, CommandFailed, DpeError, NotFound, Unavailable
 from appliance.hypervisor import agent, daemon, monitor, snapshot, xml
 from appliance.hypervisor.connection import Connection, ignoring
+from appliance.hypervisor.memory import Gauge, Taken
 from appliance.hypervisor.network import Network
 from appliance.hypervisor.provider import Executed, Found, HostFacts, MachineSpec, Power, Stats
 from appliance.settings import Settings
@@ -36,6 +37,7 @@ LOOK_EVERY = 0.5  # seconds between looks at whether a command in a machine has 
 IDLE = 0.1  # of one processor, over a second: what a guest that waits uses under emulation
 BUSY_AT_MOST = 60  # seconds for a guest to become idle before its snapshot is taken as it is
 PRIVATE_MAPPING = 8_002_000  # the QEMU that first took a read-only file for private memory
+NOT_MEASURED = Taken(0, 0)
 LARGEST_LOG, KEPT_OF_LOG = 1 << 20, 64 << 10
 
 _POWER = {
@@ -66,6 +68,7 @@ class LibvirtProvider:
         self._connection = Connection(daemon.uri(settings))
         self._machine_type = ""
         self._cpu = ""
+        self._memory = Gauge()
 
     def watch(self, changed: Callable[[str], None]) -> None:
         self._connection.watch(changed)
@@ -79,7 +82,7 @@ class LibvirtProvider:
         with self._connection.use() as connection:
             hypervisor = f"QEMU {_version(connection.getVersion())}, libvirt {_version(connection.getLibVersion())}"
         acceleration, reason = daemon.acceleration(self.settings)
-        memory = psutil.virtual_memory()
+        memory, swap = psutil.virtual_memory(), psutil.swap_memory()
         return HostFacts(
             acceleration=acceleration,
             reason=reason,
@@ -88,6 +91,9 @@ class LibvirtProvider:
             memory=memory.total >> 20,
             memory_available=memory.available >> 20,
             disk_free=self._disk_free(),
+            disk=shutil.disk_usage(self.settings.machines).total >> 20,
+            swap=swap.total >> 20,
+            swap_used=swap.used >> 20,
         )
 
     def list(self) -> Sequence[Found]:
@@ -111,7 +117,9 @@ class LibvirtProvider:
             readings = connection.getAllDomainStats(_STATS, flags)
         for domain, _ in readings:
             _shorten(self._serial_log(domain.UUIDString()))
-        return [_reading(domain.UUIDString(), values) for domain, values in readings]
+        folder = self.settings.libvirt / "run/qemu"
+        taken = self._memory.look({domain.UUIDString(): folder / f"{domain.name()}.pid" for domain, _ in readings})
+        return [_reading(domain.UUIDString(), values, taken.get(domain.UUIDString(), NOT_MEASURED)) for domain, values in readings]
 
     # -- making -----------------------------------------------------------------------------
 
@@ -507,7 +515,7 @@ def _shorten(file: Path) -> None:
         pass
 
 
-def _reading(id: str, values: dict[str, Any]) -> Stats:
+def _reading(id: str, values: dict[str, Any], taken: Taken) -> Stats:
     def total(prefix: str, name: str) -> int:
         return sum(int(values.get(f"{prefix}.{index}.{name}", 0)) for index in range(values.get(f"{prefix}.count", 0)))
 
@@ -525,6 +533,8 @@ def _reading(id: str, values: dict[str, Any]) -> Stats:
         disk_written=total("block", "wr.bytes"),
         net_received=total("net", "rx.bytes"),
         net_sent=total("net", "tx.bytes"),
+        memory_private=taken.private,
+        memory_shared=taken.shared,
     )
 
 

@@ -90,7 +90,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Stats:
-    """One reading of a machine. cpu_ns counts up; memory figures are MiB, disk and net bytes count up."""
+    """One reading of a machine. cpu_ns counts up; memory figures are MiB, disk and net bytes count up.
+
+    memory_used is what the guest says; of the host's memory, memory_private is what is taken by this machine alone, and memory_shared
+    its part of what it shares with others. Both are 0 while they have not been measured.
+    """
 
     id: str
     cpu_ns: int
@@ -101,11 +105,13 @@ class Stats:
     disk_written: int
     net_received: int
     net_sent: int
+    memory_private: int = 0
+    memory_shared: int = 0
 
 
 @dataclass(frozen=True)
 class HostFacts:
-    """What the host offers. memory and disk are MiB; `acceleration` is "kvm" or "emulation", with the reason."""
+    """What the host offers. memory, swap and disk are MiB; `acceleration` is "kvm" or "emulation", with the reason."""
 
     acceleration: str
     reason: str
@@ -114,6 +120,9 @@ class HostFacts:
     memory: int
     memory_available: int
     disk_free: int
+    disk: int = 0
+    swap: int = 0
+    swap_used: int = 0
 
 
 @dataclass(frozen=True)

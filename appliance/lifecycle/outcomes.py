@@ -36,7 +36,7 @@ def serve_waiting(class_name: str) -> int:
         klass = Class.get_by_id(class_name)
         while (asked := machines.first_waiting(class_name)) is not None:
             moment = now()
-            claimed = machines.take(class_name, asked.account_id, moment + timedelta(minutes=klass.lease_minutes))
+            claimed = machines.take(class_name, asked.account_id, moment + timedelta(minutes=klass.lease_minutes), asked.id)
             if claimed is None:
                 break
             Request.update(state=RequestState.GRANTED, machine=claimed.id, granted_at=moment).where(Request.id == asked.id).execute()

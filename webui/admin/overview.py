@@ -16,7 +16,7 @@ def index() -> str:
         "admin/overview.html",
         health=overview.health(),
         pools=overview.pools(),
-        committed=overview.committed(),
+        promised=overview.promised(),
         events=events.page(limit=12),
         reserve=settings().host_reserve,
     )

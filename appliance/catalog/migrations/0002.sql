@@ -40,5 +40,6 @@ CREATE TABLE host_reading (
     memory_available INTEGER NOT NULL,
     machines_private INTEGER NOT NULL, -- of all machines together
     machines_shared INTEGER NOT NULL,
-    machines_nominal INTEGER NOT NULL  -- what running and paused machines may grow to
+    machines_nominal INTEGER NOT NULL, -- what running and paused machines may grow to
+    machines_limit INTEGER NOT NULL    -- how much of that people might hold at most
 ) WITHOUT ROWID;

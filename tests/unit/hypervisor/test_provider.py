@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from appliance.errors import Unavailable
 from appliance.hypervisor import libvirt_provider
 from appliance.hypervisor.batch import Step, perform
+from appliance.hypervisor.memory import Taken
 from appliance.hypervisor.provider import Boot, Card, MachineSpec, Stats
 from tests.unit.engine.fake import FakeProvider
 
@@ -41,13 +42,13 @@ def test_a_reading_sums_up_what_libvirt_says() -> None:
     values = {"cpu.time": 5, "vcpu.current": 2, "balloon.current": 1 << 20, "balloon.available": 1 << 20, "balloon.usable": 1 << 18}
     values |= {"block.count": 2, "block.0.rd.bytes": 1, "block.0.wr.bytes": 10, "block.1.rd.bytes": 2}
     values |= {"net.count": 1, "net.0.rx.bytes": 7, "net.0.tx.bytes": 8, "balloon.rss": 1 << 21}
-    assert libvirt_provider._reading("a", values) == Stats("a", 5, 2, 1024, 768, 3, 10, 7, 8)
+    assert libvirt_provider._reading("a", values, Taken(40, 90)) == Stats("a", 5, 2, 1024, 768, 3, 10, 7, 8, 40, 90)
 
 
 def test_a_guest_without_a_balloon_driver_is_judged_by_its_resident_size() -> None:
     values = {"balloon.current": 1 << 20, "balloon.rss": 300 << 10}
-    assert libvirt_provider._reading("a", values).memory_used == 300
-    assert libvirt_provider._reading("a", {**values, "balloon.rss": 1 << 21}).memory_used == 1024
+    assert libvirt_provider._reading("a", values, Taken(0, 0)).memory_used == 300
+    assert libvirt_provider._reading("a", {**values, "balloon.rss": 1 << 21}, Taken(0, 0)).memory_used == 1024
 
 
 def test_a_log_is_cut_to_its_end_for_who_appends_to_it(tmp_path: Path) -> None:

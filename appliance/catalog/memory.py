@@ -1,0 +1,113 @@
+"""Memory: what people hold and may still be given, what was measured, and the host over time. All sizes are MiB."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from appliance.catalog import options
+from appliance.catalog.database import rows
+from appliance.catalog.models import HostReading, now, stamp
+
+OVERHEAD = 64  # that the hypervisor needs for a machine beside its memory
+KEPT = timedelta(hours=24)  # readings of the host
+LAST_REQUEST = 2**63 - 1
+
+
+class Kind(StrEnum):
+    """How a machine takes memory."""
+
+    HELD = "held"
+    MAKING = "making"
+    RUNNING = "running"  # in the buffer, as the following ones
+    BOOTED = "booted"  # paused, and not forked
+    FORK = "fork"  # paused, and forked
+    COLD = "cold"
+    LEAVING = "leaving"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Machines of a class that take memory in one way: how many, their processors, and all that they may grow to.
+
+    `private` and `shared` are the sums of what `measured` of them take now.
+    """
+
+    class_name: str
+    kind: Kind
+    count: int
+    vcpus: int
+    nominal: int
+    measured: int
+    private: int
+    shared: int
+
+    @property
+    def mean(self) -> float:
+        """What one of them takes; 0 when none was measured."""
+        return (self.private + self.shared) / self.measured if self.measured else 0.0
+
+
+def parts() -> list[Part]:
+    """All live machines, by class and kind."""
+    found = rows(
+        """
+        SELECT class_name, CASE
+            WHEN state IN ('planned', 'creating') THEN 'making'
+            WHEN state IN ('failed', 'reclaiming') THEN 'leaving'
+            WHEN state <> 'ready' THEN 'held'
+            WHEN readiness <> 'paused' THEN readiness
+            ELSE iif(origin = 'fork', 'fork', 'booted') END AS kind,
+            count(*), sum(vcpus), sum(memory + ?), count(reading.machine_id), coalesce(sum(memory_private), 0), coalesce(sum(memory_shared), 0)
+        FROM machine LEFT JOIN reading ON reading.machine_id = machine.id AND memory_private > 0
+        WHERE state <> 'retired' GROUP BY class_name, kind
+        """,
+        (OVERHEAD,),
+    )
+    return [Part(class_name, Kind(kind), *numbers) for class_name, kind, *numbers in found]
+
+
+def limit() -> int | None:
+    """How much may be held, as the engine last said; None before it ever did."""
+    found: int | None = options.get("memory_limit")
+    return found
+
+
+def room(before: int = LAST_REQUEST) -> int:
+    """How much may still be given to who asks now, or to request number `before`; negative when more is held than may be.
+
+    Those who have waited longer, and only for memory, have theirs set aside: a small machine never slips past somebody who waits for a
+    large one. Who asks for more than there will ever be holds up nobody.
+    """
+    found = rows(
+        """
+        WITH given (most) AS (SELECT CAST(value AS INTEGER) FROM option WHERE name = 'memory_limit')
+        SELECT most
+            - (SELECT coalesce(sum(memory + ?1), 0) FROM machine WHERE state <> 'retired'
+               AND state IN ('assigned', 'in_use', 'stopped', 'suspended', 'reprovisioning', 'quarantined'))
+            - (SELECT coalesce(sum(asked), 0) FROM (
+                SELECT json_extract(class.spec, '$.size.memory') + ?1 AS asked FROM request JOIN class ON class.name = request.class_name
+                WHERE request.state = 'waiting' AND request.id < ?2 AND EXISTS (
+                    SELECT 1 FROM machine WHERE state <> 'retired' AND state = 'ready' AND machine.class_name = request.class_name))
+               WHERE asked <= most)
+        FROM given
+        """,
+        (OVERHEAD, before),
+    )
+    return found[0][0] if found else 2**62
+
+
+def note_host(**values: float) -> None:
+    """Keep the host's reading of this minute; the last of a minute stays, for a day. Call it inside `write()`."""
+    moment = now()
+    HostReading.insert(at=moment.replace(second=0, microsecond=0), **values).on_conflict_replace().execute()
+    HostReading.delete().where(HostReading.at < moment - KEPT).execute()
+
+
+def host_readings(since: datetime) -> list[HostReading]:
+    """The host's readings since a time, oldest first, a minute apart."""
+    return list(HostReading.select().where(HostReading.at >= since).order_by(HostReading.at))
+
+
+def forget_readings() -> None:
+    """Drop the last readings of machines that have not run for a day; call it inside `write()`."""
+    rows("DELETE FROM reading WHERE at < ?", (stamp(now() - KEPT),))
