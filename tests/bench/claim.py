@@ -30,13 +30,20 @@ PASSWORD = "correct horse battery"
 
 
 @contextmanager
-def serving() -> Iterator[Settings]:
-    """The web page behind the front door, without engine and hypervisor, over a catalog that was set up."""
+def serving(**changes: Any) -> Iterator[Settings]:
+    """The web page behind the front door, without engine and hypervisor, over a catalog that was set up; `changes` are of settings."""
     with tempfile.TemporaryDirectory(prefix="dpe-bench-") as folder, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-        apps = 20000 if port < 20000 or port > 20050 else 21000
-        settings = load({}, state=Path(folder) / "s", listen="127.0.0.1", https_port=port, app_port=apps, slots=50, network="bench")
+        values = {
+            "state": Path(folder) / "s",
+            "listen": "127.0.0.1",
+            "https_port": port,
+            "app_port": 12000,
+            "slots": 50,
+            "network": "bench",
+        }
+        settings = load({}, **{**values, **changes})
         probe.close()
         Path(folder).chmod(0o711)  # the web process is another user
         layout.prepare(settings)
@@ -83,15 +90,20 @@ class Person:
     """A browser reduced to one TLS connection, a cookie and a CSRF token; its own cost must not be what is measured."""
 
     def __init__(self, settings: Settings, name: str) -> None:
-        context = ssl.create_default_context(cafile=str(settings.tls / "appliance.crt"))
-        raw = socket.create_connection(("127.0.0.1", settings.https_port))
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket = context.wrap_socket(raw, server_hostname="127.0.0.1")
-        self.host = f"127.0.0.1:{settings.https_port}"
+        self.settings = settings
         self.cookie = ""
+        self.go_to(settings.https_port)
         form = {"name": name, "password": PASSWORD, "csrf_token": self._token(self.get("/sign-in"))}
         assert self.ask("POST", "/sign-in", form)[0] == 303
         self.csrf = self._token(self.get("/"))
+
+    def go_to(self, port: int) -> None:
+        """Go on at another port of the front door."""
+        context = ssl.create_default_context(cafile=str(self.settings.tls / "appliance.crt"))
+        raw = socket.create_connection(("127.0.0.1", port))
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = context.wrap_socket(raw, server_hostname="127.0.0.1")
+        self.host = f"127.0.0.1:{port}"
 
     def _token(self, page: bytes) -> str:
         found = re.search(rb'name="csrf_token"[^>]*value="([^"]+)"', page)
