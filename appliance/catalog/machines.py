@@ -57,11 +57,14 @@ class Terms:
     per_person: int
     lease_minutes: int
     maximum: int
+    memory: int
 
 
 def terms(class_name: str) -> Terms | None:
     """The terms of a class; None when there is no such class."""
-    found = rows("SELECT enabled, per_person, lease_minutes, maximum FROM class WHERE name = ?", (class_name,))
+    found = rows(
+        "SELECT enabled, per_person, lease_minutes, maximum, json_extract(spec, '$.size.memory') FROM class WHERE name = ?", (class_name,)
+    )
     return Terms(bool(found[0][0]), *found[0][1:]) if found else None
 
 

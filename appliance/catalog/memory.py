@@ -11,6 +11,7 @@ from appliance.catalog.models import HostReading, now, stamp
 OVERHEAD = 64  # that the hypervisor needs for a machine beside its memory
 KEPT = timedelta(hours=24)  # readings of the host
 LAST_REQUEST = 2**63 - 1
+NO_LIMIT = 2**62  # before the engine told one
 
 
 class Kind(StrEnum):
@@ -72,6 +73,12 @@ def limit() -> int | None:
     return found
 
 
+def most() -> int:
+    """How much may be held at best, when nothing else uses the host."""
+    found: int | None = options.get("memory_most")
+    return NO_LIMIT if found is None else found
+
+
 def room(before: int = LAST_REQUEST) -> int:
     """How much may still be given to who asks now, or to request number `before`; negative when more is held than may be.
 
@@ -93,7 +100,7 @@ def room(before: int = LAST_REQUEST) -> int:
         """,
         (OVERHEAD, before),
     )
-    return found[0][0] if found else 2**62
+    return found[0][0] if found else NO_LIMIT
 
 
 def note_host(**values: float) -> None:

@@ -45,10 +45,11 @@ class Sizing:
         """Classes and host as they are now. Tells the catalog how much memory people may hold."""
         parts = memory.parts()
         overcommit: int = options.get("overcommit")
-        limit = self._limit(facts, parts, overcommit)
-        if limit != memory.limit():
+        limit, most = self._limit(facts, parts, overcommit), self._most(facts, overcommit)
+        if (limit, most) != (memory.limit(), memory.most()):
             with catalog.write():
                 options.put("memory_limit", limit)
+                options.put("memory_most", most)
         demands = self._demands(parts)
         return demands, self._capacity(facts, parts, demands, overcommit)
 
@@ -58,8 +59,11 @@ class Sizing:
         Most of the reserve is there for what the host itself uses; that which must stay free is a part of it.
         """
         taken = sum(part.private + part.shared for part in parts)
-        can_have = min(facts.memory - self.settings.host_reserve, facts.memory_available + taken - self.settings.host_reserve // 4)
-        return max(0, can_have * overcommit // 100)
+        can_have = facts.memory_available + taken - self.settings.host_reserve // 4
+        return max(0, min(can_have * overcommit // 100, self._most(facts, overcommit)))
+
+    def _most(self, facts: HostFacts, overcommit: int) -> int:
+        return (facts.memory - self.settings.host_reserve) * overcommit // 100
 
     def _capacity(self, facts: HostFacts, parts: list[Part], demands: list[Demand], overcommit: int) -> Capacity:
         reserve = self.settings.host_reserve
@@ -71,7 +75,7 @@ class Sizing:
             memory=facts.memory_available - reserve - max(0, growth) - unmeasured,
             disk=facts.disk_free - self.settings.disk_reserve,
             slots=self.settings.slots - sum(part.count for part in parts),
-            room=(facts.memory - reserve) * overcommit // 100 - sum(part.nominal for part in parts if part.kind is Kind.HELD),
+            room=self._most(facts, overcommit) - sum(part.nominal for part in parts if part.kind is Kind.HELD),
             shortage=self._shortage(facts, parts),
             overcommit=overcommit,
         )
