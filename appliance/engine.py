@@ -23,7 +23,7 @@ from typing import IO, Any
 import psutil
 
 from appliance import catalog, layout
-from appliance.catalog import Class, Machine, MachineState, Reading, doorbell, machines, now, options, record, seeds
+from appliance.catalog import Class, Machine, MachineState, doorbell, machines, now, options, record, seeds
 from appliance.catalog import Engine as EngineRow
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor.provider import Found, HostFacts, Power, Provider, Stats
@@ -97,11 +97,13 @@ class Engine:
         self._bell = doorbell.Listener(settings.doorbell)
         self._makers = ThreadPoolExecutor(settings.parallel + 2, "make")  # and one each for a batch and a seed
         self._hands = ThreadPoolExecutor(HANDS, "hand")
+        self._reader = ThreadPoolExecutor(1, "read")
         self._jobs: dict[str, Future[None]] = {}
         self._batched: set[str] = set()
         self._last: dict[str, tuple[float, Stats]] = {}
         self._facts: HostFacts | None = None
-        self._read_at = float("-inf")
+        self._read_at = self._said_at = float("-inf")
+        self._said: HostFacts | None = None
         self._problem: str | None = None
         self._set_up = False
         self._cpu = 0.0
@@ -126,6 +128,7 @@ class Engine:
         """Let the threads end, and the bell go."""
         self._makers.shutdown(wait=True, cancel_futures=True)
         self._hands.shutdown(wait=True, cancel_futures=True)
+        self._reader.shutdown(wait=True, cancel_futures=True)
         self._bell.close()
 
     def jobs(self) -> list[Future[None]]:
@@ -151,9 +154,10 @@ class Engine:
             outcomes.serve_waiting(class_name)
         if found is None:
             return
-        self._read(found)
-        self._tend(found, looked_at)
-        self._sweep(found)
+        self._read_if_due()
+        disks = set(self.provider.disks())
+        self._tend(found, disks, looked_at)
+        self._sweep(found.keys() | disks)
         if options.get("setup_done"):
             if not self._set_up:
                 setup.ensure_code(self.settings)  # takes the used code away, which the web process cannot
@@ -168,13 +172,13 @@ class Engine:
             problem = ""
         except Unavailable as error:
             found, problem = None, str(error)
-        if problem != self._problem or time.monotonic() - self._read_at > READ_EVERY:
+        if problem != self._problem or self._facts is not self._said or time.monotonic() - self._said_at > READ_EVERY:
             self._say(problem)
         return found
 
     def _say(self, problem: str) -> None:
         changed = self._problem is not None and (problem == "") != (self._problem == "")
-        self._problem = problem
+        self._problem, self._said, self._said_at = problem, self._facts, time.monotonic()
         host: dict[str, Any] = {} if self._facts is None else {**asdict(self._facts), "cpu_percent": self._cpu}
         with catalog.write():
             EngineRow.insert(
@@ -193,33 +197,25 @@ class Engine:
             return True
         return False
 
-    def _read(self, found: dict[str, Found]) -> None:
+    def _read_if_due(self) -> None:
+        """A reading of machines and host takes a while, so no tick waits for it."""
         moment = time.monotonic()
-        if self._facts is not None:
-            scarce = self._facts.memory_available < 2 * self.settings.host_reserve
-            if moment - self._read_at < (READ_SOON if scarce else READ_EVERY):
-                return
-        self._read_at = moment
-        try:
-            self._facts = self.provider.host()
-            readings = self.provider.stats()
-        except Unavailable:
-            return
-        known = machines.live_ids()
-        latest: dict[str, tuple[float, Stats]] = {}
-        with catalog.write():
-            for stats in readings:
-                if stats.id not in known:
-                    continue
-                latest[stats.id] = (moment, stats)
-                then, before = self._last.get(stats.id, (moment, stats))  # the first reading knows no rates yet
-                Reading.insert(machine=stats.id, at=now(), **_rates(then, before, moment, stats)).on_conflict_replace().execute()
-        self._last = latest
-        self._cpu = psutil.cpu_percent()
-        self._sizing.note(self._facts, self._cpu / 100)
-        self._say("")
+        scarce = self._facts is not None and self._facts.memory_available < 2 * self.settings.host_reserve
+        if "reading" not in self._jobs and moment - self._read_at >= (READ_SOON if scarce else READ_EVERY):
+            self._read_at = moment
+            self._submit(self._reader, "reading", self._read, moment)
 
-    def _tend(self, found: dict[str, Found], looked_at: datetime) -> None:
+    def _read(self, moment: float) -> None:
+        facts, readings = self.provider.host(), self.provider.stats()
+        known = machines.live_ids()
+        latest = {stats.id: (moment, stats) for stats in readings if stats.id in known}
+        # The first reading of a machine knows no rates yet.
+        machines.note_readings({id: _rates(*self._last.get(id, (moment, stats)), moment, stats) for id, (_, stats) in latest.items()})
+        self._last, self._cpu = latest, psutil.cpu_percent()
+        self._sizing.note(facts, self._cpu / 100)
+        self._facts = facts
+
+    def _tend(self, found: dict[str, Found], disks: set[str], looked_at: datetime) -> None:
         """One job for each machine whose state asks for one."""
         to_make: dict[str, list[Machine]] = defaultdict(list)
         moment = now()
@@ -235,12 +231,12 @@ class Engine:
                 case S.RECLAIMING:
                     self._submit(self._hands, machine.id, self._reclaim, machine)
         self._make_all(to_make)
-        for machine in machines.with_ids(self._amiss(found) - self._jobs.keys()):
+        for machine in machines.with_ids(self._amiss(found, disks) - self._jobs.keys()):
             idle = machine.state in (S.READY, S.IN_USE) and not (machine.retry_at and machine.retry_at > moment)
             if idle and machine.state_since <= looked_at:
                 self._submit(self._hands, machine.id, self._revive, machine, found.get(machine.id))
 
-    def _amiss(self, found: dict[str, Found]) -> set[str]:
+    def _amiss(self, found: dict[str, Found], disks: set[str]) -> set[str]:
         """The machines that should stand still or run, and do not: ids."""
         by_power: dict[Power, set[str]] = {power: set() for power in Power}
         for machine in found.values():
@@ -249,7 +245,7 @@ class Engine:
         return (
             steady["running"] - by_power[Power.RUNNING]
             | steady["paused"] - by_power[Power.RUNNING] - by_power[Power.PAUSED]
-            | steady["cold"] - by_power[Power.OFF] - (set(self.provider.disks()) - found.keys())
+            | steady["cold"] - by_power[Power.OFF] - (disks - found.keys())
         )
 
     def _hand_over_all(self) -> None:
@@ -273,11 +269,11 @@ class Engine:
             self._batched = {machine.id for machine in chosen}
             self._submit(self._makers, "batch", self._make_batch, chosen)
 
-    def _sweep(self, found: dict[str, Found]) -> None:
+    def _sweep(self, there: set[str]) -> None:
         """Whatever the hypervisor or the disk has and the catalog does not is a leftover of a killed process: take it away."""
         known = machines.live_ids()
         known |= {test_machine_id(seed.id) for seed in seeds.unfinished()}
-        for id in {*found, *self.provider.disks()} - known - self._jobs.keys():
+        for id in there - known - self._jobs.keys():
             self._submit(self._hands, id, self._remove_leftover, id)
 
     # -- planning ---------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Queries and changes of machines, leases and requests that more than one place needs, or that must be one statement."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from peewee import JOIN, SQL
 
 from appliance.catalog import memory
-from appliance.catalog.database import rows
+from appliance.catalog.database import each, rows, write
 from appliance.catalog.models import Account, Class, Lease, Machine, MachineState, Reading, Request, RequestState, Seed, now, stamp
 
 LIVE = tuple(state for state in MachineState if state is not MachineState.RETIRED)
@@ -195,7 +195,7 @@ def steady() -> dict[str, set[str]]:
     A ready one is as its readiness says; one in use runs.
     """
     found: dict[str, set[str]] = {"running": set(), "paused": set(), "cold": set()}
-    sql = "SELECT iif(state = 'ready', readiness, 'running'), id FROM machine WHERE state IN ('ready', 'in_use')"
+    sql = "SELECT iif(state = 'ready', readiness, 'running'), id FROM machine WHERE state <> 'retired' AND state IN ('ready', 'in_use')"
     for readiness, id in rows(sql):
         found[readiness].add(id)
     return found
@@ -252,7 +252,7 @@ def on_old_seed() -> dict[str, int]:
         rows(
             """
             SELECT machine.class_name, count(*) FROM machine JOIN seed ON seed.id = machine.seed_id
-            WHERE machine.state = 'ready' AND seed.promoted = 0 GROUP BY machine.class_name
+            WHERE machine.state <> 'retired' AND machine.state = 'ready' AND seed.promoted = 0 GROUP BY machine.class_name
             """
         )
     )
@@ -341,6 +341,19 @@ def making_times(class_name: str, limit: int = 20) -> list[timedelta]:
 def held_by_account() -> dict[int, int]:
     """How many machines each account holds; accounts without any are not in it."""
     return dict(rows("SELECT account_id, count(*) FROM lease WHERE ended_at IS NULL GROUP BY account_id"))
+
+
+def note_readings(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Keep the machines' last readings, by their ids."""
+    at = stamp(now())
+    with write():
+        each(
+            """
+            INSERT OR REPLACE INTO reading (machine_id, at, cpu, memory_used, memory_private, memory_shared, disk_rate, net_rate)
+            VALUES (:machine_id, :at, :cpu, :memory_used, :memory_private, :memory_shared, :disk_rate, :net_rate)
+            """,
+            ({"machine_id": id, "at": at, **reading} for id, reading in found.items()),
+        )
 
 
 def reading_of(machine_id: str) -> Reading | None:

@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import logging
 import os
+import re
 import shutil
 import socket
 import time
@@ -40,6 +41,7 @@ PRIVATE_MAPPING = 8_002_000  # the QEMU that first took a read-only file for pri
 NOT_MEASURED = Taken(0, 0)
 LARGEST_LOG, KEPT_OF_LOG = 1 << 20, 64 << 10
 
+_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _POWER = {
     libvirt.VIR_DOMAIN_RUNNING: Power.RUNNING,
     libvirt.VIR_DOMAIN_BLOCKED: Power.RUNNING,
@@ -486,10 +488,7 @@ def _wait_until_idle(domain: libvirt.virDomain, deadline: float) -> None:
 
 
 def _is_id(name: str) -> bool:
-    try:
-        return str(uuid.UUID(name)) == name
-    except ValueError:
-        return False
+    return _ID.fullmatch(name) is not None
 
 
 def _virtual_size(image: Path) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import TypeAdapter
 
@@ -79,8 +79,7 @@ class Power(StrEnum):
     CRASHED = "crashed"
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """One machine as the hypervisor has it."""
 
     id: str

@@ -27,7 +27,11 @@ ALTER TABLE class ADD COLUMN fork_problem TEXT NOT NULL DEFAULT '';     -- why t
 ALTER TABLE machine ADD COLUMN origin TEXT NOT NULL DEFAULT 'boot';        -- how it was made: fork, boot
 ALTER TABLE machine ADD COLUMN readiness TEXT NOT NULL DEFAULT 'running';  -- how it waits in the buffer: running, paused, cold
 ALTER TABLE machine ADD COLUMN snapshot_id INTEGER REFERENCES snapshot (id);
-CREATE INDEX machine_memory ON machine (state, readiness, memory) WHERE state <> 'retired';
+-- One that is not partial, as SQLite does not see that state = 'ready' implies state <> 'retired'.
+DROP INDEX machine_state;
+CREATE INDEX machine_state ON machine (state, class_name, number);
+-- All that the engine asks of every machine at every tick, without the machines that were.
+CREATE INDEX machine_live ON machine (state, class_name, readiness, origin, memory, vcpus, seed_id, id) WHERE state <> 'retired';
 
 ALTER TABLE reading ADD COLUMN memory_private INTEGER NOT NULL DEFAULT 0; -- MiB of the host that are its alone
 ALTER TABLE reading ADD COLUMN memory_shared INTEGER NOT NULL DEFAULT 0;  -- MiB: its part of what it shares with others

@@ -237,10 +237,9 @@ def test_a_second_engine_refuses(opened):
 
 def test_load_is_recorded(engine, provider):
     settle(engine)
-    engine.read_again()
-    engine.tick()
-    engine.read_again()
-    engine.tick()
+    for _ in range(2):
+        engine.read_again()
+        settle(engine, 1)
     assert catalog.Reading.select().count() == 2
     assert catalog.Engine.get().host["acceleration"] == "emulation"
 
