@@ -9,6 +9,7 @@ killed engine simply starts again: what was half done is found under its derived
 import argparse
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
@@ -16,25 +17,28 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import IO, Any
 
 import psutil
 
 from appliance import catalog, layout
-from appliance.catalog import Class, Machine, MachineState, doorbell, machines, now, options, record, seeds
+from appliance.catalog import Class, Machine, MachineState, Snapshot, doorbell, machines, now, options, record, seeds, snapshots
 from appliance.catalog import Engine as EngineRow
 from appliance.errors import Conflict, DpeError, Unavailable
+from appliance.hypervisor import making
 from appliance.hypervisor.provider import Found, HostFacts, Power, Provider, Stats
-from appliance.lifecycle import batch, leases, master, outcomes, seedruns
+from appliance.lifecycle import batch, forks, leases, master, outcomes, seedruns
 from appliance.lifecycle.sizing import Sizing
 from appliance.lifecycle.specs import spec
 from appliance.pools.planner import Decision, plan
 from appliance.scenario.load import Loaded
 from appliance.scenario.load import load as load_scenario
+from appliance.scenario.schema import Readiness
 from appliance.seeds import guest
 from appliance.seeds.build import test_machine_id
+from appliance.seeds.snapshot import template_id
 from appliance.services import setup
 from appliance.settings import Settings
 from appliance.settings import load as load_settings
@@ -47,6 +51,7 @@ TICK = 1.0  # seconds between looks at the catalog when nobody rings
 READ_EVERY = 10.0  # seconds between readings of machines and host
 READ_SOON = 2.0  # the same while the host has little memory left
 RETRY = timedelta(seconds=5)
+FORKS = 10  # times as many machines in a batch that begins with a fork
 TRIES = 4  # attempts to hand a machine to its owner before another takes its place
 HANDS = 4  # threads for short jobs, so that a person never waits behind a boot
 
@@ -106,6 +111,7 @@ class Engine:
         self._said: HostFacts | None = None
         self._problem: str | None = None
         self._set_up = False
+        self._checked = False
         self._cpu = 0.0
         self._sizing = Sizing(settings)
         provider.watch(lambda _id: doorbell.ring())
@@ -162,6 +168,7 @@ class Engine:
             if not self._set_up:
                 setup.ensure_code(self.settings)  # takes the used code away, which the web process cannot
                 self._set_up = True
+            self._keep_snapshots()  # before machines are planned, which wait for theirs
             self._plan()
             self._build_seed()
 
@@ -265,7 +272,8 @@ class Engine:
                 self._submit(self._makers, machine.id, self._make, machine)
             refill += planned[urgent:]
         if refill and "batch" not in self._jobs and not any(waiting.values()):
-            chosen = refill[: self.settings.parallel]
+            # Forks are quick, so that more of them share a playbook's start-up.
+            chosen = refill[: self.settings.parallel * (FORKS if refill[0].snapshot_id else 1)]
             self._batched = {machine.id for machine in chosen}
             self._submit(self._makers, "batch", self._make_batch, chosen)
 
@@ -273,6 +281,7 @@ class Engine:
         """Whatever the hypervisor or the disk has and the catalog does not is a leftover of a killed process: take it away."""
         known = machines.live_ids()
         known |= {test_machine_id(seed.id) for seed in seeds.unfinished()}
+        known |= {template_id(id) for id in snapshots.ids()}
         for id in there - known - self._jobs.keys():
             self._submit(self._hands, id, self._remove_leftover, id)
 
@@ -298,8 +307,9 @@ class Engine:
         with catalog.write():
             klass, seed = Class.get_by_id(decision.name), seeds.promoted(decision.name)
             assert seed is not None
+            snapshot = forks.usable(klass, seed)
             for slot in machines.next_slots(decision.create, self.settings.slots):
-                machine = machines.create(klass, seed, str(uuid.uuid4()), slot)
+                machine = machines.create(klass, seed, str(uuid.uuid4()), slot, snapshot)
                 record("machine.planned", f"{machine.name} is planned.", class_name=klass.name, machine_id=machine.id, seed_id=seed.id)
         doorbell.ring()
 
@@ -334,23 +344,25 @@ class Engine:
         if machine.state is S.PLANNED:
             master.move(machine.id, S.CREATING, f"{machine.name} is being made for somebody who waits.")
         wanted = spec(machine, self.settings)
+        if wanted.snapshot is None:
+            wanted = replace(wanted, readiness="running")  # it will be taken at once
         try:
-            _step(machine.id, "cloning its disk")
-            self.provider.clone(wanted)
-            _step(machine.id, "booting")
-            self.provider.start(wanted)
-            self.provider.wait(wanted, lambda text: _step(machine.id, text))
+            made = making.make(self.provider, wanted, lambda text: _step(machine.id, text))
         except DpeError as error:
-            self._made(machine, error)
+            self._made(machine, batch.Built(error), wanted.readiness)
         else:
-            self._made(machine, None)
+            self._made(machine, batch.Built(None, made.forked, made.fork_error), wanted.readiness)
 
-    def _made(self, machine: Machine, error: DpeError | None) -> None:
+    def _made(self, machine: Machine, built: batch.Built, readiness: Readiness) -> None:
         try:
-            if error is None:
-                outcomes.came_up(machine)
-            elif not self._away():
-                outcomes.did_not_come_up(machine, error)
+            if built.error is not None and self._away():
+                return
+            if built.fork_error is not None:
+                forks.failed(machine, built.fork_error)
+            if built.error is None:
+                outcomes.came_up(machine, readiness, forked=built.forked)
+            else:
+                outcomes.did_not_come_up(machine, built.error)
         except Conflict as conflict:
             log.info("%s: overtaken: %s", machine.name, conflict)
 
@@ -360,22 +372,25 @@ class Engine:
             for machine in chosen:
                 if machine.state is S.PLANNED:
                     master.move(machine.id, S.CREATING, f"{machine.name} is being made for the buffer.")
-            wanted = [spec(machine, self.settings) for machine in chosen]
+            wanted = {machine.id: spec(machine, self.settings) for machine in chosen}
+            left = {machine.id: machine for machine in chosen}
 
             def report(text: str) -> None:
-                for machine in chosen:
+                for machine in left.values():
                     _step(machine.id, text)
 
-            results = batch.build(wanted, self.settings, report)
-            for machine in chosen:
-                self._made(machine, results[machine.id])
+            def done(id: str, built: batch.Built) -> None:
+                self._made(left.pop(id), built, wanted[id].readiness)
+                self._batched.discard(id)
+
+            batch.build(list(wanted.values()), self.settings, report, done)
         finally:
             self._batched = set()
 
     def _hand_over(self, machine: Machine) -> None:
-        """Put its owner's name and keys into an assigned machine."""
+        """Wake an assigned machine, and put its owner's name and keys into it."""
         try:
-            self._personalise(machine)
+            made = making.hand_over(self.provider, spec(machine, self.settings), _personal(machine))
         except DpeError as error:
             if self._away():
                 return
@@ -386,45 +401,26 @@ class Engine:
                 with catalog.write():
                     Machine.update(attempts=machine.attempts + 1, retry_at=now() + RETRY).where(Machine.id == machine.id).execute()
             return
-        outcomes.personalised(machine)
-
-    def _personalise(self, machine: Machine) -> None:
-        owner = machine.owner
-        assert owner is not None
-        done = self.provider.execute(
-            machine.id,
-            guest.GUEST_PERSONALISE,
-            input=guest.personalise_input(
-                hostname=machine.name,
-                user=machine.klass.spec["user"],
-                full_name=owner.full_name or owner.name,
-                owner=owner.name,
-                ssh_keys=owner.ssh_keys.splitlines(),
-                now=now(),
-            ),
-        )
-        if done.status:
-            raise DpeError(
-                f"{guest.GUEST_PERSONALISE[0]} ended with status {done.status}: {done.error.strip()[-500:]}",
-                "Look at the seed's role guest.",
-            )
+        if made.fork_error is not None:
+            forks.failed(machine, made.fork_error)
+        outcomes.personalised(machine, forked=made.forked)
 
     def _revive(self, machine: Machine, there: Found | None) -> None:
-        """A machine that should run does not: the host was restarted, the guest was shut down, or its process died."""
+        """A machine is not as it should be: the host was restarted, the guest was shut down, or its process died."""
+        if machine.state is S.READY and (machine.snapshot_id is not None or there is None):
+            self._make_again(machine)
+            return
         held = machine.state is not S.READY
         if there is None and machine.id not in self.provider.disks():
-            if held:
-                outcomes.lost(machine, "The hypervisor no longer has it, and its disk is gone.")
-            else:
-                outcomes.did_not_come_up(machine, DpeError(f"The hypervisor no longer has {machine.name}."))
+            outcomes.lost(machine, "The hypervisor no longer has it, and its disk is gone.")
             return
         wanted = spec(machine, self.settings)
         try:
             _step(machine.id, "starting again")
             self.provider.start(wanted)
             self.provider.wait(wanted, lambda text: _step(machine.id, text))
-            if held:
-                self._personalise(machine)  # the clock stood still while the machine was off
+            if not held and wanted.readiness == "paused":
+                self.provider.suspend(machine.id)
         except DpeError as error:
             if self._away():
                 return
@@ -436,6 +432,29 @@ class Engine:
         with catalog.write():
             Machine.update(step="", problem="", attempts=0, retry_at=None).where(Machine.id == machine.id).execute()
             record("machine.revived", f"{machine.name} runs again.", class_name=machine.class_name, machine_id=machine.id)
+
+    def _make_again(self, machine: Machine) -> None:
+        """Nobody has used it, so a new one under the same name is as good; but not for ever."""
+        wanted = spec(machine, self.settings)
+        try:
+            if machine.attempts >= TRIES:
+                raise DpeError(
+                    f"{machine.name} went off again and again while it waited.", "Look at what its seed does when it is left alone."
+                )
+            self.provider.destroy(machine.id)
+            made = making.make(self.provider, wanted, lambda text: _step(machine.id, text))
+        except DpeError as error:
+            if not self._away():
+                outcomes.did_not_come_up(machine, error)
+            return
+        if made.fork_error is not None:
+            forks.failed(machine, made.fork_error)
+        with catalog.write():
+            kept = machine.snapshot_id if made.spec.snapshot else None
+            origin = "fork" if made.forked else "boot"
+            again = machine.attempts + 1
+            Machine.update(step="", problem="", attempts=again, snapshot=kept, origin=origin).where(Machine.id == machine.id).execute()
+            record("machine.revived", f"{machine.name} was made again.", class_name=machine.class_name, machine_id=machine.id)
 
     def _reclaim(self, machine: Machine) -> None:
         """Take the machine away, wholly; then say so."""
@@ -460,6 +479,48 @@ class Engine:
         for seed in seeds.unfinished():
             self._submit(self._makers, "seed", seedruns.run, seed, self.loaded, self.settings)
             return
+
+    # -- snapshots --------------------------------------------------------------------------
+
+    def _keep_snapshots(self) -> None:
+        """See that there is one to fork from for each class that forks, and none that nobody needs; one job at a time."""
+        for seed_id in snapshots.missing():
+            with catalog.write():
+                snapshots.begin(seed_id)
+        if "snapshot" in self._jobs or "seed" in self._jobs:
+            return
+        if not self._checked:
+            self._checked = True
+            self._submit(self._makers, "snapshot", self._check_snapshots)
+            return
+        for snapshot in snapshots.due():
+            self._submit(self._makers, "snapshot", forks.take, snapshot, self.settings, self.provider)
+            return
+        for snapshot in snapshots.unused():
+            self._submit(self._makers, "snapshot", self._remove_snapshot, snapshot)
+            return
+
+    def _check_snapshots(self) -> None:
+        """All of them are read once after a start: the host may have been upgraded, and disks forget."""
+        shutil.rmtree(self.settings.run / "verified", ignore_errors=True)
+        for snapshot in snapshots.ready():
+            forks.check(snapshot, self.settings, self.provider)
+
+    def _remove_snapshot(self, snapshot: Snapshot) -> None:
+        shutil.rmtree(snapshot.folder, ignore_errors=True)
+        forks.forget(snapshot)
+
+
+def _personal(machine: Machine) -> bytes:
+    """What an assigned machine is told of its owner."""
+    owner = machine.owner
+    assert owner is not None
+    return guest.personalise_input(
+        user=machine.klass.spec["user"],
+        full_name=owner.full_name or owner.name,
+        owner=owner.name,
+        ssh_keys=owner.ssh_keys.splitlines(),
+    )
 
 
 def _again_later(machine: Machine, error: DpeError) -> None:
@@ -491,16 +552,24 @@ def _rates(then: float, before: Stats, moment: float, after: Stats) -> dict[str,
 
 
 def park(settings: Settings, provider: Provider) -> None:
-    """Keep every running machine's memory on disk and stop it; the next engine resumes them all."""
+    """Keep every running machine's memory on disk and stop it; the next engine resumes them all. Forks in the buffer are quicker made anew."""
+    buffered = machines.forked_and_ready()
     running = [machine for machine in provider.list() if machine.power in (Power.RUNNING, Power.PAUSED)]
+    saved = [machine for machine in running if machine.id not in buffered]
     with ThreadPoolExecutor(settings.parallel) as pool:
-        jobs = {machine: pool.submit(provider.save, machine.id) for machine in running}
+        removed = [pool.submit(provider.destroy, machine.id) for machine in running if machine.id in buffered]
+        jobs = {machine: pool.submit(provider.save, machine.id) for machine in saved}
         for number, (machine, job) in enumerate(jobs.items(), 1):
             try:
                 job.result()
-                print(f"saved {machine.name} ({number} of {len(running)})", flush=True)
+                print(f"saved {machine.name} ({number} of {len(saved)})", flush=True)
             except DpeError as error:
                 print(f"could not save {machine.name}: {error}", flush=True)
+        for gone in removed:
+            try:
+                gone.result()
+            except DpeError as error:
+                print(f"could not remove a buffered machine: {error}", flush=True)
 
 
 def main() -> None:
@@ -516,6 +585,7 @@ def main() -> None:
         layout.prepare(settings)
         held = lock(settings)
         if arguments.park:
+            catalog.open(settings.catalog)
             park(settings, LibvirtProvider(settings))
             return
         loaded = load_scenario(settings.scenario)

@@ -10,7 +10,20 @@ from peewee import JOIN, SQL
 
 from appliance.catalog import memory
 from appliance.catalog.database import each, rows, write
-from appliance.catalog.models import Account, Class, Lease, Machine, MachineState, Reading, Request, RequestState, Seed, now, stamp
+from appliance.catalog.models import (
+    Account,
+    Class,
+    Lease,
+    Machine,
+    MachineState,
+    Reading,
+    Request,
+    RequestState,
+    Seed,
+    Snapshot,
+    now,
+    stamp,
+)
 
 LIVE = tuple(state for state in MachineState if state is not MachineState.RETIRED)
 HELD = (MachineState.ASSIGNED, MachineState.IN_USE, MachineState.STOPPED, MachineState.SUSPENDED, MachineState.REPROVISIONING)
@@ -135,8 +148,8 @@ def next_slots(count: int, slots: int) -> list[int]:
     return free
 
 
-def create(cls: Class, seed: Seed, id: str, slot: int) -> Machine:
-    """A new planned machine; its name is the class's and a number that is never used again."""
+def create(cls: Class, seed: Seed, id: str, slot: int, snapshot: Snapshot | None = None) -> Machine:
+    """A new planned machine, to be forked from the snapshot if there is one; its name is the class's and a number that is never used again."""
     last = rows("SELECT seq FROM sqlite_sequence WHERE name = 'machine'")
     number = (last[0][0] if last else 0) + 1
     size = cls.spec["size"]
@@ -146,6 +159,8 @@ def create(cls: Class, seed: Seed, id: str, slot: int) -> Machine:
         name=f"{cls.name}-{number}",
         klass=cls.name,
         seed=seed.id,
+        snapshot=snapshot.id if snapshot else None,
+        readiness=cls.readiness,
         slot=slot,
         state=MachineState.PLANNED,
         vcpus=size["vcpus"],
@@ -199,6 +214,11 @@ def steady() -> dict[str, set[str]]:
     for readiness, id in rows(sql):
         found[readiness].add(id)
     return found
+
+
+def forked_and_ready() -> set[str]:
+    """Ids of the forks in the buffer."""
+    return {row[0] for row in rows("SELECT id FROM machine WHERE state = 'ready' AND origin = 'fork'")}
 
 
 def with_ids(ids: Iterable[str]) -> list[Machine]:

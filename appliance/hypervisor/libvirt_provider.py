@@ -291,14 +291,13 @@ class LibvirtProvider:
             domain=hashlib.sha256(told.encode()).hexdigest(),
         )
 
-    def check_snapshot(self, spec: MachineSpec) -> None:
-        assert spec.snapshot is not None
+    def check_snapshot(self, spec: MachineSpec, folder: Path) -> None:
         with self._connection.use() as connection:
-            snapshot.check(spec.snapshot, self._facts(spec, connection), self.settings.run / "verified")
+            snapshot.check(folder, self._facts(spec, connection), self.settings.run / "verified")
 
     def fork(self, spec: MachineSpec) -> None:
         assert spec.snapshot is not None
-        self.check_snapshot(spec)
+        self.check_snapshot(spec, spec.snapshot)
         try:
             with self._connection.use() as connection:
                 if _find(connection, spec.id) is not None:

@@ -167,6 +167,9 @@ class Provider(Protocol):
         Raises Unavailable, saying which of them did not come, after spec.boot_timeout seconds.
         """
 
+    def check_snapshot(self, spec: MachineSpec, folder: Path) -> None:
+        """Raise snapshot.Unfit unless machines such as `spec` can be forked here from the snapshot in `folder`."""
+
     def boot_template(self, spec: MachineSpec, folder: Path) -> None:
         """Start a machine whose memory is a file in `folder`, for `take_snapshot`."""
 

@@ -64,8 +64,10 @@ def read(folder: Path) -> dict[str, Any]:
     """The facts written by `keep`. Raises Unfit."""
     try:
         facts: dict[str, Any] = json.loads((folder / FACTS).read_text())
+        if {name: set(known) for name, known in facts["files"].items()} != dict.fromkeys((MEMORY, STATE, DISK), {"size", "digest"}):
+            raise ValueError("it does not tell of each of its files")
         return facts
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise Unfit(f"The snapshot {folder} cannot be read: {error}.", "Another one is taken by itself.") from error
 
 

@@ -1,9 +1,10 @@
 """From catalog and readings to the planner's numbers: what machines take, what they may grow to, and what that leaves."""
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from appliance import catalog
-from appliance.catalog import Class, Snapshot, SnapshotState, machines, memory, now, options, seeds
+from appliance.catalog import Class, Snapshot, SnapshotState, machines, memory, now, options, seeds, snapshots
 from appliance.catalog.memory import OVERHEAD, Kind, Part
 from appliance.hypervisor.provider import HostFacts
 from appliance.pools.planner import Capacity, Demand, Policy, Pools
@@ -58,7 +59,8 @@ class Sizing:
 
         Most of the reserve is there for what the host itself uses; that which must stay free is a part of it.
         """
-        taken = sum(part.private + part.shared for part in parts)
+        # Memory that machines share is that of a file, which counts as available already.
+        taken = sum(part.private for part in parts)
         can_have = facts.memory_available + taken - self.settings.host_reserve // 4
         return max(0, min(can_have * overcommit // 100, self._most(facts, overcommit)))
 
@@ -68,7 +70,7 @@ class Sizing:
     def _capacity(self, facts: HostFacts, parts: list[Part], demands: list[Demand], overcommit: int) -> Capacity:
         reserve = self.settings.host_reserve
         committed = [part for part in parts if part.kind in COMMITTED]
-        growth = sum(part.nominal for part in committed) * 100 // overcommit - sum(part.private + part.shared for part in committed)
+        growth = sum(part.nominal for part in committed) * 100 // overcommit - sum(part.private for part in committed)
         costs = {demand.name: demand.cost if demand.cost is not None else demand.memory for demand in demands}
         unmeasured = sum((part.count - part.measured) * costs.get(part.class_name, 0) for part in parts if part.kind is Kind.FORK)
         return Capacity(
@@ -93,7 +95,7 @@ class Sizing:
         return max(0, reserve - facts.memory_available - sum(part.private for part in parts if part.kind is Kind.LEAVING))
 
     def _demands(self, parts: list[Part]) -> list[Demand]:
-        waiting, old, moment = machines.waiting(), machines.on_old_seed(), now()
+        waiting, old, moment, taking = machines.waiting(), machines.on_old_seed(), now(), snapshots.being_taken()
         found = []
         for klass in list(Class.select().order_by(Class.name)):
             seed = seeds.promoted(klass.name)
@@ -121,7 +123,9 @@ class Sizing:
                     ),
                     memory=nominal,
                     disk=DISK_PER_MACHINE,
-                    allowance=None if not klass.failures else 0 if klass.failing_until and klass.failing_until > moment else 1,
+                    allowance=_allowance(
+                        klass, moment, max(0, waiting.get(klass.name, 0) - count(Kind.MAKING)) if klass.name in taking else None
+                    ),
                     offered=klass.enabled,
                     cost=cost,
                     frees=_frees([of[kind] for kind in (*STANDING, Kind.FORK) if kind in of]) or cost or nominal,
@@ -138,6 +142,14 @@ class Sizing:
         if klass.readiness == "paused" and forks:
             return min(self._costs.get(klass.name, nominal // ESTIMATE), nominal)
         return None
+
+
+def _allowance(klass: Class, moment: datetime, only: int | None) -> int | None:
+    """How many machines may be made now. While their snapshot is being taken, `only` those that somebody waits for: the others will be forks."""
+    if not klass.failures:
+        return only
+    after_failures = 0 if klass.failing_until and klass.failing_until > moment else 1
+    return after_failures if only is None else min(after_failures, only)
 
 
 def _frees(ready: list[Part]) -> int:

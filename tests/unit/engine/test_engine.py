@@ -126,7 +126,7 @@ def test_a_machine_in_use_that_stands_still_is_started_again(engine, provider, a
     settle(engine)
     assert provider.domains[id].power is Power.RUNNING
     assert machines.by_id(id).state is S.IN_USE
-    assert provider.calls[-1] == ("execute", id) or ("execute", id) in provider.calls[-6:]
+    assert ("wait", id) in provider.calls[-6:]
 
 
 def test_a_machine_in_use_that_vanished_is_quarantined_not_replaced_in_silence(engine, provider, alice):
@@ -142,29 +142,41 @@ def test_a_machine_in_use_that_vanished_is_quarantined_not_replaced_in_silence(e
     assert "disk is gone" in machine.problem
 
 
-def test_a_ready_machine_that_vanished_is_replaced(engine, provider):
+def test_a_ready_machine_that_vanished_is_made_again(engine, provider):
     settle(engine)
     id = next(iter(provider.domains))
     provider.domains.pop(id)
     provider.files.discard(id)
     settle(engine)
+    assert machines.by_id(id).state is S.READY
+    assert provider.domains[id].power is Power.RUNNING
+    assert Class.get().failures == 0
+
+
+def test_a_ready_machine_that_vanishes_again_and_again_is_given_up(engine, provider):
+    settle(engine)
+    id = next(iter(provider.domains))
+    for _ in range(6):
+        provider.domains.pop(id, None)
+        settle(engine, 3)
+    assert machines.by_id(id).state is S.RETIRED
+    assert "again and again" in Class.get().problem
     Class.update(failing_until=now()).execute()
     settle(engine)
-    assert machines.by_id(id).state is S.RETIRED
     assert states() == {S.READY: 2}
 
 
 def test_a_machine_that_takes_no_owner_gives_way_to_another(engine, provider, alice, monkeypatch):
     settle(engine)
     bad = verbs.request(alice, "small").machine_id
-    execute = provider.execute
+    wait = provider.wait
 
-    def broken(id, *args, **kwargs):
-        if id == bad:
+    def broken(spec, *args, **kwargs):
+        if spec.id == bad:
             raise DpeError("The agent went away.")
-        return execute(id, *args, **kwargs)
+        return wait(spec, *args, **kwargs)
 
-    monkeypatch.setattr(provider, "execute", broken)
+    monkeypatch.setattr(provider, "wait", broken)
     for _ in range(6):
         Machine.update(retry_at=None).execute()
         settle(engine, 2)

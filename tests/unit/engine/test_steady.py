@@ -48,7 +48,9 @@ def test_a_cold_machine_needs_its_disk_but_no_domain(engine, provider):
     assert not touched(engine, provider, id)
     provider.files.discard(id)
     settle(engine, 1)
-    assert machines.by_id(id).state is S.FAILED
+    assert machines.by_id(id).state is S.READY
+    assert id in provider.files
+    assert id not in provider.domains
 
 
 def test_a_machine_is_handed_over_before_the_look_at_the_hypervisor(engine, provider, alice, monkeypatch):
