@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from peewee import SQL
+
 from appliance.catalog.database import rows
 from appliance.catalog.models import Event, Level, now, stamp
 
@@ -66,16 +68,16 @@ def page(
     text: str = "",
     levels: Iterable[Level] = (),
 ) -> list[Event]:
-    """Events, newest first, older than id `before`; `kind` is a prefix, `text` is looked for in message, actor and class."""
+    """Events, newest first, older than id `before`; `kind` is what stands before the dot, `text` is looked for in message, actor and class."""
     query = Event.select().order_by(Event.id.desc()).limit(limit)
     if before is not None:
         query = query.where(Event.id < before)
     if machine_id is not None:
         query = query.where(Event.machine_id == machine_id)
     if kind:
-        query = query.where(Event.kind.startswith(kind))
+        query = query.where(SQL("substr(kind, 1, instr(kind, '.') - 1) = ?", [kind]))  # as in the index event_area
     if text:
         query = query.where(Event.message.contains(text) | Event.actor.contains(text) | Event.class_name.contains(text))
     if levels := list(levels):
-        query = query.where(Event.level.in_(levels))
+        query = query.where(SQL("level <> 'info'"), Event.level.in_(levels))
     return list(query)

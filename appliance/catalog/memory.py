@@ -59,7 +59,7 @@ def parts() -> list[Part]:
             WHEN readiness <> 'paused' THEN readiness
             ELSE iif(origin = 'fork', 'fork', 'booted') END AS kind,
             count(*), sum(vcpus), sum(memory + ?), count(reading.machine_id), coalesce(sum(memory_private), 0), coalesce(sum(memory_shared), 0)
-        FROM machine LEFT JOIN reading ON reading.machine_id = machine.id AND memory_private > 0
+        FROM machine INDEXED BY machine_live LEFT JOIN reading ON reading.machine_id = machine.id AND memory_private > 0
         WHERE state <> 'retired' GROUP BY class_name, kind
         """,
         (OVERHEAD,),
@@ -92,7 +92,8 @@ def room(before: int = LAST_REQUEST) -> int:
             - (SELECT coalesce(sum(memory + ?1), 0) FROM machine WHERE state <> 'retired'
                AND state IN ('assigned', 'in_use', 'stopped', 'suspended', 'reprovisioning', 'quarantined'))
             - (SELECT coalesce(sum(asked), 0) FROM (
-                SELECT json_extract(class.spec, '$.size.memory') + ?1 AS asked FROM request JOIN class ON class.name = request.class_name
+                SELECT json_extract(class.spec, '$.size.memory') + ?1 AS asked
+                FROM request INDEXED BY request_waiting JOIN class ON class.name = request.class_name
                 WHERE request.state = 'waiting' AND request.id < ?2 AND EXISTS (
                     SELECT 1 FROM machine WHERE state <> 'retired' AND state = 'ready' AND machine.class_name = request.class_name))
                WHERE asked <= most)

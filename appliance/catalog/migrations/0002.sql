@@ -30,6 +30,11 @@ ALTER TABLE machine ADD COLUMN snapshot_id INTEGER REFERENCES snapshot (id);
 -- One that is not partial, as SQLite does not see that state = 'ready' implies state <> 'retired'.
 DROP INDEX machine_state;
 CREATE INDEX machine_state ON machine (state, class_name, number);
+CREATE INDEX machine_alive ON machine (number) WHERE state <> 'retired';
+CREATE INDEX machine_class_alive ON machine (class_name, number) WHERE state <> 'retired';
+CREATE INDEX event_area ON event (substr(kind, 1, instr(kind, '.') - 1), id); -- machine, lease, seed ...
+CREATE INDEX event_trouble ON event (id) WHERE level <> 'info';
+DROP INDEX event_kind;
 -- All that the engine asks of every machine at every tick, without the machines that were.
 CREATE INDEX machine_live ON machine (state, class_name, readiness, origin, memory, vcpus, seed_id, id) WHERE state <> 'retired';
 
