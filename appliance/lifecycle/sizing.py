@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from appliance import catalog
-from appliance.catalog import Class, Snapshot, SnapshotState, machines, memory, now, options, seeds, snapshots
+from appliance.catalog import Class, machines, memory, now, options, seeds, snapshots
 from appliance.catalog.memory import OVERHEAD, Kind, Part
 from appliance.hypervisor.provider import HostFacts
+from appliance.lifecycle import forks
 from appliance.pools.planner import Capacity, Demand, Policy, Pools
 from appliance.settings import Settings
 
@@ -60,7 +61,7 @@ class Sizing:
         Most of the reserve is there for what the host itself uses; that which must stay free is a part of it.
         """
         # Memory that machines share is that of a file, which counts as available already.
-        taken = sum(part.private for part in parts)
+        taken = sum(part.private for part in parts if part.kind is not Kind.COLD)
         can_have = facts.memory_available + taken - self.settings.host_reserve // 4
         return max(0, min(can_have * overcommit // 100, self._most(facts, overcommit)))
 
@@ -107,7 +108,7 @@ class Sizing:
                 return sum(of[kind].count for kind in kinds if kind in of)
 
             nominal = klass.spec["size"]["memory"] + OVERHEAD
-            cost = self._cost(klass, nominal, of.get(Kind.FORK), forks=_forks(klass, seed.id))
+            cost = self._cost(klass, nominal, of.get(Kind.FORK), is_forked=forks.usable(klass, seed) is not None)
             found.append(
                 Demand(
                     klass.name,
@@ -133,13 +134,13 @@ class Sizing:
             )
         return found
 
-    def _cost(self, klass: Class, nominal: int, measured: Part | None, *, forks: bool) -> int | None:
+    def _cost(self, klass: Class, nominal: int, measured: Part | None, *, is_forked: bool) -> int | None:
         """What one more of the class takes while it waits; None: all its memory."""
         if measured is not None and measured.measured:
             self._costs[klass.name] = round(measured.mean)
         if klass.readiness == "cold":
             return 0
-        if klass.readiness == "paused" and forks:
+        if klass.readiness == "paused" and is_forked:
             return min(self._costs.get(klass.name, nominal // ESTIMATE), nominal)
         return None
 
@@ -156,11 +157,3 @@ def _frees(ready: list[Part]) -> int:
     """What removing one of them gives back, as measured; 0 when nothing was."""
     measured = sum(part.measured for part in ready)
     return -(-sum(part.private for part in ready) // measured) if measured else 0
-
-
-def _forks(klass: Class, seed_id: int) -> bool:
-    """Whether the class's next machine is forked."""
-    if not klass.fork:
-        return False
-    found: bool = Snapshot.select().where(Snapshot.seed == seed_id, Snapshot.state == SnapshotState.READY).exists()
-    return found

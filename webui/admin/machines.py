@@ -4,7 +4,7 @@ from flask import Blueprint, render_template, request
 
 from appliance.catalog import events
 from appliance.catalog import machines as machine_rows
-from appliance.services import classes, machines, overview
+from appliance.services import classes, host, machines, overview
 from webui.guard import actor, admin, row_number, settings
 from webui.portal import application
 
@@ -44,4 +44,5 @@ def page(id: str) -> str:
         way=machines.way(machine, settings()),
         application=application(machine),
         held=machine.state in machine_rows.HELD,
+        nominal=host.nominal(machine.memory),
     )

@@ -24,7 +24,7 @@ def zones() -> list[str]:
 @blueprint.route("/", methods=["GET", "POST"])
 @admin
 def index() -> Response | tuple[str, int]:
-    values, error = {"title": overview.title(), "time_zone": overview.time_zone()}, None
+    values, error = {"title": overview.title(), "time_zone": overview.time_zone(), "overcommit": str(preferences.overcommit())}, None
     if request.method == "POST":
         values = {name: request.form.get(name, "") for name in values}
         try:
@@ -34,5 +34,13 @@ def index() -> Response | tuple[str, int]:
         except DpeError as refused:
             error = refused
     host = [(name, getattr(settings(), name), default, help) for name, default, help in describe()]
-    page = render_template("admin/settings.html", values=values, error=error, zones=zones(), host=host)
+    page = render_template(
+        "admin/settings.html",
+        values=values,
+        error=error,
+        zones=zones(),
+        host=host,
+        OVERCOMMIT=preferences.OVERCOMMIT,
+        promised=overview.promised(),
+    )
     return page, status_of(error) if error else 200
