@@ -297,8 +297,8 @@ class LibvirtProvider:
 
     def fork(self, spec: MachineSpec) -> None:
         assert spec.snapshot is not None
-        self.check_snapshot(spec, spec.snapshot)
         try:
+            self.check_snapshot(spec, spec.snapshot)
             with self._connection.use() as connection:
                 if _find(connection, spec.id) is not None:
                     self.destroy(spec.id)
@@ -319,9 +319,8 @@ class LibvirtProvider:
     def _socket(self, id: str) -> Path:
         """For a machine's device state, in a folder where QEMU may make it. Its name is short, as those of sockets must be."""
         folder = self.settings.run / "fork"
-        if not folder.exists():
-            folder.mkdir(mode=0o700, exist_ok=True)
-            shutil.chown(folder, daemon.USER, daemon.USER)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        shutil.chown(folder, daemon.USER, daemon.USER)
         return folder / id[:13]
 
     def suspend(self, id: str) -> None:

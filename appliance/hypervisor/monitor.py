@@ -7,6 +7,7 @@ The stream is QEMU's own migration, over a Unix socket, without the memory, whic
 import contextlib
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -41,15 +42,13 @@ def _socket(path: Path) -> Iterator[socket.socket]:
             path.unlink(missing_ok=True)
 
 
-def _memory_is_a_file(domain: libvirt.virDomain) -> None:
-    say(domain, "migrate-set-capabilities", capabilities=[{"capability": "x-ignore-shared", "state": True}])
+def _leave_memory(domain: libvirt.virDomain, *, out: bool) -> None:
+    say(domain, "migrate-set-capabilities", capabilities=[{"capability": "x-ignore-shared", "state": out}])
 
 
 def keep_state(domain: libvirt.virDomain, path: Path, into: Path, owner: str) -> None:
     """Write the device state of a paused machine to the file `into`; `path` is for a socket that `owner`, QEMU's user, may use."""
-    import shutil
-
-    _memory_is_a_file(domain)
+    _leave_memory(domain, out=True)
     with _socket(path) as listening, into.open("wb") as out:
         listening.bind(os.fspath(path))
         shutil.chown(path, owner)
@@ -76,7 +75,7 @@ def keep_state(domain: libvirt.virDomain, path: Path, into: Path, owner: str) ->
 
 def load_state(domain: libvirt.virDomain, path: Path, state: bytes) -> None:
     """Give a machine that was started with `-incoming defer` its device state; it is paused afterwards. `path` is for a socket, in a folder where QEMU may make one."""
-    _memory_is_a_file(domain)
+    _leave_memory(domain, out=True)
     try:
         with _socket(path) as stream:
             say(domain, "migrate-incoming", uri=f"unix:{path}")
@@ -87,7 +86,13 @@ def load_state(domain: libvirt.virDomain, path: Path, state: bytes) -> None:
     except (OSError, TimeoutError) as error:
         raise Unavailable(f"QEMU did not take the device state of {domain.name()}: {error}.") from error
     deadline = time.monotonic() + STALLED
-    while (status := say(domain, "query-status")["status"]) == "inmigrate" and time.monotonic() < deadline:
-        time.sleep(0.002)
-    if status != "paused":
-        raise Unavailable(f"{domain.name()} is {status} instead of paused after its device state was loaded.")
+    try:
+        while (status := say(domain, "query-status")["status"]) == "inmigrate" and time.monotonic() < deadline:
+            time.sleep(0.002)
+        if status != "paused":
+            raise Unavailable(f"{domain.name()} is {status} instead of paused after its device state was loaded.")
+        _leave_memory(domain, out=False)  # of what libvirt saves from now on
+    except libvirt.libvirtError as error:
+        if error.get_error_domain() != libvirt.VIR_FROM_QEMU:
+            raise
+        raise Unavailable(f"QEMU went off over the device state of {domain.name()}: {error.get_error_message()}.") from error

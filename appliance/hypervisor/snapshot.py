@@ -5,9 +5,11 @@ read whole, and compared with their digests, before their first use and whenever
 since; in between, a look at their inodes is enough.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ from appliance.errors import Unavailable
 
 MEMORY, STATE, DISK, FACTS = "memory", "state", "disk.qcow2", "snapshot.json"
 CHUNK = 1 << 20
+
+_reading = threading.Lock()  # of many forks at once the first reads, and the others find its note
 
 
 class Unfit(Unavailable):
@@ -64,7 +68,7 @@ def read(folder: Path) -> dict[str, Any]:
     """The facts written by `keep`. Raises Unfit."""
     try:
         facts: dict[str, Any] = json.loads((folder / FACTS).read_text())
-        if {name: set(known) for name, known in facts["files"].items()} != dict.fromkeys((MEMORY, STATE, DISK), {"size", "digest"}):
+        if {name: set(known) for name, known in facts["files"].items()} != {name: {"size", "digest"} for name in (MEMORY, STATE, DISK)}:
             raise ValueError("it does not tell of each of its files")
         return facts
     except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
@@ -79,23 +83,31 @@ def check(folder: Path, facts: Facts, verified: Path) -> None:
     recorded = read(folder)
     if changed := facts.differs(recorded):
         raise Unfit(f"The snapshot no longer fits this host: {changed}.", "Another one is taken by itself.")
-    note = verified / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}.json"
     seen = _identity(folder)
+    note = verified / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}.json"
+    with _reading:
+        with contextlib.suppress(OSError, ValueError):
+            if json.loads(note.read_text()) == seen:
+                return
+        for name, known in recorded["files"].items():
+            _read_whole(folder / name, known)
+        verified.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = note.with_suffix(f".{os.getpid()}")
+        fresh.write_text(json.dumps(seen))
+        fresh.rename(note)
+
+
+def _read_whole(file: Path, known: Mapping[str, Any]) -> None:
     try:
-        if json.loads(note.read_text()) == seen:
-            return
-    except (OSError, ValueError):
-        pass
-    for name, known in recorded["files"].items():
-        file = folder / name
         if (size := file.stat().st_size) != known["size"]:
-            raise Unfit(f"{file} is damaged: {size} bytes instead of {known['size']}.", "Another snapshot is taken by itself.")
-        if digest(file) != known["digest"]:
-            raise Unfit(f"{file} is damaged: its content is not what was written.", "Another snapshot is taken by itself.")
-    verified.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = note.with_suffix(f".{os.getpid()}")
-    fresh.write_text(json.dumps(seen))
-    fresh.rename(note)
+            problem = f"is damaged: {size} bytes instead of {known['size']}"
+        elif digest(file) != known["digest"]:
+            problem = "is damaged: its content is not what was written"
+        else:
+            return
+    except OSError as error:
+        problem = f"cannot be read: {error}"
+    raise Unfit(f"{file} {problem}.", "Another snapshot is taken by itself.")
 
 
 def _identity(folder: Path) -> list[list[int]]:
