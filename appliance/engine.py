@@ -51,6 +51,7 @@ TICK = 1.0  # seconds between looks at the catalog when nobody rings
 READ_EVERY = 10.0  # seconds between readings of machines and host
 READ_SOON = 2.0  # the same while the host has little memory left
 RETRY = timedelta(seconds=5)
+WAY = timedelta(seconds=3)  # that a refill gives way at most
 FORKS = 10  # times as many machines in a batch that begins with a fork
 TRIES = 4  # attempts to hand a machine to its owner before another takes its place
 HANDS = 4  # threads for short jobs, so that a person never waits behind a boot
@@ -271,11 +272,15 @@ class Engine:
             for machine in planned[:urgent]:
                 self._submit(self._makers, machine.id, self._make, machine)
             refill += planned[urgent:]
-        if refill and "batch" not in self._jobs and not any(waiting.values()):
+        if refill and "batch" not in self._jobs and not any(waiting.values()) and not self._gives_way(refill):
             # Forks are quick, so that more of them share a playbook's start-up.
             chosen = refill[: self.settings.parallel * (FORKS if refill[0].snapshot_id else 1)]
             self._batched = {machine.id for machine in chosen}
             self._submit(self._makers, "batch", self._make_batch, chosen)
+
+    def _gives_way(self, refill: list[Machine]) -> bool:
+        """Whether the refill waits a moment for people whose machines are being handed over: a playbook's start-up would take the processors from them."""
+        return now() - min(machine.created_at for machine in refill) < WAY and bool(machines.assigned())
 
     def _sweep(self, there: set[str]) -> None:
         """Whatever the hypervisor or the disk has and the catalog does not is a leftover of a killed process: take it away."""

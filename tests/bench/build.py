@@ -89,7 +89,7 @@ def by_playbook(libvirtd: Libvirtd) -> float:
     return seconds
 
 
-def by_virt_clone(libvirtd: Libvirtd) -> float:
+def by_virt_clone(libvirtd: Libvirtd, count: int = MACHINES) -> float:
     """Seconds for as many by virt-clone, each started as soon as it is cloned."""
     settings, provider = libvirtd.settings, libvirtd.provider
     original = _spec(settings, 40)
@@ -98,7 +98,7 @@ def by_virt_clone(libvirtd: Libvirtd) -> float:
     _answers(libvirtd, original.id)
     uri = daemon.uri(settings)
     command(["virsh", "--connect", uri, "destroy", original.id])
-    clones = [str(uuid.uuid4()) for _ in range(MACHINES)]
+    clones = [str(uuid.uuid4()) for _ in range(count)]
 
     def work() -> None:
         for id in clones:

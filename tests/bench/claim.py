@@ -23,15 +23,18 @@ from appliance.catalog import seeds as seed_rows
 from appliance.foreground import Appliance
 from appliance.people import passwords
 from appliance.settings import Settings, load
-from tests.seeds import small_scenario
+from tests.seeds import cached_seed, place, small_scenario
 
 PEOPLE, EACH = 50, 10
 PASSWORD = "correct horse battery"
 
 
 @contextmanager
-def serving(**changes: Any) -> Iterator[Settings]:
-    """The web page behind the front door, without engine and hypervisor, over a catalog that was set up; `changes` are of settings."""
+def serving(*, whole: bool = False, **changes: Any) -> Iterator[Settings]:
+    """The web page behind the front door over a catalog that was set up; `changes` are of settings.
+
+    Unless it is the `whole` appliance, there is no engine and no hypervisor, and the machines that are wanted are rows.
+    """
     with tempfile.TemporaryDirectory(prefix="dpe-bench-") as folder, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -48,9 +51,13 @@ def serving(**changes: Any) -> Iterator[Settings]:
         Path(folder).chmod(0o711)  # the web process is another user
         layout.prepare(settings)
         catalog.open(settings.catalog)
-        _fill()
+        _fill(buffer=0 if whole else 1000)
+        if whole:
+            seed = place(cached_seed(), settings)
+            files = {"disk": str(seed.disk), "kernel": str(seed.kernel), "initrd": str(seed.initrd), "cmdline": seed.cmdline}
+            Seed.update(files=files).execute()
         appliance = Appliance(settings)
-        appliance.children = [child for child in appliance.children if child.name in ("web", "nginx")]
+        appliance.children = [child for child in appliance.children if whole or child.name in ("web", "nginx")]
         try:
             appliance.start()
             yield settings
@@ -61,13 +68,13 @@ def serving(**changes: Any) -> Iterator[Settings]:
             catalog.close()
 
 
-def _fill() -> None:
+def _fill(*, buffer: int) -> None:
     described = small_scenario().classes["small"]
     hashed = passwords.digest(PASSWORD)
     with catalog.write():
         options.put("setup_done", True)
         klass = Class.create(
-            name="small", spec=described.model_dump(mode="json"), minimum=0, maximum=10_000, buffer=1000,
+            name="small", spec=described.model_dump(mode="json"), minimum=0, maximum=10_000, buffer=buffer,
             lease_minutes=60, extend_minutes=30, extensions=1, per_person=1000,
         )  # fmt: skip
         seed_rows.promote(Seed.create(klass=klass.name, version=1, state=SeedState.READY))
