@@ -21,6 +21,7 @@ from appliance.catalog import (
     RequestState,
     Seed,
     SeedState,
+    memory,
     options,
     record,
 )
@@ -192,8 +193,7 @@ def host_history(hours: int = 24) -> None:
                 machines_nominal=(held + 10) * 2600,
                 machines_limit=64512,
             )
-        options.put("memory_limit", 64512)
-        options.put("memory_most", 64512)
+        memory.allow(memory.Allowed(64512, 64512))
 
 
 def set_up(title: str = "Hillside School", time_zone: str = "Europe/Berlin") -> None:

@@ -50,10 +50,10 @@ def take(class_name: str, account_id: int, ends_at: datetime, request_id: int = 
         WHERE state = 'ready' AND number = (
             SELECT machine.number FROM machine JOIN seed ON seed.id = machine.seed_id
             WHERE machine.state = 'ready' AND machine.class_name = ?
-            ORDER BY seed.promoted DESC, machine.number LIMIT 1) AND memory <= ?
+            ORDER BY seed.promoted DESC, machine.number LIMIT 1) AND memory + ? <= ?
         RETURNING id, name
         """,
-        (at, account_id, class_name, memory.room(request_id) - memory.OVERHEAD),
+        (at, account_id, class_name, memory.allowed().overhead, memory.room(request_id)),
     )
     if not taken:
         return None

@@ -1,6 +1,7 @@
 """Memory: what people hold and may still be given, what was measured, and the host over time. All sizes are MiB."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -8,10 +9,32 @@ from appliance.catalog import options
 from appliance.catalog.database import rows
 from appliance.catalog.models import HostReading, now, stamp
 
-OVERHEAD = 64  # that the hypervisor needs for a machine beside its memory
 KEPT = timedelta(hours=24)  # readings of the host
 LAST_REQUEST = 2**63 - 1
-NO_LIMIT = 2**62  # before the engine told one
+NO_LIMIT = 2**62
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """How much people may hold, as the engine last said: now, and at `most`, when nothing else uses the host.
+
+    overhead: what the hypervisor needs for a machine beside its memory.
+    """
+
+    limit: int = NO_LIMIT
+    most: int = NO_LIMIT
+    overhead: int = 64
+
+
+def allowed() -> Allowed:
+    """How much people may hold; no limit before the engine ever told one."""
+    found = rows("SELECT value FROM option WHERE name = 'memory'")
+    return Allowed(**json.loads(found[0][0])) if found else Allowed()
+
+
+def allow(found: Allowed) -> None:
+    """Say how much people may hold; call it inside `write()`."""
+    options.put("memory", asdict(found))
 
 
 class Kind(StrEnum):
@@ -62,21 +85,9 @@ def parts() -> list[Part]:
         FROM machine INDEXED BY machine_live LEFT JOIN reading ON reading.machine_id = machine.id AND memory_private > 0
         WHERE state <> 'retired' GROUP BY class_name, kind
         """,
-        (OVERHEAD,),
+        (allowed().overhead,),
     )
     return [Part(class_name, Kind(kind), *numbers) for class_name, kind, *numbers in found]
-
-
-def limit() -> int | None:
-    """How much may be held, as the engine last said; None before it ever did."""
-    found: int | None = options.get("memory_limit")
-    return found
-
-
-def most() -> int:
-    """How much may be held at best, when nothing else uses the host."""
-    found: int | None = options.get("memory_most")
-    return NO_LIMIT if found is None else found
 
 
 def room(before: int = LAST_REQUEST) -> int:
@@ -85,23 +96,21 @@ def room(before: int = LAST_REQUEST) -> int:
     Those who have waited longer, and only for memory, have theirs set aside: a small machine never slips past somebody who waits for a
     large one. Who asks for more than there will ever be holds up nobody.
     """
-    found = rows(
+    now_allowed = allowed()
+    taken: int = rows(
         """
-        WITH given (most) AS (SELECT CAST(value AS INTEGER) FROM option WHERE name = 'memory_limit')
-        SELECT most
-            - (SELECT coalesce(sum(memory + ?1), 0) FROM machine WHERE state <> 'retired'
+        SELECT (SELECT coalesce(sum(memory + ?1), 0) FROM machine WHERE state <> 'retired'
                AND state IN ('assigned', 'in_use', 'stopped', 'suspended', 'reprovisioning', 'quarantined'))
-            - (SELECT coalesce(sum(asked), 0) FROM (
+            + (SELECT coalesce(sum(asked), 0) FROM (
                 SELECT json_extract(class.spec, '$.size.memory') + ?1 AS asked
                 FROM request INDEXED BY request_waiting JOIN class ON class.name = request.class_name
                 WHERE request.state = 'waiting' AND request.id < ?2 AND EXISTS (
                     SELECT 1 FROM machine WHERE state <> 'retired' AND state = 'ready' AND machine.class_name = request.class_name))
-               WHERE asked <= most)
-        FROM given
+               WHERE asked <= ?3)
         """,
-        (OVERHEAD, before),
-    )
-    return found[0][0] if found else NO_LIMIT
+        (now_allowed.overhead, before, now_allowed.limit),
+    )[0][0]
+    return now_allowed.limit - taken
 
 
 def note_host(**values: float) -> None:

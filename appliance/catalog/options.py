@@ -10,8 +10,7 @@ DEFAULTS: dict[str, Any] = {
     "title": "",  # what the appliance is called; empty means the scenario's title
     "time_zone": "UTC",
     "overcommit": 100,  # percent: how much memory people may hold for each 100 that there are
-    "memory_limit": None,  # what that comes to now in MiB, as the engine found it
-    "memory_most": None,  # and when nothing else uses the host
+    "memory": {},  # what that comes to in MiB, as the engine found it; see catalog.memory.Allowed
     "scenario": {},  # name, title and description of the scenario last loaded
 }
 

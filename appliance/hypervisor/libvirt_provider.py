@@ -39,6 +39,7 @@ IDLE = 0.1  # of one processor, over a second: what a guest that waits uses unde
 BUSY_AT_MOST = 60  # seconds for a guest to become idle before its snapshot is taken as it is
 PRIVATE_MAPPING = 8_002_000  # the QEMU that first took a read-only file for private memory
 NOT_MEASURED = Taken(0, 0)
+OVERHEAD = 64  # MiB that QEMU needs beside a machine's memory
 LARGEST_LOG, KEPT_OF_LOG = 1 << 20, 64 << 10
 
 _ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -96,6 +97,7 @@ class LibvirtProvider:
             disk=shutil.disk_usage(self.settings.machines).total >> 20,
             swap=swap.total >> 20,
             swap_used=swap.used >> 20,
+            overhead=OVERHEAD + (xml.TRANSLATED if acceleration == "emulation" else 0),
         )
 
     def list(self) -> Sequence[Found]:

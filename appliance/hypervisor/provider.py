@@ -110,7 +110,10 @@ class Stats:
 
 @dataclass(frozen=True)
 class HostFacts:
-    """What the host offers. memory, swap and disk are MiB; `acceleration` is "kvm" or "emulation", with the reason."""
+    """What the host offers. memory, swap and disk are MiB; `acceleration` is "kvm" or "emulation", with the reason.
+
+    overhead: MiB that the hypervisor may need for a machine beside its memory.
+    """
 
     acceleration: str
     reason: str
@@ -122,6 +125,7 @@ class HostFacts:
     disk: int = 0
     swap: int = 0
     swap_used: int = 0
+    overhead: int = 64
 
 
 @dataclass(frozen=True)

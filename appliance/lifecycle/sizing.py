@@ -5,7 +5,7 @@ from datetime import datetime
 
 from appliance import catalog
 from appliance.catalog import Class, machines, memory, now, options, seeds, snapshots
-from appliance.catalog.memory import OVERHEAD, Kind, Part
+from appliance.catalog.memory import Allowed, Kind, Part
 from appliance.hypervisor.provider import HostFacts
 from appliance.lifecycle import forks
 from appliance.pools.planner import Capacity, Demand, Policy, Pools
@@ -47,12 +47,11 @@ class Sizing:
         """Classes and host as they are now. Tells the catalog how much memory people may hold."""
         parts = memory.parts()
         overcommit: int = options.get("overcommit")
-        limit, most = self._limit(facts, parts, overcommit), self._most(facts, overcommit)
-        if (limit, most) != (memory.limit(), memory.most()):
+        found = Allowed(self._limit(facts, parts, overcommit), self._most(facts, overcommit), facts.overhead)
+        if found != memory.allowed():
             with catalog.write():
-                options.put("memory_limit", limit)
-                options.put("memory_most", most)
-        demands = self._demands(parts)
+                memory.allow(found)
+        demands = self._demands(parts, facts.overhead)
         return demands, self._capacity(facts, parts, demands, overcommit)
 
     def _limit(self, facts: HostFacts, parts: Iterable[Part], overcommit: int) -> int:
@@ -95,7 +94,7 @@ class Sizing:
         self._relieved = facts
         return max(0, reserve - facts.memory_available - sum(part.private for part in parts if part.kind is Kind.LEAVING))
 
-    def _demands(self, parts: list[Part]) -> list[Demand]:
+    def _demands(self, parts: list[Part], overhead: int) -> list[Demand]:
         waiting, old, moment, taking = machines.waiting(), machines.on_old_seed(), now(), snapshots.being_taken()
         found = []
         for klass in list(Class.select().order_by(Class.name)):
@@ -107,7 +106,7 @@ class Sizing:
             def count(*kinds: Kind, of: dict[Kind, Part] = of) -> int:
                 return sum(of[kind].count for kind in kinds if kind in of)
 
-            nominal = klass.spec["size"]["memory"] + OVERHEAD
+            nominal = klass.spec["size"]["memory"] + overhead
             cost = self._cost(klass, nominal, of.get(Kind.FORK), is_forked=forks.usable(klass, seed) is not None)
             found.append(
                 Demand(

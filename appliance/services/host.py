@@ -68,4 +68,4 @@ def _share(part: memory.Part) -> Share:
 
 def nominal(size: int) -> int:
     """What a machine of this size may grow to, with what the hypervisor needs for it."""
-    return size + memory.OVERHEAD
+    return size + memory.allowed().overhead

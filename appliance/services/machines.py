@@ -72,7 +72,7 @@ def offers(account_id: int) -> list[Offer]:
 def size(cls: Class) -> int:
     """All the host's memory, in MiB, that one machine of the class may take."""
     asked: int = cls.spec["size"]["memory"]
-    return asked + memory.OVERHEAD
+    return asked + memory.allowed().overhead
 
 
 def _obstacle(cls: Class, *, full: bool) -> str:
@@ -104,7 +104,7 @@ def _refusal(cls: Class, held: int) -> str:
         return f"You hold {held} of {cls.per_person} already."
     if not cls.maximum:
         return NONE_AT_ALL
-    if size(cls) > memory.most():
+    if size(cls) > memory.allowed().most:
         return TOO_LARGE
     return ""
 
@@ -125,7 +125,8 @@ def request(actor: Actor, class_name: str) -> Request:
         if not terms.maximum:
             raise Conflict(NONE_AT_ALL, "Ask your admin.")
         claimed = machines.take(class_name, actor.account_id, now() + timedelta(minutes=terms.lease_minutes))
-        if claimed is None and terms.memory + memory.OVERHEAD > memory.most():
+        allowed = memory.allowed()
+        if claimed is None and terms.memory + allowed.overhead > allowed.most:
             raise Conflict(TOO_LARGE, "Ask your admin.")
         asked = machines.note_request(actor.account_id, class_name, claimed)
         if claimed:
@@ -138,7 +139,7 @@ def request(actor: Actor, class_name: str) -> Request:
                 hit=True,
             )
         else:
-            why = "none is ready" if terms.memory + memory.OVERHEAD <= memory.room(asked.id) else "memory is all given out"
+            why = "none is ready" if terms.memory + allowed.overhead <= memory.room(asked.id) else "memory is all given out"
             record("request.waiting", f"{actor.name} waits for a {class_name}: {why}.", actor, class_name=class_name, hit=False)
     doorbell.ring()
     return asked

@@ -93,7 +93,8 @@ def promised() -> Promised:
     """What is promised to live machines, now."""
     parts = memory.parts()
     held = sum(part.nominal for part in parts if part.kind is memory.Kind.HELD)
-    return Promised(held, memory.limit(), sum(part.vcpus for part in parts))
+    limit = memory.allowed().limit
+    return Promised(held, None if limit == memory.NO_LIMIT else limit, sum(part.vcpus for part in parts))
 
 
 def title() -> str:

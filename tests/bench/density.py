@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from appliance.catalog.memory import OVERHEAD
 from appliance.hypervisor.provider import MachineSpec, Stats
 from appliance.pools.planner import Capacity, Demand, Policy, Pools, plan
 from tests.bench.build import _spec, hypervisor
@@ -57,9 +56,8 @@ def paused(libvirtd: Libvirtd, folder: Path) -> int:
     return _taken(libvirtd, specs)
 
 
-def planned(cost: int | None, overcommit: int) -> int:
+def planned(nominal: int, cost: int | None, overcommit: int) -> int:
     """How many ready machines the planner has made, of those it is asked for, where there is memory for six that were booted."""
-    nominal = MEMORY + OVERHEAD
     host = Capacity(memory=CLONES * nominal, disk=1 << 20, slots=100, room=CLONES * nominal * overcommit // 100, overcommit=overcommit)
     [decision] = plan([Demand("small", Policy(0, FORKS, FORKS), Pools(), nominal, 512, cost=cost)], host)
     return decision.create
@@ -69,6 +67,7 @@ def run() -> Iterator[dict[str, Any]]:
     with hypervisor() as libvirtd:
         clones = booted(libvirtd)
         [template] = _specs(libvirtd, 0, 1)
+        nominal = MEMORY + libvirtd.provider.host().overhead
         forks = paused(libvirtd, take(libvirtd.provider, template, libvirtd.settings.state / "snapshot"))
     fork, clone = forks / FORKS / MEMORY, clones / CLONES / MEMORY
     yield {
@@ -88,7 +87,7 @@ def run() -> Iterator[dict[str, Any]]:
         "ratio": round(clones / forks, 2),
     }
     cost = -(-forks // FORKS)
-    many, few = planned(cost, 100 * -(-FORKS // CLONES)), planned(None, 100)
+    many, few = planned(nominal, cost, 100 * -(-FORKS // CLONES)), planned(nominal, None, 100)
     yield {
         "name": "density.planned",
         "value": many,

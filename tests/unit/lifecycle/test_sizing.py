@@ -9,7 +9,7 @@ from appliance.lifecycle.sizing import Sizing
 from appliance.pools.planner import plan
 
 S = MachineState
-EACH = 256 + memory.OVERHEAD
+EACH = 256 + 64
 
 
 def facts(available: int = 9216, total: int = 9216) -> HostFacts:
@@ -93,17 +93,17 @@ def test_forks_made_since_the_last_reading_are_counted(sizing, forked, ready):
 
 def test_the_limit_is_told_to_the_claim_and_follows_the_admin_and_the_host(sizing, forked, ready):
     sizing.look(facts())
-    assert (memory.limit(), memory.most()) == (8192, 8192)
+    assert memory.allowed() == memory.Allowed(8192, 8192, 64)
     options.put("overcommit", 150)
     sizing.look(facts())
-    assert (memory.limit(), memory.most()) == (12288, 12288)
+    assert memory.allowed() == memory.Allowed(12288, 12288, 64)
     options.put("overcommit", 100)
     # Something else uses the host: of 4000 MiB a quarter of the reserve stays free, and what machines take is theirs.
     put(ready(2), taken=(100, 0))
     sizing.look(facts(available=4000))
-    assert (memory.limit(), memory.most()) == (4000 + 200 - 256, 8192)
+    assert memory.allowed() == memory.Allowed(4000 + 200 - 256, 8192, 64)
     sizing.look(facts(available=0))
-    assert memory.limit() == 0
+    assert memory.allowed().limit == 0
 
 
 def test_ready_machines_go_before_the_host_swaps_and_no_more_than_needed(sizing, forked, ready):

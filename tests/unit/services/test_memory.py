@@ -19,7 +19,6 @@ from appliance.catalog import (
     machines,
     memory,
     now,
-    options,
 )
 from appliance.errors import Conflict
 from appliance.lifecycle import outcomes
@@ -27,13 +26,12 @@ from appliance.services import machines as verbs
 from tests import world
 
 S = MachineState
-EACH = 256 + memory.OVERHEAD
+EACH = 256 + memory.Allowed().overhead
 
 
 def allow(mib: int) -> None:
     with catalog.write():
-        options.put("memory_limit", mib)
-        options.put("memory_most", max(mib, 8000))
+        memory.allow(memory.Allowed(mib, max(mib, 8000)))
 
 
 @pytest.fixture
@@ -118,8 +116,7 @@ def test_who_asks_for_more_than_there_ever_is_is_refused(ready, large, alice, bo
     ready(1)
     ready_large(large)
     with catalog.write():
-        options.put("memory_limit", 1000)
-        options.put("memory_most", 1000)
+        memory.allow(memory.Allowed(1000, 1000))
     [notebook, _] = verbs.offers(bob.account_id)
     assert notebook.refusal == verbs.TOO_LARGE
     with pytest.raises(Conflict, match="too little memory"):

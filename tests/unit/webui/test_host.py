@@ -122,12 +122,12 @@ def test_what_was_not_measured_is_not_made_up(grace: Browser) -> None:
     assert "Takes of the host" not in grace.get(f"/admin/machines/{machine.id}").text
     Reading.update(memory_private=388, memory_shared=21).execute()
     found = unescape(grace.get(f"/admin/machines/{machine.id}").text)
-    assert f"388 MiB alone and 21 MiB of what is shared, of up to {(machine.memory + memory.OVERHEAD) / 1024:.1f} GiB" in found
+    assert f"388 MiB alone and 21 MiB of what is shared, of up to {(machine.memory + memory.allowed().overhead) / 1024:.1f} GiB" in found
 
 
 def test_who_waits_for_memory_is_told_so(ada: Browser, opened: object) -> None:
     with catalog.write():
-        catalog.Option.update(value=5000).where(catalog.Option.name == "memory_limit").execute()
+        memory.allow(memory.Allowed(limit=5000))
         Class.update(per_person=9).execute()
     page = unescape(ada.get("/").text)
     assert "The server's memory is all given out: yours comes as soon as somebody gives one back." in page
