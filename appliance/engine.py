@@ -479,7 +479,7 @@ class Engine:
     # -- seeds ------------------------------------------------------------------------------
 
     def _build_seed(self) -> None:
-        if "seed" in self._jobs:
+        if "seed" in self._jobs or "snapshot" in self._jobs:  # both boot a machine at one of the few addresses before the slots
             return
         for seed in seeds.unfinished():
             self._submit(self._makers, "seed", seedruns.run, seed, self.loaded, self.settings)
