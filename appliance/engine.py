@@ -296,11 +296,11 @@ class Engine:
         if self._facts is None:
             return
         demands, capacity = self._sizing.look(self._facts)
-        reasons = {klass.name: klass.limit_reason for klass in list(Class.select(Class.name, Class.limit_reason))}
+        known = {klass.name: (klass.limit_reason, klass.short_of_memory) for klass in list(Class.select())}
         for decision in plan(demands, capacity):
-            if decision.reason != reasons[decision.name]:
+            if (decision.reason, decision.short_of_memory) != known[decision.name]:
                 with catalog.write():
-                    Class.update(limit_reason=decision.reason).where(Class.name == decision.name).execute()
+                    Class.update(limit_reason=decision.reason, short_of_memory=decision.short_of_memory).where(Class.name == decision.name).execute()
             if decision.create:
                 self._create(decision)
             for machine in machines.dispensable(decision.name, decision.remove):

@@ -104,8 +104,8 @@ def room(before: int = LAST_REQUEST) -> int:
             + (SELECT coalesce(sum(asked), 0) FROM (
                 SELECT json_extract(class.spec, '$.size.memory') + ?1 AS asked
                 FROM request INDEXED BY request_waiting JOIN class ON class.name = request.class_name
-                WHERE request.state = 'waiting' AND request.id < ?2 AND EXISTS (
-                    SELECT 1 FROM machine WHERE state <> 'retired' AND state = 'ready' AND machine.class_name = request.class_name))
+                WHERE request.state = 'waiting' AND request.id < ?2 AND (short_of_memory OR EXISTS (
+                    SELECT 1 FROM machine WHERE state <> 'retired' AND state = 'ready' AND machine.class_name = request.class_name)))
                WHERE asked <= ?3)
         """,
         (now_allowed.overhead, before, now_allowed.limit),

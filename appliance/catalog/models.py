@@ -190,6 +190,7 @@ class Class(Row):
     failing_until = UtcField(null=True)
     problem = TextField(default="")
     limit_reason = TextField(default="")
+    short_of_memory = BooleanField(default=False)
     fork = BooleanField(default=True)
     readiness = CharField(default="paused")
     forked = IntegerField(default=0)

@@ -84,7 +84,8 @@ class Capacity:
 class Decision:
     """How many machines of a class to make, how many ready ones to remove (old seeds first), and what binds, in words.
 
-    `shed` are further ready ones to remove, those that take most memory first, because memory is short.
+    `shed` are further ready ones to remove, those that take most memory first, because memory is short; `short_of_memory` says whether
+    it is memory that binds.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Decision:
     remove: int
     reason: str
     shed: int = 0
+    short_of_memory: bool = False
 
 
 class _Budget:
@@ -115,6 +117,10 @@ class _Budget:
 
     def lacks(self, demand: Demand, buffered: int, *, held: bool) -> str:
         """What is missing for one more of the class, `buffered` of which could be claimed then."""
+        return self.lacks_memory(demand, buffered, held=held) or self._lacks_other(demand)
+
+    def lacks_memory(self, demand: Demand, buffered: int, *, held: bool) -> str:
+        """The same of memory alone."""
         if (needs := self.needs(demand, held=held)) > self.memory:
             return f"the host's memory: {needs} MiB needed, {max(self.memory, 0)} MiB left; lower a buffer, or give machines back, or add memory"
         if buffered > self.can_claim(demand) or ((held or demand.stands) and demand.memory > self.room):
@@ -122,6 +128,9 @@ class _Budget:
                 f"the memory that may be handed out: {demand.memory} MiB needed for each, {max(self.room, 0)} MiB left; "
                 "give machines back, or add memory, or let more be handed out (in the settings)"
             )
+        return ""
+
+    def _lacks_other(self, demand: Demand) -> str:
         if demand.disk > self.disk:
             return f"the host's disk: {demand.disk} MiB needed, {max(self.disk, 0)} MiB left; give machines back, or add disk space"
         if self.slots < 1:
@@ -154,6 +163,7 @@ def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
     """Decide for all classes at once, since they share the host; one decision a class, in the same order."""
     budget = _Budget(demands, capacity)
     create = dict.fromkeys((demand.name for demand in demands), 0)
+    short: set[str] = set()
     reasons: dict[str, str] = {}
 
     def make(demand: Demand, upto: int, *, held: bool) -> bool:
@@ -169,6 +179,8 @@ def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
             return False
         if lack := budget.lacks(demand, buffered + 1, held=held):
             reasons.setdefault(demand.name, lack)
+            if budget.lacks_memory(demand, buffered + 1, held=held):
+                short.add(demand.name)
             return False
         budget.take(demand, held=held)
         create[demand.name] += 1
@@ -186,7 +198,7 @@ def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
         if shed[demand.name]:
             reasons[demand.name] = _why_shed(capacity)
     return [
-        Decision(demand.name, create[demand.name] + surge, remove, reasons.get(demand.name, ""), shed[demand.name])
+        Decision(demand.name, create[demand.name] + surge, remove, reasons.get(demand.name, ""), shed[demand.name], demand.name in short)
         for demand in demands
         for surge, remove in [changes[demand.name]]
     ]
@@ -195,9 +207,8 @@ def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
 def _renew(demand: Demand, created: int, budget: _Budget) -> tuple[int, int]:
     """Excess ready machines to remove, and at most one extra machine to make while old seeds are replaced."""
     pools, policy = demand.pools, demand.policy
-    can_claim = budget.can_claim(demand)
-    wanted = min(_wanted(demand), policy.maximum, pools.production + can_claim) if demand.offered else pools.production
-    excess = min(pools.ready, max(0, pools.ready + pools.production - max(wanted, pools.production + min(pools.waiting, can_claim))))
+    wanted = min(_wanted(demand), policy.maximum, pools.production + budget.can_claim(demand)) if demand.offered else pools.production
+    excess = min(pools.ready, max(0, pools.ready + pools.production - max(wanted, pools.production + pools.waiting)))
     if created:
         return 0, 0  # one less to make is one less to remove
     if excess or not pools.old or not demand.offered or pools.creation or demand.allowance is not None:

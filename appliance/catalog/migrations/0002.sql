@@ -23,6 +23,7 @@ ALTER TABLE class ADD COLUMN forked INTEGER NOT NULL DEFAULT 0;         -- forks
 ALTER TABLE class ADD COLUMN fork_failed INTEGER NOT NULL DEFAULT 0;    -- forks that did not, in all
 ALTER TABLE class ADD COLUMN fork_failures INTEGER NOT NULL DEFAULT 0;  -- forks that did not, in a row
 ALTER TABLE class ADD COLUMN fork_problem TEXT NOT NULL DEFAULT '';     -- why the last one did not
+ALTER TABLE class ADD COLUMN short_of_memory INTEGER NOT NULL DEFAULT 0; -- whether memory is why there are not more of its machines
 
 ALTER TABLE machine ADD COLUMN origin TEXT NOT NULL DEFAULT 'boot';        -- how it was made: fork, boot
 ALTER TABLE machine ADD COLUMN readiness TEXT NOT NULL DEFAULT 'running';  -- how it waits in the buffer: running, paused, cold

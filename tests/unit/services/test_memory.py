@@ -9,6 +9,7 @@ from appliance import catalog
 from appliance.catalog import (
     Account,
     Actor,
+    Class,
     Event,
     HostReading,
     Machine,
@@ -110,6 +111,17 @@ def test_who_waits_for_a_machine_that_is_not_made_yet_holds_up_nobody(ready, lar
     allow(1088)
     assert not verbs.request(bob, "notebook").hit
     assert verbs.request(alice, "small").hit
+
+
+def test_who_waits_because_memory_is_short_has_the_next_that_comes_free(ready, large, alice, bob):
+    """None of theirs is ready, as it could not be handed out."""
+    ready(2)
+    allow(1088)
+    asked = verbs.request(bob, "notebook")
+    Class.update(short_of_memory=True).where(Class.name == "notebook").execute()
+    assert not verbs.request(alice, "small").hit
+    verbs.cancel_request(bob, asked.id)
+    assert outcomes.serve_waiting("small") == 1
 
 
 def test_who_asks_for_more_than_there_ever_is_is_refused(ready, large, alice, bob):
