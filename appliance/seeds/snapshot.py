@@ -82,12 +82,16 @@ def take(job: SnapshotJob, settings: Settings, provider: Provider, report: Calla
             )
         try:
             report("booting the seed")
-            provider.destroy(spec.id)
-            shutil.rmtree(work, ignore_errors=True)
-            work.mkdir(mode=0o711, parents=True)
+            booting = work / "booting"  # a boot that outlived an engine is as good as another
+            if not (booting.exists() and any(found.id == spec.id for found in provider.list())):
+                provider.destroy(spec.id)
+                shutil.rmtree(work, ignore_errors=True)
+                work.mkdir(mode=0o711, parents=True)
+                booting.touch()
             provider.boot_template(spec, work)
             provider.wait(spec, report)
             report("waiting until it is idle, and keeping its memory")
+            booting.unlink()
             provider.take_snapshot(spec, work)
             os.sync()  # its directory entries, too, before the catalog says that it is there
             work.rename(final)
