@@ -7,6 +7,7 @@ import http.client
 import logging
 import os
 import re
+import secrets
 import shutil
 import socket
 import time
@@ -223,6 +224,14 @@ class LibvirtProvider:
     def _serial_log(self, id: str) -> Path:
         return self.settings.machines / id / "serial.log"
 
+    def _log(self, name: str) -> Path:
+        """What QEMU and libvirt say of a machine."""
+        return self.settings.libvirt / "log/qemu" / f"{name}.log"
+
+    def _log_link(self, id: str) -> Path:
+        """Leads to a fork's log, as libvirt forgets its name when it goes off."""
+        return self.settings.machines / id / "qemu.log"
+
     # -- forking ----------------------------------------------------------------------------
 
     def boot_template(self, spec: MachineSpec, folder: Path) -> None:
@@ -302,10 +311,10 @@ class LibvirtProvider:
         try:
             self.check_snapshot(spec, spec.snapshot)
             with self._connection.use() as connection:
-                if _find(connection, spec.id) is not None:
+                if _find(connection, spec.id) is not None or spec.disk.parent.exists():
                     self.destroy(spec.id)
-                spec.disk.unlink(missing_ok=True)
                 self._overlay(spec, spec.snapshot / snapshot.DISK)
+                self._log_link(spec.id).symlink_to(self._log(spec.name))
                 memory = xml.MemoryFile(spec.snapshot / snapshot.MEMORY, shared=False, incoming=True)
                 described = self._describe(spec, connection, memory)
                 domain = connection.createXML(xml.to_text(described.to_xml()), libvirt.VIR_DOMAIN_START_PAUSED)
@@ -414,14 +423,17 @@ class LibvirtProvider:
         folder = self.settings.machines / id
         with self._connection.use() as connection:
             domain = _find(connection, id)
-            if domain is not None and domain.isActive():
+            if domain is not None:
                 with ignoring(libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):  # it was quicker
-                    domain.destroy()
+                    if domain.isActive():
+                        domain.destroy()
             # The folder and the domain go after all else: by these a destroy that was cut off is found again.
             self.network.expel(id)
             self._socket(id).unlink(missing_ok=True)
+            if self._log_link(id).is_symlink():
+                self._log_link(id).readlink().unlink(missing_ok=True)
             if domain is not None:
-                (self.settings.libvirt / "log/qemu" / f"{domain.name()}.log").unlink(missing_ok=True)
+                self._log(domain.name()).unlink(missing_ok=True)
                 flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
                 with ignoring(libvirt.VIR_ERR_NO_DOMAIN):
                     domain.undefineFlags(flags)
@@ -469,6 +481,7 @@ def _identity(spec: MachineSpec) -> bytes:
     card = spec.card
     lines = (
         f"time {time.time():.3f}",
+        f"random {secrets.token_hex(32)}",
         f"machine_id {uuid.UUID(spec.id).hex}",
         f"hostname {spec.name}",
         f"address {card.address}/{card.prefix} {card.gateway}",
