@@ -27,6 +27,8 @@ PAGES = [
     "/admin/classes/notebook",
     "/admin/seeds/",
     "/admin/settings/",
+    "/admin/host/",
+    "/admin/host/?span=day&as=table",
 ]
 
 
