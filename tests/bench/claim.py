@@ -129,7 +129,11 @@ class Person:
         if form:
             lines += ["Content-Type: application/x-www-form-urlencoded", f"Origin: https://{self.host}"]
         self.socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + content)
-        head, _, body = self._until(b"", lambda got: b"\r\n\r\n" in got).partition(b"\r\n\r\n")
+        return self._answer(b"")
+
+    def _answer(self, got: bytes) -> tuple[int, bytes]:
+        """Status and body, read to their end."""
+        head, _, body = self._until(got, lambda got: b"\r\n\r\n" in got).partition(b"\r\n\r\n")
         for cookie in re.findall(rb"(?mi)^set-cookie: ([^;\r]+)", head):
             self.cookie = cookie.decode()
         if length := re.search(rb"(?mi)^content-length: (\d+)", head):
@@ -156,7 +160,8 @@ class Person:
         self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: {self.host}\r\nCookie: {self.cookie}\r\n\r\n".encode())
         got = self.socket.recv(1)
         took = time.perf_counter() - begun
-        self._until(got, lambda got: got.endswith(b"0\r\n\r\n") or b"</html>" in got)
+        status, body = self._answer(got)
+        assert status == 200, body[:500]
         return took
 
 

