@@ -38,7 +38,7 @@ STILL_COMMAND = "/usr/lib/dpe/still"
 LOOK_EVERY = 0.5  # seconds between looks at whether a command in a machine has failed
 IDLE = 0.1  # of one processor, over a second: what a guest that waits uses under emulation
 BUSY_AT_MOST = 60  # seconds for a guest to become idle before its snapshot is taken as it is
-PRIVATE_MAPPING = 8_002_000  # the QEMU that first took a read-only file for private memory
+READ_ONLY_MEMORY = 8_002_000  # the QEMU that first took a read-only file for private memory
 NOT_MEASURED = Taken(0, 0)
 OVERHEAD = 64  # MiB that QEMU needs beside a machine's memory
 LARGEST_LOG, KEPT_OF_LOG = 1 << 20, 64 << 10
@@ -271,6 +271,7 @@ class LibvirtProvider:
             if not self._connection.until(lambda: "<interface" not in domain.XMLDesc(), deadline, 0.1):
                 raise Unavailable(f"{spec.name} does not let go of its network card.", "Does its kernel know how to unplug PCI devices?")
             _wait_until_idle(domain, deadline)
+            read_only = _reads_only(connection)
             domain.suspend()
             monitor.keep_state(domain, self._socket(spec.id), folder / snapshot.STATE, daemon.USER)
         self.destroy(spec.id)
@@ -278,20 +279,15 @@ class LibvirtProvider:
             shutil.chown(folder / name, 0, 0)
             (folder / name).chmod(0o444)
         # An older QEMU opens even what it maps privately for writing, and only then finds that it need not.
-        group, mode = (0, 0o444) if self._qemu_version() >= PRIVATE_MAPPING else (daemon.USER, 0o660)
+        group, mode = (0, 0o444) if read_only else (daemon.USER, 0o660)
         shutil.chown(folder / snapshot.MEMORY, 0, group)
         (folder / snapshot.MEMORY).chmod(mode)
         snapshot.keep(folder, facts)
 
-    def _qemu_version(self) -> int:
-        with self._connection.use() as connection:
-            version: int = connection.getVersion()
-            return version
-
     def _facts(self, spec: MachineSpec, connection: libvirt.virConnect) -> snapshot.Facts:
         """What a snapshot of such a machine depends on here and now."""
         anyone = replace(spec, id=str(uuid.UUID(int=0)), name="any", class_name="any", disk=Path("disk"))
-        described = self._describe(anyone, connection, xml.MemoryFile(Path("memory"), shared=False, incoming=True))
+        described = self._describe(anyone, connection, _forked_memory(Path("memory"), connection))
         told = xml.to_text(described.to_xml()) + self._cpu
         return snapshot.Facts(
             hypervisor=f"QEMU {_version(connection.getVersion())}",
@@ -315,8 +311,7 @@ class LibvirtProvider:
                     self.destroy(spec.id)
                 self._overlay(spec, spec.snapshot / snapshot.DISK)
                 self._log_link(spec.id).symlink_to(self._log(spec.name))
-                memory = xml.MemoryFile(spec.snapshot / snapshot.MEMORY, shared=False, incoming=True)
-                described = self._describe(spec, connection, memory)
+                described = self._describe(spec, connection, _forked_memory(spec.snapshot / snapshot.MEMORY, connection))
                 domain = connection.createXML(xml.to_text(described.to_xml()), libvirt.VIR_DOMAIN_START_PAUSED)
                 monitor.load_state(domain, self._socket(spec.id), (spec.snapshot / snapshot.STATE).read_bytes())
                 self._plug_in(domain, spec)
@@ -487,6 +482,15 @@ def _identity(spec: MachineSpec) -> bytes:
         f"address {card.address}/{card.prefix} {card.gateway}",
     )
     return ("\n".join(lines) + "\n").encode()
+
+
+def _reads_only(connection: libvirt.virConnect) -> bool:
+    """Whether a snapshot's memory is a file that QEMU cannot write to."""
+    return bool(connection.getVersion() >= READ_ONLY_MEMORY)
+
+
+def _forked_memory(file: Path, connection: libvirt.virConnect) -> xml.MemoryFile:
+    return xml.MemoryFile(file, shared=False, incoming=True, read_only=_reads_only(connection))
 
 
 def _wait_until_idle(domain: libvirt.virDomain, deadline: float) -> None:

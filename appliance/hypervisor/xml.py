@@ -190,11 +190,13 @@ class MemoryFile:
     """The guest's memory is this file: `shared` writes to it, which makes a snapshot; otherwise each page is copied before its first write.
 
     libvirt would choose the file's name itself, so QEMU is told past it. With `incoming` it waits for device state.
+    `read_only` is for a file that QEMU may not write to, and needs QEMU 8.2.
     """
 
     path: Path
     shared: bool
     incoming: bool
+    read_only: bool = False
 
     def to_xml(self, memory: int) -> ET.Element:
         backend = {
@@ -203,6 +205,7 @@ class MemoryFile:
             "size": memory << 20,
             "mem-path": str(self.path),
             "share": self.shared,
+            **({"readonly": True, "rom": "off"} if self.read_only else {}),  # the file is, the guest's memory is not
         }
         words = ["-object", json.dumps(backend), "-machine", "memory-backend=seedmem", *(["-incoming", "defer"] if self.incoming else [])]
         arguments = (ET.Element(f"{{{QEMU_NAMESPACE}}}arg", {"value": word}) for word in words)

@@ -40,6 +40,9 @@ DOMAINS = {
     "bare": dataclasses.replace(EMULATED, vcpus=1, devices=()),
     "template": dataclasses.replace(EMULATED, memory_file=xml.MemoryFile(Path("/var/lib/dpe/work/memory"), shared=True, incoming=False)),
     "fork": dataclasses.replace(EMULATED, memory_file=xml.MemoryFile(Path("/var/lib/dpe/a,b/memory"), shared=False, incoming=True)),
+    "fork_read_only": dataclasses.replace(
+        EMULATED, memory_file=xml.MemoryFile(Path("/var/lib/dpe/memory"), shared=False, incoming=True, read_only=True)
+    ),
     "escaped": dataclasses.replace(EMULATED, class_name="a<b&'c\"", cmdline="""a='<&>' b="é" """),
 }
 
