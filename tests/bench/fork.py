@@ -31,6 +31,7 @@ from tests.seeds import SMALL
 TIMES = 5
 MACHINES = 20
 PATIENCE = 180  # seconds
+SETTLED = 3  # seconds after which the playbook that filled the buffer has ended, too
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -175,6 +176,7 @@ def _clicks(cold: float) -> Iterator[dict[str, Any]]:
         _buffer(1)
         full, empty = [], []
         for _ in range(TIMES):
+            time.sleep(SETTLED)
             full.append(_click(settings, person))
             _buffer(1)
         _buffer(0)
