@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from appliance.catalog import Class, Engine, Machine, MachineState, Seed, machines, memory, now, options, seeds
+from appliance.services import classes
 
 STALE = timedelta(seconds=30)
 
@@ -26,6 +27,7 @@ class Pools:
     seed: Seed | None
     building: Seed | None
     old: int  # buffered machines on an older seed than the promoted
+    forking: classes.Forking
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def pools() -> list[Pools]:
     counts, waiting, old = machines.counts(), machines.waiting(), machines.on_old_seed()
     result = []
     for cls in Class.select().order_by(Class.name):
-        states = counts.get(cls.name, {})
+        states, forking = counts.get(cls.name, {}), classes.forking(cls)
         result.append(
             Pools(
                 cls=cls,
@@ -71,9 +73,10 @@ def pools() -> list[Pools]:
                 leaving=states.get(MachineState.RECLAIMING, 0) + states.get(MachineState.FAILED, 0),
                 troubled=states.get(MachineState.QUARANTINED, 0),
                 waiting=waiting.get(cls.name, 0),
-                seed=seeds.promoted(cls.name),
+                seed=forking.seed,
                 building=next(iter(seeds.unfinished(cls.name)), None),
                 old=old.get(cls.name, 0),
+                forking=forking,
             )
         )
     return result

@@ -1,4 +1,4 @@
-"""Classes: their policy, seeds and machines."""
+"""Classes: their policy, how their machines are made, seeds and machines."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
@@ -13,7 +13,7 @@ blueprint = Blueprint("classes", __name__, url_prefix="/admin/classes")
 
 # Name, label, unit and what it means; the limits are the service's.
 POOLS = [
-    ("buffer", "Ready and waiting", "machines", "Kept booted and unassigned, so that a person gets one at once."),
+    ("buffer", "Ready and waiting", "machines", "Kept unassigned, so that a person gets one at once."),
     ("minimum", "At least", "machines", "Exist in any case, assigned or not."),
     ("maximum", "At most", "machines", "Never more than these, assigned or not, whatever is asked for."),
 ]
@@ -23,6 +23,11 @@ LEASE = [
     ("extensions", "Extensions", "times", "How often a person may extend one lease."),
     ("per_person", "Machines per person", "at once", "How many of this class one person may hold."),
 ]
+READINESS = {
+    "paused": ("Paused", "Made, then halted. Takes no processor and, forked, little memory; goes on at once when somebody gets it."),
+    "running": ("Running", "Answers a little sooner, and takes memory and processor all the while."),
+    "cold": ("Cold", "A disk only. Costs nothing until it is asked for; then it takes a moment longer, and without forking a whole boot."),
+}
 
 
 @blueprint.get("/")
@@ -34,8 +39,7 @@ def index() -> str:
 @blueprint.route("/<name>", methods=["GET", "POST"])
 @admin
 def page(name: str) -> Response | tuple[str, int]:
-    classes.get(name)
-    values, error = dict(request.form), None
+    error = None
     if request.method == "POST":
         try:
             classes.set_policy(actor(), name, **_numbers())
@@ -43,17 +47,36 @@ def page(name: str) -> Response | tuple[str, int]:
             return redirect(url_for("classes.page", name=name), 303)
         except DpeError as refused:
             error = refused
+    return _page(name, policy_error=error)
+
+
+@blueprint.post("/<name>/making")
+@admin
+def making(name: str) -> Response | tuple[str, int]:
+    try:
+        classes.set_making(actor(), name, fork=request.form.get("fork") == "yes", readiness=request.form.get("readiness", ""))
+    except BadInput as refused:
+        return _page(name, making_error=refused)
+    flash("Saved. Machines are made like that from now on; those that exist stay as they are.", "success")
+    return redirect(url_for("classes.page", name=name), 303)
+
+
+def _page(name: str, *, policy_error: DpeError | None = None, making_error: DpeError | None = None) -> tuple[str, int]:
+    classes.get(name)
     pools = next(pools for pools in overview.pools() if pools.cls.name == name)
+    error = policy_error or making_error
     page = render_template(
         "admin/class.html",
         pools=pools,
         cls=pools.cls,
-        values=values,
-        error=error,
+        values=request.form,
+        policy_error=policy_error,
+        making_error=making_error,
         seeds=seed_rows.of_class(name)[:6],
         machines=overview.machines_on_page(class_name=name)[:8],
         POOLS=POOLS,
         LEASE=LEASE,
+        READINESS=READINESS,
         LIMITS=classes.LIMITS,
     )
     return page, status_of(error) if error else 200
@@ -83,6 +106,14 @@ def enabled(name: str) -> Response:
 def retry(name: str) -> Response:
     classes.retry(actor(), name)
     flash(f"Trying {name} again.", "success")
+    return back()
+
+
+@blueprint.post("/<name>/fork-again")
+@admin
+def fork_again(name: str) -> Response:
+    classes.try_fork_again(actor(), name)
+    flash(f"Another snapshot of {name} is taken; its machines are forked when it is ready.", "success")
     return back()
 
 

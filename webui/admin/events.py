@@ -13,6 +13,7 @@ KINDS = {
     "lease": "Leases",
     "request": "Requests",
     "seed": "Seeds",
+    "snapshot": "Snapshots",
     "class": "Classes",
     "sign": "Sign-ins",
     "account": "Accounts",

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, flash, render_template, send_file
 from werkzeug.wrappers import Response
 
-from appliance.catalog import Seed
+from appliance.catalog import Seed, snapshots
 from appliance.catalog import seeds as seed_rows
 from appliance.errors import NotFound
 from appliance.services import classes, overview, seeds
@@ -38,6 +38,8 @@ def page(id: int) -> str:
         tail_lines=TAIL,
         machines_on=seed_rows.machines_on(id),
         health=overview.health(),
+        snapshots=snapshots.of_seed(id),
+        cls=seed.klass,
         **_contents(seed.manifest),
     )
 
