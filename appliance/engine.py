@@ -242,7 +242,7 @@ class Engine:
         for machine in machines.with_ids(self._amiss(found, disks) - self._jobs.keys()):
             idle = machine.state in (S.READY, S.IN_USE) and not (machine.retry_at and machine.retry_at > moment)
             if idle and machine.state_since <= looked_at:
-                self._submit(self._hands, machine.id, self._revive, machine, found.get(machine.id))
+                self._submit(self._makers, machine.id, self._revive, machine, found.get(machine.id))
 
     def _amiss(self, found: dict[str, Found], disks: set[str]) -> set[str]:
         """The machines that should stand still or run, and do not: ids."""
@@ -300,7 +300,9 @@ class Engine:
         for decision in plan(demands, capacity):
             if (decision.reason, decision.short_of_memory) != known[decision.name]:
                 with catalog.write():
-                    Class.update(limit_reason=decision.reason, short_of_memory=decision.short_of_memory).where(Class.name == decision.name).execute()
+                    Class.update(limit_reason=decision.reason, short_of_memory=decision.short_of_memory).where(
+                        Class.name == decision.name
+                    ).execute()
             if decision.create:
                 self._create(decision)
             for machine in machines.dispensable(decision.name, decision.remove):
