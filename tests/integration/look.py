@@ -50,6 +50,7 @@ def traces(settings: Settings) -> set[str]:
     )
     theirs = folders[:2]  # elsewhere are folders that are made once for all machines
     files = {str(file) for folder in folders for file in folder.rglob("*") if folder in theirs or not file.is_dir()}
+    files -= {str(file) for file in (settings.run / "verified").glob("*")}  # about snapshots, not machines
     admitted = run(["ip", "netns", "exec", settings.network, "nft", "list", "set", "bridge", settings.network, "admitted"]).split(",")
     # A process that has ended stays for a moment, without its command line.
     commands = {" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])}
