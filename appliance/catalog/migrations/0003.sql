@@ -1,0 +1,1 @@
+SELECT 1; -- replaced by the work that owns this number
