@@ -9,6 +9,7 @@ from peewee import (
     AutoField,
     BooleanField,
     CharField,
+    CompositeKey,
     Field,
     FloatField,
     ForeignKeyField,
@@ -162,6 +163,45 @@ class Session(Row):
     created_at = UtcField(default=now)
     seen_at = UtcField(default=now)
     expires_at = UtcField()
+    confirmed_at = UtcField(null=True)
+    waits = BooleanField(default=False)
+
+
+class SecondFactor(Row):
+    """What makes an account's one-time codes; asked for once it is confirmed."""
+
+    account = ForeignKeyField(Account, primary_key=True, on_delete="CASCADE")
+    account_id: int
+    secret = CharField()
+    step = IntegerField(default=0)
+    confirmed_at = UtcField(null=True)
+
+
+class RecoveryCode(Row):
+    """A code that lets in once, in place of one from the phone."""
+
+    account = ForeignKeyField(Account, on_delete="CASCADE")
+    account_id: int
+    digest = CharField()
+
+    class Meta:
+        primary_key = CompositeKey("account", "digest")
+
+
+class Token(Row):
+    """What a program signs in with."""
+
+    id = AutoField()
+    account = ForeignKeyField(Account, backref="tokens", on_delete="CASCADE")
+    account_id: int
+    name = CharField()
+    digest = CharField(unique=True)
+    ending = CharField()
+    scope = JsonField(default=list)
+    created_at = UtcField(default=now)
+    expires_at = UtcField()
+    used_at = UtcField(null=True)
+    address = CharField(default="")
 
 
 class Throttle(Row):
@@ -321,6 +361,8 @@ class Event(Row):
     machine_id = CharField(null=True)
     seed_id = IntegerField(null=True)
     data = JsonField(default=dict)
+    object = CharField(default="")
+    hash = CharField(default="")
 
 
 class Reading(Row):
@@ -358,4 +400,22 @@ class Engine(Row):
     host = JsonField()
 
 
-TABLES = (Option, Account, Session, Throttle, Class, Seed, Snapshot, Machine, Lease, Request, Event, Reading, HostReading, Engine)
+TABLES = (
+    Option,
+    Account,
+    Session,
+    SecondFactor,
+    RecoveryCode,
+    Token,
+    Throttle,
+    Class,
+    Seed,
+    Snapshot,
+    Machine,
+    Lease,
+    Request,
+    Event,
+    Reading,
+    HostReading,
+    Engine,
+)
