@@ -165,7 +165,7 @@ class Search:
     until: datetime | None = None
 
 
-def _found(search: Search) -> ModelSelect:
+def _found(search: Search) -> "ModelSelect[Event]":
     query = Event.select()
     if search.kind:
         query = query.where(Event.kind.startswith(search.kind))
