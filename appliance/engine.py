@@ -22,7 +22,7 @@ from typing import IO, Any
 
 import psutil
 
-from appliance import catalog, layout
+from appliance import catalog, layout, syslog
 from appliance.catalog import Class, Machine, MachineState, Reading, doorbell, machines, now, options, record, seeds
 from appliance.catalog import Engine as EngineRow
 from appliance.errors import Conflict, DpeError, Unavailable
@@ -97,6 +97,8 @@ class Engine:
         self._bell = doorbell.Listener(settings.doorbell)
         self._makers = ThreadPoolExecutor(settings.parallel + 2, "make")  # and one each for a batch and a seed
         self._hands = ThreadPoolExecutor(HANDS, "hand")
+        self._sender = ThreadPoolExecutor(1, "syslog")  # its own, because a receiver may keep it waiting
+        self._forwarder = syslog.Forwarder()
         self._jobs: dict[str, Future[None]] = {}
         self._batched: set[str] = set()
         self._last: dict[str, tuple[float, Stats]] = {}
@@ -124,6 +126,7 @@ class Engine:
         """Let the threads end, and the bell go."""
         self._makers.shutdown(wait=True, cancel_futures=True)
         self._hands.shutdown(wait=True, cancel_futures=True)
+        self._sender.shutdown(wait=True, cancel_futures=True)
         self._bell.close()
 
     def jobs(self) -> list[Future[None]]:
@@ -139,6 +142,8 @@ class Engine:
     def tick(self) -> None:
         """Look, compare, plan, and hand out jobs."""
         self._jobs = {key: job for key, job in self._jobs.items() if not job.done()}
+        if "syslog" not in self._jobs and self._forwarder.wanted():
+            self._submit(self._sender, "syslog", self._forwarder.forward)
         looked_at = now()
         found = self._look()
         leases.warn()

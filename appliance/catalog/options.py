@@ -9,6 +9,9 @@ DEFAULTS: dict[str, Any] = {
     "setup_code": "",  # SHA-256 of the setup code, until it is used
     "title": "",  # what the appliance is called; empty means the scenario's title
     "time_zone": "UTC",
+    "syslog": {},  # host, port and transport of the receiver of events; empty means none
+    "syslog_position": 0,  # the last event that the receiver has
+    "syslog_problem": "",  # why it does not take events now
     "scenario": {},  # name, title and description of the scenario last loaded
 }
 
