@@ -11,6 +11,7 @@ DEFAULTS: dict[str, Any] = {
     "time_zone": "UTC",
     "syslog": {},  # host, port and transport of the receiver of events; empty means none
     "syslog_position": 0,  # the last event that the receiver has
+    "audit_check": {},  # what the last look at the whole record found
     "syslog_problem": "",  # why it does not take events now
     "scenario": {},  # name, title and description of the scenario last loaded
 }
