@@ -115,6 +115,15 @@ class RequestState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class RunState(StrEnum):
+    """Where a synchronisation with the directory stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
 class Level(StrEnum):
     """How much an event should worry its reader."""
 
@@ -151,6 +160,9 @@ class Account(Row):
     ssh_keys = TextField(default="")
     created_at = UtcField(default=now)
     signed_in_at = UtcField(null=True)
+    directory_id = CharField(null=True)
+    dn = TextField(default="")
+    directory_off = BooleanField(default=False)
 
 
 class Session(Row):
@@ -400,6 +412,23 @@ class Engine(Row):
     host = JsonField()
 
 
+class DirectoryRun(Row):
+    """A synchronisation with the directory."""
+
+    id = AutoField()
+    state = EnumField(RunState, default=RunState.QUEUED)
+    asked_by = CharField(default="")
+    force = BooleanField(default=False)
+    step = TextField(default="")
+    problem = TextField(default="")
+    hint = TextField(default="")
+    counts = JsonField(default=dict)
+    problems = JsonField(default=list)
+    created_at = UtcField(default=now)
+    started_at = UtcField(null=True)
+    ended_at = UtcField(null=True)
+
+
 TABLES = (
     Option,
     Account,
@@ -418,4 +447,5 @@ TABLES = (
     Reading,
     HostReading,
     Engine,
+    DirectoryRun,
 )

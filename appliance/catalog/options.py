@@ -13,6 +13,7 @@ DEFAULTS: dict[str, Any] = {
     "syslog_position": 0,  # the last event that the receiver has
     "audit_check": {},  # what the last look at the whole record found
     "syslog_problem": "",  # why it does not take events now
+    "directory": {},  # on, config (see people.directory_config) and the reading account's password, sealed
     "scenario": {},  # name, title and description of the scenario last loaded
 }
 
