@@ -13,7 +13,7 @@ from werkzeug.routing import IntegerConverter, Map
 
 from appliance import catalog, settings
 from appliance.settings import Settings
-from webui import admin, auth, door, errors, format, guard, live, portal, setup
+from webui import admin, again, api, auth, door, errors, format, guard, live, portal, security, setup
 from webui.turnstile import Turnstile
 
 COOKIE = "__Host-dpe"
@@ -43,8 +43,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.converters["int"] = _RowNumber
     errors.init_app(app)
     guard.init_app(app)
+    again.init_app(app)
     format.init_app(app)
-    for area in (setup, auth, portal, live, door):
+    for area in (setup, auth, security, portal, live, door, api):
         app.register_blueprint(area.blueprint)
     for blueprint in admin.BLUEPRINTS:
         app.register_blueprint(blueprint)

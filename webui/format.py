@@ -65,6 +65,7 @@ def _context() -> dict[str, Any]:
         "appliance_title": overview.title(),
         "csrf_token": generate_csrf,
         "live_url": request.full_path.rstrip("?"),
+        "back_url": guard.here(),
         "set_up": guard.is_set_up(),
         "icon_file": url_for("static", filename="vendor/icons-3.51.0/sprite.svg"),
     }

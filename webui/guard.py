@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, abort, current_app, redirect, request, session, url_for
 from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
+from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.wrappers import Response as BaseResponse
 
-from appliance.catalog import Account, Actor
+from appliance.catalog import Account, Actor, Token
 from appliance.errors import NotAllowed
-from appliance.services import sessions
+from appliance.services import sessions, tokens
 from appliance.services import setup as setup_service
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -54,6 +55,7 @@ class Person:
 
     account: Account
     session_id: str
+    token: Token | None = None  # what a program came with, in place of a session
     is_authenticated: bool = True
     is_active: bool = True
     is_anonymous: bool = False
@@ -96,6 +98,10 @@ def init_app(app: Flask) -> None:
 
 
 def _load(_request: object) -> Person | None:
+    if request.blueprint == "api" and request.authorization is not None:
+        bearer = request.authorization.token if request.authorization.type == "bearer" else ""
+        known = tokens.find(bearer or "", request.remote_addr or "")
+        return Person(known.account, "", known) if known else None
     token = session.get("token")
     found = sessions.find(token) if token else None
     return Person(found.account, found.id) if found else None
@@ -112,7 +118,7 @@ def is_set_up() -> bool:
 def _first_setup() -> BaseResponse | None:
     if is_set_up() or request.endpoint in ("static", "door.healthz", "setup.wizard"):
         return None
-    if request.blueprint in ("door", "live"):
+    if request.blueprint in ("door", "live", "api"):
         return Response(status=401)
     return redirect(url_for("setup.wizard"), 303)
 
@@ -135,6 +141,8 @@ def _check() -> BaseResponse | None:
 def _ask_to_sign_in() -> BaseResponse:
     if request.blueprint in ("door", "live"):
         return Response(status=401)
+    if request.blueprint == "api":
+        abort(401, www_authenticate=WWWAuthenticate("bearer"))
     came_from = request.full_path.rstrip("?") if request.method == "GET" else here()
     address = url_for("auth.sign_in", next=came_from if came_from != "/" else None)
     if request.headers.get("HX-Request"):

@@ -44,6 +44,12 @@ def begin(actor: Actor) -> Setup:
     return Setup(totp.address(row.secret, actor.name, overview.title()), row.secret)
 
 
+def pending(actor: Actor) -> Setup | None:
+    """What the app has to be told, while it is being set up; None before `begin` and once it is confirmed."""
+    row = SecondFactor.get_or_none(SecondFactor.account == actor.account_id, SecondFactor.confirmed_at.is_null())
+    return None if row is None else Setup(totp.address(row.secret, actor.name, overview.title()), row.secret)
+
+
 def confirm(actor: Actor, code: str) -> list[str]:
     """The app shows the right code, so codes are asked for from now on; returns the recovery codes, which are told only this once."""
     with catalog.write():

@@ -153,3 +153,9 @@ def end_others(actor: Actor, keep: str) -> int:
         if ended:
             record("sign_out", f"{actor.name} signed all other browsers out.", actor, object=f"account:{actor.name}")
     return ended
+
+
+def confirmed_within(id: str, length: timedelta) -> bool:
+    """Whether this session's person showed who they are, by password or code, at most so long ago."""
+    since = Session.select(Session.confirmed_at).where(Session.id == id).scalar()
+    return since is not None and now() - since < length

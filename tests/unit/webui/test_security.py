@@ -1,0 +1,186 @@
+"""One-time codes, tokens and asking again, on the pages."""
+
+import html
+import re
+from datetime import timedelta
+
+import pytest
+from flask import Flask
+
+from appliance import catalog
+from appliance.catalog import Account, Actor, SecondFactor, Session, Token, now
+from appliance.people import totp
+from appliance.services import second_factor
+from tests import world
+from tests.unit.webui.conftest import Browser
+
+
+def code(steps: int = 0) -> str:
+    return totp.code(SecondFactor.get().secret, totp.step_at(now()) + steps)
+
+
+def turn_on(browser: Browser) -> list[str]:
+    """Set one-time codes up, as a person does; returns the recovery codes."""
+    browser.get("/account/codes")
+    assert browser.post("/account/codes/begin").status_code == 303
+    assert "<svg" in browser.get("/account/codes").text
+    answer = browser.post("/account/codes", {"code": code(-1)})
+    assert answer.status_code == 200
+    return re.findall(r"<li>([a-z0-9]{5}-[a-z0-9]{5})</li>", answer.text)
+
+
+def grow_stale() -> None:
+    with catalog.write():
+        Session.update(confirmed_at=now() - timedelta(hours=1)).execute()
+
+
+def test_codes_are_set_up_and_then_asked_for(ada: Browser, app: Flask) -> None:
+    assert len(turn_on(ada)) == 10
+    secret = SecondFactor.get().secret
+    assert secret not in ada.get("/account/codes").text
+    other = Browser(app.test_client())
+    answer = other.sign_in("ada", next="/account")
+    assert answer.headers["Location"] == "/sign-in/code?next=/account"
+    assert other.get("/").status_code == 303, "the password alone opens nothing"
+    assert "authenticator app" in other.get("/sign-in/code?next=/account").text
+    answer = other.post("/sign-in/code", {"code": code(), "next": "/account"})
+    assert answer.headers["Location"] == "/account"
+    assert other.get("/account").status_code == 200
+
+
+@pytest.mark.badinput
+def test_a_wrong_code_keeps_where_one_wanted_to_go(ada: Browser, app: Flask) -> None:
+    turn_on(ada)
+    other = Browser(app.test_client())
+    other.sign_in("ada")
+    other.get("/sign-in/code")
+    answer = other.post("/sign-in/code", {"code": "123", "next": "/account"})
+    assert answer.status_code == 403
+    assert "That code does not fit" in answer.text
+    assert 'name="next" value="/account"' in answer.text
+    assert other.post("/sign-in/code", {"code": code(), "next": "https://evil.test/"}).headers["Location"] == "/"
+
+
+def test_nobody_gives_a_code_without_a_password_before(visitor: Browser, people: dict[str, Actor]) -> None:
+    assert visitor.get("/sign-in/code").headers["Location"].startswith("/sign-in?")
+    visitor.get("/sign-in")
+    assert visitor.post("/sign-in/code", {"code": "123456"}).headers["Location"].startswith("/sign-in?")
+
+
+@pytest.mark.badinput
+def test_a_wrong_first_code_changes_nothing(ada: Browser) -> None:
+    ada.get("/account/codes")
+    ada.post("/account/codes/begin")
+    answer = ada.post("/account/codes", {"code": "nonsense"})
+    assert answer.status_code == 400
+    assert "Wait for the next one" in answer.text
+    assert "<svg" in answer.text
+    assert not second_factor.accounts_with()
+
+
+def test_codes_are_turned_off_after_a_code(ada: Browser) -> None:
+    recovery = turn_on(ada)
+    grow_stale()
+    assert "Is it still you?" in ada.post("/account/codes/off").text
+    assert ada.post("/account/codes/off", {"again": world.PASSWORD}).status_code == 403, "the password is not enough any more"
+    assert ada.post("/account/codes/off", {"again": recovery[0]}).status_code == 303
+    assert not second_factor.accounts_with()
+
+
+# -- asking again ------------------------------------------------------------------------
+
+
+def test_what_was_entered_survives_being_asked_again(ada: Browser) -> None:
+    ada.get("/account/tokens")
+    grow_stale()
+    form = {"name": 'a "name" <b>', "scope": ["read", "machines"], "days": "30"}
+    asked = ada.post("/account/tokens", form)
+    assert asked.status_code == 403
+    assert "Is it still you?" in asked.text
+    assert Token.select().count() == 0
+    kept = [
+        (html.unescape(name), html.unescape(value))
+        for name, value in re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', asked.text)
+    ]
+    assert ("name", 'a "name" <b>') in kept
+    assert [value for name, value in kept if name == "scope"] == ["read", "machines"]
+    again = {**form, "again": "wrong"}
+    assert "That is not your password" in ada.post("/account/tokens", again).text
+    made = ada.post("/account/tokens", {**form, "again": world.PASSWORD})
+    assert made.status_code == 200
+    assert Token.get().name == 'a "name" <b>'
+    assert ada.post("/account/tokens", {**form, "name": "another"}).status_code == 200, "and then not for a while"
+
+
+def test_the_question_fits_into_the_live_part_of_a_page(ada: Browser) -> None:
+    ada.get("/account/codes")
+    grow_stale()
+    answer = ada.post("/account/codes/begin", **{"HX-Request": "true", "HX-Target": "main#live"})
+    assert answer.text.lstrip().startswith('<main id="live"')
+    assert "hx-get" not in answer.text.split(">")[0]
+
+
+def test_reading_is_never_asked_again(ada: Browser) -> None:
+    grow_stale()
+    assert ada.get("/account/tokens").status_code == 200
+
+
+def test_showing_a_password_once_more_is_for_this_session_alone(ada: Browser, app: Flask) -> None:
+    other = Browser(app.test_client())
+    other.sign_in("ada")
+    grow_stale()
+    ada.get("/account/codes")
+    assert ada.post("/account/codes/begin", {"again": world.PASSWORD}).status_code == 303
+    other.get("/account/codes")
+    assert other.post("/account/codes/recovery").status_code == 403
+
+
+# -- tokens --------------------------------------------------------------------------------
+
+
+def test_a_token_is_shown_once(ada: Browser) -> None:
+    ada.get("/account/tokens")
+    made = ada.post("/account/tokens", {"name": "script", "scope": "read", "days": "30"})
+    token = re.search(r"dpe_[\w-]{43}", made.text)
+    assert token is not None
+    listed = ada.get("/account/tokens").text
+    assert token[0] not in listed
+    assert f"…{token[0][-4:]}" in listed
+    assert ada.post(f"/account/tokens/{Token.get().id}/end").status_code == 303
+    assert Token.select().count() == 0
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ({"name": "x", "scope": "everything", "days": "30"}, "may do nothing"),
+        ({"name": "x", "scope": "read", "days": "many"}, "1 to 366 days"),
+        ({"name": "x", "scope": "read", "days": "100000000000000000000"}, "1 to 366 days"),
+        ({"name": " ", "scope": "read", "days": "30"}, "needs a name"),
+    ],
+)
+def test_a_token_that_cannot_be_made_loses_nothing(ada: Browser, form: dict[str, str], said: str) -> None:
+    ada.get("/account/tokens")
+    answer = ada.post("/account/tokens", form)
+    assert answer.status_code == 400
+    assert said in answer.text
+    assert f'value="{form["name"]}"' in answer.text
+    assert Token.select().count() == 0
+
+
+def test_tokens_of_others_do_not_exist(ada: Browser, grace: Browser) -> None:
+    grace.get("/account/tokens")
+    grace.post("/account/tokens", {"name": "script", "scope": "read", "days": "30"})
+    assert ada.post(f"/account/tokens/{Token.get().id}/end").status_code == 404
+    assert Token.select().count() == 1
+
+
+def test_all_other_browsers_are_signed_out_at_once(ada: Browser, app: Flask, people: dict[str, Actor]) -> None:
+    others = [Browser(app.test_client()) for _ in range(2)]
+    for other in others:
+        other.sign_in("ada")
+    assert ada.post("/account/sessions/end-others").status_code == 303
+    assert [other.get("/").status_code for other in others] == [303, 303]
+    assert ada.get("/").status_code == 200
+    assert Account.get_by_id(people["ada"].account_id)

@@ -1,0 +1,54 @@
+"""Asking once more who it is, before what is dangerous.
+
+The question is a page with the form that was sent in it, so that nothing entered is lost: the answer comes to the same
+address together with it, and the view then sees what it would have seen at once.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from flask import Flask, current_app, render_template, request
+from flask_login import current_user
+from werkzeug.wrappers import Response
+
+from appliance.errors import DpeError
+from appliance.services import second_factor, sessions
+from webui.errors import status_of
+from webui.guard import actor
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+FRESH = timedelta(minutes=15)
+FIELD = "again"
+
+
+def asks_again(view: View) -> View:
+    """Before a POST to this view, whoever showed no password or code for a while is asked for it."""
+    view.asks_again = True  # type: ignore[attr-defined]
+    return view
+
+
+def init_app(app: Flask) -> None:
+    app.before_request(_ask)
+
+
+def _ask() -> Response | tuple[str, int] | None:
+    view = current_app.view_functions.get(request.endpoint or "")
+    if request.method != "POST" or not getattr(view, "asks_again", False):
+        return None
+    session_id = current_user.session_id
+    if sessions.confirmed_within(session_id, FRESH):
+        return None
+    error = None
+    if FIELD in request.form:
+        try:
+            answer = request.form[FIELD]
+            sessions.confirm(actor(), session_id, password=answer, code=answer)
+            return None
+        except DpeError as refused:
+            error = refused
+    kept = [(name, value) for name, value in request.form.items(multi=True) if name not in (FIELD, "csrf_token")]
+    by_code = second_factor.is_on(current_user.account.id)
+    page = render_template("again.html", kept=kept, by_code=by_code, error=error, field=FIELD, minutes=FRESH.seconds // 60)
+    return page, status_of(error) if error else 403
