@@ -13,7 +13,7 @@ from ldap.controls import SimplePagedResultsControl
 
 from appliance.errors import BadInput, NotAllowed, Unavailable
 from appliance.people.directory_config import DISABLED, Config
-from appliance.people.directory_link import ANSWER, Refused, opened
+from appliance.people.directory_link import ANSWER, Refused, all_away, opened
 
 PAGE = 500
 MOST = 200_000  # entries; more is a server that never comes to an end
@@ -22,7 +22,7 @@ LONGEST = 200  # letters of a name or an address
 Values = dict[str, list[bytes]]  # an entry's attributes, by lower-case name
 
 # What a directory may call somebody: letters of any script, no blanks at the ends, nothing that is punctuation in a path, a list or a page.
-NAME = re.compile(r"^\w[\w.@'+() *-]{0,62}[\w.)*-]$|^\w$")
+NAME = re.compile(r"\w([\w.@'+() *-]{0,62}[\w.)*-])?")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def person(config: Config, dn: str, values: Values) -> Person:
     """An entry as a person. Raises BadInput, saying of the entry what cannot be used."""
     shape = config.shape
     name = text(values, shape.name)
-    if not NAME.match(name):
+    if not NAME.fullmatch(name):
         raise BadInput(f"its {shape.name} cannot be a name to sign in with" if name else f"it has no {shape.name}")
     return Person(identity(values, shape.id), dn, name, text(values, shape.full_name)[:100], text(values, shape.mail), is_disabled(values))
 
@@ -119,8 +119,10 @@ def authenticate(config: Config, service_password: str, name: str, password: str
     Raises Unavailable when no server can be asked, NotAllowed when the directory says more than no, and
     BadInput when the appliance cannot read the directory.
     """
-    if not password or "\0" in password or not NAME.match(name):
+    if not password or "\0" in password or not NAME.fullmatch(name):
         return None  # a bind with an empty password is no check at all: servers say yes to it
+    if all_away(config):
+        raise Unavailable("The directory is away.", "Try again in a moment.")
     if config.sign_in == "direct":
         return _directly(config, name, password)
     try:

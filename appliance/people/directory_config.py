@@ -50,8 +50,8 @@ SHAPES = {
 PORTS = {"starttls": 389, "ldaps": 636, "none": 389}
 DISABLED = ("userAccountControl", "nsAccountLock", "pwdAccountLockedTime")
 
-SERVER = re.compile(r"^(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]{0,252}))(:(?P<port>[0-9]{1,5}))?$")
-ATTRIBUTE = re.compile(r"^[A-Za-z][A-Za-z0-9-]{0,63}$")
+SERVER = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]{0,252}))(:(?P<port>[0-9]{1,5}))?")
+ATTRIBUTE = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}")
 
 
 class Config(BaseModel):
@@ -94,7 +94,7 @@ class Config(BaseModel):
         if not servers:
             raise ValueError("Name at least one server.")
         for server in servers:
-            found = SERVER.match(server)
+            found = SERVER.fullmatch(server)
             if not found or not 0 < int(found["port"] or 1) < 65536:
                 raise ValueError(f"{server!r} is not a server's name. Write one like ldap.example.org or ldap.example.org:636, one a line.")
         return servers
@@ -126,7 +126,7 @@ class Config(BaseModel):
     @field_validator("id", "name", "full_name", "mail")
     @classmethod
     def _attribute(cls, text: str) -> str:
-        if any(not ATTRIBUTE.match(name) for name in text.split()):
+        if any(not ATTRIBUTE.fullmatch(name) for name in text.split()):
             raise ValueError(f"{text!r} is not the name of an attribute. Write one like uid.")
         return text
 
@@ -157,6 +157,6 @@ def config(values: dict[str, Any]) -> Config:
 
 def address(config: Config, server: str) -> tuple[str, int]:
     """Host and port of a server."""
-    found = SERVER.match(server)
+    found = SERVER.fullmatch(server)
     assert found is not None
     return found["host"].strip("[]"), int(found["port"] or PORTS[config.encryption])

@@ -13,9 +13,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import ldap
+from cryptography import x509
 from ldap.ldapobject import SimpleLDAPObject
 
 from appliance.errors import BadInput, DpeError, NotAllowed, Unavailable
@@ -24,6 +26,7 @@ from appliance.people.directory_config import Config, address
 CONNECT = 5.0  # seconds until a server counts as away
 ANSWER = 30.0  # seconds until it answers one question, which may be a page of a large group
 SHUN = 60.0  # seconds for which a server that was away is asked last
+REST = 10.0  # seconds for which nobody who signs in waits for servers that are all away
 
 # What Active Directory means by "invalid credentials" when the password was right; a wrong one is told apart from none of these.
 AD_REASONS = {
@@ -39,6 +42,12 @@ class Refused(NotAllowed):
 
 
 _away: dict[str, float] = {}  # server -> when it was last found away
+
+
+def all_away(config: Config) -> bool:
+    """Whether every server was found away a moment ago, so that asking again would only keep people waiting."""
+    moment = time.monotonic()
+    return all(moment - _away.get(server, -REST) < REST for server in config.servers)
 
 
 def _order(config: Config) -> list[str]:
@@ -81,7 +90,10 @@ def _encrypt(link: socket.socket, config: Config, host: str, where: str) -> ssl.
             if not STARTTLS_YES.match(answer := link.recv(4096)):
                 heard = "offers no StartTLS" if answer else "hangs up when it is asked for StartTLS"
                 raise Unavailable(f"{where} {heard}.", "Choose LDAPS with its own port, usually 636, or give the server a certificate.")
-        return ssl.create_default_context(cadata=config.authority or None).wrap_socket(link, server_hostname=host)
+        context = ssl.create_default_context(cadata=config.authority or None)
+        # The same for every Python: an authority in the house need not know the newest rules, and a server's own certificate will do.
+        context.verify_flags = (context.verify_flags | ssl.VERIFY_X509_PARTIAL_CHAIN) & ~ssl.VERIFY_X509_STRICT
+        return context.wrap_socket(link, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
         raise Unavailable(
             f"{where} shows a certificate that cannot be trusted: {error.verify_message.rstrip('.')}.", _mend(error)
@@ -92,6 +104,14 @@ def _encrypt(link: socket.socket, config: Config, host: str, where: str) -> ssl.
         raise Unavailable(f"{where} does not answer.", "Check address and port, and that no firewall is in between.") from error
     except OSError as error:
         raise Unavailable(f"{where} breaks off: {error.strerror or error}.", "Look at the server's log.") from error
+
+
+def certificate_until(config: Config, server: str) -> datetime | None:
+    """Until when the server's certificate is good; None without encryption. Raises Unavailable."""
+    with dial(config, server) as link:
+        if not isinstance(link, ssl.SSLSocket):
+            return None
+        return x509.load_der_x509_certificate(link.getpeercert(binary_form=True) or b"").not_valid_after_utc
 
 
 def _mend(error: ssl.SSLCertVerificationError) -> str:
