@@ -10,6 +10,7 @@ from appliance.catalog import (
     Actor,
     Class,
     Engine,
+    Grant,
     Lease,
     Level,
     Machine,
@@ -85,8 +86,10 @@ def _password() -> str:
 def account(name: str, full_name: str = "", *, is_admin: bool = False) -> Actor:
     """An account with PASSWORD."""
     with catalog.write():
-        row = Account.create(name=name, full_name=full_name, email=f"{name}@example.org", password=_password(), is_admin=is_admin)
-    return Actor(name, row.id, "127.0.0.1", is_admin)
+        row = Account.create(name=name, full_name=full_name, email=f"{name}@example.org", password=_password())
+        if is_admin:
+            Grant.create(role="owner", account=row.id)
+    return Actor(name, row.id, "127.0.0.1")
 
 
 def klass(name: str, spec: dict[str, object], **values: int) -> Class:

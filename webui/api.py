@@ -13,7 +13,7 @@ from flask_login import current_user
 from appliance.catalog import Machine
 from appliance.errors import BadInput, NotAllowed
 from appliance.services import machines
-from webui.guard import actor, csrf, signed_in
+from webui.guard import actor, csrf, needs
 from webui.portal import application
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -67,7 +67,7 @@ def _machine(machine: Machine) -> dict[str, Any]:
 
 
 @blueprint.get("/me")
-@signed_in
+@needs("own")
 @scope("read")
 def me() -> Answer:
     account = current_user.account
@@ -75,7 +75,7 @@ def me() -> Answer:
 
 
 @blueprint.get("/classes")
-@signed_in
+@needs("own")
 @scope("read")
 def classes() -> Answer:
     offers = machines.offers(current_user.account.id)
@@ -94,21 +94,21 @@ def classes() -> Answer:
 
 
 @blueprint.get("/machines")
-@signed_in
+@needs("own")
 @scope("read")
 def machine_list() -> Answer:
     return {"machines": [_machine(machine) for machine in machines.mine(current_user.account.id)]}
 
 
 @blueprint.get("/machines/<id>")
-@signed_in
+@needs("machines.read", machine="id", own=True)
 @scope("read")
 def machine(id: str) -> Answer:
     return _machine(machines.get(actor(), id))
 
 
 @blueprint.post("/machines")
-@signed_in
+@needs("machines.use")
 @scope("machines")
 def claim() -> Answer:
     wanted = (request.get_json(silent=True) if request.is_json else request.form) or {}
@@ -123,14 +123,14 @@ def claim() -> Answer:
 
 
 @blueprint.post("/machines/<id>/extend")
-@signed_in
+@needs("machines.manage", machine="id", own=True)
 @scope("machines")
 def extend(id: str) -> Answer:
     return {"lease_ends_at": _time(machines.extend(actor(), id))}
 
 
 @blueprint.post("/machines/<id>/release")
-@signed_in
+@needs("machines.manage", machine="id", own=True)
 @scope("machines")
 def release(id: str) -> Answer:
     machines.release(actor(), id)

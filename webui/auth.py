@@ -12,7 +12,7 @@ from appliance.services import accounts, second_factor, sessions, tokens
 from appliance.services import machines as machines_service
 from webui.errors import status_of
 from webui.format import plural
-from webui.guard import actor, back, public, settings, signed_in
+from webui.guard import actor, back, needs, public, settings
 
 blueprint = Blueprint("auth", __name__)
 
@@ -91,7 +91,7 @@ def _allowing_applications(page: str, status: int = 200) -> Response:
 
 
 @blueprint.post("/sign-out")
-@signed_in
+@needs("own")
 def sign_out() -> Response:
     sessions.end(actor(), current_user.session_id)
     session.clear()
@@ -100,7 +100,7 @@ def sign_out() -> Response:
 
 
 @blueprint.get("/account")
-@signed_in
+@needs("own")
 def account() -> Page:
     return _account_page()
 
@@ -122,7 +122,7 @@ def _account_page(error: DpeError | None = None, *, at: str = "", keys: str | No
 
 
 @blueprint.post("/account/password")
-@signed_in
+@needs("own")
 def password() -> Page:
     form = request.form
     try:
@@ -134,7 +134,7 @@ def password() -> Page:
 
 
 @blueprint.post("/account/keys")
-@signed_in
+@needs("own")
 def keys() -> Page:
     text = request.form.get("keys", "")
     try:
@@ -146,7 +146,7 @@ def keys() -> Page:
 
 
 @blueprint.post("/account/sessions/end-others")
-@signed_in
+@needs("own")
 def end_others() -> Response:
     ended = sessions.end_others(actor(), current_user.session_id)
     flash(f"{plural(ended, 'other browser')} signed out." if ended else "No other browser was signed in.", "success")
@@ -154,7 +154,7 @@ def end_others() -> Response:
 
 
 @blueprint.post("/account/sessions/<id>/end")
-@signed_in
+@needs("own")
 def end_session(id: str) -> Response:
     sessions.end(actor(), id)
     return back()

@@ -11,7 +11,7 @@ from appliance.services import second_factor, tokens
 from webui.again import asks_again
 from webui.api import SCOPES
 from webui.errors import status_of
-from webui.guard import actor, signed_in
+from webui.guard import actor, needs
 
 blueprint = Blueprint("security", __name__, url_prefix="/account")
 
@@ -26,7 +26,7 @@ def _picture(address: str) -> Markup:
 
 
 @blueprint.get("/codes")
-@signed_in
+@needs("own")
 def codes() -> Page:
     return _codes_page()
 
@@ -47,7 +47,7 @@ def _codes_page(error: DpeError | None = None, *, recovery: list[str] | None = N
 
 
 @blueprint.post("/codes/begin")
-@signed_in
+@needs("own")
 @asks_again
 def begin_codes() -> Response:
     second_factor.begin(actor())
@@ -55,7 +55,7 @@ def begin_codes() -> Response:
 
 
 @blueprint.post("/codes")
-@signed_in
+@needs("own")
 def confirm_codes() -> Page:
     try:
         return _codes_page(recovery=second_factor.confirm(actor(), request.form.get("code", "")))
@@ -64,14 +64,14 @@ def confirm_codes() -> Page:
 
 
 @blueprint.post("/codes/recovery")
-@signed_in
+@needs("own")
 @asks_again
 def recovery() -> Page:
     return _codes_page(recovery=second_factor.renew_recovery(actor()))
 
 
 @blueprint.post("/codes/off")
-@signed_in
+@needs("own")
 @asks_again
 def codes_off() -> Response:
     second_factor.remove(actor(), current_user.account.id)
@@ -80,7 +80,7 @@ def codes_off() -> Response:
 
 
 @blueprint.get("/tokens")
-@signed_in
+@needs("own")
 def token_list() -> Page:
     return _tokens_page()
 
@@ -103,7 +103,7 @@ def _tokens_page(error: DpeError | None = None, made: str = "") -> Page:
 
 
 @blueprint.post("/tokens")
-@signed_in
+@needs("own")
 @asks_again
 def new_token() -> Page:
     form = request.form
@@ -115,7 +115,7 @@ def new_token() -> Page:
 
 
 @blueprint.post("/tokens/<int:id>/end")
-@signed_in
+@needs("own")
 def end_token(id: int) -> Response:
     tokens.end(actor(), current_user.account.id, id)
     flash("The token is ended; nothing that uses it gets in any more.", "success")

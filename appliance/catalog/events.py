@@ -20,7 +20,6 @@ class Actor:
     name: str
     account_id: int | None = None
     address: str = ""
-    is_admin: bool = False
 
 
 ENGINE = Actor("engine")

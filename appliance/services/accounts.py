@@ -3,7 +3,7 @@
 import re
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Lease, Session, machines, record
+from appliance.catalog import Account, Actor, Lease, Session, grants, machines, record
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.people import passwords
 
@@ -34,7 +34,7 @@ def _keys(text: str) -> str:
     return "\n".join(lines)
 
 
-def insert(name: str, password: str, *, full_name: str = "", email: str = "", is_admin: bool = False, ssh_keys: str = "") -> Account:
+def insert(name: str, password: str, *, full_name: str = "", email: str = "", ssh_keys: str = "") -> Account:
     """A new account with a password already hashed; call it inside `write()`."""
     if not NAME.match(name):
         raise BadInput(
@@ -47,33 +47,28 @@ def insert(name: str, password: str, *, full_name: str = "", email: str = "", is
         password=password,
         full_name=full_name.strip()[:100],
         email=email.strip()[:200],
-        is_admin=is_admin,
         ssh_keys=_keys(ssh_keys),
     )
 
 
-def create(
-    actor: Actor, name: str, password: str, *, full_name: str = "", email: str = "", is_admin: bool = False, ssh_keys: str = ""
-) -> Account:
+def create(actor: Actor, name: str, password: str, *, full_name: str = "", email: str = "", ssh_keys: str = "") -> Account:
     """A new account. Raises BadInput or Conflict."""
     hashed = passwords.digest(password)
     with catalog.write():
-        account = insert(name, hashed, full_name=full_name, email=email, is_admin=is_admin, ssh_keys=ssh_keys)
-        record("account.created", f"{actor.name} made the account {name}{' (admin)' if is_admin else ''}.", actor, account_id=account.id)
+        account = insert(name, hashed, full_name=full_name, email=email, ssh_keys=ssh_keys)
+        record("account.created", f"{actor.name} made the account {name}.", actor, account_id=account.id)
     return account
 
 
-def update(actor: Actor, id: int, *, full_name: str, email: str, is_admin: bool, ssh_keys: str) -> None:
-    """Change an account. Raises Conflict when that would leave no admin."""
+def update(actor: Actor, id: int, *, full_name: str, email: str, ssh_keys: str) -> None:
+    """Change an account. Raises BadInput."""
     keys = _keys(ssh_keys)
     with catalog.write():
         account = get(id)
-        before = {"full_name": account.full_name, "email": account.email, "is_admin": account.is_admin}
-        if account.is_admin and not is_admin:
-            _keep_an_admin(account)
-        account.full_name, account.email, account.is_admin, account.ssh_keys = full_name.strip()[:100], email.strip()[:200], is_admin, keys
+        before = {"full_name": account.full_name, "email": account.email}
+        account.full_name, account.email, account.ssh_keys = full_name.strip()[:100], email.strip()[:200], keys
         account.save()
-        after = {"full_name": account.full_name, "email": account.email, "is_admin": account.is_admin}
+        after = {"full_name": account.full_name, "email": account.email}
         record("account.changed", f"{actor.name} changed the account {account.name}.", actor, account_id=id, before=before, after=after)
 
 
@@ -110,8 +105,7 @@ def disable(actor: Actor, id: int) -> None:
         account = get(id)
         if account.id == actor.account_id:
             raise Conflict("You cannot disable your own account.", "Ask another admin.")
-        if account.is_admin:
-            _keep_an_admin(account)
+        keep_an_owner(without=account.id)
         account.disabled = True
         account.save()
         Session.delete().where(Session.account == id).execute()
@@ -127,10 +121,10 @@ def enable(actor: Actor, id: int) -> None:
         record("account.enabled", f"{actor.name} enabled the account {account.name}.", actor, account_id=id)
 
 
-def _keep_an_admin(leaving: Account) -> None:
-    others = Account.select().where(Account.is_admin == True, Account.disabled == False, Account.id != leaving.id).count()  # noqa: E712
-    if not others:
-        raise Conflict("This is the only admin.", "Make another account an admin first.")
+def keep_an_owner(*, without: int) -> None:
+    """Raise Conflict when the account is the last that holds everything for good. Call it inside `write()`."""
+    if grants.owners() == {without}:
+        raise Conflict("This is the only owner of the appliance.", "Make another local account an owner first.")
 
 
 def holds(id: int) -> int:

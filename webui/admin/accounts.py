@@ -9,7 +9,7 @@ from appliance.errors import DpeError
 from appliance.services import accounts
 from appliance.services import machines as machines_service
 from webui.errors import status_of
-from webui.guard import actor, admin
+from webui.guard import actor, needs
 
 blueprint = Blueprint("accounts", __name__, url_prefix="/admin/accounts")
 
@@ -17,7 +17,7 @@ Page = Response | tuple[str, int]
 
 
 @blueprint.get("/")
-@admin
+@needs("people.read")
 def index() -> str:
     return render_template("admin/accounts.html", accounts=accounts.everyone(), holdings=accounts.holdings())
 
@@ -25,13 +25,13 @@ def index() -> str:
 def _entered() -> dict[str, Any]:
     form = request.form
     texts = {name: form.get(name, "").strip() for name in ("full_name", "email", "ssh_keys")}
-    return {**texts, "is_admin": form.get("is_admin") == "yes"}
+    return texts
 
 
 @blueprint.route("/new", methods=["GET", "POST"])
-@admin
+@needs("people.manage")
 def new() -> Page:
-    values: dict[str, Any] = {"name": "", "full_name": "", "email": "", "ssh_keys": "", "is_admin": False, "password": ""}
+    values: dict[str, Any] = {"name": "", "full_name": "", "email": "", "ssh_keys": "", "password": ""}
     error = None
     if request.method == "POST":
         values = {**_entered(), "name": request.form.get("name", "").strip(), "password": request.form.get("password", "")}
@@ -45,10 +45,10 @@ def new() -> Page:
 
 
 @blueprint.route("/<int:id>", methods=["GET", "POST"])
-@admin
+@needs("people.read", account="id")
 def page(id: int) -> Page:
     account = accounts.get(id)
-    values = {name: getattr(account, name) for name in ("full_name", "email", "ssh_keys", "is_admin")}
+    values = {name: getattr(account, name) for name in ("full_name", "email", "ssh_keys")}
     error = None
     if request.method == "POST":
         values = _entered()
@@ -68,7 +68,7 @@ def _page(id: int, values: dict[str, Any], error: DpeError | None, *, at: str = 
 
 
 @blueprint.post("/<int:id>/enabled")
-@admin
+@needs("people.manage", account="id")
 def enabled(id: int) -> Response:
     wanted = request.form.get("enabled") == "yes"
     (accounts.enable if wanted else accounts.disable)(actor(), id)
@@ -77,13 +77,13 @@ def enabled(id: int) -> Response:
 
 
 @blueprint.post("/<int:id>/password")
-@admin
+@needs("people.manage", account="id")
 def password(id: int) -> Page:
     try:
         accounts.set_password(actor(), id, request.form.get("password", ""))
     except DpeError as error:
         account = accounts.get(id)
-        values = {name: getattr(account, name) for name in ("full_name", "email", "ssh_keys", "is_admin")}
+        values = {name: getattr(account, name) for name in ("full_name", "email", "ssh_keys")}
         return _page(id, values, error, at="password")
     flash("The new password is set, and all browsers of this account are signed out.", "success")
     return redirect(url_for("accounts.page", id=id), 303)

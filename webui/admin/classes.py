@@ -7,7 +7,7 @@ from appliance.catalog import seeds as seed_rows
 from appliance.errors import BadInput, DpeError
 from appliance.services import classes, overview, seeds
 from webui.errors import status_of
-from webui.guard import actor, admin, back
+from webui.guard import actor, back, needs
 
 blueprint = Blueprint("classes", __name__, url_prefix="/admin/classes")
 
@@ -26,13 +26,13 @@ LEASE = [
 
 
 @blueprint.get("/")
-@admin
+@needs("classes.read")
 def index() -> str:
     return render_template("admin/classes.html", pools=overview.pools())
 
 
 @blueprint.route("/<name>", methods=["GET", "POST"])
-@admin
+@needs("classes.read", class_="name")
 def page(name: str) -> Response | tuple[str, int]:
     classes.get(name)
     values, error = dict(request.form), None
@@ -70,7 +70,7 @@ def _numbers() -> dict[str, int]:
 
 
 @blueprint.post("/<name>/enabled")
-@admin
+@needs("classes.manage", class_="name")
 def enabled(name: str) -> Response:
     wanted = request.form.get("enabled") == "yes"
     classes.set_enabled(actor(), name, enabled=wanted)
@@ -79,7 +79,7 @@ def enabled(name: str) -> Response:
 
 
 @blueprint.post("/<name>/retry")
-@admin
+@needs("classes.manage", class_="name")
 def retry(name: str) -> Response:
     classes.retry(actor(), name)
     flash(f"Trying {name} again.", "success")
@@ -87,7 +87,7 @@ def retry(name: str) -> Response:
 
 
 @blueprint.post("/<name>/build")
-@admin
+@needs("seeds.manage", class_="name")
 def build(name: str) -> Response:
     seed = seeds.build(name, actor())
     return redirect(url_for("seeds.page", id=seed.id), 303)

@@ -13,7 +13,7 @@ from appliance.services import audit
 from webui.again import asks_again
 from webui.errors import status_of
 from webui.format import zone
-from webui.guard import actor, admin, row_number
+from webui.guard import actor, needs, row_number
 
 blueprint = Blueprint("events", __name__, url_prefix="/admin/events")
 
@@ -74,7 +74,7 @@ def changes(event: Event) -> list[tuple[str, Any, Any]]:
 
 
 @blueprint.get("/")
-@admin
+@needs("events.read")
 def index() -> str:
     chosen = _chosen()
     found = events.page(before=row_number("before"), limit=PAGE, **_search(chosen))
@@ -92,7 +92,7 @@ def index() -> str:
 
 
 @blueprint.get("/export")
-@admin
+@needs("events.read")
 def export() -> Response:
     form = request.args.get("form", "csv")
     if form not in EXPORTS:
@@ -105,7 +105,7 @@ def export() -> Response:
 
 
 @blueprint.get("/record")
-@admin
+@needs("events.read")
 def record() -> Page:
     return _record_page()
 
@@ -133,7 +133,7 @@ def _record_page(error: DpeError | None = None) -> Page:
 
 
 @blueprint.post("/record/check")
-@admin
+@needs("events.read")
 def check() -> Response:
     chain = audit.verify(actor())
     if chain.problems:
@@ -144,7 +144,7 @@ def check() -> Response:
 
 
 @blueprint.post("/record/forwarding")
-@admin
+@needs("settings.manage")
 @asks_again
 def forwarding() -> Page:
     form = request.form

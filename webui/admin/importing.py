@@ -5,13 +5,13 @@ from werkzeug.wrappers import Response
 
 from appliance.services import importing
 from webui.errors import status_of
-from webui.guard import actor, admin
+from webui.guard import actor, needs
 
 blueprint = Blueprint("importing", __name__, url_prefix="/admin/accounts/import")
 
 
 @blueprint.route("/", methods=["GET", "POST"])
-@admin
+@needs("people.manage")
 def index() -> Response | tuple[str, int]:
     made, error, text = None, None, request.form.get("table", "")
     if request.method == "POST":

@@ -5,7 +5,7 @@ from flask import Blueprint, render_template, request
 from appliance.catalog import events
 from appliance.catalog import machines as machine_rows
 from appliance.services import classes, machines, overview
-from webui.guard import actor, admin, row_number, settings
+from webui.guard import actor, needs, row_number, settings
 from webui.portal import application
 
 blueprint = Blueprint("machines", __name__, url_prefix="/admin/machines")
@@ -14,7 +14,7 @@ PAGE = 50
 
 
 @blueprint.get("/")
-@admin
+@needs("machines.read")
 def index() -> str:
     chosen = {
         "state": request.args.get("state", ""),
@@ -30,7 +30,7 @@ def index() -> str:
 
 
 @blueprint.get("/<id>")
-@admin
+@needs("machines.read", machine="id")
 def page(id: str) -> str:
     machine = machines.get(actor(), id)
     return render_template(

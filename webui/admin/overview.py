@@ -4,13 +4,13 @@ from flask import Blueprint, render_template
 
 from appliance.catalog import events
 from appliance.services import overview
-from webui.guard import admin, settings
+from webui.guard import needs, settings
 
 blueprint = Blueprint("overview", __name__, url_prefix="/admin")
 
 
 @blueprint.get("/")
-@admin
+@needs("classes.read")
 def index() -> str:
     return render_template(
         "admin/overview.html",

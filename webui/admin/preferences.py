@@ -9,7 +9,7 @@ from appliance.errors import DpeError
 from appliance.services import overview, preferences
 from appliance.settings import describe
 from webui.errors import status_of
-from webui.guard import actor, admin, settings
+from webui.guard import actor, needs, settings
 
 blueprint = Blueprint("preferences", __name__, url_prefix="/admin/settings")
 
@@ -22,7 +22,7 @@ def zones() -> list[str]:
 
 
 @blueprint.route("/", methods=["GET", "POST"])
-@admin
+@needs("settings.manage")
 def index() -> Response | tuple[str, int]:
     values, error = {"title": overview.title(), "time_zone": overview.time_zone()}, None
     if request.method == "POST":

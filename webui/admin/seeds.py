@@ -12,7 +12,7 @@ from appliance.catalog import Seed
 from appliance.catalog import seeds as seed_rows
 from appliance.errors import NotFound
 from appliance.services import classes, overview, seeds
-from webui.guard import actor, admin, back, settings
+from webui.guard import actor, back, needs, settings
 
 blueprint = Blueprint("seeds", __name__, url_prefix="/admin/seeds")
 
@@ -22,13 +22,13 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 @blueprint.get("/")
-@admin
+@needs("seeds.read")
 def index() -> str:
     return render_template("admin/seeds.html", seeds=seeds.everything(), classes=classes.everything())
 
 
 @blueprint.get("/<int:id>")
-@admin
+@needs("seeds.read", seed="id")
 def page(id: int) -> str:
     seed = seeds.get(id)
     return render_template(
@@ -68,7 +68,7 @@ def _contents(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.get("/<int:id>/log")
-@admin
+@needs("seeds.read", seed="id")
 def log(id: int) -> Response:
     seed = seeds.get(id)
     file = _log(seed)
@@ -78,7 +78,7 @@ def log(id: int) -> Response:
 
 
 @blueprint.post("/<int:id>/promote")
-@admin
+@needs("seeds.manage", seed="id")
 def promote(id: int) -> Response:
     seeds.promote(id, actor())
     flash("Promoted: new machines are made from this version, and the buffer is replaced gradually.", "success")
@@ -86,7 +86,7 @@ def promote(id: int) -> Response:
 
 
 @blueprint.post("/<int:id>/cancel")
-@admin
+@needs("seeds.manage", seed="id")
 def cancel(id: int) -> Response:
     seeds.cancel(id, actor())
     flash("The build is being stopped; the promoted seed stays in use.", "success")

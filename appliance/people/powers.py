@@ -1,0 +1,64 @@
+"""What somebody may do, and how far."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from appliance.catalog import ENGINE, Actor, grants
+from appliance.catalog.grants import Held, Place, Reach
+from appliance.errors import NotFound
+from appliance.people import roles
+
+EVERYTHING = Reach(everything=True)
+
+
+def _kind(held: Held) -> str | None:
+    return roles.UNIT if held.unit is not None else roles.CLASS if held.cls is not None else None
+
+
+@dataclass(frozen=True)
+class Powers:
+    """All that somebody holds at one moment."""
+
+    held: tuple[Held, ...]
+
+    def has(self, permission: str) -> bool:
+        """Whether they hold the permission over anything at all."""
+        return permission == roles.OWN or bool(self.reach(permission))
+
+    def reach(self, permission: str) -> Reach:
+        """How far the permission goes."""
+        found = [held for held in self.held if permission in roles.permissions(held.role, _kind(held))]
+        if any(_kind(held) is None for held in found):
+            return EVERYTHING
+        units = {held.unit for held in found if held.unit is not None}
+        return Reach(units=grants.below(units) if units else frozenset(), classes=frozenset(held.cls for held in found if held.cls))
+
+    def lasting(self, ends_at: datetime | None) -> "Powers":
+        """Those of them that last until then; None is for good."""
+        return Powers(tuple(held for held in self.held if held.ends_at is None or (ends_at is not None and ends_at <= held.ends_at)))
+
+
+def of(actor: Actor) -> Powers:
+    """What the actor holds now; the engine holds everything."""
+    if actor == ENGINE:
+        return Powers((Held("owner", None, None, None),))
+    return Powers(tuple(grants.held_by(actor.account_id))) if actor.account_id is not None else Powers(())
+
+
+def reach(actor: Actor, permission: str) -> Reach:
+    """How far the actor's permission goes, now."""
+    return of(actor).reach(permission)
+
+
+def may(actor: Actor, permission: str, kind: str, id: object) -> bool:
+    """Whether the actor holds the permission over a thing; see catalog.grants.PLACES for the kinds."""
+    place = grants.place_of(kind, id)
+    return place is not None and reach(actor, permission).covers(place)
+
+
+def demand(actor: Actor, permission: str, kind: str, id: object) -> Place:
+    """Where the thing is. Raises NotFound when there is none, or none within reach: nobody learns which."""
+    place = grants.place_of(kind, id)
+    if place is None or not reach(actor, permission).covers(place):
+        raise NotFound(f"There is no such {'org unit' if kind == 'unit' else kind}.", "It may be gone, or not yours to look after.")
+    return place
