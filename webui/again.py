@@ -1,6 +1,6 @@
-"""Asking once more who it is, before what is dangerous.
+"""What is asked of a person besides the password: who they are once more, before what is dangerous; and codes, where their role requires them.
 
-The question is a page with the form that was sent in it, so that nothing entered is lost: the answer comes to the same
+The first question is a page with the form that was sent in it, so that nothing entered is lost: the answer comes to the same
 address together with it, and the view then sees what it would have seen at once.
 """
 
@@ -8,11 +8,11 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from flask import Flask, current_app, render_template, request
+from flask import Flask, current_app, redirect, render_template, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
-from appliance.errors import DpeError
+from appliance.errors import DpeError, NotAllowed
 from appliance.services import second_factor, sessions
 from webui.errors import status_of
 from webui.guard import actor
@@ -29,8 +29,38 @@ def asks_again(view: View) -> View:
     return view
 
 
+# What opens for somebody who has yet to set up the codes that a role of theirs requires.
+OPEN = frozenset(
+    {
+        "static",
+        "auth.sign_out",
+        "door.check",
+        "door.healthz",
+        "live.stream",
+        "security.codes",
+        "security.begin_codes",
+        "security.confirm_codes",
+    }
+)
+
+
 def init_app(app: Flask) -> None:
+    app.before_request(_ask_for_codes)
     app.before_request(_ask)
+
+
+def lacks_codes() -> bool:
+    """Whether a role of the person who asks requires one-time codes, and they have none."""
+    return current_user.is_authenticated and second_factor.is_missing(current_user.account.id)
+
+
+def _ask_for_codes() -> Response | None:
+    if request.endpoint in OPEN or not lacks_codes():
+        return None
+    if request.blueprint == "api":
+        raise NotAllowed("A role of this account needs one-time codes.", "Sign in to the web page and set them up.")
+    there = url_for("security.codes")
+    return Response(status=401, headers={"HX-Redirect": there}) if request.headers.get("HX-Request") else redirect(there, 303)
 
 
 def _ask() -> Response | tuple[str, int] | None:

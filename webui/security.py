@@ -42,6 +42,7 @@ def _codes_page(error: DpeError | None = None, *, recovery: list[str] | None = N
         picture=_picture(setup.address) if setup else "",
         recovery=recovery,
         error=error,
+        required=second_factor.is_missing(id),
     )
     return page, status_of(error) if error else 200
 

@@ -11,6 +11,7 @@ DEFAULTS: dict[str, Any] = {
     "time_zone": "UTC",
     "syslog": {},  # host, port and transport of the receiver of events; empty means none
     "syslog_position": 0,  # the last event that the receiver has
+    "codes_required": [],  # roles whose holders must use one-time codes
     "audit_check": {},  # what the last look at the whole record found
     "syslog_problem": "",  # why it does not take events now
     "directory": {},  # on, config (see people.directory_config) and the reading account's password, sealed

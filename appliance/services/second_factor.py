@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, RecoveryCode, SecondFactor, now, record
+from appliance.catalog import Account, Actor, RecoveryCode, SecondFactor, grants, now, options, record
 from appliance.errors import BadInput, Conflict, NotFound
-from appliance.people import totp
+from appliance.people import roles, totp
 from appliance.services import accounts, overview
 
 
@@ -25,6 +25,34 @@ def is_on(account_id: int) -> bool:
 def _of(account_id: int) -> SecondFactor | None:
     found: SecondFactor | None = SecondFactor.get_or_none(SecondFactor.account == account_id, SecondFactor.confirmed_at.is_null(False))
     return found
+
+
+def required_roles() -> list[str]:
+    """The roles that are worth nothing without one-time codes."""
+    found: list[str] = options.get("codes_required")
+    return found
+
+
+def require(actor: Actor, wanted: list[str]) -> None:
+    """Ask those who hold one of these roles for one-time codes. Who has none sets them up before anything else."""
+    chosen = [role for role in roles.ROLES if role in wanted]
+    with catalog.write():
+        before = required_roles()
+        options.put("codes_required", chosen)
+        said = f"of {', '.join(roles.ROLES[role].title.lower() for role in chosen)}" if chosen else "of nobody"
+        record(
+            "settings.changed",
+            f"{actor.name} decided that one-time codes are required {said}.",
+            actor,
+            before={"codes required of": before},
+            after={"codes required of": chosen},
+        )
+
+
+def is_missing(account_id: int) -> bool:
+    """Whether this account holds a role that requires one-time codes, and has none."""
+    wanted = required_roles()
+    return bool(wanted) and any(held.role in wanted for held in grants.held_by(account_id)) and not is_on(account_id)
 
 
 def accounts_with() -> set[int]:

@@ -3,11 +3,14 @@
 from zoneinfo import available_timezones
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
-from appliance.services import overview, preferences
+from appliance.people.roles import ROLES
+from appliance.services import overview, preferences, second_factor
 from appliance.settings import describe
+from webui.again import asks_again
 from webui.errors import status_of
 from webui.guard import actor, needs, settings
 
@@ -34,5 +37,23 @@ def index() -> Response | tuple[str, int]:
         except DpeError as refused:
             error = refused
     host = [(name, getattr(settings(), name), default, help) for name, default, help in describe()]
-    page = render_template("admin/settings.html", values=values, error=error, zones=zones(), host=host)
+    page = render_template(
+        "admin/settings.html",
+        values=values,
+        error=error,
+        zones=zones(),
+        host=host,
+        ROLES=ROLES,
+        codes_required=second_factor.required_roles(),
+        person_codes_on=second_factor.is_on(current_user.account.id),
+    )
     return page, status_of(error) if error else 200
+
+
+@blueprint.post("/codes")
+@needs("settings.manage")
+@asks_again
+def codes() -> Response:
+    second_factor.require(actor(), request.form.getlist("role"))
+    flash("Saved.", "success")
+    return redirect(url_for("preferences.index"), 303)

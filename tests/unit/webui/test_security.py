@@ -8,9 +8,9 @@ import pytest
 from flask import Flask
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, SecondFactor, Session, Token, now
+from appliance.catalog import Account, Actor, Event, Machine, MachineState, SecondFactor, Session, Token, now
 from appliance.people import totp
-from appliance.services import second_factor
+from appliance.services import second_factor, tokens
 from tests import world
 from tests.unit.webui.conftest import Browser
 
@@ -184,3 +184,71 @@ def test_all_other_browsers_are_signed_out_at_once(ada: Browser, app: Flask, peo
     assert [other.get("/").status_code for other in others] == [303, 303]
     assert ada.get("/").status_code == 200
     assert Account.get_by_id(people["ada"].account_id)
+
+
+# -- codes that a role requires --------------------------------------------------------------
+
+
+@pytest.fixture
+def required(grace: Browser) -> None:
+    """Owners need one-time codes; grace, who is one, decided so."""
+    grace.get("/admin/settings/")
+    assert grace.post("/admin/settings/codes", {"role": "owner"}).status_code == 303
+
+
+def test_a_role_that_requires_codes_is_worth_nothing_without(grace: Browser, ada: Browser, required: None) -> None:
+    for path in ("/", "/admin/", "/admin/machines/", "/account", "/account/tokens", "/sign-in", "/admin/no-such-page"):
+        assert grace.get(path).headers.get("Location") == "/account/codes", path
+    assert grace.post("/request", {"class": "notebook"}).headers["Location"] == "/account/codes"
+    assert "Your role needs one-time codes." in grace.get("/account/codes").text
+    assert ada.get("/").status_code == 200
+    turn_on(grace)
+    assert grace.get("/admin/").status_code == 200
+
+
+def test_nor_do_machines_and_programs_open(grace: Browser, app: Flask, people: dict[str, Actor], required: None) -> None:
+    token = tokens.create(people["grace"], "script", ["read"], 7)
+    answer = app.test_client().get("/api/v1/me", base_url="https://appliance.test:8443", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 403
+    assert answer.json is not None
+    assert "one-time codes" in answer.json["title"]
+    machine = Machine.get(Machine.state == MachineState.IN_USE)
+    headers = {"X-DPE-Port": str(app.config["SETTINGS"].app_port + machine.slot), "X-DPE-Uri": "/lab"}
+    assert grace.get("/door/check", **headers).status_code == 401
+
+
+def test_who_needs_codes_may_still_sign_out(grace: Browser, required: None) -> None:
+    assert grace.post("/sign-out").headers["Location"] == "/sign-in"
+
+
+def test_who_decides_and_that_it_is_recorded(grace: Browser, ada: Browser, required: None) -> None:
+    event = Event.get(Event.kind == "settings.changed")
+    assert event.data["after"] == {"codes required of": ["owner"]}
+    assert ada.post("/admin/settings/codes", {"role": "user"}).status_code == 403
+    assert second_factor.required_roles() == ["owner"]
+    turn_on(grace)
+    grace.get("/admin/settings/")
+    grace.post("/admin/settings/codes", {"role": ["no such role", "user", "approver"]})
+    assert second_factor.required_roles() == ["user", "approver"]
+    assert ada.get("/").headers["Location"] == "/account/codes"
+
+
+# -- how others get in -------------------------------------------------------------------------
+
+
+def test_an_admin_looks_after_how_others_get_in(grace: Browser, ada: Browser, people: dict[str, Actor]) -> None:
+    turn_on(ada)
+    ada.get("/account/tokens")
+    ada.post("/account/tokens", {"name": "old script", "scope": "read", "days": "30"})
+    page = f"/admin/accounts/{people['ada'].account_id}/sign-in"
+    assert "old script" in grace.get(page).text
+    session = Session.get(Session.account == people["ada"].account_id)
+    assert grace.post(f"{page}/sessions/{session.id}/end").status_code == 303
+    assert ada.get("/").status_code == 303
+    assert grace.post(f"{page}/tokens/{Token.get().id}/end").status_code == 303
+    assert Token.select().count() == 0
+    assert grace.post(f"{page}/codes/off").status_code == 303
+    assert not second_factor.accounts_with()
+    assert grace.post(f"{page}/codes/off").status_code == 404
+    said = [event.message for event in Event.select().where(Event.actor == "grace").order_by(Event.id.desc()).limit(3)]
+    assert said[::-1] == ["grace ended a session of ada.", "grace ended ada's token old script.", "grace turned one-time codes of ada off."]
