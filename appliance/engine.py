@@ -27,8 +27,9 @@ from appliance.catalog import Class, Machine, MachineState, Reading, doorbell, m
 from appliance.catalog import Engine as EngineRow
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor.provider import Found, HostFacts, Power, Provider, Stats
-from appliance.lifecycle import batch, leases, master, outcomes, seedruns
+from appliance.lifecycle import batch, directoryruns, leases, master, outcomes, seedruns
 from appliance.lifecycle.specs import spec
+from appliance.people import secrets
 from appliance.pools.planner import Capacity, Decision, Demand, Policy, Pools, plan
 from appliance.scenario.load import Loaded
 from appliance.scenario.load import load as load_scenario
@@ -95,7 +96,7 @@ class Engine:
         self.loaded = loaded
         self.stopping = False
         self._bell = doorbell.Listener(settings.doorbell)
-        self._makers = ThreadPoolExecutor(settings.parallel + 2, "make")  # and one each for a batch and a seed
+        self._makers = ThreadPoolExecutor(settings.parallel + 3, "make")  # and one each for a batch, a seed and the directory
         self._hands = ThreadPoolExecutor(HANDS, "hand")
         self._sender = ThreadPoolExecutor(1, "syslog")  # its own, because a receiver may keep it waiting
         self._forwarder = syslog.Forwarder()
@@ -150,6 +151,7 @@ class Engine:
         leases.expire()
         for class_name in machines.waiting():
             outcomes.serve_waiting(class_name)
+        self._synchronise()
         if found is None:
             return
         self._read(found)
@@ -483,6 +485,12 @@ class Engine:
             self._submit(self._makers, "seed", seedruns.run, seed, self.loaded, self.settings)
             return
 
+    # -- the directory ----------------------------------------------------------------------
+
+    def _synchronise(self) -> None:
+        if "directory" not in self._jobs and (due := directoryruns.due()):
+            self._submit(self._makers, "directory", directoryruns.run, due)
+
 
 def _again_later(machine: Machine, error: DpeError) -> None:
     """Note what went wrong, and try again after a wait that doubles up to five minutes."""
@@ -540,6 +548,7 @@ def main() -> None:
             return
         loaded = load_scenario(settings.scenario)
         catalog.open(settings.catalog)
+        secrets.open(settings.web_secret)
         adopt_scenario(loaded)
         setup.ensure_code(settings)
         engine = Engine(settings, LibvirtProvider(settings), loaded)

@@ -258,6 +258,10 @@ def _guid(name: str) -> dict[str, list[bytes]]:
     return {"objectGUID": [uuid.uuid5(uuid.NAMESPACE_DNS, name).bytes_le]}
 
 
+def ad_unit(name: str) -> Entry:
+    return f"ou={name},{SUFFIX}", {"objectClass": [b"organizationalUnit", b"adEntry"], "ou": [name.encode()]} | _guid(name)
+
+
 def ad_user(account: str, name: str, parent: str, *, control: int = 512, password: str = "", kind: str = "user") -> Entry:
     """A user as Active Directory has them; control 514 is a disabled one, kind computer a machine of the domain."""
     classes = [b"user", b"computer"] if kind == "computer" else [b"user"]

@@ -12,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, Map
 
 from appliance import catalog, settings
+from appliance.people import secrets as secrets_of_others
 from appliance.settings import Settings
 from webui import admin, again, api, auth, door, errors, format, guard, live, portal, security, setup
 from webui.turnstile import Turnstile
@@ -38,6 +39,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         MAX_CONTENT_LENGTH=256 * 1024,
         SEND_FILE_MAX_AGE_DEFAULT=365 * 24 * 3600,  # every address of a static file carries its content's hash
     )
+    secrets_of_others.open(settings.web_secret)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.url_defaults(_fingerprint)
     app.url_map.converters["int"] = _RowNumber

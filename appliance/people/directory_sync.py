@@ -1,195 +1,309 @@
-"""Bringing people, groups and org units of the directory into the catalog.
+"""Bringing a directory's people, groups and org units into the catalog. What has not changed is not written."""
 
-First everything is read, then the catalog is changed: a directory that goes away in between has changed
-nothing. What has not changed is not written.
-"""
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
-import graphlib
-import itertools
-import logging
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from appliance.catalog import ROOT, Account, Actor, Grant, Group, Member, Nesting, OrgUnit, Quota, Session, record, write
+from appliance.errors import Conflict
+from appliance.people.directory import Person
+from appliance.people.directory_tree import Tree
 
-import ldap
-import ldap.dn
+BATCH = 100  # changes in one short transaction
+PAUSE = 0.01  # seconds between two of them
+UNKNOWN = "!"  # in place of a password's hash: none begins like that
+DIRECTORY = Actor("directory")
+NOUNS = {"account": "the account", "group": "the group", "unit": "the org unit"}
 
-from appliance.errors import BadInput, Conflict
-from appliance.people import directory
-from appliance.people.directory import Person, identity, same, search, text
-from appliance.people.directory_config import Config
-from appliance.people.directory_link import opened
-
-log = logging.getLogger(__name__)
-
-Progress = Callable[[str], None]
-MEMBERS = ("member", "uniqueMember", "memberUid")
-BATCH = 500  # changes in one short transaction
+Item = TypeVar("Item")
 
 
-@dataclass(frozen=True)
-class Unit:
-    """An org unit of the directory; `parent` is the id of the one above, or empty."""
+class TooMany(Conflict):
+    """More than half of all people would have to go; `going` is how many."""
 
-    id: str
-    dn: str
-    name: str
-    parent: str
-
-
-@dataclass(frozen=True)
-class Group:
-    """A group of the directory with the ids of the people and groups that are in it."""
-
-    id: str
-    dn: str
-    name: str
-    people: frozenset[str]
-    groups: frozenset[str]
-
-
-@dataclass
-class Tree:
-    """All that the directory has of us, and in `problems` what of it could not be used, in words for an admin."""
-
-    units: dict[str, Unit] = field(default_factory=dict)
-    people: dict[str, Person] = field(default_factory=dict)
-    groups: dict[str, Group] = field(default_factory=dict)
-    homes: dict[str, str] = field(default_factory=dict)  # a person's id -> the id of their org unit
-    spared: set[str] = field(default_factory=set)  # ids of people who are there, but cannot be read: they stay as they are
-    problems: list[str] = field(default_factory=list)
-
-
-def read(config: Config, password: str, progress: Progress = lambda _: None) -> Tree:
-    """The whole tree. Raises Unavailable, BadInput or NotAllowed when it cannot be read to its end."""
-    tree, shape = Tree(), config.shape
-    places: dict[str, str] = {}  # a unit's place -> its id
-    with opened(config, config.bind_dn, password) as link:
-        progress("Reading org units")
-        found = sorted(
-            search(link, config.base, shape.units, [shape.id, "ou", "name"]), key=lambda entry: len(ldap.dn.explode_dn(entry[0]))
+    def __init__(self, going: int, of: int) -> None:
+        super().__init__(
+            f"The directory no longer has {going} of {of} people, so nothing was changed.",
+            "Is the search base or a filter wrong? If they are really gone, synchronise all the same.",
         )
-        for dn, values in found:
-            try:
-                unit = Unit(identity(values, shape.id), dn, text(values, "ou name")[:100], _above(dn, places))
-            except BadInput as error:
-                tree.problems.append(f"Org unit {dn} is left out: {error.message}.")
-                continue
-            tree.units[unit.id] = unit
-            places[same(dn)] = unit.id
-        for dn, values in search(link, config.base, shape.people, config.reads_whom, lambda count: progress(f"Reading people: {count}")):
-            try:
-                somebody = directory.person(config, dn, values)
-            except BadInput as error:
-                tree.problems.append(f"{dn} is left out: {error.message}.")
-                _spare(tree, config, values)
-                continue
-            tree.people[somebody.id] = somebody
-            tree.homes[somebody.id] = _above(dn, places)
-        _without_doubles(tree)
-        progress("Reading groups")
-        entries = list(
-            search(link, config.base, shape.groups, [shape.id, "cn", *MEMBERS], lambda count: progress(f"Reading groups: {count}"))
-        )
-        entries = [(dn, _whole(link, dn, values)) for dn, values in entries]
-    _groups(tree, config, entries)
-    return tree
+        self.going = going
 
 
-def _above(dn: str, places: dict[str, str]) -> str:
-    """The id of the nearest org unit above a place; empty when there is none."""
-    parts = ldap.dn.str2dn(dn)
-    for depth in range(1, len(parts)):
-        if unit := places.get(same(ldap.dn.dn2str(parts[depth:]))):
-            return unit
-    return ""
+def apply(tree: Tree, *, force: bool = False) -> dict[str, int]:
+    """Make the catalog's directory people, groups and org units those of the tree; returns what there is and what changed.
+
+    Raises TooMany, having changed nothing, when more than half of all people would go, unless `force`.
+    """
+    active = [id for id, row in _ours(Account).items() if not row.disabled]
+    going = sum(id not in tree.people and id not in tree.spared for id in active)
+    if not force and going > len(active) // 2 and (going > 2 or not tree.people):
+        raise TooMany(going, len(active))
+    changes = Counter(people=len(tree.people), groups=len(tree.groups), units=len(tree.units), added=0, changed=0, removed=0)
+    units = _write_units(tree, changes)
+    _write_people(tree, units, changes)
+    _write_groups(tree, units, changes)
+    _remove_units(tree, changes)
+    return dict(changes)
 
 
-def _spare(tree: Tree, config: Config, values: directory.Values) -> None:
-    try:
-        tree.spared.add(identity(values, config.shape.id))
-    except BadInput:
+def _ours(kind: type[Any]) -> dict[str, Any]:
+    """The rows that came from the directory, by their id there."""
+    return {row.directory_id: row for row in kind.select().where(kind.directory_id.is_null(False))}
+
+
+def _local_names(kind: type[Any]) -> set[str]:
+    return {row.name.lower() for row in kind.select(kind.name).where(kind.directory_id.is_null())}
+
+
+def _note(kind: str, message: str, object: str, **data: Any) -> None:
+    record(kind, message, DIRECTORY, object=object, **data)
+
+
+def _differences(row: Any, wanted: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in wanted.items() if getattr(row, name) != value}
+
+
+def _update(kind: str, row: Any, wanted: dict[str, Any], changes: Counter[str]) -> None:
+    """Set what differs, with an event that says what it was before; nothing when nothing differs."""
+    changed = _differences(row, wanted)
+    if not changed:
         return
+    before = {name: getattr(row, name) for name in changed}
+    type(row).update(wanted).where(type(row).id == row.id).execute()  # all of it: the name may have been set aside
+    _note(f"{kind}.changed", f"The directory changed {NOUNS[kind]} {row.name}.", f"{kind}:{row.name}", before=before, after=changed)
+    changes["changed"] += 1
 
 
-def _without_doubles(tree: Tree) -> None:
-    """Of several people with one name to sign in with, nobody is let in anew: the appliance cannot know which is meant."""
-    names: dict[str, list[Person]] = {}
-    mails: dict[str, list[Person]] = {}
-    for somebody in tree.people.values():
-        names.setdefault(somebody.name.lower(), []).append(somebody)
-        if somebody.mail:
-            mails.setdefault(somebody.mail.lower(), []).append(somebody)
-    for name, doubles in names.items():
-        if len(doubles) > 1:
-            tree.problems.append(
-                f"{len(doubles)} people are called {name}: {'; '.join(double.dn for double in doubles)}. They are left out."
-            )
-            for double in doubles:
-                del tree.people[double.id], tree.homes[double.id]
-                tree.spared.add(double.id)
-    for mail, doubles in mails.items():
-        if len(doubles) > 1:
-            tree.problems.append(f"{len(doubles)} people have the mail address {mail}: {', '.join(double.name for double in doubles)}.")
+def _set_aside(rows: Iterable[Any]) -> None:
+    """Give rows that get another name one that nobody has, so that two can change names with each other."""
+    for row in rows:
+        type(row).update(name=row.directory_id).where(type(row).id == row.id).execute()
 
 
-def _groups(tree: Tree, config: Config, entries: list[tuple[str, directory.Values]]) -> None:
-    people = {same(somebody.dn): somebody.id for somebody in tree.people.values()}
-    names = {somebody.name: somebody.id for somebody in tree.people.values()}
-    found: dict[str, tuple[str, str, list[bytes], directory.Values]] = {}
-    for dn, values in entries:
-        try:
-            name = text(values, "cn")[:100]
-            if not name:
-                raise BadInput("it has no cn")
-            found[identity(values, config.shape.id)] = dn, name, _members(values), values
-        except BadInput as error:
-            tree.problems.append(f"Group {dn} is left out: {error.message}.")
-    places = {same(dn): id for id, (dn, *_) in found.items()}
-    inside: dict[str, set[str]] = {}
-    holds: dict[str, set[str]] = {}
-    for id, (_, _, members, values) in found.items():
-        where = {same(member.decode(errors="replace")) for member in members}
-        by_name = {names.get(member.decode(errors="replace")) for member in values.get("memberuid", [])}
-        holds[id] = {people[place] for place in where if place in people} | {id for id in by_name if id}
-        inside[id] = {places[place] for place in where if place in places}
-    for circle in break_circles(inside):
-        tree.problems.append(
-            f"Groups contain each other in a circle: {' → '.join(found[id][1] for id in circle)}. They are taken as separate groups."
-        )
-    doubles = {name for name, count in Counter(name.lower() for _, name, *_ in found.values()).items() if count > 1}
-    for id, (dn, name, *_) in found.items():
-        if name.lower() in doubles:
-            name = f"{name} ({dn.partition(',')[2]})"[:200]
-        tree.groups[id] = Group(id, dn, name, frozenset(holds[id]), frozenset(inside[id]))
+def _write_units(tree: Tree, changes: Counter[str]) -> dict[str, int]:
+    """Bring the org units in; returns the row of each by its id in the directory."""
+    with write():
+        known = _ours(OrgUnit)
+        taken = {(row.parent_id, row.name.lower()) for row in OrgUnit.select().where(OrgUnit.directory_id.is_null())}
+        rows, wanted = {id: row.id for id, row in known.items()}, {}
+        for unit in tree.units.values():  # from the top down
+            parent = rows.get(unit.parent, ROOT)
+            name = unit.name if (parent, unit.name.lower()) not in taken else f"{unit.name} ({unit.dn})"
+            taken.add((parent, name.lower()))
+            wanted[unit.id] = {"name": name, "parent_id": parent}
+            if unit.id not in known:
+                # Under a name that nobody has, until those that have its own now are renamed.
+                rows[unit.id] = OrgUnit.insert(name=unit.id, parent=parent, directory_id=unit.id).execute()
+                _note("unit.created", f"The directory brought the org unit {name}.", f"unit:{name}")
+                changes["added"] += 1
+        _set_aside(row for id, row in known.items() if id in wanted and _differences(row, wanted[id]))
+        for id, values in wanted.items():
+            if id in known:
+                _update("unit", known[id], values, changes)
+            else:
+                OrgUnit.update(values).where(OrgUnit.id == rows[id]).execute()
+    return rows
 
 
-def _whole(link: Any, dn: str, values: directory.Values) -> directory.Values:
-    """Active Directory hands out the members of a large group a range at a time."""
-    while ranged := next((name for name in values if name.startswith("member;range=")), None):
-        values.setdefault("member", []).extend(values.pop(ranged))
-        last = ranged.rpartition("-")[2]
-        if last != "*":
-            for _, more in link.search_s(dn, ldap.SCOPE_BASE, attrlist=[f"member;range={int(last) + 1}-*"]):
-                values |= {name.lower(): found for name, found in more.items() if ";" in name}
-    return values
+def _remove_units(tree: Tree, changes: Counter[str]) -> None:
+    """Take away org units that are gone, from the bottom up; one that rights or quotas refer to is kept, empty."""
+    with write():
+        gone = [row for row in OrgUnit.select().where(OrgUnit.directory_id.is_null(False)) if row.directory_id not in tree.units]
+        gone = [row for row in gone if row.directory_id not in tree.spared]
+        while removable := [row for row in gone if not OrgUnit.select().where(OrgUnit.parent == row.id).exists()]:
+            gone = [row for row in gone if row not in removable]
+            for row in removable:
+                for kind in (Account, Group):
+                    kind.update(org_unit=row.parent_id).where(kind.org_unit == row.id).execute()
+                if _is_named(org_unit=row.id) or Grant.select().where(Grant.over_unit == row.id).exists():
+                    tree.problems.append(
+                        f"The org unit {row.name} is gone from the directory. It is kept, empty, because grants or quotas name it."
+                    )
+                    continue
+                row.delete_instance()
+                _note("unit.deleted", f"The directory no longer has the org unit {row.name}.", f"unit:{row.name}")
+                changes["removed"] += 1
 
 
-def _members(values: directory.Values) -> list[bytes]:
-    return values.get("member", []) + values.get("uniquemember", [])
+def _is_named(**whom: int) -> bool:
+    """Whether a grant or a quota is for this group or org unit."""
+    return any(kind.select().filter(**whom).exists() for kind in (Grant, Quota))
 
 
-def break_circles(inside: dict[str, set[str]]) -> list[list[str]]:
-    """Take out of `inside` (group -> the groups in it) whatever closes a circle, all of it, and return the circles."""
-    circles = []
-    while True:
-        try:
-            graphlib.TopologicalSorter({group: sorted(inside[group]) for group in sorted(inside)}).prepare()
-        except graphlib.CycleError as error:
-            circle = list(reversed(error.args[1]))
-            circles.append(circle)
-            for group, member in itertools.pairwise(circle):
-                inside[group].discard(member)
-        else:
-            return circles
+def _write_people(tree: Tree, units: dict[str, int], changes: Counter[str]) -> None:
+    known = _ours(Account)
+    local = _local_names(Account)
+    for somebody in list(tree.people.values()):
+        if somebody.name.lower() in local:
+            tree.problems.append(f"{somebody.dn} is left out: there is a local account called {somebody.name}.")
+            tree.spared.add(somebody.id)
+            del tree.people[somebody.id]
+    wanted = {somebody.id: _account(somebody, units.get(tree.homes[somebody.id], ROOT)) for somebody in tree.people.values()}
+    stays = [row for id, row in known.items() if id in wanted]
+    gone = [row for id, row in known.items() if id not in wanted and id not in tree.spared]
+    renamed = [row for row in stays if row.name != wanted[row.directory_id]["name"]]
+    with write():
+        # Whoever comes after somebody of the same name is somebody else, and must not find their machines.
+        names = {somebody.name.lower() for somebody in tree.people.values()}
+        for row in gone:
+            if row.name.lower() in names:
+                _update("account", row, {"name": f"{row.name}~{row.id}"}, changes)
+        _set_aside(renamed)
+        for row in renamed:
+            _update("account", row, wanted[row.directory_id], changes)
+    others = [row for row in stays if row not in renamed and _differences(row, wanted[row.directory_id])]
+    _in_batches(others, lambda row: _update("account", row, wanted[row.directory_id], changes))
+    _in_batches(
+        [somebody for somebody in tree.people.values() if somebody.id not in known], lambda new: _insert(new, wanted[new.id], changes)
+    )
+    off = [row for row in stays if tree.people[row.directory_id].disabled] + gone
+    _in_batches([row for row in off if not row.disabled], lambda row: _lock(row, changes))
+    back = [row for row in stays if not tree.people[row.directory_id].disabled]
+    _in_batches([row for row in back if row.directory_off], lambda row: _unlock(row, changes))
+
+
+def _in_batches(work: list[Item], do: Callable[[Item], None]) -> None:
+    """Do something to each, in transactions so short that whoever wants a machine does not notice."""
+    for some in _slices(work):
+        with write():
+            for item in some:
+                do(item)
+        time.sleep(PAUSE)  # or another process, which has to poll for its turn, would hardly get one
+
+
+def _slices(work: list[Item]) -> Iterator[list[Item]]:
+    for first in range(0, len(work), BATCH):
+        yield work[first : first + BATCH]
+
+
+def _account(somebody: Person, unit: int) -> dict[str, Any]:
+    """What of an account the directory decides."""
+    return {"name": somebody.name, "full_name": somebody.full_name, "email": somebody.mail, "dn": somebody.dn, "org_unit_id": unit}
+
+
+def _insert(somebody: Person, values: dict[str, Any], changes: Counter[str]) -> None:
+    off = somebody.disabled
+    id: int = Account.insert(**values, directory_id=somebody.id, password=UNKNOWN, disabled=off, directory_off=off).execute()
+    record(
+        "account.created",
+        f"The directory brought the account {somebody.name}.",
+        DIRECTORY,
+        account_id=id,
+        object=f"account:{somebody.name}",
+    )
+    changes["added"] += 1
+
+
+def _lock(row: Account, changes: Counter[str]) -> None:
+    """The directory lets them in no more, so neither do we."""
+    Account.update(disabled=True, directory_off=True).where(Account.id == row.id).execute()
+    Session.delete().where(Session.account == row.id).execute()
+    record("account.disabled", f"The directory no longer lets {row.name} in.", DIRECTORY, account_id=row.id, object=f"account:{row.name}")
+    changes["removed"] += 1
+
+
+def _unlock(row: Account, changes: Counter[str]) -> None:
+    Account.update(disabled=False, directory_off=False).where(Account.id == row.id).execute()
+    record("account.enabled", f"The directory lets {row.name} in again.", DIRECTORY, account_id=row.id, object=f"account:{row.name}")
+    changes["changed"] += 1
+
+
+def admit(somebody: Person) -> Account | None:
+    """The account of somebody whose password the directory took: theirs, or a new one for whoever has not been synchronised yet.
+
+    None when a local account has their name.
+    """
+    with write():
+        account: Account | None = Account.get_or_none(Account.directory_id == somebody.id)
+        if account is None and Account.get_or_none(Account.name == somebody.name) is None:
+            _insert(somebody, _account(somebody, ROOT), Counter())
+            account = Account.get(Account.directory_id == somebody.id)
+        elif account is not None and account.directory_off:
+            _unlock(account, Counter())
+            account.disabled = False
+    return account
+
+
+def _write_groups(tree: Tree, units: dict[str, int], changes: Counter[str]) -> None:
+    with write():
+        known = _ours(Group)
+        taken = _local_names(Group)
+        wanted = {}
+        for found in tree.groups.values():
+            name = found.name if found.name.lower() not in taken else f"{found.name} ({found.dn})"
+            taken.add(name.lower())
+            wanted[found.id] = {"name": name, "org_unit_id": units.get(found.home, ROOT)}
+        for id, row in known.items():
+            if id not in wanted and id not in tree.spared:
+                _forget(tree, row, row.name.lower() in taken, changes)
+        _set_aside(row for id, row in known.items() if id in wanted and row.name != wanted[id]["name"])
+        for id, values in wanted.items():
+            if id in known:
+                _update("group", known[id], values, changes)
+            else:
+                Group.insert(**values, directory_id=id).execute()
+                _note("group.created", f"The directory brought the group {values['name']}.", f"group:{values['name']}")
+                changes["added"] += 1
+    _write_members(tree, changes)
+    _write_nestings(tree, changes)
+
+
+def _forget(tree: Tree, row: Group, is_in_the_way: bool, changes: Counter[str]) -> None:  # noqa: FBT001
+    """Take away a group that is gone; one that rights or quotas refer to is kept, and has nobody in it."""
+    if not _is_named(group=row.id):
+        row.delete_instance()
+        _note("group.deleted", f"The directory no longer has the group {row.name}.", f"group:{row.name}")
+        changes["removed"] += 1
+        return
+    tree.problems.append(f"The group {row.name} is gone from the directory. It is kept, empty, because grants or quotas name it.")
+    if is_in_the_way:
+        _update("group", row, {"name": f"{row.name}~{row.id}"}, changes)
+
+
+def _write_members(tree: Tree, changes: Counter[str]) -> None:
+    """Who is in the directory's groups; local accounts that an admin put there stay."""
+    accounts = _ours(Account)
+    names = {row.id: row.name for row in accounts.values()}
+    spared = {accounts[id].id for id in tree.spared if id in accounts}
+    before: dict[int, set[int]] = defaultdict(set)
+    for member in Member.select():
+        if member.account_id in names:
+            before[member.group_id].add(member.account_id)
+    work = []
+    for id, row in _ours(Group).items():
+        if id not in tree.spared:
+            found = tree.groups[id].people if id in tree.groups else frozenset()
+            wanted = {accounts[person].id for person in found if person in accounts}
+            come, leave = wanted - before[row.id], before[row.id] - wanted - spared
+            if come or leave:
+                work.append((row, come, leave))
+
+    def change(item: tuple[Group, set[int], set[int]]) -> None:
+        row, come, leave = item
+        Member.delete().where(Member.group == row.id, Member.account.in_(leave)).execute()
+        for some in _slices(sorted(come)):
+            Member.insert_many([{"group": row.id, "account": account} for account in some]).execute()
+        message = f"The directory changed who is in the group {row.name}: {len(come)} came, {len(leave)} left."
+        came, left = (sorted(names[id] for id in ids) for ids in (come, leave))
+        _note("group.members", message, f"group:{row.name}", came=came, left=left)
+        changes["changed"] += 1
+
+    _in_batches(work, change)
+
+
+def _write_nestings(tree: Tree, changes: Counter[str]) -> None:
+    rows = {id: row.id for id, row in _ours(Group).items()}
+    ours = set(rows.values())
+    wanted = {(rows[found.id], rows[inner]) for found in tree.groups.values() for inner in found.groups}
+    before = {(nesting.outer_id, nesting.inner_id) for nesting in Nesting.select()}
+    come, leave = wanted - before, {pair for pair in before - wanted if ours.issuperset(pair)}
+    if not come and not leave:
+        return
+    with write():
+        for outer, inner in leave:
+            Nesting.delete().where(Nesting.outer == outer, Nesting.inner == inner).execute()
+        for outer, inner in come:
+            Nesting.insert(outer=outer, inner=inner).execute()
+        _note("group.members", f"The directory changed which groups are in which: {len(come)} came, {len(leave)} left.", "group:")
+    changes["changed"] += len(come) + len(leave)

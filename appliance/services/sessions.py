@@ -8,8 +8,8 @@ from appliance import catalog
 from appliance.catalog import Account, Actor, Session, now, record
 from appliance.catalog.sessions import live
 from appliance.errors import NotAllowed, NotFound
-from appliance.people import passwords, throttle
-from appliance.services import second_factor
+from appliance.people import throttle
+from appliance.services import directory, second_factor
 
 LENGTH = timedelta(hours=12)
 PATIENCE = timedelta(minutes=5)  # between the password and the code
@@ -24,12 +24,13 @@ def sign_in(name: str, password: str, address: str, agent: str = "") -> tuple[st
     """Check name and password and open a session; returns its token, which is told nobody else, and the account.
 
     The session of somebody who uses one-time codes is none yet: it waits for `give_code`.
-    Raises NotAllowed: too many attempts, wrong name or password (one message for both), or account disabled.
+    Raises NotAllowed: too many attempts, wrong name or password (one message for both), or account disabled;
+    Unavailable when the directory that would know is away.
     """
     keys = _throttled(name, address)
     throttle.check(*keys)
-    account: Account | None = Account.get_or_none(Account.name == name)
-    if not passwords.matches(account.password if account else None, password) or account is None:
+    account = directory.verify(Account.get_or_none(Account.name == name), name, password)
+    if account is None:
         _failed(name, address, f"Failed sign-in as {name[:64]!r}.")
         raise NotAllowed("That name and password do not fit.", "Check both; after a few failures you have to wait a little.")
     if account.disabled:
@@ -105,7 +106,7 @@ def confirm(actor: Actor, session_id: str, *, password: str = "", code: str = ""
         _check_code(account, code, actor.address)
     else:
         throttle.check(*_throttled(account.name, actor.address))
-        if not passwords.matches(account.password, password):
+        if directory.verify(account, account.name, password) is None:
             _failed(account.name, actor.address, f"A wrong password of {account.name}, asked for once more.")
             raise NotAllowed("That is not your password.", "Check it; after a few failures you have to wait a little.")
     with catalog.write():

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from appliance.errors import BadInput, DpeError, NotAllowed, Unavailable
-from appliance.people import directory, directory_link, directory_sync
+from appliance.people import directory, directory_link, directory_tree
 from appliance.people.directory_config import Config
 from appliance.people.directory_config import config as make_config
 from tests import slapd
@@ -83,7 +83,7 @@ def test_no_letters_in_a_name_mean_somebody_else(school: Slapd, name: str) -> No
 def test_a_name_of_filter_characters_is_only_a_name(school: Slapd) -> None:
     odd = directory.authenticate(configured(school), READER_PASSWORD, "d*(x)", "odd's password")
     assert odd is not None
-    tree = directory_sync.read(configured(school), READER_PASSWORD)
+    tree = directory_tree.read(configured(school), READER_PASSWORD)
     assert {person.name: person.full_name for person in tree.people.values()} == {
         "ada": "Ada Lovelace", "bob": "Bob (the *) \\ one, #2", "d*(x)": "Odd",
     }  # fmt: skip
@@ -186,7 +186,7 @@ def test_a_server_that_stops_in_the_middle_is_given_up(tmp_path: Path, monkeypat
 
         try:
             with pytest.raises(Unavailable):
-                directory_sync.read(configured(server), READER_PASSWORD, freeze)
+                directory_tree.read(configured(server), READER_PASSWORD, freeze)
         finally:
             os.kill(server.process.pid, signal.SIGCONT)
 
@@ -198,7 +198,7 @@ def test_a_referral_is_never_followed(tmp_path: Path) -> None:
         loop = f"ou=loop,{SUFFIX}"
         where = f"ldap://127.0.0.1:{server.port}/{loop}".encode()
         server.add((loop, {"objectClass": [b"referral", b"extensibleObject"], "ou": [b"loop"], "ref": [where]}))
-        tree = directory_sync.read(configured(server), READER_PASSWORD)
+        tree = directory_tree.read(configured(server), READER_PASSWORD)
         assert [person.name for person in tree.people.values()] == ["ada"]
         error = _trouble(configured(server, base=loop))
     assert isinstance(error, BadInput)
@@ -228,7 +228,7 @@ def test_what_cannot_be_used_is_named_and_the_rest_is_read(tmp_path: Path) -> No
     ]  # fmt: skip
     with slapd.serve(tmp_path / "slapd", entries) as server:
         config = configured(server)
-        tree = directory_sync.read(config, READER_PASSWORD)
+        tree = directory_tree.read(config, READER_PASSWORD)
         with pytest.raises(BadInput, match="2 people called twin"):
             directory.authenticate(config, READER_PASSWORD, "twin", "whatever")
     assert sorted(person.name for person in tree.people.values()) == ["ada", "bea", "portrait"]
@@ -263,4 +263,4 @@ class Ranges:
 def test_a_large_group_of_active_directory_is_read_to_its_end(size: int) -> None:
     server = Ranges([b"cn=%d" % number for number in range(size)])
     first = {name.lower(): values for name, values in server.search_s("cn=all", 0, attrlist=["member;range=0-*"])[0][1].items()}
-    assert directory_sync._whole(server, "cn=all", first | {"member": []})["member"] == server.members
+    assert directory_tree._whole(server, "cn=all", first | {"member": []})["member"] == server.members
