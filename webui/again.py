@@ -25,8 +25,17 @@ FIELD = "again"
 
 def asks_again(view: View) -> View:
     """Before a POST to this view, whoever showed no password or code for a while is asked for it."""
-    view.asks_again = True  # type: ignore[attr-defined]
-    return view
+    return asks_again_unless(lambda **_: False)(view)
+
+
+def asks_again_unless(harmless: Callable[..., bool]) -> Callable[[View], View]:
+    """The same, but not when `harmless`, called with the view's arguments, says so."""
+
+    def mark(view: View) -> View:
+        view.harmless = harmless  # type: ignore[attr-defined]
+        return view
+
+    return mark
 
 
 # What opens for somebody who has yet to set up the codes that a role of theirs requires.
@@ -65,7 +74,8 @@ def _ask_for_codes() -> Response | None:
 
 def _ask() -> Response | tuple[str, int] | None:
     view = current_app.view_functions.get(request.endpoint or "")
-    if request.method != "POST" or not getattr(view, "asks_again", False):
+    harmless = getattr(view, "harmless", None)
+    if request.method != "POST" or harmless is None or harmless(**(request.view_args or {})):
         return None
     session_id = current_user.session_id
     if sessions.confirmed_within(session_id, FRESH):

@@ -6,6 +6,7 @@ from werkzeug.wrappers import Response
 
 from appliance.catalog import Machine, now
 from appliance.services import machines, overview
+from webui.again import asks_again_unless
 from webui.format import span
 from webui.guard import actor, back, needs, settings
 
@@ -52,6 +53,7 @@ def extend(id: str) -> Response:
 
 @blueprint.post("/machines/<id>/release")
 @needs("machines.manage", machine="id", own=True)
+@asks_again_unless(lambda id: machines.get(actor(), id).owner_id == actor().account_id)
 def release(id: str) -> Response:
     machine = machines.get(actor(), id)
     machines.release(actor(), id)

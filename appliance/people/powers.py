@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from appliance.catalog import ENGINE, Actor, grants
+from appliance.catalog import ENGINE, Actor, grants, now
 from appliance.catalog.grants import Held, Place, Reach
-from appliance.errors import NotFound
+from appliance.errors import NotAllowed, NotFound
 from appliance.people import roles
 
 EVERYTHING = Reach(everything=True)
@@ -62,3 +62,22 @@ def demand(actor: Actor, permission: str, kind: str, id: object) -> Place:
     if place is None or not reach(actor, permission).covers(place):
         raise NotFound(f"There is no such {'org unit' if kind == 'unit' else kind}.", "It may be gone, or not yours to look after.")
     return place
+
+
+def demand_no_less(actor: Actor, account_id: int) -> None:
+    """Raise NotAllowed when the account holds, now or later, what the actor does not.
+
+    Whoever sets somebody's password can become them, and must not gain by that.
+    """
+    if actor.account_id == account_id:
+        return
+    mine, moment = of(actor), now()
+    for grant in grants.of_account(account_id):
+        if grant.ends_at is not None and grant.ends_at <= moment:
+            continue
+        held = Held(grant.role, grant.over_unit_id, grant.over_class, grant.ends_at)
+        lasting = mine.lasting(grant.ends_at)
+        for permission in roles.permissions(held.role, _kind(held)):
+            reach = lasting.reach(permission)
+            if not (reach.everything or held.unit in reach.units or held.cls in reach.classes):
+                raise NotAllowed("They may do more than you.", "Ask somebody who holds at least what they hold.")

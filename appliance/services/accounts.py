@@ -5,7 +5,7 @@ import re
 from appliance import catalog
 from appliance.catalog import Account, Actor, Lease, Session, grants, machines, record
 from appliance.errors import BadInput, Conflict, NotFound
-from appliance.people import passwords
+from appliance.people import passwords, powers
 
 NAME = re.compile(r"^[A-Za-z][A-Za-z0-9._-]{0,31}$")
 KEY = re.compile(
@@ -56,7 +56,7 @@ def create(actor: Actor, name: str, password: str, *, full_name: str = "", email
     hashed = passwords.digest(password)
     with catalog.write():
         account = insert(name, hashed, full_name=full_name, email=email, ssh_keys=ssh_keys)
-        record("account.created", f"{actor.name} made the account {name}.", actor, account_id=account.id)
+        record("account.created", f"{actor.name} made the account {name}.", actor, account_id=account.id, object=f"account:{name}")
     return account
 
 
@@ -65,11 +65,20 @@ def update(actor: Actor, id: int, *, full_name: str, email: str, ssh_keys: str) 
     keys = _keys(ssh_keys)
     with catalog.write():
         account = get(id)
+        powers.demand_no_less(actor, id)
         before = {"full_name": account.full_name, "email": account.email}
         account.full_name, account.email, account.ssh_keys = full_name.strip()[:100], email.strip()[:200], keys
         account.save()
         after = {"full_name": account.full_name, "email": account.email}
-        record("account.changed", f"{actor.name} changed the account {account.name}.", actor, account_id=id, before=before, after=after)
+        record(
+            "account.changed",
+            f"{actor.name} changed the account {account.name}.",
+            actor,
+            account_id=id,
+            object=f"account:{account.name}",
+            before=before,
+            after=after,
+        )
 
 
 def set_ssh_keys(actor: Actor, ssh_keys: str) -> None:
@@ -77,7 +86,7 @@ def set_ssh_keys(actor: Actor, ssh_keys: str) -> None:
     keys = _keys(ssh_keys)
     with catalog.write():
         Account.update(ssh_keys=keys).where(Account.id == actor.account_id).execute()
-        record("account.changed", f"{actor.name} changed their SSH keys.", actor)
+        record("account.changed", f"{actor.name} changed their SSH keys.", actor, object=f"account:{actor.name}")
 
 
 def set_password(actor: Actor, id: int, password: str, *, keep_session: str = "") -> None:
@@ -85,10 +94,13 @@ def set_password(actor: Actor, id: int, password: str, *, keep_session: str = ""
     hashed = passwords.digest(password)
     with catalog.write():
         account = get(id)
+        powers.demand_no_less(actor, id)
         account.password = hashed
         account.save()
         Session.delete().where(Session.account == id, Session.id != keep_session).execute()
-        record("account.password", f"{actor.name} set the password of {account.name}.", actor, account_id=id)
+        record(
+            "account.password", f"{actor.name} set the password of {account.name}.", actor, account_id=id, object=f"account:{account.name}"
+        )
 
 
 def change_own_password(actor: Actor, old: str, new: str, *, keep_session: str) -> None:
@@ -105,20 +117,26 @@ def disable(actor: Actor, id: int) -> None:
         account = get(id)
         if account.id == actor.account_id:
             raise Conflict("You cannot disable your own account.", "Ask another admin.")
+        powers.demand_no_less(actor, id)
         keep_an_owner(without=account.id)
         account.disabled = True
         account.save()
         Session.delete().where(Session.account == id).execute()
-        record("account.disabled", f"{actor.name} disabled the account {account.name}.", actor, account_id=id)
+        record(
+            "account.disabled", f"{actor.name} disabled the account {account.name}.", actor, account_id=id, object=f"account:{account.name}"
+        )
 
 
 def enable(actor: Actor, id: int) -> None:
     """Let an account sign in again."""
     with catalog.write():
         account = get(id)
+        powers.demand_no_less(actor, id)
         account.disabled = False
         account.save()
-        record("account.enabled", f"{actor.name} enabled the account {account.name}.", actor, account_id=id)
+        record(
+            "account.enabled", f"{actor.name} enabled the account {account.name}.", actor, account_id=id, object=f"account:{account.name}"
+        )
 
 
 def keep_an_owner(*, without: int) -> None:

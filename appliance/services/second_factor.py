@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from appliance import catalog
 from appliance.catalog import Account, Actor, RecoveryCode, SecondFactor, grants, now, options, record
 from appliance.errors import BadInput, Conflict, NotFound
-from appliance.people import roles, totp
+from appliance.people import powers, roles, totp
 from appliance.services import accounts, overview
 
 
@@ -138,6 +138,7 @@ def remove(actor: Actor, account_id: int) -> None:
     """Ask this account for codes no more: a person for themselves, or an admin for somebody whose phone is gone."""
     with catalog.write():
         account: Account = accounts.get(account_id)
+        powers.demand_no_less(actor, account_id)
         if not SecondFactor.delete().where(SecondFactor.account == account_id).execute():
             raise NotFound("One-time codes are not set up.", "Reload the page to see where it stands.")
         RecoveryCode.delete().where(RecoveryCode.account == account_id).execute()

@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response
 from appliance.errors import DpeError
 from appliance.services import accounts
 from appliance.services import machines as machines_service
+from webui.again import asks_again
 from webui.errors import status_of
 from webui.guard import actor, needs
 
@@ -69,6 +70,7 @@ def _page(id: int, values: dict[str, Any], error: DpeError | None, *, at: str = 
 
 @blueprint.post("/<int:id>/enabled")
 @needs("people.manage", account="id")
+@asks_again
 def enabled(id: int) -> Response:
     wanted = request.form.get("enabled") == "yes"
     (accounts.enable if wanted else accounts.disable)(actor(), id)
@@ -78,6 +80,7 @@ def enabled(id: int) -> Response:
 
 @blueprint.post("/<int:id>/password")
 @needs("people.manage", account="id")
+@asks_again
 def password(id: int) -> Page:
     try:
         accounts.set_password(actor(), id, request.form.get("password", ""))

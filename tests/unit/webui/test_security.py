@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Event, Machine, MachineState, SecondFactor, Session, Token, now
+from appliance.catalog import ROOT, Account, Actor, Event, Grant, Machine, MachineState, SecondFactor, Session, Token, now
 from appliance.people import totp
 from appliance.services import second_factor, tokens
 from tests import world
@@ -252,3 +252,36 @@ def test_an_admin_looks_after_how_others_get_in(grace: Browser, ada: Browser, pe
     assert grace.post(f"{page}/codes/off").status_code == 404
     said = [event.message for event in Event.select().where(Event.actor == "grace").order_by(Event.id.desc()).limit(3)]
     assert said[::-1] == ["grace ended a session of ada.", "grace ended ada's token old script.", "grace turned one-time codes of ada off."]
+
+
+def test_who_looks_after_a_unit_cannot_become_somebody_who_may_do_more(grace: Browser, ada: Browser, people: dict[str, Actor]) -> None:
+    """Ada is delegated admin over everybody; grace is owner. Mary holds nothing."""
+    with catalog.write():
+        Grant.create(role="delegated_admin", account=people["ada"].account_id, over_unit=ROOT)
+    turn_on(grace)
+    mary, owner = people["mary"].account_id, people["grace"].account_id
+    assert ada.get(f"/admin/accounts/{mary}").status_code == 200
+    assert ada.post(f"/admin/accounts/{mary}/password", {"password": "a new long password"}).status_code == 303
+    for path, form in (("password", {"password": "a new long password"}), ("enabled", {"enabled": "no"}), ("sign-in/codes/off", {})):
+        answer = ada.post(f"/admin/accounts/{owner}/{path}", form)
+        assert answer.status_code == 403, path
+        assert "may do more than you" in answer.text
+    assert second_factor.accounts_with() == {owner}
+    with catalog.write():
+        Grant.create(role="owner", account=people["mary"].account_id, starts_at=now() + timedelta(days=30))
+    assert ada.post(f"/admin/accounts/{mary}/password", {"password": "a new long password"}).status_code == 403, (
+        "what is to come counts too"
+    )
+
+
+def test_taking_somebodys_machine_asks_again_and_giving_ones_own_back_does_not(
+    grace: Browser, ada: Browser, people: dict[str, Actor]
+) -> None:
+    grow_stale()
+    mine = Machine.get(Machine.owner == people["ada"].account_id)
+    assert ada.post(f"/machines/{mine.id}/release").status_code == 303
+    theirs = Machine.get(Machine.owner == people["mary"].account_id)
+    assert "Is it still you?" in grace.post(f"/machines/{theirs.id}/release").text
+    assert Machine.get(Machine.id == theirs.id).state is MachineState.IN_USE
+    assert grace.post(f"/machines/{theirs.id}/release", {"again": world.PASSWORD}).status_code == 303
+    assert Machine.get(Machine.id == theirs.id).state is MachineState.RECLAIMING
