@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from appliance import catalog, syslog
-from appliance.catalog import Account, Actor, RecoveryCode, SecondFactor, Session, Token, now, record
+from appliance.catalog import Account, Actor, RecoveryCode, SecondFactor, Session, Token, now, options, record
 from appliance.people import totp
 from appliance.services import tokens
 from tests import world
@@ -179,7 +179,27 @@ def test_everybody_can_read_and_use_these_pages(busy: Site, browse: Browse, widt
 
     steps.sign_in(page, "grace")
     tokens.create(busy.people["grace"], "a backup script", ["read", "machines"], 30)
-    for path in ("/account/codes", "/account/tokens", "/admin/events/record", "/admin/accounts/import/", "/admin/events/?until=2999-01-01"):
+    with catalog.write():
+        options.put("syslog", {"host": "127.0.0.1", "port": 1, "transport": "tcp"})
+        options.put("codes_required", ["user"])
+    person = browse(busy, width=width, scheme=scheme)
+    person.goto("/sign-in")
+    person.get_by_label("Name").fill("ada")
+    person.get_by_label("Password").fill(world.PASSWORD)
+    person.get_by_role("button", name="Sign in").click()
+    expect(person.get_by_text("Your role needs one-time codes.")).to_be_visible()
+    found["required"] = person.evaluate(LINT)
+    with catalog.write():
+        options.put("codes_required", [])
+    theirs = f"/admin/accounts/{busy.people['grace'].account_id}/sign-in"
+    for path in (
+        "/account/codes",
+        "/account/tokens",
+        "/admin/events/record",
+        "/admin/accounts/import/",
+        "/admin/events/?until=2999-01-01",
+        theirs,
+    ):
         page.goto(path)
         look(path)
     page.goto("/admin/events/record")
