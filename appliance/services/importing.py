@@ -6,9 +6,9 @@ import secrets
 from dataclasses import dataclass
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, record
+from appliance.catalog import ROOT, Account, Actor, OrgUnit, record
 from appliance.errors import BadInput, DpeError
-from appliance.people import passwords
+from appliance.people import passwords, powers
 from appliance.people.totp import ALPHABET
 from appliance.services import accounts
 
@@ -121,8 +121,24 @@ def _problem(values: list[str], columns: list[str], taken: set[str]) -> str:
     return ""
 
 
-def people(actor: Actor, data: bytes) -> list[Made]:
-    """Make an account for everybody in the table; who has no password there gets one, told only here. Raises BadLines."""
+def units(actor: Actor) -> list[tuple[int, str]]:
+    """The org units into which the actor may import people: id, and name with those above it."""
+    reach = powers.reach(actor, "people.manage")
+    every = {unit.id: unit for unit in OrgUnit.select()}
+
+    def path(unit: OrgUnit) -> str:
+        return unit.name if unit.parent_id in (None, ROOT) else f"{path(every[unit.parent_id])} / {unit.name}"
+
+    found = [(id, path(unit)) for id, unit in every.items() if reach.everything or id in reach.units]
+    return sorted(found, key=lambda one: (one[0] != ROOT, one[1].lower()))
+
+
+def people(actor: Actor, data: bytes, unit: int = ROOT) -> list[Made]:
+    """Make an account in the org unit for everybody in the table; who has no password there gets one, told only here.
+
+    Raises BadLines, or NotFound for a unit that the actor does not look after.
+    """
+    powers.demand(actor, "people.manage", "unit", unit)
     wanted = read(data)
     given = {person.name: person.password or _password() for person in wanted}
     hashed = {name: passwords.digest(password) for name, password in given.items()}
@@ -130,6 +146,7 @@ def people(actor: Actor, data: bytes) -> list[Made]:
         for person in wanted:
             try:
                 account: Account = accounts.insert(person.name, hashed[person.name], full_name=person.full_name, email=person.email)
+                Account.update(org_unit=unit).where(Account.id == account.id).execute()
             except DpeError as error:  # somebody else was quicker
                 raise BadLines([str(error)]) from error
             after = {"full_name": account.full_name, "email": account.email}

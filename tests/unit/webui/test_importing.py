@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from appliance.catalog import Account
+from appliance import catalog
+from appliance.catalog import ROOT, Account, Actor, Grant, OrgUnit
 from tests.unit.webui.conftest import Browser
 
 ADDRESS = "/admin/accounts/import/"
@@ -52,3 +53,19 @@ def test_what_is_no_table_is_refused(grace: Browser, data: bytes) -> None:
     answer = grace.post(ADDRESS, {"table": "", "file": (io.BytesIO(data), "people.xlsx")})
     assert answer.status_code == 400
     assert "Nothing was imported." in answer.text
+
+
+def test_a_delegate_imports_into_what_they_look_after_and_nowhere_else(ada: Browser, people: dict[str, Actor]) -> None:
+    with catalog.write():
+        school = OrgUnit.create(parent=ROOT, name="School")
+        lab = OrgUnit.create(parent=school.id, name="Lab")
+        office = OrgUnit.create(parent=ROOT, name="Office")
+        Grant.create(role="delegated_admin", account=people["ada"].account_id, over_unit=school.id)
+    page = ada.get(ADDRESS).text
+    assert "School / Lab" in page
+    assert "Office" not in page
+    assert ada.post(ADDRESS, {"table": "name\nemmy\n", "unit": str(lab.id)}).status_code == 200
+    assert Account.get(Account.name == "emmy").org_unit_id == lab.id
+    for unit in (office.id, ROOT, 999):
+        assert ada.post(ADDRESS, {"table": "name\nsonya\n", "unit": str(unit)}).status_code == 404
+    assert Account.get_or_none(Account.name == "sonya") is None
