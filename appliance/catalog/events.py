@@ -120,6 +120,8 @@ def verify() -> Chain:
     """Check every line's hash against the line before it. A changed, removed or added line shows."""
     before, hash, count, chained = 0, "", 0, 0
     problems: list[str] = []
+    # Asked first: whatever is written meanwhile is no gap at the end.
+    ever = rows("SELECT seq FROM sqlite_sequence WHERE name = 'event'")
     for id, stored, *line in _lines():
         expected, gap = link(hash, line), id != before + 1
         if gap:
@@ -133,7 +135,6 @@ def verify() -> Chain:
         if len(problems) >= MANY:
             problems.append("There may be more; the search ends here.")
             return Chain(count, chained, before, hash, problems)
-    ever = rows("SELECT seq FROM sqlite_sequence WHERE name = 'event'")
     if ever and ever[0][0] > before:
         problems.append(_missing(before + 1, ever[0][0]))
     return Chain(count, chained, before, hash, problems)

@@ -5,9 +5,10 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -139,6 +140,18 @@ def test_many_threads_write_one_chain(opened: Settings) -> None:
         thread.join()
     chain = events.verify()
     assert (chain.lines, chain.problems) == (200, [])
+
+
+def test_what_is_written_while_one_looks_is_no_gap(opened: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(3)
+    lines = events._lines
+
+    def slowly(after: int = 0) -> Iterator[tuple[Any, ...]]:
+        yield from list(lines(after))
+        write(2)
+
+    monkeypatch.setattr(events, "_lines", slowly)
+    assert events.verify().problems == []
 
 
 def test_an_event_is_only_written_with_its_change(opened: Settings) -> None:
