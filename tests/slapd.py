@@ -24,6 +24,7 @@ from appliance.run import run, start
 from tests.browser.conftest import free_port
 
 SUFFIX = "dc=example,dc=org"
+PEOPLE = f"ou=people,{SUFFIX}"
 READER, READER_PASSWORD = f"cn=reader,{SUFFIX}", "reads-everything"
 ROOT, ROOT_PASSWORD = f"cn=root,{SUFFIX}", secrets.token_hex(8)
 SCHEMAS = [*(f"/etc/ldap/schema/{name}.schema" for name in ("core", "cosine", "nis", "inetorgperson")), Path(__file__).parent / "ad.schema"]

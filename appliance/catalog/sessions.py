@@ -11,7 +11,8 @@ def live(id: str) -> Session | None:
     found = rows(
         """
         SELECT session.address, session.agent, session.created_at, session.seen_at, session.expires_at, session.confirmed_at,
-               account.id, account.name, account.full_name, account.email, account.password, account.org_unit_id, account.ssh_keys
+               account.id, account.name, account.full_name, account.email, account.password, account.org_unit_id, account.ssh_keys,
+               account.directory_id
         FROM session JOIN account ON account.id = session.account_id
         WHERE session.id = ? AND session.expires_at > ? AND session.waits = 0 AND account.disabled = 0
         """,
@@ -19,8 +20,17 @@ def live(id: str) -> Session | None:
     )
     if not found:
         return None
-    address, agent, created, seen, expires, confirmed, account_id, name, full_name, email, password, unit, keys = found[0]
-    account = Account(id=account_id, name=name, full_name=full_name, email=email, password=password, org_unit=unit, ssh_keys=keys)
+    address, agent, created, seen, expires, confirmed, account_id, name, full_name, email, password, unit, keys, from_directory = found[0]
+    account = Account(
+        id=account_id,
+        name=name,
+        full_name=full_name,
+        email=email,
+        password=password,
+        org_unit=unit,
+        ssh_keys=keys,
+        directory_id=from_directory,
+    )
     created, seen, expires, confirmed = (moment and datetime.fromisoformat(moment) for moment in (created, seen, expires, confirmed))
     return Session(
         id=id, account=account, address=address, agent=agent, created_at=created, seen_at=seen, expires_at=expires, confirmed_at=confirmed

@@ -67,7 +67,9 @@ def update(actor: Actor, id: int, *, full_name: str, email: str, ssh_keys: str) 
         account = get(id)
         powers.demand_no_less(actor, id)
         before = {"full_name": account.full_name, "email": account.email}
-        account.full_name, account.email, account.ssh_keys = full_name.strip()[:100], email.strip()[:200], keys
+        account.ssh_keys = keys
+        if account.directory_id is None:  # else the directory says who they are
+            account.full_name, account.email = full_name.strip()[:100], email.strip()[:200]
         account.save()
         after = {"full_name": account.full_name, "email": account.email}
         record(
@@ -95,6 +97,8 @@ def set_password(actor: Actor, id: int, password: str, *, keep_session: str = ""
     with catalog.write():
         account = get(id)
         powers.demand_no_less(actor, id)
+        if account.directory_id is not None:
+            raise Conflict(f"The password of {account.name} is the directory's.", "Change it there.")
         account.password = hashed
         account.save()
         Session.delete().where(Session.account == id, Session.id != keep_session).execute()
@@ -106,7 +110,8 @@ def set_password(actor: Actor, id: int, password: str, *, keep_session: str = ""
 def change_own_password(actor: Actor, old: str, new: str, *, keep_session: str) -> None:
     """A person changes their own password. Raises BadInput when the old one is wrong."""
     assert actor.account_id is not None
-    if not passwords.matches(get(actor.account_id).password, old):
+    account = get(actor.account_id)
+    if account.directory_id is None and not passwords.matches(account.password, old):
         raise BadInput("The old password is not right.", "Ask an admin to set a new one if you forgot it.")
     set_password(actor, actor.account_id, new, keep_session=keep_session)
 

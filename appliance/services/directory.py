@@ -175,9 +175,10 @@ def _look(wanted: Config, password: str) -> list[Finding]:
     except DpeError as error:
         return [Finding(False, error.message, error.hint)]
     findings = []
-    for kind, found in (("people", tree.people), ("groups", tree.groups), ("org units", tree.units)):
+    for one, kind, found in (("person", "people", tree.people), ("group", "groups", tree.groups), ("org unit", "org units", tree.units)):
         names = sorted(entry.name for entry in found.values())
         some = ", ".join(names[:SAMPLE]) + (" …" if len(names) > SAMPLE else "")
         empty = f"Check the search base and the filter for {kind}."
-        findings.append(Finding(True, f"{len(names)} {kind}: {some}") if names else Finding(False, f"No {kind} found.", empty))
+        text = f"{len(names)} {one if len(names) == 1 else kind}: {some}"
+        findings.append(Finding(True, text) if names else Finding(False, f"No {kind} found.", empty))
     return findings + [Finding(False, problem, "") for problem in tree.problems[:20]]

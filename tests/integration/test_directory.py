@@ -16,11 +16,9 @@ from appliance.people import directory, directory_link, directory_tree
 from appliance.people.directory_config import Config
 from appliance.people.directory_config import config as make_config
 from tests import slapd
-from tests.slapd import READER, READER_PASSWORD, SUFFIX, Slapd
+from tests.slapd import PEOPLE, READER, READER_PASSWORD, SUFFIX, Slapd
 
 pytestmark = pytest.mark.directory
-
-PEOPLE = f"ou=people,{SUFFIX}"
 
 
 def configured(server: Slapd, **values: Any) -> Config:

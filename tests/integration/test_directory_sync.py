@@ -16,11 +16,10 @@ from appliance.people import directory_link, passwords, secrets
 from appliance.services import directory, sessions
 from appliance.settings import load as load_settings
 from tests import slapd
-from tests.slapd import READER, READER_PASSWORD, SUFFIX, Slapd
+from tests.slapd import PEOPLE, READER, READER_PASSWORD, SUFFIX, Slapd
 
 pytestmark = pytest.mark.directory
 
-PEOPLE = f"ou=people,{SUFFIX}"
 SALES, LAB = f"ou=sales,{PEOPLE}", f"ou=lab,{PEOPLE}"
 ADMIN = Actor("root")
 

@@ -65,7 +65,8 @@ def _page(values: dict[str, Any], error: DpeError | None = None, findings: list[
         SIGN_IN=SIGN_IN,
         EVERY=EVERY,
         PLACES=PLACES,
-        SHAPES=SHAPES,
+        usual=SHAPES.get(values["kind"], SHAPES["ldap"]),
+        special=any(values[name] for name, _ in PLACES),
         RUN_STATES=STATES,
     )
     return page, status_of(error) if error else 200
