@@ -1,5 +1,6 @@
 """The REST API: who gets in with a token, what it may do, and how errors look to a program."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ from werkzeug.test import TestResponse
 from appliance import catalog
 from appliance.catalog import Actor, Event, Lease, Machine, MachineState, Token, now
 from appliance.services import tokens
+from appliance.settings import REPOSITORY
 from tests.unit.webui.conftest import HOST, Browser
 
 Call = Callable[..., TestResponse]
@@ -127,3 +129,15 @@ def test_a_browser_may_ask_and_needs_the_csrf_token_to_change(ada: Browser) -> N
 def test_a_wrong_token_is_not_mended_by_a_cookie(ada: Browser) -> None:
     assert ada.get("/api/v1/me", Authorization="Bearer dpe_wrong").status_code == 401
     assert ada.get("/api/v1/me", Authorization="Basic YTpi").status_code == 401
+
+
+def test_every_call_is_in_the_readme_with_its_scope(app: Flask) -> None:
+    table = (REPOSITORY / "webui/README.md").read_text()
+    documented = set(re.findall(r"^\| `(GET|POST) (/api/v1/[^`]*)` \| (\w+) \|", table, re.MULTILINE))
+    rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("api.")]
+    served = {
+        (method, rule.rule, app.view_functions[rule.endpoint].scope)  # type: ignore[attr-defined]
+        for rule in rules
+        for method in (rule.methods or set()) & {"GET", "POST"}
+    }
+    assert documented == served
