@@ -5,7 +5,7 @@ import re
 from appliance import catalog
 from appliance.catalog import Account, Actor, Lease, Session, grants, machines, record
 from appliance.errors import BadInput, Conflict, NotFound
-from appliance.people import passwords, powers
+from appliance.people import passwords, powers, throttle
 
 NAME = re.compile(r"^[A-Za-z][A-Za-z0-9._-]{0,31}$")
 KEY = re.compile(
@@ -108,10 +108,13 @@ def set_password(actor: Actor, id: int, password: str, *, keep_session: str = ""
 
 
 def change_own_password(actor: Actor, old: str, new: str, *, keep_session: str) -> None:
-    """A person changes their own password. Raises BadInput when the old one is wrong."""
+    """A person changes their own password. Raises BadInput when the old one is wrong, NotAllowed when it was so too often."""
     assert actor.account_id is not None
     account = get(actor.account_id)
+    guesses = (f"account:{account.name.lower()}", f"address:{actor.address}")  # a browser left alone is no place to guess at
+    throttle.check(*guesses)
     if account.directory_id is None and not passwords.matches(account.password, old):
+        throttle.failed(*guesses)
         raise BadInput("The old password is not right.", "Ask an admin to set a new one if you forgot it.")
     set_password(actor, actor.account_id, new, keep_session=keep_session)
 

@@ -201,6 +201,15 @@ def test_asking_again_is_no_way_to_guess_a_password(ruth: Actor) -> None:
         sessions.confirm(ruth, session.id, password=world.PASSWORD)
 
 
+@pytest.mark.badinput
+def test_nor_is_the_form_for_a_new_password(ruth: Actor) -> None:
+    for _ in range(5):
+        with pytest.raises(BadInput, match="old password"):
+            accounts.change_own_password(ruth, "wrong", "another good one", keep_session="")
+    with pytest.raises(NotAllowed, match="Too many"):
+        accounts.change_own_password(ruth, world.PASSWORD, "another good one", keep_session="")
+
+
 # -- sessions of others ------------------------------------------------------------------
 
 
