@@ -37,7 +37,7 @@ PLACES = [
 ]
 STATES = {
     RunState.QUEUED: ("waiting", "secondary"),
-    RunState.RUNNING: ("building", "blue"),
+    RunState.RUNNING: ("going on", "blue"),
     RunState.DONE: ("done", "green"),
     RunState.FAILED: ("failed", "red"),
 }
@@ -59,6 +59,7 @@ def _page(values: dict[str, Any], error: DpeError | None = None, findings: list[
         is_on=directory.is_on(),
         entered=bool(directory.entered()),
         has_password=directory.has_password(),
+        typed=request.form.get("password", ""),  # a test or a slip elsewhere must not cost it
         runs=directory.runs(),
         KINDS=KINDS,
         ENCRYPTION=ENCRYPTION,
