@@ -7,12 +7,12 @@ import secrets
 from datetime import datetime
 from urllib.parse import quote, urlencode
 
+from appliance.people.passwords import ALPHABET
+
 SECONDS = 30
 DIGITS = 6
 DRIFT = 1  # steps that a phone's clock may be off, either way
 RECOVERY = 10  # codes
-# Letters and digits that cannot be taken for one another on paper.
-ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
 def new_secret() -> str:

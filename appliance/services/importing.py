@@ -2,18 +2,17 @@
 
 import csv
 import io
-import secrets
 from dataclasses import dataclass
 
 from appliance import catalog
 from appliance.catalog import ROOT, Account, Actor, OrgUnit, record
 from appliance.errors import BadInput, DpeError
 from appliance.people import passwords, powers
-from appliance.people.totp import ALPHABET
 from appliance.services import accounts
 
 COLUMNS = ("name", "full_name", "email", "password")
-LONGEST = 500  # lines; each password takes a good part of a second to make safe
+LONGEST = 1000  # lines
+WITH_PASSWORD = 100  # of them; a password that somebody thought of takes a good part of a second to make safe
 SHOWN = 20  # wrong lines
 
 
@@ -82,6 +81,8 @@ def read(data: bytes) -> list[Person]:
         )
     if len(people) > LONGEST:
         raise BadLines([f"The table names {len(people)} people; {LONGEST} at a time are taken."])
+    if (count := sum(bool(person.password) for person in people)) > WITH_PASSWORD:
+        raise BadLines([f"The table brings {count} passwords; {WITH_PASSWORD} at a time are taken. Leave them empty to have them made."])
     return people
 
 
@@ -140,12 +141,13 @@ def people(actor: Actor, data: bytes, unit: int = ROOT) -> list[Made]:
     """
     powers.demand(actor, "people.manage", "unit", unit)
     wanted = read(data)
-    given = {person.name: person.password or _password() for person in wanted}
-    hashed = {name: passwords.digest(password) for name, password in given.items()}
+    made = {
+        person.name: (person.password, passwords.digest(person.password)) if person.password else passwords.generate() for person in wanted
+    }
     with catalog.write():
         for person in wanted:
             try:
-                account: Account = accounts.insert(person.name, hashed[person.name], full_name=person.full_name, email=person.email)
+                account: Account = accounts.insert(person.name, made[person.name][1], full_name=person.full_name, email=person.email)
                 Account.update(org_unit=unit).where(Account.id == account.id).execute()
             except DpeError as error:  # somebody else was quicker
                 raise BadLines([str(error)]) from error
@@ -159,9 +161,4 @@ def people(actor: Actor, data: bytes, unit: int = ROOT) -> list[Made]:
                 after=after,
             )
         record("account.imported", f"{actor.name} imported {len(wanted)} accounts.", actor)
-    return [Made(person.name, "" if person.password else given[person.name]) for person in wanted]
-
-
-def _password() -> str:
-    letters = "".join(secrets.choice(ALPHABET) for _ in range(16))
-    return "-".join(letters[at : at + 4] for at in range(0, 16, 4))
+    return [Made(person.name, "" if person.password else made[person.name][0]) for person in wanted]

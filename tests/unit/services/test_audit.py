@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import json
+import time
 
 import pytest
 
@@ -132,7 +133,8 @@ def test_a_password_in_the_table_is_kept_and_not_told_again(admin: Actor) -> Non
         (b"name,name\nada,ada\n", "Line 1: a column is there twice"),
         (b"", "names nobody"),
         (b"name\n", "names nobody"),
-        (b"name\n" + b"".join(b"p%d\n" % n for n in range(501)), "500 at a time"),
+        (b"name\n" + b"".join(b"p%d\n" % n for n in range(1001)), "1000 at a time"),
+        (b"name,password\n" + b"".join(b"p%d,a good password\n" % n for n in range(101)), "100 at a time"),
         (b"name,full_name\nada," + b"x" * 200_000 + b"\n", "Line 2: "),
     ],
 )  # fmt: skip
@@ -141,6 +143,16 @@ def test_a_wrong_line_is_named_and_nobody_is_imported(admin: Actor, table: bytes
         importing.people(admin, table)
     assert any(said in problem for problem in caught.value.problems), caught.value.problems
     assert Account.select().count() == 1
+
+
+def test_a_thousand_people_are_no_matter_of_minutes(admin: Actor) -> None:
+    """A door that waits a minute for an answer must not lose the passwords that were made."""
+    begun = time.monotonic()
+    made = importing.people(admin, b"name\n" + b"".join(b"p%d\n" % n for n in range(1000)))
+    assert time.monotonic() - begun < 20
+    assert len({person.password for person in made}) == 1000
+    assert sessions.sign_in("p999", made[999].password, "192.0.2.1")
+    assert events.verify().problems == []
 
 
 @pytest.mark.badinput
