@@ -3,14 +3,16 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 
 from appliance import catalog
 from appliance.catalog import Actor, Event, options, record
-from appliance.settings import Settings
+from appliance.settings import REPOSITORY, Settings
 from tests.unit.catalog.test_events import tamper
 from tests.unit.webui.conftest import Browser
+from webui.admin.events import KINDS
 
 
 @pytest.fixture
@@ -106,3 +108,14 @@ def test_a_receiver_that_cannot_be_is_refused_and_not_lost(grace: Browser) -> No
     assert 'value="two hosts"' in answer.text
     assert 'value="99999"' in answer.text
     assert '<option value="udp" selected>' in answer.text
+
+
+def test_every_kind_of_event_can_be_chosen() -> None:
+    """Whatever the product records begins with one of the kinds that the page offers."""
+    written = {
+        kind
+        for file in (REPOSITORY / "appliance").rglob("*.py")
+        for kind in re.findall(r"\brecord\(\s*f?\"([a-z_]+)[.\"]", file.read_text())
+    }
+    assert len(written) >= 10
+    assert {kind for kind in written if not kind.startswith(tuple(KINDS))} == set()
