@@ -101,7 +101,7 @@ def machine_list() -> Answer:
 
 
 @blueprint.get("/machines/<id>")
-@needs("machines.read", machine="id", own=True)
+@needs("own", machine="id")
 @scope("read")
 def machine(id: str) -> Answer:
     return _machine(machines.get(actor(), id))
@@ -123,14 +123,14 @@ def claim() -> Answer:
 
 
 @blueprint.post("/machines/<id>/extend")
-@needs("machines.manage", machine="id", own=True)
+@needs("own", machine="id")
 @scope("machines")
 def extend(id: str) -> Answer:
     return {"lease_ends_at": _time(machines.extend(actor(), id))}
 
 
 @blueprint.post("/machines/<id>/release")
-@needs("machines.manage", machine="id", own=True)
+@needs("own", machine="id")
 @scope("machines")
 def release(id: str) -> Answer:
     machines.release(actor(), id)

@@ -141,3 +141,11 @@ def test_every_call_is_in_the_readme_with_its_scope(app: Flask) -> None:
         for method in (rule.methods or set()) & {"GET", "POST"}
     }
     assert documented == served
+
+
+def test_a_token_reaches_the_accounts_own_machines_even_where_the_person_may_more(call: Call, people: dict[str, Actor]) -> None:
+    owner = tokens.create(people["grace"], "script", ["read", "machines"], 7)
+    theirs = Machine.get(Machine.owner == people["ada"].account_id)
+    assert call("GET", f"/machines/{theirs.id}", bearer=owner).status_code == 404
+    assert call("POST", f"/machines/{theirs.id}/release", bearer=owner).status_code == 404
+    assert Machine.get(Machine.id == theirs.id).state is MachineState.IN_USE
