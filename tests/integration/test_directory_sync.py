@@ -21,7 +21,7 @@ from tests.slapd import PEOPLE, READER, READER_PASSWORD, SUFFIX, Slapd
 pytestmark = pytest.mark.directory
 
 SALES, LAB = f"ou=sales,{PEOPLE}", f"ou=lab,{PEOPLE}"
-ADMIN = Actor("root")
+ADMIN = Actor("root", 1)
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +33,8 @@ def appliance(tmp_path: Path) -> Iterator[None]:
     secrets.open(settings.web_secret)
     directory_link._away.clear()
     with catalog.write():
-        Account.create(name="root", password=passwords.digest("a local password"))
+        Account.create(id=ADMIN.account_id, name="root", password=passwords.digest("a local password"))
+        Grant.create(role="owner", account=ADMIN.account_id)
     yield
     catalog.close()
 
