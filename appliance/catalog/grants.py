@@ -126,3 +126,31 @@ def owners() -> set[int]:
             (stamp(now()),),
         )
     }
+
+
+def carried(kind: str, id: int) -> list[Grant]:
+    """The grants that somebody gets by coming into a unit or a group: its own, and those of what is around it."""
+    around = {
+        "unit": """WITH RECURSIVE around (id) AS (SELECT ? UNION
+                   SELECT org_unit.parent_id FROM org_unit JOIN around ON around.id = org_unit.id WHERE org_unit.parent_id IS NOT NULL)
+                   SELECT permit.id FROM permit JOIN around ON around.id = permit.org_unit_id""",
+        "group": """WITH RECURSIVE around (id) AS (SELECT ? UNION
+                    SELECT nesting.outer_id FROM nesting JOIN around ON around.id = nesting.inner_id)
+                    SELECT permit.id FROM permit JOIN around ON around.id = permit.group_id""",
+    }
+    ids = [row[0] for row in rows(around[kind], (id,))]
+    return list(Grant.select().where(Grant.id.in_(ids)))
+
+
+def inner_groups(group_id: int) -> set[int]:
+    """The group and all groups in it, at any depth."""
+    found = rows(
+        "WITH RECURSIVE inside (id) AS (SELECT ? UNION SELECT nesting.inner_id FROM nesting JOIN inside ON inside.id = nesting.outer_id) SELECT id FROM inside",
+        (group_id,),
+    )
+    return {row[0] for row in found}
+
+
+def member_counts() -> list[tuple[int, int]]:
+    """Groups with the number of their own members."""
+    return [(group, count) for group, count in rows("SELECT group_id, count(*) FROM member GROUP BY group_id")]

@@ -1,9 +1,10 @@
 """What somebody may do, and how far."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from appliance.catalog import ENGINE, Actor, grants, now
+from appliance.catalog import ENGINE, Actor, Grant, grants, now
 from appliance.catalog.grants import Held, Place, Reach
 from appliance.errors import NotAllowed, NotFound
 from appliance.people import roles
@@ -42,7 +43,12 @@ def of(actor: Actor) -> Powers:
     """What the actor holds now; the engine holds everything."""
     if actor == ENGINE:
         return Powers((Held("owner", None, None, None),))
-    return Powers(tuple(grants.held_by(actor.account_id))) if actor.account_id is not None else Powers(())
+    return of_account(actor.account_id) if actor.account_id is not None else Powers(())
+
+
+def of_account(account_id: int) -> Powers:
+    """What the account holds now."""
+    return Powers(tuple(grants.held_by(account_id)))
 
 
 def reach(actor: Actor, permission: str) -> Reach:
@@ -71,8 +77,13 @@ def demand_no_less(actor: Actor, account_id: int) -> None:
     """
     if actor.account_id == account_id:
         return
+    demand_holding(actor, grants.of_account(account_id), "They may do more than you.")
+
+
+def demand_holding(actor: Actor, wanted: Iterable[Grant], message: str) -> None:
+    """Raise NotAllowed when one of the grants gives what the actor does not hold themselves, as far and as long."""
     mine, moment = of(actor), now()
-    for grant in grants.of_account(account_id):
+    for grant in wanted:
         if grant.ends_at is not None and grant.ends_at <= moment:
             continue
         held = Held(grant.role, grant.over_unit_id, grant.over_class, grant.ends_at)
@@ -80,4 +91,7 @@ def demand_no_less(actor: Actor, account_id: int) -> None:
         for permission in roles.permissions(held.role, _kind(held)):
             reach = lasting.reach(permission)
             if not (reach.everything or held.unit in reach.units or held.cls in reach.classes):
-                raise NotAllowed("They may do more than you.", "Ask somebody who holds at least what they hold.")
+                raise NotAllowed(
+                    message,
+                    f"{roles.ROLES[grant.role].title} includes to {roles.PERMISSIONS[permission][0]}; you do not hold that so far or so long.",
+                )

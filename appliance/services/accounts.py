@@ -3,9 +3,10 @@
 import re
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Lease, Session, grants, machines, record
+from appliance.catalog import ROOT, Account, Actor, Lease, Session, grants, machines, record
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.people import passwords, powers, throttle
+from appliance.services import orgs
 
 NAME = re.compile(r"^[A-Za-z][A-Za-z0-9._-]{0,31}$")
 KEY = re.compile(
@@ -34,7 +35,7 @@ def _keys(text: str) -> str:
     return "\n".join(lines)
 
 
-def insert(name: str, password: str, *, full_name: str = "", email: str = "", ssh_keys: str = "") -> Account:
+def insert(name: str, password: str, *, full_name: str = "", email: str = "", ssh_keys: str = "", org_unit_id: int = ROOT) -> Account:
     """A new account with a password already hashed; call it inside `write()`."""
     if not NAME.match(name):
         raise BadInput(
@@ -48,14 +49,18 @@ def insert(name: str, password: str, *, full_name: str = "", email: str = "", ss
         full_name=full_name.strip()[:100],
         email=email.strip()[:200],
         ssh_keys=_keys(ssh_keys),
+        org_unit=org_unit_id,
     )
 
 
-def create(actor: Actor, name: str, password: str, *, full_name: str = "", email: str = "", ssh_keys: str = "") -> Account:
-    """A new account. Raises BadInput or Conflict."""
+def create(
+    actor: Actor, name: str, password: str, *, full_name: str = "", email: str = "", ssh_keys: str = "", org_unit_id: int = ROOT
+) -> Account:
+    """A new account. Raises BadInput or Conflict, and NotFound or NotAllowed when the actor may not bring people into the unit."""
     hashed = passwords.digest(password)
     with catalog.write():
-        account = insert(name, hashed, full_name=full_name, email=email, ssh_keys=ssh_keys)
+        orgs.demand_unit(actor, org_unit_id)
+        account = insert(name, hashed, full_name=full_name, email=email, ssh_keys=ssh_keys, org_unit_id=org_unit_id)
         record("account.created", f"{actor.name} made the account {name}.", actor, account_id=account.id, object=f"account:{name}")
     return account
 

@@ -5,9 +5,11 @@ from datetime import datetime, timedelta
 
 from appliance import catalog
 from appliance.catalog import Actor, Class, Lease, Machine, MachineState, Request, RequestState, doorbell, machines, now, record, seeds
+from appliance.catalog.grants import Place
 from appliance.errors import Conflict, NotFound
 from appliance.lifecycle import master
-from appliance.people import powers
+from appliance.people import powers, quotas
+from appliance.people.quotas import Allowance
 from appliance.settings import Settings
 
 NONE_AT_ALL = "None are made at present: your admin has set their number to nought."
@@ -29,6 +31,12 @@ class Offer:
     refusal: str  # why the button cannot be pressed; empty when it can
     making: list[Machine]
     wait: timedelta | None
+    allowance: Allowance
+
+    @property
+    def lease_minutes(self) -> int:
+        """How long a lease lasts for this person."""
+        return min(self.cls.lease_minutes, self.allowance.lease_minutes or self.cls.lease_minutes)
 
     @property
     def place(self) -> int:
@@ -36,18 +44,22 @@ class Offer:
 
 
 def offers(account_id: int) -> list[Offer]:
-    """Every enabled class, for this person."""
+    """Every enabled class that this person may use."""
+    reach = powers.of_account(account_id).reach("machines.use")
     counts, waiting, making = machines.counts(), machines.waiting(), machines.in_making()
     mine = {r.class_name: r for r in Request.select().where(Request.account == account_id, Request.state == RequestState.WAITING)}
     result = []
     for cls in Class.select().where(Class.enabled == True).order_by(Class.name):  # noqa: E712
+        if not reach.covers(Place(classes=frozenset({cls.name}))):
+            continue
         request = mine.get(cls.name)
+        left = quotas.allowance(account_id, cls.name, quotas.size_of(cls))
         held = machines.held(account_id, cls.name)
         ready = counts.get(cls.name, {}).get(MachineState.READY, 0)
         ahead = machines.ahead(request) if request else waiting.get(cls.name, 0)
         coming = [machine for machine in making if machine.class_name == cls.name]
         wait = None if ready and not request else _wait(cls, ahead, coming)
-        result.append(Offer(cls, ready, held, request, ahead, _refusal(cls, held), coming, wait))
+        result.append(Offer(cls, ready, held, request, ahead, _refusal(cls, held, left), coming, wait, left))
     return result
 
 
@@ -63,11 +75,13 @@ def _wait(cls: Class, ahead: int, coming: list[Machine]) -> timedelta | None:
     return usual * (ahead // max(len(coming), 1) + 1)
 
 
-def _refusal(cls: Class, held: int) -> str:
+def _refusal(cls: Class, held: int, left: Allowance) -> str:
     if seeds.promoted(cls.name) is None:
         return "It is still being prepared: its first seed has not been built yet."
     if held >= cls.per_person:
         return f"You hold {held} of {cls.per_person} already."
+    if left.left == 0:
+        return f"{left.reason}."
     if not cls.maximum:
         return NONE_AT_ALL
     return ""
@@ -76,19 +90,24 @@ def _refusal(cls: Class, held: int) -> str:
 def request(actor: Actor, class_name: str) -> Request:
     """Ask for a machine: one transaction gives a ready one at once, or queues the request.
 
-    Raises NotFound when there is no such class for this person, Conflict when they hold as many as they may.
+    Raises NotFound when there is no such class for this person, Conflict when they hold as many as the class or a quota allows.
     """
     assert actor.account_id is not None
     with catalog.write():
         terms = machines.terms(class_name)
-        if terms is None or not terms.enabled:
+        reach = powers.reach(actor, "machines.use")
+        if terms is None or not terms.enabled or not reach.covers(Place(classes=frozenset({class_name}))):
             raise NotFound(f"There is no class {class_name}.", "Reload the page to see what there is.")
         held = machines.held(actor.account_id, class_name)
         if held >= terms.per_person:
             raise Conflict(f"You hold {held} of {terms.per_person} already.", "Give one back first.")
         if not terms.maximum:
             raise Conflict(NONE_AT_ALL, "Ask your admin.")
-        claimed = machines.take(class_name, actor.account_id, now() + timedelta(minutes=terms.lease_minutes))
+        left = quotas.allowance(actor.account_id, class_name, terms.size)
+        if left.left == 0:
+            raise Conflict(f"{left.reason}.", "Give something back first, or ask your admin for more.")
+        minutes = min(terms.lease_minutes, left.lease_minutes or terms.lease_minutes)
+        claimed = machines.take(class_name, actor.account_id, now() + timedelta(minutes=minutes))
         asked = machines.note_request(actor.account_id, class_name, claimed)
         if claimed:
             record(
@@ -151,7 +170,15 @@ def extend(actor: Actor, id: str) -> datetime:
             raise Conflict(f"The lease of {machine.name} has ended.", "Ask for a new machine.")
         if by_rule and (lease.extensions >= cls.extensions or not cls.extend_minutes):
             raise Conflict(f"The lease of {machine.name} was extended as often as it may be.", "Save your work elsewhere, or ask an admin.")
-        lease.ends_at += timedelta(minutes=cls.extend_minutes or cls.lease_minutes)
+        ends_at: datetime = lease.ends_at + timedelta(minutes=cls.extend_minutes or cls.lease_minutes)
+        limit = quotas.allowance(lease.account_id, cls.name, quotas.size_of(cls)).lease_minutes
+        if limit is not None:
+            ends_at = min(ends_at, lease.began_at + timedelta(minutes=limit))
+            if ends_at - lease.ends_at < timedelta(minutes=1):
+                raise Conflict(
+                    f"{machine.name} is held as long as a quota allows.", "Save your work elsewhere, or ask your admin for more."
+                )
+        lease.ends_at = ends_at
         lease.extensions += 1
         lease.warned_at = None
         lease.save()
@@ -162,7 +189,6 @@ def extend(actor: Actor, id: str) -> datetime:
             class_name=cls.name,
             machine_id=id,
         )
-    ends_at: datetime = lease.ends_at
     return ends_at
 
 
