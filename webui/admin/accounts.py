@@ -10,17 +10,31 @@ from appliance.services import accounts
 from appliance.services import machines as machines_service
 from webui.again import asks_again
 from webui.errors import status_of
-from webui.guard import actor, needs
+from webui.guard import actor, needs, row_number
 
 blueprint = Blueprint("accounts", __name__, url_prefix="/admin/accounts")
 
 Page = Response | tuple[str, int]
 
+PAGE = 50
+
 
 @blueprint.get("/")
 @needs("people.read")
 def index() -> str:
-    return render_template("admin/accounts.html", accounts=accounts.everyone(), holdings=accounts.holdings())
+    text, start = request.args.get("text", "").strip()[:100], max(0, row_number("start") or 0)
+    everyone = accounts.everyone()
+    found = [row for row in everyone if text.lower() in f"{row.name}\n{row.full_name}\n{row.email}".lower()]
+    return render_template(
+        "admin/accounts.html",
+        accounts=found[start : start + PAGE],
+        holdings=accounts.holdings(),
+        all=len(everyone),
+        found=len(found),
+        text=text,
+        start=start,
+        PAGE=PAGE,
+    )
 
 
 def _entered() -> dict[str, Any]:

@@ -95,3 +95,23 @@ def test_an_account_of_the_directory_has_no_password_here(grace: Browser, visito
     with catalog.write():
         Account.update(password=passwords.digest("left from before")).where(Account.id == row.id).execute()
     assert visitor.sign_in("emmy", "left from before").status_code == 403, "while no directory is used, nobody vouches for its people"
+
+
+def test_five_thousand_accounts_are_a_page_at_a_time_and_found_by_name(grace: Browser) -> None:
+    with catalog.write():
+        rows = [
+            {"name": f"user{number:04}", "full_name": f"Person {number}", "password": "!", "directory_id": str(number)}
+            for number in range(5000)
+        ]
+        for first in range(0, 5000, 500):
+            Account.insert_many(rows[first : first + 500]).execute()
+    page = grace.get("/admin/accounts/").text
+    assert page.count("<tr>") == 51
+    assert "1 to 50 of 5 0" in page
+    assert "start=50" in page
+    assert grace.get("/admin/accounts/?start=4990").text.count("<tr>") <= 51
+    found = grace.get("/admin/accounts/?text=PERSON 4321").text
+    assert "user4321" in found
+    assert found.count("<tr>") == 2
+    assert "No account is called like that." in grace.get("/admin/accounts/?text=nobody at all").text
+    assert grace.get("/admin/accounts/?start=-5").status_code == 200
