@@ -2,4 +2,6 @@
 
 from webui.admin import accounts, classes, directory, events, importing, machines, overview, preferences, seeds, signins
 
-BLUEPRINTS = [module.blueprint for module in (overview, classes, seeds, machines, accounts, importing, directory, signins, events, preferences)]
+BLUEPRINTS = [
+    module.blueprint for module in (overview, classes, seeds, machines, accounts, importing, directory, signins, events, preferences)
+]
