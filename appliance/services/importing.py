@@ -8,7 +8,7 @@ from appliance import catalog
 from appliance.catalog import ROOT, Account, Actor, OrgUnit, record
 from appliance.errors import BadInput, DpeError
 from appliance.people import passwords, powers
-from appliance.services import accounts
+from appliance.services import accounts, orgs
 
 COLUMNS = ("name", "full_name", "email", "password")
 LONGEST = 1000  # lines
@@ -137,9 +137,9 @@ def units(actor: Actor) -> list[tuple[int, str]]:
 def people(actor: Actor, data: bytes, unit: int = ROOT) -> list[Made]:
     """Make an account in the org unit for everybody in the table; who has no password there gets one, told only here.
 
-    Raises BadLines, or NotFound for a unit that the actor does not look after.
+    Raises BadLines, or NotFound or NotAllowed for a unit into which the actor may not bring people.
     """
-    powers.demand(actor, "people.manage", "unit", unit)
+    orgs.demand_unit(actor, unit)
     wanted = read(data)
     made = {
         person.name: (person.password, passwords.digest(person.password)) if person.password else passwords.generate() for person in wanted

@@ -179,6 +179,9 @@ STEP = st.tuples(
 def test_no_sequence_of_delegations_yields_what_the_first_grantor_did_not_hold(admin, small, opened):
     """Two delegates, and all whom they raise, do whatever they like; nobody ever holds more than was handed to those two."""
     count = itertools.count()
+    with catalog.write():
+        values = {"minimum": 0, "maximum": 1, "buffer": 0, "lease_minutes": 60, "extend_minutes": 0, "extensions": 0, "per_person": 1}
+        Class.create(name="other", spec=small.spec, **values)
 
     @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(STEP, min_size=1, max_size=25))
@@ -199,7 +202,7 @@ def test_no_sequence_of_delegations_yields_what_the_first_grantor_did_not_hold(a
         delegation.give(admin, "class_manager", Holder("group", groups[1]), over_class="small")  # something worth stealing
         delegation.give(admin, "operator", Holder("unit", units[4]))
         delegation.give(admin, "delegated_admin", it_is(who[0]), over_unit=units[1])
-        delegation.give(admin, "delegated_admin", it_is(who[4]), over_class="small")
+        delegation.give(admin, "delegated_admin", it_is(who[4]), over_class="other")
         ids = {actor.account_id for actor in who}
         held = all_powers()
         most = set().union(*(held[id] for id in ids))
@@ -212,7 +215,9 @@ def test_no_sequence_of_delegations_yields_what_the_first_grantor_did_not_hold(a
             holder = [it_is(target), Holder("group", groups[second % 3]), Holder("unit", units[second % 5])][first % 3]
             try:
                 if verb == "give":
-                    over = {"over_unit": units[second % 5]} if flag else {"over_class": "small"} if second % 2 else {}
+                    over = (
+                        {"over_unit": units[second % 5]} if flag else {"over_class": ("small", "other")[second % 2]} if second < 6 else {}
+                    )
                     delegation.give(actor, role, holder, **over)
                 elif verb == "join":
                     orgs.add_members(actor, groups[second % 3], [target.name])
