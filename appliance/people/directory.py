@@ -77,7 +77,7 @@ def text(values: Values, attributes: str) -> str:
 
 def identity(values: Values, attribute: str) -> str:
     """What stays the same when an entry is renamed or moved. Raises BadInput when there is none."""
-    found = values.get(attribute.lower(), [b""])[0]
+    found = (values.get(attribute.lower()) or [b""])[0]
     if not found or len(found) > 64:
         raise BadInput(f"it has no {attribute}")
     if attribute.lower() == "objectguid" and len(found) == 16:
@@ -96,7 +96,7 @@ def person(config: Config, dn: str, values: Values) -> Person:
 
 def is_disabled(values: Values) -> bool:
     """Whether the directory itself would not let this person in."""
-    control, locked, closed = (values.get(name.lower(), [b""])[0] for name in DISABLED)
+    control, locked, closed = ((values.get(name.lower()) or [b""])[0][:32] for name in DISABLED)
     return bool(control.isdigit() and int(control) & 2) or locked.lower() == b"true" or closed == b"000001010000Z"
 
 

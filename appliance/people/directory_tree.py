@@ -65,7 +65,8 @@ def read(config: Config, password: str, progress: Progress = lambda _: None) -> 
         )
         for dn, values in found:
             try:
-                unit = Branch(identity(values, shape.id), dn, text(values, "ou name")[:100], _above(dn, places))
+                name = text(values, "ou name")[:100] or dn
+                unit = Branch(identity(values, shape.id), dn, name, _above(dn, places))
             except BadInput as error:
                 tree.problems.append(f"Org unit {dn} is left out: {error.message}.")
                 continue

@@ -262,3 +262,30 @@ def test_a_large_group_of_active_directory_is_read_to_its_end(size: int) -> None
     server = Ranges([b"cn=%d" % number for number in range(size)])
     first = {name.lower(): values for name, values in server.search_s("cn=all", 0, attrlist=["member;range=0-*"])[0][1].items()}
     assert directory_tree._whole(server, "cn=all", first | {"member": []})["member"] == server.members
+
+
+@pytest.mark.parametrize(
+    ("values", "disabled"),
+    [
+        ({}, False),
+        ({"useraccountcontrol": [b"512"]}, False),
+        ({"useraccountcontrol": [b"514"]}, True),
+        ({"useraccountcontrol": [b"66050"]}, True),  # disabled, and its password never expires
+        ({"useraccountcontrol": [b"nonsense"]}, False),
+        ({"useraccountcontrol": [b"9" * 2**20], "nsaccountlock": []}, False),
+        ({"nsaccountlock": [b"TRUE"]}, True),
+        ({"nsaccountlock": [b"false"]}, False),
+        ({"pwdaccountlockedtime": [b"000001010000Z"]}, True),
+        ({"pwdaccountlockedtime": [b"20260101000000Z"]}, False),  # after too many tries, for a while
+    ],
+)
+def test_whom_the_directory_locked_out(values: dict[str, list[bytes]], disabled: bool) -> None:
+    assert directory.is_disabled(values) is disabled
+
+
+def test_places_are_the_same_however_they_are_spelt() -> None:
+    spellings = ("uid=ada,ou=People,dc=example,dc=org", "UID=Ada, OU=people,DC=example,dc=ORG", "uid=\\61da,ou=people,dc=example,dc=org")
+    assert len({directory.same(dn) for dn in spellings}) == 1
+    assert directory.same("cn=a+ou=b,dc=org") == directory.same("ou=b+cn=a,dc=org")
+    assert directory.same("cn=a\\,b,dc=org") != directory.same("cn=a,cn=b,dc=org")
+    assert directory.same("no place") == "no place"
