@@ -97,7 +97,7 @@ def person(config: Config, dn: str, values: Values) -> Person:
 def is_disabled(values: Values) -> bool:
     """Whether the directory itself would not let this person in."""
     control, locked, closed = ((values.get(name.lower()) or [b""])[0][:32] for name in DISABLED)
-    return bool(control.isdigit() and int(control) & 2) or locked.lower() == b"true" or closed == b"000001010000Z"
+    return bool(control.isdigit() and len(control) <= 10 and int(control) & 2) or locked.lower() == b"true" or closed == b"000001010000Z"
 
 
 def same(dn: str) -> str:

