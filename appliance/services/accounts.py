@@ -19,6 +19,12 @@ def everyone() -> list[Account]:
     return list(Account.select().order_by(Account.name))
 
 
+def visible(actor: Actor) -> list[Account]:
+    """The accounts within the actor's reach, by name."""
+    reach = powers.reach(actor, "people.read")
+    return [account for account in everyone() if reach.everything or account.org_unit_id in reach.units]
+
+
 def get(id: int) -> Account:
     """The account. Raises NotFound."""
     account: Account | None = Account.get_or_none(Account.id == id)

@@ -3,6 +3,7 @@
 from appliance import catalog
 from appliance.catalog import Actor, Class, doorbell, now, record
 from appliance.errors import BadInput, NotFound
+from appliance.people import powers
 
 LIMITS = {
     "minimum": (0, 10_000),
@@ -18,6 +19,12 @@ LIMITS = {
 def everything() -> list[Class]:
     """All classes, by name."""
     return list(Class.select().order_by(Class.name))
+
+
+def visible(actor: Actor, permission: str = "classes.read") -> list[Class]:
+    """The classes within the actor's reach, by name."""
+    reach = powers.reach(actor, permission)
+    return [cls for cls in everything() if reach.everything or cls.name in reach.classes]
 
 
 def get(name: str) -> Class:

@@ -1,7 +1,22 @@
 """The admin's pages, a module and a blueprint per subject."""
 
-from webui.admin import accounts, classes, directory, events, importing, machines, overview, preferences, seeds, signins
+from webui.admin import (
+    accounts,
+    classes,
+    directory,
+    events,
+    grants,
+    groups,
+    importing,
+    machines,
+    overview,
+    preferences,
+    seeds,
+    signins,
+    units,
+)
 
 BLUEPRINTS = [
-    module.blueprint for module in (overview, classes, seeds, machines, accounts, importing, directory, signins, events, preferences)
+    module.blueprint
+    for module in (overview, classes, seeds, machines, accounts, units, groups, grants, importing, directory, signins, events, preferences)
 ]

@@ -5,8 +5,9 @@ from typing import Any
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from appliance.catalog import ROOT
 from appliance.errors import DpeError
-from appliance.services import accounts
+from appliance.services import accounts, orgs
 from appliance.services import machines as machines_service
 from webui.again import asks_again
 from webui.errors import status_of
@@ -23,7 +24,7 @@ PAGE = 50
 @needs("people.read")
 def index() -> str:
     text, start = request.args.get("text", "").strip()[:100], max(0, row_number("start") or 0)
-    everyone = accounts.everyone()
+    everyone = accounts.visible(actor())
     found = [row for row in everyone if text.lower() in f"{row.name}\n{row.full_name}\n{row.email}".lower()]
     return render_template(
         "admin/accounts.html",
@@ -51,12 +52,14 @@ def new() -> Page:
     if request.method == "POST":
         values = {**_entered(), "name": request.form.get("name", "").strip(), "password": request.form.get("password", "")}
         try:
-            accounts.create(actor(), **values)
+            accounts.create(actor(), **values, org_unit_id=request.form.get("unit", ROOT, type=int))
             flash(f"The account {values['name']} is made. Tell its owner the password; they can change it.", "success")
             return redirect(url_for("accounts.index"), 303)
         except DpeError as refused:
             error = refused
-    return render_template("admin/account_new.html", values=values, error=error), status_of(error) if error else 200
+    return render_template("admin/account_new.html", values=values, error=error, tree=orgs.tree(actor(), "people.manage")), status_of(
+        error
+    ) if error else 200
 
 
 @blueprint.route("/<int:id>", methods=["GET", "POST"])

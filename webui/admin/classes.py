@@ -1,6 +1,7 @@
 """Classes: their policy, seeds and machines."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from appliance.catalog import seeds as seed_rows
@@ -28,7 +29,7 @@ LEASE = [
 @blueprint.get("/")
 @needs("classes.read")
 def index() -> str:
-    return render_template("admin/classes.html", pools=overview.pools())
+    return render_template("admin/classes.html", pools=overview.pools(current_user.powers.reach("classes.read")))
 
 
 @blueprint.route("/<name>", methods=["GET", "POST"])

@@ -1,6 +1,7 @@
 """All machines, and each one's own page."""
 
 from flask import Blueprint, render_template, request
+from flask_login import current_user
 
 from appliance.catalog import events
 from appliance.catalog import machines as machine_rows
@@ -22,10 +23,15 @@ def index() -> str:
         "text": request.args.get("text", "")[:100],
         "retired": request.args.get("retired") == "yes",
     }
-    found = overview.machines_on_page(**chosen, after=row_number("after"))  # type: ignore[arg-type]
+    found = overview.machines_on_page(**chosen, after=row_number("after"), reach=current_user.powers.reach("machines.read"))  # type: ignore[arg-type]
     counts = overview.state_counts()
     return render_template(
-        "admin/machines.html", machines=found, counts=counts, classes=classes.everything(), full=len(found) == PAGE, **chosen
+        "admin/machines.html",
+        machines=found,
+        counts=counts,
+        classes=classes.visible(actor(), "machines.read"),
+        full=len(found) == PAGE,
+        **chosen,
     )
 
 

@@ -1,6 +1,7 @@
 """The first page: health, the host, and every class's pools."""
 
 from flask import Blueprint, render_template
+from flask_login import current_user
 
 from appliance.catalog import events
 from appliance.services import overview
@@ -15,8 +16,8 @@ def index() -> str:
     return render_template(
         "admin/overview.html",
         health=overview.health(),
-        pools=overview.pools(),
+        pools=overview.pools(current_user.powers.reach("classes.read")),
         committed=overview.committed(),
-        events=events.page(limit=12),
+        events=events.page(limit=12) if current_user.may("events.read") else [],
         reserve=settings().host_reserve,
     )

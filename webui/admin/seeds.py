@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, flash, render_template, send_file
+from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from appliance.catalog import Seed
@@ -24,7 +25,12 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 @blueprint.get("/")
 @needs("seeds.read")
 def index() -> str:
-    return render_template("admin/seeds.html", seeds=seeds.everything(), classes=classes.everything())
+    return render_template("admin/seeds.html", seeds=_visible(), classes=classes.visible(actor(), "seeds.manage"))
+
+
+def _visible() -> list[Seed]:
+    reach = current_user.powers.reach("seeds.read")
+    return [seed for seed in seeds.everything() if reach.everything or seed.class_name in reach.classes]
 
 
 @blueprint.get("/<int:id>")

@@ -18,7 +18,7 @@ def addresses(app: Flask, method: str) -> list[tuple[str, Need]]:
     machine = Machine.get(Machine.state == MachineState.IN_USE)
     values = {
         "seeds": Seed.get(Seed.state == SeedState.BUILDING).id, "accounts": Account.get(Account.name == "mary").id, "portal": machine.id,
-        "signins": Account.get(Account.name == "mary").id, "machines": machine.id, "portal.cancel": Request.get().id, "auth": "0" * 64, "api": machine.id, "security": 1,
+        "signins": Account.get(Account.name == "mary").id, "machines": machine.id, "portal.cancel": Request.get().id, "auth": "0" * 64, "api": machine.id, "units": 1, "groups": 1, "grants.why": Account.get(Account.name == "mary").id, "grants": 1, "security": 1,
     }  # fmt: skip
     found = []
     with app.test_request_context():
