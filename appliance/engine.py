@@ -9,6 +9,7 @@ killed engine simply starts again: what was half done is found under its derived
 import argparse
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
@@ -16,25 +17,29 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import IO, Any
 
 import psutil
 
 from appliance import catalog, layout, syslog
-from appliance.catalog import Class, Machine, MachineState, Reading, doorbell, machines, now, options, record, seeds
+from appliance.catalog import Class, Machine, MachineState, Snapshot, doorbell, machines, now, options, record, seeds, snapshots
 from appliance.catalog import Engine as EngineRow
 from appliance.errors import Conflict, DpeError, Unavailable
+from appliance.hypervisor import making
 from appliance.hypervisor.provider import Found, HostFacts, Power, Provider, Stats
-from appliance.lifecycle import batch, directoryruns, leases, master, outcomes, seedruns
+from appliance.lifecycle import batch, directoryruns, forks, leases, master, outcomes, seedruns
+from appliance.lifecycle.sizing import Sizing
 from appliance.lifecycle.specs import spec
 from appliance.people import secrets
-from appliance.pools.planner import Capacity, Decision, Demand, Policy, Pools, plan
+from appliance.pools.planner import Decision, plan
 from appliance.scenario.load import Loaded
 from appliance.scenario.load import load as load_scenario
+from appliance.scenario.schema import Readiness
 from appliance.seeds import guest
 from appliance.seeds.build import test_machine_id
+from appliance.seeds.snapshot import template_id
 from appliance.services import setup
 from appliance.settings import Settings
 from appliance.settings import load as load_settings
@@ -45,9 +50,10 @@ S = MachineState
 
 TICK = 1.0  # seconds between looks at the catalog when nobody rings
 READ_EVERY = 10.0  # seconds between readings of machines and host
-DISK_PER_MACHINE = 512  # MiB that a new machine's overlay is expected to grow to
-OVERHEAD = 64  # MiB that the hypervisor needs for a machine beside its memory
+READ_SOON = 2.0  # the same while the host has little memory left
 RETRY = timedelta(seconds=5)
+WAY = timedelta(seconds=3)  # that a refill gives way at most
+FORKS = 10  # times as many machines in a batch that begins with a fork
 TRIES = 4  # attempts to hand a machine to its owner before another takes its place
 HANDS = 4  # threads for short jobs, so that a person never waits behind a boot
 
@@ -100,13 +106,18 @@ class Engine:
         self._hands = ThreadPoolExecutor(HANDS, "hand")
         self._sender = ThreadPoolExecutor(1, "syslog")  # its own, because a receiver may keep it waiting
         self._forwarder = syslog.Forwarder()
+        self._reader = ThreadPoolExecutor(1, "read")
         self._jobs: dict[str, Future[None]] = {}
         self._batched: set[str] = set()
         self._last: dict[str, tuple[float, Stats]] = {}
         self._facts: HostFacts | None = None
-        self._read_at = float("-inf")
+        self._read_at = self._said_at = float("-inf")
+        self._said: HostFacts | None = None
         self._problem: str | None = None
         self._set_up = False
+        self._checked = False
+        self._cpu = 0.0
+        self._sizing = Sizing(settings)
         provider.watch(lambda _id: doorbell.ring())
 
     def run(self) -> None:
@@ -128,6 +139,7 @@ class Engine:
         self._makers.shutdown(wait=True, cancel_futures=True)
         self._hands.shutdown(wait=True, cancel_futures=True)
         self._sender.shutdown(wait=True, cancel_futures=True)
+        self._reader.shutdown(wait=True, cancel_futures=True)
         self._bell.close()
 
     def jobs(self) -> list[Future[None]]:
@@ -143,6 +155,8 @@ class Engine:
     def tick(self) -> None:
         """Look, compare, plan, and hand out jobs."""
         self._jobs = {key: job for key, job in self._jobs.items() if not job.done()}
+        if self._problem == "":
+            self._hand_over_all()  # first of all: somebody has just pressed the button
         if "syslog" not in self._jobs and self._forwarder.wanted():
             self._submit(self._sender, "syslog", self._forwarder.forward)
         looked_at = now()
@@ -154,13 +168,15 @@ class Engine:
         self._synchronise()
         if found is None:
             return
-        self._read(found)
-        self._tend(found, looked_at)
-        self._sweep(found)
+        self._read_if_due()
+        disks = set(self.provider.disks())
+        self._tend(found, disks, looked_at)
+        self._sweep(found.keys() | disks)
         if options.get("setup_done"):
             if not self._set_up:
                 setup.ensure_code(self.settings)  # takes the used code away, which the web process cannot
                 self._set_up = True
+            self._keep_snapshots()  # before machines are planned, which wait for theirs
             self._plan()
             self._build_seed()
 
@@ -171,14 +187,14 @@ class Engine:
             problem = ""
         except Unavailable as error:
             found, problem = None, str(error)
-        if problem != self._problem or time.monotonic() - self._read_at > READ_EVERY:
+        if problem != self._problem or self._facts is not self._said or time.monotonic() - self._said_at > READ_EVERY:
             self._say(problem)
         return found
 
     def _say(self, problem: str) -> None:
         changed = self._problem is not None and (problem == "") != (self._problem == "")
-        self._problem = problem
-        host: dict[str, Any] = {} if self._facts is None else {**asdict(self._facts), "cpu_percent": psutil.cpu_percent()}
+        self._problem, self._said, self._said_at = problem, self._facts, time.monotonic()
+        host: dict[str, Any] = {} if self._facts is None else {**asdict(self._facts), "cpu_percent": self._cpu}
         with catalog.write():
             EngineRow.insert(
                 id=1, seen_at=now(), hypervisor_ok=not problem, hypervisor_problem=problem, host=host
@@ -196,54 +212,63 @@ class Engine:
             return True
         return False
 
-    def _read(self, found: dict[str, Found]) -> None:
+    def _read_if_due(self) -> None:
+        """A reading of machines and host takes a while, so no tick waits for it."""
         moment = time.monotonic()
-        if self._facts is not None and moment - self._read_at < READ_EVERY:
-            return
-        self._read_at = moment
-        try:
-            self._facts = self.provider.host()
-            readings = self.provider.stats()
-        except Unavailable:
-            return
-        known = machines.live_ids()
-        latest: dict[str, tuple[float, Stats]] = {}
-        with catalog.write():
-            for stats in readings:
-                if stats.id not in known:
-                    continue
-                latest[stats.id] = (moment, stats)
-                if stats.id in self._last:
-                    Reading.insert(
-                        machine=stats.id, at=now(), **_rates(*self._last[stats.id], moment, stats)
-                    ).on_conflict_replace().execute()
-        self._last = latest
-        self._say("")
+        scarce = self._facts is not None and self._facts.memory_available < 2 * self.settings.host_reserve
+        if "reading" not in self._jobs and moment - self._read_at >= (READ_SOON if scarce else READ_EVERY):
+            self._read_at = moment
+            self._submit(self._reader, "reading", self._read, moment)
 
-    def _tend(self, found: dict[str, Found], looked_at: datetime) -> None:
+    def _read(self, moment: float) -> None:
+        facts, readings = self.provider.host(), self.provider.stats()
+        known = machines.live_ids()
+        latest = {stats.id: (moment, stats) for stats in readings if stats.id in known}
+        # The first reading of a machine knows no rates yet.
+        machines.note_readings({id: _rates(*self._last.get(id, (moment, stats)), moment, stats) for id, (_, stats) in latest.items()})
+        self._last, self._cpu = latest, psutil.cpu_percent()
+        self._sizing.note(facts, self._cpu / 100)
+        self._facts = facts
+
+    def _tend(self, found: dict[str, Found], disks: set[str], looked_at: datetime) -> None:
         """One job for each machine whose state asks for one."""
         to_make: dict[str, list[Machine]] = defaultdict(list)
         moment = now()
+        self._hand_over_all()
         for machine in machines.moving():
             if machine.id in self._jobs or machine.id in self._batched or (machine.retry_at and machine.retry_at > moment):
                 continue
             match machine.state:
                 case S.PLANNED | S.CREATING:
                     to_make[machine.class_name].append(machine)
-                case S.ASSIGNED:
-                    self._submit(self._hands, machine.id, self._hand_over, machine)
                 case S.FAILED:
                     master.move(machine.id, S.RECLAIMING, f"{machine.name} is thrown away.")
                 case S.RECLAIMING:
                     self._submit(self._hands, machine.id, self._reclaim, machine)
         self._make_all(to_make)
-        for id, state, since in machines.steady():
-            there = found.get(id)
-            if id in self._jobs or since > looked_at or (there is not None and there.power is Power.RUNNING):
-                continue
-            steady = machines.by_id(id)
-            if steady is not None and steady.state is state and not (steady.retry_at and steady.retry_at > moment):
-                self._submit(self._hands, id, self._revive, steady, there)
+        for machine in machines.with_ids(self._amiss(found, disks) - self._jobs.keys()):
+            idle = machine.state in (S.READY, S.IN_USE) and not (machine.retry_at and machine.retry_at > moment)
+            if idle and machine.state_since <= looked_at:
+                self._submit(self._hands, machine.id, self._revive, machine, found.get(machine.id))
+
+    def _amiss(self, found: dict[str, Found], disks: set[str]) -> set[str]:
+        """The machines that should stand still or run, and do not: ids."""
+        by_power: dict[Power, set[str]] = {power: set() for power in Power}
+        for machine in found.values():
+            by_power[machine.power].add(machine.id)
+        steady = machines.steady()
+        return (
+            steady["running"] - by_power[Power.RUNNING]
+            | steady["paused"] - by_power[Power.RUNNING] - by_power[Power.PAUSED]
+            | steady["cold"] - by_power[Power.OFF] - (disks - found.keys())
+        )
+
+    def _hand_over_all(self) -> None:
+        """Assigned machines go to their owners."""
+        moment = now()
+        for machine in machines.assigned():
+            if machine.id not in self._jobs and not (machine.retry_at and machine.retry_at > moment):
+                self._submit(self._hands, machine.id, self._hand_over, machine)
 
     def _make_all(self, to_make: dict[str, list[Machine]]) -> None:
         """People who wait get theirs straight away, a thread each; the refill of buffers goes through the playbook, a batch at a time."""
@@ -254,16 +279,22 @@ class Engine:
             for machine in planned[:urgent]:
                 self._submit(self._makers, machine.id, self._make, machine)
             refill += planned[urgent:]
-        if refill and "batch" not in self._jobs and not any(waiting.values()):
-            chosen = refill[: self.settings.parallel]
+        if refill and "batch" not in self._jobs and not any(waiting.values()) and not self._gives_way(refill):
+            # Forks are quick, so that more of them share a playbook's start-up.
+            chosen = refill[: self.settings.parallel * (FORKS if refill[0].snapshot_id else 1)]
             self._batched = {machine.id for machine in chosen}
             self._submit(self._makers, "batch", self._make_batch, chosen)
 
-    def _sweep(self, found: dict[str, Found]) -> None:
+    def _gives_way(self, refill: list[Machine]) -> bool:
+        """Whether the refill waits a moment for people whose machines are being handed over: a playbook's start-up would take the processors from them."""
+        return now() - min(machine.created_at for machine in refill) < WAY and bool(machines.assigned())
+
+    def _sweep(self, there: set[str]) -> None:
         """Whatever the hypervisor or the disk has and the catalog does not is a leftover of a killed process: take it away."""
         known = machines.live_ids()
         known |= {test_machine_id(seed.id) for seed in seeds.unfinished()}
-        for id in {*found, *self.provider.disks()} - known - self._jobs.keys():
+        known |= {template_id(id) for id in snapshots.ids()}
+        for id in there - known - self._jobs.keys():
             self._submit(self._hands, id, self._remove_leftover, id)
 
     # -- planning ---------------------------------------------------------------------------
@@ -271,64 +302,33 @@ class Engine:
     def _plan(self) -> None:
         if self._facts is None:
             return
-        classes = list(Class.select().order_by(Class.name))
-        counts, waiting, old, moment = machines.counts(), machines.waiting(), machines.on_old_seed(), now()
-        demands = []
-        for klass in classes:
-            if seeds.promoted(klass.name) is None:
-                continue
-            states = counts.get(klass.name, {})
-            allowance = None if not klass.failures else 0 if klass.failing_until and klass.failing_until > moment else 1
-            demands.append(
-                Demand(
-                    klass.name,
-                    Policy(klass.minimum, klass.maximum, klass.buffer),
-                    Pools(
-                        creation=states.get(S.PLANNED, 0) + states.get(S.CREATING, 0),
-                        ready=states.get(S.READY, 0),
-                        old=old.get(klass.name, 0),
-                        production=sum(states.get(state, 0) for state in (*machines.HELD, S.QUARANTINED)),
-                        waiting=waiting.get(klass.name, 0),
-                    ),
-                    memory=klass.spec["size"]["memory"] + OVERHEAD,
-                    disk=DISK_PER_MACHINE,
-                    allowance=allowance,
-                    offered=klass.enabled,
-                )
-            )
-        reasons = {klass.name: klass.limit_reason for klass in classes}
-        for decision in plan(demands, self._capacity(self._facts)):
-            if decision.reason != reasons[decision.name]:
+        demands, capacity = self._sizing.look(self._facts)
+        known = {klass.name: (klass.limit_reason, klass.short_of_memory) for klass in list(Class.select())}
+        for decision in plan(demands, capacity):
+            if (decision.reason, decision.short_of_memory) != known[decision.name]:
                 with catalog.write():
-                    Class.update(limit_reason=decision.reason).where(Class.name == decision.name).execute()
+                    Class.update(limit_reason=decision.reason, short_of_memory=decision.short_of_memory).where(
+                        Class.name == decision.name
+                    ).execute()
             if decision.create:
                 self._create(decision)
             for machine in machines.dispensable(decision.name, decision.remove):
-                self._remove_ready(machine)
-
-    def _capacity(self, facts: HostFacts) -> Capacity:
-        """What is left for new machines: of what the host has, less what is promised; and never more than is free now."""
-        count, committed = machines.promised()
-        making, making_memory = machines.in_the_making()
-        promised = facts.memory - self.settings.host_reserve - committed - count * OVERHEAD
-        free = facts.memory_available - self.settings.host_reserve - making_memory - making * OVERHEAD
-        return Capacity(
-            memory=min(promised, free),
-            disk=facts.disk_free - self.settings.disk_reserve - making * DISK_PER_MACHINE,
-            slots=self.settings.slots - count,
-        )
+                self._remove_ready(machine, "the buffer is larger than its policy or than what could be handed out")
+            for machine in machines.largest(decision.name, decision.shed):
+                self._remove_ready(machine, "memory is short")
 
     def _create(self, decision: Decision) -> None:
         with catalog.write():
             klass, seed = Class.get_by_id(decision.name), seeds.promoted(decision.name)
             assert seed is not None
+            snapshot = forks.usable(klass, seed)
             for slot in machines.next_slots(decision.create, self.settings.slots):
-                machine = machines.create(klass, seed, str(uuid.uuid4()), slot)
+                machine = machines.create(klass, seed, str(uuid.uuid4()), slot, snapshot)
                 record("machine.planned", f"{machine.name} is planned.", class_name=klass.name, machine_id=machine.id, seed_id=seed.id)
         doorbell.ring()
 
-    def _remove_ready(self, machine: Machine) -> None:
-        why = "its seed is no longer the promoted one" if not machine.seed.promoted else "the buffer is larger than its policy"
+    def _remove_ready(self, machine: Machine, reason: str) -> None:
+        why = reason if machine.seed.promoted else "its seed is no longer the promoted one"
         try:
             master.move(machine.id, S.RECLAIMING, f"{machine.name} is removed: {why}.", expect=frozenset({S.READY}), reclaim_reason=why)
         except Conflict:
@@ -358,23 +358,25 @@ class Engine:
         if machine.state is S.PLANNED:
             master.move(machine.id, S.CREATING, f"{machine.name} is being made for somebody who waits.")
         wanted = spec(machine, self.settings)
+        if wanted.snapshot is None:
+            wanted = replace(wanted, readiness="running")  # it will be taken at once
         try:
-            _step(machine.id, "cloning its disk")
-            self.provider.clone(wanted)
-            _step(machine.id, "booting")
-            self.provider.start(wanted)
-            self.provider.wait(wanted, lambda text: _step(machine.id, text))
+            made = making.make(self.provider, wanted, lambda text: _step(machine.id, text))
         except DpeError as error:
-            self._made(machine, error)
+            self._made(machine, batch.Built(error), wanted.readiness)
         else:
-            self._made(machine, None)
+            self._made(machine, batch.Built(None, made.forked, made.fork_error), wanted.readiness)
 
-    def _made(self, machine: Machine, error: DpeError | None) -> None:
+    def _made(self, machine: Machine, built: batch.Built, readiness: Readiness) -> None:
         try:
-            if error is None:
-                outcomes.came_up(machine)
-            elif not self._away():
-                outcomes.did_not_come_up(machine, error)
+            if built.error is not None and self._away():
+                return
+            if built.fork_error is not None:
+                forks.failed(machine, built.fork_error)
+            if built.error is None:
+                outcomes.came_up(machine, readiness, forked=built.forked)
+            else:
+                outcomes.did_not_come_up(machine, built.error)
         except Conflict as conflict:
             log.info("%s: overtaken: %s", machine.name, conflict)
 
@@ -384,22 +386,25 @@ class Engine:
             for machine in chosen:
                 if machine.state is S.PLANNED:
                     master.move(machine.id, S.CREATING, f"{machine.name} is being made for the buffer.")
-            wanted = [spec(machine, self.settings) for machine in chosen]
+            wanted = {machine.id: spec(machine, self.settings) for machine in chosen}
+            left = {machine.id: machine for machine in chosen}
 
             def report(text: str) -> None:
-                for machine in chosen:
+                for machine in left.values():
                     _step(machine.id, text)
 
-            results = batch.build(wanted, self.settings, report)
-            for machine in chosen:
-                self._made(machine, results[machine.id])
+            def done(id: str, built: batch.Built) -> None:
+                self._made(left.pop(id), built, wanted[id].readiness)
+                self._batched.discard(id)
+
+            batch.build(list(wanted.values()), self.settings, report, done)
         finally:
             self._batched = set()
 
     def _hand_over(self, machine: Machine) -> None:
-        """Put its owner's name and keys into an assigned machine."""
+        """Wake an assigned machine, and put its owner's name and keys into it."""
         try:
-            self._personalise(machine)
+            made = making.hand_over(self.provider, spec(machine, self.settings), _personal(machine))
         except DpeError as error:
             if self._away():
                 return
@@ -410,45 +415,26 @@ class Engine:
                 with catalog.write():
                     Machine.update(attempts=machine.attempts + 1, retry_at=now() + RETRY).where(Machine.id == machine.id).execute()
             return
-        outcomes.personalised(machine)
-
-    def _personalise(self, machine: Machine) -> None:
-        owner = machine.owner
-        assert owner is not None
-        done = self.provider.execute(
-            machine.id,
-            guest.GUEST_PERSONALISE,
-            input=guest.personalise_input(
-                hostname=machine.name,
-                user=machine.klass.spec["user"],
-                full_name=owner.full_name or owner.name,
-                owner=owner.name,
-                ssh_keys=owner.ssh_keys.splitlines(),
-                now=now(),
-            ),
-        )
-        if done.status:
-            raise DpeError(
-                f"{guest.GUEST_PERSONALISE[0]} ended with status {done.status}: {done.error.strip()[-500:]}",
-                "Look at the seed's role guest.",
-            )
+        if made.fork_error is not None:
+            forks.failed(machine, made.fork_error)
+        outcomes.personalised(machine, forked=made.forked)
 
     def _revive(self, machine: Machine, there: Found | None) -> None:
-        """A machine that should run does not: the host was restarted, the guest was shut down, or its process died."""
+        """A machine is not as it should be: the host was restarted, the guest was shut down, or its process died."""
+        if machine.state is S.READY and (machine.snapshot_id is not None or there is None):
+            self._make_again(machine)
+            return
         held = machine.state is not S.READY
         if there is None and machine.id not in self.provider.disks():
-            if held:
-                outcomes.lost(machine, "The hypervisor no longer has it, and its disk is gone.")
-            else:
-                outcomes.did_not_come_up(machine, DpeError(f"The hypervisor no longer has {machine.name}."))
+            outcomes.lost(machine, "The hypervisor no longer has it, and its disk is gone.")
             return
         wanted = spec(machine, self.settings)
         try:
             _step(machine.id, "starting again")
             self.provider.start(wanted)
             self.provider.wait(wanted, lambda text: _step(machine.id, text))
-            if held:
-                self._personalise(machine)  # the clock stood still while the machine was off
+            if not held and wanted.readiness == "paused":
+                self.provider.suspend(machine.id)
         except DpeError as error:
             if self._away():
                 return
@@ -460,6 +446,29 @@ class Engine:
         with catalog.write():
             Machine.update(step="", problem="", attempts=0, retry_at=None).where(Machine.id == machine.id).execute()
             record("machine.revived", f"{machine.name} runs again.", class_name=machine.class_name, machine_id=machine.id)
+
+    def _make_again(self, machine: Machine) -> None:
+        """Nobody has used it, so a new one under the same name is as good; but not for ever."""
+        wanted = spec(machine, self.settings)
+        try:
+            if machine.attempts >= TRIES:
+                raise DpeError(
+                    f"{machine.name} went off again and again while it waited.", "Look at what its seed does when it is left alone."
+                )
+            self.provider.destroy(machine.id)
+            made = making.make(self.provider, wanted, lambda text: _step(machine.id, text))
+        except DpeError as error:
+            if not self._away():
+                outcomes.did_not_come_up(machine, error)
+            return
+        if made.fork_error is not None:
+            forks.failed(machine, made.fork_error)
+        with catalog.write():
+            kept = machine.snapshot_id if made.spec.snapshot else None
+            origin = "fork" if made.forked else "boot"
+            again = machine.attempts + 1
+            Machine.update(step="", problem="", attempts=again, snapshot=kept, origin=origin).where(Machine.id == machine.id).execute()
+            record("machine.revived", f"{machine.name} was made again.", class_name=machine.class_name, machine_id=machine.id)
 
     def _reclaim(self, machine: Machine) -> None:
         """Take the machine away, wholly; then say so."""
@@ -479,7 +488,7 @@ class Engine:
     # -- seeds ------------------------------------------------------------------------------
 
     def _build_seed(self) -> None:
-        if "seed" in self._jobs:
+        if "seed" in self._jobs or "snapshot" in self._jobs:  # both boot a machine at one of the few addresses before the slots
             return
         for seed in seeds.unfinished():
             self._submit(self._makers, "seed", seedruns.run, seed, self.loaded, self.settings)
@@ -490,6 +499,48 @@ class Engine:
     def _synchronise(self) -> None:
         if "directory" not in self._jobs and (due := directoryruns.due()):
             self._submit(self._makers, "directory", directoryruns.run, due)
+
+    # -- snapshots --------------------------------------------------------------------------
+
+    def _keep_snapshots(self) -> None:
+        """See that there is one to fork from for each class that forks, and none that nobody needs; one job at a time."""
+        for seed_id in snapshots.missing():
+            with catalog.write():
+                snapshots.begin(seed_id)
+        if "snapshot" in self._jobs or "seed" in self._jobs:
+            return
+        if not self._checked:
+            self._checked = True
+            self._submit(self._makers, "snapshot", self._check_snapshots)
+            return
+        for snapshot in snapshots.due():
+            self._submit(self._makers, "snapshot", forks.take, snapshot, self.settings, self.provider)
+            return
+        for snapshot in snapshots.unused():
+            self._submit(self._makers, "snapshot", self._remove_snapshot, snapshot)
+            return
+
+    def _check_snapshots(self) -> None:
+        """All of them are read once after a start: the host may have been upgraded, and disks forget."""
+        shutil.rmtree(self.settings.run / "verified", ignore_errors=True)
+        for snapshot in snapshots.ready():
+            forks.check(snapshot, self.settings, self.provider)
+
+    def _remove_snapshot(self, snapshot: Snapshot) -> None:
+        shutil.rmtree(snapshot.folder, ignore_errors=True)
+        forks.forget(snapshot)
+
+
+def _personal(machine: Machine) -> bytes:
+    """What an assigned machine is told of its owner."""
+    owner = machine.owner
+    assert owner is not None
+    return guest.personalise_input(
+        user=machine.klass.spec["user"],
+        full_name=owner.full_name or owner.name,
+        owner=owner.name,
+        ssh_keys=owner.ssh_keys.splitlines(),
+    )
 
 
 def _again_later(machine: Machine, error: DpeError) -> None:
@@ -513,22 +564,32 @@ def _rates(then: float, before: Stats, moment: float, after: Stats) -> dict[str,
     return {
         "cpu": min(1.0, rate(before.cpu_ns, after.cpu_ns) / 1e9 / max(after.vcpus, 1)),
         "memory_used": after.memory_used,
+        "memory_private": after.memory_private,
+        "memory_shared": after.memory_shared,
         "disk_rate": rate(before.disk_read + before.disk_written, after.disk_read + after.disk_written),
         "net_rate": rate(before.net_received + before.net_sent, after.net_received + after.net_sent),
     }
 
 
 def park(settings: Settings, provider: Provider) -> None:
-    """Keep every running machine's memory on disk and stop it; the next engine resumes them all."""
+    """Keep every running machine's memory on disk and stop it; the next engine resumes them all. Forks in the buffer are quicker made anew."""
+    buffered = machines.forked_and_ready()
     running = [machine for machine in provider.list() if machine.power in (Power.RUNNING, Power.PAUSED)]
+    saved = [machine for machine in running if machine.id not in buffered]
     with ThreadPoolExecutor(settings.parallel) as pool:
-        jobs = {machine: pool.submit(provider.save, machine.id) for machine in running}
+        removed = [pool.submit(provider.destroy, machine.id) for machine in running if machine.id in buffered]
+        jobs = {machine: pool.submit(provider.save, machine.id) for machine in saved}
         for number, (machine, job) in enumerate(jobs.items(), 1):
             try:
                 job.result()
-                print(f"saved {machine.name} ({number} of {len(running)})", flush=True)
+                print(f"saved {machine.name} ({number} of {len(saved)})", flush=True)
             except DpeError as error:
                 print(f"could not save {machine.name}: {error}", flush=True)
+        for gone in removed:
+            try:
+                gone.result()
+            except DpeError as error:
+                print(f"could not remove a buffered machine: {error}", flush=True)
 
 
 def main() -> None:
@@ -544,6 +605,7 @@ def main() -> None:
         layout.prepare(settings)
         held = lock(settings)
         if arguments.park:
+            catalog.open(settings.catalog)
             park(settings, LibvirtProvider(settings))
             return
         loaded = load_scenario(settings.scenario)

@@ -1,5 +1,6 @@
 """A real small seed for the tests: built once for one state of the sources and kept in build/, as it takes half a minute."""
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -37,10 +38,13 @@ def cached_seed(class_name: str = "small") -> SeedFiles:
     version = int.from_bytes(digest.digest()[:4], "big")
     settings = load({}, state=CACHE)
     spec = small_scenario().classes[class_name]
-    files = build(SeedJob(version, class_name, version, spec, SMALL, test_boot=False), settings, lambda progress: None, lambda: False)
-    for other in seed_folder(class_name, version, settings).parent.iterdir():
-        if other.name != str(version):
-            shutil.rmtree(other)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:  # two runs of the tests may want it at the same time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        files = build(SeedJob(version, class_name, version, spec, SMALL, test_boot=False), settings, lambda progress: None, lambda: False)
+        for other in seed_folder(class_name, version, settings).parent.iterdir():
+            if other.name != str(version):
+                shutil.rmtree(other)
     return files
 
 

@@ -1,5 +1,6 @@
 """A catalog as it looks after a busy morning, for tests of the pages and for their pictures. Rows only: no machine is real."""
 
+import math
 import uuid
 from datetime import datetime, timedelta
 from functools import cache
@@ -13,6 +14,7 @@ from appliance.catalog import (
     Engine,
     Grant,
     Group,
+    HostReading,
     Lease,
     Level,
     Machine,
@@ -25,6 +27,7 @@ from appliance.catalog import (
     RequestState,
     Seed,
     SeedState,
+    memory,
     options,
     record,
 )
@@ -61,6 +64,9 @@ HOST = {
     "memory": 65536,
     "memory_available": 38400,
     "disk_free": 412000,
+    "disk": 960000,
+    "swap": 0,
+    "swap_used": 0,
     "cpu_percent": 23.4,
 }
 EMULATED = {
@@ -160,7 +166,12 @@ def machine(
             Lease.create(machine=row.id, account=owner.account_id, began_at=began, ends_at=ends)
             record("machine.assigned", f"{owner.name} got {row.name} at once.", owner, class_name=cls.name, machine_id=row.id, hit=True)
         if state is MachineState.IN_USE:
-            Reading.create(machine=row.id, cpu=0.18, memory_used=412, disk_rate=81920.0, net_rate=20480.0)
+            Reading.create(
+                machine=row.id, cpu=0.18, memory_used=412, memory_private=388, memory_shared=21, disk_rate=81920.0, net_rate=20480.0
+            )
+        elif state is MachineState.READY:
+            Machine.update(origin="fork", readiness="paused").where(Machine.id == row.id).execute()
+            Reading.create(machine=row.id, cpu=0, memory_used=190, memory_private=34, memory_shared=19, disk_rate=0.0, net_rate=0.0)
     return Machine.get(Machine.id == row.id)
 
 
@@ -170,6 +181,27 @@ def engine(host: dict[str, object] = HOST, problem: str = "") -> None:
         Engine.insert(
             id=1, hypervisor_ok=not problem, hypervisor_problem=problem, host=host, seen_at=catalog.now()
         ).on_conflict_replace().execute()
+
+
+def host_history(hours: int = 24) -> None:
+    """The host's memory over a day: people come in the morning; the engine was away for half an hour."""
+    end = catalog.now().replace(second=0, microsecond=0)
+    with catalog.write():
+        for minute in range(hours * 60):
+            if 200 <= minute < 230:
+                continue
+            held = 2 + round(14 * max(0.0, math.sin((hours * 60 - minute) / 230)))
+            HostReading.create(
+                at=end - timedelta(minutes=minute),
+                cpu=0.05 + held / 40,
+                memory=HOST["memory"],
+                memory_available=62000 - held * 1900 - minute % 7 * 90,
+                machines_private=held * 1750 + 340,
+                machines_shared=900,
+                machines_nominal=(held + 10) * 2600,
+                machines_limit=64512,
+            )
+        memory.allow(memory.Allowed(64512, 64512))
 
 
 def set_up(title: str = "Hillside School", time_zone: str = "Europe/Berlin") -> None:
@@ -224,6 +256,7 @@ def _busy(settings: Settings) -> dict[str, Actor]:
         record("sign_in.failed", "Failed sign-in as 'root'.", Actor("root", None, "192.0.2.7"), level=Level.WARNING)
         _organise(people)
     engine()
+    host_history(2)
     return people
 
 

@@ -10,7 +10,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,11 @@ def rows(sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """All rows of a query written as SQL, for the few that models would make slow or unreadable."""
     result: list[tuple[Any, ...]] = db.execute_sql(sql, tuple(parameters)).fetchall()
     return result
+
+
+def each(sql: str, parameters: Iterable[Mapping[str, Any]]) -> None:
+    """Run one statement for each set of named parameters; call it inside `write()`."""
+    db.connection().executemany(sql, parameters)
 
 
 def check() -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from peewee import ModelSelect
+from peewee import SQL, ModelSelect
 
 from appliance.catalog.database import db, rows
 from appliance.catalog.models import Event, Level, now, stamp
@@ -151,7 +151,7 @@ def _missing(first: int, last: int) -> str:
 class Search:
     """Which events are looked for; what is empty does not matter.
 
-    `kind` is a prefix, `text` is looked for in message, actor, object and class, `since` is included and `until` is not.
+    `kind` is the kind's first word, `text` is looked for in message, actor, object and class, `since` is included and `until` is not.
     """
 
     kind: str = ""
@@ -165,16 +165,19 @@ class Search:
     until: datetime | None = None
 
 
+AREA = "substr(kind, 1, instr(replace(kind, '_', '.') || '.', '.') - 1)"  # as in the index event_area
+
+
 def _found(search: Search) -> "ModelSelect[Event]":
     query = Event.select()
     if search.kind:
-        query = query.where(Event.kind.startswith(search.kind))
+        query = query.where(SQL(f"{AREA} = ?", [search.kind]))
     if text := search.text:
         query = query.where(
             Event.message.contains(text) | Event.actor.contains(text) | Event.class_name.contains(text) | Event.object.contains(text)
         )
     if search.levels:
-        query = query.where(Event.level.in_(search.levels))
+        query = query.where(SQL("level <> 'info'"), Event.level.in_(search.levels))  # the first as in the index event_trouble
     for column in ("machine_id", "actor", "address", "object"):
         if value := getattr(search, column):
             query = query.where(getattr(Event, column) == value)

@@ -1,15 +1,30 @@
 """Queries and changes of machines, leases and requests that more than one place needs, or that must be one statement."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import JOIN
+from peewee import JOIN, SQL
 
-from appliance.catalog.database import rows
+from appliance.catalog import memory
+from appliance.catalog.database import each, rows, write
 from appliance.catalog.grants import Reach
-from appliance.catalog.models import Account, Class, Lease, Machine, MachineState, Reading, Request, RequestState, Seed, now, stamp
+from appliance.catalog.models import (
+    Account,
+    Class,
+    Lease,
+    Machine,
+    MachineState,
+    Reading,
+    Request,
+    RequestState,
+    Seed,
+    Snapshot,
+    now,
+    stamp,
+)
 from appliance.catalog.quotas import Size
 
 LIVE = tuple(state for state in MachineState if state is not MachineState.RETIRED)
@@ -24,8 +39,8 @@ class Claimed:
     name: str
 
 
-def take(class_name: str, account_id: int, ends_at: datetime) -> Claimed | None:
-    """Give the account the class's best ready machine and open its lease; None when the buffer is empty.
+def take(class_name: str, account_id: int, ends_at: datetime, request_id: int = memory.LAST_REQUEST) -> Claimed | None:
+    """Give the account the class's best ready machine and open its lease; None when the buffer is empty or memory is (see memory.room).
 
     Newest seed first, then the machine that waited longest. Call it inside `write()`. The statement
     is a compare-and-set, and the index lease_live refuses a second owner whatever happens here.
@@ -37,10 +52,10 @@ def take(class_name: str, account_id: int, ends_at: datetime) -> Claimed | None:
         WHERE state = 'ready' AND number = (
             SELECT machine.number FROM machine JOIN seed ON seed.id = machine.seed_id
             WHERE machine.state = 'ready' AND machine.class_name = ?
-            ORDER BY seed.promoted DESC, machine.number LIMIT 1)
+            ORDER BY seed.promoted DESC, machine.number LIMIT 1) AND memory + ? <= ?
         RETURNING id, name
         """,
-        (at, account_id, class_name),
+        (at, account_id, class_name, memory.allowed().overhead, memory.room(request_id)),
     )
     if not taken:
         return None
@@ -143,8 +158,8 @@ def next_slots(count: int, slots: int) -> list[int]:
     return free
 
 
-def create(cls: Class, seed: Seed, id: str, slot: int) -> Machine:
-    """A new planned machine; its name is the class's and a number that is never used again."""
+def create(cls: Class, seed: Seed, id: str, slot: int, snapshot: Snapshot | None = None) -> Machine:
+    """A new planned machine, to be forked from the snapshot if there is one; its name is the class's and a number that is never used again."""
     last = rows("SELECT seq FROM sqlite_sequence WHERE name = 'machine'")
     number = (last[0][0] if last else 0) + 1
     size = cls.spec["size"]
@@ -154,6 +169,8 @@ def create(cls: Class, seed: Seed, id: str, slot: int) -> Machine:
         name=f"{cls.name}-{number}",
         klass=cls.name,
         seed=seed.id,
+        snapshot=snapshot.id if snapshot else None,
+        readiness=cls.readiness,
         slot=slot,
         state=MachineState.PLANNED,
         vcpus=size["vcpus"],
@@ -186,16 +203,50 @@ def live_ids() -> set[str]:
 
 
 def moving() -> list[Machine]:
-    """The machines for which something has to be done."""
-    states = (MachineState.PLANNED, MachineState.CREATING, MachineState.ASSIGNED, MachineState.FAILED, MachineState.RECLAIMING)
+    """The machines that are being made or taken away."""
+    states = (MachineState.PLANNED, MachineState.CREATING, MachineState.FAILED, MachineState.RECLAIMING)
     # A list, not a query: a write begun while a query is half read would be refused (SQLITE_BUSY_SNAPSHOT).
     return list(Machine.select().where(Machine.state.in_(states)).order_by(Machine.number))
 
 
-def steady() -> list[tuple[str, MachineState, datetime]]:
-    """Id, state and since when, of every machine that should be running by now and needs nothing else."""
-    found = rows("SELECT id, state, state_since FROM machine WHERE state IN ('ready', 'in_use')")
-    return [(id, MachineState(state), datetime.fromisoformat(since)) for id, state, since in found]
+def assigned() -> list[Machine]:
+    """The machines that wait to be handed to their owners."""
+    return list(Machine.select().where(Machine.state == MachineState.ASSIGNED).order_by(Machine.number))
+
+
+def steady() -> dict[str, set[str]]:
+    """Ids of the machines that need nothing as long as they are as they should be, by how that is: running, paused, cold.
+
+    A ready one is as its readiness says; one in use runs.
+    """
+    found: dict[str, set[str]] = {"running": set(), "paused": set(), "cold": set()}
+    sql = "SELECT iif(state = 'ready', readiness, 'running'), id FROM machine WHERE state <> 'retired' AND state IN ('ready', 'in_use')"
+    for readiness, id in rows(sql):
+        found[readiness].add(id)
+    return found
+
+
+def forked_and_ready() -> set[str]:
+    """Ids of the forks in the buffer."""
+    return {row[0] for row in rows("SELECT id FROM machine WHERE state = 'ready' AND origin = 'fork'")}
+
+
+def with_ids(ids: Iterable[str]) -> list[Machine]:
+    """These machines, however many."""
+    chosen = SQL("(SELECT value FROM json_each(?))", [json.dumps(list(ids))])
+    return list(Machine.select().where(Machine.id.in_(chosen)).order_by(Machine.number))
+
+
+def largest(class_name: str, count: int) -> list[Machine]:
+    """Ready machines that free most memory when they are removed: those that run, then those that were booted; never a cold one."""
+    query = (
+        Machine.select(Machine, Seed)
+        .join(Seed)
+        .where(Machine.klass == class_name, Machine.state == MachineState.READY, Machine.readiness != "cold")
+        .order_by(Machine.readiness.desc(), Machine.origin, Seed.promoted, Machine.number)
+        .limit(count)
+    )
+    return list(query) if count else []
 
 
 def dispensable(class_name: str, count: int) -> list[Machine]:
@@ -208,18 +259,6 @@ def dispensable(class_name: str, count: int) -> list[Machine]:
         .limit(count)
     )
     return list(query) if count else []
-
-
-def promised() -> tuple[int, int]:
-    """How many machines are alive, and the memory in MiB that is theirs."""
-    count, memory = rows("SELECT count(*), coalesce(sum(memory), 0) FROM machine WHERE state <> 'retired'")[0]
-    return count, memory
-
-
-def in_the_making() -> tuple[int, int]:
-    """How many machines are planned or being made, and the memory in MiB that they will take."""
-    count, memory = rows("SELECT count(*), coalesce(sum(memory), 0) FROM machine WHERE state IN ('planned', 'creating')")[0]
-    return count, memory
 
 
 def counts() -> dict[str, dict[MachineState, int]]:
@@ -243,18 +282,10 @@ def on_old_seed() -> dict[str, int]:
         rows(
             """
             SELECT machine.class_name, count(*) FROM machine JOIN seed ON seed.id = machine.seed_id
-            WHERE machine.state = 'ready' AND seed.promoted = 0 GROUP BY machine.class_name
+            WHERE machine.state <> 'retired' AND machine.state = 'ready' AND seed.promoted = 0 GROUP BY machine.class_name
             """
         )
     )
-
-
-def committed() -> tuple[int, int]:
-    """Memory in MiB and virtual processors of all machines that have, or will have, them in use."""
-    memory, vcpus = rows("SELECT coalesce(sum(memory), 0), coalesce(sum(vcpus), 0) FROM machine WHERE state NOT IN ('retired', 'stopped')")[
-        0
-    ]
-    return memory, vcpus
 
 
 def first_waiting(class_name: str) -> Request | None:
@@ -343,6 +374,19 @@ def making_times(class_name: str, limit: int = 20) -> list[timedelta]:
 def held_by_account() -> dict[int, int]:
     """How many machines each account holds; accounts without any are not in it."""
     return dict(rows("SELECT account_id, count(*) FROM lease WHERE ended_at IS NULL GROUP BY account_id"))
+
+
+def note_readings(found: Mapping[str, Mapping[str, Any]]) -> None:
+    """Keep the machines' last readings, by their ids."""
+    at = stamp(now())
+    with write():
+        each(
+            """
+            INSERT OR REPLACE INTO reading (machine_id, at, cpu, memory_used, memory_private, memory_shared, disk_rate, net_rate)
+            VALUES (:machine_id, :at, :cpu, :memory_used, :memory_private, :memory_shared, :disk_rate, :net_rate)
+            """,
+            ({"machine_id": id, "at": at, **reading} for id, reading in found.items()),
+        )
 
 
 def reading_of(machine_id: str) -> Reading | None:

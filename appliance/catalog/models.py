@@ -342,6 +342,7 @@ class Class(Row):
     failing_until = UtcField(null=True)
     problem = TextField(default="")
     limit_reason = TextField(default="")
+    short_of_memory = BooleanField(default=False)
     fork = BooleanField(default=True)
     readiness = CharField(default="paused")
     forked = IntegerField(default=0)
@@ -500,6 +501,7 @@ class HostReading(Row):
     machines_private = IntegerField()
     machines_shared = IntegerField()
     machines_nominal = IntegerField()
+    machines_limit = IntegerField()
 
 
 class Engine(Row):

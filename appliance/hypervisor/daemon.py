@@ -195,12 +195,15 @@ def main() -> None:
     except DpeError as error:
         print(f"libvirtd: {error}", file=sys.stderr)
         sys.exit(1)
-    # Each of these becomes the next, so that whoever watches this process watches libvirtd.
     os.environ.update(environment(settings))
+    # QEMU's parent is long gone when it ends, and libvirtd waits until somebody has buried it. Not every host's first
+    # process does so at once, and in containers some never do. It ends with libvirtd, and takes it along.
+    undertaker = ["tini", "-s", "--", "setpriv", "--pdeathsig", "KILL", "--"]
+    # Each of these becomes the next, down to libvirtd.
     # Changes of the host's mounts come through; ours do not go back.
     unshare = ["unshare", "--mount", "--propagation", "slave", "--"]
     nsenter = ["nsenter", f"--net=/run/netns/{settings.network}", "--"]
-    command = [*unshare, *nsenter, sys.executable, "-m", "appliance.hypervisor.daemon", "--enter"]
+    command = [*undertaker, *unshare, *nsenter, sys.executable, "-m", "appliance.hypervisor.daemon", "--enter"]
     os.execvp(command[0], command)  # noqa: S606
 
 

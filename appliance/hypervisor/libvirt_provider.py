@@ -1,14 +1,20 @@
 """Machines on the appliance's own libvirtd (see daemon.py)."""
 
+import contextlib
 import errno
+import hashlib
 import http.client
 import logging
 import os
+import re
+import secrets
 import shutil
+import socket
 import time
 import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +23,27 @@ import psutil
 
 from appliance import run
 from appliance.errors import BadInput, CommandFailed, DpeError, NotFound, Unavailable
-from appliance.hypervisor import agent, daemon, xml
+from appliance.hypervisor import agent, daemon, monitor, snapshot, xml
 from appliance.hypervisor.connection import Connection, ignoring
+from appliance.hypervisor.memory import Gauge, Taken
 from appliance.hypervisor.network import Network
 from appliance.hypervisor.provider import Executed, Found, HostFacts, MachineSpec, Power, Stats
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
 
-NETWORK_COMMAND = "/usr/lib/dpe/network"  # in every seed; see playbooks/roles/guest
+# In every seed; see playbooks/roles/guest.
+PERSONALISE_COMMAND = "/usr/lib/dpe/personalise"
+STILL_COMMAND = "/usr/lib/dpe/still"
+LOOK_EVERY = 0.5  # seconds between looks at whether a command in a machine has failed
+IDLE = 0.1  # of one processor, over a second: what a guest that waits uses under emulation
+BUSY_AT_MOST = 60  # seconds for a guest to become idle before its snapshot is taken as it is
+READ_ONLY_MEMORY = 8_002_000  # the QEMU that first took a read-only file for private memory
+NOT_MEASURED = Taken(0, 0)
+OVERHEAD = 64  # MiB that QEMU needs beside a machine's memory
 LARGEST_LOG, KEPT_OF_LOG = 1 << 20, 64 << 10
 
+_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _POWER = {
     libvirt.VIR_DOMAIN_RUNNING: Power.RUNNING,
     libvirt.VIR_DOMAIN_BLOCKED: Power.RUNNING,
@@ -55,6 +71,8 @@ class LibvirtProvider:
         self.network = Network(settings)
         self._connection = Connection(daemon.uri(settings))
         self._machine_type = ""
+        self._cpu = ""
+        self._memory = Gauge()
 
     def watch(self, changed: Callable[[str], None]) -> None:
         self._connection.watch(changed)
@@ -68,7 +86,7 @@ class LibvirtProvider:
         with self._connection.use() as connection:
             hypervisor = f"QEMU {_version(connection.getVersion())}, libvirt {_version(connection.getLibVersion())}"
         acceleration, reason = daemon.acceleration(self.settings)
-        memory = psutil.virtual_memory()
+        memory, swap = psutil.virtual_memory(), psutil.swap_memory()
         return HostFacts(
             acceleration=acceleration,
             reason=reason,
@@ -77,6 +95,10 @@ class LibvirtProvider:
             memory=memory.total >> 20,
             memory_available=memory.available >> 20,
             disk_free=self._disk_free(),
+            disk=shutil.disk_usage(self.settings.machines).total >> 20,
+            swap=swap.total >> 20,
+            swap_used=swap.used >> 20,
+            overhead=OVERHEAD + (xml.TRANSLATED if acceleration == "emulation" else 0),
         )
 
     def list(self) -> Sequence[Found]:
@@ -100,7 +122,9 @@ class LibvirtProvider:
             readings = connection.getAllDomainStats(_STATS, flags)
         for domain, _ in readings:
             _shorten(self._serial_log(domain.UUIDString()))
-        return [_reading(domain.UUIDString(), values) for domain, values in readings]
+        folder = self.settings.libvirt / "run/qemu"
+        taken = self._memory.look({domain.UUIDString(): folder / f"{domain.name()}.pid" for domain, _ in readings})
+        return [_reading(domain.UUIDString(), values, taken.get(domain.UUIDString(), NOT_MEASURED)) for domain, values in readings]
 
     # -- making -----------------------------------------------------------------------------
 
@@ -109,15 +133,17 @@ class LibvirtProvider:
             return
         if not spec.seed_disk.exists():
             raise Unavailable(f"The seed's disk {spec.seed_disk} is missing.", "Build a new seed of the class.")
+        self._overlay(spec, spec.seed_disk)
+
+    def _overlay(self, spec: MachineSpec, below: Path) -> None:
+        """A disk that takes only what the machine writes, on top of another."""
         if self._disk_free() < self.settings.disk_reserve:
             raise self._disk_full(spec)
         fresh = spec.disk.with_suffix(".new")
-        size = max(
-            spec.disk_size << 30, _virtual_size(spec.seed_disk)
-        )  # smaller than its seed, the disk would lack the end of its file system
+        size = max(spec.disk_size << 30, _virtual_size(below))  # smaller than what is below, it would lack the end of the file system
         try:
             spec.disk.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-            run.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", spec.seed_disk.resolve(), fresh, str(size)])
+            run.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", below.resolve(), fresh, str(size)])
             shutil.chown(fresh, daemon.USER, daemon.USER)
             fresh.chmod(0o600)
             with fresh.open("rb") as file:
@@ -159,13 +185,16 @@ class LibvirtProvider:
             log.warning("%s cannot be resumed and boots instead: %s", domain.name(), error)
             domain.createWithFlags(libvirt.VIR_DOMAIN_START_FORCE_BOOT)
 
-    def _describe(self, spec: MachineSpec, connection: libvirt.virConnect) -> xml.Domain:
+    def _describe(self, spec: MachineSpec, connection: libvirt.virConnect, memory: xml.MemoryFile | None = None) -> xml.Domain:
+        """The machine; one whose memory is a file has its card plugged in afterwards."""
         kvm = daemon.acceleration(self.settings)[0] == "kvm"
         kind = "kvm" if kvm else "qemu"
         if not self._machine_type:
             # By its versioned name, so that a saved machine resumes on the very type it was made with.
             capabilities = ET.fromstring(connection.getDomainCapabilities(None, "x86_64", "q35", kind))  # noqa: S314  our own libvirtd's
             self._machine_type = capabilities.findtext("machine") or "q35"
+            host_cpu = capabilities.find("cpu/mode[@name='host-model']")
+            self._cpu = "" if host_cpu is None or not kvm else ET.tostring(host_cpu, encoding="unicode")
         return xml.Domain(
             id=spec.id,
             name=spec.name,
@@ -180,18 +209,135 @@ class LibvirtProvider:
             cmdline=spec.boot.cmdline,
             devices=(
                 xml.Disk(spec.disk),
-                xml.Interface(self.network.bridge, spec.card.mac, spec.card.tap),
+                *(() if memory else (self._card(spec),)),
                 xml.Agent(),
                 xml.Serial(self._serial_log(spec.id)),
                 xml.Random(),
                 xml.Balloon(),
             ),
+            memory_file=memory,
         )
+
+    def _card(self, spec: MachineSpec) -> xml.Interface:
+        return xml.Interface(self.network.bridge, spec.card.mac, spec.card.tap)
 
     def _serial_log(self, id: str) -> Path:
         return self.settings.machines / id / "serial.log"
 
-    def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None) -> None:
+    def _log(self, name: str) -> Path:
+        """What QEMU and libvirt say of a machine."""
+        return self.settings.libvirt / "log/qemu" / f"{name}.log"
+
+    def _log_link(self, id: str) -> Path:
+        """Leads to a fork's log, as libvirt forgets its name when it goes off."""
+        return self.settings.machines / id / "qemu.log"
+
+    # -- forking ----------------------------------------------------------------------------
+
+    def boot_template(self, spec: MachineSpec, folder: Path) -> None:
+        memory = folder / snapshot.MEMORY
+        with self._connection.use() as connection:
+            domain = _find(connection, spec.id)
+            if domain is not None and domain.isActive():
+                return
+            self._serial_log(spec.id).parent.mkdir(mode=0o711, exist_ok=True)
+            self.clone(spec)
+            with memory.open("wb") as file:
+                file.truncate(spec.memory << 20)
+            shutil.chown(memory, daemon.USER, daemon.USER)
+            described = self._describe(spec, connection, xml.MemoryFile(memory, shared=True, incoming=False))
+            domain = connection.createXML(xml.to_text(described.to_xml()))
+            self._plug_in(domain, spec)
+
+    def _plug_in(self, domain: libvirt.virDomain, spec: MachineSpec) -> None:
+        self.network.admit(spec.id, spec.card)
+        domain.attachDeviceFlags(xml.to_text(self._card(spec).to_xml()), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    def take_snapshot(self, spec: MachineSpec, folder: Path) -> None:
+        deadline = time.monotonic() + BUSY_AT_MOST
+        with self._connection.use() as connection:
+            _wait_until_idle(connection.lookupByUUIDString(spec.id), deadline)  # what it has left to do each fork would do again
+        done = self.execute(spec.id, [STILL_COMMAND])
+        if done.status:
+            raise DpeError(
+                f"{STILL_COMMAND} ended with status {done.status}: {(done.error or done.output).strip()[-300:]}",
+                "Look at the seed's role guest.",
+            )
+        with self._connection.use() as connection:
+            domain = connection.lookupByUUIDString(spec.id)
+            facts = self._facts(spec, connection)
+            # Forks have cards of their own. Plugged in until now, it has left its driver warm in the memory that they share.
+            domain.detachDeviceFlags(xml.to_text(self._card(spec).to_xml()), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+            if not self._connection.until(lambda: "<interface" not in domain.XMLDesc(), deadline, 0.1):
+                raise Unavailable(f"{spec.name} does not let go of its network card.", "Does its kernel know how to unplug PCI devices?")
+            _wait_until_idle(domain, deadline)
+            read_only = _reads_only(connection)
+            domain.suspend()
+            monitor.keep_state(domain, self._socket(spec.id), folder / snapshot.STATE, daemon.USER)
+        self.destroy(spec.id)
+        for name in (snapshot.STATE, snapshot.DISK):
+            shutil.chown(folder / name, 0, 0)
+            (folder / name).chmod(0o444)
+        # An older QEMU opens even what it maps privately for writing, and only then finds that it need not.
+        group, mode = (0, 0o444) if read_only else (daemon.USER, 0o660)
+        shutil.chown(folder / snapshot.MEMORY, 0, group)
+        (folder / snapshot.MEMORY).chmod(mode)
+        snapshot.keep(folder, facts)
+
+    def _facts(self, spec: MachineSpec, connection: libvirt.virConnect) -> snapshot.Facts:
+        """What a snapshot of such a machine depends on here and now."""
+        anyone = replace(spec, id=str(uuid.UUID(int=0)), name="any", class_name="any", disk=Path("disk"))
+        described = self._describe(anyone, connection, _forked_memory(Path("memory"), connection))
+        told = xml.to_text(described.to_xml()) + self._cpu
+        return snapshot.Facts(
+            hypervisor=f"QEMU {_version(connection.getVersion())}",
+            acceleration=described.kind,
+            machine=described.machine,
+            cpu=type(described.cpu).__name__ if not self._cpu else ET.fromstring(self._cpu).findtext("model", "host"),  # noqa: S314
+            memory=spec.memory,
+            domain=hashlib.sha256(told.encode()).hexdigest(),
+        )
+
+    def check_snapshot(self, spec: MachineSpec, folder: Path) -> None:
+        with self._connection.use() as connection:
+            snapshot.check(folder, self._facts(spec, connection), self.settings.run / "verified")
+
+    def fork(self, spec: MachineSpec) -> None:
+        assert spec.snapshot is not None
+        try:
+            self.check_snapshot(spec, spec.snapshot)
+            with self._connection.use() as connection:
+                if _find(connection, spec.id) is not None or spec.disk.parent.exists():
+                    self.destroy(spec.id)
+                self._overlay(spec, spec.snapshot / snapshot.DISK)
+                self._log_link(spec.id).symlink_to(self._log(spec.name))
+                described = self._describe(spec, connection, _forked_memory(spec.snapshot / snapshot.MEMORY, connection))
+                domain = connection.createXML(xml.to_text(described.to_xml()), libvirt.VIR_DOMAIN_START_PAUSED)
+                monitor.load_state(domain, self._socket(spec.id), (spec.snapshot / snapshot.STATE).read_bytes())
+                self._plug_in(domain, spec)
+        except (DpeError, OSError) as error:
+            with contextlib.suppress(DpeError):
+                self.destroy(spec.id)
+            if isinstance(error, OSError):
+                raise Unavailable(f"{spec.name} could not be forked: {error}") from error
+            raise
+
+    def _socket(self, id: str) -> Path:
+        """For a machine's device state, in a folder where QEMU may make it. Its name is short, as those of sockets must be."""
+        folder = self.settings.run / "fork"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        shutil.chown(folder, daemon.USER, daemon.USER)
+        return folder / id[:13]
+
+    def suspend(self, id: str) -> None:
+        with self._connection.use() as connection:
+            domain = connection.lookupByUUIDString(id)
+            if domain.state()[0] != libvirt.VIR_DOMAIN_PAUSED:
+                domain.suspend()
+
+    # -- reaching into it -------------------------------------------------------------------
+
+    def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None, *, personalise: bytes = b"") -> None:
         say = report or (lambda _text: None)
         deadline = time.monotonic() + spec.boot_timeout
         said = f"What it said is in {self._serial_log(spec.id)}."
@@ -208,28 +354,44 @@ class LibvirtProvider:
                 raise Unavailable(f"{spec.name} runs, but {what} did not answer within {spec.boot_timeout} s.", f"{hint} {said}")
 
         say("waiting for its agent")
-        until(lambda: self._agent_answers(spec.id), 2, "its guest agent", "Does the seed have qemu-guest-agent, and does it boot?")
-        say("setting its address")
-        card = spec.card
-        command = [NETWORK_COMMAND, f"{card.address}/{card.prefix}", card.gateway]
-        done = self.execute(spec.id, command, timeout=max(1, deadline - time.monotonic()))
-        if done.status:
-            raise DpeError(
-                f"{spec.name} did not take its address {card.address}: {(done.error or done.output).strip()[-300:]}",
-                f"Look at {NETWORK_COMMAND} in its seed. {said}",
-            )
-        say("waiting for its application")
-        port, path = spec.application_port, spec.application_ready
+        until(lambda: self._agent_connected(spec.id), 2, "its guest agent", "Does the seed have qemu-guest-agent, and does it boot?")
+        say("giving it its name and address")
+        personalising = self._begin(spec, personalise)
+        address, port, path = spec.card.address, spec.application_port, spec.application_ready
+        looked_at = time.monotonic()
+
+        def answers() -> bool:
+            """The address comes last in personalising, so that a machine that answers there is itself; looking there costs it nothing."""
+            nonlocal looked_at
+            if _answers_http(address, port, path):
+                return True
+            if not personalising.over and time.monotonic() - looked_at > LOOK_EVERY:
+                looked_at = time.monotonic()
+                if personalising.is_over():
+                    say("waiting for its application")
+            return False
+
         until(
-            lambda: _answers_http(card.address, port, path),
-            0.1,
+            answers,
+            0.02,
             f"its application (http port {port}, {path})",
             "Are port and ready path of the class right, and does its service start?",
         )
+        self._connection.until(personalising.is_over, deadline + 1, 0.02)
 
-    def _agent_answers(self, id: str) -> bool:
+    def _begin(self, spec: MachineSpec, personalise: bytes) -> "_Personalising":
         with self._connection.use() as connection:
-            return agent.answers(connection.lookupByUUIDString(id))
+            domain = connection.lookupByUUIDString(spec.id)
+            return _Personalising(self, spec, agent.begin(domain, [PERSONALISE_COMMAND], input=_identity(spec) + personalise))
+
+    def _agent_connected(self, id: str) -> bool:
+        with self._connection.use() as connection:
+            return agent.connected(connection.lookupByUUIDString(id))
+
+    def ended(self, id: str, pid: int) -> Executed | None:
+        """See agent.ended."""
+        with self._connection.use() as connection:
+            return agent.ended(connection.lookupByUUIDString(id), pid)
 
     def execute(self, id: str, command: Sequence[str], *, input: bytes = b"", timeout: float = 60) -> Executed:
         deadline = time.monotonic() + timeout
@@ -246,6 +408,8 @@ class LibvirtProvider:
         with self._connection.use() as connection:
             domain = connection.lookupByUUIDString(id)
             if domain.isActive():
+                if not domain.isPersistent():  # a fork, of which libvirt would forget all but its memory
+                    domain = connection.defineXML(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
                 domain.managedSave(libvirt.VIR_DOMAIN_SAVE_RUNNING)
 
     def destroy(self, id: str) -> None:
@@ -254,13 +418,17 @@ class LibvirtProvider:
         folder = self.settings.machines / id
         with self._connection.use() as connection:
             domain = _find(connection, id)
-            if domain is not None and domain.isActive():
+            if domain is not None:
                 with ignoring(libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):  # it was quicker
-                    domain.destroy()
+                    if domain.isActive():
+                        domain.destroy()
             # The folder and the domain go after all else: by these a destroy that was cut off is found again.
             self.network.expel(id)
+            self._socket(id).unlink(missing_ok=True)
+            if self._log_link(id).is_symlink():
+                self._log_link(id).readlink().unlink(missing_ok=True)
             if domain is not None:
-                (self.settings.libvirt / "log/qemu" / f"{domain.name()}.log").unlink(missing_ok=True)
+                self._log(domain.name()).unlink(missing_ok=True)
                 flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
                 with ignoring(libvirt.VIR_ERR_NO_DOMAIN):
                     domain.undefineFlags(flags)
@@ -281,11 +449,63 @@ def _find(connection: libvirt.virConnect, id: str) -> libvirt.virDomain | None:
         raise
 
 
+@dataclass
+class _Personalising:
+    """The command that gives a machine its name and address, under way in it."""
+
+    provider: LibvirtProvider
+    spec: MachineSpec
+    pid: int
+    over: bool = False
+
+    def is_over(self) -> bool:
+        """Whether it has ended. Raises DpeError when it failed."""
+        if not self.over and (done := self.provider.ended(self.spec.id, self.pid)) is not None:
+            self.over = True
+            if done.status:
+                raise DpeError(
+                    f"{self.spec.name} did not take its name and address {self.spec.card.address}:"
+                    f" {(done.error or done.output).strip()[-300:]}",
+                    f"Look at {PERSONALISE_COMMAND} in its seed. What it said is in {self.spec.disk.parent / 'serial.log'}.",
+                )
+        return self.over
+
+
+def _identity(spec: MachineSpec) -> bytes:
+    """What the machine's personalise command is told of the machine itself; the clock first, as it is right only when it is read."""
+    card = spec.card
+    lines = (
+        f"time {time.time():.3f}",
+        f"random {secrets.token_hex(32)}",
+        f"machine_id {uuid.UUID(spec.id).hex}",
+        f"hostname {spec.name}",
+        f"address {card.address}/{card.prefix} {card.gateway}",
+    )
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _reads_only(connection: libvirt.virConnect) -> bool:
+    """Whether a snapshot's memory is a file that QEMU cannot write to."""
+    return bool(connection.getVersion() >= READ_ONLY_MEMORY)
+
+
+def _forked_memory(file: Path, connection: libvirt.virConnect) -> xml.MemoryFile:
+    return xml.MemoryFile(file, shared=False, incoming=True, read_only=_reads_only(connection))
+
+
+def _wait_until_idle(domain: libvirt.virDomain, deadline: float) -> None:
+    """Return when the guest has little to do. The hypervisor only counts processor time, so it has to be looked at now and then."""
+    before = domain.info()[4]
+    quiet = 0
+    while quiet < 2 and time.monotonic() < deadline:
+        time.sleep(1)
+        now = domain.info()[4]
+        quiet = quiet + 1 if now - before < IDLE * 1e9 else 0
+        before = now
+
+
 def _is_id(name: str) -> bool:
-    try:
-        return str(uuid.UUID(name)) == name
-    except ValueError:
-        return False
+    return _ID.fullmatch(name) is not None
 
 
 def _virtual_size(image: Path) -> int:
@@ -311,7 +531,7 @@ def _shorten(file: Path) -> None:
         pass
 
 
-def _reading(id: str, values: dict[str, Any]) -> Stats:
+def _reading(id: str, values: dict[str, Any], taken: Taken) -> Stats:
     def total(prefix: str, name: str) -> int:
         return sum(int(values.get(f"{prefix}.{index}.{name}", 0)) for index in range(values.get(f"{prefix}.count", 0)))
 
@@ -329,12 +549,21 @@ def _reading(id: str, values: dict[str, Any]) -> Stats:
         disk_written=total("block", "wr.bytes"),
         net_received=total("net", "rx.bytes"),
         net_sent=total("net", "tx.bytes"),
+        memory_private=taken.private,
+        memory_shared=taken.shared,
     )
 
 
 def _answers_http(address: str, port: int, path: str) -> bool:
-    """Whether the application answers a GET with any status below 500."""
+    """Whether the application answers a GET with any status below 500. A machine without its address yet is given up soon, to be asked again."""
+    try:
+        # A lost first packet would be sent again only after a second.
+        connected = socket.create_connection((address, port), timeout=0.05)
+    except OSError:
+        return False
     connection = http.client.HTTPConnection(address, port, timeout=5)
+    connection.sock = connected
+    connected.settimeout(5)
     try:
         connection.request("GET", path)
         return connection.getresponse().status < 500

@@ -59,6 +59,8 @@ class Network:
         self.inside("ip", "link", "set", "lo", "up")
         self.inside("ip", "address", "replace", f"{self.gateway}/{self.subnet.prefixlen}", "dev", self.bridge)
         self.inside("ip", "link", "set", self.bridge, "up")
+        # Who asks a machine that is about to have its address should not wait a second to ask again.
+        self.inside("sysctl", "-qw", f"net.ipv4.neigh.{self.bridge}.retrans_time_ms=50")
         self.inside("ip", "address", "replace", f"{self.inner_end}/{self.link.prefixlen}", "dev", self.inner)
         self.inside("ip", "link", "set", self.inner, "up")
         run(["ip", "address", "replace", f"{self.host_end}/{self.link.prefixlen}", "dev", self.outer])

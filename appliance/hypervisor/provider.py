@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pydantic import TypeAdapter
+
+from appliance.scenario.schema import Readiness
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class MachineSpec:
     application_port: int
     application_ready: str
     boot_timeout: int
+    readiness: Readiness = "running"  # how it waits in the buffer
+    snapshot: Path | None = None  # folder of the snapshot to fork it from; without one it is booted
 
     def to_json(self) -> dict[str, Any]:
         """The spec as plain values, for a playbook."""
@@ -75,8 +79,7 @@ class Power(StrEnum):
     CRASHED = "crashed"
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """One machine as the hypervisor has it."""
 
     id: str
@@ -86,7 +89,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Stats:
-    """One reading of a machine. cpu_ns counts up; memory figures are MiB, disk and net bytes count up."""
+    """One reading of a machine. cpu_ns counts up; memory figures are MiB, disk and net bytes count up.
+
+    memory_used is what the guest says; of the host's memory, memory_private is what is taken by this machine alone, and memory_shared
+    its part of what it shares with others. Both are 0 while they have not been measured.
+    """
 
     id: str
     cpu_ns: int
@@ -97,11 +104,16 @@ class Stats:
     disk_written: int
     net_received: int
     net_sent: int
+    memory_private: int = 0
+    memory_shared: int = 0
 
 
 @dataclass(frozen=True)
 class HostFacts:
-    """What the host offers. memory and disk are MiB; `acceleration` is "kvm" or "emulation", with the reason."""
+    """What the host offers. memory, swap and disk are MiB; `acceleration` is "kvm" or "emulation", with the reason.
+
+    overhead: MiB that the hypervisor may need for a machine beside its memory.
+    """
 
     acceleration: str
     reason: str
@@ -110,6 +122,10 @@ class HostFacts:
     memory: int
     memory_available: int
     disk_free: int
+    disk: int = 0
+    swap: int = 0
+    swap_used: int = 0
+    overhead: int = 64
 
 
 @dataclass(frozen=True)
@@ -138,10 +154,33 @@ class Provider(Protocol):
     def start(self, spec: MachineSpec) -> None:
         """Define the machine when it is not, admit its card to the network, and see that it runs (resumes a saved one)."""
 
-    def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None) -> None:
-        """Return when the agent answers, the machine has its address and its application answers.
+    def fork(self, spec: MachineSpec) -> None:
+        """Make the machine from spec.snapshot, paused, with its own disk and card; `start` resumes it.
 
-        Raises Unavailable, saying which of the three did not come, after spec.boot_timeout seconds.
+        What an earlier try left is removed first. Raises snapshot.Unfit when the snapshot is damaged or does not
+        fit the host; then, and after any other error, nothing of the machine is left.
+        """
+
+    def suspend(self, id: str) -> None:
+        """Pause a running machine; `start` resumes it."""
+
+    def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None, *, personalise: bytes = b"") -> None:
+        """Return when the agent answers, the machine has its address, is no copy of another, and its application answers.
+
+        `personalise` is for the machine's personalise command, to be told with the address in one go (see seeds/guest.py).
+        Raises Unavailable, saying which of them did not come, after spec.boot_timeout seconds.
+        """
+
+    def check_snapshot(self, spec: MachineSpec, folder: Path) -> None:
+        """Raise snapshot.Unfit unless machines such as `spec` can be forked here from the snapshot in `folder`."""
+
+    def boot_template(self, spec: MachineSpec, folder: Path) -> None:
+        """Start a machine whose memory is a file in `folder`, for `take_snapshot`."""
+
+    def take_snapshot(self, spec: MachineSpec, folder: Path) -> None:
+        """Keep memory, device state and disk of a machine started by `boot_template`, when it is idle, and remove it.
+
+        `folder` is a snapshot afterwards; see snapshot.py.
         """
 
     def execute(self, id: str, command: Sequence[str], *, input: bytes = b"", timeout: float = 60) -> Executed:

@@ -1,18 +1,22 @@
 """A machine's domain XML, from small values: one class a device, built with ElementTree.
 
-PCI addresses are left to libvirt, which gives the same devices the same places; spare root ports are
-for what is plugged in later. The format: libvirt.org/formatdomain.html.
+Every device says its place on the PCI bus, because a fork must find all of them where its snapshot left them;
+spare root ports are for what is plugged in later. The format: libvirt.org/formatdomain.html.
 """
 
+import json
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 NAMESPACE = "urn:dpe:machine:1"
+QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 ROOT_PORTS = 10  # five are taken by the devices below
+TRANSLATED = 128  # MiB for an emulated machine's translated code
 
 ET.register_namespace("dpe", NAMESPACE)
+ET.register_namespace("qemu", QEMU_NAMESPACE)
 
 
 def element(tag: str, *children: ET.Element, text: str = "", **attributes: str) -> ET.Element:
@@ -21,6 +25,12 @@ def element(tag: str, *children: ET.Element, text: str = "", **attributes: str) 
     made.text = text or None
     made.extend(children)
     return made
+
+
+def _pci(bus: int, slot: int = 0, function: int = 0, **attributes: str) -> ET.Element:
+    """A place: root port `bus` and, on the root bus, slot and function."""
+    place = {"domain": "0x0000", "bus": f"{bus:#04x}", "slot": f"{slot:#04x}", "function": f"{function:#x}"}
+    return element("address", type="pci", **place, **attributes)
 
 
 class Part(Protocol):
@@ -79,6 +89,7 @@ class Disk:
             ),
             element("source", file=str(self.path)),
             element("target", dev="vda", bus="virtio"),
+            _pci(1),
             type="file",
             device="disk",
         )
@@ -100,6 +111,7 @@ class Interface:
             element("target", dev=self.tap),
             element("model", type="virtio"),
             element("port", isolated="yes"),
+            _pci(5),
             type="bridge",
         )
 
@@ -111,7 +123,16 @@ class Agent:
     NAME = "org.qemu.guest_agent.0"
 
     def to_xml(self) -> ET.Element:
-        return element("channel", element("target", type="virtio", name=self.NAME), type="unix")
+        place = element("address", type="virtio-serial", controller="0", bus="0", port="1")
+        return element("channel", element("target", type="virtio", name=self.NAME), place, type="unix")
+
+
+@dataclass(frozen=True)
+class Channels:
+    """What the agent's channel is plugged into."""
+
+    def to_xml(self) -> ET.Element:
+        return element("controller", _pci(2), type="virtio-serial", index="0")
 
 
 @dataclass(frozen=True)
@@ -129,7 +150,7 @@ class Random:
     """Random bytes from the host."""
 
     def to_xml(self) -> ET.Element:
-        return element("rng", element("backend", text="/dev/urandom", model="random"), model="virtio")
+        return element("rng", element("backend", text="/dev/urandom", model="random"), _pci(3), model="virtio")
 
 
 @dataclass(frozen=True)
@@ -137,7 +158,7 @@ class Balloon:
     """Says every ten seconds how much memory the guest uses."""
 
     def to_xml(self) -> ET.Element:
-        return element("memballoon", element("stats", period="10"), model="virtio")
+        return element("memballoon", element("stats", period="10"), _pci(4), model="virtio")
 
 
 @dataclass(frozen=True)
@@ -148,7 +169,12 @@ class Controller:
     model: str
 
     def to_xml(self) -> ET.Element:
-        return element("controller", type="pci", index=str(self.index), model=self.model)
+        place: tuple[ET.Element, ...] = ()
+        if self.index:
+            slot, function = divmod(self.index - 1, 8)
+            more = {"multifunction": "on"} if function == 0 else {}
+            place = (_pci(0, slot + 1, function, **more),)
+        return element("controller", *place, type="pci", index=str(self.index), model=self.model)
 
 
 @dataclass(frozen=True)
@@ -157,6 +183,33 @@ class NoUsb:
 
     def to_xml(self) -> ET.Element:
         return element("controller", type="usb", model="none")
+
+
+@dataclass(frozen=True)
+class MemoryFile:
+    """The guest's memory is this file: `shared` writes to it, which makes a snapshot; otherwise each page is copied before its first write.
+
+    libvirt would choose the file's name itself, so QEMU is told past it. With `incoming` it waits for device state.
+    `read_only` is for a file that QEMU may not write to, and needs QEMU 8.2.
+    """
+
+    path: Path
+    shared: bool
+    incoming: bool
+    read_only: bool = False
+
+    def to_xml(self, memory: int) -> ET.Element:
+        backend = {
+            "qom-type": "memory-backend-file",
+            "id": "seedmem",
+            "size": memory << 20,
+            "mem-path": str(self.path),
+            "share": self.shared,
+            **({"readonly": True, "rom": "off"} if self.read_only else {}),  # the file is, the guest's memory is not
+        }
+        words = ["-object", json.dumps(backend), "-machine", "memory-backend=seedmem", *(["-incoming", "defer"] if self.incoming else [])]
+        arguments = (ET.Element(f"{{{QEMU_NAMESPACE}}}arg", {"value": word}) for word in words)
+        return element(f"{{{QEMU_NAMESPACE}}}commandline", *arguments)
 
 
 @dataclass(frozen=True)
@@ -175,12 +228,14 @@ class Domain:
     initrd: Path
     cmdline: str
     devices: tuple[Part, ...]
+    memory_file: MemoryFile | None = None
 
     def to_xml(self) -> ET.Element:
         controllers: tuple[Part, ...] = (
             Controller(0, "pcie-root"),
             *(Controller(index, "pcie-root-port") for index in range(1, ROOT_PORTS + 1)),
             NoUsb(),
+            Channels(),
         )
         return element(
             "domain",
@@ -197,7 +252,7 @@ class Domain:
                 element("initrd", text=str(self.initrd)),
                 element("cmdline", text=self.cmdline),
             ),
-            element("features", element("acpi"), element("apic")),
+            element("features", element("acpi"), element("apic"), *(_bounded_translation() if self.kind == "qemu" else ())),
             self.cpu.to_xml(),
             element("clock", offset="utc"),
             element("on_poweroff", text="destroy"),
@@ -205,8 +260,16 @@ class Domain:
             element("on_crash", text="destroy"),
             element("pm", element("suspend-to-mem", enabled="no"), element("suspend-to-disk", enabled="no")),
             element("devices", *(part.to_xml() for part in (*controllers, *self.devices))),
+            *(() if self.memory_file is None else (self.memory_file.to_xml(self.memory),)),
+            # Else libvirt asks QEMU for each of some hundred processor features by itself, for as long as the rest of the start takes.
+            element(f"{{{QEMU_NAMESPACE}}}capabilities", element(f"{{{QEMU_NAMESPACE}}}del", capability="cpu-unavailable-features")),
             type=self.kind,
         )
+
+
+def _bounded_translation() -> tuple[ET.Element]:
+    """An emulated machine's code is kept translated, in up to 1 GiB of the host's memory; a boot fills 230 MiB and is no slower with half of that."""
+    return (element("tcg", element("tb-cache", text=str(TRANSLATED), unit="MiB")),)
 
 
 def to_text(node: ET.Element) -> str:

@@ -5,10 +5,12 @@ import logging
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from appliance.errors import DpeError
 from appliance.hypervisor.provider import MachineSpec
+from appliance.hypervisor.snapshot import Unfit
 from appliance.seeds.follow import follow
 from appliance.settings import REPOSITORY, Settings, environment
 
@@ -17,8 +19,17 @@ log = logging.getLogger(__name__)
 PLAYBOOKS = REPOSITORY / "playbooks"
 
 
-def build(specs: Sequence[MachineSpec], settings: Settings, report: Callable[[str], None]) -> dict[str, DpeError | None]:
-    """Make the machines; returns, by id, what went wrong with each, or None.
+@dataclass(frozen=True)
+class Built:
+    """What became of a machine: what went wrong, if anything; whether it is a fork; why it is none though it should be."""
+
+    error: DpeError | None
+    forked: bool = False
+    fork_error: DpeError | None = None
+
+
+def build(specs: Sequence[MachineSpec], settings: Settings, report: Callable[[str], None], done: Callable[[str, Built], None]) -> None:
+    """Make the machines; `done` is told, once for each, what became of it, as soon as that is known.
 
     The playbook works under the same derived names as everything else, so that a batch cut off by a
     crash is simply run again. `report` is told the playbook's tasks as they start.
@@ -38,22 +49,29 @@ def build(specs: Sequence[MachineSpec], settings: Settings, report: Callable[[st
         "skip": [],
     }
     file.write_text(json.dumps(job))
-    outcome: dict[str, DpeError | None] = {
-        spec.id: DpeError("The playbook ended before it came to this machine.", f"Look at {work}.") for spec in specs
-    }
+    left = {spec.id for spec in specs}
+    fork_errors: dict[str, DpeError] = {}
+    error = DpeError("The playbook ended before it came to this machine.", f"Look at {work}.")
 
     def take(event: dict[str, Any]) -> None:
+        nonlocal error
         match event["kind"]:
             case "output":
                 log.debug("build.yml: %s", event["text"])
             case "task":
-                report(event["name"])
+                report(event["name"].lower())
             case "failed":
                 log.warning("build.yml: %s: %s", event["task"], event["message"])
                 error = DpeError(f"{event['task'] or 'build.yml'} failed: {event['message']}", "Look at the engine's log.")
-                outcome.update(dict.fromkeys(outcome, error))
             case "result":
-                outcome.update({id: None if done["ok"] else DpeError(done["error"], done["hint"]) for id, done in event["result"].items()})
+                for id, known in event["result"].items():
+                    if known["fork_error"]:
+                        fork_errors[id] = (Unfit if known["unfit"] else DpeError)(known["fork_error"])
+                    if known["settled"]:
+                        left.discard(id)
+                        failed = None if known["ok"] else DpeError(known["error"], known["hint"])
+                        done(id, Built(failed, known["forked"], fork_errors.get(id)))
 
     follow(file, environment(settings), take, lambda: False)
-    return outcome
+    for id in left:
+        done(id, Built(error, fork_error=fork_errors.get(id)))

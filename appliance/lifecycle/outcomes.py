@@ -5,27 +5,36 @@ from datetime import timedelta
 from appliance import catalog
 from appliance.catalog import Actor, Class, Level, Machine, MachineState, Request, RequestState, machines, now, record
 from appliance.errors import DpeError
-from appliance.lifecycle import master
+from appliance.lifecycle import forks, master
 from appliance.people import quotas
 
 LONGEST_WAIT = timedelta(minutes=10)
 
 
-def came_up(machine: Machine) -> None:
-    """The machine answers: it joins the buffer, or goes straight to whoever has waited longest."""
+def came_up(machine: Machine, readiness: str = "running", *, forked: bool = False) -> None:
+    """The machine is as it should wait: it joins the buffer, or goes straight to whoever has waited longest."""
     moment = now()
+    # What waits cold may still be forked once it is wanted.
+    kept = machine.snapshot_id if forked or readiness == "cold" else None
     seconds = round((moment - machine.created_at).total_seconds(), 1)
     with catalog.write():
         master.move(
             machine.id,
             MachineState.READY,
-            f"{machine.name} is ready after {seconds:.0f} s.",
+            f"{machine.name} is ready after {seconds:.1f} s{', forked' if forked else ''}.",
             ready_at=moment,
+            readiness=readiness,
+            origin="fork" if forked else "boot",
+            snapshot=kept,
             problem="",
             attempts=0,
             retry_at=None,
-            data={"seconds": seconds},
+            data={"seconds": seconds, "forked": forked},
         )
+        if forked:
+            forks.came_up(machine.class_name)
+            if readiness == "running":
+                forks.answered(machine.class_name)
         Class.update(failures=0, failing_until=None, problem="").where(Class.name == machine.class_name).execute()
         serve_waiting(machine.class_name)
 
@@ -39,7 +48,7 @@ def serve_waiting(class_name: str) -> int:
             moment = now()
             allowed = quotas.allowance(asked.account_id, class_name, quotas.size_of(klass)).lease_minutes
             minutes = min(klass.lease_minutes, allowed or klass.lease_minutes)
-            claimed = machines.take(class_name, asked.account_id, moment + timedelta(minutes=minutes))
+            claimed = machines.take(class_name, asked.account_id, moment + timedelta(minutes=minutes), asked.id)
             if claimed is None:
                 break
             Request.update(state=RequestState.GRANTED, machine=claimed.id, granted_at=moment).where(Request.id == asked.id).execute()
@@ -74,17 +83,25 @@ def did_not_come_up(machine: Machine, error: DpeError) -> None:
         )
 
 
-def personalised(machine: Machine) -> None:
-    """The machine carries its owner's name and keys: it is theirs to use."""
-    master.move(
-        machine.id,
-        MachineState.IN_USE,
-        f"{machine.name} is in use by {machine.owner.name if machine.owner else 'nobody'}.",
-        expect=frozenset({MachineState.ASSIGNED}),
-        problem="",
-        attempts=0,
-        retry_at=None,
-    )
+def personalised(machine: Machine, *, forked: bool = False) -> None:
+    """The machine carries its owner's name and keys: it is theirs to use. One that waited as a disk says now whether it became a fork."""
+    with catalog.write():
+        if forked and machine.readiness == "cold":
+            forks.came_up(machine.class_name)
+        if forked:
+            forks.answered(machine.class_name)
+        master.move(
+            machine.id,
+            MachineState.IN_USE,
+            f"{machine.name} is in use by {machine.owner.name if machine.owner else 'nobody'}.",
+            expect=frozenset({MachineState.ASSIGNED}),
+            readiness="running",
+            origin="fork" if forked else "boot",
+            snapshot=machine.snapshot_id if forked else None,
+            problem="",
+            attempts=0,
+            retry_at=None,
+        )
 
 
 def could_not_be_handed_over(machine: Machine, error: DpeError) -> None:

@@ -3,9 +3,11 @@
 import ipaddress
 import zlib
 from pathlib import Path
+from typing import cast
 
 from appliance.catalog import Machine
 from appliance.hypervisor.provider import Boot, Card, MachineSpec
+from appliance.scenario.schema import Readiness
 from appliance.settings import Settings
 
 
@@ -27,6 +29,7 @@ def card(settings: Settings, slot: int) -> Card:
 def spec(machine: Machine, settings: Settings) -> MachineSpec:
     """Everything needed to make the machine."""
     files, described = machine.seed.files, machine.klass.spec
+    snapshot = machine.snapshot
     return MachineSpec(
         id=machine.id,
         name=machine.name,
@@ -41,4 +44,6 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
         application_port=described["application"]["port"],
         application_ready=described["application"]["ready"],
         boot_timeout=described["boot_timeout"],
+        readiness=cast(Readiness, machine.readiness),
+        snapshot=None if snapshot is None else Path(snapshot.folder),
     )

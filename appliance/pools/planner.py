@@ -4,6 +4,10 @@ Order of precedence, learnt from what users of comparable products complain abou
 people who wait come first, then the refill of buffers (one machine a class in turn), then the
 replacement of machines on an old seed. A machine still being made is never scaled away, and a new
 seed never empties a buffer.
+
+Memory is counted twice. What people hold, and what runs in buffers, may use all its memory one day:
+the *limit* bounds that. What waits paused or cold takes only what it takes *now*, and for that there must
+be room on the host beside all that held machines are still expected to grow by.
 """
 
 from collections.abc import Sequence
@@ -21,19 +25,28 @@ class Policy:
 
 @dataclass(frozen=True)
 class Pools:
-    """A class now. Machines being made, ready, ready but from an old seed (a part of ready), held; people waiting."""
+    """A class now. Machines being made, ready, ready but from an old seed (a part of ready), held; people waiting.
+
+    Also a part of ready: those `standing` there with all their memory (running, or booted and paused), and the `cold` ones.
+    """
 
     creation: int = 0
     ready: int = 0
     old: int = 0
     production: int = 0
     waiting: int = 0
+    standing: int = 0
+    cold: int = 0
 
 
 @dataclass(frozen=True)
 class Demand:
-    """All that the planner needs to know of a class. memory is MiB a machine; `allowance` bounds how many may be
-    made now (0 while the class's machines fail to come up, 1 to try again); `offered` is off for a class withdrawn."""
+    """All that the planner needs to know of a class. Sizes are MiB a machine.
+
+    memory: what one may grow to; cost: what one more takes while it waits in the buffer (None: all its memory); frees: what removing
+    a ready one gives back to the host. `allowance` bounds how many may be made now (0 while the class's machines fail to come up, 1 to
+    try again); `offered` is off for a class withdrawn.
+    """
 
     name: str
     policy: Policy
@@ -42,46 +55,100 @@ class Demand:
     disk: int
     allowance: int | None = None
     offered: bool = True
+    cost: int | None = None
+    frees: int = 1
+
+    @property
+    def stands(self) -> bool:
+        """Whether one more in the buffer may use all its memory."""
+        return self.cost is None or self.cost >= self.memory
 
 
 @dataclass(frozen=True)
 class Capacity:
-    """What the host has left for new machines: memory and disk in MiB, and slots."""
+    """What the host has left. Memory and disk are MiB.
+
+    memory and disk: free for new machines, not yet less what those being made will take; room: the limit less what is held;
+    shortage: what has to become free now, or the host would swap soon; overcommit: percent, how much may be held for each 100 there are.
+    """
 
     memory: int
     disk: int
     slots: int
+    room: int
+    shortage: int = 0
+    overcommit: int = 100
 
 
 @dataclass(frozen=True)
 class Decision:
-    """How many machines of a class to make, how many ready ones to remove (old seeds first), and what binds, in words."""
+    """How many machines of a class to make, how many ready ones to remove (old seeds first), and what binds, in words.
+
+    `shed` are further ready ones to remove, those that take most memory first, because memory is short; `short_of_memory` says whether
+    it is memory that binds.
+    """
 
     name: str
     create: int
     remove: int
     reason: str
+    shed: int = 0
+    short_of_memory: bool = False
 
 
 class _Budget:
     """Hands out the host's capacity, machine by machine, and knows what ran out."""
 
-    def __init__(self, capacity: Capacity) -> None:
-        self.memory, self.disk, self.slots = capacity.memory, capacity.disk, capacity.slots
+    def __init__(self, demands: Sequence[Demand], capacity: Capacity) -> None:
+        self.memory, self.disk, self.slots, self.room = capacity.memory, capacity.disk, capacity.slots, capacity.room
+        self.claimable, self.overcommit = capacity.room, capacity.overcommit
+        for demand in demands:
+            pools = demand.pools
+            self.room -= pools.standing * demand.memory
+            for_people = min(pools.creation, pools.waiting)
+            for number in range(pools.creation):
+                self._reserve(demand, held=number < for_people)
 
-    def lacks(self, demand: Demand) -> str:
-        if demand.memory > self.memory:
-            return f"the host's memory: {demand.memory} MiB needed, {max(self.memory, 0)} MiB left; lower a buffer, or give machines back, or add memory"
+    def needs(self, demand: Demand, *, held: bool) -> int:
+        """Memory that has to be free for one more: what it is expected to use, or all that it takes while it waits."""
+        if held or demand.cost is None or demand.stands:
+            return -(-demand.memory * 100 // self.overcommit)
+        return demand.cost
+
+    def lacks(self, demand: Demand, buffered: int, *, held: bool) -> str:
+        """What is missing for one more of the class, `buffered` of which could be claimed then."""
+        return self.lacks_memory(demand, buffered, held=held) or self._lacks_other(demand)
+
+    def lacks_memory(self, demand: Demand, buffered: int, *, held: bool) -> str:
+        """The same of memory alone."""
+        if (needs := self.needs(demand, held=held)) > self.memory:
+            return f"the host's memory: {needs} MiB needed, {max(self.memory, 0)} MiB left; lower a buffer, or give machines back, or add memory"
+        if buffered > self.can_claim(demand) or ((held or demand.stands) and demand.memory > self.room):
+            return (
+                f"the memory that may be handed out: {demand.memory} MiB needed for each, {max(self.room, 0)} MiB left; "
+                "give machines back, or add memory, or let more be handed out (in the settings)"
+            )
+        return ""
+
+    def _lacks_other(self, demand: Demand) -> str:
         if demand.disk > self.disk:
             return f"the host's disk: {demand.disk} MiB needed, {max(self.disk, 0)} MiB left; give machines back, or add disk space"
         if self.slots < 1:
             return "the number of slots (addresses and ports); give machines back, or raise the setting slots"
         return ""
 
-    def take(self, demand: Demand) -> None:
-        self.memory -= demand.memory
-        self.disk -= demand.disk
+    def can_claim(self, demand: Demand) -> int:
+        """How many of the class could be handed out, if nobody asked for another class."""
+        return max(0, self.claimable // demand.memory)
+
+    def take(self, demand: Demand, *, held: bool) -> None:
+        self._reserve(demand, held=held)
         self.slots -= 1
+
+    def _reserve(self, demand: Demand, *, held: bool) -> None:
+        self.memory -= self.needs(demand, held=held)
+        self.room -= demand.memory if held or demand.stands else 0
+        self.disk -= demand.disk
 
 
 def _wanted(demand: Demand) -> int:
@@ -94,52 +161,98 @@ def _wanted(demand: Demand) -> int:
 
 def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
     """Decide for all classes at once, since they share the host; one decision a class, in the same order."""
-    budget = _Budget(capacity)
+    budget = _Budget(demands, capacity)
     create = dict.fromkeys((demand.name for demand in demands), 0)
+    short: set[str] = set()
     reasons: dict[str, str] = {}
 
-    def make(demand: Demand, upto: int) -> bool:
+    def make(demand: Demand, upto: int, *, held: bool) -> bool:
         """Grant one machine more if the class, unbound, wants `upto` new ones; say what binds if not."""
         made, pools = create[demand.name], demand.pools
         if made >= upto:
             return False
         if demand.allowance is not None and made >= demand.allowance:
             return False
-        if pools.creation + pools.ready + pools.production + made >= demand.policy.maximum:
+        buffered = pools.creation + pools.ready + made
+        if buffered + pools.production >= demand.policy.maximum:
             reasons.setdefault(demand.name, f"the class's maximum of {demand.policy.maximum} machines")
             return False
-        if lack := budget.lacks(demand):
+        if lack := budget.lacks(demand, buffered + 1, held=held):
             reasons.setdefault(demand.name, lack)
+            if budget.lacks_memory(demand, buffered + 1, held=held):
+                short.add(demand.name)
             return False
-        budget.take(demand)
+        budget.take(demand, held=held)
         create[demand.name] += 1
         return True
 
-    def in_turn(upto: dict[str, int]) -> None:
-        while sum(make(demand, upto[demand.name]) for demand in demands):
+    def in_turn(upto: dict[str, int], *, held: bool) -> None:
+        while sum(make(demand, upto[demand.name], held=held) for demand in demands):
             pass
 
-    in_turn({d.name: max(0, d.pools.waiting - d.pools.creation - d.pools.ready) if d.offered else 0 for d in demands})
-    in_turn({d.name: max(0, _wanted(d) - d.pools.creation - d.pools.ready - d.pools.production) for d in demands})
+    in_turn({d.name: max(0, d.pools.waiting - d.pools.creation - d.pools.ready) if d.offered else 0 for d in demands}, held=True)
+    in_turn({d.name: max(0, _wanted(d) - d.pools.creation - d.pools.ready - d.pools.production) for d in demands}, held=False)
+    changes = {demand.name: _renew(demand, create[demand.name], budget) for demand in demands}
+    shed = _shed(demands, capacity, {name: remove for name, (_, remove) in changes.items()})
+    for demand in demands:
+        if shed[demand.name]:
+            reasons[demand.name] = _why_shed(capacity)
     return [
-        Decision(demand.name, create[demand.name] + surge, remove, reasons.get(demand.name, ""))
+        Decision(demand.name, create[demand.name] + surge, remove, reasons.get(demand.name, ""), shed[demand.name], demand.name in short)
         for demand in demands
-        for surge, remove in [_renew(demand, create[demand.name], budget)]
+        for surge, remove in [changes[demand.name]]
     ]
 
 
 def _renew(demand: Demand, created: int, budget: _Budget) -> tuple[int, int]:
     """Excess ready machines to remove, and at most one extra machine to make while old seeds are replaced."""
     pools, policy = demand.pools, demand.policy
-    wanted = min(_wanted(demand), policy.maximum) if demand.offered else pools.production
+    wanted = min(_wanted(demand), policy.maximum, pools.production + budget.can_claim(demand)) if demand.offered else pools.production
     excess = min(pools.ready, max(0, pools.ready + pools.production - max(wanted, pools.production + pools.waiting)))
-    if excess or not pools.old or not demand.offered or created or pools.creation or demand.allowance is not None:
+    if created:
+        return 0, 0  # one less to make is one less to remove
+    if excess or not pools.old or not demand.offered or pools.creation or demand.allowance is not None:
         return 0, excess
-    if pools.ready + pools.production < policy.maximum and not budget.lacks(demand):
-        budget.take(demand)
+    if pools.ready + pools.production < policy.maximum and not budget.lacks(demand, pools.ready + 1, held=False):
+        budget.take(demand, held=False)
         return 1, 0
     # No room for one more: an old one has to go first, but never the only one while somebody could ask for it,
     # unless it is the only one there may be.
     if pools.ready > 1 or policy.maximum - pools.production <= 1:
         return 0, 1
     return 0, 0
+
+
+def _shed(demands: Sequence[Demand], capacity: Capacity, removed: dict[str, int]) -> dict[str, int]:
+    """Ready machines that must go because memory is short, by class.
+
+    The class whose machine gives back most loses first, so that few are lost; a class's last goes only after all others' last but one.
+    """
+    shed = dict.fromkeys(removed, 0)
+    left = {d.name: max(0, d.pools.ready - d.pools.cold - removed[d.name]) for d in demands}
+    standing = {d.name: min(d.pools.standing, left[d.name]) for d in demands}
+    shortage = capacity.shortage - sum(d.frees * min(removed[d.name], d.pools.ready - d.pools.cold) for d in demands)
+    over = sum(d.memory * standing[d.name] for d in demands) - max(0, capacity.room)
+    while True:
+        short = [d for d in demands if left[d.name] and (shortage > 0 or (over > 0 and standing[d.name]))]
+        if not short:
+            return shed
+        loser = max(short, key=lambda d: (left[d.name] > 1, d.frees, left[d.name]))
+        shed[loser.name] += 1
+        left[loser.name] -= 1
+        shortage -= loser.frees
+        if standing[loser.name]:
+            standing[loser.name] -= 1
+            over -= loser.memory
+
+
+def _why_shed(capacity: Capacity) -> str:
+    if capacity.shortage > 0:
+        return (
+            f"the host's memory, of which {capacity.shortage} MiB too little is free: ready machines go before the host would swap; "
+            "lower a buffer, or give machines back, or add memory"
+        )
+    return (
+        "the memory that may be handed out: running ready machines make room for those that people hold; "
+        "let them wait paused, or let more be handed out (in the settings)"
+    )

@@ -4,7 +4,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from appliance import catalog
-from appliance.catalog import Actor, Class, Lease, Machine, MachineState, Request, RequestState, doorbell, machines, now, record, seeds
+from appliance.catalog import (
+    Actor,
+    Class,
+    Lease,
+    Machine,
+    MachineState,
+    Request,
+    RequestState,
+    doorbell,
+    machines,
+    memory,
+    now,
+    record,
+    seeds,
+)
 from appliance.catalog.grants import Place
 from appliance.errors import Conflict, NotFound
 from appliance.lifecycle import master
@@ -13,11 +27,13 @@ from appliance.people.quotas import Allowance
 from appliance.settings import Settings
 
 NONE_AT_ALL = "None are made at present: your admin has set their number to nought."
+TOO_LARGE = "The server has too little memory for one of these."
+ALL_GIVEN_OUT = "The server's memory is all given out: yours comes as soon as somebody gives one back."
 
 
 @dataclass(frozen=True)
 class Offer:
-    """One class as a person sees it: the big button, or why it cannot be pressed. `ready` machines would be theirs at once.
+    """One class as a person sees it: the big button, or why it cannot be pressed. A `ready` machine would be theirs at once.
 
     Who has to wait is number `place` in the queue and knows `wait` when the class's latest machines tell it; `making` are
     the machines in creation, oldest first.
@@ -32,6 +48,7 @@ class Offer:
     making: list[Machine]
     wait: timedelta | None
     allowance: Allowance
+    obstacle: str  # why none comes soon, in words for people who cannot change it; empty when nothing is in the way
 
     @property
     def lease_minutes(self) -> int:
@@ -46,7 +63,7 @@ class Offer:
 def offers(account_id: int) -> list[Offer]:
     """Every enabled class that this person may use."""
     reach = powers.of_account(account_id).reach("machines.use")
-    counts, waiting, making = machines.counts(), machines.waiting(), machines.in_making()
+    counts, waiting, making, room = machines.counts(), machines.waiting(), machines.in_making(), memory.room()
     mine = {r.class_name: r for r in Request.select().where(Request.account == account_id, Request.state == RequestState.WAITING)}
     result = []
     for cls in Class.select().where(Class.enabled == True).order_by(Class.name):  # noqa: E712
@@ -55,12 +72,30 @@ def offers(account_id: int) -> list[Offer]:
         request = mine.get(cls.name)
         left = quotas.allowance(account_id, cls.name, quotas.size_of(cls))
         held = machines.held(account_id, cls.name)
-        ready = counts.get(cls.name, {}).get(MachineState.READY, 0)
+        full = size(cls) > room
+        ready = 0 if full else counts.get(cls.name, {}).get(MachineState.READY, 0)
         ahead = machines.ahead(request) if request else waiting.get(cls.name, 0)
         coming = [machine for machine in making if machine.class_name == cls.name]
         wait = None if ready and not request else _wait(cls, ahead, coming)
-        result.append(Offer(cls, ready, held, request, ahead, _refusal(cls, held, left), coming, wait, left))
+        obstacle = "" if ready else _obstacle(cls, full=full)
+        result.append(Offer(cls, ready, held, request, ahead, _refusal(cls, held, left), coming, wait, left, obstacle))
     return result
+
+
+def size(cls: Class) -> int:
+    """All the host's memory, in MiB, that one machine of the class may take."""
+    asked: int = cls.spec["size"]["memory"]
+    return asked + memory.allowed().overhead
+
+
+def _obstacle(cls: Class, *, full: bool) -> str:
+    if cls.problem:
+        return "New ones do not come up at the moment; your admin can see why."
+    if full:
+        return ALL_GIVEN_OUT
+    if cls.limit_reason:
+        return "The appliance is full: yours comes when somebody gives one back."
+    return ""
 
 
 def _wait(cls: Class, ahead: int, coming: list[Machine]) -> timedelta | None:
@@ -84,6 +119,8 @@ def _refusal(cls: Class, held: int, left: Allowance) -> str:
         return f"{left.reason}."
     if not cls.maximum:
         return NONE_AT_ALL
+    if size(cls) > memory.allowed().most:
+        return TOO_LARGE
     return ""
 
 
@@ -108,6 +145,9 @@ def request(actor: Actor, class_name: str) -> Request:
             raise Conflict(f"{left.reason}.", "Give something back first, or ask your admin for more.")
         minutes = min(terms.lease_minutes, left.lease_minutes or terms.lease_minutes)
         claimed = machines.take(class_name, actor.account_id, now() + timedelta(minutes=minutes))
+        allowed = memory.allowed()
+        if claimed is None and terms.size.memory + allowed.overhead > allowed.most:
+            raise Conflict(TOO_LARGE, "Ask your admin.")
         asked = machines.note_request(actor.account_id, class_name, claimed)
         if claimed:
             record(
@@ -119,7 +159,8 @@ def request(actor: Actor, class_name: str) -> Request:
                 hit=True,
             )
         else:
-            record("request.waiting", f"{actor.name} waits for a {class_name}: none is ready.", actor, class_name=class_name, hit=False)
+            why = "none is ready" if terms.size.memory + allowed.overhead <= memory.room(asked.id) else "memory is all given out"
+            record("request.waiting", f"{actor.name} waits for a {class_name}: {why}.", actor, class_name=class_name, hit=False)
     doorbell.ring()
     return asked
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from appliance.catalog import Class, Engine, Machine, MachineState, Seed, machines, now, options, seeds
+from appliance.catalog import Class, Engine, Machine, MachineState, Seed, machines, memory, now, options, seeds
 from appliance.catalog.grants import Reach
 from appliance.people.powers import EVERYTHING
 
@@ -83,9 +83,22 @@ def pools(reach: Reach = EVERYTHING) -> list[Pools]:
     return result
 
 
-def committed() -> tuple[int, int]:
-    """Memory in MiB and processors promised to live machines."""
-    return machines.committed()
+@dataclass(frozen=True)
+class Promised:
+    """What live machines may use: memory in MiB of those that people hold, and of it all that may be held (None until the engine ran);
+    processors of all."""
+
+    memory: int
+    limit: int | None
+    vcpus: int
+
+
+def promised() -> Promised:
+    """What is promised to live machines, now."""
+    parts = memory.parts()
+    held = sum(part.nominal for part in parts if part.kind is memory.Kind.HELD)
+    limit = memory.allowed().limit
+    return Promised(held, None if limit == memory.NO_LIMIT else limit, sum(part.vcpus for part in parts))
 
 
 def title() -> str:

@@ -3,10 +3,11 @@
 from zoneinfo import available_timezones
 
 from appliance import catalog
-from appliance.catalog import Actor, options, record
+from appliance.catalog import Actor, doorbell, options, record
 from appliance.errors import BadInput
 
 TITLE_LENGTH = 60
+OVERCOMMIT = (100, 1000)  # percent
 
 
 def check_title(title: str) -> str:
@@ -24,11 +25,27 @@ def check_time_zone(name: str) -> str:
     return name
 
 
-def change(actor: Actor, *, title: str, time_zone: str) -> None:
-    """Set title and time zone. Raises BadInput; nothing is changed then."""
-    values = {"title": check_title(title), "time_zone": check_time_zone(time_zone)}
+def check_overcommit(text: str) -> int:
+    """The percentage. Raises BadInput."""
+    low, high = OVERCOMMIT
+    text = text.strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
+        raise BadInput(f"The memory handed out cannot be {text!r} percent.", f"Write a whole number between {low} and {high}.")
+    return int(text)
+
+
+def change(actor: Actor, *, title: str, time_zone: str, overcommit: str) -> None:
+    """Set title, time zone and how much memory may be handed out, in percent. Raises BadInput; nothing is changed then."""
+    values = {"title": check_title(title), "time_zone": check_time_zone(time_zone), "overcommit": check_overcommit(overcommit)}
     with catalog.write():
         before = {name: options.get(name) for name in values}
         for name, value in values.items():
             options.put(name, value)
         record("settings.changed", f"{actor.name} changed the settings.", actor, before=before, after=values)
+    doorbell.ring()
+
+
+def overcommit() -> int:
+    """How much memory people may hold, in percent of what machines can have."""
+    percent: int = options.get("overcommit")
+    return percent

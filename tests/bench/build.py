@@ -77,17 +77,19 @@ def _timed(work: Callable[[], object]) -> float:
 def by_playbook(libvirtd: Libvirtd) -> float:
     """Seconds for a batch by build.yml until every agent answers; the batch itself goes on until the applications do, too."""
     specs = [_spec(libvirtd.settings, slot) for slot in range(MACHINES)]
+    failed: list[DpeError] = []
     with ThreadPoolExecutor(1) as pool:
-        building = pool.submit(batch.build, specs, libvirtd.settings, lambda _task: None)
+        done = lambda _id, built: failed.append(built.error) if built.error else None  # noqa: E731
+        building = pool.submit(batch.build, specs, libvirtd.settings, lambda _task: None, done)
         seconds = _timed(lambda: [_answers(libvirtd, spec.id) for spec in specs])
-        failed = [error for error in building.result().values() if error]
+        building.result()
     assert not failed, failed
     for spec in specs:
         libvirtd.provider.destroy(spec.id)
     return seconds
 
 
-def by_virt_clone(libvirtd: Libvirtd) -> float:
+def by_virt_clone(libvirtd: Libvirtd, count: int = MACHINES) -> float:
     """Seconds for as many by virt-clone, each started as soon as it is cloned."""
     settings, provider = libvirtd.settings, libvirtd.provider
     original = _spec(settings, 40)
@@ -96,7 +98,7 @@ def by_virt_clone(libvirtd: Libvirtd) -> float:
     _answers(libvirtd, original.id)
     uri = daemon.uri(settings)
     command(["virsh", "--connect", uri, "destroy", original.id])
-    clones = [str(uuid.uuid4()) for _ in range(MACHINES)]
+    clones = [str(uuid.uuid4()) for _ in range(count)]
 
     def work() -> None:
         for id in clones:

@@ -23,27 +23,41 @@ from appliance.catalog import seeds as seed_rows
 from appliance.foreground import Appliance
 from appliance.people import passwords
 from appliance.settings import Settings, load
-from tests.seeds import small_scenario
+from tests.seeds import cached_seed, place, small_scenario
 
 PEOPLE, EACH = 50, 10
 PASSWORD = "correct horse battery"
 
 
 @contextmanager
-def serving() -> Iterator[Settings]:
-    """The web page behind the front door, without engine and hypervisor, over a catalog that was set up."""
+def serving(*, whole: bool = False, **changes: Any) -> Iterator[Settings]:
+    """The web page behind the front door over a catalog that was set up; `changes` are of settings.
+
+    Unless it is the `whole` appliance, there is no engine and no hypervisor, and the machines that are wanted are rows.
+    """
     with tempfile.TemporaryDirectory(prefix="dpe-bench-") as folder, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-        apps = 20000 if port < 20000 or port > 20050 else 21000
-        settings = load({}, state=Path(folder) / "s", listen="127.0.0.1", https_port=port, app_port=apps, slots=50, network="bench")
+        values = {
+            "state": Path(folder) / "s",
+            "listen": "127.0.0.1",
+            "https_port": port,
+            "app_port": 12000,
+            "slots": 50,
+            "network": "bench",
+        }
+        settings = load({}, **{**values, **changes})
         probe.close()
         Path(folder).chmod(0o711)  # the web process is another user
         layout.prepare(settings)
         catalog.open(settings.catalog)
-        _fill()
+        _fill(buffer=0 if whole else 1000)
+        if whole:
+            seed = place(cached_seed(), settings)
+            files = {"disk": str(seed.disk), "kernel": str(seed.kernel), "initrd": str(seed.initrd), "cmdline": seed.cmdline}
+            Seed.update(files=files).execute()
         appliance = Appliance(settings)
-        appliance.children = [child for child in appliance.children if child.name in ("web", "nginx")]
+        appliance.children = [child for child in appliance.children if whole or child.name in ("web", "nginx")]
         try:
             appliance.start()
             yield settings
@@ -54,13 +68,13 @@ def serving() -> Iterator[Settings]:
             catalog.close()
 
 
-def _fill() -> None:
+def _fill(*, buffer: int) -> None:
     described = small_scenario().classes["small"]
     hashed = passwords.digest(PASSWORD)
     with catalog.write():
         options.put("setup_done", True)
         klass = Class.create(
-            name="small", spec=described.model_dump(mode="json"), minimum=0, maximum=10_000, buffer=1000,
+            name="small", spec=described.model_dump(mode="json"), minimum=0, maximum=10_000, buffer=buffer,
             lease_minutes=60, extend_minutes=30, extensions=1, per_person=1000,
         )  # fmt: skip
         seed_rows.promote(Seed.create(klass=klass.name, version=1, state=SeedState.READY))
@@ -83,15 +97,20 @@ class Person:
     """A browser reduced to one TLS connection, a cookie and a CSRF token; its own cost must not be what is measured."""
 
     def __init__(self, settings: Settings, name: str) -> None:
-        context = ssl.create_default_context(cafile=str(settings.tls / "appliance.crt"))
-        raw = socket.create_connection(("127.0.0.1", settings.https_port))
-        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket = context.wrap_socket(raw, server_hostname="127.0.0.1")
-        self.host = f"127.0.0.1:{settings.https_port}"
+        self.settings = settings
         self.cookie = ""
+        self.go_to(settings.https_port)
         form = {"name": name, "password": PASSWORD, "csrf_token": self._token(self.get("/sign-in"))}
         assert self.ask("POST", "/sign-in", form)[0] == 303
         self.csrf = self._token(self.get("/"))
+
+    def go_to(self, port: int) -> None:
+        """Go on at another port of the front door."""
+        context = ssl.create_default_context(cafile=str(self.settings.tls / "appliance.crt"))
+        raw = socket.create_connection(("127.0.0.1", port))
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = context.wrap_socket(raw, server_hostname="127.0.0.1")
+        self.host = f"127.0.0.1:{port}"
 
     def _token(self, page: bytes) -> str:
         found = re.search(rb'name="csrf_token"[^>]*value="([^"]+)"', page)
@@ -110,7 +129,11 @@ class Person:
         if form:
             lines += ["Content-Type: application/x-www-form-urlencoded", f"Origin: https://{self.host}"]
         self.socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + content)
-        head, _, body = self._until(b"", lambda got: b"\r\n\r\n" in got).partition(b"\r\n\r\n")
+        return self._answer(b"")
+
+    def _answer(self, got: bytes) -> tuple[int, bytes]:
+        """Status and body, read to their end."""
+        head, _, body = self._until(got, lambda got: b"\r\n\r\n" in got).partition(b"\r\n\r\n")
         for cookie in re.findall(rb"(?mi)^set-cookie: ([^;\r]+)", head):
             self.cookie = cookie.decode()
         if length := re.search(rb"(?mi)^content-length: (\d+)", head):
@@ -137,7 +160,8 @@ class Person:
         self.socket.sendall(f"GET {path} HTTP/1.1\r\nHost: {self.host}\r\nCookie: {self.cookie}\r\n\r\n".encode())
         got = self.socket.recv(1)
         took = time.perf_counter() - begun
-        self._until(got, lambda got: got.endswith(b"0\r\n\r\n") or b"</html>" in got)
+        status, body = self._answer(got)
+        assert status == 200, body[:500]
         return took
 
 

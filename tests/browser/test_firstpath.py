@@ -85,7 +85,7 @@ class MakeRun:
 @pytest.fixture
 def make_run() -> Iterator[MakeRun]:
     state = Path(tempfile.mkdtemp(prefix="dpe-first-"))
-    running = MakeRun(state, 18900)
+    running = MakeRun(state, 28900)
     yield running
     if running.process and running.process.poll() is None:
         running.interrupt()

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from urllib.request import urlopen
 
 import libvirt
 import pytest
@@ -30,25 +29,7 @@ from appliance.run import run
 from appliance.seeds.follow import follow
 from appliance.settings import REPOSITORY, Settings, environment
 from tests.integration.conftest import Libvirtd, MakeSpec
-
-
-def boot_id(spec: MachineSpec) -> str:
-    """What the application says, asked from the host; another one after each boot."""
-    with urlopen(f"http://{spec.card.address}:8080/facts", timeout=20) as answer:
-        return str(json.load(answer)["boot_id"])
-
-
-def power(provider: LibvirtProvider, spec: MachineSpec) -> Power | None:
-    return {found.id: found.power for found in provider.list()}.get(spec.id)
-
-
-def traces(settings: Settings) -> set[str]:
-    """Everything that machines could leave: files, taps, network entries."""
-    taps = {link["ifname"] for link in json.loads(run(["ip", "-netns", settings.network, "-json", "link"]))}
-    folders = (settings.machines, *(settings.libvirt / name for name in ("etc", "lib", "run", "log")))
-    files = {str(file) for folder in folders for file in folder.rglob("*") if folder == settings.machines or not file.is_dir()}
-    admitted = run(["ip", "netns", "exec", settings.network, "nft", "list", "set", "bridge", settings.network, "admitted"]).split(",")
-    return taps | files | {line.strip() for line in admitted}
+from tests.integration.look import answers, boot_id, power, traces
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +67,7 @@ def test_every_verb_may_be_repeated_and_adopts(provider: LibvirtProvider, pair: 
     provider.start(first)
     provider.wait(first, said.append)
     assert (boot_id(first), first.disk.stat().st_ino) == (before, inode)
-    assert said == ["waiting for its agent", "setting its address", "waiting for its application"]
+    assert said[:2] == ["waiting for its agent", "giving it its name and address"]
     assert power(provider, first) is Power.RUNNING
     assert first.id in provider.disks()
 
@@ -246,14 +227,6 @@ def reached(provider: LibvirtProvider, spec: MachineSpec, address: str, port: in
     return done.output.strip() == "connected"
 
 
-def answers(address: str) -> bool:
-    try:
-        socket.create_connection((address, 8080), timeout=2).close()
-    except OSError:
-        return False
-    return True
-
-
 def comes_to_answer(address: str) -> bool:
     """Whether it answers within seconds: the bridge gives up on an address for a moment after it was silent."""
     deadline = time.monotonic() + 15
@@ -393,7 +366,7 @@ def test_a_machine_whose_application_never_comes_is_given_up_in_time(
 
 
 def test_a_machine_that_does_not_take_its_address_is_named(provider: LibvirtProvider, pair: tuple[MachineSpec, MachineSpec]) -> None:
-    with pytest.raises(DpeError, match="did not take its address not-an-address"):
+    with pytest.raises(DpeError, match="did not take its name and address not-an-address"):
         provider.wait(replace(pair[0], card=replace(pair[0].card, address="not-an-address")))
     provider.wait(pair[0])
 

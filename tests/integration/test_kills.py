@@ -30,9 +30,11 @@ from appliance.catalog import (
     RequestState,
     Seed,
     SeedState,
+    SnapshotState,
     database,
     machines,
     options,
+    snapshots,
 )
 from appliance.catalog import seeds as seed_rows
 from appliance.errors import DpeError, NotFound
@@ -117,9 +119,13 @@ def until(true: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 def at_rest() -> bool:
-    """The buffer is full, and nothing is on its way."""
+    """The buffer is full, the snapshot is taken, and nothing is on its way."""
     counts = machines.counts().get("small", {})
-    return set(counts) <= {S.READY, S.IN_USE} and counts.get(S.READY) == 1 and not machines.waiting()
+    return snapshot_is_ready() and set(counts) <= {S.READY, S.IN_USE} and counts.get(S.READY) == 1 and not machines.waiting()
+
+
+def snapshot_is_ready() -> bool:
+    return [snapshot.state for snapshot in snapshots.of_seed(1)][:1] == [SnapshotState.READY]
 
 
 def cancel_all(person: Actor) -> None:
@@ -179,7 +185,13 @@ def nothing_is_left(provider, settings) -> None:
     """Whatever exists outside the catalog belongs to a live machine in it."""
     live = {machine.id: machine for machine in machines.live()}
     assert {found.id for found in provider.list()} == set(live)
-    assert {found.power for found in provider.list()} <= {Power.RUNNING}
+    for found in provider.list():
+        waits = live[found.id].state is S.READY and live[found.id].readiness == "paused"
+        assert found.power is (Power.PAUSED if waits else Power.RUNNING)
+    assert list((settings.run / "fork").iterdir()) == []
+    assert not list((settings.state / "work").glob("snapshot-*"))
+    kept = {folder.name for folder in settings.seeds.glob("small/1/snapshot-*")}
+    assert kept == {f"snapshot-{snapshot.id}" for snapshot in snapshots.of_seed(1) if snapshot.folder}
     assert set(provider.disks()) == set(live)
     assert set(provider.network.admitted()) == set(live)
     running = [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] and str(settings.machines) in " ".join(p.info["cmdline"])]
@@ -193,9 +205,11 @@ def test_two_hundred_kills_leak_nothing_and_rob_nobody(appliance_settings, libvi
     dice = random.Random(SEED)
     storm = Storm(people, dice)
     begun = time.monotonic()
-    for _ in range(KILLS):
+    for number in range(KILLS):
         engine.start()
-        # From before the engine has even opened the catalog to well into a batch of boots.
+        if number == KILLS // 4:  # until here it was killed while it took the snapshot, from now on while it forks
+            until(snapshot_is_ready, 240, "the snapshot is taken")
+        # From before the engine has even opened the catalog to well into a snapshot or a batch.
         storm.blow(dice.choice([dice.uniform(0.05, 1.5), dice.uniform(1, 6)]))
         engine.kill()
         storm.look()
@@ -218,12 +232,14 @@ def test_two_hundred_kills_leak_nothing_and_rob_nobody(appliance_settings, libvi
             verbs.release(person, machine.id)
     until(lambda: machines.counts() == {}, 120, "everything was taken away")
     nothing_is_left(provider, appliance_settings)
+    forked = Class.get().forked
     made, granted = Machine.select().count(), Request.select().where(Request.state == RequestState.GRANTED).count()
     with capsys.disabled():
         print(
-            f"\n{KILLS} kills in {time.monotonic() - begun:.0f} s (seed {SEED}): {made} machines made, {granted} handed out, {storm.released} given back"
+            f"\n{KILLS} kills in {time.monotonic() - begun:.0f} s (seed {SEED}): {made} machines made, {forked} of them forks, {granted} handed out, {storm.released} given back"
         )
     assert granted > KILLS // 20, "the storm was no storm"
+    assert forked > made // 4, "it should have been a storm of forks"
 
 
 def test_libvirtd_away_for_a_while(appliance_settings, libvirtd, provider, people, engine):

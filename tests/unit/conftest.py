@@ -64,7 +64,7 @@ def admin(opened: Settings) -> Actor:
 
 @pytest.fixture
 def small(opened: Settings) -> Class:
-    """A class with a promoted seed."""
+    """A class with a promoted seed, whose machines boot and wait running; tests of forking say otherwise."""
     described = ClassSpec.model_validate(SPEC)
     with catalog.write():
         klass = Class.create(
@@ -77,6 +77,8 @@ def small(opened: Settings) -> Class:
             extend_minutes=30,
             extensions=2,
             per_person=2,
+            fork=False,
+            readiness="running",
         )
         files = {"disk": "/seeds/disk.qcow2", "kernel": "/seeds/vmlinuz", "initrd": "/seeds/initrd", "cmdline": "root=/dev/vda"}
         seed = Seed.create(klass="small", version=1, state=SeedState.READY, files=files)

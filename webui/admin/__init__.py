@@ -7,6 +7,7 @@ from webui.admin import (
     events,
     grants,
     groups,
+    host,
     importing,
     machines,
     overview,
@@ -18,5 +19,20 @@ from webui.admin import (
 
 BLUEPRINTS = [
     module.blueprint
-    for module in (overview, classes, seeds, machines, accounts, units, groups, grants, importing, directory, signins, events, preferences)
+    for module in (
+        overview,
+        classes,
+        seeds,
+        machines,
+        host,
+        accounts,
+        units,
+        groups,
+        grants,
+        importing,
+        directory,
+        signins,
+        events,
+        preferences,
+    )
 ]

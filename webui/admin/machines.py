@@ -5,7 +5,7 @@ from flask_login import current_user
 
 from appliance.catalog import events
 from appliance.catalog import machines as machine_rows
-from appliance.services import classes, machines, overview
+from appliance.services import classes, host, machines, overview
 from webui.guard import actor, needs, row_number, settings
 from webui.portal import application
 
@@ -50,4 +50,5 @@ def page(id: str) -> str:
         way=machines.way(machine, settings()),
         application=application(machine),
         held=machine.state in machine_rows.HELD,
+        nominal=host.nominal(machine.memory),
     )

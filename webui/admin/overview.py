@@ -17,7 +17,7 @@ def index() -> str:
         "admin/overview.html",
         health=overview.health(),
         pools=overview.pools(current_user.powers.reach("classes.read")),
-        committed=overview.committed(),
+        promised=overview.promised(),
         events=events.page(limit=12) if current_user.may("events.read") else [],
         reserve=settings().host_reserve,
     )

@@ -27,7 +27,7 @@ def zones() -> list[str]:
 @blueprint.route("/", methods=["GET", "POST"])
 @needs("settings.manage")
 def index() -> Response | tuple[str, int]:
-    values, error = {"title": overview.title(), "time_zone": overview.time_zone()}, None
+    values, error = {"title": overview.title(), "time_zone": overview.time_zone(), "overcommit": str(preferences.overcommit())}, None
     if request.method == "POST":
         values = {name: request.form.get(name, "") for name in values}
         try:
@@ -46,6 +46,8 @@ def index() -> Response | tuple[str, int]:
         ROLES=ROLES,
         codes_required=second_factor.required_roles(),
         person_codes_on=second_factor.is_on(current_user.account.id),
+        OVERCOMMIT=preferences.OVERCOMMIT,
+        promised=overview.promised(),
     )
     return page, status_of(error) if error else 200
 

@@ -23,11 +23,21 @@ ALTER TABLE class ADD COLUMN forked INTEGER NOT NULL DEFAULT 0;         -- forks
 ALTER TABLE class ADD COLUMN fork_failed INTEGER NOT NULL DEFAULT 0;    -- forks that did not, in all
 ALTER TABLE class ADD COLUMN fork_failures INTEGER NOT NULL DEFAULT 0;  -- forks that did not, in a row
 ALTER TABLE class ADD COLUMN fork_problem TEXT NOT NULL DEFAULT '';     -- why the last one did not
+ALTER TABLE class ADD COLUMN short_of_memory INTEGER NOT NULL DEFAULT 0; -- whether memory is why there are not more of its machines
 
 ALTER TABLE machine ADD COLUMN origin TEXT NOT NULL DEFAULT 'boot';        -- how it was made: fork, boot
 ALTER TABLE machine ADD COLUMN readiness TEXT NOT NULL DEFAULT 'running';  -- how it waits in the buffer: running, paused, cold
 ALTER TABLE machine ADD COLUMN snapshot_id INTEGER REFERENCES snapshot (id);
-CREATE INDEX machine_memory ON machine (state, readiness, memory) WHERE state <> 'retired';
+-- One that is not partial, as SQLite does not see that state = 'ready' implies state <> 'retired'.
+DROP INDEX machine_state;
+CREATE INDEX machine_state ON machine (state, class_name, number);
+CREATE INDEX machine_alive ON machine (number) WHERE state <> 'retired';
+CREATE INDEX machine_class_alive ON machine (class_name, number) WHERE state <> 'retired';
+CREATE INDEX event_area ON event (substr(kind, 1, instr(kind, '.') - 1), id); -- machine, lease, seed ...
+CREATE INDEX event_trouble ON event (id) WHERE level <> 'info';
+DROP INDEX event_kind;
+-- All that the engine asks of every machine at every tick, without the machines that were.
+CREATE INDEX machine_live ON machine (state, class_name, readiness, origin, memory, vcpus, seed_id, id) WHERE state <> 'retired';
 
 ALTER TABLE reading ADD COLUMN memory_private INTEGER NOT NULL DEFAULT 0; -- MiB of the host that are its alone
 ALTER TABLE reading ADD COLUMN memory_shared INTEGER NOT NULL DEFAULT 0;  -- MiB: its part of what it shares with others
@@ -40,5 +50,6 @@ CREATE TABLE host_reading (
     memory_available INTEGER NOT NULL,
     machines_private INTEGER NOT NULL, -- of all machines together
     machines_shared INTEGER NOT NULL,
-    machines_nominal INTEGER NOT NULL  -- what running and paused machines may grow to
+    machines_nominal INTEGER NOT NULL, -- what running and paused machines may grow to
+    machines_limit INTEGER NOT NULL    -- how much of that people might hold at most
 ) WITHOUT ROWID;

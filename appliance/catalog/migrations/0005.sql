@@ -33,4 +33,7 @@ CREATE INDEX token_account ON token (account_id);
 ALTER TABLE event ADD COLUMN object TEXT NOT NULL DEFAULT ''; -- what it happened to, like account:ada
 ALTER TABLE event ADD COLUMN hash TEXT NOT NULL DEFAULT '';   -- over this line and the hash before; see catalog/README.md
 CREATE INDEX event_object ON event (object, id) WHERE object <> '';
+-- The kind's first word: machine, lease, sign ...
+DROP INDEX event_area;
+CREATE INDEX event_area ON event (substr(kind, 1, instr(replace(kind, '_', '.') || '.', '.') - 1), id);
 CREATE INDEX event_actor ON event (actor, id);

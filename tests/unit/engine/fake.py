@@ -1,17 +1,22 @@
 """A provider that is only memory, to drive the engine through situations in milliseconds; the real one is tested in tests/integration."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from appliance.engine import Engine
 from appliance.errors import DpeError, Unavailable
+from appliance.hypervisor import snapshot
 from appliance.hypervisor.provider import Executed, Found, HostFacts, MachineSpec, Power, Provider, Stats
 
 
 class FakeProvider(Provider):
-    """Machines are entries of `domains` and `files`; what should fail is said in `fails`, by verb."""
+    """Machines are entries of `domains` and `files`; what should fail is said in `fails`, by verb; "answer" fails for forks alone."""
 
     def __init__(self, memory: int = 16_384) -> None:
         self.domains: dict[str, Found] = {}
         self.files: set[str] = set()
+        self.forks: set[str] = set()
+        self.told: dict[str, bytes] = {}
         self.fails: dict[str, DpeError] = {}
         self.calls: list[tuple[str, str]] = []
         self.memory = memory
@@ -46,8 +51,37 @@ class FakeProvider(Provider):
         assert spec.id in self.files
         self.domains[spec.id] = Found(spec.id, spec.name, Power.RUNNING)
 
-    def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None) -> None:
+    def fork(self, spec: MachineSpec) -> None:
+        self._call("fork", spec.id)
+        assert spec.snapshot is not None
+        self.files.add(spec.id)
+        self.domains[spec.id] = Found(spec.id, spec.name, Power.PAUSED)
+        self.forks.add(spec.id)
+
+    def suspend(self, id: str) -> None:
+        self._call("suspend", id)
+        self.domains[id] = Found(id, self.domains[id].name, Power.PAUSED)
+
+    def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None, *, personalise: bytes = b"") -> None:
         self._call("wait", spec.id)
+        if spec.id in self.forks and "answer" in self.fails:
+            raise self.fails["answer"]
+        assert self.domains[spec.id].power is Power.RUNNING
+        self.told[spec.id] = personalise
+
+    def check_snapshot(self, spec: MachineSpec, folder: Path) -> None:
+        self._call("check", spec.id)
+
+    def boot_template(self, spec: MachineSpec, folder: Path) -> None:
+        self._call("template", spec.id)
+        self.domains[spec.id] = Found(spec.id, spec.name, Power.RUNNING)
+
+    def take_snapshot(self, spec: MachineSpec, folder: Path) -> None:
+        self._call("snapshot", spec.id)
+        for name in (snapshot.MEMORY, snapshot.STATE, snapshot.DISK):
+            (folder / name).write_bytes(b"of a test")
+        snapshot.keep(folder, snapshot.Facts("QEMU 7.2.0", "qemu", "pc-q35-7.2", "any", spec.memory, "any"))
+        del self.domains[spec.id]
 
     def execute(self, id: str, command: Sequence[str], *, input: bytes = b"", timeout: float = 60) -> Executed:
         self._call("execute", id)
@@ -62,6 +96,7 @@ class FakeProvider(Provider):
         self._call("destroy", id)
         self.domains.pop(id, None)
         self.files.discard(id)
+        self.forks.discard(id)
 
     def stats(self) -> Sequence[Stats]:
         self._call("stats")
@@ -71,3 +106,11 @@ class FakeProvider(Provider):
         self.changed = changed
 
     def close(self) -> None: ...
+
+
+def settle(engine: Engine, ticks: int = 12) -> None:
+    """Tick, and let the jobs of each tick end."""
+    for _ in range(ticks):
+        engine.tick()
+        for job in engine.jobs():
+            job.result(10)

@@ -1,7 +1,6 @@
 """The reconciler over a provider that is only memory: what it concludes, tick by tick."""
 
 import socket
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -14,48 +13,10 @@ from appliance.errors import Conflict, DpeError
 from appliance.hypervisor.provider import Found, Power
 from appliance.lifecycle import batch
 from appliance.services import machines as verbs
-from tests.unit.engine.fake import FakeProvider
+from tests.unit.engine.fake import settle
 from tests.unit.test_syslog import Receiver
 
 S = MachineState
-
-
-@pytest.fixture
-def provider():
-    return FakeProvider()
-
-
-@pytest.fixture
-def engine(opened, small, provider, monkeypatch) -> Iterator[Engine]:
-    """An engine that was set up. The playbook is replaced by the same three calls that it makes; tests/integration run it."""
-
-    def build(specs, _settings, report):
-        results = {}
-        for spec in specs:
-            try:
-                provider.clone(spec)
-                provider.start(spec)
-                provider.wait(spec)
-                results[spec.id] = None
-            except DpeError as error:
-                results[spec.id] = error
-        return results
-
-    monkeypatch.setattr(batch, "build", build)
-    with catalog.write():
-        options.put("setup_done", True)
-    made = Engine(opened, provider, loaded=None)
-    yield made
-    made.stop()
-    made.close()
-
-
-def settle(engine: Engine, ticks: int = 12) -> None:
-    """Tick, and let the jobs of each tick end."""
-    for _ in range(ticks):
-        engine.tick()
-        for job in engine.jobs():
-            job.result(10)
 
 
 def states() -> dict[S, int]:
@@ -167,7 +128,7 @@ def test_a_machine_in_use_that_stands_still_is_started_again(engine, provider, a
     settle(engine)
     assert provider.domains[id].power is Power.RUNNING
     assert machines.by_id(id).state is S.IN_USE
-    assert provider.calls[-1] == ("execute", id) or ("execute", id) in provider.calls[-6:]
+    assert ("wait", id) in provider.calls[-6:]
 
 
 def test_a_machine_in_use_that_vanished_is_quarantined_not_replaced_in_silence(engine, provider, alice):
@@ -183,29 +144,41 @@ def test_a_machine_in_use_that_vanished_is_quarantined_not_replaced_in_silence(e
     assert "disk is gone" in machine.problem
 
 
-def test_a_ready_machine_that_vanished_is_replaced(engine, provider):
+def test_a_ready_machine_that_vanished_is_made_again(engine, provider):
     settle(engine)
     id = next(iter(provider.domains))
     provider.domains.pop(id)
     provider.files.discard(id)
     settle(engine)
+    assert machines.by_id(id).state is S.READY
+    assert provider.domains[id].power is Power.RUNNING
+    assert Class.get().failures == 0
+
+
+def test_a_ready_machine_that_vanishes_again_and_again_is_given_up(engine, provider):
+    settle(engine)
+    id = next(iter(provider.domains))
+    for _ in range(6):
+        provider.domains.pop(id, None)
+        settle(engine, 3)
+    assert machines.by_id(id).state is S.RETIRED
+    assert "again and again" in Class.get().problem
     Class.update(failing_until=now()).execute()
     settle(engine)
-    assert machines.by_id(id).state is S.RETIRED
     assert states() == {S.READY: 2}
 
 
 def test_a_machine_that_takes_no_owner_gives_way_to_another(engine, provider, alice, monkeypatch):
     settle(engine)
     bad = verbs.request(alice, "small").machine_id
-    execute = provider.execute
+    wait = provider.wait
 
-    def broken(id, *args, **kwargs):
-        if id == bad:
+    def broken(spec, *args, **kwargs):
+        if spec.id == bad:
             raise DpeError("The agent went away.")
-        return execute(id, *args, **kwargs)
+        return wait(spec, *args, **kwargs)
 
-    monkeypatch.setattr(provider, "execute", broken)
+    monkeypatch.setattr(provider, "wait", broken)
     for _ in range(6):
         Machine.update(retry_at=None).execute()
         settle(engine, 2)
@@ -278,10 +251,9 @@ def test_a_second_engine_refuses(opened):
 
 def test_load_is_recorded(engine, provider):
     settle(engine)
-    engine.read_again()
-    engine.tick()
-    engine.read_again()
-    engine.tick()
+    for _ in range(2):
+        engine.read_again()
+        settle(engine, 1)
     assert catalog.Reading.select().count() == 2
     assert catalog.Engine.get().host["acceleration"] == "emulation"
 

@@ -3,15 +3,19 @@
 import json
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from pydantic import ValidationError
 
 from appliance.errors import Unavailable
-from appliance.hypervisor import libvirt_provider
+from appliance.hypervisor import libvirt_provider, making
 from appliance.hypervisor.batch import Step, perform
-from appliance.hypervisor.provider import Boot, Card, MachineSpec, Stats
+from appliance.hypervisor.memory import Taken
+from appliance.hypervisor.provider import Boot, Card, MachineSpec, Power, Stats
+from appliance.hypervisor.snapshot import Unfit
 from tests.unit.engine.fake import FakeProvider
 
 
@@ -41,13 +45,13 @@ def test_a_reading_sums_up_what_libvirt_says() -> None:
     values = {"cpu.time": 5, "vcpu.current": 2, "balloon.current": 1 << 20, "balloon.available": 1 << 20, "balloon.usable": 1 << 18}
     values |= {"block.count": 2, "block.0.rd.bytes": 1, "block.0.wr.bytes": 10, "block.1.rd.bytes": 2}
     values |= {"net.count": 1, "net.0.rx.bytes": 7, "net.0.tx.bytes": 8, "balloon.rss": 1 << 21}
-    assert libvirt_provider._reading("a", values) == Stats("a", 5, 2, 1024, 768, 3, 10, 7, 8)
+    assert libvirt_provider._reading("a", values, Taken(40, 90)) == Stats("a", 5, 2, 1024, 768, 3, 10, 7, 8, 40, 90)
 
 
 def test_a_guest_without_a_balloon_driver_is_judged_by_its_resident_size() -> None:
     values = {"balloon.current": 1 << 20, "balloon.rss": 300 << 10}
-    assert libvirt_provider._reading("a", values).memory_used == 300
-    assert libvirt_provider._reading("a", {**values, "balloon.rss": 1 << 21}).memory_used == 1024
+    assert libvirt_provider._reading("a", values, Taken(0, 0)).memory_used == 300
+    assert libvirt_provider._reading("a", {**values, "balloon.rss": 1 << 21}, Taken(0, 0)).memory_used == 1024
 
 
 def test_a_log_is_cut_to_its_end_for_who_appends_to_it(tmp_path: Path) -> None:
@@ -85,12 +89,64 @@ def test_nothing_to_do_is_fine() -> None:
     assert perform(FakeProvider(), Step.START, [], parallel=2) == []
 
 
-@pytest.mark.parametrize("step", list(Step))
-def test_every_step_is_a_verb(step: Step) -> None:
+@pytest.mark.parametrize("readiness", ["running", "paused", "cold"])
+@pytest.mark.parametrize("forks", [True, False])
+def test_each_machine_takes_the_steps_it_needs(readiness: Literal["running", "paused", "cold"], forks: bool) -> None:
     provider = FakeProvider()
-    provider.files.add(spec().id)
-    assert perform(provider, step, [spec()], parallel=1)[0].ok
-    assert provider.calls == [(step.value, spec().id)]
+    specs = [replace(spec(), readiness=readiness, snapshot=Path("/snapshot") if forks else None)]
+    for step in (Step.FORK, Step.CLONE, Step.START, Step.WAIT, Step.SUSPEND):
+        outcomes = perform(provider, step, specs, parallel=1)
+        assert all(outcome.ok for outcome in outcomes)
+        specs = [outcome.spec for outcome in outcomes if not outcome.settled]
+    assert specs == []
+    assert [verb for verb, _ in provider.calls] == {
+        ("running", True): ["fork", "start", "wait"],
+        ("paused", True): ["fork"],
+        ("cold", True): ["clone"],
+        ("running", False): ["clone", "start", "wait"],
+        ("paused", False): ["clone", "start", "wait", "suspend"],
+        ("cold", False): ["clone"],
+    }[readiness, forks]
+    assert perform(provider, Step.DESTROY, [spec()], parallel=1)[0].settled
+    assert provider.files == set()
+
+
+def test_a_fork_that_fails_is_booted_and_says_why() -> None:
+    provider = FakeProvider()
+    provider.fails["fork"] = Unfit("It is damaged.")
+    outcome = perform(provider, Step.FORK, [replace(spec(), snapshot=Path("/snapshot"))], parallel=1)[0]
+    assert (outcome.ok, outcome.settled, outcome.fork_error, outcome.unfit) == (True, False, "It is damaged.", True)
+    assert outcome.spec.snapshot is None
+
+
+def test_a_fork_that_does_not_answer_gives_way_to_a_booted_clone() -> None:
+    provider = FakeProvider()
+    provider.fails["answer"] = Unavailable("Its agent does not answer.")
+    made = making.make(provider, replace(spec(), readiness="running", snapshot=Path("/snapshot")), lambda text: None)
+    assert not made.forked
+    assert str(made.fork_error) == "Its agent does not answer."
+    assert [verb for verb, _ in provider.calls] == ["fork", "start", "wait", "destroy", "clone", "start", "wait"]
+
+
+def test_a_hypervisor_that_is_away_is_no_fault_of_the_fork() -> None:
+    provider = FakeProvider()
+    provider.away = True
+    with pytest.raises(Unavailable):
+        making.make(provider, replace(spec(), snapshot=Path("/snapshot")), lambda text: None)
+    provider.away = False
+    assert provider.calls == []
+
+
+@pytest.mark.parametrize("readiness", ["running", "paused", "cold"])
+@pytest.mark.parametrize("forks", [True, False])
+def test_handing_over_may_be_repeated(readiness: Literal["running", "paused", "cold"], forks: bool) -> None:
+    provider = FakeProvider()
+    wanted = replace(spec(), readiness=readiness, snapshot=Path("/snapshot") if forks else None)
+    assert making.make(provider, wanted, lambda text: None).forked == (forks and readiness != "cold")
+    for _ in range(2):
+        assert making.hand_over(provider, wanted, b"user me\n").forked == forks
+        assert provider.told[wanted.id] == b"user me\n"
+        assert provider.domains[wanted.id].power is Power.RUNNING
 
 
 def test_all_wait_at_once_and_no_more_than_told_are_started_at_once() -> None:
@@ -98,7 +154,7 @@ def test_all_wait_at_once_and_no_more_than_told_are_started_at_once() -> None:
         here, most, lock = 0, 0, threading.Lock()
         together = threading.Barrier(4)
 
-        def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None) -> None:
+        def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None, *, personalise: bytes = b"") -> None:
             self.together.wait(10)
 
         def start(self, spec: MachineSpec) -> None:

@@ -38,6 +38,11 @@ DOMAINS = {
     "emulated": EMULATED,
     "kvm": dataclasses.replace(EMULATED, kind="kvm", machine="pc-q35-10.0", cpu=xml.HostCpu()),
     "bare": dataclasses.replace(EMULATED, vcpus=1, devices=()),
+    "template": dataclasses.replace(EMULATED, memory_file=xml.MemoryFile(Path("/var/lib/dpe/work/memory"), shared=True, incoming=False)),
+    "fork": dataclasses.replace(EMULATED, memory_file=xml.MemoryFile(Path("/var/lib/dpe/a,b/memory"), shared=False, incoming=True)),
+    "fork_read_only": dataclasses.replace(
+        EMULATED, memory_file=xml.MemoryFile(Path("/var/lib/dpe/memory"), shared=False, incoming=True, read_only=True)
+    ),
     "escaped": dataclasses.replace(EMULATED, class_name="a<b&'c\"", cmdline="""a='<&>' b="é" """),
 }
 
@@ -64,8 +69,21 @@ def test_the_schema_is_really_asked(tmp_path: Path) -> None:
 def test_every_part_is_in_a_golden_file() -> None:
     """A device class that no golden file shows could say anything."""
     parts = {kind for kind in vars(xml).values() if isinstance(kind, type) and hasattr(kind, "to_xml")} - {xml.Part, xml.Domain}
-    shown = {type(part) for domain in DOMAINS.values() for part in (*domain.devices, domain.cpu)}
-    assert parts - shown == {xml.Controller, xml.NoUsb}  # which every domain has
+    shown = {type(part) for domain in DOMAINS.values() for part in (*domain.devices, domain.cpu, domain.memory_file)}
+    assert parts - shown == {xml.Controller, xml.NoUsb, xml.Channels}  # which every domain has
+
+
+def test_no_two_devices_share_a_place() -> None:
+    """And none leaves it to libvirt, whose choice another version might change: a fork must find them where its snapshot left them."""
+    devices = EMULATED.to_xml().find("devices")
+    assert devices is not None
+    pci = [
+        device for device in devices if device.tag != "serial" and device.get("type") not in ("usb", "unix") and device.get("index") != "0"
+    ]
+    channels = [device for device in devices if device.get("type") == "virtio-serial"]
+    places = [tuple(sorted(address.attrib.items())) for device in (*pci, *channels) if (address := device.find("address")) is not None]
+    assert len(pci) == xml.ROOT_PORTS + 4
+    assert len(set(places)) == len(pci) + len(channels)
 
 
 def test_what_libvirt_reads_is_what_was_meant() -> None:

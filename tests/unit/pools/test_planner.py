@@ -1,19 +1,30 @@
 """The planner: its rules one by one, and what must hold whatever the numbers are."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from appliance.pools.planner import Capacity, Decision, Demand, Policy, Pools, plan
 
-PLENTY = Capacity(memory=1 << 20, disk=1 << 20, slots=1000)
+PLENTY = Capacity(memory=1 << 20, disk=1 << 20, slots=1000, room=1 << 20)
 
 
-def demand(name="a", minimum=0, maximum=10, buffer=2, memory=1024, disk=512, allowance=None, offered=True, **pools):
-    return Demand(name, Policy(minimum, maximum, buffer), Pools(**pools), memory, disk, allowance, offered)
+def capacity(memory=1 << 20, disk=1 << 20, slots=1000, room=None, **values):
+    return Capacity(memory, disk, slots, memory if room is None else room, **values)
 
 
-def one(d, capacity=PLENTY):
-    [decision] = plan([d], capacity)
+def demand(name="a", minimum=0, maximum=10, buffer=2, memory=1024, disk=512, allowance=None, offered=True, cost=None, frees=1, **pools):
+    return Demand(name, Policy(minimum, maximum, buffer), Pools(**pools), memory, disk, allowance, offered, cost, frees)
+
+
+def fork(name="a", **values):
+    """A class of 512 MiB (576 with what QEMU needs) whose machines wait as paused forks of 40 MiB."""
+    return demand(name, **{"memory": 576, "cost": 40, "frees": 40, "maximum": 100, **values})
+
+
+def one(d, host=PLENTY):
+    [decision] = plan([d], host)
     return decision
 
 
@@ -42,24 +53,25 @@ def test_excess_ready_machines_go_and_machines_in_the_making_stay():
 
 
 def test_memory_binds_and_the_reason_says_how_much():
-    decision = one(demand(buffer=5), Capacity(memory=2500, disk=1 << 20, slots=9))
+    decision = one(demand(buffer=5), capacity(2500, slots=9))
     assert decision.create == 2
     assert decision.reason == "the host's memory: 1024 MiB needed, 452 MiB left; lower a buffer, or give machines back, or add memory"
 
 
 def test_disk_and_slots_bind():
-    assert "disk" in one(demand(), Capacity(1 << 20, 100, 9)).reason
-    assert "slots" in one(demand(), Capacity(1 << 20, 1 << 20, 0)).reason
+    assert "disk" in one(demand(), capacity(disk=100)).reason
+    assert not one(demand(), capacity(disk=100)).short_of_memory
+    assert "slots" in one(demand(), capacity(slots=0)).reason
 
 
 def test_a_waiting_person_comes_before_another_class_s_buffer():
-    first, second = plan([demand("a", buffer=5), demand("b", buffer=0, waiting=2)], Capacity(2048, 1 << 20, 9))
+    first, second = plan([demand("a", buffer=5), demand("b", buffer=0, waiting=2)], capacity(2048))
     assert (first.create, second.create) == (0, 2)
     assert "memory" in first.reason
 
 
 def test_buffers_share_scarce_memory_in_turn():
-    first, second = plan([demand("a", buffer=5), demand("b", buffer=5)], Capacity(4096, 1 << 20, 9))
+    first, second = plan([demand("a", buffer=5), demand("b", buffer=5)], capacity(4096))
     assert (first.create, second.create) == (2, 2)
 
 
@@ -84,6 +96,75 @@ def test_new_seed_without_room_for_one_more_gives_up_an_old_one_first():
     assert one(demand(maximum=2, buffer=2, ready=1, old=1, creation=1)).remove == 0
 
 
+def test_paused_forks_cost_what_they_take_and_no_more_are_kept_than_could_be_claimed():
+    """On a host with 4 GiB for machines: seven of 512 MiB can be held, and the seven that wait take 280 MiB."""
+    assert one(fork(buffer=40), capacity(4096)) == Decision(
+        "a", 7, 0, "the memory that may be handed out: 576 MiB needed for each, 4096 MiB left; "
+        "give machines back, or add memory, or let more be handed out (in the settings)", 0, True,
+    )  # fmt: skip
+    assert one(fork(buffer=7), capacity(300, room=4096)).create == 7
+    assert one(demand(buffer=7, memory=576), capacity(300, room=4096)).create == 0
+
+
+def test_forty_paused_forks_fit_where_six_booted_ones_do():
+    """At an overcommit of 600 %, so that forty may be held: what binds is what they take."""
+    six = 6 * 576
+    assert one(demand(buffer=100, maximum=100, memory=576), capacity(six)).create == 6
+    assert one(fork(buffer=100), capacity(six, room=40 * 576, overcommit=600)).create == 40
+
+
+def test_what_is_held_by_more_people_than_there_is_memory_is_expected_to_use_its_share():
+    assert one(demand(buffer=9, memory=1000), capacity(2000, room=4000, overcommit=200)).create == 4
+
+
+def test_a_cold_buffer_takes_no_memory():
+    assert one(fork(cost=0, buffer=5), capacity(0, room=4096)).create == 5
+
+
+def test_who_waits_is_not_made_a_machine_that_they_could_not_be_given():
+    decision = one(fork(buffer=0, waiting=2, ready=0), capacity(4096, room=600))
+    assert decision.create == 1
+    assert "may be handed out" in decision.reason
+    assert decision.short_of_memory
+    # One that is there already is kept for them.
+    assert one(fork(buffer=3, waiting=1, ready=2), capacity(4096, room=0)).remove == 1
+
+
+def test_a_machine_in_the_making_for_somebody_who_waits_is_counted_whole():
+    assert one(fork(buffer=5, creation=1, waiting=1), capacity(700, room=10_000)).create == (700 - 576) // 40
+    assert one(fork(buffer=5, creation=1), capacity(700, room=10_000)).create == 4
+
+
+def test_running_machines_of_a_buffer_count_like_held_ones():
+    assert one(demand(buffer=5, ready=2, standing=2), capacity(4096, room=3 * 1024)).create == 1
+
+
+def test_a_buffer_shrinks_to_what_can_still_be_claimed():
+    assert one(fork(buffer=5, ready=5), capacity(4096, room=2 * 576 + 575)).remove == 3
+
+
+def test_the_host_does_not_swap_for_a_buffer_and_the_class_that_frees_most_loses_first():
+    big, small = demand("big", buffer=3, memory=2048, ready=3, standing=3, frees=900), fork("small", buffer=9, ready=9)
+    first, second = plan([big, small], capacity(-400, room=20_000, shortage=700))
+    assert (first.shed, second.shed) == (1, 0)
+    assert first.reason.startswith("the host's memory, of which 700 MiB too little is free")
+    first, second = plan([big, small], capacity(-400, room=20_000, shortage=2000))
+    assert (first.shed, second.shed) == (2, 5)
+    first, second = plan([big, small], capacity(-400, room=20_000, shortage=9000))
+    assert (first.shed, second.shed) == (3, 9)
+
+
+def test_cold_machines_and_those_being_made_are_no_help_and_stay():
+    decision = one(demand(buffer=5, ready=3, cold=2, creation=2, standing=1, frees=500), capacity(-400, room=20_000, shortage=2000))
+    assert (decision.shed, decision.remove, decision.create) == (1, 0, 0)
+
+
+def test_running_machines_of_a_buffer_make_room_for_those_that_were_claimed():
+    """Paused forks that were claimed may now grow; what ran in the buffer may no longer."""
+    decision = one(demand(buffer=3, ready=3, standing=3), capacity(4096, room=3 * 1024 - 1))
+    assert decision.shed + decision.remove == 1
+
+
 small = st.integers(0, 12)
 
 
@@ -93,36 +174,85 @@ def demands(draw):
     for name in draw(st.lists(st.sampled_from("abcd"), unique=True, min_size=1)):
         maximum = draw(small)
         ready = draw(small)
+        standing = draw(st.integers(0, ready))
         result.append(
             Demand(
                 name,
                 Policy(draw(st.integers(0, maximum)), maximum, draw(st.integers(0, maximum))),
-                Pools(draw(small), ready, draw(st.integers(0, ready)), draw(small), draw(small)),
+                Pools(
+                    draw(small),
+                    ready,
+                    draw(st.integers(0, ready)),
+                    draw(small),
+                    draw(small),
+                    standing,
+                    draw(st.integers(0, ready - standing)),
+                ),
                 memory=draw(st.sampled_from([256, 1024])),
                 disk=512,
                 allowance=draw(st.sampled_from([None, None, 0, 1])),
                 offered=draw(st.booleans()),
+                cost=draw(st.sampled_from([None, 0, 40, 1024])),
+                frees=draw(st.sampled_from([1, 30, 700])),
             )
         )
     return result
 
 
-capacities = st.builds(Capacity, st.integers(-500, 20_000), st.integers(-500, 20_000), st.integers(0, 20))
+capacities = st.builds(
+    Capacity,
+    memory=st.integers(-500, 20_000),
+    disk=st.integers(-500, 20_000),
+    slots=st.integers(0, 20),
+    room=st.integers(-500, 20_000),
+    shortage=st.sampled_from([0, 0, 100, 5000]),
+    overcommit=st.sampled_from([100, 150, 400]),
+)
+
+
+def least(d: Demand, overcommit: int) -> int:
+    """What one more of a class takes at least."""
+    planned = -(-d.memory * 100 // overcommit)
+    return planned if d.cost is None else min(d.cost, planned)
 
 
 @given(demands(), capacities)
-def test_no_decision_ever_breaks_a_bound(classes, capacity):
-    decisions = plan(classes, capacity)
+def test_no_decision_ever_breaks_a_bound(classes, host):
+    decisions = plan(classes, host)
+    both = list(zip(classes, decisions, strict=True))
     assert [d.name for d in decisions] == [c.name for c in classes]
-    assert sum(d.create * c.memory for c, d in zip(classes, decisions, strict=True)) <= max(capacity.memory, 0)
-    assert sum(d.create * c.disk for c, d in zip(classes, decisions, strict=True)) <= max(capacity.disk, 0)
-    assert sum(d.create for d in decisions) <= capacity.slots
-    for c, d in zip(classes, decisions, strict=True):
+    assert sum(d.create * least(c, host.overcommit) for c, d in both) <= max(host.memory, 0)
+    assert sum(d.create * c.disk for c, d in both) <= max(host.disk, 0)
+    assert sum(d.create for d in decisions) <= host.slots
+    # What would stand there with all its memory never exceeds what may be handed out.
+    standing = sum(c.memory * (c.pools.standing + (d.create if c.stands else 0)) for c, d in both)
+    if any(d.create and c.stands for c, d in both):
+        assert standing <= host.room
+    for c, d in both:
         total = c.pools.creation + c.pools.ready + c.pools.production
         assert d.create >= 0
         assert d.create == 0 or total + d.create <= c.policy.maximum
-        assert 0 <= d.remove <= c.pools.ready
+        # No more are made ready than could be claimed, one after the other.
+        assert d.create == 0 or (c.pools.creation + c.pools.ready + d.create) * c.memory <= host.room
+        assert 0 <= d.remove + d.shed <= c.pools.ready
+        assert d.shed <= c.pools.ready - c.pools.cold
         assert not (d.create and d.remove)
+        assert d.reason or not d.shed
+        ready = c.pools.ready - d.remove - d.shed
+        assert not c.offered or ready <= max(host.room // c.memory, c.pools.waiting) or d.create
+
+
+@given(demands(), capacities)
+def test_shedding_is_enough_or_all_that_can_be_done(classes, host):
+    decisions = plan(classes, host)
+    both = list(zip(classes, decisions, strict=True))
+    given_back = sum((d.shed + d.remove) * c.frees for c, d in both)
+    nothing_left = all(c.pools.ready - c.pools.cold <= d.remove + d.shed for c, d in both)
+    assert given_back >= host.shortage or nothing_left
+    still_standing = sum(c.memory * max(0, c.pools.standing - d.shed - d.remove) for c, d in both)
+    assert still_standing <= max(host.room, 0)
+    if host.shortage == 0 and sum(c.memory * c.pools.standing for c in classes) <= host.room:
+        assert not any(d.shed for d in decisions)
 
 
 @given(demands())
@@ -145,4 +275,37 @@ def _apply(c: Demand, d: Decision) -> Demand:
     p = c.pools
     old = p.old - min(p.old, d.remove)
     ready = p.ready + p.creation + d.create - d.remove
-    return Demand(c.name, c.policy, Pools(0, ready, old, p.production, p.waiting), c.memory, c.disk, c.allowance, c.offered)
+    return replace(c, pools=Pools(0, ready, old, p.production, p.waiting))
+
+
+@given(demands(), st.integers(0, 30_000), st.integers(0, 20_000), st.sampled_from([100, 200, 400]))
+def test_on_a_host_that_is_full_of_memory_the_plan_rests_too(classes, memory, used, overcommit):
+    """The host's own view: what is free and what may be held follow from the machines there are. Nothing is made and shed in turn."""
+    classes = [replace(c, frees=min(c.frees, cost(c)) or 1, pools=replace(c.pools, standing=0, cold=0, old=0)) for c in classes]
+    for _ in range(120):
+        before = classes
+        held = sum(c.pools.production * c.memory for c in classes)
+        waits = sum(c.pools.ready * cost(c) for c in classes)
+        committed = held + sum(c.pools.ready * c.memory for c in classes if c.stands)
+        host = Capacity(
+            memory=memory - used - committed * 100 // overcommit - waits + sum(c.pools.ready * cost(c) for c in classes if c.stands),
+            disk=1 << 20,
+            slots=1000,
+            room=memory * overcommit // 100 - held,
+            shortage=0,
+            overcommit=overcommit,
+        )
+        classes = [replace(c, pools=_step(c, d)) for c, d in zip(classes, plan(classes, host), strict=True)]
+        if classes == before:
+            return
+    raise AssertionError("the plan never rests")
+
+
+def cost(c: Demand) -> int:
+    return c.memory if c.cost is None else min(c.cost, c.memory)
+
+
+def _step(c: Demand, d: Decision) -> Pools:
+    p = c.pools
+    ready = p.ready + p.creation + d.create - d.remove - d.shed
+    return replace(p, creation=0, ready=ready, standing=ready if c.stands else 0)

@@ -283,17 +283,26 @@ def test_settings(grace: Browser) -> None:
     for name, _, help in describe():
         assert f">{name}</td>" in page
         assert help.split(";")[0][:40] in page
-    assert grace.post("/admin/settings/", {"title": "The  Lab", "time_zone": "America/New_York"}).status_code == 303
-    assert (options.get("title"), options.get("time_zone")) == ("The Lab", "America/New_York")
+    values = {"title": "The  Lab", "time_zone": "America/New_York", "overcommit": " 150 "}
+    assert grace.post("/admin/settings/", values).status_code == 303
+    assert (options.get("title"), options.get("time_zone"), options.get("overcommit")) == ("The Lab", "America/New_York", 150)
     assert "The Lab" in grace.get("/").text
 
 
 @pytest.mark.badinput
-@pytest.mark.parametrize("wrong", [{"title": ""}, {"title": "x" * 100}, {"time_zone": "../../etc/passwd"}, {"time_zone": ""}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"title": ""}, {"title": "x" * 100}, {"time_zone": "../../etc/passwd"}, {"time_zone": ""},
+        {"overcommit": "99"}, {"overcommit": "1001"}, {"overcommit": ""}, {"overcommit": "²00"}, {"overcommit": "1e2"}, {"overcommit": "9" * 40},
+    ],
+)  # fmt: skip
 def test_settings_that_cannot_be(grace: Browser, wrong: dict[str, str]) -> None:
-    answer = grace.post("/admin/settings/", {"title": "The Lab", "time_zone": "UTC", **wrong})
+    answer = grace.post("/admin/settings/", {"title": "The Lab", "time_zone": "UTC", "overcommit": "200", **wrong})
     assert answer.status_code == 400
-    assert options.get("title") == "Hillside School"
+    assert (options.get("title"), options.get("overcommit")) == ("Hillside School", 100)
+    [(name, value)] = wrong.items()
+    assert f'value="{value}"' in answer.text or name == "time_zone"
 
 
 def test_times_are_in_the_appliances_zone_with_utc_beside(grace: Browser) -> None:

@@ -1,0 +1,130 @@
+"""Memory: what people hold and may still be given, what was measured, and the host over time. All sizes are MiB."""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from appliance.catalog import options
+from appliance.catalog.database import rows
+from appliance.catalog.models import HostReading, now, stamp
+
+KEPT = timedelta(hours=24)  # readings of the host
+LAST_REQUEST = 2**63 - 1
+NO_LIMIT = 2**62
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """How much people may hold, as the engine last said: now, and at `most`, when nothing else uses the host.
+
+    overhead: what the hypervisor needs for a machine beside its memory.
+    """
+
+    limit: int = NO_LIMIT
+    most: int = NO_LIMIT
+    overhead: int = 64
+
+
+def allowed() -> Allowed:
+    """How much people may hold; no limit before the engine ever told one."""
+    found = rows("SELECT value FROM option WHERE name = 'memory'")
+    return Allowed(**json.loads(found[0][0])) if found else Allowed()
+
+
+def allow(found: Allowed) -> None:
+    """Say how much people may hold; call it inside `write()`."""
+    options.put("memory", asdict(found))
+
+
+class Kind(StrEnum):
+    """How a machine takes memory."""
+
+    HELD = "held"
+    MAKING = "making"
+    RUNNING = "running"  # in the buffer, as the following ones
+    BOOTED = "booted"  # paused, and not forked
+    FORK = "fork"  # paused, and forked
+    COLD = "cold"
+    LEAVING = "leaving"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Machines of a class that take memory in one way: how many, their processors, and all that they may grow to.
+
+    `private` and `shared` are the sums of what `measured` of them take now.
+    """
+
+    class_name: str
+    kind: Kind
+    count: int
+    vcpus: int
+    nominal: int
+    measured: int
+    private: int
+    shared: int
+
+    @property
+    def mean(self) -> float:
+        """What one of them takes; 0 when none was measured."""
+        return (self.private + self.shared) / self.measured if self.measured else 0.0
+
+
+def parts() -> list[Part]:
+    """All live machines, by class and kind."""
+    found = rows(
+        """
+        SELECT class_name, CASE
+            WHEN state IN ('planned', 'creating') THEN 'making'
+            WHEN state IN ('failed', 'reclaiming') THEN 'leaving'
+            WHEN state <> 'ready' THEN 'held'
+            WHEN readiness <> 'paused' THEN readiness
+            ELSE iif(origin = 'fork', 'fork', 'booted') END AS kind,
+            count(*), sum(vcpus), sum(memory + ?), count(reading.machine_id), coalesce(sum(memory_private), 0), coalesce(sum(memory_shared), 0)
+        FROM machine INDEXED BY machine_live LEFT JOIN reading ON reading.machine_id = machine.id AND memory_private > 0
+        WHERE state <> 'retired' GROUP BY class_name, kind
+        """,
+        (allowed().overhead,),
+    )
+    return [Part(class_name, Kind(kind), *numbers) for class_name, kind, *numbers in found]
+
+
+def room(before: int = LAST_REQUEST) -> int:
+    """How much may still be given to who asks now, or to request number `before`; negative when more is held than may be.
+
+    Those who have waited longer, and only for memory, have theirs set aside: a small machine never slips past somebody who waits for a
+    large one. Who asks for more than there will ever be holds up nobody.
+    """
+    now_allowed = allowed()
+    taken: int = rows(
+        """
+        SELECT (SELECT coalesce(sum(memory + ?1), 0) FROM machine WHERE state <> 'retired'
+               AND state IN ('assigned', 'in_use', 'stopped', 'suspended', 'reprovisioning', 'quarantined'))
+            + (SELECT coalesce(sum(asked), 0) FROM (
+                SELECT json_extract(class.spec, '$.size.memory') + ?1 AS asked
+                FROM request INDEXED BY request_waiting JOIN class ON class.name = request.class_name
+                WHERE request.state = 'waiting' AND request.id < ?2 AND (short_of_memory OR EXISTS (
+                    SELECT 1 FROM machine WHERE state <> 'retired' AND state = 'ready' AND machine.class_name = request.class_name)))
+               WHERE asked <= ?3)
+        """,
+        (now_allowed.overhead, before, now_allowed.limit),
+    )[0][0]
+    return now_allowed.limit - taken
+
+
+def note_host(**values: float) -> None:
+    """Keep the host's reading of this minute; the last of a minute stays, for a day. Call it inside `write()`."""
+    moment = now()
+    HostReading.insert(at=moment.replace(second=0, microsecond=0), **values).on_conflict_replace().execute()
+    HostReading.delete().where(HostReading.at < moment - KEPT).execute()
+
+
+def host_readings(since: datetime) -> list[HostReading]:
+    """The host's readings since a time, oldest first, a minute apart."""
+    return list(HostReading.select().where(HostReading.at >= since).order_by(HostReading.at))
+
+
+def forget_readings() -> None:
+    """Drop the last readings of machines that have not run for a day; call it inside `write()`."""
+    rows("DELETE FROM reading WHERE at < ?", (stamp(now() - KEPT),))

@@ -1,0 +1,90 @@
+"""How a machine comes to be: forked where it can be, booted where it cannot.
+
+The playbook does these steps for a batch, and whoever waits is served by them one after the other.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from appliance.errors import DpeError
+from appliance.hypervisor.provider import MachineSpec, Provider
+
+Report = Callable[[str], None]
+
+LEAST_TIME = 20  # seconds for a fork to answer before a booted clone takes its place
+
+
+@dataclass(frozen=True)
+class Made:
+    """A machine as it was made: `spec` has no snapshot when it was not forked, and `fork_error` says why, if it should have been."""
+
+    spec: MachineSpec
+    fork_error: DpeError | None = None
+
+    @property
+    def forked(self) -> bool:
+        return self.spec.snapshot is not None and self.spec.readiness != "cold"
+
+
+def stands_still(spec: MachineSpec) -> bool:
+    """Whether the machine waits without having run: a fork as its snapshot left it, or a disk alone."""
+    return spec.readiness == "cold" or (spec.readiness == "paused" and spec.snapshot is not None)
+
+
+def fork(provider: Provider, spec: MachineSpec) -> Made:
+    """Fork the machine if it has a snapshot and is not to wait cold; it is paused then."""
+    if spec.snapshot is None or spec.readiness == "cold":
+        return Made(spec)
+    try:
+        provider.fork(spec)
+    except DpeError as error:
+        provider.list()  # raises when it is the hypervisor that is away, which is no fault of the fork
+        return Made(replace(spec, snapshot=None), error)
+    return Made(spec)
+
+
+def up(provider: Provider, spec: MachineSpec, report: Report | None = None, *, personalise: bytes = b"") -> Made:
+    """See that a machine which was started answers. A fork that does not is destroyed, and a booted clone takes its place."""
+    if spec.snapshot is None:
+        provider.wait(spec, report, personalise=personalise)
+        return Made(spec)
+    try:
+        # It has booted already, so that it does not get the time for that.
+        provider.wait(replace(spec, boot_timeout=max(LEAST_TIME, spec.boot_timeout // 5)), report, personalise=personalise)
+    except DpeError as error:
+        provider.list()
+        plain = replace(spec, snapshot=None)
+        provider.destroy(spec.id)
+        provider.clone(plain)
+        provider.start(plain)
+        provider.wait(plain, report, personalise=personalise)
+        return Made(plain, error)
+    return Made(spec)
+
+
+def make(provider: Provider, spec: MachineSpec, report: Report) -> Made:
+    """Make one machine, to wait as its readiness says."""
+    report("forking" if spec.snapshot else "cloning its disk")
+    made = fork(provider, spec)
+    if not made.forked:
+        provider.clone(made.spec)
+    if not stands_still(made.spec):
+        report("starting")
+        provider.start(made.spec)
+        came = up(provider, made.spec, report)
+        made = Made(came.spec, made.fork_error or came.fork_error)
+    if made.spec.readiness == "paused" and not made.forked:
+        provider.suspend(made.spec.id)
+    return made
+
+
+def hand_over(provider: Provider, spec: MachineSpec, personalise: bytes) -> Made:
+    """Resume, or start, a ready machine and make it its owner's. May be repeated."""
+    made = Made(spec)
+    if spec.readiness == "cold":
+        made = fork(provider, replace(spec, readiness="paused"))
+        if not made.forked:
+            provider.clone(made.spec)
+    provider.start(made.spec)
+    came = up(provider, made.spec, personalise=personalise)
+    return Made(came.spec, made.fork_error or came.fork_error)

@@ -1,0 +1,178 @@
+"""Snapshots and forks as the catalog sees them: taken, used, counted, given up for a while, and tried again."""
+
+from datetime import timedelta
+
+from appliance import catalog
+from appliance.catalog import Class, Level, Machine, Seed, Snapshot, SnapshotState, now, record, snapshots
+from appliance.errors import DpeError
+from appliance.hypervisor.provider import Provider
+from appliance.hypervisor.snapshot import Unfit
+from appliance.seeds import snapshot as files
+from appliance.settings import Settings
+
+TRIES = 3  # forks of a class that may fail one after the other before its machines are booted instead
+AGAIN = timedelta(minutes=10)  # after which another snapshot is tried, doubling
+LONGEST = timedelta(hours=24)
+
+
+def usable(klass: Class, seed: Seed) -> Snapshot | None:
+    """What a new machine of the class is to be forked from; None when it is to be booted."""
+    found = snapshots.current(seed.id) if klass.fork else None
+    return found if found is not None and found.state is SnapshotState.READY else None
+
+
+def job(snapshot: Snapshot) -> files.SnapshotJob:
+    """What seeds.snapshot needs to know."""
+    seed = snapshot.seed
+    return files.SnapshotJob(snapshot.id, seed.class_name, seed.version, seed.files, seed.klass.spec)
+
+
+def take(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:
+    """Take one snapshot, to its end. Meanwhile machines are booted only for people who wait."""
+    seed = snapshot.seed
+    name = f"{seed.class_name} v{seed.version}"
+    with catalog.write():
+        Snapshot.update(state=SnapshotState.BUILDING, retry_at=None).where(Snapshot.id == snapshot.id).execute()
+        record("snapshot.building", f"Taking the snapshot of {name}.", class_name=seed.class_name, seed_id=seed.id)
+
+    def report(text: str) -> None:
+        with catalog.write():
+            Snapshot.update(step=text).where(Snapshot.id == snapshot.id).execute()
+
+    what = job(snapshot)
+    try:
+        facts = files.take(what, settings, provider, report)
+    except DpeError as error:
+        provider.list()  # raises when the hypervisor is away: then it is simply tried again
+        wait = _wait(snapshot.attempts)
+        with catalog.write():
+            Snapshot.update(
+                state=SnapshotState.FAILED,
+                step="",
+                problem=error.message,
+                hint=error.hint,
+                attempts=snapshot.attempts + 1,
+                retry_at=now() + wait,
+                ended_at=now(),
+            ).where(Snapshot.id == snapshot.id).execute()
+            record(
+                "snapshot.failed",
+                f"The snapshot of {name} could not be taken: {error.message} Its machines are booted until it can.",
+                level=Level.ERROR,
+                class_name=seed.class_name,
+                seed_id=seed.id,
+                hint=error.hint,
+            )
+        return
+    with catalog.write():
+        Snapshot.update(
+            state=SnapshotState.READY,
+            step="",
+            problem="",
+            hint="",
+            folder=str(files.folder_of(what, settings)),
+            facts=facts,
+            ended_at=now(),
+        ).where(Snapshot.id == snapshot.id).execute()
+        Class.update(fork_failures=0, fork_problem="").where(Class.name == seed.class_name).execute()
+        record(
+            "snapshot.ready",
+            f"The snapshot of {name} is ready: its machines are forked from now on.",
+            class_name=seed.class_name,
+            seed_id=seed.id,
+            **facts,
+        )
+
+
+def _wait(attempts: int) -> timedelta:
+    wait: timedelta = min(AGAIN * 2 ** min(attempts, 10), LONGEST)
+    return wait
+
+
+def came_up(class_name: str) -> None:
+    """A fork was made; call it inside `write()`."""
+    Class.update(forked=Class.forked + 1).where(Class.name == class_name).execute()
+
+
+def answered(class_name: str) -> None:
+    """A fork works; call it inside `write()`."""
+    Class.update(fork_failures=0, fork_problem="").where(Class.name == class_name, Class.fork_failures > 0).execute()
+
+
+def failed(machine: Machine, error: DpeError) -> None:
+    """A machine that should have been a fork was, or will be, booted instead: count it, and give forking up after a few."""
+    with catalog.write():
+        klass = Class.get_by_id(machine.class_name)
+        failures = klass.fork_failures + 1
+        Class.update(fork_failed=klass.fork_failed + 1, fork_failures=failures, fork_problem=str(error)).where(
+            Class.name == klass.name
+        ).execute()
+        record(
+            "machine.not_forked",
+            f"{machine.name} could not be forked, and is booted instead: {error.message}",
+            level=Level.WARNING,
+            class_name=klass.name,
+            machine_id=machine.id,
+            hint=error.hint,
+        )
+        snapshot = None if machine.snapshot_id is None else snapshots.by_id(machine.snapshot_id)
+        if snapshot is None or snapshot.state is not SnapshotState.READY:
+            return
+        if isinstance(error, Unfit):
+            stale(snapshot, error)
+        elif failures >= TRIES:
+            give_up(klass, snapshot, error)
+
+
+def stale(snapshot: Snapshot, error: DpeError) -> None:
+    """The snapshot no longer fits its host, or is damaged: another one is taken at once."""
+    with catalog.write():
+        changed = (
+            Snapshot.update(state=SnapshotState.STALE, problem=error.message)
+            .where(Snapshot.id == snapshot.id, Snapshot.state == SnapshotState.READY)
+            .execute()
+        )
+        if changed:
+            seed = snapshot.seed
+            record(
+                "snapshot.stale",
+                f"The snapshot of {seed.class_name} v{seed.version} is no longer used: {error.message} Another one is taken.",
+                level=Level.WARNING,
+                class_name=seed.class_name,
+                seed_id=seed.id,
+            )
+
+
+def give_up(klass: Class, snapshot: Snapshot, error: DpeError) -> None:
+    """Forks keep failing though nothing is known to be wrong with their snapshot: boot for a while, then try with another."""
+    wait = _wait(snapshot.attempts)
+    Snapshot.update(state=SnapshotState.STALE, problem=error.message).where(Snapshot.id == snapshot.id).execute()
+    Snapshot.create(
+        seed=snapshot.seed_id,
+        state=SnapshotState.FAILED,
+        attempts=snapshot.attempts + 1,
+        retry_at=now() + wait,
+        problem=f"{TRIES} forks in a row failed. The last one: {error.message}",
+        hint=error.hint,
+    )
+    record(
+        "class.booted",
+        f"Machines of {klass.name} are booted for now: {TRIES} forks in a row failed. Another snapshot is tried in {wait.total_seconds() / 60:.0f} minutes.",
+        level=Level.ERROR,
+        class_name=klass.name,
+    )
+
+
+def check(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:
+    """Read a snapshot whole, and give it up when it does not fit."""
+    what = job(snapshot)
+    try:
+        provider.check_snapshot(files.template_spec(what, settings, files.folder_of(what, settings)), files.folder_of(what, settings))
+    except Unfit as error:
+        stale(snapshot, error)
+
+
+def forget(snapshot: Snapshot) -> None:
+    """The files of the snapshot are gone."""
+    with catalog.write():
+        Snapshot.update(folder="", state=SnapshotState.STALE).where(Snapshot.id == snapshot.id).execute()

@@ -1,0 +1,158 @@
+"""From catalog and readings to the planner's numbers: what machines take, what they may grow to, and what that leaves."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from appliance import catalog
+from appliance.catalog import Class, machines, memory, now, options, seeds, snapshots
+from appliance.catalog.memory import Allowed, Kind, Part
+from appliance.hypervisor.provider import HostFacts
+from appliance.lifecycle import forks
+from appliance.pools.planner import Capacity, Demand, Policy, Pools
+from appliance.settings import Settings
+
+DISK_PER_MACHINE = 512  # MiB that a new machine's overlay is expected to grow to
+ESTIMATE = 4  # a paused fork is taken for this part of its memory until one was measured
+
+STANDING = (Kind.RUNNING, Kind.BOOTED)
+READY = (*STANDING, Kind.FORK, Kind.COLD)
+COMMITTED = (Kind.HELD, *STANDING)  # may use all their memory
+
+
+class Sizing:
+    """What the planner has to know; remembers what forks cost while there are none to measure."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._costs: dict[str, int] = {}
+        self._relieved: HostFacts | None = None  # the facts for which ready machines were last removed
+
+    def note(self, facts: HostFacts, cpu: float) -> None:
+        """Keep a reading of the host; the machines' have been kept."""
+        parts = memory.parts()
+        living = [part for part in parts if part.kind is not Kind.COLD]
+        with catalog.write():
+            memory.note_host(
+                cpu=cpu,
+                memory=facts.memory,
+                memory_available=facts.memory_available,
+                machines_private=sum(part.private for part in living),
+                machines_shared=sum(part.shared for part in living),
+                machines_nominal=sum(part.nominal for part in living),
+                machines_limit=self._limit(facts, parts, options.get("overcommit")),
+            )
+            memory.forget_readings()
+
+    def look(self, facts: HostFacts) -> tuple[list[Demand], Capacity]:
+        """Classes and host as they are now. Tells the catalog how much memory people may hold."""
+        parts = memory.parts()
+        overcommit: int = options.get("overcommit")
+        found = Allowed(self._limit(facts, parts, overcommit), self._most(facts, overcommit), facts.overhead)
+        if found != memory.allowed():
+            with catalog.write():
+                memory.allow(found)
+        demands = self._demands(parts, facts.overhead)
+        return demands, self._capacity(facts, parts, demands, overcommit)
+
+    def _limit(self, facts: HostFacts, parts: Iterable[Part], overcommit: int) -> int:
+        """How much people may hold: of what machines can have on this host, when all buffers have made room and others use what they use.
+
+        Most of the reserve is there for what the host itself uses; that which must stay free is a part of it.
+        """
+        # Memory that machines share is that of a file, which counts as available already.
+        taken = sum(part.private for part in parts if part.kind is not Kind.COLD)
+        can_have = facts.memory_available + taken - self.settings.host_reserve // 4
+        return max(0, min(can_have * overcommit // 100, self._most(facts, overcommit)))
+
+    def _most(self, facts: HostFacts, overcommit: int) -> int:
+        return (facts.memory - self.settings.host_reserve) * overcommit // 100
+
+    def _capacity(self, facts: HostFacts, parts: list[Part], demands: list[Demand], overcommit: int) -> Capacity:
+        reserve = self.settings.host_reserve
+        committed = [part for part in parts if part.kind in COMMITTED]
+        growth = sum(part.nominal for part in committed) * 100 // overcommit - sum(part.private for part in committed)
+        costs = {demand.name: demand.cost if demand.cost is not None else demand.memory for demand in demands}
+        unmeasured = sum((part.count - part.measured) * costs.get(part.class_name, 0) for part in parts if part.kind is Kind.FORK)
+        return Capacity(
+            memory=facts.memory_available - reserve - max(0, growth) - unmeasured,
+            disk=facts.disk_free - self.settings.disk_reserve,
+            slots=self.settings.slots - sum(part.count for part in parts),
+            room=self._most(facts, overcommit) - sum(part.nominal for part in parts if part.kind is Kind.HELD),
+            shortage=self._shortage(facts, parts),
+            overcommit=overcommit,
+        )
+
+    def _shortage(self, facts: HostFacts, parts: Iterable[Part]) -> int:
+        """What has to become free; told once for a reading, as the next shows what it brought.
+
+        Machines are made as long as the whole reserve stays free, and removed when a quarter of it is gone: so none is made and
+        removed in turn.
+        """
+        reserve = self.settings.host_reserve
+        if facts is self._relieved or facts.memory_available >= reserve - reserve // 4:
+            return 0
+        self._relieved = facts
+        return max(0, reserve - facts.memory_available - sum(part.private for part in parts if part.kind is Kind.LEAVING))
+
+    def _demands(self, parts: list[Part], overhead: int) -> list[Demand]:
+        waiting, old, moment, taking = machines.waiting(), machines.on_old_seed(), now(), snapshots.being_taken()
+        found = []
+        for klass in list(Class.select().order_by(Class.name)):
+            seed = seeds.promoted(klass.name)
+            if seed is None:
+                continue
+            of = {part.kind: part for part in parts if part.class_name == klass.name}
+
+            def count(*kinds: Kind, of: dict[Kind, Part] = of) -> int:
+                return sum(of[kind].count for kind in kinds if kind in of)
+
+            nominal = klass.spec["size"]["memory"] + overhead
+            cost = self._cost(klass, nominal, of.get(Kind.FORK), is_forked=forks.usable(klass, seed) is not None)
+            found.append(
+                Demand(
+                    klass.name,
+                    Policy(klass.minimum, klass.maximum, klass.buffer),
+                    Pools(
+                        creation=count(Kind.MAKING),
+                        ready=count(*READY),
+                        old=old.get(klass.name, 0),
+                        production=count(Kind.HELD),
+                        waiting=waiting.get(klass.name, 0),
+                        standing=count(*STANDING),
+                        cold=count(Kind.COLD),
+                    ),
+                    memory=nominal,
+                    disk=DISK_PER_MACHINE,
+                    allowance=_allowance(
+                        klass, moment, max(0, waiting.get(klass.name, 0) - count(Kind.MAKING)) if klass.name in taking else None
+                    ),
+                    offered=klass.enabled,
+                    cost=cost,
+                    frees=_frees([of[kind] for kind in (*STANDING, Kind.FORK) if kind in of]) or cost or nominal,
+                )
+            )
+        return found
+
+    def _cost(self, klass: Class, nominal: int, measured: Part | None, *, is_forked: bool) -> int | None:
+        """What one more of the class takes while it waits; None: all its memory."""
+        if measured is not None and measured.measured:
+            self._costs[klass.name] = round(measured.mean)
+        if klass.readiness == "cold":
+            return 0
+        if klass.readiness == "paused" and is_forked:
+            return min(self._costs.get(klass.name, nominal // ESTIMATE), nominal)
+        return None
+
+
+def _allowance(klass: Class, moment: datetime, only: int | None) -> int | None:
+    """How many machines may be made now. While their snapshot is being taken, `only` those that somebody waits for: the others will be forks."""
+    if not klass.failures:
+        return only
+    after_failures = 0 if klass.failing_until and klass.failing_until > moment else 1
+    return after_failures if only is None else min(after_failures, only)
+
+
+def _frees(ready: list[Part]) -> int:
+    """What removing one of them gives back, as measured; 0 when nothing was."""
+    measured = sum(part.measured for part in ready)
+    return -(-sum(part.private for part in ready) // measured) if measured else 0

@@ -1,0 +1,48 @@
+"""What machines look like from outside, for the tests that compare it."""
+
+import json
+import socket
+from typing import Any
+from urllib.request import urlopen
+
+import psutil
+
+from appliance.hypervisor.provider import MachineSpec, Power, Provider
+from appliance.run import run
+from appliance.settings import Settings
+
+
+def facts(spec: MachineSpec) -> dict[str, Any]:
+    """What the small seed's application says, asked from the host."""
+    with urlopen(f"http://{spec.card.address}:{spec.application_port}/facts", timeout=20) as answer:
+        told: dict[str, Any] = json.load(answer)
+        return told
+
+
+def boot_id(spec: MachineSpec) -> str:
+    """Another one after each boot; a fork has its snapshot's."""
+    return str(facts(spec)["boot_id"])
+
+
+def power(provider: Provider, spec: MachineSpec) -> Power | None:
+    return {found.id: found.power for found in provider.list()}.get(spec.id)
+
+
+def answers(address: str) -> bool:
+    """Whether anything answers there, on the application's port."""
+    try:
+        socket.create_connection((address, 8080), timeout=2).close()
+    except OSError:
+        return False
+    return True
+
+
+def traces(settings: Settings) -> set[str]:
+    """Everything that machines could leave: files, folders and sockets, taps, network entries, processes."""
+    taps = {link["ifname"] for link in json.loads(run(["ip", "-netns", settings.network, "-json", "link"]))}
+    folders = (settings.machines, settings.run, *(settings.libvirt / name for name in ("etc", "lib", "run", "log")))
+    files = {str(file) for folder in folders for file in folder.rglob("*") if file.parent != settings.libvirt / "etc"}  # made once
+    admitted = run(["ip", "netns", "exec", settings.network, "nft", "list", "set", "bridge", settings.network, "admitted"]).split(",")
+    # A process that has ended stays for a moment, without its command line.
+    commands = {" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])}
+    return taps | files | {line.strip() for line in admitted} | {command for command in commands if str(settings.machines) in command}

@@ -1,0 +1,523 @@
+"""Machines forked from a snapshot of a booted seed, on a real libvirtd: every verb, twice and cut off; no two alike; damaged snapshots; a thousand in a row."""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import libvirt
+import psutil
+import pytest
+
+from appliance.errors import DpeError, Unavailable
+from appliance.hypervisor import daemon, snapshot
+from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.hypervisor.provider import Boot, MachineSpec, Power
+from appliance.run import run
+from appliance.settings import Settings, environment
+from tests.integration.conftest import Libvirtd, MakeSpec, take
+from tests.integration.look import answers, facts, power, traces
+from tests.seeds import cached_seed, place
+
+FORKS = int(os.environ.get("DPE_TEST_FORKS", "1000"))
+SEED = int(os.environ.get("DPE_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
+
+
+@pytest.fixture
+def spec(libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: Path) -> Iterator[MachineSpec]:
+    """A fork that is only described; what the test makes of it is taken away, and nothing of it may be left."""
+    spec, before = make_spec(5, snapshot=small_snapshot), traces(libvirtd.settings)
+    yield spec
+    provider.destroy(spec.id)
+    assert left(libvirtd.settings, before) == set()
+
+
+def left(settings: Settings, before: set[str]) -> set[str]:
+    """What machines left, but for the notes about snapshots that were read."""
+    folders = {str(settings.run / name) for name in ("fork", "verified")}
+    return {trace for trace in traces(settings) - before - folders if not trace.startswith(str(settings.run / "verified"))}
+
+
+@pytest.fixture
+def domain(libvirtd: Libvirtd) -> Iterator[Callable[[MachineSpec], libvirt.virDomain]]:
+    """A machine as libvirt has it."""
+    connection = libvirt.open(daemon.uri(libvirtd.settings))
+    yield lambda spec: connection.lookupByUUIDString(spec.id)
+    connection.close()
+
+
+# -- verbs ------------------------------------------------------------------------------------
+
+
+@pytest.mark.fork
+def test_a_fork_waits_paused_and_is_itself_when_it_resumes(
+    provider: LibvirtProvider,
+    spec: MachineSpec,
+    make_spec: MakeSpec,
+    small_snapshot: Path,
+    domain: Callable[[MachineSpec], libvirt.virDomain],
+) -> None:
+    provider.fork(spec)
+    assert power(provider, spec) is Power.PAUSED
+    described = ET.fromstring(domain(spec).XMLDesc())
+    assert described.findtext("name") == spec.name
+    assert [mac.get("address") for mac in described.findall("devices/interface/mac")] == [spec.card.mac]
+    assert [target.get("dev") for target in described.findall("devices/interface/target")] == [spec.card.tap]
+    told = domain(spec).metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, "urn:dpe:machine:1")
+    assert f'id="{spec.id}"' in told
+    assert 'class="small"' in told
+    assert provider.network.admitted()[spec.id] == [spec.card.tap, spec.card.mac, spec.card.address]
+    disk = json.loads(run(["qemu-img", "info", "--force-share", "--output=json", spec.disk]))
+    assert disk["full-backing-filename"] == str(small_snapshot / snapshot.DISK)
+    assert disk["actual-size"] < 1 << 20
+    assert not answers(spec.card.address)
+
+    provider.start(spec)
+    provider.wait(spec)
+    assert power(provider, spec) is Power.RUNNING
+    assert facts(spec)["hostname"] == spec.name
+    inside = provider.execute(spec.id, ["ip", "-json", "address", "show", "dev", "eth0"])
+    (card,) = json.loads(inside.output)
+    assert card["address"] == spec.card.mac
+    assert [address["local"] for address in card["addr_info"] if address["family"] == "inet"] == [spec.card.address]
+    assert not answers(make_spec(49).card.address)  # where the snapshot's machine was
+
+
+@pytest.mark.fork
+def test_every_verb_may_be_repeated(provider: LibvirtProvider, spec: MachineSpec) -> None:
+    provider.fork(spec)
+    provider.fork(spec)
+    assert power(provider, spec) is Power.PAUSED
+    provider.start(spec)
+    provider.start(spec)
+    provider.wait(spec)
+    before = facts(spec)
+    provider.wait(spec)
+    assert facts(spec) == before  # it is itself already, and does not become another
+    provider.suspend(spec.id)
+    provider.suspend(spec.id)
+    assert power(provider, spec) is Power.PAUSED
+    assert not answers(spec.card.address)
+    provider.start(spec)
+    provider.wait(spec)
+    assert facts(spec) == before
+    # A fork that is made again is a new one, whatever the last one did.
+    assert provider.execute(spec.id, ["touch", "/root/mine"]).status == 0
+    provider.fork(spec)
+    assert power(provider, spec) is Power.PAUSED
+    provider.start(spec)
+    provider.wait(spec)
+    assert provider.execute(spec.id, ["ls", "/root/mine"]).status != 0
+    assert facts(spec)["secret"] != before["secret"]
+    provider.destroy(spec.id)
+    provider.destroy(spec.id)
+    assert power(provider, spec) is None
+
+
+FORK = """
+import json, sys
+from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.hypervisor.provider import MachineSpec
+from appliance.settings import load
+provider = LibvirtProvider(load())
+provider.list()
+print("now", flush=True)
+provider.fork(MachineSpec.from_json(json.loads(sys.argv[1])))
+"""
+
+
+@pytest.mark.fork
+def test_a_fork_cut_off_anywhere_is_simply_made_again(libvirtd: Libvirtd, provider: LibvirtProvider, spec: MachineSpec) -> None:
+    dice, command = random.Random(SEED), [sys.executable, "-c", FORK, json.dumps(spec.to_json())]
+    for cut in range(12):
+        with subprocess.Popen(command, env={**os.environ, **environment(libvirtd.settings)}, stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            assert process.stdout.readline() == b"now\n"
+            time.sleep(dice.uniform(0, 0.25))
+            process.kill()
+        try:
+            provider.fork(spec)
+        except DpeError as error:
+            pytest.fail(f"cut {cut} with seed {SEED}: {error}")
+        assert power(provider, spec) is Power.PAUSED
+        if cut % 2:  # so that the next one starts from nothing
+            provider.destroy(spec.id)
+    provider.fork(spec)
+    provider.start(spec)
+    provider.wait(spec)
+
+
+@pytest.mark.fork
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+def test_forks_outlive_libvirtd_and_are_adopted(
+    libvirtd: Libvirtd, provider: LibvirtProvider, spec: MachineSpec, make_spec: MakeSpec, small_snapshot: Path, signum: signal.Signals
+) -> None:
+    paused = make_spec(6, snapshot=small_snapshot)
+    try:
+        provider.fork(paused)
+        provider.fork(spec)
+        provider.start(spec)
+        provider.wait(spec)
+        before = facts(spec)
+        libvirtd.restart(signum)
+        assert (power(provider, spec), power(provider, paused)) == (Power.RUNNING, Power.PAUSED)
+        provider.wait(spec)
+        assert facts(spec) == before
+        provider.start(paused)
+        provider.wait(paused)
+        assert facts(paused)["hostname"] == paused.name
+        assert facts(paused)["secret"] != before["secret"]
+    finally:
+        provider.destroy(paused.id)
+
+
+@pytest.mark.fork
+def test_a_saved_fork_resumes_where_it_was(provider: LibvirtProvider, spec: MachineSpec) -> None:
+    provider.fork(spec)
+    provider.start(spec)
+    provider.wait(spec)
+    before = facts(spec)
+    provider.save(spec.id)
+    provider.save(spec.id)
+    assert power(provider, spec) is Power.SAVED
+    provider.start(spec)
+    provider.wait(spec)
+    assert power(provider, spec) is Power.RUNNING
+    assert facts(spec) == before
+    provider.save(spec.id)  # and is taken away as it is
+
+
+@pytest.mark.fork
+def test_a_fork_that_was_never_resumed_may_be_saved(provider: LibvirtProvider, spec: MachineSpec) -> None:
+    provider.fork(spec)
+    provider.save(spec.id)
+    assert power(provider, spec) is Power.SAVED
+    provider.start(spec)
+    provider.wait(spec)
+    assert facts(spec)["hostname"] == spec.name
+
+
+@pytest.mark.fork
+def test_a_fork_that_went_off_boots_and_keeps_its_identity(provider: LibvirtProvider, spec: MachineSpec) -> None:
+    provider.fork(spec)
+    provider.start(spec)
+    provider.wait(spec)
+    before = facts(spec)
+    with contextlib.suppress(DpeError):  # it may be gone before it has answered
+        provider.execute(spec.id, ["systemctl", "--force", "poweroff"])
+    deadline = time.monotonic() + 60
+    while power(provider, spec) not in (None, Power.OFF):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert spec.id in provider.disks()
+    provider.start(spec)
+    provider.wait(spec)
+    after = facts(spec)
+    assert after["boot_id"] != before["boot_id"]
+    assert (after["hostname"], after["machine_id"]) == (before["hostname"], before["machine_id"])
+
+
+# -- no two alike -----------------------------------------------------------------------------
+
+RANDOM = "od -An -v -tx1 -N 32 /dev/urandom; date +%s.%N"
+IDENTITY = """
+echo machine-id $(cat /etc/machine-id)
+echo dbus-id $(cat /var/lib/dbus/machine-id 2>/dev/null)
+echo hostname $(cat /proc/sys/kernel/hostname) $(cat /etc/hostname)
+echo mac $(cat /sys/class/net/*/address | sort | tail -1)
+echo address $(ip -4 -o address show scope global | tr -s ' ' | cut -d ' ' -f 4)
+echo host-key $(cat /etc/ssh/ssh_host_*_key.pub 2> /dev/null | cut -d ' ' -f 2)
+echo reseeded $(dmesg | grep -c 'crng reseeded due to virtual machine fork')
+"""
+
+
+def identity(provider: LibvirtProvider, spec: MachineSpec) -> dict[str, str]:
+    """What makes a machine one of its own, as it says so itself."""
+    done = provider.execute(spec.id, ["sh", "-c", IDENTITY])
+    assert done.status == 0, done
+    told = dict(line.partition(" ")[::2] for line in done.output.splitlines())
+    return {**told, "secret": facts(spec)["secret"]}
+
+
+def host_key(spec: MachineSpec) -> str:
+    """The key that its SSH server shows to those who come."""
+    deadline = time.monotonic() + 30
+    while not (told := run(["ssh-keyscan", "-T", "5", spec.card.address]).split()):
+        assert time.monotonic() < deadline, "no SSH server"
+        time.sleep(0.2)
+    return told[2]
+
+
+@pytest.mark.fork
+@pytest.mark.unique
+@pytest.mark.parametrize("class_name", ["small", "small12"])
+def test_ten_forks_at_once_share_nothing(
+    libvirtd: Libvirtd,
+    provider: LibvirtProvider,
+    make_spec: MakeSpec,
+    domain: Callable[[MachineSpec], libvirt.virDomain],
+    class_name: str,
+) -> None:
+    """small12 is an older Debian, whose kernel does not notice that it was forked, and has an SSH server."""
+    settings, template, older = libvirtd.settings, dict[str, str](), class_name == "small12"
+    seed = place(cached_seed(class_name), settings, class_name)
+    of_class = {"class_name": class_name, "seed_disk": seed.disk, "boot": Boot(seed.kernel, seed.initrd, seed.cmdline)}
+    folder = settings.state / f"snapshot-{class_name}"
+    take(provider, make_spec(49, **of_class), folder, lambda spec: template.update(identity(provider, spec)))
+    taken = time.time()
+    specs = [make_spec(10 + number, snapshot=folder, **of_class) for number in range(10)]
+    first, later, keys = list[str](), list[str](), list[str]()
+    behind, apart = list[float](), list[float]()
+    try:
+        with ThreadPoolExecutor(10) as pool:
+            list(pool.map(provider.fork, specs))
+            genids = [ET.fromstring(domain(spec).XMLDesc()).findtext("genid") for spec in specs]
+            while time.time() - taken < 5:  # old enough that a clock which went on from the snapshot is seen to be wrong
+                time.sleep(0.1)
+
+            def resume(spec: MachineSpec) -> str:
+                provider.start(spec)
+                return provider.execute(spec.id, ["sh", "-c", RANDOM]).output
+
+            for output in pool.map(resume, specs):
+                *said, clock = output.split()
+                first.append("".join(said))
+                behind.append(time.time() - float(clock))
+            list(pool.map(provider.wait, specs))
+        for spec in specs:
+            before = time.time()
+            *said, clock = provider.execute(spec.id, ["sh", "-c", RANDOM]).output.split()
+            later.append("".join(said))
+            apart.append(max(before - float(clock), float(clock) - time.time(), 0))
+        told = [identity(provider, spec) for spec in specs]
+        keys = [host_key(spec) for spec in specs] if older else []
+    finally:
+        for spec in specs:
+            provider.destroy(spec.id)
+
+    assert min(behind) > 2, "the clocks were never wrong, so that this shows nothing"
+    assert max(apart) < 2
+    assert None not in genids
+    assert len(set(genids)) == 10
+    assert {len(said) for said in (*first, *later)} == {64}
+    if older:
+        assert not any(int(each["reseeded"]) for each in told), "this kernel notices it too, and personalise need not care"
+    else:
+        assert all(int(each["reseeded"]) for each in told)
+        assert len(set(first)) == 10
+    assert len({*first, *later}) == 10 + len(set(first))
+    assert [each["mac"] for each in told] == [spec.card.mac for spec in specs]
+    assert [each["address"] for each in told] == [f"{spec.card.address}/{spec.card.prefix}" for spec in specs]
+    assert [each["hostname"] for each in told] == [f"{spec.name} {spec.name}" for spec in specs]
+    assert [each["machine-id"] for each in told] == [spec.id.replace("-", "") for spec in specs]
+    assert all(each["dbus-id"] in ("", each["machine-id"]) for each in told)
+    assert [each["host-key"] for each in told] == (keys or [""] * 10)
+    for what in ("machine-id", "hostname", "mac", "address", "secret", *(["host-key"] if older else [])):
+        values = [template[what], *(each[what] for each in told)]
+        assert all(values), what
+        assert len(set(values)) == 11, f"{what}: {values}"
+
+
+# -- what goes wrong --------------------------------------------------------------------------
+
+
+def flip(file: Path, offset: int) -> None:
+    """Change one bit of one byte."""
+    with file.open("r+b") as content:
+        content.seek(offset)
+        byte = content.read(1)[0]
+        content.seek(offset)
+        content.write(bytes([byte ^ 1]))
+
+
+def shorten(file: Path) -> None:
+    with file.open("r+b") as content:
+        content.truncate(file.stat().st_size // 2)
+
+
+def told_otherwise(file: Path, **changes: object) -> None:
+    file.chmod(0o644)
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "memory cut short": (lambda folder: shorten(folder / "memory"), "memory is damaged: 134217728 bytes instead of 268435456"),
+    "memory changed": (lambda folder: flip(folder / "memory", 20 << 20), "memory is damaged: its content"),
+    "memory missing": (lambda folder: (folder / "memory").unlink(), "missing"),
+    "state cut short": (lambda folder: shorten(folder / "state"), "state is damaged"),
+    "state changed": (lambda folder: flip(folder / "state", 100_000), "state is damaged: its content"),
+    "state missing": (lambda folder: (folder / "state").unlink(), "missing"),
+    "disk changed": (lambda folder: flip(folder / "disk.qcow2", 300_000), "disk.qcow2 is damaged: its content"),
+    "disk missing": (lambda folder: (folder / "disk.qcow2").unlink(), "missing"),
+    "another QEMU": (lambda folder: told_otherwise(folder / "snapshot.json", hypervisor="QEMU 6.2.0"), "hypervisor was QEMU 6.2.0, and is"),
+    "another machine type": (lambda folder: told_otherwise(folder / "snapshot.json", machine="pc-q35-6.2"), "machine was pc-q35-6.2"),
+    "other devices": (lambda folder: told_otherwise(folder / "snapshot.json", domain="0"), "the machines' devices have changed"),
+    "facts cut short": (lambda folder: shorten(folder / "snapshot.json"), "cannot be read"),
+    "facts of something else": (lambda folder: (folder / "snapshot.json").write_text("[]"), "cannot be read"),
+    "facts without files": (lambda folder: told_otherwise(folder / "snapshot.json", files={}), "cannot be read"),
+    "facts missing": (lambda folder: (folder / "snapshot.json").unlink(), "cannot be read"),
+}
+
+
+@pytest.fixture
+def copy(libvirtd: Libvirtd, small_snapshot: Path) -> Iterator[Path]:
+    """A snapshot to be damaged."""
+    copy = libvirtd.settings.state / "damaged"
+    run(["cp", "--archive", "--sparse=always", small_snapshot, copy])
+    yield copy
+    shutil.rmtree(copy)
+
+
+@pytest.mark.fork
+@pytest.mark.badinput
+@pytest.mark.parametrize("what", sorted(DAMAGE))
+def test_a_damaged_snapshot_ends_in_a_clear_error_and_a_working_cold_machine(
+    libvirtd: Libvirtd, provider: LibvirtProvider, spec: MachineSpec, copy: Path, what: str
+) -> None:
+    """Although it was forked from before, and known to be whole; and nothing is left of what was forked."""
+    forked, before = replace(spec, snapshot=copy), traces(libvirtd.settings)
+    provider.fork(forked)
+    damage, words = DAMAGE[what]
+    damage(copy)
+    with pytest.raises(snapshot.Unfit, match=words) as caught:
+        provider.fork(forked)
+    assert "by itself" in caught.value.hint
+    assert left(libvirtd.settings, before) == set()
+    assert power(provider, spec) is None
+    cold = replace(spec, snapshot=None)
+    provider.clone(cold)
+    provider.start(cold)
+    provider.wait(cold)
+    assert facts(cold)["hostname"] == cold.name
+
+
+@pytest.mark.fork
+@pytest.mark.badinput
+def test_no_room_for_a_forks_disk(libvirtd: Libvirtd, provider: LibvirtProvider, spec: MachineSpec) -> None:
+    before = traces(libvirtd.settings)
+    greedy = LibvirtProvider(replace(provider.settings, disk_reserve=1 << 40))
+    with pytest.raises(Unavailable, match="There is no room for the disk"):
+        greedy.fork(spec)
+    assert left(libvirtd.settings, before) == set()
+    tight = LibvirtProvider(replace(provider.settings, disk_reserve=0))
+    run(["mount", "-t", "tmpfs", "-o", "size=64k,mode=711", "tmpfs", provider.settings.machines])
+    try:
+        with pytest.raises(Unavailable, match="There is no room for the disk"):
+            tight.fork(spec)
+        assert left(libvirtd.settings, before) == set()
+        assert provider.disks() == []
+    finally:
+        run(["umount", provider.settings.machines])
+    provider.fork(spec)
+    provider.start(spec)
+    provider.wait(spec)
+
+
+@pytest.mark.fork
+@pytest.mark.badinput
+def test_what_goes_wrong_late_leaves_nothing_either(
+    libvirtd: Libvirtd, provider: LibvirtProvider, spec: MachineSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A state that is whole, as its digest says, and that QEMU does not take."""
+    before = traces(libvirtd.settings)
+    monkeypatch.setattr(snapshot, "STATE", "snapshot.json")
+    monkeypatch.setattr(snapshot, "check", lambda *_args: None)
+    with pytest.raises(Unavailable, match=spec.name):
+        provider.fork(spec)
+    assert left(libvirtd.settings, before) == set()
+    assert power(provider, spec) is None
+
+
+@pytest.mark.fork
+@pytest.mark.badinput
+def test_a_file_touched_after_it_was_verified_is_read_again(
+    provider: LibvirtProvider, spec: MachineSpec, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, digest = list[str](), snapshot.digest
+    monkeypatch.setattr(snapshot, "digest", lambda file: read.append(file.name) or digest(file))
+    forked = replace(spec, snapshot=copy)
+    provider.fork(forked)
+    assert sorted(read) == ["disk.qcow2", "memory", "state"]
+    provider.fork(forked)
+    assert len(read) == 3, "it is read each time"
+    times = (copy / "state").stat()
+    flip(copy / "state", 100_000)
+    os.utime(copy / "state", ns=(times.st_atime_ns, times.st_mtime_ns))  # an accident does not do that; who does is found out too
+    with pytest.raises(snapshot.Unfit, match="state is damaged"):
+        provider.fork(forked)
+    flip(copy / "state", 100_000)
+    provider.fork(forked)
+    assert len(read) > 6
+
+
+# -- a thousand -------------------------------------------------------------------------------
+
+
+def taken(libvirtd: Libvirtd) -> dict[str, int]:
+    """What a leak would take more of; memory in MiB."""
+    theirs, ours = psutil.Process(libvirtd.pid), psutil.Process()
+    return {
+        "host memory": (psutil.virtual_memory().total - psutil.virtual_memory().available) >> 20,
+        "libvirtd's memory": theirs.memory_info().rss >> 20,
+        "libvirtd's files": theirs.num_fds(),
+        "our memory": ours.memory_info().rss >> 20,
+        "our files": ours.num_fds(),
+        "processes": len(psutil.pids()),
+    }
+
+
+GROWTH = {"host memory": 300, "libvirtd's memory": 16, "libvirtd's files": 8, "our memory": 16, "our files": 8, "processes": 30}
+
+
+@pytest.mark.fork
+@pytest.mark.timeout(2400)
+def test_a_thousand_forks_in_a_row_lose_none_and_leave_nothing(
+    libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings, resumed, going = libvirtd.settings, 0, deque[Future[None]]()
+    before = traces(settings)
+
+    with ThreadPoolExecutor(1) as removing:
+
+        def one(number: int) -> None:
+            nonlocal resumed
+            spec = make_spec(number % 8, snapshot=small_snapshot)
+            provider.fork(spec)
+            assert power(provider, spec) is Power.PAUSED, f"fork {number} is lost"
+            if number % 50 == 0:
+                provider.start(spec)
+                provider.wait(spec)
+                assert facts(spec)["hostname"] == spec.name
+                resumed += 1
+            going.append(removing.submit(provider.destroy, spec.id))
+            if len(going) > 3:
+                going.popleft().result()
+
+        def all_gone() -> None:
+            while going:
+                going.popleft().result()
+
+        for number in range(20):  # what is made once: threads, connections, caches
+            one(number)
+        all_gone()
+        first, begun = taken(libvirtd), time.monotonic()
+        for number in range(FORKS):
+            one(number)
+        all_gone()
+    seconds, last = time.monotonic() - begun, taken(libvirtd)
+    grown = {what: last[what] - first[what] for what in first}
+    with capsys.disabled():
+        print(f"\n{FORKS} forks in {seconds:.0f} s, {resumed} resumed; grown by {grown}")
+    assert left(settings, before) == set()
+    assert {what: more for what, more in grown.items() if more > GROWTH[what]} == {}

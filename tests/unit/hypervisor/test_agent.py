@@ -1,0 +1,112 @@
+"""Speaking with the guest agent: what is tried again, and what is never sent twice."""
+
+import base64
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import libvirt
+import pytest
+
+from appliance.errors import Unavailable
+from appliance.hypervisor import agent
+from tests.unit.hypervisor.fake import FakeDomain, libvirt_error
+
+DOMAIN: Any = FakeDomain("notebook-1")
+REFUSED = libvirt_error(libvirt.VIR_ERR_AGENT_UNRESPONSIVE, "Guest agent is not responding")
+
+
+class Agent:
+    """Answers as told; an answer that is an error is raised, one that can be called takes its time."""
+
+    def __init__(self, *answers: object) -> None:
+        self.answers, self.asked = list(answers), list[dict[str, Any]]()
+
+    def __call__(self, domain: object, text: str, timeout: int, flags: int) -> str:
+        self.asked.append(json.loads(text))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if callable(answer):
+            answer = answer()
+        if isinstance(answer, Exception):
+            raise answer
+        return json.dumps({"return": answer})
+
+
+@pytest.fixture
+def speak(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Agent]:
+    def speak(*answers: object) -> Agent:
+        made = Agent(*answers)
+        monkeypatch.setattr("libvirt_qemu.qemuAgentCommand", made)
+        return made
+
+    return speak
+
+
+def encoded(text: bytes) -> str:
+    return base64.b64encode(text).decode()
+
+
+def test_a_command_its_input_and_what_it_ended_with(speak: Callable[..., Agent]) -> None:
+    over = {"exited": True, "exitcode": 3, "out-data": encoded("é".encode()), "err-data": encoded(b"\xff")}
+    asked = speak({"pid": 7}, {"exited": False}, over)
+    done = agent.execute(DOMAIN, ["/bin/x", "-a"], input=b"in", deadline=time.monotonic() + 5)
+    assert (done.status, done.output, done.error) == (3, "é", "�")
+    assert [each["execute"] for each in asked.asked] == ["guest-exec", "guest-exec-status", "guest-exec-status"]
+    assert asked.asked[0]["arguments"] == {"path": "/bin/x", "arg": ["-a"], "capture-output": True, "input-data": encoded(b"in")}
+    assert asked.asked[1]["arguments"] == {"pid": 7}
+
+
+def test_what_a_signal_ended_has_a_status_too(speak: Callable[..., Agent]) -> None:
+    speak({"exited": True, "signal": 9})
+    done = agent.ended(DOMAIN, 7)
+    assert done is not None
+    assert done.status == 137
+
+
+def test_just_after_a_resume_it_is_asked_again(speak: Callable[..., Agent]) -> None:
+    asked = speak(REFUSED, REFUSED, {"pid": 7})
+    assert agent.begin(DOMAIN, ["true"]) == 7
+    assert len(asked.asked) == 3
+
+
+def test_an_agent_that_stays_away_is_given_up(speak: Callable[..., Agent], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "REFUSED_WITHIN", 0.1)
+    asked = speak(REFUSED)
+    with pytest.raises(Unavailable, match="agent of notebook-1 does not answer"):
+        agent.begin(DOMAIN, ["true"])
+    assert len(asked.asked) > 2
+
+
+def test_what_may_have_arrived_is_never_sent_twice(speak: Callable[..., Agent], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent, "REFUSED_WITHIN", 0.05)
+
+    def silent() -> Exception:
+        time.sleep(0.1)
+        return REFUSED
+
+    asked = speak(silent, {"pid": 7})
+    with pytest.raises(Unavailable, match="does not answer"):
+        agent.begin(DOMAIN, ["useradd", "twice"])
+    assert len(asked.asked) == 1
+
+
+def test_every_other_refusal_is_told_at_once(speak: Callable[..., Agent]) -> None:
+    asked = speak(libvirt_error(libvirt.VIR_ERR_OPERATION_INVALID, "domain is not running"))
+    with pytest.raises(libvirt.libvirtError, match="not running"):
+        agent.begin(DOMAIN, ["true"])
+    assert len(asked.asked) == 1
+
+
+def test_a_command_that_does_not_end_is_left_at_the_deadline(speak: Callable[..., Agent]) -> None:
+    speak({"pid": 7}, {"exited": False})
+    with pytest.raises(Unavailable, match="sleep did not end in time in notebook-1"):
+        agent.execute(DOMAIN, ["sleep", "9"], input=b"", deadline=time.monotonic() + 0.1)
+
+
+@pytest.mark.parametrize(("state", "expected"), [("connected", True), ("disconnected", False), (None, False)])
+def test_connected(state: str | None, expected: bool) -> None:
+    told = "" if state is None else f"state='{state}'"
+    xml = f"<domain><devices><channel><target type='virtio' name='org.qemu.guest_agent.0' {told}/></channel></devices></domain>"
+    domain: Any = FakeDomain("m", xml)
+    assert agent.connected(domain) is expected

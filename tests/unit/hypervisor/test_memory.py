@@ -1,0 +1,86 @@
+"""What processes take, from the kernel's own files; with real pages in a real process."""
+
+import mmap
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance.hypervisor.memory import Gauge, Taken, taken
+from appliance.run import start
+
+HOLD = """
+import mmap, sys
+size, file = int(sys.argv[1]) << 20, open(sys.argv[2], "rb")
+alone = mmap.mmap(-1, size)
+for at in range(0, size, 4096): alone[at] = 1
+common = mmap.mmap(file.fileno(), 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+sum(common[at] for at in range(0, len(common), 4096))
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holders(tmp_path: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Two processes with 30 and 60 MiB of their own, and 40 MiB of a file that both map."""
+    file = tmp_path / "memory"
+    file.write_bytes(os.urandom(mmap.PAGESIZE) * (40 << 20 >> 12))
+    started = [start([sys.executable, "-c", HOLD, str(size), file], stdin=subprocess.PIPE, stdout=subprocess.PIPE) for size in (30, 60)]
+    for process in started:
+        assert process.stdout
+        assert process.stdout.readline() == b"ready\n"
+    yield started
+    for process in started:
+        process.communicate()
+
+
+def test_private_and_shared_are_told_apart(holders: list[subprocess.Popen[bytes]]) -> None:
+    small, large = (taken(process.pid) for process in holders)
+    assert small
+    assert large
+    assert 28 <= large.private - small.private <= 32
+    assert 30 <= small.private <= 45
+    assert 20 <= small.shared <= 30  # half of the 40 MiB, and its part of the C library and the like
+    holders[0].communicate()
+    alone = taken(holders[1].pid)
+    assert alone
+    assert alone.private >= large.private + 38  # what nobody shares any more is its own
+    assert taken(holders[0].pid) is None
+
+
+def test_swapped_out_memory_is_still_taken(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "smaps_rollup").write_text(
+        "55d-7ff ---p 00000000 00:00 0 [rollup]\nRss: 300 kB\nPss: 3000 kB\nShared_Clean: 0 kB\nPrivate_Clean: 500 kB\nPrivate_Dirty: 1000 kB\n"
+        "Private_Hugetlb: 0 kB\nSwap: 900 kB\nSwapPss: 800 kB\n"
+    )
+    assert taken(7, tmp_path) == Taken(private=3, shared=1)
+
+
+def test_a_look_takes_little_time_and_goes_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[str] = []
+    clock = iter(range(10_000))
+    monkeypatch.setattr("appliance.hypervisor.memory.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("appliance.hypervisor.memory._of", lambda file: measured.append(file.name) or Taken(len(measured), 0))
+    gauge = Gauge(budget=3)  # three each look, by this clock
+    files = {name: tmp_path / name for name in "abcde"}
+    assert len(gauge.look(files)) == 3
+    assert len(gauge.look(files)) == 5, "the new ones came first"
+    del files[measured[0]]
+    for _ in range(2):
+        gauge.look(files)
+    assert set(gauge.look(files)) == set(files)
+    assert {measured.count(name) for name in files} <= {2, 3, 4}, "none is left out"
+
+
+def test_processes_that_end_are_forgotten_only_when_they_are_gone(tmp_path: Path) -> None:
+    gauge, file = Gauge(), tmp_path / "machine.pid"
+    file.write_text(f"{os.getpid()}\n")
+    assert gauge.look({"a": file})["a"].private > 0
+    file.unlink()
+    assert gauge.look({"a": file, "b": tmp_path / "none"}).keys() == {"a"}
+    assert gauge.look({"b": tmp_path / "none"}) == {}

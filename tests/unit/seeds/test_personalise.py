@@ -1,0 +1,240 @@
+"""The scripts that make a machine itself, run by a shell in a folder that stands for its /, with what they call noted instead of done."""
+
+import os
+import re
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from appliance.hypervisor import libvirt_provider
+from appliance.settings import REPOSITORY
+from tests.unit.hypervisor.test_provider import spec
+from tests.unit.seeds.test_guest import lines
+
+SCRIPTS = REPOSITORY / "playbooks/roles/guest/files/root/usr/lib/dpe"
+OURS = re.compile(r"(?<![\w.$}])/(?=(etc|dev|home|proc|run|sys|var|usr/lib/dpe|usr/sbin)\b)")
+FREEZER = "sys/fs/cgroup/system.slice/systemd-udevd.service/cgroup.freeze"
+NOTED = '#!/bin/sh\necho "{name} $*" >> "{log}"\n{more}'
+
+
+class Machine:
+    """A machine's root folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.log = root, root / "called"
+        for folder in ("etc/dpe", "etc/ssh", "dev", "home/user/.ssh", "proc/sys/kernel", "run", "var/lib/systemd", "usr/sbin", "bin"):
+            (root / folder).mkdir(parents=True)
+        for name in ("sys/class/net/eth0", "usr/lib/dpe/fork.d", "sys/bus/platform/drivers/vmgenid", str(Path(FREEZER).parent)):
+            (root / name).mkdir(parents=True)
+        for name in ("ip", "date", "systemctl", "perl", "usermod", "sync"):
+            self.program(root / "bin" / name, "cat > /dev/null\n" if name == "ip" else "")
+        for script in SCRIPTS.iterdir():
+            if script.is_file():
+                copy = root / "usr/lib/dpe" / script.name
+                copy.write_text(OURS.sub(f"{root}/", script.read_text()))
+                copy.chmod(0o755)
+        self.write("etc/machine-id", "the template's\n")
+
+    def program(self, file: Path, more: str = "") -> None:
+        """One that notes that it was called."""
+        file.write_text(NOTED.format(name=file.name, log=self.log, more=more))
+        file.chmod(0o755)
+
+    def hook(self, name: str, more: str = "") -> Path:
+        file = self.root / "usr/lib/dpe/fork.d" / name
+        self.program(file, more)
+        return file
+
+    def run(self, script: str, input: bytes = b"") -> "subprocess.CompletedProcess[str]":
+        path = f"{self.root}/bin:{os.environ['PATH']}"
+        command = [self.root / "usr/lib/dpe" / script]
+        return subprocess.run(command, input=input.decode(), env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=20)
+
+    def still(self) -> None:
+        done = self.run("still")
+        assert (done.returncode, done.stderr) == (0, "")
+        self.log.unlink()
+
+    def called(self) -> list[str]:
+        return self.log.read_text().splitlines() if self.log.exists() else []
+
+    def read(self, name: str) -> str:
+        return (self.root / name).read_text()
+
+    def write(self, name: str, text: str) -> None:
+        (self.root / name).write_text(text)
+
+    def comes_to_hold(self, name: str, text: str) -> bool:
+        """What nobody waits for goes on behind personalise's back."""
+        deadline = time.monotonic() + 10
+        while self.read(name) != text:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        return True
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path / "root")
+
+
+SPEC = replace(spec(7), name="notebook-7")
+IDENTITY = libvirt_provider._identity(SPEC)
+MACHINE_ID = SPEC.id.replace("-", "")
+
+
+def test_what_the_provider_says_the_script_reads() -> None:
+    script = (SCRIPTS / "personalise").read_text()
+    keys = [line.split()[0] for line in IDENTITY.decode().splitlines()]
+    assert keys == ["time", "random", "machine_id", "hostname", "address"]
+    for key in {*keys, *(line.split()[0] for line in lines())}:
+        assert f"\n    {key})" in script
+        assert f"\n#   {key} " in script, "its head does not tell of it"
+
+
+def test_no_two_machines_get_the_same_random_text() -> None:
+    def told() -> bytes:
+        return next(line for line in libvirt_provider._identity(SPEC).splitlines() if line.startswith(b"random "))
+
+    assert told() != told()
+    assert len(told()) == len("random ") + 64
+
+
+def test_a_booted_machine_gets_name_and_address_and_keeps_what_it_made(machine: Machine) -> None:
+    machine.hook("web")
+    done = machine.run("personalise", IDENTITY)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert machine.read("etc/hostname") == machine.read("proc/sys/kernel/hostname") == "notebook-7\n"
+    assert "127.0.1.1 notebook-7\n" in machine.read("etc/hosts")
+    assert machine.read("etc/dpe/network") == f"{SPEC.card.address}/{SPEC.card.prefix} {SPEC.card.gateway}\n"
+    assert machine.read("etc/machine-id") == "the template's\n"
+    assert [call.split()[0] for call in machine.called()] == ["date", "ip"]
+
+
+def test_the_owners_things_come_in_the_same_breath(machine: Machine) -> None:
+    machine.write("home/user/.ssh/authorized_keys", "of somebody else\n")
+    done = machine.run("personalise", IDENTITY + ("\n".join(lines()) + "\n").encode())
+    assert (done.returncode, done.stderr) == (0, "")
+    assert machine.read("home/user/.ssh/authorized_keys") == lines()[-1].removeprefix("ssh_key ") + "\n"
+    assert machine.read("run/dpe/owner.json") == next(line for line in lines() if line.startswith("owner ")).removeprefix("owner ") + "\n"
+    deadline = time.monotonic() + 10
+    while "usermod --comment Alice user" not in machine.called():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_fork_is_itself_before_it_has_its_address(machine: Machine) -> None:
+    machine.hook("20-web", f"cat {machine.root}/etc/machine-id >> {machine.log}\n")
+    machine.hook("10-database")
+    machine.hook("30-notes").chmod(0o644)  # not executable: no hook
+    machine.program(machine.root / "usr/sbin/sshd")
+    machine.still()
+    assert machine.run("personalise", IDENTITY).returncode == 0
+    calls = [call for call in machine.called() if not call.startswith("date")]
+    assert calls == [
+        "10-database ",
+        "20-web ",
+        MACHINE_ID,
+        "systemctl --no-block start dpe-hostkeys.service ssh.service",
+        "ip -batch -",
+    ]
+    assert machine.read("etc/machine-id") == f"{MACHINE_ID}\n"
+    assert machine.comes_to_hold("etc/dpe/fork", "")
+    assert machine.comes_to_hold(FREEZER, "0\n")
+    # Once only: the next call is for its owner.
+    machine.log.unlink()
+    machine.write("etc/machine-id", "as it is\n")
+    assert machine.run("personalise", IDENTITY).returncode == 0
+    assert [call.split()[0] for call in machine.called()] == ["date", "ip"]
+    assert machine.read("etc/machine-id") == "as it is\n"
+
+
+def test_a_fork_that_does_not_become_itself_gets_no_address(machine: Machine) -> None:
+    machine.hook("web", "echo no such process >&2; exit 3\n")
+    machine.still()
+    done = machine.run("personalise", IDENTITY)
+    assert done.returncode != 0
+    assert "no such process" in done.stderr
+    assert not (machine.root / "etc/dpe/network").exists()
+    assert "ip -batch -" not in machine.called()
+    # When it is told again it tries again.
+    machine.hook("web")
+    assert machine.run("personalise", IDENTITY).returncode == 0
+    assert (machine.root / "etc/dpe/network").exists()
+
+
+def test_a_kernel_that_does_not_notice_a_fork_is_given_random_numbers_first(machine: Machine) -> None:
+    random = next(line for line in IDENTITY.decode().splitlines() if line.startswith("random ")).split()[1]
+    machine.hook("web")
+    machine.still()
+    (machine.root / "sys/bus/platform/drivers/vmgenid").rmdir()
+    assert machine.run("personalise", IDENTITY).returncode == 0
+    calls = [call.split()[0] for call in machine.called()]
+    assert calls == ["date", "perl", "web", "ip"]
+    assert random not in "".join(machine.called())  # which anybody in the machine may see
+    # A kernel that notices by itself is spared the process, and so is a machine that was booted.
+    machine.log.unlink()
+    assert machine.comes_to_hold("etc/dpe/fork", "")
+    assert machine.run("personalise", IDENTITY).returncode == 0
+    (machine.root / "sys/bus/acpi/drivers/vmgenid").mkdir(parents=True)
+    machine.write("etc/dpe/fork", "yes\n")
+    assert machine.run("personalise", IDENTITY).returncode == 0
+    assert not [call for call in machine.called() if call.startswith("perl")]
+
+
+def test_what_has_the_kernel_take_new_random_numbers_is_right() -> None:
+    """On the kernel that runs this; it harms nobody."""
+    if os.geteuid():
+        pytest.skip("only root may")
+    (program,) = re.findall(r"perl -e '([^']+)'", (SCRIPTS / "personalise").read_text())
+    for target, status in (("/dev/urandom", 0), ("/dev/null", 25)):  # ENOTTY: it does ask the kernel
+        with Path(target).open("w") as out:
+            assert subprocess.run(["perl", "-e", program], stdout=out, stderr=subprocess.DEVNULL).returncode == status
+
+
+@pytest.mark.badinput
+def test_what_it_was_never_told_of_is_refused_before_anything_is_done(machine: Machine) -> None:
+    done = machine.run("personalise", b"colour blue\n" + IDENTITY)
+    assert (done.returncode, done.stderr) == (2, "personalise: unknown key: colour\n")
+    assert machine.called() == []
+    assert not (machine.root / "etc/dpe/network").exists()
+
+
+def test_still_leaves_nothing_that_two_forks_must_not_share(machine: Machine) -> None:
+    machine.program(machine.root / "usr/sbin/sshd")
+    gone = ["etc/ssh/ssh_host_ed25519_key", "etc/ssh/ssh_host_rsa_key.pub", "etc/dpe/network", "var/lib/systemd/random-seed"]
+    for name in (*gone, "etc/ssh/sshd_config"):
+        machine.write(name, "of the template")
+    done = machine.run("still")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [name for name in gone if (machine.root / name).exists()] == []
+    assert (machine.root / "etc/ssh/sshd_config").exists()
+    assert machine.read(FREEZER) == "1\n"
+    assert machine.read("etc/dpe/fork")
+    calls = machine.called()
+    assert calls[0].startswith("systemctl stop ssh")
+    assert calls[-1] == "sync "
+
+
+def test_the_network_waits_for_a_card_that_is_just_coming(machine: Machine) -> None:
+    machine.write("etc/dpe/network", "10.1.0.16/16 10.1.0.1\n")
+    card = machine.root / "sys/class/net/eth0"
+    card.rmdir()
+    command = [machine.root / "usr/lib/dpe/network"]
+    with subprocess.Popen(command, env={**os.environ, "PATH": f"{machine.root}/bin:{os.environ['PATH']}"}) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.2)
+        assert machine.called() == []
+        card.mkdir()
+        assert process.wait(10) == 0
+    assert machine.called() == ["ip -batch -"]
+
+
+def test_the_commands_are_where_they_are_called() -> None:
+    for command in (libvirt_provider.PERSONALISE_COMMAND, libvirt_provider.STILL_COMMAND):
+        file = REPOSITORY / "playbooks/roles/guest/files/root" / command.removeprefix("/")
+        assert file.stat().st_mode & 0o111
