@@ -80,8 +80,15 @@ class Network:
                 )
             run(["ip", "netns", "delete", self.name])
         # The kernel takes the namespace's end of the link down some time later; a new one must not meet the old.
-        if any(link["ifname"] == self.outer for link in _ip("link")):
-            run(["ip", "link", "delete", self.outer])
+        if self._linked():
+            try:
+                run(["ip", "link", "delete", self.outer])
+            except CommandFailed:
+                if self._linked():
+                    raise
+
+    def _linked(self) -> bool:
+        return any(link["ifname"] == self.outer for link in _ip("link"))
 
     def admit(self, id: str, card: Card) -> None:
         """Let the machine use its card: this tap, with this MAC and this address, and no other."""
