@@ -255,21 +255,21 @@ def test_an_admin_looks_after_how_others_get_in(grace: Browser, ada: Browser, pe
 
 
 def test_who_looks_after_a_unit_cannot_become_somebody_who_may_do_more(grace: Browser, ada: Browser, people: dict[str, Actor]) -> None:
-    """Ada is delegated admin over everybody; grace is owner. Mary holds nothing."""
+    """Ada is delegated admin over everybody; grace is owner. Alan holds nothing."""
     with catalog.write():
         Grant.create(role="delegated_admin", account=people["ada"].account_id, over_unit=ROOT)
     turn_on(grace)
-    mary, owner = people["mary"].account_id, people["grace"].account_id
-    assert ada.get(f"/admin/accounts/{mary}").status_code == 200
-    assert ada.post(f"/admin/accounts/{mary}/password", {"password": "a new long password"}).status_code == 303
+    alan, owner = people["alan"].account_id, people["grace"].account_id
+    assert ada.get(f"/admin/accounts/{alan}").status_code == 200
+    assert ada.post(f"/admin/accounts/{alan}/password", {"password": "a new long password"}).status_code == 303
     for path, form in (("password", {"password": "a new long password"}), ("enabled", {"enabled": "no"}), ("sign-in/codes/off", {})):
         answer = ada.post(f"/admin/accounts/{owner}/{path}", form)
         assert answer.status_code == 403, path
         assert "may do more than you" in answer.text
     assert second_factor.accounts_with() == {owner}
     with catalog.write():
-        Grant.create(role="owner", account=people["mary"].account_id, starts_at=now() + timedelta(days=30))
-    assert ada.post(f"/admin/accounts/{mary}/password", {"password": "a new long password"}).status_code == 403, (
+        Grant.create(role="owner", account=people["alan"].account_id, starts_at=now() + timedelta(days=30))
+    assert ada.post(f"/admin/accounts/{alan}/password", {"password": "a new long password"}).status_code == 403, (
         "what is to come counts too"
     )
 
