@@ -249,7 +249,7 @@ class Engine:
         for machine in machines.with_ids(self._amiss(found, disks) - self._jobs.keys()):
             idle = machine.state in (S.READY, S.IN_USE) and not (machine.retry_at and machine.retry_at > moment)
             if idle and machine.state_since <= looked_at:
-                self._submit(self._hands, machine.id, self._revive, machine, found.get(machine.id))
+                self._submit(self._makers, machine.id, self._revive, machine, found.get(machine.id))
 
     def _amiss(self, found: dict[str, Found], disks: set[str]) -> set[str]:
         """The machines that should stand still or run, and do not: ids."""

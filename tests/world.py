@@ -27,6 +27,8 @@ from appliance.catalog import (
     RequestState,
     Seed,
     SeedState,
+    Snapshot,
+    SnapshotState,
     memory,
     options,
     record,
@@ -140,6 +142,37 @@ def seed(class_name: str, version: int, state: SeedState = SeedState.READY, *, p
     return Seed.get_by_id(row.id)
 
 
+FACTS = {
+    "hypervisor": "QEMU 10.0.2",
+    "acceleration": "kvm",
+    "machine": "pc-q35-10.0",
+    "cpu": "host",
+    "memory": 1024,
+    "domain": "5d41402abc4b2a76b9719d911017c592",
+    "size": 412,
+}
+
+
+def snapshot(of: Seed, state: SnapshotState = SnapshotState.READY, **values: object) -> Snapshot:
+    """A snapshot of a seed, begun twenty minutes ago."""
+    began = catalog.now() - timedelta(minutes=20)
+    by_state: dict[SnapshotState, dict[str, object]] = {
+        SnapshotState.BUILDING: {"created_at": catalog.now() - timedelta(seconds=14), "step": "booting the seed"},
+        SnapshotState.READY: {"facts": FACTS, "folder": f"/seeds/{of.class_name}/{of.version}/snapshot", "ended_at": began + timedelta(seconds=31)},
+        SnapshotState.FAILED: {
+            "attempts": 2, "retry_at": catalog.now() + timedelta(minutes=18), "ended_at": began + timedelta(seconds=90),
+            "problem": "3 forks in a row failed. The last one: The agent does not answer.", "hint": "Look at the log of the hypervisor.",
+        },
+        SnapshotState.STALE: {
+            "facts": FACTS, "ended_at": began,
+            "problem": "The snapshot no longer fits this host: hypervisor was QEMU 10.0.1, and is QEMU 10.0.2.",
+        },
+    }  # fmt: skip
+    with catalog.write():
+        row = Snapshot.create(seed=of.id, state=state, **{"created_at": began, **by_state[state], **values})
+    return Snapshot.get_by_id(row.id)
+
+
 def machine(
     cls: Class,
     state: MachineState,
@@ -170,7 +203,8 @@ def machine(
                 machine=row.id, cpu=0.18, memory_used=412, memory_private=388, memory_shared=21, disk_rate=81920.0, net_rate=20480.0
             )
         elif state is MachineState.READY:
-            Machine.update(origin="fork", readiness="paused").where(Machine.id == row.id).execute()
+            forked: dict[str, object] = {"origin": "fork", "readiness": "paused", "ready_at": made + timedelta(seconds=0.38), **values}
+            Machine.update(forked).where(Machine.id == row.id).execute()
             Reading.create(machine=row.id, cpu=0, memory_used=190, memory_private=34, memory_shared=19, disk_rate=0.0, net_rate=0.0)
     return Machine.get(Machine.id == row.id)
 
@@ -227,12 +261,14 @@ def _busy(settings: Settings) -> dict[str, Actor]:
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("".join(f"TASK [jupyterlab : step {number}] ****\nok: [seed]\n" for number in range(1, 60)))
     seed("notebook", 1)
-    seed("notebook", 2, promoted=True)
+    kept = seed("notebook", 2, promoted=True)
+    snapshot(kept, SnapshotState.STALE)
+    snapshot(kept)
     seed(
         "notebook", 3, SeedState.BUILDING, task="jupyterlab : install the locked environment", task_number=12, task_total=31, log=str(log),
         started_at=catalog.now() - timedelta(seconds=74),
     )  # fmt: skip
-    seed("studio", 1, promoted=True)
+    snapshot(seed("studio", 1, promoted=True))
     seed(
         "studio",
         2,

@@ -9,7 +9,7 @@ from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
 
-from appliance.catalog import MachineState, SeedState, now
+from appliance.catalog import Machine, MachineState, SeedState, SnapshotState, now
 from appliance.people.roles import PERMISSIONS
 from appliance.services import overview
 from webui import guard
@@ -37,6 +37,13 @@ SEED_STATES: dict[str, tuple[str, str]] = {
     SeedState.CANCELLED: ("cancelled", "secondary"),
 }
 
+SNAPSHOT_STATES: dict[str, tuple[str, str]] = {
+    SnapshotState.BUILDING: ("being taken", "blue"),
+    SnapshotState.READY: ("ready", "green"),
+    SnapshotState.FAILED: ("failed", "red"),
+    SnapshotState.STALE: ("no longer used", "secondary"),
+}
+
 
 def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
@@ -49,17 +56,21 @@ def init_app(app: Flask) -> None:
         article=article,
         percent=percent,
         roughly=roughly,
+        took=took,
+        made=made,
         lower_first=lower_first,
         browser=browser,
         given=given,
     )
-    app.jinja_env.globals.update(STATES=STATES, SEED_STATES=SEED_STATES, now=now, MachineState=MachineState, SeedState=SeedState)
+    app.jinja_env.globals.update(
+        STATES=STATES, SEED_STATES=SEED_STATES, SNAPSHOT_STATES=SNAPSHOT_STATES, now=now, MachineState=MachineState, SeedState=SeedState
+    )
     app.context_processor(_context)
 
 
 def _context() -> dict[str, Any]:
     """What every template knows. A request for the live part of a page gets that part alone."""
-    may = current_user.may if current_user.is_authenticated else lambda _permission: False
+    may = current_user.may if current_user.is_authenticated else lambda *_: False
     live = request.headers.get("HX-Target") == "main#live"
     return {
         "layout": "live.html" if live else "base.html",
@@ -127,6 +138,21 @@ def span(length: timedelta | int | float | None) -> str:
     return f"{seconds} s"
 
 
+def took(length: timedelta) -> str:
+    """How long something took that may have been quick: "0.4 s"."""
+    seconds = length.total_seconds()
+    return f"{max(seconds, 0.1):.1f} s" if seconds < 9.95 else span(length)
+
+
+def made(machine: Machine) -> str:
+    """How a machine came to be and, in the buffer, how it waits: "forked, paused"."""
+    if machine.state is not MachineState.READY:
+        return "forked" if machine.origin == "fork" else "booted"
+    if machine.readiness == "cold":
+        return "cold"
+    return f"{'forked' if machine.origin == 'fork' else 'booted'}, {machine.readiness}"
+
+
 def mib(size: float | None) -> str:
     """A size given in MiB, in the unit that suits it."""
     if size is None:
@@ -154,8 +180,12 @@ def percent(part: float, whole: float) -> int:
 
 
 def roughly(length: timedelta) -> str:
-    """A length of time as one would say it: "40 seconds", "4 minutes", "2 hours"."""
+    """A length of time as one would say it: "a moment", "about 40 seconds", "about 4 minutes", "about 2 hours"."""
     seconds = length.total_seconds()
+    return "a moment" if seconds < 5 else f"about {_rounded(seconds)}"
+
+
+def _rounded(seconds: float) -> str:
     if seconds < 55:
         return plural(max(10, round(seconds / 10) * 10), "second")
     if seconds < 5400:

@@ -88,9 +88,12 @@ class Person:
         """What they hold, as of this request."""
         return powers.of(self.actor)
 
-    def may(self, permission: str) -> bool:
-        """Whether they hold the permission over anything."""
-        return self.powers.has(permission)
+    def may(self, permission: str, kind: str = "", id: object = None) -> bool:
+        """Whether they hold the permission over anything, or over the thing of one of the kinds in catalog.grants.PLACES."""
+        if not kind:
+            return self.powers.has(permission)
+        place = grants.place_of(kind, id)
+        return place is not None and self.powers.reach(permission).covers(place)
 
 
 def actor() -> Actor:

@@ -160,5 +160,5 @@ def _finish(values: dict[str, str]) -> Response | tuple[str, int]:
 @needs("settings.manage")
 def progress() -> str:
     latest = [next(iter(seeds.of_class(cls.name)), None) for cls in classes.everything()]
-    builds = [seed for seed in latest if seed is not None]
+    builds = [(seed, classes.forking(seed.klass)) for seed in latest if seed is not None]
     return render_template("setup_progress.html", builds=builds, health=overview.health())

@@ -361,14 +361,16 @@ def in_making() -> list[Machine]:
 
 
 def making_times(class_name: str, limit: int = 20) -> list[timedelta]:
-    """How long the class's latest machines took from planned to ready, newest first."""
+    """How long the class's latest machines took from planned to ready, newest first: only those that were made as the newest
+    was, forked or booted, since the one is many times quicker than the other."""
     query = (
-        Machine.select(Machine.created_at, Machine.ready_at)
+        Machine.select(Machine.created_at, Machine.ready_at, Machine.origin)
         .where(Machine.klass == class_name, Machine.ready_at.is_null(False))
         .order_by(Machine.number.desc())
         .limit(limit)
     )
-    return [machine.ready_at - machine.created_at for machine in query]
+    latest = list(query)
+    return [machine.ready_at - machine.created_at for machine in latest if machine.origin == latest[0].origin]
 
 
 def held_by_account() -> dict[int, int]:

@@ -32,7 +32,9 @@ def take(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:
     seed = snapshot.seed
     name = f"{seed.class_name} v{seed.version}"
     with catalog.write():
-        Snapshot.update(state=SnapshotState.BUILDING, retry_at=None).where(Snapshot.id == snapshot.id).execute()
+        Snapshot.update(state=SnapshotState.BUILDING, retry_at=None, created_at=now(), ended_at=None).where(
+            Snapshot.id == snapshot.id
+        ).execute()
         record("snapshot.building", f"Taking the snapshot of {name}.", class_name=seed.class_name, seed_id=seed.id)
 
     def report(text: str) -> None:

@@ -1,8 +1,11 @@
-"""Classes and their policy."""
+"""Classes, their policy, and how their machines are made."""
+
+from dataclasses import dataclass
+from enum import StrEnum
 
 from appliance import catalog
-from appliance.catalog import Actor, Class, doorbell, now, record
-from appliance.errors import BadInput, NotFound
+from appliance.catalog import Actor, Class, Seed, Snapshot, SnapshotState, doorbell, now, record, seeds, snapshots
+from appliance.errors import BadInput, Conflict, NotFound
 from appliance.people import powers
 
 LIMITS = {
@@ -14,6 +17,7 @@ LIMITS = {
     "extensions": (0, 1000),
     "per_person": (1, 1000),
 }
+READINESS = ("paused", "running", "cold")
 
 
 def everything() -> list[Class]:
@@ -77,4 +81,66 @@ def retry(actor: Actor, name: str) -> None:
     with catalog.write():
         Class.update(failures=0, failing_until=None, problem="").where(Class.name == get(name).name).execute()
         record("class.retry", f"{actor.name} asked to try {name} again.", actor, class_name=name)
+    doorbell.ring()
+
+
+class ForkState(StrEnum):
+    """How the next machine of a class comes to be: `off` and `booted` by booting, the one for good and the other for now."""
+
+    OFF = "off"
+    IDLE = "idle"  # no promoted seed yet, or the class is closed: there is nothing to take a snapshot of
+    TAKING = "taking"
+    FORKED = "forked"
+    BOOTED = "booted"
+
+
+@dataclass(frozen=True)
+class Forking:
+    """Where a class stands: `snapshot` is the one being taken, forked from, or failed (with problem, hint and next try)."""
+
+    state: ForkState
+    seed: Seed | None
+    snapshot: Snapshot | None
+
+
+STANDS = {SnapshotState.BUILDING: ForkState.TAKING, SnapshotState.READY: ForkState.FORKED, SnapshotState.FAILED: ForkState.BOOTED}
+
+
+def forking(cls: Class) -> Forking:
+    """How machines of the class are made, now."""
+    seed = seeds.promoted(cls.name)
+    snapshot = snapshots.current(seed.id) if seed else None
+    if not cls.fork:
+        state = ForkState.OFF
+    elif seed is None or (not cls.enabled and (snapshot is None or snapshot.state is not SnapshotState.READY)):
+        state = ForkState.IDLE
+    else:
+        state = ForkState.TAKING if snapshot is None else STANDS[snapshot.state]
+    return Forking(state, seed, snapshot)
+
+
+def set_making(actor: Actor, name: str, *, fork: bool, readiness: str) -> None:
+    """Whether machines made from now on are forked, and how they wait. Raises BadInput; nothing is changed then."""
+    if readiness not in READINESS:
+        raise BadInput(f"Machines cannot wait {readiness!r}.", f"They wait {', '.join(READINESS[:-1])} or {READINESS[-1]}.")
+    values = {"fork": fork, "readiness": readiness}
+    with catalog.write():
+        cls = get(name)
+        before = {key: getattr(cls, key) for key in values}
+        Class.update(**values, updated_at=now()).where(Class.name == name).execute()
+        record(
+            "class.making", f"{actor.name} changed how machines of {name} are made.", actor, class_name=name, before=before, after=values
+        )
+    doorbell.ring()
+
+
+def try_fork_again(actor: Actor, name: str) -> None:
+    """Take another snapshot at once for a class whose machines are booted for now. Raises Conflict when they are not."""
+    with catalog.write():
+        cls = get(name)
+        if forking(cls).state is not ForkState.BOOTED:
+            raise Conflict(f"Machines of {name} are not booted for want of a snapshot.", "Reload the page to see how they are made.")
+        snapshots.retry_now(name)
+        Class.update(fork_failures=0, fork_problem="").where(Class.name == name).execute()
+        record("class.fork_again", f"{actor.name} asked to try forking {name} again.", actor, class_name=name)
     doorbell.ring()

@@ -7,6 +7,7 @@ from typing import Any
 from appliance.catalog import Class, Engine, Machine, MachineState, Seed, machines, memory, now, options, seeds
 from appliance.catalog.grants import Reach
 from appliance.people.powers import EVERYTHING
+from appliance.services import classes
 
 STALE = timedelta(seconds=30)
 
@@ -28,6 +29,7 @@ class Pools:
     seed: Seed | None
     building: Seed | None
     old: int  # buffered machines on an older seed than the promoted
+    forking: classes.Forking
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def pools(reach: Reach = EVERYTHING) -> list[Pools]:
     for cls in Class.select().order_by(Class.name):
         if not (reach.everything or cls.name in reach.classes):
             continue
-        states = counts.get(cls.name, {})
+        states, forking = counts.get(cls.name, {}), classes.forking(cls)
         result.append(
             Pools(
                 cls=cls,
@@ -75,9 +77,10 @@ def pools(reach: Reach = EVERYTHING) -> list[Pools]:
                 leaving=states.get(MachineState.RECLAIMING, 0) + states.get(MachineState.FAILED, 0),
                 troubled=states.get(MachineState.QUARANTINED, 0),
                 waiting=waiting.get(cls.name, 0),
-                seed=seeds.promoted(cls.name),
+                seed=forking.seed,
                 building=next(iter(seeds.unfinished(cls.name)), None),
                 old=old.get(cls.name, 0),
+                forking=forking,
             )
         )
     return result

@@ -40,8 +40,16 @@ def answers(address: str) -> bool:
 def traces(settings: Settings) -> set[str]:
     """Everything that machines could leave: files, folders and sockets, taps, network entries, processes."""
     taps = {link["ifname"] for link in json.loads(run(["ip", "-netns", settings.network, "-json", "link"]))}
-    folders = (settings.machines, settings.run, *(settings.libvirt / name for name in ("etc", "lib", "run", "log")))
-    files = {str(file) for folder in folders for file in folder.rglob("*") if file.parent != settings.libvirt / "etc"}  # made once
+    folders = (
+        settings.machines,
+        settings.libvirt / "lib",
+        settings.libvirt / "etc",
+        settings.libvirt / "run",
+        settings.libvirt / "log",
+        settings.run,
+    )
+    theirs = folders[:2]  # elsewhere are folders that are made once for all machines
+    files = {str(file) for folder in folders for file in folder.rglob("*") if folder in theirs or not file.is_dir()}
     admitted = run(["ip", "netns", "exec", settings.network, "nft", "list", "set", "bridge", settings.network, "admitted"]).split(",")
     # A process that has ended stays for a moment, without its command line.
     commands = {" ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])}

@@ -24,12 +24,13 @@ from appliance.hypervisor import daemon, libvirt_provider
 from appliance.hypervisor.batch import Step, perform
 from appliance.hypervisor.libvirt_provider import LibvirtProvider
 from appliance.hypervisor.provider import MachineSpec, Power
+from appliance.hypervisor.snapshot import Unfit
 from appliance.lifecycle import batch
 from appliance.run import run
 from appliance.seeds.follow import follow
 from appliance.settings import REPOSITORY, Settings, environment
 from tests.integration.conftest import Libvirtd, MakeSpec
-from tests.integration.look import answers, boot_id, power, traces
+from tests.integration.look import answers, boot_id, facts, power, traces
 
 
 @pytest.fixture(scope="module")
@@ -437,19 +438,35 @@ def test_destroy_takes_whatever_there_is(libvirtd: Libvirtd, provider: LibvirtPr
 # -- playbooks --------------------------------------------------------------------------------
 
 
+@pytest.mark.fork
 def test_a_batch_through_the_playbooks(
-    appliance_settings: Settings, provider: LibvirtProvider, make_spec: MakeSpec, tmp_path: Path
+    appliance_settings: Settings, provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: Path, tmp_path: Path
 ) -> None:
-    settings, good, bad, told = appliance_settings, make_spec(8), make_spec(9, seed_disk=Path("/no/such/seed")), list[str]()
+    """One is booted, one cannot be made, one is forked, and one should be, from a snapshot that is no good."""
+    settings, told, built = appliance_settings, list[str](), dict[str, batch.Built]()
+    good, bad = make_spec(8), make_spec(9, seed_disk=Path("/no/such/seed"))
+    forked = make_spec(6, snapshot=small_snapshot, readiness="paused")
+    instead = make_spec(7, snapshot=tmp_path / "none", readiness="paused")
+    specs = [good, bad, forked, instead]
     try:
-        outcome = batch.build([good, bad], settings, told.append)
-        assert outcome[good.id] is None
-        error = outcome[bad.id]
+        batch.build(specs, settings, told.append, built.__setitem__)
+        assert set(built) == {spec.id for spec in specs}
+        assert (built[good.id].error, built[good.id].forked) == (None, False)
+        error = built[bad.id].error
         assert error is not None
         assert (error.message, error.hint) == ("The seed's disk /no/such/seed is missing.", "Build a new seed of the class.")
-        assert told == ["Clone disks", "Start", "Wait for agents and applications"]
+        assert (built[forked.id].error, built[forked.id].forked, built[forked.id].fork_error) == (None, True, None)
+        assert (built[instead.id].error, built[instead.id].forked) == (None, False)
+        assert isinstance(built[instead.id].fork_error, Unfit)
+        assert next(iter(built)) == forked.id, "it is told of only when slower ones are there"
+        assert told == ["fork", "clone disks", "start", "wait for agents and applications", "suspend"]
         assert boot_id(good)
         assert bad.id not in provider.disks()
+        assert [power(provider, spec) for spec in specs] == [Power.RUNNING, None, Power.PAUSED, Power.PAUSED]
+        for spec in (forked, instead):
+            provider.start(spec)
+            provider.wait(spec)
+            assert facts(spec)["hostname"] == spec.name
 
         events: list[dict[str, object]] = []
         local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
@@ -457,16 +474,17 @@ def test_a_batch_through_the_playbooks(
             "playbook": str(REPOSITORY / "playbooks/retire.yml"),
             "runner": str(tmp_path),
             "inventory": {"all": {"hosts": {"localhost": local}}},
-            "variables": {"machines": [good.to_json(), bad.to_json()], "state": str(settings.state)},
+            "variables": {"machines": [spec.to_json() for spec in specs], "state": str(settings.state)},
             "roles": [],
             "skip": [],
         }
         (tmp_path / "job.json").write_text(json.dumps(job))
         assert follow(tmp_path / "job.json", environment(settings), events.append, lambda: False)
         results = [event["result"] for event in events if event["kind"] == "result"]
-        assert [sorted(result) for result in results] == [sorted([good.id, bad.id])]  # type: ignore[call-overload]
-        assert good.id not in provider.disks()
-        assert power(provider, good) is None
+        assert [sorted(result) for result in results] == [sorted(spec.id for spec in specs)]  # type: ignore[call-overload]
+        for spec in specs:
+            assert spec.id not in provider.disks()
+            assert power(provider, spec) is None
     finally:
-        provider.destroy(good.id)
-        provider.destroy(bad.id)
+        for spec in specs:
+            provider.destroy(spec.id)

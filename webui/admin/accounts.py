@@ -62,21 +62,27 @@ def new() -> Page:
     ) if error else 200
 
 
-@blueprint.route("/<int:id>", methods=["GET", "POST"])
+@blueprint.get("/<int:id>")
 @needs("people.read", account="id")
 def page(id: int) -> Page:
+    return _page(id, _known(id), None)
+
+
+@blueprint.post("/<int:id>")
+@needs("people.manage", account="id")
+def change(id: int) -> Page:
+    values = _entered()
+    try:
+        accounts.update(actor(), id, **values)
+    except DpeError as error:
+        return _page(id, values, error)
+    flash("Saved.", "success")
+    return redirect(url_for("accounts.page", id=id), 303)
+
+
+def _known(id: int) -> dict[str, Any]:
     account = accounts.get(id)
-    values = {name: getattr(account, name) for name in ("full_name", "email", "ssh_keys")}
-    error = None
-    if request.method == "POST":
-        values = _entered()
-        try:
-            accounts.update(actor(), id, **values)
-            flash("Saved.", "success")
-            return redirect(url_for("accounts.page", id=id), 303)
-        except DpeError as refused:
-            error = refused
-    return _page(id, values, error)
+    return {name: getattr(account, name) for name in ("full_name", "email", "ssh_keys")}
 
 
 def _page(id: int, values: dict[str, Any], error: DpeError | None, *, at: str = "") -> Page:
@@ -102,8 +108,6 @@ def password(id: int) -> Page:
     try:
         accounts.set_password(actor(), id, request.form.get("password", ""))
     except DpeError as error:
-        account = accounts.get(id)
-        values = {name: getattr(account, name) for name in ("full_name", "email", "ssh_keys")}
-        return _page(id, values, error, at="password")
+        return _page(id, _known(id), error, at="password")
     flash("The new password is set, and all browsers of this account are signed out.", "success")
     return redirect(url_for("accounts.page", id=id), 303)

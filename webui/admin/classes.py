@@ -1,4 +1,4 @@
-"""Classes: their policy, seeds and machines."""
+"""Classes: their policy, how their machines are made, seeds and machines."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
@@ -14,7 +14,7 @@ blueprint = Blueprint("classes", __name__, url_prefix="/admin/classes")
 
 # Name, label, unit and what it means; the limits are the service's.
 POOLS = [
-    ("buffer", "Ready and waiting", "machines", "Kept booted and unassigned, so that a person gets one at once."),
+    ("buffer", "Ready and waiting", "machines", "Kept unassigned, so that a person gets one at once."),
     ("minimum", "At least", "machines", "Exist in any case, assigned or not."),
     ("maximum", "At most", "machines", "Never more than these, assigned or not, whatever is asked for."),
 ]
@@ -24,6 +24,11 @@ LEASE = [
     ("extensions", "Extensions", "times", "How often a person may extend one lease."),
     ("per_person", "Machines per person", "at once", "How many of this class one person may hold."),
 ]
+READINESS = {
+    "paused": ("Paused", "Made, then halted. Takes no processor and, forked, little memory; goes on at once when somebody gets it."),
+    "running": ("Running", "Answers a little sooner, and takes memory and processor all the while."),
+    "cold": ("Cold", "A disk only. Costs nothing until it is asked for; then it takes a moment longer, and without forking a whole boot."),
+}
 
 
 @blueprint.get("/")
@@ -32,29 +37,50 @@ def index() -> str:
     return render_template("admin/classes.html", pools=overview.pools(current_user.powers.reach("classes.read")))
 
 
-@blueprint.route("/<name>", methods=["GET", "POST"])
+@blueprint.get("/<name>")
 @needs("classes.read", class_="name")
-def page(name: str) -> Response | tuple[str, int]:
+def page(name: str) -> tuple[str, int]:
+    return _page(name)
+
+
+@blueprint.post("/<name>")
+@needs("classes.manage", class_="name")
+def policy(name: str) -> Response | tuple[str, int]:
+    try:
+        classes.set_policy(actor(), name, **_numbers())
+    except DpeError as refused:
+        return _page(name, policy_error=refused)
+    flash("The policy is saved; the pools follow it from now on.", "success")
+    return redirect(url_for("classes.page", name=name), 303)
+
+
+@blueprint.post("/<name>/making")
+@needs("classes.manage", class_="name")
+def making(name: str) -> Response | tuple[str, int]:
+    try:
+        classes.set_making(actor(), name, fork=request.form.get("fork") == "yes", readiness=request.form.get("readiness", ""))
+    except BadInput as refused:
+        return _page(name, making_error=refused)
+    flash("Saved. Machines are made like that from now on; those that exist stay as they are.", "success")
+    return redirect(url_for("classes.page", name=name), 303)
+
+
+def _page(name: str, *, policy_error: DpeError | None = None, making_error: DpeError | None = None) -> tuple[str, int]:
     classes.get(name)
-    values, error = dict(request.form), None
-    if request.method == "POST":
-        try:
-            classes.set_policy(actor(), name, **_numbers())
-            flash("The policy is saved; the pools follow it from now on.", "success")
-            return redirect(url_for("classes.page", name=name), 303)
-        except DpeError as refused:
-            error = refused
     pools = next(pools for pools in overview.pools() if pools.cls.name == name)
+    error = policy_error or making_error
     page = render_template(
         "admin/class.html",
         pools=pools,
         cls=pools.cls,
-        values=values,
-        error=error,
+        values=request.form,
+        policy_error=policy_error,
+        making_error=making_error,
         seeds=seed_rows.of_class(name)[:6],
-        machines=overview.machines_on_page(class_name=name)[:8],
+        machines=overview.machines_on_page(class_name=name, reach=current_user.powers.reach("machines.read"))[:8],
         POOLS=POOLS,
         LEASE=LEASE,
+        READINESS=READINESS,
         LIMITS=classes.LIMITS,
     )
     return page, status_of(error) if error else 200
@@ -84,6 +110,14 @@ def enabled(name: str) -> Response:
 def retry(name: str) -> Response:
     classes.retry(actor(), name)
     flash(f"Trying {name} again.", "success")
+    return back()
+
+
+@blueprint.post("/<name>/fork-again")
+@needs("classes.manage", class_="name")
+def fork_again(name: str) -> Response:
+    classes.try_fork_again(actor(), name)
+    flash(f"Another snapshot of {name} is taken; its machines are forked when it is ready.", "success")
     return back()
 
 

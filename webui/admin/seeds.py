@@ -9,7 +9,7 @@ from flask import Blueprint, flash, render_template, send_file
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
-from appliance.catalog import Seed
+from appliance.catalog import Seed, snapshots
 from appliance.catalog import seeds as seed_rows
 from appliance.errors import NotFound
 from appliance.services import classes, overview, seeds
@@ -44,6 +44,8 @@ def page(id: int) -> str:
         tail_lines=TAIL,
         machines_on=seed_rows.machines_on(id),
         health=overview.health(),
+        snapshots=snapshots.of_seed(id),
+        cls=seed.klass,
         **_contents(seed.manifest),
     )
 

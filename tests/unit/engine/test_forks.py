@@ -177,6 +177,7 @@ def test_forks_that_keep_failing_are_given_up_for_a_while_and_tried_again(forkin
     settle(engine)
     assert snapshots.current(1).state is SnapshotState.READY
     assert Class.get().fork_failures == 0
+    assert snapshots.current(1).created_at > given_up.created_at, "how long it takes is counted from this try"
     assert Class.get().fork_problem == ""
 
 

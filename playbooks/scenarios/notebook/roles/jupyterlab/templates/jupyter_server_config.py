@@ -1,3 +1,20 @@
+import random
+import signal
+from pathlib import Path
+
+
+def renew(*_):
+    """A fork shares all that was in the memory of its snapshot; fork.d/jupyterlab has this make its own of it."""
+    from jupyter_server.serverapp import ServerApp
+
+    app = ServerApp.instance()
+    Path(app.cookie_secret_file).unlink(missing_ok=True)
+    app.web_app.settings["cookie_secret"] = app.cookie_secret = app._default_cookie_secret()
+    random.seed()
+
+
+signal.signal(signal.SIGUSR2, renew)  # Jupyter uses the other one
+
 # Who may come in is decided before: the machines' network lets only the appliance's front door reach this
 # port, and the front door lets only the owner through. A token here would be a second lock with no key.
 c.ServerApp.ip = "0.0.0.0"
