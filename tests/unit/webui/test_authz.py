@@ -125,6 +125,31 @@ def test_every_address_for_every_role_in_and_out_of_scope(
     assert wrong == []
 
 
+def test_no_form_is_sent_to_an_address_that_only_asks_for_leave_to_look(app: Flask) -> None:
+    """Whatever is read and written at the same address needs more than a permission to read."""
+    for rule in app.url_map.iter_rules():
+        need = getattr(app.view_functions[rule.endpoint], "need", None)
+        if need is not None and {"GET", "POST"} <= (rule.methods or set()):
+            assert not need.permission.endswith(".read"), rule.rule
+
+
+def test_who_may_only_look_changes_nothing_and_is_offered_nothing(app: Flask, opened: Settings) -> None:
+    """An approver sees classes and accounts; changing a policy or somebody's keys is not theirs."""
+    house = House()
+    browser = Browser(app.test_client())
+    browser.sign_in(house.subject("approver", "appliance"))
+    inside, person = house.things["in"]["class"], house.things["in"]["account"]
+    for path, form in (
+        (f"/admin/classes/{inside}", {"buffer": "0", "minimum": "0", "maximum": "9", "lease_minutes": "9"}),
+        (f"/admin/classes/{inside}/making", {"readiness": "cold"}),
+        (f"/admin/accounts/{person}", {"ssh_keys": "", "full_name": "Somebody else"}),
+    ):
+        assert browser.post(path, form).status_code == 403, path
+    assert "Save" not in browser.get(f"/admin/classes/{inside}").text
+    assert "Save" not in browser.get(f"/admin/accounts/{person}").text
+    assert Account.get_by_id(person).full_name != "Somebody else"
+
+
 @pytest.mark.parametrize(
     "path", ["/admin/machines/", "/admin/classes/", "/admin/seeds/", "/admin/accounts/", "/admin/units/", "/admin/groups/"]
 )
