@@ -114,7 +114,7 @@ def _making() -> Iterator[dict[str, Any]]:
 
         specs = [_spec(libvirtd.settings, slot) for slot in range(3, 3 + MACHINES)]
         twenty = _batch(libvirtd, [replace(spec, snapshot=folder, readiness="paused") for spec in specs])
-        booted = _batch(libvirtd, [replace(spec, id=str(uuid.uuid4())) for spec in map(_elsewhere, specs)])
+        booted = _batch(libvirtd, [_elsewhere(spec) for spec in specs])
         unit = f"s for {MACHINES} ready machines by build.yml"
         yield _result("fork.twenty", twenty, unit, f"{MACHINES} linked clones that boot, by build.yml", booted)
         cloned = by_virt_clone(libvirtd, MACHINES)
