@@ -23,15 +23,16 @@ from typing import IO, Any
 
 import psutil
 
-from appliance import catalog, layout
+from appliance import catalog, layout, syslog
 from appliance.catalog import Class, Machine, MachineState, Snapshot, doorbell, machines, now, options, record, seeds, snapshots
 from appliance.catalog import Engine as EngineRow
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import Found, HostFacts, Power, Provider, Stats
-from appliance.lifecycle import batch, forks, leases, master, outcomes, seedruns
+from appliance.lifecycle import batch, directoryruns, forks, leases, master, outcomes, seedruns
 from appliance.lifecycle.sizing import Sizing
 from appliance.lifecycle.specs import spec
+from appliance.people import secrets
 from appliance.pools.planner import Decision, plan
 from appliance.scenario.load import Loaded
 from appliance.scenario.load import load as load_scenario
@@ -101,8 +102,10 @@ class Engine:
         self.loaded = loaded
         self.stopping = False
         self._bell = doorbell.Listener(settings.doorbell)
-        self._makers = ThreadPoolExecutor(settings.parallel + 2, "make")  # and one each for a batch and a seed
+        self._makers = ThreadPoolExecutor(settings.parallel + 3, "make")  # and one each for a batch, a seed and the directory
         self._hands = ThreadPoolExecutor(HANDS, "hand")
+        self._sender = ThreadPoolExecutor(1, "syslog")  # its own, because a receiver may keep it waiting
+        self._forwarder = syslog.Forwarder()
         self._reader = ThreadPoolExecutor(1, "read")
         self._jobs: dict[str, Future[None]] = {}
         self._batched: set[str] = set()
@@ -135,6 +138,7 @@ class Engine:
         """Let the threads end, and the bell go."""
         self._makers.shutdown(wait=True, cancel_futures=True)
         self._hands.shutdown(wait=True, cancel_futures=True)
+        self._sender.shutdown(wait=True, cancel_futures=True)
         self._reader.shutdown(wait=True, cancel_futures=True)
         self._bell.close()
 
@@ -153,12 +157,15 @@ class Engine:
         self._jobs = {key: job for key, job in self._jobs.items() if not job.done()}
         if self._problem == "":
             self._hand_over_all()  # first of all: somebody has just pressed the button
+        if "syslog" not in self._jobs and self._forwarder.wanted():
+            self._submit(self._sender, "syslog", self._forwarder.forward)
         looked_at = now()
         found = self._look()
         leases.warn()
         leases.expire()
         for class_name in machines.waiting():
             outcomes.serve_waiting(class_name)
+        self._synchronise()
         if found is None:
             return
         self._read_if_due()
@@ -487,6 +494,12 @@ class Engine:
             self._submit(self._makers, "seed", seedruns.run, seed, self.loaded, self.settings)
             return
 
+    # -- the directory ----------------------------------------------------------------------
+
+    def _synchronise(self) -> None:
+        if "directory" not in self._jobs and (due := directoryruns.due()):
+            self._submit(self._makers, "directory", directoryruns.run, due)
+
     # -- snapshots --------------------------------------------------------------------------
 
     def _keep_snapshots(self) -> None:
@@ -597,6 +610,7 @@ def main() -> None:
             return
         loaded = load_scenario(settings.scenario)
         catalog.open(settings.catalog)
+        secrets.open(settings.web_secret)
         adopt_scenario(loaded)
         setup.ensure_code(settings)
         engine = Engine(settings, LibvirtProvider(settings), loaded)

@@ -48,6 +48,8 @@ install_packages() {
         if apt update; then break; fi
         [ "$attempt" = 3 ] || sleep $((attempt * 5))
     done
+    # Only the program is wanted: with a directory of its own, Debian's slapd would start at every boot.
+    case "$missing " in *" slapd "*) echo slapd slapd/no_configuration boolean true | debconf-set-selections ;; esac
     # shellcheck disable=SC2086
     apt install --yes --no-remove --no-install-recommends $missing ||
         die "the packages could not be installed. Look at the lines above: no network, no space, or packages held back."

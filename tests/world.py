@@ -7,15 +7,21 @@ from functools import cache
 
 from appliance import catalog
 from appliance.catalog import (
+    ROOT,
     Account,
     Actor,
     Class,
     Engine,
+    Grant,
+    Group,
     HostReading,
     Lease,
     Level,
     Machine,
     MachineState,
+    Member,
+    OrgUnit,
+    Quota,
     Reading,
     Request,
     RequestState,
@@ -93,8 +99,10 @@ def _password() -> str:
 def account(name: str, full_name: str = "", *, is_admin: bool = False) -> Actor:
     """An account with PASSWORD."""
     with catalog.write():
-        row = Account.create(name=name, full_name=full_name, email=f"{name}@example.org", password=_password(), is_admin=is_admin)
-    return Actor(name, row.id, "127.0.0.1", is_admin)
+        row = Account.create(name=name, full_name=full_name, email=f"{name}@example.org", password=_password())
+        if is_admin:
+            Grant.create(role="owner", account=row.id)
+    return Actor(name, row.id, "127.0.0.1")
 
 
 def klass(name: str, spec: dict[str, object], **values: int) -> Class:
@@ -282,9 +290,21 @@ def _busy(settings: Settings) -> dict[str, Actor]:
         record("request.waiting", "alan waits for a studio: none is ready.", people["alan"], class_name="studio", hit=False)
         record("seed.failed", "Seed studio v2 failed: the package r-base-studio does not exist.", level=Level.ERROR, class_name="studio")
         record("sign_in.failed", "Failed sign-in as 'root'.", Actor("root", None, "192.0.2.7"), level=Level.WARNING)
+        _organise(people)
     engine()
     host_history(2)
     return people
+
+
+def _organise(people: dict[str, Actor]) -> None:
+    """Two departments, a group with a role and a quota."""
+    science = OrgUnit.create(parent=ROOT, name="Science")
+    OrgUnit.create(parent=science, name="Mathematics")
+    OrgUnit.create(parent=ROOT, name="Workshop")
+    group = Group.create(name="analysts", about="Those who look after the studio", org_unit=science)
+    Member.create(group=group, account=people["mary"].account_id)
+    Grant.create(role="class_manager", group=group, over_class="studio", given_by=people["grace"].account_id)
+    Quota.create(group=group, each=False, machines=6, memory=24 * 1024)
 
 
 PEOPLE = {"grace": "Grace Hopper", "ada": "Ada Lovelace", "alan": "Alan Turing", "mary": "Mary Somerville"}

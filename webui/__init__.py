@@ -12,8 +12,9 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, Map
 
 from appliance import catalog, settings
+from appliance.people import secrets as secrets_of_others
 from appliance.settings import Settings
-from webui import admin, auth, door, errors, format, guard, live, portal, setup
+from webui import admin, again, api, auth, door, errors, format, guard, live, portal, security, setup
 from webui.turnstile import Turnstile
 
 COOKIE = "__Host-dpe"
@@ -38,13 +39,15 @@ def create_app(settings: Settings | None = None) -> Flask:
         MAX_CONTENT_LENGTH=256 * 1024,
         SEND_FILE_MAX_AGE_DEFAULT=365 * 24 * 3600,  # every address of a static file carries its content's hash
     )
+    secrets_of_others.open(settings.web_secret)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.url_defaults(_fingerprint)
     app.url_map.converters["int"] = _RowNumber
     errors.init_app(app)
     guard.init_app(app)
+    again.init_app(app)
     format.init_app(app)
-    for area in (setup, auth, portal, live, door):
+    for area in (setup, auth, security, portal, live, door, api):
         app.register_blueprint(area.blueprint)
     for blueprint in admin.BLUEPRINTS:
         app.register_blueprint(blueprint)

@@ -8,10 +8,11 @@ from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
-from appliance.services import accounts, sessions
+from appliance.services import accounts, second_factor, sessions, tokens
 from appliance.services import machines as machines_service
 from webui.errors import status_of
-from webui.guard import actor, back, public, settings, signed_in
+from webui.format import plural
+from webui.guard import actor, back, needs, public, settings
 
 blueprint = Blueprint("auth", __name__)
 
@@ -54,12 +55,34 @@ def sign_in() -> Page:
     except DpeError as error:
         return _sign_in_page(after, name, error)
     start_session(token)
+    if sessions.waiting(token):
+        return redirect(url_for("auth.code", next=after), 303)
+    return redirect(after, 303)
+
+
+@blueprint.route("/sign-in/code", methods=["GET", "POST"])
+@public
+def code() -> Page:
+    after, token = own_address(request.values.get("next", "/")), session.get("token", "")
+    if not sessions.waiting(token):
+        return redirect(url_for("auth.sign_in", next=after), 303)
+    if request.method == "GET":
+        return _allowing_applications(render_template("sign_in_code.html", after=after, error=None))
+    try:
+        start_session(sessions.give_code(token, request.form.get("code", ""), request.remote_addr or "", request.user_agent.string))
+    except DpeError as error:
+        return _allowing_applications(render_template("sign_in_code.html", after=after, error=error), status_of(error))
     return redirect(after, 303)
 
 
 def _sign_in_page(after: str, name: str = "", error: DpeError | None = None) -> Page:
     page = render_template("sign_in.html", after=after, name=name, error=error)
-    answer = Response(page, status=status_of(error) if error else 200, mimetype="text/html")
+    return _allowing_applications(page, status_of(error) if error else 200)
+
+
+def _allowing_applications(page: str, status: int = 200) -> Response:
+    """The page, with leave to send on to a machine's application once its form is accepted."""
+    answer = Response(page, status=status, mimetype="text/html")
     host = urlsplit(f"//{request.host}").hostname or ""
     if re.fullmatch(r"[a-z0-9.-]+", host):
         # Browsers hold a form's target against this even after a redirect, and a machine's application is on another port.
@@ -68,7 +91,7 @@ def _sign_in_page(after: str, name: str = "", error: DpeError | None = None) -> 
 
 
 @blueprint.post("/sign-out")
-@signed_in
+@needs("own")
 def sign_out() -> Response:
     sessions.end(actor(), current_user.session_id)
     session.clear()
@@ -77,7 +100,7 @@ def sign_out() -> Response:
 
 
 @blueprint.get("/account")
-@signed_in
+@needs("own")
 def account() -> Page:
     return _account_page()
 
@@ -92,12 +115,14 @@ def _account_page(error: DpeError | None = None, *, at: str = "", keys: str | No
         at=at,
         keys=who.ssh_keys if keys is None else keys,
         held=len(machines_service.mine(who.id)),
+        codes_on=second_factor.is_on(who.id),
+        tokens=tokens.of_account(who.id),
     )
     return page, status_of(error) if error else 200
 
 
 @blueprint.post("/account/password")
-@signed_in
+@needs("own")
 def password() -> Page:
     form = request.form
     try:
@@ -109,7 +134,7 @@ def password() -> Page:
 
 
 @blueprint.post("/account/keys")
-@signed_in
+@needs("own")
 def keys() -> Page:
     text = request.form.get("keys", "")
     try:
@@ -120,8 +145,16 @@ def keys() -> Page:
     return redirect(url_for("auth.account"), 303)
 
 
+@blueprint.post("/account/sessions/end-others")
+@needs("own")
+def end_others() -> Response:
+    ended = sessions.end_others(actor(), current_user.session_id)
+    flash(f"{plural(ended, 'other browser')} signed out." if ended else "No other browser was signed in.", "success")
+    return back()
+
+
 @blueprint.post("/account/sessions/<id>/end")
-@signed_in
+@needs("own")
 def end_session(id: str) -> Response:
     sessions.end(actor(), id)
     return back()

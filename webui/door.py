@@ -7,6 +7,7 @@ from flask import Blueprint, Response, request
 from flask_login import current_user
 
 from appliance.access import door
+from webui.again import lacks_codes
 from webui.guard import public, settings
 
 blueprint = Blueprint("door", __name__)
@@ -16,7 +17,7 @@ blueprint = Blueprint("door", __name__)
 @public
 def check() -> Response:
     """The answer of `access.door`, which knows what to tell somebody who is not signed in."""
-    actor = current_user.actor if current_user.is_authenticated else None
+    actor = current_user.actor if current_user.is_authenticated and not lacks_codes() else None
     status, headers = door.check(actor, cast(Mapping[str, str], request.headers), settings())
     return Response(status=status, headers=headers)
 

@@ -1,11 +1,12 @@
 """Errors as people meet them: what went wrong and what to do, on a page or as a message in the page they are on."""
 
+import json
 import logging
 import secrets
 
-from flask import Flask, render_template, request
+from flask import Flask, Response, render_template, request
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, Unauthorized
 
 from appliance.errors import BadInput, Conflict, DpeError, NotAllowed, NotFound, Unavailable
 
@@ -15,11 +16,15 @@ STATUS: dict[type[DpeError], int] = {BadInput: 400, NotAllowed: 403, NotFound: 4
 
 WORDS = {
     404: ("There is no such page.", "The address may be mistyped, or what it showed is gone."),
+    401: (
+        "Nobody is signed in, or the token is not good any more.",
+        "Send “Authorization: Bearer” and a token; people make theirs on their account's page.",
+    ),
     405: ("This address cannot be called like that.", "Go back and use the buttons of the page."),
     413: ("That is too much to send.", "Send less at once."),
 }
 
-Answer = tuple[str, int]
+Answer = Response | tuple[str, int]
 
 
 def status_of(error: DpeError) -> int:
@@ -35,7 +40,9 @@ def init_app(app: Flask) -> None:
 
 
 def answer(message: str, hint: str, status: int) -> Answer:
-    """The error as a page, or for htmx as a message that lands beside the page's other messages."""
+    """The error as a page, for htmx as a message that lands beside the page's other messages, for a program as problem details."""
+    if request.path.startswith("/api/"):
+        return Response(json.dumps({"title": message, "detail": hint, "status": status}), status, mimetype="application/problem+json")
     template = "error_message.html" if request.headers.get("HX-Request") else "error.html"
     return render_template(template, message=message, hint=hint, status=status), status
 
@@ -53,7 +60,10 @@ def _http(error: HTTPException) -> Answer:
     if status >= 500:
         return _bug(error)
     message, hint = WORDS.get(status, (f"{error.name}.", "Go back and try again."))
-    return answer(message, hint, status)
+    made = answer(message, hint, status)
+    if isinstance(made, Response) and isinstance(error, Unauthorized) and error.www_authenticate:
+        made.headers["WWW-Authenticate"] = str(error.www_authenticate[0])
+    return made
 
 
 def _bug(error: Exception) -> Answer:

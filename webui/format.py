@@ -10,6 +10,7 @@ from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
 
 from appliance.catalog import Machine, MachineState, SeedState, SnapshotState, now
+from appliance.people.roles import PERMISSIONS
 from appliance.services import overview
 from webui import guard
 
@@ -69,6 +70,7 @@ def init_app(app: Flask) -> None:
 
 def _context() -> dict[str, Any]:
     """What every template knows. A request for the live part of a page gets that part alone."""
+    may = current_user.may if current_user.is_authenticated else lambda *_: False
     live = request.headers.get("HX-Target") == "main#live"
     return {
         "layout": "live.html" if live else "base.html",
@@ -76,6 +78,9 @@ def _context() -> dict[str, Any]:
         "appliance_title": overview.title(),
         "csrf_token": generate_csrf,
         "live_url": request.full_path.rstrip("?"),
+        "back_url": guard.here(),
+        "may": may,
+        "may_list": [name for name in PERMISSIONS if may(name)],
         "set_up": guard.is_set_up(),
         "icon_file": url_for("static", filename="vendor/icons-3.51.0/sprite.svg"),
     }

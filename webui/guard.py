@@ -2,18 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
+from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, current_app, redirect, request, session, url_for
 from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
+from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.wrappers import Response as BaseResponse
 
-from appliance.catalog import Account, Actor
-from appliance.errors import NotAllowed
-from appliance.services import sessions
+from appliance.catalog import Account, Actor, Token, grants
+from appliance.errors import NotAllowed, NotFound
+from appliance.people import powers
+from appliance.people.powers import Powers
+from appliance.people.roles import OWN, PERMISSIONS
+from appliance.services import sessions, tokens
 from appliance.services import setup as setup_service
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -22,29 +26,42 @@ csrf = CSRFProtect()
 login = LoginManager()
 
 
-class Access(StrEnum):
-    """Who may call a view."""
+PUBLIC = "public"
 
-    PUBLIC = "public"
-    SIGNED_IN = "signed in"
-    ADMIN = "admin"
+
+@dataclass(frozen=True)
+class Need:
+    """What a view asks of whoever calls it: a permission, and over which thing; `own` lets in whose own the thing is as well."""
+
+    permission: str
+    kind: str = ""  # of the thing; empty: held over anything
+    argument: str = ""  # of the view, with the thing's id
+    own: bool = False
+
+
+def needs(permission: str, *, own: bool = False, **thing: str) -> Callable[[View], View]:
+    """Who may call this view: those who hold the permission.
+
+    With `machine="id"`, over the machine whose id is the view's argument `id`, and so for all kinds of catalog.grants.PLACES; other
+    things do not exist for them. `own=True` lets in, besides, whose own the thing is. `needs("own")` is everybody who is signed in;
+    with a thing, its owner alone.
+    """
+    assert permission == OWN or permission in PERMISSIONS, permission
+    kind, argument = next(iter(thing.items()), ("", ""))
+    kind = kind.rstrip("_")
+    assert len(thing) <= 1, thing
+    assert not kind or kind in grants.PLACES, kind
+
+    def mark(view: View) -> View:
+        view.need = Need(permission, kind, argument, own)  # type: ignore[attr-defined]
+        return view
+
+    return mark
 
 
 def public(view: View) -> View:
     """Anybody may call this view."""
-    view.access = Access.PUBLIC  # type: ignore[attr-defined]
-    return view
-
-
-def signed_in(view: View) -> View:
-    """Whoever is signed in may call this view."""
-    view.access = Access.SIGNED_IN  # type: ignore[attr-defined]
-    return view
-
-
-def admin(view: View) -> View:
-    """Only admins may call this view."""
-    view.access = Access.ADMIN  # type: ignore[attr-defined]
+    view.need = Need(PUBLIC)  # type: ignore[attr-defined]
     return view
 
 
@@ -54,6 +71,7 @@ class Person:
 
     account: Account
     session_id: str
+    token: Token | None = None  # what a program came with, in place of a session
     is_authenticated: bool = True
     is_active: bool = True
     is_anonymous: bool = False
@@ -63,7 +81,19 @@ class Person:
 
     @property
     def actor(self) -> Actor:
-        return Actor(self.account.name, self.account.id, request.remote_addr or "", is_admin=self.account.is_admin)
+        return Actor(self.account.name, self.account.id, request.remote_addr or "")
+
+    @cached_property
+    def powers(self) -> Powers:
+        """What they hold, as of this request."""
+        return powers.of(self.actor)
+
+    def may(self, permission: str, kind: str = "", id: object = None) -> bool:
+        """Whether they hold the permission over anything, or over the thing of one of the kinds in catalog.grants.PLACES."""
+        if not kind:
+            return self.powers.has(permission)
+        place = grants.place_of(kind, id)
+        return place is not None and self.powers.reach(permission).covers(place)
 
 
 def actor() -> Actor:
@@ -96,6 +126,10 @@ def init_app(app: Flask) -> None:
 
 
 def _load(_request: object) -> Person | None:
+    if request.blueprint == "api" and request.authorization is not None:
+        bearer = request.authorization.token if request.authorization.type == "bearer" else ""
+        known = tokens.find(bearer or "", request.remote_addr or "")
+        return Person(known.account, "", known) if known else None
     token = session.get("token")
     found = sessions.find(token) if token else None
     return Person(found.account, found.id) if found else None
@@ -112,7 +146,7 @@ def is_set_up() -> bool:
 def _first_setup() -> BaseResponse | None:
     if is_set_up() or request.endpoint in ("static", "door.healthz", "setup.wizard"):
         return None
-    if request.blueprint in ("door", "live"):
+    if request.blueprint in ("door", "live", "api"):
         return Response(status=401)
     return redirect(url_for("setup.wizard"), 303)
 
@@ -120,21 +154,43 @@ def _first_setup() -> BaseResponse | None:
 def _check() -> BaseResponse | None:
     if request.endpoint is None:
         return None  # becomes a 404 or 405
-    access = getattr(current_app.view_functions[request.endpoint], "access", None)
-    if access is None:
+    need = getattr(current_app.view_functions[request.endpoint], "need", None)
+    if need is None:
         abort(500, f"{request.endpoint} does not say who may call it")
-    if access is Access.PUBLIC:
+    if need.permission == PUBLIC:
         return None
     if not current_user.is_authenticated:
         return _ask_to_sign_in()
-    if access is Access.ADMIN and not current_user.account.is_admin:
-        raise NotAllowed("This page is for admins.", "Sign in as one, or go back to your own machines.")
+    if not need.own and not current_user.may(need.permission):
+        raise NotAllowed("This page is not for you.", f"It is for those who may {PERMISSIONS[need.permission][0]}; ask your admin.")
+    if need.kind and not _may_know(need, (request.view_args or {})[need.argument]):
+        raise NotFound(*GONE.get(need.kind, ("There is no such page.", "What it showed may be gone.")))
     return None
+
+
+GONE = {
+    "machine": ("There is no such machine.", "It may have been given back."),
+    "request": ("You are not waiting for that any more.", "Reload the page to see what you hold."),
+    "account": ("There is no such account.", "It may have been deleted."),
+    "class": ("There is no such class.", "The list of classes shows those there are."),
+    "seed": ("There is no such seed.", "The list of seeds shows those there are."),
+}
+
+
+def _may_know(need: Need, id: Any) -> bool:
+    place = grants.place_of(need.kind, id)
+    if place is None:
+        return False
+    if (need.own or need.permission == OWN) and place.account_id == current_user.account.id:
+        return True
+    return need.permission != OWN and bool(current_user.powers.reach(need.permission).covers(place))
 
 
 def _ask_to_sign_in() -> BaseResponse:
     if request.blueprint in ("door", "live"):
         return Response(status=401)
+    if request.blueprint == "api":
+        abort(401, www_authenticate=WWWAuthenticate("bearer"))
     came_from = request.full_path.rstrip("?") if request.method == "GET" else here()
     address = url_for("auth.sign_in", next=came_from if came_from != "/" else None)
     if request.headers.get("HX-Request"):

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from flask import Blueprint, Response, request
 
 from appliance import catalog
-from webui.guard import actor, signed_in
+from webui.guard import actor, needs
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("live", __name__)
@@ -102,7 +102,7 @@ hub = Hub()
 
 
 @blueprint.get("/live")
-@signed_in
+@needs("own")
 def stream() -> Response:
     """The stream of "changed" events of one tab; 503 when there are too many streams already."""
     account_id, tab = actor().account_id, request.args.get("tab", "")[:40]

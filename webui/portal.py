@@ -6,8 +6,9 @@ from werkzeug.wrappers import Response
 
 from appliance.catalog import Machine, now
 from appliance.services import machines, overview
+from webui.again import asks_again_unless
 from webui.format import span
-from webui.guard import actor, back, settings, signed_in
+from webui.guard import actor, back, needs, settings
 
 blueprint = Blueprint("portal", __name__)
 
@@ -20,7 +21,7 @@ def application(machine: Machine) -> str:
 
 
 @blueprint.get("/")
-@signed_in
+@needs("own")
 def index() -> str:
     who = current_user.account
     offers = {offer.cls.name: offer for offer in machines.offers(who.id)}
@@ -29,21 +30,21 @@ def index() -> str:
 
 
 @blueprint.post("/request")
-@signed_in
+@needs("machines.use")
 def ask() -> Response:
     machines.request(actor(), request.form.get("class", ""))
     return redirect("/", 303)
 
 
 @blueprint.post("/requests/<int:id>/cancel")
-@signed_in
+@needs("own", request="id")
 def cancel(id: int) -> Response:
     machines.cancel_request(actor(), id)
     return back()
 
 
 @blueprint.post("/machines/<id>/extend")
-@signed_in
+@needs("machines.manage", machine="id", own=True)
 def extend(id: str) -> Response:
     ends_at = machines.extend(actor(), id)
     flash(f"Extended: it is held for another {span(ends_at - now())}.", "success")
@@ -51,7 +52,8 @@ def extend(id: str) -> Response:
 
 
 @blueprint.post("/machines/<id>/release")
-@signed_in
+@needs("machines.manage", machine="id", own=True)
+@asks_again_unless(lambda id: machines.get(actor(), id).owner_id == actor().account_id)
 def release(id: str) -> Response:
     machine = machines.get(actor(), id)
     machines.release(actor(), id)

@@ -18,7 +18,7 @@ from appliance.people import passwords
 from appliance.services import accounts, classes, overview, preferences, sessions, setup
 from webui import auth
 from webui.admin.preferences import zones
-from webui.guard import admin, is_set_up, public, settings
+from webui.guard import is_set_up, needs, public, settings
 
 blueprint = Blueprint("setup", __name__)
 
@@ -157,7 +157,7 @@ def _finish(values: dict[str, str]) -> Response | tuple[str, int]:
 
 
 @blueprint.get("/setup/progress")
-@admin
+@needs("settings.manage")
 def progress() -> str:
     latest = [next(iter(seeds.of_class(cls.name)), None) for cls in classes.everything()]
     builds = [(seed, classes.forking(seed.klass)) for seed in latest if seed is not None]

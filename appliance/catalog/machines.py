@@ -10,6 +10,7 @@ from peewee import JOIN, SQL
 
 from appliance.catalog import memory
 from appliance.catalog.database import each, rows, write
+from appliance.catalog.grants import Reach
 from appliance.catalog.models import (
     Account,
     Class,
@@ -24,6 +25,7 @@ from appliance.catalog.models import (
     now,
     stamp,
 )
+from appliance.catalog.quotas import Size
 
 LIVE = tuple(state for state in MachineState if state is not MachineState.RETIRED)
 HELD = (MachineState.ASSIGNED, MachineState.IN_USE, MachineState.STOPPED, MachineState.SUSPENDED, MachineState.REPROVISIONING)
@@ -70,15 +72,23 @@ class Terms:
     per_person: int
     lease_minutes: int
     maximum: int
-    memory: int
+    size: Size
 
 
 def terms(class_name: str) -> Terms | None:
     """The terms of a class; None when there is no such class."""
     found = rows(
-        "SELECT enabled, per_person, lease_minutes, maximum, json_extract(spec, '$.size.memory') FROM class WHERE name = ?", (class_name,)
+        """
+        SELECT enabled, per_person, lease_minutes, maximum,
+               json_extract(spec, '$.size.vcpus'), json_extract(spec, '$.size.memory'), json_extract(spec, '$.size.disk')
+        FROM class WHERE name = ?
+        """,
+        (class_name,),
     )
-    return Terms(bool(found[0][0]), *found[0][1:]) if found else None
+    if not found:
+        return None
+    enabled, per_person, lease_minutes, maximum, *size = found[0]
+    return Terms(bool(enabled), per_person, lease_minutes, maximum, Size(*size))
 
 
 def note_request(account_id: int, class_name: str, claimed: Claimed | None) -> Request:
@@ -319,8 +329,9 @@ def page(
     retired: bool = False,
     after: int | None = None,
     limit: int = 50,
+    reach: Reach = Reach(everything=True),  # noqa: B008 - immutable
 ) -> list[Machine]:
-    """Machines, newest first, numbers below `after`, with owner, live lease and reading joined (None where there is none)."""
+    """Machines within reach, newest first, numbers below `after`, with owner, live lease and reading joined (None where there is none)."""
     query = (
         Machine.select(Machine, Account, Lease, Reading)
         .join_from(Machine, Account, JOIN.LEFT_OUTER)
@@ -339,6 +350,8 @@ def page(
         query = query.where(Machine.name.contains(text) | Account.name.contains(text) | Account.full_name.contains(text))
     if after is not None:
         query = query.where(Machine.number < after)
+    if not reach.everything:
+        query = query.where(Machine.klass.in_(list(reach.classes)) | Account.org_unit.in_(list(reach.units)))
     return list(query)
 
 

@@ -9,6 +9,7 @@ from peewee import (
     AutoField,
     BooleanField,
     CharField,
+    CompositeKey,
     Field,
     FloatField,
     ForeignKeyField,
@@ -114,6 +115,15 @@ class RequestState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class RunState(StrEnum):
+    """Where a synchronisation with the directory stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
 class Level(StrEnum):
     """How much an event should worry its reader."""
 
@@ -137,6 +147,19 @@ class Option(Row):
     value = JsonField()
 
 
+class OrgUnit(Row):
+    """A branch of the tree that everybody is in; ROOT is its top."""
+
+    id = AutoField()
+    parent = ForeignKeyField("self", null=True, backref="children")
+    parent_id: int | None
+    name = CharField()
+    directory_id = CharField(null=True)
+
+
+ROOT = 1
+
+
 class Account(Row):
     """Who."""
 
@@ -145,11 +168,53 @@ class Account(Row):
     full_name = CharField(default="")
     email = CharField(default="")
     password = CharField()
-    is_admin = BooleanField(default=False)
+    org_unit = ForeignKeyField(OrgUnit, default=ROOT, backref="accounts")
+    org_unit_id: int
     disabled = BooleanField(default=False)
     ssh_keys = TextField(default="")
     created_at = UtcField(default=now)
     signed_in_at = UtcField(null=True)
+    directory_id = CharField(null=True)
+    dn = TextField(default="")
+    directory_off = BooleanField(default=False)
+
+
+class Group(Row):
+    """People, and groups, who are given the same; it belongs to an org unit for those who look after it."""
+
+    id = AutoField()
+    name = CharField()
+    about = TextField(default="")
+    org_unit = ForeignKeyField(OrgUnit, default=ROOT, backref="groups")
+    org_unit_id: int
+    directory_id = CharField(null=True)
+
+    class Meta:
+        table_name = "people_group"
+
+
+class Member(Row):
+    """Somebody in a group."""
+
+    group = ForeignKeyField(Group, on_delete="CASCADE", backref="members")
+    group_id: int
+    account = ForeignKeyField(Account, on_delete="CASCADE", backref="memberships")
+    account_id: int
+
+    class Meta:
+        primary_key = CompositeKey("account", "group")
+
+
+class Nesting(Row):
+    """A group in a group: the members of the inner one are members of the outer one."""
+
+    outer = ForeignKeyField(Group, on_delete="CASCADE", backref="inner")
+    outer_id: int
+    inner = ForeignKeyField(Group, on_delete="CASCADE", backref="outer")
+    inner_id: int
+
+    class Meta:
+        primary_key = CompositeKey("inner", "outer")
 
 
 class Session(Row):
@@ -162,6 +227,93 @@ class Session(Row):
     created_at = UtcField(default=now)
     seen_at = UtcField(default=now)
     expires_at = UtcField()
+    confirmed_at = UtcField(null=True)
+    waits = BooleanField(default=False)
+
+
+class SecondFactor(Row):
+    """What makes an account's one-time codes; asked for once it is confirmed."""
+
+    account = ForeignKeyField(Account, primary_key=True, on_delete="CASCADE")
+    account_id: int
+    secret = CharField()
+    step = IntegerField(default=0)
+    confirmed_at = UtcField(null=True)
+
+
+class RecoveryCode(Row):
+    """A code that lets in once, in place of one from the phone."""
+
+    account = ForeignKeyField(Account, on_delete="CASCADE")
+    account_id: int
+    digest = CharField()
+
+    class Meta:
+        primary_key = CompositeKey("account", "digest")
+
+
+class Token(Row):
+    """What a program signs in with."""
+
+    id = AutoField()
+    account = ForeignKeyField(Account, backref="tokens", on_delete="CASCADE")
+    account_id: int
+    name = CharField()
+    digest = CharField(unique=True)
+    ending = CharField()
+    scope = JsonField(default=list)
+    created_at = UtcField(default=now)
+    expires_at = UtcField()
+    used_at = UtcField(null=True)
+    address = CharField(default="")
+
+
+class Grant(Row):
+    """A role, held by an account, a group or an org unit with all below it, over an org unit, a class or, with neither, the appliance."""
+
+    id = AutoField()
+    role = CharField()
+    account = ForeignKeyField(Account, null=True, on_delete="CASCADE", backref="grants")
+    account_id: int | None
+    group = ForeignKeyField(Group, null=True, on_delete="CASCADE", backref="grants")
+    group_id: int | None
+    org_unit = ForeignKeyField(OrgUnit, null=True, on_delete="CASCADE", backref="grants")
+    org_unit_id: int | None
+    over_unit = ForeignKeyField(OrgUnit, null=True, on_delete="CASCADE", backref="granted")
+    over_unit_id: int | None
+    over_class = CharField(null=True)
+    starts_at = UtcField(null=True)
+    ends_at = UtcField(null=True)
+    given_by = ForeignKeyField(Account, null=True, column_name="given_by", backref="given", object_id_name="given_by_id")
+    given_by_id: int | None
+    created_at = UtcField(default=now)
+
+    class Meta:
+        table_name = "permit"
+
+
+class Quota(Row):
+    """How much an account, a group or an org unit may have at once: each person in it, or all together. None is no limit.
+
+    Memory is MiB, disk GiB.
+    """
+
+    id = AutoField()
+    account = ForeignKeyField(Account, null=True, on_delete="CASCADE", backref="quotas")
+    account_id: int | None
+    group = ForeignKeyField(Group, null=True, on_delete="CASCADE", backref="quotas")
+    group_id: int | None
+    org_unit = ForeignKeyField(OrgUnit, null=True, on_delete="CASCADE", backref="quotas")
+    org_unit_id: int | None
+    each = BooleanField()
+    class_name = CharField(null=True)
+    grant = ForeignKeyField(Grant, null=True, column_name="permit_id", on_delete="CASCADE", backref="quotas", object_id_name="grant_id")
+    grant_id: int | None
+    machines = IntegerField(null=True)
+    vcpus = IntegerField(null=True)
+    memory = IntegerField(null=True)
+    disk = IntegerField(null=True)
+    lease_minutes = IntegerField(null=True)
 
 
 class Throttle(Row):
@@ -322,6 +474,8 @@ class Event(Row):
     machine_id = CharField(null=True)
     seed_id = IntegerField(null=True)
     data = JsonField(default=dict)
+    object = CharField(default="")
+    hash = CharField(default="")
 
 
 class Reading(Row):
@@ -360,4 +514,46 @@ class Engine(Row):
     host = JsonField()
 
 
-TABLES = (Option, Account, Session, Throttle, Class, Seed, Snapshot, Machine, Lease, Request, Event, Reading, HostReading, Engine)
+class DirectoryRun(Row):
+    """A synchronisation with the directory."""
+
+    id = AutoField()
+    state = EnumField(RunState, default=RunState.QUEUED)
+    asked_by = CharField(default="")
+    force = BooleanField(default=False)
+    step = TextField(default="")
+    problem = TextField(default="")
+    hint = TextField(default="")
+    counts = JsonField(default=dict)
+    problems = JsonField(default=list)
+    created_at = UtcField(default=now)
+    started_at = UtcField(null=True)
+    ended_at = UtcField(null=True)
+
+
+TABLES = (
+    Option,
+    OrgUnit,
+    Account,
+    Group,
+    Member,
+    Nesting,
+    Grant,
+    Quota,
+    Session,
+    SecondFactor,
+    RecoveryCode,
+    Token,
+    Throttle,
+    Class,
+    Seed,
+    Snapshot,
+    Machine,
+    Lease,
+    Request,
+    Event,
+    Reading,
+    HostReading,
+    Engine,
+    DirectoryRun,
+)

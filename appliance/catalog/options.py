@@ -1,7 +1,9 @@
 """What an admin decided in the web page, as named plain values."""
 
+import json
 from typing import Any
 
+from appliance.catalog.database import rows
 from appliance.catalog.models import Option
 
 DEFAULTS: dict[str, Any] = {
@@ -9,6 +11,12 @@ DEFAULTS: dict[str, Any] = {
     "setup_code": "",  # SHA-256 of the setup code, until it is used
     "title": "",  # what the appliance is called; empty means the scenario's title
     "time_zone": "UTC",
+    "syslog": {},  # host, port and transport of the receiver of events; empty means none
+    "syslog_position": 0,  # the last event that the receiver has
+    "codes_required": [],  # roles whose holders must use one-time codes
+    "audit_check": {},  # what the last look at the whole record found
+    "syslog_problem": "",  # why it does not take events now
+    "directory": {},  # on, config (see people.directory_config) and the reading account's password, sealed
     "overcommit": 100,  # percent: how much memory people may hold for each 100 that there are
     "memory": {},  # what that comes to in MiB, as the engine found it; see catalog.memory.Allowed
     "scenario": {},  # name, title and description of the scenario last loaded
@@ -18,8 +26,8 @@ DEFAULTS: dict[str, Any] = {
 def get(name: str) -> Any:
     """The value of the option, or its default. Raises KeyError for a name that is no option."""
     default = DEFAULTS[name]
-    row = Option.get_or_none(Option.name == name)
-    return default if row is None else row.value
+    found = rows("SELECT value FROM option WHERE name = ?", (name,))  # each request asks for some
+    return json.loads(found[0][0]) if found else default
 
 
 def put(name: str, value: Any) -> None:

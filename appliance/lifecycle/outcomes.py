@@ -6,6 +6,7 @@ from appliance import catalog
 from appliance.catalog import Actor, Class, Level, Machine, MachineState, Request, RequestState, machines, now, record
 from appliance.errors import DpeError
 from appliance.lifecycle import forks, master
+from appliance.people import quotas
 
 LONGEST_WAIT = timedelta(minutes=10)
 
@@ -45,7 +46,9 @@ def serve_waiting(class_name: str) -> int:
         klass = Class.get_by_id(class_name)
         while (asked := machines.first_waiting(class_name)) is not None:
             moment = now()
-            claimed = machines.take(class_name, asked.account_id, moment + timedelta(minutes=klass.lease_minutes), asked.id)
+            allowed = quotas.allowance(asked.account_id, class_name, quotas.size_of(klass)).lease_minutes
+            minutes = min(klass.lease_minutes, allowed or klass.lease_minutes)
+            claimed = machines.take(class_name, asked.account_id, moment + timedelta(minutes=minutes), asked.id)
             if claimed is None:
                 break
             Request.update(state=RequestState.GRANTED, machine=claimed.id, granted_at=moment).where(Request.id == asked.id).execute()

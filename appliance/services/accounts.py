@@ -3,9 +3,10 @@
 import re
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Lease, Session, machines, record
+from appliance.catalog import ROOT, Account, Actor, Lease, Session, grants, machines, record
 from appliance.errors import BadInput, Conflict, NotFound
-from appliance.people import passwords
+from appliance.people import passwords, powers, throttle
+from appliance.services import orgs
 
 NAME = re.compile(r"^[A-Za-z][A-Za-z0-9._-]{0,31}$")
 KEY = re.compile(
@@ -16,6 +17,12 @@ KEY = re.compile(
 def everyone() -> list[Account]:
     """All accounts, by name."""
     return list(Account.select().order_by(Account.name))
+
+
+def visible(actor: Actor) -> list[Account]:
+    """The accounts within the actor's reach, by name."""
+    reach = powers.reach(actor, "people.read")
+    return [account for account in everyone() if reach.everything or account.org_unit_id in reach.units]
 
 
 def get(id: int) -> Account:
@@ -34,7 +41,7 @@ def _keys(text: str) -> str:
     return "\n".join(lines)
 
 
-def insert(name: str, password: str, *, full_name: str = "", email: str = "", is_admin: bool = False, ssh_keys: str = "") -> Account:
+def insert(name: str, password: str, *, full_name: str = "", email: str = "", ssh_keys: str = "", org_unit_id: int = ROOT) -> Account:
     """A new account with a password already hashed; call it inside `write()`."""
     if not NAME.match(name):
         raise BadInput(
@@ -47,34 +54,44 @@ def insert(name: str, password: str, *, full_name: str = "", email: str = "", is
         password=password,
         full_name=full_name.strip()[:100],
         email=email.strip()[:200],
-        is_admin=is_admin,
         ssh_keys=_keys(ssh_keys),
+        org_unit=org_unit_id,
     )
 
 
 def create(
-    actor: Actor, name: str, password: str, *, full_name: str = "", email: str = "", is_admin: bool = False, ssh_keys: str = ""
+    actor: Actor, name: str, password: str, *, full_name: str = "", email: str = "", ssh_keys: str = "", org_unit_id: int = ROOT
 ) -> Account:
-    """A new account. Raises BadInput or Conflict."""
+    """A new account. Raises BadInput or Conflict, and NotFound or NotAllowed when the actor may not bring people into the unit."""
     hashed = passwords.digest(password)
     with catalog.write():
-        account = insert(name, hashed, full_name=full_name, email=email, is_admin=is_admin, ssh_keys=ssh_keys)
-        record("account.created", f"{actor.name} made the account {name}{' (admin)' if is_admin else ''}.", actor, account_id=account.id)
+        orgs.demand_unit(actor, org_unit_id)
+        account = insert(name, hashed, full_name=full_name, email=email, ssh_keys=ssh_keys, org_unit_id=org_unit_id)
+        record("account.created", f"{actor.name} made the account {name}.", actor, account_id=account.id, object=f"account:{name}")
     return account
 
 
-def update(actor: Actor, id: int, *, full_name: str, email: str, is_admin: bool, ssh_keys: str) -> None:
-    """Change an account. Raises Conflict when that would leave no admin."""
+def update(actor: Actor, id: int, *, full_name: str, email: str, ssh_keys: str) -> None:
+    """Change an account. Raises BadInput."""
     keys = _keys(ssh_keys)
     with catalog.write():
         account = get(id)
-        before = {"full_name": account.full_name, "email": account.email, "is_admin": account.is_admin}
-        if account.is_admin and not is_admin:
-            _keep_an_admin(account)
-        account.full_name, account.email, account.is_admin, account.ssh_keys = full_name.strip()[:100], email.strip()[:200], is_admin, keys
+        powers.demand_no_less(actor, id)
+        before = {"full_name": account.full_name, "email": account.email}
+        account.ssh_keys = keys
+        if account.directory_id is None:  # else the directory says who they are
+            account.full_name, account.email = full_name.strip()[:100], email.strip()[:200]
         account.save()
-        after = {"full_name": account.full_name, "email": account.email, "is_admin": account.is_admin}
-        record("account.changed", f"{actor.name} changed the account {account.name}.", actor, account_id=id, before=before, after=after)
+        after = {"full_name": account.full_name, "email": account.email}
+        record(
+            "account.changed",
+            f"{actor.name} changed the account {account.name}.",
+            actor,
+            account_id=id,
+            object=f"account:{account.name}",
+            before=before,
+            after=after,
+        )
 
 
 def set_ssh_keys(actor: Actor, ssh_keys: str) -> None:
@@ -82,7 +99,7 @@ def set_ssh_keys(actor: Actor, ssh_keys: str) -> None:
     keys = _keys(ssh_keys)
     with catalog.write():
         Account.update(ssh_keys=keys).where(Account.id == actor.account_id).execute()
-        record("account.changed", f"{actor.name} changed their SSH keys.", actor)
+        record("account.changed", f"{actor.name} changed their SSH keys.", actor, object=f"account:{actor.name}")
 
 
 def set_password(actor: Actor, id: int, password: str, *, keep_session: str = "") -> None:
@@ -90,16 +107,25 @@ def set_password(actor: Actor, id: int, password: str, *, keep_session: str = ""
     hashed = passwords.digest(password)
     with catalog.write():
         account = get(id)
+        powers.demand_no_less(actor, id)
+        if account.directory_id is not None:
+            raise Conflict(f"The password of {account.name} is the directory's.", "Change it there.")
         account.password = hashed
         account.save()
         Session.delete().where(Session.account == id, Session.id != keep_session).execute()
-        record("account.password", f"{actor.name} set the password of {account.name}.", actor, account_id=id)
+        record(
+            "account.password", f"{actor.name} set the password of {account.name}.", actor, account_id=id, object=f"account:{account.name}"
+        )
 
 
 def change_own_password(actor: Actor, old: str, new: str, *, keep_session: str) -> None:
-    """A person changes their own password. Raises BadInput when the old one is wrong."""
+    """A person changes their own password. Raises BadInput when the old one is wrong, NotAllowed when it was so too often."""
     assert actor.account_id is not None
-    if not passwords.matches(get(actor.account_id).password, old):
+    account = get(actor.account_id)
+    guesses = (f"account:{account.name.lower()}", f"address:{actor.address}")  # a browser left alone is no place to guess at
+    throttle.check(*guesses)
+    if account.directory_id is None and not passwords.matches(account.password, old):
+        throttle.failed(*guesses)
         raise BadInput("The old password is not right.", "Ask an admin to set a new one if you forgot it.")
     set_password(actor, actor.account_id, new, keep_session=keep_session)
 
@@ -110,27 +136,32 @@ def disable(actor: Actor, id: int) -> None:
         account = get(id)
         if account.id == actor.account_id:
             raise Conflict("You cannot disable your own account.", "Ask another admin.")
-        if account.is_admin:
-            _keep_an_admin(account)
+        powers.demand_no_less(actor, id)
+        keep_an_owner(without=account.id)
         account.disabled = True
         account.save()
         Session.delete().where(Session.account == id).execute()
-        record("account.disabled", f"{actor.name} disabled the account {account.name}.", actor, account_id=id)
+        record(
+            "account.disabled", f"{actor.name} disabled the account {account.name}.", actor, account_id=id, object=f"account:{account.name}"
+        )
 
 
 def enable(actor: Actor, id: int) -> None:
     """Let an account sign in again."""
     with catalog.write():
         account = get(id)
+        powers.demand_no_less(actor, id)
         account.disabled = False
         account.save()
-        record("account.enabled", f"{actor.name} enabled the account {account.name}.", actor, account_id=id)
+        record(
+            "account.enabled", f"{actor.name} enabled the account {account.name}.", actor, account_id=id, object=f"account:{account.name}"
+        )
 
 
-def _keep_an_admin(leaving: Account) -> None:
-    others = Account.select().where(Account.is_admin == True, Account.disabled == False, Account.id != leaving.id).count()  # noqa: E712
-    if not others:
-        raise Conflict("This is the only admin.", "Make another account an admin first.")
+def keep_an_owner(*, without: int) -> None:
+    """Raise Conflict when the account is the last that holds everything for good. Call it inside `write()`."""
+    if grants.owners() == {without}:
+        raise Conflict("This is the only owner of the appliance.", "Make another local account an owner first.")
 
 
 def holds(id: int) -> int:

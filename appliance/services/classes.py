@@ -6,6 +6,7 @@ from enum import StrEnum
 from appliance import catalog
 from appliance.catalog import Actor, Class, Seed, Snapshot, SnapshotState, doorbell, now, record, seeds, snapshots
 from appliance.errors import BadInput, Conflict, NotFound
+from appliance.people import powers
 
 LIMITS = {
     "minimum": (0, 10_000),
@@ -22,6 +23,12 @@ READINESS = ("paused", "running", "cold")
 def everything() -> list[Class]:
     """All classes, by name."""
     return list(Class.select().order_by(Class.name))
+
+
+def visible(actor: Actor, permission: str = "classes.read") -> list[Class]:
+    """The classes within the actor's reach, by name."""
+    reach = powers.reach(actor, permission)
+    return [cls for cls in everything() if reach.everything or cls.name in reach.classes]
 
 
 def get(name: str) -> Class:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from appliance import catalog
 from appliance.catalog import Actor, Lease, MachineState, machines, now, record
 from appliance.errors import Conflict, NotAllowed, NotFound
+from appliance.people import powers
 from appliance.settings import Settings
 
 # An admin's look into somebody's machine is one event, not one per picture on its page.
@@ -32,9 +33,10 @@ def admit(actor: Actor, door_port: int, settings: Settings) -> Target:
     if machine is None:
         raise NotFound("There is no machine here.", "It was given back, or its lease ended.")
     own = machine.owner_id is not None and machine.owner_id == actor.account_id
-    if not own and not actor.is_admin:
+    may_enter = not own and powers.may(actor, "machines.enter", "machine", machine.id)
+    if not own and not may_enter:
         raise NotAllowed("This is not your machine.", "Open one of your own from your page.")
-    if machine.state is not MachineState.IN_USE and not (actor.is_admin and machine.state is MachineState.READY):
+    if machine.state is not MachineState.IN_USE and not (may_enter and machine.state is MachineState.READY):
         raise Conflict(f"{machine.name} is not ready to be used: it is {machine.state.value}.", "Wait a moment.")
     if own:
         _note_opened(machine.id)

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from appliance.catalog import Class, HostReading, memory, now
+from appliance.catalog.grants import Reach
 from appliance.catalog.memory import Kind
+from appliance.people.powers import EVERYTHING
 
 SPANS = {"hour": timedelta(hours=1), "day": timedelta(hours=24)}
 
@@ -46,14 +48,15 @@ def readings(span: str) -> list[HostReading]:
     return memory.host_readings(now() - SPANS[span])
 
 
-def by_class() -> list[ClassMemory]:
-    """Every class with what its machines take, as last measured."""
+def by_class(reach: Reach = EVERYTHING) -> list[ClassMemory]:
+    """Every class within reach with what its machines take, as last measured."""
     parts = {(part.class_name, part.kind): part for part in memory.parts()}
     return [
         ClassMemory(
             cls, nominal(cls.spec["size"]["memory"]), [_share(parts[cls.name, kind]) for kind in KINDS if (cls.name, kind) in parts]
         )
         for cls in Class.select().order_by(Class.name)
+        if reach.everything or cls.name in reach.classes
     ]
 
 

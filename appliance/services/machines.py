@@ -19,8 +19,11 @@ from appliance.catalog import (
     record,
     seeds,
 )
+from appliance.catalog.grants import Place
 from appliance.errors import Conflict, NotFound
 from appliance.lifecycle import master
+from appliance.people import powers, quotas
+from appliance.people.quotas import Allowance
 from appliance.settings import Settings
 
 NONE_AT_ALL = "None are made at present: your admin has set their number to nought."
@@ -44,7 +47,13 @@ class Offer:
     refusal: str  # why the button cannot be pressed; empty when it can
     making: list[Machine]
     wait: timedelta | None
+    allowance: Allowance
     obstacle: str  # why none comes soon, in words for people who cannot change it; empty when nothing is in the way
+
+    @property
+    def lease_minutes(self) -> int:
+        """How long a lease lasts for this person."""
+        return min(self.cls.lease_minutes, self.allowance.lease_minutes or self.cls.lease_minutes)
 
     @property
     def place(self) -> int:
@@ -52,12 +61,16 @@ class Offer:
 
 
 def offers(account_id: int) -> list[Offer]:
-    """Every enabled class, for this person."""
+    """Every enabled class that this person may use."""
+    reach = powers.of_account(account_id).reach("machines.use")
     counts, waiting, making, room = machines.counts(), machines.waiting(), machines.in_making(), memory.room()
     mine = {r.class_name: r for r in Request.select().where(Request.account == account_id, Request.state == RequestState.WAITING)}
     result = []
     for cls in Class.select().where(Class.enabled == True).order_by(Class.name):  # noqa: E712
+        if not reach.covers(Place(classes=frozenset({cls.name}))):
+            continue
         request = mine.get(cls.name)
+        left = quotas.allowance(account_id, cls.name, quotas.size_of(cls))
         held = machines.held(account_id, cls.name)
         full = size(cls) > room
         ready = 0 if full else counts.get(cls.name, {}).get(MachineState.READY, 0)
@@ -65,7 +78,7 @@ def offers(account_id: int) -> list[Offer]:
         coming = [machine for machine in making if machine.class_name == cls.name]
         wait = None if ready and not request else _wait(cls, ahead, coming)
         obstacle = "" if ready else _obstacle(cls, full=full)
-        result.append(Offer(cls, ready, held, request, ahead, _refusal(cls, held), coming, wait, obstacle))
+        result.append(Offer(cls, ready, held, request, ahead, _refusal(cls, held, left), coming, wait, left, obstacle))
     return result
 
 
@@ -97,11 +110,13 @@ def _wait(cls: Class, ahead: int, coming: list[Machine]) -> timedelta | None:
     return usual * (ahead // max(len(coming), 1) + 1)
 
 
-def _refusal(cls: Class, held: int) -> str:
+def _refusal(cls: Class, held: int, left: Allowance) -> str:
     if seeds.promoted(cls.name) is None:
         return "It is still being prepared: its first seed has not been built yet."
     if held >= cls.per_person:
         return f"You hold {held} of {cls.per_person} already."
+    if left.left == 0:
+        return f"{left.reason}."
     if not cls.maximum:
         return NONE_AT_ALL
     if size(cls) > memory.allowed().most:
@@ -112,21 +127,26 @@ def _refusal(cls: Class, held: int) -> str:
 def request(actor: Actor, class_name: str) -> Request:
     """Ask for a machine: one transaction gives a ready one at once, or queues the request.
 
-    Raises NotFound when there is no such class for this person, Conflict when they hold as many as they may.
+    Raises NotFound when there is no such class for this person, Conflict when they hold as many as the class or a quota allows.
     """
     assert actor.account_id is not None
     with catalog.write():
         terms = machines.terms(class_name)
-        if terms is None or not terms.enabled:
+        reach = powers.reach(actor, "machines.use")
+        if terms is None or not terms.enabled or not reach.covers(Place(classes=frozenset({class_name}))):
             raise NotFound(f"There is no class {class_name}.", "Reload the page to see what there is.")
         held = machines.held(actor.account_id, class_name)
         if held >= terms.per_person:
             raise Conflict(f"You hold {held} of {terms.per_person} already.", "Give one back first.")
         if not terms.maximum:
             raise Conflict(NONE_AT_ALL, "Ask your admin.")
-        claimed = machines.take(class_name, actor.account_id, now() + timedelta(minutes=terms.lease_minutes))
+        left = quotas.allowance(actor.account_id, class_name, terms.size)
+        if left.left == 0:
+            raise Conflict(f"{left.reason}.", "Give something back first, or ask your admin for more.")
+        minutes = min(terms.lease_minutes, left.lease_minutes or terms.lease_minutes)
+        claimed = machines.take(class_name, actor.account_id, now() + timedelta(minutes=minutes))
         allowed = memory.allowed()
-        if claimed is None and terms.memory + allowed.overhead > allowed.most:
+        if claimed is None and terms.size.memory + allowed.overhead > allowed.most:
             raise Conflict(TOO_LARGE, "Ask your admin.")
         asked = machines.note_request(actor.account_id, class_name, claimed)
         if claimed:
@@ -139,7 +159,7 @@ def request(actor: Actor, class_name: str) -> Request:
                 hit=True,
             )
         else:
-            why = "none is ready" if terms.memory + allowed.overhead <= memory.room(asked.id) else "memory is all given out"
+            why = "none is ready" if terms.size.memory + allowed.overhead <= memory.room(asked.id) else "memory is all given out"
             record("request.waiting", f"{actor.name} waits for a {class_name}: {why}.", actor, class_name=class_name, hit=False)
     doorbell.ring()
     return asked
@@ -162,10 +182,14 @@ def mine(account_id: int) -> list[Machine]:
     return machines.of_account(account_id)
 
 
-def get(actor: Actor, id: str) -> Machine:
-    """A machine that the actor holds, or any for an admin. Raises NotFound for all others: they do not learn that it exists."""
+def _own(actor: Actor, machine: Machine) -> bool:
+    return actor.account_id is not None and machine.owner_id == actor.account_id
+
+
+def get(actor: Actor, id: str, permission: str = "machines.read") -> Machine:
+    """A machine that the actor holds or looks after. Raises NotFound for all others: they do not learn that it exists."""
     machine = machines.by_id(id)
-    if machine is None or not (actor.is_admin or (actor.account_id is not None and machine.owner_id == actor.account_id)):
+    if machine is None or not (_own(actor, machine) or powers.may(actor, permission, "machine", id)):
         raise NotFound("There is no such machine.", "It may have been given back.")
     return machine
 
@@ -178,16 +202,24 @@ def _lease(machine: Machine) -> Lease:
 
 
 def extend(actor: Actor, id: str) -> datetime:
-    """Extend the lease once by the class's rule; returns its new end. An admin's extension does not count against the rule."""
+    """Extend the lease once by the class's rule; returns its new end. Whoever looks after machines need not keep to it."""
     with catalog.write():
-        machine = get(actor, id)
+        machine = get(actor, id, "machines.manage")
         lease, cls = _lease(machine), machine.klass
-        own = machine.owner_id == actor.account_id
+        by_rule = _own(actor, machine) and not powers.may(actor, "machines.manage", "machine", id)
         if machine.state not in machines.HELD or (lease.ends_at <= now()):
             raise Conflict(f"The lease of {machine.name} has ended.", "Ask for a new machine.")
-        if own and not actor.is_admin and (lease.extensions >= cls.extensions or not cls.extend_minutes):
+        if by_rule and (lease.extensions >= cls.extensions or not cls.extend_minutes):
             raise Conflict(f"The lease of {machine.name} was extended as often as it may be.", "Save your work elsewhere, or ask an admin.")
-        lease.ends_at += timedelta(minutes=cls.extend_minutes or cls.lease_minutes)
+        ends_at: datetime = lease.ends_at + timedelta(minutes=cls.extend_minutes or cls.lease_minutes)
+        limit = quotas.allowance(lease.account_id, cls.name, quotas.size_of(cls)).lease_minutes
+        if limit is not None:
+            ends_at = min(ends_at, lease.began_at + timedelta(minutes=limit))
+            if ends_at - lease.ends_at < timedelta(minutes=1):
+                raise Conflict(
+                    f"{machine.name} is held as long as a quota allows.", "Save your work elsewhere, or ask your admin for more."
+                )
+        lease.ends_at = ends_at
         lease.extensions += 1
         lease.warned_at = None
         lease.save()
@@ -198,17 +230,16 @@ def extend(actor: Actor, id: str) -> datetime:
             class_name=cls.name,
             machine_id=id,
         )
-    ends_at: datetime = lease.ends_at
     return ends_at
 
 
 def release(actor: Actor, id: str) -> None:
     """Give a machine back (its owner), or take it back (an admin); a clean one takes its place."""
     with catalog.write():
-        machine = get(actor, id)
+        machine = get(actor, id, "machines.manage")
         if machine.state in (MachineState.RECLAIMING, MachineState.RETIRED):
             return
-        own = machine.owner_id == actor.account_id
+        own = _own(actor, machine)
         word = "gave back" if own else "took back" if machine.owner_id else "removed"
         master.move(
             id,

@@ -5,6 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from appliance.catalog import Class, Engine, Machine, MachineState, Seed, machines, memory, now, options, seeds
+from appliance.catalog.grants import Reach
+from appliance.people.powers import EVERYTHING
 from appliance.services import classes
 
 STALE = timedelta(seconds=30)
@@ -58,11 +60,13 @@ def health() -> Health:
     return Health(True, True, "", "", row.host)
 
 
-def pools() -> list[Pools]:
-    """Every class with its pools."""
+def pools(reach: Reach = EVERYTHING) -> list[Pools]:
+    """Every class within reach with its pools."""
     counts, waiting, old = machines.counts(), machines.waiting(), machines.on_old_seed()
     result = []
     for cls in Class.select().order_by(Class.name):
+        if not (reach.everything or cls.name in reach.classes):
+            continue
         states, forking = counts.get(cls.name, {}), classes.forking(cls)
         result.append(
             Pools(
@@ -106,11 +110,11 @@ def title() -> str:
 
 
 def machines_on_page(
-    *, state: str = "", class_name: str = "", text: str = "", retired: bool = False, after: int | None = None
+    *, state: str = "", class_name: str = "", text: str = "", retired: bool = False, after: int | None = None, reach: Reach = EVERYTHING
 ) -> list[Machine]:
     """One page of machines, newest first; see catalog.machines.page."""
     wanted = MachineState(state) if state in set(MachineState) else None
-    return machines.page(state=wanted, class_name=class_name, text=text.strip(), retired=retired, after=after)
+    return machines.page(state=wanted, class_name=class_name, text=text.strip(), retired=retired, after=after, reach=reach)
 
 
 def state_counts() -> dict[MachineState, int]:

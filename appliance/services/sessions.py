@@ -7,10 +7,12 @@ from datetime import timedelta
 from appliance import catalog
 from appliance.catalog import Account, Actor, Session, now, record
 from appliance.catalog.sessions import live
-from appliance.errors import NotAllowed
-from appliance.people import passwords, throttle
+from appliance.errors import NotAllowed, NotFound
+from appliance.people import throttle
+from appliance.services import directory, second_factor
 
 LENGTH = timedelta(hours=12)
+PATIENCE = timedelta(minutes=5)  # between the password and the code
 SEEN_EVERY = timedelta(minutes=1)
 
 
@@ -21,27 +23,95 @@ def _id(token: str) -> str:
 def sign_in(name: str, password: str, address: str, agent: str = "") -> tuple[str, Account]:
     """Check name and password and open a session; returns its token, which is told nobody else, and the account.
 
-    Raises NotAllowed: too many attempts, wrong name or password (one message for both), or account disabled.
+    The session of somebody who uses one-time codes is none yet: it waits for `give_code`.
+    Raises NotAllowed: too many attempts, wrong name or password (one message for both), or account disabled;
+    Unavailable when the directory that would know is away.
     """
-    keys = (f"account:{name.lower()[:64]}", f"address:{address}")
+    keys = _throttled(name, address)
     throttle.check(*keys)
-    account: Account | None = Account.get_or_none(Account.name == name)
-    if not passwords.matches(account.password if account else None, password) or account is None:
-        throttle.failed(*keys)
-        with catalog.write():
-            record("sign_in.failed", f"Failed sign-in as {name[:64]!r}.", Actor(name[:64], None, address), level=catalog.Level.WARNING)
+    account = directory.verify(Account.get_or_none(Account.name == name), name, password)
+    if account is None:
+        _failed(name, address, f"Failed sign-in as {name[:64]!r}.")
         raise NotAllowed("That name and password do not fit.", "Check both; after a few failures you have to wait a little.")
     if account.disabled:
         raise NotAllowed("This account is disabled.", "Ask your admin.")
+    if not second_factor.is_on(account.id):
+        return _open(account, address, agent), account
     token = secrets.token_urlsafe(32)
     with catalog.write():
-        throttle.succeeded(keys[0])
-        Session.delete().where(Session.expires_at < now()).execute()
-        Session.insert(id=_id(token), account=account.id, address=address, agent=agent[:200], expires_at=now() + LENGTH).execute()
-        account.signed_in_at = now()
-        account.save(only=[Account.signed_in_at])
-        record("sign_in", f"{account.name} signed in.", Actor(account.name, account.id, address))
+        Session.insert(
+            id=_id(token), account=account.id, address=address, agent=agent[:200], expires_at=now() + PATIENCE, waits=True
+        ).execute()
     return token, account
+
+
+def _throttled(name: str, address: str) -> tuple[str, str]:
+    return f"account:{name.lower()[:64]}", f"address:{address}"
+
+
+def _failed(name: str, address: str, message: str) -> None:
+    throttle.failed(*_throttled(name, address))
+    with catalog.write():
+        record("sign_in.failed", message, Actor(name[:64], None, address), level=catalog.Level.WARNING, object=f"account:{name[:64]}")
+
+
+def _open(account: Account, address: str, agent: str, *, instead: str = "") -> str:
+    """A session of somebody who has shown all that is asked for, in place of the one that waited; returns its token."""
+    token, moment = secrets.token_urlsafe(32), now()
+    with catalog.write():
+        throttle.succeeded(_throttled(account.name, address)[0])
+        Session.delete().where((Session.expires_at < moment) | (Session.id == instead)).execute()
+        row = {"id": _id(token), "account": account.id, "address": address, "agent": agent[:200], "expires_at": moment + LENGTH}
+        Session.insert(**row, confirmed_at=moment).execute()
+        account.signed_in_at = moment
+        account.save(only=[Account.signed_in_at])
+        record("sign_in", f"{account.name} signed in.", Actor(account.name, account.id, address), object=f"account:{account.name}")
+    return token
+
+
+def waiting(token: str) -> Account | None:
+    """Whose code this token's session waits for; None when it waits for none."""
+    session = Session.get_or_none(Session.id == _id(token), Session.waits == True, Session.expires_at > now())  # noqa: E712
+    return None if session is None or session.account.disabled else session.account
+
+
+def give_code(token: str, code: str, address: str, agent: str = "") -> str:
+    """The code that `sign_in` waits for, or a recovery code; returns the token of the session that is then open.
+
+    Raises NotAllowed when it does not fit, after too many attempts, or when it came too late.
+    """
+    account = waiting(token)
+    if account is None:
+        raise NotAllowed("That took too long.", "Give your name and password again.")
+    _check_code(account, code, address)
+    return _open(account, address, agent, instead=_id(token))
+
+
+def _check_code(account: Account, code: str, address: str) -> None:
+    throttle.check(*_throttled(account.name, address))
+    with catalog.write():
+        fits = second_factor.check(account.id, code)
+    if not fits:
+        _failed(account.name, address, f"A wrong one-time code for {account.name}.")
+        raise NotAllowed("That code does not fit.", "Use the one that the app shows now, each only once, or one of your recovery codes.")
+
+
+def confirm(actor: Actor, session_id: str, *, password: str = "", code: str = "") -> None:
+    """Show once more who one is, before something dangerous: by code where those are on, else by password.
+
+    Raises NotAllowed, and ends nothing.
+    """
+    account: Account = Account.get_by_id(actor.account_id)
+    if second_factor.is_on(account.id):
+        _check_code(account, code, actor.address)
+    else:
+        throttle.check(*_throttled(account.name, actor.address))
+        if directory.verify(account, account.name, password) is None:
+            _failed(account.name, actor.address, f"A wrong password of {account.name}, asked for once more.")
+            raise NotAllowed("That is not your password.", "Check it; after a few failures you have to wait a little.")
+    with catalog.write():
+        throttle.succeeded(_throttled(account.name, actor.address)[0])
+        Session.update(confirmed_at=now()).where(Session.id == session_id).execute()
 
 
 def find(token: str) -> Session | None:
@@ -55,11 +125,38 @@ def find(token: str) -> Session | None:
 
 def of_account(account_id: int) -> list[Session]:
     """The account's live sessions, last seen first."""
-    return list(Session.select().where(Session.account == account_id, Session.expires_at > now()).order_by(Session.seen_at.desc()))
+    live = (Session.account == account_id) & (Session.expires_at > now()) & (Session.waits == False)  # noqa: E712
+    return list(Session.select().where(live).order_by(Session.seen_at.desc()))
 
 
 def end(actor: Actor, id: str) -> None:
     """End one of the actor's own sessions."""
     with catalog.write():
         if Session.delete().where(Session.id == id, Session.account == actor.account_id).execute():
-            record("sign_out", f"{actor.name} ended a session.", actor)
+            record("sign_out", f"{actor.name} ended a session.", actor, object=f"account:{actor.name}")
+
+
+def end_of(actor: Actor, account_id: int, id: str) -> None:
+    """End somebody's session, for them. Raises NotFound when it is over already."""
+    account: Account = Account.get_by_id(account_id)
+    with catalog.write():
+        if not Session.delete().where(Session.id == id, Session.account == account_id).execute():
+            raise NotFound("That session is over already.", "Reload the page.")
+        record(
+            "sign_out", f"{actor.name} ended a session of {account.name}.", actor, account_id=account_id, object=f"account:{account.name}"
+        )
+
+
+def end_others(actor: Actor, keep: str) -> int:
+    """End all of the actor's own sessions but one; returns how many."""
+    with catalog.write():
+        ended: int = Session.delete().where(Session.account == actor.account_id, Session.id != keep).execute()
+        if ended:
+            record("sign_out", f"{actor.name} signed all other browsers out.", actor, object=f"account:{actor.name}")
+    return ended
+
+
+def confirmed_within(id: str, length: timedelta) -> bool:
+    """Whether this session's person showed who they are, by password or code, at most so long ago."""
+    since = Session.select(Session.confirmed_at).where(Session.id == id).scalar()
+    return since is not None and now() - since < length

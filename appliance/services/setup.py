@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo, available_timezones
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, doorbell, options, record
+from appliance.catalog import Account, Actor, Grant, doorbell, options, record
 from appliance.errors import BadInput, Conflict
 from appliance.people import passwords, throttle
 from appliance.services import accounts, seeds
@@ -76,8 +76,9 @@ def finish(code: str, wishes: Wishes, address: str) -> Account:
     with catalog.write():
         if is_done():
             raise Conflict("The appliance is already set up.", "Sign in instead.")
-        account = accounts.insert(wishes.name, password, full_name=wishes.full_name, is_admin=True)
-        actor = Actor(account.name, account.id, address, is_admin=True)
+        account = accounts.insert(wishes.name, password, full_name=wishes.full_name)
+        Grant.create(role="owner", account=account.id)
+        actor = Actor(account.name, account.id, address)
         options.put("title", wishes.title.strip()[:60])
         options.put("time_zone", wishes.time_zone)
         for cls in catalog.Class.select():

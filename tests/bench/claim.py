@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from appliance import catalog, layout
-from appliance.catalog import Account, Class, Engine, Machine, MachineState, Seed, SeedState, database, machines, options
+from appliance.catalog import Account, Class, Engine, Grant, Machine, MachineState, Seed, SeedState, database, machines, options
 from appliance.catalog import seeds as seed_rows
 from appliance.foreground import Appliance
 from appliance.people import passwords
@@ -78,7 +78,7 @@ def _fill(*, buffer: int) -> None:
             lease_minutes=60, extend_minutes=30, extensions=1, per_person=1000,
         )  # fmt: skip
         seed_rows.promote(Seed.create(klass=klass.name, version=1, state=SeedState.READY))
-        Account.create(name="admin", password=hashed, is_admin=True)
+        Grant.create(role="owner", account=Account.create(name="admin", password=hashed))
         for n in range(PEOPLE):
             Account.create(name=f"person{n}", password=hashed)
         Engine.create(id=1, hypervisor_ok=True, hypervisor_problem="", host={})

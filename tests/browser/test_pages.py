@@ -306,6 +306,16 @@ def test_dark_follows_the_system_until_one_chooses(busy: Site, browse: Browse) -
     expect(theme).to_have_attribute("data-bs-theme", "light")
 
 
+def test_all_areas_are_in_sight(busy: Site, browse: Browse) -> None:
+    """On a desk's screen nothing of the navigation is hidden behind its edge."""
+    page = browse(busy, width=1280)
+    steps.sign_in(page, "grace")
+    page.goto("/admin/host/")
+    assert page.locator(".nav-strip a").all_inner_texts()[-2:] == ["Events", "Settings"]
+    strip = page.locator(".nav-strip").evaluate("strip => [strip.scrollWidth, strip.clientWidth]")
+    assert strip[0] <= strip[1], strip
+
+
 @pytest.mark.parametrize("width", [320, 390, 768, 1280])
 def test_no_page_scrolls_sideways(busy: Site, browse: Browse, width: int) -> None:
     page = browse(busy, width=width)

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from appliance import catalog, layout
-from appliance.catalog import Account, Class, Event, Lease, Machine, MachineState, Seed, SeedState, machines, now, options
+from appliance.catalog import Account, Class, Event, Grant, Lease, Machine, MachineState, Seed, SeedState, machines, now, options
 from appliance.catalog import seeds as seed_rows
 from appliance.foreground import Appliance
 from appliance.people import passwords
@@ -166,7 +166,8 @@ def _fill() -> None:
             name="small", spec=SPEC, minimum=0, maximum=9, buffer=0, lease_minutes=60, extend_minutes=30, extensions=1, per_person=9
         )
         seed_rows.promote(seed := Seed.create(klass="small", version=1, state=SeedState.READY))
-        people = {name: Account.create(name=name, password=hashed, is_admin=name == "admin") for name in ("ada", "bob", "admin")}
+        people = {name: Account.create(name=name, password=hashed) for name in ("ada", "bob", "admin")}
+        Grant.create(role="owner", account=people["admin"])
         for slot, owner in {OWN: "ada", OTHER: "bob", STARTING: "ada", SILENT: "ada"}.items():
             machine = machines.create(klass, seed, str(uuid.uuid4()), slot)
             state = MachineState.ASSIGNED if slot == STARTING else MachineState.IN_USE

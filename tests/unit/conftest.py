@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance import catalog, layout
-from appliance.catalog import Account, Actor, Class, Machine, MachineState, Seed, SeedState, machines
+from appliance.catalog import Account, Actor, Class, Grant, Machine, MachineState, Seed, SeedState, machines
 from appliance.catalog import seeds as seed_rows
 from appliance.scenario.schema import ClassSpec
 from appliance.settings import Settings
@@ -41,8 +41,10 @@ def opened(settings: Settings) -> Iterator[Settings]:
 
 def _account(name: str, *, is_admin: bool = False) -> Actor:
     with catalog.write():
-        account = Account.create(name=name, full_name=name.title(), password="!", is_admin=is_admin)
-    return Actor(name, account.id, "127.0.0.1", is_admin)
+        account = Account.create(name=name, full_name=name.title(), password="!")
+        if is_admin:
+            Grant.create(role="owner", account=account.id)
+    return Actor(name, account.id, "127.0.0.1")
 
 
 @pytest.fixture

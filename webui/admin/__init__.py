@@ -1,5 +1,38 @@
 """The admin's pages, a module and a blueprint per subject."""
 
-from webui.admin import accounts, classes, events, host, machines, overview, preferences, seeds
+from webui.admin import (
+    accounts,
+    classes,
+    directory,
+    events,
+    grants,
+    groups,
+    host,
+    importing,
+    machines,
+    overview,
+    preferences,
+    seeds,
+    signins,
+    units,
+)
 
-BLUEPRINTS = [module.blueprint for module in (overview, classes, seeds, machines, host, accounts, events, preferences)]
+BLUEPRINTS = [
+    module.blueprint
+    for module in (
+        overview,
+        classes,
+        seeds,
+        machines,
+        host,
+        accounts,
+        units,
+        groups,
+        grants,
+        importing,
+        directory,
+        signins,
+        events,
+        preferences,
+    )
+]

@@ -1,13 +1,14 @@
 """Classes: their policy, how their machines are made, seeds and machines."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from appliance.catalog import seeds as seed_rows
 from appliance.errors import BadInput, DpeError
 from appliance.services import classes, overview, seeds
 from webui.errors import status_of
-from webui.guard import actor, admin, back
+from webui.guard import actor, back, needs
 
 blueprint = Blueprint("classes", __name__, url_prefix="/admin/classes")
 
@@ -31,27 +32,30 @@ READINESS = {
 
 
 @blueprint.get("/")
-@admin
+@needs("classes.read")
 def index() -> str:
-    return render_template("admin/classes.html", pools=overview.pools())
+    return render_template("admin/classes.html", pools=overview.pools(current_user.powers.reach("classes.read")))
 
 
-@blueprint.route("/<name>", methods=["GET", "POST"])
-@admin
-def page(name: str) -> Response | tuple[str, int]:
-    error = None
-    if request.method == "POST":
-        try:
-            classes.set_policy(actor(), name, **_numbers())
-            flash("The policy is saved; the pools follow it from now on.", "success")
-            return redirect(url_for("classes.page", name=name), 303)
-        except DpeError as refused:
-            error = refused
-    return _page(name, policy_error=error)
+@blueprint.get("/<name>")
+@needs("classes.read", class_="name")
+def page(name: str) -> tuple[str, int]:
+    return _page(name)
+
+
+@blueprint.post("/<name>")
+@needs("classes.manage", class_="name")
+def policy(name: str) -> Response | tuple[str, int]:
+    try:
+        classes.set_policy(actor(), name, **_numbers())
+    except DpeError as refused:
+        return _page(name, policy_error=refused)
+    flash("The policy is saved; the pools follow it from now on.", "success")
+    return redirect(url_for("classes.page", name=name), 303)
 
 
 @blueprint.post("/<name>/making")
-@admin
+@needs("classes.manage", class_="name")
 def making(name: str) -> Response | tuple[str, int]:
     try:
         classes.set_making(actor(), name, fork=request.form.get("fork") == "yes", readiness=request.form.get("readiness", ""))
@@ -73,7 +77,7 @@ def _page(name: str, *, policy_error: DpeError | None = None, making_error: DpeE
         policy_error=policy_error,
         making_error=making_error,
         seeds=seed_rows.of_class(name)[:6],
-        machines=overview.machines_on_page(class_name=name)[:8],
+        machines=overview.machines_on_page(class_name=name, reach=current_user.powers.reach("machines.read"))[:8],
         POOLS=POOLS,
         LEASE=LEASE,
         READINESS=READINESS,
@@ -93,7 +97,7 @@ def _numbers() -> dict[str, int]:
 
 
 @blueprint.post("/<name>/enabled")
-@admin
+@needs("classes.manage", class_="name")
 def enabled(name: str) -> Response:
     wanted = request.form.get("enabled") == "yes"
     classes.set_enabled(actor(), name, enabled=wanted)
@@ -102,7 +106,7 @@ def enabled(name: str) -> Response:
 
 
 @blueprint.post("/<name>/retry")
-@admin
+@needs("classes.manage", class_="name")
 def retry(name: str) -> Response:
     classes.retry(actor(), name)
     flash(f"Trying {name} again.", "success")
@@ -110,7 +114,7 @@ def retry(name: str) -> Response:
 
 
 @blueprint.post("/<name>/fork-again")
-@admin
+@needs("classes.manage", class_="name")
 def fork_again(name: str) -> Response:
     classes.try_fork_again(actor(), name)
     flash(f"Another snapshot of {name} is taken; its machines are forked when it is ready.", "success")
@@ -118,7 +122,7 @@ def fork_again(name: str) -> Response:
 
 
 @blueprint.post("/<name>/build")
-@admin
+@needs("seeds.manage", class_="name")
 def build(name: str) -> Response:
     seed = seeds.build(name, actor())
     return redirect(url_for("seeds.page", id=seed.id), 303)

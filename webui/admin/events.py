@@ -1,11 +1,23 @@
-"""The record of everything that happened."""
+"""The record of everything that happened: looking in it, taking it away, checking it, sending it on."""
 
-from flask import Blueprint, render_template, request
+from collections.abc import Iterator
+from datetime import datetime, time, timedelta
+from typing import Any
 
-from appliance.catalog import Level, events
-from webui.guard import admin, row_number
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from appliance.catalog import Event, Level, events
+from appliance.errors import DpeError, NotFound
+from appliance.services import audit
+from webui.again import asks_again
+from webui.errors import status_of
+from webui.format import zone
+from webui.guard import actor, needs, row_number
 
 blueprint = Blueprint("events", __name__, url_prefix="/admin/events")
+
+Page = Response | tuple[str, int]
 
 PAGE = 50
 KINDS = {
@@ -17,25 +29,136 @@ KINDS = {
     "class": "Classes",
     "sign": "Sign-ins",
     "account": "Accounts",
+    "group": "Groups",
+    "org": "Org units",
+    "grant": "Grants",
+    "quota": "Quotas",
+    "directory": "Directory",
     "engine": "Engine",
+    "hypervisor": "Hypervisor",
     "setup": "Set-up",
     "settings": "Settings",
+    "audit": "This record",
 }
 LEVELS = {"": (), "warning": (Level.WARNING, Level.ERROR), "error": (Level.ERROR,)}
+EXPORTS = {"csv": ("text/csv", audit.as_csv), "jsonl": ("application/jsonl", audit.as_json_lines)}
+WORDS = ("text", "actor", "address", "object")
+
+
+def _chosen() -> dict[str, str]:
+    """What the page's filters say, as they are shown again."""
+    names = (*WORDS, "kind", "level", "machine", "since", "until")
+    return {name: request.args.get(name, "").strip()[:100] for name in names}
+
+
+def _search(chosen: dict[str, str]) -> dict[str, Any]:
+    """The same as `catalog.events.Search` has it; what makes no sense is left out."""
+    until = _day(chosen["until"])
+    return {
+        **{name: chosen[name] for name in WORDS},
+        "machine_id": chosen["machine"],
+        "kind": chosen["kind"] if chosen["kind"] in KINDS else "",
+        "levels": LEVELS.get(chosen["level"], ()),
+        "since": _day(chosen["since"]),
+        "until": until and until + timedelta(days=1),
+    }
+
+
+def _day(text: str) -> datetime | None:
+    """When a day begins in the appliance's time zone; None when this is no day."""
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007
+        return datetime.combine(day, time(), zone()) if 1970 < day.year < 9999 else None
+    except ValueError:
+        return None
+
+
+def changes(event: Event) -> list[tuple[str, Any, Any]]:
+    """What an event changed: name, before, after."""
+    before, after = event.data.get("before"), event.data.get("after")
+    before, after = before if isinstance(before, dict) else {}, after if isinstance(after, dict) else {}
+    return [(name, before.get(name), after.get(name)) for name in {**before, **after} if before.get(name) != after.get(name)]
 
 
 @blueprint.get("/")
-@admin
+@needs("events.read")
 def index() -> str:
-    kind, text = request.args.get("kind", ""), request.args.get("text", "").strip()[:100]
-    level, machine = request.args.get("level", ""), request.args.get("machine", "")
-    found = events.page(
-        before=row_number("before"),
-        limit=PAGE,
-        machine_id=machine or None,
-        kind=kind if kind in KINDS else "",
-        text=text,
-        levels=LEVELS.get(level, ()),
+    chosen = _chosen()
+    found = events.page(before=row_number("before"), limit=PAGE, **_search(chosen))
+    more = any(chosen[name] for name in ("actor", "address", "object", "since", "until"))
+    return render_template(
+        "admin/events.html",
+        events=found,
+        changes=changes,
+        KINDS=KINDS,
+        full=len(found) == PAGE,
+        chosen=chosen,
+        more=more,
+        check=audit.last_check(),
     )
-    chosen = {"kind": kind, "text": text, "level": level, "machine": machine}
-    return render_template("admin/events.html", events=found, KINDS=KINDS, full=len(found) == PAGE, chosen=chosen)
+
+
+@blueprint.get("/export")
+@needs("events.read")
+def export() -> Response:
+    form = request.args.get("form", "csv")
+    if form not in EXPORTS:
+        raise NotFound("Events are exported as csv or jsonl.")
+    kind, write = EXPORTS[form]
+    audit.note_export(actor(), form)
+    lines: Iterator[str] = write(**_search(_chosen()))
+    name = f"events-{datetime.now(zone()):%Y-%m-%d}.{form}"
+    return Response(lines, mimetype=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})
+
+
+@blueprint.get("/record")
+@needs("events.read")
+def record() -> Page:
+    return _record_page()
+
+
+def _record_page(error: DpeError | None = None) -> Page:
+    check, forwarding = audit.last_check(), audit.forwarding()
+    to = forwarding.receiver
+    values = (
+        dict(request.form)
+        if error
+        else {"host": to.host, "port": to.port, "transport": to.transport}
+        if to
+        else {"port": 514, "transport": "tcp"}
+    )
+    page = render_template(
+        "admin/record.html",
+        check=check,
+        checked_at=datetime.fromisoformat(check["at"]) if check else None,
+        forwarding=forwarding,
+        values=values,
+        error=error,
+        count=events.last_id(),
+    )
+    return page, status_of(error) if error else 200
+
+
+@blueprint.post("/record/check")
+@needs("events.read")
+def check() -> Response:
+    chain = audit.verify(actor())
+    if chain.problems:
+        flash("The record is not as it was written: look below.", "danger")
+    else:
+        flash(f"The record is whole: all {chain.lines} lines are as they were written.", "success")
+    return redirect(url_for("events.record"), 303)
+
+
+@blueprint.post("/record/forwarding")
+@needs("settings.manage")
+@asks_again
+def forwarding() -> Page:
+    form = request.form
+    host = form.get("host", "") if form.get("wanted") != "no" else ""
+    try:
+        audit.set_forwarding(actor(), host=host, port=form.get("port", "").strip(), transport=form.get("transport", "tcp"))
+    except DpeError as error:
+        return _record_page(error)
+    flash("Saved. Events are sent on from now." if host.strip() else "Events are not sent on any more.", "success")
+    return redirect(url_for("events.record"), 303)

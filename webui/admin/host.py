@@ -3,11 +3,12 @@
 from datetime import timedelta
 
 from flask import Blueprint, render_template, request
+from flask_login import current_user
 
 from appliance.catalog import now
 from appliance.services import host, overview
 from webui import chart
-from webui.guard import admin, settings
+from webui.guard import needs, settings
 
 blueprint = Blueprint("host", __name__, url_prefix="/admin/host")
 
@@ -15,7 +16,7 @@ ROWS = {"hour": timedelta(minutes=5), "day": timedelta(hours=1)}  # of the table
 
 
 @blueprint.get("/")
-@admin
+@needs("classes.read")
 def index() -> str:
     span = request.args.get("span", "hour")
     span = span if span in host.SPANS else "hour"
@@ -29,7 +30,7 @@ def index() -> str:
         as_table=request.args.get("as") == "table",
         chart=chart.draw(readings, host.SPANS[span], now()),
         rows=chart.thin([chart.moment(reading) for reading in readings], ROWS[span])[::-1],
-        classes=host.by_class(),
+        classes=host.by_class(current_user.powers.reach("classes.read")),
         WIDTH=chart.WIDTH,
         HEIGHT=chart.HEIGHT,
     )

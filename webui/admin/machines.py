@@ -1,11 +1,12 @@
 """All machines, and each one's own page."""
 
 from flask import Blueprint, render_template, request
+from flask_login import current_user
 
 from appliance.catalog import events
 from appliance.catalog import machines as machine_rows
 from appliance.services import classes, host, machines, overview
-from webui.guard import actor, admin, row_number, settings
+from webui.guard import actor, needs, row_number, settings
 from webui.portal import application
 
 blueprint = Blueprint("machines", __name__, url_prefix="/admin/machines")
@@ -14,7 +15,7 @@ PAGE = 50
 
 
 @blueprint.get("/")
-@admin
+@needs("machines.read")
 def index() -> str:
     chosen = {
         "state": request.args.get("state", ""),
@@ -22,15 +23,20 @@ def index() -> str:
         "text": request.args.get("text", "")[:100],
         "retired": request.args.get("retired") == "yes",
     }
-    found = overview.machines_on_page(**chosen, after=row_number("after"))  # type: ignore[arg-type]
+    found = overview.machines_on_page(**chosen, after=row_number("after"), reach=current_user.powers.reach("machines.read"))  # type: ignore[arg-type]
     counts = overview.state_counts()
     return render_template(
-        "admin/machines.html", machines=found, counts=counts, classes=classes.everything(), full=len(found) == PAGE, **chosen
+        "admin/machines.html",
+        machines=found,
+        counts=counts,
+        classes=classes.visible(actor(), "machines.read"),
+        full=len(found) == PAGE,
+        **chosen,
     )
 
 
 @blueprint.get("/<id>")
-@admin
+@needs("machines.read", machine="id")
 def page(id: str) -> str:
     machine = machines.get(actor(), id)
     return render_template(

@@ -1,22 +1,23 @@
 """The first page: health, the host, and every class's pools."""
 
 from flask import Blueprint, render_template
+from flask_login import current_user
 
 from appliance.catalog import events
 from appliance.services import overview
-from webui.guard import admin, settings
+from webui.guard import needs, settings
 
 blueprint = Blueprint("overview", __name__, url_prefix="/admin")
 
 
 @blueprint.get("/")
-@admin
+@needs("classes.read")
 def index() -> str:
     return render_template(
         "admin/overview.html",
         health=overview.health(),
-        pools=overview.pools(),
+        pools=overview.pools(current_user.powers.reach("classes.read")),
         promised=overview.promised(),
-        events=events.page(limit=12),
+        events=events.page(limit=12) if current_user.may("events.read") else [],
         reserve=settings().host_reserve,
     )

@@ -3,13 +3,16 @@
 from zoneinfo import available_timezones
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
-from appliance.services import overview, preferences
+from appliance.people.roles import ROLES
+from appliance.services import overview, preferences, second_factor
 from appliance.settings import describe
+from webui.again import asks_again
 from webui.errors import status_of
-from webui.guard import actor, admin, settings
+from webui.guard import actor, needs, settings
 
 blueprint = Blueprint("preferences", __name__, url_prefix="/admin/settings")
 
@@ -22,7 +25,7 @@ def zones() -> list[str]:
 
 
 @blueprint.route("/", methods=["GET", "POST"])
-@admin
+@needs("settings.manage")
 def index() -> Response | tuple[str, int]:
     values, error = {"title": overview.title(), "time_zone": overview.time_zone(), "overcommit": str(preferences.overcommit())}, None
     if request.method == "POST":
@@ -40,7 +43,19 @@ def index() -> Response | tuple[str, int]:
         error=error,
         zones=zones(),
         host=host,
+        ROLES=ROLES,
+        codes_required=second_factor.required_roles(),
+        person_codes_on=second_factor.is_on(current_user.account.id),
         OVERCOMMIT=preferences.OVERCOMMIT,
         promised=overview.promised(),
     )
     return page, status_of(error) if error else 200
+
+
+@blueprint.post("/codes")
+@needs("settings.manage")
+@asks_again
+def codes() -> Response:
+    second_factor.require(actor(), request.form.getlist("role"))
+    flash("Saved.", "success")
+    return redirect(url_for("preferences.index"), 303)

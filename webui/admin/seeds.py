@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, flash, render_template, send_file
+from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from appliance.catalog import Seed, snapshots
 from appliance.catalog import seeds as seed_rows
 from appliance.errors import NotFound
 from appliance.services import classes, overview, seeds
-from webui.guard import actor, admin, back, settings
+from webui.guard import actor, back, needs, settings
 
 blueprint = Blueprint("seeds", __name__, url_prefix="/admin/seeds")
 
@@ -22,13 +23,18 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
 @blueprint.get("/")
-@admin
+@needs("seeds.read")
 def index() -> str:
-    return render_template("admin/seeds.html", seeds=seeds.everything(), classes=classes.everything())
+    return render_template("admin/seeds.html", seeds=_visible(), classes=classes.visible(actor(), "seeds.manage"))
+
+
+def _visible() -> list[Seed]:
+    reach = current_user.powers.reach("seeds.read")
+    return [seed for seed in seeds.everything() if reach.everything or seed.class_name in reach.classes]
 
 
 @blueprint.get("/<int:id>")
-@admin
+@needs("seeds.read", seed="id")
 def page(id: int) -> str:
     seed = seeds.get(id)
     return render_template(
@@ -70,7 +76,7 @@ def _contents(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 @blueprint.get("/<int:id>/log")
-@admin
+@needs("seeds.read", seed="id")
 def log(id: int) -> Response:
     seed = seeds.get(id)
     file = _log(seed)
@@ -80,7 +86,7 @@ def log(id: int) -> Response:
 
 
 @blueprint.post("/<int:id>/promote")
-@admin
+@needs("seeds.manage", seed="id")
 def promote(id: int) -> Response:
     seeds.promote(id, actor())
     flash("Promoted: new machines are made from this version, and the buffer is replaced gradually.", "success")
@@ -88,7 +94,7 @@ def promote(id: int) -> Response:
 
 
 @blueprint.post("/<int:id>/cancel")
-@admin
+@needs("seeds.manage", seed="id")
 def cancel(id: int) -> Response:
     seeds.cancel(id, actor())
     flash("The build is being stopped; the promoted seed stays in use.", "success")

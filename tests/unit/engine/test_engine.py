@@ -1,11 +1,12 @@
 """The reconciler over a provider that is only memory: what it concludes, tick by tick."""
 
+import socket
 from datetime import timedelta
 
 import pytest
 
-from appliance import catalog
-from appliance.catalog import Class, Event, Lease, Machine, MachineState, Request, RequestState, Seed, SeedState, machines, now
+from appliance import catalog, syslog
+from appliance.catalog import Class, Event, Lease, Machine, MachineState, Request, RequestState, Seed, SeedState, machines, now, options
 from appliance.catalog import seeds as seed_rows
 from appliance.engine import Engine, lock
 from appliance.errors import Conflict, DpeError
@@ -13,6 +14,7 @@ from appliance.hypervisor.provider import Found, Power
 from appliance.lifecycle import batch
 from appliance.services import machines as verbs
 from tests.unit.engine.fake import settle
+from tests.unit.test_syslog import Receiver
 
 S = MachineState
 
@@ -261,3 +263,23 @@ def test_the_used_setup_code_is_taken_away(opened, engine):
     file.write_text("ABCD\n")
     engine.tick()
     assert not file.exists()
+
+
+def test_events_are_sent_on_while_machines_are_made(engine):
+    receiver = Receiver()
+    with catalog.write():
+        options.put("syslog", {"host": "127.0.0.1", "port": receiver.port, "transport": "tcp"})
+    settle(engine)
+    assert receiver.ids == list(range(1, Event.select().count() + 1))
+    assert any(b"machine.ready" in line for line in receiver.lines)
+    receiver.close()
+
+
+def test_a_receiver_that_answers_nothing_holds_no_machine_up(engine, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr(syslog, "TIMEOUT", 1.0)
+        with catalog.write():
+            options.put("syslog", {"host": "127.0.0.1", "port": silent.getsockname()[1], "transport": "tcp"})
+        settle(engine)
+    assert states() == {S.READY: 2}
+    assert options.get("syslog_position") == 0

@@ -14,6 +14,7 @@ from appliance.catalog import (
     HostReading,
     Machine,
     MachineState,
+    Quota,
     Reading,
     Request,
     RequestState,
@@ -121,6 +122,22 @@ def test_who_waits_because_memory_is_short_has_the_next_that_comes_free(ready, l
     Class.update(short_of_memory=True).where(Class.name == "notebook").execute()
     assert not verbs.request(alice, "small").hit
     verbs.cancel_request(bob, asked.id)
+    assert outcomes.serve_waiting("small") == 1
+
+
+@pytest.mark.quota
+def test_quota_and_memory_both_count(ready, small, alice):
+    """Who is within their quota waits for memory, and is told so; who has used it up is refused, however much memory there is."""
+    ready(3)
+    Class.update(per_person=9).where(Class.name == "small").execute()
+    Quota.create(account=alice.account_id, each=True, machines=2)
+    assert verbs.request(alice, "small").hit
+    allow(576)
+    assert not verbs.request(alice, "small").hit
+    assert Event.get(Event.kind == "request.waiting").message.endswith("memory is all given out.")
+    allow(8000)
+    with pytest.raises(Conflict, match="2 of 2 machines"):
+        verbs.request(alice, "small")
     assert outcomes.serve_waiting("small") == 1
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Account, Event, Seed, SeedState, Session, Throttle, now, options
+from appliance.catalog import Account, Event, Seed, SeedState, Session, Throttle, grants, now, options
 from appliance.errors import BadInput, Conflict, NotAllowed
 from appliance.services import accounts, sessions, setup
 
@@ -32,7 +32,7 @@ def code(small, opened):
 
 def test_setup_makes_the_admin_and_starts_the_seeds(code, opened):
     admin = setup.finish(code.lower().replace("-", " "), wishes(), "192.0.2.1")
-    assert admin.is_admin
+    assert grants.owners() == {admin.id}
     assert options.get("time_zone") == "Europe/Berlin"
     assert (catalog.Class.get().buffer, catalog.Class.get().maximum) == (1, 5)
     assert Seed.get(Seed.version == 2).state is SeedState.QUEUED
@@ -146,15 +146,15 @@ def test_a_new_password_ends_every_other_session(ruth):
 def test_the_last_admin_cannot_be_lost(admin, ruth):
     with pytest.raises(Conflict, match="your own"):
         accounts.disable(admin, admin.account_id)
-    with pytest.raises(Conflict, match="only admin"):
-        accounts.update(admin, admin.account_id, full_name="", email="", is_admin=False, ssh_keys="")
+    with pytest.raises(Conflict, match="only owner"):
+        accounts.keep_an_owner(without=admin.account_id)
 
 
 @pytest.mark.badinput
 @pytest.mark.parametrize("key", ["hello", "ssh-ed25519", "-----BEGIN OPENSSH PRIVATE KEY-----", 'command="x" ssh-ed25519 AAAA'])
 def test_what_is_no_public_key_is_refused(admin, ruth, key):
     with pytest.raises(BadInput, match="not a public SSH key"):
-        accounts.update(admin, ruth.id, full_name="", email="", is_admin=False, ssh_keys=key)
+        accounts.update(admin, ruth.id, full_name="", email="", ssh_keys=key)
 
 
 @pytest.mark.badinput

@@ -125,3 +125,13 @@ document.addEventListener('htmx:after:swap', event => {
   const form = document.getElementById('wizard');
   (form?.querySelector('fieldset:not([hidden]) .is-invalid') || form?.querySelector('fieldset:not([hidden]) input:not([type=hidden]), fieldset:not([hidden]) select') || form?.querySelector('h1'))?.focus();
 });
+
+// -- What is shown only once can be copied or printed.
+document.addEventListener('click', async event => {
+  const button = event.target.closest('[data-copy]');
+  if (button) {
+    await navigator.clipboard.writeText(button.dataset.copy);
+    button.lastChild.textContent = 'Copied';
+  }
+  if (event.target.closest('[data-print]')) print();
+});

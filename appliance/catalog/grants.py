@@ -1,0 +1,156 @@
+"""Who holds which role over what, and where things are: asked at every request, so written as SQL."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from appliance.catalog.database import rows
+from appliance.catalog.models import Grant, now, stamp
+
+# What an account is part of: its org units up to the top, and its groups with those around them.
+HOLDERS = """
+    WITH RECURSIVE
+    unit (id) AS (
+        SELECT org_unit_id FROM account WHERE id = ?1
+        UNION SELECT org_unit.parent_id FROM org_unit JOIN unit ON unit.id = org_unit.id WHERE org_unit.parent_id IS NOT NULL),
+    team (id) AS (
+        SELECT group_id FROM member WHERE account_id = ?1
+        UNION SELECT nesting.outer_id FROM nesting JOIN team ON team.id = nesting.inner_id)
+"""
+THEIRS = "(account_id = ?1 OR group_id IN team OR org_unit_id IN unit)"
+
+
+@dataclass(frozen=True)
+class Held:
+    """A grant as it counts for somebody: a role over a unit with all below it, over a class, or with neither over the appliance."""
+
+    role: str
+    unit: int | None
+    cls: str | None
+    ends_at: datetime | None
+
+
+def held_by(account_id: int) -> list[Held]:
+    """What the account holds at this moment, by itself, through its groups and through its org units."""
+    found = rows(
+        f"""{HOLDERS}
+        SELECT role, over_unit_id, over_class, ends_at FROM permit
+        WHERE {THEIRS} AND (starts_at IS NULL OR starts_at <= ?2) AND (ends_at IS NULL OR ends_at > ?2)
+        """,  # noqa: S608 - both are constants
+        (account_id, stamp(now())),
+    )
+    return [Held(role, unit, cls, datetime.fromisoformat(ends) if ends else None) for role, unit, cls, ends in found]
+
+
+def of_account(account_id: int) -> list[Grant]:
+    """Every grant that counts for the account, now, earlier or later."""
+    ids = [row[0] for row in rows(f"{HOLDERS} SELECT id FROM permit WHERE {THEIRS}", (account_id,))]  # noqa: S608 - constants
+    return list(Grant.select().where(Grant.id.in_(ids)).order_by(Grant.id))
+
+
+def below(units: Iterable[int]) -> frozenset[int]:
+    """These org units and all below them."""
+    found: set[int] = set(units)
+    fresh = found
+    while fresh:
+        places = ", ".join("?" * len(fresh))
+        fresh = {row[0] for row in rows(f"SELECT id FROM org_unit WHERE parent_id IN ({places})", tuple(fresh))} - found  # noqa: S608
+        found |= fresh
+    return frozenset(found)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a thing is: the org units and classes it belongs to, and whose own it is."""
+
+    units: frozenset[int] = frozenset()
+    classes: frozenset[str] = frozenset()
+    account_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How far a permission goes: over everything, or over these org units and these classes."""
+
+    everything: bool = False
+    units: frozenset[int] = frozenset()
+    classes: frozenset[str] = frozenset()
+
+    def __bool__(self) -> bool:
+        return self.everything or bool(self.units) or bool(self.classes)
+
+    def covers(self, place: Place) -> bool:
+        return self.everything or bool(self.units & place.units) or bool(self.classes & place.classes)
+
+
+# For each kind of thing: its org unit, its class and its owner; of a grant and a quota, also where they reach.
+PLACES = {
+    "machine": """SELECT account.org_unit_id, machine.class_name, machine.owner_id FROM machine
+                  LEFT JOIN account ON account.id = machine.owner_id WHERE machine.id = ?""",
+    "class": "SELECT NULL, name, NULL FROM class WHERE name = ?",
+    "seed": "SELECT NULL, class_name, NULL FROM seed WHERE id = ?",
+    "account": "SELECT org_unit_id, NULL, id FROM account WHERE id = ?",
+    "unit": "SELECT id, NULL, NULL FROM org_unit WHERE id = ?",
+    "group": "SELECT org_unit_id, NULL, NULL FROM people_group WHERE id = ?",
+    "request": """SELECT account.org_unit_id, request.class_name, request.account_id FROM request
+                  JOIN account ON account.id = request.account_id WHERE request.id = ?""",
+    "grant": """SELECT coalesce(account.org_unit_id, people_group.org_unit_id, permit.org_unit_id), permit.over_class, NULL, permit.over_unit_id
+                FROM permit LEFT JOIN account ON account.id = permit.account_id LEFT JOIN people_group ON people_group.id = permit.group_id
+                WHERE permit.id = ?""",
+    "quota": """SELECT coalesce(account.org_unit_id, people_group.org_unit_id, quota.org_unit_id), NULL, NULL
+                FROM quota LEFT JOIN account ON account.id = quota.account_id LEFT JOIN people_group ON people_group.id = quota.group_id
+                WHERE quota.id = ?""",
+}
+
+
+def place_of(kind: str, id: Any) -> Place | None:
+    """Where a thing of one of the kinds in PLACES is; None when there is none."""
+    found = rows(PLACES[kind], (id,))
+    if not found:
+        return None
+    unit, cls, account_id, *more = found[0]
+    return Place(frozenset(u for u in (unit, *more) if u is not None), frozenset([cls] if cls else []), account_id)
+
+
+def owners() -> set[int]:
+    """The accounts that hold everything for good by a grant of their own, and can sign in without a directory."""
+    return {
+        row[0]
+        for row in rows(
+            """
+            SELECT account.id FROM permit JOIN account ON account.id = permit.account_id
+            WHERE permit.role = 'owner' AND permit.over_unit_id IS NULL AND permit.over_class IS NULL AND permit.ends_at IS NULL
+              AND (permit.starts_at IS NULL OR permit.starts_at <= ?) AND account.disabled = 0 AND account.directory_id IS NULL
+            """,
+            (stamp(now()),),
+        )
+    }
+
+
+def carried(kind: str, id: int) -> list[Grant]:
+    """The grants that somebody gets by coming into a unit or a group: its own, and those of what is around it."""
+    around = {
+        "unit": """WITH RECURSIVE around (id) AS (SELECT ? UNION
+                   SELECT org_unit.parent_id FROM org_unit JOIN around ON around.id = org_unit.id WHERE org_unit.parent_id IS NOT NULL)
+                   SELECT permit.id FROM permit JOIN around ON around.id = permit.org_unit_id""",
+        "group": """WITH RECURSIVE around (id) AS (SELECT ? UNION
+                    SELECT nesting.outer_id FROM nesting JOIN around ON around.id = nesting.inner_id)
+                    SELECT permit.id FROM permit JOIN around ON around.id = permit.group_id""",
+    }
+    ids = [row[0] for row in rows(around[kind], (id,))]
+    return list(Grant.select().where(Grant.id.in_(ids)))
+
+
+def inner_groups(group_id: int) -> set[int]:
+    """The group and all groups in it, at any depth."""
+    found = rows(
+        "WITH RECURSIVE inside (id) AS (SELECT ? UNION SELECT nesting.inner_id FROM nesting JOIN inside ON inside.id = nesting.outer_id) SELECT id FROM inside",
+        (group_id,),
+    )
+    return {row[0] for row in found}
+
+
+def member_counts() -> list[tuple[int, int]]:
+    """Groups with the number of their own members."""
+    return [(group, count) for group, count in rows("SELECT group_id, count(*) FROM member GROUP BY group_id")]

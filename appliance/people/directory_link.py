@@ -1,0 +1,243 @@
+"""Connections to directory servers: encrypted, checked, bounded in time, the next server when one is away.
+
+Dialling and TLS are ours, because the library's handshake waits for ever and says of a bad certificate
+only that something failed. Referrals are never followed: whoever can name another server would see the
+passwords that people type here.
+"""
+
+import re
+import select
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import ldap
+from cryptography import x509
+from ldap.ldapobject import SimpleLDAPObject
+
+from appliance.errors import BadInput, DpeError, NotAllowed, Unavailable
+from appliance.people.directory_config import Config, address
+
+CONNECT = 5.0  # seconds until a server counts as away
+ANSWER = 30.0  # seconds until it answers one question, which may be a page of a large group
+SHUN = 60.0  # seconds for which a server that was away is asked last
+REST = 10.0  # seconds for which nobody who signs in waits for servers that are all away
+
+# What Active Directory means by "invalid credentials" when the password was right; a wrong one is told apart from none of these.
+AD_REASONS = {
+    "532": ("Your password has expired.", "Change it on a computer of your network, then sign in here."),
+    "533": ("Your account is disabled in the directory.", "Ask your admin."),
+    "701": ("Your account in the directory has expired.", "Ask your admin."),
+    "773": ("You have to choose a new password first.", "Change it on a computer of your network, then sign in here."),
+}
+
+
+class Refused(NotAllowed):
+    """The server said no to a name and password, and not why."""
+
+
+_away: dict[str, float] = {}  # server -> when it was last found away
+
+
+def all_away(config: Config) -> bool:
+    """Whether every server was found away a moment ago, so that asking again would only keep people waiting."""
+    moment = time.monotonic()
+    return all(moment - _away.get(server, -REST) < REST for server in config.servers)
+
+
+def _order(config: Config) -> list[str]:
+    """The servers in the order given, those that were away a moment ago last."""
+    moment = time.monotonic()
+    return sorted(config.servers, key=lambda server: moment - _away.get(server, -SHUN) < SHUN)
+
+
+# RFC 4511, 4.14: the extended request for StartTLS as message 1, always these bytes; and how an answer begins that says yes.
+STARTTLS = bytes.fromhex("301d02010177188016") + b"1.3.6.1.4.1.1466.20037"
+STARTTLS_YES = re.compile(rb"^\x30.{1,5}?\x02\x01\x01\x78.{1,5}?\x0a\x01\x00", re.DOTALL)
+
+
+def dial(config: Config, server: str) -> socket.socket:
+    """A connection to one server, encrypted and its certificate checked as configured; every step ends in time. Raises Unavailable."""
+    host, port = address(config, server)
+    where = f"{host}:{port}"
+    try:
+        link = socket.create_connection((host, port), CONNECT)
+    except socket.gaierror as error:
+        raise Unavailable(f"There is no host called {host}.", "Check the name, and the appliance's own name server.") from error
+    except TimeoutError as error:
+        raise Unavailable(f"{where} cannot be reached.", "Check the address, and that no firewall is in between.") from error
+    except ConnectionRefusedError as error:
+        raise Unavailable(f"Nothing listens at {where}.", "Check the port, and that the server runs.") from error
+    except OSError as error:
+        raise Unavailable(f"{where} cannot be reached: {error.strerror or error}.", "Check the address and the network.") from error
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # questions are small, and each is waited for
+    try:
+        return link if config.encryption == "none" else _encrypt(link, config, host, where)
+    except BaseException:
+        link.close()
+        raise
+
+
+def _encrypt(link: socket.socket, config: Config, host: str, where: str) -> ssl.SSLSocket:
+    try:
+        if config.encryption == "starttls":
+            link.sendall(STARTTLS)
+            if not STARTTLS_YES.match(answer := link.recv(4096)):
+                heard = "offers no StartTLS" if answer else "hangs up when it is asked for StartTLS"
+                raise Unavailable(f"{where} {heard}.", "Choose LDAPS with its own port, usually 636, or give the server a certificate.")
+        context = ssl.create_default_context(cadata=config.authority or None)
+        # The same for every Python: an authority in the house need not know the newest rules, and a server's own certificate will do.
+        context.verify_flags = (context.verify_flags | ssl.VERIFY_X509_PARTIAL_CHAIN) & ~ssl.VERIFY_X509_STRICT
+        return context.wrap_socket(link, server_hostname=host)
+    except ssl.SSLCertVerificationError as error:
+        raise Unavailable(
+            f"{where} shows a certificate that cannot be trusted: {error.verify_message.rstrip('.')}.", _mend(error)
+        ) from error
+    except ssl.SSLError as error:
+        raise Unavailable(f"{where} does not speak TLS: {error.reason or error}.", "Check port and encryption.") from error
+    except TimeoutError as error:
+        raise Unavailable(f"{where} does not answer.", "Check address and port, and that no firewall is in between.") from error
+    except OSError as error:
+        raise Unavailable(f"{where} breaks off: {error.strerror or error}.", "Look at the server's log.") from error
+
+
+def certificate_until(config: Config, server: str) -> datetime | None:
+    """Until when the server's certificate is good; None without encryption. Raises Unavailable."""
+    with dial(config, server) as link:
+        if not isinstance(link, ssl.SSLSocket):
+            return None
+        return x509.load_der_x509_certificate(link.getpeercert(binary_form=True) or b"").not_valid_after_utc
+
+
+def _mend(error: ssl.SSLCertVerificationError) -> str:
+    match error.verify_code:
+        case 9 | 10:  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
+            return "Renew the server's certificate, and check both clocks."
+        case 62 | 64:  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+            return "Name the server here as its certificate does."
+    return "Paste the certificate of the authority that signed it."
+
+
+def _relay(encrypted: ssl.SSLSocket, plain: socket.socket) -> None:
+    """Carry what the library says in plain to the server, and back, until one of them hangs up."""
+    poll = select.poll()
+    poll.register(encrypted, select.POLLIN)
+    poll.register(plain, select.POLLIN)
+    with encrypted, plain:
+        try:
+            while True:
+                ready = [encrypted.fileno()] if encrypted.pending() else [handle for handle, _ in poll.poll()]
+                if encrypted.fileno() in ready:
+                    encrypted.setblocking(False)  # what arrived may be TLS's own, with nothing in it for us
+                    try:
+                        answer = encrypted.recv(65536)
+                    except ssl.SSLWantReadError:
+                        answer = None
+                    if answer == b"":
+                        return
+                    plain.sendall(answer or b"")
+                if plain.fileno() in ready:
+                    if not (question := plain.recv(65536)):
+                        return
+                    encrypted.settimeout(ANSWER)
+                    encrypted.sendall(question)
+        except OSError:
+            return
+
+
+def _open(config: Config, server: str) -> Any:
+    """The library on a connection to one server. Raises Unavailable."""
+    link = dial(config, server)
+    if isinstance(link, ssl.SSLSocket):
+        ours, theirs = socket.socketpair()
+        threading.Thread(target=_relay, args=(link, ours), name="directory", daemon=True).start()
+        link = theirs
+    link.setblocking(True)
+    library = SimpleLDAPObject("ldap://directory", fileno=link.fileno())  # an already open connection: the name is not used
+    link.detach()
+    library.protocol_version = ldap.VERSION3
+    library.set_option(ldap.OPT_REFERRALS, 0)
+    library.set_option(ldap.OPT_TIMEOUT, CONNECT)
+    return library
+
+
+@contextmanager
+def opened(config: Config, bind_dn: str, password: str, server: str = "") -> Iterator[Any]:
+    """A connection, bound, to the first server that is there (or to the one named).
+
+    Raises Unavailable when none is, with the reason of each, and NotAllowed for a wrong name or password: no other server is asked
+    then, because each try counts towards locking the account.
+    """
+    link, reasons = None, []
+    for candidate in [server] if server else _order(config):
+        try:
+            link = _open(config, candidate)
+            link.simple_bind_s(bind_dn, password if bind_dn else "")
+            _away.pop(candidate, None)
+            break
+        except Unavailable as error:
+            reasons.append(error)
+        except ldap.LDAPError as error:
+            if link is not None:
+                link.unbind_s()
+                link = None
+            problem = explain(error, config, candidate)
+            if not isinstance(problem, Unavailable):
+                raise problem from error
+            reasons.append(problem)
+        _away[candidate] = time.monotonic()
+    if link is None:
+        if len(reasons) == 1:
+            raise reasons[0]
+        raise Unavailable("No directory server can be used: " + " ".join(reason.message for reason in reasons), reasons[0].hint)
+    link.set_option(ldap.OPT_TIMEOUT, ANSWER)
+    try:
+        yield link
+    except ldap.LDAPError as error:
+        raise explain(error, config, candidate) from error
+    finally:
+        link.unbind_s()
+
+
+def explain(error: ldap.LDAPError, config: Config, server: str) -> DpeError:
+    """What the library's error means, and what to do."""
+    host, port = address(config, server)
+    where = f"{host}:{port}"
+    details = error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+    said = " ".join(str(details.get(key, "")) for key in ("desc", "info")).strip() or type(error).__name__
+    match error:
+        case ldap.INVALID_CREDENTIALS():
+            reason = re.search(r"\bdata ([0-9a-f]+)\b", said)
+            if reason and reason[1] in AD_REASONS:
+                return NotAllowed(*AD_REASONS[reason[1]])
+            return Refused("The directory does not take this name and password.", "Check both.")
+        case ldap.REFERRAL():
+            return BadInput(
+                f"{where} does not hold this place and points to another server.", "Name that server here; referrals are not followed."
+            )
+        case ldap.NO_SUCH_OBJECT():
+            return BadInput(f"{where} has no place {config.base}.", "Check the search base, and that the reading account may see it.")
+        case ldap.INVALID_DN_SYNTAX():
+            return BadInput(f"{where} does not understand a name given to it: {said}.", "Check the search base and the reading account.")
+        case ldap.FILTER_ERROR():
+            return BadInput("One of the filters is not written as filters are.", "Check its brackets, or leave it empty for the usual one.")
+        case (
+            ldap.INSUFFICIENT_ACCESS()
+            | ldap.STRONG_AUTH_REQUIRED()
+            | ldap.CONFIDENTIALITY_REQUIRED()
+            | ldap.INAPPROPRIATE_AUTH()
+            | ldap.UNWILLING_TO_PERFORM()
+        ):
+            return BadInput(f"{where} refuses: {said}.", "Give a reading account that may search, and use encryption.")
+        case ldap.SIZELIMIT_EXCEEDED() | ldap.ADMINLIMIT_EXCEEDED() | ldap.UNAVAILABLE_CRITICAL_EXTENSION():
+            return BadInput(f"{where} does not let this account read everything: {said}.", "Raise the account's limit for paged results.")
+        case ldap.TIMEOUT():
+            return Unavailable(f"{where} took too long to answer.", "Look at the server's load, and at the network.")
+        case ldap.SERVER_DOWN() | ldap.CONNECT_ERROR():
+            return Unavailable(f"{where} hung up.", "Look at the server's log.")
+    return Unavailable(f"{where} does not answer as it should: {said}.", "Look at the server's log.")

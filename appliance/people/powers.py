@@ -1,0 +1,97 @@
+"""What somebody may do, and how far."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from appliance.catalog import ENGINE, Actor, Grant, grants, now
+from appliance.catalog.grants import Held, Place, Reach
+from appliance.errors import NotAllowed, NotFound
+from appliance.people import roles
+
+EVERYTHING = Reach(everything=True)
+
+
+def _kind(held: Held) -> str | None:
+    return roles.UNIT if held.unit is not None else roles.CLASS if held.cls is not None else None
+
+
+@dataclass(frozen=True)
+class Powers:
+    """All that somebody holds at one moment."""
+
+    held: tuple[Held, ...]
+
+    def has(self, permission: str) -> bool:
+        """Whether they hold the permission over anything at all."""
+        return permission == roles.OWN or bool(self.reach(permission))
+
+    def reach(self, permission: str) -> Reach:
+        """How far the permission goes."""
+        found = [held for held in self.held if permission in roles.permissions(held.role, _kind(held))]
+        if any(_kind(held) is None for held in found):
+            return EVERYTHING
+        units = {held.unit for held in found if held.unit is not None}
+        return Reach(units=grants.below(units) if units else frozenset(), classes=frozenset(held.cls for held in found if held.cls))
+
+    def lasting(self, ends_at: datetime | None) -> "Powers":
+        """Those of them that last until then; None is for good."""
+        return Powers(tuple(held for held in self.held if held.ends_at is None or (ends_at is not None and ends_at <= held.ends_at)))
+
+
+def of(actor: Actor) -> Powers:
+    """What the actor holds now; the engine holds everything."""
+    if actor == ENGINE:
+        return Powers((Held("owner", None, None, None),))
+    return of_account(actor.account_id) if actor.account_id is not None else Powers(())
+
+
+def of_account(account_id: int) -> Powers:
+    """What the account holds now."""
+    return Powers(tuple(grants.held_by(account_id)))
+
+
+def reach(actor: Actor, permission: str) -> Reach:
+    """How far the actor's permission goes, now."""
+    return of(actor).reach(permission)
+
+
+def may(actor: Actor, permission: str, kind: str, id: object) -> bool:
+    """Whether the actor holds the permission over a thing; see catalog.grants.PLACES for the kinds."""
+    place = grants.place_of(kind, id)
+    return place is not None and reach(actor, permission).covers(place)
+
+
+def demand(actor: Actor, permission: str, kind: str, id: object) -> Place:
+    """Where the thing is. Raises NotFound when there is none, or none within reach: nobody learns which."""
+    place = grants.place_of(kind, id)
+    if place is None or not reach(actor, permission).covers(place):
+        raise NotFound(f"There is no such {'org unit' if kind == 'unit' else kind}.", "It may be gone, or not yours to look after.")
+    return place
+
+
+def demand_no_less(actor: Actor, account_id: int) -> None:
+    """Raise NotAllowed when the account holds, now or later, what the actor does not.
+
+    Whoever sets somebody's password can become them, and must not gain by that.
+    """
+    if actor.account_id == account_id:
+        return
+    demand_holding(actor, grants.of_account(account_id), "They may do more than you.")
+
+
+def demand_holding(actor: Actor, wanted: Iterable[Grant], message: str) -> None:
+    """Raise NotAllowed when one of the grants gives what the actor does not hold themselves, as far and as long."""
+    mine, moment = of(actor), now()
+    for grant in wanted:
+        if grant.ends_at is not None and grant.ends_at <= moment:
+            continue
+        held = Held(grant.role, grant.over_unit_id, grant.over_class, grant.ends_at)
+        lasting = mine.lasting(grant.ends_at)
+        for permission in roles.permissions(held.role, _kind(held)):
+            reach = lasting.reach(permission)
+            if not (reach.everything or held.unit in reach.units or held.cls in reach.classes):
+                raise NotAllowed(
+                    message,
+                    f"{roles.ROLES[grant.role].title} includes to {roles.PERMISSIONS[permission][0]}; you do not hold that so far or so long.",
+                )

@@ -1,0 +1,126 @@
+"""The record of everything that happened: whether it is whole, copies of it, and where it is sent on to."""
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from appliance import catalog, syslog
+from appliance.catalog import Actor, Event, Level, doorbell, events, now, options, record
+from appliance.errors import BadInput
+
+COLUMNS = (
+    "id",
+    "at",
+    "kind",
+    "level",
+    "message",
+    "actor",
+    "address",
+    "account_id",
+    "class_name",
+    "machine_id",
+    "seed_id",
+    "object",
+    "data",
+    "hash",
+)
+HOST = re.compile(
+    r"(?=.{1,253}$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?|[0-9a-fA-F:]{2,45}"
+)
+
+
+def verify(actor: Actor) -> events.Chain:
+    """Look whether any line was changed, removed or added; that somebody looked, and what was found, is recorded."""
+    chain = events.verify()
+    found = f"the record is whole: {chain.lines} lines" if not chain.problems else f"the record was tampered with: {chain.problems[0]}"
+    with catalog.write():
+        options.put(
+            "audit_check",
+            {"at": now().isoformat(), "lines": chain.lines, "last": chain.last, "hash": chain.hash, "problems": chain.problems},
+        )
+        record(
+            "audit.verified", f"{actor.name} had the record checked; {found}", actor, level=Level.ERROR if chain.problems else Level.INFO
+        )
+    return chain
+
+
+def last_check() -> dict[str, Any]:
+    """What the last look found: at, lines, last, hash, problems; empty when nobody looked yet."""
+    found: dict[str, Any] = options.get("audit_check")
+    return found
+
+
+def note_export(actor: Actor, form: str) -> None:
+    """Record that somebody takes a copy away."""
+    with catalog.write():
+        record("audit.exported", f"{actor.name} exported events as {form}.", actor)
+
+
+def _plain(event: Event) -> dict[str, Any]:
+    values = {name: getattr(event, name) for name in COLUMNS}
+    return {**values, "at": event.at.isoformat(timespec="microseconds"), "level": event.level.value}
+
+
+def as_json_lines(**search: Any) -> Iterator[str]:
+    """The events that fit, oldest first, one JSON object a line."""
+    for event in events.every(**search):
+        yield json.dumps(_plain(event), ensure_ascii=False) + "\n"
+
+
+def as_csv(**search: Any) -> Iterator[str]:
+    """The events that fit, oldest first, with a line of names above them."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(COLUMNS)
+    for event in events.every(**search):
+        values = _plain(event)
+        writer.writerow([_cell(json.dumps(value) if name == "data" else value) for name, value in values.items()])
+        if text.tell() > 60_000:
+            yield text.getvalue()
+            text.seek(0)
+            text.truncate()
+    yield text.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """A name that somebody typed must not become a formula where a spreadsheet opens the file."""
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+
+
+@dataclass(frozen=True)
+class Forwarding:
+    """Where events are sent on to, how many wait, and why they are not taken now."""
+
+    receiver: syslog.Receiver | None
+    waiting: int
+    problem: str
+
+
+def forwarding() -> Forwarding:
+    """Where events are sent on to, now."""
+    to = syslog.receiver()
+    return Forwarding(to, syslog.waiting() if to else 0, options.get("syslog_problem") if to else "")
+
+
+def set_forwarding(actor: Actor, *, host: str, port: str, transport: str) -> None:
+    """Send events on to a syslog receiver, from where one got; an empty host ends it. Raises BadInput."""
+    host = host.strip()
+    if host and not HOST.fullmatch(host):
+        raise BadInput(f"{host[:60]!r} is not a name or address of a host.", "Write one like logs.example.org or 192.0.2.10.")
+    if host and not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
+        raise BadInput(f"{port[:20]!r} is not a port.", "Syslog receivers usually listen on port 514 or 601.")
+    if transport not in ("tcp", "udp"):
+        raise BadInput("Events are sent over TCP or UDP.", "Choose TCP unless your receiver knows only UDP.")
+    to = syslog.Receiver(host, int(port), transport) if host else None
+    chosen = asdict(to) if to else {}
+    with catalog.write():
+        before = options.get("syslog")
+        options.put("syslog", chosen)
+        options.put("syslog_problem", "")
+        where = f"sent on to {to}" if to else "not sent on any more"
+        record("audit.forwarding", f"{actor.name} decided: events are {where}.", actor, before=before, after=chosen)
+    doorbell.ring()

@@ -1,0 +1,164 @@
+"""Many accounts at once, from a table as a spreadsheet saves it (CSV). All of them, or none."""
+
+import csv
+import io
+from dataclasses import dataclass
+
+from appliance import catalog
+from appliance.catalog import ROOT, Account, Actor, OrgUnit, record
+from appliance.errors import BadInput, DpeError
+from appliance.people import passwords, powers
+from appliance.services import accounts, orgs
+
+COLUMNS = ("name", "full_name", "email", "password")
+LONGEST = 1000  # lines
+WITH_PASSWORD = 100  # of them; a password that somebody thought of takes a good part of a second to make safe
+SHOWN = 20  # wrong lines
+
+
+class BadLines(BadInput):
+    """What is wrong with a table, each with the number of its line."""
+
+    def __init__(self, problems: list[str]) -> None:
+        more = f"and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        super().__init__("Nothing was imported.", "Mend what is named below, and import the whole table again.")
+        self.problems = [*problems[:SHOWN], *([more] if more else [])]
+
+
+@dataclass(frozen=True)
+class Person:
+    """One line of the table."""
+
+    name: str
+    full_name: str
+    email: str
+    password: str
+
+
+@dataclass(frozen=True)
+class Made:
+    """A new account; `password` is the one made for it, empty when the table brought one."""
+
+    name: str
+    password: str
+
+
+def read(data: bytes) -> list[Person]:
+    """The people of a table, checked. Raises BadLines, naming every line that is wrong."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise BadLines([f"Line {line}: this is not UTF-8 text. Save the table as “CSV UTF-8”."]) from error
+    head = text.lstrip().partition("\n")[0]
+    delimiter = max(",;\t", key=head.count)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    people: list[Person] = []
+    problems: list[str] = []
+    columns: list[str] = []
+    taken = {account.name.lower() for account in accounts.everyone()}
+    try:
+        for values in lines:
+            if not any(value.strip() for value in values):
+                continue
+            if not columns:
+                columns = _columns(values, lines.line_num)
+                continue
+            problem = _problem(values, columns, taken)
+            if problem:
+                problems.append(f"Line {lines.line_num}: {problem}")
+                continue
+            cells = dict(zip(columns, (value.strip() for value in values), strict=True))
+            people.append(Person(*(cells.get(column, "") for column in COLUMNS)))
+            taken.add(cells["name"].lower())
+    except csv.Error as error:
+        problems.append(f"Line {lines.line_num}: {error}. A quotation mark is not closed, or stands in the middle of a cell.")
+    if problems:
+        raise BadLines(problems)
+    if not people:
+        raise BadLines(
+            [f"The table names nobody. Its first line says what the columns are: {', '.join(COLUMNS)}; each further line is a person."]
+        )
+    if len(people) > LONGEST:
+        raise BadLines([f"The table names {len(people)} people; {LONGEST} at a time are taken."])
+    if (count := sum(bool(person.password) for person in people)) > WITH_PASSWORD:
+        raise BadLines([f"The table brings {count} passwords; {WITH_PASSWORD} at a time are taken. Leave them empty to have them made."])
+    return people
+
+
+def _columns(values: list[str], line: int) -> list[str]:
+    columns = [value.strip().lower().replace(" ", "_") for value in values]
+    unknown = [column for column in columns if column not in COLUMNS]
+    if unknown or "name" not in columns or len(set(columns)) < len(columns):
+        wrong = (
+            f"there is no column {unknown[0]!r}"
+            if unknown
+            else "the column name is missing"
+            if "name" not in columns
+            else "a column is there twice"
+        )
+        raise BadLines([f"Line {line}: {wrong}. The first line names the columns: name, and if you like full_name, email, password."])
+    return columns
+
+
+def _problem(values: list[str], columns: list[str], taken: set[str]) -> str:
+    """What is wrong with a line; empty when nothing is."""
+    if len(values) != len(columns):
+        return f"{len(values)} cells where there are {len(columns)} columns."
+    cells = dict(zip(columns, (value.strip() for value in values), strict=True))
+    name, email, password = cells["name"], cells.get("email", ""), cells.get("password", "")
+    if not accounts.NAME.match(name):
+        return f"{name[:40]!r} cannot be an account's name: up to 32 letters, digits, dots, dashes and underscores, starting with a letter."
+    if name.lower() in taken:
+        return f"there is already an account {name}, here or further up."
+    if email and (email.count("@") != 1 or any(letter.isspace() for letter in email) or len(email) > 200):
+        return f"{email[:60]!r} is not an e-mail address."
+    if len(cells.get("full_name", "")) > 100:
+        return "the full name is longer than 100 letters."
+    if password and not passwords.SHORTEST <= len(password) <= passwords.LONGEST:
+        return f"the password is too short: it needs at least {passwords.SHORTEST} characters; leave it empty to have one made."
+    if not "".join(values).replace("\t", "").isprintable():
+        return "there is a character in it that cannot be shown."
+    return ""
+
+
+def units(actor: Actor) -> list[tuple[int, str]]:
+    """The org units into which the actor may import people: id, and name with those above it."""
+    reach = powers.reach(actor, "people.manage")
+    every = {unit.id: unit for unit in OrgUnit.select()}
+
+    def path(unit: OrgUnit) -> str:
+        return unit.name if unit.parent_id in (None, ROOT) else f"{path(every[unit.parent_id])} / {unit.name}"
+
+    found = [(id, path(unit)) for id, unit in every.items() if reach.everything or id in reach.units]
+    return sorted(found, key=lambda one: (one[0] != ROOT, one[1].lower()))
+
+
+def people(actor: Actor, data: bytes, unit: int = ROOT) -> list[Made]:
+    """Make an account in the org unit for everybody in the table; who has no password there gets one, told only here.
+
+    Raises BadLines, or NotFound or NotAllowed for a unit into which the actor may not bring people.
+    """
+    orgs.demand_unit(actor, unit)
+    wanted = read(data)
+    made = {
+        person.name: (person.password, passwords.digest(person.password)) if person.password else passwords.generate() for person in wanted
+    }
+    with catalog.write():
+        for person in wanted:
+            try:
+                account: Account = accounts.insert(person.name, made[person.name][1], full_name=person.full_name, email=person.email)
+                Account.update(org_unit=unit).where(Account.id == account.id).execute()
+            except DpeError as error:  # somebody else was quicker
+                raise BadLines([str(error)]) from error
+            after = {"full_name": account.full_name, "email": account.email}
+            record(
+                "account.created",
+                f"{actor.name} imported the account {person.name}.",
+                actor,
+                account_id=account.id,
+                object=f"account:{person.name}",
+                after=after,
+            )
+        record("account.imported", f"{actor.name} imported {len(wanted)} accounts.", actor)
+    return [Made(person.name, "" if person.password else made[person.name][0]) for person in wanted]

@@ -1,0 +1,123 @@
+"""What lets a person in besides the password: one-time codes and tokens."""
+
+import segno
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_login import current_user
+from markupsafe import Markup
+from werkzeug.wrappers import Response
+
+from appliance.errors import BadInput, DpeError
+from appliance.services import second_factor, tokens
+from webui.again import asks_again
+from webui.api import SCOPES
+from webui.errors import status_of
+from webui.guard import actor, needs
+
+blueprint = Blueprint("security", __name__, url_prefix="/account")
+
+Page = Response | tuple[str, int]
+
+DAYS = {7: "A week", 30: "A month", 90: "Three months", 366: "A year"}
+
+
+def _picture(address: str) -> Markup:
+    """A QR code; black on white in dark mode too, or cameras do not see it."""
+    return Markup(segno.make(address, error="m", micro=False).svg_inline(scale=5, dark="#000", light="#fff"))  # noqa: S704
+
+
+@blueprint.get("/codes")
+@needs("own")
+def codes() -> Page:
+    return _codes_page()
+
+
+def _codes_page(error: DpeError | None = None, *, recovery: list[str] | None = None) -> Page:
+    setup = second_factor.pending(actor())
+    id = current_user.account.id
+    page = render_template(
+        "account_codes.html",
+        on=second_factor.is_on(id),
+        left=second_factor.recovery_left(id),
+        setup=setup,
+        picture=_picture(setup.address) if setup else "",
+        recovery=recovery,
+        error=error,
+        required=second_factor.is_missing(id),
+    )
+    return page, status_of(error) if error else 200
+
+
+@blueprint.post("/codes/begin")
+@needs("own")
+@asks_again
+def begin_codes() -> Response:
+    second_factor.begin(actor())
+    return redirect(url_for("security.codes"), 303)
+
+
+@blueprint.post("/codes")
+@needs("own")
+def confirm_codes() -> Page:
+    try:
+        return _codes_page(recovery=second_factor.confirm(actor(), request.form.get("code", "")))
+    except BadInput as error:
+        return _codes_page(error)
+
+
+@blueprint.post("/codes/recovery")
+@needs("own")
+@asks_again
+def recovery() -> Page:
+    return _codes_page(recovery=second_factor.renew_recovery(actor()))
+
+
+@blueprint.post("/codes/off")
+@needs("own")
+@asks_again
+def codes_off() -> Response:
+    second_factor.remove(actor(), current_user.account.id)
+    flash("One-time codes are off: your password alone lets you in.", "success")
+    return redirect(url_for("security.codes"), 303)
+
+
+@blueprint.get("/tokens")
+@needs("own")
+def token_list() -> Page:
+    return _tokens_page()
+
+
+def _tokens_page(error: DpeError | None = None, made: str = "") -> Page:
+    form = request.form
+    page = render_template(
+        "account_tokens.html",
+        tokens=tokens.of_account(current_user.account.id),
+        made=made,
+        error=error,
+        name=form.get("name", "") if error else "",
+        chosen=form.getlist("scope") if error else ["read"],
+        days=form.get("days", "90", type=str) if error else "90",
+        SCOPES=SCOPES,
+        DAYS=DAYS,
+        root=request.host_url.replace("http:", "https:"),
+    )
+    return page, status_of(error) if error else 200
+
+
+@blueprint.post("/tokens")
+@needs("own")
+@asks_again
+def new_token() -> Page:
+    form = request.form
+    scope = [name for name in form.getlist("scope") if name in SCOPES]
+    try:
+        return _tokens_page(made=tokens.create(actor(), form.get("name", ""), scope, form.get("days", 0, type=int)))
+    except DpeError as error:
+        return _tokens_page(error)
+
+
+@blueprint.post("/tokens/<int:id>/end")
+@needs("own")
+def end_token(id: int) -> Response:
+    tokens.end(actor(), current_user.account.id, id)
+    flash("The token is ended; nothing that uses it gets in any more.", "success")
+    return redirect(url_for("security.token_list"), 303)
