@@ -25,6 +25,11 @@ def connected(domain: libvirt.virDomain) -> bool:
     return target is not None and target.get("state") == "connected"
 
 
+def be_patient(domain: libvirt.virDomain) -> None:
+    """libvirt greets the agent before each command, and gives up after five seconds unless it is told otherwise, once for a machine's run."""
+    domain.agentSetResponseTimeout(ANSWERS_WITHIN)
+
+
 def begin(domain: libvirt.virDomain, command: Sequence[str], *, input: bytes = b"") -> int:
     """Start a command in the machine, for `ended`. Raises Unavailable when the agent does not take it."""
     arguments: dict[str, Any] = {"path": command[0], "arg": list(command[1:]), "capture-output": True}

@@ -382,6 +382,7 @@ class LibvirtProvider:
     def _begin(self, spec: MachineSpec, personalise: bytes) -> "_Personalising":
         with self._connection.use() as connection:
             domain = connection.lookupByUUIDString(spec.id)
+            agent.be_patient(domain)
             return _Personalising(self, spec, agent.begin(domain, [PERSONALISE_COMMAND], input=_identity(spec) + personalise))
 
     def _agent_connected(self, id: str) -> bool:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree as ET
 from collections import deque
@@ -220,6 +221,20 @@ def test_a_fork_that_went_off_boots_and_keeps_its_identity(provider: LibvirtProv
     after = facts(spec)
     assert after["boot_id"] != before["boot_id"]
     assert (after["hostname"], after["machine_id"]) == (before["hostname"], before["machine_id"])
+
+
+@pytest.mark.fork
+def test_an_agent_held_up_longer_than_libvirt_waits_is_waited_for(provider: LibvirtProvider, spec: MachineSpec) -> None:
+    """As on a host that has more to do than it can: libvirt's own patience is five seconds."""
+    provider.fork(spec)
+    provider.start(spec)
+    provider.wait(spec)
+    qemu = int((provider.settings.libvirt / f"run/qemu/{spec.name}.pid").read_text())
+    os.kill(qemu, signal.SIGSTOP)
+    going_on = threading.Timer(8, os.kill, (qemu, signal.SIGCONT))
+    going_on.start()
+    assert provider.execute(spec.id, ["echo", "here"]).output == "here\n"
+    going_on.join()
 
 
 # -- no two alike -----------------------------------------------------------------------------
