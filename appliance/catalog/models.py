@@ -108,20 +108,56 @@ class SnapshotState(StrEnum):
 
 
 class RequestState(StrEnum):
-    """Where somebody's asking for a machine stands."""
+    """Where somebody's asking for a machine stands: pending while people or software have to agree, waiting while none is ready."""
 
+    PENDING = "pending"
     WAITING = "waiting"
     GRANTED = "granted"
     CANCELLED = "cancelled"
+    REFUSED = "refused"
 
 
 class RunState(StrEnum):
-    """Where a synchronisation with the directory stands."""
+    """Where a run stands. One that is undone ends as failed or cancelled afterwards."""
 
     QUEUED = "queued"
     RUNNING = "running"
+    WAITING = "waiting"
+    UNDOING = "undoing"
     DONE = "done"
     FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class StepState(StrEnum):
+    """Where a step of a run stands."""
+
+    RUNNING = "running"
+    WAITING = "waiting"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+
+
+class VersionState(StrEnum):
+    """Where a version of a sequence stands; only a draft changes, and no run goes by it."""
+
+    DRAFT = "draft"
+    TRIAL = "trial"
+    PROMOTED = "promoted"
+    KEPT = "kept"
+
+
+class TodoState(StrEnum):
+    """Where something that waits for a person stands."""
+
+    OPEN = "open"
+    DONE = "done"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+    WITHDRAWN = "withdrawn"
 
 
 class Level(StrEnum):
@@ -349,6 +385,7 @@ class Class(Row):
     fork_failed = IntegerField(default=0)
     fork_failures = IntegerField(default=0)
     fork_problem = TextField(default="")
+    sequence = CharField(default="")
     updated_at = UtcField(default=now)
 
 
@@ -394,6 +431,32 @@ class Snapshot(Row):
     ended_at = UtcField(null=True)
 
 
+class Sequence(Row):
+    """A named set of activities before and after the moves of a machine's life."""
+
+    name = CharField(primary_key=True)
+    title = CharField()
+    about = TextField(default="")
+    shipped = CharField(default="")
+
+
+class SequenceVersion(Row):
+    """A sequence as it was at one time."""
+
+    id = AutoField()
+    sequence = ForeignKeyField(
+        Sequence, column_name="sequence_name", backref="versions", object_id_name="sequence_name", on_delete="CASCADE"
+    )
+    sequence_name: str
+    number = IntegerField()
+    state = EnumField(VersionState)
+    body = TextField()
+    comment = TextField(default="")
+    author = CharField(default="")
+    created_at = UtcField(default=now)
+    promoted_at = UtcField(null=True)
+
+
 class Machine(Row):
     """One VM."""
 
@@ -421,6 +484,8 @@ class Machine(Row):
     attempts = IntegerField(default=0)
     retry_at = UtcField(null=True)
     reclaim_reason = TextField(default="")
+    trial = ForeignKeyField(SequenceVersion, null=True)
+    trial_id: int | None
     created_at = UtcField(default=now)
     ready_at = UtcField(null=True)
     retired_at = UtcField(null=True)
@@ -457,6 +522,90 @@ class Request(Row):
     created_at = UtcField(default=now)
     granted_at = UtcField(null=True)
     ended_at = UtcField(null=True)
+    trial = ForeignKeyField(SequenceVersion, null=True)
+    trial_id: int | None
+    reason = TextField(default="")
+
+
+class Run(Row):
+    """One move of a machine, or one request from asking to having, made durable."""
+
+    id = AutoField()
+    kind = CharField()
+    state = EnumField(RunState)
+    machine = ForeignKeyField(Machine, field="id", null=True, backref="runs")
+    machine_id: str | None
+    request = ForeignKeyField(Request, null=True, backref="runs")
+    request_id: int | None
+    klass = ForeignKeyField(Class, null=True, column_name="class_name", object_id_name="class_name")
+    class_name: str | None
+    account = ForeignKeyField(Account, null=True, on_delete="SET NULL")
+    account_id: int | None
+    version = ForeignKeyField(SequenceVersion, null=True)
+    version_id: int | None
+    position = IntegerField(default=0)
+    priority = IntegerField(default=5)
+    wake_at = UtcField(null=True)
+    woken = BooleanField(default=False)
+    cancel = BooleanField(default=False)
+    why = TextField(default="")
+    problem = TextField(default="")
+    hint = TextField(default="")
+    facts = JsonField(default=dict)
+    asked_by = CharField(default="")
+    created_at = UtcField(default=now)
+    started_at = UtcField(null=True)
+    ended_at = UtcField(null=True)
+
+
+class Step(Row):
+    """One step of a run that was begun."""
+
+    run = ForeignKeyField(Run, on_delete="CASCADE", backref="steps")
+    run_id: int
+    number = IntegerField()
+    name = CharField()
+    kind = CharField()
+    title = CharField()
+    state = EnumField(StepState)
+    starts = IntegerField(default=0)
+    attempts = IntegerField(default=0)
+    output = JsonField(default=dict)
+    problem = TextField(default="")
+    hint = TextField(default="")
+    actor = CharField(default="")
+    started_at = UtcField(default=now)
+    ended_at = UtcField(null=True)
+
+    class Meta:
+        primary_key = CompositeKey("run", "number")
+
+
+class Todo(Row):
+    """Something that waits for a person: an approval or a task."""
+
+    id = AutoField()
+    run = ForeignKeyField(Run, on_delete="CASCADE", backref="todos")
+    run_id: int
+    number = IntegerField()
+    kind = CharField()
+    title = CharField()
+    text = TextField(default="")
+    state = EnumField(TodoState, default=TodoState.OPEN)
+    role = CharField(default="")
+    account = ForeignKeyField(Account, null=True, on_delete="SET NULL", backref="todos")
+    account_id: int | None
+    requester = ForeignKeyField(Account, null=True, on_delete="SET NULL")
+    requester_id: int | None
+    klass = ForeignKeyField(Class, null=True, column_name="class_name", object_id_name="class_name")
+    class_name: str | None
+    created_at = UtcField(default=now)
+    escalates_at = UtcField(null=True)
+    escalated_at = UtcField(null=True)
+    expires_at = UtcField(null=True)
+    decided_at = UtcField(null=True)
+    decided_by = CharField(default="")
+    comment = TextField(default="")
 
 
 class Event(Row):
@@ -548,9 +697,14 @@ TABLES = (
     Class,
     Seed,
     Snapshot,
+    Sequence,
+    SequenceVersion,
     Machine,
     Lease,
     Request,
+    Run,
+    Step,
+    Todo,
     Event,
     Reading,
     HostReading,
