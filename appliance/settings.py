@@ -66,6 +66,16 @@ class Settings:
         return self.state / "machines"
 
     @property
+    def data(self) -> Path:
+        """Data disks, which outlive the machines that use them."""
+        return self.state / "data"
+
+    @property
+    def kept(self) -> Path:
+        """Disks of machines that are gone, kept for some days."""
+        return self.state / "kept"
+
+    @property
     def cache(self) -> Path:
         """Downloads; may be deleted at any time."""
         return self.state / "cache"

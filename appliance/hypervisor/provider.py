@@ -37,7 +37,7 @@ class Card:
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """Everything needed to make one machine. `id` is a UUID and becomes the domain's; memory is MiB, disk_size GiB."""
+    """Everything needed to make one machine. `id` is a UUID and becomes the domain's; memory is MiB, disk_size and data_size GiB."""
 
     id: str
     name: str
@@ -54,6 +54,9 @@ class MachineSpec:
     boot_timeout: int
     readiness: Readiness = "running"  # how it waits in the buffer
     snapshot: Path | None = None  # folder of the snapshot to fork it from; without one it is booted
+    kept: Path | None = None  # a disk that `keep` made, which `clone` copies instead of the seed's; such a machine has no snapshot
+    data: Path | None = None  # its data disk, made by `make_data`, which outlives it
+    data_size: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The spec as plain values, for a playbook."""
@@ -137,6 +140,19 @@ class Executed:
     error: str
 
 
+@dataclass(frozen=True)
+class GuestSigns:
+    """Whether somebody works in a machine, as it says itself.
+
+    users: people signed in, or with a terminal open; load: processes that want to run, over the last minute;
+    last_input_seconds: since a key was last pressed in one of their terminals, None when there is none.
+    """
+
+    users: int
+    load: float
+    last_input_seconds: float | None
+
+
 class Provider(Protocol):
     """What runs machines. All verbs raise errors.Unavailable when the hypervisor cannot be reached."""
 
@@ -149,10 +165,14 @@ class Provider(Protocol):
         """Ids of the machines that have files on disk here."""
 
     def clone(self, spec: MachineSpec) -> None:
-        """Make the machine's disk, a thin overlay on its seed's."""
+        """Make the machine's disk, a thin overlay on its seed's, or a copy of spec.kept, whose kernel it boots then too."""
 
     def start(self, spec: MachineSpec) -> None:
-        """Define the machine when it is not, admit its card to the network, and see that it runs (resumes a saved one)."""
+        """Define the machine when it is not, admit its card to the network, and see that it runs (resumes a saved one) with its data disk.
+
+        A machine that runs without spec.data has it plugged in. Raises Conflict while another machine has that disk, and
+        Unavailable when the disk is missing or damaged. After it, `wait` sets clock and address of a machine that was saved.
+        """
 
     def fork(self, spec: MachineSpec) -> None:
         """Make the machine from spec.snapshot, paused, with its own disk and card; `start` resumes it.
@@ -186,11 +206,58 @@ class Provider(Protocol):
     def execute(self, id: str, command: Sequence[str], *, input: bytes = b"", timeout: float = 60) -> Executed:
         """Run a command in the machine through its agent."""
 
+    def signs(self, id: str, *, timeout: float = 10) -> GuestSigns:
+        """Whether somebody works in a running machine. Raises Unavailable when its agent does not answer in time."""
+
     def save(self, id: str) -> None:
-        """Keep the machine's memory on disk and stop it."""
+        """Keep the machine's memory on disk and stop it. `start` and then `wait` resume it, with its clock set."""
+
+    def stop(self, id: str, *, timeout: float = 60) -> None:
+        """Have the machine shut down, and switch it off when it has not within `timeout` seconds. Its disk and definition stay.
+
+        A paused or saved machine is resumed for that, so that nothing it has not written yet is lost. Raises NotFound.
+        """
 
     def destroy(self, id: str) -> None:
-        """Remove the machine: domain, disk, saved memory and network entry. Nothing to remove is fine."""
+        """Remove the machine: domain, disk, saved memory and network entry, but never its data disk. Nothing to remove is fine."""
+
+    # -- disks that outlive machines; each is named by its path, below settings.data or settings.kept -----
+
+    def make_data(self, path: Path, size: int) -> None:
+        """Make an empty data disk of `size` GiB with a file system on it, or let one that is there grow to that. It never shrinks.
+
+        A machine that runs has the room in its file system at its next `wait` or boot.
+        """
+
+    def remove_data(self, path: Path) -> None:
+        """Remove a data disk for good. None is fine. Raises Conflict while a machine has it, running or not."""
+
+    def detach_data(self, spec: MachineSpec) -> None:
+        """Take spec.data away from its machine, which may run, so that another one may have it. Raises Conflict while it is busy there."""
+
+    def backup_data(self, source: Path, target: Path, id: str | None = None) -> None:
+        """Write a copy of a data disk, as it is at one moment, to `target`, with a manifest beside it; `id` is the machine that has it.
+
+        A whole copy at `target` is left as it is. Raises Conflict when a machine runs with the disk and is not `id`.
+        """
+
+    def restore_data(self, backup: Path, target: Path) -> None:
+        """Make the data disk `target` from a copy that `backup_data` made. Raises DpeError when it is not as it was written.
+
+        A disk that is at `target` already and has the same content is adopted; with another content Conflict is raised.
+        """
+
+    def remove_backup(self, backup: Path) -> None:
+        """Remove a copy that `backup_data` made, and its manifest. None is fine."""
+
+    def keep(self, spec: MachineSpec, target: Path) -> None:
+        """Write the disk of a machine that does not run, and what it boots from, to `target`, whole and without need of its seed.
+
+        The machine stays. What is kept at `target` already is left. Raises Conflict while it runs, NotFound when it has no disk.
+        """
+
+    def forget_kept(self, path: Path) -> None:
+        """Remove what `keep` wrote. None is fine, and machines made of it need it no more."""
 
     def stats(self) -> Sequence[Stats]:
         """One reading of every running machine, in one call."""

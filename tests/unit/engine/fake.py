@@ -1,26 +1,60 @@
-"""A provider that is only memory, to drive the engine through situations in milliseconds; the real one is tested in tests/integration."""
+"""A provider without machines, to drive the engine through situations in milliseconds; the real one is tested in tests/integration.
 
-from collections.abc import Callable, Sequence
+What it knows lies in a `Store`: in memory here, in files in tests/disk_provider.py.
+"""
+
+import threading
+from collections.abc import Callable, MutableMapping, MutableSequence, MutableSet, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from appliance.engine import Engine
-from appliance.errors import DpeError, Unavailable
+from appliance.errors import Conflict, DpeError, NotFound, Unavailable
 from appliance.hypervisor import snapshot
-from appliance.hypervisor.provider import Executed, Found, HostFacts, MachineSpec, Power, Provider, Stats
+from appliance.hypervisor.provider import Executed, Found, GuestSigns, HostFacts, MachineSpec, Power, Provider, Stats
+
+if TYPE_CHECKING:  # who only wants machines need not load the engine
+    from appliance.engine import Engine
+
+
+@dataclass(frozen=True)
+class Data:
+    """A data disk, or a copy of one. size is GiB; `holder` is the machine that was given it last, and has it as long as that has a disk."""
+
+    size: int
+    holder: str = ""
+    content: str = ""
+
+
+@dataclass
+class Store:
+    """All that there is. Machines are keyed by id, disks that outlive them by their path."""
+
+    domains: MutableMapping[str, Found] = field(default_factory=dict)
+    files: MutableSet[str] = field(default_factory=set)
+    forks: MutableSet[str] = field(default_factory=set)
+    made_of: MutableMapping[str, str] = field(default_factory=dict)  # the path of what a machine's disk was made of
+    told: MutableMapping[str, bytes] = field(default_factory=dict)
+    signs: MutableMapping[str, GuestSigns] = field(default_factory=dict)
+    data: MutableMapping[str, Data] = field(default_factory=dict)
+    backups: MutableMapping[str, Data] = field(default_factory=dict)
+    kept: MutableMapping[str, str] = field(default_factory=dict)  # whose disk it was
+    fails: MutableMapping[str, DpeError] = field(default_factory=dict)
+    calls: MutableSequence[tuple[str, str]] = field(default_factory=list)
 
 
 class FakeProvider(Provider):
     """Machines are entries of `domains` and `files`; what should fail is said in `fails`, by verb; "answer" fails for forks alone."""
 
-    def __init__(self, memory: int = 16_384) -> None:
-        self.domains: dict[str, Found] = {}
-        self.files: set[str] = set()
-        self.forks: set[str] = set()
-        self.told: dict[str, bytes] = {}
-        self.fails: dict[str, DpeError] = {}
-        self.calls: list[tuple[str, str]] = []
+    away = False
+
+    def __init__(self, memory: int = 16_384, store: Store | None = None) -> None:
+        self.store = store = store or Store()
+        self.domains, self.files, self.forks, self.made_of = store.domains, store.files, store.forks, store.made_of
+        self.told, self.fails, self.calls = store.told, store.fails, store.calls
+        self.data, self.backups, self.kept = store.data, store.backups, store.kept
         self.memory = memory
-        self.away = False
+        self._one_holder = threading.Lock()
 
     def _call(self, verb: str, id: str = "") -> None:
         if self.away:
@@ -29,6 +63,14 @@ class FakeProvider(Provider):
             self.calls.append((verb, id))
         if verb in self.fails:
             raise self.fails[verb]
+
+    def _set(self, id: str, power: Power, name: str = "") -> None:
+        self.domains[id] = Found(id, name or self.domains[id].name, power)
+
+    def _runs(self, id: str) -> bool:
+        return id in self.domains and self.domains[id].power in (Power.RUNNING, Power.PAUSED)
+
+    # -- looking ------------------------------------------------------------------------------
 
     def host(self) -> HostFacts:
         self._call("host")
@@ -42,31 +84,71 @@ class FakeProvider(Provider):
     def disks(self) -> Sequence[str]:
         return list(self.files)
 
+    def stats(self) -> Sequence[Stats]:
+        self._call("stats")
+        return [Stats(id, 10**9, 1, 256, 100, 0, 0, 0, 0) for id in self.domains]
+
+    def signs(self, id: str, *, timeout: float = 10) -> GuestSigns:
+        self._call("signs", id)
+        if id not in self.domains:
+            raise NotFound("The hypervisor has no such machine.")
+        if self.domains[id].power is not Power.RUNNING:
+            raise Unavailable(f"The guest agent of {self.domains[id].name} is not there.")
+        return self.store.signs.get(id, GuestSigns(0, 0.0, None))
+
+    def watch(self, changed: Callable[[str], None]) -> None:
+        self.changed = changed
+
+    # -- making -------------------------------------------------------------------------------
+
     def clone(self, spec: MachineSpec) -> None:
         self._call("clone", spec.id)
+        if spec.id in self.files:
+            return
+        if spec.kept is not None and str(spec.kept) not in self.kept:
+            raise Unavailable(f"The kept disk {spec.kept} is missing.")
+        self.made_of[spec.id] = str(spec.kept or spec.seed_disk)
         self.files.add(spec.id)
 
     def start(self, spec: MachineSpec) -> None:
         self._call("start", spec.id)
         assert spec.id in self.files
-        self.domains[spec.id] = Found(spec.id, spec.name, Power.RUNNING)
+        if spec.data is not None:
+            self._take_data(spec, str(spec.data))
+        self._set(spec.id, Power.RUNNING, spec.name)
+
+    def _take_data(self, spec: MachineSpec, path: str) -> None:
+        with self._one_holder:
+            if path not in self.data:
+                raise Unavailable(f"The data disk {path} is missing.")
+            if (holder := self.holder(path)) not in ("", spec.id):
+                raise Conflict(f"The data disk {path} is in use by another machine, {holder}.")
+            if holder != spec.id:
+                self.data[path] = replace(self.data[path], holder=spec.id)
+
+    def holder(self, path: str) -> str:
+        """The machine that has a data disk, running or not."""
+        disk = self.data.get(path)
+        return disk.holder if disk and disk.holder in self.files else ""
 
     def fork(self, spec: MachineSpec) -> None:
         self._call("fork", spec.id)
         assert spec.snapshot is not None
+        self.made_of[spec.id] = str(spec.snapshot)
         self.files.add(spec.id)
-        self.domains[spec.id] = Found(spec.id, spec.name, Power.PAUSED)
         self.forks.add(spec.id)
+        self._set(spec.id, Power.PAUSED, spec.name)
 
     def suspend(self, id: str) -> None:
         self._call("suspend", id)
-        self.domains[id] = Found(id, self.domains[id].name, Power.PAUSED)
+        self._set(id, Power.PAUSED)
 
     def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None, *, personalise: bytes = b"") -> None:
         self._call("wait", spec.id)
         if spec.id in self.forks and "answer" in self.fails:
             raise self.fails["answer"]
         assert self.domains[spec.id].power is Power.RUNNING
+        assert spec.data is None or self.holder(str(spec.data)) == spec.id
         self.told[spec.id] = personalise
 
     def check_snapshot(self, spec: MachineSpec, folder: Path) -> None:
@@ -74,7 +156,7 @@ class FakeProvider(Provider):
 
     def boot_template(self, spec: MachineSpec, folder: Path) -> None:
         self._call("template", spec.id)
-        self.domains[spec.id] = Found(spec.id, spec.name, Power.RUNNING)
+        self._set(spec.id, Power.RUNNING, spec.name)
 
     def take_snapshot(self, spec: MachineSpec, folder: Path) -> None:
         self._call("snapshot", spec.id)
@@ -88,27 +170,88 @@ class FakeProvider(Provider):
         assert self.domains[id].power is Power.RUNNING
         return Executed(0, "", "")
 
+    # -- ending -------------------------------------------------------------------------------
+
     def save(self, id: str) -> None:
         self._call("save", id)
-        self.domains[id] = Found(id, self.domains[id].name, Power.SAVED)
+        if self._runs(id):
+            self._set(id, Power.SAVED)
+
+    def stop(self, id: str, *, timeout: float = 60) -> None:
+        self._call("stop", id)
+        if id not in self.files and id not in self.domains:
+            raise NotFound("The hypervisor has no such machine.")
+        self.forks.discard(id)  # it boots next time
+        if id in self.domains:
+            self._set(id, Power.OFF)
 
     def destroy(self, id: str) -> None:
         self._call("destroy", id)
         self.domains.pop(id, None)
-        self.files.discard(id)
         self.forks.discard(id)
+        self.made_of.pop(id, None)
+        self.files.discard(id)
 
-    def stats(self) -> Sequence[Stats]:
-        self._call("stats")
-        return [Stats(id, 10**9, 1, 256, 100, 0, 0, 0, 0) for id in self.domains]
+    # -- disks that outlive machines --------------------------------------------------------------
 
-    def watch(self, changed: Callable[[str], None]) -> None:
-        self.changed = changed
+    def make_data(self, path: Path, size: int) -> None:
+        self._call("make_data", str(path))
+        there = self.data.get(str(path), Data(0))
+        if there.size < size:
+            self.data[str(path)] = replace(there, size=size)
+
+    def remove_data(self, path: Path) -> None:
+        self._call("remove_data", str(path))
+        if holder := self.holder(str(path)):
+            raise Conflict(f"The data disk {path} is in use by a machine, {holder}.")
+        self.data.pop(str(path), None)
+
+    def detach_data(self, spec: MachineSpec) -> None:
+        self._call("detach_data", spec.id)
+        if self.holder(str(spec.data)) == spec.id:
+            self.data[str(spec.data)] = replace(self.data[str(spec.data)], holder="")
+
+    def backup_data(self, source: Path, target: Path, id: str | None = None) -> None:
+        self._call("backup_data", str(source))
+        if str(source) not in self.data:
+            raise Unavailable(f"The data disk {source} is missing.")
+        holder = self.holder(str(source))
+        if holder != (id or "") and self._runs(holder):
+            raise Conflict(f"The data disk {source} is in use by another machine, {holder}.")
+        self.backups.setdefault(str(target), replace(self.data[str(source)], holder=""))
+
+    def restore_data(self, backup: Path, target: Path) -> None:
+        self._call("restore_data", str(target))
+        if str(backup) not in self.backups:
+            raise DpeError(f"The copy {backup} cannot be read.")
+        copy, there = self.backups[str(backup)], self.data.get(str(target))
+        if there is None:
+            self.data[str(target)] = copy
+        elif there.content != copy.content:
+            raise Conflict(f"There is a data disk at {target} already.")
+
+    def remove_backup(self, backup: Path) -> None:
+        self._call("remove_backup", str(backup))
+        self.backups.pop(str(backup), None)
+
+    def keep(self, spec: MachineSpec, target: Path) -> None:
+        self._call("keep", spec.id)
+        if str(target) in self.kept:
+            return
+        if self._runs(spec.id):
+            raise Conflict(f"{spec.name} runs.", "Stop it first.")
+        if spec.id not in self.files:
+            raise NotFound(f"{spec.name} has no disk.")
+        self.kept[str(target)] = spec.id
+
+    def forget_kept(self, path: Path) -> None:
+        self._call("forget_kept", str(path))
+        self.kept.pop(str(path), None)
 
     def close(self) -> None: ...
 
 
-def settle(engine: Engine, ticks: int = 12) -> None:
+def settle(engine: "Engine", ticks: int = 12) -> None:
     """Tick, and let the jobs of each tick end."""
     for _ in range(ticks):
         engine.tick()
