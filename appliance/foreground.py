@@ -35,6 +35,7 @@ from appliance.scenario.load import load as load_scenario
 from appliance.services import setup
 from appliance.settings import REPOSITORY, Settings, environment
 from appliance.settings import load as load_settings
+from appliance.workflow.master import master
 
 LOG_SIZE = 10 << 20  # bytes, kept twice
 LEAST_DISK = 4096  # MiB, with which a first seed can be built
@@ -70,6 +71,7 @@ def check(settings: Settings) -> None:
             "Make room, or set DPE_STATE elsewhere.",
         )
     load_scenario(settings.scenario)
+    master()
     _check_port(settings.listen, settings.https_port, "https_port")
     for port in range(settings.app_port, settings.app_port + settings.slots):
         _check_port(settings.listen, port, "app_port")

@@ -1,31 +1,16 @@
-"""The master workflow: the moves a machine's state may make, and the one function that makes them."""
+"""The one function that changes a machine's state, as the master workflow allows; see ../workflow/master.py."""
 
 from typing import Any
 
-from appliance.catalog import ENGINE, Actor, Level, MachineState, machines, record, write
+from appliance.catalog import ENGINE, Actor, Level, MachineState, machines, record, runs, write
 from appliance.errors import Conflict
-
-S = MachineState
-
-MOVES: dict[MachineState, frozenset[MachineState]] = {
-    S.PLANNED: frozenset({S.CREATING, S.RECLAIMING}),
-    S.CREATING: frozenset({S.READY, S.FAILED, S.RECLAIMING}),
-    S.READY: frozenset({S.ASSIGNED, S.FAILED, S.RECLAIMING}),
-    S.ASSIGNED: frozenset({S.IN_USE, S.FAILED, S.RECLAIMING, S.QUARANTINED}),
-    S.IN_USE: frozenset({S.STOPPED, S.SUSPENDED, S.REPROVISIONING, S.RECLAIMING, S.QUARANTINED}),
-    S.STOPPED: frozenset({S.IN_USE, S.REPROVISIONING, S.RECLAIMING, S.QUARANTINED}),
-    S.SUSPENDED: frozenset({S.IN_USE, S.STOPPED, S.RECLAIMING, S.QUARANTINED}),
-    S.REPROVISIONING: frozenset({S.IN_USE, S.RECLAIMING, S.QUARANTINED}),
-    S.FAILED: frozenset({S.RECLAIMING}),
-    S.QUARANTINED: frozenset({S.IN_USE, S.RECLAIMING}),
-    S.RECLAIMING: frozenset({S.RETIRED}),
-    S.RETIRED: frozenset(),
-}
+from appliance.workflow import start
+from appliance.workflow.master import master
 
 
 def sources(to: MachineState) -> frozenset[MachineState]:
     """The states from which a machine may move to `to`."""
-    return frozenset(state for state, targets in MOVES.items() if to in targets)
+    return master().sources[to]
 
 
 def move(
@@ -42,7 +27,8 @@ def move(
     """Move a machine to a state, and write the event, in one transaction.
 
     `values` are further columns to set with it. Raises Conflict, changing nothing, when the machine is
-    not in a state (of `expect`, or any) from which the move is allowed.
+    not in a state (of `expect`, or any) from which the move is allowed. What is to be reclaimed gets the run
+    that does it; whatever else was going on with it ends.
     """
     allowed = sources(to) if expect is None else sources(to) & expect
     with write():
@@ -53,3 +39,6 @@ def move(
         machine = machines.by_id(id)
         assert machine is not None
         record(f"machine.{to.value}", message, actor, level=level, class_name=machine.class_name, machine_id=id, **(data or {}))
+        if to is MachineState.RECLAIMING:
+            runs.cancel(machine_id=id)
+            start.begin("reclaim", machine, actor, bare=machine.owner_id is None, why=machine.reclaim_reason)

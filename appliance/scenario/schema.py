@@ -2,19 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
+
+from appliance.yamlfile import Part
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 Package = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.:-]*$")]
 Path = Annotated[str, StringConstraints(pattern=r"^/[^\s]*$")]
 Os = Literal["debian-12", "debian-13"]
 Readiness = Literal["running", "paused", "cold"]
-
-
-class Part(BaseModel):
-    """A mapping in the file: unknown keys are errors, values are not coerced into other types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Size(Part):
@@ -45,9 +41,9 @@ class Policy(Part):
     @model_validator(mode="after")
     def _order(self) -> "Policy":
         if self.minimum > self.maximum:
-            raise ValueError(f"minimum ({self.minimum}) is above maximum ({self.maximum})")
+            raise ValueError(f"minimum ({self.minimum}) is above maximum ({self.maximum})", "raise maximum or lower minimum")
         if self.buffer > self.maximum:
-            raise ValueError(f"buffer ({self.buffer}) is above maximum ({self.maximum})")
+            raise ValueError(f"buffer ({self.buffer}) is above maximum ({self.maximum})", "raise maximum or lower buffer")
         return self
 
 
