@@ -14,35 +14,53 @@ import signal
 import sys
 import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import psutil
 
 from appliance import catalog, layout, syslog
-from appliance.catalog import Class, Machine, MachineState, Snapshot, doorbell, machines, now, options, record, seeds, snapshots
+from appliance.catalog import (
+    Class,
+    Machine,
+    MachineState,
+    Request,
+    RequestState,
+    Snapshot,
+    doorbell,
+    machines,
+    now,
+    options,
+    record,
+    runs,
+    seeds,
+    snapshots,
+)
 from appliance.catalog import Engine as EngineRow
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import Found, HostFacts, Power, Provider, Stats
 from appliance.lifecycle import batch, directoryruns, forks, leases, master, outcomes, seedruns
+from appliance.lifecycle.performers import Performers, ended, note
 from appliance.lifecycle.sizing import Sizing
 from appliance.lifecycle.specs import spec
 from appliance.people import secrets
 from appliance.pools.planner import Decision, plan
 from appliance.scenario.load import Loaded
 from appliance.scenario.load import load as load_scenario
-from appliance.scenario.schema import Readiness
-from appliance.seeds import guest
 from appliance.seeds.build import test_machine_id
 from appliance.seeds.snapshot import template_id
 from appliance.services import setup
 from appliance.settings import Settings
 from appliance.settings import load as load_settings
+from appliance.workflow import kinds, start
+from appliance.workflow.master import master as load_master
+from appliance.workflow.performers import PERFORMERS
+from appliance.workflow.runner import Begun, Failed, Lane, Runner
 
 log = logging.getLogger("dpe.engine")
 
@@ -54,8 +72,10 @@ READ_SOON = 2.0  # the same while the host has little memory left
 RETRY = timedelta(seconds=5)
 WAY = timedelta(seconds=3)  # that a refill gives way at most
 FORKS = 10  # times as many machines in a batch that begins with a fork
-TRIES = 4  # attempts to hand a machine to its owner before another takes its place
+TRIES = 4  # times that a machine nobody has used is made again under its name
 HANDS = 4  # threads for short jobs, so that a person never waits behind a boot
+OUTSIDE = 8  # threads that talk with people and servers, which may keep them waiting
+AT_ONCE = {"reclaim": 2, "reprovision": 2, "recover": 1}  # runs of a kind, so that none takes all the threads
 
 
 def lock(settings: Settings) -> IO[str]:
@@ -93,6 +113,13 @@ def adopt_scenario(loaded: Loaded) -> None:
         Class.update(enabled=False).where(Class.name.not_in(list(scenario.classes))).execute()
 
 
+class Making(NamedTuple):
+    """A run that stands at making its machine."""
+
+    run_id: int
+    machine: Machine
+
+
 class Engine:
     """The reconciler over one catalog and one provider."""
 
@@ -108,6 +135,7 @@ class Engine:
         self._forwarder = syslog.Forwarder()
         self._reader = ThreadPoolExecutor(1, "read")
         self._jobs: dict[str, Future[None]] = {}
+        self._kinds: dict[str, str] = {}  # of the runs among them
         self._batched: set[str] = set()
         self._last: dict[str, tuple[float, Stats]] = {}
         self._facts: HostFacts | None = None
@@ -118,6 +146,13 @@ class Engine:
         self._checked = False
         self._cpu = 0.0
         self._sizing = Sizing(settings)
+        self._outside = ThreadPoolExecutor(OUTSIDE, "outside")
+        self._pools = {Lane.HANDS: self._hands, Lane.MAKERS: self._makers, Lane.OUTSIDE: self._outside}
+        self._performers = Performers(settings, provider)
+        others = {plugin.kind.name: plugin.performer for plugin in kinds.plugins()}
+        self.runner = Runner({**others, **PERFORMERS, **self._performers.all()}, ended=ended)
+        with catalog.write():
+            runs.recover()
         provider.watch(lambda _id: doorbell.ring())
 
     def run(self) -> None:
@@ -138,6 +173,7 @@ class Engine:
         """Let the threads end, and the bell go."""
         self._makers.shutdown(wait=True, cancel_futures=True)
         self._hands.shutdown(wait=True, cancel_futures=True)
+        self._outside.shutdown(wait=True, cancel_futures=True)
         self._sender.shutdown(wait=True, cancel_futures=True)
         self._reader.shutdown(wait=True, cancel_futures=True)
         self._bell.close()
@@ -155,8 +191,8 @@ class Engine:
     def tick(self) -> None:
         """Look, compare, plan, and hand out jobs."""
         self._jobs = {key: job for key, job in self._jobs.items() if not job.done()}
-        if self._problem == "":
-            self._hand_over_all()  # first of all: somebody has just pressed the button
+        self._kinds = {key: kind for key, kind in self._kinds.items() if key in self._jobs}
+        self._dispatch()  # first of all: somebody has just pressed the button
         if "syslog" not in self._jobs and self._forwarder.wanted():
             self._submit(self._sender, "syslog", self._forwarder.forward)
         looked_at = now()
@@ -232,24 +268,31 @@ class Engine:
 
     def _tend(self, found: dict[str, Found], disks: set[str], looked_at: datetime) -> None:
         """One job for each machine whose state asks for one."""
-        to_make: dict[str, list[Machine]] = defaultdict(list)
         moment = now()
-        self._hand_over_all()
-        for machine in machines.moving():
-            if machine.id in self._jobs or machine.id in self._batched or (machine.retry_at and machine.retry_at > moment):
-                continue
-            match machine.state:
-                case S.PLANNED | S.CREATING:
-                    to_make[machine.class_name].append(machine)
-                case S.FAILED:
-                    master.move(machine.id, S.RECLAIMING, f"{machine.name} is thrown away.")
-                case S.RECLAIMING:
-                    self._submit(self._hands, machine.id, self._reclaim, machine)
-        self._make_all(to_make)
+        for machine in machines.failed():
+            if machine.id not in self._jobs:
+                master.move(machine.id, S.RECLAIMING, f"{machine.name} is thrown away.")
+        for id, kind in runs.missing():
+            self._adopt(id, kind)
+        self._dispatch()
         for machine in machines.with_ids(self._amiss(found, disks) - self._jobs.keys()):
             idle = machine.state in (S.READY, S.IN_USE) and not (machine.retry_at and machine.retry_at > moment)
             if idle and machine.state_since <= looked_at:
                 self._submit(self._makers, machine.id, self._revive, machine, found.get(machine.id))
+
+    def _adopt(self, id: str, kind: str) -> None:
+        """Begin the run of a machine from a catalog of before there were runs."""
+        with catalog.write():
+            machine = machines.by_id(id)
+            assert machine is not None
+            asked = None if kind != "assign" else Request.get_or_none(Request.machine == id, Request.state == RequestState.GRANTED)
+            if asked is not None:
+                minutes = machine.klass.lease_minutes
+                start.assign(asked, start.plan(kind, machine.class_name, machine.owner_id, lease_minutes=minutes), approved=True)
+            elif kind == "assign":
+                master.move(id, S.RECLAIMING, f"{machine.name} was given to nobody.")
+            else:
+                start.begin(kind, machine, bare=machine.owner_id is None)
 
     def _amiss(self, found: dict[str, Found], disks: set[str]) -> set[str]:
         """The machines that should stand still or run, and do not: ids."""
@@ -263,31 +306,63 @@ class Engine:
             | steady["cold"] - by_power[Power.OFF] - (disks - found.keys())
         )
 
-    def _hand_over_all(self) -> None:
-        """Assigned machines go to their owners."""
-        moment = now()
-        for machine in machines.assigned():
-            if machine.id not in self._jobs and not (machine.retry_at and machine.retry_at > moment):
-                self._submit(self._hands, machine.id, self._hand_over, machine)
+    # -- runs ---------------------------------------------------------------------------------
 
-    def _make_all(self, to_make: dict[str, list[Machine]]) -> None:
+    def _dispatch(self) -> None:
+        """Hand out the runs that can go on, the most urgent first: one at a time for a machine, and not too many of a kind."""
+        at_work = Counter(self._kinds[key] for key, job in self._jobs.items() if key in self._kinds and not job.done())
+        to_make: dict[str, list[Making]] = defaultdict(list)
+        for due in runs.due(now()):
+            key = due.machine_id or f"run-{due.id}"
+            if key in self._jobs or key in self._batched or at_work[due.kind] >= AT_ONCE.get(due.kind, len(self._jobs) + 1):
+                continue
+            stage = self.runner.next(due.id)
+            if stage is not None and stage.name == "make" and due.machine_id:
+                machine = machines.by_id(due.machine_id)
+                assert machine is not None
+                to_make[machine.class_name].append(Making(due.id, machine))
+                continue
+            at_work[due.kind] += 1
+            self._kinds[key] = due.kind
+            self._submit(self._pools[self.runner.lane(stage)], key, self._advance, due.id, due.machine_id)
+        self._make_all(to_make)
+
+    def _advance(self, id: int, machine_id: str | None) -> None:
+        """Take a run as far as these threads do; when it has got a machine, or others are to go on, the next tick sees to it."""
+        lane: Lane | None = None
+        try:
+            while not self.stopping and lane in (None, self.runner.lane(self.runner.next(id))):
+                begun = self.runner.begin(id)
+                if begun is None:
+                    return
+                lane = begun.performer.lane
+                self.runner.settle(begun, self.runner.perform(begun))
+                known = runs.by_id(id)
+                if known is None or known.machine_id != machine_id:
+                    return
+        except BaseException:
+            with catalog.write():
+                runs.requeue(id)
+            raise
+
+    def _make_all(self, to_make: dict[str, list[Making]]) -> None:
         """People who wait get theirs straight away, a thread each; the refill of buffers goes through the playbook, a batch at a time."""
         waiting = machines.waiting()
-        refill: list[Machine] = []
+        refill: list[Making] = []
         for class_name, planned in to_make.items():
             urgent = waiting.get(class_name, 0)
-            for machine in planned[:urgent]:
-                self._submit(self._makers, machine.id, self._make, machine)
+            for one in planned[:urgent]:
+                self._submit(self._makers, one.machine.id, self._advance, one.run_id, one.machine.id)
             refill += planned[urgent:]
         if refill and "batch" not in self._jobs and not any(waiting.values()) and not self._gives_way(refill):
             # Forks are quick, so that more of them share a playbook's start-up.
-            chosen = refill[: self.settings.parallel * (FORKS if refill[0].snapshot_id else 1)]
-            self._batched = {machine.id for machine in chosen}
+            chosen = refill[: self.settings.parallel * (FORKS if refill[0].machine.snapshot_id else 1)]
+            self._batched = {one.machine.id for one in chosen}
             self._submit(self._makers, "batch", self._make_batch, chosen)
 
-    def _gives_way(self, refill: list[Machine]) -> bool:
+    def _gives_way(self, refill: list[Making]) -> bool:
         """Whether the refill waits a moment for people whose machines are being handed over: a playbook's start-up would take the processors from them."""
-        return now() - min(machine.created_at for machine in refill) < WAY and bool(machines.assigned())
+        return now() - min(one.machine.created_at for one in refill) < WAY and machines.are_assigned()
 
     def _sweep(self, there: set[str]) -> None:
         """Whatever the hypervisor or the disk has and the catalog does not is a leftover of a killed process: take it away."""
@@ -325,6 +400,7 @@ class Engine:
             for slot in machines.next_slots(decision.create, self.settings.slots):
                 machine = machines.create(klass, seed, str(uuid.uuid4()), slot, snapshot)
                 record("machine.planned", f"{machine.name} is planned.", class_name=klass.name, machine_id=machine.id, seed_id=seed.id)
+                start.begin("make", machine)
         doorbell.ring()
 
     def _remove_ready(self, machine: Machine, reason: str) -> None:
@@ -353,71 +429,38 @@ class Engine:
         if not self.stopping:
             self._jobs[key] = pool.submit(job)
 
-    def _make(self, machine: Machine) -> None:
-        """Make one machine for somebody who waits, without a playbook's start-up."""
-        if machine.state is S.PLANNED:
-            master.move(machine.id, S.CREATING, f"{machine.name} is being made for somebody who waits.")
-        wanted = spec(machine, self.settings)
-        if wanted.snapshot is None:
-            wanted = replace(wanted, readiness="running")  # it will be taken at once
+    def _make_batch(self, chosen: list[Making]) -> None:
+        """Make machines for the buffer through playbooks/build.yml: one step of many runs at once."""
         try:
-            made = making.make(self.provider, wanted, lambda text: _step(machine.id, text))
-        except DpeError as error:
-            self._made(machine, batch.Built(error), wanted.readiness)
-        else:
-            self._made(machine, batch.Built(None, made.forked, made.fork_error), wanted.readiness)
-
-    def _made(self, machine: Machine, built: batch.Built, readiness: Readiness) -> None:
-        try:
-            if built.error is not None and self._away():
-                return
-            if built.fork_error is not None:
-                forks.failed(machine, built.fork_error)
-            if built.error is None:
-                outcomes.came_up(machine, readiness, forked=built.forked)
-            else:
-                outcomes.did_not_come_up(machine, built.error)
-        except Conflict as conflict:
-            log.info("%s: overtaken: %s", machine.name, conflict)
-
-    def _make_batch(self, chosen: list[Machine]) -> None:
-        """Make machines for the buffer through playbooks/build.yml."""
-        try:
-            for machine in chosen:
-                if machine.state is S.PLANNED:
-                    master.move(machine.id, S.CREATING, f"{machine.name} is being made for the buffer.")
-            wanted = {machine.id: spec(machine, self.settings) for machine in chosen}
-            left = {machine.id: machine for machine in chosen}
+            begun: dict[str, Begun] = {}
+            left: dict[str, Machine] = {}
+            for one in chosen:
+                step = self.runner.begin(one.run_id)
+                if step is None:
+                    continue  # overtaken
+                if step.undoing or step.context.stage.name != "make":
+                    self.runner.settle(step, self.runner.perform(step))
+                    continue
+                try:
+                    self._performers.creating(one.machine, "is being made for the buffer")
+                except Conflict as conflict:
+                    self.runner.settle(step, Failed(conflict))
+                    continue
+                begun[one.machine.id], left[one.machine.id] = step, one.machine
+            wanted = {id: spec(machine, self.settings) for id, machine in left.items()}
 
             def report(text: str) -> None:
                 for machine in left.values():
-                    _step(machine.id, text)
+                    note(machine.id, text)
 
             def done(id: str, built: batch.Built) -> None:
-                self._made(left.pop(id), built, wanted[id].readiness)
+                self.runner.settle(begun[id], self._performers.made(left.pop(id), built, wanted[id].readiness))
                 self._batched.discard(id)
 
-            batch.build(list(wanted.values()), self.settings, report, done)
+            if wanted:
+                batch.build(list(wanted.values()), self.settings, report, done)
         finally:
             self._batched = set()
-
-    def _hand_over(self, machine: Machine) -> None:
-        """Wake an assigned machine, and put its owner's name and keys into it."""
-        try:
-            made = making.hand_over(self.provider, spec(machine, self.settings), _personal(machine))
-        except DpeError as error:
-            if self._away():
-                return
-            if machine.attempts + 1 >= TRIES:
-                outcomes.could_not_be_handed_over(machine, error)
-            else:
-                log.warning("%s: not handed over yet: %s", machine.name, error)
-                with catalog.write():
-                    Machine.update(attempts=machine.attempts + 1, retry_at=now() + RETRY).where(Machine.id == machine.id).execute()
-            return
-        if made.fork_error is not None:
-            forks.failed(machine, made.fork_error)
-        outcomes.personalised(machine, forked=made.forked)
 
     def _revive(self, machine: Machine, there: Found | None) -> None:
         """A machine is not as it should be: the host was restarted, the guest was shut down, or its process died."""
@@ -430,9 +473,9 @@ class Engine:
             return
         wanted = spec(machine, self.settings)
         try:
-            _step(machine.id, "starting again")
+            note(machine.id, "starting again")
             self.provider.start(wanted)
-            self.provider.wait(wanted, lambda text: _step(machine.id, text))
+            self.provider.wait(wanted, lambda text: note(machine.id, text))
             if not held and wanted.readiness == "paused":
                 self.provider.suspend(machine.id)
         except DpeError as error:
@@ -456,7 +499,7 @@ class Engine:
                     f"{machine.name} went off again and again while it waited.", "Look at what its seed does when it is left alone."
                 )
             self.provider.destroy(machine.id)
-            made = making.make(self.provider, wanted, lambda text: _step(machine.id, text))
+            made = making.make(self.provider, wanted, lambda text: note(machine.id, text))
         except DpeError as error:
             if not self._away():
                 outcomes.did_not_come_up(machine, error)
@@ -469,15 +512,6 @@ class Engine:
             again = machine.attempts + 1
             Machine.update(step="", problem="", attempts=again, snapshot=kept, origin=origin).where(Machine.id == machine.id).execute()
             record("machine.revived", f"{machine.name} was made again.", class_name=machine.class_name, machine_id=machine.id)
-
-    def _reclaim(self, machine: Machine) -> None:
-        """Take the machine away, wholly; then say so."""
-        try:
-            self.provider.destroy(machine.id)
-        except DpeError as error:
-            _again_later(machine, error)
-            return
-        outcomes.gone(machine)
 
     def _remove_leftover(self, id: str) -> None:
         log.warning("removing %s, which the catalog does not know", id)
@@ -531,28 +565,11 @@ class Engine:
         forks.forget(snapshot)
 
 
-def _personal(machine: Machine) -> bytes:
-    """What an assigned machine is told of its owner."""
-    owner = machine.owner
-    assert owner is not None
-    return guest.personalise_input(
-        user=machine.klass.spec["user"],
-        full_name=owner.full_name or owner.name,
-        owner=owner.name,
-        ssh_keys=owner.ssh_keys.splitlines(),
-    )
-
-
 def _again_later(machine: Machine, error: DpeError) -> None:
     """Note what went wrong, and try again after a wait that doubles up to five minutes."""
     wait = min(RETRY * 2 ** min(machine.attempts, 6), timedelta(minutes=5))
     with catalog.write():
         Machine.update(problem=str(error), attempts=machine.attempts + 1, retry_at=now() + wait).where(Machine.id == machine.id).execute()
-
-
-def _step(id: str, text: str) -> None:
-    with catalog.write():
-        Machine.update(step=text).where(Machine.id == id).execute()
 
 
 def _rates(then: float, before: Stats, moment: float, after: Stats) -> dict[str, Any]:
@@ -609,6 +626,7 @@ def main() -> None:
             park(settings, LibvirtProvider(settings))
             return
         loaded = load_scenario(settings.scenario)
+        load_master()
         catalog.open(settings.catalog)
         secrets.open(settings.web_secret)
         adopt_scenario(loaded)

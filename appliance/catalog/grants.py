@@ -43,6 +43,11 @@ def held_by(account_id: int) -> list[Held]:
     return [Held(role, unit, cls, datetime.fromisoformat(ends) if ends else None) for role, unit, cls, ends in found]
 
 
+def groups_of(account_id: int) -> list[int]:
+    """The groups that the account is in, directly or through another."""
+    return [row[0] for row in rows(f"{HOLDERS} SELECT id FROM team", (account_id,))]  # noqa: S608 - a constant
+
+
 def of_account(account_id: int) -> list[Grant]:
     """Every grant that counts for the account, now, earlier or later."""
     ids = [row[0] for row in rows(f"{HOLDERS} SELECT id FROM permit WHERE {THEIRS}", (account_id,))]  # noqa: S608 - constants

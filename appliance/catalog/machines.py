@@ -28,6 +28,7 @@ from appliance.catalog.models import (
 from appliance.catalog.quotas import Size
 
 LIVE = tuple(state for state in MachineState if state is not MachineState.RETIRED)
+ASKED = (RequestState.PENDING, RequestState.WAITING)
 HELD = (MachineState.ASSIGNED, MachineState.IN_USE, MachineState.STOPPED, MachineState.SUSPENDED, MachineState.REPROVISIONING)
 
 
@@ -91,10 +92,12 @@ def terms(class_name: str) -> Terms | None:
     return Terms(bool(enabled), per_person, lease_minutes, maximum, Size(*size))
 
 
-def note_request(account_id: int, class_name: str, claimed: Claimed | None) -> Request:
-    """Write down that somebody asked, and what they got; call it inside `write()`."""
+def note_request(account_id: int, class_name: str, claimed: Claimed | None, *, pending: bool = False) -> Request:
+    """Write down that somebody asked, and what they got; `pending`: something comes before they get it. Call it inside `write()`."""
     moment = now()
     state, machine_id = (RequestState.GRANTED, claimed.id) if claimed else (RequestState.WAITING, None)
+    if pending:
+        state = RequestState.PENDING
     at, granted = stamp(moment), stamp(moment) if claimed else None
     id = rows(
         """
@@ -132,7 +135,7 @@ def held(account_id: int, class_name: str) -> int:
         """
         SELECT (SELECT count(*) FROM lease JOIN machine ON machine.id = lease.machine_id
                 WHERE lease.account_id = ?1 AND lease.ended_at IS NULL AND machine.class_name = ?2)
-             + (SELECT count(*) FROM request WHERE account_id = ?1 AND state = 'waiting' AND class_name = ?2)
+             + (SELECT count(*) FROM request WHERE account_id = ?1 AND state IN ('waiting', 'pending') AND class_name = ?2)
         """,
         (account_id, class_name),
     )[0][0]
@@ -202,16 +205,15 @@ def live_ids() -> set[str]:
     return {row[0] for row in rows("SELECT id FROM machine WHERE state <> 'retired'")}
 
 
-def moving() -> list[Machine]:
-    """The machines that are being made or taken away."""
-    states = (MachineState.PLANNED, MachineState.CREATING, MachineState.FAILED, MachineState.RECLAIMING)
+def failed() -> list[Machine]:
+    """The machines that could not be made or handed over, and are to be thrown away."""
     # A list, not a query: a write begun while a query is half read would be refused (SQLITE_BUSY_SNAPSHOT).
-    return list(Machine.select().where(Machine.state.in_(states)).order_by(Machine.number))
+    return list(Machine.select().where(Machine.state == MachineState.FAILED).order_by(Machine.number))
 
 
-def assigned() -> list[Machine]:
-    """The machines that wait to be handed to their owners."""
-    return list(Machine.select().where(Machine.state == MachineState.ASSIGNED).order_by(Machine.number))
+def are_assigned() -> bool:
+    """Whether machines wait to be handed to their owners."""
+    return bool(rows("SELECT 1 FROM machine WHERE state = 'assigned' LIMIT 1"))
 
 
 def steady() -> dict[str, set[str]]:

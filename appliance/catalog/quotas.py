@@ -65,7 +65,7 @@ def used(kind: str, id: int, class_name: str | None) -> tuple[int, int, int, int
             UNION ALL
             SELECT json_extract(spec, '$.size.vcpus'), json_extract(spec, '$.size.memory'), json_extract(spec, '$.size.disk')
             FROM request JOIN class ON class.name = request.class_name
-            WHERE request.state = 'waiting' AND request.account_id IN ({MEMBERS[kind]}) AND (?2 IS NULL OR request.class_name = ?2))
+            WHERE request.state IN ('waiting', 'pending') AND request.account_id IN ({MEMBERS[kind]}) AND (?2 IS NULL OR request.class_name = ?2))
         """,  # noqa: S608 - a constant
         (id, class_name),
     )[0]

@@ -3,10 +3,11 @@
 from datetime import timedelta
 
 from appliance import catalog
-from appliance.catalog import Actor, Class, Level, Machine, MachineState, Request, RequestState, machines, now, record
+from appliance.catalog import Actor, Class, Level, Machine, MachineState, Request, RequestState, Run, machines, now, record, runs, sequences
 from appliance.errors import DpeError
 from appliance.lifecycle import forks, master
 from appliance.people import quotas
+from appliance.workflow import start
 
 LONGEST_WAIT = timedelta(minutes=10)
 
@@ -61,6 +62,7 @@ def serve_waiting(class_name: str) -> int:
                 machine_id=claimed.id,
                 hit=False,
             )
+            runs.give(asked.id, claimed.id)
             served += 1
     return served
 
@@ -104,12 +106,15 @@ def personalised(machine: Machine, *, forked: bool = False) -> None:
         )
 
 
-def could_not_be_handed_over(machine: Machine, error: DpeError) -> None:
-    """An assigned machine does not take its owner: it is reclaimed, and its owner is first in line for another."""
+def could_not_be_handed_over(machine: Machine, error: DpeError, run: Run) -> None:
+    """An assigned machine does not take its owner: it is reclaimed, and its owner is first in line for another, by another run."""
     with catalog.write():
-        Request.update(state=RequestState.WAITING, machine=None, granted_at=None, hit=False).where(
-            Request.machine == machine.id, Request.state == RequestState.GRANTED
-        ).execute()
+        asked = Request.get_or_none(Request.machine == machine.id, Request.state == RequestState.GRANTED)
+        if asked is not None:
+            asked.state, asked.machine, asked.granted_at, asked.hit = RequestState.WAITING, None, None, False
+            asked.save()
+            body = sequences.body(run.version_id)
+            start.assign(asked, start.Plan(run.version_id, body, run.facts, asks_first=True), asked_by=run.asked_by, approved=True)
         machines.end_lease(machine.id, "failed")
         master.move(
             machine.id,

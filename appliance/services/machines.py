@@ -17,6 +17,7 @@ from appliance.catalog import (
     memory,
     now,
     record,
+    runs,
     seeds,
 )
 from appliance.catalog.grants import Place
@@ -25,6 +26,7 @@ from appliance.lifecycle import master
 from appliance.people import powers, quotas
 from appliance.people.quotas import Allowance
 from appliance.settings import Settings
+from appliance.workflow import start
 
 NONE_AT_ALL = "None are made at present: your admin has set their number to nought."
 TOO_LARGE = "The server has too little memory for one of these."
@@ -64,7 +66,7 @@ def offers(account_id: int) -> list[Offer]:
     """Every enabled class that this person may use."""
     reach = powers.of_account(account_id).reach("machines.use")
     counts, waiting, making, room = machines.counts(), machines.waiting(), machines.in_making(), memory.room()
-    mine = {r.class_name: r for r in Request.select().where(Request.account == account_id, Request.state == RequestState.WAITING)}
+    mine = {r.class_name: r for r in Request.select().where(Request.account == account_id, Request.state.in_(machines.ASKED))}
     result = []
     for cls in Class.select().where(Class.enabled == True).order_by(Class.name):  # noqa: E712
         if not reach.covers(Place(classes=frozenset({cls.name}))):
@@ -144,12 +146,16 @@ def request(actor: Actor, class_name: str) -> Request:
         if left.left == 0:
             raise Conflict(f"{left.reason}.", "Give something back first, or ask your admin for more.")
         minutes = min(terms.lease_minutes, left.lease_minutes or terms.lease_minutes)
-        claimed = machines.take(class_name, actor.account_id, now() + timedelta(minutes=minutes))
         allowed = memory.allowed()
+        plan = start.plan("assign", class_name, actor.account_id, lease_minutes=minutes)
+        claimed = None if plan.asks_first else machines.take(class_name, actor.account_id, now() + timedelta(minutes=minutes))
         if claimed is None and terms.size.memory + allowed.overhead > allowed.most:
             raise Conflict(TOO_LARGE, "Ask your admin.")
-        asked = machines.note_request(actor.account_id, class_name, claimed)
-        if claimed:
+        asked = machines.note_request(actor.account_id, class_name, claimed, pending=plan.asks_first)
+        start.assign(asked, plan, asked_by=actor.name)
+        if plan.asks_first:
+            record("request.pending", f"{actor.name} asks for a {class_name}.", actor, class_name=class_name, hit=False)
+        elif claimed:
             record(
                 "machine.assigned",
                 f"{actor.name} got {claimed.name} at once.",
@@ -168,11 +174,12 @@ def request(actor: Actor, class_name: str) -> Request:
 def cancel_request(actor: Actor, id: int) -> None:
     """Stop waiting."""
     with catalog.write():
-        asked = Request.get_or_none(Request.id == id, Request.account == actor.account_id, Request.state == RequestState.WAITING)
+        asked = Request.get_or_none(Request.id == id, Request.account == actor.account_id, Request.state.in_(machines.ASKED))
         if asked is None:
             raise NotFound("You are not waiting for that any more.", "Reload the page to see what you hold.")
         asked.state, asked.ended_at = RequestState.CANCELLED, now()
         asked.save()
+        runs.cancel(request_id=id)
         record("request.cancelled", f"{actor.name} stopped waiting for a {asked.class_name}.", actor, class_name=asked.class_name)
     doorbell.ring()
 

@@ -6,7 +6,21 @@ from datetime import timedelta
 import pytest
 
 from appliance import catalog, syslog
-from appliance.catalog import Class, Event, Lease, Machine, MachineState, Request, RequestState, Seed, SeedState, machines, now, options
+from appliance.catalog import (
+    Class,
+    Event,
+    Lease,
+    Machine,
+    MachineState,
+    Request,
+    RequestState,
+    Run,
+    Seed,
+    SeedState,
+    machines,
+    now,
+    options,
+)
 from appliance.catalog import seeds as seed_rows
 from appliance.engine import Engine, lock
 from appliance.errors import Conflict, DpeError
@@ -103,6 +117,7 @@ def test_nothing_is_concluded_while_the_hypervisor_is_away(engine, provider, ali
     assert machines.by_id(id).state is S.RECLAIMING
     assert provider.domains == before
     provider.away = False
+    Run.update(wake_at=now()).where(Run.ended_at.is_null()).execute()  # what waited for it asks again every other second
     settle(engine)
     assert catalog.Engine.get().hypervisor_ok
     assert machines.by_id(id).state is S.RETIRED
@@ -180,7 +195,7 @@ def test_a_machine_that_takes_no_owner_gives_way_to_another(engine, provider, al
 
     monkeypatch.setattr(provider, "wait", broken)
     for _ in range(6):
-        Machine.update(retry_at=None).execute()
+        Run.update(wake_at=now()).where(Run.ended_at.is_null()).execute()
         settle(engine, 2)
     settle(engine)
     [mine] = verbs.mine(alice.account_id)

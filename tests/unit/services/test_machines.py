@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Class, Event, Lease, Machine, MachineState, Request, RequestState, machines, now
+from appliance.catalog import Class, Event, Lease, Machine, MachineState, Request, RequestState, machines, now, runs
 from appliance.catalog import seeds as seed_rows
 from appliance.errors import Conflict, DpeError, NotAllowed, NotFound
 from appliance.lifecycle import leases, outcomes
@@ -145,7 +145,8 @@ def test_an_extension_takes_the_warning_back(ready, alice):
 def test_a_machine_that_cannot_be_handed_over_costs_nobody_their_turn(ready, alice, bob):
     id = held(ready, alice, S.ASSIGNED)
     later = verbs.request(bob, "small")
-    outcomes.could_not_be_handed_over(machines.by_id(id), NO_AGENT)
+    [run] = [run for run in runs.live_of_machine(id) if run.kind == "assign"]
+    outcomes.could_not_be_handed_over(machines.by_id(id), NO_AGENT, run)
     assert machines.first_waiting("small").account_id == alice.account_id
     assert machines.ahead(later) == 1
     assert machines.by_id(id).state is S.FAILED

@@ -1,0 +1,222 @@
+"""Runs and their steps: begun, found when they are due, woken, cancelled, forgotten. What they mean is in workflow/."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from appliance.catalog.database import rows
+from appliance.catalog.models import Run, RunState, Step, StepState, Todo, TodoState, now, stamp
+
+ENDED = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
+
+
+def begin(
+    kind: str,
+    *,
+    machine_id: str | None = None,
+    request_id: int | None = None,
+    class_name: str | None = None,
+    account_id: int | None = None,
+    version_id: int | None = None,
+    position: int = 0,
+    priority: int = 5,
+    waits: str = "",
+    facts: dict[str, Any] | None = None,
+    asked_by: str = "",
+) -> int:
+    """A new run, and its id; call it inside `write()`. One that `waits` for something is not due until it is woken.
+
+    The index run_one refuses a second live run of one kind for a machine.
+    """
+    found = rows(
+        """
+        INSERT INTO run (kind, state, machine_id, request_id, class_name, account_id, version_id, position, priority, why, facts, asked_by,
+                         created_at)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
+        """,
+        (
+            kind,
+            "waiting" if waits else "queued",
+            machine_id,
+            request_id,
+            class_name,
+            account_id,
+            version_id,
+            position,
+            priority,
+            waits,
+            json.dumps(facts or {}, separators=(",", ":")),
+            asked_by,
+            stamp(now()),
+        ),
+    )
+    return int(found[0][0])
+
+
+def note_done(run_id: int, number: int, name: str, title: str) -> None:
+    """Write down a step that was done with the run's beginning; call it inside `write()`."""
+    rows(
+        """
+        INSERT INTO step (run_id, number, name, kind, title, state, starts, started_at, ended_at) VALUES (?1, ?2, ?3, ?3, ?4, 'done', 1, ?5, ?5)
+        RETURNING number
+        """,
+        (run_id, number, name, title, stamp(now())),
+    )
+
+
+class Due(NamedTuple):
+    """A run that can go on."""
+
+    id: int
+    kind: str
+    machine_id: str | None
+
+
+def due(moment: datetime, limit: int = 500) -> list[Due]:
+    """The runs that can go on, the most urgent first."""
+    found = rows(
+        """
+        SELECT id, kind, machine_id FROM run
+        WHERE ended_at IS NULL AND (state = 'queued' OR (state IN ('waiting', 'undoing') AND wake_at <= ?)) ORDER BY priority, id LIMIT ?
+        """,
+        (stamp(moment), limit),
+    )
+    return [Due(*row) for row in found]
+
+
+def next_wake() -> datetime | None:
+    """When the next run goes on by itself."""
+    found = rows("SELECT min(wake_at) FROM run WHERE ended_at IS NULL AND state IN ('waiting', 'undoing')")
+    return datetime.fromisoformat(found[0][0]) if found[0][0] else None
+
+
+def recover() -> int:
+    """Queue again what a killed engine was doing; returns how many runs that are."""
+    return len(
+        rows(
+            """
+            UPDATE run SET state = 'queued' WHERE ended_at IS NULL AND state = 'running' RETURNING id
+            """
+        )
+    ) + len(rows("UPDATE run SET wake_at = created_at WHERE ended_at IS NULL AND state = 'undoing' RETURNING id"))
+
+
+def wake(id: int) -> None:
+    """Let a run go on: something that it may wait for has happened. Call it inside `write()`."""
+    rows(
+        "UPDATE run SET woken = 1, state = iif(state = 'waiting', 'queued', state) WHERE id = ? AND ended_at IS NULL RETURNING id",
+        (id,),
+    )
+
+
+def give(request_id: int, machine_id: str) -> None:
+    """The latest run of a request has got its machine, and goes on; call it inside `write()`."""
+    rows(
+        """
+        UPDATE run SET woken = 1, state = iif(state = 'waiting', 'queued', state), machine_id = ?
+        WHERE id = (SELECT max(id) FROM run WHERE request_id = ?) AND ended_at IS NULL RETURNING id
+        """,
+        (machine_id, request_id),
+    )
+
+
+def requeue(id: int) -> None:
+    """What was at work on a run has gone: it goes on from where it stands. Call it inside `write()`."""
+    rows("UPDATE run SET state = 'queued' WHERE id = ? AND ended_at IS NULL AND state = 'running' RETURNING id", (id,))
+    rows("UPDATE run SET wake_at = created_at WHERE id = ? AND ended_at IS NULL AND state = 'undoing' RETURNING id", (id,))
+
+
+def cancel(*, id: int | None = None, request_id: int | None = None, machine_id: str | None = None) -> list[int]:
+    """Have runs end early; what they did is undone. Returns their ids; call it inside `write()`."""
+    column, value = next((name, value) for name, value in (("id", id), ("request_id", request_id), ("machine_id", machine_id)) if value)
+    found = rows(
+        f"""
+        UPDATE run SET cancel = 1, woken = 1, state = iif(state = 'waiting', 'queued', state)
+        WHERE {column} = ? AND ended_at IS NULL AND cancel = 0 RETURNING id
+        """,  # noqa: S608
+        (value,),
+    )
+    return [row[0] for row in found]
+
+
+def by_id(id: int) -> Run | None:
+    found: Run | None = Run.get_or_none(Run.id == id)
+    return found
+
+
+def steps(run_id: int) -> list[Step]:
+    """The steps of a run that were begun, in order."""
+    return list(Step.select().where(Step.run == run_id).order_by(Step.number))
+
+
+def step(run_id: int, number: int) -> Step | None:
+    found: Step | None = Step.get_or_none(Step.run == run_id, Step.number == number)
+    return found
+
+
+def live_of_machine(machine_id: str) -> list[Run]:
+    """The runs of a machine that have not ended, oldest first."""
+    return list(Run.select().where(Run.machine == machine_id, Run.ended_at.is_null()).order_by(Run.id))
+
+
+def of_request(request_id: int) -> Run | None:
+    """The latest run of a request."""
+    found: Run | None = Run.select().where(Run.request == request_id).order_by(Run.id.desc()).first()
+    return found
+
+
+def working_on(kinds: Iterable[str]) -> set[str]:
+    """Ids of the machines that a live run of one of these kinds is at work on."""
+    chosen = list(kinds)
+    places = ", ".join("?" * len(chosen))
+    return {
+        row[0]
+        for row in rows(
+            f"SELECT machine_id FROM run WHERE ended_at IS NULL AND machine_id IS NOT NULL AND kind IN ({places})",  # noqa: S608
+            chosen,
+        )
+    }
+
+
+def missing() -> list[tuple[str, str]]:
+    """Machines in a state that only a run leads out of, and that no run is at work on or has given up: ids with the kind of run.
+
+    They come from a catalog of before there were runs.
+    """
+    found = rows(
+        """
+        SELECT machine.id, CASE machine.state WHEN 'assigned' THEN 'assign' WHEN 'reclaiming' THEN 'reclaim' ELSE 'make' END AS wanted
+        FROM machine WHERE machine.state <> 'retired' AND machine.state IN ('planned', 'creating', 'assigned', 'reclaiming')
+          AND NOT EXISTS (SELECT 1 FROM run WHERE run.machine_id = machine.id AND (ended_at IS NULL OR run.state = 'failed')
+            AND kind = CASE machine.state WHEN 'assigned' THEN 'assign' WHEN 'reclaiming' THEN 'reclaim' ELSE 'make' END)
+        """
+    )
+    return [(id, kind) for id, kind in found]
+
+
+def undoable(run_id: int) -> list[Step]:
+    """The steps of a run that were begun and not undone, the last first."""
+    states = [StepState.RUNNING, StepState.WAITING, StepState.DONE, StepState.FAILED, StepState.UNDOING]
+    return list(Step.select().where(Step.run == run_id, Step.state.in_(states)).order_by(Step.number.desc()))
+
+
+def todo_of(run_id: int, number: int) -> Todo | None:
+    """What a step asked a person to do."""
+    found: Todo | None = Todo.get_or_none(Todo.run == run_id, Todo.number == number)
+    return found
+
+
+def open_todos() -> list[Todo]:
+    """Everything that waits for a person, oldest first."""
+    return list(Todo.select().where(Todo.state == TodoState.OPEN).order_by(Todo.id))
+
+
+def forget(older_than: timedelta, limit: int = 500) -> int:
+    """Delete runs that ended long ago, some at a time; call it inside `write()`. Events tell of them still."""
+    return len(
+        rows(
+            "DELETE FROM run WHERE id IN (SELECT id FROM run WHERE ended_at < ? ORDER BY ended_at LIMIT ?) RETURNING id",
+            (stamp(now() - older_than), limit),
+        )
+    )

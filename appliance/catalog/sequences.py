@@ -1,0 +1,75 @@
+"""Sequences and their versions."""
+
+from typing import NamedTuple
+
+from appliance.catalog.database import rows
+from appliance.catalog.models import Sequence, SequenceVersion, VersionState, now
+
+
+class Followed(NamedTuple):
+    """The version that a class's machines follow now; `body` is JSON, as workflow.sequence reads it."""
+
+    version_id: int
+    body: str
+
+
+def of_class(class_name: str) -> Followed | None:
+    """What the machines of a class follow; None when its sequence is nothing but what belongs to the moves themselves."""
+    found = rows(
+        """
+        SELECT sequence_version.id, sequence_version.body FROM class
+        JOIN sequence_version ON sequence_version.sequence_name = class.sequence AND sequence_version.state = 'promoted' WHERE class.name = ?
+        """,
+        (class_name,),
+    )
+    return Followed(*found[0]) if found else None
+
+
+def body(version_id: int | None) -> str:
+    """The body of a version, JSON; empty for none."""
+    found = rows("SELECT body FROM sequence_version WHERE id = ?", (version_id,)) if version_id is not None else []
+    return found[0][0] if found else ""
+
+
+def promoted(name: str) -> SequenceVersion | None:
+    """The version of a sequence that new runs go by."""
+    found: SequenceVersion | None = SequenceVersion.get_or_none(
+        SequenceVersion.sequence == name, SequenceVersion.state == VersionState.PROMOTED
+    )
+    return found
+
+
+def draft(name: str) -> SequenceVersion | None:
+    """The draft of a sequence."""
+    found: SequenceVersion | None = SequenceVersion.get_or_none(
+        SequenceVersion.sequence == name, SequenceVersion.state == VersionState.DRAFT
+    )
+    return found
+
+
+def versions(name: str) -> list[SequenceVersion]:
+    """All versions of a sequence, newest first."""
+    return list(SequenceVersion.select().where(SequenceVersion.sequence == name).order_by(SequenceVersion.number.desc()))
+
+
+def all() -> list[Sequence]:
+    """Every sequence, by name."""
+    return list(Sequence.select().order_by(Sequence.name))
+
+
+def add(name: str, body: str, state: VersionState, *, author: str = "", comment: str = "") -> SequenceVersion:
+    """A new version; call it inside `write()`. One that is promoted takes the place of the one before."""
+    number = (rows("SELECT max(number) FROM sequence_version WHERE sequence_name = ?", (name,))[0][0] or 0) + 1
+    if state is VersionState.PROMOTED:
+        unpromote(name)
+    promoted_at = now() if state is VersionState.PROMOTED else None
+    return SequenceVersion.create(
+        sequence=name, number=number, state=state, body=body, author=author, comment=comment, promoted_at=promoted_at
+    )
+
+
+def unpromote(name: str) -> None:
+    """Keep the promoted version as one that was; call it inside `write()`, before another is promoted."""
+    SequenceVersion.update(state=VersionState.KEPT).where(
+        SequenceVersion.sequence == name, SequenceVersion.state == VersionState.PROMOTED
+    ).execute()

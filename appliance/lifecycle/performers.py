@@ -1,0 +1,176 @@
+"""What the steps that belong to a move do to machines, through the provider."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from appliance import catalog
+from appliance.catalog import Machine, MachineState, Request, RequestState, machines, now, runs
+from appliance.errors import Conflict, DpeError, Unavailable
+from appliance.hypervisor import making
+from appliance.hypervisor.provider import Provider
+from appliance.lifecycle import batch, forks, master, outcomes
+from appliance.lifecycle.specs import spec
+from appliance.seeds import guest
+from appliance.settings import Settings
+from appliance.workflow.runner import Context, Decide, Done, Failed, Lane, Outcome, Performer, Wait
+
+S = MachineState
+SOON = timedelta(seconds=2)  # after which a hypervisor that is away is asked again
+
+
+@dataclass(frozen=True)
+class Performers:
+    """All of them, over one provider."""
+
+    settings: Settings
+    provider: Provider
+
+    def all(self) -> Mapping[str, Performer]:
+        """By the kind of activity."""
+        return {
+            "make": Performer(self.make, lane=Lane.MAKERS),
+            "claim": Performer(self.claim, lane=Lane.HANDS),
+            "hand_over": Performer(self.hand_over, lane=Lane.HANDS),
+            "destroy": Performer(self.destroy, lane=Lane.HANDS),
+        }
+
+    def _away(self) -> Wait | None:
+        """To wait, when the step failed because the hypervisor is not there, which is no fault of its machine."""
+        try:
+            self.provider.list()
+        except Unavailable as error:
+            return Wait(now() + SOON, f"the hypervisor is away: {error.message}")
+        return None
+
+    # -- making ---------------------------------------------------------------------------
+
+    def make(self, step: Context, _options: Any) -> Outcome:
+        """Make one machine, without a playbook's start-up."""
+        machine = _machine(step)
+        self.creating(machine, "is being made for somebody who waits")
+        wanted = spec(machine, self.settings)
+        if wanted.snapshot is None:
+            wanted = replace(wanted, readiness="running")  # it will be taken at once
+        try:
+            made = making.make(self.provider, wanted, lambda text: note(machine.id, text))
+        except DpeError as error:
+            built = batch.Built(error)
+        else:
+            built = batch.Built(None, made.forked, made.fork_error)
+        return self.made(machine, built, wanted.readiness)
+
+    def creating(self, machine: Machine, how: str) -> None:
+        """The machine is being made from now on. Raises Conflict when it is not to be made any more."""
+        if machine.state is S.PLANNED:
+            master.move(machine.id, S.CREATING, f"{machine.name} {how}.")
+        elif machine.state is not S.CREATING:
+            raise Conflict(f"{machine.name} is {machine.state.value}.")
+
+    def made(self, machine: Machine, built: batch.Built, readiness: str) -> Outcome:
+        """What became of a machine that was to be made."""
+        if built.error is not None and (away := self._away()):
+            return away
+        error = built.error
+
+        def commit() -> None:
+            if built.fork_error is not None:
+                forks.failed(machine, built.fork_error)
+            if error is None:
+                outcomes.came_up(machine, readiness, forked=built.forked)
+            else:
+                outcomes.did_not_come_up(machine, error)
+
+        return Done({"forked": built.forked}, commit) if error is None else Failed(error, commit)
+
+    # -- from asking to having ----------------------------------------------------------------
+
+    def claim(self, step: Context, _options: Any) -> Outcome:
+        """Take a ready machine for a request, in turn, or wait until one is ready."""
+        id = step.run.request_id
+
+        def judge() -> Done | Wait | Failed:
+            asked = Request.get_by_id(id)
+            if asked.state is RequestState.PENDING:
+                Request.update(state=RequestState.WAITING, hit=False).where(Request.id == id).execute()
+                asked.state = RequestState.WAITING
+            if asked.state is RequestState.WAITING:
+                outcomes.serve_waiting(asked.class_name)
+                asked = Request.get_by_id(id)
+            if asked.state is RequestState.WAITING:
+                return Wait(None, "a machine of this class")
+            if asked.state is not RequestState.GRANTED:
+                return Failed(Conflict("Nobody waits for it any more."))
+            return Done()
+
+        return Decide(judge)
+
+    def hand_over(self, step: Context, _options: Any) -> Outcome:
+        """Wake an assigned machine, and put its owner's name and keys into it."""
+        machine = _machine(step)
+        if machine.state is not S.ASSIGNED:
+            return Done() if machine.state in machines.HELD else Failed(Conflict(f"{machine.name} is {machine.state.value}."))
+        try:
+            made = making.hand_over(self.provider, spec(machine, self.settings), personal(machine))
+        except DpeError as error:
+            if away := self._away():
+                return away
+            if step.attempts + 1 < step.stage.tries:
+                raise
+            failed = error
+            return Failed(failed, lambda: outcomes.could_not_be_handed_over(machine, failed, step.run))
+
+        def commit() -> None:
+            if made.fork_error is not None:
+                forks.failed(machine, made.fork_error)
+            outcomes.personalised(machine, forked=made.forked)
+
+        return Done({"forked": made.forked}, commit)
+
+    # -- taking away -------------------------------------------------------------------------
+
+    def destroy(self, step: Context, _options: Any) -> Outcome:
+        """Take the machine away, wholly; then say so."""
+        machine = _machine(step)
+        try:
+            self.provider.destroy(machine.id)
+        except DpeError as error:
+            with catalog.write():
+                Machine.update(problem=str(error)).where(Machine.id == machine.id).execute()
+            raise
+        return Done(commit=lambda: outcomes.gone(machine))
+
+
+def _machine(step: Context) -> Machine:
+    machine = machines.by_id(step.run.machine_id or "")
+    if machine is None:
+        raise Conflict("There is no such machine any more.")
+    return machine
+
+
+def personal(machine: Machine) -> bytes:
+    """What an assigned machine is told of its owner."""
+    owner = machine.owner
+    assert owner is not None
+    return guest.personalise_input(
+        user=machine.klass.spec["user"],
+        full_name=owner.full_name or owner.name,
+        owner=owner.name,
+        ssh_keys=owner.ssh_keys.splitlines(),
+    )
+
+
+def note(id: str, text: str) -> None:
+    """Say what is being done to a machine."""
+    with catalog.write():
+        Machine.update(step=text).where(Machine.id == id).execute()
+
+
+def ended(run: catalog.Run) -> None:
+    """What goes with the end of a run; called in the transaction that ends it."""
+    if run.request_id is not None and run.state in (catalog.RunState.FAILED, catalog.RunState.CANCELLED):
+        asked = Request.get_by_id(run.request_id)
+        if asked.state in (RequestState.PENDING, RequestState.WAITING) and runs.of_request(asked.id).id == run.id:  # type: ignore[union-attr]
+            state = RequestState.REFUSED if run.state is catalog.RunState.FAILED else RequestState.CANCELLED
+            Request.update(state=state, ended_at=now(), reason=run.problem).where(Request.id == asked.id).execute()

@@ -1,0 +1,12 @@
+"""What the kinds of activity do that touch no machine, by kind."""
+
+from collections.abc import Mapping
+
+from appliance.workflow.performers import people, wait
+from appliance.workflow.runner import Lane, Performer
+
+PERFORMERS: Mapping[str, Performer] = {
+    "approval": Performer(people.ask, people.withdraw, Lane.HANDS),
+    "task": Performer(people.ask, people.withdraw, Lane.HANDS),
+    "wait": Performer(wait.wait, lane=Lane.HANDS),
+}

@@ -1,0 +1,372 @@
+"""The durable runner: takes a run from step to step so that a kill at any point changes nothing.
+
+For each step, one transaction writes that it begins, then its performer works outside of any transaction, then one
+transaction keeps the result together with whatever the performer wants committed with it. A performer may therefore be called
+again for a step whose result was lost, and must find what it left: all names outside derive from the ids of run and machine.
+The design is that of DBOS: a finished step is never run again, and what a killed process was doing is queued anew.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from appliance import catalog
+from appliance.catalog import Level, Run, RunState, Step, StepState, now, record, runs, sequences
+from appliance.errors import BadInput, Conflict, DpeError
+from appliance.workflow import sequence
+from appliance.workflow.sequence import Stage
+
+log = logging.getLogger(__name__)
+
+CUT_OFF = 5  # times that the engine may die in a step before the step is held to be why
+UNDO_TRIES = 3
+R, S = RunState, StepState
+
+
+@dataclass(frozen=True)
+class Done:
+    """The step is finished. `commit` is called in the transaction that says so."""
+
+    output: dict[str, Any] = field(default_factory=dict)
+    commit: Callable[[], None] | None = None
+    actor: str = ""
+
+
+@dataclass(frozen=True)
+class Wait:
+    """The step goes on at a time, or with None only when the run is woken; then its performer is called again."""
+
+    until: datetime | None
+    why: str
+    commit: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The step has failed for good: trying again would not help."""
+
+    error: DpeError
+    commit: Callable[[], None] | None = None
+    actor: str = ""
+
+
+@dataclass(frozen=True)
+class Decide:
+    """What became of the step is found out by `judge`, in the transaction that keeps it."""
+
+    judge: Callable[[], "Done | Wait | Failed"]
+
+
+Outcome = Done | Wait | Failed | Decide
+
+
+class Lane(StrEnum):
+    """Which threads do it: short work for a person who waits, long work on machines, or talk with the outside."""
+
+    HANDS = "hand"
+    MAKERS = "make"
+    OUTSIDE = "outside"
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a performer knows. `report` shows people where it stands; `cancelled` says whether to stop early."""
+
+    run: Run
+    stage: Stage
+    attempts: int  # times it failed already
+    since: datetime  # when it was begun first
+    now: datetime
+    report: Callable[[str], None] = lambda _text: None
+    cancelled: Callable[[], bool] = lambda: False
+
+    @property
+    def name(self) -> str:
+        """A name for the step that is the same however often it is tried."""
+        return f"{self.run.id}-{self.stage.name}"
+
+
+@dataclass(frozen=True)
+class Performer:
+    """What a kind of activity does, and how it is undone. Both may be called again, and then change nothing more."""
+
+    perform: Callable[[Context, Any], Outcome]
+    undo: Callable[[Context, Any], None] | None = None
+    lane: Lane = Lane.OUTSIDE
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A step that was begun, or whose undoing was."""
+
+    context: Context
+    performer: Performer
+    undoing: bool = False
+
+
+@dataclass(frozen=True)
+class Raised:
+    """The performer failed, and may be tried again."""
+
+    error: DpeError
+
+
+class Runner:
+    """Knows what the kinds of activity do, and nothing else: all it goes by is in the catalog."""
+
+    def __init__(
+        self,
+        performers: Mapping[str, Performer],
+        *,
+        ended: Callable[[Run], None] = lambda _run: None,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        """`ended` is called in the transaction that ends a run."""
+        self._performers, self._ended, self._clock = performers, ended, clock
+
+    def next(self, id: int) -> Stage | None:
+        """The step at which a run stands; None when it has ended or is being undone."""
+        run = runs.by_id(id)
+        if run is None or run.ended_at is not None or run.state is R.UNDOING or run.cancel:
+            return None
+        return next((stage for stage in self._left(run) if stage.when.hold(run.facts)), None)
+
+    def lane(self, stage: Stage | None) -> Lane:
+        """Which threads do the step; ending and undoing a run talks to the outside, if anything."""
+        performer = self._performers.get(stage.kind.name) if stage else None
+        return performer.lane if performer else Lane.OUTSIDE
+
+    def _left(self, run: Run) -> tuple[Stage, ...]:
+        return stages_of(run)[run.position :]
+
+    def advance(self, id: int, lane: Lane | None = None) -> None:
+        """Take the run as far as it goes now; with a lane, only as long as its threads do the next step."""
+        while (lane is None or self.lane(self.next(id)) is lane) and (begun := self.begin(id)) is not None:
+            self.settle(begun, self.perform(begun))
+
+    # -- a step: begin, perform, settle -------------------------------------------------------
+
+    def begin(self, id: int) -> Begun | None:
+        """Write down that the next step begins, or end the run. None when there is nothing to do now."""
+        with catalog.write():
+            run = runs.by_id(id)
+            moment = self._clock()
+            if run is None or not _can_go_on(run, moment):
+                return None
+            if run.state is R.UNDOING:
+                return self._begin_undo(run)
+            if run.cancel:
+                return self._begin_undo(self._turn_back(run, DpeError("It was cancelled.")))
+            try:
+                left = self._left(run)
+            except BadInput as gone:
+                return self._begin_undo(self._turn_back(run, gone))
+            stage = next((stage for stage in left if stage.when.hold(run.facts)), None)
+            if stage is None:
+                self._end(run, R.DONE)
+                return None
+            step = runs.step(id, stage.number)
+            if step is not None and step.starts >= CUT_OFF:
+                died = DpeError(f"The engine died {CUT_OFF} times while it did this.", "Look at its log, then try again.")
+                self._failed(run, stage, step, died, None, "")
+                return None
+            step = self._note(run, stage, step, moment)
+            self._update(
+                run, state=R.RUNNING, position=stage.number, wake_at=None, woken=False, why="", started_at=run.started_at or moment
+            )
+        return Begun(self._context(run, stage, step), self._performer(stage))
+
+    def _note(self, run: Run, stage: Stage, step: Step | None, moment: datetime) -> Step:
+        if step is None:
+            return Step.create(
+                run=run.id, number=stage.number, name=stage.name, kind=stage.kind.name, title=stage.title, state=S.RUNNING, starts=1,
+                started_at=moment,
+            )  # fmt: skip
+        step.state, step.starts = S.RUNNING, step.starts + 1
+        self._set(step, state=step.state, starts=step.starts, ended_at=None)
+        return step
+
+    def _performer(self, stage: Stage) -> Performer:
+        return self._performers.get(stage.kind.name) or Performer(_nobody)
+
+    def _context(self, run: Run, stage: Stage, step: Step) -> Context:
+        def report(text: str) -> None:
+            with catalog.write():
+                self._update(run, why=text)
+
+        def cancelled() -> bool:
+            known = runs.by_id(run.id)
+            return known is None or known.cancel
+
+        return Context(run, stage, step.attempts, step.started_at, self._clock(), report, cancelled)
+
+    def perform(self, begun: Begun) -> Outcome | Raised:
+        """Do what was begun, outside of any transaction."""
+        context, performer = begun.context, begun.performer
+        try:
+            if begun.undoing:
+                assert performer.undo is not None
+                performer.undo(context, context.stage.options)
+                return Done()
+            return performer.perform(context, context.stage.options)
+        except DpeError as error:
+            return Raised(error)
+        except Exception:
+            log.exception("run %d: %s failed", context.run.id, context.stage.name)
+            return Raised(DpeError("Something went wrong on our side.", "The engine's log has the rest."))
+
+    def settle(self, begun: Begun, outcome: Outcome | Raised) -> None:
+        """Keep what became of a step, and all that goes with it, in one transaction; nothing when the run has moved on since."""
+        try:
+            self._settle(begun, outcome)
+        except Conflict as conflict:  # what was to be committed with it could not be: the machine is no longer where it was
+            if begun.undoing or isinstance(outcome, Raised):
+                raise
+            self._settle(begun, Failed(conflict))
+
+    def _settle(self, begun: Begun, outcome: Outcome | Raised) -> None:
+        stage, id = begun.context.stage, begun.context.run.id
+        with catalog.write():
+            run, step = runs.by_id(id), runs.step(id, stage.number)
+            if run is None or step is None or run.ended_at is not None:
+                return
+            if begun.undoing:
+                if run.state is R.UNDOING and step.state is S.UNDOING:
+                    self._undone(run, step, outcome)
+                return
+            if run.state is not R.RUNNING or run.position != stage.number or step.state is not S.RUNNING:
+                return
+            if isinstance(outcome, Decide):
+                outcome = outcome.judge()
+            match outcome:
+                case Done():
+                    self._done(run, stage, step, outcome)
+                case Wait():
+                    self._waits(run, step, outcome)
+                case Failed():
+                    self._failed(run, stage, step, outcome.error, outcome.commit, outcome.actor)
+                case Raised():
+                    failures = step.attempts + 1
+                    if stage.tries and failures >= stage.tries:
+                        self._set(step, attempts=failures)
+                        self._failed(run, stage, step, outcome.error, None, "")
+                    else:
+                        self._again(run, stage, step, outcome.error, failures)
+
+    # -- what becomes of it: each inside the transaction --------------------------------------
+
+    def _done(self, run: Run, stage: Stage, step: Step, outcome: Done) -> None:
+        if outcome.commit:
+            outcome.commit()
+        moment = self._clock()
+        self._set(step, state=S.DONE, output=outcome.output, problem="", hint="", actor=outcome.actor, ended_at=moment)
+        self._update(run, position=stage.number + 1, state=R.QUEUED, wake_at=None, why="")
+        if stage.part != "core":
+            _tell(run, "step.done", f"{stage.title}: done{f' by {outcome.actor}' if outcome.actor else ''}.")
+
+    def _waits(self, run: Run, step: Step, outcome: Wait) -> None:
+        if outcome.commit:
+            outcome.commit()
+        self._set(step, state=S.WAITING, starts=0)
+        self._update(run, state=R.QUEUED if run.woken else R.WAITING, wake_at=outcome.until, why=outcome.why)
+
+    def _again(self, run: Run, stage: Stage, step: Step, error: DpeError, failures: int) -> None:
+        self._set(step, state=S.WAITING, starts=0, attempts=failures, problem=error.message, hint=error.hint)
+        until = self._clock() + stage.retry.pause(failures)
+        self._update(run, state=R.QUEUED if run.cancel else R.WAITING, wake_at=until, why=f"Tried again after a failure: {error.message}")
+        if failures == 1:
+            log.warning("run %d: %s: %s", run.id, stage.name, error)
+
+    def _failed(self, run: Run, stage: Stage, step: Step, error: DpeError, commit: Callable[[], None] | None, actor: str) -> None:
+        moment = self._clock()
+        self._set(step, state=S.FAILED, problem=error.message, hint=error.hint, actor=actor, ended_at=moment)
+        if stage.goes_on:
+            self._update(run, position=stage.number + 1, state=R.QUEUED, wake_at=None, why="")
+            _tell(run, "step.failed", f"{stage.title} failed, and was passed over: {error.message}", Level.WARNING, hint=error.hint)
+            return
+        if commit:
+            commit()
+        self._turn_back(run, error)
+        if stage.part != "core":  # of what belongs to a move, the machine's own event tells
+            _tell(run, "run.failed", f"{stage.title}: {error.message}", Level.WARNING, hint=error.hint)
+
+    def _turn_back(self, run: Run, error: DpeError) -> Run:
+        self._update(run, state=R.UNDOING, wake_at=self._clock(), problem=error.message, hint=error.hint, why="being undone")
+        return run
+
+    def _begin_undo(self, run: Run) -> Begun | None:
+        by_number = {stage.number: stage for stage in self._all(run)}
+        moved = max((stage.number for stage in by_number.values() if stage.part == "core"), default=0) < run.position
+        for step in runs.undoable(run.id):
+            stage = by_number.get(step.number)
+            if moved and stage is not None and stage.part != "after":
+                break  # what came before a move stands, once the machine has moved
+            performer = self._performer(stage) if stage else None
+            if stage is None or performer is None or performer.undo is None:
+                if step.state is not S.DONE and step.state is not S.FAILED:
+                    self._set(step, state=S.CANCELLED, ended_at=self._clock())
+                continue
+            self._set(step, state=S.UNDOING, starts=step.starts + 1 if step.state is S.UNDOING else 1)
+            self._update(run, wake_at=None)
+            return Begun(self._context(run, stage, step), performer, undoing=True)
+        self._end(run, R.CANCELLED if run.cancel else R.FAILED)
+        return None
+
+    def _undone(self, run: Run, step: Step, outcome: Outcome | Raised) -> None:
+        self._update(run, wake_at=self._clock())
+        if isinstance(outcome, Raised):
+            if step.starts < UNDO_TRIES:
+                self._update(run, wake_at=self._clock() + timedelta(seconds=5 * 2**step.starts))
+                return
+            error = outcome.error
+            _tell(run, "step.not_undone", f"{step.title} could not be undone: {error.message}", Level.ERROR, hint=error.hint)
+        self._set(step, state=S.UNDONE, ended_at=self._clock())
+
+    def _end(self, run: Run, state: RunState) -> None:
+        self._update(run, state=state, ended_at=self._clock(), wake_at=None, why="")
+        self._ended(run)
+
+    def _all(self, run: Run) -> tuple[Stage, ...]:
+        try:
+            return stages_of(run)
+        except BadInput:
+            return ()
+
+    @staticmethod
+    def _update(run: Run, **values: Any) -> None:
+        for name, value in values.items():
+            setattr(run, name, value)
+        Run.update(values).where(Run.id == run.id).execute()
+
+    @staticmethod
+    def _set(step: Step, **values: Any) -> None:
+        for name, value in values.items():
+            setattr(step, name, value)
+        Step.update(values).where(Step.run == step.run_id, Step.number == step.number).execute()
+
+
+def _can_go_on(run: Run, moment: datetime) -> bool:
+    match run.state:
+        case R.QUEUED:
+            return True
+        case R.WAITING | R.UNDOING:
+            return run.wake_at is not None and run.wake_at <= moment
+        case _:
+            return False  # it has ended, or somebody is at work on it
+
+
+def stages_of(run: Run) -> tuple[Stage, ...]:
+    """All steps of a run, from the version of the sequence that it began with."""
+    return sequence.stages(run.kind, sequences.body(run.version_id), bare=bool(run.facts.get("bare")))
+
+
+def _nobody(context: Context, _options: Any) -> Outcome:
+    kind = context.stage.kind.name
+    return Failed(DpeError(f"Nothing here does activities of the kind {kind}.", "Install what brought it, or take it out of the sequence."))
+
+
+def _tell(run: Run, kind: str, message: str, level: Level = Level.INFO, **data: Any) -> None:
+    record(kind, message, level=level, class_name=run.class_name, machine_id=run.machine_id, account_id=run.account_id, run=run.id, **data)

@@ -1,0 +1,146 @@
+"""Sequences: what is done before and after each move of a machine's life, as data; and from that, the steps of a run."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, ValidationError, field_validator
+
+from appliance.errors import BadInput
+from appliance.workflow import kinds, master
+from appliance.workflow.conditions import When
+from appliance.workflow.kinds import Duration, Kind, Options, duration
+from appliance.yamlfile import Part
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,40}$")]
+
+MOST = 50  # activities before, and after, a move
+
+
+class Retry(Part):
+    """How often an activity that fails is tried, and how long it waits in between: doubling."""
+
+    tries: int = Field(default=3, ge=1, le=100, description="Times in all.")
+    wait: Duration = Field(default="5s", description="Before the second.")
+    longest: Duration = Field(default="5m", description="The wait doubles up to this.")
+
+    def pause(self, failures: int) -> timedelta:
+        """The wait after so many failures, 1 at least."""
+        longer: timedelta = duration(self.wait) * 2 ** min(failures - 1, 20)
+        return min(longer, duration(self.longest))
+
+
+class Activity(Part):
+    """One step before or after a move."""
+
+    name: Name = Field(description="Short name, once in the sequence: the step is known by it.")
+    kind: str = Field(description="What sort of activity it is.")
+    title: str = Field(default="", max_length=80, description="What people read; else the kind's.")
+    when: When = Field(default=When(), description="Conditions; without any, it is always done.")
+    with_: dict[str, Any] = Field(default={}, alias="with", description="What the kind needs to know.")
+    retry: Retry | None = Field(default=None, description="How often it is tried.")
+    on_failure: Literal["stop", "go_on"] = Field(
+        default="stop", description="stop: the run ends and what it did is undone; go_on: the failure is noted, and the next step follows."
+    )
+
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str) -> str:
+        found = kinds.known().get(kind)
+        if found is None or found.core:
+            usable = sorted(name for name, known in kinds.known().items() if not known.core)
+            raise ValueError(f"there is no kind of activity {kind!r}; they are {', '.join(usable)}")
+        return kind
+
+    @field_validator("with_")
+    @classmethod
+    def _fits(cls, value: dict[str, Any], info: Any) -> dict[str, Any]:
+        if kind := kinds.known().get(info.data.get("kind", "")):
+            kind.options.model_validate(value)
+        return value
+
+
+class Around(Part):
+    """What is done before and after one move."""
+
+    before: list[Activity] = Field(default=[], max_length=MOST, description="Done before the machine moves.")
+    after: list[Activity] = Field(default=[], max_length=MOST, description="Done once it has.")
+
+
+class Sequence(Part):
+    """One named set of activities."""
+
+    name: Name = Field(description="Short name; the file has the same.")
+    title: str = Field(min_length=1, max_length=60, description="What admins read.")
+    description: str = Field(default="", max_length=1000, description="What it is good for.")
+    moves: dict[str, Around] = Field(default={}, description="Activities by the name of the move that they are around.")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of a run as it is planned: its activity with its options read."""
+
+    number: int
+    name: str
+    kind: Kind
+    title: str
+    options: Options
+    when: When
+    retry: Retry
+    tries: int  # 0 is for ever
+    goes_on: bool
+    part: Literal["before", "core", "after"]
+
+
+@lru_cache(maxsize=256)
+def moves(body: str) -> Mapping[str, Around]:
+    """The moves of a version, from its stored body."""
+    return {name: Around.model_validate(around) for name, around in json.loads(body).items()} if body else {}
+
+
+def dump(found: Mapping[str, Around]) -> str:
+    """The body that `moves` reads: JSON, moves and keys in one order, nothing that is as it would be anyhow."""
+    plain = {name: around.model_dump(mode="json", by_alias=True, exclude_defaults=True) for name, around in found.items()}
+    return json.dumps({name: around for name, around in plain.items() if around}, sort_keys=True, separators=(",", ":"))
+
+
+@lru_cache(maxsize=1024)
+def stages(kind: str, body: str, *, bare: bool = False) -> tuple[Stage, ...]:
+    """The steps of a run of this kind: what comes before the move, what belongs to it, what comes after.
+
+    A `bare` one has only what belongs to the move: nobody ever held the machine. Raises BadInput when a kind of activity is gone.
+    """
+    around = Around() if bare else moves(body).get(kind, Around())
+    found: list[Stage] = []
+    for activity in around.before:
+        found.append(_stage(len(found), activity, "before"))
+    for name in master.core(kind):
+        core = kinds.known()[name]
+        found.append(Stage(len(found), name, core, core.title, Options(), When(), Retry(), core.tries, False, "core"))
+    for activity in around.after:
+        found.append(_stage(len(found), activity, "after"))
+    return tuple(found)
+
+
+def _stage(number: int, activity: Activity, part: Literal["before", "after"]) -> Stage:
+    kind = kinds.known().get(activity.kind)
+    if kind is None:
+        raise BadInput(
+            f"There is no kind of activity {activity.kind} any more.", "Install what brought it, or take it out of the sequence."
+        )
+    try:
+        options = kind.options.model_validate(activity.with_)
+    except ValidationError as error:
+        raise BadInput(f"{activity.name}: its options no longer fit.", str(error.errors()[0]["msg"])) from error
+    retry = activity.retry or Retry()
+    tries = activity.retry.tries if activity.retry else kind.tries
+    goes_on = activity.on_failure == "go_on"
+    return Stage(number, activity.name, kind, activity.title or kind.title, options, activity.when, retry, tries, goes_on, part)
+
+
+def core_at(kind: str, body: str, name: str) -> int:
+    """The number of a core step among the stages of a run."""
+    return next(stage.number for stage in stages(kind, body) if stage.name == name and stage.part == "core")
