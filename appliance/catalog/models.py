@@ -150,6 +150,24 @@ class VersionState(StrEnum):
     KEPT = "kept"
 
 
+class DiskState(StrEnum):
+    """Where a data disk stands; a troubled one could not be used, and is kept as it is."""
+
+    NEW = "new"
+    READY = "ready"
+    RESTORING = "restoring"
+    TROUBLED = "troubled"
+    REMOVING = "removing"
+
+
+class KeptState(StrEnum):
+    """Where the kept disk of a machine that is gone stands."""
+
+    KEPT = "kept"
+    RETURNING = "returning"
+    REMOVING = "removing"
+
+
 class TodoState(StrEnum):
     """Where something that waits for a person stands."""
 
@@ -386,6 +404,12 @@ class Class(Row):
     fork_failures = IntegerField(default=0)
     fork_problem = TextField(default="")
     sequence = CharField(default="")
+    at_once = IntegerField(default=1)
+    together_minutes = IntegerField(default=60)
+    idle_minutes = IntegerField(default=0)
+    idle_grace = IntegerField(default=15)
+    idle_then = CharField(default="reclaim")
+    connect_minutes = IntegerField(default=0)
     updated_at = UtcField(default=now)
 
 
@@ -504,6 +528,8 @@ class Lease(Row):
     extensions = IntegerField(default=0)
     warned_at = UtcField(null=True)
     opened_at = UtcField(null=True)
+    busy_at = UtcField(null=True)
+    idle_warned_at = UtcField(null=True)
     ended_at = UtcField(null=True)
     end_reason = TextField(default="")
 
@@ -525,6 +551,64 @@ class Request(Row):
     trial = ForeignKeyField(SequenceVersion, null=True)
     trial_id: int | None
     reason = TextField(default="")
+    batch = ForeignKeyField("self", null=True)
+    batch_id: int | None
+    dismissed = BooleanField(default=False)
+
+
+class DataDisk(Row):
+    """A disk that outlives the machines it is plugged into."""
+
+    id = CharField(primary_key=True)
+    account = ForeignKeyField(Account, null=True, on_delete="SET NULL", backref="data_disks")
+    account_id: int | None
+    klass = ForeignKeyField(Class, column_name="class_name", backref="data_disks", object_id_name="class_name")
+    class_name: str
+    name = CharField()
+    size = IntegerField()
+    machine = ForeignKeyField(Machine, field="id", null=True, backref="data_disks")
+    machine_id: str | None
+    state = EnumField(DiskState, default=DiskState.NEW)
+    problem = TextField(default="")
+    backup_asked = BooleanField(default=False)
+    backup_at = UtcField(null=True)
+    backup_problem = TextField(default="")
+    created_at = UtcField(default=now)
+    last_used_at = UtcField(null=True)
+
+
+class KeptDisk(Row):
+    """The system disk of a machine that is gone, kept for some days."""
+
+    id = CharField(primary_key=True)
+    machine_name = CharField()
+    account = ForeignKeyField(Account, null=True, on_delete="SET NULL", backref="kept_disks")
+    account_id: int | None
+    klass = ForeignKeyField(Class, column_name="class_name", backref="kept_disks", object_id_name="class_name")
+    class_name: str
+    seed = ForeignKeyField(Seed)
+    seed_id: int
+    data_id = CharField(null=True)
+    size = IntegerField()
+    bytes = IntegerField()
+    state = EnumField(KeptState, default=KeptState.KEPT)
+    until = UtcField()
+    created_at = UtcField(default=now)
+
+
+class Backup(Row):
+    """A copy of a data disk in the folder of copies, of this appliance or another one."""
+
+    path = CharField(primary_key=True)
+    disk = CharField()
+    disk_name = CharField()
+    machine_name = CharField()
+    class_name = CharField()
+    account_name = CharField()
+    size = IntegerField()
+    bytes = IntegerField()
+    taken_at = UtcField()
+    problem = TextField(default="")
 
 
 class Run(Row):
@@ -603,9 +687,25 @@ class Todo(Row):
     escalates_at = UtcField(null=True)
     escalated_at = UtcField(null=True)
     expires_at = UtcField(null=True)
+    escalate_role = CharField(default="")
     decided_at = UtcField(null=True)
     decided_by = CharField(default="")
     comment = TextField(default="")
+
+
+class Outgoing(Row):
+    """A mail that is to be sent to somebody."""
+
+    id = AutoField()
+    about = CharField()
+    account = ForeignKeyField(Account, on_delete="CASCADE")
+    account_id: int
+    subject = CharField()
+    text = TextField()
+    path = CharField()
+    tries = IntegerField(default=0)
+    created_at = UtcField(default=now)
+    next_at = UtcField(default=now)
 
 
 class Event(Row):
@@ -705,6 +805,7 @@ TABLES = (
     Run,
     Step,
     Todo,
+    Outgoing,
     Event,
     Reading,
     HostReading,

@@ -86,6 +86,7 @@ CREATE TABLE todo (
     escalates_at TEXT,
     escalated_at TEXT,
     expires_at TEXT,
+    escalate_role TEXT NOT NULL DEFAULT '', -- asked as well since then
     decided_at TEXT,
     decided_by TEXT NOT NULL DEFAULT '',
     comment TEXT NOT NULL DEFAULT '',
@@ -93,8 +94,90 @@ CREATE TABLE todo (
 );
 CREATE INDEX todo_open ON todo (id) WHERE state = 'open';
 
+-- What is to be mailed: written with what it tells of, sent by the engine, and gone once it is.
+CREATE TABLE outgoing (
+    id INTEGER PRIMARY KEY,
+    about TEXT NOT NULL, -- what it tells of: of that, a person gets one
+    account_id INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    subject TEXT NOT NULL,
+    text TEXT NOT NULL,
+    path TEXT NOT NULL,  -- the page that it leads to
+    tries INTEGER NOT NULL DEFAULT 0,
+    created_at TEXT NOT NULL,
+    next_at TEXT NOT NULL,
+    UNIQUE (about, account_id)
+);
+CREATE INDEX outgoing_next ON outgoing (next_at);
+
 ALTER TABLE class ADD COLUMN sequence TEXT NOT NULL DEFAULT '';  -- the sequence its machines follow; empty: none
 ALTER TABLE machine ADD COLUMN trial_id INTEGER REFERENCES sequence_version (id); -- tries this version instead
 ALTER TABLE request ADD COLUMN trial_id INTEGER REFERENCES sequence_version (id);
 ALTER TABLE request ADD COLUMN reason TEXT NOT NULL DEFAULT ''; -- why it was refused, in words
 CREATE INDEX request_pending ON request (class_name, id) WHERE state = 'pending';
+
+-- Machines that are asked for together, and come together or not at all.
+ALTER TABLE request ADD COLUMN batch_id INTEGER REFERENCES request (id); -- the first of them; empty for one alone
+CREATE INDEX request_batch ON request (batch_id) WHERE batch_id IS NOT NULL;
+ALTER TABLE class ADD COLUMN at_once INTEGER NOT NULL DEFAULT 1;         -- most that one request may be for
+ALTER TABLE class ADD COLUMN together_minutes INTEGER NOT NULL DEFAULT 60; -- how long such a request waits before it is refused
+
+-- Machines that nobody uses.
+ALTER TABLE class ADD COLUMN idle_minutes INTEGER NOT NULL DEFAULT 0;    -- 0: never idle
+ALTER TABLE class ADD COLUMN idle_grace INTEGER NOT NULL DEFAULT 15;     -- minutes from the warning to what follows
+ALTER TABLE class ADD COLUMN idle_then TEXT NOT NULL DEFAULT 'reclaim';  -- or suspend
+ALTER TABLE class ADD COLUMN connect_minutes INTEGER NOT NULL DEFAULT 0; -- given back when not opened by then; 0: never
+ALTER TABLE lease ADD COLUMN busy_at TEXT;        -- the last sign that the machine is used; kept where its class looks for that
+ALTER TABLE lease ADD COLUMN idle_warned_at TEXT;
+ALTER TABLE request ADD COLUMN dismissed INTEGER NOT NULL DEFAULT 0; -- who asked has read why it was refused
+CREATE INDEX run_made ON run (class_name, id);
+
+-- What outlives a machine.
+ALTER TABLE class ADD COLUMN data_disk INTEGER NOT NULL DEFAULT 0; -- GiB of the data disk that each of its machines gets; 0: none
+
+CREATE TABLE data_disk (
+    id TEXT NOT NULL PRIMARY KEY, -- a UUID; its file is named after it
+    account_id INTEGER REFERENCES account (id) ON DELETE SET NULL,
+    class_name TEXT NOT NULL REFERENCES class (name),
+    name TEXT NOT NULL,
+    size INTEGER NOT NULL, -- GiB
+    machine_id TEXT REFERENCES machine (id), -- the machine that has it
+    state TEXT NOT NULL, -- new (its file is yet to be made), ready, restoring, troubled, removing
+    problem TEXT NOT NULL DEFAULT '',
+    backup_asked INTEGER NOT NULL DEFAULT 0, -- somebody wants a copy now
+    backup_at TEXT,                          -- the last copy
+    backup_problem TEXT NOT NULL DEFAULT '',
+    created_at TEXT NOT NULL,
+    last_used_at TEXT
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX data_disk_machine ON data_disk (machine_id) WHERE machine_id IS NOT NULL;
+CREATE INDEX data_disk_account ON data_disk (account_id, class_name);
+CREATE INDEX data_disk_due ON data_disk (id) WHERE state = 'removing' OR backup_asked = 1;
+
+CREATE TABLE kept_disk (
+    id TEXT NOT NULL PRIMARY KEY, -- the id of the machine whose disk it was
+    machine_name TEXT NOT NULL,
+    account_id INTEGER REFERENCES account (id) ON DELETE SET NULL,
+    class_name TEXT NOT NULL REFERENCES class (name),
+    seed_id INTEGER NOT NULL REFERENCES seed (id),
+    data_id TEXT,            -- the data disk that the machine had
+    size INTEGER NOT NULL,   -- GiB
+    bytes INTEGER NOT NULL,  -- on the host
+    state TEXT NOT NULL,     -- kept, returning, removing
+    until TEXT NOT NULL,
+    created_at TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX kept_disk_account ON kept_disk (account_id);
+
+-- What the folder of copies has, as the engine found it there; its manifests alone are the truth.
+CREATE TABLE backup (
+    path TEXT NOT NULL PRIMARY KEY,
+    disk TEXT NOT NULL,
+    disk_name TEXT NOT NULL,
+    machine_name TEXT NOT NULL,
+    class_name TEXT NOT NULL,
+    account_name TEXT NOT NULL,
+    size INTEGER NOT NULL,  -- GiB
+    bytes INTEGER NOT NULL,
+    taken_at TEXT NOT NULL,
+    problem TEXT NOT NULL DEFAULT ''
+) WITHOUT ROWID;
