@@ -404,6 +404,7 @@ class Class(Row):
     fork_failures = IntegerField(default=0)
     fork_problem = TextField(default="")
     sequence = CharField(default="")
+    data_disk = IntegerField(default=0)
     at_once = IntegerField(default=1)
     together_minutes = IntegerField(default=60)
     idle_minutes = IntegerField(default=0)
@@ -802,6 +803,9 @@ TABLES = (
     Machine,
     Lease,
     Request,
+    DataDisk,
+    KeptDisk,
+    Backup,
     Run,
     Step,
     Todo,

@@ -21,6 +21,11 @@ CREATE TABLE sequence_version (
 );
 CREATE UNIQUE INDEX sequence_promoted ON sequence_version (sequence_name) WHERE state = 'promoted';
 CREATE UNIQUE INDEX sequence_draft ON sequence_version (sequence_name) WHERE state = 'draft';
+-- Runs keep to the version that they began with, whatever is edited meanwhile.
+CREATE TRIGGER sequence_version_kept BEFORE UPDATE OF body, sequence_name, number ON sequence_version WHEN old.state <> 'draft'
+BEGIN
+    SELECT RAISE(ABORT, 'a version of a sequence does not change');
+END;
 
 CREATE TABLE run (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
