@@ -41,7 +41,7 @@ def init_app(app: Flask) -> None:
 
 def answer(message: str, hint: str, status: int) -> Answer:
     """The error as a page, for htmx as a message that lands beside the page's other messages, for a program as problem details."""
-    if request.path.startswith("/api/"):
+    if request.path.startswith(("/api/", "/hooks/")):
         return Response(json.dumps({"title": message, "detail": hint, "status": status}), status, mimetype="application/problem+json")
     template = "error_message.html" if request.headers.get("HX-Request") else "error.html"
     return render_template(template, message=message, hint=hint, status=status), status

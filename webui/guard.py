@@ -146,7 +146,7 @@ def is_set_up() -> bool:
 def _first_setup() -> BaseResponse | None:
     if is_set_up() or request.endpoint in ("static", "door.healthz", "setup.wizard"):
         return None
-    if request.blueprint in ("door", "live", "api"):
+    if request.blueprint in ("door", "live", "api", "hooks"):
         return Response(status=401)
     return redirect(url_for("setup.wizard"), 303)
 

@@ -17,6 +17,9 @@ DEFAULTS: dict[str, Any] = {
     "audit_check": {},  # what the last look at the whole record found
     "syslog_problem": "",  # why it does not take events now
     "directory": {},  # on, config (see people.directory_config) and the reading account's password, sealed
+    "address": "",  # where others reach the web page, like https://dpe.example.org:8443; empty means that nobody said it
+    "mail": {},  # on, server (see outside.mail.Server) and the password of its account, sealed
+    "webhooks": {},  # secret and the one before it, sealed, with the time until which that is good; authority: PEM
     "overcommit": 100,  # percent: how much memory people may hold for each 100 that there are
     "memory": {},  # what that comes to in MiB, as the engine found it; see catalog.memory.Allowed
     "scenario": {},  # name, title and description of the scenario last loaded

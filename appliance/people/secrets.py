@@ -1,5 +1,6 @@
 """Secrets of others that have to be told again, like a server's password: sealed in the catalog, with a key that lies outside it."""
 
+import hmac
 from base64 import urlsafe_b64encode
 from pathlib import Path
 
@@ -18,10 +19,19 @@ def open(file: Path) -> None:
     _key = file.read_bytes()
 
 
-def _box(purpose: str) -> Fernet:
+def _derived(purpose: str) -> bytes:
     if not _key:
         raise RuntimeError("no key: call secrets.open() when the process starts")
-    return Fernet(urlsafe_b64encode(HKDF(SHA256(), 32, salt=None, info=purpose.encode()).derive(_key)))
+    return HKDF(SHA256(), 32, salt=None, info=purpose.encode()).derive(_key)
+
+
+def _box(purpose: str) -> Fernet:
+    return Fernet(urlsafe_b64encode(_derived(purpose)))
+
+
+def mark(purpose: str, text: str) -> str:
+    """What only this appliance can put to the text, always the same: 43 letters that may stand in an address."""
+    return urlsafe_b64encode(hmac.digest(_derived(purpose), text.encode(), "sha256")).decode().rstrip("=")
 
 
 def seal(purpose: str, text: str) -> str:

@@ -5,6 +5,7 @@ from zoneinfo import available_timezones
 from appliance import catalog
 from appliance.catalog import Actor, doorbell, options, record
 from appliance.errors import BadInput
+from appliance.outside import address
 
 TITLE_LENGTH = 60
 OVERCOMMIT = (100, 1000)  # percent
@@ -43,6 +44,20 @@ def change(actor: Actor, *, title: str, time_zone: str, overcommit: str) -> None
             options.put(name, value)
         record("settings.changed", f"{actor.name} changed the settings.", actor, before=before, after=values)
     doorbell.ring()
+
+
+def reached_at() -> str:
+    """Where others reach the web page; empty while nobody said it."""
+    return address.known()
+
+
+def set_address(actor: Actor, text: str) -> None:
+    """Say where others reach the web page. Raises BadInput."""
+    after = address.check(text)
+    with catalog.write():
+        before = address.known()
+        options.put("address", after)
+        record("settings.changed", f"{actor.name} changed the appliance's address to {after}.", actor, before=before, after=after)
 
 
 def overcommit() -> int:

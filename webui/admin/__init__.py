@@ -10,6 +10,7 @@ from webui.admin import (
     host,
     importing,
     machines,
+    outside,
     overview,
     preferences,
     seeds,
@@ -34,5 +35,6 @@ BLUEPRINTS = [
         signins,
         events,
         preferences,
+        outside,
     )
 ]

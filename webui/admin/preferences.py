@@ -8,7 +8,7 @@ from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
 from appliance.people.roles import ROLES
-from appliance.services import overview, preferences, second_factor
+from appliance.services import mail, overview, preferences, second_factor
 from appliance.settings import describe
 from webui.again import asks_again
 from webui.errors import status_of
@@ -48,6 +48,7 @@ def index() -> Response | tuple[str, int]:
         person_codes_on=second_factor.is_on(current_user.account.id),
         OVERCOMMIT=preferences.OVERCOMMIT,
         promised=overview.promised(),
+        mail_on=mail.is_on(),
     )
     return page, status_of(error) if error else 200
 

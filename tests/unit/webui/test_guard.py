@@ -26,7 +26,7 @@ def addresses(app: Flask, method: str) -> list[tuple[str, Need]]:
         for rule in app.url_map.iter_rules():
             if method in (rule.methods or ()) and rule.endpoint != "static":
                 area = rule.endpoint.split(".")[0]
-                arguments = {"id": values.get(rule.endpoint, values.get(area)), "name": "notebook", "session_id": "0" * 64, "token_id": 1}
+                arguments = {"id": values.get(rule.endpoint, values.get(area)), "name": "notebook", "session_id": "0" * 64, "token_id": 1, "token": "1.1.x"}
                 path = adapter.build(rule.endpoint, {name: arguments[name] for name in rule.arguments}, method=method)
                 found.append((path, app.view_functions[rule.endpoint].need))  # type: ignore[attr-defined]
     return found

@@ -1,0 +1,1 @@
+"""Telling others: mail, webhooks, and the address at which they find the appliance."""
