@@ -56,17 +56,48 @@ MEMBERS = {
 
 
 def used(kind: str, id: int, class_name: str | None) -> tuple[int, int, int, int]:
-    """Machines, processors, memory (MiB) and disk (GiB) that an account, or all in a group or unit, hold or wait for."""
+    """Machines, processors, memory (MiB) and disk (GiB, data disks with them) that an account, or all in a group or unit, hold or wait for."""
     found = rows(
         f"""
-        SELECT count(*), coalesce(sum(vcpus), 0), coalesce(sum(memory), 0), coalesce(sum(disk), 0) FROM (
-            SELECT machine.vcpus, machine.memory, machine.disk FROM lease JOIN machine ON machine.id = lease.machine_id
-            WHERE lease.ended_at IS NULL AND lease.account_id IN ({MEMBERS[kind]}) AND (?2 IS NULL OR machine.class_name = ?2)
+        WITH whose (id) AS ({MEMBERS[kind]}),
+        coming (account_id, class_name) AS (
+            SELECT account_id, class_name FROM request WHERE state IN ('waiting', 'pending') AND account_id IN whose
+            UNION ALL SELECT machine.owner_id, machine.class_name FROM lease JOIN machine ON machine.id = lease.machine_id
+            WHERE lease.ended_at IS NULL AND lease.account_id IN whose AND machine.state = 'assigned'
+              AND NOT EXISTS (SELECT 1 FROM data_disk WHERE data_disk.machine_id = machine.id))
+        SELECT coalesce(sum(machines), 0), coalesce(sum(vcpus), 0), coalesce(sum(memory), 0), coalesce(sum(disk), 0) FROM (
+            SELECT 1 AS machines, vcpus, memory, disk, class_name FROM lease JOIN machine ON machine.id = lease.machine_id
+            WHERE lease.ended_at IS NULL AND lease.account_id IN whose
             UNION ALL
-            SELECT json_extract(spec, '$.size.vcpus'), json_extract(spec, '$.size.memory'), json_extract(spec, '$.size.disk')
+            SELECT 1, json_extract(spec, '$.size.vcpus'), json_extract(spec, '$.size.memory'), json_extract(spec, '$.size.disk'), class.name
             FROM request JOIN class ON class.name = request.class_name
-            WHERE request.state IN ('waiting', 'pending') AND request.account_id IN ({MEMBERS[kind]}) AND (?2 IS NULL OR request.class_name = ?2))
-        """,  # noqa: S608 - a constant
+            WHERE request.state IN ('waiting', 'pending') AND request.account_id IN whose
+            UNION ALL
+            SELECT 0, 0, 0, size, class_name FROM data_disk WHERE account_id IN whose
+            UNION ALL
+            SELECT 0, 0, 0, class.data_disk * max(0, count(*) - {FREE}), class.name
+            FROM coming JOIN class ON class.name = coming.class_name WHERE class.data_disk > 0 GROUP BY coming.account_id, class.name)
+        WHERE ?2 IS NULL OR class_name = ?2
+        """,  # noqa: S608 - constants
         (id, class_name),
     )[0]
     return found[0], found[1], found[2], found[3]
+
+
+# The data disks that wait for a machine of the person's.
+FREE = """(SELECT count(*) FROM data_disk WHERE data_disk.account_id = coming.account_id AND data_disk.class_name = coming.class_name
+           AND data_disk.machine_id IS NULL AND data_disk.state IN ('new', 'ready'))"""
+
+
+def data_of_next(account_id: int, class_name: str) -> int:
+    """GiB of the data disk that would be made for the account's next machine of the class; 0 when one waits for it, or there is none."""
+    found = rows(
+        f"""
+        WITH coming (account_id, class_name) AS (SELECT ?1, ?2)
+        SELECT iif({FREE} > (SELECT count(*) FROM request WHERE account_id = ?1 AND class_name = ?2 AND state IN ('waiting', 'pending')),
+                   0, data_disk)
+        FROM class, coming WHERE class.name = ?2
+        """,  # noqa: S608 - a constant
+        (account_id, class_name),
+    )
+    return int(found[0][0]) if found else 0

@@ -33,6 +33,8 @@ def allowance(account_id: int, class_name: str, size: Size) -> Allowance:
     reason = ""
     found = quotas.bounds(account_id, class_name)
     takes = {"machines": 1, "vcpus": size.vcpus, "memory": size.memory, "disk": size.disk}
+    if any(bound.disk is not None for bound in found):
+        takes["disk"] += quotas.data_of_next(account_id, class_name)
     for bound in found:
         if all(getattr(bound, name) is None for name in takes):
             continue
