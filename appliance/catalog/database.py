@@ -10,12 +10,13 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from peewee import SqliteDatabase
+from peewee import Model, SqliteDatabase
 
 from appliance.errors import Conflict, Unavailable
 
@@ -33,6 +34,7 @@ PRAGMAS = {
 }
 
 db = SqliteDatabase(None)
+M = TypeVar("M", bound=Model)
 _writer = threading.RLock()
 
 
@@ -127,6 +129,34 @@ def rows(sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """All rows of a query written as SQL, for the few that models would make slow or unreadable."""
     result: list[tuple[Any, ...]] = db.execute_sql(sql, tuple(parameters)).fetchall()
     return result
+
+
+@cache
+def _selection(model: type[Model]) -> tuple[str, list[tuple[str, Callable[[Any], Any]]]]:
+    fields = model._meta.sorted_fields
+    columns = ", ".join(f'"{field.column_name}"' for field in fields)
+    sql = f'SELECT {columns} FROM "{model._meta.table_name}"'  # noqa: S608 - names of our own tables
+    return sql, [(field.name, field.python_value) for field in fields]
+
+
+def found(model: type[M], where: str, parameters: Sequence[Any] = ()) -> list[M]:
+    """Rows of a model by a condition written as SQL: as a query of it would give them, without what making its SQL anew takes."""
+    select, columns = _selection(model)
+    result = []
+    for row in rows(f"{select} WHERE {where}", parameters):
+        one = model(__no_default__=1)
+        one.__data__ = {name: convert(value) for (name, convert), value in zip(columns, row, strict=True)}
+        result.append(one)
+    return result
+
+
+def change(model: type[Model], values: Mapping[str, Any], where: str, parameters: Sequence[Any] = ()) -> int:
+    """Set columns of a model's rows by a condition written as SQL; returns how many. Call it inside `write()`."""
+    fields = model._meta.combined
+    sets = ", ".join(f'"{fields[name].column_name}" = ?' for name in values)
+    set_to = [fields[name].db_value(value) for name, value in values.items()]
+    changed: int = db.execute_sql(f'UPDATE "{model._meta.table_name}" SET {sets} WHERE {where}', (*set_to, *parameters)).rowcount  # noqa: S608
+    return changed
 
 
 def each(sql: str, parameters: Iterable[Mapping[str, Any]]) -> None:

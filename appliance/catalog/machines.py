@@ -8,7 +8,7 @@ from typing import Any
 
 from peewee import JOIN, SQL
 
-from appliance.catalog import memory
+from appliance.catalog import database, memory
 from appliance.catalog.database import each, rows, write
 from appliance.catalog.grants import Reach
 from appliance.catalog.models import (
@@ -43,8 +43,8 @@ class Claimed:
 def take(class_name: str, account_id: int, ends_at: datetime, request_id: int = memory.LAST_REQUEST) -> Claimed | None:
     """Give the account the class's best ready machine and open its lease; None when the buffer is empty or memory is (see memory.room).
 
-    Newest seed first, then the machine that waited longest. Call it inside `write()`. The statement
-    is a compare-and-set, and the index lease_live refuses a second owner whatever happens here.
+    Newest seed first, then the machine that waited longest; none as long as somebody who asked before waits for the class. Call it
+    inside `write()`. The statement is a compare-and-set, and the index lease_live refuses a second owner whatever happens here.
     """
     at = stamp(now())
     taken = rows(
@@ -54,9 +54,10 @@ def take(class_name: str, account_id: int, ends_at: datetime, request_id: int = 
             SELECT machine.number FROM machine JOIN seed ON seed.id = machine.seed_id
             WHERE machine.state = 'ready' AND machine.class_name = ?
             ORDER BY seed.promoted DESC, machine.number LIMIT 1) AND memory + ? <= ?
+          AND NOT EXISTS (SELECT 1 FROM request WHERE state = 'waiting' AND class_name = ? AND id < ?)
         RETURNING id, name
         """,
-        (at, account_id, class_name, memory.allowed().overhead, memory.room(request_id)),
+        (at, account_id, class_name, memory.allowed().overhead, memory.room(request_id), class_name, request_id),
     )
     if not taken:
         return None
@@ -65,12 +66,36 @@ def take(class_name: str, account_id: int, ends_at: datetime, request_id: int = 
     return claimed
 
 
+def take_together(class_name: str, account_id: int, ends_at: datetime, count: int, request_id: int = memory.LAST_REQUEST) -> list[Claimed]:
+    """The same for as many machines at once: all of them or none. Call it inside `write()`."""
+    if count > 1 and not _are_enough(class_name, count, request_id):
+        return []
+    taken = [take(class_name, account_id, ends_at, request_id) for _ in range(count)]
+    claimed = [one for one in taken if one is not None]
+    assert len(claimed) in (0, count), "what was counted in this transaction is there"
+    return claimed
+
+
+def _are_enough(class_name: str, count: int, request_id: int) -> bool:
+    """Whether so many are ready, and there is memory for the best of them all; it never counts those in vain that `take` chooses."""
+    there, needed = rows(
+        """
+        SELECT count(*), coalesce(sum(memory + ?), 0) FROM (
+            SELECT machine.memory FROM machine JOIN seed ON seed.id = machine.seed_id
+            WHERE machine.state = 'ready' AND machine.class_name = ? ORDER BY seed.promoted DESC, machine.number LIMIT ?)
+        """,
+        (memory.allowed().overhead, class_name, count),
+    )[0]
+    return bool(there == count and needed <= memory.room(request_id))
+
+
 @dataclass(frozen=True)
 class Terms:
     """What a claim has to know of a class."""
 
     enabled: bool
     per_person: int
+    at_once: int
     lease_minutes: int
     maximum: int
     size: Size
@@ -80,7 +105,7 @@ def terms(class_name: str) -> Terms | None:
     """The terms of a class; None when there is no such class."""
     found = rows(
         """
-        SELECT enabled, per_person, lease_minutes, maximum,
+        SELECT enabled, per_person, at_once, lease_minutes, maximum,
                json_extract(spec, '$.size.vcpus'), json_extract(spec, '$.size.memory'), json_extract(spec, '$.size.disk')
         FROM class WHERE name = ?
         """,
@@ -88,12 +113,17 @@ def terms(class_name: str) -> Terms | None:
     )
     if not found:
         return None
-    enabled, per_person, lease_minutes, maximum, *size = found[0]
-    return Terms(bool(enabled), per_person, lease_minutes, maximum, Size(*size))
+    enabled, per_person, at_once, lease_minutes, maximum, *size = found[0]
+    return Terms(bool(enabled), per_person, at_once, lease_minutes, maximum, Size(*size))
 
 
-def note_request(account_id: int, class_name: str, claimed: Claimed | None, *, pending: bool = False) -> Request:
-    """Write down that somebody asked, and what they got; `pending`: something comes before they get it. Call it inside `write()`."""
+def note_request(
+    account_id: int, class_name: str, claimed: Claimed | None, *, pending: bool = False, batch_id: int | None = None
+) -> Request:
+    """Write down that somebody asked, and what they got; `pending`: something comes before they get it. Call it inside `write()`.
+
+    Of machines that are asked for together each has a row; `batch_id` is the first one's.
+    """
     moment = now()
     state, machine_id = (RequestState.GRANTED, claimed.id) if claimed else (RequestState.WAITING, None)
     if pending:
@@ -101,10 +131,10 @@ def note_request(account_id: int, class_name: str, claimed: Claimed | None, *, p
     at, granted = stamp(moment), stamp(moment) if claimed else None
     id = rows(
         """
-        INSERT INTO request (account_id, class_name, state, hit, machine_id, created_at, granted_at)
-        VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id
+        INSERT INTO request (account_id, class_name, state, hit, machine_id, created_at, granted_at, batch_id)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
         """,
-        (account_id, class_name, state.value, int(claimed is not None), machine_id, at, granted),
+        (account_id, class_name, state.value, int(claimed is not None), machine_id, at, granted, batch_id),
     )[0][0]
     return Request(
         id=id,
@@ -115,13 +145,35 @@ def note_request(account_id: int, class_name: str, claimed: Claimed | None, *, p
         machine=machine_id,
         created_at=moment,
         granted_at=moment if claimed else None,
+        batch=batch_id,
     )
+
+
+def bind(first: Request) -> None:
+    """Make a request the first of several; call it inside `write()`."""
+    first.batch_id = first.id
+    Request.update(batch=first.id).where(Request.id == first.id).execute()
+
+
+def asked_together(first: Request) -> list[Request]:
+    """The requests of a batch that have no machine yet, or the one alone, in order."""
+    query = Request.select().where(Request.state.in_(ASKED)).order_by(Request.id)
+    return list(query.where(Request.batch == first.batch_id) if first.batch_id else query.where(Request.id == first.id))
+
+
+def together(asked: Request) -> list[Request]:
+    """The requests that get their machines with this one or not at all: of its batch, unless some of it have theirs already, as then
+    it stands for one machine that has to be replaced."""
+    if asked.batch_id is None or Request.select().where(Request.batch == asked.batch_id, Request.state == RequestState.GRANTED).exists():
+        return [asked]
+    return asked_together(asked)
 
 
 def change(id: str, expect: Iterable[MachineState], to: MachineState, **values: Any) -> bool:
     """Compare-and-set of a machine's state; False when it was in none of the states in `expect`."""
-    update: dict[str, Any] = {"state": to, "state_since": now(), **values}
-    return bool(Machine.update(update).where(Machine.id == id, Machine.state.in_(list(expect))).execute())
+    states = list(expect)
+    places = ", ".join("?" * len(states))
+    return database.change(Machine, {"state": to, "state_since": now(), **values}, f"id = ? AND state IN ({places})", (id, *states)) > 0
 
 
 def end_lease(machine_id: str, reason: str) -> None:
@@ -183,8 +235,7 @@ def create(cls: Class, seed: Seed, id: str, slot: int, snapshot: Snapshot | None
 
 
 def by_id(id: str) -> Machine | None:
-    found: Machine | None = Machine.get_or_none(Machine.id == id)
-    return found
+    return next(iter(database.found(Machine, "id = ?", (id,))), None)
 
 
 def in_slot(slot: int) -> Machine | None:
@@ -274,7 +325,7 @@ def counts() -> dict[str, dict[MachineState, int]]:
 
 
 def waiting() -> dict[str, int]:
-    """Requests that wait for a machine, by class."""
+    """Machines that people wait for, by class."""
     return dict(rows("SELECT class_name, count(*) FROM request WHERE state = 'waiting' GROUP BY class_name"))
 
 
@@ -298,12 +349,37 @@ def first_waiting(class_name: str) -> Request | None:
     return found
 
 
-def ahead(request: Request) -> int:
-    """How many requests of the same class have waited longer."""
-    count: int = (
-        Request.select().where(Request.klass == request.class_name, Request.state == RequestState.WAITING, Request.id < request.id).count()
+def let_wait(asked: Request) -> None:
+    """A request, with all that go with it, waits for its machine from now on; call it inside `write()`."""
+    Request.update(state=RequestState.WAITING, hit=False).where(Request.id.in_([one.id for one in together(asked)])).execute()
+
+
+@dataclass(frozen=True)
+class Queue:
+    """Those who wait: how many of them, and for how many machines."""
+
+    people: int = 0
+    machines: int = 0
+
+
+def queues() -> dict[str, Queue]:
+    """All who wait, by class; several machines asked for at once are one who waits."""
+    found = rows(
+        "SELECT class_name, count(DISTINCT coalesce(batch_id, id)), count(*) FROM request WHERE state = 'waiting' GROUP BY class_name"
     )
-    return count
+    return {name: Queue(*numbers) for name, *numbers in found}
+
+
+def ahead(request: Request) -> Queue:
+    """Those who have waited longer for the same class."""
+    found = rows(
+        """
+        SELECT count(DISTINCT coalesce(batch_id, id)), count(*) FROM request
+        WHERE state = 'waiting' AND class_name = ? AND id < ? AND coalesce(batch_id, 0) <> coalesce(?, -1)
+        """,
+        (request.class_name, request.id, request.batch_id),
+    )
+    return Queue(*found[0])
 
 
 def of_account(account_id: int) -> list[Machine]:
@@ -315,6 +391,16 @@ def of_account(account_id: int) -> list[Machine]:
         .order_by(Machine.number)
     )
     return list(query)
+
+
+def batches(account_id: int) -> dict[str, int]:
+    """Which machines of the account came together: the batch by the machine's id."""
+    return dict(
+        rows(
+            "SELECT machine_id, batch_id FROM request WHERE account_id = ? AND state = 'granted' AND batch_id IS NOT NULL",
+            (account_id,),
+        )
+    )
 
 
 def lease_of(machine_id: str) -> Lease | None:

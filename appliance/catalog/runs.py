@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from appliance.catalog.database import rows
-from appliance.catalog.models import Run, RunState, Step, StepState, Todo, TodoState, now, stamp
+from appliance.catalog.database import change, found, rows
+from appliance.catalog.models import Run, RunState, Step, Todo, TodoState, now, stamp
 
 ENDED = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
 
@@ -29,7 +29,7 @@ def begin(
 
     The index run_one refuses a second live run of one kind for a machine.
     """
-    found = rows(
+    result = rows(
         """
         INSERT INTO run (kind, state, machine_id, request_id, class_name, account_id, version_id, position, priority, why, facts, asked_by,
                          created_at)
@@ -51,7 +51,7 @@ def begin(
             stamp(now()),
         ),
     )
-    return int(found[0][0])
+    return int(result[0][0])
 
 
 def note_done(run_id: int, number: int, name: str, title: str) -> None:
@@ -75,20 +75,20 @@ class Due(NamedTuple):
 
 def due(moment: datetime, limit: int = 500) -> list[Due]:
     """The runs that can go on, the most urgent first."""
-    found = rows(
+    result = rows(
         """
         SELECT id, kind, machine_id FROM run
         WHERE ended_at IS NULL AND (state = 'queued' OR (state IN ('waiting', 'undoing') AND wake_at <= ?)) ORDER BY priority, id LIMIT ?
         """,
         (stamp(moment), limit),
     )
-    return [Due(*row) for row in found]
+    return [Due(*row) for row in result]
 
 
 def next_wake() -> datetime | None:
     """When the next run goes on by itself."""
-    found = rows("SELECT min(wake_at) FROM run WHERE ended_at IS NULL AND state IN ('waiting', 'undoing')")
-    return datetime.fromisoformat(found[0][0]) if found[0][0] else None
+    result = rows("SELECT min(wake_at) FROM run WHERE ended_at IS NULL AND state IN ('waiting', 'undoing')")
+    return datetime.fromisoformat(result[0][0]) if result[0][0] else None
 
 
 def recover() -> int:
@@ -110,15 +110,21 @@ def wake(id: int) -> None:
     )
 
 
-def give(request_id: int, machine_id: str) -> None:
-    """The latest run of a request has got its machine, and goes on; call it inside `write()`."""
-    rows(
+def give(request_id: int, machine_id: str) -> bool:
+    """The latest run of a request has got its machine, and goes on; False when there is none. Call it inside `write()`."""
+    found = rows(
         """
         UPDATE run SET woken = 1, state = iif(state = 'waiting', 'queued', state), machine_id = ?
         WHERE id = (SELECT max(id) FROM run WHERE request_id = ?) AND ended_at IS NULL RETURNING id
         """,
         (machine_id, request_id),
     )
+    return bool(found)
+
+
+def take_back(request_id: int) -> None:
+    """The run of a request has lost its machine; call it inside `write()`."""
+    rows("UPDATE run SET machine_id = NULL WHERE request_id = ? AND ended_at IS NULL RETURNING id", (request_id,))
 
 
 def requeue(id: int) -> None:
@@ -130,29 +136,44 @@ def requeue(id: int) -> None:
 def cancel(*, id: int | None = None, request_id: int | None = None, machine_id: str | None = None) -> list[int]:
     """Have runs end early; what they did is undone. Returns their ids; call it inside `write()`."""
     column, value = next((name, value) for name, value in (("id", id), ("request_id", request_id), ("machine_id", machine_id)) if value)
-    found = rows(
+    result = rows(
         f"""
         UPDATE run SET cancel = 1, woken = 1, state = iif(state = 'waiting', 'queued', state)
         WHERE {column} = ? AND ended_at IS NULL AND cancel = 0 RETURNING id
         """,  # noqa: S608
         (value,),
     )
-    return [row[0] for row in found]
+    return [row[0] for row in result]
 
 
 def by_id(id: int) -> Run | None:
-    found: Run | None = Run.get_or_none(Run.id == id)
-    return found
+    return next(iter(found(Run, "id = ?", (id,))), None)
+
+
+def set_run(run: Run, **values: Any) -> None:
+    """Change a run, in the catalog and in hand; call it inside `write()`."""
+    _set(run, values)
+    change(Run, values, "id = ?", (run.id,))
+
+
+def set_step(step: Step, **values: Any) -> None:
+    """Change a step, in the catalog and in hand; call it inside `write()`."""
+    _set(step, values)
+    change(Step, values, "run_id = ? AND number = ?", (step.run_id, step.number))
+
+
+def _set(row: Run | Step, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        setattr(row, name, value)
 
 
 def steps(run_id: int) -> list[Step]:
     """The steps of a run that were begun, in order."""
-    return list(Step.select().where(Step.run == run_id).order_by(Step.number))
+    return found(Step, "run_id = ? ORDER BY number", (run_id,))
 
 
 def step(run_id: int, number: int) -> Step | None:
-    found: Step | None = Step.get_or_none(Step.run == run_id, Step.number == number)
-    return found
+    return next(iter(found(Step, "run_id = ? AND number = ?", (run_id, number))), None)
 
 
 def live_of_machine(machine_id: str) -> list[Run]:
@@ -184,7 +205,7 @@ def missing() -> list[tuple[str, str]]:
 
     They come from a catalog of before there were runs.
     """
-    found = rows(
+    result = rows(
         """
         SELECT machine.id, CASE machine.state WHEN 'assigned' THEN 'assign' WHEN 'reclaiming' THEN 'reclaim' ELSE 'make' END AS wanted
         FROM machine WHERE machine.state <> 'retired' AND machine.state IN ('planned', 'creating', 'assigned', 'reclaiming')
@@ -192,19 +213,18 @@ def missing() -> list[tuple[str, str]]:
             AND kind = CASE machine.state WHEN 'assigned' THEN 'assign' WHEN 'reclaiming' THEN 'reclaim' ELSE 'make' END)
         """
     )
-    return [(id, kind) for id, kind in found]
+    return [(id, kind) for id, kind in result]
 
 
 def undoable(run_id: int) -> list[Step]:
     """The steps of a run that were begun and not undone, the last first."""
-    states = [StepState.RUNNING, StepState.WAITING, StepState.DONE, StepState.FAILED, StepState.UNDOING]
-    return list(Step.select().where(Step.run == run_id, Step.state.in_(states)).order_by(Step.number.desc()))
+    states = "'running', 'waiting', 'done', 'failed', 'undoing'"
+    return found(Step, f"run_id = ? AND state IN ({states}) ORDER BY number DESC", (run_id,))
 
 
 def todo_of(run_id: int, number: int) -> Todo | None:
     """What a step asked a person to do."""
-    found: Todo | None = Todo.get_or_none(Todo.run == run_id, Todo.number == number)
-    return found
+    return next(iter(found(Todo, "run_id = ? AND number = ?", (run_id, number))), None)
 
 
 def open_todos() -> list[Todo]:

@@ -1,9 +1,9 @@
 """What the catalog says once something has happened to a machine. Each is one transaction, and may be called again."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from appliance import catalog
-from appliance.catalog import Actor, Class, Level, Machine, MachineState, Request, RequestState, Run, machines, now, record, runs, sequences
+from appliance.catalog import Actor, Class, Level, Machine, MachineState, Request, RequestState, data, machines, now, record, runs, sequences
 from appliance.errors import DpeError
 from appliance.lifecycle import forks, master
 from appliance.people import quotas
@@ -41,30 +41,44 @@ def came_up(machine: Machine, readiness: str = "running", *, forked: bool = Fals
 
 
 def serve_waiting(class_name: str) -> int:
-    """Give ready machines to those who wait, oldest request first; returns how many were served."""
+    """Give ready machines to those who wait, oldest request first; returns how many machines were given.
+
+    Who waits for several at once gets all of them together, and nobody gets one before them.
+    """
     served = 0
     with catalog.write():
         klass = Class.get_by_id(class_name)
-        while (asked := machines.first_waiting(class_name)) is not None:
-            moment = now()
-            allowed = quotas.allowance(asked.account_id, class_name, quotas.size_of(klass)).lease_minutes
+        while (first := machines.first_waiting(class_name)) is not None:
+            moment, party = now(), machines.together(first)
+            allowed = quotas.allowance(first.account_id, class_name, quotas.size_of(klass)).lease_minutes
             minutes = min(klass.lease_minutes, allowed or klass.lease_minutes)
-            claimed = machines.take(class_name, asked.account_id, moment + timedelta(minutes=minutes), asked.id)
-            if claimed is None:
+            ends_at = moment + timedelta(minutes=minutes)
+            claimed = machines.take_together(class_name, first.account_id, ends_at, len(party), first.id)
+            if not claimed:
                 break
-            Request.update(state=RequestState.GRANTED, machine=claimed.id, granted_at=moment).where(Request.id == asked.id).execute()
-            account = asked.account
-            record(
-                "machine.assigned",
-                f"{account.name} got {claimed.name} after waiting {(moment - asked.created_at).total_seconds():.0f} s.",
-                Actor(account.name, account.id),
-                class_name=class_name,
-                machine_id=claimed.id,
-                hit=False,
-            )
-            runs.give(asked.id, claimed.id)
-            served += 1
+            for asked, machine in zip(party, claimed, strict=True):
+                _grant(asked, machine, moment)
+            served += len(claimed)
     return served
+
+
+def _grant(asked: Request, claimed: machines.Claimed, moment: datetime) -> None:
+    Request.update(state=RequestState.GRANTED, machine=claimed.id, granted_at=moment).where(Request.id == asked.id).execute()
+    account = asked.account
+    record(
+        "machine.assigned",
+        f"{account.name} got {claimed.name} after waiting {(moment - asked.created_at).total_seconds():.0f} s.",
+        Actor(account.name, account.id),
+        class_name=asked.class_name,
+        machine_id=claimed.id,
+        hit=False,
+    )
+    if not runs.give(asked.id, claimed.id):  # one of several, for all of which the first one's run has waited
+        assert asked.batch_id is not None
+        first = runs.of_request(asked.batch_id)
+        assert first is not None
+        followed = start.Plan(first.version_id, sequences.body(first.version_id), first.facts, asks_first=True)
+        start.assign(Request.get_by_id(asked.id), followed, asked_by=first.asked_by, approved=True)
 
 
 def did_not_come_up(machine: Machine, error: DpeError) -> None:
@@ -106,15 +120,13 @@ def personalised(machine: Machine, *, forked: bool = False) -> None:
         )
 
 
-def could_not_be_handed_over(machine: Machine, error: DpeError, run: Run) -> None:
-    """An assigned machine does not take its owner: it is reclaimed, and its owner is first in line for another, by another run."""
+def could_not_be_handed_over(machine: Machine, error: DpeError) -> None:
+    """An assigned machine does not take its owner: it is reclaimed, and its owner is first in line for another."""
     with catalog.write():
         asked = Request.get_or_none(Request.machine == machine.id, Request.state == RequestState.GRANTED)
         if asked is not None:
-            asked.state, asked.machine, asked.granted_at, asked.hit = RequestState.WAITING, None, None, False
-            asked.save()
-            body = sequences.body(run.version_id)
-            start.assign(asked, start.Plan(run.version_id, body, run.facts, asks_first=True), asked_by=run.asked_by, approved=True)
+            Request.update(state=RequestState.WAITING, machine=None, granted_at=None, hit=False).where(Request.id == asked.id).execute()
+            runs.take_back(asked.id)
         machines.end_lease(machine.id, "failed")
         master.move(
             machine.id,
@@ -143,6 +155,7 @@ def gone(machine: Machine) -> None:
     """Nothing is left of the machine but its history."""
     with catalog.write():
         machines.end_lease(machine.id, machine.reclaim_reason or "reclaimed")
+        data.detach(machine.id)
         master.move(
             machine.id,
             MachineState.RETIRED,

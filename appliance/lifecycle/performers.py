@@ -6,15 +6,15 @@ from datetime import timedelta
 from typing import Any
 
 from appliance import catalog
-from appliance.catalog import Machine, MachineState, Request, RequestState, machines, now, runs
+from appliance.catalog import Machine, MachineState, Request, RequestState, machines, now
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor import making
-from appliance.hypervisor.provider import Provider
-from appliance.lifecycle import batch, forks, master, outcomes
+from appliance.hypervisor.provider import NoData, Provider
+from appliance.lifecycle import batch, disks, forks, master, outcomes
 from appliance.lifecycle.specs import spec
 from appliance.seeds import guest
 from appliance.settings import Settings
-from appliance.workflow.runner import Context, Decide, Done, Failed, Lane, Outcome, Performer, Wait
+from appliance.workflow.runner import Back, Context, Decide, Done, Failed, Lane, Outcome, Performer, Wait
 
 S = MachineState
 SOON = timedelta(seconds=2)  # after which a hypervisor that is away is asked again
@@ -93,13 +93,12 @@ class Performers:
         def judge() -> Done | Wait | Failed:
             asked = Request.get_by_id(id)
             if asked.state is RequestState.PENDING:
-                Request.update(state=RequestState.WAITING, hit=False).where(Request.id == id).execute()
-                asked.state = RequestState.WAITING
-            if asked.state is RequestState.WAITING:
+                machines.let_wait(asked)
+            if asked.state is not RequestState.GRANTED:
                 outcomes.serve_waiting(asked.class_name)
                 asked = Request.get_by_id(id)
             if asked.state is RequestState.WAITING:
-                return Wait(None, "a machine of this class")
+                return _wait_for(machines.together(asked), step)
             if asked.state is not RequestState.GRANTED:
                 return Failed(Conflict("Nobody waits for it any more."))
             return Done()
@@ -111,15 +110,22 @@ class Performers:
         machine = _machine(step)
         if machine.state is not S.ASSIGNED:
             return Done() if machine.state in machines.HELD else Failed(Conflict(f"{machine.name} is {machine.state.value}."))
+        if waits := disks.attach(machine, self.settings, self.provider):
+            note(machine.id, waits)
+            return Wait(now() + SOON, waits)
         try:
             made = making.hand_over(self.provider, spec(machine, self.settings), personal(machine))
+            disks.grow(machine, made.spec, self.provider, personal(machine))
+        except NoData as error:
+            disks.put_aside(machine, error)
+            return Wait(now(), "another data disk")
         except DpeError as error:
             if away := self._away():
                 return away
             if step.attempts + 1 < step.stage.tries:
                 raise
             failed = error
-            return Failed(failed, lambda: outcomes.could_not_be_handed_over(machine, failed, step.run))
+            return Back("claim", lambda: outcomes.could_not_be_handed_over(machine, failed))
 
         def commit() -> None:
             if made.fork_error is not None:
@@ -140,6 +146,18 @@ class Performers:
                 Machine.update(problem=str(error)).where(Machine.id == machine.id).execute()
             raise
         return Done(commit=lambda: outcomes.gone(machine))
+
+
+def _wait_for(party: list[Request], step: Context) -> Wait | Failed:
+    """Somebody waits for one machine as long as it takes, but for several at once only as long as their class says."""
+    if len(party) == 1:
+        return Wait(None, "a machine of this class")
+    minutes = party[0].klass.together_minutes
+    until = step.since + timedelta(minutes=minutes)
+    if step.now >= until:
+        what = f"There were not {len(party)} at once within {minutes} minutes."
+        return Failed(Unavailable(what, "Ask for fewer, or when less is going on."))
+    return Wait(until, f"{len(party)} machines of this class at once")
 
 
 def _machine(step: Context) -> Machine:
@@ -169,8 +187,19 @@ def note(id: str, text: str) -> None:
 
 def ended(run: catalog.Run) -> None:
     """What goes with the end of a run; called in the transaction that ends it."""
-    if run.request_id is not None and run.state in (catalog.RunState.FAILED, catalog.RunState.CANCELLED):
-        asked = Request.get_by_id(run.request_id)
-        if asked.state in (RequestState.PENDING, RequestState.WAITING) and runs.of_request(asked.id).id == run.id:  # type: ignore[union-attr]
-            state = RequestState.REFUSED if run.state is catalog.RunState.FAILED else RequestState.CANCELLED
-            Request.update(state=state, ended_at=now(), reason=run.problem).where(Request.id == asked.id).execute()
+    if run.request_id is None or run.state is catalog.RunState.DONE:
+        return
+    asked = Request.get_by_id(run.request_id)
+    party = [asked]
+    machine = machines.by_id(run.machine_id) if run.machine_id else None
+    if machine is not None and machine.state is S.ASSIGNED:
+        machines.end_lease(machine.id, "not handed over")
+        master.move(
+            machine.id, S.RECLAIMING, f"{machine.name} is not handed over: {run.problem}", reclaim_reason="not handed over", owner=None
+        )
+    elif asked.state not in machines.ASKED:
+        return
+    else:
+        party = machines.together(asked)
+    state = RequestState.REFUSED if run.state is catalog.RunState.FAILED else RequestState.CANCELLED
+    Request.update(state=state, ended_at=now(), reason=run.problem).where(Request.id.in_([one.id for one in party])).execute()

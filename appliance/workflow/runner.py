@@ -16,7 +16,7 @@ from typing import Any
 from appliance import catalog
 from appliance.catalog import Level, Run, RunState, Step, StepState, now, record, runs, sequences
 from appliance.errors import BadInput, Conflict, DpeError
-from appliance.workflow import sequence
+from appliance.workflow import master, sequence
 from appliance.workflow.sequence import Stage
 
 log = logging.getLogger(__name__)
@@ -54,13 +54,21 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Back:
+    """The run goes back to an earlier step of those that belong to the move, which is done anew, and all from there on."""
+
+    to: str
+    commit: Callable[[], None] | None = None
+
+
+@dataclass(frozen=True)
 class Decide:
     """What became of the step is found out by `judge`, in the transaction that keeps it."""
 
     judge: Callable[[], "Done | Wait | Failed"]
 
 
-Outcome = Done | Wait | Failed | Decide
+Outcome = Done | Wait | Failed | Back | Decide
 
 
 class Lane(StrEnum):
@@ -174,7 +182,7 @@ class Runner:
                 self._failed(run, stage, step, died, None, "")
                 return None
             step = self._note(run, stage, step, moment)
-            self._update(
+            runs.set_run(
                 run, state=R.RUNNING, position=stage.number, wake_at=None, woken=False, why="", started_at=run.started_at or moment
             )
         return Begun(self._context(run, stage, step), self._performer(stage))
@@ -185,8 +193,7 @@ class Runner:
                 run=run.id, number=stage.number, name=stage.name, kind=stage.kind.name, title=stage.title, state=S.RUNNING, starts=1,
                 started_at=moment,
             )  # fmt: skip
-        step.state, step.starts = S.RUNNING, step.starts + 1
-        self._set(step, state=step.state, starts=step.starts, ended_at=None)
+        runs.set_step(step, state=S.RUNNING, starts=step.starts + 1, ended_at=None)
         return step
 
     def _performer(self, stage: Stage) -> Performer:
@@ -195,7 +202,7 @@ class Runner:
     def _context(self, run: Run, stage: Stage, step: Step) -> Context:
         def report(text: str) -> None:
             with catalog.write():
-                self._update(run, why=text)
+                runs.set_run(run, why=text)
 
         def cancelled() -> bool:
             known = runs.by_id(run.id)
@@ -248,10 +255,12 @@ class Runner:
                     self._waits(run, step, outcome)
                 case Failed():
                     self._failed(run, stage, step, outcome.error, outcome.commit, outcome.actor)
+                case Back():
+                    self._back(run, stage, outcome)
                 case Raised():
                     failures = step.attempts + 1
                     if stage.tries and failures >= stage.tries:
-                        self._set(step, attempts=failures)
+                        runs.set_step(step, attempts=failures)
                         self._failed(run, stage, step, outcome.error, None, "")
                     else:
                         self._again(run, stage, step, outcome.error, failures)
@@ -262,29 +271,38 @@ class Runner:
         if outcome.commit:
             outcome.commit()
         moment = self._clock()
-        self._set(step, state=S.DONE, output=outcome.output, problem="", hint="", actor=outcome.actor, ended_at=moment)
-        self._update(run, position=stage.number + 1, state=R.QUEUED, wake_at=None, why="")
+        runs.set_step(step, state=S.DONE, output=outcome.output, problem="", hint="", actor=outcome.actor, ended_at=moment)
+        runs.set_run(run, position=stage.number + 1, state=R.QUEUED, wake_at=None, why="")
         if stage.part != "core":
             _tell(run, "step.done", f"{stage.title}: done{f' by {outcome.actor}' if outcome.actor else ''}.")
 
     def _waits(self, run: Run, step: Step, outcome: Wait) -> None:
         if outcome.commit:
             outcome.commit()
-        self._set(step, state=S.WAITING, starts=0)
-        self._update(run, state=R.QUEUED if run.woken else R.WAITING, wake_at=outcome.until, why=outcome.why)
+        runs.set_step(step, state=S.WAITING, starts=0)
+        runs.set_run(run, state=R.QUEUED if run.woken else R.WAITING, wake_at=outcome.until, why=outcome.why)
+
+    def _back(self, run: Run, stage: Stage, outcome: Back) -> None:
+        if outcome.commit:
+            outcome.commit()
+        to = next(one.number for one in stages_of(run) if one.name == outcome.to and one.part == "core")
+        Step.update(state=S.UNDONE, starts=0, attempts=0, ended_at=self._clock()).where(
+            Step.run == run.id, Step.number.between(to, stage.number)
+        ).execute()
+        runs.set_run(run, position=to, state=R.QUEUED, wake_at=None, why="")
 
     def _again(self, run: Run, stage: Stage, step: Step, error: DpeError, failures: int) -> None:
-        self._set(step, state=S.WAITING, starts=0, attempts=failures, problem=error.message, hint=error.hint)
+        runs.set_step(step, state=S.WAITING, starts=0, attempts=failures, problem=error.message, hint=error.hint)
         until = self._clock() + stage.retry.pause(failures)
-        self._update(run, state=R.QUEUED if run.cancel else R.WAITING, wake_at=until, why=f"Tried again after a failure: {error.message}")
+        runs.set_run(run, state=R.QUEUED if run.cancel else R.WAITING, wake_at=until, why=f"Tried again after a failure: {error.message}")
         if failures == 1:
             log.warning("run %d: %s: %s", run.id, stage.name, error)
 
     def _failed(self, run: Run, stage: Stage, step: Step, error: DpeError, commit: Callable[[], None] | None, actor: str) -> None:
         moment = self._clock()
-        self._set(step, state=S.FAILED, problem=error.message, hint=error.hint, actor=actor, ended_at=moment)
+        runs.set_step(step, state=S.FAILED, problem=error.message, hint=error.hint, actor=actor, ended_at=moment)
         if stage.goes_on:
-            self._update(run, position=stage.number + 1, state=R.QUEUED, wake_at=None, why="")
+            runs.set_run(run, position=stage.number + 1, state=R.QUEUED, wake_at=None, why="")
             _tell(run, "step.failed", f"{stage.title} failed, and was passed over: {error.message}", Level.WARNING, hint=error.hint)
             return
         if commit:
@@ -294,7 +312,7 @@ class Runner:
             _tell(run, "run.failed", f"{stage.title}: {error.message}", Level.WARNING, hint=error.hint)
 
     def _turn_back(self, run: Run, error: DpeError) -> Run:
-        self._update(run, state=R.UNDOING, wake_at=self._clock(), problem=error.message, hint=error.hint, why="being undone")
+        runs.set_run(run, state=R.UNDOING, wake_at=self._clock(), problem=error.message, hint=error.hint, why="being undone")
         return run
 
     def _begin_undo(self, run: Run) -> Begun | None:
@@ -307,26 +325,26 @@ class Runner:
             performer = self._performer(stage) if stage else None
             if stage is None or performer is None or performer.undo is None:
                 if step.state is not S.DONE and step.state is not S.FAILED:
-                    self._set(step, state=S.CANCELLED, ended_at=self._clock())
+                    runs.set_step(step, state=S.CANCELLED, ended_at=self._clock())
                 continue
-            self._set(step, state=S.UNDOING, starts=step.starts + 1 if step.state is S.UNDOING else 1)
-            self._update(run, wake_at=None)
+            runs.set_step(step, state=S.UNDOING, starts=step.starts + 1 if step.state is S.UNDOING else 1)
+            runs.set_run(run, wake_at=None)
             return Begun(self._context(run, stage, step), performer, undoing=True)
         self._end(run, R.CANCELLED if run.cancel else R.FAILED)
         return None
 
     def _undone(self, run: Run, step: Step, outcome: Outcome | Raised) -> None:
-        self._update(run, wake_at=self._clock())
+        runs.set_run(run, wake_at=self._clock())
         if isinstance(outcome, Raised):
             if step.starts < UNDO_TRIES:
-                self._update(run, wake_at=self._clock() + timedelta(seconds=5 * 2**step.starts))
+                runs.set_run(run, wake_at=self._clock() + timedelta(seconds=5 * 2**step.starts))
                 return
             error = outcome.error
             _tell(run, "step.not_undone", f"{step.title} could not be undone: {error.message}", Level.ERROR, hint=error.hint)
-        self._set(step, state=S.UNDONE, ended_at=self._clock())
+        runs.set_step(step, state=S.UNDONE, ended_at=self._clock())
 
     def _end(self, run: Run, state: RunState) -> None:
-        self._update(run, state=state, ended_at=self._clock(), wake_at=None, why="")
+        runs.set_run(run, state=state, ended_at=self._clock(), wake_at=None, why="")
         self._ended(run)
 
     def _all(self, run: Run) -> tuple[Stage, ...]:
@@ -334,18 +352,6 @@ class Runner:
             return stages_of(run)
         except BadInput:
             return ()
-
-    @staticmethod
-    def _update(run: Run, **values: Any) -> None:
-        for name, value in values.items():
-            setattr(run, name, value)
-        Run.update(values).where(Run.id == run.id).execute()
-
-    @staticmethod
-    def _set(step: Step, **values: Any) -> None:
-        for name, value in values.items():
-            setattr(step, name, value)
-        Step.update(values).where(Step.run == step.run_id, Step.number == step.number).execute()
 
 
 def _can_go_on(run: Run, moment: datetime) -> bool:
@@ -361,6 +367,12 @@ def _can_go_on(run: Run, moment: datetime) -> bool:
 def stages_of(run: Run) -> tuple[Stage, ...]:
     """All steps of a run, from the version of the sequence that it began with."""
     return sequence.stages(run.kind, sequences.body(run.version_id), bare=bool(run.facts.get("bare")))
+
+
+def before_move(run: Run) -> bool:
+    """Whether a run that has not ended has yet to make its move, or is being undone."""
+    last = master.core(run.kind)[-1]
+    return run.state is R.UNDOING or run.position <= sequence.core_at(run.kind, sequences.body(run.version_id), last)
 
 
 def _nobody(context: Context, _options: Any) -> Outcome:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Class, Event, Lease, Machine, MachineState, Request, RequestState, machines, now, runs
+from appliance.catalog import Class, Event, Lease, Machine, MachineState, Request, RequestState, machines, now
 from appliance.catalog import seeds as seed_rows
 from appliance.errors import Conflict, DpeError, NotAllowed, NotFound
 from appliance.lifecycle import leases, outcomes
@@ -30,7 +30,7 @@ def test_a_ready_machine_is_mine_at_once(ready, alice):
 def test_an_empty_buffer_queues_people_in_order_and_serves_them_as_machines_come_up(ready, small, alice, bob):
     first, second = verbs.request(alice, "small"), verbs.request(bob, "small")
     assert (first.state, first.hit) == (RequestState.WAITING, False)
-    assert machines.ahead(second) == 1
+    assert machines.ahead(second).people == 1
     ready(1)
     assert outcomes.serve_waiting("small") == 1
     assert Request.get_by_id(first.id).state is RequestState.GRANTED
@@ -145,10 +145,9 @@ def test_an_extension_takes_the_warning_back(ready, alice):
 def test_a_machine_that_cannot_be_handed_over_costs_nobody_their_turn(ready, alice, bob):
     id = held(ready, alice, S.ASSIGNED)
     later = verbs.request(bob, "small")
-    [run] = [run for run in runs.live_of_machine(id) if run.kind == "assign"]
-    outcomes.could_not_be_handed_over(machines.by_id(id), NO_AGENT, run)
+    outcomes.could_not_be_handed_over(machines.by_id(id), NO_AGENT)
     assert machines.first_waiting("small").account_id == alice.account_id
-    assert machines.ahead(later) == 1
+    assert machines.ahead(later).people == 1
     assert machines.by_id(id).state is S.FAILED
     assert machines.lease_of(id) is None
 
