@@ -26,6 +26,7 @@ import psutil
 from appliance import catalog, layout, syslog
 from appliance.catalog import (
     Class,
+    Level,
     Machine,
     MachineState,
     Request,
@@ -38,16 +39,21 @@ from appliance.catalog import (
     record,
     runs,
     seeds,
+    sequences,
     snapshots,
+    todos,
 )
 from appliance.catalog import Engine as EngineRow
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import Found, HostFacts, Power, Provider, Stats
 from appliance.lifecycle import batch, directoryruns, forks, leases, master, outcomes, seedruns
-from appliance.lifecycle.performers import Performers, ended, note
+from appliance.lifecycle import disks as disk_work
+from appliance.lifecycle.common import note, personal
+from appliance.lifecycle.performers import Performers, ended
 from appliance.lifecycle.sizing import Sizing
 from appliance.lifecycle.specs import spec
+from appliance.outside import post
 from appliance.people import secrets
 from appliance.pools.planner import Decision, plan
 from appliance.scenario.load import Loaded
@@ -58,8 +64,11 @@ from appliance.services import setup
 from appliance.settings import Settings
 from appliance.settings import load as load_settings
 from appliance.workflow import kinds, start
+from appliance.workflow.load import FOLDER as WORKFLOWS
+from appliance.workflow.load import adopt_shipped
 from appliance.workflow.master import master as load_master
 from appliance.workflow.performers import PERFORMERS
+from appliance.workflow.performers.people import notice_gone
 from appliance.workflow.runner import Begun, Failed, Lane, Runner
 
 log = logging.getLogger("dpe.engine")
@@ -69,6 +78,7 @@ S = MachineState
 TICK = 1.0  # seconds between looks at the catalog when nobody rings
 READ_EVERY = 10.0  # seconds between readings of machines and host
 READ_SOON = 2.0  # the same while the host has little memory left
+ASK_EVERY = 60.0  # seconds between looks for people who are asked and have gone
 RETRY = timedelta(seconds=5)
 WAY = timedelta(seconds=3)  # that a refill gives way at most
 FORKS = 10  # times as many machines in a batch that begins with a fork
@@ -93,6 +103,7 @@ def adopt_scenario(loaded: Loaded) -> None:
     """Bring the catalog's classes in line with the scenario: new ones are added, policies an admin changed are kept, missing ones are withdrawn."""
     scenario = loaded.scenario
     with catalog.write():
+        there = {sequence.name for sequence in sequences.all()}
         options.put("scenario", {"name": scenario.name, "title": scenario.title, "description": scenario.description})
         for name, described in scenario.classes.items():
             dumped = described.model_dump(mode="json")
@@ -109,8 +120,19 @@ def adopt_scenario(loaded: Loaded) -> None:
                 per_person=described.per_person,
                 fork=described.fork,
                 readiness=described.readiness,
+                data_disk=described.size.data,
+                sequence=described.kind if described.kind in there else "",
             ).on_conflict(conflict_target=[Class.name], update={Class.spec: dumped}).execute()
         Class.update(enabled=False).where(Class.name.not_in(list(scenario.classes))).execute()
+
+
+def adopt_sequences(settings: Settings) -> None:
+    """Make what is shipped, and what the scenario brings, sequences; say which kinds of activity are missing."""
+    adopt_shipped(WORKFLOWS, settings.scenario / "workflows")
+    with catalog.write():
+        for name, problem in kinds.broken().items():
+            message = f"The kind of activity {name} is missing: {problem}"
+            record("activities.missing", message, level=Level.ERROR, hint="Repair or remove the package that brings it.")
 
 
 class Making(NamedTuple):
@@ -139,7 +161,7 @@ class Engine:
         self._batched: set[str] = set()
         self._last: dict[str, tuple[float, Stats]] = {}
         self._facts: HostFacts | None = None
-        self._read_at = self._said_at = float("-inf")
+        self._read_at = self._said_at = self._asked_at = float("-inf")
         self._said: HostFacts | None = None
         self._problem: str | None = None
         self._set_up = False
@@ -195,6 +217,11 @@ class Engine:
         self._dispatch()  # first of all: somebody has just pressed the button
         if "syslog" not in self._jobs and self._forwarder.wanted():
             self._submit(self._sender, "syslog", self._forwarder.forward)
+        if "mail" not in self._jobs and todos.are_letters_due(now()):
+            self._submit(self._outside, "mail", post.send_due)
+        if time.monotonic() - self._asked_at > ASK_EVERY:
+            self._asked_at = time.monotonic()
+            notice_gone()
         looked_at = now()
         found = self._look()
         leases.warn()
@@ -208,6 +235,8 @@ class Engine:
         disks = set(self.provider.disks())
         self._tend(found, disks, looked_at)
         self._sweep(found.keys() | disks)
+        if "disks" not in self._jobs and disk_work.due():
+            self._submit(self._makers, "disks", disk_work.sweep, self.settings, self.provider)
         if options.get("setup_done"):
             if not self._set_up:
                 setup.ensure_code(self.settings)  # takes the used code away, which the web process cannot
@@ -630,6 +659,7 @@ def main() -> None:
         catalog.open(settings.catalog)
         secrets.open(settings.web_secret)
         adopt_scenario(loaded)
+        adopt_sequences(settings)
         setup.ensure_code(settings)
         engine = Engine(settings, LibvirtProvider(settings), loaded)
     except DpeError as error:

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Any, Generic, NamedTuple, TypeVar, Union, get_args, get_origin
+from typing import Any, Generic, NamedTuple, TypeVar, Union, cast, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -28,6 +28,7 @@ class FileError(NamedTuple):
     line: int
     message: str
     hint: str
+    place: Place = ()
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.message}; {self.hint}"
@@ -46,23 +47,36 @@ class FileErrors(BadInput):
 
 
 Model = TypeVar("Model", bound=BaseModel)
+Inner = TypeVar("Inner", bound=BaseModel)
 
 
 class Source(Generic[Model]):
     """One file: its values as they are written, the line of each, and what is wrong with them, in `errors`.
 
-    `content` is for what lies in no file. `patterns` says what to write for each pattern of the model; a `ValueError(message, hint)`
-    of the model's validators brings its own hint.
+    `content` is for what lies in no file, `value` for what is plain values already. `patterns` says what to write for each pattern of
+    the model; a `ValueError(message, hint)` of the model's validators brings its own hint.
     """
 
-    def __init__(self, file: Path, model: type[Model], content: bytes | None = None, patterns: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        file: Path,
+        model: type[Model],
+        content: bytes | None = None,
+        patterns: Mapping[str, str] | None = None,
+        *,
+        value: Any = None,
+    ) -> None:
         self.file = file
         self.model = model
         self.patterns = patterns or {}
         self.errors: list[FileError] = []
         self.value: Any = None
         self._lines: dict[Place, int] = {(): 1}
-        self._read = False
+        self._models: dict[Place, type[BaseModel]] = {(): model}
+        self._read = value is not None
+        if self._read:
+            self.value = value
+            return
         try:
             content = file.read_bytes() if content is None else content
             loader = _NoAliases(content)
@@ -81,22 +95,25 @@ class Source(Generic[Model]):
 
     def validate(self) -> Model | None:
         """What the file says; None when the model does not allow it."""
-        if not self._read:
-            return None
+        return self.validate_at((), self.model, self.value) if self._read else None
+
+    def validate_at(self, place: Place, model: type[Inner], value: Any) -> Inner | None:
+        """The same for a value with a model of its own, of which `model` says nothing."""
+        self._models[place] = model
         try:
-            return self.model.model_validate(self.value)
+            return model.model_validate(value)
         except ValidationError as error:
-            details = error.errors()
+            details: list[dict[str, Any]] = [{**detail, "loc": (*place, *detail["loc"])} for detail in error.errors()]
             meant = {(*detail["loc"][:-1], self._near(detail["loc"])) for detail in details if detail["type"] == "extra_forbidden"}
             # A key spelt wrongly is one error, not also a missing key.
             for detail in details:
                 if detail["type"] != "missing" or detail["loc"] not in meant:
-                    self._explain(detail)
+                    self._explain(cast(ErrorDetails, detail))
             return None
 
     def wrong(self, path: Place, message: str, hint: str) -> None:
         """Note an error at the place, or at the nearest one around it that is in the file."""
-        self.errors.append(FileError(self.file, self.line(path), message, hint))
+        self.errors.append(FileError(self.file, self.line(path), message, hint, path))
 
     def line(self, path: Place) -> int:
         """The line of the place, or of the nearest one around it that is in the file."""
@@ -194,8 +211,9 @@ class Source(Generic[Model]):
 
     def _model_at(self, path: Place) -> type[BaseModel] | None:
         """The part of the model that describes the mapping at `path`."""
-        kind: Any = self.model
-        for part in path:
+        nearest = max((place for place in self._models if path[: len(place)] == place), key=len)
+        kind: Any = self._models[nearest]
+        for part in path[len(nearest) :]:
             kind = _plain(kind)
             if _is_model(kind):
                 fields = {field.alias or name: field for name, field in kind.model_fields.items()}

@@ -58,8 +58,10 @@ def all() -> list[Sequence]:
 
 
 def add(name: str, body: str, state: VersionState, *, author: str = "", comment: str = "") -> SequenceVersion:
-    """A new version; call it inside `write()`. One that is promoted takes the place of the one before."""
+    """A new version; call it inside `write()`. One that is promoted takes the place of the one before. A draft has the number 0."""
     number = (rows("SELECT max(number) FROM sequence_version WHERE sequence_name = ?", (name,))[0][0] or 0) + 1
+    if state is VersionState.DRAFT:
+        number = 0
     if state is VersionState.PROMOTED:
         unpromote(name)
     promoted_at = now() if state is VersionState.PROMOTED else None
@@ -73,3 +75,31 @@ def unpromote(name: str) -> None:
     SequenceVersion.update(state=VersionState.KEPT).where(
         SequenceVersion.sequence == name, SequenceVersion.state == VersionState.PROMOTED
     ).execute()
+
+
+def latest_shipped(name: str) -> SequenceVersion | None:
+    """The newest version that came with the appliance."""
+    found: SequenceVersion | None = (
+        SequenceVersion.select()
+        .where(SequenceVersion.sequence == name, SequenceVersion.author == "", SequenceVersion.state != VersionState.DRAFT)
+        .order_by(SequenceVersion.number.desc())
+        .first()
+    )
+    return found
+
+
+def used_by(name: str) -> list[str]:
+    """Names of the classes whose machines follow a sequence."""
+    return [row[0] for row in rows("SELECT name FROM class WHERE sequence = ? ORDER BY name", (name,))]
+
+
+def is_remembered(name: str) -> bool:
+    """Whether a run, a machine or a request goes, or went, by a version of it."""
+    found = rows(
+        """
+        SELECT 1 FROM sequence_version WHERE sequence_name = ? AND (id IN (SELECT version_id FROM run)
+          OR id IN (SELECT trial_id FROM machine) OR id IN (SELECT trial_id FROM request)) LIMIT 1
+        """,
+        (name,),
+    )
+    return bool(found)

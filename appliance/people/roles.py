@@ -13,6 +13,7 @@ PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "requests.approve": ("say yes or no to requests", frozenset({UNIT, CLASS})),
     "classes.read": ("see classes and their pools", frozenset({CLASS})),
     "classes.manage": ("change classes and their policy", frozenset({CLASS})),
+    "sequences.manage": ("change what is done before and after the moves of machines", frozenset()),
     "seeds.read": ("see seeds and the logs of their building", frozenset({CLASS})),
     "seeds.manage": ("build and promote seeds", frozenset({CLASS})),
     "people.read": ("see people, groups and org units", frozenset({UNIT})),
@@ -42,7 +43,7 @@ _USER = frozenset({"machines.use"})
 _APPROVER = frozenset({"machines.read", "requests.approve", "classes.read", "people.read"})
 _OPERATOR = frozenset({"machines.read", "machines.manage", "classes.read", "seeds.read", "events.read"})
 _CLASS_MANAGER = _USER | {"machines.read", "machines.manage", "classes.read", "classes.manage", "seeds.read", "seeds.manage"}
-_PEOPLE = {"machines.enter", "people.read", "people.manage", "grants.read", "grants.manage", "quotas.manage"}
+_PEOPLE = {"machines.enter", "people.read", "people.manage", "grants.read", "grants.manage", "quotas.manage", "sequences.manage"}
 
 ROLES: dict[str, Role] = {
     "user": Role("User", "Asks for machines and uses them.", _USER),

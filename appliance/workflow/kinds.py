@@ -4,18 +4,23 @@ What a kind does is a performer (see runner.py); the two are apart so that the w
 Another package adds a kind through an entry point of the group `dpe.activities`, an object with `kind` and `performer`.
 """
 
+import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from appliance.errors import BadInput
+from appliance.outside import mail, webhook
 from appliance.people.roles import ROLES
 from appliance.yamlfile import Part
+
+log = logging.getLogger(__name__)
 
 Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}(s|m|h|d)$")]
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -25,6 +30,18 @@ def duration(text: str) -> timedelta:
     """The length of a duration such as 90s, 15m, 24h or 7d."""
     number, unit = int(text[:-1]), text[-1]
     return timedelta(**{_UNITS[unit]: number})
+
+
+def _checked(check: Callable[[str], str]) -> Callable[[str], str]:
+    """The check, in the way pydantic wants it."""
+
+    def checked(text: str) -> str:
+        try:
+            return check(text)
+        except BadInput as error:
+            raise ValueError(str(error)) from error
+
+    return checked
 
 
 class Options(Part):
@@ -89,17 +106,90 @@ class Pause(Options):
     time: Duration = Field(description="How long.")
 
 
+PLACEHOLDERS = {
+    "machine": "the machine's name",
+    "class": "the title of its class",
+    "owner": "who holds the machine",
+    "requester": "who asked",
+    "run": "the number of the run",
+    "link": "the page that shows it",
+}
+
+
+def _filled_in(text: str) -> str:
+    """Raise ValueError for a placeholder that is none."""
+    for name in re.findall(r"\{([^{}]*)\}", text):
+        if name not in PLACEHOLDERS:
+            raise ValueError(f"there is no placeholder {{{name}}}; there are {', '.join('{' + known + '}' for known in PLACEHOLDERS)}")
+    return text
+
+
+Template = Annotated[str, AfterValidator(_filled_in)]
+
+
+class Notify(Options):
+    """An e-mail."""
+
+    to: Literal["requester", "owner", "role", "addresses"] = Field(
+        default="requester", description="Who gets it: who asked, who holds the machine, everybody with the role below, or the addresses below."
+    )
+    role: Literal["approver", "operator", "class_manager", "delegated_admin", "owner"] = Field(
+        default="operator", description="Whoever holds this role over the person who asks, or over the class."
+    )
+    addresses: list[Annotated[str, AfterValidator(_checked(mail.check_address))]] = Field(
+        default=[], max_length=20, description="E-mail addresses."
+    )
+    subject: Template = Field(
+        min_length=1, max_length=150, description="The subject. It may have {machine}, {class}, {owner}, {requester}, {run} and {link} in it."
+    )
+    text: Template = Field(
+        min_length=1, max_length=5000, description="The text, with the same placeholders. Without {link}, the link stands below it."
+    )
+
+    @model_validator(mode="after")
+    def _somebody(self) -> "Notify":
+        if self.to == "addresses" and not self.addresses:
+            raise ValueError("it goes to addresses, but there are none")
+        return self
+
+
+class Webhook(Options):
+    """A call of another product."""
+
+    url: Annotated[str, AfterValidator(_checked(webhook.check_url))] = Field(
+        description="The address to call, with http or https. The call is signed with the secret under Settings, E-mail and webhooks."
+    )
+    event: Annotated[str, StringConstraints(pattern=r"^([a-z][a-z0-9_.-]{0,60})?$")] = Field(
+        default="", description="What the receiver reads as the type; else the move and the place, such as assign.before."
+    )
+    answer: Literal["now", "later"] = Field(
+        default="now", description="now: what it answers to the call counts; later: it calls back, at the address that it is given."
+    )
+    within: Duration = Field(default="1h", description="How long an answer that comes later may take.")
+
+
 CORE = (
     Kind("make", "Make the machine", "Forks it from its seed's snapshot, or boots it.", core=True, tries=1, title_now="being made"),
     Kind("claim", "Find a machine", "Takes a ready machine, or waits for one.", core=True, tries=0, title_now="waiting for a machine"),
     Kind("hand_over", "Hand it over", "Wakes the machine and puts its owner's name and keys into it.", core=True, tries=4),
     Kind("destroy", "Take it away", "Removes the machine with its system disk.", core=True, tries=0),
+    Kind("stop", "Shut it down", "Shuts the machine down; its disk stays.", core=True, title_now="being stopped"),
+    Kind("start", "Boot it", "Boots the machine from its own disk.", core=True, title_now="being started"),
+    Kind("suspend", "Save its memory", "Writes the machine's memory to disk and stops it.", core=True, title_now="being suspended"),
+    Kind("resume", "Let it go on", "Lets a suspended machine go on where it was.", core=True, title_now="being resumed"),
+    Kind("reprovision", "Make it anew", "Gives the machine a clean disk from the promoted seed.", core=True, title_now="being made anew"),
+    Kind("transfer", "Pass it on", "Puts the new owner's name and keys into the machine.", core=True, title_now="being passed on"),
+    Kind("part", "End open connections", "Ends what the former owner has open to the application.", core=True, tries=1),
 )
 PEOPLE = (
     Kind("approval", "Approval", "Asks a person to say yes or no; a no ends the run.", Approval, by="person", tries=1),
     Kind("task", "Task", "Asks a person to do something by hand, and waits until they say that it is done.", Task, by="person", tries=1),
 )
-OTHERS = (Kind("wait", "Wait", "Lets some time pass.", Pause, tries=1),)
+OTHERS = (
+    Kind("wait", "Wait", "Lets some time pass.", Pause, tries=1),
+    Kind("notify", "E-mail", "Writes to people. While e-mail is not set up, nothing is sent and the run goes on.", Notify, tries=5),
+    Kind("webhook", "Webhook", "Calls another product, which may say no, and may answer later.", Webhook, tries=5),
+)
 
 _KNOWN: dict[str, Kind] = {}
 
@@ -113,15 +203,30 @@ def register(kinds: Iterable[Kind]) -> None:
 
 
 @cache
-def _from_entry_points() -> tuple[Any, ...]:
-    found = tuple(point.load() for point in entry_points(group="dpe.activities"))
-    register(one.kind for one in found)
-    return found
+def _from_entry_points() -> tuple[tuple[Any, ...], Mapping[str, str]]:
+    """What other packages brought, and what is wrong with those that cannot be used: a bad one must not stop the others."""
+    found, broken = [], {}
+    for point in entry_points(group="dpe.activities"):
+        try:
+            one = point.load()
+            if not (isinstance(one.kind, Kind) and callable(one.performer.perform)):
+                raise TypeError("it has no kind, or no performer")
+            register([one.kind])
+            found.append(one)
+        except Exception as error:
+            log.exception("the kind of activity %s cannot be used", point.name)
+            broken[point.name] = f"{type(error).__name__}: {error}"
+    return tuple(found), broken
 
 
 def plugins() -> tuple[Any, ...]:
     """What other packages brought: objects with `kind` and `performer`."""
-    return _from_entry_points()
+    return _from_entry_points()[0]
+
+
+def broken() -> Mapping[str, str]:
+    """Entry points whose kind of activity is missing, by name, with what is wrong with each."""
+    return _from_entry_points()[1]
 
 
 def known() -> Mapping[str, Kind]:

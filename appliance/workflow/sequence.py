@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints, ValidationError, field_validator
+from pydantic import Field, StringConstraints, ValidationError
 
 from appliance.errors import BadInput
 from appliance.workflow import kinds, master
@@ -34,7 +34,7 @@ class Retry(Part):
 
 
 class Activity(Part):
-    """One step before or after a move."""
+    """One step before or after a move. Whether its kind is known and its options fit, `load` checks: what is known can change later."""
 
     name: Name = Field(description="Short name, once in the sequence: the step is known by it.")
     kind: str = Field(description="What sort of activity it is.")
@@ -45,22 +45,6 @@ class Activity(Part):
     on_failure: Literal["stop", "go_on"] = Field(
         default="stop", description="stop: the run ends and what it did is undone; go_on: the failure is noted, and the next step follows."
     )
-
-    @field_validator("kind")
-    @classmethod
-    def _known(cls, kind: str) -> str:
-        found = kinds.known().get(kind)
-        if found is None or found.core:
-            usable = sorted(name for name, known in kinds.known().items() if not known.core)
-            raise ValueError(f"there is no kind of activity {kind!r}; they are {', '.join(usable)}")
-        return kind
-
-    @field_validator("with_")
-    @classmethod
-    def _fits(cls, value: dict[str, Any], info: Any) -> dict[str, Any]:
-        if kind := kinds.known().get(info.data.get("kind", "")):
-            kind.options.model_validate(value)
-        return value
 
 
 class Around(Part):
@@ -97,8 +81,11 @@ class Stage:
 
 @lru_cache(maxsize=256)
 def moves(body: str) -> Mapping[str, Around]:
-    """The moves of a version, from its stored body."""
-    return {name: Around.model_validate(around) for name, around in json.loads(body).items()} if body else {}
+    """The moves of a version, from its stored body. Raises BadInput when it cannot be understood any more."""
+    try:
+        return {name: Around.model_validate(around) for name, around in json.loads(body).items()} if body else {}
+    except ValidationError as error:
+        raise BadInput("The sequence cannot be understood any more.", "Correct and promote it anew.") from error
 
 
 def dump(found: Mapping[str, Around]) -> str:
@@ -143,4 +130,4 @@ def _stage(number: int, activity: Activity, part: Literal["before", "after"]) ->
 
 def core_at(kind: str, body: str, name: str) -> int:
     """The number of a core step among the stages of a run."""
-    return next(stage.number for stage in stages(kind, body) if stage.name == name and stage.part == "core")
+    return len(moves(body).get(kind, Around()).before) + master.core(kind).index(name)

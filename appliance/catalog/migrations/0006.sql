@@ -117,6 +117,11 @@ CREATE INDEX outgoing_next ON outgoing (next_at);
 ALTER TABLE class ADD COLUMN sequence TEXT NOT NULL DEFAULT '';  -- the sequence its machines follow; empty: none
 ALTER TABLE machine ADD COLUMN trial_id INTEGER REFERENCES sequence_version (id); -- tries this version instead
 ALTER TABLE request ADD COLUMN trial_id INTEGER REFERENCES sequence_version (id);
+-- The machine that a trial's request gets goes by what is tried, however it gets it.
+CREATE TRIGGER request_trial AFTER UPDATE OF machine_id, trial_id ON request WHEN new.trial_id IS NOT NULL AND new.machine_id IS NOT NULL
+BEGIN
+    UPDATE machine SET trial_id = new.trial_id WHERE id = new.machine_id;
+END;
 ALTER TABLE request ADD COLUMN reason TEXT NOT NULL DEFAULT ''; -- why it was refused, in words
 CREATE INDEX request_pending ON request (class_name, id) WHERE state = 'pending';
 

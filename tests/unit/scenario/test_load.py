@@ -44,7 +44,7 @@ def errors(folder: Path) -> list[tuple[str, int, str, str]]:
     for error in caught.value.errors:
         assert f"{error.file}:{error.line}: {error.message}; {error.hint}" in caught.value.message
         assert error.hint
-    return [(error.file.name, *error[1:]) for error in caught.value.errors]
+    return [(error.file.name, error.line, error.message, error.hint) for error in caught.value.errors]
 
 
 def test_a_scenario_keeps_its_folder(tmp_path: Path) -> None:
