@@ -46,7 +46,14 @@ class Kind(StrEnum):
     BOOTED = "booted"  # paused, and not forked
     FORK = "fork"  # paused, and forked
     COLD = "cold"
+    OFF = "off"  # somebody's, stopped or suspended: it takes none
     LEAVING = "leaving"
+
+
+# Whether a stopped or suspended machine takes none: one that is being switched on has its memory from the moment it was asked for.
+_OFF = """machine.state IN ('stopped', 'suspended') AND NOT EXISTS (
+    SELECT 1 FROM run WHERE run.machine_id = machine.id AND run.ended_at IS NULL
+    AND run.kind IN ('start', 'resume', 'reprovision', iif(machine.state = 'suspended', 'stop', '')))"""
 
 
 @dataclass(frozen=True)
@@ -74,17 +81,18 @@ class Part:
 def parts() -> list[Part]:
     """All live machines, by class and kind."""
     found = rows(
-        """
+        f"""
         SELECT class_name, CASE
             WHEN state IN ('planned', 'creating') THEN 'making'
             WHEN state IN ('failed', 'reclaiming') THEN 'leaving'
+            WHEN {_OFF} THEN 'off'
             WHEN state <> 'ready' THEN 'held'
             WHEN readiness <> 'paused' THEN readiness
             ELSE iif(origin = 'fork', 'fork', 'booted') END AS kind,
             count(*), sum(vcpus), sum(memory + ?), count(reading.machine_id), coalesce(sum(memory_private), 0), coalesce(sum(memory_shared), 0)
         FROM machine INDEXED BY machine_live LEFT JOIN reading ON reading.machine_id = machine.id AND memory_private > 0
         WHERE state <> 'retired' GROUP BY class_name, kind
-        """,
+        """,  # noqa: S608 - a constant
         (allowed().overhead,),
     )
     return [Part(class_name, Kind(kind), *numbers) for class_name, kind, *numbers in found]
@@ -94,20 +102,21 @@ def room(before: int = LAST_REQUEST) -> int:
     """How much may still be given to who asks now, or to request number `before`; negative when more is held than may be.
 
     Those who have waited longer, and only for memory, have theirs set aside: a small machine never slips past somebody who waits for a
-    large one. Who asks for more than there will ever be holds up nobody.
+    large one. Who asks for more than there is, with all that they ask for together, holds up nobody.
     """
     now_allowed = allowed()
     taken: int = rows(
-        """
+        f"""
         SELECT (SELECT coalesce(sum(memory + ?1), 0) FROM machine WHERE state <> 'retired'
-               AND state IN ('assigned', 'in_use', 'stopped', 'suspended', 'reprovisioning', 'quarantined'))
+               AND state IN ('assigned', 'in_use', 'stopped', 'suspended', 'reprovisioning', 'quarantined') AND NOT ({_OFF}))
             + (SELECT coalesce(sum(asked), 0) FROM (
-                SELECT json_extract(class.spec, '$.size.memory') + ?1 AS asked
+                SELECT sum(json_extract(class.spec, '$.size.memory') + ?1) AS asked
                 FROM request INDEXED BY request_waiting JOIN class ON class.name = request.class_name
                 WHERE request.state = 'waiting' AND request.id < ?2 AND (short_of_memory OR EXISTS (
-                    SELECT 1 FROM machine WHERE state <> 'retired' AND state = 'ready' AND machine.class_name = request.class_name)))
+                    SELECT 1 FROM machine WHERE state <> 'retired' AND state = 'ready' AND machine.class_name = request.class_name))
+                GROUP BY coalesce(batch_id, request.id))
                WHERE asked <= ?3)
-        """,
+        """,  # noqa: S608 - a constant
         (now_allowed.overhead, before, now_allowed.limit),
     )[0][0]
     return now_allowed.limit - taken

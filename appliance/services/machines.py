@@ -21,7 +21,7 @@ from appliance.catalog import (
     seeds,
 )
 from appliance.catalog.grants import Place
-from appliance.errors import Conflict, NotFound
+from appliance.errors import BadInput, Conflict, NotFound
 from appliance.lifecycle import master
 from appliance.people import powers, quotas
 from appliance.people.quotas import Allowance
@@ -30,6 +30,7 @@ from appliance.workflow import start
 
 NONE_AT_ALL = "None are made at present: your admin has set their number to nought."
 TOO_LARGE = "The server has too little memory for one of these."
+TOO_LARGE_TOGETHER = "The server has too little memory for so many of these at once."
 ALL_GIVEN_OUT = "The server's memory is all given out: yours comes as soon as somebody gives one back."
 
 
@@ -38,7 +39,7 @@ class Offer:
     """One class as a person sees it: the big button, or why it cannot be pressed. A `ready` machine would be theirs at once.
 
     Who has to wait is number `place` in the queue and knows `wait` when the class's latest machines tell it; `making` are
-    the machines in creation, oldest first.
+    the machines in creation, oldest first. They may ask for `at_once` together, and wait for `wanted`, of which `there` are ready.
     """
 
     cls: Class
@@ -51,6 +52,9 @@ class Offer:
     wait: timedelta | None
     allowance: Allowance
     obstacle: str  # why none comes soon, in words for people who cannot change it; empty when nothing is in the way
+    at_once: int = 1
+    wanted: int = 1
+    there: int = 0
 
     @property
     def lease_minutes(self) -> int:
@@ -65,8 +69,9 @@ class Offer:
 def offers(account_id: int) -> list[Offer]:
     """Every enabled class that this person may use."""
     reach = powers.of_account(account_id).reach("machines.use")
-    counts, waiting, making, room = machines.counts(), machines.waiting(), machines.in_making(), memory.room()
-    mine = {r.class_name: r for r in Request.select().where(Request.account == account_id, Request.state.in_(machines.ASKED))}
+    counts, queues, making, room = machines.counts(), machines.queues(), machines.in_making(), memory.room()
+    asked = Request.select().where(Request.account == account_id, Request.state.in_(machines.ASKED)).order_by(Request.id.desc())
+    mine = {request.class_name: request for request in asked}  # the oldest of each class
     result = []
     for cls in Class.select().where(Class.enabled == True).order_by(Class.name):  # noqa: E712
         if not reach.covers(Place(classes=frozenset({cls.name}))):
@@ -75,13 +80,28 @@ def offers(account_id: int) -> list[Offer]:
         left = quotas.allowance(account_id, cls.name, quotas.size_of(cls))
         held = machines.held(account_id, cls.name)
         full = size(cls) > room
-        ready = 0 if full else counts.get(cls.name, {}).get(MachineState.READY, 0)
-        ahead = machines.ahead(request) if request else waiting.get(cls.name, 0)
+        there = counts.get(cls.name, {}).get(MachineState.READY, 0)
+        ahead = machines.ahead(request) if request else queues.get(cls.name, machines.Queue())
+        ready = 0 if full or ahead.people else there
+        wanted = len(machines.together(request)) if request else 1
         coming = [machine for machine in making if machine.class_name == cls.name]
-        wait = None if ready and not request else _wait(cls, ahead, coming)
+        before = max(0, ahead.machines + wanted - 1 - (there if wanted > 1 else 0))
+        wait = None if ready and not request else _wait(cls, before, coming)
         obstacle = "" if ready else _obstacle(cls, full=full)
-        result.append(Offer(cls, ready, held, request, ahead, _refusal(cls, held, left), coming, wait, left, obstacle))
+        refusal = _refusal(cls, held, left)
+        at_once = 1 if refusal else _at_once(cls, held, left)
+        result.append(
+            Offer(
+                cls, ready, held, request, ahead.people, refusal, coming, wait, left, obstacle, at_once, wanted, min(there, wanted)
+            )
+        )  # fmt: skip
     return result
+
+
+def _at_once(cls: Class, held: int, left: Allowance) -> int:
+    """How many this person may ask for together."""
+    most = [cls.at_once, cls.per_person - held, cls.maximum, memory.allowed().most // size(cls)]
+    return max(1, min([*most, left.left] if left.left is not None else most))
 
 
 def size(cls: Class) -> int:
@@ -126,10 +146,11 @@ def _refusal(cls: Class, held: int, left: Allowance) -> str:
     return ""
 
 
-def request(actor: Actor, class_name: str) -> Request:
-    """Ask for a machine: one transaction gives a ready one at once, or queues the request.
+def request(actor: Actor, class_name: str, count: int = 1) -> Request:
+    """Ask for a machine: one transaction gives a ready one at once, or queues the request. Of several, all are given or none.
 
-    Raises NotFound when there is no such class for this person, Conflict when they hold as many as the class or a quota allows.
+    The request that is returned is the first one's. Raises NotFound when there is no such class for this person, Conflict when they
+    hold as many as the class or a quota allows, BadInput when the class does not give so many at once.
     """
     assert actor.account_id is not None
     with catalog.write():
@@ -137,50 +158,76 @@ def request(actor: Actor, class_name: str) -> Request:
         reach = powers.reach(actor, "machines.use")
         if terms is None or not terms.enabled or not reach.covers(Place(classes=frozenset({class_name}))):
             raise NotFound(f"There is no class {class_name}.", "Reload the page to see what there is.")
+        if not 1 <= count <= max(terms.at_once, 1):
+            what = f"from 1 to {terms.at_once}" if terms.at_once > 1 else "one"
+            raise BadInput(f"{count} of these at once cannot be had.", f"Ask for {what}.")
         held = machines.held(actor.account_id, class_name)
-        if held >= terms.per_person:
-            raise Conflict(f"You hold {held} of {terms.per_person} already.", "Give one back first.")
+        if held + count > terms.per_person:
+            many = f", so {count} more are too many" if held < terms.per_person else ""
+            raise Conflict(f"You hold {held} of {terms.per_person} already{many}.", "Ask for fewer." if many else "Give one back first.")
         if not terms.maximum:
             raise Conflict(NONE_AT_ALL, "Ask your admin.")
+        if count > terms.maximum:
+            raise Conflict(f"There are never more than {terms.maximum} of these.", "Ask for fewer, or your admin for more.")
         left = quotas.allowance(actor.account_id, class_name, terms.size)
-        if left.left == 0:
-            raise Conflict(f"{left.reason}.", "Give something back first, or ask your admin for more.")
+        if left.left is not None and left.left < count:
+            many = f", so {count} more are too many" if left.left else ""
+            raise Conflict(f"{left.reason}{many}.", "Give something back first, or ask your admin for more.")
         minutes = min(terms.lease_minutes, left.lease_minutes or terms.lease_minutes)
         allowed = memory.allowed()
-        plan = start.plan("assign", class_name, actor.account_id, lease_minutes=minutes)
-        claimed = None if plan.asks_first else machines.take(class_name, actor.account_id, now() + timedelta(minutes=minutes))
-        if claimed is None and terms.size.memory + allowed.overhead > allowed.most:
-            raise Conflict(TOO_LARGE, "Ask your admin.")
-        asked = machines.note_request(actor.account_id, class_name, claimed, pending=plan.asks_first)
-        start.assign(asked, plan, asked_by=actor.name)
+        plan = start.plan("assign", class_name, actor.account_id, lease_minutes=minutes, count=count)
+        ends_at = now() + timedelta(minutes=minutes)
+        claimed = [] if plan.asks_first else machines.take_together(class_name, actor.account_id, ends_at, count)
+        needed = (terms.size.memory + allowed.overhead) * count
+        if not claimed and needed > allowed.most:
+            raise Conflict(TOO_LARGE if count == 1 else TOO_LARGE_TOGETHER, "Ask your admin.")
+        asked = _note(actor, class_name, count, claimed, plan)
+        what = f"a {class_name}" if count == 1 else f"{count} of {class_name} at once"
         if plan.asks_first:
-            record("request.pending", f"{actor.name} asks for a {class_name}.", actor, class_name=class_name, hit=False)
-        elif claimed:
-            record(
-                "machine.assigned",
-                f"{actor.name} got {claimed.name} at once.",
-                actor,
-                class_name=class_name,
-                machine_id=claimed.id,
-                hit=True,
-            )
-        else:
-            why = "none is ready" if terms.size.memory + allowed.overhead <= memory.room(asked.id) else "memory is all given out"
-            record("request.waiting", f"{actor.name} waits for a {class_name}: {why}.", actor, class_name=class_name, hit=False)
+            record("request.pending", f"{actor.name} asks for {what}.", actor, class_name=class_name, hit=False)
+        elif not claimed:
+            lacking = "none is ready" if count == 1 else "not so many are ready"
+            why = lacking if needed <= memory.room(asked.id) else "memory is all given out"
+            record("request.waiting", f"{actor.name} waits for {what}: {why}.", actor, class_name=class_name, hit=False)
     doorbell.ring()
     return asked
 
 
+def _note(actor: Actor, class_name: str, count: int, claimed: list[machines.Claimed], plan: start.Plan) -> Request:
+    """Write down the request, a row for each machine, with a run for each that is there; the first one's run waits for all of them."""
+    assert actor.account_id is not None
+    first: Request | None = None
+    for number in range(count):
+        got = claimed[number] if claimed else None
+        asked = machines.note_request(
+            actor.account_id, class_name, got, pending=plan.asks_first, batch_id=first.id if first is not None else None
+        )
+        if first is None:
+            first = asked
+            if count > 1:
+                machines.bind(first)
+        if got or asked is first:
+            start.assign(asked, plan, asked_by=actor.name)
+        if got:
+            record(
+                "machine.assigned", f"{actor.name} got {got.name} at once.", actor, class_name=class_name, machine_id=got.id, hit=True
+            )  # fmt: skip
+    assert first is not None
+    return first
+
+
 def cancel_request(actor: Actor, id: int) -> None:
-    """Stop waiting."""
+    """Stop waiting, for all that were asked for together."""
     with catalog.write():
         asked = Request.get_or_none(Request.id == id, Request.account == actor.account_id, Request.state.in_(machines.ASKED))
         if asked is None:
             raise NotFound("You are not waiting for that any more.", "Reload the page to see what you hold.")
-        asked.state, asked.ended_at = RequestState.CANCELLED, now()
-        asked.save()
-        runs.cancel(request_id=id)
-        record("request.cancelled", f"{actor.name} stopped waiting for a {asked.class_name}.", actor, class_name=asked.class_name)
+        party = machines.asked_together(asked)
+        for one in party:
+            runs.cancel(request_id=one.id)
+        Request.update(state=RequestState.CANCELLED, ended_at=now()).where(Request.id.in_([one.id for one in party])).execute()
+        what = f"a {asked.class_name}" if len(party) == 1 else f"{len(party)} of {asked.class_name}"
+        record("request.cancelled", f"{actor.name} stopped waiting for {what}.", actor, class_name=asked.class_name)
     doorbell.ring()
 
 
@@ -259,6 +306,68 @@ def release(actor: Actor, id: str) -> None:
         )
         machines.end_lease(id, "released" if own else "taken back")
     doorbell.ring()
+
+
+# -- several that came together ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Group:
+    """Machines of one person that came together, or one that came alone (then `batch` is None)."""
+
+    batch: int | None
+    machines: list[Machine]
+
+    @property
+    def ready(self) -> int:
+        """How many of them can be used."""
+        return sum(machine.state is not MachineState.ASSIGNED for machine in self.machines)
+
+
+def grouped(account_id: int) -> list[Group]:
+    """The machines a person holds, each with `.lease`: those that came together beside each other."""
+    batches = machines.batches(account_id)
+    found: dict[object, list[Machine]] = {}
+    for machine in machines.of_account(account_id):
+        found.setdefault(batches.get(machine.id, machine.id), []).append(machine)
+    return [Group(key if isinstance(key, int) and len(group) > 1 else None, group) for key, group in found.items()]
+
+
+def _batch(actor: Actor, batch: int) -> list[Machine]:
+    assert actor.account_id is not None
+    found = next((group.machines for group in grouped(actor.account_id) if group.batch == batch), [])
+    if not found:
+        raise NotFound("You hold none of those any more.", "Reload the page to see what you hold.")
+    return found
+
+
+def extend_together(actor: Actor, batch: int) -> tuple[int, datetime]:
+    """Extend all that came together as far as each may be: how many were, and when the first of them ends now.
+
+    Raises Conflict when none may.
+    """
+    ends: list[datetime] = []
+    with catalog.write():
+        for machine in _batch(actor, batch):
+            try:
+                ends.append(extend(actor, machine.id))
+            except Conflict as conflict:
+                refused = conflict
+        if not ends:
+            raise refused
+    return len(ends), min(ends)
+
+
+def release_together(actor: Actor, batch: int) -> int:
+    """Give all back that came together, and stop waiting for the rest of them; returns how many machines those are."""
+    with catalog.write():
+        found = _batch(actor, batch)
+        for machine in found:
+            release(actor, machine.id)
+        rest = Request.get_or_none(Request.batch == batch, Request.account == actor.account_id, Request.state.in_(machines.ASKED))
+        if rest is not None:
+            cancel_request(actor, rest.id)
+    return len(found)
 
 
 @dataclass(frozen=True)

@@ -31,15 +31,19 @@ def plan(kind: str, class_name: str, account_id: int | None, *, lease_minutes: i
     if kind not in sequence.moves(followed.body):
         return Plan(followed.version_id, followed.body, {}, False)
     facts = facts_of(Class.get_by_id(class_name), account_id, lease_minutes=lease_minutes, count=count)
-    first = any(stage.part == "before" and stage.when.hold(facts) for stage in sequence.stages(kind, followed.body))
+    # Not the stages: what cannot be done any more is found out in the run, where it fails; it is never passed over.
+    first = any(activity.when.hold(facts) for activity in sequence.moves(followed.body)[kind].before)
     return Plan(followed.version_id, followed.body, facts, first)
 
 
 def assign(asked: Request, found: Plan, *, asked_by: str = "", approved: bool = False) -> int:
-    """The run of a request, from asking to having; call it inside `write()`. One that was `approved` once is not asked about again."""
+    """The run of a request, from asking to having; call it inside `write()`. One that was `approved` once is not asked about again.
+
+    Of several at once the first one's goes for all of them until they have their machines; then each has its own.
+    """
     machine_id = asked.__data__["machine"]
     claim = sequence.core_at("assign", found.body, "claim")
-    waits = "" if found.asks_first or machine_id or approved else "a machine of this class"
+    waits = "" if found.asks_first or machine_id or approved or asked.batch_id else "a machine of this class"
     id = runs.begin(
         "assign",
         machine_id=machine_id,

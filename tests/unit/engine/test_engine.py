@@ -298,3 +298,43 @@ def test_a_receiver_that_answers_nothing_holds_no_machine_up(engine, monkeypatch
         settle(engine)
     assert states() == {S.READY: 2}
     assert options.get("syslog_position") == 0
+
+
+def test_several_at_once_are_made_and_handed_over_together(engine, provider, alice):
+    with catalog.write():
+        Class.update(at_once=5, per_person=5, buffer=1).execute()
+    settle(engine)
+    first = verbs.request(alice, "small", 5)
+    assert verbs.mine(alice.account_id) == [], "one is ready, and stays where it is"
+    settle(engine)
+    assert [machine.state for machine in verbs.mine(alice.account_id)] == [S.IN_USE] * 5
+    assert states() == {S.READY: 1, S.IN_USE: 5}
+    [group] = verbs.grouped(alice.account_id)
+    assert (group.batch, group.ready) == (first.id, 5)
+    verbs.release_together(alice, first.id)
+    settle(engine)
+    assert states() == {S.READY: 1}
+
+
+def test_one_of_several_that_cannot_be_handed_over_is_replaced(engine, provider, alice, monkeypatch):
+    with catalog.write():
+        Class.update(at_once=3, per_person=3, buffer=3).execute()
+    settle(engine)
+    first = verbs.request(alice, "small", 3)
+    broken = verbs.mine(alice.account_id)[1].id
+    wait = provider.wait
+
+    def waits(spec, *args, **kwargs):
+        if spec.id == broken:
+            raise DpeError("The agent does not answer.", "Look at its console.")
+        wait(spec, *args, **kwargs)
+
+    monkeypatch.setattr(provider, "wait", waits)
+    for _ in range(6):
+        settle(engine)
+        Run.update(wake_at=now()).where(Run.wake_at.is_null(False), Run.ended_at.is_null()).execute()
+    [group] = verbs.grouped(alice.account_id)
+    assert (group.batch, group.ready) == (first.id, 3)
+    assert broken not in {machine.id for machine in group.machines}
+    assert machines.by_id(broken).state is S.RETIRED
+    assert Run.select().where(Run.ended_at.is_null()).count() == 0
