@@ -47,7 +47,7 @@ from appliance.catalog import Engine as EngineRow
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import Found, HostFacts, Power, Provider, Stats
-from appliance.lifecycle import batch, directoryruns, forks, leases, master, outcomes, seedruns
+from appliance.lifecycle import batch, directoryruns, forks, leases, master, outcomes, rules, seedruns
 from appliance.lifecycle import disks as disk_work
 from appliance.lifecycle.common import note, personal
 from appliance.lifecycle.performers import Performers, ended
@@ -85,7 +85,7 @@ FORKS = 10  # times as many machines in a batch that begins with a fork
 TRIES = 4  # times that a machine nobody has used is made again under its name
 HANDS = 4  # threads for short jobs, so that a person never waits behind a boot
 OUTSIDE = 8  # threads that talk with people and servers, which may keep them waiting
-AT_ONCE = {"reclaim": 2, "reprovision": 2, "recover": 1}  # runs of a kind, so that none takes all the threads
+AT_ONCE = {"reclaim": 2, "reprovision": 2, "recover": 1, "stop": 2, "start": 2, "suspend": 2, "resume": 2}  # runs of a kind, so that none takes all the threads
 
 
 def lock(settings: Settings) -> IO[str]:
@@ -305,8 +305,8 @@ class Engine:
             self._adopt(id, kind)
         self._dispatch()
         for machine in machines.with_ids(self._amiss(found, disks) - self._jobs.keys()):
-            idle = machine.state in (S.READY, S.IN_USE) and not (machine.retry_at and machine.retry_at > moment)
-            if idle and machine.state_since <= looked_at:
+            idle = machine.state in (S.READY, S.IN_USE, *rules.OFF) and not (machine.retry_at and machine.retry_at > moment)
+            if idle and machine.state_since <= looked_at and not self._is_moved(machine.id):
                 self._submit(self._makers, machine.id, self._revive, machine, found.get(machine.id))
 
     def _adopt(self, id: str, kind: str) -> None:
@@ -333,7 +333,17 @@ class Engine:
             steady["running"] - by_power[Power.RUNNING]
             | steady["paused"] - by_power[Power.RUNNING] - by_power[Power.PAUSED]
             | steady["cold"] - by_power[Power.OFF] - (disks - found.keys())
+            | steady["off"] & (by_power[Power.RUNNING] | by_power[Power.PAUSED])
+            | steady["off"] - disks
         )
+
+    def _is_moved(self, id: str) -> bool:
+        """Whether a run is about to stop or start the machine, or the like: then it need not be as its state says."""
+        run = rules.at_work(id)
+        if run is None:
+            return False
+        stage = self.runner.next(run.id)
+        return stage is None or stage.part == "core"
 
     # -- runs ---------------------------------------------------------------------------------
 
@@ -497,14 +507,17 @@ class Engine:
             self._make_again(machine)
             return
         held = machine.state is not S.READY
-        if there is None and machine.id not in self.provider.disks():
+        if (there is None or machine.state in rules.OFF) and machine.id not in self.provider.disks():
             outcomes.lost(machine, "The hypervisor no longer has it, and its disk is gone.")
+            return
+        if machine.state in rules.OFF:
+            self._switch_off(machine)
             return
         wanted = spec(machine, self.settings)
         try:
             note(machine.id, "starting again")
             self.provider.start(wanted)
-            self.provider.wait(wanted, lambda text: note(machine.id, text))
+            self.provider.wait(wanted, lambda text: note(machine.id, text), personalise=personal(machine) if held else b"")
             if not held and wanted.readiness == "paused":
                 self.provider.suspend(machine.id)
         except DpeError as error:
@@ -518,6 +531,21 @@ class Engine:
         with catalog.write():
             Machine.update(step="", problem="", attempts=0, retry_at=None).where(Machine.id == machine.id).execute()
             record("machine.revived", f"{machine.name} runs again.", class_name=machine.class_name, machine_id=machine.id)
+
+    def _switch_off(self, machine: Machine) -> None:
+        """It is stopped or suspended, and runs all the same: somebody started it past us, and its memory is counted nowhere."""
+        try:
+            if machine.state is S.SUSPENDED:
+                self.provider.save(machine.id)
+            else:
+                self.provider.stop(machine.id)
+        except DpeError as error:
+            if not self._away():
+                _again_later(machine, error)
+            return
+        with catalog.write():
+            Machine.update(problem="", attempts=0, retry_at=None).where(Machine.id == machine.id).execute()
+            record("machine.rests", f"{machine.name} ran, though it is {machine.state.value}; it is again.", machine_id=machine.id)
 
     def _make_again(self, machine: Machine) -> None:
         """Nobody has used it, so a new one under the same name is as good; but not for ever."""

@@ -75,6 +75,14 @@ class Settings:
         """Disks of machines that are gone, kept for some days."""
         return self.state / "kept"
 
+    def data_disk(self, id: str) -> Path:
+        """The file of a data disk."""
+        return self.data / f"{id}.qcow2"
+
+    def kept_disk(self, id: str) -> Path:
+        """The file of the disk that the machine of this id had."""
+        return self.kept / f"{id}.qcow2"
+
     @property
     def cache(self) -> Path:
         """Downloads; may be deleted at any time."""

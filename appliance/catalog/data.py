@@ -1,11 +1,13 @@
 """Data disks, the kept disks of machines that are gone, and the copies that were found: whose they are and which machine has them."""
 
 from datetime import datetime
+from typing import Any
 
 from peewee import JOIN
 
+from appliance.catalog.events import ENGINE, Actor, record
 from appliance.catalog.grants import Reach
-from appliance.catalog.models import Account, Backup, Class, DataDisk, DiskState, KeptDisk, KeptState, Machine, MachineState, now
+from appliance.catalog.models import Account, Backup, Class, DataDisk, DiskState, KeptDisk, KeptState, Level, Machine, MachineState, now
 
 LEAVING = (MachineState.FAILED, MachineState.RECLAIMING)
 
@@ -108,6 +110,23 @@ def page(
 def due() -> list[DataDisk]:
     """The data disks to be removed or copied."""
     return list(DataDisk.select().where((DataDisk.state == DiskState.REMOVING) | (DataDisk.backup_asked == True)).order_by(DataDisk.id))  # noqa: E712
+
+
+def tell(
+    what: str,
+    message: str,
+    disk: DataDisk,
+    actor: Actor = ENGINE,
+    *,
+    level: Level = Level.INFO,
+    machine_id: str | None = None,
+    **more: Any,
+) -> None:
+    """Write an event of a data disk, inside `write()`."""
+    record(
+        f"data_disk.{what}", message, actor, level=level, account_id=None if actor.account_id else disk.account_id,
+        class_name=disk.class_name, machine_id=machine_id, object=f"data_disk:{disk.id}", **more,
+    )  # fmt: skip
 
 
 # -- kept disks ---------------------------------------------------------------------------------

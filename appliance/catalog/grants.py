@@ -43,6 +43,35 @@ def held_by(account_id: int) -> list[Held]:
     return [Held(role, unit, cls, datetime.fromisoformat(ends) if ends else None) for role, unit, cls, ends in found]
 
 
+def holders(roles: Iterable[str], unit: int | None, cls: str | None) -> list[int]:
+    """The accounts that may sign in and hold one of the roles over the org unit, over the class, or over everything, now."""
+    chosen = list(roles)
+    found = rows(
+        f"""
+        WITH RECURSIVE
+        above (id) AS (
+            SELECT ?2 WHERE ?2 IS NOT NULL
+            UNION SELECT org_unit.parent_id FROM org_unit JOIN above ON above.id = org_unit.id WHERE org_unit.parent_id IS NOT NULL),
+        held (account_id, group_id, org_unit_id) AS (
+            SELECT account_id, group_id, org_unit_id FROM permit
+            WHERE role IN ({", ".join(f"?{4 + number}" for number in range(len(chosen)))})
+              AND (starts_at IS NULL OR starts_at <= ?1) AND (ends_at IS NULL OR ends_at > ?1)
+              AND ((over_unit_id IS NULL AND over_class IS NULL) OR over_unit_id IN above OR over_class = ?3)),
+        team (id) AS (
+            SELECT group_id FROM held WHERE group_id IS NOT NULL
+            UNION SELECT nesting.inner_id FROM nesting JOIN team ON team.id = nesting.outer_id),
+        unit (id) AS (
+            SELECT org_unit_id FROM held WHERE org_unit_id IS NOT NULL
+            UNION SELECT org_unit.id FROM org_unit JOIN unit ON unit.id = org_unit.parent_id)
+        SELECT id FROM account WHERE disabled = 0 AND (id IN (SELECT account_id FROM held)
+            OR id IN (SELECT member.account_id FROM member JOIN team ON team.id = member.group_id) OR org_unit_id IN unit)
+        ORDER BY id
+        """,  # noqa: S608 - numbers of parameters
+        (stamp(now()), unit, cls, *chosen),
+    )
+    return [row[0] for row in found]
+
+
 def groups_of(account_id: int) -> list[int]:
     """The groups that the account is in, directly or through another."""
     return [row[0] for row in rows(f"{HOLDERS} SELECT id FROM team", (account_id,))]  # noqa: S608 - a constant
@@ -100,6 +129,12 @@ PLACES = {
     "group": "SELECT org_unit_id, NULL, NULL FROM people_group WHERE id = ?",
     "request": """SELECT account.org_unit_id, request.class_name, request.account_id FROM request
                   JOIN account ON account.id = request.account_id WHERE request.id = ?""",
+    "run": """SELECT account.org_unit_id, run.class_name, run.account_id FROM run
+              LEFT JOIN account ON account.id = run.account_id WHERE run.id = ?""",
+    "disk": """SELECT account.org_unit_id, data_disk.class_name, data_disk.account_id FROM data_disk
+               LEFT JOIN account ON account.id = data_disk.account_id WHERE data_disk.id = ?""",
+    "kept": """SELECT account.org_unit_id, kept_disk.class_name, kept_disk.account_id FROM kept_disk
+               LEFT JOIN account ON account.id = kept_disk.account_id WHERE kept_disk.id = ?""",
     "grant": """SELECT coalesce(account.org_unit_id, people_group.org_unit_id, permit.org_unit_id), permit.over_class, NULL, permit.over_unit_id
                 FROM permit LEFT JOIN account ON account.id = permit.account_id LEFT JOIN people_group ON people_group.id = permit.group_id
                 WHERE permit.id = ?""",

@@ -12,7 +12,12 @@ from typing import Any, NamedTuple, Protocol
 
 from pydantic import TypeAdapter
 
+from appliance.errors import Unavailable
 from appliance.scenario.schema import Readiness
+
+
+class NoData(Unavailable):
+    """A data disk is missing or damaged: no other machine would fare better with it."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,7 @@ class Provider(Protocol):
         """Define the machine when it is not, admit its card to the network, and see that it runs (resumes a saved one) with its data disk.
 
         A machine that runs without spec.data has it plugged in. Raises Conflict while another machine has that disk, and
-        Unavailable when the disk is missing or damaged. After it, `wait` sets clock and address of a machine that was saved.
+        NoData when the disk is missing or damaged. After it, `wait` sets clock and address of a machine that was saved.
         """
 
     def fork(self, spec: MachineSpec) -> None:

@@ -3,7 +3,21 @@
 from datetime import datetime, timedelta
 
 from appliance import catalog
-from appliance.catalog import Actor, Class, Level, Machine, MachineState, Request, RequestState, data, machines, now, record, runs, sequences
+from appliance.catalog import (
+    Actor,
+    Class,
+    Level,
+    Machine,
+    MachineState,
+    Request,
+    RequestState,
+    data,
+    machines,
+    now,
+    record,
+    runs,
+    sequences,
+)
 from appliance.errors import DpeError
 from appliance.lifecycle import forks, master
 from appliance.people import quotas

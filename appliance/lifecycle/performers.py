@@ -11,13 +11,14 @@ from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import NoData, Provider
 from appliance.lifecycle import batch, disks, forks, master, outcomes
+from appliance.lifecycle.activities import Activities
+from appliance.lifecycle.common import SOON, away, machine_of, note, personal
 from appliance.lifecycle.specs import spec
-from appliance.seeds import guest
+from appliance.lifecycle.verbs import Verbs, stuck
 from appliance.settings import Settings
 from appliance.workflow.runner import Back, Context, Decide, Done, Failed, Lane, Outcome, Performer, Wait
 
 S = MachineState
-SOON = timedelta(seconds=2)  # after which a hypervisor that is away is asked again
 
 
 @dataclass(frozen=True)
@@ -34,21 +35,15 @@ class Performers:
             "claim": Performer(self.claim, lane=Lane.HANDS),
             "hand_over": Performer(self.hand_over, lane=Lane.HANDS),
             "destroy": Performer(self.destroy, lane=Lane.HANDS),
+            **Verbs(self.settings, self.provider).all(),
+            **Activities(self.settings, self.provider).all(),
         }
-
-    def _away(self) -> Wait | None:
-        """To wait, when the step failed because the hypervisor is not there, which is no fault of its machine."""
-        try:
-            self.provider.list()
-        except Unavailable as error:
-            return Wait(now() + SOON, f"the hypervisor is away: {error.message}")
-        return None
 
     # -- making ---------------------------------------------------------------------------
 
     def make(self, step: Context, _options: Any) -> Outcome:
         """Make one machine, without a playbook's start-up."""
-        machine = _machine(step)
+        machine = machine_of(step)
         self.creating(machine, "is being made for somebody who waits")
         wanted = spec(machine, self.settings)
         if wanted.snapshot is None:
@@ -70,8 +65,8 @@ class Performers:
 
     def made(self, machine: Machine, built: batch.Built, readiness: str) -> Outcome:
         """What became of a machine that was to be made."""
-        if built.error is not None and (away := self._away()):
-            return away
+        if built.error is not None and (waits := away(self.provider)):
+            return waits
         error = built.error
 
         def commit() -> None:
@@ -107,12 +102,12 @@ class Performers:
 
     def hand_over(self, step: Context, _options: Any) -> Outcome:
         """Wake an assigned machine, and put its owner's name and keys into it."""
-        machine = _machine(step)
+        machine = machine_of(step)
         if machine.state is not S.ASSIGNED:
             return Done() if machine.state in machines.HELD else Failed(Conflict(f"{machine.name} is {machine.state.value}."))
-        if waits := disks.attach(machine, self.settings, self.provider):
-            note(machine.id, waits)
-            return Wait(now() + SOON, waits)
+        if waits_for := disks.attach(machine, self.settings, self.provider):
+            note(machine.id, waits_for)
+            return Wait(now() + SOON, waits_for)
         try:
             made = making.hand_over(self.provider, spec(machine, self.settings), personal(machine))
             disks.grow(machine, made.spec, self.provider, personal(machine))
@@ -120,8 +115,8 @@ class Performers:
             disks.put_aside(machine, error)
             return Wait(now(), "another data disk")
         except DpeError as error:
-            if away := self._away():
-                return away
+            if waits := away(self.provider):
+                return waits
             if step.attempts + 1 < step.stage.tries:
                 raise
             failed = error
@@ -138,7 +133,7 @@ class Performers:
 
     def destroy(self, step: Context, _options: Any) -> Outcome:
         """Take the machine away, wholly; then say so."""
-        machine = _machine(step)
+        machine = machine_of(step)
         try:
             self.provider.destroy(machine.id)
         except DpeError as error:
@@ -160,33 +155,9 @@ def _wait_for(party: list[Request], step: Context) -> Wait | Failed:
     return Wait(until, f"{len(party)} machines of this class at once")
 
 
-def _machine(step: Context) -> Machine:
-    machine = machines.by_id(step.run.machine_id or "")
-    if machine is None:
-        raise Conflict("There is no such machine any more.")
-    return machine
-
-
-def personal(machine: Machine) -> bytes:
-    """What an assigned machine is told of its owner."""
-    owner = machine.owner
-    assert owner is not None
-    return guest.personalise_input(
-        user=machine.klass.spec["user"],
-        full_name=owner.full_name or owner.name,
-        owner=owner.name,
-        ssh_keys=owner.ssh_keys.splitlines(),
-    )
-
-
-def note(id: str, text: str) -> None:
-    """Say what is being done to a machine."""
-    with catalog.write():
-        Machine.update(step=text).where(Machine.id == id).execute()
-
-
 def ended(run: catalog.Run) -> None:
     """What goes with the end of a run; called in the transaction that ends it."""
+    stuck(run)
     if run.request_id is None or run.state is catalog.RunState.DONE:
         return
     asked = Request.get_by_id(run.request_id)

@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path
 from typing import cast
 
-from appliance.catalog import Machine
+from appliance.catalog import Machine, data
 from appliance.hypervisor.provider import Boot, Card, MachineSpec
 from appliance.scenario.schema import Readiness
 from appliance.settings import Settings
@@ -30,6 +30,7 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
     """Everything needed to make the machine."""
     files, described = machine.seed.files, machine.klass.spec
     snapshot = machine.snapshot
+    disk = data.of_machine(machine.id) if machine.owner_id is not None else None  # nobody else's has one
     return MachineSpec(
         id=machine.id,
         name=machine.name,
@@ -46,4 +47,6 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
         boot_timeout=described["boot_timeout"],
         readiness=cast(Readiness, machine.readiness),
         snapshot=None if snapshot is None else Path(snapshot.folder),
+        data=None if disk is None else settings.data_disk(disk.id),
+        data_size=disk.size if disk else 0,
     )

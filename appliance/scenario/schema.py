@@ -19,6 +19,12 @@ class Size(Part):
     vcpus: int = Field(default=1, ge=1, le=64, description="Virtual processors.")
     memory: int = Field(default=1024, ge=128, le=1 << 20, description="Memory in MiB.")
     disk: int = Field(default=8, ge=1, le=4096, description="Size of the system disk in GiB; it takes only what is written to it.")
+    data: int = Field(
+        default=0,
+        ge=0,
+        le=65536,
+        description="Size in GiB of a data disk that each machine gets besides, at /data. It outlives the machine, and its owner's next one of the class gets it; 0: none.",
+    )
 
 
 class Application(Part):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from appliance.errors import Conflict, DpeError, NotFound, Unavailable
 from appliance.hypervisor import snapshot
-from appliance.hypervisor.provider import Executed, Found, GuestSigns, HostFacts, MachineSpec, Power, Provider, Stats
+from appliance.hypervisor.provider import Executed, Found, GuestSigns, HostFacts, MachineSpec, NoData, Power, Provider, Stats
 
 if TYPE_CHECKING:  # who only wants machines need not load the engine
     from appliance.engine import Engine
@@ -120,7 +120,7 @@ class FakeProvider(Provider):
     def _take_data(self, spec: MachineSpec, path: str) -> None:
         with self._one_holder:
             if path not in self.data:
-                raise Unavailable(f"The data disk {path} is missing.")
+                raise NoData(f"The data disk {path} is missing.")
             if (holder := self.holder(path)) not in ("", spec.id):
                 raise Conflict(f"The data disk {path} is in use by another machine, {holder}.")
             if holder != spec.id:

@@ -7,7 +7,21 @@ import pytest
 from flask import Flask
 
 from appliance import catalog
-from appliance.catalog import ROOT, Account, Grant, Group, Machine, MachineState, Quota, Request, RequestState, Seed, SeedState
+from appliance.catalog import (
+    ROOT,
+    Account,
+    DataDisk,
+    Grant,
+    Group,
+    KeptDisk,
+    Machine,
+    MachineState,
+    Quota,
+    Request,
+    RequestState,
+    Seed,
+    SeedState,
+)
 from appliance.catalog import machines as machine_rows
 from appliance.catalog import seeds as seed_rows
 from appliance.people import roles
@@ -49,10 +63,21 @@ class House:
             group = Group.create(name=side, org_unit=self.units[side])
             grant = Grant.create(role="user", account=person.account_id, over_class=name)
             quota = Quota.create(account=person.account_id, each=True, machines=5)
+            disk = DataDisk.create(id=str(uuid.uuid4()), account=person.account_id, klass=name, name="data", size=1)
+            kept = KeptDisk.create(
+                id=machine.id,
+                machine_name=machine.name,
+                account=person.account_id,
+                klass=name,
+                seed=seed,
+                size=8,
+                bytes=1,
+                until=catalog.now(),
+            )
             asked = Request.create(account=person.account_id, klass=name, state=RequestState.WAITING, hit=False)
         self.things[side] |= {
             "account": person.account_id, "class": name, "seed": seed.id, "machine": machine.id,
-            "group": group.id, "grant": grant.id, "quota": quota.id, "request": asked.id,
+            "group": group.id, "grant": grant.id, "quota": quota.id, "request": asked.id, "disk": disk.id, "kept": kept.id,
         }  # fmt: skip
 
     def subject(self, role: str, scope: str) -> str:
@@ -66,9 +91,9 @@ class House:
 
 # The kinds of thing that a role over a scope reaches, told here once more and in another way than the product does.
 REACHED = {
-    "appliance": {"machine", "class", "seed", "account", "unit", "group", "request", "grant", "quota"},
-    "unit": {"machine", "account", "unit", "group", "request", "grant", "quota"},
-    "class": {"machine", "class", "seed", "request", "grant"},
+    "appliance": {"machine", "class", "seed", "account", "unit", "group", "request", "disk", "kept", "grant", "quota"},
+    "unit": {"machine", "account", "unit", "group", "request", "disk", "kept", "grant", "quota"},
+    "class": {"machine", "class", "seed", "request", "disk", "kept", "grant"},
 }
 
 
