@@ -180,7 +180,7 @@ class Runner:
             if step is not None and step.starts >= CUT_OFF:
                 died = DpeError(f"The engine died {CUT_OFF} times while it did this.", "Look at its log, then try again.")
                 self._failed(run, stage, step, died, None, "")
-                return None
+                return self._begin_undo(run) if run.state is R.UNDOING else None
             step = self._note(run, stage, step, moment)
             runs.set_run(
                 run, state=R.RUNNING, position=stage.number, wake_at=None, woken=False, why="", started_at=run.started_at or moment
