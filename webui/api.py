@@ -85,6 +85,7 @@ def classes() -> Answer:
             "title": o.cls.spec["title"],
             "ready": o.ready,
             "held": o.held,
+            "at_once": o.at_once,
             "waiting": o.request is not None,
             "refusal": o.refusal,
         }
@@ -115,9 +116,19 @@ def claim() -> Answer:
     name = wanted.get("class") if isinstance(wanted, dict) else None
     if not isinstance(name, str) or not name:
         raise BadInput("No class is named.", 'Send {"class": "NAME"}; /api/v1/classes lists them.')
-    asked = machines.request(actor(), name)
+    count = wanted.get("count", 1)
+    if isinstance(count, str) and count.isascii() and count.isdigit() and len(count) < 10:
+        count = int(count)
+    if not isinstance(count, int) or isinstance(count, bool):
+        raise BadInput(f"{count!r} is not a number of machines.", 'Send {"class": "NAME", "count": 1}.')
+    asked = machines.request(actor(), name, count)
     if asked.machine_id is None:
         return {"state": "waiting", "request": asked.id}, 202
+    if count > 1:
+        made_together = [
+            machine for group in machines.grouped(current_user.account.id) if group.batch == asked.id for machine in group.machines
+        ]
+        return {"machines": [_machine(machine) for machine in made_together]}, 201
     made = _machine(machines.get(actor(), asked.machine_id))
     return made, 201, {"Location": made["self"]}
 

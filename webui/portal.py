@@ -5,6 +5,7 @@ from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from appliance.catalog import Machine, now
+from appliance.errors import BadInput
 from appliance.services import machines, overview
 from webui.again import asks_again_unless
 from webui.format import span
@@ -25,21 +26,44 @@ def application(machine: Machine) -> str:
 def index() -> str:
     who = current_user.account
     offers = {offer.cls.name: offer for offer in machines.offers(who.id)}
-    mine = machines.mine(who.id)
-    return render_template("portal.html", offers=offers, mine=mine, health=overview.health(), application=application)
+    groups = machines.grouped(who.id)
+    return render_template("portal.html", offers=offers, groups=groups, health=overview.health(), application=application)
 
 
 @blueprint.post("/request")
 @needs("machines.use")
 def ask() -> Response:
-    machines.request(actor(), request.form.get("class", ""))
+    machines.request(actor(), request.form.get("class", ""), _count(request.form.get("count", "1")))
     return redirect("/", 303)
+
+
+def _count(text: str) -> int:
+    text = text.strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise BadInput(f"{text!r} is not a number." if text else "How many is missing.", "Write a whole number.")
+    return int(text)
 
 
 @blueprint.post("/requests/<int:id>/cancel")
 @needs("own", request="id")
 def cancel(id: int) -> Response:
     machines.cancel_request(actor(), id)
+    return back()
+
+
+@blueprint.post("/together/<int:id>/extend")
+@needs("own", request="id")
+def extend_together(id: int) -> Response:
+    number, ends_at = machines.extend_together(actor(), id)
+    flash(f"Extended: {number} are held for another {span(ends_at - now())}.", "success")
+    return back()
+
+
+@blueprint.post("/together/<int:id>/release")
+@needs("own", request="id")
+def release_together(id: int) -> Response:
+    number = machines.release_together(actor(), id)
+    flash(f"{number} machines are given back and will be destroyed.", "success")
     return back()
 
 

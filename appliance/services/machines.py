@@ -146,11 +146,12 @@ def _refusal(cls: Class, held: int, left: Allowance) -> str:
     return ""
 
 
-def request(actor: Actor, class_name: str, count: int = 1) -> Request:
+def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | None = None) -> Request:
     """Ask for a machine: one transaction gives a ready one at once, or queues the request. Of several, all are given or none.
 
     The request that is returned is the first one's. Raises NotFound when there is no such class for this person, Conflict when they
-    hold as many as the class or a quota allows, BadInput when the class does not give so many at once.
+    hold as many as the class or a quota allows, BadInput when the class does not give so many at once. With `trial_id` the machine
+    goes by that version of a sequence, all its life.
     """
     assert actor.account_id is not None
     with catalog.write():
@@ -175,13 +176,15 @@ def request(actor: Actor, class_name: str, count: int = 1) -> Request:
             raise Conflict(f"{left.reason}{many}.", "Give something back first, or ask your admin for more.")
         minutes = min(terms.lease_minutes, left.lease_minutes or terms.lease_minutes)
         allowed = memory.allowed()
-        plan = start.plan("assign", class_name, actor.account_id, lease_minutes=minutes, count=count)
+        plan = start.plan("assign", class_name, actor.account_id, lease_minutes=minutes, count=count, trial_id=trial_id)
         ends_at = now() + timedelta(minutes=minutes)
         claimed = [] if plan.asks_first else machines.take_together(class_name, actor.account_id, ends_at, count)
         needed = (terms.size.memory + allowed.overhead) * count
         if not claimed and needed > allowed.most:
             raise Conflict(TOO_LARGE if count == 1 else TOO_LARGE_TOGETHER, "Ask your admin.")
         asked = _note(actor, class_name, count, claimed, plan)
+        if trial_id is not None:
+            Request.update(trial=trial_id).where(Request.id == asked.id).execute()
         what = f"a {class_name}" if count == 1 else f"{count} of {class_name} at once"
         if plan.asks_first:
             record("request.pending", f"{actor.name} asks for {what}.", actor, class_name=class_name, hit=False)
@@ -217,17 +220,19 @@ def _note(actor: Actor, class_name: str, count: int, claimed: list[machines.Clai
 
 
 def cancel_request(actor: Actor, id: int) -> None:
-    """Stop waiting, for all that were asked for together."""
+    """Stop waiting, for all that were asked for together. Whoever looks after machines may end others' waiting."""
     with catalog.write():
-        asked = Request.get_or_none(Request.id == id, Request.account == actor.account_id, Request.state.in_(machines.ASKED))
-        if asked is None:
+        asked = Request.get_or_none(Request.id == id, Request.state.in_(machines.ASKED))
+        own = asked is not None and asked.account_id == actor.account_id
+        if asked is None or not (own or powers.may(actor, "machines.manage", "request", id)):
             raise NotFound("You are not waiting for that any more.", "Reload the page to see what you hold.")
         party = machines.asked_together(asked)
         for one in party:
             runs.cancel(request_id=one.id)
         Request.update(state=RequestState.CANCELLED, ended_at=now()).where(Request.id.in_([one.id for one in party])).execute()
         what = f"a {asked.class_name}" if len(party) == 1 else f"{len(party)} of {asked.class_name}"
-        record("request.cancelled", f"{actor.name} stopped waiting for {what}.", actor, class_name=asked.class_name)
+        told = f"{actor.name} stopped waiting for {what}." if own else f"{actor.name} cancelled that {asked.account.name} waits for {what}."
+        record("request.cancelled", told, actor, class_name=asked.class_name)
     doorbell.ring()
 
 
@@ -317,6 +322,10 @@ class Group:
 
     batch: int | None
     machines: list[Machine]
+
+    @property
+    def size(self) -> int:
+        return len(self.machines)
 
     @property
     def ready(self) -> int:

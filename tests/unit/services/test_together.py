@@ -1,5 +1,6 @@
 """Several machines asked for at once: all of them or none, in turn, and not for ever."""
 
+import contextlib
 import json
 import threading
 from datetime import timedelta
@@ -117,7 +118,7 @@ def test_a_class_says_how_many_at_once(many, ready, alice, count):
 @pytest.mark.badinput
 def test_most_classes_give_one_at_a_time(ready, alice):
     ready(6)
-    with pytest.raises(BadInput, match="2 of these at once cannot be had. Ask for one"):
+    with pytest.raises(BadInput, match=r"2 of these at once cannot be had\. Ask for one"):
         verbs.request(alice, "small", 2)
 
 
@@ -125,7 +126,7 @@ def test_more_than_a_person_may_hold_is_refused_at_once(many, ready, alice):
     Class.update(per_person=4).execute()
     ready(6)
     verbs.request(alice, "small")
-    with pytest.raises(Conflict, match="You hold 1 of 4 already, so 4 more are too many. Ask for fewer"):
+    with pytest.raises(Conflict, match=r"You hold 1 of 4 already, so 4 more are too many\. Ask for fewer"):
         verbs.request(alice, "small", 4)
     assert len(verbs.mine(alice.account_id)) == 1
     [offer] = verbs.offers(alice.account_id)
@@ -223,7 +224,8 @@ def test_one_yes_is_enough_for_all_of_them(many, ready, alice, admin, runner):
         runs.wake(run.id)
     for name in ("yes", "claim"):
         begun = runner.begin(run.id)
-        assert begun is not None and begun.context.stage.name == name
+        assert begun is not None
+        assert begun.context.stage.name == name
         runner.settle(begun, runner.perform(begun))
     assert states(first) == [R.GRANTED] * 3
     of_these = list(Run.select().where(Run.request.in_(Request.select(Request.id).where(Request.batch == first.id))))
@@ -289,10 +291,8 @@ def test_two_hundred_claims_at_once_with_a_quota_of_three_end_with_three(many, r
     def claim(number: int) -> None:
         try:
             for _ in range(10):
-                try:
+                with contextlib.suppress(Conflict):
                     verbs.request(person, "small", 1 + number % 2)
-                except Conflict:
-                    pass
         except Exception as error:
             others.append(error)
         finally:

@@ -9,7 +9,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from appliance import catalog
-from appliance.catalog import Actor, Event, Lease, Machine, MachineState, Token, now
+from appliance.catalog import Actor, Class, Event, Lease, Machine, MachineState, Token, now
 from appliance.services import tokens
 from appliance.settings import REPOSITORY
 from tests.unit.webui.conftest import HOST, Browser
@@ -61,6 +61,25 @@ def test_who_has_to_wait_is_told_so(call: Call) -> None:
     assert answer.status_code == 202
     assert answer.json is not None
     assert answer.json["state"] == "waiting"
+
+
+def test_several_at_once(call: Call) -> None:
+    Class.update(at_once=5, per_person=9).execute()
+    made = call("POST", "/machines", json={"class": "notebook", "count": 2})
+    assert made.status_code == 201
+    assert made.json is not None
+    assert len({machine["id"] for machine in made.json["machines"]}) == 2
+    assert call("POST", "/machines", json={"class": "notebook", "count": 2}).status_code == 202, "one is ready"
+    listed = call("GET", "/classes").json
+    assert listed is not None
+    assert {one["name"]: one["at_once"] for one in listed["classes"]} == {"notebook": 4, "studio": 5}, "of nine, five are theirs"
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize("count", ["", "x", None, 1.5, True, [], 6, 0, -1])
+def test_a_number_that_is_none(call: Call, count: object) -> None:
+    Class.update(at_once=5, per_person=9).execute()
+    assert call("POST", "/machines", json={"class": "notebook", "count": count}).status_code == 400
 
 
 @pytest.mark.badinput

@@ -18,7 +18,7 @@ def addresses(app: Flask, method: str) -> list[tuple[str, Need]]:
     machine = Machine.get(Machine.state == MachineState.IN_USE)
     values = {
         "seeds": Seed.get(Seed.state == SeedState.BUILDING).id, "accounts": Account.get(Account.name == "mary").id, "portal": machine.id,
-        "signins": Account.get(Account.name == "mary").id, "machines": machine.id, "portal.cancel": Request.get().id, "auth": "0" * 64, "api": machine.id, "units": 1, "groups": 1, "grants.why": Account.get(Account.name == "mary").id, "grants": 1, "security": 1,
+        "signins": Account.get(Account.name == "mary").id, "machines": machine.id, "portal.cancel": Request.get().id, "portal.extend_together": Request.get().id, "portal.release_together": Request.get().id, "auth": "0" * 64, "api": machine.id, "units": 1, "groups": 1, "grants.why": Account.get(Account.name == "mary").id, "grants": 1, "security": 1,
     }  # fmt: skip
     found = []
     with app.test_request_context():
@@ -26,7 +26,13 @@ def addresses(app: Flask, method: str) -> list[tuple[str, Need]]:
         for rule in app.url_map.iter_rules():
             if method in (rule.methods or ()) and rule.endpoint != "static":
                 area = rule.endpoint.split(".")[0]
-                arguments = {"id": values.get(rule.endpoint, values.get(area)), "name": "notebook", "session_id": "0" * 64, "token_id": 1, "token": "1.1.x"}
+                arguments = {
+                    "id": values.get(rule.endpoint, values.get(area)),
+                    "name": "notebook",
+                    "session_id": "0" * 64,
+                    "token_id": 1,
+                    "token": "1.1.x",
+                }
                 path = adapter.build(rule.endpoint, {name: arguments[name] for name in rule.arguments}, method=method)
                 found.append((path, app.view_functions[rule.endpoint].need))  # type: ignore[attr-defined]
     return found

@@ -7,6 +7,7 @@ import pytest
 
 from appliance import catalog
 from appliance.catalog import Actor, Class, Lease, Machine, MachineState, Request, RequestState, Seed, now
+from appliance.services import machines
 from tests.unit.webui.conftest import Browser
 
 
@@ -133,3 +134,50 @@ def test_why_nothing_comes_soon_in_words_for_people(signed_in: Callable[[str], B
     page = signed_in("ada").get("/").text
     assert words in page
     assert "secret path" not in page
+
+
+def _several(people: dict[str, Actor], count: int = 3) -> Request:
+    Class.update(at_once=5, per_person=9).where(Class.name == "notebook").execute()
+    return machines.request(people["ada"], "notebook", count)
+
+
+def test_a_class_that_gives_several_at_once_asks_how_many(ada: Browser, people: dict[str, Actor]) -> None:
+    assert "How many at once" not in ada.get("/").text
+    Class.update(at_once=5, per_person=9).where(Class.name == "notebook").execute()
+    assert '<input class="form-control" type="number" name="count" value="1" min="1" max="5"' in ada.get("/").text
+    assert ada.post("/request", {"class": "notebook", "count": "3"}).status_code == 303
+    page = ada.get("/").text
+    assert "0 of 3 are ready" in page
+    assert "Give all 3 back" in page
+    Machine.update(state=MachineState.IN_USE).execute()
+    page = ada.get("/").text
+    assert "All 3 are ready" in page
+    assert "You hold 4 machines." in page
+
+
+def test_who_waits_for_several_sees_how_many_are_there(ada: Browser, people: dict[str, Actor]) -> None:
+    first = _several(people, 5)
+    page = ada.get("/").text
+    assert "You asked for 5 at once, and get all of them together: <strong>3 of 5 are ready</strong>" in page
+    assert ada.post(f"/requests/{first.id}/cancel").status_code == 303
+    assert "How many at once" in ada.get("/").text
+
+
+def test_all_are_extended_and_given_back_with_one_button(ada: Browser, people: dict[str, Actor]) -> None:
+    first = _several(people)
+    assert ada.post(f"/together/{first.id}/extend").status_code == 303
+    assert "Extended: 3 are held for another 11 h 59 min." in ada.get("/").text
+    assert ada.post(f"/together/{first.id}/release").status_code == 303
+    page = ada.get("/").text
+    assert "3 machines are given back and will be destroyed." in page
+    assert "You hold 1 machine." in page
+    assert ada.post(f"/together/{first.id}/release").status_code == 404
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize("count", ["", "x", "-1", "0", "6", "1.5", "9" * 40, "²"])
+def test_a_number_that_is_none(ada: Browser, people: dict[str, Actor], count: str) -> None:
+    Class.update(at_once=5, per_person=9).where(Class.name == "notebook").execute()
+    before = Request.select().count()
+    assert ada.post("/request", {"class": "notebook", "count": count}).status_code == 400
+    assert Request.select().count() == before
