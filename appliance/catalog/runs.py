@@ -5,8 +5,11 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from peewee import JOIN
+
 from appliance.catalog.database import change, found, rows
-from appliance.catalog.models import Run, RunState, Step, Todo, TodoState, now, stamp
+from appliance.catalog.grants import Reach
+from appliance.catalog.models import Account, Machine, Run, RunState, Step, Todo, TodoState, now, stamp
 
 ENDED = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
 
@@ -210,10 +213,65 @@ def missing() -> list[tuple[str, str]]:
         SELECT machine.id, CASE machine.state WHEN 'assigned' THEN 'assign' WHEN 'reclaiming' THEN 'reclaim' ELSE 'make' END AS wanted
         FROM machine WHERE machine.state <> 'retired' AND machine.state IN ('planned', 'creating', 'assigned', 'reclaiming')
           AND NOT EXISTS (SELECT 1 FROM run WHERE run.machine_id = machine.id AND (ended_at IS NULL OR run.state = 'failed')
-            AND kind = CASE machine.state WHEN 'assigned' THEN 'assign' WHEN 'reclaiming' THEN 'reclaim' ELSE 'make' END)
+            AND (kind = CASE machine.state WHEN 'assigned' THEN 'assign' WHEN 'reclaiming' THEN 'reclaim' ELSE 'make' END
+              OR kind = 'recover' AND machine.state <> 'reclaiming'))
         """
     )
     return [(id, kind) for id, kind in result]
+
+
+def page(
+    *,
+    kind: str = "",
+    state: RunState | None = None,
+    live: bool = False,
+    class_name: str = "",
+    machine_id: str = "",
+    text: str = "",
+    account_id: int | None = None,
+    before: int | None = None,
+    limit: int = 50,
+    reach: Reach = Reach(everything=True),  # noqa: B008 - immutable
+    own: int | None = None,
+) -> list[Run]:
+    """Runs, newest first, ids below `before`: those within reach, and those of the account `own`; each with `.machine` and `.account`.
+
+    `text` is part of the name of the machine or the person.
+    """
+    query = (
+        Run.select(Run, Machine, Account)
+        .join_from(Run, Machine, JOIN.LEFT_OUTER, on=(Run.machine == Machine.id))
+        .join_from(Run, Account, JOIN.LEFT_OUTER, on=(Run.account == Account.id))
+        .order_by(Run.id.desc())
+        .limit(limit)
+    )
+    wanted = [
+        (kind, Run.kind == kind),
+        (state, Run.state == state),
+        (live, Run.ended_at.is_null()),
+        (class_name, Run.klass == class_name),
+        (machine_id, Run.machine == machine_id),
+        (text, Machine.name.contains(text) | Account.name.contains(text)),
+        (account_id is not None, Run.account == account_id),
+        (before is not None, Run.id < before),
+    ]
+    for given, condition in wanted:
+        if given:
+            query = query.where(condition)
+    if not reach.everything:
+        theirs = Account.org_unit.in_(list(reach.units)) | Run.klass.in_(list(reach.classes))
+        query = query.where(theirs if own is None else theirs | (Run.account == own))
+    return list(query)
+
+
+def rewind(run: Run, position: int) -> None:
+    """Let a run that has ended go on from a step, which is done anew with all after it; call it inside `write()`.
+
+    What people said yes to stays said.
+    """
+    Step.delete().where(Step.run == run.id, Step.number >= position).execute()
+    Todo.delete().where(Todo.run == run.id, Todo.number >= position, Todo.state != TodoState.DONE).execute()
+    set_run(run, state=RunState.QUEUED, position=position, ended_at=None, wake_at=None, cancel=False, woken=False, why="", problem="", hint="")
 
 
 def undoable(run_id: int) -> list[Step]:

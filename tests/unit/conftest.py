@@ -2,16 +2,38 @@
 
 import uuid
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from appliance import catalog, layout
-from appliance.catalog import Account, Actor, Class, Grant, Machine, MachineState, Seed, SeedState, machines
+from appliance.catalog import (
+    Account,
+    Actor,
+    Class,
+    Grant,
+    Machine,
+    MachineState,
+    Seed,
+    SeedState,
+    Sequence,
+    VersionState,
+    machines,
+    now,
+    runs,
+    sequences,
+)
 from appliance.catalog import seeds as seed_rows
+from appliance.lifecycle.performers import Performers, ended
 from appliance.scenario.schema import ClassSpec
 from appliance.settings import Settings
 from appliance.settings import load as load_settings
+from appliance.workflow import sequence
+from appliance.workflow.performers import PERFORMERS
+from appliance.workflow.runner import Runner
+from appliance.workflow.sequence import Around
+from tests.unit.engine.fake import FakeProvider
 
 SPEC = {
     "title": "Small machine",
@@ -100,3 +122,34 @@ def ready(small: Class) -> Callable[[int], list[Machine]]:
         return made
 
     return make
+
+
+@pytest.fixture
+def follow(small: Class) -> Callable[..., int]:
+    """Let the class small follow a sequence: `follow(assign={"before": [{"name": "yes", "kind": "approval"}]})`; returns the version's id."""
+
+    def begin(**moves: dict[str, list[dict[str, object]]]) -> int:
+        around = {name: Around.model_validate(value) for name, value in moves.items()}
+        with catalog.write():
+            Sequence.get_or_create(name="ours", defaults={"title": "Ours"})
+            version = sequences.add("ours", sequence.dump(around), VersionState.PROMOTED, author="admin")
+            Class.update(sequence="ours").where(Class.name == "small").execute()
+        return int(version.id)
+
+    return begin
+
+
+@pytest.fixture
+def walk(opened: Settings) -> Callable[..., None]:
+    """Take every run as far as it goes, over a provider that is only memory."""
+    provider = FakeProvider()
+    performers = {**PERFORMERS, **Performers(opened, provider).all()}
+
+    def go(at: datetime | None = None) -> None:
+        provider.files |= {machine.id for machine in Machine.select()}  # ready ones are rows of a test
+        runner = Runner(performers, ended=ended, clock=lambda: at or now())
+        while due := [one.id for one in runs.due(at or now())]:
+            for id in due:
+                runner.advance(id)
+
+    return go

@@ -3,8 +3,9 @@
 from typing import Any
 
 from appliance import catalog
-from appliance.catalog import Account, Level, Todo, TodoState, record, runs
+from appliance.catalog import Account, Level, Run, Todo, TodoState, now, record, runs, todos
 from appliance.errors import NotAllowed, Unavailable
+from appliance.people import asked
 from appliance.people.roles import ROLES
 from appliance.workflow.kinds import Approval, Task, duration
 from appliance.workflow.runner import Context, Decide, Done, Failed, Outcome, Wait
@@ -31,7 +32,7 @@ def _judge(step: Context, options: Approval | Task) -> Done | Wait | Failed:
         if todo.expires_at is not None and todo.expires_at <= step.now:
             _set(todo, state=T.EXPIRED, decided_at=step.now)
         elif todo.escalates_at is not None and todo.escalated_at is None and todo.escalates_at <= step.now:
-            _escalate(step, todo, options, "nobody has answered")
+            _escalate(step.run, todo, todo.escalate_role, "nobody has answered")
     match todo.state:
         case T.DONE:
             return Done({"comment": todo.comment} if todo.comment else {}, actor=todo.decided_by)
@@ -56,27 +57,59 @@ def _put(step: Context, options: Approval | Task) -> Todo:
         kind=step.stage.kind.name,
         title=step.stage.title,
         text=options.text,
-        role="" if account else options.role,
+        role="" if options.account else options.role,
         account=account,
         requester=step.run.account_id,
         klass=step.run.class_name,
         created_at=step.now,
+        escalate_role=options.escalate_to,
         **later,
     )
-    _tell(step, "todo.open", f"{todo.title}: {_whom(todo)} asked.")
-    if options.account and account is None:
-        _escalate(step, todo, options, f"there is no account {options.account}")
+    if asked.holders(asked.whom(todo)):
+        _tell(step.run, "todo.open", f"{todo.title}: {_whom(todo)} asked.")
+        _write(step.run, todo)
+    else:
+        _escalate(step.run, todo, asked.OWNER, _nobody(todo, options.account), Level.WARNING if options.account else Level.INFO)
     return todo
 
 
-def _escalate(step: Context, todo: Todo, options: Approval | Task, why: str) -> None:
-    _set(todo, escalated_at=step.now)
-    _tell(step, "todo.escalated", f"{todo.title}: {why}, so {ROLES[options.escalate_to].title.lower()}s are asked as well.", Level.WARNING)
+def notice_gone() -> None:
+    """Put before owners what waits for people of whom none is left: the account was deleted, or nobody holds the role any more."""
+    for whom, ids in todos.unheard().items():
+        if asked.holders(whom):
+            continue
+        with catalog.write():
+            for todo in list(Todo.select().where(Todo.id.in_(ids), Todo.state == T.OPEN, Todo.escalated_at.is_null())):
+                _escalate(todo.run, todo, asked.OWNER, _nobody(todo, ""))
+
+
+def _nobody(todo: Todo, name: str) -> str:
+    if todo.role:
+        return f"nobody else holds the role {ROLES[todo.role].title.lower()} over this"
+    return f"there is no account {name}" if name and todo.account is None else "the person it was for cannot answer"
+
+
+def _escalate(run: Run, todo: Todo, role: str, why: str, level: Level = Level.WARNING) -> None:
+    _set(todo, escalated_at=now(), escalate_role=role)
+    _tell(run, "todo.escalated", f"{todo.title}: {why}, so {ROLES[role].title.lower()}s are asked.", level)
+    _write(run, todo)
+
+
+def _write(run: Run, todo: Todo) -> None:
+    """Mail to whoever is asked and was not before."""
+    asker = todo.requester and (todo.requester.full_name or todo.requester.name)
+    what = todo.klass.spec["title"] if todo.klass is not None else ""
+    about = f"{asker or 'The appliance'}{f', for: {what}' if what else ''}"
+    until = f"Please answer until {todo.expires_at:%Y-%m-%d %H:%M} UTC." if todo.expires_at else ""
+    text = "\n\n".join(part for part in (todo.text, f"Asked by {about}.", until) if part)
+    todos.post(asked.of_todo(todo), f"todo-{todo.id}-open", f"{todo.title}: {about}", text, f"/todo/#todo-{todo.id}")
 
 
 def _whom(todo: Todo) -> str:
-    account = todo.account
-    return account.full_name or account.name if account is not None else f"{ROLES[todo.role].title.lower()}s"
+    account, escalated = todo.account, todo.escalated_at is not None and todo.escalate_role
+    if account is not None and not escalated:
+        return account.full_name or account.name
+    return f"{ROLES[todo.escalate_role if escalated or not todo.role else todo.role].title.lower()}s"
 
 
 def _set(todo: Todo, **values: Any) -> None:
@@ -85,6 +118,5 @@ def _set(todo: Todo, **values: Any) -> None:
     Todo.update(values).where(Todo.id == todo.id).execute()
 
 
-def _tell(step: Context, kind: str, message: str, level: Level = Level.INFO) -> None:
-    run = step.run
+def _tell(run: Run, kind: str, message: str, level: Level = Level.INFO) -> None:
     record(kind, message, level=level, class_name=run.class_name, machine_id=run.machine_id, account_id=run.account_id, run=run.id)

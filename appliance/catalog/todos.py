@@ -1,0 +1,189 @@
+"""What waits for people: found for whoever may decide it, and decided by one of them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from peewee import JOIN
+
+from appliance.catalog import options
+from appliance.catalog.database import rows
+from appliance.catalog.models import Account, Class, Todo, TodoState, now, stamp
+
+
+@dataclass(frozen=True)
+class Over:
+    """Over what somebody counts as holding these roles: org units, a class or, with neither, everything."""
+
+    roles: frozenset[str]
+    units: frozenset[int] | None = None
+    cls: str | None = None
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What somebody may decide: what is put before them, what is asked of roles that they hold, or, an owner, all there is."""
+
+    account_id: int
+    owner: bool
+    over: tuple[Over, ...]
+
+
+def _allowed(rights: Rights) -> tuple[str, list[object]]:
+    """The condition on todo, and on account as whoever asks."""
+    if rights.owner:
+        return "1", []
+    either, values = ["todo.account_id = ?"], [rights.account_id]  # type: list[str], list[object]
+    for over in rights.over:
+        roles = _places(over.roles)
+        asked = f"(todo.role IN ({roles}) OR (todo.escalated_at IS NOT NULL AND todo.escalate_role IN ({roles})))"
+        values += [*over.roles, *over.roles]
+        if over.units is not None:
+            asked += f" AND account.org_unit_id IN ({_places(over.units)})"
+            values += over.units
+        elif over.cls is not None:
+            asked += " AND todo.class_name = ?"
+            values.append(over.cls)
+        either.append(f"({asked})")
+    # Nobody says yes to what they ask for themselves.
+    return f"({' OR '.join(either)}) AND (todo.kind <> 'approval' OR todo.requester_id IS NOT ?)", [*values, rights.account_id]
+
+
+def _places(values: Iterable[object]) -> str:
+    return ", ".join("?" for _ in values)
+
+
+def count(rights: Rights) -> int:
+    """How much waits for them."""
+    allowed, values = _allowed(rights)
+    sql = f"SELECT count(*) FROM todo LEFT JOIN account ON account.id = todo.requester_id WHERE todo.state = 'open' AND {allowed}"  # noqa: S608
+    return int(rows(sql, values)[0][0])
+
+
+def open_for(rights: Rights, *, limit: int = 200) -> list[Todo]:
+    """What waits for them, oldest first, each with `.requester` and `.klass`."""
+    allowed, values = _allowed(rights)
+    sql = f"""SELECT todo.id FROM todo LEFT JOIN account ON account.id = todo.requester_id
+              WHERE todo.state = 'open' AND {allowed} ORDER BY todo.id LIMIT ?"""  # noqa: S608
+    return _with_ids(row[0] for row in rows(sql, [*values, limit]))
+
+
+def over_for(rights: Rights, *, limit: int = 30) -> list[Todo]:
+    """What waited for them and does not any more, the latest first."""
+    allowed, values = _allowed(rights)
+    sql = f"""SELECT todo.id FROM todo LEFT JOIN account ON account.id = todo.requester_id
+              WHERE todo.state <> 'open' AND todo.decided_at > ? AND {allowed} ORDER BY todo.decided_at DESC LIMIT ?"""  # noqa: S608
+    return _with_ids([row[0] for row in rows(sql, [stamp(now() - timedelta(days=30)), *values, limit])])[::-1]
+
+
+def known_to(rights: Rights, id: int) -> Todo | None:
+    """The to-do, open or not, if it is or was theirs to decide."""
+    allowed, values = _allowed(rights)
+    sql = f"SELECT todo.id FROM todo LEFT JOIN account ON account.id = todo.requester_id WHERE todo.id = ? AND {allowed}"  # noqa: S608
+    found = _with_ids(row[0] for row in rows(sql, [id, *values]))
+    return found[0] if found else None
+
+
+def _with_ids(ids: Iterable[int]) -> list[Todo]:
+    wanted = list(ids)
+    query = Todo.select(Todo, Account, Class).join_from(Todo, Account, JOIN.LEFT_OUTER, on=(Todo.requester == Account.id))
+    found = {todo.id: todo for todo in query.join_from(Todo, Class, JOIN.LEFT_OUTER).where(Todo.id.in_(wanted))}
+    return [found[id] for id in wanted]
+
+
+def decide(id: int, state: TodoState, by: str, comment: str) -> bool:
+    """Say what became of it, if nobody did before; call it inside `write()`."""
+    found = rows(
+        "UPDATE todo SET state = ?, decided_at = ?, decided_by = ?, comment = ? WHERE id = ? AND state = 'open' RETURNING id",
+        (state.value, stamp(now()), by, comment, id),
+    )
+    return bool(found)
+
+
+def of_run(run_id: int) -> dict[int, Todo]:
+    """What a run put before people, by the number of the step."""
+    return {todo.number: todo for todo in Todo.select().where(Todo.run == run_id)}
+
+
+class Asked(NamedTuple):
+    """Of whom something is asked: the same for many to-dos. The account is None when it cannot sign in any more."""
+
+    kind: str
+    role: str
+    account_id: int | None
+    requester_id: int | None
+    unit: int | None
+    class_name: str | None
+
+
+def unheard() -> dict[Asked, list[int]]:
+    """Open to-dos that were not escalated, ids by whom they are put before."""
+    found: dict[Asked, list[int]] = {}
+    for id, *asked in rows(
+        """
+        SELECT todo.id, kind, role, CASE WHEN named.disabled = 0 THEN named.id END, requester_id, asker.org_unit_id, class_name FROM todo
+        LEFT JOIN account AS asker ON asker.id = requester_id LEFT JOIN account AS named ON named.id = todo.account_id
+        WHERE state = 'open' AND escalated_at IS NULL
+        """
+    ):
+        found.setdefault(Asked(*asked), []).append(id)
+    return found
+
+
+# -- mail about them, and about anything else -------------------------------------------------
+
+
+class Letter(NamedTuple):
+    """A mail that is to be sent now."""
+
+    id: int
+    about: str
+    to: str
+    subject: str
+    text: str
+    path: str
+    tries: int
+    created_at: datetime
+
+
+def post(accounts: Iterable[int], about: str, subject: str, text: str, path: str) -> None:
+    """Have this mailed to them, once, however often it is said, unless no mail is sent; call it inside `write()`."""
+    if not options.get("mail").get("on"):
+        return
+    moment = stamp(now())
+    for account in accounts:
+        rows(
+            """
+            INSERT INTO outgoing (about, account_id, subject, text, path, created_at, next_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
+            ON CONFLICT DO NOTHING RETURNING id
+            """,
+            (about, account, subject, text, path, moment),
+        )
+
+
+def are_letters_due(moment: datetime) -> bool:
+    """Whether there is anything to be sent now."""
+    return bool(rows("SELECT 1 FROM outgoing WHERE next_at <= ? LIMIT 1", (stamp(moment),)))
+
+
+def letters(moment: datetime, limit: int = 50) -> list[Letter]:
+    """What is to be sent now, oldest first. Who has no address by then, or may not sign in any more, gets none."""
+    found = rows(
+        """
+        SELECT outgoing.id, about, CASE WHEN disabled THEN '' ELSE email END, subject, text, path, tries, outgoing.created_at
+        FROM outgoing JOIN account ON account.id = account_id WHERE next_at <= ? ORDER BY next_at LIMIT ?
+        """,
+        (stamp(moment), limit),
+    )
+    return [Letter._make((*row, datetime.fromisoformat(created))) for *row, created in found]
+
+
+def forget_letter(id: int) -> None:
+    """It was sent, or never will be; call it inside `write()`."""
+    rows("DELETE FROM outgoing WHERE id = ? RETURNING id", (id,))
+
+
+def put_off(id: int, until: datetime) -> None:
+    """Try it again then; call it inside `write()`."""
+    rows("UPDATE outgoing SET tries = tries + 1, next_at = ? WHERE id = ? RETURNING id", (stamp(until), id))

@@ -1,0 +1,41 @@
+"""Mail that the catalog says is to be sent: handed to the server, tried again while that is away, and forgotten once it is there."""
+
+import logging
+from datetime import timedelta
+
+from appliance import catalog
+from appliance.catalog import Level, now, record, todos
+from appliance.errors import DpeError, Unavailable
+from appliance.outside import address, mail
+
+log = logging.getLogger(__name__)
+
+FIRST, LONGEST = timedelta(minutes=1), timedelta(hours=1)  # waits between tries, doubling
+GIVEN_UP = timedelta(days=3)
+
+
+def send_due() -> None:
+    """Send what is due. A message that was sent but not forgotten, because the process died in between, is sent again as the same message."""
+    for letter in todos.letters(now()):
+        link = address.link(letter.path)
+        try:
+            if letter.to and mail.current() is not None:
+                mail.send(letter.to, letter.subject, f"{letter.text}\n\n{link}" if link else letter.text, id=letter.about)
+        except Unavailable as error:
+            if now() - letter.created_at < GIVEN_UP:
+                with catalog.write():
+                    todos.put_off(letter.id, now() + min(FIRST * 2 ** min(letter.tries, 10), LONGEST))
+                log.warning("mail to %s: %s", letter.to, error)
+                return  # the next one would most likely meet the same
+            _give_up(letter, error)
+        except DpeError as error:
+            _give_up(letter, error)
+        else:
+            with catalog.write():
+                todos.forget_letter(letter.id)
+
+
+def _give_up(letter: todos.Letter, error: DpeError) -> None:
+    with catalog.write():
+        todos.forget_letter(letter.id)
+        record("mail.refused", f"A mail to {letter.to} was not sent: {error.message}", level=Level.WARNING, hint=error.hint)

@@ -1,0 +1,98 @@
+"""What waits for a person: approvals and tasks, and answering them. Who may is written in people/asked.py."""
+
+from appliance import catalog
+from appliance.catalog import Account, Actor, Todo, TodoState, doorbell, now, record, runs, todos
+from appliance.catalog.todos import Rights
+from appliance.errors import BadInput, Conflict, NotFound
+from appliance.people import asked, powers
+from appliance.people.powers import Powers
+
+T = TodoState
+LONGEST = 1000  # characters of a comment
+DONE = {
+    ("approval", T.DONE): "said yes",
+    ("approval", T.REFUSED): "said no",
+    ("task", T.DONE): "did it",
+    ("task", T.REFUSED): "could not do it",
+}
+
+
+def _rights(actor: Actor, held: Powers | None = None) -> Rights:
+    return asked.rights(actor.account_id or 0, held or powers.of(actor))
+
+
+def count(actor: Actor, held: Powers) -> int:
+    """How much waits for somebody who holds this."""
+    return todos.count(_rights(actor, held))
+
+
+def mine(actor: Actor) -> list[Todo]:
+    """What waits for them, oldest first."""
+    return todos.open_for(_rights(actor))
+
+
+def over(actor: Actor) -> list[Todo]:
+    """What waited for them in the last month and was decided, by them or another, or came to nothing; the latest first."""
+    return todos.over_for(_rights(actor))
+
+
+def get(actor: Actor, id: int) -> Todo:
+    """A to-do that is or was theirs to decide. Raises NotFound."""
+    found = todos.known_to(_rights(actor), id)
+    if found is None:
+        raise NotFound("There is no such to-do.", "It may have been for somebody else. Reload the page to see what waits for you.")
+    return found
+
+
+def asked_now(todo: Todo) -> list[Account]:
+    """The people whom it is put before."""
+    return list(Account.select().where(Account.id.in_(asked.of_todo(todo))).order_by(Account.full_name, Account.name))
+
+
+def decide(actor: Actor, id: int, *, yes: bool, comment: str = "") -> Todo:
+    """Say yes or no to an approval, or that a task is done or could not be done; the run goes on. The first answer counts.
+
+    Raises BadInput for a no without a reason, Conflict when it is decided already or too late, NotFound when it is not theirs.
+    """
+    comment = comment.replace("\r\n", "\n").strip()
+    if len(comment) > LONGEST:
+        raise BadInput(f"A comment has at most {LONGEST} characters; this has {len(comment)}.", "Say it in fewer words.")
+    if not yes and not comment:
+        raise BadInput("Say why not: whoever asked reads it.", "Write a sentence, then answer again.")
+    state = T.DONE if yes else T.REFUSED
+    with catalog.write():
+        todo = get(actor, id)
+        if todo.state is not T.OPEN or (todo.expires_at is not None and todo.expires_at <= now()):
+            raise Conflict(*_too_late(todo))
+        run = runs.by_id(todo.run_id)
+        if run is None or run.cancel:
+            raise Conflict(f"{todo.title}: it was cancelled meanwhile.", "There is nothing left to answer.")
+        whom = asked.of_todo(todo)
+        if not todos.decide(id, state, actor.name, comment):
+            raise Conflict(*_too_late(Todo.get_by_id(id)))
+        said = DONE[todo.kind, state]
+        record(
+            f"todo.{state.value}",
+            f"{todo.title}: {actor.name} {said}{f': {comment}' if comment else '.'}",
+            actor,
+            class_name=todo.class_name,
+            machine_id=run.machine_id,
+            object=f"todo:{id}",
+            run=todo.run_id,
+        )
+        text = f"{actor.name} {said}{f': {comment}' if comment else '.'}"
+        todos.post(set(whom) - {actor.account_id}, f"todo-{id}-decided", f"{todo.title}: answered", text, "/todo/")
+        if todo.requester_id is not None and todo.requester_id != actor.account_id:
+            todos.post([todo.requester_id], f"todo-{id}-answer", f"{todo.title}: {said}", text, "/")
+        runs.wake(todo.run_id)
+    doorbell.ring()
+    return Todo.get_by_id(id)
+
+
+def _too_late(todo: Todo) -> tuple[str, str]:
+    match todo.state:
+        case T.DONE | T.REFUSED:
+            return f"{todo.decided_by} {DONE[todo.kind, todo.state]} already.", "The first answer counts."
+        case T.WITHDRAWN:
+            return f"{todo.title}: it was cancelled meanwhile.", "There is nothing left to answer."
+    return f"{todo.title}: its time is over, which counted as a no.", "Whoever asked can ask again."
