@@ -85,7 +85,8 @@ FORKS = 10  # times as many machines in a batch that begins with a fork
 TRIES = 4  # times that a machine nobody has used is made again under its name
 HANDS = 4  # threads for short jobs, so that a person never waits behind a boot
 OUTSIDE = 8  # threads that talk with people and servers, which may keep them waiting
-AT_ONCE = {"reclaim": 2, "reprovision": 2, "recover": 1, "stop": 2, "start": 2, "suspend": 2, "resume": 2}  # runs of a kind, so that none takes all the threads
+# Runs of a kind, so that none takes all the threads.
+AT_ONCE = {"reclaim": 2, "reprovision": 2, "recover": 1, "stop": 2, "start": 2, "suspend": 2, "resume": 2}
 
 
 def lock(settings: Settings) -> IO[str]:
@@ -356,7 +357,7 @@ class Engine:
             if key in self._jobs or key in self._batched or at_work[due.kind] >= AT_ONCE.get(due.kind, len(self._jobs) + 1):
                 continue
             stage = self.runner.next(due.id)
-            if stage is not None and stage.name == "make" and due.machine_id:
+            if stage is not None and stage.name == "make" and due.kind == "make" and due.machine_id:
                 machine = machines.by_id(due.machine_id)
                 assert machine is not None
                 to_make[machine.class_name].append(Making(due.id, machine))

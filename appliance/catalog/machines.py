@@ -268,12 +268,15 @@ def are_assigned() -> bool:
 
 
 def steady() -> dict[str, set[str]]:
-    """Ids of the machines that need nothing as long as they are as they should be, by how that is: running, paused, cold.
+    """Ids of the machines that need nothing as long as they are as they should be, by how that is: running, paused, cold, off.
 
-    A ready one is as its readiness says; one in use runs.
+    A ready one is as its readiness says; one in use runs; one that is stopped or suspended is off.
     """
-    found: dict[str, set[str]] = {"running": set(), "paused": set(), "cold": set()}
-    sql = "SELECT iif(state = 'ready', readiness, 'running'), id FROM machine WHERE state <> 'retired' AND state IN ('ready', 'in_use')"
+    found: dict[str, set[str]] = {"running": set(), "paused": set(), "cold": set(), "off": set()}
+    sql = """
+        SELECT CASE state WHEN 'ready' THEN readiness WHEN 'in_use' THEN 'running' ELSE 'off' END, id
+        FROM machine WHERE state <> 'retired' AND state IN ('ready', 'in_use', 'stopped', 'suspended')
+    """
     for readiness, id in rows(sql):
         found[readiness].add(id)
     return found

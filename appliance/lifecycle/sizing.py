@@ -17,6 +17,7 @@ ESTIMATE = 4  # a paused fork is taken for this part of its memory until one was
 STANDING = (Kind.RUNNING, Kind.BOOTED)
 READY = (*STANDING, Kind.FORK, Kind.COLD)
 COMMITTED = (Kind.HELD, *STANDING)  # may use all their memory
+ONLY_DISK = (Kind.COLD, Kind.OFF)
 
 
 class Sizing:
@@ -30,7 +31,7 @@ class Sizing:
     def note(self, facts: HostFacts, cpu: float) -> None:
         """Keep a reading of the host; the machines' have been kept."""
         parts = memory.parts()
-        living = [part for part in parts if part.kind is not Kind.COLD]
+        living = [part for part in parts if part.kind not in ONLY_DISK]
         with catalog.write():
             memory.note_host(
                 cpu=cpu,
@@ -60,7 +61,7 @@ class Sizing:
         Most of the reserve is there for what the host itself uses; that which must stay free is a part of it.
         """
         # Memory that machines share is that of a file, which counts as available already.
-        taken = sum(part.private for part in parts if part.kind is not Kind.COLD)
+        taken = sum(part.private for part in parts if part.kind not in ONLY_DISK)
         can_have = facts.memory_available + taken - self.settings.host_reserve // 4
         return max(0, min(can_have * overcommit // 100, self._most(facts, overcommit)))
 
@@ -116,7 +117,7 @@ class Sizing:
                         creation=count(Kind.MAKING),
                         ready=count(*READY),
                         old=old.get(klass.name, 0),
-                        production=count(Kind.HELD),
+                        production=count(Kind.HELD, Kind.OFF),
                         waiting=waiting.get(klass.name, 0),
                         standing=count(*STANDING),
                         cold=count(Kind.COLD),

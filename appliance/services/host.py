@@ -18,6 +18,7 @@ KINDS = {
     Kind.RUNNING: "ready, running",
     Kind.COLD: "ready, cold",
     Kind.HELD: "in somebody's hands",
+    Kind.OFF: "stopped or suspended",
     Kind.LEAVING: "reclaiming",
 }
 
@@ -63,9 +64,9 @@ def by_class(reach: Reach = EVERYTHING) -> list[ClassMemory]:
 def _share(part: memory.Part) -> Share:
     known = part.measured > 0
     # Those that were not measured are taken to be like the others.
-    total = round(part.mean * part.count)
+    total = 0 if part.kind is Kind.OFF else round(part.mean * part.count)
     private, shared = (part.private / part.measured, part.shared / part.measured) if known else (None, None)
-    cold = part.kind is Kind.COLD
+    cold = part.kind in (Kind.COLD, Kind.OFF)
     return Share(KINDS[part.kind], part.count, 0 if cold else private, 0 if cold else shared, total, part.nominal)
 
 

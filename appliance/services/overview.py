@@ -89,7 +89,7 @@ def pools(reach: Reach = EVERYTHING) -> list[Pools]:
 @dataclass(frozen=True)
 class Promised:
     """What live machines may use: memory in MiB of those that people hold, and of it all that may be held (None until the engine ran);
-    processors of all."""
+    processors of all but those that are switched off."""
 
     memory: int
     limit: int | None
@@ -101,7 +101,7 @@ def promised() -> Promised:
     parts = memory.parts()
     held = sum(part.nominal for part in parts if part.kind is memory.Kind.HELD)
     limit = memory.allowed().limit
-    return Promised(held, None if limit == memory.NO_LIMIT else limit, sum(part.vcpus for part in parts))
+    return Promised(held, None if limit == memory.NO_LIMIT else limit, sum(part.vcpus for part in parts if part.kind is not memory.Kind.OFF))
 
 
 def title() -> str:

@@ -11,18 +11,22 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from appliance.errors import BadInput
 from appliance.outside import mail, webhook
 from appliance.people.roles import ROLES
+from appliance.settings import REPOSITORY
+from appliance.settings import load as load_settings
 from appliance.yamlfile import Part
 
 log = logging.getLogger(__name__)
 
-Duration = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,5}(s|m|h|d)$")]
+DURATION = r"^[1-9][0-9]{0,5}(s|m|h|d)$"
+Duration = Annotated[str, StringConstraints(pattern=DURATION)]
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -100,6 +104,73 @@ class Task(Options):
     expires: Duration | None = Field(default=None, description="After this time it counts as not done; without it, it waits.")
 
 
+class Guest(Options):
+    """A command in the machine."""
+
+    run: list[Annotated[str, StringConstraints(min_length=1, max_length=4000)]] = Field(
+        min_length=1,
+        max_length=100,
+        description="The program and its arguments, a word each; no shell reads them. DPE_MACHINE_NAME, _ID, _ADDRESS, _CLASS and _OWNER "
+        "are in its environment, and DPE_MOVE.",
+    )
+    user: Literal["root", "owner"] = Field(default="root", description="As whom: root, or the account that the machine's owner uses in it.")
+    timeout: Duration = Field(default="5m", description="After this time it is ended, and has failed.")
+    ok: list[Annotated[int, Field(ge=0, le=255)]] = Field(
+        default=[0], min_length=1, description="The statuses that count as success; any other is a failure."
+    )
+
+
+def playbook_file(name: str) -> Path | None:
+    """Where the playbook of that name lies: among those shipped, or in the scenario's folder `playbooks`; None when there is none."""
+    folders = (REPOSITORY / "playbooks/activities", load_settings().scenario / "playbooks")
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+
+
+class Playbook(Options):
+    """An Ansible playbook."""
+
+    playbook: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,60}\.yml$")] = Field(
+        description="Its file, in playbooks/activities or in the scenario's folder playbooks. Its plays are for `hosts: all`."
+    )
+    target: Literal["appliance", "machine"] = Field(
+        default="machine", description="Where its tasks are done: in the machine, through its agent, or on the appliance, as root."
+    )
+    variables: dict[Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,60}$")], str | int | float | bool] = Field(
+        default={}, description="Values for it. Of the machine it knows the same environment variables as a command, through lookup('env')."
+    )
+    timeout: Duration = Field(default="15m", description="After this time it is ended with all that it started, and has failed.")
+
+    @field_validator("playbook")
+    @classmethod
+    def _there(cls, name: str) -> str:
+        if playbook_file(name) is None:
+            raise ValueError(f"there is no playbook {name}", "write the name of a file in playbooks/activities or the scenario's playbooks")
+        return name
+
+    @field_validator("variables")
+    @classmethod
+    def _plain(cls, variables: dict[str, Any]) -> dict[str, Any]:
+        for name, value in variables.items():
+            # Ansible would run what is in these, on the appliance and as root.
+            if isinstance(value, str) and any(mark in value for mark in ("{{", "{%", "{#")):
+                raise ValueError(f"the value of {name} holds a template", "write it without {{, {% and {#")
+            if name.startswith("ansible_"):
+                raise ValueError(f"{name} would change how Ansible works", "choose another name")
+        return variables
+
+
+class KeepDisk(Options):
+    """A last copy of the system disk."""
+
+    days: int = Field(default=7, ge=1, le=365, description="For how many days it is kept; until then the machine can be brought back.")
+
+
+class BackupData(Options):
+    """A copy of the data disk."""
+
+    copies: int = Field(default=3, ge=1, le=1000, description="How many copies of a data disk there are at most; the oldest go.")
+
+
 class Pause(Options):
     """Nothing but time."""
 
@@ -131,7 +202,8 @@ class Notify(Options):
     """An e-mail."""
 
     to: Literal["requester", "owner", "role", "addresses"] = Field(
-        default="requester", description="Who gets it: who asked, who holds the machine, everybody with the role below, or the addresses below."
+        default="requester",
+        description="Who gets it: who asked, who holds the machine, everybody with the role below, or the addresses below.",
     )
     role: Literal["approver", "operator", "class_manager", "delegated_admin", "owner"] = Field(
         default="operator", description="Whoever holds this role over the person who asks, or over the class."
@@ -140,7 +212,9 @@ class Notify(Options):
         default=[], max_length=20, description="E-mail addresses."
     )
     subject: Template = Field(
-        min_length=1, max_length=150, description="The subject. It may have {machine}, {class}, {owner}, {requester}, {run} and {link} in it."
+        min_length=1,
+        max_length=150,
+        description="The subject. It may have {machine}, {class}, {owner}, {requester}, {run} and {link} in it.",
     )
     text: Template = Field(
         min_length=1, max_length=5000, description="The text, with the same placeholders. Without {link}, the link stands below it."
@@ -172,6 +246,7 @@ CORE = (
     Kind("make", "Make the machine", "Forks it from its seed's snapshot, or boots it.", core=True, tries=1, title_now="being made"),
     Kind("claim", "Find a machine", "Takes a ready machine, or waits for one.", core=True, tries=0, title_now="waiting for a machine"),
     Kind("hand_over", "Hand it over", "Wakes the machine and puts its owner's name and keys into it.", core=True, tries=4),
+    Kind("recover", "Bring it back", "Plans a machine of what was kept or copied.", core=True, title_now="being brought back"),
     Kind("destroy", "Take it away", "Removes the machine with its system disk.", core=True, tries=0),
     Kind("stop", "Shut it down", "Shuts the machine down; its disk stays.", core=True, title_now="being stopped"),
     Kind("start", "Boot it", "Boots the machine from its own disk.", core=True, title_now="being started"),
@@ -181,9 +256,24 @@ CORE = (
     Kind("transfer", "Pass it on", "Puts the new owner's name and keys into the machine.", core=True, title_now="being passed on"),
     Kind("part", "End open connections", "Ends what the former owner has open to the application.", core=True, tries=1),
 )
+DISKS = (
+    Kind(
+        "keep_disk", "Keep its disk", "Switches the machine off and keeps its system disk for some days, so that it can be brought back.",
+        KeepDisk, moves=frozenset({("reclaim", "before")}), title_now="keeping its disk",
+    ),
+    Kind(
+        "backup_data", "Copy its data disk", "Writes a copy of the machine's data disk to the folder for copies, while it runs or not.",
+        BackupData, moves=frozenset((move, "before") for move in ("stop", "suspend", "reprovision", "transfer", "reclaim")),
+        title_now="copying its data disk",
+    ),
+)  # fmt: skip
 PEOPLE = (
     Kind("approval", "Approval", "Asks a person to say yes or no; a no ends the run.", Approval, by="person", tries=1),
     Kind("task", "Task", "Asks a person to do something by hand, and waits until they say that it is done.", Task, by="person", tries=1),
+)
+MACHINES = (
+    Kind("guest", "Command", "Runs a command in the machine, once; its output is kept.", Guest, moves=UP, title_now="running a command"),
+    Kind("playbook", "Playbook", "Runs an Ansible playbook, in the machine or on the appliance.", Playbook, title_now="running a playbook"),
 )
 OTHERS = (
     Kind("wait", "Wait", "Lets some time pass.", Pause, tries=1),
@@ -235,5 +325,5 @@ def known() -> Mapping[str, Kind]:
     return _KNOWN
 
 
-register(CORE + PEOPLE + OTHERS)
+register(CORE + DISKS + PEOPLE + MACHINES + OTHERS)
 assert {"approver", "operator", "class_manager", "delegated_admin", "owner"} < set(ROLES)
