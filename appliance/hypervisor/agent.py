@@ -1,17 +1,18 @@
 """Speaking with the QEMU guest agent in a machine."""
 
 import base64
+import contextlib
 import json
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import libvirt
 import libvirt_qemu
 
 from appliance.errors import Unavailable
-from appliance.hypervisor.provider import Executed
+from appliance.hypervisor.provider import Executed, GuestSigns
 from appliance.hypervisor.xml import Agent
 
 REFUSED_WITHIN = 2  # seconds in which libvirt's refusal means that nothing has been sent yet
@@ -30,18 +31,29 @@ def be_patient(domain: libvirt.virDomain) -> None:
     domain.agentSetResponseTimeout(ANSWERS_WITHIN)
 
 
-def begin(domain: libvirt.virDomain, command: Sequence[str], *, input: bytes = b"") -> int:
-    """Start a command in the machine, for `ended`. Raises Unavailable when the agent does not take it."""
+@contextlib.contextmanager
+def hurried(domain: libvirt.virDomain, seconds: float) -> Iterator[None]:
+    """Give up on an agent that does not answer after so many seconds already."""
+    domain.agentSetResponseTimeout(max(1, min(ANSWERS_WITHIN, int(seconds))))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(libvirt.libvirtError):  # it may have gone off meanwhile
+            be_patient(domain)
+
+
+def begin(domain: libvirt.virDomain, command: Sequence[str], *, input: bytes = b"", within: float = ANSWERS_WITHIN) -> int:
+    """Start a command in the machine, for `ended`. Raises Unavailable when the agent does not take it within so many seconds."""
     arguments: dict[str, Any] = {"path": command[0], "arg": list(command[1:]), "capture-output": True}
     if input:
         arguments["input-data"] = base64.b64encode(input).decode()
-    pid: int = _command(domain, "guest-exec", **arguments)["pid"]
+    pid: int = _command(domain, "guest-exec", within, **arguments)["pid"]
     return pid
 
 
-def ended(domain: libvirt.virDomain, pid: int) -> Executed | None:
+def ended(domain: libvirt.virDomain, pid: int, *, within: float = ANSWERS_WITHIN) -> Executed | None:
     """What a command that was begun ended with; None while it runs. It is told once."""
-    status = _command(domain, "guest-exec-status", pid=pid)
+    status = _command(domain, "guest-exec-status", within, pid=pid)
     if not status["exited"]:
         return None
     # A command that a signal ended has no exit code; shells say 128 and the signal's number.
@@ -49,11 +61,13 @@ def ended(domain: libvirt.virDomain, pid: int) -> Executed | None:
     return Executed(code, _decoded(status, "out-data"), _decoded(status, "err-data"))
 
 
-def execute(domain: libvirt.virDomain, command: Sequence[str], *, input: bytes, deadline: float) -> Executed:
+def execute(
+    domain: libvirt.virDomain, command: Sequence[str], *, input: bytes = b"", deadline: float, within: float = ANSWERS_WITHIN
+) -> Executed:
     """Run a command in the machine, whose agent must be connected. Raises Unavailable when it does not end before `deadline`."""
-    pid = begin(domain, command, input=input)
+    pid = begin(domain, command, input=input, within=within)
     pause = 0.03  # the agent tells nobody when a command ends, and each question takes time from the command
-    while (done := ended(domain, pid)) is None:
+    while (done := ended(domain, pid, within=within)) is None:
         if time.monotonic() > deadline:
             raise Unavailable(f"{command[0]} did not end in time in {domain.name()}.", "Look at the load of the machine and of the host.")
         time.sleep(pause)
@@ -61,12 +75,38 @@ def execute(domain: libvirt.virDomain, command: Sequence[str], *, input: bytes, 
     return done
 
 
-def _command(domain: libvirt.virDomain, name: str, **arguments: Any) -> Any:
+# Terminals that belong to somebody else than root, who has them from the start. A terminal is "read" when a key is pressed.
+SIGNS = """
+read -r load rest < /proc/loadavg && echo "load $load" && echo "now $(date +%s)"
+for terminal in /dev/pts/[0-9]* /dev/tty[0-9]* /dev/ttyS[0-9]*; do
+    [ ! -e "$terminal" ] || [ -O "$terminal" ] || stat -c "terminal %U %X" "$terminal"
+done
+"""
+
+
+def signs(domain: libvirt.virDomain, *, deadline: float, within: float) -> GuestSigns:
+    """Whether somebody works in the machine, whose agent must be connected. Raises Unavailable when it does not tell in time."""
+    done = execute(domain, ["/bin/sh", "-c", SIGNS], deadline=deadline, within=within)
+    users = {user["user"] for user in _command(domain, "guest-get-users", within)}
+    try:
+        (load,), (now,) = ([float(rest) for rest in _lines(done.output, name)] for name in ("load", "now"))
+        terminals = [rest.split() for rest in _lines(done.output, "terminal")]
+        idle = [max(0.0, now - float(read)) for _, read in terminals]
+    except ValueError as error:
+        raise Unavailable(f"{domain.name()} does not say whether somebody works in it: {(done.error or done.output)[-200:]}") from error
+    return GuestSigns(len(users | {owner for owner, _ in terminals}), load, min(idle, default=None))
+
+
+def _lines(output: str, name: str) -> list[str]:
+    return [line.removeprefix(f"{name} ") for line in output.splitlines() if line.startswith(f"{name} ")]
+
+
+def _command(domain: libvirt.virDomain, name: str, within: float = ANSWERS_WITHIN, **arguments: Any) -> Any:
     text = json.dumps({"execute": name, "arguments": arguments} if arguments else {"execute": name})
     begun = time.monotonic()
     while True:
         try:
-            return json.loads(libvirt_qemu.qemuAgentCommand(domain, text, ANSWERS_WITHIN, 0))["return"]
+            return json.loads(libvirt_qemu.qemuAgentCommand(domain, text, max(1, int(within)), 0))["return"]
         except libvirt.libvirtError as error:
             if error.get_error_code() != libvirt.VIR_ERR_AGENT_UNRESPONSIVE:
                 raise

@@ -74,6 +74,8 @@ class Connection:
                 events = {
                     libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE: self._lifecycle,
                     libvirt.VIR_DOMAIN_EVENT_ID_AGENT_LIFECYCLE: lambda *_: self._tell(),
+                    libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED: lambda *_: self._tell(),
+                    libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED: lambda *_: self._tell(),
                 }
                 self._callbacks = [fresh.domainEventRegisterAny(None, event, call, None) for event, call in events.items()]
                 fresh.registerCloseCallback(lambda *_: self._tell(), None)

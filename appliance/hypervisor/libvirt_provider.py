@@ -22,12 +22,12 @@ import libvirt
 import psutil
 
 from appliance import run
-from appliance.errors import BadInput, CommandFailed, DpeError, NotFound, Unavailable
-from appliance.hypervisor import agent, daemon, monitor, snapshot, xml
+from appliance.errors import BadInput, CommandFailed, Conflict, DpeError, NotFound, Unavailable
+from appliance.hypervisor import agent, daemon, disks, monitor, snapshot, xml
 from appliance.hypervisor.connection import Connection, ignoring
 from appliance.hypervisor.memory import Gauge, Taken
 from appliance.hypervisor.network import Network
-from appliance.hypervisor.provider import Executed, Found, HostFacts, MachineSpec, Power, Stats
+from appliance.hypervisor.provider import Boot, Executed, Found, GuestSigns, HostFacts, MachineSpec, Power, Stats
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -35,11 +35,17 @@ log = logging.getLogger(__name__)
 # In every seed; see playbooks/roles/guest.
 PERSONALISE_COMMAND = "/usr/lib/dpe/personalise"
 STILL_COMMAND = "/usr/lib/dpe/still"
+DATA_COMMAND = "/usr/lib/dpe/data"
+DATA_FOLDER = "/data"  # where a machine has its data disk
+SHUT_DOWN = ("systemctl", "--no-block", "poweroff")
+LETS_GO_WITHIN = 30  # seconds for a machine to let go of a disk
+SLOW = 5  # seconds after which a machine is told the time once more
 LOOK_EVERY = 0.5  # seconds between looks at whether a command in a machine has failed
 IDLE = 0.1  # of one processor, over a second: what a guest that waits uses under emulation
 BUSY_AT_MOST = 60  # seconds for a guest to become idle before its snapshot is taken as it is
 READ_ONLY_MEMORY = 8_002_000  # the QEMU that first took a read-only file for private memory
 NOT_MEASURED = Taken(0, 0)
+QEMUS = disks.Owner(daemon.USER, 0o600)
 OVERHEAD = 64  # MiB that QEMU needs beside a machine's memory
 LARGEST_LOG, KEPT_OF_LOG = 1 << 20, 64 << 10
 
@@ -131,6 +137,9 @@ class LibvirtProvider:
     def clone(self, spec: MachineSpec) -> None:
         if spec.disk.exists():
             return
+        if spec.kept is not None:
+            self._copy_kept(spec, spec.kept)
+            return
         if not spec.seed_disk.exists():
             raise Unavailable(f"The seed's disk {spec.seed_disk} is missing.", "Build a new seed of the class.")
         self._overlay(spec, spec.seed_disk)
@@ -140,7 +149,9 @@ class LibvirtProvider:
         if self._disk_free() < self.settings.disk_reserve:
             raise self._disk_full(spec)
         fresh = spec.disk.with_suffix(".new")
-        size = max(spec.disk_size << 30, _virtual_size(below))  # smaller than what is below, it would lack the end of the file system
+        size = max(
+            spec.disk_size << 30, disks.virtual_size(below, "Build a new seed of the class.")
+        )  # smaller than what is below, it would lack the end of the file system
         try:
             spec.disk.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
             run.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", below.resolve(), fresh, str(size)])
@@ -153,6 +164,16 @@ class LibvirtProvider:
             if os.strerror(errno.ENOSPC) in str(error):
                 raise self._disk_full(spec) from error
             raise Unavailable(f"The disk of {spec.name} could not be made: {error}") from error
+
+    def _copy_kept(self, spec: MachineSpec, kept: Path) -> None:
+        """The machine's disk from one that was kept, and beside it what it boots from: its seed may be gone, or have another kernel."""
+        boot = disks.own_boot(kept)
+        if boot is None or not kept.exists():
+            raise Unavailable(f"The kept disk {kept} is missing.", "Its days may be over.")
+        disks.make_room(self.settings.machines, self.settings.disk_reserve, kept)
+        spec.disk.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        disks.give_boot(boot, spec.disk)
+        disks.expand(kept, spec.disk, QEMUS, spec.disk_size << 30)
 
     def _disk_free(self) -> int:
         return shutil.disk_usage(self.settings.machines).free >> 20
@@ -167,14 +188,26 @@ class LibvirtProvider:
     def start(self, spec: MachineSpec) -> None:
         with self._connection.use() as connection:
             domain = _find(connection, spec.id)
+            if spec.data is not None and not (domain is not None and domain.isActive() and _has(domain, spec.data)):
+                disks.claim(spec.data, spec.disk.parent)
+                disks.check(spec.data)
             if domain is None or not domain.isActive():
                 # Anew each time, because host and QEMU may have changed; a saved machine keeps what it was saved with.
                 domain = connection.defineXML(xml.to_text(self._describe(spec, connection).to_xml()))
             self.network.admit(spec.id, spec.card)
             if not domain.isActive():
                 self._power_on(domain)
-            elif domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+            if spec.data is not None and not _has(domain, spec.data):
+                self._attach(domain, spec.data)
+            if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
                 domain.resume()
+
+    def _attach(self, domain: libvirt.virDomain, data: Path) -> None:
+        try:
+            domain.attachDeviceFlags(_data_xml(data), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        except libvirt.libvirtError:
+            if not _has(domain, data):  # somebody else, who was quicker
+                raise
 
     def _power_on(self, domain: libvirt.virDomain) -> None:
         try:
@@ -186,7 +219,8 @@ class LibvirtProvider:
             domain.createWithFlags(libvirt.VIR_DOMAIN_START_FORCE_BOOT)
 
     def _describe(self, spec: MachineSpec, connection: libvirt.virConnect, memory: xml.MemoryFile | None = None) -> xml.Domain:
-        """The machine; one whose memory is a file has its card plugged in afterwards."""
+        """The machine; one whose memory is a file has its card and data disk plugged in afterwards."""
+        boot = _boot(spec)
         kvm = daemon.acceleration(self.settings)[0] == "kvm"
         kind = "kvm" if kvm else "qemu"
         if not self._machine_type:
@@ -204,12 +238,13 @@ class LibvirtProvider:
             cpu=xml.HostCpu() if kvm else xml.EmulatedCpu(),
             vcpus=spec.vcpus,
             memory=spec.memory,
-            kernel=spec.boot.kernel,
-            initrd=spec.boot.initrd,
-            cmdline=spec.boot.cmdline,
+            kernel=boot.kernel,
+            initrd=boot.initrd,
+            cmdline=boot.cmdline,
             devices=(
                 xml.Disk(spec.disk),
                 *(() if memory else (self._card(spec),)),
+                *(() if memory or spec.data is None else (xml.data_disk(spec.data, disks.serial(spec.data)),)),
                 xml.Agent(),
                 xml.Serial(self._serial_log(spec.id)),
                 xml.Random(),
@@ -356,6 +391,7 @@ class LibvirtProvider:
         say("waiting for its agent")
         until(lambda: self._agent_connected(spec.id), 2, "its guest agent", "Does the seed have qemu-guest-agent, and does it boot?")
         say("giving it its name and address")
+        told_at = time.monotonic()
         personalising = self._begin(spec, personalise)
         address, port, path = spec.card.address, spec.application_port, spec.application_ready
         looked_at = time.monotonic()
@@ -378,6 +414,10 @@ class LibvirtProvider:
             "Are port and ready path of the class right, and does its service start?",
         )
         self._connection.until(personalising.is_over, deadline + 1, 0.02)
+        if (
+            time.monotonic() - told_at > SLOW
+        ):  # on a host that has more to do than it can, it may have read the time long after it was written
+            self.execute(spec.id, [PERSONALISE_COMMAND], input=_clock())
 
     def _begin(self, spec: MachineSpec, personalise: bytes) -> "_Personalising":
         with self._connection.use() as connection:
@@ -403,15 +443,59 @@ class LibvirtProvider:
                 raise Unavailable(f"The guest agent of {domain.name()} is not there.", "Is the machine still booting?")
             return agent.execute(domain, command, input=input, deadline=deadline)
 
+    def signs(self, id: str, *, timeout: float = 10) -> GuestSigns:
+        deadline = time.monotonic() + timeout
+        with self._connection.use() as connection:
+            domain = connection.lookupByUUIDString(id)
+            if not domain.isActive() or domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING or not agent.connected(domain):
+                raise Unavailable(f"The guest agent of {domain.name()} is not there.", "Is the machine running?")
+            with agent.hurried(domain, timeout):
+                return agent.signs(domain, deadline=deadline, within=timeout)
+
     # -- ending -----------------------------------------------------------------------------
 
     def save(self, id: str) -> None:
         with self._connection.use() as connection:
             domain = connection.lookupByUUIDString(id)
             if domain.isActive():
-                if not domain.isPersistent():  # a fork, of which libvirt would forget all but its memory
-                    domain = connection.defineXML(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
-                domain.managedSave(libvirt.VIR_DOMAIN_SAVE_RUNNING)
+                _lasting(domain, connection).managedSave(libvirt.VIR_DOMAIN_SAVE_RUNNING)
+
+    def stop(self, id: str, *, timeout: float = 60) -> None:
+        deadline = time.monotonic() + timeout
+        with self._connection.use() as connection:
+            domain = _find(connection, id)
+            if domain is None:
+                if not (self.settings.machines / id).exists():
+                    raise NotFound(f"The hypervisor has no machine {id}.")
+                return  # a fork that went off by itself
+            if not domain.isActive():
+                if not domain.hasManagedSaveImage():
+                    return
+                self._power_on(domain)
+            domain = _lasting(domain, connection)
+            if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+                domain.resume()
+            self._ask_to_shut_down(domain, deadline)
+            if not self._connection.until(lambda: not domain.isActive(), deadline, 5):
+                log.warning("%s has not shut down within %.0f s and is switched off", domain.name(), timeout)
+                with ignoring(libvirt.VIR_ERR_OPERATION_INVALID):  # it was quicker
+                    domain.destroy()
+
+    def _ask_to_shut_down(self, domain: libvirt.virDomain, deadline: float) -> None:
+        """Through its agent, which is surer than its power button: a machine without people at its console minds none."""
+
+        def is_off_or_listens() -> bool:
+            return not domain.isActive() or agent.connected(domain)
+
+        patience = (deadline - time.monotonic()) / 3
+        try:
+            self._connection.until(is_off_or_listens, time.monotonic() + patience, 1)  # it may have been resumed just now
+            with agent.hurried(domain, patience):
+                agent.begin(domain, SHUT_DOWN, within=patience)
+        except (libvirt.libvirtError, Unavailable) as error:
+            if domain.isActive():
+                log.info("the agent of %s takes no order to shut down: %s", domain.name(), error)
+                domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
 
     def destroy(self, id: str) -> None:
         if not _is_id(id):
@@ -439,6 +523,162 @@ class LibvirtProvider:
             pass
         except OSError as error:
             raise Unavailable(f"The files of machine {id} could not be removed: {error}.", f"Look at {folder}.") from error
+
+    # -- disks that outlive machines --------------------------------------------------------
+
+    def make_data(self, path: Path, size: int) -> None:
+        _below(path, self.settings.data)
+        if not path.exists():
+            disks.make_room(self.settings.data, self.settings.disk_reserve)
+            disks.make(path, size, QEMUS)
+        elif size << 30 > disks.virtual_size(path):
+            self._grow_data(path, size << 30)
+
+    def _grow_data(self, path: Path, size: int) -> None:
+        folder = disks.holder(path)
+        with self._connection.use() as connection:
+            domain = None if folder is None else _find(connection, folder.name)
+            if domain is not None and domain.isActive() and _has(domain, path):
+                domain.blockResize(os.fspath(path), size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+            elif domain is not None and domain.hasManagedSaveImage():
+                raise Conflict(f"The data disk {path.name} belongs to {domain.name()}, which is suspended.", "Resume the machine first.")
+            else:
+                disks.grow(path, size)
+
+    def remove_data(self, path: Path) -> None:
+        _below(path, self.settings.data)
+        disks.remove(path)
+
+    def detach_data(self, spec: MachineSpec) -> None:
+        assert spec.data is not None
+        with self._connection.use() as connection:
+            domain = _find(connection, spec.id)
+            if domain is not None and domain.hasManagedSaveImage():
+                raise Conflict(f"{spec.name} is suspended.", "Resume or stop it first.")
+            if domain is not None and domain.isActive() and _has(domain, spec.data):
+                if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+                    raise Conflict(f"{spec.name} is paused.", "Resume or stop it first.")
+                self._unplug(domain, spec)
+        disks.release(spec.data, spec.disk.parent)
+
+    def _unplug(self, domain: libvirt.virDomain, spec: MachineSpec) -> None:
+        data = spec.data
+        assert data is not None
+        # It has nothing to unmount when it was never told of the disk, or was cut off here before.
+        done = self.execute(spec.id, ["/bin/sh", "-c", f"[ ! -e /etc/dpe/data ] || {DATA_COMMAND} away"])
+        if done.status:
+            raise Conflict(
+                f"{spec.name} is busy with its data disk: {done.error.strip()[-200:]}", "Close what uses it, or stop the machine."
+            )
+        domain.detachDeviceFlags(_data_xml(data), libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        if not self._connection.until(lambda: not domain.isActive() or not _has(domain, data), time.monotonic() + LETS_GO_WITHIN, 1):
+            raise Unavailable(f"{spec.name} does not let go of its data disk.", "Stop the machine.")
+
+    def backup_data(self, source: Path, target: Path, id: str | None = None) -> None:
+        if disks.has_copy(target):
+            return
+        disks.virtual_size(source)
+        with disks.held(source), self._connection.use() as connection:
+            domain = None if id is None else _find(connection, id)
+            if domain is not None and domain.isActive() and _has(domain, source):
+                disks.make_room(source.parent, self.settings.disk_reserve, source)
+                disks.make_room(target.parent, self.settings.disk_reserve, source)
+                part = disks.copying(source)
+                try:
+                    self._copy_out(domain, source, part)
+                    disks.make_copy(part, target, source)
+                finally:
+                    part.unlink(missing_ok=True)
+            else:
+                disks.make_room(target.parent, self.settings.disk_reserve, source)
+                disks.check(source)
+                disks.make_copy(source, target, source)
+
+    def _copy_out(self, domain: libvirt.virDomain, source: Path, part: Path) -> None:
+        """Have the machine's QEMU write the disk, as it is now, to a file; the machine goes on writing meanwhile."""
+        if domain.jobStats().get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP:  # of somebody who was killed over it
+            domain.abortJob()
+            self._job_over(domain, LETS_GO_WITHIN)
+        try:  # what programs have written, but the kernel not yet; then the copy is as after a power cut just now, which ext4 is made for
+            self.execute(domain.UUIDString(), ["sync"], timeout=LETS_GO_WITHIN)
+        except DpeError as error:
+            log.warning("%s has not written all it has before its data disk is copied: %s", domain.name(), error)
+        disks.blank(part, disks.virtual_size(source), QEMUS)
+        targets = _targets(domain)
+        wanted = xml.CopyOfDisk(targets.pop(os.fspath(source)), tuple(targets.values()), part)
+        domain.backupBegin(xml.to_text(wanted.to_xml()), None, libvirt.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL)
+        self._job_over(domain, disks.LONGEST)
+        ended = domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
+        if ended.get("success") != 1:
+            raise Unavailable(f"The data disk of {domain.name()} could not be copied: {ended.get('errmsg', 'it was interrupted')}.")
+
+    def _job_over(self, domain: libvirt.virDomain, seconds: float) -> None:
+        over = self._connection.until(lambda: domain.jobInfo()[0] == libvirt.VIR_DOMAIN_JOB_NONE, time.monotonic() + seconds, 1)
+        if not over:
+            raise Unavailable(f"A job of {domain.name()} does not end.", "Look at libvirtd's log.")
+
+    def restore_data(self, backup: Path, target: Path) -> None:
+        _below(target, self.settings.data)
+        if not target.exists():
+            disks.make_room(target.parent, self.settings.disk_reserve, *([backup] if backup.exists() else []))
+        disks.restore(backup, target, QEMUS)
+
+    def remove_backup(self, backup: Path) -> None:
+        disks.remove_copy(backup)
+
+    def keep(self, spec: MachineSpec, target: Path) -> None:
+        if target.exists():
+            return
+        with self._connection.use() as connection:
+            domain = _find(connection, spec.id)
+            if domain is not None and domain.isActive():
+                raise Conflict(f"{spec.name} runs, so that its disk cannot be kept.", "Stop it first.")
+        if not spec.disk.exists():
+            raise NotFound(f"{spec.name} has no disk to be kept.")
+        disks.make_room(target.parent, self.settings.disk_reserve, spec.disk)
+        disks.give_boot(_boot(spec), target)
+        disks.compress(spec.disk, target)
+
+    def forget_kept(self, path: Path) -> None:
+        _below(path, self.settings.kept)
+        disks.remove_kept(path)
+
+
+def _boot(spec: MachineSpec) -> Boot:
+    """A machine that was made of a kept disk has its own."""
+    return disks.own_boot(spec.disk) or spec.boot
+
+
+def _below(path: Path, folder: Path) -> None:
+    """Raise BadInput unless the file belongs into the folder: nothing else is ever made or removed in its name."""
+    if path.parent != folder or path.suffix != ".qcow2":
+        raise BadInput(f"{path} is not a disk in {folder}.")
+
+
+def _targets(domain: libvirt.virDomain) -> dict[str, str]:
+    """The name of each disk of a machine, as it runs or else is defined, by its file."""
+    described = ET.fromstring(domain.XMLDesc())  # noqa: S314  our own libvirtd's
+    found = {}
+    for disk in described.findall("devices/disk"):
+        source, target = disk.find("source"), disk.find("target")
+        if source is not None and target is not None:
+            found[source.get("file", "")] = target.get("dev", "")
+    return found
+
+
+def _has(domain: libvirt.virDomain, disk: Path) -> bool:
+    return os.fspath(disk) in _targets(domain)
+
+
+def _data_xml(path: Path) -> str:
+    return xml.to_text(xml.data_disk(path, disks.serial(path)).to_xml())
+
+
+def _lasting(domain: libvirt.virDomain, connection: libvirt.virConnect) -> libvirt.virDomain:
+    """A fork has libvirt forget it when it goes off, unless it is defined before."""
+    if domain.isPersistent():
+        return domain
+    return connection.defineXML(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
 
 
 def _find(connection: libvirt.virConnect, id: str) -> libvirt.virDomain | None:
@@ -472,17 +712,21 @@ class _Personalising:
         return self.over
 
 
+def _clock() -> bytes:
+    return f"time {time.time():.3f}\n".encode()
+
+
 def _identity(spec: MachineSpec) -> bytes:
     """What the machine's personalise command is told of the machine itself; the clock first, as it is right only when it is read."""
     card = spec.card
     lines = (
-        f"time {time.time():.3f}",
         f"random {secrets.token_hex(32)}",
         f"machine_id {uuid.UUID(spec.id).hex}",
         f"hostname {spec.name}",
         f"address {card.address}/{card.prefix} {card.gateway}",
+        *((f"data {disks.serial(spec.data)} {DATA_FOLDER}",) if spec.data else ()),
     )
-    return ("\n".join(lines) + "\n").encode()
+    return _clock() + ("\n".join(lines) + "\n").encode()
 
 
 def _reads_only(connection: libvirt.virConnect) -> bool:
@@ -507,15 +751,6 @@ def _wait_until_idle(domain: libvirt.virDomain, deadline: float) -> None:
 
 def _is_id(name: str) -> bool:
     return _ID.fullmatch(name) is not None
-
-
-def _virtual_size(image: Path) -> int:
-    """The size in bytes of the disk in a qcow2 image, from its header."""
-    with image.open("rb") as file:
-        header = file.read(32)
-    if header[:4] != b"QFI\xfb":
-        raise NotFound(f"{image} is not a qcow2 image.", "Build a new seed of the class.")
-    return int.from_bytes(header[24:32], "big")
 
 
 def _shorten(file: Path) -> None:

@@ -12,7 +12,8 @@ from typing import Protocol
 
 NAMESPACE = "urn:dpe:machine:1"
 QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
-ROOT_PORTS = 10  # five are taken by the devices below
+ROOT_PORTS = 10  # five are taken by the devices that every machine has
+DATA_PORT = 6
 TRANSLATED = 128  # MiB for an emulated machine's translated code
 
 ET.register_namespace("dpe", NAMESPACE)
@@ -71,9 +72,12 @@ class EmulatedCpu:
 
 @dataclass(frozen=True)
 class Disk:
-    """A qcow2 file as a virtio disk; freed blocks are given back to the host."""
+    """A qcow2 file as a virtio disk; freed blocks are given back to the host. The guest can read the serial, of 20 characters at most."""
 
     path: Path
+    target: str = "vda"
+    port: int = 1
+    serial: str = ""
 
     def to_xml(self) -> ET.Element:
         return element(
@@ -88,11 +92,32 @@ class Disk:
                 detect_zeroes="unmap",
             ),
             element("source", file=str(self.path)),
-            element("target", dev="vda", bus="virtio"),
-            _pci(1),
+            element("target", dev=self.target, bus="virtio"),
+            *((element("serial", text=self.serial),) if self.serial else ()),
+            _pci(self.port),
             type="file",
             device="disk",
         )
+
+
+def data_disk(path: Path, serial: str) -> Disk:
+    """A machine's second disk."""
+    return Disk(path, "vdb", DATA_PORT, serial)
+
+
+@dataclass(frozen=True)
+class CopyOfDisk:
+    """What libvirt is told to write a copy of one of a machine's disks, as it is when it is told, to a file that is there."""
+
+    target: str
+    others: tuple[str, ...]
+    file: Path
+
+    def to_xml(self) -> ET.Element:
+        disk = element(
+            "disk", element("target", file=str(self.file)), element("driver", type="qcow2"), name=self.target, backup="yes", type="file"
+        )
+        return element("domainbackup", element("disks", disk, *(element("disk", name=name, backup="no") for name in self.others)))
 
 
 @dataclass(frozen=True)

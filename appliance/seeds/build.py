@@ -33,7 +33,7 @@ CMDLINE = (
     "root=/dev/vda rootfstype=ext4 rw rootflags=noatime net.ifnames=0 console=tty0 console=ttyS0 quiet systemd.condition_needs_update=0"
 )
 BASE_PACKAGES = (
-    *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "iproute2"),
+    *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "iproute2", "e2fsprogs"),
     *("linux-image-cloud-amd64", "tiny-initramfs", "qemu-guest-agent", "python3"),
 )
 KERNEL_MODULES = ("virtio_blk", "virtio_net", "virtio_console")  # disk, card, agent: nothing of these waits for udev

@@ -43,6 +43,9 @@ DOMAINS = {
     "fork_read_only": dataclasses.replace(
         EMULATED, memory_file=xml.MemoryFile(Path("/var/lib/dpe/memory"), shared=False, incoming=True, read_only=True)
     ),
+    "data": dataclasses.replace(
+        EMULATED, devices=(*EMULATED.devices, xml.data_disk(Path("/var/lib/dpe/data/5f0c.qcow2"), "8b53639f152c8fc6ef30"))
+    ),
     "escaped": dataclasses.replace(EMULATED, class_name="a<b&'c\"", cmdline="""a='<&>' b="é" """),
 }
 
@@ -70,7 +73,16 @@ def test_every_part_is_in_a_golden_file() -> None:
     """A device class that no golden file shows could say anything."""
     parts = {kind for kind in vars(xml).values() if isinstance(kind, type) and hasattr(kind, "to_xml")} - {xml.Part, xml.Domain}
     shown = {type(part) for domain in DOMAINS.values() for part in (*domain.devices, domain.cpu, domain.memory_file)}
-    assert parts - shown == {xml.Controller, xml.NoUsb, xml.Channels}  # which every domain has
+    assert parts - shown - {xml.CopyOfDisk} == {xml.Controller, xml.NoUsb, xml.Channels}  # which every domain has
+
+
+def test_a_copy_of_a_disk(golden: Callable[[str, str], None], tmp_path: Path) -> None:
+    text = xml.to_text(xml.CopyOfDisk("vdb", ("vda",), Path("/var/lib/dpe/data/5f0c.copying")).to_xml())
+    golden("copy_of_disk.xml", text)
+    file = tmp_path / "backup.xml"
+    file.write_text(text)
+    done = subprocess.run(["virt-xml-validate", file, "domainbackup"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_no_two_devices_share_a_place() -> None:

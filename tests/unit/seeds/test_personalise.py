@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.hypervisor import libvirt_provider
+from appliance.hypervisor import disks, libvirt_provider
 from appliance.settings import REPOSITORY
 from tests.unit.hypervisor.test_provider import spec
 from tests.unit.seeds.test_guest import lines
@@ -29,14 +29,15 @@ class Machine:
             (root / folder).mkdir(parents=True)
         for name in ("sys/class/net/eth0", "usr/lib/dpe/fork.d", "sys/bus/platform/drivers/vmgenid", str(Path(FREEZER).parent)):
             (root / name).mkdir(parents=True)
-        for name in ("ip", "date", "systemctl", "perl", "usermod", "sync"):
-            self.program(root / "bin" / name, "cat > /dev/null\n" if name == "ip" else "")
+        for name in ("ip", "date", "systemctl", "perl", "usermod", "sync", "blkid", "e2fsck", "mount", "umount", "resize2fs", "chown"):
+            self.program(root / "bin" / name, {"ip": "cat > /dev/null\n", "blkid": "echo ext4\n"}.get(name, ""))
         for script in SCRIPTS.iterdir():
             if script.is_file():
                 copy = root / "usr/lib/dpe" / script.name
                 copy.write_text(OURS.sub(f"{root}/", script.read_text()))
                 copy.chmod(0o755)
         self.write("etc/machine-id", "the template's\n")
+        self.write("proc/mounts", "/dev/vda / ext4 rw,noatime 0 0\n")
 
     def program(self, file: Path, more: str = "") -> None:
         """One that notes that it was called."""
@@ -48,9 +49,9 @@ class Machine:
         self.program(file, more)
         return file
 
-    def run(self, script: str, input: bytes = b"") -> "subprocess.CompletedProcess[str]":
+    def run(self, script: str, input: bytes = b"", *, argument: str = "") -> "subprocess.CompletedProcess[str]":
         path = f"{self.root}/bin:{os.environ['PATH']}"
-        command = [self.root / "usr/lib/dpe" / script]
+        command = [self.root / "usr/lib/dpe" / script, *filter(None, [argument])]
         return subprocess.run(command, input=input.decode(), env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=20)
 
     def still(self) -> None:
@@ -85,12 +86,13 @@ def machine(tmp_path: Path) -> Machine:
 SPEC = replace(spec(7), name="notebook-7")
 IDENTITY = libvirt_provider._identity(SPEC)
 MACHINE_ID = SPEC.id.replace("-", "")
+DATA = Path("/state/data/5f0c.qcow2")
 
 
 def test_what_the_provider_says_the_script_reads() -> None:
     script = (SCRIPTS / "personalise").read_text()
-    keys = [line.split()[0] for line in IDENTITY.decode().splitlines()]
-    assert keys == ["time", "random", "machine_id", "hostname", "address"]
+    keys = [line.split()[0] for line in libvirt_provider._identity(replace(SPEC, data=DATA)).decode().splitlines()]
+    assert keys == ["time", "random", "machine_id", "hostname", "address", "data"]
     for key in {*keys, *(line.split()[0] for line in lines())}:
         assert f"\n    {key})" in script
         assert f"\n#   {key} " in script, "its head does not tell of it"
@@ -196,6 +198,97 @@ def test_what_has_the_kernel_take_new_random_numbers_is_right() -> None:
             assert subprocess.run(["perl", "-e", program], stdout=out, stderr=subprocess.DEVNULL).returncode == status
 
 
+# -- the data disk ------------------------------------------------------------------------------
+
+
+def plug_in(machine: Machine, serial: str = disks.serial(DATA), name: str = "vdb") -> None:
+    folder = machine.root / "sys/block" / name
+    folder.mkdir(parents=True)
+    (folder / "serial").write_text(serial)  # and no line end
+
+
+def with_data(machine: Machine) -> bytes:
+    """What it is told, with a folder in the folder that stands for its /."""
+    told = libvirt_provider._identity(replace(SPEC, data=DATA)).decode()
+    assert told.count(f" {libvirt_provider.DATA_FOLDER}\n") == 1
+    return told.replace(f" {libvirt_provider.DATA_FOLDER}\n", f" {machine.root}/data\n").encode()
+
+
+def mounts(machine: Machine) -> list[str]:
+    return [call.replace(str(machine.root), "") for call in machine.called() if not call.startswith(("date", "ip"))]
+
+
+MOUNTS = [
+    "blkid -p -s TYPE -o value /dev/vdb",
+    "e2fsck -p /dev/vdb",
+    "mount -t ext4 -o noatime,nodev,nosuid,discard /dev/vdb /data",
+    "resize2fs /dev/vdb",
+]
+
+
+def test_the_data_disk_is_mounted_before_anybody_can_reach_the_machine(machine: Machine) -> None:
+    plug_in(machine, "of another", "vda")
+    plug_in(machine)
+    done = machine.run("personalise", with_data(machine) + b"user user\n")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert mounts(machine) == [*MOUNTS, "chown user: /data"]
+    assert machine.called()[-1] == "ip -batch -"
+    assert machine.read("etc/dpe/data") == f"{disks.serial(DATA)} {machine.root}/data\n"
+    assert (machine.root / "data").is_dir()
+    # Once more, as after a resume: it is mounted, and may have grown.
+    machine.log.unlink()
+    machine.write("proc/mounts", f"/dev/vdb {machine.root}/data ext4 rw 0 0\n")
+    assert machine.run("data").returncode == 0
+    assert mounts(machine) == ["resize2fs /dev/vdb"]
+
+
+def test_a_disk_that_is_just_coming_is_waited_for(machine: Machine) -> None:
+    machine.write("etc/dpe/data", f"{disks.serial(DATA)} {machine.root}/data\n")
+    command, path = [machine.root / "usr/lib/dpe/data"], f"{machine.root}/bin:{os.environ['PATH']}"
+    with subprocess.Popen(command, env={**os.environ, "PATH": path}) as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.2)
+        assert machine.called() == []
+        plug_in(machine)
+        assert process.wait(10) == 0
+    assert mounts(machine) == MOUNTS
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(("said", "found"), [("echo xfs\n", "xfs"), ("exit 2\n", "no file system"), ("exit 8\n", "no file system")])
+def test_a_disk_with_something_else_on_it_is_left_alone(machine: Machine, said: str, found: str) -> None:
+    plug_in(machine)
+    machine.program(machine.root / "bin/blkid", said)
+    done = machine.run("personalise", with_data(machine))
+    assert done.returncode != 0
+    assert f"has {found} on it instead of ext4, and is left as it is" in done.stderr
+    assert mounts(machine) == MOUNTS[:1]
+    assert "ip -batch -" not in machine.called()
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(("status", "mounted"), [(0, True), (1, True), (4, False), (8, False)])
+def test_a_file_system_that_cannot_be_mended_is_not_mounted(machine: Machine, status: int, mounted: bool) -> None:
+    plug_in(machine)
+    machine.program(machine.root / "bin/e2fsck", f"echo inode 12 is odd; exit {status}\n")
+    done = machine.run("personalise", with_data(machine))
+    assert (done.returncode == 0) is mounted
+    assert mounts(machine) == (MOUNTS if mounted else MOUNTS[:2])
+    assert mounted or "inode 12 is odd" in done.stderr
+
+
+def test_it_lets_go_of_its_data_disk(machine: Machine) -> None:
+    machine.write("etc/dpe/data", f"{disks.serial(DATA)} /data\n")
+    machine.write("proc/mounts", "/dev/vdb /data ext4 rw 0 0\n")
+    machine.program(machine.root / "bin/umount", "echo target is busy >&2; exit 32\n")
+    assert "busy" in machine.run("data", argument="away").stderr
+    assert (machine.root / "etc/dpe/data").exists()
+    machine.program(machine.root / "bin/umount")
+    assert machine.run("data", argument="away").returncode == 0
+    assert mounts(machine)[-1] == "umount /data"
+    assert not (machine.root / "etc/dpe/data").exists()
+
+
 @pytest.mark.badinput
 def test_what_it_was_never_told_of_is_refused_before_anything_is_done(machine: Machine) -> None:
     done = machine.run("personalise", b"colour blue\n" + IDENTITY)
@@ -206,7 +299,13 @@ def test_what_it_was_never_told_of_is_refused_before_anything_is_done(machine: M
 
 def test_still_leaves_nothing_that_two_forks_must_not_share(machine: Machine) -> None:
     machine.program(machine.root / "usr/sbin/sshd")
-    gone = ["etc/ssh/ssh_host_ed25519_key", "etc/ssh/ssh_host_rsa_key.pub", "etc/dpe/network", "var/lib/systemd/random-seed"]
+    gone = [
+        "etc/ssh/ssh_host_ed25519_key",
+        "etc/ssh/ssh_host_rsa_key.pub",
+        "etc/dpe/network",
+        "etc/dpe/data",
+        "var/lib/systemd/random-seed",
+    ]
     for name in (*gone, "etc/ssh/sshd_config"):
         machine.write(name, "of the template")
     done = machine.run("still")
