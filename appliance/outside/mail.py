@@ -215,7 +215,7 @@ class Sent:
 
 
 def mail_about(to: Iterable[str], subject: str, text: str, *, id: str, path: str = "/") -> Sent:
-    """Write to each of them, with a link to the page under the text. Empty addresses are those of people without one.
+    """Write to each of them, with a link to the page, if one is named, under the text. Empty addresses are those of people without one.
 
     What is refused for good is in the answer. Raises Unavailable when the server is away; said again under the same `id`,
     the messages are the same ones.
@@ -225,7 +225,7 @@ def mail_about(to: Iterable[str], subject: str, text: str, *, id: str, path: str
     wanted = list(dict.fromkeys(one.strip() for one in to if one.strip()))
     if not wanted:
         return Sent(why="Not sent: nobody has an e-mail address.")
-    link = address.link(path)
+    link = address.link(path) if path else ""
     sent, refused = [], {}
     for one in wanted:
         try:
