@@ -47,7 +47,7 @@ from appliance.catalog import Engine as EngineRow
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import Found, HostFacts, Power, Provider, Stats
-from appliance.lifecycle import batch, directoryruns, forks, leases, master, outcomes, rules, seedruns
+from appliance.lifecycle import backups, batch, directoryruns, forks, leases, master, outcomes, rules, seedruns
 from appliance.lifecycle import disks as disk_work
 from appliance.lifecycle.common import note, personal
 from appliance.lifecycle.performers import Performers, ended
@@ -79,6 +79,7 @@ TICK = 1.0  # seconds between looks at the catalog when nobody rings
 READ_EVERY = 10.0  # seconds between readings of machines and host
 READ_SOON = 2.0  # the same while the host has little memory left
 ASK_EVERY = 60.0  # seconds between looks for people who are asked and have gone
+LOOK_FOR_COPIES = 30.0
 RETRY = timedelta(seconds=5)
 WAY = timedelta(seconds=3)  # that a refill gives way at most
 FORKS = 10  # times as many machines in a batch that begins with a fork
@@ -108,7 +109,10 @@ def adopt_scenario(loaded: Loaded) -> None:
         options.put("scenario", {"name": scenario.name, "title": scenario.title, "description": scenario.description})
         for name, described in scenario.classes.items():
             dumped = described.model_dump(mode="json")
-            policy, lease = described.policy, described.lease
+            policy, lease, wanted = described.policy, described.lease, described.sequence or described.kind
+            if described.sequence not in ("", "none", *there) and not Class.select().where(Class.name == name).exists():
+                message = f"{name} follows no sequence: there is no {described.sequence}."
+                record("class.no_sequence", message, level=Level.WARNING, class_name=name, hint="Pick another on its page.")
             Class.insert(
                 name=name,
                 spec=dumped,
@@ -122,7 +126,13 @@ def adopt_scenario(loaded: Loaded) -> None:
                 fork=described.fork,
                 readiness=described.readiness,
                 data_disk=described.size.data,
-                sequence=described.kind if described.kind in there else "",
+                sequence=wanted if wanted in there else "",
+                at_once=described.at_once,
+                together_minutes=described.together,
+                idle_minutes=lease.idle.minutes,
+                idle_grace=lease.idle.warning,
+                idle_then=lease.idle.then,
+                connect_minutes=lease.connect,
             ).on_conflict(conflict_target=[Class.name], update={Class.spec: dumped}).execute()
         Class.update(enabled=False).where(Class.name.not_in(list(scenario.classes))).execute()
 
@@ -162,7 +172,7 @@ class Engine:
         self._batched: set[str] = set()
         self._last: dict[str, tuple[float, Stats]] = {}
         self._facts: HostFacts | None = None
-        self._read_at = self._said_at = self._asked_at = float("-inf")
+        self._read_at = self._said_at = self._copies_at = self._asked_at = float("-inf")
         self._said: HostFacts | None = None
         self._problem: str | None = None
         self._set_up = False
@@ -236,6 +246,9 @@ class Engine:
         disks = set(self.provider.disks())
         self._tend(found, disks, looked_at)
         self._sweep(found.keys() | disks)
+        if "copies" not in self._jobs and time.monotonic() - self._copies_at >= LOOK_FOR_COPIES:
+            self._copies_at = time.monotonic()
+            self._submit(self._outside, "copies", backups.scan, self.settings)  # another server's folder may keep it waiting
         if "disks" not in self._jobs and disk_work.due():
             self._submit(self._makers, "disks", disk_work.sweep, self.settings, self.provider)
         if options.get("setup_done"):
@@ -687,8 +700,8 @@ def main() -> None:
         load_master()
         catalog.open(settings.catalog)
         secrets.open(settings.web_secret)
-        adopt_scenario(loaded)
         adopt_sequences(settings)
+        adopt_scenario(loaded)  # whose classes follow them
         setup.ensure_code(settings)
         engine = Engine(settings, LibvirtProvider(settings), loaded)
     except DpeError as error:

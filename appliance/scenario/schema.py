@@ -53,12 +53,30 @@ class Policy(Part):
         return self
 
 
+class Idle(Part):
+    """What becomes of a machine that nobody uses."""
+
+    minutes: int = Field(ge=0, le=525600, description="It is idle when nothing told of its use for so many minutes; 0: it never is.")
+    warning: int = Field(default=15, ge=1, le=10080, description="Minutes from the warning to what follows; any use ends it.")
+    then: Literal["reclaim", "suspend"] = Field(
+        default="reclaim",
+        description="`reclaim` takes it back with all that is on it; `suspend` keeps its memory on disk until its owner goes on.",
+    )
+
+
 class LeaseTerms(Part):
     """How long a machine may be held."""
 
     minutes: int = Field(default=480, ge=1, le=525600, description="Length of a lease, in minutes.")
     extend: int = Field(default=240, ge=0, le=525600, description="Minutes that one extension adds.")
     extensions: int = Field(default=3, ge=0, le=1000, description="How often a lease may be extended.")
+    idle: Idle = Field(default=Idle(minutes=0), description="What becomes of a machine that nobody uses.")
+    connect: int = Field(
+        default=0,
+        ge=0,
+        le=525600,
+        description="Minutes within which the application is opened for the first time, or the machine is taken back; 0: no limit.",
+    )
 
 
 class ClassSpec(Part):
@@ -85,7 +103,26 @@ class ClassSpec(Part):
         description="How machines wait in the buffer: `running`; `paused`, which costs no processor and, forked, little memory; or `cold`, a disk only.",
     )
     per_person: int = Field(default=1, ge=1, le=1000, description="Machines of this class that one person may hold at once.")
+    at_once: int = Field(
+        default=1, ge=1, le=1000, description="Machines that one request may be for: it gets all of them together, or none."
+    )
+    together: int = Field(
+        default=60, ge=1, le=10080, description="Minutes after which a request for several is refused, if so many were never there."
+    )
+    sequence: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,40}$")] = Field(
+        default="", description="The sequence that its machines follow, or `none`; without it the one called like its kind."
+    )
     boot_timeout: int = Field(default=300, ge=10, le=3600, description="Seconds until agent and application must answer.")
+
+    @model_validator(mode="after")
+    def _together(self) -> "ClassSpec":
+        if self.at_once > max(1, min(self.per_person, self.policy.maximum)):
+            bound = "per_person" if self.per_person < self.policy.maximum else "policy.maximum"
+            raise ValueError(
+                f"at_once ({self.at_once}) is above {bound} ({min(self.per_person, self.policy.maximum)})",
+                f"raise {bound} or lower at_once",
+            )
+        return self
 
 
 class Scenario(Part):

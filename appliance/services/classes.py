@@ -1,10 +1,11 @@
 """Classes, their policy, and how their machines are made."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from appliance import catalog
-from appliance.catalog import Actor, Class, Seed, Snapshot, SnapshotState, doorbell, now, record, seeds, snapshots
+from appliance.catalog import Actor, Class, Seed, Sequence, Snapshot, SnapshotState, doorbell, now, record, seeds, sequences, snapshots
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.people import powers
 
@@ -18,6 +19,15 @@ LIMITS = {
     "per_person": (1, 1000),
 }
 LARGEST_DATA = 65_536  # GiB
+LIFE = {
+    "data_disk": (0, LARGEST_DATA),
+    "at_once": (1, 1000),
+    "together_minutes": (1, 10_080),
+    "idle_minutes": (0, 525_600),
+    "idle_grace": (1, 10_080),
+    "connect_minutes": (0, 525_600),
+}
+IDLE_THEN = ("reclaim", "suspend")
 READINESS = ("paused", "running", "cold")
 
 
@@ -42,10 +52,7 @@ def get(name: str) -> Class:
 
 def set_policy(actor: Actor, name: str, **values: int) -> None:
     """Change any of the numbers in LIMITS. Raises BadInput naming what does not fit; nothing is changed then."""
-    for key, value in values.items():
-        low, high = LIMITS[key]
-        if not low <= value <= high:
-            raise BadInput(f"{key.replace('_', ' ').capitalize()} cannot be {value}.", f"It is between {low} and {high}.")
+    _within(LIMITS, values)
     with catalog.write():
         cls = get(name)
         before = {key: getattr(cls, key) for key in values}
@@ -145,6 +152,40 @@ def set_data(actor: Actor, name: str, size: int) -> None:
         before, after = {"data_disk": cls.data_disk}, {"data_disk": size}
         record("class.data", f"{actor.name} changed the data disks of {name}.", actor, class_name=name, before=before, after=after)
     doorbell.ring()
+
+
+def choices() -> list[Sequence]:
+    """The sequences that a class can follow: those that have a version for new runs."""
+    return [sequence for sequence in sequences.all() if sequences.promoted(sequence.name)]
+
+
+def set_life(actor: Actor, name: str, *, sequence: str, idle_then: str, **values: int) -> None:
+    """What the machines of a class follow, how many are had at once, and when one is given up; `values` are of the numbers in LIFE.
+
+    Raises BadInput naming what does not fit; nothing is changed then.
+    """
+    _within(LIFE, values)
+    if idle_then not in IDLE_THEN:
+        raise BadInput(f"An idle machine cannot be treated with {idle_then!r}.", f"Choose {' or '.join(IDLE_THEN)}.")
+    with catalog.write():
+        cls = get(name)
+        if sequence and sequence != cls.sequence and sequence not in [one.name for one in choices()]:
+            raise BadInput(f"There is no sequence {sequence} to follow.", "Choose another, or promote a version of it first.")
+        if values.get("at_once", 1) > max(1, min(cls.per_person, cls.maximum)):
+            what, most = ("machines per person", cls.per_person) if cls.per_person < cls.maximum else ("the maximum", cls.maximum)
+            raise BadInput(f"At once ({values['at_once']}) is above {what} ({most}).", "Raise that in the policy first, or lower this.")
+        after: dict[str, object] = {"sequence": sequence, "idle_then": idle_then, **values}
+        before = {key: getattr(cls, key) for key in after}
+        Class.update(**after, updated_at=now()).where(Class.name == name).execute()
+        record("class.life", f"{actor.name} changed the life of machines of {name}.", actor, class_name=name, before=before, after=after)
+    doorbell.ring()
+
+
+def _within(limits: Mapping[str, tuple[int, int]], values: Mapping[str, int]) -> None:
+    for key, value in values.items():
+        low, high = limits[key]
+        if not low <= value <= high:
+            raise BadInput(f"{key.replace('_', ' ').capitalize()} cannot be {value}.", f"It is between {low} and {high}.")
 
 
 def try_fork_again(actor: Actor, name: str) -> None:

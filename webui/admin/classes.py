@@ -24,6 +24,25 @@ LEASE = [
     ("extensions", "Extensions", "times", "How often a person may extend one lease."),
     ("per_person", "Machines per person", "at once", "How many of this class one person may hold."),
 ]
+# The same of a machine's life; of each group a heading first.
+LIFE = {
+    "What belongs to it": [
+        ("data_disk", "Data disk", "GiB", "Outlives the machine: its owner's next one gets it again. 0 means none."),
+    ],
+    "Several at once": [
+        ("at_once", "At once", "machines", "One request may be for so many; it gets all of them together, or none. 1 means one at a time."),
+        ("together_minutes", "Refused after", "minutes", "A request for several, when so many were never there together."),
+    ],
+    "When nobody uses it": [
+        ("idle_minutes", "Idle after", "minutes", "Without any sign of use. 0 means that it is never taken for idle."),
+        ("idle_grace", "Warned before", "minutes", "Its owner sees a warning so long before, and ends it by using the machine."),
+        ("connect_minutes", "Opened within", "minutes", "A machine that was never opened by then is taken back. 0 means no limit."),
+    ],
+}  # fmt: skip
+IDLE_THEN = {
+    "reclaim": ("It is taken back", "The machine is destroyed, and another person can have its place."),
+    "suspend": ("It is suspended", "Its memory is saved to disk and freed; its owner lets it go on where it was, until the lease ends."),
+}
 READINESS = {
     "paused": ("Paused", "Made, then halted. Takes no processor and, forked, little memory; goes on at once when somebody gets it."),
     "running": ("Running", "Answers a little sooner, and takes memory and processor all the while."),
@@ -47,7 +66,7 @@ def page(name: str) -> tuple[str, int]:
 @needs("classes.manage", class_="name")
 def policy(name: str) -> Response | tuple[str, int]:
     try:
-        classes.set_policy(actor(), name, **_numbers())
+        classes.set_policy(actor(), name, **_numbers(POOLS + LEASE))
     except DpeError as refused:
         return _page(name, policy_error=refused)
     flash("The policy is saved; the pools follow it from now on.", "success")
@@ -65,10 +84,26 @@ def making(name: str) -> Response | tuple[str, int]:
     return redirect(url_for("classes.page", name=name), 303)
 
 
-def _page(name: str, *, policy_error: DpeError | None = None, making_error: DpeError | None = None) -> tuple[str, int]:
+@blueprint.post("/<name>/life")
+@needs("classes.manage", class_="name")
+def life(name: str) -> Response | tuple[str, int]:
+    sequence, then = request.form.get("sequence", ""), request.form.get("idle_then", "")
+    try:
+        classes.set_life(
+            actor(), name, sequence=sequence, idle_then=then, **_numbers([field for group in LIFE.values() for field in group])
+        )
+    except DpeError as refused:
+        return _page(name, life_error=refused)
+    flash("Saved. What is under way ends as it began; everything else goes by this from now on.", "success")
+    return redirect(url_for("classes.page", name=name), 303)
+
+
+def _page(
+    name: str, *, policy_error: DpeError | None = None, making_error: DpeError | None = None, life_error: DpeError | None = None
+) -> tuple[str, int]:
     classes.get(name)
     pools = next(pools for pools in overview.pools() if pools.cls.name == name)
-    error = policy_error or making_error
+    error = policy_error or making_error or life_error
     page = render_template(
         "admin/class.html",
         pools=pools,
@@ -76,19 +111,23 @@ def _page(name: str, *, policy_error: DpeError | None = None, making_error: DpeE
         values=request.form,
         policy_error=policy_error,
         making_error=making_error,
+        life_error=life_error,
+        sequences=classes.choices(),
         seeds=seed_rows.of_class(name)[:6],
         machines=overview.machines_on_page(class_name=name, reach=current_user.powers.reach("machines.read"))[:8],
         POOLS=POOLS,
         LEASE=LEASE,
         READINESS=READINESS,
-        LIMITS=classes.LIMITS,
+        LIFE=LIFE,
+        IDLE_THEN=IDLE_THEN,
+        LIMITS=classes.LIMITS | classes.LIFE,
     )
     return page, status_of(error) if error else 200
 
 
-def _numbers() -> dict[str, int]:
+def _numbers(fields: list[tuple[str, str, str, str]]) -> dict[str, int]:
     numbers = {}
-    for name, label, *_ in POOLS + LEASE:
+    for name, label, *_ in fields:
         text = request.form.get(name, "").strip()
         if not (text.isascii() and text.isdigit() and len(text) < 10):
             raise BadInput(f"{label}: {text!r} is not a number." if text else f"{label}: a number is missing.", "Write a whole number.")

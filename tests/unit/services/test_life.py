@@ -1,0 +1,100 @@
+"""What the machines of a class follow, and what comes of it from the scenario and from an admin."""
+
+import json
+
+import pytest
+
+from appliance import catalog
+from appliance.catalog import Class, Event, Sequence, VersionState, sequences
+from appliance.engine import adopt_scenario
+from appliance.errors import BadInput
+from appliance.scenario.load import Loaded
+from appliance.scenario.schema import Scenario
+from appliance.services import classes
+from tests.unit.conftest import SPEC
+
+NOW = {
+    "sequence": "", "idle_then": "reclaim", "data_disk": 0, "at_once": 1, "together_minutes": 60, "idle_minutes": 0, "idle_grace": 15,
+    "connect_minutes": 0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def farm(opened):
+    with catalog.write():
+        Sequence.create(name="farm", title="Farm")
+        sequences.add("farm", "{}", VersionState.PROMOTED)
+        Sequence.create(name="drafted", title="Drafted")
+        sequences.add("drafted", "{}", VersionState.DRAFT)
+
+
+def test_it_is_changed_and_the_record_says_from_what_to_what(small, farm, admin):
+    Class.update(per_person=5).execute()
+    wanted = {**NOW, "sequence": "farm", "idle_then": "suspend", "data_disk": 20, "at_once": 5, "idle_minutes": 90, "connect_minutes": 30}
+    classes.set_life(admin, "small", **wanted)
+    cls = Class.get()
+    assert {key: getattr(cls, key) for key in wanted} == wanted
+    event = Event.get(Event.kind == "class.life")
+    assert (event.actor, event.data["before"], event.data["after"]) == ("admin", NOW, wanted)
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"at_once": 0}, "At once cannot be 0. It is between 1 and 1000."),
+        ({"at_once": 3}, r"At once \(3\) is above machines per person \(2\). Raise that"),
+        ({"idle_minutes": -1}, "Idle minutes cannot be -1"),
+        ({"idle_grace": 0}, "Idle grace cannot be 0"),
+        ({"data_disk": 10**9}, "Data disk cannot be"),
+        ({"connect_minutes": 10**9}, "Connect minutes cannot be"),
+        ({"together_minutes": 0}, "Together minutes cannot be 0"),
+        ({"idle_then": "explode"}, "An idle machine cannot be treated with 'explode'. Choose reclaim or suspend."),
+        ({"sequence": "nosuch"}, "There is no sequence nosuch to follow"),
+        ({"sequence": "drafted"}, "There is no sequence drafted to follow"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_changes_nothing(small, farm, admin, values, said):
+    before = Class.select().dicts().get()
+    with pytest.raises(BadInput, match=said):
+        classes.set_life(admin, "small", **{**NOW, **values})
+    assert Class.select().dicts().get() == before
+    assert Event.select().where(Event.kind == "class.life").count() == 0
+
+
+def _adopt(tmp_path, **more):
+    spec = {**json.loads(json.dumps(SPEC)), **more}
+    adopt_scenario(Loaded(Scenario.model_validate({"name": "s", "title": "S", "classes": {"fresh": spec}}), tmp_path))
+    return Class.get(Class.name == "fresh")
+
+
+def test_a_new_class_has_it_from_the_scenario(farm, tmp_path):
+    lease = {"minutes": 60, "idle": {"minutes": 30, "warning": 5, "then": "suspend"}, "connect": 20}
+    cls = _adopt(tmp_path, sequence="farm", at_once=2, together=10, lease=lease)
+    assert (cls.sequence, cls.at_once, cls.together_minutes) == ("farm", 2, 10)
+    assert (cls.idle_minutes, cls.idle_grace, cls.idle_then, cls.connect_minutes) == (30, 5, "suspend", 20)
+
+
+def test_what_an_admin_changed_is_kept(farm, admin, tmp_path):
+    _adopt(tmp_path, sequence="farm")
+    classes.set_life(admin, "fresh", **{**NOW, "idle_minutes": 45})
+    cls = _adopt(tmp_path, sequence="farm", at_once=2)
+    assert (cls.sequence, cls.at_once, cls.idle_minutes) == ("", 1, 45)
+
+
+@pytest.mark.parametrize(("said", "follows"), [({}, "server"), ({"sequence": "none"}, ""), ({"sequence": "nosuch"}, "")])
+def test_without_a_word_it_follows_the_one_of_its_kind(farm, tmp_path, said, follows):
+    with catalog.write():
+        Sequence.create(name="server", title="Server")
+        sequences.add("server", "{}", VersionState.PROMOTED)
+    assert _adopt(tmp_path, kind="server", **said).sequence == follows
+    assert Event.select().where(Event.kind == "class.no_sequence").count() == (said.get("sequence") == "nosuch")
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("more", "said"), [({"at_once": 3}, "above per_person"), ({"at_once": 30, "per_person": 40}, "above policy.maximum")]
+)
+def test_a_scenario_that_gives_more_at_once_than_one_may_hold_is_refused(tmp_path, more, said):
+    with pytest.raises(ValueError, match=said):
+        Scenario.model_validate({"name": "s", "title": "S", "classes": {"fresh": {**SPEC, **more}}})

@@ -1,0 +1,62 @@
+"""A machine's life on its class's page."""
+
+from html import unescape
+
+import pytest
+
+from appliance import catalog
+from appliance.catalog import Class, Sequence, VersionState, sequences
+from tests.unit.webui.conftest import Browser
+
+FORM = {
+    "sequence": "farm", "idle_then": "suspend", "data_disk": "20", "at_once": "2", "together_minutes": "30", "idle_minutes": "90",
+    "idle_grace": "15", "connect_minutes": "0",
+}  # fmt: skip
+
+
+@pytest.fixture
+def farm(grace: Browser) -> None:
+    with catalog.write():
+        Sequence.create(name="farm", title="Test farm", about="Many machines for an hour or two.")
+        sequences.add("farm", "{}", VersionState.PROMOTED)
+
+
+def test_it_is_shown_and_saved(grace: Browser, farm: None) -> None:
+    assert '<option value="farm">Test farm</option>' in grace.get("/admin/classes/notebook").text
+    assert grace.post("/admin/classes/notebook/life", FORM).headers["Location"] == "/admin/classes/notebook"
+    cls = Class.get(Class.name == "notebook")
+    assert (cls.sequence, cls.idle_then, cls.data_disk, cls.at_once, cls.idle_minutes) == ("farm", "suspend", 20, 2, 90)
+    page = grace.get("/admin/classes/notebook").text
+    assert '<option value="farm" selected>Test farm</option>' in page
+    assert "Many machines for an hour or two." in page
+    assert 'name="idle_then" value="suspend" required aria-describedby="h-suspend" checked' in page
+
+
+def test_a_sequence_that_is_gone_is_not_changed_in_silence(grace: Browser) -> None:
+    Class.update(sequence="gone").execute()
+    page = grace.get("/admin/classes/notebook").text
+    assert '<option value="gone" selected>gone (not there any more)</option>' in page
+    grace.post("/admin/classes/notebook/life", {**FORM, "sequence": "gone"})
+    assert Class.get(Class.name == "notebook").sequence == "gone"
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"at_once": "many"}, "At once: 'many' is not a number."),
+        ({"idle_minutes": ""}, "Idle after: a number is missing."),
+        ({"at_once": "3"}, "At once (3) is above machines per person (2)."),
+        ({"sequence": "nosuch"}, "There is no sequence nosuch to follow."),
+        ({"idle_then": ""}, "An idle machine cannot be treated with ''."),
+    ],
+)
+def test_what_does_not_fit_is_said_and_nothing_that_was_entered_is_lost(
+    grace: Browser, farm: None, wrong: dict[str, str], words: str
+) -> None:
+    answer = grace.post("/admin/classes/notebook/life", {**FORM, **wrong})
+    assert answer.status_code == 400
+    page = unescape(answer.text)
+    assert words in page
+    assert 'name="together_minutes" type="number" value="30"' in page
+    assert Class.get(Class.name == "notebook").idle_minutes == 0
