@@ -26,7 +26,7 @@ PARTS: tuple[Literal["before", "after"], ...] = ("before", "after")
 
 _PATTERNS = {
     r"^[a-z][a-z0-9_-]{0,40}$": "write a small letter, then small letters, digits, hyphens and underscores, 41 at most",
-    r"^[1-9][0-9]{0,5}(s|m|h|d)$": "write a number and s, m, h or d, such as 90s, 15m, 24h or 7d",
+    kinds.DURATION: "write a number and s, m, h or d, such as 90s, 15m, 24h or 7d",
 }
 
 
