@@ -41,6 +41,9 @@ class Settings:
     emulate: bool = _setting(False, "Use emulation even where hardware virtualisation works.")
     host_reserve: int = _setting(1024, "Memory, in MiB, that machines never get.")
     disk_reserve: int = _setting(2048, "Disk space, in MiB, that machines and seeds never get.")
+    backup_folder: str = _setting(
+        "", "Folder for copies of data disks, best on another disk or server; empty means backups in the state directory."
+    )
     parallel: int = _setting(max(1, (os.cpu_count() or 2)), "How many machines are made at the same time.")
 
     @property
@@ -74,6 +77,11 @@ class Settings:
     def kept(self) -> Path:
         """Disks of machines that are gone, kept for some days."""
         return self.state / "kept"
+
+    @property
+    def backups(self) -> Path:
+        """Copies of data disks."""
+        return Path(self.backup_folder) if self.backup_folder else self.state / "backups"
 
     def data_disk(self, id: str) -> Path:
         """The file of a data disk."""

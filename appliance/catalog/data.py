@@ -137,6 +137,12 @@ def kept_by_id(id: str) -> KeptDisk | None:
     return found
 
 
+def coming_back_as(machine_id: str) -> KeptDisk | None:
+    """The kept disk of which a machine is made."""
+    found: KeptDisk | None = KeptDisk.get_or_none(KeptDisk.machine == machine_id)
+    return found
+
+
 def kept_of_account(account_id: int) -> list[KeptDisk]:
     """The kept disks of an account's machines, the newest first."""
     query = KeptDisk.select().where(KeptDisk.account == account_id, KeptDisk.state != KeptState.REMOVING)

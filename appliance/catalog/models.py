@@ -593,6 +593,8 @@ class KeptDisk(Row):
     size = IntegerField()
     bytes = IntegerField()
     state = EnumField(KeptState, default=KeptState.KEPT)
+    machine = ForeignKeyField(Machine, field="id", null=True)
+    machine_id: str | None
     until = UtcField()
     created_at = UtcField(default=now)
 

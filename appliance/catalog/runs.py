@@ -298,3 +298,21 @@ def forget(older_than: timedelta, limit: int = 500) -> int:
             (stamp(now() - older_than), limit),
         )
     )
+
+
+def recoveries(limit: int = 500) -> list[Run]:
+    """The latest runs that brought something back, the oldest of them first."""
+    found = list(Run.select().where(Run.kind == "recover").order_by(Run.id.desc()).limit(limit))
+    return found[::-1]
+
+
+def coming_back(account_id: int, class_name: str) -> int:
+    """How many machines of the class are being brought back for the account, and not its own yet."""
+    found = rows(
+        """
+        SELECT count(*) FROM run WHERE ended_at IS NULL AND kind = 'recover' AND account_id = ? AND class_name = ?
+        AND NOT EXISTS (SELECT 1 FROM lease WHERE lease.machine_id = run.machine_id AND lease.ended_at IS NULL)
+        """,
+        (account_id, class_name),
+    )
+    return int(found[0][0])

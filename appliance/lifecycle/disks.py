@@ -10,6 +10,7 @@ from appliance import catalog
 from appliance.catalog import DataDisk, DiskState, KeptDisk, Level, Machine, data, machines, now, record
 from appliance.errors import DpeError
 from appliance.hypervisor.provider import MachineSpec, Provider
+from appliance.lifecycle import backups
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -126,6 +127,8 @@ def sweep(settings: Settings, provider: Provider) -> None:
     for disk in data.due():
         if disk.state is D.REMOVING:
             _remove(disk, settings, provider)
+        else:
+            backups.asked(disk, settings, provider)
     for kept in data.kept_over(now()):
         provider.forget_kept(settings.kept_disk(kept.id))
         with catalog.write():

@@ -6,6 +6,7 @@ from appliance import catalog
 from appliance.catalog import (
     Actor,
     Class,
+    Lease,
     Level,
     Machine,
     MachineState,
@@ -51,7 +52,19 @@ def came_up(machine: Machine, readiness: str = "running", *, forked: bool = Fals
             if readiness == "running":
                 forks.answered(machine.class_name)
         Class.update(failures=0, failing_until=None, problem="").where(Class.name == machine.class_name).execute()
+        if machine.owner_id is not None:
+            _comes_back(machine, moment)
         serve_waiting(machine.class_name)
+
+
+def _comes_back(machine: Machine, moment: datetime) -> None:
+    """It was made for somebody, and is nobody else's."""
+    klass, owner = machine.klass, machine.owner
+    assert owner is not None
+    limit = quotas.allowance(owner.id, klass.name, quotas.size_of(klass)).lease_minutes
+    minutes = min(klass.lease_minutes, limit or klass.lease_minutes)
+    Lease.create(machine=machine.id, account=owner, began_at=moment, ends_at=moment + timedelta(minutes=minutes))
+    master.move(machine.id, MachineState.ASSIGNED, f"{machine.name} was made for {owner.name}.")
 
 
 def serve_waiting(class_name: str) -> int:
@@ -109,6 +122,7 @@ def did_not_come_up(machine: Machine, error: DpeError) -> None:
             level=Level.ERROR,
             problem=str(error),
             reclaim_reason="failed",
+            owner=None,
             data={"hint": error.hint},
         )
 

@@ -10,9 +10,10 @@ from appliance.catalog import Machine, MachineState, Request, RequestState, mach
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import NoData, Provider
-from appliance.lifecycle import batch, disks, forks, master, outcomes
+from appliance.lifecycle import batch, disks, forks, keeping, master, outcomes
 from appliance.lifecycle.activities import Activities
 from appliance.lifecycle.common import SOON, away, machine_of, note, personal
+from appliance.lifecycle.keeping import Keeping
 from appliance.lifecycle.specs import spec
 from appliance.lifecycle.verbs import Verbs, stuck
 from appliance.settings import Settings
@@ -36,6 +37,7 @@ class Performers:
             "hand_over": Performer(self.hand_over, lane=Lane.HANDS),
             "destroy": Performer(self.destroy, lane=Lane.HANDS),
             **Verbs(self.settings, self.provider).all(),
+            **Keeping(self.settings, self.provider).all(),
             **Activities(self.settings, self.provider).all(),
         }
 
@@ -45,6 +47,9 @@ class Performers:
         """Make one machine, without a playbook's start-up."""
         machine = machine_of(step)
         self.creating(machine, "is being made for somebody who waits")
+        if machine.owner_id is not None and (waits_for := disks.attach(machine, self.settings, self.provider, first=step.run.facts.get("disk"))):
+            note(machine.id, waits_for)
+            return Wait(now() + SOON, waits_for)
         wanted = spec(machine, self.settings)
         if wanted.snapshot is None:
             wanted = replace(wanted, readiness="running")  # it will be taken at once
@@ -120,6 +125,8 @@ class Performers:
             if step.attempts + 1 < step.stage.tries:
                 raise
             failed = error
+            if step.run.request_id is None:
+                return Failed(failed, lambda: outcomes.could_not_be_handed_over(machine, failed))
             return Back("claim", lambda: outcomes.could_not_be_handed_over(machine, failed))
 
         def commit() -> None:
@@ -158,6 +165,8 @@ def _wait_for(party: list[Request], step: Context) -> Wait | Failed:
 def ended(run: catalog.Run) -> None:
     """What goes with the end of a run; called in the transaction that ends it."""
     stuck(run)
+    if run.kind == "recover":
+        keeping.ended(run)
     if run.request_id is None or run.state is catalog.RunState.DONE:
         return
     asked = Request.get_by_id(run.request_id)

@@ -5,10 +5,12 @@ import zlib
 from pathlib import Path
 from typing import cast
 
-from appliance.catalog import Machine, data
+from appliance.catalog import Machine, MachineState, data
 from appliance.hypervisor.provider import Boot, Card, MachineSpec
 from appliance.scenario.schema import Readiness
 from appliance.settings import Settings
+
+MADE = (MachineState.PLANNED, MachineState.CREATING)
 
 
 def card(settings: Settings, slot: int) -> Card:
@@ -30,6 +32,7 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
     """Everything needed to make the machine."""
     files, described = machine.seed.files, machine.klass.spec
     snapshot = machine.snapshot
+    kept = data.coming_back_as(machine.id) if machine.owner_id is not None and machine.state in MADE else None
     disk = data.of_machine(machine.id) if machine.owner_id is not None else None  # nobody else's has one
     return MachineSpec(
         id=machine.id,
@@ -47,6 +50,7 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
         boot_timeout=described["boot_timeout"],
         readiness=cast(Readiness, machine.readiness),
         snapshot=None if snapshot is None else Path(snapshot.folder),
+        kept=None if kept is None else settings.kept_disk(kept.id),
         data=None if disk is None else settings.data_disk(disk.id),
         data_size=disk.size if disk else 0,
     )

@@ -93,3 +93,14 @@ def try_again(actor: Actor, id: str) -> None:
 def kept(account_id: int) -> list[KeptDisk]:
     """The kept disks of an account's machines."""
     return data.kept_of_account(account_id)
+
+
+def back_up(actor: Actor, id: str) -> None:
+    """Have a data disk copied now."""
+    with catalog.write():
+        disk = get(actor, id, "machines.manage")
+        if disk.state is not DiskState.READY:
+            raise Conflict(f"The data disk {disk.name} cannot be copied as it is.", disk.problem or "Wait until it is ready.")
+        DataDisk.update(backup_asked=True, backup_problem="").where(DataDisk.id == id).execute()
+        data.tell("backup_asked", f"{actor.name} asked for a copy of the data disk {disk.name}.", disk, actor)
+    doorbell.ring()

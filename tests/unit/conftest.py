@@ -61,7 +61,7 @@ def opened(settings: Settings) -> Iterator[Settings]:
     catalog.close()
 
 
-def _account(name: str, *, is_admin: bool = False) -> Actor:
+def account(name: str, *, is_admin: bool = False) -> Actor:
     with catalog.write():
         account = Account.create(name=name, full_name=name.title(), password="!")
         if is_admin:
@@ -71,22 +71,27 @@ def _account(name: str, *, is_admin: bool = False) -> Actor:
 
 @pytest.fixture
 def alice(opened: Settings) -> Actor:
-    return _account("alice")
+    return account("alice")
 
 
 @pytest.fixture
 def bob(opened: Settings) -> Actor:
-    return _account("bob")
+    return account("bob")
 
 
 @pytest.fixture
 def admin(opened: Settings) -> Actor:
-    return _account("admin", is_admin=True)
+    return account("admin", is_admin=True)
 
 
 @pytest.fixture
 def small(opened: Settings) -> Class:
     """A class with a promoted seed, whose machines boot and wait running; tests of forking say otherwise."""
+    return small_class()
+
+
+def small_class() -> Class:
+    """The same, in whichever catalog is open."""
     described = ClassSpec.model_validate(SPEC)
     with catalog.write():
         klass = Class.create(

@@ -173,10 +173,12 @@ CREATE TABLE kept_disk (
     size INTEGER NOT NULL,   -- GiB
     bytes INTEGER NOT NULL,  -- on the host
     state TEXT NOT NULL,     -- kept, returning, removing
+    machine_id TEXT REFERENCES machine (id), -- the machine as which it comes back
     until TEXT NOT NULL,
     created_at TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX kept_disk_account ON kept_disk (account_id);
+CREATE INDEX kept_disk_machine ON kept_disk (machine_id) WHERE machine_id IS NOT NULL;
 
 -- What the folder of copies has, as the engine found it there; its manifests alone are the truth.
 CREATE TABLE backup (
