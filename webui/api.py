@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 from flask import Blueprint, current_app, request, url_for
 from flask_login import current_user
 
-from appliance.catalog import Machine
-from appliance.errors import BadInput, NotAllowed
-from appliance.services import machines
-from webui.guard import actor, csrf, needs
+from appliance.catalog import Machine, Run, Todo
+from appliance.errors import BadInput, NotAllowed, NotFound
+from appliance.services import inbox, machines, moves, runs
+from webui.guard import actor, csrf, needs, row_number
 from webui.portal import application
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -22,7 +22,11 @@ Answer = dict[str, Any] | tuple[dict[str, Any], int] | tuple[dict[str, Any], int
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 csrf.exempt(blueprint)  # of the check that comes first; see _check_scope
 
-SCOPES = {"read": "See the account's machines and what it can get", "machines": "Get machines, extend them and give them back"}
+SCOPES = {
+    "read": "See the account's machines, what it can get and what waits for it",
+    "machines": "Get machines, stop and start them, extend them and give them back",
+    "todos": "Answer approvals and tasks",
+}
 
 
 def scope(name: str) -> Callable[[View], View]:
@@ -140,9 +144,151 @@ def extend(id: str) -> Answer:
     return {"lease_ends_at": _time(machines.extend(actor(), id))}
 
 
+@blueprint.post("/machines/<id>/<verb>")
+@needs("own", machine="id")
+@scope("machines")
+def move(id: str, verb: str) -> Answer:
+    if verb not in moves.PLAIN:
+        raise NotFound(f"A machine cannot be told to {verb[:40]!r}.", f"It can be told to {', '.join(moves.PLAIN)}.")
+    run = moves.plain(actor(), id, verb)
+    return {"state": machines.get(actor(), id).state.value, "run": run}, 202
+
+
+@blueprint.post("/machines/<id>/transfer")
+@needs("machines.manage", machine="id")
+@scope("machines")
+def transfer(id: str) -> Answer:
+    sent = (request.get_json(silent=True) if request.is_json else request.form) or {}
+    to = sent.get("to") if isinstance(sent, dict) else None
+    if not isinstance(to, str):
+        raise BadInput("Nobody is named.", 'Send {"to": "ACCOUNT"}.')
+    return {"state": machines.get(actor(), id).state.value, "run": moves.transfer(actor(), id, to)}, 202
+
+
 @blueprint.post("/machines/<id>/release")
 @needs("own", machine="id")
 @scope("machines")
 def release(id: str) -> Answer:
     machines.release(actor(), id)
     return {"state": "reclaiming"}, 202
+
+
+# -- what waits for people, and runs --------------------------------------------------------
+
+
+def _sent() -> dict[str, Any]:
+    found = (request.get_json(silent=True) if request.is_json else request.form) or {}
+    return dict(found) if hasattr(found, "keys") else {}
+
+
+def _todo(todo: Todo) -> dict[str, Any]:
+    asker = todo.requester
+    return {
+        "id": todo.id,
+        "kind": todo.kind,
+        "title": todo.title,
+        "text": todo.text,
+        "state": todo.state.value,
+        "class": todo.class_name,
+        "requester": asker and asker.name,
+        "run": todo.run_id,
+        "created_at": _time(todo.created_at),
+        "expires_at": _time(todo.expires_at),
+        "decided_by": todo.decided_by,
+        "comment": todo.comment,
+    }
+
+
+@blueprint.get("/todos")
+@needs("own")
+@scope("read")
+def todo_list() -> Answer:
+    return {"todos": [_todo(todo) for todo in inbox.mine(actor())]}
+
+
+@blueprint.post("/todos/<int:id>")
+@needs("own")
+@scope("todos")
+def answer_todo(id: int) -> Answer:
+    sent = _sent()
+    said, comment = sent.get("answer"), sent.get("comment", "")
+    if said not in ("yes", "no") or not isinstance(comment, str):
+        raise BadInput("That is neither yes nor no.", 'Send {"answer": "yes"}, or {"answer": "no", "comment": "WHY"}.')
+    return _todo(inbox.decide(actor(), id, yes=said == "yes", comment=comment))
+
+
+def _run(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "kind": run.kind,
+        "state": run.state.value,
+        "machine": run.machine_id,
+        "class": run.class_name,
+        "for": run.account.name if run.account_id and run.account else None,
+        "asked_by": run.asked_by,
+        "waits_for": run.why,
+        "problem": run.problem,
+        "hint": run.hint,
+        "created_at": _time(run.created_at),
+        "ended_at": _time(run.ended_at),
+        "self": url_for("api.run", id=run.id),
+    }
+
+
+@blueprint.get("/runs")
+@needs("own")
+@scope("read")
+def run_list() -> Answer:
+    chosen = {name: request.args.get(name, "")[:100] for name in ("kind", "state", "text")}
+    found = runs.page(actor(), **chosen, class_name=request.args.get("class", ""), machine_id=request.args.get("machine", ""),
+                      before=row_number("before"))  # fmt: skip
+    return {"runs": [_run(run) for run in found]}
+
+
+@blueprint.get("/runs/<int:id>")
+@needs("machines.read", run="id", own=True)
+@scope("read")
+def run(id: int) -> Answer:
+    sight, inside = runs.get(actor(), id), current_user.may("machines.read", "run", id)
+    steps = [
+        {
+            "number": line.number,
+            "name": line.name,
+            "title": line.title,
+            "kind": line.kind,
+            "state": line.state,
+            "by": line.by,
+            "asked": list(line.asked),
+            "attempts": line.step.attempts if line.step else 0,
+            "problem": line.step.problem if line.step else "",
+            "started_at": _time(line.step and line.step.started_at),
+            "ended_at": _time(line.step and line.step.ended_at),
+            **({"output": line.step.output} if inside and line.step else {}),
+        }
+        for line in sight.lines
+    ]
+    return {**_run(sight.run), "steps": steps}
+
+
+@blueprint.post("/runs/<int:id>/cancel")
+@needs("machines.manage", run="id", own=True)
+@scope("machines")
+def cancel_run(id: int) -> Answer:
+    runs.cancel(actor(), id)
+    return _run(runs.get(actor(), id).run), 202
+
+
+@blueprint.post("/runs/<int:id>/retry")
+@needs("machines.manage", run="id")
+@scope("machines")
+def retry_run(id: int) -> Answer:
+    runs.retry(actor(), id)
+    return _run(runs.get(actor(), id).run), 202
+
+
+@blueprint.post("/runs/<int:id>/skip")
+@needs("machines.manage", run="id")
+@scope("machines")
+def skip_run(id: int) -> Answer:
+    runs.skip(actor(), id)
+    return _run(runs.get(actor(), id).run), 202

@@ -1,13 +1,14 @@
 """A person's page: one honest button for each class, and the machines they hold."""
 
-from flask import Blueprint, flash, redirect, render_template, request
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from appliance.catalog import Machine, now
-from appliance.errors import BadInput
-from appliance.services import machines, overview
+from appliance.errors import BadInput, DpeError, NotFound
+from appliance.services import machines, moves, overview, runs
 from webui.again import asks_again_unless
+from webui.errors import status_of
 from webui.format import span
 from webui.guard import actor, back, needs, settings
 
@@ -27,7 +28,18 @@ def index() -> str:
     who = current_user.account
     offers = {offer.cls.name: offer for offer in machines.offers(who.id)}
     groups = machines.grouped(who.id)
-    return render_template("portal.html", offers=offers, groups=groups, health=overview.health(), application=application)
+    mine = [machine for group in groups for machine in group.machines]
+    return render_template(
+        "portal.html",
+        offers=offers,
+        groups=groups,
+        health=overview.health(),
+        application=application,
+        doing=moves.doing(mine),
+        possible={machine.id: moves.possible(actor(), machine) for machine in mine},
+        standings={name: runs.standing(offer.request) for name, offer in offers.items() if offer.request},
+        refused={request.class_name: request for request in runs.refused(who.id)},
+    )
 
 
 @blueprint.post("/request")
@@ -48,6 +60,13 @@ def _count(text: str) -> int:
 @needs("own", request="id")
 def cancel(id: int) -> Response:
     machines.cancel_request(actor(), id)
+    return back()
+
+
+@blueprint.post("/requests/<int:id>/dismiss")
+@needs("own", request="id")
+def dismiss(id: int) -> Response:
+    runs.dismiss(actor(), id)
     return back()
 
 
@@ -84,3 +103,41 @@ def release(id: str) -> Response:
     own = machine.owner_id == current_user.account.id
     flash(f"{machine.name} is {'given' if own else 'taken'} back and will be destroyed.", "success")
     return back()
+
+
+def _own(id: str) -> bool:
+    return machines.get(actor(), id).owner_id == actor().account_id
+
+
+@blueprint.post("/machines/<id>/<verb>")
+@needs("machines.manage", machine="id", own=True)
+@asks_again_unless(lambda id, verb: verb != "reprovision" or _own(id))
+def move(id: str, verb: str) -> Response:
+    if verb not in moves.PLAIN:
+        raise NotFound("There is no such button.", "Reload the page.")
+    moves.plain(actor(), id, verb)
+    return back()
+
+
+@blueprint.get("/machines/<id>/transfer")
+@needs("machines.manage", machine="id")
+def transfer_form(id: str) -> str:
+    return _transfer(id)
+
+
+@blueprint.post("/machines/<id>/transfer")
+@needs("machines.manage", machine="id")
+@asks_again_unless(_own)
+def transfer(id: str) -> Response | tuple[str, int]:
+    to = request.form.get("to", "")[:200]
+    try:
+        moves.transfer(actor(), id, to)
+    except DpeError as error:
+        return _transfer(id, to, error), status_of(error)
+    machine = machines.get(actor(), id)
+    flash(f"{machine.name} is being passed on to {to.strip()}.", "success")
+    return redirect(url_for("machines.page", id=id), 303)
+
+
+def _transfer(id: str, to: str = "", error: DpeError | None = None) -> str:
+    return render_template("transfer.html", machine=machines.get(actor(), id, "machines.manage"), to=to, error=error)

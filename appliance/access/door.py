@@ -37,6 +37,8 @@ def check(actor: Actor | None, headers: Mapping[str, str], settings: Settings) -
         return 403, {"X-DPE-Page": "nobody"}
     except NotAllowed:
         return 403, {"X-DPE-Page": "denied"}
+    except door.Rests:
+        return 403, {"X-DPE-Page": "rests"}
     except Conflict:
         return 403, {"X-DPE-Page": "starting"}
     return 200, {"X-DPE-Upstream": f"{target.address}:{target.port}", "X-DPE-Cookie": for_machine(headers.get("Cookie", ""))}

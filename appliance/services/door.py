@@ -6,12 +6,17 @@ from dataclasses import dataclass
 from appliance import catalog
 from appliance.catalog import Actor, Lease, MachineState, machines, now, record
 from appliance.errors import Conflict, NotAllowed, NotFound
+from appliance.lifecycle import rules
 from appliance.people import powers
 from appliance.settings import Settings
 
 # An admin's look into somebody's machine is one event, not one per picture on its page.
 QUIET = 600.0
 _admitted: dict[tuple[int, str], float] = {}
+
+
+class Rests(Conflict):
+    """The machine is stopped or suspended; whoever holds it has to start it."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ def admit(actor: Actor, door_port: int, settings: Settings) -> Target:
     """The target behind a port of the front door, for this person.
 
     Raises NotFound when no held machine is there, NotAllowed when it is somebody else's, and Conflict
-    while the machine is not ready to be used.
+    while the machine is not ready to be used: Rests when it will not be by itself.
     """
     machine = machines.in_slot(door_port - settings.app_port)
     if machine is None:
@@ -36,6 +41,8 @@ def admit(actor: Actor, door_port: int, settings: Settings) -> Target:
     may_enter = not own and powers.may(actor, "machines.enter", "machine", machine.id)
     if not own and not may_enter:
         raise NotAllowed("This is not your machine.", "Open one of your own from your page.")
+    if machine.state in rules.OFF and rules.at_work(machine.id) is None:
+        raise Rests(f"{machine.name} is {machine.state.value}.", "Start it on your page.")
     if machine.state is not MachineState.IN_USE and not (may_enter and machine.state is MachineState.READY):
         raise Conflict(f"{machine.name} is not ready to be used: it is {machine.state.value}.", "Wait a moment.")
     if own:

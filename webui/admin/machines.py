@@ -5,7 +5,7 @@ from flask_login import current_user
 
 from appliance.catalog import events
 from appliance.catalog import machines as machine_rows
-from appliance.services import classes, host, machines, overview
+from appliance.services import classes, host, machines, moves, overview, runs
 from webui.guard import actor, needs, row_number, settings
 from webui.portal import application
 
@@ -46,9 +46,13 @@ def page(id: str) -> str:
         lease=machine_rows.lease_of(id),
         reading=machine_rows.reading_of(id),
         events=events.page(machine_id=id, limit=100),
+        runs=runs.page(actor(), machine_id=id, limit=10),
+        run_title=runs.title,
         address=settings().address(machine.slot),
         way=machines.way(machine, settings()),
         application=application(machine),
         held=machine.state in machine_rows.HELD,
         nominal=host.nominal(machine.memory),
+        doing=moves.doing([machine]).get(id, ""),
+        possible=moves.possible(actor(), machine),
     )

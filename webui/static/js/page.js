@@ -4,6 +4,7 @@
 const dialog = document.getElementById('confirm');
 let confirmed;
 
+document.addEventListener('submit', event => event.target.closest('[popover]')?.hidePopover(), true);
 document.addEventListener('submit', event => {
   const form = event.target;
   if (!form.dataset.confirm || form === confirmed) { confirmed = undefined; return; }
@@ -57,6 +58,20 @@ document.addEventListener('htmx:before:swap', () => {
 const toEnd = () => { const box = log(); if (box && atEnd) box.scrollTop = box.scrollHeight; };
 document.addEventListener('htmx:after:swap', toEnd);
 toEnd();
+
+// -- What is being read or written in the live part stays as it is when that is renewed.
+let opened = [], written = [];
+document.addEventListener('htmx:before:swap', () => {
+  opened = [...document.querySelectorAll('#live details[id][open]')].map(box => box.id);
+  written = [...document.querySelectorAll('#live textarea[id]')].filter(box => box.value).map(box => [box.id, box.value]);
+});
+document.addEventListener('htmx:after:swap', () => {
+  for (const id of opened) document.getElementById(id)?.setAttribute('open', '');
+  for (const [id, text] of written) {
+    const box = document.getElementById(id);
+    if (box && !box.value) box.value = text;
+  }
+});
 
 // -- Messages go away by themselves or when told to; bad news stays.
 document.addEventListener('click', event => event.target.closest('[data-dismiss]')?.parentElement.remove());
