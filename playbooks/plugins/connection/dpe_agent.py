@@ -1,0 +1,77 @@
+"""Runs Ansible's modules inside a machine through its guest agent: the machine need be reachable by no network.
+
+The machine's id is the inventory's `ansible_host`. The appliance's settings are in the environment.
+"""
+
+import base64
+from pathlib import Path
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.connection import ConnectionBase
+
+from appliance.errors import DpeError
+from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.settings import load
+
+DOCUMENTATION = """
+name: dpe_agent
+short_description: Run modules in a machine through its guest agent
+description:
+  - Everything is run by root, a command at a time; what a command writes is kept in memory until it ends.
+options:
+  remote_addr:
+    description: The id of the machine.
+    default: inventory_hostname
+    vars:
+      - name: ansible_host
+"""
+
+LONGEST = 24 * 3600  # seconds for one command; whoever runs the playbook ends it sooner
+AT_ONCE = 1 << 20  # bytes of a file that are sent in one go
+
+
+class Connection(ConnectionBase):
+    """One machine."""
+
+    transport = "dpe_agent"
+    has_pipelining = True
+
+    def _connect(self):
+        if not self._connected:
+            self.id = self.get_option("remote_addr")
+            self.provider = LibvirtProvider(load())
+            self._connected = True
+        return self
+
+    def exec_command(self, cmd, in_data=None, sudoable=True):  # noqa: FBT002  Ansible says so
+        super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
+        done = self._run(["/bin/sh", "-c", cmd], in_data or b"")
+        return done.status, done.output.encode(), done.error.encode()
+
+    def put_file(self, in_path, out_path):
+        super().put_file(in_path, out_path)
+        content = Path(in_path).read_bytes()
+        for begin in range(0, len(content) or 1, AT_ONCE):
+            where = '> "$1"' if begin == 0 else '>> "$1"'
+            self._demand(["/bin/sh", "-c", f"cat {where}", "put", out_path], content[begin : begin + AT_ONCE])
+
+    def fetch_file(self, in_path, out_path):
+        super().fetch_file(in_path, out_path)
+        Path(out_path).write_bytes(base64.b64decode(self._demand(["base64", "--", in_path]).output))
+
+    def close(self):
+        if self._connected:
+            self.provider.close()
+            self._connected = False
+
+    def _run(self, command, content=b""):
+        try:
+            return self.provider.execute(self.id, command, input=content, timeout=LONGEST)
+        except DpeError as error:
+            raise AnsibleConnectionFailure(str(error)) from error
+
+    def _demand(self, command, content=b""):
+        done = self._run(command, content)
+        if done.status:
+            raise AnsibleConnectionFailure(f"{command[0]} ended with status {done.status}: {done.error.strip()}")
+        return done
