@@ -21,7 +21,7 @@ Browse = Callable[..., Page]
 ADMIN_PAGES = [
     "/admin/", "/admin/classes/", "/admin/classes/notebook", "/admin/seeds/", "/admin/seeds/3", "/admin/machines/", "/admin/accounts/",
     "/admin/accounts/new", "/admin/accounts/2", "/admin/events/", "/admin/settings/",
-    "/admin/host/", "/admin/host/?span=day", "/admin/host/?as=table",
+    "/admin/workflow/", "/admin/host/", "/admin/host/?span=day", "/admin/host/?as=table",
 ]  # fmt: skip
 
 

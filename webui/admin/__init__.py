@@ -16,6 +16,7 @@ from webui.admin import (
     seeds,
     signins,
     units,
+    workflow,
 )
 
 BLUEPRINTS = [
@@ -25,6 +26,7 @@ BLUEPRINTS = [
         classes,
         seeds,
         machines,
+        workflow,
         host,
         accounts,
         units,
