@@ -224,9 +224,8 @@ def remove(path: Path) -> None:
         with held(path):
             if (other := holder(path)) is not None:
                 raise Conflict(f"The data disk {path.name} is in use by a machine, {other.name}.", "Give the machine back first.")
-            _claim(path).unlink(missing_ok=True)
             path.unlink(missing_ok=True)
-    _forget(path, _raw(path), copying(path))
+    _forget(path, _claim(path), _raw(path), copying(path))
 
 
 # -- copies -------------------------------------------------------------------------------------

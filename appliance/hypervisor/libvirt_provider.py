@@ -27,7 +27,7 @@ from appliance.hypervisor import agent, daemon, disks, monitor, snapshot, xml
 from appliance.hypervisor.connection import Connection, ignoring
 from appliance.hypervisor.memory import Gauge, Taken
 from appliance.hypervisor.network import Network
-from appliance.hypervisor.provider import Boot, Executed, Found, GuestSigns, HostFacts, MachineSpec, Power, Stats
+from appliance.hypervisor.provider import Boot, Executed, Found, GuestSigns, HostFacts, MachineSpec, NoData, Power, Stats
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 PERSONALISE_COMMAND = "/usr/lib/dpe/personalise"
 STILL_COMMAND = "/usr/lib/dpe/still"
 DATA_COMMAND = "/usr/lib/dpe/data"
+DATA_IS_NOT_OURS = 65  # its status, and then personalise's, when what is on the disk cannot be mounted
 DATA_FOLDER = "/data"  # where a machine has its data disk
 SHUT_DOWN = ("systemctl", "--no-block", "poweroff")
 LETS_GO_WITHIN = 30  # seconds for a machine to let go of a disk
@@ -198,9 +199,17 @@ class LibvirtProvider:
             if not domain.isActive():
                 self._power_on(domain)
             if spec.data is not None and not _has(domain, spec.data):
+                self._take_other_away(domain, spec)
                 self._attach(domain, spec.data)
             if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
                 domain.resume()
+
+    def _take_other_away(self, domain: libvirt.virDomain, spec: MachineSpec) -> None:
+        """A machine whose data disk was found to be of no use is given another one."""
+        for file, target in _targets(domain).items():
+            if target == xml.DATA_TARGET:
+                self._unplug(domain, Path(file))
+                disks.release(Path(file), spec.disk.parent)
 
     def _attach(self, domain: libvirt.virDomain, data: Path) -> None:
         try:
@@ -558,21 +567,19 @@ class LibvirtProvider:
             if domain is not None and domain.isActive() and _has(domain, spec.data):
                 if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
                     raise Conflict(f"{spec.name} is paused.", "Resume or stop it first.")
-                self._unplug(domain, spec)
+                self._unplug(domain, spec.data)
         disks.release(spec.data, spec.disk.parent)
 
-    def _unplug(self, domain: libvirt.virDomain, spec: MachineSpec) -> None:
-        data = spec.data
-        assert data is not None
+    def _unplug(self, domain: libvirt.virDomain, data: Path) -> None:
         # It has nothing to unmount when it was never told of the disk, or was cut off here before.
-        done = self.execute(spec.id, ["/bin/sh", "-c", f"[ ! -e /etc/dpe/data ] || {DATA_COMMAND} away"])
+        done = self.execute(domain.UUIDString(), ["/bin/sh", "-c", f"[ ! -e /etc/dpe/data ] || {DATA_COMMAND} away"])
         if done.status:
             raise Conflict(
-                f"{spec.name} is busy with its data disk: {done.error.strip()[-200:]}", "Close what uses it, or stop the machine."
+                f"{domain.name()} is busy with its data disk: {done.error.strip()[-200:]}", "Close what uses it, or stop the machine."
             )
         domain.detachDeviceFlags(_data_xml(data), libvirt.VIR_DOMAIN_AFFECT_LIVE)
         if not self._connection.until(lambda: not domain.isActive() or not _has(domain, data), time.monotonic() + LETS_GO_WITHIN, 1):
-            raise Unavailable(f"{spec.name} does not let go of its data disk.", "Stop the machine.")
+            raise Unavailable(f"{domain.name()} does not let go of its data disk.", "Stop the machine.")
 
     def backup_data(self, source: Path, target: Path, id: str | None = None) -> None:
         if disks.has_copy(target):
@@ -704,7 +711,7 @@ class _Personalising:
         if not self.over and (done := self.provider.ended(self.spec.id, self.pid)) is not None:
             self.over = True
             if done.status:
-                raise DpeError(
+                raise (NoData if done.status == DATA_IS_NOT_OURS else DpeError)(
                     f"{self.spec.name} did not take its name and address {self.spec.card.address}:"
                     f" {(done.error or done.output).strip()[-300:]}",
                     f"Look at {PERSONALISE_COMMAND} in its seed. What it said is in {self.spec.disk.parent / 'serial.log'}.",

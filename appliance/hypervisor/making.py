@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from appliance.errors import DpeError
-from appliance.hypervisor.provider import MachineSpec, Provider
+from appliance.hypervisor.provider import MachineSpec, NoData, Provider
 
 Report = Callable[[str], None]
 
@@ -51,6 +51,8 @@ def up(provider: Provider, spec: MachineSpec, report: Report | None = None, *, p
     try:
         # It has booted already, so that it does not get the time for that.
         provider.wait(replace(spec, boot_timeout=max(LEAST_TIME, spec.boot_timeout // 5)), report, personalise=personalise)
+    except NoData:
+        raise  # a booted one would get no further with it
     except DpeError as error:
         provider.list()
         plain = replace(spec, snapshot=None)

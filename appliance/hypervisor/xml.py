@@ -13,7 +13,7 @@ from typing import Protocol
 NAMESPACE = "urn:dpe:machine:1"
 QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 ROOT_PORTS = 10  # five are taken by the devices that every machine has
-DATA_PORT = 6
+DATA_PORT, DATA_TARGET = 6, "vdb"
 TRANSLATED = 128  # MiB for an emulated machine's translated code
 
 ET.register_namespace("dpe", NAMESPACE)
@@ -102,7 +102,7 @@ class Disk:
 
 def data_disk(path: Path, serial: str) -> Disk:
     """A machine's second disk."""
-    return Disk(path, "vdb", DATA_PORT, serial)
+    return Disk(path, DATA_TARGET, DATA_PORT, serial)
 
 
 @dataclass(frozen=True)

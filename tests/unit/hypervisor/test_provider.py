@@ -14,7 +14,7 @@ from appliance.errors import Unavailable
 from appliance.hypervisor import libvirt_provider, making
 from appliance.hypervisor.batch import Step, perform
 from appliance.hypervisor.memory import Taken
-from appliance.hypervisor.provider import Boot, Card, MachineSpec, Power, Stats
+from appliance.hypervisor.provider import Boot, Card, MachineSpec, NoData, Power, Stats
 from appliance.hypervisor.snapshot import Unfit
 from tests.unit.engine.fake import FakeProvider
 
@@ -126,6 +126,15 @@ def test_a_fork_that_does_not_answer_gives_way_to_a_booted_clone() -> None:
     assert not made.forked
     assert str(made.fork_error) == "Its agent does not answer."
     assert [verb for verb, _ in provider.calls] == ["fork", "start", "wait", "destroy", "clone", "start", "wait"]
+
+
+def test_a_fork_whose_data_disk_is_of_no_use_is_not_made_again() -> None:
+    """A booted one would fare no better with it, and takes much longer to say so."""
+    provider = FakeProvider()
+    provider.fails["answer"] = NoData("It has swap on it.")
+    with pytest.raises(NoData, match="swap"):
+        making.hand_over(provider, replace(spec(), readiness="cold", snapshot=Path("/snapshot")), b"user me\n")
+    assert [verb for verb, _ in provider.calls] == ["fork", "start", "wait"]
 
 
 def test_a_hypervisor_that_is_away_is_no_fault_of_the_fork() -> None:
