@@ -27,17 +27,29 @@ from appliance.catalog import (
     RequestState,
     Seed,
     SeedState,
+    Sequence,
     Snapshot,
     SnapshotState,
+    Todo,
+    VersionState,
     memory,
     options,
     record,
+    runs,
+    sequences,
 )
 from appliance.catalog import machines as machine_rows
 from appliance.catalog import seeds as seed_rows
+from appliance.lifecycle.performers import ended
 from appliance.people import passwords
 from appliance.scenario.schema import ClassSpec
+from appliance.services import inbox
+from appliance.services import machines as machine_verbs
 from appliance.settings import Settings
+from appliance.workflow import sequence
+from appliance.workflow.performers import PERFORMERS
+from appliance.workflow.runner import Runner
+from appliance.workflow.sequence import Around
 
 PASSWORD = "correct horse battery"
 
@@ -339,3 +351,41 @@ def many_machines(cls: Class, count: int, owner: Actor) -> None:
         for model, values in ((Machine, rows), (Lease, leases), (Reading, readings)):
             for at in range(0, len(values), 500):
                 model.insert_many(values[at : at + 500]).execute()
+
+
+ASKING = {
+    "assign": {
+        "before": [
+            {
+                "name": "manager", "kind": "approval", "title": "A manager says yes",
+                "with": {"text": "Is it for a course?\nThe studio is licensed for 6 people.", "expires": "72h"},
+            },
+            {"name": "licence", "kind": "task", "title": "Register the licence", "with": {"text": "Enter their name at the licence server."}},
+            {"name": "large", "kind": "approval", "title": "The head of IT says yes", "when": {"memory": {"above": 99999}}},
+        ],
+        "after": [{"name": "welcome", "kind": "task", "title": "Show them round", "with": {"text": "Call them."}}],
+    }
+}  # fmt: skip
+
+
+def asking(people: dict[str, Actor]) -> None:
+    """People are asked before somebody gets a studio: mary is an approver, ada and alan have asked, and alan's was refused."""
+    with catalog.write():
+        Request.update(state=RequestState.CANCELLED, ended_at=catalog.now()).where(Request.klass == "studio").execute()
+        Sequence.create(name="asking", title="Asking")
+        moves = {name: Around.model_validate(around) for name, around in ASKING.items()}
+        sequences.add("asking", sequence.dump(moves), VersionState.PROMOTED, author="grace")
+        Class.update(sequence="asking").where(Class.name == "studio").execute()
+        Grant.create(role="approver", account=people["mary"].account_id, over_class="studio")
+    machine_verbs.request(people["alan"], "studio")
+    go_on()
+    inbox.decide(people["mary"], Todo.get().id, yes=False, comment="All six licences are given out <until June>.")
+    machine_verbs.request(people["ada"], "studio")
+    go_on()
+
+
+def go_on() -> None:
+    """Take all runs as far as people let them, without an engine."""
+    runner = Runner(PERFORMERS, ended=ended)
+    for due in runs.due(catalog.now()):
+        runner.advance(due.id)

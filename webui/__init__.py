@@ -14,7 +14,7 @@ from werkzeug.routing import IntegerConverter, Map
 from appliance import catalog, settings
 from appliance.people import secrets as secrets_of_others
 from appliance.settings import Settings
-from webui import admin, again, api, auth, door, errors, format, guard, hooks, live, portal, security, setup
+from webui import admin, again, api, auth, disks, door, errors, format, guard, hooks, inbox, live, portal, runs, security, setup
 from webui.turnstile import Turnstile
 
 COOKIE = "__Host-dpe"
@@ -47,7 +47,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     guard.init_app(app)
     again.init_app(app)
     format.init_app(app)
-    for area in (setup, auth, security, portal, live, door, api, hooks):
+    for area in (setup, auth, security, portal, disks, inbox, runs, live, door, api, hooks):
         app.register_blueprint(area.blueprint)
     for blueprint in admin.BLUEPRINTS:
         app.register_blueprint(blueprint)

@@ -9,9 +9,9 @@ from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
 
-from appliance.catalog import Machine, MachineState, SeedState, SnapshotState, now
+from appliance.catalog import DiskState, Machine, MachineState, RunState, SeedState, SnapshotState, StepState, now
 from appliance.people.roles import PERMISSIONS
-from appliance.services import overview
+from appliance.services import mail, overview
 from webui import guard
 
 STATES: dict[str, tuple[str, str]] = {
@@ -45,6 +45,37 @@ SNAPSHOT_STATES: dict[str, tuple[str, str]] = {
 }
 
 
+DISK_STATES: dict[str, tuple[str, str]] = {
+    DiskState.NEW: ("not made yet", "secondary"),
+    DiskState.READY: ("whole", "green"),
+    DiskState.RESTORING: ("being restored", "blue"),
+    DiskState.TROUBLED: ("put aside", "red"),
+    DiskState.REMOVING: ("being deleted", "orange"),
+}
+
+RUN_STATES: dict[str, tuple[str, str]] = {
+    RunState.QUEUED: ("about to go on", "secondary"),
+    RunState.RUNNING: ("running", "blue"),
+    RunState.WAITING: ("waiting", "yellow"),
+    RunState.UNDOING: ("being undone", "orange"),
+    RunState.DONE: ("done", "green"),
+    RunState.FAILED: ("failed", "red"),
+    RunState.CANCELLED: ("cancelled", "secondary"),
+}
+
+STEP_STATES: dict[str, str] = {
+    "planned": "to come",
+    "skipped": "not needed",
+    StepState.RUNNING: "at work",
+    StepState.WAITING: "waiting",
+    StepState.DONE: "done",
+    StepState.FAILED: "failed",
+    StepState.CANCELLED: "passed over or cancelled",
+    StepState.UNDOING: "being undone",
+    StepState.UNDONE: "undone",
+}
+
+
 def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
         when=when,
@@ -63,7 +94,7 @@ def init_app(app: Flask) -> None:
         given=given,
     )
     app.jinja_env.globals.update(
-        STATES=STATES, SEED_STATES=SEED_STATES, SNAPSHOT_STATES=SNAPSHOT_STATES, now=now, MachineState=MachineState, SeedState=SeedState
+        STATES=STATES, SEED_STATES=SEED_STATES, SNAPSHOT_STATES=SNAPSHOT_STATES, RUN_STATES=RUN_STATES, STEP_STATES=STEP_STATES, now=now, MachineState=MachineState, SeedState=SeedState
     )
     app.context_processor(_context)
 
@@ -80,10 +111,17 @@ def _context() -> dict[str, Any]:
         "live_url": request.full_path.rstrip("?"),
         "back_url": guard.here(),
         "may": may,
+        "todo_count": _todo_count,
+        "mail_on": mail.is_on,
         "may_list": [name for name in PERMISSIONS if may(name)],
         "set_up": guard.is_set_up(),
         "icon_file": url_for("static", filename="vendor/icons-3.51.0/sprite.svg"),
     }
+
+
+def _todo_count() -> int | None:
+    """How much waits for whoever is signed in; None for who is never asked."""
+    return current_user.todos or (0 if current_user.is_asked else None)
 
 
 def zone() -> ZoneInfo:

@@ -17,7 +17,7 @@ from appliance.errors import NotAllowed, NotFound
 from appliance.people import powers
 from appliance.people.powers import Powers
 from appliance.people.roles import OWN, PERMISSIONS
-from appliance.services import sessions, tokens
+from appliance.services import inbox, sessions, tokens
 from appliance.services import setup as setup_service
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -87,6 +87,16 @@ class Person:
     def powers(self) -> Powers:
         """What they hold, as of this request."""
         return powers.of(self.actor)
+
+    @cached_property
+    def is_asked(self) -> bool:
+        """Whether they hold a role that is asked to decide or to do something."""
+        return inbox.is_asked(self.actor, self.powers)
+
+    @cached_property
+    def todos(self) -> int:
+        """How much waits for them, as of this request."""
+        return inbox.count(self.actor, self.powers)
 
     def may(self, permission: str, kind: str = "", id: object = None) -> bool:
         """Whether they hold the permission over anything, or over the thing of one of the kinds in catalog.grants.PLACES."""
@@ -171,6 +181,7 @@ def _check() -> BaseResponse | None:
 GONE = {
     "machine": ("There is no such machine.", "It may have been given back."),
     "request": ("You are not waiting for that any more.", "Reload the page to see what you hold."),
+    "run": ("There is no such run.", "It may be forgotten, or not yours to look at."),
     "account": ("There is no such account.", "It may have been deleted."),
     "class": ("There is no such class.", "The list of classes shows those there are."),
     "disk": ("There is no such data disk.", "It may have been deleted."),

@@ -26,6 +26,11 @@ def count(actor: Actor, held: Powers) -> int:
     return todos.count(_rights(actor, held))
 
 
+def is_asked(actor: Actor, held: Powers) -> bool:
+    """Whether somebody who holds this has a role that is asked."""
+    return bool(_rights(actor, held).over)
+
+
 def mine(actor: Actor) -> list[Todo]:
     """What waits for them, oldest first."""
     return todos.open_for(_rights(actor))

@@ -19,6 +19,8 @@ from appliance.catalog import (
     Quota,
     Request,
     RequestState,
+    Run,
+    RunState,
     Seed,
     SeedState,
 )
@@ -75,9 +77,11 @@ class House:
                 until=catalog.now(),
             )
             asked = Request.create(account=person.account_id, klass=name, state=RequestState.WAITING, hit=False)
+            run = Run.create(kind="assign", state=RunState.WAITING, request=asked, klass=name, account=person.account_id)
         self.things[side] |= {
             "account": person.account_id, "class": name, "seed": seed.id, "machine": machine.id,
             "group": group.id, "grant": grant.id, "quota": quota.id, "request": asked.id, "disk": disk.id, "kept": kept.id,
+            "run": run.id,
         }  # fmt: skip
 
     def subject(self, role: str, scope: str) -> str:
@@ -91,9 +95,9 @@ class House:
 
 # The kinds of thing that a role over a scope reaches, told here once more and in another way than the product does.
 REACHED = {
-    "appliance": {"machine", "class", "seed", "account", "unit", "group", "request", "disk", "kept", "grant", "quota"},
-    "unit": {"machine", "account", "unit", "group", "request", "disk", "kept", "grant", "quota"},
-    "class": {"machine", "class", "seed", "request", "disk", "kept", "grant"},
+    "appliance": {"machine", "class", "seed", "account", "unit", "group", "request", "run", "disk", "kept", "grant", "quota"},
+    "unit": {"machine", "account", "unit", "group", "request", "run", "disk", "kept", "grant", "quota"},
+    "class": {"machine", "class", "seed", "request", "run", "disk", "kept", "grant"},
 }
 
 
