@@ -42,12 +42,13 @@ from appliance.catalog import (
     sequences,
     snapshots,
     todos,
+    usage,
 )
 from appliance.catalog import Engine as EngineRow
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import Found, HostFacts, Power, Provider, Stats
-from appliance.lifecycle import backups, batch, directoryruns, forks, leases, master, outcomes, rules, seedruns
+from appliance.lifecycle import backups, batch, directoryruns, forks, idle, leases, master, outcomes, rules, seedruns
 from appliance.lifecycle import disks as disk_work
 from appliance.lifecycle.common import note, personal
 from appliance.lifecycle.performers import Performers, ended
@@ -77,6 +78,7 @@ S = MachineState
 
 TICK = 1.0  # seconds between looks at the catalog when nobody rings
 READ_EVERY = 10.0  # seconds between readings of machines and host
+LOOK_FOR_IDLE = 30.0  # seconds between looks for machines that nobody uses
 READ_SOON = 2.0  # the same while the host has little memory left
 ASK_EVERY = 60.0  # seconds between looks for people who are asked and have gone
 LOOK_FOR_COPIES = 30.0
@@ -172,7 +174,8 @@ class Engine:
         self._batched: set[str] = set()
         self._last: dict[str, tuple[float, Stats]] = {}
         self._facts: HostFacts | None = None
-        self._read_at = self._said_at = self._copies_at = self._asked_at = float("-inf")
+        self._read_at = self._said_at = self._copies_at = self._asked_at = self._idle_at = float("-inf")
+        self._watched_since = now()
         self._said: HostFacts | None = None
         self._problem: str | None = None
         self._set_up = False
@@ -215,6 +218,10 @@ class Engine:
         """The jobs under way."""
         return [job for job in self._jobs.values() if not job.done()]
 
+    def look_for_idle_again(self) -> None:
+        """Look for machines that nobody uses at the next tick, whenever that was last."""
+        self._idle_at = float("-inf")
+
     def read_again(self) -> None:
         """Take the next reading of machines and host at the next tick, whenever the last one was."""
         self._read_at = float("-inf")
@@ -241,8 +248,10 @@ class Engine:
             outcomes.serve_waiting(class_name)
         self._synchronise()
         if found is None:
+            self._watched_since = now()  # nobody looks at machines meanwhile
             return
         self._read_if_due()
+        self._look_for_idle()
         disks = set(self.provider.disks())
         self._tend(found, disks, looked_at)
         self._sweep(found.keys() | disks)
@@ -299,12 +308,24 @@ class Engine:
             self._read_at = moment
             self._submit(self._reader, "reading", self._read, moment)
 
+    def _look_for_idle(self) -> None:
+        """Guests that are asked may take their time, so no tick waits for it."""
+        if "idle" not in self._jobs and time.monotonic() - self._idle_at >= LOOK_FOR_IDLE:
+            self._idle_at = time.monotonic()
+            idle.take_back_unopened()
+            self._submit(self._outside, "idle", idle.look, self.provider, self._watched_since)
+
     def _read(self, moment: float) -> None:
         facts, readings = self.provider.host(), self.provider.stats()
         known = machines.live_ids()
         latest = {stats.id: (moment, stats) for stats in readings if stats.id in known}
         # The first reading of a machine knows no rates yet.
-        machines.note_readings({id: _rates(*self._last.get(id, (moment, stats)), moment, stats) for id, (_, stats) in latest.items()})
+        rates = {id: _rates(*self._last.get(id, (moment, stats)), moment, stats) for id, (_, stats) in latest.items()}
+        busy = [id for id, rate in rates.items() if idle.is_busy(cpu=rate["cpu"], network=rate["net_rate"], disk=rate["disk_rate"])]
+        with catalog.write():
+            machines.note_readings(rates)
+            if busy:
+                usage.note(busy, now())
         self._last, self._cpu = latest, psutil.cpu_percent()
         self._sizing.note(facts, self._cpu / 100)
         self._facts = facts

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 from appliance import catalog
-from appliance.catalog import Actor, Lease, MachineState, machines, now, record
+from appliance.catalog import Actor, Lease, Machine, MachineState, machines, now, record, usage
 from appliance.errors import Conflict, NotAllowed, NotFound
 from appliance.lifecycle import rules
 from appliance.people import powers
@@ -46,17 +46,23 @@ def admit(actor: Actor, door_port: int, settings: Settings) -> Target:
     if machine.state is not MachineState.IN_USE and not (may_enter and machine.state is MachineState.READY):
         raise Conflict(f"{machine.name} is not ready to be used: it is {machine.state.value}.", "Wait a moment.")
     if own:
-        _note_opened(machine.id)
+        _note_opened(machine)
     else:
         _note_admin(actor, machine.id, machine.name, machine.class_name)
     return Target(settings.address(machine.slot), machine.klass.spec["application"]["port"], machine.id)
 
 
-def _note_opened(machine_id: str) -> None:
-    lease = machines.lease_of(machine_id)
-    if lease is not None and lease.opened_at is None:
+def _note_opened(machine: Machine) -> None:
+    """Keep when it was opened first and, for a class that wants to know, used last: at most once a minute, however much is asked for."""
+    lease, moment = machines.lease_of(machine.id), now()
+    if lease is None:
+        return
+    if lease.opened_at is None:
         with catalog.write():
-            Lease.update(opened_at=now()).where(Lease.id == lease.id).execute()
+            Lease.update(opened_at=moment).where(Lease.id == lease.id).execute()
+    if machine.klass.idle_minutes and (lease.busy_at is None or lease.busy_at <= moment - usage.ONCE_IN or lease.idle_warned_at):
+        with catalog.write():
+            usage.note([machine.id], moment)
 
 
 def _note_admin(actor: Actor, machine_id: str, name: str, class_name: str) -> None:

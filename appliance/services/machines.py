@@ -19,6 +19,7 @@ from appliance.catalog import (
     record,
     runs,
     seeds,
+    usage,
 )
 from appliance.catalog.grants import Place
 from appliance.errors import BadInput, Conflict, NotFound
@@ -292,6 +293,15 @@ def extend(actor: Actor, id: str) -> datetime:
     return ends_at
 
 
+def still_here(actor: Actor, id: str) -> None:
+    """Say that a machine is in use, whatever it looks like: its owner is not warned until it was unused for as long again."""
+    with catalog.write():
+        machine = get(actor, id, "machines.manage")
+        _lease(machine)
+        usage.note([id], now())
+        record("lease.kept", f"{actor.name} still uses {machine.name}.", actor, class_name=machine.class_name, machine_id=id)
+
+
 def release(actor: Actor, id: str) -> None:
     """Give a machine back (its owner), or take it back (an admin); a clean one takes its place."""
     with catalog.write():
@@ -376,6 +386,7 @@ def release_together(actor: Actor, batch: int) -> int:
         rest = Request.get_or_none(Request.batch == batch, Request.account == actor.account_id, Request.state.in_(machines.ASKED))
         if rest is not None:
             cancel_request(actor, rest.id)
+    doorbell.ring()  # once more: the engine may have looked before this was kept
     return len(found)
 
 
