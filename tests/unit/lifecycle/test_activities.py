@@ -1,0 +1,209 @@
+"""Commands and playbooks as activities: run for real, on this machine in place of another."""
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from appliance import catalog
+from appliance.catalog import Machine, MachineState, machines, now, runs
+from appliance.errors import DpeError, Unavailable
+from appliance.hypervisor.provider import Executed
+from appliance.lifecycle import activities
+from appliance.lifecycle.activities import Activities
+from appliance.services import machines as verbs
+from appliance.workflow import kinds
+from appliance.workflow.conditions import When
+from appliance.workflow.kinds import Guest, Playbook
+from appliance.workflow.runner import Context, Done, Failed
+from appliance.workflow.sequence import Retry, Stage
+from tests.unit.engine.fake import FakeProvider
+
+pytestmark = pytest.mark.workflow
+
+
+class Here(FakeProvider):
+    """Commands "in the machine" run on this one."""
+
+    def execute(self, id: str, command: Any, *, input: bytes = b"", timeout: float = 60) -> Executed:
+        done = subprocess.run(command, input=input, capture_output=True, timeout=timeout, check=False)
+        return Executed(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+
+@pytest.fixture
+def here(opened, monkeypatch, tmp_path) -> Activities:
+    monkeypatch.setattr(activities, "MARKS", str(tmp_path / "steps"))
+    return Activities(opened, Here())
+
+
+@pytest.fixture
+def step(ready, alice) -> Callable[..., Context]:
+    """A step of a run of a machine of Alice's, as it is after so many failures."""
+    ready(1)
+    id = verbs.request(alice, "small").machine_id
+    machines.change(id, [MachineState.ASSIGNED], MachineState.IN_USE)
+    Machine.update(name="O'Hara $(id); {{ 1 }}").where(Machine.id == id).execute()
+    with catalog.write():
+        run = runs.begin("stop", machine_id=id, class_name="small")
+
+    def make(kind: str, options: Any, attempts: int = 0, cancelled: Callable[[], bool] = lambda: False) -> Context:
+        stage = Stage(0, "mine", kinds.known()[kind], "", options, When(), Retry(), 3, False, "before")
+        found = runs.by_id(run)
+        assert found is not None
+        return Context(found, stage, attempts, now(), now() + timedelta(), cancelled=cancelled)
+
+    return make
+
+
+def test_a_command_knows_the_machine_by_its_environment_alone(here, step) -> None:
+    options = Guest(run=["sh", "-c", 'echo "$DPE_MACHINE_NAME/$DPE_MACHINE_OWNER/$DPE_MOVE/$1"', "sh", "$(id)"])
+    done = here.guest(step("guest", options), options)
+    assert done == Done({"status": 0, "output": "O'Hara $(id); {{ 1 }}/alice/stop/$(id)"})
+
+
+def test_called_again_it_is_done_once_and_a_new_try_does_it_again(here, step, tmp_path) -> None:
+    options = Guest(run=["sh", "-c", f"echo x >> {tmp_path}/count; wc -l < {tmp_path}/count"])
+    first = here.guest(step("guest", options), options)
+    assert here.guest(step("guest", options), options) == first
+    assert (tmp_path / "count").read_text() == "x\n"
+    assert here.guest(step("guest", options, attempts=1), options).output["output"] == "2"
+
+
+def test_called_again_while_it_still_runs_it_is_waited_for(here, step, tmp_path) -> None:
+    gate, count = tmp_path / "gate", tmp_path / "count"
+    subprocess.run(["mkfifo", gate], check=True)
+    options = Guest(run=["sh", "-c", f"echo x >> {count}; read -r line < {gate}; echo $line"])
+    found: list[Any] = []
+    context = step("guest", options)
+    calls = [threading.Thread(target=lambda: (found.append(here.guest(context, options)), catalog.close())) for _ in range(2)]
+    for call in calls:
+        call.start()
+    gate.write_text("open\n")
+    for call in calls:
+        call.join()
+    assert [one.output["output"] for one in found] == ["open", "open"]
+    assert count.read_text() == "x\n"
+
+
+def test_statuses_that_count_as_success(here, step) -> None:
+    options = Guest(run=["sh", "-c", "echo no; exit 3"])
+    with pytest.raises(DpeError, match="sh ended with status 3") as failed:
+        here.guest(step("guest", options), options)
+    assert failed.value.hint == "no"
+    options = Guest(run=["sh", "-c", "exit 3"], ok=[0, 3])
+    assert here.guest(step("guest", options, attempts=1), options).output["status"] == 3
+
+
+def test_a_command_that_hangs_is_ended_with_its_children(here, step, tmp_path) -> None:
+    options = Guest(run=["sh", "-c", f"sh -c 'echo $$ > {tmp_path}/pid; exec sleep 4711'; :"], timeout="1s")
+    with pytest.raises(Unavailable, match="sh did not end within 1s"):
+        here.guest(step("guest", options), options)
+    pid = (tmp_path / "pid").read_text().strip()
+    stat = Path(f"/proc/{pid}/stat")
+    assert not stat.exists() or stat.read_text().split()[2] == "Z"
+
+
+def test_only_the_end_of_what_it_says_is_kept(here, step) -> None:
+    options = Guest(run=["sh", "-c", "seq 100000"])
+    output = here.guest(step("guest", options), options).output["output"]
+    assert len(output) <= 4096
+    assert output.endswith("100000")
+
+
+def test_as_the_account_of_the_owner(here, step) -> None:
+    catalog.Class.update(spec={**machines.by_id(step("guest", None).run.machine_id).klass.spec, "user": "nobody"}).execute()
+    options = Guest(run=["id", "-un"], user="owner")
+    assert here.guest(step("guest", options), options).output["output"] == "nobody"
+
+
+def test_a_machine_that_does_not_run(here, step) -> None:
+    Machine.update(state=MachineState.STOPPED).execute()
+    options = Guest(run=["true"])
+    outcome = here.guest(step("guest", options), options)
+    assert isinstance(outcome, Failed)
+    assert "does not run: it is stopped" in outcome.error.message
+
+
+# -- playbooks --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def play(here, step, tmp_path, monkeypatch) -> Callable[..., Any]:
+    """Run a playbook of these tasks on this machine."""
+    folder = tmp_path / "playbooks"
+    folder.mkdir()
+    monkeypatch.setattr(kinds, "load_settings", lambda: type("Settings", (), {"scenario": tmp_path}))
+
+    def run(tasks: list[dict[str, Any]], *, cancelled: Callable[[], bool] = lambda: False, **options: Any) -> Any:
+        (folder / "mine.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+        chosen = Playbook(playbook="mine.yml", target="appliance", **options)
+        return here.playbook(step("playbook", chosen, cancelled=cancelled), chosen)
+
+    return run
+
+
+def test_a_playbook_knows_variables_and_machine_as_plain_text(play, tmp_path) -> None:
+    told = "{{ lookup('env', 'DPE_MACHINE_NAME') }}/{{ lookup('env', 'DPE_MACHINE_OWNER') }}/{{ text }}/{{ number + 1 }}"
+    done = play([{"ansible.builtin.copy": {"dest": f"{tmp_path}/told", "content": told}}], variables={"text": "$(id)", "number": 2})
+    assert isinstance(done, Done)
+    assert (tmp_path / "told").read_text() == "O'Hara $(id); {{ 1 }}/alice/$(id)/3"
+
+
+def test_a_playbook_that_fails_says_which_task_and_why(play) -> None:
+    with pytest.raises(DpeError, match=r"Look failed: .*nothing is there"):
+        play([{"name": "Look", "ansible.builtin.fail": {"msg": "nothing is there"}}])
+
+
+def running() -> str:
+    return subprocess.run(["ps", "-e", "-o", "args"], capture_output=True, text=True, check=True).stdout
+
+
+def test_a_playbook_that_hangs_is_ended(play, here) -> None:
+    begun = time.monotonic()
+    with pytest.raises(Unavailable, match=r"mine.yml did not end within 2s"):
+        play([{"ansible.builtin.shell": "sleep 4711"}], timeout="2s")
+    assert time.monotonic() - begun < 60
+    assert list((here.settings.state / "work").iterdir()) == []
+
+
+def test_a_cancelled_playbook_is_ended_with_all_that_it_started(play, tmp_path) -> None:
+    with pytest.raises(DpeError, match="cancelled"):
+        play(
+            [{"ansible.builtin.shell": f"setsid sleep 47{tmp_path.stat().st_ino} & touch {tmp_path}/begun; wait"}],
+            cancelled=(tmp_path / "begun").exists,
+        )
+    assert f"sleep 47{tmp_path.stat().st_ino}" not in running()
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"playbook": "nosuch.yml"}, "there is no playbook nosuch.yml"),
+        ({"playbook": "../build.yml"}, "should match pattern"),
+        ({"playbook": "write-motd.yml", "variables": {"text": "{{ lookup('pipe', 'id') }}"}}, "holds a template"),
+        ({"playbook": "write-motd.yml", "variables": {"ansible_connection": "local"}}, "would change how Ansible works"),
+        ({"playbook": "write-motd.yml", "variables": {"a b": 1}}, "should match pattern"),
+        ({"playbook": "write-motd.yml", "timeout": "soon"}, "should match pattern"),
+        ({"playbook": "write-motd.yml", "target": "elsewhere"}, "Input should be"),
+    ],
+)
+def test_what_is_wrong_is_refused_when_it_is_written(options, said) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Playbook.model_validate(options)
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    "options", [{"run": []}, {"run": "ls -l"}, {"run": [""]}, {"run": ["x"], "ok": [256]}, {"run": ["x"], "user": "me"}]
+)
+def test_a_command_that_is_none(options) -> None:
+    with pytest.raises(ValidationError):
+        Guest.model_validate(options)
