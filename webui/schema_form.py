@@ -56,7 +56,7 @@ def _fields(schema: Mapping[str, Any], kinds: Mapping[str, Any], prefix: str, wi
         inner = tuple(_fields(found, kinds, f"{name}.")) if widget == "group" else ()
         yield Field(
             name,
-            key.replace("_", " ").capitalize(),
+            _label(key, described.get("title", "")),
             described.get("description", found.get("description", "")),
             widget,
             key in required,
@@ -67,6 +67,11 @@ def _fields(schema: Mapping[str, Any], kinds: Mapping[str, Any], prefix: str, wi
             found.get("maxLength"),
             inner,
         )
+
+
+def _label(key: str, title: str) -> str:
+    """The title that was given to a field; else its name, which pydantic makes a title of as well."""
+    return title if title and title != key.replace("_", " ").title() else key.replace("_", " ").capitalize()
 
 
 def _resolved(schema: Mapping[str, Any], kinds: Mapping[str, Any]) -> Mapping[str, Any]:

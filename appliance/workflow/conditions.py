@@ -36,14 +36,14 @@ class When(Part):
     """All that are given must hold; of a list, one name is enough."""
 
     classes: list[Text] = Field(default=[], description="Names of classes.")
-    units: list[Text] = Field(default=[], description="Names of org units that the person is in, directly or further up.")
+    units: list[Text] = Field(default=[], title="Org units", description="Names of org units that the person is in, directly or further up.")
     groups: list[Text] = Field(default=[], description="Names of groups that the person is in, directly or through another.")
     roles: list[Text] = Field(default=[], description="Roles that the person holds, over anything.")
-    vcpus: Bounds | None = Field(default=None, description="Virtual processors of the machine.")
+    vcpus: Bounds | None = Field(default=None, title="Processors", description="Virtual processors of the machine.")
     memory: Bounds | None = Field(default=None, description="Memory of the machine, MiB.")
     disk: Bounds | None = Field(default=None, description="System disk of the machine, GiB.")
-    lease_minutes: Bounds | None = Field(default=None, description="Length of the lease, in minutes.")
-    count: Bounds | None = Field(default=None, description="Machines asked for at once.")
+    lease_minutes: Bounds | None = Field(default=None, title="Lease, in minutes", description="Length of the lease, in minutes.")
+    count: Bounds | None = Field(default=None, title="How many at once", description="Machines asked for at once.")
 
     def hold(self, facts: dict[str, Any]) -> bool:
         """Whether all conditions hold; what the facts do not know, does not."""

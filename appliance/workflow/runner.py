@@ -136,11 +136,11 @@ class Runner:
         self._performers, self._ended, self._clock = performers, ended, clock
 
     def next(self, id: int) -> Stage | None:
-        """The step at which a run stands; None when it has ended or is being undone."""
+        """The step at which a run stands; None when it has ended, is being undone, or can only fail: its kind of activity is gone."""
         run = runs.by_id(id)
         if run is None or run.ended_at is not None or run.state is R.UNDOING or run.cancel:
             return None
-        return next((stage for stage in self._left(run) if stage.when.hold(run.facts)), None)
+        return next((stage for stage in self._all(run)[run.position :] if stage.when.hold(run.facts)), None)
 
     def lane(self, stage: Stage | None) -> Lane:
         """Which threads do the step; ending and undoing a run talks to the outside, if anything."""
