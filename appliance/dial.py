@@ -27,7 +27,9 @@ def check_host(text: str) -> str:
         return str(ipaddress.ip_address(text.strip("[]")))
     except ValueError:
         if not NAME.fullmatch(text):
-            raise BadInput(f"{text[:60]!r} is not a name or address of a host.", "Write one like mail.example.org or 192.0.2.10.") from None
+            raise BadInput(
+                f"{text[:60]!r} is not a name or address of a host.", "Write one like server.example.org or 192.0.2.10."
+            ) from None
         return text
 
 
@@ -104,7 +106,7 @@ def explain(error: OSError | UnicodeError, host: str, port: int, *, connected: b
         case ssl.SSLCertVerificationError():
             return Refused(f"{where} shows a certificate that cannot be trusted: {error.verify_message.rstrip('.')}.", _mend(error))
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
-            return Unavailable(f"{where} hung up.", "Look at the server's log.")
+            return Unavailable(f"{where} hung up, or does not speak TLS.", "Check port and encryption, then look at the server's log.")
         case ssl.SSLError():
             return Refused(f"{where} does not speak TLS: {error.reason or error}.", "Check port and encryption.")
         case TimeoutError() if connected:

@@ -152,7 +152,7 @@ def _meaning(error: smtplib.SMTPException, to: Server, whom: str) -> DpeError:
         return Refused(*_lacking(error, to))
     code, said = _said(error)
     kind = Unavailable if 400 <= code < 500 else Refused
-    quoted = f" It says: {said}" if said else ""
+    quoted = f" It says “{said}”." if said else ""
     match error:
         case smtplib.SMTPAuthenticationError():
             return kind(

@@ -137,7 +137,7 @@ def post(url: str, payload: dict[str, Any], *, id: str, signed_with: list[str], 
 def _judged(status: int, said: bytes, where: str) -> Answer:
     text = said[:500].decode(errors="replace")
     shown = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[:200]
-    quoted = f" It says: {shown}" if shown else ""
+    quoted = f" It says “{shown}”." if shown else ""
     if status >= 500 or status in PASSING:
         raise Unavailable(f"{where} answers {status}.{quoted}", "Look at the receiver's log.")
     if 300 <= status < 400:

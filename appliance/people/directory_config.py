@@ -4,10 +4,9 @@ import re
 from typing import Any, Literal, NamedTuple
 
 import ldap.dn
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
+from appliance.dial import check_authority
 from appliance.errors import BadInput
 
 
@@ -103,11 +102,9 @@ class Config(BaseModel):
     @classmethod
     def _authority(cls, pem: str) -> str:
         try:
-            if pem and not x509.load_pem_x509_certificates(pem.encode()):
-                raise ValueError
-        except (ValueError, UnsupportedAlgorithm) as error:
-            raise ValueError("The authority's certificate cannot be read. Paste it whole, with its BEGIN and END lines.") from error
-        return pem
+            return check_authority(pem)
+        except BadInput as error:
+            raise ValueError(str(error)) from error
 
     @field_validator("base")
     @classmethod

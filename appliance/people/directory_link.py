@@ -20,6 +20,7 @@ import ldap
 from cryptography import x509
 from ldap.ldapobject import SimpleLDAPObject
 
+from appliance import dial
 from appliance.errors import BadInput, DpeError, NotAllowed, Unavailable
 from appliance.people.directory_config import Config, address
 
@@ -61,66 +62,45 @@ STARTTLS = bytes.fromhex("301d02010177188016") + b"1.3.6.1.4.1.1466.20037"
 STARTTLS_YES = re.compile(rb"^\x30.{1,5}?\x02\x01\x01\x78.{1,5}?\x0a\x01\x00", re.DOTALL)
 
 
-def dial(config: Config, server: str) -> socket.socket:
+def open_link(config: Config, server: str) -> socket.socket:
     """A connection to one server, encrypted and its certificate checked as configured; every step ends in time. Raises Unavailable."""
     host, port = address(config, server)
-    where = f"{host}:{port}"
     try:
-        link = socket.create_connection((host, port), CONNECT)
-    except socket.gaierror as error:
-        raise Unavailable(f"There is no host called {host}.", "Check the name, and the appliance's own name server.") from error
-    except TimeoutError as error:
-        raise Unavailable(f"{where} cannot be reached.", "Check the address, and that no firewall is in between.") from error
-    except ConnectionRefusedError as error:
-        raise Unavailable(f"Nothing listens at {where}.", "Check the port, and that the server runs.") from error
-    except OSError as error:
-        raise Unavailable(f"{where} cannot be reached: {error.strerror or error}.", "Check the address and the network.") from error
+        link = dial.connect(host, port, CONNECT)
+    except (OSError, UnicodeError) as error:
+        raise _away_because(dial.explain(error, host, port, connected=False)) from error
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # questions are small, and each is waited for
     try:
-        return link if config.encryption == "none" else _encrypt(link, config, host, where)
+        return link if config.encryption == "none" else _encrypt(link, config, host, port)
     except BaseException:
         link.close()
         raise
 
 
-def _encrypt(link: socket.socket, config: Config, host: str, where: str) -> ssl.SSLSocket:
+def _encrypt(link: socket.socket, config: Config, host: str, port: int) -> ssl.SSLSocket:
     try:
         if config.encryption == "starttls":
             link.sendall(STARTTLS)
             if not STARTTLS_YES.match(answer := link.recv(4096)):
                 heard = "offers no StartTLS" if answer else "hangs up when it is asked for StartTLS"
-                raise Unavailable(f"{where} {heard}.", "Choose LDAPS with its own port, usually 636, or give the server a certificate.")
-        context = ssl.create_default_context(cadata=config.authority or None)
-        # The same for every Python: an authority in the house need not know the newest rules, and a server's own certificate will do.
-        context.verify_flags = (context.verify_flags | ssl.VERIFY_X509_PARTIAL_CHAIN) & ~ssl.VERIFY_X509_STRICT
-        return context.wrap_socket(link, server_hostname=host)
-    except ssl.SSLCertVerificationError as error:
-        raise Unavailable(
-            f"{where} shows a certificate that cannot be trusted: {error.verify_message.rstrip('.')}.", _mend(error)
-        ) from error
-    except ssl.SSLError as error:
-        raise Unavailable(f"{where} does not speak TLS: {error.reason or error}.", "Check port and encryption.") from error
-    except TimeoutError as error:
-        raise Unavailable(f"{where} does not answer.", "Check address and port, and that no firewall is in between.") from error
+                hint = "Choose LDAPS with its own port, usually 636, or give the server a certificate."
+                raise Unavailable(f"{host}:{port} {heard}.", hint)
+        return dial.trust(config.authority).wrap_socket(link, server_hostname=host)
     except OSError as error:
-        raise Unavailable(f"{where} breaks off: {error.strerror or error}.", "Look at the server's log.") from error
+        raise _away_because(dial.explain(error, host, port)) from error
+
+
+def _away_because(problem: DpeError) -> Unavailable:
+    """A server that cannot be trusted is passed over like one that is away: the next may be better."""
+    return Unavailable(problem.message, problem.hint)
 
 
 def certificate_until(config: Config, server: str) -> datetime | None:
     """Until when the server's certificate is good; None without encryption. Raises Unavailable."""
-    with dial(config, server) as link:
+    with open_link(config, server) as link:
         if not isinstance(link, ssl.SSLSocket):
             return None
         return x509.load_der_x509_certificate(link.getpeercert(binary_form=True) or b"").not_valid_after_utc
-
-
-def _mend(error: ssl.SSLCertVerificationError) -> str:
-    match error.verify_code:
-        case 9 | 10:  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
-            return "Renew the server's certificate, and check both clocks."
-        case 62 | 64:  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
-            return "Name the server here as its certificate does."
-    return "Paste the certificate of the authority that signed it."
 
 
 def _relay(encrypted: ssl.SSLSocket, plain: socket.socket) -> None:
@@ -152,7 +132,7 @@ def _relay(encrypted: ssl.SSLSocket, plain: socket.socket) -> None:
 
 def _open(config: Config, server: str) -> Any:
     """The library on a connection to one server. Raises Unavailable."""
-    link = dial(config, server)
+    link = open_link(config, server)
     if isinstance(link, ssl.SSLSocket):
         ours, theirs = socket.socketpair()
         threading.Thread(target=_relay, args=(link, ours), name="directory", daemon=True).start()

@@ -3,12 +3,11 @@
 import csv
 import io
 import json
-import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from appliance import catalog, syslog
+from appliance import catalog, dial, syslog
 from appliance.catalog import Actor, Event, Level, doorbell, events, now, options, record
 from appliance.errors import BadInput
 
@@ -27,9 +26,6 @@ COLUMNS = (
     "object",
     "data",
     "hash",
-)
-HOST = re.compile(
-    r"(?=.{1,253}$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?|[0-9a-fA-F:]{2,45}"
 )
 
 
@@ -108,14 +104,12 @@ def forwarding() -> Forwarding:
 
 def set_forwarding(actor: Actor, *, host: str, port: str, transport: str) -> None:
     """Send events on to a syslog receiver, from where one got; an empty host ends it. Raises BadInput."""
-    host = host.strip()
-    if host and not HOST.fullmatch(host):
-        raise BadInput(f"{host[:60]!r} is not a name or address of a host.", "Write one like logs.example.org or 192.0.2.10.")
-    if host and not (port.isascii() and port.isdigit() and 0 < int(port[:6]) < 65536):
-        raise BadInput(f"{port[:20]!r} is not a port.", "Syslog receivers usually listen on port 514 or 601.")
     if transport not in ("tcp", "udp"):
         raise BadInput("Events are sent over TCP or UDP.", "Choose TCP unless your receiver knows only UDP.")
-    to = syslog.Receiver(host, int(port), transport) if host else None
+    to = None
+    if host.strip():
+        number = dial.check_port(port, "Syslog receivers usually listen on port 514 or 601.")
+        to = syslog.Receiver(dial.check_host(host), number, transport)
     chosen = asdict(to) if to else {}
     with catalog.write():
         before = options.get("syslog")

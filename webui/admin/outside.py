@@ -19,7 +19,7 @@ Page = Response | tuple[str, int]
 SECURITY = {
     "starttls": "StartTLS, usually port 587",
     "tls": "TLS, usually port 465",
-    "none": "None: mail and password can be read on their way",
+    "none": "None, readable on its way",
 }
 NEW = {"host": "", "port": "587", "security": "starttls", "authority": "", "user": "", "sender": ""}
 

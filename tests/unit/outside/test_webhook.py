@@ -98,7 +98,7 @@ def test_a_wrong_certificate_ends_it(authority: Authority, tmp_path: Path, certi
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 429, 408, 425])
 def test_what_may_be_better_later(receiver: Receiver, status: int) -> None:
     receiver.says = [(status, b"try <b>again</b>\n\x1b[31m", {})]
-    with pytest.raises(Unavailable, match=f"answers {status}. It says: try <b>again</b>"):
+    with pytest.raises(Unavailable, match=f"answers {status}. It says “try <b>again</b>"):
         post(receiver.url)
     assert post(receiver.url).status == 200
     assert {headers["webhook-id"] for _, headers, _ in receiver.calls} == {"msg_1"}
