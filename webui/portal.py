@@ -1,12 +1,14 @@
 """A person's page: one honest button for each class, and the machines they hold."""
 
+from datetime import timedelta
+
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from appliance.catalog import Machine, now
 from appliance.errors import BadInput, DpeError, NotFound
-from appliance.services import machines, moves, overview, runs
+from appliance.services import disks, machines, moves, overview, runs
 from webui.again import asks_again_unless
 from webui.errors import status_of
 from webui.format import span
@@ -33,11 +35,14 @@ def index() -> str:
         "portal.html",
         offers=offers,
         groups=groups,
+        minutes=lambda number: timedelta(minutes=number),
         health=overview.health(),
         application=application,
         doing=moves.doing(mine),
         possible={machine.id: moves.possible(actor(), machine) for machine in mine},
         standings={name: runs.standing(offer.request) for name, offer in offers.items() if offer.request},
+        data_disks=disks.mine(who.id),
+        kept=disks.kept(who.id),
         refused={request.class_name: request for request in runs.refused(who.id)},
     )
 
@@ -83,6 +88,13 @@ def extend_together(id: int) -> Response:
 def release_together(id: int) -> Response:
     number = machines.release_together(actor(), id)
     flash(f"{number} machines are given back and will be destroyed.", "success")
+    return back()
+
+
+@blueprint.post("/machines/<id>/still-here")
+@needs("machines.manage", machine="id", own=True)
+def still_here(id: str) -> Response:
+    machines.still_here(actor(), id)
     return back()
 
 

@@ -181,3 +181,26 @@ def test_a_number_that_is_none(ada: Browser, people: dict[str, Actor], count: st
     before = Request.select().count()
     assert ada.post("/request", {"class": "notebook", "count": count}).status_code == 400
     assert Request.select().count() == before
+
+
+def test_who_is_warned_that_nobody_uses_it_may_say_that_they_do(ada: Browser, people: dict[str, Actor]) -> None:
+    Class.update(idle_minutes=60, idle_grace=15).execute()
+    assert "Nobody seems to use it" not in ada.get("/").text
+    machine = Machine.get(Machine.owner == people["ada"].account_id)
+    Lease.update(idle_warned_at=now() - timedelta(minutes=5)).where(Lease.machine == machine.id).execute()
+    page = ada.get("/").text
+    assert "Nobody seems to use it.</strong> It is taken back, with everything on it, in" in page
+    assert ada.post(f"/machines/{machine.id}/still-here").status_code == 303
+    assert "Nobody seems to use it" not in ada.get("/").text
+    other = Machine.get(Machine.owner == people["mary"].account_id)
+    assert ada.post(f"/machines/{other.id}/still-here").status_code == 404
+
+
+def test_who_has_to_open_it_in_time_is_told_so(ada: Browser, people: dict[str, Actor]) -> None:
+    machine = Machine.get(Machine.owner == people["ada"].account_id)
+    Class.update(connect_minutes=30).execute()
+    Lease.update(began_at=now()).execute()
+    Machine.update(state_since=now()).execute()
+    assert "or it is taken back" in ada.get("/").text
+    Lease.update(opened_at=now()).where(Lease.machine == machine.id).execute()
+    assert "or it is taken back" not in ada.get("/").text
