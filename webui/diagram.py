@@ -162,9 +162,9 @@ class _Board:
         begin = next(state for state in master.states if state.start)
         if any(not move.from_ for move in master.moves):
             box = self.boxes[begin.name]
-            self.start = (int(box.x + BOX[0] // 2), int(box.y + BOX[1] + 4))
+            self.start = (int(box.x + BOX[0] // 2), int(box.y + BOX[1] + 5))
         self.width = MARGIN[0] + int(max(box.x for box in self.boxes.values())) + BOX[0]
-        self.height = FOOT + int(max(box.y for box in self.boxes.values())) + BOX[1]
+        self.height = max(FOOT + int(max(box.y for box in self.boxes.values())) + BOX[1], self.start[1] + 2 if self.start else 0)
         self.blocked = {point for box in self.boxes.values() for point in _points(box)}
         self.hugged = {point for box in self.boxes.values() for point in _points(_grown(box, 1))}
         for area in self.pools.values():
@@ -402,7 +402,7 @@ def draw(master: Master) -> Drawing:
         outline = _pixels(area)
         taken += [*_frame(outline), Rect(outline.x, outline.y, 14 + len(pool) * 8, 20)]
     if board.start:
-        taken.append(_grown(Rect(board.start[0] * UNIT, board.start[1] * UNIT, 0, 0), UNIT))
+        taken.append(_grown(Rect(board.start[0] * UNIT, board.start[1] * UNIT, 0, 0), 6))
     labels: list[Label] = []
     whole = Rect(0, 0, board.width * UNIT, board.height * UNIT)
     for edge, corners in wanted_labels:

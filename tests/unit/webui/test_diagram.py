@@ -55,6 +55,7 @@ def test_the_shipped_one_is_drawn_without_anything_over_anything_else() -> None:
         others = [*drawing.boxes.values(), *(other.area for other in drawing.labels if other is not label)]
         assert not any(label.area.meets(other) for other in others), label.text
         assert not any(label.area.meets(segment) for line in drawing.lines for segment in segments(line)), label.text
+        assert all(label.area.inside(area) or not label.area.meets(area) for area in drawing.pools.values()), label.text
     for pool, area in drawing.pools.items():
         inside = {state for state, box in drawing.boxes.items() if box.meets(area)}
         assert inside == {state.name for state in master().states if state.pool == pool}
