@@ -212,7 +212,8 @@ def _not_repeated(actor: Actor, run: Run, stages: tuple[Stage, ...], steps: dict
         return "The request was refused: ask again."
     move = master().move[run.kind]
     good = {move.to} if moved else {*move.from_, *([move.via] if move.via else [])}
-    if machine is None or machine.state not in good or (run.account_id is not None and machine.owner_id != run.account_id):
+    theirs = machine is not None and (run.account_id in (None, machine.owner_id) or run.kind == "transfer")
+    if machine is None or machine.state not in good or not theirs:
         return "The machine has moved on since."
     if live := runs.live_of_machine(machine.id):
         return f"Another run is at work on the machine: {title(live[0].kind).lower()}."

@@ -31,7 +31,7 @@ from appliance.settings import Settings
 from appliance.settings import load as load_settings
 from appliance.workflow import sequence
 from appliance.workflow.performers import PERFORMERS
-from appliance.workflow.runner import Runner
+from appliance.workflow.runner import Outcome, Performer, Runner
 from appliance.workflow.sequence import Around
 from tests.unit.engine.fake import FakeProvider
 
@@ -146,13 +146,14 @@ def follow(small: Class) -> Callable[..., int]:
 
 @pytest.fixture
 def walk(opened: Settings) -> Callable[..., None]:
-    """Take every run as far as it goes, over a provider that is only memory."""
+    """Take every run as far as it goes, over a provider that is only memory; `walk(at, wait=...)` has another do what is a wait."""
     provider = FakeProvider()
     performers = {**PERFORMERS, **Performers(opened, provider).all()}
 
-    def go(at: datetime | None = None) -> None:
+    def go(at: datetime | None = None, **others: Callable[..., Outcome]) -> None:
         provider.files |= {machine.id for machine in Machine.select()}  # ready ones are rows of a test
-        runner = Runner(performers, ended=ended, clock=lambda: at or now())
+        changed = {kind: Performer(perform) for kind, perform in others.items()}
+        runner = Runner({**performers, **changed}, ended=ended, clock=lambda: at or now())
         while due := [one.id for one in runs.due(at or now())]:
             for id in due:
                 runner.advance(id)
