@@ -7,12 +7,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
-from flask import Blueprint, current_app, request, url_for
+from flask import Blueprint, Response, current_app, jsonify, request, url_for
 from flask_login import current_user
 
-from appliance.catalog import Machine, Run, Todo
+from appliance.catalog import DataDisk, KeptDisk, Machine, Run, Todo
 from appliance.errors import BadInput, NotAllowed, NotFound
-from appliance.services import inbox, machines, moves, runs
+from appliance.services import disks, inbox, machines, moves, recovery, runs, sequences
 from webui.guard import actor, csrf, needs, row_number
 from webui.portal import application
 
@@ -26,6 +26,7 @@ SCOPES = {
     "read": "See the account's machines, what it can get and what waits for it",
     "machines": "Get machines, stop and start them, extend them and give them back",
     "todos": "Answer approvals and tasks",
+    "sequences": "Change and promote sequences",
 }
 
 
@@ -68,6 +69,25 @@ def _machine(machine: Machine) -> dict[str, Any]:
         "lease_ends_at": _time(lease and lease.ends_at),
         "self": url_for("api.machine", id=machine.id),
     }
+
+
+def _data_disk(disk: DataDisk) -> dict[str, Any]:
+    return {
+        "id": disk.id,
+        "name": disk.name,
+        "class": disk.class_name,
+        "size": disk.size,
+        "state": disk.state.value,
+        "problem": disk.problem,
+        "machine": disk.machine_id,
+        "created_at": _time(disk.created_at),
+        "last_used_at": _time(disk.last_used_at),
+        "backup_at": _time(disk.backup_at),
+    }
+
+
+def _kept_disk(kept: KeptDisk) -> dict[str, Any]:
+    return {"id": kept.id, "machine": kept.machine_name, "class": kept.class_name, "state": kept.state.value, "until": _time(kept.until)}
 
 
 @blueprint.get("/me")
@@ -292,3 +312,104 @@ def retry_run(id: int) -> Answer:
 def skip_run(id: int) -> Answer:
     runs.skip(actor(), id)
     return _run(runs.get(actor(), id).run), 202
+
+
+@blueprint.get("/data-disks")
+@needs("own")
+@scope("read")
+def data_disk_list() -> Answer:
+    return {"data_disks": [_data_disk(disk) for disk in disks.mine(current_user.account.id)]}
+
+
+@blueprint.post("/data-disks/<id>/delete")
+@needs("own", disk="id")
+@scope("machines")
+def delete_data_disk(id: str) -> Answer:
+    wanted = (request.get_json(silent=True) if request.is_json else request.form) or {}
+    name = wanted.get("name") if isinstance(wanted, dict) else None
+    if not isinstance(name, str):
+        raise BadInput("Its name is missing.", 'Send {"name": "NAME"} with the name of the data disk, as everything on it is lost.')
+    disks.delete(actor(), id, name)
+    return {"state": "removing"}, 202
+
+
+@blueprint.post("/data-disks/<id>/back-up")
+@needs("own", disk="id")
+@scope("machines")
+def back_up_data_disk(id: str) -> Answer:
+    disks.back_up(actor(), id)
+    return {"state": "asked"}, 202
+
+
+@blueprint.get("/kept-disks")
+@needs("own")
+@scope("read")
+def kept_disk_list() -> Answer:
+    return {"kept_disks": [_kept_disk(kept) for kept in disks.kept(current_user.account.id)]}
+
+
+@blueprint.post("/kept-disks/<id>/bring-back")
+@needs("own", kept="id")
+@scope("machines")
+def bring_back(id: str) -> Answer:
+    return {"run": recovery.bring_back_kept(actor(), id)}, 202
+
+
+# -- sequences ------------------------------------------------------------------------------------
+
+
+@blueprint.get("/sequences")
+@needs("classes.read")
+@scope("read")
+def sequence_list() -> Answer:
+    found = [
+        {
+            "name": line.row.name,
+            "title": line.row.title,
+            "classes": line.classes,
+            "version": line.promoted.number if line.promoted else None,
+            "draft": line.draft is not None,
+            "self": url_for("api.sequence", name=line.row.name),
+        }
+        for line in sequences.everything()
+    ]
+    return {"sequences": found}
+
+
+@blueprint.get("/sequences/<name>")
+@needs("classes.read")
+@scope("read")
+def sequence(name: str) -> Response:
+    """The draft or, without one, what is promoted: as YAML for who asks for that, else as JSON."""
+    look = sequences.look(name)
+    if request.accept_mimetypes.best_match(["application/json", "application/yaml"]) == "application/yaml":
+        answer = Response(sequences.export(name), mimetype="application/yaml")
+    else:
+        row = look.line.row
+        problems = [{"place": list(one.place), "message": one.message, "hint": one.hint, "warning": one.warning} for one in look.problems]
+        answer = jsonify(name=row.name, title=row.title, description=row.about, moves=look.moves, problems=problems)
+    answer.set_etag(look.stamp)
+    return answer
+
+
+@blueprint.put("/sequences/<name>")
+@needs("sequences.manage")
+@scope("sequences")
+def put_sequence(name: str) -> Response:
+    """Keep what is sent, YAML or JSON, as the draft of the sequence, which is made unless it is there."""
+    there = any(line.row.name == name for line in sequences.everything())
+    matches = sorted(request.if_match.as_set()) if request.if_match else []
+    seen = matches[0] if matches else sequences.look(name).stamp if there else ""
+    sequences.import_file(actor(), request.get_data(), into=name if there else "", seen=seen, name=name)
+    return sequence(name)
+
+
+@blueprint.post("/sequences/<name>/promote")
+@needs("sequences.manage")
+@scope("sequences")
+def promote_sequence(name: str) -> Answer:
+    sent = (request.get_json(silent=True) if request.is_json else request.form) or {}
+    sent = sent if isinstance(sent, dict) else {}
+    comment, untried = sent.get("comment", ""), sent.get("untried") in (True, "yes")
+    made = sequences.promote(actor(), name, comment if isinstance(comment, str) else "", untried=untried)
+    return {"version": made.number}

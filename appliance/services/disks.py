@@ -68,7 +68,7 @@ def delete(actor: Actor, id: str, typed: str) -> str:
     """
     with catalog.write():
         disk = get(actor, id, "machines.manage")
-        if disk.machine_id is not None:
+        if disk.machine is not None:
             raise Conflict(f"{disk.machine.name} uses the data disk {disk.name}.", "Give the machine back first.")
         if disk.state is DiskState.RESTORING:
             raise Conflict(f"{disk.name} is being restored.", "Wait until that is done, or cancel it on the page of its run.")

@@ -1,0 +1,99 @@
+"""What outlives a person's machines: their data disks, and the kept disks of machines that are gone."""
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_login import current_user
+from werkzeug.wrappers import Response
+
+from appliance.catalog import events
+from appliance.errors import DpeError
+from appliance.services import disks, recovery
+from webui.again import asks_again_unless
+from webui.errors import status_of
+from webui.guard import actor, back, needs, settings
+
+blueprint = Blueprint("disks", __name__)
+
+
+def _own(id: str) -> bool:
+    return disks.get(actor(), id).account_id == current_user.account.id
+
+
+def _own_kept(id: str) -> bool:
+    return recovery.get_kept(actor(), id).account_id == current_user.account.id
+
+
+@blueprint.get("/disks/<id>")
+@needs("machines.read", disk="id", own=True)
+def page(id: str) -> tuple[str, int]:
+    return _page(id)
+
+
+def _page(id: str, error: DpeError | None = None, at: str = "") -> tuple[str, int]:
+    disk = disks.get(actor(), id)
+    page = render_template(
+        "disk.html",
+        disk=disk,
+        taken=disks.taken(disk, settings()),
+        own=disk.account_id == current_user.account.id,
+        events=events.page(object=f"data_disk:{id}", limit=20),
+        error=error,
+        at=at,
+        given=request.form,
+    )
+    return page, status_of(error) if error else 200
+
+
+@blueprint.post("/disks/<id>/rename")
+@needs("machines.manage", disk="id", own=True)
+def rename(id: str) -> Response | tuple[str, int]:
+    try:
+        disks.rename(actor(), id, request.form.get("name", ""))
+    except DpeError as refused:
+        return _page(id, refused, "name")
+    flash("Renamed.", "success")
+    return redirect(url_for("disks.page", id=id), 303)
+
+
+@blueprint.post("/disks/<id>/delete")
+@needs("machines.manage", disk="id", own=True)
+@asks_again_unless(_own)
+def delete(id: str) -> Response | tuple[str, int]:
+    own = _own(id)
+    try:
+        name = disks.delete(actor(), id, request.form.get("typed", ""))
+    except DpeError as refused:
+        return _page(id, refused, "delete")
+    flash(f"The data disk {name} is deleted.", "success")
+    return redirect(url_for("portal.index" if own else "data_disks.index"), 303)
+
+
+@blueprint.post("/disks/<id>/back-up")
+@needs("machines.manage", disk="id", own=True)
+def back_up(id: str) -> Response:
+    disks.back_up(actor(), id)
+    flash("A copy is being made.", "success")
+    return back()
+
+
+@blueprint.post("/disks/<id>/try-again")
+@needs("machines.manage", disk="id", own=True)
+def try_again(id: str) -> Response:
+    disks.try_again(actor(), id)
+    flash("The next machine gets it again.", "success")
+    return back()
+
+
+@blueprint.post("/kept/<id>/bring-back")
+@needs("machines.manage", kept="id", own=True)
+def bring_back(id: str) -> Response:
+    run = recovery.bring_back_kept(actor(), id)
+    flash("It is coming back.", "success")
+    return back() if _own_kept(id) else redirect(url_for("runs.page", id=run), 303)
+
+
+@blueprint.post("/kept/<id>/forget")
+@needs("machines.manage", kept="id", own=True)
+@asks_again_unless(_own_kept)
+def forget(id: str) -> Response:
+    flash(f"The kept disk of {recovery.forget_kept(actor(), id)} is removed.", "success")
+    return back()
