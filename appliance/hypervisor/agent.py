@@ -16,6 +16,7 @@ from appliance.hypervisor.provider import Executed, GuestSigns
 from appliance.hypervisor.xml import Agent
 
 REFUSED_WITHIN = 2  # seconds in which libvirt's refusal means that nothing has been sent yet
+NOT_ANSWERED = 112  # VIR_ERR_AGENT_COMMAND_TIMEOUT, which libvirt 9 says as AGENT_UNRESPONSIVE, and its Python module does not know yet
 ANSWERS_WITHIN = 30  # seconds for what the agent does at once, on a host that has more to do than it can
 
 
@@ -108,11 +109,12 @@ def _command(domain: libvirt.virDomain, name: str, within: float = ANSWERS_WITHI
         try:
             return json.loads(libvirt_qemu.qemuAgentCommand(domain, text, max(1, int(within)), 0))["return"]
         except libvirt.libvirtError as error:
-            if error.get_error_code() != libvirt.VIR_ERR_AGENT_UNRESPONSIVE:
+            code = error.get_error_code()
+            if code not in (libvirt.VIR_ERR_AGENT_UNRESPONSIVE, NOT_ANSWERED):
                 raise
             tried = time.monotonic() - begun
             # Just after a resume libvirt refuses at once, as the agent's port opens anew; what was sent is never sent twice.
-            if tried > REFUSED_WITHIN:
+            if tried > REFUSED_WITHIN or code == NOT_ANSWERED:
                 raise Unavailable(
                     f"The guest agent of {domain.name()} does not answer: {error.get_error_message()}.",
                     "Look at the load of the machine and of the host.",

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from appliance.errors import Unavailable
 from appliance.hypervisor import agent
+from appliance.hypervisor.provider import GuestSigns
 from tests.unit.hypervisor.fake import FakeDomain, libvirt_error
 
 DOMAIN: Any = FakeDomain("notebook-1")
@@ -89,6 +91,48 @@ def test_what_may_have_arrived_is_never_sent_twice(speak: Callable[..., Agent], 
     with pytest.raises(Unavailable, match="does not answer"):
         agent.begin(DOMAIN, ["useradd", "twice"])
     assert len(asked.asked) == 1
+
+
+def test_what_was_sent_and_not_answered_is_not_sent_again(speak: Callable[..., Agent]) -> None:
+    asked = speak(libvirt_error(agent.NOT_ANSWERED, "Guest agent did not answer"), {"pid": 7})
+    with pytest.raises(Unavailable, match="does not answer"):
+        agent.begin(DOMAIN, ["useradd", "twice"])
+    assert len(asked.asked) == 1
+
+
+def told(output: str, *users: str) -> tuple[object, ...]:
+    """What the agent answers when it is asked for signs."""
+    done = {"exited": True, "exitcode": 0, "out-data": encoded(output.encode())}
+    return {"pid": 7}, done, [{"user": user, "login-time": 0.5} for user in users]
+
+
+@pytest.mark.parametrize(
+    ("output", "users", "expected"),
+    [
+        ("load 0.25\nnow 1000\n", [], GuestSigns(0, 0.25, None)),
+        ("load 1.5\nnow 1000\nterminal alice 990\nterminal bob 700\n", ["alice"], GuestSigns(2, 1.5, 10)),
+        ("load 0\nnow 1000\n", ["alice", "alice"], GuestSigns(1, 0, None)),
+        ("load 0\nnow 1000\nterminal alice 1003\n", [], GuestSigns(1, 0, 0)),  # a clock that was set meanwhile
+    ],
+)
+def test_signs(speak: Callable[..., Agent], output: str, users: list[str], expected: GuestSigns) -> None:
+    speak(*told(output, *users))
+    assert agent.signs(DOMAIN, deadline=time.monotonic() + 5, within=5) == expected
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize("output", ["", "load 0\n", "load much\nnow 1000\n", "load 0\nnow 1000\nterminal alice\n"])
+def test_a_machine_that_says_something_else_gives_no_signs(speak: Callable[..., Agent], output: str) -> None:
+    speak(*told(output))
+    with pytest.raises(Unavailable, match="does not say"):
+        agent.signs(DOMAIN, deadline=time.monotonic() + 5, within=5)
+
+
+def test_what_is_run_for_signs_is_understood() -> None:
+    """By the shell that runs this; whoever does may have terminals open."""
+    done = subprocess.run(["/bin/sh", "-c", agent.SIGNS], capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split()[0] for line in done.stdout.splitlines()][:2] == ["load", "now"]
 
 
 def test_every_other_refusal_is_told_at_once(speak: Callable[..., Agent]) -> None:
