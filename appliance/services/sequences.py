@@ -485,14 +485,15 @@ def export(name: str, number: int | None = None) -> str:
     return load.write(name, row.title, row.about, _plain(body))
 
 
-def import_file(actor: Actor, content: bytes, *, into: str = "", seen: str = "") -> str:
+def import_file(actor: Actor, content: bytes, *, into: str = "", seen: str = "", name: str = "") -> str:
     """Keep what a file says as the draft of its sequence, which it makes unless it is there; returns the name.
 
-    Raises FileErrors with lines; Conflict for a sequence that is there unless it is `into`; BadInput when the file is of another one.
+    Raises FileErrors with lines; Conflict for a sequence that is there unless it is `into`; BadInput when the file is not of `name`.
     """
-    found = load.load(Path(f"{into or 'sequence'}.yml"), content)
-    if into and found.name != into:
-        raise BadInput(f"This is the sequence {found.name}, not {into}.", f"Write name: {into}, or import it from the list of sequences.")
+    name = name or into
+    found = load.load(Path(f"{name or 'sequence'}.yml"), content)
+    if name and found.name != name:
+        raise BadInput(f"This is the sequence {found.name}, not {name}.", f"Write name: {name}, or import it from the list of sequences.")
     with catalog.write():
         if not into:
             create(actor, found.name, found.title, found.description)

@@ -41,6 +41,9 @@ class Browser:
         values = {**(data or {}), **({"csrf_token": self.token} if csrf else {})}
         return self.client.post(path, base_url=HOST, data=values, headers={"Referer": HOST + self.at, **headers})
 
+    def put(self, path: str, data: bytes = b"", **headers: str) -> TestResponse:
+        return self.client.put(path, base_url=HOST, data=data, headers={"Referer": HOST + self.at, "X-CSRFToken": self.token, **headers})
+
     def sign_in(self, name: str, password: str = world.PASSWORD, **data: str) -> TestResponse:
         self.get("/sign-in")
         answer = self.post("/sign-in", {"name": name, "password": password, **data})

@@ -38,7 +38,9 @@ def names(move: str, part: str) -> list[str]:
 
 def test_the_list_says_who_follows_which_and_what_is_new(grace: Browser, office: str) -> None:
     page = grace.get(f"{HERE}/").text
-    assert "Office" in page and "Night shift" in page and "not promoted yet" in page
+    assert "Office" in page
+    assert "Night shift" in page
+    assert "not promoted yet" in page
     assert page.count(">draft<") == 2
     assert "/admin/classes/notebook" in page
 
@@ -46,8 +48,11 @@ def test_the_list_says_who_follows_which_and_what_is_new(grace: Browser, office:
 def test_the_page_shows_what_is_locked_what_is_new_and_what_is_gone(grace: Browser, office: str) -> None:
     page = grace.get(office).text
     assert "Hand it over" in page  # a step of the move itself
-    assert "A manager says yes" in page and "more than 2048" in page and "class studio" in page
-    assert ">new<" in page and "Put back" in page
+    assert "A manager says yes" in page
+    assert "more than 2048" in page
+    assert "class studio" in page
+    assert ">new<" in page
+    assert "Put back" in page
     assert "Discard the draft" in page
 
 
@@ -71,7 +76,9 @@ def test_an_activity_is_added_changed_moved_removed_and_put_back(grace: Browser,
     page = grace.get(f"{office}/activity?move=assign&part=before&number=-1&kind=wait").text
     form = {"seen": seen(page), "move": "assign", "part": "before", "number": "-1", "kind": "wait", "new": "yes", "name": "breathe"}
     checked = grace.post(f"{office}/activity/check", {**form, "with.time": "soon", "when.memory.above": "many"}).text
-    assert "Time cannot be" in checked and 'value="soon"' in checked and 'value="many"' in checked
+    assert "Time cannot be" in checked
+    assert 'value="soon"' in checked
+    assert 'value="many"' in checked
     answer = grace.post(f"{office}/activity", {**form, "with.time": "10s", "when.memory.above": "1024", "retry.tries": "2"})
     assert (answer.status_code, answer.location) == (303, f"{office}#step-breathe")
     assert names("assign", "before") == ["manager", "breathe"]
@@ -80,7 +87,8 @@ def test_an_activity_is_added_changed_moved_removed_and_put_back(grace: Browser,
 
     place = {"move": "assign", "part": "before", "number": "1"}
     page = grace.get(f"{office}/activity?move=assign&part=before&number=1").text
-    assert 'value="10s"' in page and 'value="1024"' in page
+    assert 'value="10s"' in page
+    assert 'value="1024"' in page
     grace.post(f"{office}/activity", {**place, "seen": seen(page), "kind": "wait", "name": "breathe", "with.time": "20s"})
     assert sequences.look("office").moves["assign"]["before"][1] == {"name": "breathe", "kind": "wait", "with": {"time": "20s"}}
 
@@ -128,7 +136,8 @@ def test_a_save_over_somebody_elses_is_refused_with_what_changed_and_loses_nothi
 def test_a_draft_is_tried_and_then_promoted_without_being_asked(grace: Browser, office: str, people: dict[str, Actor]) -> None:
     assert "Although it was not tried" in grace.get(office).text
     refused = grace.post(f"{office}/promote", {"comment": "new", "seen": seen(grace.get(office).text)})
-    assert refused.status_code == 409 and "was not tried yet" in refused.text
+    assert refused.status_code == 409
+    assert "was not tried yet" in refused.text
     assert grace.post(f"{office}/try", {"class": "studio"}).status_code == 303
     tried = SequenceVersion.get(SequenceVersion.state == "trial")
     asked = Request.get(Request.trial == tried.id)
@@ -141,17 +150,21 @@ def test_a_draft_is_tried_and_then_promoted_without_being_asked(grace: Browser, 
     answer = grace.post(f"{office}/promote", {"comment": "Waits before it stops", "seen": seen(grace.get(office).text)})
     assert answer.status_code == 303
     promoted = rows.promoted("office")
-    assert promoted is not None and promoted.comment == "Waits before it stops"
+    assert promoted is not None
+    assert promoted.comment == "Waits before it stops"
     assert rows.draft("office") is None
 
 
 def test_history_shows_what_differs_and_goes_back(grace: Browser, office: str) -> None:
     grace.post(f"{office}/promote", {"untried": "yes", "comment": "", "seen": seen(grace.get(office).text)})
     page = grace.get(f"{office}/history?from=1&to=2").text
-    assert "A last chance" in page and "removed" in page and "added" in page
+    assert "A last chance" in page
+    assert "removed" in page
+    assert "added" in page
     assert grace.post(f"{office}/roll-back", {"version": "1"}).status_code == 303
     promoted = rows.promoted("office")
-    assert promoted is not None and (promoted.number, promoted.body) == (3, world.body(world.OFFICE))
+    assert promoted is not None
+    assert (promoted.number, promoted.body) == (3, world.body(world.OFFICE))
 
 
 def test_a_file_goes_out_and_comes_in_with_lines_of_errors(grace: Browser, office: str) -> None:
@@ -246,3 +259,29 @@ def test_what_cannot_be_read_stays_as_it_was_typed() -> None:
         "no colon",
         "{unclosed:",
     ]
+
+
+# -- the API --------------------------------------------------------------------------------------
+
+
+def test_a_program_reads_changes_and_promotes(grace: Browser, office: str) -> None:
+    grace.get(office)
+    listed = grace.get("/api/v1/sequences").json
+    assert listed is not None
+    assert [(one["name"], one["version"], one["draft"]) for one in listed["sequences"]] == [("night", None, True), ("office", 1, True)]
+    read = grace.get("/api/v1/sequences/office", Accept="application/yaml")
+    changed = read.text.replace("30s", "50s").encode()
+    grace.get(office)
+    answer = grace.put("/api/v1/sequences/office", changed, **{"If-Match": read.headers["ETag"]})
+    assert answer.status_code == 200
+    assert answer.json is not None
+    assert answer.json["moves"]["stop"]["before"][0]["with"] == {"time": "50s"}
+    late = grace.put("/api/v1/sequences/office", read.text.encode(), **{"If-Match": read.headers["ETag"]})
+    assert late.status_code == 409
+    assert "grace: Wait: changed before stop (time)" in late.text
+    assert grace.put("/api/v1/sequences/office", b"name: office\nmoves: 3\n").status_code == 400
+    assert grace.put("/api/v1/sequences/office", changed.replace(b"name: office", b"name: other", 1)).status_code == 400
+    made = grace.put("/api/v1/sequences/other", changed.replace(b"name: office", b"name: other", 1))
+    assert made.status_code == 200
+    assert grace.post("/api/v1/sequences/office/promote", {}).status_code == 409
+    assert grace.post("/api/v1/sequences/office/promote", {"untried": "yes"}).json == {"version": 2}
