@@ -1,17 +1,22 @@
 """The master workflow as data: what the shipped one says, and what a wrong one is answered with."""
 
 import copy
+import io
 import re
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from appliance import engine
 from appliance.catalog import MachineState, machines
 from appliance.people.roles import PERMISSIONS
 from appliance.services import overview
+from appliance.settings import Settings
 from appliance.workflow.master import FILE, Master, Move, State, core, load, master
 from appliance.yamlfile import FileErrors
 
@@ -240,6 +245,26 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         load(tmp_path / "nowhere.yml")
 
 
+@pytest.mark.badinput
+def test_the_engine_does_not_start_with_a_wrong_one(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = tmp_path / "master.yml"
+    wrong.write_text(TEXT.replace("to: suspended\n", "to: stopped\n"))
+    monkeypatch.setattr(engine, "load_master", lambda: load(wrong))
+    monkeypatch.setattr(engine, "lock", lambda _: io.StringIO())
+    monkeypatch.setattr(sys, "argv", ["dpe-engine"])
+    monkeypatch.setenv("DPE_STATE", str(settings.state))
+    with pytest.raises(SystemExit) as ended:
+        engine.main()
+    assert ended.value.code == 1
+    assert (
+        f"{wrong}:{line_of(wrong.read_text(), 'states', 'suspended')}: nothing leads to suspended; write suspended as to"
+        in capsys.readouterr().err
+    )
+    assert not settings.catalog.stat().st_size, "it was refused before anything was touched"
+
+
 _STATES = st.sampled_from([str(state) for state in S])
 _VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-2, 20) | st.text(max_size=6) | _STATES | st.sampled_from(MOVES) | st.dates(),
@@ -258,7 +283,7 @@ _CHANGE = st.tuples(
 
 
 @pytest.mark.badinput
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(_CHANGE, min_size=1, max_size=5))
 def test_whatever_is_written_the_answer_is_a_sound_workflow_or_errors_with_lines(
     tmp_path: Path, changes: list[tuple[str, str, int, str, object]]
