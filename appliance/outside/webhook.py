@@ -12,8 +12,8 @@ import re
 import secrets as random
 import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from appliance import dial
@@ -28,7 +28,9 @@ PREFIX = "whsec_"
 LIMIT = 30.0  # seconds for the whole of one call
 LARGEST = 64 << 10  # bytes of an answer
 OVERLAP = timedelta(days=1)  # for which a secret is used on after it was replaced
-_TOKEN = re.compile(r"(?P<place>(?P<run>[0-9]{1,18})\.(?P<number>[0-9]{1,9}))\.(?P<mark>[A-Za-z0-9_-]{43})", re.ASCII)
+_TOKEN = re.compile(
+    r"(?P<asking>(?P<run>[0-9]{1,18})\.(?P<number>[0-9]{1,9})\.(?P<since>[0-9]{20}))\.(?P<mark>[A-Za-z0-9_-]{43})", re.ASCII
+)
 PASSING = (408, 425, 429)  # what may be better later, besides 5xx
 
 
@@ -168,9 +170,25 @@ def send(url: str, payload: dict[str, Any], *, id: str, limit: float = LIMIT) ->
 # -- answers that come later -----------------------------------------------------------------
 
 
-def callback(run_id: int, number: int) -> str:
-    """The address at which this step of the run waits for its answer; always the same. Raises Refused while our own is not known."""
-    link = address.link(f"/hooks/{token(run_id, number)}")
+class Asking(NamedTuple):
+    """One asking of a step: another one is made when somebody has the run done anew from there."""
+
+    run_id: int
+    number: int
+    since: datetime  # when the step was begun first
+
+    def __str__(self) -> str:
+        return f"{self.run_id}.{self.number}.{self.since:%Y%m%d%H%M%S%f}"
+
+
+def id_of(asking: Asking) -> str:
+    """What the call is named by, at each try."""
+    return f"msg_{secrets.mark('webhook id', str(asking))}"
+
+
+def callback(asking: Asking) -> str:
+    """The address at which it is answered; always the same. Raises Refused while our own is not known."""
+    link = address.link(f"/hooks/{token(asking)}")
     if not link:
         raise Refused(
             "Nobody could answer: the appliance's own address is not set.", "An admin does that under Settings, E-mail and webhooks."
@@ -178,15 +196,15 @@ def callback(run_id: int, number: int) -> str:
     return link
 
 
-def token(run_id: int, number: int) -> str:
-    """What opens this step of the run to an answer."""
-    place = f"{run_id}.{number}"
-    return f"{place}.{secrets.mark(ANSWERS, place)}"
+def token(asking: Asking) -> str:
+    """What opens this asking, and no other, to an answer."""
+    return f"{asking}.{secrets.mark(ANSWERS, str(asking))}"
 
 
-def opened_by(token: str) -> tuple[int, int]:
-    """Run and number of the step that the token opens. Raises NotFound."""
+def opened_by(token: str) -> Asking:
+    """What the token opens. Raises NotFound."""
     found = _TOKEN.fullmatch(token)
-    if not found or not hmac.compare_digest(secrets.mark(ANSWERS, found["place"]), found["mark"]):
+    if not found or not hmac.compare_digest(secrets.mark(ANSWERS, found["asking"]), found["mark"]):
         raise NotFound("Nothing waits for an answer here.", "The address must be the one that the webhook named, letter for letter.")
-    return int(found["run"]), int(found["number"])
+    since = datetime.strptime(found["since"], "%Y%m%d%H%M%S%f").replace(tzinfo=UTC)
+    return Asking(int(found["run"]), int(found["number"]), since)

@@ -6,7 +6,7 @@ from typing import Any
 
 from appliance import catalog, dial
 from appliance.catalog import Actor, Step, StepState, doorbell, now, options, record, runs
-from appliance.errors import BadInput, Conflict, NotFound
+from appliance.errors import BadInput, Conflict
 from appliance.outside import webhook
 
 LARGEST = 64 << 10  # bytes of an answer
@@ -49,15 +49,16 @@ def trust(actor: Actor, authority: str) -> None:
 def answer(token: str, body: bytes) -> None:
     """Keep the answer that a webhook's receiver gives later, and let the run go on. The same answer again changes nothing.
 
-    Raises NotFound for a token that opens nothing, BadInput for what is no JSON object, Conflict when the step waits for no answer or
-    has another one.
+    Raises NotFound for a token that is none, BadInput for what is no JSON object, Conflict when the step waits for no answer or has
+    another one.
     """
-    run_id, number = webhook.opened_by(token)
+    asking = webhook.opened_by(token)
+    run_id, number = asking.run_id, asking.number
     said = _object(body)
     with catalog.write():
         run, step = runs.by_id(run_id), runs.step(run_id, number)
-        if run is None or step is None:
-            raise NotFound("Nothing waits for an answer here.", "What asked for it is long over.")
+        if run is None or step is None or step.started_at != asking.since:
+            raise Conflict("Nothing waits for this answer any more.", "What asked for it is over, or asks anew.")
         if "answer" in step.output:
             if step.output["answer"] != said:
                 raise Conflict("Another answer was given before.", "The first one counts.")

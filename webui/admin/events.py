@@ -39,6 +39,7 @@ KINDS = {
     "todo": "Approvals and tasks",
     "sequence": "Sequences",
     "activities": "Kinds of activity",
+    "data_disk": "Data disks",
     "kept_disk": "Kept disks",
     "mail": "E-mail",
     "webhooks": "Webhooks",

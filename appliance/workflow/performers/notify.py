@@ -16,7 +16,9 @@ def notify(step: Context, options: Notify) -> Outcome:
     words = _words(step, path)
     text = _filled(options.text, words)
     below = "" if "{link}" in options.text else path
-    sent = mail.mail_about(_whom(step, options), _filled(options.subject, words), text, id=f"run {step.name}", path=below)
+    sent = mail.mail_about(
+        _whom(step, options), _filled(options.subject, words), text, id=f"run {step.name} {step.since.isoformat()}", path=below
+    )
     if sent.refused and not sent.to:
         return Failed(Refused(str(sent), "Mend the address, or let the sequence go on when this fails."))
     return Done({"said": str(sent), "to": sent.to})

@@ -8,7 +8,7 @@ from appliance.catalog import Account, Machine, Step, machines, runs
 from appliance.dial import Refused
 from appliance.errors import BadInput, Unavailable
 from appliance.outside import webhook
-from appliance.people import secrets
+from appliance.outside.webhook import Asking
 from appliance.workflow.kinds import Webhook, duration
 from appliance.workflow.runner import Context, Decide, Done, Failed, Outcome, Wait
 
@@ -19,7 +19,7 @@ def call(step: Context, options: Webhook) -> Outcome:
         return Decide(lambda: _judge(step, options))
     try:
         payload = _payload(step, options)
-        answer = webhook.send(options.url, payload, id=_id(step))
+        answer = webhook.send(options.url, payload, id=webhook.id_of(_asking(step)))
     except (Refused, BadInput) as error:
         return Failed(error)
     if (refusal := _refusal(options, answer.data)) is not None:
@@ -61,10 +61,8 @@ def _host(options: Webhook) -> str:
     return urlsplit(options.url).hostname or options.url
 
 
-def _id(step: Context) -> str:
-    """The call's own name; a catalog that is brought back from a backup makes others."""
-    run = step.run
-    return "msg_" + secrets.mark("webhook id", f"{run.id}.{step.stage.number}.{run.created_at.isoformat()}")
+def _asking(step: Context) -> Asking:
+    return Asking(step.run.id, step.stage.number, step.since)
 
 
 def _payload(step: Context, options: Webhook) -> dict[str, Any]:
@@ -82,7 +80,7 @@ def _payload(step: Context, options: Webhook) -> dict[str, Any]:
         },
     }
     if options.answer == "later":
-        payload["answer_to"] = webhook.callback(run.id, stage.number)
+        payload["answer_to"] = webhook.callback(_asking(step))
     return payload
 
 

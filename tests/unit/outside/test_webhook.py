@@ -5,7 +5,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tests.unit.outside.conftest import shown
 
 pytestmark = pytest.mark.usefixtures("key")
 
+ASKING = webhook.Asking(17, 3, datetime(2026, 11, 21, 9, 30, 0, 250, UTC))
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
@@ -239,34 +240,30 @@ def test_while_a_secret_is_replaced_both_sign(receiver: Receiver) -> None:
 
 @pytest.mark.usefixtures("at_home")
 def test_the_address_for_an_answer_is_always_the_same_and_opens_one_step() -> None:
-    link = webhook.callback(17, 3)
-    assert link == webhook.callback(17, 3)
-    assert link.startswith("https://dpe.example.org:8443/hooks/17.3.")
-    assert webhook.opened_by(link.rpartition("/")[2]) == (17, 3)
+    link = webhook.callback(ASKING)
+    assert link == webhook.callback(ASKING)
+    assert link.startswith("https://dpe.example.org:8443/hooks/17.3.20261121093000000250.")
+    assert webhook.opened_by(link.rpartition("/")[2]) == ASKING
+    assert webhook.id_of(ASKING) == webhook.id_of(ASKING) != webhook.id_of(ASKING._replace(since=now()))
 
 
 def test_nobody_can_answer_while_the_address_is_not_known() -> None:
     with pytest.raises(Refused, match="own address is not set"):
-        webhook.callback(1, 1)
+        webhook.callback(ASKING)
 
 
 @pytest.mark.badinput
 def test_no_other_token_opens_a_step(tmp_path: Path) -> None:
-    good = webhook.token(17, 3)
+    good = webhook.token(ASKING)
     mark = good.rpartition(".")[2]
-    for wrong in (
-        "",
-        good[:-1],
-        good + "A",
-        f"17.4.{mark}",
-        f"1.73.{mark}",
-        good.swapcase(),
-        "17.3." + "A" * 43,
-        f"١٧.3.{mark}",
-        "x" * 10_000,
-    ):
+    since = good.split(".")[2]
+    for wrong in ("", good[:-1], good + "A", good.swapcase(), f"17.3.{since}." + "A" * 43, f"1٧.3.{since}.{mark}", "x" * 10_000):
+        assert wrong != good
         with pytest.raises(NotFound):
             webhook.opened_by(wrong)
+    for place in (f"17.4.{since}", f"1.73.{since}", f"17.3.{since[:-1]}9"):
+        with pytest.raises(NotFound):
+            webhook.opened_by(f"{place}.{mark}")
     (tmp_path / "other").write_bytes(b"o" * 32)
     secrets.open(tmp_path / "other")
     with pytest.raises(NotFound):

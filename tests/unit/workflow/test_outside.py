@@ -70,6 +70,9 @@ class Engine:
         assert found is not None
         return found
 
+    def token(self, id: int) -> str:
+        return webhook.token(webhook.Asking(id, 0, self.step(id).started_at))
+
     def step(self, id: int) -> Step:
         found = runs.step(id, 0)
         assert found is not None
@@ -282,7 +285,7 @@ def test_an_answer_comes_later_and_twice(engine: Engine, receiver: Receiver) -> 
 def test_a_no_that_comes_later(engine: Engine, receiver: Receiver) -> None:
     id = engine.begin("webhook", {"url": receiver.url, "answer": "later"})
     engine.go(id)
-    hooks.answer(webhook.token(id, 0), b'{"ok": false, "reason": "No room."}')
+    hooks.answer(engine.token(id), b'{"ok": false, "reason": "No room."}')
     assert engine.go(id).problem == "127.0.0.1 says no: No room."
 
 
@@ -295,7 +298,7 @@ def test_an_answer_that_never_comes_ends_it_in_time(engine: Engine, receiver: Re
     assert run.state is R.FAILED
     assert run.problem == "127.0.0.1 did not answer within 30m."
     with pytest.raises(Conflict, match="waits for this answer"):
-        hooks.answer(webhook.token(id, 0), b"{}")
+        hooks.answer(engine.token(id), b"{}")
 
 
 def test_an_answer_that_comes_before_the_call_has_ended_counts(engine: Engine, receiver: Receiver) -> None:
@@ -303,7 +306,7 @@ def test_an_answer_that_comes_before_the_call_has_ended_counts(engine: Engine, r
     begun = engine.runner.begin(id)
     assert begun is not None
     outcome = engine.runner.perform(begun)
-    hooks.answer(webhook.token(id, 0), b'{"ok": true}')
+    hooks.answer(engine.token(id), b'{"ok": true}')
     engine.runner.settle(begun, outcome)
     assert engine.go(id).state is R.DONE
     assert len(receiver.calls) == 1
@@ -319,6 +322,23 @@ def test_a_kill_after_the_call_makes_the_same_call_again(engine: Engine, receive
     first, second = receiver.calls
     assert first[1]["webhook-id"] == second[1]["webhook-id"]
     assert first[2] == second[2]
+
+
+def test_what_is_tried_anew_asks_anew(engine: Engine, receiver: Receiver) -> None:
+    id = engine.begin("webhook", {"url": receiver.url, "answer": "later"})
+    engine.go(id)
+    first = engine.token(id)
+    hooks.answer(first, b'{"ok": false}')
+    run = engine.go(id)
+    assert run.state is R.FAILED
+    with catalog.write():
+        runs.rewind(run, 0)
+    assert engine.go(id).state is R.WAITING
+    assert len({headers["webhook-id"] for _, headers, _ in receiver.calls}) == 2, "a receiver takes it for another one"
+    with pytest.raises(Conflict, match="waits for this answer"):
+        hooks.answer(first, b'{"ok": false}')  # which was under way for long
+    hooks.answer(engine.token(id), b"{}")
+    assert engine.go(id).state is R.DONE
 
 
 @pytest.mark.badinput
