@@ -35,7 +35,9 @@ LIFE = {
     ],
     "When nobody uses it": [
         ("idle_minutes", "Idle after", "minutes", "Without any sign of use. 0 means that it is never taken for idle."),
-        ("idle_grace", "Warned before", "minutes", "Its owner sees a warning so long before, and ends it by using the machine."),
+        ("idle_grace", "Warned for", "minutes", "Its owner sees a warning for so long, which any use ends; then follows what is chosen here."),
+    ],
+    "When it is never opened": [
         ("connect_minutes", "Opened within", "minutes", "A machine that was never opened by then is taken back. 0 means no limit."),
     ],
 }  # fmt: skip

@@ -63,13 +63,13 @@ toEnd();
 let opened = [], written = [];
 document.addEventListener('htmx:before:swap', () => {
   opened = [...document.querySelectorAll('#live details[id][open]')].map(box => box.id);
-  written = [...document.querySelectorAll('#live textarea[id]')].filter(box => box.value).map(box => [box.id, box.value]);
+  written = [...document.querySelectorAll('#live :is(textarea, input[type=number])[id]')].filter(box => box.value !== box.defaultValue).map(box => [box.id, box.value]);
 });
 document.addEventListener('htmx:after:swap', () => {
   for (const id of opened) document.getElementById(id)?.setAttribute('open', '');
   for (const [id, text] of written) {
     const box = document.getElementById(id);
-    if (box && !box.value) box.value = text;
+    if (box && box.value === box.defaultValue) box.value = text;
   }
 });
 
