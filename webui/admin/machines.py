@@ -3,7 +3,7 @@
 from flask import Blueprint, render_template, request
 from flask_login import current_user
 
-from appliance.catalog import events
+from appliance.catalog import data, events
 from appliance.catalog import machines as machine_rows
 from appliance.services import classes, host, machines, moves, overview, runs
 from webui.guard import actor, needs, row_number, settings
@@ -46,6 +46,7 @@ def page(id: str) -> str:
         lease=machine_rows.lease_of(id),
         reading=machine_rows.reading_of(id),
         events=events.page(machine_id=id, limit=100),
+        data_disk=data.of_machine(id),
         runs=runs.page(actor(), machine_id=id, limit=10),
         run_title=runs.title,
         address=settings().address(machine.slot),
