@@ -4,6 +4,7 @@ The machine's id is the inventory's `ansible_host`. The appliance's settings are
 """
 
 import base64
+import uuid
 from pathlib import Path
 
 from ansible.errors import AnsibleConnectionFailure
@@ -27,7 +28,8 @@ options:
 """
 
 LONGEST = 24 * 3600  # seconds for one command; whoever runs the playbook ends it sooner
-AT_ONCE = 1 << 20  # bytes of a file that are sent in one go
+AT_ONCE = 32 << 10  # bytes that are sent in one go: an agent that reads a large message answers nothing else meanwhile
+FROM_FILE = 'file=$1; shift; "$@" < "$file"; status=$?; rm -f "$file"; exit $status'
 
 
 class Connection(ConnectionBase):
@@ -45,15 +47,18 @@ class Connection(ConnectionBase):
 
     def exec_command(self, cmd, in_data=None, sudoable=True):  # noqa: FBT002  Ansible says so
         super().exec_command(cmd, in_data=in_data, sudoable=sudoable)
-        done = self._run(["/bin/sh", "-c", cmd], in_data or b"")
+        command = ["/bin/sh", "-c", cmd]
+        if len(in_data or b"") > AT_ONCE:
+            path = f"/run/dpe-{uuid.uuid4()}"
+            self._put(in_data, path)
+            done = self._run(["/bin/sh", "-c", FROM_FILE, "from", path, *command])
+        else:
+            done = self._run(command, in_data or b"")
         return done.status, done.output.encode(), done.error.encode()
 
     def put_file(self, in_path, out_path):
         super().put_file(in_path, out_path)
-        content = Path(in_path).read_bytes()
-        for begin in range(0, len(content) or 1, AT_ONCE):
-            where = '> "$1"' if begin == 0 else '>> "$1"'
-            self._demand(["/bin/sh", "-c", f"cat {where}", "put", out_path], content[begin : begin + AT_ONCE])
+        self._put(Path(in_path).read_bytes(), out_path)
 
     def fetch_file(self, in_path, out_path):
         super().fetch_file(in_path, out_path)
@@ -63,6 +68,11 @@ class Connection(ConnectionBase):
         if self._connected:
             self.provider.close()
             self._connected = False
+
+    def _put(self, content, path):
+        for begin in range(0, len(content) or 1, AT_ONCE):
+            where = '> "$1"' if begin == 0 else '>> "$1"'
+            self._demand(["/bin/sh", "-c", f"umask 077; cat {where}", "put", path], content[begin : begin + AT_ONCE])
 
     def _run(self, command, content=b""):
         try:
