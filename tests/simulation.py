@@ -51,7 +51,7 @@ from appliance.settings import Settings
 from appliance.workflow import kinds, sequence, start
 from appliance.workflow.kinds import Kind, Options
 from appliance.workflow.performers import PERFORMERS
-from appliance.workflow.runner import Begun, Context, Done, Outcome, Performer, Runner, Wait
+from appliance.workflow.runner import Begun, Context, Done, Outcome, Performer, Runner, Wait, stages_of
 from tests.unit.conftest import SPEC
 from tests.unit.engine.fake import FakeProvider
 
@@ -176,6 +176,7 @@ class Simulation:
         self.world = World()
         self.offset = timedelta(days=1)
         self.flights: list[Flight] = []
+        self.settled: list[Flight] = []
         self.calm = False
         self.log: list[str] = []
         self.trouble = self.dice.choice([0.02, 0.15, 0.4])
@@ -203,7 +204,7 @@ class Simulation:
         self.world.effects[step.name] = self.world.effects.get(step.name, 0) + 1
         self._maybe("the reply was lost afterwards")
         if not options.answers and step.name not in self.world.answered:
-            return Wait(self.now() + timedelta(minutes=self.dice.randint(1, 90)), "an answer") if not self.calm else Done()
+            return Wait(None, "an answer")
         return Done({"told": step.name})
 
     def _undo_effect(self, step: Context, _options: Effect) -> None:
@@ -219,7 +220,7 @@ class Simulation:
     def play(self) -> None:
         acts: list[tuple[int, Callable[[], None]]] = [
             (6, self._ask), (4, self._give_back), (1, self._stop_waiting), (4, self._answer), (1, self._cancel), (3, self._plan),
-            (12, self._dispatch), (14, self._go_on), (3, self._time), (2, self._kill), (2, self._provider), (2, self._wake), (1, self._retry),
+            (12, self._dispatch), (14, self._go_on), (3, self._time), (2, self._kill), (2, self._echo), (2, self._provider), (2, self._wake), (1, self._retry),
         ]  # fmt: skip
         weights = [weight for weight, _ in acts]
         for _ in range(ACTS):
@@ -257,10 +258,15 @@ class Simulation:
             with catalog.write():
                 Todo.update(state=state, decided_by="boss", decided_at=self.now()).where(Todo.id == todo.id).execute()
                 runs.wake(todo.run_id)
-        for name in [name for name in self.world.effects if self.dice.random() < 0.3]:
-            self.world.answered.add(name)
-            with catalog.write():
-                runs.wake(int(name.split("-")[0]))
+        self._outside_answers([name for name in self.world.effects if self.dice.random() < 0.3])
+
+    def _outside_answers(self, names: list[str]) -> None:
+        """Once for each: who does not hear it then never will."""
+        for name in names:
+            if name not in self.world.answered:
+                self.world.answered.add(name)
+                with catalog.write():
+                    runs.wake(int(name.split("-")[0]))
 
     def _cancel(self) -> None:
         live = list(Run.select().where(Run.ended_at.is_null(), Run.kind == "assign", Run.machine.is_null()))
@@ -310,10 +316,17 @@ class Simulation:
             flight.outcome, flight.performed = self.runner.perform(flight.begun), True
             return
         self.flights.remove(flight)
+        self.settled.append(flight)
         self.runner.settle(flight.begun, flight.outcome)
         step = runs.step(flight.begun.context.run.id, flight.begun.context.stage.number)
         if step is not None and step.state is StepState.DONE:
             self.world.finished.add(flight.begun.context.name)
+
+    def _echo(self) -> None:
+        """What became of a step is told once more, when others have long been at work."""
+        if self.settled:
+            flight = self.dice.choice(self.settled)
+            self.runner.settle(flight.begun, flight.outcome)
 
     def _time(self) -> None:
         self.offset += timedelta(seconds=self.dice.choice([-600, 1, 60, 3600, 4 * 3600, 2 * 86400]))
@@ -358,6 +371,9 @@ class Simulation:
                 continue
             self._plan()
             if runs.due(self.now()):
+                continue
+            if unanswered := [name for name in self.world.effects if name not in self.world.answered]:
+                self._outside_answers(unanswered)
                 continue
             self._nothing_overslept()
             wake = runs.next_wake()
@@ -405,12 +421,19 @@ class Simulation:
 
     def _effects_stand_or_fall(self) -> None:
         """What a finished step did outside is there; what an undone one did is not."""
+        stuck = {row[0] for row in database.rows("SELECT json_extract(data, '$.run') FROM event WHERE kind = 'step.not_undone'")}
         for step in Step.select(Step, Run).join(Run).where(Step.kind == "effect"):
-            name = f"{step.run_id}-{step.name}"
+            name, run = f"{step.run_id}-{step.name}", step.run
             if step.state is StepState.DONE:
                 assert name in self.world.effects, f"{name} is done, and was not"
-            if step.state is StepState.UNDONE:
-                assert name not in self.world.effects, f"{name} was undone, and is there"
+            turned_back = run.state in (R.FAILED, R.CANCELLED) and not self._moved(run)
+            if (step.state is StepState.UNDONE or turned_back) and run.id not in stuck:
+                assert name not in self.world.effects, f"{name} should have been undone, and is there"
+
+    @staticmethod
+    def _moved(run: Run) -> bool:
+        core = [stage.number for stage in stages_of(run) if stage.part == "core"]
+        return run.position > max(core)
 
 
 def play(folder: Path, seeds: range) -> str:

@@ -631,6 +631,7 @@ class Run(Row):
     version = ForeignKeyField(SequenceVersion, null=True)
     version_id: int | None
     position = IntegerField(default=0)
+    turn = IntegerField(default=0)
     priority = IntegerField(default=5)
     wake_at = UtcField(null=True)
     woken = BooleanField(default=False)

@@ -183,7 +183,14 @@ class Runner:
                 return self._begin_undo(run) if run.state is R.UNDOING else None
             step = self._note(run, stage, step, moment)
             runs.set_run(
-                run, state=R.RUNNING, position=stage.number, wake_at=None, woken=False, why="", started_at=run.started_at or moment
+                run,
+                state=R.RUNNING,
+                position=stage.number,
+                wake_at=None,
+                woken=False,
+                why="",
+                turn=run.turn + 1,
+                started_at=run.started_at or moment,
             )
         return Begun(self._context(run, stage, step), self._performer(stage))
 
@@ -238,7 +245,7 @@ class Runner:
         stage, id = begun.context.stage, begun.context.run.id
         with catalog.write():
             run, step = runs.by_id(id), runs.step(id, stage.number)
-            if run is None or step is None or run.ended_at is not None:
+            if run is None or step is None or run.ended_at is not None or run.turn != begun.context.run.turn:
                 return
             if begun.undoing:
                 if run.state is R.UNDOING and step.state is S.UNDOING:
@@ -328,7 +335,7 @@ class Runner:
                     runs.set_step(step, state=S.CANCELLED, ended_at=self._clock())
                 continue
             runs.set_step(step, state=S.UNDOING, starts=step.starts + 1 if step.state is S.UNDOING else 1)
-            runs.set_run(run, wake_at=None)
+            runs.set_run(run, wake_at=None, turn=run.turn + 1)
             return Begun(self._context(run, stage, step), performer, undoing=True)
         self._end(run, R.CANCELLED if run.cancel else R.FAILED)
         return None

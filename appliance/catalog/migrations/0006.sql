@@ -37,6 +37,7 @@ CREATE TABLE run (
     account_id INTEGER REFERENCES account (id) ON DELETE SET NULL, -- whose machine it is, or will be
     version_id INTEGER REFERENCES sequence_version (id), -- none: only what belongs to the move itself
     position INTEGER NOT NULL DEFAULT 0, -- number of the step it stands at
+    turn INTEGER NOT NULL DEFAULT 0,     -- counts up whenever a step begins: what comes of an earlier beginning is not kept
     priority INTEGER NOT NULL DEFAULT 5, -- smaller goes first
     wake_at TEXT,                        -- goes on then; without it only when it is woken
     woken INTEGER NOT NULL DEFAULT 0,    -- whether something happened since its step began
