@@ -5,6 +5,7 @@ from http.cookies import SimpleCookie
 
 import pytest
 from flask import Flask
+from werkzeug.routing import IntegerConverter
 
 from appliance.catalog import Account, Actor, Machine, MachineState, Request, Seed, SeedState, Session
 from appliance.settings import Settings
@@ -26,12 +27,15 @@ def addresses(app: Flask, method: str) -> list[tuple[str, Need]]:
         for rule in app.url_map.iter_rules():
             if method in (rule.methods or ()) and rule.endpoint != "static":
                 area = rule.endpoint.split(".")[0]
+                thing = values.get(rule.endpoint, values.get(area, 1))
+                is_number = isinstance(rule._converters.get("id"), IntegerConverter)
                 arguments = {
-                    "id": values.get(rule.endpoint, values.get(area)),
+                    "id": 1 if is_number and not isinstance(thing, int) else thing,
                     "name": "notebook",
                     "session_id": "0" * 64,
                     "token_id": 1,
                     "token": "1.1.x",
+                    "verb": "stop",
                 }
                 path = adapter.build(rule.endpoint, {name: arguments[name] for name in rule.arguments}, method=method)
                 found.append((path, app.view_functions[rule.endpoint].need))  # type: ignore[attr-defined]
