@@ -14,7 +14,7 @@ from appliance.lifecycle import disks, forks, master, outcomes, rules
 from appliance.lifecycle.common import SOON, away, machine_of, personal
 from appliance.lifecycle.specs import spec
 from appliance.settings import Settings
-from appliance.workflow.runner import Context, Done, Failed, Lane, Outcome, Performer, Wait
+from appliance.workflow.runner import Context, Done, Failed, Lane, Outcome, Performer, Wait, before_move
 
 S = MachineState
 SHUTS_DOWN_WITHIN = 90  # seconds; then it is switched off
@@ -112,7 +112,10 @@ class Verbs:
         """A clean disk from the promoted seed; name, slot, id and data disk stay. Whatever an earlier try left is removed first."""
         machine = machine_of(step)
         if machine.state in (S.IN_USE, S.STOPPED):
-            self._renew(machine, step)
+            try:
+                self._renew(machine)
+            except Conflict as refused:
+                return Failed(refused)
             machine = machine_of(step)
         if machine.state is not S.REPROVISIONING:
             return Failed(Conflict(f"{machine.name} is {machine.state.value.replace('_', ' ')}."))
@@ -153,7 +156,7 @@ class Verbs:
 
         return Done({"forked": made.forked, "seed": machine.seed.version}, commit)
 
-    def _renew(self, machine: Machine, step: Context) -> None:
+    def _renew(self, machine: Machine) -> None:
         with catalog.write():
             klass, seed = machine.klass, seeds.promoted(machine.class_name)
             if seed is None:
@@ -181,7 +184,10 @@ class Verbs:
             return Done()
         if machine.state is not S.IN_USE:
             return Failed(Conflict(f"{machine.name} is {machine.state.value.replace('_', ' ')}.", "Start it first."))
-        rules.try_passing_on(machine, to)
+        try:
+            rules.try_passing_on(machine, to)
+        except Conflict as refused:
+            return Failed(refused)
         former = machine.owner
         assert former is not None
         step.report(f"telling it of {to.name}")
@@ -228,9 +234,8 @@ def stuck(run: catalog.Run) -> None:
         return
     if machine.state is S.REPROVISIONING:
         outcomes.lost(machine, f"It could not be made anew: {run.problem} Its old disk is gone.")
-    elif machine.state in (S.IN_USE, *rules.OFF) and run.state is catalog.RunState.FAILED:
-        title = run.kind
-        problem = f"Could not {title}: {run.problem}"
+    elif machine.state in (S.IN_USE, *rules.OFF) and run.state is catalog.RunState.FAILED and before_move(run):
+        problem = f"Could not {run.kind}: {run.problem}"
         Machine.update(problem=problem).where(Machine.id == machine.id).execute()
         record(
             f"machine.{run.kind}_failed", f"{machine.name}: {problem[0].lower()}{problem[1:]}", level=catalog.Level.WARNING,

@@ -8,7 +8,7 @@ UNIT, CLASS = "unit", "class"
 PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "machines.use": ("ask for machines and use them", frozenset({CLASS})),
     "machines.read": ("see everybody's machines", frozenset({UNIT, CLASS})),
-    "machines.manage": ("extend and take back everybody's machines", frozenset({UNIT, CLASS})),
+    "machines.manage": ("stop, start, extend and take back everybody's machines", frozenset({UNIT, CLASS})),
     "machines.enter": ("open the application of everybody's machines", frozenset({UNIT, CLASS})),
     "requests.approve": ("say yes or no to requests", frozenset({UNIT, CLASS})),
     "classes.read": ("see classes and their pools", frozenset({CLASS})),

@@ -27,7 +27,6 @@ from appliance.catalog import (
     Snapshot,
     SnapshotState,
     VersionState,
-    database,
     doorbell,
     machines,
     options,
@@ -133,7 +132,6 @@ def ended(run: int) -> Run:
 
 def test_the_whole_life_of_a_machine_that_somebody_holds(settings: Settings, people: dict[str, Actor], provider: LibvirtProvider) -> None:
     alice, bob, grace = people["alice"], people["bob"], people["grace"]
-    database.rows("SELECT 1")
     verbs.request(alice, "small")
     until(lambda: [m.state for m in verbs.mine(alice.account_id)] == [S.IN_USE], "a machine in use")  # type: ignore[arg-type]
     [machine] = verbs.mine(alice.account_id)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """Stopping, starting, suspending, resuming, making anew and passing on, over a provider that is only memory."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -16,14 +17,17 @@ from appliance.catalog import (
     RunState,
     Seed,
     SeedState,
+    Sequence,
+    VersionState,
     machines,
     memory,
     now,
     runs,
+    sequences,
 )
 from appliance.catalog import seeds as seed_rows
 from appliance.errors import BadInput, Conflict, DpeError, NotAllowed, NotFound
-from appliance.hypervisor.provider import Found, Power
+from appliance.hypervisor.provider import Executed, Found, Power
 from appliance.lifecycle import master, rules
 from appliance.lifecycle.performers import Performers
 from appliance.services import machines as verbs
@@ -256,6 +260,26 @@ def test_a_start_that_fails_leaves_it_stopped_and_says_why(engine, provider, ali
     moves.start(alice, mine)
     settle(engine)
     assert (state(mine), machines.by_id(mine).problem) == (S.IN_USE, "")
+
+
+@pytest.mark.parametrize(
+    ("part", "state_then", "problem"), [("before", S.IN_USE, "Could not stop: false ended with status 1."), ("after", S.STOPPED, "")]
+)
+def test_what_a_sequence_puts_around_it_fails(engine, provider, alice, mine, monkeypatch, part, state_then, problem):
+    """Before it, the move is not made; after it, the machine is where it is."""
+    kind = {"name": "check", "kind": "guest", "with": {"run": ["false"]}, "retry": {"tries": 1}}
+    if part == "after":
+        kind = {"name": "check", "kind": "playbook", "with": {"playbook": "write-motd.yml"}, "retry": {"tries": 1}}
+    with catalog.write():
+        Sequence.create(name="around", title="Around")
+        sequences.add("around", json.dumps({"stop": {part: [kind]}}), VersionState.PROMOTED)
+        catalog.Class.update(sequence="around").execute()
+    monkeypatch.setattr(provider, "execute", lambda *_, **__: Executed(1, "", ""))
+    run = moves.stop(alice, mine)
+    settle_all(engine, 3)
+    assert (state(mine), run_of(run).state, machines.by_id(mine).problem) == (state_then, RunState.FAILED, problem)
+    if part == "after":
+        moves.start(alice, mine)
 
 
 def test_one_at_a_time(engine, provider, alice, mine):

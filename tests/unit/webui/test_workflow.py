@@ -80,7 +80,7 @@ def test_each_move_says_what_it_does_and_who_may_ask(grace: Browser) -> None:
     page = unescape(re.sub(r"<[^>]+>", " ", grace.get("/admin/workflow/").text))
     for words in (
         "The machine gets a clean disk from the promoted seed; data disk, name and address stay.",
-        "its owner, or who may extend and take back everybody's machines",
+        "its owner, or who may stop, start, extend and take back everybody's machines",
         "every state but reclaiming, retired",
         "stays in use",
         "claim",
