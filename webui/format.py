@@ -66,6 +66,7 @@ RUN_STATES: dict[str, tuple[str, str]] = {
 STEP_STATES: dict[str, str] = {
     "planned": "to come",
     "skipped": "not needed",
+    "unreached": "not reached",
     StepState.RUNNING: "at work",
     StepState.WAITING: "waiting",
     StepState.DONE: "done",

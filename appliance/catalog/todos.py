@@ -9,7 +9,7 @@ from peewee import JOIN
 
 from appliance.catalog import options
 from appliance.catalog.database import rows
-from appliance.catalog.models import Account, Class, Todo, TodoState, now, stamp
+from appliance.catalog.models import Account, Class, Run, Todo, TodoState, now, stamp
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def count(rights: Rights) -> int:
 
 
 def open_for(rights: Rights, *, limit: int = 200) -> list[Todo]:
-    """What waits for them, oldest first, each with `.requester` and `.klass`."""
+    """What waits for them, oldest first, each with `.requester`, `.klass` and `.run`."""
     allowed, values = _allowed(rights)
     sql = f"""SELECT todo.id FROM todo LEFT JOIN account ON account.id = todo.requester_id
               WHERE todo.state = 'open' AND {allowed} ORDER BY todo.id LIMIT ?"""  # noqa: S608
@@ -87,7 +87,11 @@ def known_to(rights: Rights, id: int) -> Todo | None:
 
 def _with_ids(ids: Iterable[int]) -> list[Todo]:
     wanted = list(ids)
-    query = Todo.select(Todo, Account, Class).join_from(Todo, Account, JOIN.LEFT_OUTER, on=(Todo.requester == Account.id))
+    query = (
+        Todo.select(Todo, Run, Account, Class)
+        .join_from(Todo, Run)
+        .join_from(Todo, Account, JOIN.LEFT_OUTER, on=(Todo.requester == Account.id))
+    )
     found = {todo.id: todo for todo in query.join_from(Todo, Class, JOIN.LEFT_OUTER).where(Todo.id.in_(wanted))}
     return [found[id] for id in wanted]
 

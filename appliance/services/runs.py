@@ -42,7 +42,8 @@ SHOWN = 3  # names of people who are asked
 
 @dataclass(frozen=True)
 class Line:
-    """One step as people see it. `state` is a step's, or `planned`, or `skipped` when its conditions did not hold."""
+    """One step as people see it. `state` is a step's, or `planned`, `skipped` when its conditions did not hold, `unreached` when the run
+    ended before."""
 
     number: int
     name: str
@@ -134,8 +135,12 @@ def _line(run: Run, stage: Stage, step: Step | None, todo: Todo | None) -> Line:
     whom: list[Account] = []
     if todo is not None and todo.state is TodoState.OPEN:
         whom = inbox.asked_now(todo)
-    over = stage.number < run.position or run.ended_at is not None
-    state = step.state.value if step else "planned" if stage.when.hold(run.facts) and not over else "skipped"
+    if step is not None:  # what failed stays that, when it was undone
+        state = "failed" if step.state is S.UNDONE and step.problem else step.state.value
+    elif stage.number < run.position or not stage.when.hold(run.facts):
+        state = "skipped"
+    else:
+        state = "planned" if run.ended_at is None and run.state is not R.UNDOING else "unreached"
     names = tuple(one.full_name or one.name for one in whom[:SHOWN])
     by = step.actor if step else ""
     return Line(stage.number, stage.name, stage.title, stage.kind.name, stage.part, state, by, step, todo, names, len(whom) - len(names))
@@ -298,7 +303,7 @@ class Standing:
 def standing(asked_for: Request) -> Standing | None:
     """Where a request stands; None when nothing is known of it."""
     run = runs.of_request(asked_for.batch_id or asked_for.id) or runs.of_request(asked_for.id)
-    return None if run is None else Standing(run, tuple(line for line in lines(run) if line.state != "skipped"))
+    return None if run is None else Standing(run, tuple(line for line in lines(run) if line.state not in ("skipped", "unreached")))
 
 
 def refused(account_id: int, moment: datetime | None = None) -> list[Request]:

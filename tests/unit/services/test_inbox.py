@@ -32,7 +32,7 @@ from appliance.services import machines as verbs
 from appliance.services import runs as run_verbs
 from appliance.workflow.performers.people import notice_gone
 from tests.plans import scans, statements
-from tests.unit.conftest import _account
+from tests.unit.conftest import account
 
 pytestmark = pytest.mark.workflow
 
@@ -250,7 +250,7 @@ def named(follow, walk, ready, bob, **more):
 
 
 def test_one_person_is_asked_and_nobody_else(follow, walk, ready, alice, bob, admin):
-    carol = _account("carol")
+    carol = account("carol")
     grant(carol, "approver")
     named(follow, walk, ready, bob)
     assert (len(inbox.mine(alice)), len(inbox.mine(carol))) == (1, 0)
@@ -297,7 +297,7 @@ def test_a_role_that_nobody_holds_any_more_is_noticed(bobs, alice, admin):
 
 
 def test_after_a_while_others_are_asked_as_well(follow, walk, ready, alice, bob, admin):
-    carol = _account("carol")
+    carol = account("carol")
     grant(carol, "delegated_admin", over_class="small")
     mail_on()
     named(follow, walk, ready, bob, escalate="24h", escalate_to="delegated_admin", expires="72h")
@@ -312,7 +312,7 @@ def test_after_a_while_others_are_asked_as_well(follow, walk, ready, alice, bob,
 def test_mail_goes_to_who_is_asked_and_then_to_who_waits(bobs, walk, follow, ready, alice, bob, admin):
     assert written() == []  # e-mail is not set up
     mail_on()
-    carol = _account("carol")
+    carol = account("carol")
     for who in (alice, carol):
         grant(who, "approver")
     verbs.request(bob, "small")
