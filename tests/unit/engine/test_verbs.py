@@ -30,8 +30,8 @@ from appliance.errors import BadInput, Conflict, DpeError, NotAllowed, NotFound
 from appliance.hypervisor.provider import Executed, Found, Power
 from appliance.lifecycle import master, rules
 from appliance.lifecycle.performers import Performers
+from appliance.services import door, moves
 from appliance.services import machines as verbs
-from appliance.services import moves
 from tests.unit.engine.fake import FakeProvider, settle
 
 S = MachineState
@@ -168,7 +168,11 @@ def test_a_cancelled_reprovision_does_not_leave_a_machine_in_between(engine, pro
     assert (state(mine), run_of(run).state) == (S.QUARANTINED, RunState.CANCELLED)
 
 
-def test_transfer_makes_machine_and_lease_anothers(engine, provider, alice, bob, admin, mine):
+def test_transfer_makes_machine_and_lease_anothers(engine, opened, provider, alice, bob, admin, mine):
+    port = verbs.way(machines.by_id(mine), opened).port
+    assert door.admit(alice, port, opened).machine_id == mine
+    with pytest.raises(NotAllowed):
+        door.admit(bob, port, opened)
     ends_at = machines.lease_of(mine).ends_at
     run = moves.transfer(admin, mine, "bob")
     settle(engine)
@@ -178,6 +182,9 @@ def test_transfer_makes_machine_and_lease_anothers(engine, provider, alice, bob,
     assert b"bob" in provider.told[mine]
     assert b"alice" not in provider.told[mine]
     assert [m.id for m in verbs.mine(alice.account_id)] == []
+    with pytest.raises(NotAllowed):
+        door.admit(alice, port, opened)
+    assert door.admit(bob, port, opened).machine_id == mine
     assert [m.id for m in verbs.mine(bob.account_id)] == [mine]
     assert ("execute", mine) in provider.calls, "what the former owner has open is ended"
     assert {e.account_id for e in Event.select().where(Event.kind == "machine.transferred")} == {alice.account_id, bob.account_id}
