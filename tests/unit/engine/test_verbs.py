@@ -11,6 +11,7 @@ from appliance.catalog import (
     Event,
     Grant,
     Lease,
+    Machine,
     MachineState,
     Quota,
     Run,
@@ -18,6 +19,8 @@ from appliance.catalog import (
     Seed,
     SeedState,
     Sequence,
+    Snapshot,
+    SnapshotState,
     VersionState,
     machines,
     memory,
@@ -135,6 +138,20 @@ def test_reprovision_gives_a_clean_disk_from_the_promoted_seed_and_keeps_name_sl
     ]
     assert b"alice" in provider.told[mine]
     assert machines.lease_of(mine).account_id == alice.account_id
+
+
+@pytest.mark.parametrize(("mib", "origin"), [(256, "fork"), (512, "boot")])
+def test_reprovision_forks_what_the_snapshot_fits(engine, provider, alice, mine, mib, origin):
+    with catalog.write():
+        Machine.update(memory=mib).where(Machine.id == mine).execute()
+        catalog.Class.update(fork=True).execute()
+        snapshot = Snapshot.create(seed=machines.by_id(mine).seed_id, state=SnapshotState.READY, folder="/snapshots/1")
+    moves.reprovision(alice, mine)
+    settle(engine)
+    machine = machines.by_id(mine)
+    assert (machine.state, machine.origin, machine.snapshot_id) == (S.IN_USE, origin, snapshot.id if origin == "fork" else None)
+    assert (mine in provider.forks) == (origin == "fork")
+    assert b"alice" in provider.told[mine]
 
 
 def test_a_reprovision_that_fails_again_and_again_quarantines_the_machine(engine, provider, alice, mine):
