@@ -81,6 +81,7 @@ READ_EVERY = 10.0  # seconds between readings of machines and host
 LOOK_FOR_IDLE = 30.0  # seconds between looks for machines that nobody uses
 READ_SOON = 2.0  # the same while the host has little memory left
 ASK_EVERY = 60.0  # seconds between looks for people who are asked and have gone
+REMEMBERED = timedelta(days=90)  # that runs are shown for after their end
 LOOK_FOR_COPIES = 30.0
 RETRY = timedelta(seconds=5)
 WAY = timedelta(seconds=3)  # that a refill gives way at most
@@ -240,6 +241,8 @@ class Engine:
         if time.monotonic() - self._asked_at > ASK_EVERY:
             self._asked_at = time.monotonic()
             notice_gone()
+            with catalog.write():
+                runs.forget(REMEMBERED)
         looked_at = now()
         found = self._look()
         leases.warn()
