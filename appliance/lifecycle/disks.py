@@ -130,7 +130,11 @@ def sweep(settings: Settings, provider: Provider) -> None:
         else:
             backups.asked(disk, settings, provider)
     for kept in data.kept_over(now()):
-        provider.forget_kept(settings.kept_disk(kept.id))
+        try:
+            provider.forget_kept(settings.kept_disk(kept.id))
+        except DpeError as error:
+            log.warning("the kept disk of %s cannot be removed: %s", kept.machine_name, error)
+            continue
         with catalog.write():
             KeptDisk.delete().where(KeptDisk.id == kept.id).execute()
             why = "its days are over" if kept.state is catalog.KeptState.KEPT else "it is not needed any more"

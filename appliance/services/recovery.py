@@ -51,11 +51,11 @@ class Found:
 
 @dataclass(frozen=True)
 class Choice:
-    """A copy to bring back, for whom, and as which class; None: as its manifest says."""
+    """A copy to bring back, for whom (the name of an account), and as which class; empty: as its manifest says."""
 
     path: str
-    account_id: int | None = None
-    class_name: str | None = None
+    account: str = ""
+    class_name: str = ""
 
 
 def found() -> list[Found]:
@@ -73,9 +73,9 @@ def found() -> list[Found]:
     return result
 
 
-def people() -> list[Account]:
-    """For whom something can be brought back, by name."""
-    return list(Account.select().where(Account.disabled == False).order_by(Account.name))  # noqa: E712
+def people() -> list[str]:
+    """For whom something can be brought back: names of accounts."""
+    return [account.name for account in Account.select().where(Account.disabled == False).order_by(Account.name)]  # noqa: E712
 
 
 def bring_back(actor: Actor, choices: Sequence[Choice]) -> list[int]:
@@ -102,14 +102,13 @@ def _begin_copy(actor: Actor, choice: Choice, one: Found | None) -> int:
         raise Conflict(f"{what} cannot be brought back: {one.problem}", "Choose another copy of it.")
     if one.run is not None and one.run.ended_at is None:
         raise Conflict(f"{what} is being brought back already.", "See the page of its run.")
-    account = one.account if choice.account_id is None else Account.get_or_none(Account.id == choice.account_id, Account.disabled == False)  # noqa: E712
+    name = choice.account.strip() or one.copy.account_name
+    account = Account.get_or_none(Account.name == name, Account.disabled == False)  # noqa: E712
     if account is None:
-        raise BadInput(
-            f"{what}: nobody here is called {one.copy.account_name or 'that'}.", "Choose who gets it, or make the account first."
-        )
-    cls = one.cls if choice.class_name is None else Class.get_or_none(Class.name == choice.class_name)
+        raise BadInput(f"{what}: nobody here is called {name or 'that'}.", "Say who gets it, or make the account first.")
+    cls = Class.get_or_none(Class.name == (choice.class_name or one.copy.class_name))
     if cls is None:
-        raise BadInput(f"{what}: there is no class {one.copy.class_name or choice.class_name}.", "Choose the class of the machine.")
+        raise BadInput(f"{what}: there is no class {choice.class_name or one.copy.class_name}.", "Choose the class of the machine.")
     if seeds.promoted(cls.name) is None:
         raise Conflict(f"{what}: {cls.name} has no seed yet.", "Build one first.")
     return _begin(actor, cls, account, f"the data disk {what}", backup=one.copy.path, disk=str(uuid.uuid4()), size=one.copy.size)

@@ -3,7 +3,7 @@
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from appliance.errors import BadInput, DpeError
+from appliance.errors import DpeError
 from appliance.services import classes, recovery
 from appliance.services.recovery import Choice
 from webui.again import asks_again
@@ -33,10 +33,7 @@ def bring_back() -> Response | tuple[str, int]:
 
 
 def _choice(path: str) -> Choice:
-    account, cls = request.form.get(f"account {path}", ""), request.form.get(f"class {path}", "")
-    if account and not (account.isascii() and account.isdigit() and len(account) < 15):
-        raise BadInput("That is no account.", "Choose one of the list.")
-    return Choice(path, int(account) if account else None, cls or None)
+    return Choice(path, request.form.get(f"account {path}", ""), request.form.get(f"class {path}", ""))
 
 
 def _page(error: DpeError | None = None) -> tuple[str, int]:

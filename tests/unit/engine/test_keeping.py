@@ -268,7 +268,7 @@ def test_whose_name_is_not_known_here_is_chosen(giving, provider, alice, bob, ad
     assert one.missing == "a person"
     with pytest.raises(BadInput, match="nobody here is called alice"):
         recovery.bring_back(admin, [Choice(one.copy.path)])
-    recovery.bring_back(admin, [Choice(one.copy.path, bob.account_id)])
+    recovery.bring_back(admin, [Choice(one.copy.path, "bob")])
     settle(giving, 20)
     [mine] = verbs.mine(bob.account_id)
     assert read(giving, provider, mine) == "thesis"
@@ -327,7 +327,7 @@ def test_all_or_none_are_brought_back(giving, provider, alice, admin):
     with pytest.raises(BadInput, match="no class"):
         recovery.bring_back(admin, [Choice(good.path, class_name="nothing")])
     with pytest.raises(BadInput):
-        recovery.bring_back(admin, [Choice(good.path, account_id=4711)])
+        recovery.bring_back(admin, [Choice(good.path, account="no-one")])
     assert runs_of("recover") == []
     recovery.bring_back(admin, [good])
     with pytest.raises(Conflict, match="already"):
