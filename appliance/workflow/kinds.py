@@ -43,7 +43,7 @@ def _checked(check: Callable[[str], str]) -> Callable[[str], str]:
         try:
             return check(text)
         except BadInput as error:
-            raise ValueError(str(error)) from error
+            raise ValueError(error.message.rstrip("."), error.hint.rstrip(".")) from error
 
     return checked
 

@@ -64,7 +64,7 @@ def check(moves: Any) -> list[Problem]:
     """All that is wrong with the moves of a sequence, plain values as in its file; nothing at all makes it raise."""
     source = _Form(Path("sequence"), Sequence, value={"name": "sequence", "title": "Sequence", "moves": moves}, patterns=_PATTERNS)
     _examine(source)
-    return [Problem(error.place, error.message, error.hint) for error in source.errors]
+    return [Problem(error.place, error.message, error.hint.rstrip(".")) for error in source.errors]
 
 
 def load(file: Path, content: bytes | None = None) -> Sequence:
