@@ -102,7 +102,7 @@ def _page(name: str, error: DpeError | None = None, at: str = "", **more: Any) -
         if changes
         else [],
         trial=sequences.trial(name),
-        classes=classes.visible(actor(), "machines.use"),
+        classes=[cls for cls in classes.visible(actor(), "machines.use") if cls.enabled],
         values=request.form,
         title_of=sequences.title,
         kind_of=sequences.kind,
@@ -135,7 +135,7 @@ def _spot(prefix: str = "") -> Spot:
     """The place that a form or an address names. Raises NotFound when it cannot be one."""
     values = request.values
     number = values.get(f"{prefix}number", default=-1, type=int)
-    spot = Spot(values.get(f"{prefix}move", ""), values.get(f"{prefix}part", ""), number)
+    spot = Spot(values.get(f"{prefix}move", ""), values.get(f"{prefix}part", ""), max(-1, min(number, 1000)))
     if spot.move not in {move.name for move, _ in sequences.moves_around()} or spot.part not in ("before", "after"):
         raise NotFound("There is no such place in a sequence.", "Go back to the sequence, and choose again.")
     return spot
@@ -156,7 +156,7 @@ def put_back(name: str) -> Response:
         activity = json.loads(request.form.get("activity", ""))
     except ValueError as error:
         raise BadInput("That is no activity.", "Reload the page.") from error
-    if not isinstance(activity, dict):
+    if not (isinstance(activity, dict) and isinstance(activity.get("name"), str) and isinstance(activity.get("kind"), str)):
         raise BadInput("That is no activity.", "Reload the page.")
     sequences.put(actor(), name, request.form.get("seen", ""), _spot(), activity, new=True)
     return _there(name)

@@ -206,7 +206,26 @@ def test_a_place_that_is_none_is_not_found(grace: Browser, office: str) -> None:
         assert grace.get(f"{office}/activity?{query}").status_code == 404
     for body in ({}, {"move": "stop", "part": "before", "number": "7", "seen": sequences.look("office").stamp}):
         assert grace.post(f"{office}/remove", body).status_code == 404
-    assert grace.post(f"{office}/put-back", {"move": "stop", "part": "before", "number": "0", "activity": "[]"}).status_code == 400
+    for activity in ("", "[]", "{}", '{"name": ["a"], "kind": "wait"}'):
+        assert grace.post(f"{office}/put-back", {"move": "stop", "part": "before", "number": "0", "activity": activity}).status_code == 400
+    far = {"move": "stop", "part": "before", "number": "0", "to_move": "stop", "to_part": "after", "to_number": "9" * 40}
+    assert grace.post(f"{office}/shift", {**far, "seen": sequences.look("office").stamp}).status_code == 303
+    assert names("stop", "after") == ["pause"]
+
+
+def test_a_kind_that_is_missing_is_said_on_the_list_and_at_its_activity(
+    grace: Browser, office: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sequences, "missing", lambda: {"bells": "ImportError: no module named bells"})
+    assert "no module named bells" in grace.get(f"{HERE}/").text
+    moves = {"stop": {"before": [{"name": "ring", "kind": "bells"}]}}
+    sequences.save_draft(Actor("grace", 1), "office", moves, sequences.look("office").stamp)
+    page = grace.get(office).text
+    assert "there is no kind of activity &#39;bells&#39;" in page
+    assert "Remove ring" in page
+    shown = grace.get(f"{office}/activity?move=stop&part=before&number=0")
+    assert shown.status_code == 200
+    assert "no module named bells" in shown.text
 
 
 # -- forms from schemas ---------------------------------------------------------------------------

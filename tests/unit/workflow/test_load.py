@@ -70,6 +70,13 @@ def test_each_error_names_its_line_and_what_to_write(right: str, tmp_path: Path)
     assert (error.line, said in f"{error.message}; {error.hint}") == (line, True), error
 
 
+def test_a_placeholder_that_is_none_is_said_at_its_field() -> None:
+    mail = {"name": "tell", "kind": "notify", "with": {"to": "owner", "subject": "{machine}", "text": "Dear {nobody}"}}
+    [problem] = load.check({"stop": {"after": [mail]}})
+    assert (problem.spot, problem.field) == (("stop", "after", 0), "with.text")
+    assert "there is no placeholder {nobody}" in problem.message
+
+
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     text = GOOD.replace("72h", "soon").replace("tries: 2", "tries: 0").replace("kind: approval", "kind: oracle")
     with pytest.raises(FileErrors) as caught:
