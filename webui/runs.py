@@ -41,7 +41,7 @@ def page(id: int) -> str:
 @needs("machines.manage", run="id", own=True)
 def cancel(id: int) -> Response:
     runs.cancel(actor(), id)
-    flash("It is cancelled; what it did is undone.", "success")
+    flash("It is being cancelled, and what it did undone.", "success")
     return back()
 
 

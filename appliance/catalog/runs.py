@@ -258,7 +258,9 @@ def page(
     for given, condition in wanted:
         if given:
             query = query.where(condition)
-    if not reach.everything:
+    if not reach and own is not None:
+        query = query.where(Run.account == own)
+    elif not reach.everything:
         theirs = Account.org_unit.in_(list(reach.units)) | Run.klass.in_(list(reach.classes))
         query = query.where(theirs if own is None else theirs | (Run.account == own))
     return list(query)

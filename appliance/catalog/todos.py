@@ -87,6 +87,8 @@ def known_to(rights: Rights, id: int) -> Todo | None:
 
 def _with_ids(ids: Iterable[int]) -> list[Todo]:
     wanted = list(ids)
+    if not wanted:
+        return []
     query = (
         Todo.select(Todo, Run, Account, Class)
         .join_from(Todo, Run)

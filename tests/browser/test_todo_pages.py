@@ -109,6 +109,7 @@ def test_a_run_is_watched_and_cancelled(site: Site, browse: Browse) -> None:
     expect(page.locator("#step-1")).to_contain_text("With Grace Hopper since")
     page.get_by_role("button", name="Cancel", exact=True).click()
     page.get_by_role("button", name="Cancel it").click()
+    expect(page.get_by_text("It is being cancelled")).to_be_visible()
     world.go_on()
     expect(page.locator(".page-head .badge")).to_have_text("cancelled")
 

@@ -99,6 +99,7 @@ CREATE TABLE todo (
     UNIQUE (run_id, number)
 );
 CREATE INDEX todo_open ON todo (id) WHERE state = 'open';
+CREATE INDEX todo_decided ON todo (decided_at) WHERE decided_at IS NOT NULL;
 
 -- What is to be mailed: written with what it tells of, sent by the engine, and gone once it is.
 CREATE TABLE outgoing (
@@ -141,6 +142,7 @@ ALTER TABLE lease ADD COLUMN busy_at TEXT;        -- the last sign that the mach
 ALTER TABLE lease ADD COLUMN idle_warned_at TEXT;
 ALTER TABLE request ADD COLUMN dismissed INTEGER NOT NULL DEFAULT 0; -- who asked has read why it was refused
 CREATE INDEX run_made ON run (class_name, id);
+CREATE INDEX run_account ON run (account_id, id);
 
 -- What outlives a machine.
 ALTER TABLE class ADD COLUMN data_disk INTEGER NOT NULL DEFAULT 0; -- GiB of the data disk that each of its machines gets; 0: none

@@ -4,6 +4,7 @@ from typing import Any
 
 from appliance import catalog
 from appliance.catalog import Account, Level, Run, Todo, TodoState, now, record, runs, todos
+from appliance.catalog.todos import Asked
 from appliance.errors import NotAllowed, Unavailable
 from appliance.people import asked
 from appliance.people.roles import ROLES
@@ -75,8 +76,12 @@ def _put(step: Context, options: Approval | Task) -> Todo:
 
 def notice_gone() -> None:
     """Put before owners what waits for people of whom none is left: the account was deleted, or nobody holds the role any more."""
+    known: dict[Asked, set[int]] = {}
     for whom, ids in todos.unheard().items():
-        if asked.holders(whom):
+        anybody = whom._replace(requester_id=None)  # the same for many who ask
+        if anybody not in known:
+            known[anybody] = set(asked.holders(anybody))
+        if known[anybody] - {whom.requester_id} or asked.holders(whom):
             continue
         with catalog.write():
             for todo in list(Todo.select().where(Todo.id.in_(ids), Todo.state == T.OPEN, Todo.escalated_at.is_null())):

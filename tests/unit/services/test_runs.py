@@ -280,6 +280,7 @@ def test_nobody_passes_over_a_step_of_their_own_request(follow, walk, ready, bob
 def test_lists_are_found_by_indexes(held, bob, admin, monkeypatch):
     run = run_of("assign")
     with statements(monkeypatch) as seen:
+        verbs.page(bob)
         verbs.page(admin)
         verbs.page(admin, machine_id=held.id)
         verbs.get(bob, run.id)
