@@ -282,6 +282,8 @@ class Runner:
         runs.set_run(run, position=stage.number + 1, state=R.QUEUED, wake_at=None, why="")
         if stage.part != "core":
             _tell(run, "step.done", f"{stage.title}: done{f' by {outcome.actor}' if outcome.actor else ''}.")
+        if not run.cancel and not any(one.when.hold(run.facts) for one in self._left(run)):
+            self._end(run, R.DONE)
 
     def _waits(self, run: Run, step: Step, outcome: Wait) -> None:
         if outcome.commit:
