@@ -80,7 +80,7 @@ def test_one_mebibyte_too_little_is_too_little(ready, alice):
     assert outcomes.serve_waiting("small") == 1
 
 
-@pytest.mark.parametrize("state", [S.ASSIGNED, S.IN_USE, S.STOPPED, S.SUSPENDED, S.REPROVISIONING, S.QUARANTINED])
+@pytest.mark.parametrize("state", [S.ASSIGNED, S.IN_USE, S.REPROVISIONING, S.QUARANTINED])
 def test_whatever_somebody_holds_counts_and_what_waits_does_not(ready, state):
     first, *_ = ready(3)
     allow(1000)
@@ -89,6 +89,15 @@ def test_whatever_somebody_holds_counts_and_what_waits_does_not(ready, state):
     assert memory.room() == 1000 - EACH
     [held] = [part for part in memory.parts() if part.kind is memory.Kind.HELD]
     assert (held.count, held.nominal) == (1, EACH)
+
+
+@pytest.mark.parametrize("state", [S.STOPPED, S.SUSPENDED])
+def test_what_somebody_holds_and_is_off_takes_none(ready, state):
+    first, *_ = ready(3)
+    allow(1000)
+    Machine.update(state=state).where(Machine.id == first.id).execute()
+    assert memory.room() == 1000
+    assert not [part for part in memory.parts() if part.kind is memory.Kind.HELD]
 
 
 def test_a_small_machine_does_not_slip_past_who_waits_for_a_large_one(ready, large, alice, bob, admin):
