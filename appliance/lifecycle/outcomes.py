@@ -104,7 +104,7 @@ def _grant(asked: Request, claimed: machines.Claimed, moment: datetime) -> None:
         assert asked.batch_id is not None
         first = runs.of_request(asked.batch_id)
         assert first is not None
-        followed = start.Plan(first.version_id, sequences.body(first.version_id), first.facts, asks_first=True)
+        followed = start.Plan(first.version_id, sequences.body(first.version_id), first.facts)
         start.assign(Request.get_by_id(asked.id), followed, asked_by=first.asked_by, approved=True)
 
 

@@ -1,6 +1,6 @@
 """Asking for a machine, holding it, and giving it back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from appliance import catalog
@@ -56,6 +56,7 @@ class Offer:
     at_once: int = 1
     wanted: int = 1
     there: int = 0
+    first: tuple[str, ...] = ()  # what comes before they get one, for one at a time
 
     @property
     def lease_minutes(self) -> int:
@@ -91,11 +92,9 @@ def offers(account_id: int) -> list[Offer]:
         obstacle = "" if ready else _obstacle(cls, full=full)
         refusal = _refusal(cls, held, left)
         at_once = 1 if refusal else _at_once(cls, held, left)
-        result.append(
-            Offer(
-                cls, ready, held, request, ahead.people, refusal, coming, wait, left, obstacle, at_once, wanted, min(there, wanted)
-            )
-        )  # fmt: skip
+        offer = Offer(cls, ready, held, request, ahead.people, refusal, coming, wait, left, obstacle, at_once, wanted, min(there, wanted))
+        first = start.plan("assign", cls.name, account_id, lease_minutes=offer.lease_minutes).first
+        result.append(replace(offer, first=first))
     return result
 
 

@@ -15,24 +15,28 @@ PRIORITY = 1
 
 @dataclass(frozen=True)
 class Plan:
-    """By what a run goes. `asks_first`: something comes before the move."""
+    """By what a run goes. `first`: what comes before the move, by its titles."""
 
     version_id: int | None
     body: str
     facts: dict[str, Any]
-    asks_first: bool
+    first: tuple[str, ...] = ()
+
+    @property
+    def asks_first(self) -> bool:
+        return bool(self.first)
 
 
 def plan(kind: str, class_name: str, account_id: int | None, *, lease_minutes: int, count: int = 1, trial_id: int | None = None) -> Plan:
     """What a run of this kind for this person would go by now."""
     followed = sequences.of_class(class_name) if trial_id is None else sequences.Followed(trial_id, sequences.body(trial_id))
     if followed is None:
-        return Plan(None, "", {}, False)
+        return Plan(None, "", {})
     if kind not in sequence.moves(followed.body):
-        return Plan(followed.version_id, followed.body, {}, False)
+        return Plan(followed.version_id, followed.body, {})
     facts = facts_of(Class.get_by_id(class_name), account_id, lease_minutes=lease_minutes, count=count)
     # Not the stages: what cannot be done any more is found out in the run, where it fails; it is never passed over.
-    first = any(activity.when.hold(facts) for activity in sequence.moves(followed.body)[kind].before)
+    first = tuple(one.title or one.name for one in sequence.moves(followed.body)[kind].before if one.when.hold(facts))
     return Plan(followed.version_id, followed.body, facts, first)
 
 

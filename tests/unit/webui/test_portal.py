@@ -1,12 +1,26 @@
 """A person's own page."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Actor, Class, Lease, Machine, MachineState, Request, RequestState, Seed, now
+from appliance.catalog import (
+    Actor,
+    Class,
+    Lease,
+    Machine,
+    MachineState,
+    Request,
+    RequestState,
+    Seed,
+    Sequence,
+    VersionState,
+    now,
+    sequences,
+)
 from appliance.services import machines
 from tests.unit.webui.conftest import Browser
 
@@ -16,6 +30,17 @@ def test_the_button_says_how_many_are_ready(ada: Browser) -> None:
     assert "Get a notebook<small>3 ready, yours at once</small>" in page
     assert "Get in line for a statistics studio<small>None is ready; about" in page
     assert "you will be number 2</small>" in page
+
+
+def test_the_button_says_what_comes_first(ada: Browser) -> None:
+    moves = {"assign": {"before": [{"name": "boss", "kind": "approval", "title": "The boss says yes"}]}}
+    with catalog.write():
+        Sequence.create(name="asked", title="Asked")
+        sequences.add("asked", json.dumps(moves), VersionState.PROMOTED)
+        Class.update(sequence="asked").where(Class.name == "notebook").execute()
+    page = ada.get("/").text
+    assert "Ask for a notebook<small>First: The boss says yes</small>" in page
+    assert "ready, yours at once" not in page
 
 
 def test_nothing_is_promised_when_nothing_is_known(ada: Browser) -> None:
