@@ -26,7 +26,7 @@ class Field:
     name: str
     label: str
     help: str
-    widget: str  # text, area, number, check, select, duration, lines, pairs, yaml, group
+    widget: str  # text, area, number, check, select, duration, lines, numbers, pairs, yaml, group
     required: bool
     default: Any = None
     choices: tuple[str, ...] = ()
@@ -99,6 +99,8 @@ def _widget(schema: Mapping[str, Any]) -> str:
             return "check"
         case "array" if schema.get("items", {}).get("type") == "string":
             return "lines"
+        case "array" if schema.get("items", {}).get("type") == "integer":
+            return "numbers"
         case "object" if schema.get("properties"):
             return "group"
         case "object" if isinstance(schema.get("additionalProperties"), dict) and schema["additionalProperties"].get("type") == "string":
@@ -128,6 +130,8 @@ def _value(field: Field, text: str) -> Any:
             return int(text) if re.fullmatch(r"-?[0-9]{1,15}", text) else text
         case "lines":
             return [line.strip() for line in text.split("\n") if line.strip()]
+        case "numbers":
+            return [int(one) if re.fullmatch(r"-?[0-9]{1,15}", one) else one for one in re.split(r"[\s,]+", text) if one]
         case "pairs":
             lines = [line.partition(":") for line in text.split("\n") if line.strip()]
             return {key.strip(): value.strip() for key, _, value in lines} if all(colon for _, colon, _ in lines) else text
@@ -145,7 +149,7 @@ def shown(field: Field, values: Mapping[str, Any]) -> Any:
     if field.widget == "check":
         return bool(field.default if value is None else value)
     if value is None:
-        return _typed(field.default) if field.widget in ("select", "duration", "number", "text") else ""
+        return _typed(field.default) if field.widget in ("select", "duration", "number", "numbers", "text") else ""
     if field.widget == "lines" and isinstance(value, list):
         return "\n".join(str(item) for item in value)
     if field.widget == "pairs" and isinstance(value, dict):
@@ -156,6 +160,8 @@ def shown(field: Field, values: Mapping[str, Any]) -> Any:
 
 
 def _typed(value: Any) -> str:
+    if isinstance(value, list) and value and all(isinstance(one, int) for one in value):
+        return ", ".join(str(one) for one in value)
     return "" if value is None or value in ([], {}) else str(value)
 
 

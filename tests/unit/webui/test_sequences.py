@@ -239,6 +239,7 @@ SCHEMA = {
         "on": {"type": "boolean", "default": True},
         "which": {"enum": ["a", "b"], "default": "a", "type": "string"},
         "names": {"type": "array", "items": {"type": "string"}, "default": []},
+        "codes": {"type": "array", "items": {"type": "integer"}, "default": [0]},
         "heads": {"type": "object", "additionalProperties": {"type": "string"}, "default": {}},
         "vars": {"type": "object", "additionalProperties": True, "default": {}},
         "inner": {"$ref": "#/$defs/Inner"},
@@ -249,9 +250,10 @@ SCHEMA = {
 
 def test_every_type_of_field_goes_round() -> None:
     fields = schema_form.fields_of(SCHEMA)
-    assert [field.widget for field in fields] == ["area", "text", "number", "check", "select", "lines", "pairs", "yaml", "group"]
+    assert [field.widget for field in fields] == ["area", "text", "number", "check", "select", "lines", "numbers", "pairs", "yaml", "group"]
+    assert schema_form.shown(next(field for field in fields if field.name == "codes"), {}) == "0"
     values = {
-        "text": "two\nlines", "word": "no", "count": 3, "on": False, "which": "b", "names": ["x", "y"], "heads": {"a": "b: c"},
+        "text": "two\nlines", "word": "no", "count": 3, "on": False, "which": "b", "names": ["x", "y"], "codes": [0, 3], "heads": {"a": "b: c"},
         "vars": {"n": [1, {"k": True}]}, "inner": {"above": 5},
     }  # fmt: skip
 
@@ -265,14 +267,14 @@ def test_every_type_of_field_goes_round() -> None:
         return entered
 
     assert schema_form.read(fields, MultiDict(flat(fields))) == values
-    assert schema_form.read(fields, MultiDict({"on": "yes", "which": "a", "word": "yes", "text": ""})) == {}
+    assert schema_form.read(fields, MultiDict({"on": "yes", "which": "a", "word": "yes", "text": "", "codes": "0"})) == {}
 
 
 def test_what_cannot_be_read_stays_as_it_was_typed() -> None:
     fields = schema_form.fields_of(SCHEMA)
-    typed = {"count": "three", "heads": "no colon", "vars": "{unclosed: ", "inner.above": "1.5", "on": "yes"}
+    typed = {"count": "three", "codes": "0, x", "heads": "no colon", "vars": "{unclosed: ", "inner.above": "1.5", "on": "yes"}
     read = schema_form.read(fields, MultiDict(typed))
-    assert read == {"count": "three", "heads": "no colon", "vars": "{unclosed:", "inner": {"above": "1.5"}}
+    assert read == {"count": "three", "codes": [0, "x"], "heads": "no colon", "vars": "{unclosed:", "inner": {"above": "1.5"}}
     assert [schema_form.shown(field, read) for field in fields if field.name in ("count", "heads", "vars")] == [
         "three",
         "no colon",
