@@ -1,6 +1,7 @@
 """What the steps do that keep something of a machine, and that bring it back."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -25,8 +26,8 @@ from appliance.catalog import (
     record,
     seeds,
 )
-from appliance.errors import Conflict, NotFound
-from appliance.hypervisor.provider import Provider
+from appliance.errors import Conflict, DpeError, NotFound
+from appliance.hypervisor.provider import Power, Provider
 from appliance.lifecycle import backups, disks, forks, master
 from appliance.lifecycle.common import machine_of
 from appliance.lifecycle.specs import spec
@@ -60,6 +61,7 @@ class Keeping:
         machine = machine_of(step)
         target = self.settings.kept_disk(machine.id)
         try:
+            self._forget_data(machine)
             self.provider.stop(machine.id)
             self.provider.keep(spec(machine, self.settings), target)
         except NotFound as error:
@@ -77,6 +79,13 @@ class Keeping:
             record("kept_disk.kept", message, class_name=machine.class_name, machine_id=machine.id, account_id=machine.owner_id)
 
         return Done({"until": until.isoformat(timespec="seconds")}, commit)
+
+    def _forget_data(self, machine: Machine) -> None:
+        """The disk is not to wait, when it boots again, for a data disk that another machine may have by then."""
+        running = {found.id for found in self.provider.list() if found.power is Power.RUNNING}
+        if machine.id in running and data.of_machine(machine.id) is not None:
+            with suppress(DpeError):  # it only takes longer
+                self.provider.execute(machine.id, ["rm", "-f", "/etc/dpe/data"])
 
     def forget_disk(self, step: Context, _options: Any) -> None:
         """The machine stays after all."""

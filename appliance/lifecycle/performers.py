@@ -47,7 +47,9 @@ class Performers:
         """Make one machine, without a playbook's start-up."""
         machine = machine_of(step)
         self.creating(machine, "is being made for somebody who waits")
-        if machine.owner_id is not None and (waits_for := disks.attach(machine, self.settings, self.provider, first=step.run.facts.get("disk"))):
+        if machine.owner_id is not None and (
+            waits_for := disks.attach(machine, self.settings, self.provider, first=step.run.facts.get("disk"))
+        ):
             note(machine.id, waits_for)
             return Wait(now() + SOON, waits_for)
         wanted = spec(machine, self.settings)

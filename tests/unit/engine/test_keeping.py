@@ -102,6 +102,8 @@ def kept(giving, provider, alice):
 def test_a_disk_is_kept_for_its_days_and_then_removed(giving, provider, kept):
     assert machines.by_id(kept.id).state is S.RETIRED
     assert provider.kept == {str(giving.settings.kept_disk(kept.id)): kept.id}
+    of_it = [verb for verb, id in provider.calls if id == kept.id]
+    assert of_it[of_it.index("execute") :] == ["execute", "stop", "keep", "destroy"]  # it forgets its data disk first
     assert timedelta(days=2, hours=23) < kept.until - now() < timedelta(days=3)
     assert kept.data_id == DataDisk.get().id
     KeptDisk.update(until=now()).execute()
