@@ -95,7 +95,15 @@ def init_app(app: Flask) -> None:
         given=given,
     )
     app.jinja_env.globals.update(
-        STATES=STATES, SEED_STATES=SEED_STATES, SNAPSHOT_STATES=SNAPSHOT_STATES, RUN_STATES=RUN_STATES, DISK_STATES=DISK_STATES, STEP_STATES=STEP_STATES, now=now, MachineState=MachineState, SeedState=SeedState
+        STATES=STATES,
+        SEED_STATES=SEED_STATES,
+        SNAPSHOT_STATES=SNAPSHOT_STATES,
+        RUN_STATES=RUN_STATES,
+        DISK_STATES=DISK_STATES,
+        STEP_STATES=STEP_STATES,
+        now=now,
+        MachineState=MachineState,
+        SeedState=SeedState,
     )
     app.context_processor(_context)
 

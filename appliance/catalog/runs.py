@@ -273,7 +273,9 @@ def rewind(run: Run, position: int) -> None:
     """
     Step.delete().where(Step.run == run.id, Step.number >= position).execute()
     Todo.delete().where(Todo.run == run.id, Todo.number >= position, Todo.state != TodoState.DONE).execute()
-    set_run(run, state=RunState.QUEUED, position=position, ended_at=None, wake_at=None, cancel=False, woken=False, why="", problem="", hint="")
+    set_run(
+        run, state=RunState.QUEUED, position=position, ended_at=None, wake_at=None, cancel=False, woken=False, why="", problem="", hint=""
+    )
 
 
 def undoable(run_id: int) -> list[Step]:

@@ -144,7 +144,17 @@ def test_runs_are_listed_and_found(asked: dict[str, Actor], signed_in: Open) -> 
 
 def test_a_runs_page_shows_its_steps(asked: dict[str, Actor], signed_in: Open) -> None:
     page = signed_in("grace").get(f"/runs/{run_of(asked, 'alan').id}").text
-    for words in ("Assign studio", "failed", "A manager says yes", "by mary", "mary said no", "Not needed", "Not reached", "asking</a>, version 1", "ask again"):
+    for words in (
+        "Assign studio",
+        "failed",
+        "A manager says yes",
+        "by mary",
+        "mary said no",
+        "Not needed",
+        "Not reached",
+        "asking</a>, version 1",
+        "ask again",
+    ):
         assert words in page
     page = signed_in("grace").get(f"/runs/{run_of(asked, 'ada').id}").text
     for words in ("With Mary Somerville since", "To come.", "Cancel"):
@@ -172,7 +182,11 @@ def test_the_api_of_todos_and_runs(app: Flask, asked: dict[str, Actor]) -> None:
     def call(name: str, method: str, path: str, scope: list[str], **sent: object):
         secret = tokens.create(asked[name], f"{name}{len(path)}{method}", scope, 1)
         return app.test_client().open(
-            f"/api/v1{path}", method=method, base_url=HOST, headers={"Authorization": f"Bearer {secret}"}, **({"json": sent} if sent else {})
+            f"/api/v1{path}",
+            method=method,
+            base_url=HOST,
+            headers={"Authorization": f"Bearer {secret}"},
+            **({"json": sent} if sent else {}),
         )
 
     [waits] = call("mary", "GET", "/todos", ["read"]).json["todos"]
