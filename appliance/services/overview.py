@@ -101,7 +101,9 @@ def promised() -> Promised:
     parts = memory.parts()
     held = sum(part.nominal for part in parts if part.kind is memory.Kind.HELD)
     limit = memory.allowed().limit
-    return Promised(held, None if limit == memory.NO_LIMIT else limit, sum(part.vcpus for part in parts if part.kind is not memory.Kind.OFF))
+    return Promised(
+        held, None if limit == memory.NO_LIMIT else limit, sum(part.vcpus for part in parts if part.kind is not memory.Kind.OFF)
+    )
 
 
 def title() -> str:

@@ -36,7 +36,9 @@ class When(Part):
     """All that are given must hold; of a list, one name is enough."""
 
     classes: list[Text] = Field(default=[], description="Names of classes.")
-    units: list[Text] = Field(default=[], title="Org units", description="Names of org units that the person is in, directly or further up.")
+    units: list[Text] = Field(
+        default=[], title="Org units", description="Names of org units that the person is in, directly or further up."
+    )
     groups: list[Text] = Field(default=[], description="Names of groups that the person is in, directly or through another.")
     roles: list[Text] = Field(default=[], description="Roles that the person holds, over anything.")
     vcpus: Bounds | None = Field(default=None, title="Processors", description="Virtual processors of the machine.")
