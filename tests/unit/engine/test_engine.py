@@ -1,6 +1,8 @@
 """The reconciler over a provider that is only memory: what it concludes, tick by tick."""
 
 import socket
+import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -22,7 +24,7 @@ from appliance.catalog import (
     options,
 )
 from appliance.catalog import seeds as seed_rows
-from appliance.engine import Engine, lock
+from appliance.engine import AT_ONCE, Engine, lock
 from appliance.errors import Conflict, DpeError
 from appliance.hypervisor.provider import Found, Power
 from appliance.lifecycle import batch
@@ -338,3 +340,34 @@ def test_one_of_several_that_cannot_be_handed_over_is_replaced(engine, provider,
     assert broken not in {machine.id for machine in group.machines}
     assert machines.by_id(broken).state is S.RETIRED
     assert Run.select().where(Run.ended_at.is_null()).count() == 0
+
+
+def test_runs_of_a_kind_never_take_all_threads_and_a_person_is_served_meanwhile(engine, provider, alice, monkeypatch):
+    with catalog.write():
+        Class.update(buffer=8).execute()
+    settle(engine)
+    may_go, at_once, most = threading.Event(), [], []
+    destroy = provider.destroy
+
+    def slow(id):
+        at_once.append(id)
+        most.append(len(at_once))
+        assert may_go.wait(20)
+        at_once.remove(id)
+        destroy(id)
+
+    monkeypatch.setattr(provider, "destroy", slow)
+    with catalog.write():
+        Class.update(buffer=1, maximum=8).execute()
+    engine.tick()
+    engine.tick()
+    asked = verbs.request(alice, "small")
+    deadline = time.monotonic() + 20
+    while machines.by_id(asked.machine_id).state is not S.IN_USE:
+        assert time.monotonic() < deadline
+        engine.tick()
+    assert states()[S.RECLAIMING] >= 6  # nothing of them is done yet, and nothing of it was waited for
+    may_go.set()
+    settle(engine, 30)
+    assert max(most) == AT_ONCE["reclaim"]
+    assert S.RECLAIMING not in states()
