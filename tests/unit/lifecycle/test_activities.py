@@ -1,6 +1,7 @@
 """Commands and playbooks as activities: run for real, on this machine in place of another."""
 
 import json
+import subprocess
 import threading
 import time
 from collections.abc import Callable
