@@ -8,6 +8,7 @@ things to their end, and all that there is then must be as it is without the kil
 import json
 import multiprocessing
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -186,11 +187,12 @@ class Place:
         if self.engine is not None:
             self.engine.terminate()
             self.engine.join(20)
-            assert self.engine.exitcode == 0, (self.state / "engine.log").read_text()[-3000:]
+            # With nothing left to do it may be ended before it has begun.
+            assert self.engine.exitcode in (0, -signal.SIGTERM), (self.state / "engine.log").read_text()[-3000:]
             self.engine = None
 
     def killed(self) -> bool:
-        return self.engine.exitcode == -9
+        return bool(self.engine.exitcode == -signal.SIGKILL)
 
     # -- what people do ---------------------------------------------------------------------
 
