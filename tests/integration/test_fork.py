@@ -21,7 +21,7 @@ import libvirt
 import psutil
 import pytest
 
-from appliance.errors import DpeError, Unavailable
+from appliance.errors import CommandFailed, DpeError, Unavailable
 from appliance.hypervisor import daemon, snapshot
 from appliance.hypervisor.libvirt_provider import LibvirtProvider
 from appliance.hypervisor.provider import Boot, MachineSpec, Power
@@ -261,11 +261,13 @@ def identity(provider: LibvirtProvider, spec: MachineSpec) -> dict[str, str]:
 
 def host_key(spec: MachineSpec) -> str:
     """The key that its SSH server shows to those who come."""
-    deadline = time.monotonic() + 30
-    while not (told := run(["ssh-keyscan", "-T", "5", spec.card.address]).split()):
+    deadline = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(CommandFailed):  # it does not answer yet, on a host that is busy
+            if told := run(["ssh-keyscan", "-T", "5", spec.card.address]).split():
+                return told[2]
         assert time.monotonic() < deadline, "no SSH server"
         time.sleep(0.2)
-    return told[2]
 
 
 @pytest.mark.fork
