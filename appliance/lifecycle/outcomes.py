@@ -117,7 +117,7 @@ def did_not_come_up(machine: Machine, error: DpeError) -> None:
         Class.update(failures=failures, failing_until=now() + wait, problem=str(error)).where(Class.name == klass.name).execute()
         master.move(
             machine.id,
-            MachineState.FAILED,
+            MachineState.RECLAIMING if machine.state is MachineState.PLANNED else MachineState.FAILED,
             f"{machine.name} did not come up: {error.message}",
             level=Level.ERROR,
             problem=str(error),

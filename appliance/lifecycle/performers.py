@@ -164,9 +164,18 @@ def _wait_for(party: list[Request], step: Context) -> Wait | Failed:
     return Wait(until, f"{len(party)} machines of this class at once")
 
 
+def not_made(run: catalog.Run) -> None:
+    """A machine whose run has ended without having made it goes, and another is made in its place."""
+    machine = machines.by_id(run.machine_id or "")
+    if machine is not None and machine.state in (S.PLANNED, S.CREATING):
+        outcomes.did_not_come_up(machine, DpeError(run.problem, run.hint))
+
+
 def ended(run: catalog.Run) -> None:
     """What goes with the end of a run; called in the transaction that ends it."""
     stuck(run)
+    if run.kind == "make" and run.state is not catalog.RunState.DONE:
+        not_made(run)
     if run.kind == "recover":
         keeping.ended(run)
     if run.request_id is None or run.state is catalog.RunState.DONE:

@@ -21,7 +21,7 @@ from appliance.workflow.sequence import Stage
 
 log = logging.getLogger(__name__)
 
-CUT_OFF = 5  # times that the engine may die in a step before the step is held to be why
+CUT_OFF = 25  # times that the engine may die in a step before the step is held to be why
 UNDO_TRIES = 3
 R, S = RunState, StepState
 
@@ -177,7 +177,7 @@ class Runner:
                 self._end(run, R.DONE)
                 return None
             step = runs.step(id, stage.number)
-            if step is not None and step.starts >= CUT_OFF:
+            if step is not None and stage.tries and step.starts >= CUT_OFF:
                 died = DpeError(f"The engine died {CUT_OFF} times while it did this.", "Look at its log, then try again.")
                 self._failed(run, stage, step, died, None, "")
                 return self._begin_undo(run) if run.state is R.UNDOING else None
