@@ -137,7 +137,17 @@ def requeue(id: int) -> None:
 
 
 def cancel(*, id: int | None = None, request_id: int | None = None, machine_id: str | None = None) -> list[int]:
-    """Have runs end early; what they did is undone. Returns their ids; call it inside `write()`."""
+    """Have runs end early; what they did is undone. Returns their ids; call it inside `write()`.
+
+    Those of a request that have done nothing yet end at once: so many may wait in vain that ending them would be work.
+    """
+    rows(
+        """
+        UPDATE run SET cancel = 1, state = 'cancelled', ended_at = ?, wake_at = NULL, why = '' WHERE request_id = ? AND ended_at IS NULL
+          AND state IN ('waiting', 'queued') AND NOT EXISTS (SELECT 1 FROM step WHERE step.run_id = run.id) RETURNING id
+        """,
+        (stamp(now()), request_id),
+    )
     column, value = next((name, value) for name, value in (("id", id), ("request_id", request_id), ("machine_id", machine_id)) if value)
     result = rows(
         f"""

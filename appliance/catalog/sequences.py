@@ -31,6 +31,12 @@ def body(version_id: int | None) -> str:
     return found[0][0] if found else ""
 
 
+def shipped(name: str) -> str:
+    """The digest of the file that a sequence came with last; empty for one that is not there or was made here."""
+    result = rows("SELECT shipped FROM sequence WHERE name = ?", (name,))
+    return result[0][0] if result else ""
+
+
 def promoted(name: str) -> SequenceVersion | None:
     """The version of a sequence that new runs go by."""
     found: SequenceVersion | None = SequenceVersion.get_or_none(
