@@ -57,17 +57,6 @@ def begin(
     return int(result[0][0])
 
 
-def note_done(run_id: int, number: int, name: str, title: str) -> None:
-    """Write down a step that was done with the run's beginning; call it inside `write()`."""
-    rows(
-        """
-        INSERT INTO step (run_id, number, name, kind, title, state, starts, started_at, ended_at) VALUES (?1, ?2, ?3, ?3, ?4, 'done', 1, ?5, ?5)
-        RETURNING number
-        """,
-        (run_id, number, name, title, stamp(now())),
-    )
-
-
 class Due(NamedTuple):
     """A run that can go on."""
 
@@ -139,7 +128,7 @@ def requeue(id: int) -> None:
 def cancel(*, id: int | None = None, request_id: int | None = None, machine_id: str | None = None) -> list[int]:
     """Have runs end early; what they did is undone. Returns their ids; call it inside `write()`.
 
-    Those of a request that have done nothing yet end at once: so many may wait in vain that ending them would be work.
+    One that is being undone already ends as what it would have. Those of a request that have done nothing yet end at once: so many may wait in vain that ending them would be work.
     """
     rows(
         """
@@ -152,7 +141,7 @@ def cancel(*, id: int | None = None, request_id: int | None = None, machine_id: 
     result = rows(
         f"""
         UPDATE run SET cancel = 1, woken = 1, state = iif(state = 'waiting', 'queued', state)
-        WHERE {column} = ? AND ended_at IS NULL AND cancel = 0 RETURNING id
+        WHERE {column} = ? AND ended_at IS NULL AND cancel = 0 AND state <> 'undoing' RETURNING id
         """,  # noqa: S608
         (value,),
     )

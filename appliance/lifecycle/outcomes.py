@@ -113,11 +113,13 @@ def did_not_come_up(machine: Machine, error: DpeError) -> None:
     with catalog.write():
         klass = Class.get_by_id(machine.class_name)
         failures = klass.failures + 1
+        current = machines.by_id(machine.id)
+        is_planned = current is not None and current.state is MachineState.PLANNED  # nothing of it exists, so that nothing has failed
         wait = min(timedelta(seconds=5 * 2 ** min(failures - 1, 10)), LONGEST_WAIT)
         Class.update(failures=failures, failing_until=now() + wait, problem=str(error)).where(Class.name == klass.name).execute()
         master.move(
             machine.id,
-            MachineState.RECLAIMING if machine.state is MachineState.PLANNED else MachineState.FAILED,
+            MachineState.RECLAIMING if is_planned else MachineState.FAILED,
             f"{machine.name} did not come up: {error.message}",
             level=Level.ERROR,
             problem=str(error),

@@ -137,6 +137,8 @@ def _line(run: Run, stage: Stage, step: Step | None, todo: Todo | None) -> Line:
         whom = inbox.asked_now(todo)
     if step is not None:  # what failed stays that, when it was undone
         state = "failed" if step.state is S.UNDONE and step.problem else step.state.value
+    elif stage.part == "core" and stage.number < run.position:
+        state = "done"  # with the run's beginning: a ready machine is claimed before there is a run
     elif stage.number < run.position or not stage.when.hold(run.facts):
         state = "skipped"
     else:

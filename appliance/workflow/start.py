@@ -48,7 +48,7 @@ def assign(asked: Request, found: Plan, *, asked_by: str = "", approved: bool = 
     machine_id = asked.__data__["machine"]
     claim = sequence.core_at("assign", found.body, "claim")
     waits = "" if found.asks_first or machine_id or approved or asked.batch_id else "a machine of this class"
-    id = runs.begin(
+    return runs.begin(
         "assign",
         machine_id=machine_id,
         request_id=asked.id,
@@ -61,9 +61,6 @@ def assign(asked: Request, found: Plan, *, asked_by: str = "", approved: bool = 
         facts=found.facts,
         asked_by=asked_by,
     )
-    if machine_id:
-        runs.note_done(id, claim, "claim", "Find a machine")
-    return id
 
 
 def begin(kind: str, machine: Machine, actor: Actor = ENGINE, *, bare: bool = False, **facts: Any) -> int:
