@@ -50,7 +50,7 @@ from appliance.hypervisor import making
 from appliance.hypervisor.provider import Found, HostFacts, Power, Provider, Stats
 from appliance.lifecycle import backups, batch, directoryruns, forks, idle, leases, master, outcomes, rules, seedruns
 from appliance.lifecycle import disks as disk_work
-from appliance.lifecycle.common import note, personal
+from appliance.lifecycle.common import away, note, personal
 from appliance.lifecycle.performers import Performers, ended
 from appliance.lifecycle.sizing import Sizing
 from appliance.lifecycle.specs import spec
@@ -189,7 +189,7 @@ class Engine:
         others = {plugin.kind.name: plugin.performer for plugin in kinds.plugins()}
         self.runner = Runner({**others, **PERFORMERS, **self._performers.all()}, ended=ended)
         with catalog.write():
-            runs.recover()
+            runs.requeue()
         provider.watch(lambda _id: doorbell.ring())
 
     def run(self) -> None:
@@ -294,14 +294,6 @@ class Engine:
                 record("hypervisor.away", f"The hypervisor is away: {problem}", level=catalog.Level.ERROR)
             elif changed:
                 record("hypervisor.back", "The hypervisor is back; work goes on.")
-
-    def _away(self) -> bool:
-        """Whether a job failed because the hypervisor is not there, rather than by a fault of its machine."""
-        try:
-            self.provider.list()
-        except Unavailable:
-            return True
-        return False
 
     def _read_if_due(self) -> None:
         """A reading of machines and host takes a while, so no tick waits for it."""
@@ -408,7 +400,7 @@ class Engine:
         """Take a run as far as these threads do; when it has got a machine, or others are to go on, the next tick sees to it."""
         lane: Lane | None = None
         try:
-            while not self.stopping and lane in (None, self.runner.lane(self.runner.next(id))):
+            while not self.stopping and (lane is None or self.runner.lane(self.runner.next(id)) is lane):
                 begun = self.runner.begin(id)
                 if begun is None:
                     return
@@ -559,7 +551,7 @@ class Engine:
             if not held and wanted.readiness == "paused":
                 self.provider.suspend(machine.id)
         except DpeError as error:
-            if self._away():
+            if away(self.provider):
                 return
             if not held:
                 outcomes.did_not_come_up(machine, error)
@@ -578,7 +570,7 @@ class Engine:
             else:
                 self.provider.stop(machine.id)
         except DpeError as error:
-            if not self._away():
+            if not away(self.provider):
                 _again_later(machine, error)
             return
         with catalog.write():
@@ -596,7 +588,7 @@ class Engine:
             self.provider.destroy(machine.id)
             made = making.make(self.provider, wanted, lambda text: note(machine.id, text))
         except DpeError as error:
-            if not self._away():
+            if not away(self.provider):
                 outcomes.did_not_come_up(machine, error)
             return
         if made.fork_error is not None:

@@ -9,15 +9,13 @@ from typing import Any
 
 from appliance import catalog, layout
 from appliance.engine import Engine
-from appliance.errors import DpeError
-from appliance.hypervisor import making
-from appliance.hypervisor.batch import Step, perform
 from appliance.lifecycle import batch
 from appliance.people import secrets
 from appliance.settings import Settings
 from appliance.settings import load as load_settings
 from appliance.workflow.runner import Begun, Runner
 from tests.disk_provider import DiskProvider
+from tests.unit.engine.fake import in_place_of_the_playbook
 
 # Where a step can be cut: it is written that it begins; its work is done, and nobody knows; its result is kept.
 POINTS = ("begun", "performed", "settled")
@@ -55,23 +53,13 @@ def run(state: str, point: tuple[str, str, str]) -> None:
     catalog.open(settings.catalog)
     secrets.open(settings.web_secret)
     provider = DiskProvider(settings.state / "world")
-    batch.build = lambda specs, _settings, _report, done: _build(provider, specs, done)  # type: ignore[assignment] # the playbook's steps, without its start-up
+    batch.build = in_place_of_the_playbook(provider)
     engine = Engine(settings, provider, loaded=None)  # type: ignore[arg-type]
     engine.runner.__class__ = Crashing
     engine.runner.point, engine.runner.mark = point, settings.state / "crashed"  # type: ignore[attr-defined]
     signal.signal(signal.SIGTERM, lambda *_: engine.stop())
     engine.run()
     engine.close()
-
-
-def _build(provider: DiskProvider, specs: Any, done: Any) -> None:
-    for step in (Step.FORK, Step.CLONE, Step.START, Step.WAIT, Step.SUSPEND):
-        outcomes = perform(provider, step, specs, parallel=1)
-        for outcome in outcomes:
-            if outcome.settled:
-                error = None if outcome.ok else DpeError(outcome.error, outcome.hint)
-                done(outcome.id, batch.Built(error, making.Made(outcome.spec).forked))
-        specs = [outcome.spec for outcome in outcomes if outcome.ok and not outcome.settled]
 
 
 if __name__ == "__main__":

@@ -191,7 +191,7 @@ class Simulation:
         }
         self.runner = Runner(performers, ended=ended, clock=self.now)
         with catalog.write():
-            runs.recover()
+            runs.requeue()
 
     def now(self) -> datetime:
         return now() + self.offset

@@ -77,6 +77,11 @@ def groups_of(account_id: int) -> list[int]:
     return [row[0] for row in rows(f"{HOLDERS} SELECT id FROM team", (account_id,))]  # noqa: S608 - a constant
 
 
+def units_of(account_id: int) -> list[int]:
+    """The org units that the account is in, up to the top."""
+    return [row[0] for row in rows(f"{HOLDERS} SELECT id FROM unit", (account_id,))]  # noqa: S608 - a constant
+
+
 def of_account(account_id: int) -> list[Grant]:
     """Every grant that counts for the account, now, earlier or later."""
     ids = [row[0] for row in rows(f"{HOLDERS} SELECT id FROM permit WHERE {THEIRS}", (account_id,))]  # noqa: S608 - constants

@@ -1,7 +1,6 @@
 """Runs and their steps: begun, found when they are due, woken, cancelled, forgotten. What they mean is in workflow/."""
 
 import json
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -83,17 +82,6 @@ def next_wake() -> datetime | None:
     return datetime.fromisoformat(result[0][0]) if result[0][0] else None
 
 
-def recover() -> int:
-    """Queue again what a killed engine was doing; returns how many runs that are."""
-    return len(
-        rows(
-            """
-            UPDATE run SET state = 'queued' WHERE ended_at IS NULL AND state = 'running' RETURNING id
-            """
-        )
-    ) + len(rows("UPDATE run SET wake_at = created_at WHERE ended_at IS NULL AND state = 'undoing' RETURNING id"))
-
-
 def wake(id: int) -> None:
     """Let a run go on: something that it may wait for has happened. Call it inside `write()`."""
     rows(
@@ -119,24 +107,31 @@ def take_back(request_id: int) -> None:
     rows("UPDATE run SET machine_id = NULL WHERE request_id = ? AND ended_at IS NULL RETURNING id", (request_id,))
 
 
-def requeue(id: int) -> None:
-    """What was at work on a run has gone: it goes on from where it stands. Call it inside `write()`."""
-    rows("UPDATE run SET state = 'queued' WHERE id = ? AND ended_at IS NULL AND state = 'running' RETURNING id", (id,))
-    rows("UPDATE run SET wake_at = created_at WHERE id = ? AND ended_at IS NULL AND state = 'undoing' RETURNING id", (id,))
+def requeue(id: int | None = None) -> int:
+    """What was at work on a run has gone, or on all of them: it goes on from where it stands. Returns how many those are.
+
+    Call it inside `write()`.
+    """
+    only, values = ("", ()) if id is None else (" AND id = ?", (id,))
+    cut_off = rows(f"UPDATE run SET state = 'queued' WHERE ended_at IS NULL AND state = 'running'{only} RETURNING id", values)  # noqa: S608
+    undoing = rows(f"UPDATE run SET wake_at = created_at WHERE ended_at IS NULL AND state = 'undoing'{only} RETURNING id", values)  # noqa: S608
+    return len(cut_off) + len(undoing)
 
 
 def cancel(*, id: int | None = None, request_id: int | None = None, machine_id: str | None = None) -> list[int]:
     """Have runs end early; what they did is undone. Returns their ids; call it inside `write()`.
 
-    One that is being undone already ends as what it would have. Those of a request that have done nothing yet end at once: so many may wait in vain that ending them would be work.
+    One that is being undone already ends as what it would have. Those of a request that have done nothing yet end at once: so many may
+    wait in vain that ending them would be work.
     """
-    rows(
-        """
-        UPDATE run SET cancel = 1, state = 'cancelled', ended_at = ?, wake_at = NULL, why = '' WHERE request_id = ? AND ended_at IS NULL
-          AND state IN ('waiting', 'queued') AND NOT EXISTS (SELECT 1 FROM step WHERE step.run_id = run.id) RETURNING id
-        """,
-        (stamp(now()), request_id),
-    )
+    if request_id is not None:
+        rows(
+            """
+            UPDATE run SET cancel = 1, state = 'cancelled', ended_at = ?, wake_at = NULL, why = '' WHERE request_id = ? AND ended_at IS NULL
+              AND state IN ('waiting', 'queued') AND NOT EXISTS (SELECT 1 FROM step WHERE step.run_id = run.id) RETURNING id
+            """,
+            (stamp(now()), request_id),
+        )
     column, value = next((name, value) for name, value in (("id", id), ("request_id", request_id), ("machine_id", machine_id)) if value)
     result = rows(
         f"""
@@ -187,19 +182,6 @@ def of_request(request_id: int) -> Run | None:
     """The latest run of a request."""
     found: Run | None = Run.select().where(Run.request == request_id).order_by(Run.id.desc()).first()
     return found
-
-
-def working_on(kinds: Iterable[str]) -> set[str]:
-    """Ids of the machines that a live run of one of these kinds is at work on."""
-    chosen = list(kinds)
-    places = ", ".join("?" * len(chosen))
-    return {
-        row[0]
-        for row in rows(
-            f"SELECT machine_id FROM run WHERE ended_at IS NULL AND machine_id IS NOT NULL AND kind IN ({places})",  # noqa: S608
-            chosen,
-        )
-    }
 
 
 def missing() -> list[tuple[str, str]]:

@@ -735,21 +735,18 @@ class _Personalising:
         return self.over
 
 
-def _clock() -> bytes:
-    return f"time {time.time():.3f}\n".encode()
-
-
 def _identity(spec: MachineSpec) -> bytes:
     """What the machine's personalise command is told of the machine itself; the clock first, as it is right only when it is read."""
     card = spec.card
     lines = (
+        f"time {time.time():.3f}",
         f"random {secrets.token_hex(32)}",
         f"machine_id {uuid.UUID(spec.id).hex}",
         f"hostname {spec.name}",
         f"address {card.address}/{card.prefix} {card.gateway}",
         *((f"data {disks.serial(spec.data)} {DATA_FOLDER}",) if spec.data else ()),
     )
-    return _clock() + ("\n".join(lines) + "\n").encode()
+    return ("\n".join(lines) + "\n").encode()
 
 
 def _reads_only(connection: libvirt.virConnect) -> bool:

@@ -61,8 +61,7 @@ def _comes_back(machine: Machine, moment: datetime) -> None:
     """It was made for somebody, and is nobody else's."""
     klass, owner = machine.klass, machine.owner
     assert owner is not None
-    limit = quotas.allowance(owner.id, klass.name, quotas.size_of(klass)).lease_minutes
-    minutes = min(klass.lease_minutes, limit or klass.lease_minutes)
+    minutes = quotas.allowance(owner.id, klass.name, quotas.size_of(klass)).lease(klass.lease_minutes)
     Lease.create(machine=machine.id, account=owner, began_at=moment, ends_at=moment + timedelta(minutes=minutes))
     master.move(machine.id, MachineState.ASSIGNED, f"{machine.name} was made for {owner.name}.")
 
@@ -77,8 +76,7 @@ def serve_waiting(class_name: str) -> int:
         klass = Class.get_by_id(class_name)
         while (first := machines.first_waiting(class_name)) is not None:
             moment, party = now(), machines.together(first)
-            allowed = quotas.allowance(first.account_id, class_name, quotas.size_of(klass)).lease_minutes
-            minutes = min(klass.lease_minutes, allowed or klass.lease_minutes)
+            minutes = quotas.allowance(first.account_id, class_name, quotas.size_of(klass)).lease(klass.lease_minutes)
             ends_at = moment + timedelta(minutes=minutes)
             claimed = machines.take_together(class_name, first.account_id, ends_at, len(party), first.id)
             if not claimed:

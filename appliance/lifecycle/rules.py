@@ -20,7 +20,11 @@ WORKED_ON = "Wait until that is done, or have it cancelled."
 
 def at_work(machine_id: str) -> Run | None:
     """The run of one of these moves that has yet to make it."""
-    return next((run for run in runs.live_of_machine(machine_id) if run.kind in VERBS and before_move(run)), None)
+    return _at_work(runs.live_of_machine(machine_id))
+
+
+def _at_work(live: list[Run]) -> Run | None:
+    return next((run for run in live if run.kind in VERBS and before_move(run)), None)
 
 
 def doing(run: Run) -> str:
@@ -42,9 +46,10 @@ def demand(machine: Machine, kind: str) -> None:
             f"{machine.name} is {machine.state.value.replace('_', ' ')}: that does not go with “{move.title}”.",
             "Reload the page to see where it stands.",
         )
-    if (run := at_work(machine.id)) is not None:
+    live = runs.live_of_machine(machine.id)
+    if (run := _at_work(live)) is not None:
         raise Conflict(f"{machine.name} is {doing(run)}.", WORKED_ON)
-    if any(run.kind == kind for run in runs.live_of_machine(machine.id)):
+    if any(run.kind == kind for run in live):
         raise Conflict(f"What follows the last “{move.title}” of {machine.name} is not over yet.", WORKED_ON)
     if machine.state in OFF and machine.memory + memory.allowed().overhead > memory.room():
         raise Conflict("The server's memory is all given out.", "Try again when somebody has given a machine back, or stopped one.")

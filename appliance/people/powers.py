@@ -62,6 +62,11 @@ def may(actor: Actor, permission: str, kind: str, id: object) -> bool:
     return place is not None and reach(actor, permission).covers(place)
 
 
+def owns(actor: Actor, account_id: int | None) -> bool:
+    """Whether what belongs to this account (None: to nobody) is the actor's own; the engine owns nothing."""
+    return account_id is not None and account_id == actor.account_id
+
+
 def demand(actor: Actor, permission: str, kind: str, id: object) -> Place:
     """Where the thing is. Raises NotFound when there is none, or none within reach: nobody learns which."""
     place = grants.place_of(kind, id)

@@ -17,6 +17,10 @@ class Allowance:
     reason: str = ""
     lease_minutes: int | None = None  # a lease may not be longer
 
+    def lease(self, minutes: int) -> int:
+        """How long a lease of a class that gives so many minutes is for this person."""
+        return min(minutes, self.lease_minutes or minutes)
+
 
 NO_QUOTA = Allowance()
 

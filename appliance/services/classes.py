@@ -18,9 +18,8 @@ LIMITS = {
     "extensions": (0, 1000),
     "per_person": (1, 1000),
 }
-LARGEST_DATA = 65_536  # GiB
 LIFE = {
-    "data_disk": (0, LARGEST_DATA),
+    "data_disk": (0, 65_536),  # GiB
     "at_once": (1, 1000),
     "together_minutes": (1, 10_080),
     "idle_minutes": (0, 525_600),
@@ -139,18 +138,6 @@ def set_making(actor: Actor, name: str, *, fork: bool, readiness: str) -> None:
         record(
             "class.making", f"{actor.name} changed how machines of {name} are made.", actor, class_name=name, before=before, after=values
         )
-    doorbell.ring()
-
-
-def set_data(actor: Actor, name: str, size: int) -> None:
-    """GiB of the data disk that each machine of the class gets from now on; 0: none. Those that exist stay, and grow with their next machine."""
-    if not 0 <= size <= LARGEST_DATA:
-        raise BadInput(f"A data disk cannot have {size} GiB.", f"It has up to {LARGEST_DATA}; 0 is for none.")
-    with catalog.write():
-        cls = get(name)
-        Class.update(data_disk=size, updated_at=now()).where(Class.name == name).execute()
-        before, after = {"data_disk": cls.data_disk}, {"data_disk": size}
-        record("class.data", f"{actor.name} changed the data disks of {name}.", actor, class_name=name, before=before, after=after)
     doorbell.ring()
 
 

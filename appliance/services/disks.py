@@ -27,8 +27,11 @@ def page(*, text: str = "", class_name: str = "", use: str = "", after: str = ""
 def get(actor: Actor, id: str, permission: str = "machines.read") -> DataDisk:
     """A data disk that is the actor's, or that they look after. Raises NotFound for all others."""
     disk = data.by_id(id)
-    own = disk is not None and actor.account_id is not None and disk.account_id == actor.account_id
-    if disk is None or disk.state is DiskState.REMOVING or not (own or powers.may(actor, permission, "disk", id)):
+    if (
+        disk is None
+        or disk.state is DiskState.REMOVING
+        or not (powers.owns(actor, disk.account_id) or powers.may(actor, permission, "disk", id))
+    ):
         raise NotFound("There is no such data disk.", "It may have been deleted.")
     return disk
 

@@ -56,12 +56,12 @@ class Offer:
     at_once: int = 1
     wanted: int = 1
     there: int = 0
-    first: tuple[str, ...] = ()  # what comes before they get one, for one at a time
+    first: tuple[str, ...] = ()  # what comes before they get one, for one at a time; known when the button can be pressed
 
     @property
     def lease_minutes(self) -> int:
         """How long a lease lasts for this person."""
-        return min(self.cls.lease_minutes, self.allowance.lease_minutes or self.cls.lease_minutes)
+        return self.allowance.lease(self.cls.lease_minutes)
 
     @property
     def place(self) -> int:
@@ -93,8 +93,9 @@ def offers(account_id: int) -> list[Offer]:
         refusal = _refusal(cls, held, left)
         at_once = 1 if refusal else _at_once(cls, held, left)
         offer = Offer(cls, ready, held, request, ahead.people, refusal, coming, wait, left, obstacle, at_once, wanted, min(there, wanted))
-        first = start.plan("assign", cls.name, account_id, lease_minutes=offer.lease_minutes).first
-        result.append(replace(offer, first=first))
+        if not request and not refusal:
+            offer = replace(offer, first=start.plan("assign", cls.name, account_id, lease_minutes=offer.lease_minutes).first)
+        result.append(offer)
     return result
 
 
@@ -174,7 +175,7 @@ def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | No
         if left.left is not None and left.left < count:
             many = f", so {count} more are too many" if left.left else ""
             raise Conflict(f"{left.reason}{many}.", "Give something back first, or ask your admin for more.")
-        minutes = min(terms.lease_minutes, left.lease_minutes or terms.lease_minutes)
+        minutes = left.lease(terms.lease_minutes)
         allowed = memory.allowed()
         plan = start.plan("assign", class_name, actor.account_id, lease_minutes=minutes, count=count, trial_id=trial_id)
         ends_at = now() + timedelta(minutes=minutes)
@@ -242,7 +243,7 @@ def mine(account_id: int) -> list[Machine]:
 
 
 def _own(actor: Actor, machine: Machine) -> bool:
-    return actor.account_id is not None and machine.owner_id == actor.account_id
+    return powers.owns(actor, machine.owner_id)
 
 
 def get(actor: Actor, id: str, permission: str = "machines.read") -> Machine:

@@ -147,8 +147,11 @@ def _within_limits(account: Account, cls: Class) -> None:
 def get_kept(actor: Actor, id: str, permission: str = "machines.read") -> KeptDisk:
     """A kept disk of the actor's, or one that they look after. Raises NotFound for all others."""
     kept = data.kept_by_id(id)
-    own = kept is not None and actor.account_id is not None and kept.account_id == actor.account_id
-    if kept is None or kept.state is KeptState.REMOVING or not (own or powers.may(actor, permission, "kept", id)):
+    if (
+        kept is None
+        or kept.state is KeptState.REMOVING
+        or not (powers.owns(actor, kept.account_id) or powers.may(actor, permission, "kept", id))
+    ):
         raise NotFound("There is no such kept disk.", "Its days may be over.")
     return kept
 

@@ -93,8 +93,7 @@ def page(actor: Actor, *, kind: str = "", state: str = "", class_name: str = "",
 
 def _demand(actor: Actor, id: int, permission: str) -> Run:
     run = runs.by_id(id)
-    own = run is not None and actor.account_id is not None and run.account_id == actor.account_id
-    if run is None or not (own or powers.may(actor, permission, "run", id)):
+    if run is None or not (powers.owns(actor, run.account_id) or powers.may(actor, permission, "run", id)):
         raise NotFound("There is no such run.", "It may be forgotten, or not yours to look at.")
     return run
 

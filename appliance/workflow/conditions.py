@@ -68,10 +68,7 @@ def facts_of(cls: Class, account_id: int | None, *, lease_minutes: int, count: i
     facts |= {name: size[name] for name in ("vcpus", "memory", "disk")}
     account = None if account_id is None else Account.get_or_none(Account.id == account_id)
     if account is not None:
-        units, unit = [account.org_unit.name], account.org_unit
-        while unit.parent_id is not None:
-            unit = OrgUnit.get_by_id(unit.parent_id)
-            units.append(unit.name)
-        groups = [group.name for group in Group.select().where(Group.id.in_(list(grants.groups_of(account.id))))]
-        facts |= {"units": units, "groups": sorted(groups), "roles": sorted({held.role for held in grants.held_by(account.id)})}
+        units = [unit.name for unit in OrgUnit.select().where(OrgUnit.id.in_(grants.units_of(account.id)))]
+        groups = [group.name for group in Group.select().where(Group.id.in_(grants.groups_of(account.id)))]
+        facts |= {"units": sorted(units), "groups": sorted(groups), "roles": sorted({held.role for held in grants.held_by(account.id)})}
     return facts

@@ -150,9 +150,9 @@ class Runner:
     def _left(self, run: Run) -> tuple[Stage, ...]:
         return stages_of(run)[run.position :]
 
-    def advance(self, id: int, lane: Lane | None = None) -> None:
-        """Take the run as far as it goes now; with a lane, only as long as its threads do the next step."""
-        while (lane is None or self.lane(self.next(id)) is lane) and (begun := self.begin(id)) is not None:
+    def advance(self, id: int) -> None:
+        """Take the run as far as it goes now."""
+        while (begun := self.begin(id)) is not None:
             self.settle(begun, self.perform(begun))
 
     # -- a step: begin, perform, settle -------------------------------------------------------

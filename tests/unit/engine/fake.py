@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from appliance.errors import Conflict, DpeError, NotFound, Unavailable
-from appliance.hypervisor import snapshot
+from appliance.hypervisor import making, snapshot
+from appliance.hypervisor.batch import Step, perform
 from appliance.hypervisor.provider import Executed, Found, GuestSigns, HostFacts, MachineSpec, NoData, Power, Provider, Stats
+from appliance.lifecycle import batch
+from appliance.settings import Settings
 
 if TYPE_CHECKING:  # who only wants machines need not load the engine
     from appliance.engine import Engine
@@ -249,6 +252,24 @@ class FakeProvider(Provider):
         self.kept.pop(str(path), None)
 
     def close(self) -> None: ...
+
+
+def in_place_of_the_playbook(provider: Provider) -> Callable[..., None]:
+    """For `batch.build`: the steps of the playbook without its start-up; tests/integration run the real one."""
+
+    def build(specs: Sequence[MachineSpec], _settings: Settings, _report: Callable[[str], None], done: Callable[..., None]) -> None:
+        fork_errors: dict[str, DpeError] = {}
+        for step in (Step.FORK, Step.CLONE, Step.START, Step.WAIT, Step.SUSPEND):
+            outcomes = perform(provider, step, specs, parallel=1)
+            for outcome in outcomes:
+                if outcome.settled:
+                    error = None if outcome.ok else DpeError(outcome.error, outcome.hint)
+                    done(outcome.id, batch.Built(error, making.Made(outcome.spec).forked, fork_errors.get(outcome.id)))
+                elif outcome.fork_error:
+                    fork_errors[outcome.id] = (snapshot.Unfit if outcome.unfit else DpeError)(outcome.fork_error)
+            specs = [outcome.spec for outcome in outcomes if outcome.ok and not outcome.settled]
+
+    return build
 
 
 def settle(engine: "Engine", ticks: int = 12) -> None:

@@ -234,7 +234,7 @@ def test_performing_twice_is_performing_once(engine, opened, provider, alice, mi
     begun = engine.runner.begin(run)
     engine.runner.perform(begun)
     with catalog.write():
-        runs.recover()
+        runs.requeue()
     settle(engine)
     assert run_of(run).state is RunState.DONE
     assert state(mine) in rules.OFF
@@ -242,7 +242,7 @@ def test_performing_twice_is_performing_once(engine, opened, provider, alice, mi
     run = moves.plain(alice, mine, again)
     engine.runner.perform(engine.runner.begin(run))
     with catalog.write():
-        runs.recover()
+        runs.requeue()
     settle(engine)
     assert (state(mine), run_of(run).state) == (S.IN_USE, RunState.DONE)
 
@@ -252,7 +252,7 @@ def test_a_reprovision_cut_off_begins_with_a_clean_disk(engine, provider, alice,
     engine.runner.perform(engine.runner.begin(run))
     assert state(mine) is S.REPROVISIONING
     with catalog.write():
-        runs.recover()
+        runs.requeue()
     calls = len(provider.calls)
     settle(engine)
     assert (state(mine), run_of(run).state) == (S.IN_USE, RunState.DONE)

@@ -41,7 +41,7 @@ class Engine:
     def start(self) -> None:
         """As after a restart."""
         with catalog.write():
-            runs.recover()
+            runs.requeue()
         self.runner = Runner({**PERFORMERS, "stop": Performer(self._stop)}, clock=self.now)
 
     def now(self) -> datetime:

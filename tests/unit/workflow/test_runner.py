@@ -44,7 +44,7 @@ def test_result_state_and_event_are_kept_together_or_not_at_all(bench):
     assert Account.select().count() == 0
     assert states(id) == [("one", "running")]
     with catalog.write():
-        runs.recover()
+        runs.requeue()
     bench.says = lambda step: Done()
     assert bench.go(id).state is R.DONE
 
@@ -62,7 +62,7 @@ def test_a_finished_step_is_never_done_again_however_often_the_engine_dies(bench
             bench.runner.advance(id)
         assert runs.due(bench.moment) == []  # until the next engine says so, it is taken for being done
         with catalog.write():
-            assert runs.recover() == 1
+            assert runs.requeue() == 1
     assert bench.go(id).state is R.DONE
     assert bench.done == ["one", "two", "two", "two", "destroy"]
 
@@ -77,7 +77,7 @@ def test_a_step_in_which_the_engine_dies_again_and_again_is_given_up(bench):
         with pytest.raises(KeyboardInterrupt):
             bench.runner.advance(id)
         with catalog.write():
-            runs.recover()
+            runs.requeue()
     bench.says = lambda step: Done()
     run = bench.go(id)
     assert run.state is R.FAILED
@@ -94,7 +94,7 @@ def test_a_failure_is_tried_again_after_waits_that_double_and_survive_a_restart(
     while (run := bench.go(id)).state is R.WAITING:
         waits.append(round((run.wake_at - bench.moment).total_seconds()))
         with catalog.write():
-            runs.recover()
+            runs.requeue()
         assert runs.due(bench.moment) == []
         bench.moment = run.wake_at
         assert [due.id for due in runs.due(bench.moment)] == [id]
@@ -140,7 +140,7 @@ def test_undoing_goes_on_where_it_was_cut_off_and_what_cannot_be_undone_is_said(
     with pytest.raises(KeyboardInterrupt):
         bench.runner.advance(id)
     with catalog.write():
-        runs.recover()
+        runs.requeue()
     for _ in range(6):
         run = bench.go(id)
         bench.later(hours=1)
