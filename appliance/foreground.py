@@ -198,6 +198,7 @@ class Appliance:
         begun = catalog.now()
         self.children = [
             Child("libvirtd", [sys.executable, "-m", "appliance.hypervisor.daemon"], self._libvirtd_answers, env),
+            Child("host", [sys.executable, "-m", "appliance.host.daemon"], self._host_answers, env),
             Child("engine", [sys.executable, "-m", "appliance.engine"], lambda: _engine_ticks(begun), env),
             Child(
                 "web", self._web(), self._web_answers, {**env, "PYTHONPATH": str(self.house)}, (self.web_socket.fileno(),), confined=True
@@ -251,8 +252,10 @@ class Appliance:
     # -- readiness ----
 
     def _libvirtd_answers(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as client:
-            return client.connect_ex(os.fspath(daemon.socket_path(self.settings))) == 0
+        return _listens(daemon.socket_path(self.settings))
+
+    def _host_answers(self) -> bool:
+        return _listens(self.settings.host_socket)
 
     def _web_answers(self) -> bool:
         connection = http.client.HTTPConnection("localhost", timeout=5)
@@ -350,6 +353,11 @@ class Appliance:
         with contextlib.suppress(DpeError):
             run.run([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(self.settings))
         self.web_socket.close()
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(os.fspath(path)) == 0
 
 
 def _engine_ticks(since: object) -> bool:

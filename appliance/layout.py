@@ -64,6 +64,13 @@ def prepare(settings: Settings) -> None:
     _file(settings.web_secret, 0o640, web, secrets.token_bytes(32))
 
 
+def share_socket(path: Path) -> None:
+    """Let the web process, and nobody else but root, connect to a socket."""
+    if os.geteuid() == 0:
+        os.chown(path, 0, _group())
+    path.chmod(0o660)
+
+
 def hold(file: Path, refusal: Callable[[str], Conflict]) -> IO[str]:
     """Hold a lock file, with our process's number in it, as long as what is returned stays open.
 

@@ -61,6 +61,11 @@ class Settings:
         return self.state / "run"
 
     @property
+    def host_socket(self) -> Path:
+        """Where dpe-host listens."""
+        return self.run / "host.sock"
+
+    @property
     def seeds(self) -> Path:
         return self.state / "seeds"
 

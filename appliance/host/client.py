@@ -1,0 +1,54 @@
+"""How the other processes ask `dpe-host`: one connection, one JSON line there, one back.
+
+Whoever can open the socket is believed: it is owned by root and the group of the web process. Who may ask for what is decided by the
+services, before.
+"""
+
+import json
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+from appliance import errors
+from appliance.host.tasks import Task
+from appliance.settings import Settings
+
+ERRORS = {kind.__name__: kind for kind in (errors.BadInput, errors.NotFound, errors.NotAllowed, errors.Conflict, errors.Unavailable)}
+PATIENCE = 60.0  # seconds for a quick verb
+LONGEST = 8 << 20  # bytes of an answer
+
+
+@dataclass(frozen=True)
+class Client:
+    """Asks as `by`, the name of an account or of a part of the appliance."""
+
+    settings: Settings
+    by: str = ""
+
+    def ask(self, verb: str, **args: Any) -> Any:
+        """Use a verb; returns its result, or {"task": id} for a long one. Raises the DpeError that it raised, and Unavailable."""
+        question = json.dumps({"verb": verb, "args": args, "by": self.by}).encode() + b"\n"
+        try:
+            with socket.socket(socket.AF_UNIX) as line:
+                line.settimeout(PATIENCE)
+                line.connect(str(self.settings.host_socket))
+                line.sendall(question)
+                with line.makefile("rb") as reader:
+                    said = reader.readline(LONGEST)
+            answer = json.loads(said)
+        except (OSError, ValueError) as error:
+            raise errors.Unavailable(
+                f"The part of the appliance that takes care of this server (dpe-host) does not answer: {error}.",
+                "It is started again by itself; try again in a moment. If that does not help, restart the appliance.",
+            ) from error
+        if "error" in answer:
+            raise ERRORS.get(answer["kind"], errors.DpeError)(answer["error"], answer["hint"])
+        return answer["result"]
+
+    def tasks(self) -> list[Task]:
+        """Tasks that are remembered, the newest first."""
+        return [Task(**each) for each in self.ask("tasks")]
+
+    def task(self, id: str) -> Task:
+        """Raises NotFound."""
+        return Task(**self.ask("task", id=id))

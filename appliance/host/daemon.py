@@ -1,0 +1,125 @@
+"""`python -m appliance.host.daemon`: dpe-host in the foreground, until SIGTERM."""
+
+import importlib
+import json
+import logging
+import os
+import pkgutil
+import signal
+import socket
+import socketserver
+import threading
+from dataclasses import asdict
+from typing import Any
+
+import appliance.host
+from appliance import layout
+from appliance.errors import BadInput, Conflict, DpeError
+from appliance.host import tasks
+from appliance.host.client import ERRORS
+from appliance.host.tasks import Tasks
+from appliance.host.verbs import Arguments, Host, find, verb
+from appliance.settings import Settings, load
+
+log = logging.getLogger(__name__)
+
+LONGEST = 1 << 20  # bytes of a question
+
+
+class TaskArguments(Arguments):
+    id: str
+
+
+@verb("tasks")
+def _tasks(args: Arguments, host: Host) -> list[dict[str, Any]]:
+    return [asdict(task) for task in tasks.everything(host.settings)]
+
+
+@verb("task")
+def _task(args: TaskArguments, host: Host) -> dict[str, Any]:
+    return asdict(tasks.get(host.settings, args.id))
+
+
+class Server(socketserver.ThreadingUnixStreamServer):
+    """Listens where the settings say; `tasks` are the long verbs."""
+
+    daemon_threads = True
+
+    def __init__(self, settings: Settings) -> None:
+        for module in pkgutil.iter_modules(appliance.host.__path__):  # each adds its verbs
+            importlib.import_module(f"appliance.host.{module.name}")
+        self.settings = settings
+        self.tasks = Tasks(settings)
+        settings.host_socket.unlink(missing_ok=True)
+        super().__init__(str(settings.host_socket), _Connection)
+        layout.share_socket(settings.host_socket)
+
+    def answer(self, question: bytes) -> dict[str, Any]:
+        """One JSON line's answer; an error is an answer, too."""
+        try:
+            try:
+                asked = json.loads(question)
+                name, args, by = asked["verb"], asked["args"], str(asked.get("by", ""))[:100]
+            except (ValueError, LookupError, TypeError) as error:
+                raise BadInput("The question is no JSON object with verb and args.") from error
+            if name == "task.cancel":
+                if self.tasks.current is None:
+                    raise Conflict("Nothing is going on that could be cancelled.", "Reload the page.")
+                self.tasks.cancel()
+                return {"result": None}
+            found, checked = find(str(name), args if isinstance(args, dict) else {})
+            if found.long:
+                return {"result": {"task": self.tasks.begin(found, checked, by)}}
+            return {"result": found.do(checked, Host(self.settings, by))}
+        except DpeError as error:
+            kind = next((name for name, known in ERRORS.items() if isinstance(error, known)), "DpeError")
+            return {"error": error.message, "hint": error.hint, "kind": kind}
+        except Exception:
+            log.exception("a verb failed")
+            return {
+                "error": "That failed by an error of the appliance itself.",
+                "hint": "The log of dpe-host has the details.",
+                "kind": "DpeError",
+            }
+
+
+class _Connection(socketserver.StreamRequestHandler):
+    timeout = 10  # seconds for the question
+    server: Server
+
+    def handle(self) -> None:
+        try:
+            question = self.rfile.readline(LONGEST)
+            if question:
+                self.wfile.write(json.dumps(self.server.answer(question)).encode() + b"\n")
+        except OSError:
+            pass  # whoever asked has gone
+
+
+def notify(state: str) -> None:
+    """Tell systemd, if it started us (sd_notify(3))."""
+    if path := os.environ.get("NOTIFY_SOCKET"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
+            line.connect("\0" + path[1:] if path.startswith("@") else path)
+            line.sendall(state.encode())
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    settings = load()
+    layout.prepare(settings)
+    with Server(settings) as server:
+        stop = threading.Event()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(signum, lambda *_: stop.set())
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        notify("READY=1")
+        stop.wait()
+        server.tasks.cancel()
+        server.tasks.wait(20)
+        server.shutdown()
+    settings.host_socket.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

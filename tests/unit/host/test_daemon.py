@@ -1,0 +1,177 @@
+"""dpe-host over its real socket."""
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance import layout
+from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
+from appliance.host import tasks, verbs
+from appliance.host.client import Client
+from appliance.host.daemon import Server
+from appliance.host.verbs import Arguments, Host
+from appliance.settings import Settings, load
+
+
+class Count(Arguments):
+    upto: int
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    found = load({}, state=tmp_path / "s")
+    layout.prepare(found)
+    return found
+
+
+@pytest.fixture
+def server(settings: Settings) -> Iterator[Server]:
+    with Server(settings) as made:
+        thread = threading.Thread(target=made.serve_forever, args=(0.01,))
+        thread.start()
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def go(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """A long verb `test.count`, which goes on when this event is set, and quick ones that fail."""
+    event = threading.Event()
+
+    def count(args: Count, host: Host) -> int:
+        for number in range(args.upto):
+            host.tell(f"at {number}", 100 * number // args.upto)
+        assert event.wait(10)
+        if host.cancelled.is_set():
+            raise Conflict("It was cancelled.", "Begin again.")
+        return args.upto
+
+    def broken(args: Arguments, host: Host) -> None:
+        raise ZeroDivisionError("hidden detail")
+
+    def refused(args: Arguments, host: Host) -> None:
+        raise Conflict(f"Not now, {host.by}.", "Later.")
+
+    for one in (
+        verbs.Verb("test.count", "Counting", Count, count, long=True),
+        verbs.Verb("test.broken", "Broken", Arguments, broken, long=False),
+        verbs.Verb("test.refused", "Refused", Arguments, refused, long=False),
+        verbs.Verb("test.crash", "Crash", Arguments, broken, long=True),
+    ):
+        monkeypatch.setitem(verbs.VERBS, one.name, one)
+    return event
+
+
+def ended(client: Client, server: Server, id: str) -> tasks.Task:
+    assert server.tasks.wait(10)
+    return client.task(id)
+
+
+def test_a_long_verb_is_a_task_that_tells_how_far_it_is(server: Server, go: threading.Event) -> None:
+    client = Client(server.settings, "grace")
+    id = client.ask("test.count", upto=4)["task"]
+    with pytest.raises(Conflict, match="Counting is still going on, begun by grace"):
+        client.ask("test.count", upto=1)
+    go.set()
+    task = ended(client, server, id)
+    assert (task.state, task.result, task.by, task.said[-1], task.progress) == (tasks.DONE, 4, "grace", "at 3", 75)
+    assert task.ended_at >= task.begun_at
+    assert [one.id for one in client.tasks()] == [id]
+
+
+def test_a_task_is_cancelled_and_says_so(server: Server, go: threading.Event) -> None:
+    client = Client(server.settings)
+    id = client.ask("test.count", upto=1)["task"]
+    client.ask("task.cancel")
+    go.set()
+    task = ended(client, server, id)
+    assert (task.state, task.error, task.hint) == (tasks.FAILED, "It was cancelled.", "Begin again.")
+    with pytest.raises(Conflict, match="Nothing is going on"):
+        client.ask("task.cancel")
+
+
+def test_what_was_cut_off_says_so_at_the_next_start(settings: Settings) -> None:
+    tasks.folder(settings).mkdir()
+    left = tasks.Task("1", "test.count", "Counting", "grace", tasks.RUNNING, "2026-11-21T10:00:00+00:00", said=["at 1"])
+    (tasks.folder(settings) / "1.json").write_text(json.dumps(asdict(left)))
+    with Server(settings) as server:
+        task = tasks.get(settings, "1")
+        assert (task.state, task.said) == (tasks.INTERRUPTED, ["at 1"])
+        assert "lost power" in task.error
+        assert server.tasks.current is None
+
+
+def test_only_the_last_tasks_are_remembered(server: Server, go: threading.Event) -> None:
+    go.set()
+    client = Client(server.settings)
+    for _ in range(tasks.KEPT + 3):
+        client.ask("test.count", upto=0)
+        assert server.tasks.wait(10)
+    assert len(client.tasks()) == tasks.KEPT
+
+
+def test_errors_arrive_as_they_were_raised(server: Server, go: threading.Event) -> None:
+    client = Client(server.settings, "ada")
+    with pytest.raises(Conflict, match=r"Not now, ada\. Later\."):
+        client.ask("test.refused")
+    with pytest.raises(DpeError, match="an error of the appliance itself") as caught:
+        client.ask("test.broken")
+    assert "hidden" not in str(caught.value)
+    id = client.ask("test.crash")["task"]
+    assert "hidden" not in ended(client, server, id).error
+    with pytest.raises(NotFound):
+        client.task("no such")
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("verb", "args", "error"),
+    [
+        ("nothing", {}, NotFound),
+        ("test.count", {}, BadInput),
+        ("test.count", {"upto": "many"}, BadInput),
+        ("test.count", {"upto": 1, "more": 2}, BadInput),
+        ("test.count", {"upto": None}, BadInput),
+    ],
+)
+def test_what_cannot_be_used_is_refused(
+    server: Server, go: threading.Event, verb: str, args: dict[str, Any], error: type[DpeError]
+) -> None:
+    with pytest.raises(error):
+        Client(server.settings).ask(verb, **args)
+    assert tasks.everything(server.settings) == []
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize("question", [b"", b"x\n", b"[]\n", b'{"verb": 1}\n', b"\xff\n", b'{"verb": ["a"], "args": 3}\n'])
+def test_nonsense_on_the_socket_does_no_harm(server: Server, question: bytes) -> None:
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(10)
+        line.connect(str(server.settings.host_socket))
+        line.sendall(question)
+        line.shutdown(socket.SHUT_WR)
+        said = line.makefile("rb").read()
+    assert not question or "error" in json.loads(said)
+    assert Client(server.settings).ask("image") is None
+
+
+def test_a_damaged_record_is_left_out(server: Server) -> None:
+    (tasks.folder(server.settings) / "x.json").write_text("{")
+    (tasks.folder(server.settings) / "y.json").write_text('{"id": "y"}')
+    assert Client(server.settings).tasks() == []
+
+
+def test_nobody_else_may_ask(server: Server) -> None:
+    mode = server.settings.host_socket.stat().st_mode
+    assert mode & 0o007 == 0
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(Unavailable, match="does not answer"):
+        Client(server.settings).ask("image")
