@@ -48,6 +48,14 @@ class Task:
         """What it does now, or did last."""
         return self.said[-1] if self.said else ""
 
+    @property
+    def began(self) -> datetime:
+        return datetime.fromisoformat(self.begun_at)
+
+    @property
+    def ended(self) -> datetime | None:
+        return datetime.fromisoformat(self.ended_at) if self.ended_at else None
+
 
 def folder(settings: Settings) -> Path:
     return settings.state / "tasks"
