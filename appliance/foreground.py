@@ -21,15 +21,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import psutil
 
 from appliance import catalog, layout, run
 from appliance.access import nginx, tls
 from appliance.errors import BadInput, Conflict, DpeError, Unavailable
+from appliance.host import units
 from appliance.hypervisor import daemon
 from appliance.scenario.load import load as load_scenario
 from appliance.services import setup
@@ -129,6 +131,10 @@ class Child:
     started_at: float = 0.0
     pause: float = 0.0
     retry_at: float = 0.0
+    since: str = ""
+    restarts: int = -1
+    status: str = ""
+    held: bool = False
 
     def start(self, logs: Path) -> None:
         """Start it; what it says goes to its log."""
@@ -141,7 +147,8 @@ class Child:
             )
         finally:
             os.close(writing)
-        self.started_at = time.monotonic()
+        self.started_at, self.since = time.monotonic(), datetime.now(UTC).isoformat()
+        self.restarts += 1
         threading.Thread(target=_keep, args=(os.fdopen(reading, "rb"), logs / f"{self.name}.log"), daemon=True).start()
 
     def alive(self) -> bool:
@@ -194,6 +201,8 @@ class Appliance:
         self.web_socket = self._listen(nginx.socket_path(settings))
         self.certificate = tls.fingerprint(tls.ensure(settings)[0])
         self.complaint = ""
+        self.told: dict[str, dict[str, Any]] = {}
+        units.forget(settings)
         env = environment(settings)
         begun = catalog.now()
         self.children = [
@@ -215,6 +224,7 @@ class Appliance:
         os.chown(path, 0, door.pw_gid)
         path.chmod(0o660)
         listening.listen(1024)
+        listening.setblocking(False)
         return listening
 
     def _housed(self, command: list[run.Argument]) -> list[run.Argument]:
@@ -241,13 +251,12 @@ class Appliance:
             self.house / "webui/gunicorn.conf.py",
             "--bind",
             f"fd://{self.web_socket.fileno()}",
-            "webui:create_app()",
         ]
         return self._housed([*user, python, "-m", "gunicorn", *served])
 
     def _nginx(self) -> list[run.Argument]:
-        file = nginx.write(self.settings, self.house)
-        return self._housed(["nginx", "-c", file, "-e", "stderr"])
+        nginx.write(self.settings, self.house)
+        return self._housed(nginx.command(self.settings))
 
     # -- readiness ----
 
@@ -287,6 +296,7 @@ class Appliance:
                 return
             say(f"starting {child.name} ...")
             child.start(self.settings.logs)
+            self._tell()
             deadline = time.monotonic() + PATIENCE
             while not child.ready():
                 if not child.alive() or time.monotonic() > deadline:
@@ -305,7 +315,7 @@ class Appliance:
                 self._renew_certificate()
                 kept_at = time.monotonic()
             for child in self.children:
-                if child.alive():
+                if self._obeys(child) or child.alive():
                     continue
                 moment = time.monotonic()
                 if child.process is not None:
@@ -317,9 +327,49 @@ class Appliance:
                     say(
                         f"{child.name} ended ({child.process.returncode}); it is started again {when}. Its log: {self.settings.logs / child.name}.log"
                     )
+                    child.since, child.status = datetime.now(UTC).isoformat(), f"ended with status {child.process.returncode}"
                     child.process = None
                 if moment >= child.retry_at:
                     child.start(self.settings.logs)
+            self._tell()
+            self._turn_away()
+
+    def _obeys(self, child: Child) -> bool:
+        """Do with a child what dpe-host wants; whether it is to stay away."""
+        wish = units.wished(self.settings, child.name)
+        child.held = wish == "stop"
+        if not wish:
+            return False
+        if child.process is not None:
+            say(f"{child.name} is {'stopped' if wish == 'stop' else 'started again'}, as dpe-host wants it.")
+            child.stop()
+            child.process, child.pause, child.retry_at, child.since, child.status = None, 0.0, 0.0, datetime.now(UTC).isoformat(), ""
+        if wish == "restart":
+            units.grant(self.settings, child.name)
+        return child.held
+
+    def _turn_away(self) -> None:
+        """Nobody has to wait for a web process that does not come: nginx shows its own page instead."""
+        if any(child.name == "web" and not child.alive() for child in self.children):
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    self.web_socket.accept()[0].close()
+
+    def _tell(self) -> None:
+        """Write down how the children are, for dpe-host."""
+        told = {
+            child.name: {
+                "pid": child.process.pid if child.process is not None and child.alive() else 0,
+                "since": child.since,
+                "restarts": max(0, child.restarts),
+                "held": child.held,
+                "status": child.status,
+            }
+            for child in self.children
+        }
+        if told != self.told:
+            self.told = told
+            units.tell(self.settings, told)
 
     def _renew_certificate(self) -> None:
         """Have nginx serve another certificate when its time comes, or when the admin put one there."""
@@ -333,7 +383,7 @@ class Appliance:
         if (mark := tls.fingerprint(served)) != self.certificate:
             self.certificate = mark
             nginx.write(self.settings, self.house)
-            self.children[-1].signal(signal.SIGHUP)
+            next(child for child in self.children if child.name == "nginx").signal(signal.SIGHUP)
             say(f"The certificate is a new one. Its SHA-256 fingerprint is {mark}")
 
     def stop(self) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -22,6 +23,7 @@ import pytest
 
 from appliance import foreground, layout
 from appliance.errors import Unavailable
+from appliance.host import units
 from appliance.run import run, start
 from appliance.settings import REPOSITORY, Settings, environment, load
 
@@ -188,6 +190,29 @@ def test_what_dies_is_started_again(begin: Callable[..., Running]) -> None:
     eventually(lambda: _answers(running))
     virsh = ["virsh", "--connect", f"qemu+unix:///system?socket={running.settings.libvirt}/run/libvirt-sock", "uri"]
     assert "qemu" in run(virsh)
+
+
+def test_parts_are_stopped_and_started_as_dpe_host_wants(begin: Callable[..., Running], settings: Settings) -> None:
+    running = begin()
+    running.until("The appliance runs.")
+    before = running.processes()
+    with units.stopped(settings, "web", "engine"):
+        assert {"web", "engine"}.isdisjoint(running.processes())
+        with pytest.raises(urllib.error.HTTPError, match="502"):  # at once, rather than after a minute
+            running.page()
+        left = {part.name: part.state for part in units.parts(settings)}
+        assert (left["web"], left["engine"], left["nginx"]) == ("stopped", "stopped", "running")
+    eventually(lambda: _answers(running) and "engine" in running.processes())
+    after = running.processes()
+    assert after["nginx"] == before["nginx"]
+    assert after["web"] != before["web"]
+
+    units.restart(settings, "web")
+    eventually(lambda: running.processes().get("web") not in (None, after["web"]))
+    eventually(lambda: _answers(running))
+    part = next(part for part in units.parts(settings) if part.name == "web")
+    assert (part.state, part.restarts) == ("running", 2)
+    assert part.memory > 10
 
 
 def _answers(running: Running) -> bool:

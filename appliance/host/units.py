@@ -1,0 +1,250 @@
+"""The processes of the appliance: how they are, and stopping and starting them.
+
+In the image they are systemd's units. Elsewhere `make run` supervises them: it writes down what it started, and obeys a file for each part,
+whose word is `stop` as long as it lies there, or `restart`, once.
+"""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from appliance.errors import Conflict, Unavailable
+from appliance.host import image
+from appliance.host.verbs import Arguments, Host, verb
+from appliance.run import run
+from appliance.settings import Settings
+
+Name = Literal["libvirtd", "host", "engine", "web", "nginx", "rescue"]
+
+# What each part does, in words, and its units; a socket goes with its service, or it would start it again.
+PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "web": ("Serves the pages.", ("dpe-web.socket", "dpe-web.service")),
+    "engine": ("Makes machines and looks after them.", ("dpe-engine.service",)),
+    "libvirtd": ("Runs machines.", ("dpe-libvirtd.service",)),
+    "nginx": ("The front door: lets browsers in.", ("dpe-nginx.service",)),
+    "host": ("Takes care of the server itself.", ("dpe-host.service",)),
+    "rescue": ("This page, for when the others do not come.", ("dpe-rescue.service",)),
+}
+
+PATIENCE = 90.0  # seconds for parts to stop
+STEP = 0.1  # seconds between two looks
+
+
+@dataclass(frozen=True)
+class Part:
+    """A process as it is. `state` is running, starting, stopped or failed; memory is MiB; `since` is when it came to be so, ISO 8601."""
+
+    name: str
+    about: str
+    state: str
+    since: str = ""
+    pid: int = 0
+    memory: int = 0
+    restarts: int = 0
+    status: str = ""
+    """How it ended last, when it did."""
+
+
+# -- what the supervisor of `make run` and we tell each other -----------------------------------------
+
+
+def _wishes(settings: Settings) -> Path:
+    return settings.run / "wanted"
+
+
+def wished(settings: Settings, name: str) -> str:
+    """What the supervisor is to do with a part: `stop`, `restart` or nothing."""
+    try:
+        return (_wishes(settings) / name).read_text()
+    except FileNotFoundError:
+        return ""
+
+
+def grant(settings: Settings, name: str) -> None:
+    """The supervisor did as it was told."""
+    (_wishes(settings) / name).unlink(missing_ok=True)
+
+
+def _wish(settings: Settings, name: str, word: str) -> None:
+    _wishes(settings).mkdir(mode=0o700, exist_ok=True)
+    fresh = _wishes(settings) / f".{name}"
+    fresh.write_text(word)
+    fresh.rename(_wishes(settings) / name)
+
+
+def forget(settings: Settings) -> None:
+    """Nothing is wanted any more: whoever wanted it is gone."""
+    for name in PARTS:
+        grant(settings, name)
+
+
+def tell(settings: Settings, processes: dict[str, dict[str, Any]]) -> None:
+    """The supervisor's word on its children: for each name pid (0: none), since, restarts, status, and whether it is held stopped."""
+    file = settings.run / "processes.json"
+    fresh = file.with_suffix(".new")
+    fresh.write_text(json.dumps(processes))
+    fresh.rename(file)
+
+
+def _told(settings: Settings) -> dict[str, dict[str, Any]]:
+    try:
+        found: dict[str, dict[str, Any]] = json.loads((settings.run / "processes.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found
+
+
+# -- how they are --------------------------------------------------------------------------------------
+
+
+def parts(settings: Settings) -> list[Part]:
+    """Every part as it is now."""
+    return _units() if image.found() else _children(settings)
+
+
+def _children(settings: Settings) -> list[Part]:
+    told = _told(settings)
+    found = []
+    for name, (about, _) in PARTS.items():
+        said = told.get(name)
+        if said is None:
+            continue
+        pid = int(said["pid"])
+        alive = bool(pid) and psutil.pid_exists(pid)
+        state = "running" if alive else "stopped" if said["held"] else "failed"
+        found.append(
+            Part(name, about, state, said["since"], pid if alive else 0, _memory(pid) if alive else 0, said["restarts"], said["status"])
+        )
+    return found
+
+
+def _memory(pid: int) -> int:
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        top = psutil.Process(pid)
+        for process in (top, *top.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                total += process.memory_info().rss
+    return total >> 20
+
+
+PROPERTIES = ("Id", "ActiveState", "SubState", "Result", "MainPID", "NRestarts", "StateChangeTimestamp", "MemoryCurrent", "LoadState")
+
+
+def _units() -> list[Part]:
+    units = {name: units[-1] for name, (_, units) in PARTS.items()}
+    shown = run(["systemctl", "show", "--timestamp=unix", f"--property={','.join(PROPERTIES)}", *units.values()])
+    return read_units(shown, units)
+
+
+def read_units(shown: str, units: dict[str, str]) -> list[Part]:
+    """What `systemctl show` says of the units."""
+    blocks = {}
+    for block in shown.strip().split("\n\n"):
+        values = dict(line.split("=", 1) for line in block.splitlines() if "=" in line)
+        blocks[values.get("Id", "")] = values
+    found = []
+    for name, unit in units.items():
+        values = blocks.get(unit, {})
+        if values.get("LoadState") != "loaded":
+            continue
+        active = values.get("ActiveState", "")
+        state = {"active": "running", "activating": "starting", "reloading": "running", "failed": "failed"}.get(active, "stopped")
+        result = values.get("Result", "success")
+        memory = values.get("MemoryCurrent", "")
+        found.append(
+            Part(
+                name,
+                PARTS[name][0],
+                state,
+                _unix(values.get("StateChangeTimestamp", "")),
+                int(values.get("MainPID") or 0),
+                int(memory) >> 20 if memory.isdigit() else 0,
+                int(values.get("NRestarts") or 0),
+                "" if result == "success" else result,
+            )
+        )
+    return found
+
+
+def _unix(stamp: str) -> str:
+    return datetime.fromtimestamp(int(stamp[1:]), UTC).isoformat() if stamp[1:].isdigit() else ""
+
+
+# -- stopping and starting -----------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def stopped(settings: Settings, *names: str) -> Iterator[None]:
+    """These parts are stopped meanwhile, and started again afterwards whatever happens, without waiting until they can be used.
+
+    Raises Unavailable when one does not stop; then all are started again, and nothing was done.
+    """
+    here = image.found() is not None
+    try:
+        for name in names:
+            _wish(settings, name, "stop")
+        if here:
+            run(["systemctl", "stop", *_of(names)], timeout=PATIENCE)
+        else:
+            _wait_until_gone(settings, names)
+        yield
+    finally:
+        for name in names:
+            grant(settings, name)
+        if here:
+            run(["systemctl", "--no-block", "start", *_of(names)])
+
+
+def _of(names: tuple[str, ...]) -> list[str]:
+    return [unit for name in names for unit in PARTS[name][1]]
+
+
+def _wait_until_gone(settings: Settings, names: tuple[str, ...]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while left := [name for name, said in _told(settings).items() if name in names and not said["held"]]:
+        if time.monotonic() > deadline:
+            raise Unavailable(f"{' and '.join(left)} did not stop.", "Nothing was done. Restart the appliance and try again.")
+        time.sleep(STEP)
+
+
+def resume(settings: Settings) -> None:
+    """When dpe-host starts: what its predecessor stopped and could not start again is started."""
+    left = tuple(name for name in PARTS if wished(settings, name) == "stop")
+    forget(settings)
+    if left and image.found():
+        run(["systemctl", "--no-block", "start", *_of(left)])
+
+
+def restart(settings: Settings, name: str) -> None:
+    """Ask for a part to be stopped and started; it happens after this returns. Raises Conflict while a task holds it stopped."""
+    if wished(settings, name) == "stop":
+        raise Conflict(f"{name} is stopped while a task goes on.", "It is started by itself when the task has ended.")
+    if image.found():
+        run(["systemctl", "reset-failed", *_of((name,))])  # it may have used up its tries
+        run(["systemctl", "--no-block", "restart", *_of((name,))])
+    elif name in _told(settings):
+        _wish(settings, name, "restart")
+    else:
+        raise Unavailable("Nobody supervises the appliance's processes here.", "Start it with `make run`.")
+
+
+class Which(Arguments):
+    name: Name
+
+
+@verb("units")
+def _show(args: Arguments, host: Host) -> list[dict[str, Any]]:
+    return [asdict(part) for part in parts(host.settings)]
+
+
+@verb("units.restart")
+def _restart(args: Which, host: Host) -> None:
+    restart(host.settings, args.name)
