@@ -44,6 +44,7 @@ class Settings:
     backup_folder: str = _setting(
         "", "Folder for copies of data disks, best on another disk or server; empty means backups in the state directory."
     )
+    shipped_seeds: Path = _setting(Path("/usr/share/dpe/seeds"), "Folder of the seeds that came with the image; there may be none.")
     parallel: int = _setting(max(1, (os.cpu_count() or 2)), "How many machines are made at the same time.")
 
     @property
@@ -59,6 +60,11 @@ class Settings:
     def run(self) -> Path:
         """Sockets and pid files; nothing that must survive."""
         return self.state / "run"
+
+    @property
+    def host(self) -> Path:
+        """What is this server's own, not the appliance's; it stays on the first disk, even when the state is given another."""
+        return self.state / "host"
 
     @property
     def host_socket(self) -> Path:

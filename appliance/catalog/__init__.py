@@ -1,6 +1,6 @@
 """The SQLite catalog. Nothing else in the product holds SQL."""
 
-from appliance.catalog.database import check, close, open, version, write
+from appliance.catalog.database import attach, check, close, open, version, write
 from appliance.catalog.events import ENGINE, Actor, record
 from appliance.catalog.models import (
     ROOT,
@@ -99,6 +99,7 @@ __all__ = [
     "TodoState",
     "Token",
     "VersionState",
+    "attach",
     "check",
     "close",
     "now",

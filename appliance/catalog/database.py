@@ -6,6 +6,7 @@ Threads of one process queue for it at a lock of ours first, because SQLite's ow
 and is unfair; only the two processes (web and engine) meet at SQLite's lock.
 """
 
+import contextlib
 import logging
 import os
 import sqlite3
@@ -16,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from peewee import Model, SqliteDatabase
+from peewee import Model, OperationalError, SqliteDatabase
 
 from appliance.errors import Conflict, Unavailable
 
@@ -32,6 +33,8 @@ PRAGMAS = {
     "cache_size": -16000,
     "temp_store": "memory",
 }
+
+FULL = "Server > Storage says what can be deleted."
 
 db = SqliteDatabase(None)
 M = TypeVar("M", bound=Model)
@@ -56,6 +59,19 @@ def open(path: Path) -> None:
         _migrate(path)
     except sqlite3.DatabaseError as error:
         raise Unavailable(f"The catalog {path} cannot be opened: {error}.", "Check the disk, or restore a backup.") from error
+
+
+def attach(path: Path) -> None:
+    """Open a catalog that is there and of this version; it is neither made nor changed. Raises Unavailable for any other."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5)) as connection:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.DatabaseError as error:
+        raise Unavailable(f"The catalog {path} cannot be opened: {error}.", "Check the disk, or restore a backup.") from error
+    if version != versions()[-1]:
+        raise Unavailable(f"The catalog {path} is of version {version}.", "It is brought to this version when the appliance starts.")
+    if db.database != os.fspath(path):
+        db.init(os.fspath(path), pragmas=PRAGMAS, timeout=15)
 
 
 def close() -> None:
@@ -121,8 +137,14 @@ def write() -> Iterator[None]:
     Not while a query of this thread is half read: SQLite would refuse at once, as its snapshot may be
     stale by then. Make a list of it first.
     """
-    with _writer, db.atomic("IMMEDIATE"):
-        yield
+    with _writer:
+        try:
+            with db.atomic("IMMEDIATE"):
+                yield
+        except OperationalError as error:
+            if "disk is full" not in str(error):
+                raise
+            raise Unavailable("The disk is full, so that this could not be kept.", FULL) from error
 
 
 def rows(sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -1,6 +1,6 @@
 """What `dpe-host` is doing and did: a file a task, so that it can be read when nothing else works.
 
-A task is `<state>/tasks/<id>.json`. Only the daemon writes them; one runs at a time.
+A task is `<state>/host/tasks/<id>.json`. Only the daemon writes them; one runs at a time.
 """
 
 import json
@@ -58,7 +58,7 @@ class Task:
 
 
 def folder(settings: Settings) -> Path:
-    return settings.state / "tasks"
+    return settings.host / "tasks"
 
 
 def _now() -> str:

@@ -1,0 +1,28 @@
+"""How `dpe-host` writes to the record of events, which it can do without."""
+
+import logging
+
+from appliance import catalog
+from appliance.catalog import Actor, Level, record
+from appliance.settings import Settings
+
+log = logging.getLogger(__name__)
+
+HOST = Actor("dpe-host")
+
+
+def tell(
+    settings: Settings, kind: str, message: str, *, level: Level = Level.INFO, actor: Actor = HOST, object: str = "", hint: str = ""
+) -> bool:
+    """Record an event; whether that could be done. While the catalog cannot be used it is only in the log."""
+    log.log(logging.WARNING if level is not Level.INFO else logging.INFO, "%s %s", message, hint)
+    try:
+        catalog.attach(settings.catalog)
+        with catalog.write():
+            record(kind, message, actor, level=level, object=object, **({"hint": hint} if hint else {}))
+    except Exception as error:  # whoever tells has something else to do
+        log.warning("that is not in the record of events: %s", error)
+        return False
+    finally:
+        catalog.close()
+    return True
