@@ -54,6 +54,7 @@ from appliance.lifecycle.common import away, note, personal
 from appliance.lifecycle.performers import Performers, ended
 from appliance.lifecycle.sizing import Sizing
 from appliance.lifecycle.specs import spec
+from appliance.notify import ALIVE, READY, notify
 from appliance.outside import post
 from appliance.people import secrets
 from appliance.pools.planner import Decision, plan
@@ -197,8 +198,10 @@ class Engine:
         while not self.stopping:
             try:
                 self.tick()
+                notify(READY)  # systemd hears the first one
             except Exception:
                 log.exception("a tick failed")
+            notify(ALIVE)  # one that fails is none that hangs
             self._bell.wait(TICK)
 
     def stop(self) -> None:

@@ -5,6 +5,7 @@ Where to listen is up to whoever starts it.
 
 from typing import Any
 
+wsgi_app = "webui:create_app()"
 workers = 1
 worker_class = "gthread"
 threads = 32

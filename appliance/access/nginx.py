@@ -9,13 +9,15 @@ appliance signed itself, and the header would bind every other port of the host,
 
 import os
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from appliance.access import tls
-from appliance.errors import BadInput
-from appliance.run import run
-from appliance.settings import Settings
+from appliance.errors import BadInput, DpeError
+from appliance.run import Argument, run
+from appliance.settings import REPOSITORY, Settings
+from appliance.settings import load as load_settings
 
 USER = "www-data"  # Debian's own for web servers; it cannot read the catalog
 
@@ -83,12 +85,20 @@ def socket_path(settings: Settings) -> Path:
     return settings.run / "web.sock"
 
 
+def _file(settings: Settings) -> Path:
+    return settings.run / "nginx/nginx.conf"
+
+
+def command(settings: Settings) -> list[Argument]:
+    """How nginx is started; it stays in the foreground, and reads its configuration again at SIGHUP."""
+    return ["nginx", "-c", _file(settings), "-e", "stderr"]
+
+
 def write(settings: Settings, house: Path) -> Path:
     """Write the configuration where nginx is told to find it, and return that file; the certificate is made if need be."""
     certificate, key = tls.ensure(settings)
-    work = settings.run / "nginx"
-    work.mkdir(mode=0o711, exist_ok=True)
-    file = work / "nginx.conf"
+    file = _file(settings)
+    file.parent.mkdir(mode=0o711, exist_ok=True)
     file.write_text(configuration(settings, house, certificate, key, version()))
     return file
 
@@ -268,3 +278,17 @@ def _application_server(settings: Settings, house: Path, listen: list[Directive]
         ("location", "=", "/_dpe/portal", [("return", 302, f"https://$host:{settings.https_port}/")]),
         _pages(house),
     ])  # fmt: skip
+
+
+def main() -> None:
+    """`python -m appliance.access.nginx`: write the configuration for an nginx that sees the product where it lies, before systemd starts or reloads it."""
+    try:
+        settings = load_settings()
+        write(settings, REPOSITORY)
+    except DpeError as error:
+        print(f"nginx: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
