@@ -1,10 +1,7 @@
 """`python -m appliance.host.daemon`: dpe-host in the foreground, until SIGTERM."""
 
-import importlib
 import json
 import logging
-import os
-import pkgutil
 import signal
 import socket
 import socketserver
@@ -12,18 +9,19 @@ import threading
 from dataclasses import asdict
 from typing import Any
 
-import appliance.host
 from appliance import layout
 from appliance.errors import BadInput, Conflict, DpeError
-from appliance.host import tasks
+from appliance.host import loops, tasks, units, verbs
 from appliance.host.client import ERRORS
 from appliance.host.tasks import Tasks
 from appliance.host.verbs import Arguments, Host, find, verb
+from appliance.notify import ALIVE, READY, notify
 from appliance.settings import Settings, load
 
 log = logging.getLogger(__name__)
 
 LONGEST = 1 << 20  # bytes of a question
+LOOK = 2.0  # seconds between looks whether to end
 
 
 class TaskArguments(Arguments):
@@ -46,13 +44,16 @@ class Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
 
     def __init__(self, settings: Settings) -> None:
-        for module in pkgutil.iter_modules(appliance.host.__path__):  # each adds its verbs
-            importlib.import_module(f"appliance.host.{module.name}")
+        verbs.load()
         self.settings = settings
         self.tasks = Tasks(settings)
         settings.host_socket.unlink(missing_ok=True)
         super().__init__(str(settings.host_socket), _Connection)
         layout.share_socket(settings.host_socket)
+
+    def service_actions(self) -> None:
+        """Each time that the loop goes round."""
+        notify(ALIVE)
 
     def answer(self, question: bytes) -> dict[str, Any]:
         """One JSON line's answer; an error is an answer, too."""
@@ -96,24 +97,18 @@ class _Connection(socketserver.StreamRequestHandler):
             pass  # whoever asked has gone
 
 
-def notify(state: str) -> None:
-    """Tell systemd, if it started us (sd_notify(3))."""
-    if path := os.environ.get("NOTIFY_SOCKET"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line:
-            line.connect("\0" + path[1:] if path.startswith("@") else path)
-            line.sendall(state.encode())
-
-
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     settings = load()
     layout.prepare(settings)
+    units.resume(settings)
     with Server(settings) as server:
         stop = threading.Event()
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda *_: stop.set())
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        notify("READY=1")
+        threading.Thread(target=server.serve_forever, args=(LOOK,), daemon=True).start()
+        loops.begin(settings, stop)
+        notify(READY)
         stop.wait()
         server.tasks.cancel()
         server.tasks.wait(20)
