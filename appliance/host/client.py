@@ -7,11 +7,13 @@ services, before.
 import json
 import socket
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from appliance import errors
-from appliance.host.tasks import Task
 from appliance.settings import Settings
+
+if TYPE_CHECKING:
+    from appliance.host.tasks import Task  # which needs what is large, and the screen's menu, which is there all the time, does not
 
 ERRORS = {kind.__name__: kind for kind in (errors.BadInput, errors.NotFound, errors.NotAllowed, errors.Conflict, errors.Unavailable)}
 PATIENCE = 60.0  # seconds for a quick verb
@@ -45,10 +47,14 @@ class Client:
             raise ERRORS.get(answer["kind"], errors.DpeError)(answer["error"], answer["hint"])
         return answer["result"]
 
-    def tasks(self) -> list[Task]:
+    def tasks(self) -> "list[Task]":
         """Tasks that are remembered, the newest first."""
+        from appliance.host.tasks import Task
+
         return [Task(**each) for each in self.ask("tasks")]
 
-    def task(self, id: str) -> Task:
+    def task(self, id: str) -> "Task":
         """Raises NotFound."""
+        from appliance.host.tasks import Task
+
         return Task(**self.ask("task", id=id))

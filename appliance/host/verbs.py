@@ -5,7 +5,9 @@ A *quick* verb answers at once; a *long* one is a task, which the daemon runs be
 `host` is the Host below, and the result is what JSON can hold.
 """
 
+import importlib
 import inspect
+import pkgutil
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +15,7 @@ from typing import Any, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+import appliance.host
 from appliance.errors import BadInput, DpeError, NotFound
 from appliance.settings import Settings
 
@@ -62,6 +65,13 @@ def verb(name: str, *, title: str = "", long: bool = False) -> Callable[[Functio
         return do
 
     return add
+
+
+def load() -> None:
+    """Import every module here, which add their verbs; the daemon, which is a program, has its own already."""
+    for module in pkgutil.iter_modules(appliance.host.__path__):
+        if module.name != "daemon":
+            importlib.import_module(f"appliance.host.{module.name}")
 
 
 def find(name: str, given: dict[str, Any]) -> tuple[Verb, Arguments]:

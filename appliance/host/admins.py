@@ -1,0 +1,89 @@
+"""A new password for an owner of the appliance, given to whoever stands at the server's screen.
+
+It asks for no old one: whoever is there could take the disks as well.
+"""
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field
+
+from appliance import catalog
+from appliance.catalog import Account, Actor, Grant, Level, RecoveryCode, SecondFactor, Session, grants, options, record
+from appliance.errors import BadInput, Conflict, NotFound
+from appliance.host.verbs import Arguments, Host, verb
+from appliance.people import passwords, throttle
+from appliance.settings import Settings
+
+NAME = re.compile(r"^[A-Za-z][A-Za-z0-9._-]{0,31}$")
+
+
+class ResetArguments(Arguments):
+    name: Annotated[str, Field(max_length=100)]
+
+
+@contextlib.contextmanager
+def _opened(settings: Settings) -> Iterator[None]:
+    catalog.open(settings.catalog)
+    try:
+        if not options.get("setup_done"):
+            raise Conflict("The appliance has not been set up yet, so there is no admin.", "Set it up in a browser, with the setup code.")
+        yield
+    finally:
+        catalog.close()
+
+
+def _owners() -> list[Account]:
+    """Those that hold everything for good and whose passwords are ours, disabled ones too."""
+    lasting = Grant.over_unit.is_null() & Grant.over_class.is_null() & Grant.ends_at.is_null()
+    holders = Grant.select(Grant.account).where(Grant.role == "owner", lasting)
+    return list(Account.select().where(Account.id.in_(holders), Account.directory_id.is_null()).order_by(Account.name))
+
+
+@verb("admins.owners")
+def _list(args: Arguments, host: Host) -> list[dict[str, str | bool]]:
+    with _opened(host.settings):
+        return [{"name": one.name, "full_name": one.full_name, "disabled": bool(one.disabled)} for one in _owners()]
+
+
+@verb("admins.reset", title="New password for an admin")
+def _reset(args: ResetArguments, host: Host) -> dict[str, str]:
+    """A new random password for this owner, or for a new one of this name where there is none: the only time that it is told."""
+    password, digest = passwords.generate()
+    actor = Actor(host.by or "screen")
+    with _opened(host.settings), catalog.write():
+        owners = {one.name: one for one in _owners()}
+        account = owners.get(args.name) or _new(args.name, bool(owners))
+        account.password, account.disabled = digest, False
+        account.save()
+        Session.delete().where(Session.account == account.id).execute()
+        codes = SecondFactor.delete().where(SecondFactor.account == account.id).execute()
+        RecoveryCode.delete().where(RecoveryCode.account == account.id).execute()
+        throttle.succeeded(f"account:{account.name.lower()[:64]}")
+        also = ", and turned their one-time codes off" if codes else ""
+        record(
+            "account.password",
+            f"Somebody at the server's screen gave {account.name} a new password{also}.",
+            actor,
+            level=Level.WARNING,
+            account_id=account.id,
+            object=f"account:{account.name}",
+        )
+        assert account.id in grants.owners()
+    return {"name": account.name, "password": password}
+
+
+def _new(name: str, others: bool) -> Account:
+    if others:
+        raise NotFound(f"There is no owner {name!r}.", "Choose one from the list.")
+    if not NAME.match(name):
+        raise BadInput(
+            f"{name!r} cannot be an account's name.", "Use up to 32 letters, digits, dots, dashes and underscores, starting with a letter."
+        )
+    if Account.get_or_none(Account.name == name) is not None:
+        raise Conflict(f"There is already an account {name}, which is no owner.", "Choose another name.")
+    account = Account.create(name=name, password="!", full_name="", email="", ssh_keys="")  # noqa: S106 - nothing hashes to it
+    Grant.create(role="owner", account=account.id)
+    return account

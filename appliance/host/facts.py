@@ -1,0 +1,87 @@
+"""What the screen at the server says: read from the catalog's file and the kernel, so that it needs no other process to be well."""
+
+import shutil
+import socket
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psutil
+
+from appliance.access import tls
+from appliance.catalog import glance
+from appliance.catalog.machines import HELD
+from appliance.errors import DpeError, Unavailable
+from appliance.host import image
+from appliance.host.verbs import Arguments, Host, verb
+from appliance.settings import Settings
+
+STALE = timedelta(seconds=30)
+LITTLE = 10  # per cent of the disk
+
+
+def addresses(settings: Settings) -> list[str]:
+    """Where others can reach this server, IPv4 first; not the machines' own network."""
+    found: list[tuple[int, str]] = []
+    for name, ones in psutil.net_if_addrs().items():
+        if name == f"{settings.network}-out":
+            continue
+        for one in ones:
+            if one.family is socket.AF_INET and not one.address.startswith(("127.", "169.254.")):
+                found.append((4, one.address))
+            elif one.family is socket.AF_INET6 and not one.address.startswith(("::1", "fe80:")):
+                found.append((6, one.address))
+    return [address for _, address in sorted(found)]
+
+
+def _certificate(settings: Settings) -> str:
+    """The fingerprint of the certificate that is served; empty before there is one."""
+    own, ours = settings.tls / "own.crt", settings.tls / "appliance.crt"
+    try:
+        return tls.fingerprint(own if own.exists() else ours)
+    except (OSError, ValueError):
+        return ""
+
+
+def _version() -> str:
+    try:
+        found = image.found()
+    except Unavailable:
+        return ""
+    return found.version if found else ""
+
+
+@verb("facts")
+def facts(args: Arguments, host: Host) -> dict[str, Any]:
+    """All of it. `set_up` is None when the catalog cannot be read; storage is MiB; problems are sentences, the worst first."""
+    settings, problems = host.settings, []
+    said: dict[str, Any] = {"set_up": None, "title": "", "machines": None}
+    try:
+        seen = glance.look(settings.catalog)
+    except DpeError as error:
+        problems.append(str(error))
+    else:
+        count = seen.states
+        machines = {
+            "in_use": sum(count.get(state, 0) for state in HELD),
+            "ready": count.get("ready", 0),
+            "coming": count.get("planned", 0) + count.get("creating", 0),
+            "troubled": count.get("failed", 0) + count.get("quarantined", 0),
+        }
+        said.update(set_up=seen.set_up, title=seen.title, machines=machines)
+        if seen.engine_seen is None or datetime.now(UTC) - seen.engine_seen > STALE:
+            problems.append("The engine is not running: machines in use go on, nothing new is made.")
+        elif seen.hypervisor_problem:
+            problems.append(f"Machines cannot be made: {seen.hypervisor_problem}")
+    disk = shutil.disk_usage(settings.state)
+    if disk.free * 100 < disk.total * LITTLE:
+        problems.append("The disk is nearly full: delete machines, seeds or backups on the web page.")
+    return {
+        **said,
+        "version": _version(),
+        "host_name": socket.gethostname(),
+        "addresses": addresses(settings),
+        "port": settings.https_port,
+        "fingerprint": _certificate(settings),
+        "storage": {"free": disk.free >> 20, "total": disk.total >> 20},
+        "problems": problems,
+    }
