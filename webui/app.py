@@ -1,0 +1,93 @@
+"""The application: pages, live stream and the front door's question."""
+
+import hashlib
+import os
+import secrets
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import IntegerConverter, Map
+
+from appliance import catalog, settings
+from appliance.people import secrets as secrets_of_others
+from appliance.settings import Settings
+from webui import admin, again, api, auth, disks, door, errors, format, guard, hooks, inbox, live, portal, runs, security, setup
+from webui.turnstile import Turnstile
+
+COOKIE = "__Host-dpe"
+AT_ONCE = 4  # requests worked on at a time; enough that a few slow ones (a password's hash) hold nobody up
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """The application: pages, live stream and the front door's question, over the catalog of `settings`."""
+    settings = settings or load_settings()
+    catalog.open(settings.catalog)
+    app = Flask(__name__)
+    app.config.update(
+        SECRET_KEY=_secret(settings.web_secret),
+        SETTINGS=settings,
+        SESSION_COOKIE_NAME=COOKIE,
+        SESSION_COOKIE_SECURE=True,
+        SESSION_COOKIE_HTTPONLY=True,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_COOKIE_PATH="/",
+        WTF_CSRF_TIME_LIMIT=None,  # as long as the session
+        WTF_CSRF_SSL_STRICT=False,  # the token is enough, and some privacy tools strip the Referer it would ask for
+        MAX_CONTENT_LENGTH=256 * 1024,
+        SEND_FILE_MAX_AGE_DEFAULT=365 * 24 * 3600,  # every address of a static file carries its content's hash
+    )
+    secrets_of_others.open(settings.web_secret)
+    app.jinja_env.globals["has_page"] = lambda endpoint: endpoint in app.view_functions
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    app.url_defaults(_fingerprint)
+    app.url_map.converters["int"] = _RowNumber
+    errors.init_app(app)
+    guard.init_app(app)
+    again.init_app(app)
+    format.init_app(app)
+    for area in (setup, auth, security, portal, disks, inbox, runs, live, door, api, hooks):
+        app.register_blueprint(area.blueprint)
+    for blueprint in admin.BLUEPRINTS:
+        app.register_blueprint(blueprint)
+    # Exactly one proxy, the front door, says who asks; a header from further out is not believed.
+    proxied = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_port=0, x_prefix=0)
+    app.wsgi_app = Turnstile(proxied, AT_ONCE, passing=frozenset({"/live"}))  # type: ignore[method-assign]
+    return app
+
+
+class _RowNumber(IntegerConverter):
+    """A number that a row can have; a larger one is no address of ours."""
+
+    def __init__(self, map: Map) -> None:
+        super().__init__(map, max=2**63 - 1)
+
+
+def load_settings() -> Settings:
+    return settings.load()
+
+
+def _secret(file: Path) -> bytes:
+    """The key in `file`, made when it is missing; two processes may race to it."""
+    try:
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except (FileExistsError, PermissionError):
+        return file.read_bytes()
+    with os.fdopen(handle, "wb") as new:
+        new.write(secrets.token_bytes(32))
+    return file.read_bytes()
+
+
+@lru_cache
+def _hash(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+
+
+def _fingerprint(endpoint: str, values: dict[str, Any]) -> None:
+    """Add the file's hash to addresses of static files, so that browsers may keep them for good."""
+    if endpoint == "static":
+        file = Path(__file__).parent / "static" / values["filename"]
+        if file.is_file():
+            values["v"] = _hash(file)
