@@ -1,6 +1,6 @@
 """The SQLite catalog. Nothing else in the product holds SQL."""
 
-from appliance.catalog.database import attach, check, close, open, version, write
+from appliance.catalog.database import attach, check, close, copy, look, open, version, versions, write
 from appliance.catalog.events import ENGINE, Actor, record
 from appliance.catalog.models import (
     ROOT,
@@ -102,9 +102,12 @@ __all__ = [
     "attach",
     "check",
     "close",
+    "copy",
+    "look",
     "now",
     "open",
     "record",
     "version",
+    "versions",
     "write",
 ]

@@ -74,6 +74,37 @@ def attach(path: Path) -> None:
         db.init(os.fspath(path), pragmas=PRAGMAS, timeout=15)
 
 
+def copy(source: Path, target: Path) -> int:
+    """Write the catalog at `source` to the new file `target`, as it is at one moment, while others write to it; returns its version.
+
+    Raises Unavailable when it cannot be read whole, or there is no room.
+    """
+    target.unlink(missing_ok=True)
+    try:
+        with (
+            contextlib.closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True, timeout=15)) as live,
+            contextlib.closing(sqlite3.connect(target)) as copied,
+        ):
+            live.backup(copied)
+            copied.execute("PRAGMA journal_mode=delete")  # one file, which needs no others beside it
+        return look(target)
+    except sqlite3.Error as error:
+        raise Unavailable(f"The catalog {source} cannot be copied: {error}.", "See that there is room, and check the disk.") from error
+
+
+def look(path: Path) -> int:
+    """The version of the catalog in a file that nobody uses. Raises Unavailable when the file is damaged."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            found = [row[0] for row in connection.execute("PRAGMA integrity_check")]
+            version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error as error:
+        found = [str(error)]
+    if found != ["ok"]:
+        raise Unavailable(f"The catalog {path.name} is damaged: {found[0]}.", "Use another copy of it.")
+    return version
+
+
 def close() -> None:
     """Close this thread's connection."""
     if db.database is not None and not db.is_closed():
