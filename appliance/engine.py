@@ -272,7 +272,7 @@ class Engine:
                 self._set_up = True
             self._keep_snapshots()  # before machines are planned, which wait for theirs
             self._plan()
-            self._build_seed()
+        self._build_seed()  # before set-up, those that came with the image
 
     def _look(self) -> dict[str, Found] | None:
         """What the hypervisor has, by id; None while it is away, and then nothing is concluded from its silence."""
@@ -721,6 +721,7 @@ def main() -> None:
         secrets.open(settings.web_secret)
         adopt_sequences(settings)
         adopt_scenario(loaded)  # whose classes follow them
+        seedruns.queue_shipped(loaded, settings)
         setup.ensure_code(settings)
         engine = Engine(settings, LibvirtProvider(settings), loaded)
     except DpeError as error:

@@ -19,7 +19,7 @@ def tell(
     try:
         catalog.attach(settings.catalog)
         with catalog.write():
-            record(kind, message, actor, level=level, object=object, **({"hint": hint} if hint else {}))
+            record(kind, message, actor, level=level, object=object, hint=hint)
     except Exception as error:  # whoever tells has something else to do
         log.warning("that is not in the record of events: %s", error)
         return False

@@ -1,13 +1,19 @@
-"""Building a seed as the catalog sees it: queued, building with its progress, then ready and promoted, failed or cancelled."""
+"""Building a seed as the catalog sees it: queued, building with its progress, then ready and promoted, failed or cancelled.
+
+One that came with the image goes the same way, and is copied instead of built.
+"""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from appliance import catalog
 from appliance.catalog import Class, Level, Seed, SeedState, now, record, seeds
 from appliance.errors import DpeError
 from appliance.scenario.load import Loaded
-from appliance.seeds.build import SeedJob, SeedProgress, build
+from appliance.seeds import shipped
+from appliance.seeds.build import SeedFiles, SeedJob, SeedProgress, build
 from appliance.settings import Settings
 
 BUILDS = 3  # attempts at a build that the engine's own death cut off
@@ -30,9 +36,26 @@ class _Cancel:
         return self.wanted
 
 
+def queue_shipped(loaded: Loaded, settings: Settings) -> None:
+    """Queue the seeds that came with the image, for classes that never had one; say which of them do not fit."""
+    for name, spec in loaded.scenario.classes.items():
+        folder = shipped.found(name, settings)
+        if folder is None or seeds.of_class(name):
+            continue
+        with catalog.write():
+            seed = Seed.create(klass=name, version=seeds.next_version(name), manifest={"shipped": str(folder)})
+            try:
+                shipped.check(folder, spec, loaded.folder)
+            except DpeError as error:
+                _end(seed, SeedState.FAILED, error)
+            else:
+                record("seed.queued", f"Seed {name} v{seed.version} came with the image.", class_name=name, seed_id=seed.id)
+
+
 def run(seed: Seed, loaded: Loaded, settings: Settings) -> None:
     """Build one queued (or interrupted) seed to its end. The promoted seed is replaced only by one that booted and answered."""
-    if seed.attempts >= BUILDS:
+    folder = seed.manifest.get("shipped")
+    if seed.attempts >= BUILDS and not folder:
         _end(seed, SeedState.FAILED, DpeError(f"The build was cut off {BUILDS} times.", "Look at the engine's log, then build again."))
         return
     described = loaded.scenario.classes.get(seed.class_name)
@@ -45,9 +68,11 @@ def run(seed: Seed, loaded: Loaded, settings: Settings) -> None:
         return
     with catalog.write():
         seed.state, seed.attempts, seed.started_at = SeedState.BUILDING, seed.attempts + 1, now()
-        seed.log = str(settings.logs / "seeds" / f"{seed.class_name}-{seed.version}.log")
+        seed.log = "" if folder else str(settings.logs / "seeds" / f"{seed.class_name}-{seed.version}.log")
         seed.save()
-        record("seed.building", f"Building seed {seed.class_name} v{seed.version}.", class_name=seed.class_name, seed_id=seed.id)
+        doing = f"Copying seed {seed.class_name} v{seed.version} from the image." if folder else ""
+        message = doing or f"Building seed {seed.class_name} v{seed.version}."
+        record("seed.building", message, class_name=seed.class_name, seed_id=seed.id)
 
     def progress(step: SeedProgress) -> None:
         with catalog.write():
@@ -55,7 +80,10 @@ def run(seed: Seed, loaded: Loaded, settings: Settings) -> None:
 
     cancelled = _Cancel(seed.id)
     try:
-        files = build(SeedJob(seed.id, seed.class_name, seed.version, described, loaded.folder), settings, progress, cancelled)
+        if folder:
+            files = _adopt(seed, Path(folder), settings, progress, cancelled)
+        else:
+            files = build(SeedJob(seed.id, seed.class_name, seed.version, described, loaded.folder), settings, progress, cancelled)
     except DpeError as error:
         _end(seed, SeedState.CANCELLED if cancelled.wanted else SeedState.FAILED, error)
         return
@@ -68,10 +96,19 @@ def run(seed: Seed, loaded: Loaded, settings: Settings) -> None:
         seeds.promote(seed)
         record(
             "seed.promoted",
-            f"Seed {seed.class_name} v{seed.version} boots and answers: promoted.",
+            f"Seed {seed.class_name} v{seed.version} {'is here' if folder else 'boots and answers'}: promoted.",
             class_name=seed.class_name,
             seed_id=seed.id,
         )
+
+
+def _adopt(
+    seed: Seed, folder: Path, settings: Settings, progress: Callable[[SeedProgress], None], cancelled: Callable[[], bool]
+) -> SeedFiles:
+    def step(name: str, number: int, total: int) -> None:
+        progress(SeedProgress(number, total, name, 0.0))
+
+    return shipped.adopt(seed.id, seed.class_name, seed.version, folder, settings, step, cancelled)
 
 
 def _end(seed: Seed, state: SeedState, error: DpeError) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 from appliance.errors import DpeError, Unavailable
 from appliance.hypervisor.provider import Boot, Card, MachineSpec
 from appliance.scenario.schema import ClassSpec
-from appliance.seeds import sources
+from appliance.seeds import recipe, sources
 from appliance.seeds.failure import explain
 from appliance.seeds.follow import follow
 from appliance.seeds.play import PLAYBOOKS
@@ -347,6 +347,7 @@ class _Build:
             "os": self.job.spec.os,
             "kernel": (self.work / "kernel.txt").read_text().strip(),
             "cmdline": CMDLINE,
+            "recipe": recipe.digest(self.job.spec, self.job.scenario.resolve()),
             "built": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - self.begun, 1),
             "boot_seconds": round(sum(self.seconds.get(task, 0) for task in BOOT_TASKS), 1) or None,

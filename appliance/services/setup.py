@@ -64,7 +64,7 @@ def check_code(code: str, address: str) -> None:
 
 
 def finish(code: str, wishes: Wishes, address: str) -> Account:
-    """Set the appliance up: first admin, title, time zone, pool sizes; the scenario's seeds are then built.
+    """Set the appliance up: first admin, title, time zone, pool sizes; the scenario's seeds are then built, unless they came with the image.
 
     Everything or nothing. Raises BadInput naming what is wrong, Conflict when set-up was done before.
     """
@@ -91,7 +91,8 @@ def finish(code: str, wishes: Wishes, address: str) -> Account:
         options.put("setup_done", True)
         options.put("setup_code", "")
         record("setup.done", f"{account.name} set the appliance up.", actor)
-        for cls in catalog.Class.select():
-            seeds.build(cls.name, actor)
+        for cls in list(catalog.Class.select()):
+            if not (catalog.seeds.promoted(cls.name) or catalog.seeds.unfinished(cls.name)):  # else one came with the image
+                seeds.build(cls.name, actor)
     doorbell.ring()
     return account

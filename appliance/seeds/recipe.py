@@ -1,0 +1,20 @@
+"""What a seed is made from, as one digest: two seeds of the same recipe differ only in when Debian's packages were fetched."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from appliance.scenario.schema import ClassSpec
+from appliance.seeds.play import PLAYBOOKS
+
+OURS = ("seed.yml", "files", "plugins", "roles")
+
+
+def digest(spec: ClassSpec, scenario: Path) -> str:
+    """SHA-256 over the class as the scenario describes it, the scenario's roles, and our playbook with its own."""
+    made = hashlib.sha256(json.dumps(spec.model_dump(mode="json"), sort_keys=True).encode())
+    for part in (*(PLAYBOOKS / name for name in OURS), scenario / "roles"):
+        for file in sorted(part.rglob("*")) if part.is_dir() else [part]:
+            if file.is_file() and "__pycache__" not in file.parts:
+                made.update(f"\n{part.name}/{file.relative_to(part)}\n".encode() + hashlib.sha256(file.read_bytes()).digest())
+    return made.hexdigest()
