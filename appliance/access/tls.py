@@ -40,6 +40,29 @@ def ensure(settings: Settings, now: datetime | None = None) -> tuple[Path, Path]
     return certificate, key
 
 
+def add_names(settings: Settings, names: list[str]) -> str:
+    """Have the certificate that we sign ourselves carry these names or addresses, too; the key stays. Returns the one that it replaced,
+    PEM, or nothing when there was none to replace: it is the admin's own, or has them already."""
+    certificate, key = ensure(settings)
+    if certificate.name != "appliance.crt":
+        return ""
+    before = certificate.read_bytes()
+    alternative = x509.load_pem_x509_certificate(before).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    wanted = [_name(name) for name in names]
+    if set(wanted) <= set(alternative):
+        return ""
+    private = serialization.load_pem_private_key(key.read_bytes(), password=None)
+    assert isinstance(private, ec.EllipticCurvePrivateKey)
+    every = list(dict.fromkeys([*_names(settings), *alternative, *wanted]))
+    _write(certificate, _sign(private, every, datetime.now(UTC)), 0o644)
+    return before.decode()
+
+
+def put_back(settings: Settings, before: str) -> None:
+    """Serve again what `add_names` replaced."""
+    _write(settings.tls / "appliance.crt", before.encode(), 0o644)
+
+
 def fingerprint(certificate: Path) -> str:
     """The SHA-256 fingerprint as browsers show it: AB:CD:..."""
     return x509.load_pem_x509_certificate(certificate.read_bytes()).fingerprint(hashes.SHA256()).hex(":").upper()
@@ -99,6 +122,14 @@ def _names(settings: Settings) -> list[x509.GeneralName]:
 
 def _make(certificate: Path, key: Path, settings: Settings, now: datetime) -> None:
     private = ec.generate_private_key(ec.SECP256R1())
+    pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    # Certificate last: a start cut off in between finds no certificate, and makes both again.
+    certificate.unlink(missing_ok=True)
+    _write(key, pem, 0o600)
+    _write(certificate, _sign(private, _names(settings), now), 0o644)
+
+
+def _sign(private: ec.EllipticCurvePrivateKey, names: list[x509.GeneralName], now: datetime) -> bytes:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "DPE Appliance")])
     made = (
         x509.CertificateBuilder()
@@ -108,16 +139,12 @@ def _make(certificate: Path, key: Path, settings: Settings, now: datetime) -> No
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))  # clocks of small networks differ
         .not_valid_after(now + LIFE)
-        .add_extension(x509.SubjectAlternativeName(_names(settings)), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(private, hashes.SHA256())
     )
-    pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    # Certificate last: a start cut off in between finds no certificate, and makes both again.
-    certificate.unlink(missing_ok=True)
-    _write(key, pem, 0o600)
-    _write(certificate, made.public_bytes(serialization.Encoding.PEM), 0o644)
+    return made.public_bytes(serialization.Encoding.PEM)
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

@@ -1,0 +1,80 @@
+"""The host's clock: who sets it, whether it is right, and setting it by hand."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, Field
+
+from appliance.errors import BadInput, CommandFailed, Conflict
+from appliance.host import apply, config, events, image
+from appliance.host.verbs import Arguments, Host, verb
+from appliance.run import run
+
+EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+class Servers(Arguments):
+    """`servers` are names or addresses; none of them means those that DHCP names, or Debian's."""
+
+    enabled: bool
+    servers: list[str] = Field(default_factory=list)
+
+
+class Moment(Arguments):
+    at: Annotated[AwareDatetime, Field(strict=False)]
+
+
+def read_properties(shown: str) -> dict[str, str]:
+    """Lines of NAME=VALUE."""
+    return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+
+
+def _asked(*command: str) -> dict[str, str]:
+    try:
+        return read_properties(run(["timedatectl", *command]))
+    except CommandFailed:  # no systemd here
+        return {}
+
+
+@verb("clock.get")
+def get(args: Arguments, host: Host) -> dict[str, Any]:
+    """now (ISO, UTC), enabled, servers (as set), synchronised (None: not known) and the server that is asked now."""
+    found, _ = config.read(host.settings)
+    shown = _asked("show", "--property=NTPSynchronized,NTP")
+    follows = _asked("show-timesync", "--property=ServerName,ServerAddress") if found.ntp_enabled else {}
+    return {
+        "ours": image.found() is not None,
+        "now": datetime.now(UTC).isoformat(),
+        "enabled": found.ntp_enabled,
+        "servers": found.ntp,
+        "synchronised": {"yes": True, "no": False}.get(shown.get("NTPSynchronized", "")),
+        "server": follows.get("ServerName") or follows.get("ServerAddress") or "",
+    }
+
+
+@verb("clock.servers")
+def set_servers(args: Servers, host: Host) -> None:
+    """Ask these servers for the time, or nobody."""
+    image.required()
+    with config.change(host.settings) as changed:
+        changed.ntp_enabled, changed.ntp = args.enabled, args.servers
+    checked, _ = config.read(host.settings)
+    apply.write(checked)
+    apply.reload_clock(checked)
+    said = f"asks {', '.join(checked.ntp) or 'the usual servers'} for the time" if checked.ntp_enabled else "asks nobody for the time"
+    events.tell(host.settings, "clock.servers", f"{host.by or 'Somebody at the screen'} changed the clock: the server {said}.")
+
+
+@verb("clock.set")
+def set_time(args: Moment, host: Host) -> None:
+    """Set the clock by hand. Raises Conflict while servers are asked for the time, which would set it back."""
+    image.required()
+    found, _ = config.read(host.settings)
+    if found.ntp_enabled:
+        raise Conflict("The clock follows time servers.", "Switch them off first, or correct which servers are asked.")
+    at = args.at.astimezone(UTC)
+    if not EARLIEST <= at < LATEST:
+        raise BadInput(f"{at:%Y-%m-%d} is no date of today.", "Write the present date and time.")
+    run(["timedatectl", "set-time", f"{at:%Y-%m-%d %H:%M:%S} UTC"])
+    events.tell(host.settings, "clock.set", f"{host.by or 'Somebody at the screen'} set the clock to {at:%Y-%m-%d %H:%M:%S} UTC.")

@@ -1,0 +1,256 @@
+"""The network of this host: its cards, its settings, and changing them so that nobody is locked out.
+
+A change from a web page is a trial (trial.py): it becomes what holds only when the browser comes back over it in time.
+"""
+
+import contextlib
+import ipaddress
+import socket
+import struct
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from pydantic import Field
+
+from appliance.access import tls
+from appliance.catalog import Level
+from appliance.errors import BadInput, CommandFailed, Conflict, DpeError, NotFound
+from appliance.host import apply, config, events, image, trial
+from appliance.host.config import HostConfig, Network
+from appliance.host.loops import every
+from appliance.host.verbs import Arguments, Host, verb
+from appliance.run import run
+from appliance.settings import Settings
+
+SYS = Path("/sys/class/net")
+SECONDS = 90  # to confirm a change
+PAUSE = 2.0  # seconds until a change begins, for the answer to reach the browser
+ARP_WAIT = 1.0
+
+
+@dataclass(frozen=True)
+class Card:
+    """A network card: its name, MAC address, whether a cable is in, its speed in Mbit/s (0: not known) and its addresses with prefixes."""
+
+    name: str
+    mac: str
+    connected: bool
+    speed: int
+    addresses: list[str]
+
+
+def cards() -> list[Card]:
+    """The host's own cards, not those of the machines."""
+    addresses = psutil.net_if_addrs()
+    found = []
+    for folder in sorted(SYS.iterdir()):
+        if not (folder / "device").exists():
+            continue
+        mine = [
+            f"{one.address}/{ipaddress.ip_network(f'0.0.0.0/{one.netmask}').prefixlen}"
+            for one in addresses.get(folder.name, [])
+            if one.family is socket.AF_INET
+        ] + [one.address for one in addresses.get(folder.name, []) if one.family is socket.AF_INET6 and not one.address.startswith("fe80")]
+        found.append(Card(folder.name, _read(folder, "address"), _read(folder, "carrier") == "1", _speed(folder), mine))
+    return found
+
+
+def _read(folder: Path, name: str) -> str:
+    try:
+        return (folder / name).read_text().strip()
+    except OSError:  # a card that is switched off tells nothing
+        return ""
+
+
+def _speed(folder: Path) -> int:
+    said = _read(folder, "speed")
+    return int(said) if said.isdigit() else 0
+
+
+def _find(card: str) -> Card | None:
+    return next((one for one in cards() if card in (one.name, one.mac)), None)
+
+
+def check(settings: Settings, network: Network) -> None:
+    """Raise BadInput for what this host cannot use, and Conflict when somebody else has the address."""
+    card = _find(network.card)
+    if network.card and card is None:
+        raise BadInput(f"There is no network card {network.card} in this server.", f"There are: {', '.join(one.name for one in cards())}.")
+    if card is None or network.mode == "dhcp":
+        return
+    mine = ipaddress.ip_interface(network.address)
+    for name, taken in (("the machines", settings.subnet), ("the link to the machines", settings.uplink)):
+        if mine.network.overlaps(ipaddress.ip_network(taken)):
+            raise BadInput(
+                f"{mine.network} is in use inside of the appliance, for {name} ({taken}).", "Use another network for this server."
+            )
+    everywhere = [address.partition("/")[0] for one in cards() for address in one.addresses]
+    if network.ip not in everywhere and (other := holder(card.name, network.ip)):
+        raise Conflict(f"{network.ip} is in use already, by the device with the MAC address {other}.", "Choose an address that is free.")
+
+
+def holder(card: str, address: str, wait: float = ARP_WAIT) -> str:
+    """The MAC address of who has the IPv4 address in the network at this card; empty when nobody answers (RFC 5227)."""
+    try:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0806)) as line:
+            line.bind((card, 0x0806))
+            mine = line.getsockname()[4]
+            target = socket.inet_aton(address)
+            asked = struct.pack("!HHBBH6s4s6s4s", 1, 0x0800, 6, 4, 1, mine, bytes(4), bytes(6), target)
+            line.send(b"\xff" * 6 + mine + b"\x08\x06" + asked)
+            end = time.monotonic() + wait
+            while (left := end - time.monotonic()) > 0:
+                line.settimeout(left)
+                heard = line.recv(64)
+                if len(heard) >= 42 and heard[20:22] == b"\0\2" and heard[28:32] == target:
+                    return heard[22:28].hex(":")
+    except OSError:  # among them that the time is over
+        pass
+    return ""
+
+
+# -- verbs -------------------------------------------------------------------------------------------
+
+
+class Set(Arguments):
+    """`seconds` to confirm it in; 0 for whoever is at the server's own screen, and needs no way back."""
+
+    network: Network
+    seconds: int = Field(default=SECONDS, ge=0, le=900)
+
+
+class Name(Arguments):
+    name: str
+
+
+class Token(Arguments):
+    token: str | None = None
+
+
+def _trial_facts(settings: Settings, now: float) -> dict[str, Any] | None:
+    found = trial.last(settings)
+    if found is None:
+        return None
+    facts = found.model_dump(include={"network", "by", "state", "applied", "why"})
+    return {**facts, "left": max(0.0, found.ends - now) if found.state == trial.ON else 0.0}
+
+
+@verb("network.get")
+def get(args: Arguments, host: Host) -> dict[str, Any]:
+    """Name, network, complaint (host.json cannot be read), cards, and the trial that goes on or was the last; `ours` is whether the
+    appliance decides the network here."""
+    found, complaint = config.read(host.settings)
+    return {
+        "ours": image.found() is not None,
+        "name": socket.gethostname(),
+        "network": found.network.model_dump(),
+        "complaint": complaint,
+        "cards": [asdict(card) for card in cards()],
+        "trial": _trial_facts(host.settings, trial.clock()),
+    }
+
+
+@verb("network.set", title="Changing the network")
+def set_network(args: Set, host: Host) -> dict[str, Any]:
+    """Use another network. Answers the token that confirms it and how many seconds there are."""
+    image.required()
+    if trial.current(host.settings):
+        raise Conflict("A change of the network is being tried already.", "Confirm it or take it back first.")
+    check(host.settings, args.network)
+    if args.seconds:
+        begun = trial.begin(host.settings, args.network, host.by, pause=PAUSE, seconds=args.seconds, now=trial.clock())
+        return asdict(begun)
+    with config.change(host.settings) as changed:
+        changed.network = args.network
+    _use(host.settings, changed)
+    _say(host.settings, "network.changed", f"{host.by or 'Somebody at the screen'} changed the network: {words(args.network)}.")
+    return {"token": "", "seconds": 0}
+
+
+@verb("network.confirm")
+def confirm(args: Token, host: Host) -> dict[str, Any]:
+    """Keep the network that is on trial. Answers it."""
+    kept = trial.confirm(host.settings, args.token, trial.clock())
+    by = host.by or getattr(trial.last(host.settings), "by", "")
+    _say(host.settings, "network.changed", f"{by} changed the network: {words(kept)}.")
+    return kept.model_dump()
+
+
+@verb("network.back")
+def take_back(args: Arguments, host: Host) -> None:
+    """Take back the network that is on trial, now."""
+    found = trial.current(host.settings)
+    if found is None:
+        raise NotFound("No change of the network is being tried.", "Reload the page.")
+    back(host.settings, found, f"{host.by or 'somebody'} took it back")
+
+
+@verb("host.name")
+def set_name(args: Name, host: Host) -> None:
+    """Give the host another name."""
+    image.required()
+    with config.change(host.settings) as changed:
+        changed.hostname = config.check_host_name(args.name)
+    _use(host.settings, changed)
+    _say(host.settings, "host.name", f"{host.by or 'Somebody at the screen'} named the server {changed.hostname}.")
+
+
+def words(network: Network) -> str:
+    """A network in a few words."""
+    if network.mode == "dhcp":
+        return "its address comes by DHCP"
+    return f"{network.address}{f', gateway {network.gateway}' if network.gateway else ''}"
+
+
+# -- the trial's course ------------------------------------------------------------------------------
+
+
+@every(0.5)
+def step(settings: Settings) -> None:
+    """Begin or end the trial whose time has come."""
+    found = trial.current(settings)
+    if found is None:
+        return
+    now = trial.clock()
+    if trial.is_over(found, now):
+        back(settings, found, "no browser came back over it in time")
+    elif not found.applied and now >= found.begins:
+        _begin(settings, found)
+
+
+def _begin(settings: Settings, found: trial.Trial) -> None:
+    host, _ = config.read(settings)
+    before = tls.add_names(settings, [found.network.ip]) if found.network.ip else ""
+    # Written first: should we die in between, the time still runs.
+    begun = found.model_copy(update={"applied": True, "certificate": before})
+    trial.write(settings, begun)
+    try:
+        _use(settings, host.model_copy(update={"network": found.network}), door=bool(before))
+    except DpeError as error:
+        back(settings, begun, f"it could not be used: {error}")
+
+
+def back(settings: Settings, found: trial.Trial, why: str) -> None:
+    """Use the old network again."""
+    host, _ = config.read(settings)
+    if found.certificate:
+        tls.put_back(settings, found.certificate)
+    trial.end(settings, found, why)
+    with contextlib.suppress(CommandFailed):
+        _use(settings, host, door=bool(found.certificate))
+    _say(settings, "network.back", f"The old network settings are in use again: {why}.", Level.WARNING)
+
+
+def _use(settings: Settings, host: HostConfig, *, door: bool = False) -> None:
+    apply.write(host)
+    apply.reload(host)
+    if door:
+        with contextlib.suppress(CommandFailed):  # a front door that does not run reads the certificate when it starts
+            run(["systemctl", "reload", "dpe-nginx.service"])
+
+
+def _say(settings: Settings, kind: str, message: str, level: Level = Level.INFO) -> None:
+    events.tell(settings, kind, message, level=level)
