@@ -45,9 +45,13 @@ def held_by(account_id: int) -> list[Held]:
 
 def holders(roles: Iterable[str], unit: int | None, cls: str | None) -> list[int]:
     """The accounts that may sign in and hold one of the roles over the org unit, over the class, or over everything, now."""
+    return [row[0] for row in rows(*holders_sql(roles, unit, cls))]
+
+
+def holders_sql(roles: Iterable[str], unit: int | None, cls: str | None) -> tuple[str, tuple[Any, ...]]:
+    """How that is asked, and of what, for whoever has a connection of their own."""
     chosen = list(roles)
-    found = rows(
-        f"""
+    sql = f"""
         WITH RECURSIVE
         above (id) AS (
             SELECT ?2 WHERE ?2 IS NOT NULL
@@ -66,10 +70,8 @@ def holders(roles: Iterable[str], unit: int | None, cls: str | None) -> list[int
         SELECT id FROM account WHERE disabled = 0 AND (id IN (SELECT account_id FROM held)
             OR id IN (SELECT member.account_id FROM member JOIN team ON team.id = member.group_id) OR org_unit_id IN unit)
         ORDER BY id
-        """,  # noqa: S608 - numbers of parameters
-        (stamp(now()), unit, cls, *chosen),
-    )
-    return [row[0] for row in found]
+        """  # noqa: S608 - numbers of parameters
+    return sql, (stamp(now()), unit, cls, *chosen)
 
 
 def groups_of(account_id: int) -> list[int]:

@@ -1,0 +1,74 @@
+"""What the rescue page needs to know to let somebody in, kept where it can read it when the catalog is gone.
+
+`<state>/rescue/owners.json`, readable for the rescue page alone: the owners' names, password hashes and what their one-time codes are made
+from. It is written anew when the catalog says something else; a catalog without an owner, or one that cannot be read, does not empty it.
+"""
+
+import contextlib
+import grp
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+from appliance.catalog import owners
+from appliance.catalog.owners import Keys, Owner
+from appliance.errors import DpeError
+from appliance.host.loops import every
+from appliance.host.verbs import VERBS, Arguments, Host, verb
+from appliance.settings import Settings
+
+USER = "dpe-rescue"
+OFTEN = 15.0  # seconds
+
+
+def file(settings: Settings) -> Path:
+    return settings.state / "rescue" / "owners.json"
+
+
+def kept(settings: Settings) -> Keys:
+    """What was last written there; nobody, when there is nothing that can be read."""
+    try:
+        said = json.loads(file(settings).read_text())
+        people = tuple(Owner(**{**one, "recovery": tuple(one["recovery"])}) for one in said["owners"])
+        return Keys(people, said["setup_code"], said["title"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return Keys((), "", "")
+
+
+@every(OFTEN)
+def keep(settings: Settings) -> None:
+    """Read the catalog once more, and write down what changed."""
+    before = kept(settings)
+    try:
+        found = owners.read(settings.catalog)
+    except DpeError:  # then what is kept is what there is
+        return
+    if found == before or (before.owners and not found.owners):
+        return
+    place = file(settings)
+    group = -1
+    with contextlib.suppress(KeyError):
+        group = grp.getgrnam(USER).gr_gid
+    place.parent.mkdir(mode=0o750, exist_ok=True)
+    fresh = place.with_suffix(".new")
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+        json.dump(asdict(found), out)
+        out.flush()
+        os.fsync(out.fileno())
+    if os.geteuid() == 0:
+        for path in (place.parent, fresh):
+            os.chown(path, 0, group)
+    place.parent.chmod(0o750)
+    fresh.chmod(0o640)
+    fresh.rename(place)
+
+
+@verb("rescue.keep")
+def _keep(args: Arguments, host: Host) -> None:
+    keep(host.settings)
+
+
+@verb("verbs")
+def _verbs(args: Arguments, host: Host) -> list[str]:
+    return sorted(VERBS)
