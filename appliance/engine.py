@@ -36,6 +36,7 @@ from appliance.catalog import (
     machines,
     now,
     options,
+    proofs,
     record,
     runs,
     seeds,
@@ -48,7 +49,7 @@ from appliance.catalog import Engine as EngineRow
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import Found, HostFacts, Power, Provider, Stats
-from appliance.lifecycle import backups, batch, directoryruns, forks, idle, leases, master, outcomes, rules, seedruns
+from appliance.lifecycle import backups, batch, directoryruns, forks, idle, leases, master, outcomes, proving, rules, seedruns
 from appliance.lifecycle import disks as disk_work
 from appliance.lifecycle.common import away, note, personal
 from appliance.lifecycle.performers import Performers, ended
@@ -88,6 +89,7 @@ RETRY = timedelta(seconds=5)
 WAY = timedelta(seconds=3)  # that a refill gives way at most
 FORKS = 10  # times as many machines in a batch that begins with a fork
 TRIES = 4  # times that a machine nobody has used is made again under its name
+TRYING = {"seed", "snapshot", proving.ID}  # jobs that have a machine at one of the few addresses before the slots, one at a time
 HANDS = 4  # threads for short jobs, so that a person never waits behind a boot
 OUTSIDE = 8  # threads that talk with people and servers, which may keep them waiting
 # Runs of a kind, so that none takes all the threads.
@@ -271,6 +273,7 @@ class Engine:
                 setup.ensure_code(self.settings)  # takes the used code away, which the web process cannot
                 self._set_up = True
             self._keep_snapshots()  # before machines are planned, which wait for theirs
+            self._prove()
             self._plan()
         self._build_seed()  # before set-up, those that came with the image
 
@@ -612,11 +615,16 @@ class Engine:
     # -- seeds ------------------------------------------------------------------------------
 
     def _build_seed(self) -> None:
-        if "seed" in self._jobs or "snapshot" in self._jobs:  # both boot a machine at one of the few addresses before the slots
+        if TRYING & self._jobs.keys():
             return
         for seed in seeds.unfinished():
             self._submit(self._makers, "seed", seedruns.run, seed, self.loaded, self.settings)
             return
+
+    def _prove(self) -> None:
+        """Make a machine to see whether one can be, when somebody asks; not before the snapshots were looked at, which it is forked from."""
+        if self._checked and not TRYING & self._jobs.keys() and (asked := proofs.asked()):
+            self._submit(self._makers, proving.ID, proving.run, asked, self.settings, self.provider)
 
     # -- the directory ----------------------------------------------------------------------
 
@@ -631,7 +639,7 @@ class Engine:
         for seed_id in snapshots.missing():
             with catalog.write():
                 snapshots.begin(seed_id)
-        if "snapshot" in self._jobs or "seed" in self._jobs:
+        if TRYING & self._jobs.keys():
             return
         if not self._checked:
             self._checked = True

@@ -1,6 +1,6 @@
 """The state directory as it lies on disk: who may read and write what.
 
-Only `catalog/` is writable for the unprivileged web process. Everything that root reads back and
+Only `catalog/` and `uploads/` are writable for the unprivileged web process. Everything that root reads back and
 believes (settings, seeds, libvirt's own files) lies where that process cannot even add a name.
 """
 
@@ -59,6 +59,8 @@ def prepare(settings: Settings) -> None:
     _directory(settings.cache, 0o755)
     _directory(settings.logs, 0o2750, web)
     _directory(settings.tls, 0o700)
+    _directory(settings.updates, 0o700)
+    _directory(settings.uploads, 0o2770, web)
     _directory(settings.catalog.parent, 0o2770, web)
     # SQLite gives the files it makes beside the catalog the catalog's own owner and mode.
     _file(settings.catalog, 0o660, web)

@@ -67,6 +67,16 @@ class Settings:
         return self.state / "host"
 
     @property
+    def uploads(self) -> Path:
+        """Where the web process puts files that were sent to it, for dpe-host to take."""
+        return self.state / "uploads"
+
+    @property
+    def updates(self) -> Path:
+        """The update that waits to be installed, and catalogs for going back."""
+        return self.state / "updates"
+
+    @property
     def host_socket(self) -> Path:
         """Where dpe-host listens."""
         return self.run / "host.sock"

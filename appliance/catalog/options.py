@@ -22,6 +22,9 @@ DEFAULTS: dict[str, Any] = {
     "webhooks": {},  # secret and the one before it, sealed, with the time until which that is good; authority: PEM
     "overcommit": 100,  # percent: how much memory people may hold for each 100 that there are
     "memory": {},  # what that comes to in MiB, as the engine found it; see catalog.memory.Allowed
+    "restored": {},  # id, at and taken_at of the backup that the appliance was last restored from
+    "proof": {},  # see catalog.proofs
+    "restart": {},  # at, why: a restart that everybody is told of
     "scenario": {},  # name, title and description of the scenario last loaded
 }
 

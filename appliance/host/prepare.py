@@ -4,6 +4,8 @@ import sys
 
 from appliance import catalog, layout
 from appliance.errors import DpeError
+from appliance.host import restore
+from appliance.host import updates
 from appliance.settings import load
 
 
@@ -12,6 +14,7 @@ def main() -> None:
     try:
         settings = load()
         layout.prepare(settings)
+        updates.settle(settings)
         catalog.open(settings.catalog)
     except DpeError as error:
         print(f"The appliance cannot start: {error}", file=sys.stderr)

@@ -1,0 +1,566 @@
+"""Updates of the bootable image: taken in, checked, written to the other slot, switched to at a time that people are told, and back again.
+
+Two slots hold a system each. An update is written to the one that is not booted; nothing changes until the restart that switches to it.
+The first start of what is new is on trial: `health.py` says it is good, or the boot loader goes back to the slot before. Before a
+switch the catalog is copied for the version that is left, which may know no newer catalog; `settle()`, at the start of either slot, puts that copy in
+place where it is needed. What is remembered here lies in `<host>/updates`, small JSON files that belong to the disk with the slots.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, Field
+
+from appliance import catalog, layout, run
+from appliance.catalog import Actor, Level, database, proofs
+from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
+from appliance.host import image, rauc
+from appliance.host.events import tell
+from appliance.host.loops import every
+from appliance.host.verbs import Arguments, Host, verb
+from appliance.settings import Settings
+
+COPIES = 2  # catalogs that are kept for going back
+REMEMBERED = 30  # switches
+ROOM = 512 << 20  # bytes that must stay free on the data partition
+SOON = timedelta(seconds=5)
+LATEST = timedelta(days=7)
+COMMAND_LINE = Path("/proc/cmdline")
+GRUB = Path("/boot/efi/EFI/debian/grubenv")
+VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+~_-]{0,59}")
+
+UPDATED, ROLLED_BACK, WENT_BACK = "updated", "rolled back", "went back"
+
+
+class Staged(BaseModel):
+    """A bundle that was taken in and found right, waiting to be installed."""
+
+    version: str
+    built: str
+    signed_by: str
+    size: int
+    system_size: int
+    by: str
+    at: AwareDatetime
+
+
+class Installed(BaseModel):
+    """What is written to the other slot and was not booted yet."""
+
+    version: str
+    slot: str
+    by: str
+    at: AwareDatetime
+
+
+class Plan(BaseModel):
+    """A restart to come, into the other slot."""
+
+    version: str
+    at: AwareDatetime
+    by: str
+    back: bool
+
+
+class Switch(BaseModel):
+    """A switch that was begun: the slot in it is on trial at its next start. `catalog` is the version of the catalog it was begun with."""
+
+    before: str
+    version: str
+    slot: str
+    by: str
+    at: AwareDatetime
+    back: bool
+    catalog: int
+    makes: bool = False  # whether machines could be made
+
+
+class Past(BaseModel):
+    """A switch that has ended; `outcome` is updated, rolled back or went back."""
+
+    before: str
+    version: str
+    outcome: str
+    at: AwareDatetime
+    by: str
+    reason: str = ""
+    catalog_of: AwareDatetime | None = None  # the time of the copy that was put in place
+
+
+class Copied(BaseModel):
+    """A catalog kept for going back to a version of the system."""
+
+    version: str
+    catalog: int
+    at: AwareDatetime
+
+
+class Memory(BaseModel):
+    """Everything that is remembered of updates; `slots` says which version is in which."""
+
+    slots: dict[str, str] = Field(default_factory=dict)
+    ran: str = ""  # the slot that was booted last
+    staged: Staged | None = None
+    installed: Installed | None = None
+    plan: Plan | None = None
+    past: list[Past] = Field(default_factory=list)
+
+
+M = TypeVar("M", bound=BaseModel)
+_writer = threading.Lock()
+
+
+# -- where it lies ---------------------------------------------------------------------------------
+
+
+def folder(settings: Settings) -> Path:
+    """For root alone."""
+    found = settings.host / "updates"
+    found.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return found
+
+
+def pending_file(settings: Settings) -> Path:
+    """A Switch, for as long as one is on trial: units look whether it is there."""
+    return folder(settings) / "pending.json"
+
+
+def failed_file(settings: Settings) -> Path:
+    """Why what was on trial is not good, in words."""
+    return folder(settings) / "failed.txt"
+
+
+def bundle_file(settings: Settings) -> Path:
+    return settings.updates / "staged.raucb"
+
+
+def copy_folder(settings: Settings, version: str) -> Path:
+    return settings.updates / "going-back" / version
+
+
+def _load(file: Path, model: type[M]) -> M | None:
+    try:
+        return model.model_validate_json(file.read_bytes())
+    except (OSError, ValueError):  # lost or damaged: as if it had never been there
+        return None
+
+
+def _store(file: Path, value: BaseModel) -> None:
+    fresh = file.with_suffix(".new")
+    with fresh.open("w") as out:
+        out.write(value.model_dump_json(indent=1))
+        out.flush()
+        os.fsync(out.fileno())
+    fresh.rename(file)
+    handle = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def memory(settings: Settings) -> Memory:
+    return _load(folder(settings) / "memory.json", Memory) or Memory()
+
+
+def remember(settings: Settings, **values: Any) -> None:
+    with _writer:
+        _store(folder(settings) / "memory.json", memory(settings).model_copy(update=values))
+
+
+def pending(settings: Settings) -> Switch | None:
+    return _load(pending_file(settings), Switch)
+
+
+def booted_slot() -> str:
+    """The slot that was booted, from the kernel's command line; empty where there are none."""
+    found = re.search(r"\brauc\.slot=(\w+)", COMMAND_LINE.read_text())
+    return found[1] if found else ""
+
+
+def newer(version: str, other: str) -> bool:
+    """Whether a version comes after another: by the numbers in them."""
+
+    def numbers(text: str) -> list[int]:
+        return [int(part) for part in re.findall(r"\d+", text)]
+
+    return numbers(version) > numbers(other)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+# -- catalogs kept for going back ------------------------------------------------------------------
+
+
+def copies(settings: Settings) -> list[Copied]:
+    """The newest first."""
+    found = (_load(file, Copied) for file in (settings.updates / "going-back").glob("*/about.json"))
+    return sorted((one for one in found if one is not None), key=lambda one: one.at, reverse=True)
+
+
+def keep_catalog(settings: Settings, version: str) -> int:
+    """Copy the catalog for going back to `version`, and return the catalog's own version. The last few are kept. Raises Unavailable."""
+    target = copy_folder(settings, version)
+    target.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = target / "catalog.new"
+    schema = catalog.copy(settings.catalog, fresh)
+    fresh.rename(target / "catalog.db")
+    _store(target / "about.json", Copied(version=version, catalog=schema, at=_now()))
+    for old in copies(settings)[COPIES:]:
+        shutil.rmtree(copy_folder(settings, old.version), ignore_errors=True)
+    return schema
+
+
+def fitting(settings: Settings, version: str, newest: int) -> Copied | None:
+    """The copy to go back to with a system that knows catalogs up to `newest`: that of its own version, else the newest that it knows."""
+    fits = [one for one in copies(settings) if one.catalog <= newest]
+    return next((one for one in fits if one.version == version), fits[0] if fits else None)
+
+
+def _fit_catalog(settings: Settings, version: str, before: str) -> datetime | None:
+    """Put a copy in the catalog's place if that is newer than this system knows; it is kept as that of `before`. Returns the copy's time."""
+    if not settings.catalog.exists() or not settings.catalog.stat().st_size:
+        return None
+    newest = database.versions()[-1]
+    if catalog.look(settings.catalog) <= newest:
+        return None
+    found = fitting(settings, version, newest)
+    if found is None:
+        return None  # it is refused when it is opened, with the reason; the rescue page can restore a backup
+    source = copy_folder(settings, found.version) / "catalog.db"
+    fresh = settings.catalog.with_suffix(".new")
+    shutil.copyfile(source, fresh)
+    keep_catalog(settings, before)
+    for beside in ("-wal", "-shm"):
+        settings.catalog.with_name(settings.catalog.name + beside).unlink(missing_ok=True)
+    fresh.rename(settings.catalog)
+    layout.prepare(settings)  # its owner and mode
+    return found.at
+
+
+# -- at the start of a slot ------------------------------------------------------------------------
+
+
+def settle(settings: Settings) -> None:
+    """What the start of a slot means: a switch on trial, a switch that failed, or nothing. Before anything opens the catalog.
+
+    Needs neither RAUC's service nor any other process.
+    """
+    here = image.found()
+    slot = booted_slot()
+    if here is None or not slot:
+        return
+    known = memory(settings)
+    remember(settings, slots={**known.slots, slot: here.version}, ran=slot, plan=None)
+    trial = pending(settings)
+    if trial is not None and trial.slot == slot:
+        with contextlib.suppress(DpeError):  # then the copy of a moment ago is used
+            if catalog.look(settings.catalog) == trial.catalog:
+                keep_catalog(settings, trial.before)
+        if put_back := _fit_catalog(settings, trial.version, trial.before):
+            (folder(settings) / "put-back").write_text(put_back.isoformat())
+    elif trial is not None or known.ran not in ("", slot):
+        left = trial or Switch(
+            before=here.version, version=known.slots.get(known.ran) or "unknown", slot=known.ran, by="the boot loader", at=_now(),
+            back=False, catalog=0,
+        )  # fmt: skip
+        file = failed_file(settings)
+        reason = file.read_text().strip() if file.exists() else "It did not start, or was cut off before it could be found good."
+        end(settings, left, ROLLED_BACK, reason=reason, catalog_of=_fit_catalog(settings, here.version, left.version))
+        file.unlink(missing_ok=True)
+
+
+def _put_back(settings: Settings) -> datetime | None:
+    """The time of the catalog that the start of what is on trial put in place, if it did; said once."""
+    file = folder(settings) / "put-back"
+    try:
+        return datetime.fromisoformat(file.read_text())
+    except (OSError, ValueError):
+        return None
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def end(settings: Settings, trial: Switch, outcome: str, *, reason: str = "", catalog_of: datetime | None = None) -> None:
+    """The switch has ended: remember how, tell it, and have it on trial no more."""
+    catalog_of = _put_back(settings) or catalog_of
+    one = Past(
+        before=trial.before, version=trial.version, outcome=outcome, at=_now(), by=trial.by, reason=reason, catalog_of=catalog_of
+    )  # fmt: skip
+    remember(settings, past=[one, *memory(settings).past][:REMEMBERED], installed=None)
+    if outcome == UPDATED:  # else it may be wanted once more
+        discard(settings)
+    pending_file(settings).unlink(missing_ok=True)
+    _tell_end(settings, one)
+
+
+def _tell_end(settings: Settings, one: Past) -> None:
+    lost = f" The catalog is that of {one.catalog_of:%Y-%m-%d %H:%M} UTC again." if one.catalog_of else ""
+    messages = {
+        UPDATED: (f"The appliance was updated from {one.before} to {one.version}.", Level.INFO),
+        WENT_BACK: (f"The appliance went back from {one.before} to {one.version}.{lost}", Level.WARNING),
+        ROLLED_BACK: (
+            f"The update to {one.version} was not good, and the appliance went back to {one.before} by itself: {one.reason}{lost}",
+            Level.ERROR,
+        ),
+    }
+    message, level = messages[one.outcome]
+    with contextlib.suppress(DpeError):  # the first to open it after a start may have to bring it forward
+        catalog.open(settings.catalog)
+        catalog.close()
+    tell(settings, f"update.{one.outcome.replace(' ', '_')}", message, level=level, actor=Actor(one.by))
+
+
+# -- verbs -----------------------------------------------------------------------------------------
+
+
+@verb("update.status")
+def status(args: Arguments, host: Host) -> dict[str, Any]:
+    """Everything the page shows. Outside of the bootable image only that it is not one."""
+    here, settings = image.found(), host.settings
+    if here is None:
+        return {"image": None}
+    known = memory(settings)
+    problem, slots = "", []
+    try:
+        system = rauc.system()
+        slots = [{"name": s.name, "booted": s.booted, "good": s.good, "version": known.slots.get(s.name, "")} for s in system.slots]
+    except DpeError as error:
+        problem = error.message
+    trial = pending(settings)
+    return {
+        "image": here.model_dump(mode="json"),
+        "slots": slots,
+        "problem": problem,
+        "back": None if any(not s["booted"] and s["good"] is False for s in slots) else _back(settings, known),
+        "trial": trial.model_dump(mode="json") if trial else None,
+        "free": shutil.disk_usage(settings.state).free,
+        **known.model_dump(mode="json"),
+    }
+
+
+def _back(settings: Settings, known: Memory) -> dict[str, Any] | None:
+    """What going back by hand leads to: its version, and the time of the catalog that comes with it, None where nothing is lost."""
+    other = next((slot for slot in ("A", "B") if slot != booted_slot()), "")
+    version = known.slots.get(other, "")
+    if not version or known.installed is not None:
+        return None
+    kept = next((one for one in copies(settings) if one.version == version), None)
+    same = kept is None or kept.catalog >= database.versions()[-1]
+    return {"version": version, "catalog_of": None if same or kept is None else kept.at.isoformat()}
+
+
+class Taken(Arguments):
+    file: str = Field(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,60}\.raucb\Z")
+
+
+@verb("update.inspect")
+def inspect(args: Taken, host: Host) -> dict[str, Any]:
+    """Take in a file that the web process wrote to `uploads`, if it is a good update for this appliance. Else it is gone, and why is said."""
+    image.required()
+    _not_while_switching(host.settings)
+    return take(host.settings, host.settings.uploads / args.file, host.by).model_dump(mode="json")
+
+
+def take(settings: Settings, file: Path, by: str) -> Staged:
+    """Check a bundle and stage it; in the end it is not where it was. Raises BadInput saying what is wrong with it."""
+    fresh = settings.updates / "taken.raucb"
+    try:
+        # Out of the reach of the web process first, and never through a link that it may have put there.
+        file.rename(fresh)
+        handle = os.open(fresh, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            if os.fstat(handle).st_nlink != 1:
+                raise BadInput("This is no file that was sent here.")
+            if os.geteuid() == 0:
+                os.fchown(handle, 0, 0)
+            os.fchmod(handle, 0o600)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise NotFound("The file that was sent is gone.", "Send it again.") from error
+    try:
+        bundle = rauc.read(fresh)
+        _check(bundle)
+    except DpeError:
+        fresh.unlink(missing_ok=True)
+        raise
+    fresh.rename(bundle_file(settings))
+    facts = {name: getattr(bundle, name) for name in ("version", "built", "signed_by", "size", "system_size")}
+    staged = Staged(**facts, by=by, at=_now())
+    remember(settings, staged=staged)
+    return staged
+
+
+def _check(bundle: rauc.Bundle) -> None:
+    wanted = rauc.system().compatible
+    if bundle.compatible != wanted:
+        raise BadInput(
+            f"This is an update of another product ({bundle.compatible or 'it does not say which'}); this one is {wanted}.",
+            "Take the update that is made for this appliance.",
+        )
+    if not VERSION.fullmatch(bundle.version):
+        raise BadInput("The update does not say its version.", "Ask whoever made it.")
+
+
+def discard(settings: Settings) -> None:
+    bundle_file(settings).unlink(missing_ok=True)
+    remember(settings, staged=None)
+
+
+@verb("update.discard")
+def _discard(args: Arguments, host: Host) -> None:
+    """Throw the staged bundle away."""
+    discard(host.settings)
+
+
+def _not_while_switching(settings: Settings) -> None:
+    if pending(settings) is not None:
+        raise Conflict(
+            "The last update is still being looked at.", "Wait until it is found good, or gone back from; that takes some minutes."
+        )
+
+
+class Install(Arguments):
+    version: str
+    older: bool = False
+
+
+@verb("update.install", title="Writing the update", long=True)
+def install(args: Install, host: Host) -> dict[str, Any]:
+    """Write the staged bundle to the other slot. A version that is no newer than this one only with `older`."""
+    here, settings = image.required(), host.settings
+    _not_while_switching(settings)
+    known = memory(settings)
+    staged = known.staged
+    if staged is None or staged.version != args.version or not bundle_file(settings).exists():
+        raise Conflict("That update is not here any more.", "Send the file again.")
+    if not newer(staged.version, here.version) and not args.older:
+        what = "the version that runs" if staged.version == here.version else f"older than {here.version}, which runs"
+        raise Conflict(f"{staged.version} is {what}.", "Say that you want it all the same, if you do.")
+    check_room(settings, settings.catalog.stat().st_size if settings.catalog.exists() else 0)
+    host.tell("Checking the update once more", None)
+    bundle = rauc.read(bundle_file(settings))
+    _check(bundle)
+    host.tell("Keeping a copy of the catalog for going back", None)
+    keep_catalog(settings, here.version)
+    other = rauc.system().other
+    if other is None:
+        raise Unavailable("There is no second slot for a system on this disk.", "Write the image to the disk anew, and restore a backup.")
+    if host.cancelled.is_set():
+        raise Conflict("It was cancelled; nothing was written.", "Begin again.")
+    remember(settings, installed=None, plan=None, slots={name: v for name, v in known.slots.items() if name != other.name})
+    rauc.install(bundle_file(settings), host.tell)
+    slots = {**memory(settings).slots, other.name: bundle.version}
+    remember(settings, slots=slots, installed=Installed(version=bundle.version, slot=other.name, by=host.by, at=_now()))
+    host.tell("It is written. It takes effect with the restart.", 100)
+    tell(
+        settings, "update.installed", f"The update to {bundle.version} is written; it takes effect with the restart.", actor=Actor(host.by)
+    )
+    return {"version": bundle.version}
+
+
+def check_room(settings: Settings, size: int) -> None:
+    """Raise Unavailable when so many bytes do not fit on the data partition."""
+    free = shutil.disk_usage(settings.state).free
+    if free < size + ROOM:
+        raise Unavailable(
+            f"There is too little room: {free >> 20} MiB are free, and {(size + ROOM) >> 20} MiB are needed.",
+            "Make room: delete old seeds, kept disks or copies of data disks.",
+        )
+
+
+class At(Arguments):
+    at: AwareDatetime
+
+
+@verb("update.restart")
+def restart(args: At, host: Host) -> dict[str, Any]:
+    """Restart into what is installed, at a time."""
+    installed = memory(host.settings).installed
+    if installed is None:
+        raise Conflict("No update is written that could be switched to.", "Send one and install it first.")
+    return _plan(host, Plan(version=installed.version, at=_checked(args.at), by=host.by, back=False))
+
+
+@verb("update.back")
+def back(args: At, host: Host) -> dict[str, Any]:
+    """Restart into the slot that ran before, at a time."""
+    to = _back(host.settings, memory(host.settings))
+    if to is None:
+        raise Conflict("There is no version to go back to.", "Only the one that ran before this one is there.")
+    other = rauc.system().other
+    if other is None or other.good is False:
+        raise Conflict(f"{to['version']} was not good when it ran last.", "Install another update instead.")
+    return _plan(host, Plan(version=to["version"], at=_checked(args.at), by=host.by, back=True))
+
+
+def _checked(at: datetime) -> datetime:
+    if not _now() - timedelta(minutes=5) <= at <= _now() + LATEST:
+        raise BadInput("The restart can be now, or at a time within a week.", "Choose another time.")
+    return at
+
+
+def _plan(host: Host, plan: Plan) -> dict[str, Any]:
+    image.required()
+    _not_while_switching(host.settings)
+    remember(host.settings, plan=plan)
+    return plan.model_dump(mode="json")
+
+
+@verb("update.stay")
+def stay(args: Arguments, host: Host) -> None:
+    """Do not restart after all."""
+    remember(host.settings, plan=None)
+
+
+@every(SOON.total_seconds())
+def restart_when_due(settings: Settings) -> None:
+    """Switch to the other slot when the time has come."""
+    plan = memory(settings).plan
+    if plan is None or plan.at > _now():
+        return
+    try:
+        switch(settings, plan)
+    except DpeError as error:
+        remember(settings, plan=None)
+        pending_file(settings).unlink(missing_ok=True)
+        message = f"The restart to {plan.version} could not be made: {error.message}"
+        tell(settings, "update.no_restart", message, level=Level.ERROR, hint=error.hint)
+
+
+def switch(settings: Settings, plan: Plan) -> None:
+    """Have the next start boot the other slot, on trial, and restart."""
+    here, slot = image.required(), booted_slot()
+    other = rauc.system().other
+    if other is None or not slot:
+        raise Unavailable("There is no second slot for a system on this disk.")
+    schema = keep_catalog(settings, here.version)
+    trial = Switch(
+        before=here.version, version=plan.version, slot=other.name, by=plan.by, at=_now(), back=plan.back, catalog=schema,
+        makes=_makes(settings),
+    )  # fmt: skip
+    failed_file(settings).unlink(missing_ok=True)
+    _store(pending_file(settings), trial)
+    remember(settings, plan=None)
+    run.run(["grub-editenv", GRUB, "set", f"trial={other.name}"])
+    rauc.mark("active", "other")
+    tell(settings, "update.restart", f"The appliance restarts into version {plan.version}.", actor=Actor(plan.by))
+    run.run(["systemctl", "reboot"])
+
+
+def _makes(settings: Settings) -> bool:
+    try:
+        catalog.attach(settings.catalog)
+        return proofs.makes()
+    finally:
+        catalog.close()
