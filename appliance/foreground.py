@@ -31,7 +31,7 @@ import psutil
 from appliance import catalog, layout, run
 from appliance.access import nginx, tls
 from appliance.errors import BadInput, Conflict, DpeError, Unavailable
-from appliance.host import units
+from appliance.host import restore, units
 from appliance.hypervisor import daemon
 from appliance.scenario.load import load as load_scenario
 from appliance.services import setup
@@ -308,9 +308,9 @@ class Appliance:
                     return
 
     def watch(self) -> None:
-        """Start again what dies, at once at first, then waiting twice as long each time; returns when asked to stop."""
+        """Start again what dies, at once at first, then waiting twice as long each time; returns when asked to stop, or a restore waits."""
         kept_at = time.monotonic()
-        while not self.stopping.wait(0.5):
+        while not self.stopping.wait(0.5) and not restore.waits(self.settings):
             if time.monotonic() - kept_at > KEEPING:
                 self._renew_certificate()
                 kept_at = time.monotonic()
@@ -446,6 +446,8 @@ def main() -> None:
         settings = load_settings()
         layout.prepare(settings)
         with alone(settings):
+            if restore.finish(settings):
+                settings = load_settings()
             check(settings)
             catalog.open(settings.catalog)
             certificate, _key = tls.ensure(settings)
@@ -461,6 +463,9 @@ def main() -> None:
                 say("stopping ...")
                 appliance.stop()
                 say("stopped.")
+            if restore.waits(settings) and not appliance.stopping.is_set():
+                say("starting again, with what was restored ...")
+                os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - settings and certificate may be others now
     except DpeError as error:
         print(f"\nThe appliance cannot start: {error}", file=sys.stderr)
         sys.exit(1)

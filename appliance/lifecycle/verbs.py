@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from appliance import catalog
@@ -17,6 +18,7 @@ from appliance.settings import Settings
 from appliance.workflow.runner import Context, Done, Failed, Lane, Outcome, Performer, Wait, before_move
 
 S = MachineState
+LATER = timedelta(seconds=5)
 SHUTS_DOWN_WITHIN = 90  # seconds; then it is switched off
 # Ends the connections to the application in the machine: what its former owner has open was let in before it was another's.
 PART = ("ss", "--kill", "--no-header", "state", "connected")
@@ -119,6 +121,8 @@ class Verbs:
             machine = machine_of(step)
         if machine.state is not S.REPROVISIONING:
             return Failed(Conflict(f"{machine.name} is {machine.state.value.replace('_', ' ')}."))
+        if step.run.facts.get("restored") and not self._adopt_seed(machine):
+            return Wait(now() + LATER, "a seed of its class")
         try:
             step.report("removing what was on it")
             self.provider.destroy(machine.id)
@@ -155,6 +159,15 @@ class Verbs:
             )
 
         return Done({"forked": made.forked, "seed": machine.seed.version}, commit)
+
+    def _adopt_seed(self, machine: Machine) -> bool:
+        """After a restore the machine's own seed may not be there, or not yet; whether one is."""
+        with catalog.write():
+            seed = seeds.promoted(machine.class_name)
+            if seed is not None and seed.id != machine.seed_id:
+                Machine.update(seed=seed.id, snapshot=None).where(Machine.id == machine.id).execute()
+                machine.seed = seed
+        return seed is not None
 
     def _renew(self, machine: Machine) -> None:
         with catalog.write():
