@@ -4,8 +4,7 @@ import sys
 
 from appliance import catalog, layout
 from appliance.errors import DpeError
-from appliance.host import restore
-from appliance.host import updates
+from appliance.host import restore, updates
 from appliance.settings import load
 
 
@@ -14,6 +13,8 @@ def main() -> None:
     try:
         settings = load()
         layout.prepare(settings)
+        if restore.finish(settings):
+            settings = load()
         updates.settle(settings)
         catalog.open(settings.catalog)
     except DpeError as error:
