@@ -620,6 +620,9 @@ class Engine:
         for seed in seeds.unfinished():
             self._submit(self._makers, "seed", seedruns.run, seed, self.loaded, self.settings)
             return
+        for seed in seeds.leaving():
+            self._submit(self._makers, "seed", seedruns.remove, seed, self.settings)
+            return
 
     def _prove(self) -> None:
         """Make a machine to see whether one can be, when somebody asks; not before the snapshots were looked at, which it is forked from."""

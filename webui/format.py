@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from appliance.catalog import DiskState, Machine, MachineState, RunState, SeedState, SnapshotState, StepState, now
 from appliance.people.roles import PERMISSIONS
-from appliance.services import mail, overview
+from appliance.services import mail, overview, storage, updates
 from webui import guard
 
 STATES: dict[str, tuple[str, str]] = {
@@ -35,6 +35,7 @@ SEED_STATES: dict[str, tuple[str, str]] = {
     SeedState.READY: ("ready", "green"),
     SeedState.FAILED: ("failed", "red"),
     SeedState.CANCELLED: ("cancelled", "secondary"),
+    SeedState.REMOVED: ("deleted", "secondary"),
 }
 
 SNAPSHOT_STATES: dict[str, tuple[str, str]] = {
@@ -122,8 +123,10 @@ def _context() -> dict[str, Any]:
         "may": may,
         "todo_count": _todo_count,
         "mail_on": mail.is_on,
+        "announced_restart": updates.announced,
         "may_list": [name for name in PERMISSIONS if may(name)],
         "set_up": guard.is_set_up(),
+        "disk_room": lambda: storage.room(guard.settings()),
         "icon_file": url_for("static", filename="vendor/icons-3.51.0/sprite.svg"),
     }
 

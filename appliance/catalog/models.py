@@ -96,6 +96,7 @@ class SeedState(StrEnum):
     READY = "ready"
     FAILED = "failed"
     CANCELLED = "cancelled"
+    REMOVED = "removed"
 
 
 class SnapshotState(StrEnum):

@@ -38,6 +38,22 @@ def machines_on(seed_id: int) -> int:
     return count
 
 
+def unused() -> list[Seed]:
+    """Seeds with files that no machine is made from, and no live machine lives on; oldest first."""
+    found = rows(
+        """
+        SELECT id FROM seed WHERE state = 'ready' AND promoted = 0
+        AND NOT EXISTS (SELECT 1 FROM machine WHERE machine.seed_id = seed.id AND machine.state <> 'retired')
+        """
+    )
+    return list(Seed.select().where(Seed.id.in_([row[0] for row in found])).order_by(Seed.id))
+
+
+def leaving() -> list[Seed]:
+    """Seeds whose files are to be removed."""
+    return [seed for seed in Seed.select().where(Seed.state == SeedState.REMOVED) if seed.files]
+
+
 def promote(seed: Seed) -> None:
     """Make this the class's seed; call it inside `write()`."""
     Seed.update(promoted=False).where(Seed.klass == seed.class_name, Seed.promoted == True).execute()  # noqa: E712

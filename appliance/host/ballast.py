@@ -19,11 +19,15 @@ HINT = "Delete something: Server > Storage says what there is."
 
 @dataclass(frozen=True)
 class Room:
-    """Of the file system that holds the state, in bytes. `free` is what anybody may fill; `full`: what was kept for this has been given out."""
+    """Of the file system that holds the state, in bytes. `free` is what anybody may fill; `full`: what was kept for this has been given out.
+
+    `scarce`: there is less than machines and seeds may ever get.
+    """
 
     total: int
     free: int
     full: bool
+    scarce: bool = False
 
 
 def file(settings: Settings) -> Path:
@@ -38,7 +42,8 @@ def mark(settings: Settings) -> Path:
 def room(settings: Settings) -> Room:
     """How full the disk is; anybody who may pass through the state directory may ask."""
     found = os.statvfs(settings.state)
-    return Room(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize, mark(settings).exists())
+    free = found.f_bavail * found.f_frsize
+    return Room(found.f_blocks * found.f_frsize, free, mark(settings).exists(), free < settings.disk_reserve << 20)
 
 
 @every(2)

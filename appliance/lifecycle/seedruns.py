@@ -3,17 +3,18 @@
 One that came with the image goes the same way, and is copied instead of built.
 """
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import catalog
-from appliance.catalog import Class, Level, Seed, SeedState, now, record, seeds
+from appliance.catalog import Class, Level, Seed, SeedState, Snapshot, SnapshotState, now, record, seeds
 from appliance.errors import DpeError
 from appliance.scenario.load import Loaded
 from appliance.seeds import shipped
-from appliance.seeds.build import SeedFiles, SeedJob, SeedProgress, build
+from appliance.seeds.build import SeedFiles, SeedJob, SeedProgress, build, seed_folder
 from appliance.settings import Settings
 
 BUILDS = 3  # attempts at a build that the engine's own death cut off
@@ -100,6 +101,14 @@ def run(seed: Seed, loaded: Loaded, settings: Settings) -> None:
             class_name=seed.class_name,
             seed_id=seed.id,
         )
+
+
+def remove(seed: Seed, settings: Settings) -> None:
+    """Remove the files of a seed that somebody deleted."""
+    shutil.rmtree(seed_folder(seed.class_name, seed.version, settings), ignore_errors=True)
+    with catalog.write():
+        Snapshot.update(folder="", state=SnapshotState.STALE).where(Snapshot.seed == seed.id).execute()
+        Seed.update(files={}).where(Seed.id == seed.id).execute()
 
 
 def _adopt(

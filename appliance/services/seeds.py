@@ -63,6 +63,22 @@ def promote(id: int, actor: Actor) -> None:
     doorbell.ring()
 
 
+def remove(id: int, actor: Actor) -> None:
+    """Delete a seed's files; its row stays, for the machines that were made from it. Raises Conflict while it is of use."""
+    with catalog.write():
+        seed = get(id)
+        if seed.state is not SeedState.READY:
+            raise Conflict(f"Seed {seed.class_name} v{seed.version} has no files that could be deleted.")
+        if seed.promoted:
+            raise Conflict(f"New machines of {seed.class_name} are made from this version.", "Promote another one first.")
+        if count := seeds.machines_on(id):
+            raise Conflict(f"{count} live machines were made from this version, and need it.", "They go with time; delete it then.")
+        Seed.update(state=SeedState.REMOVED).where(Seed.id == id).execute()
+        name = f"{seed.class_name} v{seed.version}"
+        record("seed.removed", f"{actor.name} deleted the files of seed {name}.", actor, class_name=seed.class_name, seed_id=id)
+    doorbell.ring()
+
+
 def everything() -> list[Seed]:
     """All versions of all classes, newest first."""
     return list(Seed.select().order_by(Seed.id.desc()))

@@ -19,6 +19,7 @@ from webui.admin import (
     sequences,
     server,
     signins,
+    storage,
     units,
     workflow,
 )
@@ -36,6 +37,7 @@ BLUEPRINTS = [
         sequences,
         host,
         server,
+        storage,
         accounts,
         units,
         groups,

@@ -99,3 +99,11 @@ def cancel(id: int) -> Response:
     seeds.cancel(id, actor())
     flash("The build is being stopped; the promoted seed stays in use.", "success")
     return back()
+
+
+@blueprint.post("/<int:id>/remove")
+@needs("seeds.manage", seed="id")
+def remove(id: int) -> Response:
+    seeds.remove(id, actor())
+    flash("Its files are being deleted.", "success")
+    return back()

@@ -1,0 +1,99 @@
+"""The disks: what takes the room and can go, a second disk for the data, factory reset. What root has to do, `dpe-host` does."""
+
+from dataclasses import dataclass
+
+from appliance import catalog
+from appliance.catalog import Actor, Seed, record, seeds
+from appliance.errors import BadInput, Conflict
+from appliance.host import ballast
+from appliance.host.ballast import Room
+from appliance.host.client import Client
+from appliance.host.storage import PARTS, Disk
+from appliance.services import overview
+from appliance.settings import Settings
+
+# Of each part that somebody can do something about: what, and on which page.
+ADVICE = {
+    "seeds": ("Delete versions that no machine needs.", "seeds.index"),
+    "machines": ("Machines that are given back take nothing.", "machines.index"),
+    "libvirt": ("Goes when those machines are resumed or given back.", "machines.index"),
+    "data": ("Delete those that nobody needs any more.", "data_disks.index"),
+    "kept": ("They go by themselves after some days, or sooner if you like.", "data_disks.kept"),
+    "backups": ("How many are kept, and where, is one of the settings.", "recovery.index"),
+    "cache": ("Can go at any time; the next build fetches anew.", ""),
+}
+OTHER = "Everything else on this disk"
+
+
+@dataclass(frozen=True)
+class Part:
+    """What takes room, in bytes. `advice` says what can be done about it, at the page `endpoint`."""
+
+    name: str
+    words: str
+    size: int
+    advice: str
+    endpoint: str
+
+
+@dataclass(frozen=True)
+class Storage:
+    """All of the page. `room` is of the file system with the state; `missing` says when the second disk does not answer."""
+
+    room: Room
+    parts: list[Part]
+    disks: list[Disk]
+    unused: list[tuple[Seed, int]]
+    is_image: bool
+    missing: str
+
+
+def room(settings: Settings) -> Room | None:
+    """How full the disk is; None where that cannot be told."""
+    try:
+        return ballast.room(settings)
+    except OSError:
+        return None
+
+
+def look(settings: Settings) -> Storage:
+    """Raises Unavailable while dpe-host does not answer."""
+    found = Client(settings).ask("storage.look")
+    parts = [Part(name, words, found["sizes"][name], *ADVICE.get(name, ("", ""))) for name, words in PARTS.items()]
+    other = found["total"] - found["free"] - sum(part.size for part in parts)
+    parts = [*sorted((part for part in parts if part.size), key=lambda part: -part.size), Part("other", OTHER, max(0, other), "", "")]
+    unused = [(seed, found["seeds"].get(f"{seed.class_name}/{seed.version}", 0)) for seed in seeds.unused()]
+    return Storage(
+        Room(found["total"], found["free"], found["full"]),
+        parts,
+        [Disk(**one) for one in found["disks"]],
+        unused,
+        found["image"],
+        found["missing"],
+    )
+
+
+def clean(actor: Actor, settings: Settings) -> int:
+    """Delete the downloads for building seeds; returns the bytes that are free now. Raises Conflict while one is built."""
+    if seeds.unfinished():
+        raise Conflict("A seed is being built, and needs them.", "Wait for it, or stop the build.")
+    freed: int = Client(settings, actor.name).ask("storage.clean")
+    with catalog.write():
+        record("storage.cleaned", f"{actor.name} deleted the downloads for building seeds.", actor)
+    return freed
+
+
+def use(actor: Actor, settings: Settings, disk: str, typed: str) -> str:
+    """Give a second disk to data; returns the task. Raises what dpe-host refuses."""
+    task: str = Client(settings, actor.name).ask("storage.use", disk=disk, typed=typed)["task"]
+    with catalog.write():
+        record("storage.use", f"{actor.name} gives the disk {disk} to data.", actor)
+    return task
+
+
+def reset(actor: Actor, settings: Settings, typed: str, *, thorough: bool) -> None:
+    """Factory reset: `typed` is the appliance's title. Raises BadInput when it is another."""
+    title = overview.title()
+    if " ".join(typed.split()) != " ".join(title.split()):
+        raise BadInput("That is not the name of this appliance; nothing is erased.", f"To erase everything, type {title}.")
+    Client(settings, actor.name).ask("reset.begin", thorough=thorough)
