@@ -58,6 +58,7 @@ def prepare(settings: Settings) -> None:
     _directory(settings.kept, 0o700)
     _directory(settings.cache, 0o755)
     _directory(settings.logs, 0o2750, web)
+    _directory(settings.support, 0o2750, web)
     _directory(settings.tls, 0o700)
     _directory(settings.updates, 0o700)
     _directory(settings.uploads, 0o2770, web)

@@ -122,6 +122,11 @@ class Settings:
         return self.state / "logs"
 
     @property
+    def support(self) -> Path:
+        """Support bundles, until they are fetched."""
+        return self.state / "support"
+
+    @property
     def libvirt(self) -> Path:
         """The private libvirtd's own etc, lib, run, log and cache."""
         return self.state / "libvirt"

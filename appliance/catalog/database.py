@@ -105,6 +105,21 @@ def look(path: Path) -> int:
     return version
 
 
+def trouble(path: Path, patience: float = 2.0) -> str:
+    """Why the appliance cannot work with the catalog in this file, which may be in use; empty when it can. Waits `patience` seconds for a lock."""
+    if not path.is_file() or not path.stat().st_size:
+        return "The catalog is missing or empty."
+    try:
+        with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=patience)) as connection:
+            version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+            found = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
+    except sqlite3.Error as error:
+        return f"The catalog cannot be read: {error}."
+    if version > versions()[-1]:
+        return f"The catalog is of version {version}, which a newer appliance made; this one knows versions up to {versions()[-1]}."
+    return "" if found == ["ok"] else f"The catalog is damaged: {found[0]}."
+
+
 def close() -> None:
     """Close this thread's connection."""
     if db.database is not None and not db.is_closed():

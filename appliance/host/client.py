@@ -26,13 +26,14 @@ class Client:
 
     settings: Settings
     by: str = ""
+    patience: float = PATIENCE
 
     def ask(self, verb: str, **args: Any) -> Any:
         """Use a verb; returns its result, or {"task": id} for a long one. Raises the DpeError that it raised, and Unavailable."""
         question = json.dumps({"verb": verb, "args": args, "by": self.by}).encode() + b"\n"
         try:
             with socket.socket(socket.AF_UNIX) as line:
-                line.settimeout(PATIENCE)
+                line.settimeout(self.patience)
                 line.connect(str(self.settings.host_socket))
                 line.sendall(question)
                 with line.makefile("rb") as reader:

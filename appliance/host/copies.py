@@ -115,6 +115,12 @@ class Which(Arguments):
     name: Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
+@verb("catalog.state")
+def _state(args: Arguments, host: Host) -> str:
+    """Why the catalog cannot be used; empty when it can."""
+    return database.trouble(host.settings.catalog)
+
+
 @verb("catalog.copies")
 def _copies(args: Arguments, host: Host) -> list[dict[str, Any]]:
     return [asdict(copy) for copy in everything(host.settings)]
