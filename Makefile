@@ -1,7 +1,7 @@
 # The two commands of a newcomer are `make run` and `make test`; both do all their own set-up. Needs root.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-test test bench lint format lock vendor clean
+.PHONY: help run setup setup-test test bench lint format lock vendor image test-image clean
 
 # Where the appliance keeps everything: make run STATE=/srv/dpe
 STATE ?=
@@ -9,6 +9,14 @@ STATE ?=
 MARK ?=
 # One benchmark: make bench ONLY=claim
 ONLY ?=
+
+# The scenario of the image, and how it is made: make image SCENARIO=notebook KEYS=/root/keys VERSION=1.2.0
+SCENARIO ?= notebook
+KEYS ?=
+VERSION ?=
+# Bake no seeds: make image SEEDS=no. The disk alone, neither compressed nor signed, in a few seconds: make image QUICK=yes
+SEEDS ?=
+QUICK ?=
 
 ifneq ($(STATE),)
 export DPE_STATE := $(STATE)
@@ -44,6 +52,13 @@ format: setup-test ## Format the code and mend what the linters can mend
 
 lock: setup-test ## Choose the newest Python packages that pyproject.toml allows, and lock them with their hashes
 	@image-build/lock.sh
+
+image: setup ## Make the bootable image of a SCENARIO in build/, with its manifest and signed update bundle
+	@PYTHONPATH=. $(python) image-build/build.py $(SCENARIO) $(if $(KEYS),--keys $(KEYS)) $(if $(VERSION),--version $(VERSION)) \
+	  $(if $(filter no,$(SEEDS)),--no-seeds) $(if $(QUICK),--quick)
+
+test-image: setup-test ## Boot the image in QEMU and use it; makes the tests' small image first. MARK= and ONLY= as above
+	@exec $(python) -m pytest tests/image $(if $(MARK),-m '$(MARK)') $(if $(ONLY),-k '$(ONLY)')
 
 vendor: ## Take the web page's assets anew from their locked packages, after changing versions or icons; needs npm
 	@webui/vendor.sh
