@@ -12,9 +12,10 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, Map
 
 from appliance import catalog, settings
+from appliance.access import nginx
 from appliance.people import secrets as secrets_of_others
 from appliance.settings import Settings
-from webui import admin, again, api, auth, disks, door, errors, format, guard, hooks, inbox, live, portal, runs, security, setup
+from webui import admin, again, api, auth, disks, door, errors, format, guard, hooks, inbox, live, portal, runs, security, setup, upload
 from webui.turnstile import Turnstile
 
 COOKIE = "__Host-dpe"
@@ -45,6 +46,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_defaults(_fingerprint)
     app.url_map.converters["int"] = _RowNumber
     errors.init_app(app)
+    upload.init_app(app)
     guard.init_app(app)
     again.init_app(app)
     format.init_app(app)
@@ -54,7 +56,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.register_blueprint(blueprint)
     # Exactly one proxy, the front door, says who asks; a header from further out is not believed.
     proxied = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_port=0, x_prefix=0)
-    app.wsgi_app = Turnstile(proxied, AT_ONCE, passing=frozenset({"/live"}))  # type: ignore[method-assign]
+    app.wsgi_app = Turnstile(proxied, AT_ONCE, passing=frozenset({"/live", nginx.UPLOAD}))  # type: ignore[method-assign]
     return app
 
 

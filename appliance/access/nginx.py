@@ -19,6 +19,7 @@ from appliance.run import Argument, run
 from appliance.settings import REPOSITORY, Settings
 from appliance.settings import load as load_settings
 
+UPLOAD = "/admin/server/updates/upload"  # where updates of the appliance are sent to
 USER = "www-data"  # Debian's own for web servers; it cannot read the catalog
 
 # A directive is its words; one that has a block ends with a list of directives.
@@ -83,6 +84,11 @@ def version() -> tuple[int, ...]:
 def socket_path(settings: Settings) -> Path:
     """Where the web process listens."""
     return settings.run / "web.sock"
+
+
+def rescue_path(settings: Settings) -> Path:
+    """Where the rescue page listens."""
+    return settings.run / "rescue.sock"
 
 
 def _file(settings: Settings) -> Path:
@@ -217,6 +223,19 @@ def _page_server(settings: Settings, house: Path, listen: list[Directive]) -> Di
         ("location", "/", [refuse, *to_web]),
         ("location", "/live", [refuse, *to_web, ("proxy_buffering", "off"), ("proxy_read_timeout", "1h"), ("gzip", "off")]),
         ("location", "/door/", [("return", 404)]),
+        # The way in when the web process does not come; it has no part in this.
+        ("location", "=", "/rescue", [("return", 302, "/rescue/")]),
+        ("location", "/rescue/", [
+            refuse,
+            ("proxy_pass", f"http://unix:{rescue_path(settings)}:"),
+            *_forwarded(),
+            ("proxy_connect_timeout", "5s"),
+            ("proxy_read_timeout", "90s"),
+        ]),
+        # Hundreds of megabytes, which the web process writes to their place as they come.
+        ("location", "=", UPLOAD, [
+            refuse, *to_web, ("client_max_body_size", 0), ("client_body_timeout", "5m"), ("proxy_request_buffering", "off"), ("proxy_read_timeout", "10m"),
+        ]),
         ("location", "/static/", [
             ("alias", f"{house}/webui/static/"),
             ("add_header", "Cache-Control", "$static_cache"),

@@ -144,14 +144,16 @@ def copy_folder(settings: Settings, version: str) -> Path:
     return settings.updates / "going-back" / version
 
 
-def _load(file: Path, model: type[M]) -> M | None:
+def load(file: Path, model: type[M]) -> M | None:
+    """What was stored, or None."""
     try:
         return model.model_validate_json(file.read_bytes())
     except (OSError, ValueError):  # lost or damaged: as if it had never been there
         return None
 
 
-def _store(file: Path, value: BaseModel) -> None:
+def store(file: Path, value: BaseModel) -> None:
+    """Write it so that it is there whole, or not at all, after a power cut."""
     fresh = file.with_suffix(".new")
     with fresh.open("w") as out:
         out.write(value.model_dump_json(indent=1))
@@ -166,16 +168,16 @@ def _store(file: Path, value: BaseModel) -> None:
 
 
 def memory(settings: Settings) -> Memory:
-    return _load(folder(settings) / "memory.json", Memory) or Memory()
+    return load(folder(settings) / "memory.json", Memory) or Memory()
 
 
 def remember(settings: Settings, **values: Any) -> None:
     with _writer:
-        _store(folder(settings) / "memory.json", memory(settings).model_copy(update=values))
+        store(folder(settings) / "memory.json", memory(settings).model_copy(update=values))
 
 
 def pending(settings: Settings) -> Switch | None:
-    return _load(pending_file(settings), Switch)
+    return load(pending_file(settings), Switch)
 
 
 def booted_slot() -> str:
@@ -202,7 +204,7 @@ def _now() -> datetime:
 
 def copies(settings: Settings) -> list[Copied]:
     """The newest first."""
-    found = (_load(file, Copied) for file in (settings.updates / "going-back").glob("*/about.json"))
+    found = (load(file, Copied) for file in (settings.updates / "going-back").glob("*/about.json"))
     return sorted((one for one in found if one is not None), key=lambda one: one.at, reverse=True)
 
 
@@ -213,7 +215,7 @@ def keep_catalog(settings: Settings, version: str) -> int:
     fresh = target / "catalog.new"
     schema = catalog.copy(settings.catalog, fresh)
     fresh.rename(target / "catalog.db")
-    _store(target / "about.json", Copied(version=version, catalog=schema, at=_now()))
+    store(target / "about.json", Copied(version=version, catalog=schema, at=_now()))
     for old in copies(settings)[COPIES:]:
         shutil.rmtree(copy_folder(settings, old.version), ignore_errors=True)
     return schema
@@ -359,7 +361,7 @@ def _back(settings: Settings, known: Memory) -> dict[str, Any] | None:
 
 
 class Taken(Arguments):
-    file: str = Field(pattern=r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,60}\.raucb\Z")
+    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,60}\.raucb$")
 
 
 @verb("update.inspect")
@@ -550,7 +552,7 @@ def switch(settings: Settings, plan: Plan) -> None:
         makes=_makes(settings),
     )  # fmt: skip
     failed_file(settings).unlink(missing_ok=True)
-    _store(pending_file(settings), trial)
+    store(pending_file(settings), trial)
     remember(settings, plan=None)
     run.run(["grub-editenv", GRUB, "set", f"trial={other.name}"])
     rauc.mark("active", "other")

@@ -21,6 +21,7 @@ from webui.admin import (
     signins,
     storage,
     units,
+    updates,
     workflow,
 )
 
@@ -38,6 +39,7 @@ BLUEPRINTS = [
         host,
         server,
         storage,
+        updates,
         accounts,
         units,
         groups,

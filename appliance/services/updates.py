@@ -1,0 +1,222 @@
+"""Updates of the bootable image, for the admin: what is here, what is on its way, and when the restart is; and who did it."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+from zoneinfo import ZoneInfo
+
+from appliance import catalog
+from appliance.catalog import Actor, now, options, record
+from appliance.errors import BadInput, DpeError
+from appliance.host import tasks
+from appliance.host.client import Client
+from appliance.host.tasks import Task
+from appliance.host.updates import Memory, Past, Staged, Switch, newer
+from appliance.services import overview
+from appliance.settings import Settings
+
+WARNING = timedelta(minutes=5)
+NIGHT = time(3)
+SHOWN_AFTER = timedelta(minutes=2)  # that a restart is still told of when its time has come
+
+
+class Verb(Protocol):
+    """Restart, at a time."""
+
+    def __call__(self, actor: Actor, settings: Settings, *, when: str, at: str) -> datetime: ...
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One of the two places for a system; `good` is None where nobody knows."""
+
+    name: str
+    booted: bool
+    good: bool | None
+    version: str
+
+
+@dataclass(frozen=True)
+class Back:
+    """What going back leads to; `catalog_of` is the time of the catalog that comes with it, None where nothing is lost."""
+
+    version: str
+    catalog_of: datetime | None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where updates are fetched from; empty means nowhere. `daily` looks there by itself."""
+
+    address: str
+    authority: str
+    daily: bool
+    looked_at: datetime | None
+    found: str
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything there is to know of updates."""
+
+    version: str
+    built_at: datetime
+    slots: list[Slot]
+    problem: str
+    back: Back | None
+    trial: Switch | None
+    memory: Memory
+    free: int
+    source: Source
+    task: Task | None  # of updates, the one that runs or ran last
+
+    @property
+    def staged_is_older(self) -> bool:
+        return self.memory.staged is not None and not newer(self.memory.staged.version, self.version)
+
+    @property
+    def last(self) -> Past | None:
+        return self.memory.past[0] if self.memory.past else None
+
+
+def state(settings: Settings) -> State | None:
+    """How it stands; None outside of the bootable image. Raises Unavailable while dpe-host does not answer."""
+    client = Client(settings)
+    said: dict[str, Any] = client.ask("update.status")
+    if said["image"] is None:
+        return None
+    back, trial, source = said["back"], said["trial"], client.ask("update.address")
+    return State(
+        version=said["image"]["version"],
+        built_at=datetime.fromisoformat(said["image"]["built_at"]),
+        slots=[Slot(**slot) for slot in said["slots"]],
+        problem=said["problem"],
+        back=Back(back["version"], _time(back["catalog_of"])) if back else None,
+        trial=Switch.model_validate(trial) if trial else None,
+        memory=Memory.model_validate({name: said[name] for name in Memory.model_fields}),
+        free=said["free"],
+        source=Source(**{**source, "looked_at": _time(source["looked_at"])}),
+        task=next((task for task in client.tasks() if task.verb.startswith("update.")), None),
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def is_running(found: State) -> bool:
+    """Whether something is being fetched or written now."""
+    return found.task is not None and found.task.state == tasks.RUNNING
+
+
+# -- verbs -----------------------------------------------------------------------------------------
+
+
+def take(actor: Actor, settings: Settings, file: Path) -> Staged:
+    """Have a file that was sent to `uploads` checked and kept. Raises BadInput saying what is wrong with it."""
+    try:
+        staged = Staged.model_validate(Client(settings, actor.name).ask("update.inspect", file=file.name))
+    except DpeError as error:
+        _record("update.refused", f"An update that {actor.name} sent was refused: {error.message}", actor)
+        raise
+    _record("update.taken", f"{actor.name} sent the update to {staged.version}.", actor)
+    return staged
+
+
+def discard(actor: Actor, settings: Settings) -> None:
+    """Throw away what was sent."""
+    Client(settings, actor.name).ask("update.discard")
+    _record("update.discarded", f"{actor.name} threw the update away that was not installed.", actor)
+
+
+def install(actor: Actor, settings: Settings, version: str, *, older: bool) -> str:
+    """Begin to write the update to the other slot; returns the task's id. Raises Conflict."""
+    task: str = Client(settings, actor.name).ask("update.install", version=version, older=older)["task"]
+    _record("update.begun", f"{actor.name} has the update to {version} written.", actor)
+    return task
+
+
+def fetch(actor: Actor, settings: Settings) -> str:
+    """Begin to fetch what is at the configured address; returns the task's id. Raises Conflict and BadInput."""
+    task: str = Client(settings, actor.name).ask("update.fetch")["task"]
+    return task
+
+
+def set_source(actor: Actor, settings: Settings, *, address: str, authority: str, daily: bool) -> None:
+    """Where updates are fetched from, and whether every day without being asked. Raises BadInput."""
+    Client(settings, actor.name).ask("update.source", address=address, authority=authority, daily=daily)
+    said = f"from {address.strip()}{', every day' if daily else ''}" if address.strip() else "from nowhere"
+    _record("update.source", f"{actor.name} set that updates are fetched {said}.", actor)
+
+
+def restart(actor: Actor, settings: Settings, *, when: str, at: str) -> datetime:
+    """Restart into the update that was written, at a time that everybody is told; returns it. Raises BadInput and Conflict."""
+    moment = time_of(when, at)
+    plan = Client(settings, actor.name).ask("update.restart", at=moment.isoformat())
+    _announce(actor, moment, f"an update to {plan['version']}")
+    return moment
+
+
+def back(actor: Actor, settings: Settings, *, when: str, at: str) -> datetime:
+    """Restart into the version that ran before, at a time that everybody is told; returns it. Raises BadInput and Conflict."""
+    moment = time_of(when, at)
+    plan = Client(settings, actor.name).ask("update.back", at=moment.isoformat())
+    _announce(actor, moment, f"going back to version {plan['version']}")
+    return moment
+
+
+def stay(actor: Actor, settings: Settings) -> None:
+    """Do not restart after all."""
+    Client(settings, actor.name).ask("update.stay")
+    with catalog.write():
+        options.put("restart", {})
+        record("update.stays", f"{actor.name} called the restart off.", actor)
+
+
+def time_of(when: str, at: str) -> datetime:
+    """The moment that was chosen: `soon`, the next `night`, or `at` a local time like 2026-11-21T22:30. Raises BadInput."""
+    zone = ZoneInfo(overview.time_zone())
+    if when == "soon":
+        return now() + WARNING
+    if when == "night":
+        here = now().astimezone(zone)
+        day = here.date() + timedelta(days=0 if here.time() < NIGHT else 1)
+        return datetime.combine(day, NIGHT, zone).astimezone(UTC)
+    try:
+        if when != "at":
+            raise ValueError
+        moment = datetime.fromisoformat(at).replace(tzinfo=zone).astimezone(UTC)
+    except ValueError as error:
+        raise BadInput("That is no time for the restart.", "Choose a day and a time.") from error
+    if moment < now():
+        raise BadInput("That time has passed.", "Choose a later one, or restart in five minutes.")
+    return moment
+
+
+def _announce(actor: Actor, at: datetime, why: str) -> None:
+    with catalog.write():
+        options.put("restart", {"at": at.isoformat(), "why": why})
+        record("update.planned", f"{actor.name} has the appliance restarted at {at:%Y-%m-%d %H:%M} UTC, for {why}.", actor)
+
+
+def _record(kind: str, message: str, actor: Actor) -> None:
+    with catalog.write():
+        record(kind, message, actor)
+
+
+@dataclass(frozen=True)
+class Restart:
+    """A restart that everybody is told of."""
+
+    at: datetime
+    why: str
+
+
+def announced() -> Restart | None:
+    """The restart to come, or that comes now."""
+    found = options.get("restart")
+    if not found:
+        return None
+    at = datetime.fromisoformat(found["at"])
+    return Restart(at, found["why"]) if now() < at + SHOWN_AFTER else None
