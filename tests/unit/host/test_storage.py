@@ -1,0 +1,336 @@
+"""Disks as lsblk and smartctl tell of them, which of them may be erased, and how full the state's is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance import catalog
+from appliance.catalog import Event
+from appliance.errors import BadInput, Conflict, Unavailable
+from appliance.host import ballast, image, reset, storage, store
+from appliance.host.storage import Disk
+from appliance.host.verbs import Host, find
+from appliance.settings import Settings
+
+GB = 10**9
+
+
+def part(number: int, **more: Any) -> dict[str, Any]:
+    return device(f"/dev/sda{number}", type="part", **more)
+
+
+def device(path: str, **more: Any) -> dict[str, Any]:
+    empty = dict.fromkeys(("model", "serial", "fstype", "label", "partlabel", "pttype", "tran", "uuid"))
+    return {"path": path, "type": "disk", "size": 100 * GB, **empty, "mountpoints": [None], "ro": False, "rota": False, **more}
+
+
+SYSTEM = device(
+    "/dev/vda",
+    model="QEMU  DISK ",
+    serial="S1",
+    pttype="gpt",
+    children=[
+        part(1, size=GB, partlabel="dpe-esp", fstype="vfat"),
+        part(2, size=4 * GB, partlabel="dpe-a", fstype="ext4", mountpoints=["/"]),
+        part(3, size=90 * GB, partlabel="dpe-data", fstype="ext4", label="dpe-data", mountpoints=["/var"]),
+    ],
+)
+
+
+def disks(settings: Settings, *found: dict[str, Any]) -> list[Disk]:
+    return storage.disks(settings, json.dumps({"blockdevices": found}))
+
+
+@pytest.mark.parametrize(
+    ("found", "use", "holds", "refusal"),
+    [
+        (SYSTEM, "system", ["start-up files, 1.0 GB", "system A, 4.0 GB", "this appliance's data, 90.0 GB"], "itself"),
+        (device("/dev/sdb"), "empty", [], ""),
+        (device("/dev/sdb", pttype="dos"), "foreign", ["a partition table"], ""),
+        (device("/dev/sdb", fstype="ntfs", label="Photos"), "foreign", ["Windows data (NTFS) “Photos”, 100.0 GB"], ""),
+        (device("/dev/sdb", children=[part(1, size=5 * GB)]), "foreign", ["a partition, 5.0 GB"], ""),
+        (device("/dev/sdb", children=[part(1, fstype="xfs", mountpoints=["/srv"])]), "other", ["xfs, 100.0 GB"], "in use: /srv"),
+        (device("/dev/sdb", fstype="swap", mountpoints=["[SWAP]"]), "other", ["swap space, 100.0 GB"], "[SWAP]"),
+        (
+            device("/dev/sdb", fstype="LVM2_member", children=[device("/dev/mapper/x", type="lvm", fstype="ext4")]),
+            "other",
+            ["part of a volume group (LVM), 100.0 GB", "ext4, 100.0 GB"],
+            "group of disks",
+        ),
+        (device("/dev/sdb", ro=True), "empty", [], "cannot be written"),
+        (
+            device("/dev/sdb", children=[part(1, partlabel="dpe-store", fstype="ext4", mountpoints=["/var/lib/dpe"])]),
+            "data",
+            ["an appliance's data, 100.0 GB"],
+            "already",
+        ),
+        # An appliance's disk from elsewhere: it may be erased, but not by mistake.
+        (
+            device("/dev/sdb", children=[part(1, partlabel="dpe-store", fstype="ext4")]),
+            "foreign",
+            ["an appliance's data, 100.0 GB"],
+            "",
+        ),
+    ],
+)
+def test_what_a_disk_is_used_for(settings: Settings, found: dict[str, Any], use: str, holds: list[str], refusal: str) -> None:
+    (disk,) = disks(settings, found)
+    assert (disk.use, disk.holds) == (use, holds)
+    assert refusal in disk.refusal
+    assert bool(refusal) == bool(disk.refusal)
+
+
+def test_only_whole_disks_are_listed(settings: Settings) -> None:
+    listed = disks(
+        settings,
+        SYSTEM,
+        device("/dev/zram0"),
+        device("/dev/sr0", type="rom"),
+        device("/dev/loop0", type="loop"),
+        device("/dev/sdc", size=0),
+    )
+    assert [(disk.path, disk.name, disk.serial) for disk in listed] == [("/dev/vda", "QEMU DISK", "S1")]
+
+
+@pytest.mark.badinput
+def test_nonsense_of_lsblk_is_an_error(settings: Settings) -> None:
+    with pytest.raises(Unavailable, match="cannot be listed"):
+        storage.disks(settings, "lsblk: failed")
+
+
+def test_this_machine_s_own_disks_are_listed(settings: Settings) -> None:
+    assert all(disk.size > 0 and disk.use for disk in storage.disks(settings))
+
+
+EMPTY = Disk("/dev/sdb", "SSD", "X-1", 100 * GB, "empty", [])
+FULL = Disk("/dev/sdb", "SSD", "X-1", 100 * GB, "foreign", ["ext4, 100.0 GB"])
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("disk", "typed", "needed", "blank", "error", "says"),
+    [
+        (EMPTY, "", GB, True, None, ""),
+        (FULL, "", GB, False, BadInput, "would be erased. Nothing was done. To erase it all, type X-1"),
+        (FULL, "x-1", GB, False, BadInput, "type X-1"),
+        (FULL, " X-1 ", GB, False, None, ""),
+        (EMPTY, "", GB, False, BadInput, "something that the appliance does not know"),
+        (EMPTY, "", 99 * GB, True, Conflict, "larger disk"),
+        (Disk("/dev/sda", "SSD", "X-1", 100 * GB, "system", [], "The appliance itself is on it."), "X-1", GB, False, Conflict, "itself"),
+        (Disk("/dev/sdb", "USB disk", "", 100 * GB, "foreign", ["FAT"]), "USB disk", GB, False, None, ""),
+        (Disk("/dev/sdb", "USB disk", "", 100 * GB, "foreign", ["FAT"]), "", GB, False, BadInput, "type USB disk"),
+    ],
+)
+def test_a_disk_with_something_on_it_is_erased_only_by_who_says_which(
+    disk: Disk, typed: str, needed: int, blank: bool, error: type[Exception] | None, says: str
+) -> None:
+    if error is None:
+        storage.refuse(disk, typed, needed, blank=blank)
+    else:
+        with pytest.raises(error, match=says):
+            storage.refuse(disk, typed, needed, blank=blank)
+
+
+@pytest.mark.parametrize(("at", "blank"), [(None, True), (0, False), (1000, False), (-1, False)])
+def test_a_disk_that_holds_what_nobody_knows_is_not_blank(tmp_path: Path, at: int | None, blank: bool) -> None:
+    disk = tmp_path / "disk"
+    content = bytearray(5 << 20)
+    if at is not None:
+        content[at] = 1
+    disk.write_bytes(content)
+    assert storage.is_blank(disk) is blank
+
+
+# -- health ------------------------------------------------------------------------------------------
+
+
+WELL = {"smart_status": {"passed": True}, "power_on_time": {"hours": 1200}, "temperature": {"current": 31}}
+
+
+@pytest.mark.parametrize(
+    ("said", "healthy", "words"),
+    [
+        ({}, None, "does not tell"),
+        (WELL, True, "well: 1200 hours in use, 31 °C"),
+        ({"smart_status": {"passed": False}}, False, "failing. Replace it soon"),
+        ({**WELL, "ata_smart_attributes": {"table": [{"id": 5, "raw": {"value": 12}}]}}, False, "12 sectors were replaced"),
+        ({**WELL, "ata_smart_attributes": {"table": [{"id": 5, "raw": {"value": 0}}]}}, True, "well"),
+        ({**WELL, "nvme_smart_health_information_log": {"percentage_used": 3, "media_errors": 0}}, True, "3 % worn"),
+        ({**WELL, "nvme_smart_health_information_log": {"critical_warning": 1, "media_errors": 7}}, False, "7 errors in its memory"),
+    ],
+)
+def test_how_a_disk_says_it_is(said: dict[str, Any], healthy: bool | None, words: str) -> None:
+    found, told = storage.judge(said)
+    assert found is healthy
+    assert words in told
+
+
+def test_a_disk_that_begins_to_fail_is_said_once_and_where_it_matters(opened: Settings) -> None:
+    listing = json.dumps({"blockdevices": [device("/dev/sdb", model="Old", serial="X-1")]})
+    said: dict[str, Any] = dict(WELL)
+
+    def events() -> int:
+        return Event.select().where(Event.kind == "disk.failing").count()
+
+    storage.watch(opened, lambda _: said, listing)
+    assert (events(), storage.problems(opened)) == (0, [])
+    said = {"smart_status": {"passed": False}}
+    for _ in range(2):
+        storage.watch(opened, lambda _: said, listing)
+    assert events() == 1
+    assert Event.select().where(Event.kind == "disk.failing").get().object == "disk:X-1"
+    (problem,) = storage.problems(opened)
+    assert problem.startswith("Old: It says that it is failing")
+    assert storage.disks(opened, listing)[0].healthy is False
+
+
+# -- room ----------------------------------------------------------------------------------------------
+
+
+class Statvfs:
+    """A file system of 8 GiB, of which so many MiB are free, and the ballast takes its part."""
+
+    def __init__(self, settings: Settings, free: int) -> None:
+        self.settings, self.free = settings, free
+
+    def __call__(self, path: Path) -> Any:
+        taken = 256 if ballast.file(self.settings).exists() else 0
+        return type("Found", (), {"f_blocks": 8192, "f_bavail": self.free - taken, "f_frsize": 1 << 20})
+
+
+def test_room_is_given_out_when_the_disk_is_full_and_taken_back(opened: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Statvfs(opened, 4000)
+    monkeypatch.setattr(ballast.os, "statvfs", disk)
+
+    def look(free: int) -> tuple[bool, bool]:
+        """Whether the room is kept, and whether the disk counts as full."""
+        disk.free = free
+        ballast.keep(opened)
+        return ballast.file(opened).exists(), ballast.room(opened).full
+
+    assert look(4000) == (True, False)
+    assert ballast.file(opened).stat().st_blocks * 512 >= 256 << 20
+    assert look(300) == (True, False)  # 44 beside what is kept
+    assert look(280) == (False, True)
+    assert look(10) == (False, True)
+    assert look(400) == (False, True)  # not to and fro
+    assert look(600) == (True, False)
+    assert [event.kind for event in Event.select().order_by(Event.id)] == ["storage.full", "storage.room"]
+    full = Event.select().where(Event.kind == "storage.full").get()
+    assert "Server > Storage" in full.data["hint"]
+
+
+def test_a_disk_that_is_full_from_the_begin_is_said(opened: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ballast.os, "statvfs", Statvfs(opened, 100))
+    for _ in range(2):
+        ballast.keep(opened)
+    assert not ballast.file(opened).exists()
+    assert ballast.room(opened).full
+    assert Event.select().count() == 1
+    assert any("full" in said for said in storage.problems(opened))
+
+
+def test_the_host_goes_on_without_a_catalog(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.catalog.write_bytes(b"no catalog at all" * 100)
+    monkeypatch.setattr(ballast.os, "statvfs", Statvfs(settings, 100))
+    ballast.keep(settings)
+    assert ballast.mark(settings).exists()
+
+
+# -- a second disk, and factory reset --------------------------------------------------------------------
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(("verb", "args"), [("storage.use", {"disk": "/dev/vdb"}), ("reset.begin", {})])
+def test_only_the_image_erases_disks(settings: Settings, verb: str, args: dict[str, str]) -> None:
+    found, checked = find(verb, args)
+    with pytest.raises(Unavailable, match="a Debian of your own"):
+        found.do(checked, Host(settings))
+
+
+@pytest.fixture
+def in_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = image.Image.model_validate_json('{"version": "1", "built_at": "2026-11-21T10:00:00Z", "scenario": "notebook"}')
+    monkeypatch.setattr(image, "found", lambda *_: built)
+
+
+@pytest.mark.badinput
+@pytest.mark.usefixtures("in_image")
+def test_a_third_disk_is_refused(settings: Settings) -> None:
+    store.write(settings, store.Store(uuid="u", name="Big", state="used"))
+    found, checked = find("storage.use", {"disk": "/dev/vdb"})
+    with pytest.raises(Conflict, match="lies on a second disk already: Big"):
+        found.do(checked, Host(settings))
+
+
+def test_a_disk_that_is_missing_is_named(settings: Settings) -> None:
+    assert store.missing(settings) == ""
+    store.write(settings, store.Store(uuid="u", name="Big X-1", state="moving"))
+    assert store.missing(settings) == ""  # the old one is still whole
+    store.write(settings, store.Store(uuid="u", name="Big X-1", state="used"))
+    assert "Big X-1" in store.missing(settings)
+    store.file(settings).write_text("{")
+    assert "cannot be read" in store.missing(settings)
+
+
+@pytest.mark.crash
+def test_nothing_begins_with_an_empty_catalog_when_the_disk_is_missing(settings: Settings) -> None:
+    used = store.Store(uuid="u", name="Big", state="used")
+    store.write(settings, used)
+    with pytest.raises(Unavailable, match="Big"):
+        store.place(settings, None, used)
+    assert store.read(settings) == used
+
+
+@pytest.mark.crash
+def test_a_move_to_a_disk_that_is_gone_is_given_up(settings: Settings) -> None:
+    moving = store.Store(uuid="u", name="Big", state="moving")
+    store.write(settings, moving)
+    store.place(settings, None, moving)
+    assert store.read(settings) is None
+
+
+@pytest.mark.usefixtures("in_image")
+def test_the_note_of_a_factory_reset_is_written_before_the_restart(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.write(settings, store.Store(uuid="second", name="Big", state="used"))
+    note, ran = tmp_path / "note.json", list[list[Any]]()
+
+    def run(command: list[Any], **_: Any) -> str:
+        assert note.exists()
+        ran.append(command)
+        return ""
+
+    monkeypatch.setattr(reset, "run", run)
+    monkeypatch.setattr(reset, "write_note", lambda said, path=note: reset.write_file(path, said.model_dump_json()))
+    found, checked = find("reset.begin", {"thorough": True})
+    found.do(checked, Host(settings, "ada"))
+    assert reset.read_note(note) == reset.Note(thorough=True, second="second")
+    assert ran[0][0] == "systemd-run"
+    assert "reboot" in ran[0]
+
+
+@pytest.mark.crash
+@pytest.mark.parametrize("content", ["", "{", '{"thorough": "maybe'])
+def test_half_a_note_erases_nothing(tmp_path: Path, content: str) -> None:
+    note = tmp_path / "note.json"
+    note.write_text(content)
+    assert reset.read_note(note) is None
+    assert not note.exists()
+    assert reset.read_note(note) is None
+
+
+def test_what_can_go_goes(settings: Settings) -> None:
+    (settings.cache / "bootstrap").mkdir()
+    (settings.cache / "bootstrap/one.tar").write_bytes(b"x" * 100_000)
+    found, checked = find("storage.clean", {})
+    assert found.do(checked, Host(settings)) >= 100_000
+    assert list(settings.cache.iterdir()) == []
+    look, nothing = find("storage.look", {})
+    said = look.do(nothing, Host(settings))
+    assert said["sizes"]["cache"] == 0
+    assert set(said["sizes"]) == set(storage.PARTS)
+    catalog.close()
