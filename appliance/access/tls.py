@@ -53,7 +53,7 @@ def add_names(settings: Settings, names: list[str]) -> str:
         return ""
     private = serialization.load_pem_private_key(key.read_bytes(), password=None)
     assert isinstance(private, ec.EllipticCurvePrivateKey)
-    every = list(dict.fromkeys([*_names(settings), *alternative, *wanted]))
+    every = list(dict.fromkeys([*alternative, *wanted]))
     _write(certificate, _sign(private, every, datetime.now(UTC)), 0o644)
     return before.decode()
 

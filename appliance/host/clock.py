@@ -15,7 +15,7 @@ LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 class Servers(Arguments):
-    """`servers` are names or addresses; none of them means those that DHCP names, or Debian's."""
+    """`servers` are names or addresses; none of them means those that DHCP names."""
 
     enabled: bool
     servers: list[str] = Field(default_factory=list)

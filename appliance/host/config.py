@@ -146,7 +146,7 @@ def _interface(text: str) -> IPv4Interface:
 
 
 class HostConfig(BaseModel):
-    """All of it. What others keep in the file besides stays in it. Empty `ntp` means those that DHCP names, or Debian's."""
+    """All of it. What others keep in the file besides stays in it. Empty `ntp` means those that DHCP names."""
 
     model_config = ConfigDict(extra="allow")
 

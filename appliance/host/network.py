@@ -22,7 +22,6 @@ from appliance.host import apply, config, events, image, trial
 from appliance.host.config import HostConfig, Network
 from appliance.host.loops import every
 from appliance.host.verbs import Arguments, Host, verb
-from appliance.run import run
 from appliance.settings import Settings
 
 SYS = Path("/sys/class/net")
@@ -165,7 +164,7 @@ def set_network(args: Set, host: Host) -> dict[str, Any]:
         return asdict(begun)
     with config.change(host.settings) as changed:
         changed.network = args.network
-    _use(host.settings, changed)
+    _use(changed)
     _say(host.settings, "network.changed", f"{host.by or 'Somebody at the screen'} changed the network: {words(args.network)}.")
     return {"token": "", "seconds": 0}
 
@@ -194,7 +193,7 @@ def set_name(args: Name, host: Host) -> None:
     image.required()
     with config.change(host.settings) as changed:
         changed.hostname = config.check_host_name(args.name)
-    _use(host.settings, changed)
+    _use(changed)
     _say(host.settings, "host.name", f"{host.by or 'Somebody at the screen'} named the server {changed.hostname}.")
 
 
@@ -228,7 +227,7 @@ def _begin(settings: Settings, found: trial.Trial) -> None:
     begun = found.model_copy(update={"applied": True, "certificate": before})
     trial.write(settings, begun)
     try:
-        _use(settings, host.model_copy(update={"network": found.network}), door=bool(before))
+        _use(host.model_copy(update={"network": found.network}))
     except DpeError as error:
         back(settings, begun, f"it could not be used: {error}")
 
@@ -240,16 +239,13 @@ def back(settings: Settings, found: trial.Trial, why: str) -> None:
         tls.put_back(settings, found.certificate)
     trial.end(settings, found, why)
     with contextlib.suppress(CommandFailed):
-        _use(settings, host, door=bool(found.certificate))
+        _use(host)
     _say(settings, "network.back", f"The old network settings are in use again: {why}.", Level.WARNING)
 
 
-def _use(settings: Settings, host: HostConfig, *, door: bool = False) -> None:
+def _use(host: HostConfig) -> None:
     apply.write(host)
     apply.reload(host)
-    if door:
-        with contextlib.suppress(CommandFailed):  # a front door that does not run reads the certificate when it starts
-            run(["systemctl", "reload", "dpe-nginx.service"])
 
 
 def _say(settings: Settings, kind: str, message: str, level: Level = Level.INFO) -> None:
