@@ -95,6 +95,11 @@ def start(
     )
 
 
+def interactive(command: Sequence[Argument]) -> int:
+    """Run `command` on this process's own terminal until it ends, for the person who sits there; returns its status."""
+    return subprocess.call(_argv(command))
+
+
 def confined(command: Sequence[Argument]) -> list[str]:
     """`command` wrapped so that it and all it ever starts die with the calling thread's process.
 

@@ -26,7 +26,7 @@ class ResetArguments(Arguments):
 
 @contextlib.contextmanager
 def _opened(settings: Settings) -> Iterator[None]:
-    catalog.open(settings.catalog)
+    catalog.attach(settings.catalog)
     try:
         if not options.get("setup_done"):
             raise Conflict("The appliance has not been set up yet, so there is no admin.", "Set it up in a browser, with the setup code.")
@@ -55,7 +55,7 @@ def _reset(args: ResetArguments, host: Host) -> dict[str, str]:
     actor = Actor(host.by or "screen")
     with _opened(host.settings), catalog.write():
         owners = {one.name: one for one in _owners()}
-        account = owners.get(args.name) or _new(args.name, bool(owners))
+        account = owners.get(args.name) or _new(args.name, owners)
         account.password, account.disabled = digest, False
         account.save()
         Session.delete().where(Session.account == account.id).execute()
@@ -75,8 +75,8 @@ def _reset(args: ResetArguments, host: Host) -> dict[str, str]:
     return {"name": account.name, "password": password}
 
 
-def _new(name: str, others: bool) -> Account:
-    if others:
+def _new(name: str, owners: dict[str, Account]) -> Account:
+    if owners:
         raise NotFound(f"There is no owner {name!r}.", "Choose one from the list.")
     if not NAME.match(name):
         raise BadInput(

@@ -11,7 +11,7 @@ from appliance.access import tls
 from appliance.catalog import glance
 from appliance.catalog.machines import HELD
 from appliance.errors import DpeError, Unavailable
-from appliance.host import image
+from appliance.host import config, image, storage
 from appliance.host.verbs import Arguments, Host, verb
 from appliance.settings import Settings
 
@@ -72,6 +72,9 @@ def facts(args: Arguments, host: Host) -> dict[str, Any]:
             problems.append("The engine is not running: machines in use go on, nothing new is made.")
         elif seen.hypervisor_problem:
             problems.append(f"Machines cannot be made: {seen.hypervisor_problem}")
+    told, complaint = config.read(settings)
+    problems += [complaint] if complaint else []
+    problems += storage.problems(settings)
     disk = shutil.disk_usage(settings.state)
     if disk.free * 100 < disk.total * LITTLE:
         problems.append("The disk is nearly full: delete machines, seeds or backups on the web page.")
@@ -83,5 +86,6 @@ def facts(args: Arguments, host: Host) -> dict[str, Any]:
         "port": settings.https_port,
         "fingerprint": _certificate(settings),
         "storage": {"free": disk.free >> 20, "total": disk.total >> 20},
+        "shell": told.shell_enabled,
         "problems": problems,
     }

@@ -1,0 +1,96 @@
+"""A terminal of our own, in which the real screen program runs: what it shows as text, and keys."""
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from types import TracebackType
+
+import pyte
+
+from appliance.settings import Settings, environment
+
+KEYS = {
+    "enter": "\r", "escape": "\x1b", "tab": "\t", "up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D",
+    "page up": "\x1b[5~", "page down": "\x1b[6~", "home": "\x1b[1~", "end": "\x1b[4~", "backspace": "\x7f", "f2": "\x1bOQ", "f3": "\x1bOR",
+}  # fmt: skip
+PATIENCE = 30.0  # seconds for something to be shown
+
+
+class Screen:
+    """`python -m appliance.host.menu` on a terminal of this size; `sent` counts the bytes that it sent."""
+
+    def __init__(self, settings: Settings, *, columns: int = 80, rows: int = 24, term: str = "vt220", patience: float = 60) -> None:
+        self.screen = pyte.Screen(columns, rows)
+        self.stream = pyte.ByteStream(self.screen)
+        self.sent = 0
+        self.master, slave = pty.openpty()
+        self._size(columns, rows)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", f"from appliance.host import menu; menu.PATIENCE = {patience}; menu.main()"],
+            stdin=slave, stdout=slave, stderr=subprocess.DEVNULL, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            env={**os.environ, **environment(settings), "TERM": term, "LC_ALL": "C.UTF-8"},
+        )  # fmt: skip
+        os.close(slave)
+
+    def __enter__(self) -> "Screen":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+        os.close(self.master)
+
+    def _size(self, columns: int, rows: int) -> None:
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def resize(self, columns: int, rows: int) -> None:
+        self.screen.resize(rows, columns)
+        self._size(columns, rows)
+        self.process.send_signal(signal.SIGWINCH)
+
+    def read(self, seconds: float = 0.05) -> bool:
+        """Take what it says within the time; whether there was anything."""
+        if not select.select([self.master], [], [], seconds)[0]:
+            return False
+        try:
+            said = os.read(self.master, 65536)
+        except OSError:  # it has ended
+            return False
+        self.sent += len(said)
+        self.stream.feed(said)
+        return True
+
+    @property
+    def rows(self) -> list[str]:
+        """What is to be seen; solid cells are a block."""
+        buffer, columns = self.screen.buffer, range(self.screen.columns)
+        cells = [[buffer[row][column] for column in columns] for row in range(self.screen.lines)]
+        return ["".join("█" if cell.reverse and cell.data == " " else cell.data for cell in row).rstrip() for row in cells]
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.rows).rstrip() + "\n"
+
+    def until(self, words: str) -> str:
+        """Wait until these words are to be seen; returns the screen. Words of one line only."""
+        deadline = time.monotonic() + PATIENCE
+        while words.replace(" ", "█") not in (shown := self.text).replace(" ", "█"):
+            assert time.monotonic() < deadline, f"{words!r} does not come:\n{shown}"
+            assert self.process.poll() is None, f"the program has ended:\n{shown}"
+            self.read()
+        while self.read():
+            pass
+        return self.text
+
+    def press(self, *keys: str) -> None:
+        """Keys by name, or text."""
+        for key in keys:
+            os.write(self.master, KEYS.get(key, key).encode())
