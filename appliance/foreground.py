@@ -61,7 +61,7 @@ def check(settings: Settings) -> None:
     """Raise DpeError, saying what to do, for whatever would keep the appliance from working."""
     if not REPOSITORY.joinpath("webui/__init__.py").stat().st_mode & 0o004:
         raise BadInput(f"The web process, which is not root, cannot read {REPOSITORY}.", f"Let it: chmod -R o+rX {REPOSITORY}")
-    for user in (layout.WEB, daemon.USER):
+    for user in (layout.WEB, layout.RESCUE, daemon.USER):
         try:
             pwd.getpwnam(user)
         except KeyError as error:
@@ -199,6 +199,7 @@ class Appliance:
         self.stopping = threading.Event()
         self.house = settings.run / "house"
         self.web_socket = self._listen(nginx.socket_path(settings))
+        self.rescue_socket = self._listen(nginx.rescue_path(settings))
         self.certificate = tls.fingerprint(tls.ensure(settings)[0])
         self.complaint = ""
         self.told: dict[str, dict[str, Any]] = {}
@@ -208,15 +209,28 @@ class Appliance:
         self.children = [
             Child("libvirtd", [sys.executable, "-m", "appliance.hypervisor.daemon"], self._libvirtd_answers, env),
             Child("host", [sys.executable, "-m", "appliance.host.daemon"], self._host_answers, env),
+            Child(
+                "rescue",
+                self._rescue(),
+                lambda: _healthy(nginx.rescue_path(settings), "/rescue/healthz"),
+                {**env, "PYTHONPATH": str(self.house), "RUNTIME_DIRECTORY": str(self._memory())},
+                (self.rescue_socket.fileno(),),
+                confined=True,
+            ),
             Child("engine", [sys.executable, "-m", "appliance.engine"], lambda: _engine_ticks(begun), env),
             Child(
-                "web", self._web(), self._web_answers, {**env, "PYTHONPATH": str(self.house)}, (self.web_socket.fileno(),), confined=True
+                "web",
+                self._web(),
+                lambda: _healthy(nginx.socket_path(settings), "/healthz"),
+                {**env, "PYTHONPATH": str(self.house)},
+                (self.web_socket.fileno(),),
+                confined=True,
             ),
             Child("nginx", self._nginx(), self._door_answers, confined=True),
         ]
 
     def _listen(self, path: Path) -> socket.socket:
-        """The web process's socket, which outlives it: nginx never finds it missing while web starts again."""
+        """A web process's socket, which outlives it: nginx never finds it missing while that starts again."""
         path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         listening.bind(os.fspath(path))
@@ -233,26 +247,35 @@ class Appliance:
         script = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
         return ["unshare", "--mount", "--propagation", "private", "--", "sh", "-c", script, "sh", REPOSITORY, self.house, *command]
 
-    def _web(self) -> list[run.Argument]:
-        python = self.house / Path(sys.executable).relative_to(REPOSITORY)
+    def _python(self, user: str, *groups: str) -> list[run.Argument]:
+        """Our Python at that place, as a user who is not root."""
+        rights = [f"--groups={','.join(groups)}"] if groups else ["--clear-groups"]
         # The change of user clears the wish to die with the supervisor, so it is made again.
-        user = [
+        command: list[run.Argument] = [
             "setpriv",
             "--pdeathsig",
             "KILL",
-            f"--reuid={layout.WEB}",
-            f"--regid={layout.WEB}",
-            "--clear-groups",
+            f"--reuid={user}",
+            f"--regid={user}",
+            *rights,
             "--no-new-privs",
             "--",
         ]
-        served: list[run.Argument] = [
-            "--config",
-            self.house / "webui/gunicorn.conf.py",
-            "--bind",
-            f"fd://{self.web_socket.fileno()}",
-        ]
-        return self._housed([*user, python, "-m", "gunicorn", *served])
+        return [*command, self.house / Path(sys.executable).relative_to(REPOSITORY)]
+
+    def _web(self) -> list[run.Argument]:
+        served: list[run.Argument] = ["--config", self.house / "webui/gunicorn.conf.py", "--bind", f"fd://{self.web_socket.fileno()}"]
+        return self._housed([*self._python(layout.WEB), "-m", "gunicorn", *served])
+
+    def _rescue(self) -> list[run.Argument]:
+        return self._housed([*self._python(layout.RESCUE, layout.WEB), "-m", "webui.rescue", "--fd", str(self.rescue_socket.fileno())])
+
+    def _memory(self) -> Path:
+        """A folder in which the rescue page may write."""
+        folder = self.settings.run / "rescue"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        shutil.chown(folder, layout.RESCUE)
+        return folder
 
     def _nginx(self) -> list[run.Argument]:
         nginx.write(self.settings, self.house)
@@ -265,19 +288,6 @@ class Appliance:
 
     def _host_answers(self) -> bool:
         return _listens(self.settings.host_socket)
-
-    def _web_answers(self) -> bool:
-        connection = http.client.HTTPConnection("localhost", timeout=5)
-        connection.sock = socket.socket(socket.AF_UNIX)
-        connection.sock.settimeout(5)
-        try:
-            connection.sock.connect(os.fspath(nginx.socket_path(self.settings)))
-            connection.request("GET", "/healthz")
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
-        finally:
-            connection.close()
 
     def _door_answers(self) -> bool:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.settings.listen, self.settings.listen)  # noqa: S104
@@ -403,11 +413,27 @@ class Appliance:
         with contextlib.suppress(DpeError):
             run.run([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(self.settings))
         self.web_socket.close()
+        self.rescue_socket.close()
 
 
 def _listens(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as client:
         return client.connect_ex(os.fspath(path)) == 0
+
+
+def _healthy(path: Path, address: str) -> bool:
+    """Whether a web process answers on its socket."""
+    connection = http.client.HTTPConnection("localhost", timeout=5)
+    connection.sock = socket.socket(socket.AF_UNIX)
+    connection.sock.settimeout(5)
+    try:
+        connection.sock.connect(os.fspath(path))
+        connection.request("GET", address)
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 def _engine_ticks(since: object) -> bool:

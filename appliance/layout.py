@@ -16,6 +16,7 @@ from appliance.errors import Conflict
 from appliance.settings import Settings
 
 WEB = "dpe-web"
+RESCUE = "dpe-rescue"
 
 
 def _group() -> int:

@@ -98,6 +98,7 @@ install_python() {
 
 install_packages
 make_user dpe-web
+make_user dpe-rescue
 make_user dpe-qemu
 make_user dpe-rescue
 if getent group kvm >/dev/null && ! id -nG dpe-qemu | grep -qw kvm; then usermod --append --groups kvm dpe-qemu; fi

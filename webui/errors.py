@@ -8,11 +8,10 @@ from flask import Flask, Response, render_template, request
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, Unauthorized
 
-from appliance.errors import BadInput, Conflict, DpeError, NotAllowed, NotFound, Unavailable
+from appliance.errors import DpeError
+from webui.answers import status_of as status_of  # as the pages know it
 
 log = logging.getLogger(__name__)
-
-STATUS: dict[type[DpeError], int] = {BadInput: 400, NotAllowed: 403, NotFound: 404, Conflict: 409, Unavailable: 503}
 
 WORDS = {
     404: ("There is no such page.", "The address may be mistyped, or what it showed is gone."),
@@ -25,11 +24,6 @@ WORDS = {
 }
 
 Answer = Response | tuple[str, int]
-
-
-def status_of(error: DpeError) -> int:
-    """The HTTP status of an error of ours."""
-    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
 def init_app(app: Flask) -> None:

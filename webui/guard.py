@@ -19,6 +19,7 @@ from appliance.people.powers import Powers
 from appliance.people.roles import OWN, PERMISSIONS
 from appliance.services import inbox, sessions, tokens
 from appliance.services import setup as setup_service
+from webui.answers import protect
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -154,7 +155,7 @@ def is_set_up() -> bool:
 
 
 def _first_setup() -> BaseResponse | None:
-    if is_set_up() or request.endpoint in ("static", "door.healthz", "setup.wizard"):
+    if is_set_up() or request.endpoint in ("static", "door.healthz", "setup.wizard", "setup_restore.begin", "setup_restore.progress"):
         return None
     if request.blueprint in ("door", "live", "api", "hooks"):
         return Response(status=401)
@@ -224,17 +225,5 @@ def back() -> BaseResponse:
     return redirect(here(), 303)
 
 
-CSP = (
-    "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'{form_targets}"
-)
-
-
 def _headers(response: Response) -> Response:
-    headers = response.headers
-    headers["Content-Security-Policy"] = CSP.format(form_targets=getattr(response, "form_targets", ""))
-    headers["Referrer-Policy"] = "same-origin"
-    headers["X-Content-Type-Options"] = "nosniff"
-    headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    if request.endpoint != "static":
-        headers.setdefault("Cache-Control", "no-store")
-    return response
+    return protect(response, getattr(response, "form_targets", ""))

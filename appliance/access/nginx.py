@@ -158,6 +158,7 @@ def configuration(settings: Settings, house: Path, certificate: Path, key: Path,
         # Nobody behind the door tells nginx what to do.
         ("proxy_ignore_headers", "X-Accel-Redirect", "X-Accel-Expires", "X-Accel-Limit-Rate", "X-Accel-Charset"),
         ("upstream", "web", [("server", f"unix:{socket_path(settings)}", "max_fails=0"), ("keepalive", 64), ("keepalive_timeout", "20s")]),
+        ("upstream", "rescue", [("server", f"unix:{rescue_path(settings)}", "max_fails=0")]),
         ("map", "$http_upgrade", "$connection_upgrade", [("default", "upgrade"), ("", "")]),
         _foreign(),
         ("map", "$uri?$args", "$static_cache", [
@@ -227,8 +228,9 @@ def _page_server(settings: Settings, house: Path, listen: list[Directive]) -> Di
         ("location", "=", "/rescue", [("return", 302, "/rescue/")]),
         ("location", "/rescue/", [
             refuse,
-            ("proxy_pass", f"http://unix:{rescue_path(settings)}:"),
+            ("proxy_pass", "http://rescue"),
             *_forwarded(),
+            ("proxy_set_header", "Connection", ""),
             ("proxy_connect_timeout", "5s"),
             ("proxy_read_timeout", "90s"),
         ]),

@@ -11,6 +11,7 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
+from appliance import layout
 from appliance.catalog import owners
 from appliance.catalog.owners import Keys, Owner
 from appliance.errors import DpeError
@@ -18,7 +19,6 @@ from appliance.host.loops import every
 from appliance.host.verbs import VERBS, Arguments, Host, verb
 from appliance.settings import Settings
 
-USER = "dpe-rescue"
 OFTEN = 15.0  # seconds
 
 
@@ -49,7 +49,7 @@ def keep(settings: Settings) -> None:
     place = file(settings)
     group = -1
     with contextlib.suppress(KeyError):
-        group = grp.getgrnam(USER).gr_gid
+        group = grp.getgrnam(layout.RESCUE).gr_gid
     place.parent.mkdir(mode=0o750, exist_ok=True)
     fresh = place.with_suffix(".new")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:

@@ -1,0 +1,196 @@
+"""What can be done from the rescue page: each a verb of dpe-host, offered where the host knows it, and asked about once more."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from appliance.errors import BadInput, DpeError
+from appliance.host.client import Client
+
+Choices = list[tuple[str, str]]  # value and label
+Form = Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Action:
+    """`about` says in its list what it is for, `loses` before it is done what it costs; `word` has to be typed before."""
+
+    name: str
+    verb: str
+    title: str
+    icon: str
+    about: str
+    loses: str
+    button: str
+    choices: Callable[[Client, Form], Choices]
+    args: Callable[[Form], dict[str, Any]]
+    choose: str = ""  # what is chosen
+    nothing: str = ""  # when there is nothing to choose
+    image: bool = False
+    danger: bool = True
+    word: str = ""
+    after: str = ""
+    possible: Callable[[Client], bool] = lambda host: True
+
+
+def _when(stamp: str) -> str:
+    return f"{datetime.fromisoformat(stamp):%Y-%m-%d %H:%M} UTC"
+
+
+def _nothing(host: Client, form: Form) -> Choices:
+    return []
+
+
+def _parts(host: Client, form: Form) -> Choices:
+    return [(part["name"], f"{part['name']}: {part['state']}") for part in host.ask("units")]
+
+
+def _copies(host: Client, form: Form) -> Choices:
+    return [(copy["name"], f"{_when(copy['at'])} ({copy['bytes'] >> 10} KiB)") for copy in host.ask("catalog.copies")]
+
+
+def _from(form: Form) -> dict[str, Any]:
+    """Where backups are, as was entered; nothing for where the appliance itself keeps them."""
+    disk, key = form.get("disk", "").strip(), form.get("key", "").strip()
+    return {"target": {"kind": "disk", "uuid": disk}, "key": key} if disk or key else {}
+
+
+def _backups(host: Client, form: Form) -> Choices:
+    found = host.ask("restore.list", **_from(form))
+    return [(one["id"], f"{_when(one['at'])}: {one['people']} people, {one['disks']} data disks") for one in reversed(found)]
+
+
+ALL = (
+    Action(
+        "part",
+        "units.restart",
+        "Restart a part",
+        "refresh",
+        "Stops one of the appliance's processes and starts it again. Nothing is lost; machines go on.",
+        "Nothing is lost. While it starts, what it does waits.",
+        "Restart it",
+        _parts,
+        lambda form: {"name": form.get("choice", "")},
+        choose="Part",
+        danger=False,
+        after="It is being restarted. Look at the status in a moment.",
+    ),
+    Action(
+        "catalog",
+        "catalog.put_back",
+        "Put back a copy of the catalog",
+        "database",
+        "For a catalog that is damaged or missing. The appliance keeps a copy of each of the last three days on its disk.",
+        "What was changed since the copy was made is forgotten: new people, settings and requests. Machines that are younger are not known any more. "
+        "The catalog that is there now is kept aside.",
+        "Put it back",
+        _copies,
+        lambda form: {"name": form.get("choice", "")},
+        choose="Copy of",
+        nothing="There is no copy yet. One is made each day, once the appliance is set up. Restore a backup instead.",
+    ),
+    Action(
+        "restore",
+        "restore.begin",
+        "Restore a backup",
+        "history",
+        "Puts people, settings, keys and data disks back as they were, from the place where backups are kept.",
+        "All that is on the appliance now is replaced by what is in the backup. Machines that are there now are gone; data disks are those of the backup.",
+        "Restore it",
+        _backups,
+        lambda form: {"snapshot": form.get("choice", ""), **_from(form)},
+        choose="Backup of",
+        nothing="There is no backup there.",
+        word="restore",
+    ),
+    Action(
+        "back",
+        "update.back",
+        "Go back to the version before",
+        "arrow-back-up",
+        "For an update that made things worse. The server restarts into the version that ran before.",
+        "The server restarts. If the newer version changed the form of the catalog, what was changed since the update is forgotten.",
+        "Go back and restart",
+        _nothing,
+        lambda form: {"at": datetime.now(UTC).isoformat()},
+        image=True,
+        after="The server restarts within a minute. This page comes back by itself when it is there again.",
+        possible=lambda host: bool(host.ask("update.status").get("back")),
+    ),
+    Action(
+        "bundle",
+        "support.bundle",
+        "Make a support bundle",
+        "download",
+        "A file with versions, settings, states and logs for whoever helps you. Passwords, keys and names of people are left out.",
+        "Nothing is changed. It takes a minute, and you can look into the file before you send it to somebody.",
+        "Make it",
+        _nothing,
+        lambda form: {},
+        danger=False,
+    ),
+    Action(
+        "restart",
+        "power.restart",
+        "Restart the server",
+        "refresh",
+        "Machines are saved before, and go on afterwards.",
+        "Machines pause for some minutes, and so does this page.",
+        "Restart",
+        _nothing,
+        lambda form: {},
+        image=True,
+        after="The server restarts. This page comes back by itself when it is there again.",
+    ),
+    Action(
+        "off",
+        "power.off",
+        "Switch the server off",
+        "player-stop",
+        "Machines are saved before, and go on when it is switched on again.",
+        "Nobody can use a machine until somebody switches the server on at its own button.",
+        "Switch off",
+        _nothing,
+        lambda form: {},
+        image=True,
+        after="The server switches itself off.",
+    ),
+    Action(
+        "reset",
+        "reset.begin",
+        "Factory reset",
+        "trash",
+        "Erases everything and begins anew, as from the box. Backups elsewhere stay.",
+        "LOST: all people, settings, machines and data disks on this server. The server restarts and asks to be set up.",
+        "Erase everything",
+        _nothing,
+        lambda form: {"thorough": "thorough" in form},
+        image=True,
+        word="erase",
+        after="The server restarts and erases everything.",
+    ),
+)
+ACTIONS = {action.name: action for action in ALL}
+
+
+def offered(host: Client) -> list[Action]:
+    """Those that this host can do."""
+    verbs, image = set(host.ask("verbs")), host.ask("image")
+    return [action for action in ALL if action.verb in verbs and (image or not action.image) and _possible(action, host)]
+
+
+def _possible(action: Action, host: Client) -> bool:
+    try:
+        return action.possible(host)
+    except DpeError:
+        return False
+
+
+def do(action: Action, form: Form, host: Client) -> Any:
+    """Ask the host for it. Raises BadInput when the word was not typed or nothing was chosen, and whatever the verb raises."""
+    if action.word and form.get("word", "").strip().lower() != action.word:
+        raise BadInput(f"Type the word {action.word} to show that you mean it.", "Nothing was done.")
+    if action.choose and not form.get("choice"):
+        raise BadInput("Choose one first.", "Nothing was done.")
+    return host.ask(action.verb, **action.args(form))

@@ -1,0 +1,146 @@
+"""Who is let into the rescue page: an owner by password and one-time code, before set-up whoever has the setup code.
+
+What was tried is counted in memory, and in a file as long as one can be written, so that neither a restart nor a full disk forgives it.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from appliance.catalog.owners import Keys, Owner
+from appliance.errors import DpeError, NotAllowed
+from appliance.host import rescue
+from appliance.host.client import Client
+from appliance.people import passwords, totp
+from appliance.settings import Settings
+
+FREE = 5  # failures before the first wait
+LONGEST = 15 * 60.0  # seconds
+FORGET = 3600.0
+LENGTH = 3600.0  # seconds that somebody stays signed in
+MOST = 2000  # names that are remembered
+SETUP = "setup code"  # who is signed in by it
+
+
+@dataclass
+class Tried:
+    """What was tried under a name, or from an address."""
+
+    failures: int
+    until: float
+    at: float
+
+
+@dataclass
+class Door:
+    """One for the process; safe to use from several threads."""
+
+    settings: Settings
+    memory: Path | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _tried: dict[str, Tried] = field(default_factory=dict)
+    _used: dict[str, int] = field(default_factory=dict)  # the last time step whose code each owner used
+    _spent: set[str] = field(default_factory=set)  # digests of recovery codes
+    _sessions: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
+            said = json.loads(self.memory.read_text() if self.memory else "{}")
+            self._tried = {name: Tried(**tried) for name, tried in said["tried"].items()}
+            self._used, self._spent = dict(said["used"]), set(said["spent"])
+
+    def keys(self) -> Keys:
+        """Who may sign in: as the catalog says now, or said when it could last be read."""
+        with contextlib.suppress(DpeError):
+            Client(self.settings, "rescue", patience=5).ask("rescue.keep")
+        return rescue.kept(self.settings)
+
+    def sign_in(self, name: str, password: str, code: str, address: str) -> str:
+        """Returns the token of a session. Raises NotAllowed, with one message whatever did not fit."""
+        names = (f"account:{name.lower()[:64]}", f"address:{address}")
+        with self._lock:  # one password at a time: a hash takes 64 MiB
+            self._check(names)
+            owner = next((one for one in self.keys().owners if one.name == name), None)
+            if not passwords.matches(owner.password if owner else None, password) or owner is None or not self._fits(owner, code):
+                self._failed(names)
+                raise NotAllowed(
+                    "That does not fit.", "Check name, password and one-time code; after a few failures you have to wait a little."
+                )
+            return self._open(owner.name, names[0])
+
+    def sign_in_by_setup_code(self, code: str, address: str) -> str:
+        """As long as there is no owner. Raises NotAllowed."""
+        names = ("setup", f"address:{address}")
+        with self._lock:
+            self._check(names)
+            keys = self.keys()
+            said = hashlib.sha256(code.upper().replace("-", "").replace(" ", "").encode()).hexdigest()
+            if keys.owners or not keys.setup_code or not secrets.compare_digest(said, keys.setup_code):
+                self._failed(names)
+                raise NotAllowed("That is not the setup code.", "It is shown on the appliance's own screen.")
+            return self._open(SETUP, names[0])
+
+    def who(self, token: str) -> str:
+        """Who is signed in with this token; empty when nobody is."""
+        name, until = self._sessions.get(token, ("", 0.0))
+        return name if until > time.monotonic() else ""
+
+    def end(self, token: str) -> None:
+        """Sign out."""
+        self._sessions.pop(token, None)
+
+    def _fits(self, owner: Owner, code: str) -> bool:
+        if not owner.secret:
+            return True
+        step = totp.matching_step(owner.secret, code, datetime.now(UTC), max(owner.step, self._used.get(owner.name, 0)))
+        if step is not None:
+            self._used[owner.name] = step
+            return True
+        digest = totp.digest(code)
+        if digest in owner.recovery and digest not in self._spent:
+            self._spent.add(digest)
+            return True
+        return False
+
+    def _open(self, name: str, tried: str) -> str:
+        self._tried.pop(tried, None)  # an address keeps its own, or one good account would cover a thousand guesses
+        self._remember()
+        token, now = secrets.token_urlsafe(32), time.monotonic()
+        self._sessions = {one: held for one, held in self._sessions.items() if held[1] > now}
+        self._sessions[token] = (name, now + LENGTH)
+        return token
+
+    def _check(self, names: tuple[str, str]) -> None:
+        wait = max((self._tried[name].until - time.time() for name in names if name in self._tried), default=0.0)
+        if wait > 0:
+            words = f"{wait + 1:.0f} seconds" if wait < 90 else f"{wait / 60 + 1:.0f} minutes"
+            raise NotAllowed("Too many failed attempts.", f"Try again in {words}.")
+
+    def _failed(self, names: tuple[str, str]) -> None:
+        now = time.time()
+        for name in names:
+            before = self._tried.get(name)
+            failures = 1 if before is None or now - before.at > FORGET else before.failures + 1
+            wait = 0.0 if failures < FREE else min(2.0 ** min(failures - FREE + 1, 20), LONGEST)
+            self._tried[name] = Tried(failures, now + wait, now)
+        if len(self._tried) > MOST:  # the oldest go
+            for name in sorted(self._tried, key=lambda one: self._tried[one].at)[: len(self._tried) - MOST]:
+                del self._tried[name]
+        self._remember()
+
+    def _remember(self) -> None:
+        if self.memory is None:
+            return
+        said = {"tried": {name: vars(tried) for name, tried in self._tried.items()}, "used": self._used, "spent": sorted(self._spent)}
+        with contextlib.suppress(OSError):
+            fresh = self.memory.with_suffix(".new")
+            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+                json.dump(said, out)
+            fresh.rename(self.memory)
