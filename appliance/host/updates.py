@@ -102,9 +102,9 @@ class Copied(BaseModel):
 
 
 class Memory(BaseModel):
-    """Everything that is remembered of updates; `slots` says which version is in which."""
+    """Everything that is remembered of updates; `versions` says which is in which slot."""
 
-    slots: dict[str, str] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
     ran: str = ""  # the slot that was booted last
     staged: Staged | None = None
     installed: Installed | None = None
@@ -261,7 +261,7 @@ def settle(settings: Settings) -> None:
     if here is None or not slot:
         return
     known = memory(settings)
-    remember(settings, slots={**known.slots, slot: here.version}, ran=slot, plan=None)
+    remember(settings, versions={**known.versions, slot: here.version}, ran=slot, plan=None)
     trial = pending(settings)
     if trial is not None and trial.slot == slot:
         with contextlib.suppress(DpeError):  # then the copy of a moment ago is used
@@ -271,7 +271,7 @@ def settle(settings: Settings) -> None:
             (folder(settings) / "put-back").write_text(put_back.isoformat())
     elif trial is not None or known.ran not in ("", slot):
         left = trial or Switch(
-            before=here.version, version=known.slots.get(known.ran) or "unknown", slot=known.ran, by="the boot loader", at=_now(),
+            before=here.version, version=known.versions.get(known.ran) or "unknown", slot=known.ran, by="the boot loader", at=_now(),
             back=False, catalog=0,
         )  # fmt: skip
         file = failed_file(settings)
@@ -334,7 +334,7 @@ def status(args: Arguments, host: Host) -> dict[str, Any]:
     problem, slots = "", []
     try:
         system = rauc.system()
-        slots = [{"name": s.name, "booted": s.booted, "good": s.good, "version": known.slots.get(s.name, "")} for s in system.slots]
+        slots = [{"name": s.name, "booted": s.booted, "good": s.good, "version": known.versions.get(s.name, "")} for s in system.slots]
     except DpeError as error:
         problem = error.message
     trial = pending(settings)
@@ -352,7 +352,7 @@ def status(args: Arguments, host: Host) -> dict[str, Any]:
 def _back(settings: Settings, known: Memory) -> dict[str, Any] | None:
     """What going back by hand leads to: its version, and the time of the catalog that comes with it, None where nothing is lost."""
     other = next((slot for slot in ("A", "B") if slot != booted_slot()), "")
-    version = known.slots.get(other, "")
+    version = known.versions.get(other, "")
     if not version or known.installed is not None:
         return None
     kept = next((one for one in copies(settings) if one.version == version), None)
@@ -460,10 +460,10 @@ def install(args: Install, host: Host) -> dict[str, Any]:
         raise Unavailable("There is no second slot for a system on this disk.", "Write the image to the disk anew, and restore a backup.")
     if host.cancelled.is_set():
         raise Conflict("It was cancelled; nothing was written.", "Begin again.")
-    remember(settings, installed=None, plan=None, slots={name: v for name, v in known.slots.items() if name != other.name})
+    remember(settings, installed=None, plan=None, versions={name: v for name, v in known.versions.items() if name != other.name})
     rauc.install(bundle_file(settings), host.tell)
-    slots = {**memory(settings).slots, other.name: bundle.version}
-    remember(settings, slots=slots, installed=Installed(version=bundle.version, slot=other.name, by=host.by, at=_now()))
+    versions = {**memory(settings).versions, other.name: bundle.version}
+    remember(settings, versions=versions, installed=Installed(version=bundle.version, slot=other.name, by=host.by, at=_now()))
     host.tell("It is written. It takes effect with the restart.", 100)
     tell(
         settings, "update.installed", f"The update to {bundle.version} is written; it takes effect with the restart.", actor=Actor(host.by)
