@@ -15,7 +15,26 @@ from appliance import catalog, settings
 from appliance.access import nginx
 from appliance.people import secrets as secrets_of_others
 from appliance.settings import Settings
-from webui import admin, again, api, auth, disks, door, errors, format, guard, hooks, inbox, live, portal, runs, security, setup, upload
+from webui import (
+    admin,
+    again,
+    api,
+    auth,
+    disks,
+    door,
+    errors,
+    format,
+    guard,
+    hooks,
+    inbox,
+    live,
+    portal,
+    runs,
+    security,
+    setup,
+    setup_restore,
+    upload,
+)
 from webui.turnstile import Turnstile
 
 COOKIE = "__Host-dpe"
@@ -50,7 +69,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     guard.init_app(app)
     again.init_app(app)
     format.init_app(app)
-    for area in (setup, auth, security, portal, disks, inbox, runs, live, door, api, hooks):
+    for area in (setup, setup_restore, auth, security, portal, disks, inbox, runs, live, door, api, hooks):
         app.register_blueprint(area.blueprint)
     for blueprint in admin.BLUEPRINTS:
         app.register_blueprint(blueprint)

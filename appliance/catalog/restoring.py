@@ -161,7 +161,7 @@ def _seeds(former: str, state: Path, actor: Actor) -> int:
         if seed.state is SeedState.READY and not Path(files.get("disk", "/nowhere")).exists():
             if seed.promoted:
                 lacking.append(seed.class_name)
-            values: dict[str, object] = {"state": SeedState.FAILED, "promoted": False, "problem": NOT_IN_IT, "hint": "Build a new one."}
+            values: dict[str, object] = {"state": SeedState.REMOVED, "promoted": False, "problem": NOT_IN_IT, "hint": "Build a new one."}
             Seed.update(values).where(Seed.id == seed.id).execute()
         else:
             Seed.update(files=files, log=_moved(seed.log, former, state)).where(Seed.id == seed.id).execute()

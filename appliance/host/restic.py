@@ -1,6 +1,6 @@
 """restic over a backup target: where it lies, how it is reached, and what its errors mean.
 
-Passwords and keys reach restic as files for root alone and as environment variables, never as arguments.
+Passwords and keys reach restic as environment variables, which root alone can read, never as arguments.
 """
 
 import base64
@@ -273,10 +273,7 @@ def _stop_when_cancelled(host: Host, over: threading.Event, send: Callable[[int]
 def at(target: Target, key: str, settings: Settings) -> Iterator[Repository]:
     """The repository at a target, opened with a recovery key; a disk is mounted meanwhile. Raises DpeError when it cannot be reached."""
     with contextlib.ExitStack() as stack:
-        password = settings.run / f"restic-{secrets.token_hex(8)}"
-        keep(password, key)
-        stack.callback(password.unlink, missing_ok=True)
-        env = {"RESTIC_PASSWORD_FILE": os.fspath(password), "RESTIC_CACHE_DIR": os.fspath(settings.cache / "restic"), "LC_ALL": "C.UTF-8"}
+        env = {"RESTIC_PASSWORD": key, "RESTIC_CACHE_DIR": os.fspath(settings.cache / "restic"), "LC_ALL": "C.UTF-8"}
         options: tuple[str, ...] = ()
         match target:
             case Folder():
@@ -285,7 +282,7 @@ def at(target: Target, key: str, settings: Settings) -> Iterator[Repository]:
                 location = os.fspath(stack.enter_context(_mounted(target, settings)) / "dpe-backup")
             case Sftp():
                 location = f"sftp:{target.user}@{'server' if ':' in target.host else target.host}:{target.path}"
-                options = ("-o", f"sftp.command={_ssh(target, settings, stack)}")
+                options = ("-o", f"sftp.command={_ssh(target, settings)}")
             case S3():
                 location = f"s3:{target.endpoint.rstrip('/')}/{target.bucket}" + (f"/{target.prefix.strip('/')}" if target.prefix else "")
                 env |= {"AWS_ACCESS_KEY_ID": target.access_key, "AWS_SECRET_ACCESS_KEY": target.secret_key}
@@ -331,12 +328,12 @@ def _mounted(target: Disk, settings: Settings) -> Iterator[Path]:
                     run(["umount", where], timeout=600)
 
 
-def _ssh(target: Sftp, settings: Settings, stack: contextlib.ExitStack) -> str:
+def _ssh(target: Sftp, settings: Settings) -> str:
     if not target.host_keys:
         raise Conflict("Nobody has confirmed the server's key yet.", "Compare the fingerprint that is shown with the server's own.")
-    known = settings.run / f"known-{secrets.token_hex(8)}"
-    keep(known, "".join(f"backup-server {one}\n" for one in target.host_keys))
-    stack.callback(known.unlink, missing_ok=True)
+    lines = "".join(f"backup-server {one}\n" for one in sorted(target.host_keys))
+    known = settings.run / f"backup-hosts-{hashlib.sha256(lines.encode()).hexdigest()[:16]}"
+    keep(known, lines)
     private, _ = ssh_key(settings)
     options = {
         "IdentityFile": private, "IdentitiesOnly": "yes", "BatchMode": "yes", "UserKnownHostsFile": known, "GlobalKnownHostsFile": "/dev/null",

@@ -55,11 +55,16 @@ def is_due(plan: Plan, since: datetime, last: dict[str, Any], moment: datetime, 
     return begun is None or begun < planned or moment - begun >= AGAIN
 
 
-def zone_of(settings: Settings) -> ZoneInfo:
-    """The appliance's time zone; UTC while the catalog cannot be asked."""
+def zone() -> ZoneInfo:
+    """The appliance's time zone, from the catalog, which is open."""
+    return ZoneInfo(options.get("time_zone"))
+
+
+def _zone_of(settings: Settings) -> ZoneInfo:
+    """The same; UTC while the catalog cannot be asked."""
     try:
         catalog.attach(settings.catalog)
-        return ZoneInfo(options.get("time_zone"))
+        return zone()
     except (DpeError, KeyError, ValueError, OSError):
         return ZoneInfo("UTC")
     finally:
@@ -69,7 +74,7 @@ def zone_of(settings: Settings) -> ZoneInfo:
 @every(LOOK)
 def _look(settings: Settings) -> None:
     known = backup.config(settings)
-    if known is None or not is_due(known.plan, known.since, backup.last(settings), datetime.now(UTC), zone_of(settings)):
+    if known is None or not is_due(known.plan, known.since, backup.last(settings), datetime.now(UTC), _zone_of(settings)):
         return
     try:
         Client(settings, "the schedule").ask("backup.run")

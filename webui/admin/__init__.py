@@ -2,6 +2,7 @@
 
 from webui.admin import (
     accounts,
+    backups,
     classes,
     directory,
     disks,
@@ -40,6 +41,7 @@ BLUEPRINTS = [
         server,
         storage,
         updates,
+        backups,
         accounts,
         units,
         groups,

@@ -1,0 +1,460 @@
+"""Backups with the real restic, to a folder and over SSH to a real sshd: made, read again, damaged, cut off, and restored on a fresh appliance."""
+
+import getpass
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance import catalog, layout
+from appliance.catalog import (
+    Account,
+    Class,
+    DataDisk,
+    DiskState,
+    Event,
+    Lease,
+    Machine,
+    MachineState,
+    Run,
+    Seed,
+    SeedState,
+    Sequence,
+    Session,
+    Snapshot,
+    SnapshotState,
+    VersionState,
+    now,
+    options,
+    record,
+    sequences,
+)
+from appliance.engine import Engine
+from appliance.errors import BadInput, Conflict, DpeError, Unavailable
+from appliance.host import backup, restic, restore
+from appliance.host.client import Client
+from appliance.host.tasks import DONE, Task
+from appliance.hypervisor import disks
+from appliance.lifecycle import backups
+from appliance.people import secrets
+from appliance.run import Process, run, start
+from appliance.settings import REPOSITORY, Settings, environment, load
+from tests.seeds import SMALL, small_scenario
+from tests.unit.engine.fake import Data, FakeProvider
+
+pytestmark = pytest.mark.backup
+S = MachineState
+RECOVERY = (REPOSITORY / "playbooks/workflows/recovery.yml").read_text()
+
+
+class Files(FakeProvider):
+    """Machines are none, but their data disks are real files."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        for disk in settings.data.glob("*.qcow2"):
+            self.data[str(disk)] = Data(1)
+
+    def make_data(self, path: Path, size: int) -> None:
+        if not path.exists():
+            disks.make(path, size, disks.ROOT)
+        super().make_data(path, size)
+
+    def backup_data(self, source: Path, target: Path, id: str | None = None) -> None:
+        disks.make_copy(source, target, source)
+
+
+def until(what: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < deadline, "it does not come"
+        time.sleep(0.05)
+    return found
+
+
+@contextmanager
+def engine(settings: Settings) -> Iterator[Files]:
+    """The engine at work over the state directory, in a thread."""
+    catalog.open(settings.catalog)
+    secrets.open(settings.web_secret)
+    provider = Files(settings)
+    made = Engine(settings, provider, loaded=None)  # type: ignore[arg-type]
+
+    def work() -> None:
+        made.run()
+        catalog.close()
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield provider
+    finally:
+        made.stop()
+        thread.join()
+        made.close()
+
+
+class Host:
+    """dpe-host in a process of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.client = Client(settings, "grace")
+        self.process = self._start()
+
+    def _start(self) -> Process:
+        with (self.settings.logs / "host.log").open("ab") as out:
+            process = start(
+                [sys.executable, "-m", "appliance.host.daemon"], env=environment(self.settings), stdout=out.fileno(), stderr=out.fileno()
+            )
+
+        def answers() -> bool:
+            assert process.poll() is None, (self.settings.logs / "host.log").read_text()
+            with socket.socket(socket.AF_UNIX) as line:
+                return line.connect_ex(str(self.settings.host_socket)) == 0
+
+        until(answers)
+        return process
+
+    def ask(self, verb: str, **args: Any) -> Any:
+        return self.client.ask(verb, **args)
+
+    def begin(self, verb: str, **args: Any) -> str:
+        return str(self.ask(verb, **args)["task"])
+
+    def do(self, verb: str, **args: Any) -> Task:
+        """A long verb to its end."""
+        id = self.begin(verb, **args)
+        return until(lambda: (task := self.client.task(id)).state != "running" and task, 300)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self) -> None:
+        self.process = self._start()
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+def made(stack: ExitStack, name: str) -> Settings:
+    """A state directory of its own, with a short path because of its sockets."""
+    state = Path(tempfile.mkdtemp(prefix=f"dpe-{name}-"))
+    stack.callback(shutil.rmtree, state)
+    (state / "scenarios").mkdir()
+    shutil.copytree(SMALL, state / "scenarios" / "small")
+    state.joinpath("s").mkdir()
+    settings = load({}, state=state / "s", scenario=state / "scenarios" / "small", network="bk", slots=20)
+    layout.prepare(settings)
+    return settings
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as found:
+        yield found
+
+
+@pytest.fixture
+def ours(stack: ExitStack) -> Settings:
+    """An appliance with people, a seed, and alice's machine with her data disk; bob's is about to be his; one waits in the buffer."""
+    settings = made(stack, "a")
+    catalog.open(settings.catalog)
+    folder = settings.seeds / "small" / "1"
+    folder.mkdir(parents=True)
+    for name in ("disk.qcow2", "vmlinuz", "initrd", "seed.json"):
+        (folder / name).write_bytes(os.urandom(200_000) if name == "disk.qcow2" else b"{}")
+    (folder / "snapshot-1").mkdir()
+    (folder / "snapshot-1" / "memory").write_bytes(os.urandom(100_000))
+    (settings.tls / "certificate.pem").write_text("certificate of a test")
+    (settings.state / "settings.toml").write_text('slots = 30\nlisten = "192.0.2.7"\nhost_reserve = 512\n')
+    with catalog.write():
+        options.put("setup_done", True)
+        options.put("title", "House of Ada")
+        options.put("scenario", {"name": "small", "title": "Small", "description": ""})
+        Sequence.create(name="recovery", title="Recovery")
+        body = {
+            "reprovision": {
+                "after": [{"name": "note", "kind": "notify", "with": {"to": "owner", "subject": "It is there", "text": "Yes."}}]
+            }
+        }
+        sequences.add("recovery", json.dumps(body), VersionState.PROMOTED)
+        Class.create(
+            name="small", spec=small_scenario().classes["small"].model_dump(mode="json"), minimum=0, maximum=3, buffer=1, lease_minutes=60,
+            extend_minutes=30, extensions=1, per_person=3, data_disk=1, fork=False,
+        )  # fmt: skip
+        files = {
+            "disk": str(folder / "disk.qcow2"),
+            "kernel": str(folder / "vmlinuz"),
+            "initrd": str(folder / "initrd"),
+            "cmdline": "quiet",
+        }
+        seed = Seed.create(klass="small", version=1, state=SeedState.READY, promoted=True, files=files)
+        Snapshot.create(seed=seed.id, state=SnapshotState.READY, folder=str(folder / "snapshot-1"))
+        alice, bob = (Account.create(name=name, password="!", email=f"{name}@example.org") for name in ("alice", "bob"))
+        size = {"klass": "small", "seed": seed.id, "vcpus": 1, "memory": 256, "disk": 2}
+        Machine.create(id="m1", name="small-1", slot=0, state=S.IN_USE, owner=alice, **size)
+        Lease.create(machine="m1", account=alice, ends_at=now() + timedelta(hours=1))
+        Machine.create(id="m2", name="small-2", slot=1, state=S.STOPPED, owner=bob, **size)
+        Lease.create(machine="m2", account=bob, ends_at=now() + timedelta(days=5))
+        Machine.create(id="m3", name="small-3", slot=2, state=S.READY, **size)
+        DataDisk.create(id=DISK, account=alice, klass="small", name="thesis", size=1, machine="m1", state=DiskState.READY)
+        Session.create(id="x" * 64, account=alice, expires_at=now() + timedelta(days=1))
+        record("test.happened", "Something was done.")
+    disks.make(settings.data_disk(DISK), 1, disks.ROOT)
+    write_to(settings.data_disk(DISK), "the thesis")
+    catalog.close()
+    return settings
+
+
+DISK = "0b1e42fa-39c4-4be5-a5f5-0f2fb4f3e0a1"
+
+
+def write_to(disk: Path, text: str) -> None:
+    run(["qemu-io", "-f", "qcow2", "-c", f"write -P {ord(text[4])} 512M 3M", disk])
+
+
+@pytest.fixture
+def target(stack: ExitStack) -> dict[str, Any]:
+    folder = Path(tempfile.mkdtemp(prefix="dpe-target-"))
+    stack.callback(shutil.rmtree, folder)
+    return {"kind": "folder", "path": str(folder)}
+
+
+@pytest.fixture
+def host(stack: ExitStack, ours: Settings) -> Host:
+    found = Host(ours)
+    stack.callback(found.close)
+    return found
+
+
+def done(task: Task) -> Task:
+    assert task.state == DONE, (task.error, task.hint, task.said)
+    return task
+
+
+def configured(host: Host, target: dict[str, Any]) -> str:
+    """Configure it; the recovery key."""
+    assert host.ask("backup.configure", target=target)["state"] == "empty"
+    return str(host.ask("backup.key"))
+
+
+def prepare(settings: Settings) -> None:
+    """What the next start does, before anything else."""
+    run([sys.executable, "-m", "appliance.host.prepare"], env=environment(settings))
+
+
+def fresh(stack: ExitStack) -> tuple[Settings, Host]:
+    settings = made(stack, "b")
+    catalog.open(settings.catalog)
+    catalog.close()
+    found = Host(settings)
+    stack.callback(found.close)
+    return settings, found
+
+
+def test_backup_on_one_appliance_restored_on_a_fresh_one(ours: Settings, host: Host, target: dict[str, Any], stack: ExitStack) -> None:
+    key = configured(host, target)
+    with engine(ours):
+        task = done(host.do("backup.run"))
+    assert (task.result["people"], task.result["machines"], task.result["disks"], task.result["problems"]) == (2, 2, 1, [])
+    assert not list(ours.backups.glob("*/*")), "copies that nobody but the backup wanted stay"
+    assert not (ours.state / backup.WORK).exists()
+    [one] = host.ask("backup.list")
+    assert (one["people"], one["machines"], one["disks"], one["seeds"], one["scenario"]) == (2, 2, 1, 1, "small")
+    done(host.do("backup.verify"))
+
+    settings, other = fresh(stack)
+    [found] = other.ask("restore.list", target=target, key=key.lower().replace("-", " "))
+    assert found["id"] == one["id"]
+    before = settings.web_secret.read_bytes()
+    done(other.do("restore.begin", target=target, key=key, snapshot=one["id"]))
+    assert settings.web_secret.read_bytes() == before, "nothing changes before the next start"
+    other.close()
+    prepare(settings)
+    assert not restore.place(settings).exists()
+
+    assert settings.web_secret.read_bytes() == ours.web_secret.read_bytes()
+    assert (settings.tls / "certificate.pem").read_text() == "certificate of a test"
+    run(["qemu-img", "compare", "-q", ours.data_disk(DISK), settings.data_disk(DISK)])
+    toml = (settings.state / "settings.toml").read_text()
+    assert "slots = 30" in toml
+    assert "192.0.2.7" not in toml, "another server has another address"
+    seed_disk = settings.seeds / "small/1/disk.qcow2"
+    assert seed_disk.read_bytes() == (ours.seeds / "small/1/disk.qcow2").read_bytes()
+    assert not (settings.seeds / "small/1/snapshot-1").exists()
+    assert settings.data_disk(DISK).stat().st_mode & 0o777 == 0o600
+
+    catalog.open(settings.catalog)
+    Class.update(buffer=0).execute()  # nobody waits for one
+    catalog.close()
+    with engine(settings):
+        until(lambda: Machine.select().where(Machine.state == S.IN_USE).count() == 2)
+        until(lambda: Run.select().where(Run.ended_at.is_null()).count() == 0)
+        mine = Machine.get(Machine.id == "m1")
+        assert (mine.name, mine.owner.name, mine.slot) == ("small-1", "alice", 0)
+        assert (Machine.get(Machine.id == "m2").owner.name, Machine.get(Machine.id == "m3").state) == ("bob", S.RETIRED)
+        disk = DataDisk.get_by_id(DISK)
+        assert (disk.machine_id, disk.state, disk.account.name) == ("m1", DiskState.READY, "alice")
+        short, long = (Lease.get(Lease.machine == id, Lease.ended_at.is_null()) for id in ("m1", "m2"))
+        assert timedelta(hours=23) < short.ends_at - now() <= timedelta(hours=24)
+        assert long.ends_at - now() > timedelta(days=4)
+        assert Seed.get().files["disk"] == str(seed_disk)
+        assert (Session.select().count(), Snapshot.select().count()) == (0, 0)
+        assert options.get("title") == "House of Ada"
+        assert Event.select().where(Event.kind == "appliance.restored").count() == 1
+        assert catalog.check() == []
+        assert {one.kind: str(one.state) for one in Run.select()} == {"reprovision": "done"}
+        assert Run.select().first().version.sequence_name == "recovery"
+
+
+def test_what_goes_wrong_is_said_in_words(ours: Settings, host: Host, target: dict[str, Any]) -> None:
+    with pytest.raises(Conflict, match="not been said where backups go"):
+        host.ask("backup.list")
+    with pytest.raises(Unavailable, match="There is no folder /nowhere"):
+        host.ask("backup.configure", target={"kind": "folder", "path": "/nowhere"})
+    with pytest.raises(BadInput, match="where the appliance itself lies"):
+        host.ask("backup.configure", target={"kind": "folder", "path": str(ours.seeds)})
+    with pytest.raises(BadInput, match="not a recovery key"):
+        host.ask("backup.configure", target=target, key="nonsense")
+    key = configured(host, target)
+    host.ask("backup.noted")
+    with pytest.raises(Conflict, match="only until"):
+        host.ask("backup.key")
+    with pytest.raises(BadInput, match="recovery key does not open"):
+        host.ask("restore.list", target=target, key="ABCD" * 8)
+    assert host.ask("backup.test", target=target, key="ABCD" * 8)["state"] == "theirs"
+    with pytest.raises(Conflict, match="another recovery key opens"):
+        host.ask("backup.configure", target=target, key="ABCD" * 8)
+    assert host.ask("backup.test", target=target)["state"] == "ours"
+    # No engine: nobody copies data disks.
+    task = host.do("backup.run")
+    assert "engine, which copies data disks" in task.error
+    assert "failed" in host.ask("backup.state")["problem"]
+    for file in ours.host.rglob("*"):
+        if "tasks" in file.parts and file.is_file():
+            assert key not in file.read_text()
+    assert (restic.folder(ours) / "key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_flipped_byte_is_found(ours: Settings, host: Host, target: dict[str, Any]) -> None:
+    configured(host, target)
+    with engine(ours):
+        done(host.do("backup.run"))
+    pack = max((file for file in Path(target["path"]).glob("data/*/*")), key=lambda file: file.stat().st_size)
+    content = bytearray(pack.read_bytes())
+    content[len(content) // 2] ^= 1
+    pack.chmod(0o600)
+    pack.write_bytes(content)
+    task = host.do("backup.verify")
+    assert "are damaged" in task.error
+    assert "are damaged" in host.ask("backup.state")["problem"]
+
+
+def test_a_backup_of_a_newer_appliance_is_refused(
+    ours: Settings, host: Host, target: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = configured(host, target)
+    with engine(ours):
+        done(host.do("backup.run"))
+    [one] = host.ask("backup.list")
+    monkeypatch.setattr(catalog, "versions", lambda: [3])
+    with restic.at(restic.Folder(**target), restic.typed(key), ours) as there, pytest.raises(Conflict, match="made by a newer appliance"):
+        backup.read_manifest(there, one["id"])
+
+
+def test_a_target_that_is_full(ours: Settings, host: Host, stack: ExitStack) -> None:
+    small = Path(tempfile.mkdtemp(prefix="dpe-full-"))
+    stack.callback(small.rmdir)
+    run(["mount", "-t", "tmpfs", "-o", "size=160k", "tmpfs", small])
+    stack.callback(run, ["umount", small])
+    configured(host, {"kind": "folder", "path": str(small)})
+    with engine(ours):
+        task = host.do("backup.run")
+    assert "There is no room left" in task.error, task
+    assert not host.ask("backup.state")["last"]["ok"]
+
+
+def test_killed_at_any_moment_the_next_backup_is_whole(ours: Settings, host: Host, target: dict[str, Any]) -> None:
+    configured(host, target)
+    with engine(ours):
+        for after in (0.05, 0.6, 1.2, 2.0, 3.0):
+            host.begin("backup.run")
+            time.sleep(after)  # a moment is what is wanted
+            host.kill()
+            host.restart()
+        assert host.client.tasks()[0].state in ("interrupted", "done")
+        done(host.do("backup.run"))
+    done(host.do("backup.verify"))
+    assert not (ours.state / backup.WORK).exists()
+
+
+def test_a_restore_that_is_cut_off_anywhere_ends_the_same(
+    ours: Settings, host: Host, target: dict[str, Any], stack: ExitStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = configured(host, target)
+    with engine(ours):
+        done(host.do("backup.run"))
+    [one] = host.ask("backup.list")
+    settings, other = fresh(stack)
+    # Killed while it fetches: nothing has changed, and nothing is left.
+    other.begin("restore.begin", target=target, key=key, snapshot=one["id"])
+    until(lambda: (restore.place(settings) / "new").exists())
+    other.kill()
+    prepare(settings)
+    assert not restore.place(settings).exists()
+    other.restart()
+    done(other.do("restore.begin", target=target, key=key, snapshot=one["id"]))
+    other.close()
+
+    class Cut(BaseException):
+        pass
+
+    def tree() -> set[str]:
+        return {str(file.relative_to(settings.state)) for file in settings.state.rglob("*") if file.is_file()}
+
+    calls, cuts = 0, 0
+    real, real_swap = Path.rename, restore._swap
+
+    def rename(self: Path, to: Path) -> Path:
+        nonlocal calls
+        calls += 1
+        if calls == 2:  # each try gets one rename further
+            raise Cut
+        return real(self, to)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    assert real_swap is restore._swap
+    while True:
+        calls = 0
+        try:
+            assert restore.finish(settings)
+            break
+        except Cut:
+            cuts += 1
+            assert restore.waits(settings)
+    monkeypatch.undo()
+    assert cuts >= 5
+    assert not restore.place(settings).exists()
+    run(["qemu-img", "compare", "-q", ours.data_disk(DISK), settings.data_disk(DISK)])
+    assert settings.web_secret.read_bytes() == ours.web_secret.read_bytes()
+    catalog.open(settings.catalog)
+    assert Event.select().where(Event.kind == "appliance.restored").count() == 1
+    assert catalog.check() == []
+    catalog.close()
+    assert {"seeds/small/1/disk.qcow2", f"data/{DISK}.qcow2", "tls/certificate.pem"} <= tree()
