@@ -152,6 +152,7 @@ def door() -> Iterator[Settings]:
             for child in reversed(appliance.children):
                 child.stop()
             appliance.web_socket.close()
+            appliance.rescue_socket.close()
             for server in servers:
                 server.shutdown()
                 server.server_close()
