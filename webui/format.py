@@ -81,6 +81,7 @@ STEP_STATES: dict[str, str] = {
 def init_app(app: Flask) -> None:
     app.jinja_env.filters.update(
         when=when,
+        moment=datetime.fromisoformat,
         clock=clock,
         ago=ago,
         span=span,

@@ -8,10 +8,10 @@ from appliance.catalog import Class, machines, memory, now, options, seeds, snap
 from appliance.catalog.memory import Allowed, Kind, Part
 from appliance.hypervisor.provider import HostFacts
 from appliance.lifecycle import forks
+from appliance.pools.capacity import DISK_PER_MACHINE, most
 from appliance.pools.planner import Capacity, Demand, Policy, Pools
 from appliance.settings import Settings
 
-DISK_PER_MACHINE = 512  # MiB that a new machine's overlay is expected to grow to
 ESTIMATE = 4  # a paused fork is taken for this part of its memory until one was measured
 
 STANDING = (Kind.RUNNING, Kind.BOOTED)
@@ -66,7 +66,7 @@ class Sizing:
         return max(0, min(can_have * overcommit // 100, self._most(facts, overcommit)))
 
     def _most(self, facts: HostFacts, overcommit: int) -> int:
-        return (facts.memory - self.settings.host_reserve) * overcommit // 100
+        return most(facts.memory, self.settings.host_reserve, overcommit)
 
     def _capacity(self, facts: HostFacts, parts: list[Part], demands: list[Demand], overcommit: int) -> Capacity:
         reserve = self.settings.host_reserve

@@ -1,13 +1,33 @@
-"""The server itself: what `dpe-host` does for an admin, who did it, and what it means."""
+"""The server itself: how it is, what it can hold, and what `dpe-host` does to it for an admin."""
 
-from appliance.catalog import Actor
-from appliance.errors import Conflict
-from appliance.host import tasks
+import socket
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psutil
+
+from appliance.catalog import Account, Actor, Class, machines, memory, options, seeds
+from appliance.catalog.grants import Reach
+from appliance.errors import Conflict, DpeError
+from appliance.host import facts, hardware, tasks
 from appliance.host.client import Client
+from appliance.host.hardware import Finding
+from appliance.host.image import Image
 from appliance.host.tasks import Task
+from appliance.host.units import Part
+from appliance.people.powers import EVERYTHING
+from appliance.pools.capacity import Holds, holds, most
+from appliance.pools.planner import Capacity
+from appliance.services import overview
 from appliance.settings import Settings
 
 RECENT = 10
+SEED = 3072  # MiB that a seed and its snapshot will take
+SENSORS = ("coretemp", "k10temp", "cpu_thermal", "acpitz")  # of those that a server has, the first is shown
+
+
+# -- tasks -------------------------------------------------------------------------------------------
 
 
 def recent(settings: Settings) -> list[Task]:
@@ -26,3 +46,218 @@ def cancel(actor: Actor, settings: Settings, id: str) -> None:
     if client.task(id).state != tasks.RUNNING:
         raise Conflict("It has ended already.", "Reload the page.")
     client.ask("task.cancel")
+
+
+# -- how it is ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Status:
+    """The server now. Memory and disk are MiB, temperature is degrees Celsius or None, load is as many processes as want a processor
+    (over 1, 5, 15 minutes). `parts` are the appliance's processes; `problem` says why they are not known."""
+
+    name: str
+    addresses: list[str]
+    image: Image | None
+    booted_at: datetime
+    load: tuple[float, float, float]
+    cpus: int
+    memory: int
+    memory_available: int
+    disk: int
+    disk_free: int
+    temperature: float | None
+    parts: list[Part] = field(default_factory=list)
+    problem: DpeError | None = None
+
+    @property
+    def uptime(self) -> timedelta:
+        return datetime.now(UTC) - self.booted_at
+
+
+def status(settings: Settings) -> Status:
+    """How the server is. What needs nobody is told also while dpe-host does not answer."""
+    parts, build, problem = [], None, None
+    try:
+        client = Client(settings)
+        build = client.ask("image")
+        parts = [Part(**one) for one in client.ask("units")]
+    except DpeError as error:
+        problem = error
+    main, disk = psutil.virtual_memory(), psutil.disk_usage(str(settings.state))
+    return Status(
+        name=socket.gethostname(),
+        addresses=facts.addresses(settings),
+        image=Image.model_validate(build) if build else None,
+        booted_at=datetime.fromtimestamp(psutil.boot_time(), UTC),
+        load=psutil.getloadavg(),
+        cpus=psutil.cpu_count() or 1,
+        memory=main.total >> 20,
+        memory_available=main.available >> 20,
+        disk=disk.total >> 20,
+        disk_free=disk.free >> 20,
+        temperature=_temperature(),
+        parts=parts,
+        problem=problem,
+    )
+
+
+def _temperature() -> float | None:
+    found = psutil.sensors_temperatures()
+    return next((max(one.current for one in found[name]) for name in SENSORS if found.get(name)), None)
+
+
+# -- what it can hold --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Held:
+    """A class, and how many machines of it this server can hold if there are no others."""
+
+    cls: Class
+    holds: Holds
+
+    @property
+    def words(self) -> str:
+        """In one sentence, like "This server can hold 38 notebooks."."""
+        title = self.cls.spec["title"]
+        first, _, rest = title.partition(" ")
+        noun = f"{first if first[1:] != first[1:].lower() else first.lower()} {rest}".strip()
+        count = self.holds.count
+        return f"This server can hold {f'{count:,}'.replace(',', ' ') if count else 'no'} {noun if count == 1 else f'{noun}s'}."
+
+    @property
+    def why(self) -> str:
+        """What runs out first, and how far the others would go."""
+        found = self.holds
+        ends = {
+            "memory": f"memory, of which each may use {self.cls.spec['size']['memory']} MiB",
+            "disk": "room on the disk",
+            "slots": "addresses and ports (the setting slots)",
+        }
+        others = {"memory": "memory", "disk": "the disk", "slots": "addresses"}
+        rest = [f"{others[name]} for {_count(number)}" for name, number in vars(found).items() if name != found.binds]
+        bound = f"What ends first is {ends[found.binds]}; there is {' and '.join(rest)}."
+        if self.cls.maximum < found.count:
+            bound += f" Its policy allows {self.cls.maximum}."
+        return bound
+
+
+def _count(number: int) -> str:
+    return f"{number} or more" if number >= 5000 else str(number)
+
+
+def capacity(settings: Settings, reach: Reach = EVERYTHING) -> list[Held]:
+    """For every class within reach, as the planner would count on a host without machines."""
+    said = overview.health().host
+    found, main = hardware.look(settings), psutil.virtual_memory()
+    total, available, free = (
+        said.get("memory") or main.total >> 20,
+        said.get("memory_available") or main.available >> 20,
+        said.get("disk_free") or found.disk_free,
+    )
+    classes = [cls for cls in Class.select().order_by(Class.name) if reach.everything or cls.name in reach.classes]
+    parts = [part for part in memory.parts() if part.kind not in (memory.Kind.COLD, memory.Kind.OFF)]
+    overcommit: int = options.get("overcommit")
+    to_build = sum(seeds.promoted(cls.name) is None for cls in classes)
+    empty = Capacity(
+        memory=available + sum(part.private for part in parts) - settings.host_reserve,
+        disk=free - settings.disk_reserve - SEED * to_build,
+        slots=settings.slots,
+        room=most(total, settings.host_reserve, overcommit),
+        overcommit=overcommit,
+    )
+    overhead = memory.allowed().overhead
+    return [Held(cls, holds(cls.spec["size"]["memory"] + overhead, empty)) for cls in classes]
+
+
+def findings(settings: Settings) -> list[Finding]:
+    """The hardware in plain words."""
+    said = overview.health().host
+    try:
+        problems = Client(settings).ask("storage.problems")
+    except DpeError:
+        problems = []
+    return hardware.findings(hardware.look(settings), said.get("acceleration", ""), said.get("reason", ""), problems)
+
+
+# -- network, clock, power ---------------------------------------------------------------------------
+
+
+def network(settings: Settings) -> dict[str, Any]:
+    """Name, network, cards and trial: see host/network.py. Raises Unavailable."""
+    found: dict[str, Any] = Client(settings).ask("network.get")
+    return found
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A change of the network on its way: what confirms it, until when, and the address where; empty with DHCP."""
+
+    token: str
+    until: datetime
+    address: str
+
+
+PATIENCE = {"static": 90, "dhcp": 300}  # seconds; an address that DHCP gives has to be found first
+
+
+def set_network(actor: Actor, settings: Settings, values: dict[str, Any]) -> Trial:
+    """Try another network. Raises BadInput and Conflict for what cannot be used."""
+    seconds = PATIENCE.get(str(values.get("mode")), 90)
+    begun = Client(settings, actor.name).ask("network.set", network=values, seconds=seconds)
+    address = str(values.get("address", "")).strip().partition("/")[0] if values.get("mode") == "static" else ""
+    return Trial(begun["token"], datetime.now(UTC) + timedelta(seconds=begun["seconds"]), address)
+
+
+def keep_network(settings: Settings, token: str, by: str = "") -> dict[str, Any]:
+    """Keep the network on trial, by the link that only its page has. Raises NotFound when it is over."""
+    found: dict[str, Any] = Client(settings, by).ask("network.confirm", token=token)
+    return found
+
+
+def confirm_network(actor: Actor, settings: Settings) -> None:
+    """Keep the network on trial. Raises NotFound when it is over."""
+    Client(settings, actor.name).ask("network.confirm")
+
+
+def take_network_back(actor: Actor, settings: Settings) -> None:
+    """Use the old network again, now. Raises NotFound when nothing is on trial."""
+    Client(settings, actor.name).ask("network.back")
+
+
+def set_name(actor: Actor, settings: Settings, name: str) -> None:
+    """Give the server another name. Raises BadInput."""
+    Client(settings, actor.name).ask("host.name", name=name)
+
+
+def clock(settings: Settings) -> dict[str, Any]:
+    """See host/clock.py. Raises Unavailable."""
+    found: dict[str, Any] = Client(settings).ask("clock.get")
+    return {**found, "now": datetime.fromisoformat(found["now"])}
+
+
+def set_time_servers(actor: Actor, settings: Settings, servers: list[str], *, enabled: bool) -> None:
+    """Whom to ask for the time. Raises BadInput."""
+    Client(settings, actor.name).ask("clock.servers", enabled=enabled, servers=servers)
+
+
+def set_time(actor: Actor, settings: Settings, at: datetime) -> None:
+    """Set the clock by hand. Raises BadInput, and Conflict while time servers are asked."""
+    Client(settings, actor.name).ask("clock.set", at=at.isoformat())
+
+
+def in_use() -> list[tuple[Account, int]]:
+    """Who holds machines, and how many, most first: those who notice when the server goes."""
+    counts = machines.held_by_account()
+    return sorted(((one, counts[one.id]) for one in Account.select() if one.id in counts), key=lambda found: (-found[1], found[0].name))
+
+
+def power(actor: Actor, settings: Settings, what: str) -> None:
+    """`restart` the server, or switch it `off`."""
+    Client(settings, actor.name).ask(f"power.{what}")
+
+
+def restart_part(actor: Actor, settings: Settings, name: str) -> None:
+    """Stop and start one of the appliance's processes. Raises BadInput for another name."""
+    Client(settings, actor.name).ask("units.restart", name=name)
