@@ -47,6 +47,7 @@ from appliance.catalog import (
 )
 from appliance.catalog import Engine as EngineRow
 from appliance.errors import Conflict, DpeError, Unavailable
+from appliance.host import ballast
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import Found, HostFacts, Power, Provider, Stats
 from appliance.lifecycle import backups, batch, directoryruns, forks, idle, leases, master, outcomes, proving, rules, seedruns
@@ -86,6 +87,8 @@ ASK_EVERY = 60.0  # seconds between looks for people who are asked and have gone
 REMEMBERED = timedelta(days=90)  # that runs are shown for after their end
 LOOK_FOR_COPIES = 30.0
 RETRY = timedelta(seconds=5)
+GO_ON = 64 << 20  # bytes that must be free for a machine that found the disk full
+STALLED = "It stands still, because the appliance's disk is full. It goes on when there is room."
 WAY = timedelta(seconds=3)  # that a refill gives way at most
 FORKS = 10  # times as many machines in a batch that begins with a fork
 TRIES = 4  # times that a machine nobody has used is made again under its name
@@ -549,6 +552,8 @@ class Engine:
         if machine.state in rules.OFF:
             self._switch_off(machine)
             return
+        if there is not None and there.stalled and not self._has_room(machine):
+            return
         wanted = spec(machine, self.settings)
         try:
             note(machine.id, "starting again")
@@ -567,6 +572,24 @@ class Engine:
         with catalog.write():
             Machine.update(step="", problem="", attempts=0, retry_at=None).where(Machine.id == machine.id).execute()
             record("machine.revived", f"{machine.name} runs again.", class_name=machine.class_name, machine_id=machine.id)
+
+    def _has_room(self, machine: Machine) -> bool:
+        """Whether a machine that found the disk full can go on. What was kept for that case is not for machines."""
+        room = ballast.room(self.settings)
+        if not room.full and room.free > GO_ON:
+            return True
+        with catalog.write():
+            Machine.update(problem=STALLED, retry_at=now() + RETRY).where(Machine.id == machine.id).execute()
+            if machine.problem != STALLED:
+                record(
+                    "machine.stalled",
+                    f"{machine.name} stands still: it wanted to write, and the disk is full. It goes on when there is room.",
+                    level=Level.ERROR,
+                    class_name=machine.class_name,
+                    machine_id=machine.id,
+                    hint=ballast.HINT,
+                )
+        return False
 
     def _switch_off(self, machine: Machine) -> None:
         """It is stopped or suspended, and runs all the same: somebody started it past us, and its memory is counted nowhere."""

@@ -119,7 +119,8 @@ class LibvirtProvider:
             power = _POWER.get(values["state.state"], Power.OFF)
             if power is Power.OFF and domain.name() in saved:
                 power = Power.SAVED
-            found.append(Found(domain.UUIDString(), domain.name(), power))
+            stalled = power is Power.PAUSED and values.get("state.reason") == libvirt.VIR_DOMAIN_PAUSED_IOERROR
+            found.append(Found(domain.UUIDString(), domain.name(), power, stalled))
         return found
 
     def disks(self) -> Sequence[str]:

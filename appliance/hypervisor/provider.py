@@ -88,11 +88,12 @@ class Power(StrEnum):
 
 
 class Found(NamedTuple):
-    """One machine as the hypervisor has it."""
+    """One machine as the hypervisor has it. A stalled one is paused because it wanted to write and the disk was full."""
 
     id: str
     name: str
     power: Power
+    stalled: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,13 @@ from appliance.catalog import (
 from appliance.catalog import seeds as seed_rows
 from appliance.engine import AT_ONCE, Engine, lock
 from appliance.errors import Conflict, DpeError
+from appliance.host import ballast
 from appliance.hypervisor.provider import Found, Power
 from appliance.lifecycle import batch
 from appliance.lifecycle.performers import ended
+from appliance.seeds.build import seed_folder
 from appliance.services import machines as verbs
+from appliance.services import seeds as seed_verbs
 from tests.unit.engine.fake import settle
 from tests.unit.test_syslog import Receiver
 
@@ -398,3 +401,51 @@ def test_a_machine_whose_making_ends_early_gives_way_to_another(engine, provider
     settle(engine)
     assert machines.by_id(run.machine_id).state is S.RETIRED
     assert states() == {S.READY: 2}
+
+
+def test_a_machine_that_found_the_disk_full_says_so_once_and_goes_on_when_there_is_room(opened, engine, provider, alice):
+    verbs.request(alice, "small")
+    settle(engine)
+    [mine] = verbs.mine(alice.account_id)
+    ballast.mark(opened).touch()
+    provider.domains[mine.id] = Found(mine.id, mine.name, Power.PAUSED, stalled=True)
+    for _ in range(3):
+        with catalog.write():
+            Machine.update(retry_at=None).execute()
+        settle(engine)
+        assert provider.domains[mine.id].stalled
+    assert "disk is full" in machines.by_id(mine.id).problem
+    assert Event.select().where(Event.kind == "machine.stalled").count() == 1
+    ballast.mark(opened).unlink()
+    with catalog.write():
+        Machine.update(retry_at=None).execute()
+    settle(engine)
+    assert provider.domains[mine.id].power is Power.RUNNING
+    after = machines.by_id(mine.id)
+    assert (after.problem, after.state) == ("", S.IN_USE)
+
+
+def test_the_files_of_a_deleted_seed_go(opened, engine, admin):
+    folder = seed_folder("small", 1, opened)
+    folder.mkdir(parents=True)
+    settle(engine)
+    old = seed_rows.promoted("small")
+    with pytest.raises(Conflict, match="made from this version"):
+        seed_verbs.remove(old.id, admin)
+    with catalog.write():
+        new = Seed.create(klass="small", version=2, state=SeedState.READY, files=old.files)
+        seed_rows.promote(new)
+    if seed_rows.machines_on(old.id):
+        with pytest.raises(Conflict, match="live machines"):
+            seed_verbs.remove(old.id, admin)
+        assert seed_rows.unused() == []
+    settle(engine)
+    assert [seed.id for seed in seed_rows.unused()] == [old.id]
+    seed_verbs.remove(old.id, admin)
+    settle(engine)
+    assert not folder.exists()
+    assert (Seed.get_by_id(old.id).state, seed_rows.unused(), seed_rows.leaving()) == (SeedState.REMOVED, [], [])
+    with pytest.raises(Conflict, match="no files"):
+        seed_verbs.remove(old.id, admin)
+    with pytest.raises(Conflict, match="built and test-booted"):
+        seed_verbs.promote(old.id, admin)

@@ -1,0 +1,363 @@
+"""Disks for real: file systems in files, mounted through loop devices. A state moved and cut off; a disk erased; a disk that is full."""
+
+import contextlib
+import hashlib
+import http.client
+import os
+import random
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from appliance import catalog, layout
+from appliance.catalog import Event, Seed, SeedState
+from appliance.errors import Conflict, Unavailable
+from appliance.host import mirror, reset, storage, store
+from appliance.host.storage import Disk
+from appliance.host.verbs import Host
+from appliance.run import run, start
+from appliance.settings import REPOSITORY, Settings, environment, load
+from tests import world
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def loop(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """A block device of so many MiB; `loop("name", 64)`. The file behind it is `name` in the test's folder."""
+    made: list[str] = []
+
+    def attach(name: str, size: int) -> Path:
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(size * MIB)
+        made.append(run(["losetup", "--find", "--show", tmp_path / name]).strip())
+        return Path(made[-1])
+
+    yield attach
+    for device in made:
+        run(["losetup", "--detach", device])
+
+
+@pytest.fixture
+def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where the appliance mounts what is not in its place; all that is mounted below the test's folder is unmounted at the end."""
+    monkeypatch.setattr(store, "MOUNTS", tmp_path / "mounts")
+    yield tmp_path / "mounts"
+    unmount_all(tmp_path)
+
+
+def unmount_all(folder: Path) -> None:
+    """As a restart does."""
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    for point in reversed([line.split()[4] for line in lines]):
+        if Path(point).is_relative_to(folder):
+            run(["umount", point])
+
+
+def state(settings: Settings) -> dict[str, str]:
+    """What there is to be moved: each file and the digest of it."""
+    return {
+        str(path.relative_to(settings.state)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in settings.state.rglob("*")
+        if path.is_file() and path.relative_to(settings.state).parts[0] not in store.LEFT
+    }
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """An appliance that has something to lose."""
+    settings = load({}, state=tmp_path / "state", disk_reserve=16)
+    layout.prepare(settings)
+    catalog.open(settings.catalog)
+    world.set_up()
+    catalog.close()
+    for number in range(12):
+        folder = settings.machines / f"machine-{number}"
+        folder.mkdir()
+        (folder / "disk.qcow2").write_bytes(os.urandom(2 * MIB))
+    (settings.host / "host.json").write_text("{}")
+    return settings
+
+
+MOVING = store.Store(uuid="11111111-2222-3333-4444-555555555555", name="Big X-1", state="moving")
+
+
+def second(loop: Callable[..., Path]) -> Path:
+    device = loop("second", 128)
+    run(["mkfs.ext4", "-q", "-F", "-m", "0", "-U", MOVING.uuid, device])
+    return device
+
+
+def test_the_state_moves_to_a_second_disk_and_is_found_there_at_each_boot(
+    settings: Settings, loop: Callable[..., Path], mounts: Path, tmp_path: Path
+) -> None:
+    device, before = second(loop), state(settings)
+    settings.host.joinpath("before").touch()
+    storage.copy(MOVING, 24 * MIB, Host(settings, "ada"), device)  # while all goes on
+    assert store.read(settings) == MOVING
+    (settings.machines / "machine-3/disk.qcow2").write_bytes(b"written meanwhile")
+    changed = state(settings)
+
+    store.place(settings, device, MOVING)  # at the next boot
+    assert settings.state.is_mount()
+    assert state(settings) == changed != before
+    assert (settings.host / "host.json").exists()
+    used = store.read(settings)
+    assert used is not None
+    assert used.state == "used"
+    assert store.missing(settings) == ""
+    (settings.state / "later").write_text("on the second disk")
+
+    unmount_all(tmp_path)
+    assert not (settings.machines / "machine-3").exists()  # the first disk's room is free
+    assert "Big X-1" in store.missing(settings)
+    assert (settings.host / "before").exists()
+    store.place(settings, device, used)
+    assert (settings.state / "later").read_text() == "on the second disk"
+    assert state(settings) == {**changed, "later": hashlib.sha256(b"on the second disk").hexdigest()}
+
+
+@pytest.mark.crash
+def test_killed_anywhere_the_old_or_the_new_disk_is_used_and_whole(
+    settings: Settings, loop: Callable[..., Path], mounts: Path, tmp_path: Path
+) -> None:
+    device, wanted, rng = second(loop), state(settings), random.Random(os.environ.get("DPE_TEST_SEED", "6"))
+    store.write(settings, MOVING)
+    code = (
+        "import sys; from pathlib import Path; from appliance.host import store; from appliance.settings import load;"
+        f"store.MOUNTS = Path({str(mounts)!r}); settings = load();"
+        f"store.place(settings, Path({str(device)!r}), store.read(settings))"
+    )
+    kills = 0
+    for _ in range(40):
+        process = start([sys.executable, "-c", code], env=environment(settings))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(rng.uniform(0.15, 0.6)) if kills < 8 else process.wait(60)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait()
+        if settings.state.is_mount() and (store.MOUNTS / "host").is_mount():
+            there = state(settings)
+            assert there == wanted
+        unmount_all(tmp_path)
+        found = store.read(settings)
+        assert found is not None
+        if found.state == "used":
+            break
+        assert state(settings) == wanted  # the old one, whole
+    else:
+        raise AssertionError("it was never moved")
+    for _ in range(2):
+        store.place(settings, device, found)
+        assert state(settings) == wanted
+        unmount_all(tmp_path)
+    assert kills
+
+
+def test_what_does_not_fit_stays_where_it_is(settings: Settings, loop: Callable[..., Path], mounts: Path) -> None:
+    device, before = loop("second", 16), state(settings)
+    run(["mkfs.ext4", "-q", "-F", "-m", "0", device])
+    with pytest.raises(Unavailable, match="cannot be copied to Big X-1"):
+        storage.copy(MOVING, 24 * MIB, Host(settings, "ada"), device)
+    assert store.read(settings) is None
+    store.write(settings, MOVING)
+    store.place(settings, device, MOVING)
+    assert store.read(settings) is None
+    assert not settings.state.is_mount()
+    assert state(settings) == before
+
+
+def test_a_copy_that_is_cancelled_changes_nothing(settings: Settings, loop: Callable[..., Path], mounts: Path) -> None:
+    device, host = second(loop), Host(settings, "ada")
+    host.cancelled.set()
+    with pytest.raises(Conflict, match="lies where it was"):
+        storage.copy(MOVING, 1, host, device)
+    assert store.read(settings) is None
+    assert not (mounts / "new").is_mount()
+
+
+def test_a_disk_that_holds_something_is_seen_as_such(settings: Settings, loop: Callable[..., Path]) -> None:
+    device = loop("foreign", 16)
+    assert storage.is_blank(device)
+    run(["mkfs.ext4", "-q", "-F", device])
+    assert not storage.is_blank(device)
+    with pytest.raises(Conflict, match="larger disk"):
+        storage.refuse(Disk(str(device), "Old", "X", 16 * MIB, "foreign", ["ext4"]), "X", 0, blank=False)
+
+
+@pytest.mark.parametrize("thorough", [False, True])
+def test_a_factory_reset_leaves_an_empty_disk(loop: Callable[..., Path], tmp_path: Path, *, thorough: bool) -> None:
+    marker = b"a secret of somebody " * 1000
+    devices = [loop("data", 64), loop("second", 64)]
+    folder = tmp_path / "mounted"
+    for device in devices:
+        run(["mkfs.ext4", "-q", "-F", device])
+        store.mount(device, folder)
+        (folder / "catalog").write_bytes(marker)
+        run(["umount", folder])
+    assert all(marker in (tmp_path / name).read_bytes() for name in ("data", "second"))
+    note = tmp_path / "note.json"
+    reset.write_note(reset.Note(thorough=thorough), note)
+    reset.do(reset.Note(thorough=thorough), *devices, note)
+    assert not note.exists()
+    for name in ("data", "second"):
+        assert b"a secret" not in (tmp_path / name).read_bytes()
+    store.mount(devices[0], folder)
+    assert {path.name for path in folder.iterdir()} == {"lost+found"}
+    run(["umount", folder])
+    assert run(["blkid", "-o", "value", "-s", "LABEL", devices[0]]).strip() == "dpe-data"
+
+
+@pytest.mark.crash
+def test_a_factory_reset_that_is_cut_off_begins_anew(loop: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device, note = loop("data", 64), tmp_path / "note.json"
+    run(["mkfs.ext4", "-q", "-F", device])
+
+    class Cut(BaseException):
+        pass
+
+    ran = reset.run
+    for cut in ("blkdiscard", "wipefs", "mkfs.ext4", "sync"):
+
+        def until(command: list[str], cut: str = cut, **more: float | None) -> str:
+            if command[0] == cut:
+                raise Cut
+            return ran(command, **more)
+
+        reset.write_note(reset.Note(thorough=False), note)
+        monkeypatch.setattr(reset, "run", until)
+        with pytest.raises(Cut):
+            reset.do(reset.Note(thorough=False), device, None, note)
+        assert reset.read_note(note) is not None
+    monkeypatch.setattr(reset, "run", ran)
+    reset.do(reset.Note(thorough=False), device, None, note)
+    assert not note.exists()
+    run(["e2fsck", "-fn", device])
+
+
+# -- a disk that is full -----------------------------------------------------------------------------------
+
+
+class Web:
+    """A browser without pictures, over the web process's socket."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.cookies, self.token = path, dict[str, str](), ""
+
+    def ask(self, method: str, address: str, **form: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("localhost", timeout=30)
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(30)
+        connection.sock.connect(str(self.path))
+        headers = {
+            "Host": "localhost",
+            "Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items()),
+            "Content-Type": "application/x-www-form-urlencoded",
+            "X-Forwarded-Proto": "https",
+            "Referer": "https://localhost/",
+        }
+        connection.request(method, address, urlencode({**form, "csrf_token": self.token}) if method == "POST" else None, headers)
+        answer = connection.getresponse()
+        text = answer.read().decode()
+        for cookie in answer.headers.get_all("Set-Cookie") or []:
+            name, _, value = cookie.partition(";")[0].partition("=")
+            self.cookies[name] = value
+        if found := re.search(r'name="csrf_token" value="([^"]+)"', text):
+            self.token = found[1]
+        connection.close()
+        return answer.status, text
+
+
+def until(true: Callable[[], object], what: str, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.1)
+
+
+def fill(file: Path) -> int:
+    """Write until there is no room left; returns the bytes."""
+    written = 0
+    with file.open("ab", buffering=0) as out:
+        for piece in (MIB, 4096, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    written += out.write(b"x" * piece)
+    return written
+
+
+@pytest.fixture
+def served(loop: Callable[..., Path], mounts: Path, tmp_path: Path) -> Iterator[tuple[Settings, Web]]:
+    """dpe-host and the web page on a file system of 256 MiB."""
+    device = loop("small", 256)
+    run(["mkfs.ext4", "-q", "-F", "-m", "0", device])
+    store.mount(device, tmp_path / "s")
+    settings = load({}, state=tmp_path / "s", disk_reserve=16, network="full")
+    layout.prepare(settings)
+    catalog.open(settings.catalog)
+    world.busy(settings)
+    with catalog.write():
+        Seed.update(state=SeedState.FAILED).where(Seed.state == SeedState.BUILDING).execute()  # it would need the downloads
+    catalog.close()
+    web = settings.run / "web.sock"
+    env = {**environment(settings), "PYTHONPATH": str(REPOSITORY)}
+    gunicorn = ["gunicorn", "--config", REPOSITORY / "webui/gunicorn.conf.py", "--bind", f"unix:{web}", "webui:create_app()"]
+    with (tmp_path / "log").open("wb") as log:
+        processes = [
+            start([sys.executable, "-m", *command], env=env, stdout=log.fileno(), stderr=log.fileno(), cwd=Path("/"))
+            for command in (["appliance.host.daemon"], gunicorn)
+        ]
+    try:
+        until(lambda: web.exists() and settings.host_socket.exists(), (tmp_path / "log").read_text())
+        yield settings, Web(web)
+    finally:
+        for process in processes:
+            process.terminate()
+            process.wait(30)
+        catalog.close()
+
+
+def test_a_full_disk_leaves_the_admin_s_page_alive_and_says_what_to_delete(served: tuple[Settings, Web]) -> None:
+    settings, web = served
+    ballast, filler = settings.state / "ballast", settings.machines / "filler"
+    (settings.cache / "bootstrap").mkdir()
+    (settings.cache / "bootstrap/old.tar").write_bytes(b"x" * 20 * MIB)
+    until(ballast.exists, "no room is kept")
+    assert fill(filler) > 100 * MIB
+    until(lambda: not ballast.exists(), "the room is not given out")
+    assert os.statvfs(settings.state).f_bavail > 0
+
+    web.ask("GET", "/sign-in")
+    status, _ = web.ask("POST", "/sign-in", name="grace", password=world.PASSWORD)
+    assert status == 303
+    status, page = web.ask("GET", "/admin/")
+    assert status == 200
+    assert "The disk is full:" in page
+    assert "See what can be deleted" in page
+    status, page = web.ask("GET", "/admin/server/storage/")
+    assert status == 200
+    assert "Downloads for building seeds" in page
+    assert "Delete them" in page
+    assert "notebook v1" in page
+    catalog.open(settings.catalog)
+    assert Event.select().where(Event.kind == "storage.full").count() == 1
+
+    status, _ = web.ask("POST", "/admin/server/storage/clean")
+    assert status == 303
+    assert mirror.size(settings.cache) < MIB
+    until(ballast.exists, "the room is not taken back")
+    _, page = web.ask("GET", "/admin/")
+    assert "The disk is full:" not in page
+    assert Event.select().where(Event.kind == "storage.room").count() == 1
+    with contextlib.closing(sqlite3.connect(settings.catalog)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
