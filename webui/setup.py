@@ -5,18 +5,22 @@ nothing, and nothing is kept here for somebody who has not finished.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 from flask import Blueprint, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from appliance.catalog import options, seeds
+from appliance.catalog import Actor, options, seeds
 from appliance.errors import DpeError
 from appliance.people import passwords
-from appliance.services import accounts, classes, overview, preferences, sessions, setup
-from webui import auth
+from appliance.services import accounts, classes, overview, preferences, server, sessions, setup
+from appliance.services import setup_server as setup_server_service
+from appliance.services.directory import Finding
+from webui import auth, setup_directory, setup_server
 from webui.admin.preferences import zones
 from webui.guard import is_set_up, needs, public, settings
 
@@ -24,14 +28,22 @@ blueprint = Blueprint("setup", __name__)
 
 STEPS = {
     "code": "Setup code",
+    "network": "Network",
     "you": "Your account",
     "appliance": "The appliance",
+    "storage": "Storage",
     "pools": "Machines",
+    "directory": "Directory",
     "hardware": "Hardware",
     "review": "Review",
 }
-NAMES = list(STEPS)
+HARDWARE_ICONS = {"kvm": "bolt", "cpu": "cpu", "memory": "activity", "disk": "database", "network": "route"}
+SERVER = ("network", "storage")  # only where these are the appliance's to decide on
 DEFAULTS = {"code": "", "name": "", "full_name": "", "password": "", "again": "", "title": "", "time_zone": "UTC"}
+
+
+def _steps() -> list[str]:
+    return [name for name in STEPS if name not in SERVER or setup_server_service.is_ours()]
 
 
 @dataclass(frozen=True)
@@ -55,30 +67,49 @@ def _host() -> Host:
 def wizard() -> Response | str | tuple[str, int]:
     if is_set_up():
         return redirect("/", 303)
-    values = {**DEFAULTS, **_pool_defaults(), "title": options.get("scenario").get("title", ""), **request.form.to_dict()}
     if request.method == "GET":
-        return _page("code", values, {})
-    step, go = values.get("step", "code"), values.get("go", "next")
-    at = NAMES.index(step) if step in STEPS else 0
-    errors = _errors(values, NAMES[: at + 1] if go in ("next", "finish") else ["code"])
-    if errors:
-        return _page(next(name for name in NAMES if name in errors), values, errors)
-    if go == "finish" and step == "review":
-        return _finish(values)
-    return _page(go if go in STEPS else NAMES[max(at - 1, 0) if go == "back" else min(at + 1, len(NAMES) - 1)], values, {})
+        return _page("code", dict(DEFAULTS), {})
+    typed = request.form.to_dict()
+    if errors := _errors(DEFAULTS | typed, ["code"]):
+        return _page("code", DEFAULTS | typed, errors)
+    values = DEFAULTS | setup_directory.DEFAULTS | _defaults() | typed
+    names, go = _steps(), values.get("go", "next")
+    step = values.get("step", "code")
+    at = names.index(step) if step in names else 0
+    if errors := _errors(values, names[: at + 1] if go in ("next", "finish") else []):
+        return _page(next(name for name in names if name in errors), values, errors)
+    if act := ACTS.get((step, go)):
+        return act(values)
+    return _page(go if go in names else names[max(at - 1, 0) if go == "back" else min(at + 1, len(names) - 1)], values, {})
+
+
+def _defaults() -> dict[str, str]:
+    server = setup_server.defaults() if setup_server_service.is_ours() else {}
+    return {**_pool_defaults(), **server, "title": options.get("scenario").get("title", "")}
 
 
 def _pool_defaults() -> dict[str, str]:
     return {f"{key}-{cls.name}": str(getattr(cls, key)) for cls in classes.everything() for key in ("buffer", "maximum")}
 
 
-def _page(step: str, values: dict[str, str], errors: dict[str, dict[str, str]]) -> tuple[str, int]:
+def _page(step: str, values: dict[str, str], errors: dict[str, dict[str, str]], findings: list[Finding] | None = None) -> tuple[str, int]:
     known = step != "code"  # until the code is right, the page tells nothing of the appliance
+    names = _steps()
+    net, disks = setup_server.network() if step == "network" else None, setup_server.disks() if step in ("storage", "review") else None
     page = render_template(
         "setup.html",
         step=step,
-        STEPS=STEPS,
-        at=NAMES.index(step),
+        STEPS={name: STEPS[name] for name in names},
+        at=names.index(step),
+        net=net,
+        disks=disks if "storage" in names else None,
+        here=urlsplit(request.host_url).hostname,
+        port=_port(),
+        findings=findings,
+        held=server.capacity(settings()) if step == "hardware" else [],
+        findings_of_host=server.findings(settings()) if step == "hardware" else [],
+        HARDWARE_ICONS=HARDWARE_ICONS,
+        **setup_directory.CHOICES,
         values=values,
         errors=errors.get(step, {}),
         classes=classes.everything() if known else [],
@@ -90,10 +121,15 @@ def _page(step: str, values: dict[str, str], errors: dict[str, dict[str, str]]) 
     return page, 400 if errors else 200
 
 
+def _port() -> str:
+    """What follows the host's name in this page's own address."""
+    port = urlsplit(request.host_url).port
+    return f":{port}" if port else ""
+
+
 def _errors(values: dict[str, str], steps: list[str]) -> dict[str, dict[str, str]]:
     """What is wrong in these steps: step -> field -> what to do."""
-    checks = {"code": _check_code, "you": _check_you, "appliance": _check_appliance, "pools": _check_pools}
-    found = {step: checks[step](values) for step in steps if step in checks}
+    found = {step: CHECKS[step](values) for step in steps if step in CHECKS}
     return {step: errors for step, errors in found.items() if errors}
 
 
@@ -141,19 +177,61 @@ def _check_pools(values: dict[str, str]) -> dict[str, str]:
     return errors
 
 
+def _network(values: dict[str, str]) -> tuple[str, int]:
+    """On from the network: another one than is used now is tried first. Who goes on from a trial came over it, and keeps it."""
+    trial, errors = setup_server.try_network(values)
+    if trial is None and not errors:
+        return _page("you", values, {})
+    return _page("network", values | {"net_token": trial.token if trial else ""}, {"network": errors} if errors else {})
+
+
+def _take_network_back(values: dict[str, str]) -> tuple[str, int]:
+    errors = setup_server.take_back(values)
+    return _page("network", values, {"network": errors} if errors else {})
+
+
+def _test_directory(values: dict[str, str]) -> tuple[str, int]:
+    findings, errors = [], setup_directory.check(values | {"dir_use": "yes"})
+    if not errors:
+        findings, errors = setup_directory.test(values)
+    return _page("directory", values, {"directory": errors} if errors else {}, findings or None)
+
+
 def _finish(values: dict[str, str]) -> Response | tuple[str, int]:
     pools = {cls.name: (int(values[f"buffer-{cls.name}"]), int(values[f"maximum-{cls.name}"])) for cls in classes.everything()}
     name, password, address = values["name"], values["password"], request.remote_addr or ""
     wishes = setup.Wishes(name, values["full_name"], password, values["title"], values["time_zone"], pools)
     try:
-        setup.finish(values["code"], wishes, address)
+        account = setup.finish(values["code"], wishes, address)
         token, _ = sessions.sign_in(name, password, address, request.user_agent.string)
     except DpeError as error:
         return _page("review", values, {"review": {"": str(error)}})
     auth.start_session(token)
+    actor = Actor(account.name, account.id, address)
+    setup_directory.use(actor, values)
+    if "storage" in _steps():
+        setup_server.use_disk(actor, values)
     if request.headers.get("HX-Request"):
         return Response(headers={"HX-Redirect": url_for("setup.progress")})
     return redirect(url_for("setup.progress"), 303)
+
+
+CHECKS = {
+    "code": _check_code,
+    "network": setup_server.check_network,
+    "you": _check_you,
+    "appliance": _check_appliance,
+    "storage": setup_server.check_storage,
+    "pools": _check_pools,
+    "directory": setup_directory.check,
+}
+# What a step's button does besides leading elsewhere.
+ACTS: dict[tuple[str, str], Callable[[dict[str, str]], Response | tuple[str, int]]] = {
+    ("network", "next"): _network,
+    ("network", "undo"): _take_network_back,
+    ("directory", "test"): _test_directory,
+    ("review", "finish"): _finish,
+}
 
 
 @blueprint.get("/setup/progress")

@@ -152,6 +152,15 @@ def config(values: dict[str, Any]) -> Config:
         raise BadInput(message.rstrip(".") + ".", hint) from error
 
 
+def wrong(values: dict[str, Any]) -> dict[str, str]:
+    """What cannot be used of the values, by name; empty when all can."""
+    try:
+        Config(**values)
+    except ValidationError as error:
+        return {str(one["loc"][0]) if one["loc"] else "": one["msg"].removeprefix("Value error, ") for one in error.errors()}
+    return {}
+
+
 def address(config: Config, server: str) -> tuple[str, int]:
     """Host and port of a server."""
     found = SERVER.fullmatch(server)

@@ -33,6 +33,7 @@ def set_up(page: Page, code: str, name: str, password: str, title: str, *, pools
     for class_name, (buffer, maximum) in (pools or {}).items():
         page.locator(f"#f-buffer-{class_name}").fill(str(buffer))
         page.locator(f"#f-maximum-{class_name}").fill(str(maximum))
+    next_step(page, "Your directory")
     next_step(page, "This hardware")
     next_step(page, "All set?")
     page.get_by_role("button", name="Finish and build").click()

@@ -1,12 +1,18 @@
 """The first set-up's wizard."""
 
 import re
+import threading
+from collections.abc import Iterator
 from html import unescape
+from typing import Any
 
 import pytest
 
 from appliance.catalog import Account, Class, Seed, grants, options
-from appliance.services import setup
+from appliance.host import config, hardware, image, network, storage, trial
+from appliance.host.daemon import Server
+from appliance.host.verbs import VERBS, Verb
+from appliance.services import directory, setup
 from appliance.settings import Settings
 from tests import world
 from tests.unit.webui.conftest import Browser
@@ -28,7 +34,9 @@ def code(opened: Settings) -> str:
 
 def fields(page: str) -> dict[str, str]:
     """What the form holds, as a browser would send it."""
-    found = {unescape(name): unescape(value) for name, value in re.findall(r'<input[^>]* name="([^"]+)"[^>]* value="([^"]*)"', page)}
+    inputs = [tag for tag in re.findall(r"<input[^>]*>", page) if 'type="radio"' not in tag or " checked" in tag]
+    pairs = [re.search(r' name="([^"]+)"[^>]* value="([^"]*)"', tag) for tag in inputs]
+    found = {unescape(pair[1]): unescape(pair[2]) for pair in pairs if pair}
     zone = re.search(r"<option selected>([^<]+)</option>", page)
     return {**found, **({"time_zone": zone[1]} if zone else {})}
 
@@ -51,7 +59,7 @@ def test_until_then_every_page_leads_to_the_wizard(visitor: Browser, code: str) 
 def test_the_whole_way(visitor: Browser, code: str) -> None:
     page = visitor.get("/setup").text
     values = {"code": code}
-    for expected in ("you", "appliance", "pools", "hardware", "review"):
+    for expected in ("you", "appliance", "pools", "directory", "hardware", "review"):
         answer = visitor.post("/setup", {**fields(page), **values, "go": "next"})
         assert answer.status_code == 200
         page = answer.text
@@ -136,17 +144,223 @@ def test_going_back_keeps_what_was_typed_and_asks_nothing(visitor: Browser, code
     assert {name: kept[name] for name in sent} == sent
 
 
-def test_the_hardware_in_plain_words(visitor: Browser, code: str) -> None:
+def test_the_hardware_in_plain_words(visitor: Browser, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = hardware.Hardware("Great CPU", 8, True, True, True, False, 32768, 500 << 10, 400 << 10, False, [])
+    monkeypatch.setattr(hardware, "look", lambda settings: found)
     visitor.get("/setup")
-    page = visitor.post("/setup", {**ANSWERS, "code": code, "step": "pools", "go": "next"}).text
-    assert "Machines are emulated" in page
+    page = visitor.post("/setup", {**ANSWERS, "code": code, "step": "directory", "go": "next"}).text
+    assert "Hardware virtualisation is there, but is not used" in page
     assert "/dev/kvm opens, but a test machine did not run on it." in page
+    assert "8 processors: Great CPU" in page
+    assert re.search(r"This server can hold \d+ notebooks\.", page)
 
 
 def test_an_engine_that_has_not_spoken_does_not_block_the_way(visitor: Browser, opened: Settings) -> None:
     setup.ensure_code(opened)
     code = (opened.state / "setup-code").read_text().strip()
     visitor.get("/setup")
-    page = visitor.post("/setup", {**ANSWERS, "code": code, "step": "pools", "go": "next"}).text
+    page = visitor.post("/setup", {**ANSWERS, "code": code, "step": "directory", "go": "next"}).text
     assert step(page) == "hardware"
-    assert "Not known yet" in page
+    assert "processor" in page
+
+
+# -- a directory ------------------------------------------------------------------------------------------
+
+DIRECTORY = {"dir_use": "yes", "dir_servers": "ldap.example.org", "dir_base": "dc=example,dc=org", "dir_kind": "ldap"}
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"dir_servers": ""}, "Name at least one server."),
+        ({"dir_servers": "ldap://x"}, "is not a server's name"),
+        ({"dir_base": "example.org"}, "is not a place in a directory"),
+        ({"dir_bind_dn": "cn=reader"}, "The reading account's password is missing."),
+        ({"dir_authority": "nonsense"}, "certificate"),
+    ],
+)
+@pytest.mark.parametrize("go", ["next", "test"])
+def test_a_directory_that_cannot_be_is_refused_at_its_place(
+    visitor: Browser, code: str, wrong: dict[str, str], words: str, go: str
+) -> None:
+    visitor.get("/setup")
+    sent = {**ANSWERS, "code": code, **DIRECTORY, **wrong}
+    answer = visitor.post("/setup", {**sent, "step": "directory", "go": go})
+    assert (answer.status_code, step(answer.text)) == (400, "directory")
+    assert words in unescape(answer.text)
+    kept = fields(answer.text)
+    assert kept["password"] == world.PASSWORD
+    assert all(kept[name] == sent[name] for name in ("dir_servers", "dir_base"))
+
+
+def test_a_directory_is_tested_and_then_used(visitor: Browser, code: str) -> None:
+    visitor.get("/setup")
+    nobody = {**ANSWERS, "code": code, **DIRECTORY, "dir_servers": "localhost:1"}
+    page = visitor.post("/setup", {**nobody, "step": "directory", "go": "test"}).text
+    assert "The test found something to look at." in page
+    assert "localhost:1" in page
+    answer = visitor.post("/setup", {**nobody, "step": "review", "go": "finish"})
+    assert answer.headers["Location"] == "/setup/progress"
+    assert directory.is_on()
+    assert directory.entered()["servers"] == ["localhost:1"]
+
+
+def test_what_was_typed_of_a_directory_that_is_not_wanted_is_no_error(visitor: Browser, code: str) -> None:
+    visitor.get("/setup")
+    answer = visitor.post("/setup", {**ANSWERS, "code": code, "dir_use": "", "dir_base": "x", "step": "directory", "go": "next"})
+    assert (answer.status_code, step(answer.text)) == (200, "hardware")
+
+
+# -- the server itself, in the image ------------------------------------------------------------------------
+
+CARD = network.Card("enp1s0", "52:54:00:00:00:01", connected=True, speed=1000, addresses=["192.0.2.10/24"])
+DISKS = [
+    storage.Disk("/dev/vda", "First", "A1", 64 << 30, "system", [], "The appliance itself is on it."),
+    storage.Disk("/dev/vdb", "Empty SSD", "B2", 500 << 30, "empty", []),
+    storage.Disk("/dev/vdc", "Old disk", "C3", 500 << 30, "foreign", ["Windows data (NTFS), 500 GB"]),
+]
+FIXED = {"net_mode": "static", "net_card": "enp1s0", "net_address": "192.0.2.20/24", "net_gateway": "192.0.2.1", "net_dns": "192.0.2.1",
+         "net_name": "dpe-lab"}  # fmt: skip
+
+
+@pytest.fixture
+def image_of(code: str, opened: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """As in the bootable image, with a dpe-host: what was done to the server."""
+    done: list[Any] = []
+    built = image.Image(version="1.2.3", built_at="2026-11-21T10:00:00+00:00", scenario="notebook")
+    monkeypatch.setattr(image, "found", lambda *_: built)
+    monkeypatch.setattr(network, "cards", lambda *_: [CARD])
+    monkeypatch.setattr(network, "holder", lambda card, address: "52:54:00:99:99:99" if address == "192.0.2.66" else "")
+    monkeypatch.setattr(network, "_use", lambda *args, **_: done.append((args[-1].hostname, args[-1].network.address)))
+    monkeypatch.setattr(network, "PAUSE", 0.0)
+    monkeypatch.setattr(network.tls, "add_names", lambda *_: "")
+    monkeypatch.setattr(storage, "disks", lambda *_: DISKS)
+    use = Verb("storage.use", "", storage.Use, lambda args, host: done.append((args.disk, args.typed)), long=True)
+    monkeypatch.setitem(VERBS, "storage.use", use)
+    with Server(opened) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield done
+        server.shutdown()
+        thread.join()
+        assert server.tasks.wait(10)
+
+
+def test_the_image_asks_for_network_and_storage_too(visitor: Browser, code: str, image_of: list[Any], opened: Settings) -> None:
+    page = visitor.get("/setup").text
+    assert "Restore from a backup instead" in page
+    values, seen = {"code": code}, []
+    for _ in range(8):
+        answer = visitor.post("/setup", {**fields(page), **values, "net_mode": "dhcp", "go": "next"})
+        assert answer.status_code == 200
+        page = answer.text
+        seen.append(step(page))
+        values = ANSWERS
+    assert seen == ["network", "you", "appliance", "storage", "pools", "directory", "hardware", "review"]
+    assert image_of == []  # nothing was changed
+    answer = visitor.post("/setup", {**fields(page), "go": "finish"})
+    assert answer.headers["Location"] == "/setup/progress"
+
+
+def test_another_network_is_tried_and_kept_by_whoever_comes_over_it(
+    visitor: Browser, code: str, image_of: list[Any], opened: Settings
+) -> None:
+    visitor.get("/setup")
+    sent = {**ANSWERS, "code": code, **FIXED}
+    page = unescape(visitor.post("/setup", {**sent, "step": "network", "go": "next"}).text)
+    assert step(page) == "network"
+    assert "The network is being changed" in page
+    link = re.search(r'href="(https://192\.0\.2\.20:8443/admin/server/network/keep/[^"]+)"', page)
+    assert link
+    network.step(opened)  # its time has come
+    assert image_of == [("dpe-lab", ""), ("dpe-lab", "192.0.2.20/24")]
+    assert config.read(opened)[0].network.mode == "dhcp"
+    answer = visitor.post("/setup", {**fields(page), "step": "network", "go": "next"})
+    assert (answer.status_code, step(answer.text)) == (200, "you")
+    assert config.read(opened)[0].network.address == "192.0.2.20/24"
+    assert fields(answer.text)["name"] == "grace"
+
+
+def test_a_network_that_nobody_keeps_is_gone_and_what_was_typed_is_not(
+    visitor: Browser, code: str, image_of: list[Any], opened: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor.get("/setup")
+    sent = {**ANSWERS, "code": code, **FIXED}
+    page = visitor.post("/setup", {**sent, "step": "network", "go": "next"}).text
+    network.step(opened)
+    clock = trial.clock() + 1000
+    monkeypatch.setattr(trial, "clock", lambda: clock)
+    network.step(opened)
+    assert image_of[-1] == ("dpe-lab", "")
+    page = visitor.post("/setup", {**fields(page), "step": "network", "go": "network"}).text
+    assert "The old settings are in use again" in page
+    assert fields(page)["net_address"] == "192.0.2.20/24"
+
+
+def test_a_network_on_trial_is_taken_back(visitor: Browser, code: str, image_of: list[Any], opened: Settings) -> None:
+    visitor.get("/setup")
+    page = visitor.post("/setup", {**ANSWERS, "code": code, **FIXED, "step": "network", "go": "next"}).text
+    network.step(opened)
+    page = visitor.post("/setup", {**fields(page), "step": "network", "go": "undo"}).text
+    assert "The old settings are in use again" in page
+    assert config.read(opened)[0].network.mode == "dhcp"
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"net_address": "192.0.2.20"}, "has no prefix"),
+        ({"net_address": ""}, "The address is missing."),
+        ({"net_address": "192.0.2.66/24"}, "in use already"),
+        ({"net_gateway": "198.51.100.1"}, "is not in the network of the address"),
+        ({"net_dns": "nameserver"}, "is no IP address"),
+        ({"net_name": "Große Kiste"}, "cannot be a host name"),
+        ({"net_card": "wlan7"}, "There is no network card"),
+    ],
+)
+def test_a_network_that_cannot_be_is_refused_at_its_place(
+    visitor: Browser, code: str, image_of: list[Any], wrong: dict[str, str], words: str
+) -> None:
+    visitor.get("/setup")
+    sent = {**ANSWERS, "code": code, **FIXED, "net_name": "dpe", **wrong}
+    answer = visitor.post("/setup", {**sent, "step": "network", "go": "next"})
+    assert (answer.status_code, step(answer.text)) == (400, "network")
+    assert words in unescape(answer.text)
+    kept = fields(answer.text)
+    assert all(kept[name] == sent[name] for name in ("net_address", "net_gateway", "net_dns", "net_name", "password"))
+    assert all(address == "" for _, address in image_of)
+
+
+def test_a_second_disk_is_given_to_data_at_the_end(visitor: Browser, code: str, image_of: list[Any]) -> None:
+    visitor.get("/setup")
+    sent = {**ANSWERS, "code": code, "net_mode": "dhcp", "disk": "/dev/vdc"}
+    answer = visitor.post("/setup", {**sent, "step": "storage", "go": "next"})
+    assert (answer.status_code, step(answer.text)) == (400, "storage")
+    assert "type C3" in answer.text
+    answer = visitor.post("/setup", {**sent, "disk_word": "C3", "step": "storage", "go": "next"})
+    assert step(answer.text) == "pools"
+    assert image_of == []
+    visitor.post("/setup", {**sent, "disk_word": "C3", "step": "review", "go": "finish"})
+    assert "being moved to the second disk" in visitor.get("/setup/progress").text
+    assert image_of == [("/dev/vdc", "C3")]
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize("disk", ["/dev/vda", "/dev/vdx"])
+def test_a_disk_that_cannot_be_given_is_refused(visitor: Browser, code: str, image_of: list[Any], disk: str) -> None:
+    visitor.get("/setup")
+    answer = visitor.post("/setup", {**ANSWERS, "code": code, "net_mode": "dhcp", "disk": disk, "step": "storage", "go": "next"})
+    assert (answer.status_code, step(answer.text)) == (400, "storage")
+
+
+def test_while_dpe_host_is_away_the_wizard_goes_on(visitor: Browser, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    built = image.Image(version="1.2.3", built_at="2026-11-21T10:00:00+00:00", scenario="notebook")
+    monkeypatch.setattr(image, "found", lambda *_: built)
+    page, values = visitor.get("/setup").text, {"code": code}
+    for expected in ("network", "you", "appliance", "storage", "pools"):
+        page = visitor.post("/setup", {**fields(page), **values, "go": "next"}).text
+        assert step(page) == expected
+        values = ANSWERS
+    assert "does not answer" not in page

@@ -1,0 +1,103 @@
+"""What the wizard does to the server itself, for whoever has the setup code: its network, and a second disk."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from appliance.catalog import Actor
+from appliance.errors import BadInput
+from appliance.host import image
+from appliance.host.client import Client
+from appliance.host.config import Network, check_host_name
+from appliance.services import setup
+from appliance.services.server import PATIENCE
+from appliance.settings import Settings
+
+BY = "the wizard"
+
+
+def is_ours() -> bool:
+    """Whether network and disks are the appliance's to decide on: in the bootable image."""
+    return image.found() is not None
+
+
+def network(settings: Settings) -> dict[str, Any]:
+    """The network as it is; see dpe-host's verb network.get. Raises Unavailable."""
+    found: dict[str, Any] = Client(settings, BY).ask("network.get")
+    return found
+
+
+def problems(wanted: dict[str, Any], name: str) -> dict[str, str]:
+    """What is wrong with the network that was typed, by field: mode, card, address, gateway, dns and name."""
+    found = {}
+    try:
+        check_host_name(name)
+    except BadInput as error:
+        found["name"] = str(error)
+    if wanted["mode"] not in ("dhcp", "static"):
+        found["mode"] = "Choose one of the two."
+    elif wanted["mode"] == "static":
+        given: dict[str, Any] = {"mode": "static"}
+        for field in ("card", "address", "gateway", "dns"):
+            try:
+                # Each with those before it, so that what is refused is what came last.
+                given[field] = wanted[field]
+                Network.model_validate({"card": "any", "address": "192.0.2.1/24", **given})
+            except BadInput as error:
+                found[field] = str(error)
+                break
+    return found
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A network on trial: whoever opens the wizard under `address` (empty: not known) keeps it with the token, within `seconds`."""
+
+    token: str
+    seconds: int
+    address: str
+
+
+def change_network(settings: Settings, code: str, address: str, wanted: dict[str, Any], name: str) -> Trial | None:
+    """Try another network, and give the server this name; None when it is the one in use.
+
+    Raises what `setup.check_code` raises, BadInput, Conflict (somebody has the address) and Unavailable.
+    """
+    setup.check_code(code, address)
+    client = Client(settings, BY)
+    now = client.ask("network.get")
+    if check_host_name(name) != now["name"]:
+        client.ask("host.name", name=name)
+    network = Network.model_validate(wanted)
+    if network.model_dump() == now["network"]:
+        return None
+    begun = client.ask("network.set", network=network.model_dump(), seconds=PATIENCE[network.mode])
+    return Trial(begun["token"], int(begun["seconds"]), network.ip)
+
+
+def keep_network(settings: Settings, code: str, address: str) -> None:
+    """Keep the network that is on trial: whoever says so has come over it. Raises NotFound when it is too late."""
+    setup.check_code(code, address)
+    Client(settings, BY).ask("network.confirm")
+
+
+def take_network_back(settings: Settings, code: str, address: str) -> None:
+    """Use the old network again, now."""
+    setup.check_code(code, address)
+    Client(settings, BY).ask("network.back")
+
+
+def disks(settings: Settings) -> list[dict[str, Any]]:
+    """All disks; see appliance.host.storage.Disk. Raises Unavailable."""
+    found: list[dict[str, Any]] = Client(settings, BY).ask("storage.disks")
+    return found
+
+
+def word_for(disk: dict[str, Any]) -> str:
+    """What is typed before a disk with something on it is erased; empty when nothing is on it."""
+    return str(disk["serial"] or disk["name"]) if disk["holds"] else ""
+
+
+def use_disk(actor: Actor, settings: Settings, disk: str, typed: str) -> str:
+    """Begin to give a second disk to data; returns the id of the task. The server restarts at its end."""
+    task: str = Client(settings, actor.name).ask("storage.use", disk=disk, typed=typed)["task"]
+    return task
