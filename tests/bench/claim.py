@@ -65,6 +65,7 @@ def serving(*, whole: bool = False, **changes: Any) -> Iterator[Settings]:
             for child in reversed(appliance.children):
                 child.stop()
             appliance.web_socket.close()
+            appliance.rescue_socket.close()
             catalog.close()
 
 
