@@ -18,6 +18,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import disk
+import keys
+import sbom
+from tools import bootstrap, copy, digest, inside, kept, lay, remove, say
+
 from appliance.errors import BadInput, DpeError
 from appliance.host.image import Image
 from appliance.run import run
@@ -26,11 +31,6 @@ from appliance.seeds import recipe, shipped
 from appliance.seeds.build import SeedFiles, SeedJob, build, load_files, seed_folder
 from appliance.settings import REPOSITORY
 from appliance.settings import load as load_settings
-
-import disk
-import keys
-import sbom
-from tools import bootstrap, copy, digest, inside, kept, lay, remove, say
 
 HERE = REPOSITORY / "image-build"
 PRODUCT = Path("usr/lib/dpe")
@@ -76,6 +76,14 @@ TIDY = (
     "usr/share/lintian",
     "usr/share/bug",
 )
+# Runs in the finished tree. A mistake in the rules of the packet filter must not show only when the server starts.
+SETTLE = f"""
+systemd-sysusers
+systemctl preset-all
+systemctl set-default multi-user.target
+[ ! -e /etc/nftables.conf ] || nft --check --file /etc/nftables.conf
+python3 -m compileall -q -j 2 --invalidation-mode unchecked-hash /{PRODUCT}/appliance /{PRODUCT}/webui /{PRODUCT}/playbooks
+"""
 # AppArmor profiles of Debian's that concern nothing in the image are a second of each boot.
 PROFILES = ("abi", "abstractions", "tunables", "local", "libvirt", "disable", "force-complain")
 
@@ -107,7 +115,9 @@ class Job:
         return self.build / "work" / self.name
 
     def image(self) -> Image:
-        return Image(version=self.version, built_at=datetime.fromtimestamp(self.epoch, UTC), scenario=self.scenario.name, commit=self.commit)
+        return Image(
+            version=self.version, built_at=datetime.fromtimestamp(self.epoch, UTC), scenario=self.scenario.name, commit=self.commit
+        )
 
 
 @contextmanager
@@ -184,7 +194,7 @@ def configure(tree: Path, system: Path, venv: Path, job: Job) -> None:
     given = environment.read_text() if environment.exists() else ""
     environment.write_text(f"{given}DPE_STATE=/var/lib/dpe\nDPE_HTTPS_PORT=443\nDPE_SCENARIO={scenario}\n")
     (tree / "etc/rauc/keyring.pem").write_bytes((job.keys / keys.CA).read_bytes())
-    inside(tree, ["sh", "-euc", f"systemd-sysusers; systemctl preset-all; python3 -m compileall -q -j 2 --invalidation-mode unchecked-hash /{PRODUCT}"])
+    inside(tree, ["sh", "-euc", SETTLE])
     for backup in (tree / "etc").glob("*-"):
         remove(backup)
     for path in (tree / "root").iterdir():
@@ -221,7 +231,9 @@ def bundle(maker: disk.Maker, job: Job, root: Path) -> Path:
         "image.rootfs": {"filename": "rootfs.img"},
         "meta.dpe": {"scenario": image.scenario, "commit": image.commit, "size": str(root.stat().st_size)},
     }
-    text = "\n".join(f"[{section}]\n" + "".join(f"{name}={value}\n" for name, value in values.items()) for section, values in manifest.items())
+    text = "\n".join(
+        f"[{section}]\n" + "".join(f"{name}={value}\n" for name, value in values.items()) for section, values in manifest.items()
+    )
     (content / "manifest.raucm").write_text(text)
     made = job.build / f"{job.name}.raucb"
     remove(made)

@@ -20,7 +20,25 @@ DISK_ID = "9f0c2a6e-7a34-4c58-8d0e-64706561706c"
 ROOT_ID = "5d9d3bfa-5d7b-4a7e-9d0b-647065726f6f"
 ESP_ID = "64706565"
 # All that our grub.cfg uses; there is no folder of modules to load others from.
-BIOS_MODULES = "biosdisk part_gpt fat ext2 normal configfile linux loadenv test regexp echo minicmd serial terminal reboot halt sleep".split()
+BIOS_MODULES = [
+    "biosdisk",
+    "part_gpt",
+    "fat",
+    "ext2",
+    "normal",
+    "configfile",
+    "linux",
+    "loadenv",
+    "test",
+    "regexp",
+    "echo",
+    "minicmd",
+    "serial",
+    "terminal",
+    "reboot",
+    "halt",
+    "sleep",
+]
 SHIM = {
     "BOOTX64.EFI": "usr/lib/shim/shimx64.efi.signed",
     "mmx64.efi": "usr/lib/shim/mmx64.efi.signed",
@@ -84,6 +102,7 @@ def esp(maker: Maker, work: Path, config: Path) -> Path:
     for name, source in SHIM.items():
         (content / "EFI/BOOT" / name).write_bytes((maker.tools / source).read_bytes())
     (content / "EFI/debian/grub.cfg").write_bytes(config.read_bytes())
+    maker.run("grub-script-check", f"{maker.there(content)}/EFI/debian/grub.cfg")
     first = {"ORDER": "A B", "A_OK": "1", "A_TRY": "0", "B_OK": "0", "B_TRY": "0"}
     (content / "EFI/debian/grubenv").write_bytes(grubenv(first))
     for path in (*content.rglob("*"), content):

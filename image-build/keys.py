@@ -3,11 +3,12 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from appliance.errors import BadInput
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from appliance.errors import BadInput
 
 CA, CA_KEY, CERTIFICATE, KEY = "ca.pem", "ca.key", "signing.pem", "signing.key"
 # A server whose clock was lost must still take an update, and one that stood in a cupboard for years, too.

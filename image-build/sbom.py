@@ -8,11 +8,11 @@ from email import message_from_string
 from pathlib import Path
 from typing import Any
 
+from tools import inside
+
 from appliance.host.image import Image
 from appliance.seeds.build import SeedFiles
 from appliance.settings import REPOSITORY
-
-from tools import inside
 
 Component = dict[str, Any]
 
@@ -99,7 +99,9 @@ def assets() -> Iterator[Component]:
     for path, entry in sorted(lock.items()):
         name = path.removeprefix("node_modules/")
         if path and (REPOSITORY / "webui/static/vendor").glob(f"*-{entry['version']}"):
-            yield _component("library", name, entry["version"], f"pkg:npm/{name.replace('@', '%40')}@{entry['version']}", [entry.get("license", "")])
+            yield _component(
+                "library", name, entry["version"], f"pkg:npm/{name.replace('@', '%40')}@{entry['version']}", [entry.get("license", "")]
+            )
 
 
 def guest(seed: SeedFiles) -> Component:
@@ -107,7 +109,13 @@ def guest(seed: SeedFiles) -> Component:
     manifest = seed.manifest
     name = f"seed-{manifest['class']}"
     packages = [
-        {"type": "library", "bom-ref": f"{name}/{package}", "name": package, "version": version, "purl": f"pkg:deb/debian/{package}@{version}"}
+        {
+            "type": "library",
+            "bom-ref": f"{name}/{package}",
+            "name": package,
+            "version": version,
+            "purl": f"pkg:deb/debian/{package}@{version}",
+        }
         for package, version in sorted(manifest["packages"].items())
     ]
     return {

@@ -99,7 +99,7 @@ def inside(
     """Run a program in a tree, with `build` at /build there; its mounts go with it."""
     script = f"set -eu\n{NETWORK if network else ''}{ENTER}"
     shell = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", tree, build or ""]
-    paths = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/tmp", "TMPDIR": "/tmp"}
+    paths = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/tmp", "TMPDIR": "/tmp"}  # noqa: S108 - the tree's own
     return run([*shell, *command], env={**paths, **(env or {})}, timeout=timeout)
 
 
