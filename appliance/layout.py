@@ -52,6 +52,7 @@ def prepare(settings: Settings) -> None:
     # Others may pass through, because QEMU runs as a user of its own; they cannot list.
     _directory(settings.state, 0o711)
     _directory(settings.run, 0o711)
+    _directory(settings.run / "nginx", 0o711)
     _directory(settings.host, 0o711)
     _directory(settings.seeds, 0o2751, web)
     _directory(settings.machines, 0o711)
