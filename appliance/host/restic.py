@@ -354,7 +354,7 @@ MEANINGS: Sequence[tuple[str, type[DpeError], str, str]] = (
     (r"ssh: .*|Connection (refused|timed out|closed|reset)|ssh command exited|EOF$|broken pipe|unable to start the sftp session", Unavailable, "{target} cannot be reached.", "Check that the server is up, its address, and that nothing in between blocks it."),
     (r"InvalidAccessKeyId|SignatureDoesNotMatch|Access ?Denied|403 Forbidden", Unavailable, "{target} refuses the access key.", "Check the key and its secret, and that it may read, write and delete there."),
     (r"repository is already locked|unable to create lock", Conflict, "Something else works on the backups at {target} just now.", "Wait for it to end; what was cut off elsewhere stops counting after half an hour."),
-    (r"(?i)ciphertext verification failed|invalid data returned|repository contains errors|blob .* not found|pack .* (damaged|hash)|hash mismatch|unexpected pack|tree .* not found|file not found", Conflict, "Backups at {target} are damaged.", "Do not count on them. Check that disk or server, then back up to another place."),
+    (r"ciphertext verification failed|invalid data returned|repository contains errors|blob .* not found|pack .* (damaged|hash)|hash mismatch|unexpected pack|tree .* not found|file not found", Conflict, "Backups at {target} are damaged.", "Do not count on them. Check that disk or server, then back up to another place."),
     (r"Is there a repository|repository does not exist|unable to open config file|bucket does not exist|NoSuchBucket", NotFound, "There are no backups at {target}.", "See that the right disk, folder or bucket is named, and that it is mounted."),
     (r"no such host|dial tcp|i/o timeout|network is unreachable|no route to host|x509|tls:", Unavailable, "{target} cannot be reached.", "Check its address, and that nothing in between blocks it."),
     (r"read-only file system|permission denied|Input/output error", Unavailable, "{target} cannot be written to.", "Check that disk, and who may write there."),
@@ -364,7 +364,7 @@ MEANINGS: Sequence[tuple[str, type[DpeError], str, str]] = (
 def explain(said: str, target: Target) -> DpeError:
     """What restic's last words mean for people."""
     for pattern, kind, message, hint in MEANINGS:
-        if re.search(pattern, said, re.MULTILINE):
+        if re.search(pattern, said, re.MULTILINE | re.IGNORECASE):
             return kind(capital(message.format(target=target)), hint)
     last = next((line for line in reversed(said.splitlines()) if line.strip()), "no reason was given")
     return Unavailable(f"The backup program failed: {last.removeprefix('Fatal: ').strip()[:300]}", "The log of dpe-host has the details.")

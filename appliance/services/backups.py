@@ -71,6 +71,7 @@ class Found:
     disks: int
     missing: int
     seeds: int
+    schema: int
     scenario: str
     version: str
 

@@ -1,12 +1,9 @@
 """Backups with the real restic, to a folder and over SSH to a real sshd: made, read again, damaged, cut off, and restored on a fresh appliance."""
 
-import getpass
 import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -43,12 +40,11 @@ from appliance.catalog import (
     sequences,
 )
 from appliance.engine import Engine
-from appliance.errors import BadInput, Conflict, DpeError, Unavailable
+from appliance.errors import BadInput, Conflict, Unavailable
 from appliance.host import backup, restic, restore
 from appliance.host.client import Client
 from appliance.host.tasks import DONE, Task
 from appliance.hypervisor import disks
-from appliance.lifecycle import backups
 from appliance.people import secrets
 from appliance.run import Process, run, start
 from appliance.settings import REPOSITORY, Settings, environment, load

@@ -1,0 +1,182 @@
+"""Backups in a real browser, with dpe-host and restic behind them: set up, made, checked, and restored as the first step of a new appliance."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from appliance import catalog
+from appliance.host import backup, restore
+from appliance.run import start
+from appliance.services import setup
+from appliance.settings import Settings, environment
+from tests.browser import steps
+from tests.browser.conftest import Site
+from tests.browser.test_pages import LINT, is_sideways
+
+pytestmark = pytest.mark.backup
+Browse = Callable[..., Page]
+PAGE = "/admin/server/backups/"
+PATIENCE = 120_000  # ms
+SHOTS = os.environ.get("DPE_TEST_SHOTS", "")
+
+
+@pytest.fixture
+def hosts() -> Iterator[Callable[[Settings], None]]:
+    """dpe-host over a state directory, in a process of its own."""
+    with ExitStack() as stack:
+
+        def begin(settings: Settings) -> None:
+            process = start([sys.executable, "-m", "appliance.host.daemon"], env=environment(settings))
+            stack.callback(process.wait)
+            stack.callback(process.terminate)
+
+        yield begin
+
+
+def sound(page: Page, name: str = "") -> None:
+    if SHOTS and name:
+        page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
+    assert not is_sideways(page)
+    assert page.evaluate(LINT) == []
+
+
+def is_there(page: Page) -> None:
+    """dpe-host answers."""
+    expect(page.get_by_role("heading", name=re.compile("Set backups up|Where backups go"))).to_be_visible()
+
+
+def choose_folder(page: Page, folder: Path) -> None:
+    page.get_by_label("A folder of this server").check()
+    page.get_by_label("Path").fill(str(folder))
+
+
+def await_host(page: Page, settings: Settings) -> None:
+    page.wait_for_function("() => true")
+    while not settings.host_socket.exists():
+        page.wait_for_timeout(50)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_set_up_made_checked(
+    busy: Site, browse: Browse, hosts: Callable[[Settings], None], tmp_path: Path, width: int, scheme: str
+) -> None:
+    target, kind = tmp_path / "elsewhere", f"{width}-{scheme}"
+    target.mkdir()
+    hosts(busy.settings)
+    page = browse(busy, width=width, scheme=scheme)
+    await_host(page, busy.settings)
+    steps.sign_in(page, "grace")
+    page.goto(PAGE)
+    expect(page.get_by_text("Nothing of this appliance is backed up.")).to_be_visible()
+    sound(page, f"empty-{kind}")
+    choose_folder(page, tmp_path / "nowhere")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("There is no folder")
+    expect(page.get_by_label("Path")).to_have_value(str(tmp_path / "nowhere"))  # nothing entered is lost
+    sound(page, f"wrong-{kind}")
+    choose_folder(page, target)
+    page.get_by_role("button", name="Try it").click()
+    expect(page.get_by_text("can be used; no backups are there yet")).to_be_visible()
+    assert not list(target.iterdir()), "trying changes nothing"
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Backups go there from now on.")).to_be_visible()
+
+    page.get_by_role("button", name="Show the recovery key").click()
+    shown = page.locator(".recovery-key")
+    assert shown.inner_text() == re.sub(r"(.{4})(?!$)", r"\1-", (busy.settings.host / "backup/key").read_text())
+    sound(page, f"key-{kind}")
+    page.get_by_role("button", name="I wrote it down").click()
+    expect(page.get_by_role("button", name="Show the recovery key")).to_have_count(0)
+
+    page.get_by_role("button", name="Back up now").click()
+    expect(page.locator(".task")).to_contain_text("Done", timeout=PATIENCE)
+    sound(page, f"task-{kind}")
+    page.goto(PAGE)
+    row = page.get_by_role("row").filter(has_text="newest")
+    expect(row).to_contain_text("people", timeout=PATIENCE)
+    page.get_by_role("button", name="Check them all").click()
+    expect(page.locator(".task")).to_contain_text("Done", timeout=PATIENCE)
+    page.goto(PAGE)
+    expect(page.get_by_text("1 backups are whole")).to_be_visible()
+
+    page.get_by_label("Mon").uncheck()
+    page.locator("#f-daily").fill("0")
+    page.locator("#plan").get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("number of days")
+    page.locator("#f-daily").fill("14")
+    page.locator("#plan").get_by_role("button", name="Save").click()
+    known = backup.config(busy.settings)
+    assert known is not None
+    assert (known.plan.daily, known.plan.days) == (14, [1, 2, 3, 4, 5, 6])
+
+    expect(row).to_contain_text("people", timeout=PATIENCE)
+    row.get_by_text("Restore", exact=True).click()
+    for name in ("sftp", "s3", "disk", "folder"):
+        page.locator(f"#kind-{name}").check()
+        sound(page, f"full-{name}-{kind}")
+    row.get_by_role("button", name="Restore all of it").click()
+    expect(page.locator("#confirm-text")).to_contain_text("LOST")
+    if SHOTS:
+        page.screenshot(path=Path(SHOTS) / f"confirm-{kind}.png")
+    page.locator("#confirm").get_by_role("button", name="Cancel").click()
+    assert not restore.waits(busy.settings)
+
+
+def fresh(settings: Settings) -> None:
+    setup.ensure_code(settings)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_a_new_appliance_takes_the_place_of_a_lost_one(
+    serve: Callable[..., Site], browse: Browse, hosts: Callable[[Settings], None], tmp_path: Path, width: int, scheme: str
+) -> None:
+    from tests.integration.test_backup import Host
+    from tests.unit.host.backed_up import small_appliance
+
+    target, kind = tmp_path / "elsewhere", f"{width}-{scheme}"
+    target.mkdir()
+    lost = small_appliance(tmp_path / "l")
+    host = Host(lost)
+    host.ask("backup.configure", target={"kind": "folder", "path": str(target)})
+    key = host.ask("backup.key")
+    assert host.do("backup.run").error == ""
+    host.close()
+
+    site = serve(fresh)
+    hosts(site.settings)
+    page = browse(site, width=width, scheme=scheme)
+    await_host(page, site.settings)
+    page.goto("/setup/restore")
+    sound(page, f"restore-code-{kind}")
+    page.get_by_label("Setup code").fill("AAAA-AAAA-AAAA")
+    page.get_by_role("button", name="Begin").click()
+    expect(page.get_by_role("alert")).to_contain_text("not the setup code")
+    page.get_by_label("Setup code").fill((site.settings.state / "setup-code").read_text().strip())
+    page.get_by_role("button", name="Begin").click()
+    expect(page.get_by_role("heading", name="Where is the backup?")).to_be_visible()
+    choose_folder(page, target)
+    page.get_by_label("Recovery key").fill("ABCD-" * 7 + "ABCD")
+    page.get_by_role("button", name="Look for backups").click()
+    expect(page.get_by_role("alert")).to_contain_text("does not open the backups")
+    sound(page, f"restore-where-{kind}")
+    page.get_by_label("Recovery key").fill(key)
+    page.get_by_role("button", name="Look for backups").click()
+    expect(page.get_by_role("heading", name="Which one?")).to_be_visible()
+    sound(page, f"restore-which-{kind}")
+    page.get_by_role("button", name="Restore it").click()
+    expect(page.get_by_role("heading", name="Restoring")).to_be_visible()
+    sound(page, f"restore-progress-{kind}")
+    while not restore.waits(site.settings):
+        page.wait_for_timeout(200)
+    site.stop()
+    catalog.close()
+    assert restore.finish(site.settings)
+    catalog.open(site.settings.catalog)
+    assert setup.is_done()
+    assert [one.name for one in catalog.Account.select()] == ["ada"]
