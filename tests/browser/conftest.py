@@ -18,6 +18,9 @@ from appliance.run import start
 from appliance.settings import REPOSITORY, Settings, environment
 from appliance.settings import load as load_settings
 from tests import world
+from tests.fake_rauc import fake_host
+
+__all__ = ["fake_host"]
 
 QUIET = [
     "--no-sandbox",

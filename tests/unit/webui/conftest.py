@@ -12,8 +12,11 @@ from werkzeug.test import TestResponse
 from appliance.catalog import Actor
 from appliance.settings import Settings
 from tests import world
+from tests.fake_rauc import fake_host
 from webui import create_app
 from webui.live import hub
+
+__all__ = ["fake_host"]
 
 HOST = "https://appliance.test:8443"
 
