@@ -1,0 +1,204 @@
+"""Updates of a booted appliance, over RAUC, GRUB and systemd as they are: to a newer build, back from one that is not good, and what is refused.
+
+The newer builds are the image's own system with another version in it, signed with its keys.
+"""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from appliance.run import run
+from appliance.settings import REPOSITORY
+from tests.image.booted import Booted, wait_for
+
+sys.path.insert(0, str(REPOSITORY / "image-build"))
+import keys
+import tools
+
+pytestmark = [pytest.mark.image, pytest.mark.timeout(7200)]
+Boot = Callable[..., Booted]
+
+ASK = """
+import json, sys
+from appliance.errors import DpeError
+from appliance.host.client import Client
+from appliance.settings import load
+verb, args = json.loads(sys.argv[1])
+try:
+    print(json.dumps(Client(load(), "the test").ask(verb, **args)))
+except DpeError as error:
+    print(json.dumps({"error": str(error)}))
+"""
+
+
+class Bundles:
+    """Makes bundles of one image's system, changed here and there."""
+
+    def __init__(self, image: Path, folder: Path) -> None:
+        self.folder, self.root = folder, folder / "root.img"
+        [slot] = [one for one in json.loads(run(["sfdisk", "--json", image]))["partitiontable"]["partitions"] if one["name"] == "dpe-a"]
+        with image.open("rb") as disk, self.root.open("wb") as out:
+            disk.seek(slot["start"] * 512)
+            left = slot["size"] * 512
+            while piece := disk.read(min(left, 1 << 20)):
+                if any(piece):
+                    out.write(piece)
+                else:
+                    out.seek(len(piece), 1)
+                left -= len(piece)
+            out.truncate(slot["size"] * 512)
+        self.image: dict[str, Any] = json.loads(self.debugfs(self.root, "cat /usr/lib/dpe/image.json"))
+
+    @staticmethod
+    def debugfs(file: Path, *commands: str) -> str:
+        return "".join(run(["debugfs", "-w", "-R", command, file]) for command in commands)
+
+    def make(self, version: str, *changes: str) -> Path:
+        """A signed bundle of the system as `version`, after debugfs(8) made these changes in it."""
+        (content := self.folder / version).mkdir()
+        root, about = content / "rootfs.img", self.folder / "image.json"
+        run(["cp", "--sparse=always", self.root, root])
+        about.write_text(json.dumps({**self.image, "version": version}))
+        self.debugfs(root, "rm /usr/lib/dpe/image.json", f"write {about} /usr/lib/dpe/image.json", *changes)
+        manifest = (
+            f"[update]\ncompatible=dpe-appliance\nversion={version}\n\n[bundle]\nformat=verity\n\n[image.rootfs]\nfilename=rootfs.img\n"
+        )
+        (content / "manifest.raucm").write_text(manifest)
+        for name in (keys.CERTIFICATE, keys.KEY):
+            shutil.copy(REPOSITORY / "build/keys" / name, self.folder)
+        [tree] = (REPOSITORY / "build/stages").glob("tools-*")
+        signed = [f"--cert=/build/{keys.CERTIFICATE}", f"--key=/build/{keys.KEY}", "--mksquashfs-args=-comp zstd -Xcompression-level 1"]
+        tools.inside(tree, ["rauc", "bundle", *signed, f"/build/{version}", f"/build/{version}.raucb"], build=self.folder)
+        shutil.rmtree(content)
+        return self.folder / f"{version}.raucb"
+
+
+@pytest.fixture(scope="module")
+def bundles(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundles:
+    return Bundles(image, tmp_path_factory.mktemp("bundles"))
+
+
+def as_disk(bundle: Path) -> Path:
+    """The bundle as a disk, whose first bytes it is."""
+    run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", bundle, disk := bundle.with_suffix(".qcow2")], timeout=300)
+    return disk
+
+
+def ask(server: Booted, verb: str, **args: Any) -> Any:
+    """Use a verb of dpe-host's."""
+    server.shell(f"cat >/run/ask.py <<'END'\n{ASK}\nEND")
+    question = json.dumps([verb, args])
+    said = server.shell(f"cd /usr/lib/dpe && set -a && . /etc/dpe/environment && .venv/bin/python /run/ask.py '{question}'", 120)
+    return json.loads(said.splitlines()[-1])
+
+
+def sent(server: Booted, device: str, bundle: Path, harm: str = "true") -> Any:
+    """Put the bundle from a disk where the web page puts what it was sent, do it some harm, and have it looked at."""
+    file = "/var/lib/dpe/uploads/test.raucb"
+    server.shell(f"head -c {bundle.stat().st_size} {device} >{file} && file={file} && {harm}", 300)
+    return ask(server, "update.inspect", file="test.raucb")
+
+
+def ended(server: Booted, id: str) -> dict[str, Any]:
+    """The task, when it has ended."""
+
+    def look() -> dict[str, Any] | None:
+        task: dict[str, Any] = ask(server, "task", id=id)
+        return task if task["state"] != "running" else None
+
+    return wait_for(look, 900, f"the end of task {id}")
+
+
+def install(server: Booted, version: str) -> None:
+    task = ended(server, ask(server, "update.install", version=version)["task"])
+    assert task["state"] == "done", task
+
+
+def switch(server: Booted) -> None:
+    """Restart into what is installed, and wait until that has begun."""
+    before = server.shell("cat /proc/sys/kernel/random/boot_id")
+    now = server.shell("date -u +%Y-%m-%dT%H:%M:%S+00:00").strip()
+    assert "version" in ask(server, "update.restart", at=now)
+    wait_for(lambda: _boot(server) not in (None, before) or None, 900, "the restart")
+
+
+def _boot(server: Booted) -> str | None:
+    try:
+        server.wait_shell(5)
+        return server.shell("cat /proc/sys/kernel/random/boot_id", 10)
+    except (AssertionError, OSError):
+        return None
+
+
+def settled(server: Booted, count: int) -> dict[str, Any]:
+    """The state of updates when so many switches have ended."""
+
+    def look() -> dict[str, Any] | None:
+        try:
+            server.wait_shell(5)
+            state: dict[str, Any] = ask(server, "update.status")
+        except (AssertionError, OSError, ValueError):
+            return None
+        return state if len(state.get("past", [])) >= count and not state["trial"] else None
+
+    return wait_for(look, 2400, f"the end of switch {count}")
+
+
+def slot(server: Booted) -> str:
+    return server.shell("grep -o 'rauc.slot=.' /proc/cmdline").strip()[-1]
+
+
+def test_updates(boot: Boot, bundles: Bundles) -> None:
+    """A tampered one is refused, a power cut in the middle of writing costs nothing, a newer build works, one that is not good is gone back from."""
+    newer = bundles.make("99.1.0")
+    app = "/usr/lib/dpe/webui/app.py"
+    (wrong := bundles.folder / "app.py").write_text("raise SystemExit('this build is broken')\n")
+    kept = "/usr/lib/dpe/webui/__pycache__/app.cpython-313.pyc"
+    broken = bundles.make("99.2.0", f"rm {app}", f"write {wrong} {app}", f"rm {kept}")
+    server = boot(disks=[as_disk(newer), as_disk(broken)])
+    server.wait_page()
+    server.wait_shell()
+    assert slot(server) == "A"
+    version = ask(server, "image")["version"]
+
+    for harm, words in (
+        ("printf x | dd of=$file bs=1 seek=50000000 conv=notrunc status=none", "not all of it is what was signed"),
+        ("truncate -s 60000000 $file", "only a part of one"),
+    ):
+        assert words in sent(server, "/dev/vdb", newer, harm)["error"]
+    assert ask(server, "update.status")["staged"] is None
+
+    assert sent(server, "/dev/vdb", newer)["version"] == "99.1.0"
+    task = ask(server, "update.install", version="99.1.0")["task"]
+    wait_for(lambda: (ask(server, "task", id=task)["progress"] or 0) >= 80 or None, 600, "writing")
+    server.power_cut()
+    server.start()
+    server.wait_page()
+    server.wait_shell()
+    assert (slot(server), ask(server, "image")["version"]) == ("A", version)
+    state = ask(server, "update.status")
+    assert (state["installed"], state["past"], state["staged"]["version"]) == (None, [], "99.1.0")
+    assert ask(server, "task", id=task)["state"] == "interrupted"
+
+    install(server, "99.1.0")
+    assert slot(server) == "A"
+    switch(server)
+    state = settled(server, 1)
+    assert (slot(server), ask(server, "image")["version"]) == ("B", "99.1.0")
+    assert (state["past"][0]["outcome"], state["past"][0]["before"]) == ("updated", version)
+    assert all(each["good"] for each in state["slots"])
+    server.wait_page()
+
+    assert sent(server, "/dev/vdc", broken)["version"] == "99.2.0"
+    install(server, "99.2.0")
+    switch(server)
+    state = settled(server, 2)
+    assert (slot(server), ask(server, "image")["version"]) == ("B", "99.1.0")
+    assert (state["past"][0]["outcome"], state["past"][0]["version"]) == ("rolled back", "99.2.0")
+    assert "web page" in state["past"][0]["reason"]
+    server.wait_page()
