@@ -33,7 +33,7 @@ def _page(at: str = "", error: DpeError | None = None) -> str:
 @needs("settings.manage")
 def clean() -> Response:
     freed = storage.clean(actor(), settings())
-    flash(f"Deleted: {mib(freed >> 20)} are free again.", "success")
+    flash(f"Deleted: {mib(freed / 2**20)} are free again.", "success")
     return redirect(url_for("storage.index"), 303)
 
 
