@@ -29,8 +29,8 @@ blueprint = Blueprint("setup", __name__)
 STEPS = {
     "code": "Setup code",
     "network": "Network",
-    "you": "Your account",
-    "appliance": "The appliance",
+    "you": "Account",
+    "appliance": "Appliance",
     "storage": "Storage",
     "pools": "Machines",
     "directory": "Directory",
