@@ -12,7 +12,7 @@ from flask_login import current_user
 
 from appliance.catalog import DataDisk, KeptDisk, Machine, Run, Todo
 from appliance.errors import BadInput, NotAllowed, NotFound
-from appliance.services import disks, inbox, machines, moves, recovery, runs, sequences
+from appliance.services import disks, inbox, machines, moves, recovery, runs, sequences, server
 from webui.guard import actor, csrf, needs, row_number
 from webui.portal import application
 
@@ -116,6 +116,25 @@ def classes() -> Answer:
         for o in offers
     ]
     return {"classes": found}
+
+
+@blueprint.get("/server")
+@needs("settings.manage")
+@scope("read")
+def server_status() -> Answer:
+    now = server.status(current_app.config["SETTINGS"])
+    return {
+        "name": now.name,
+        "addresses": now.addresses,
+        "version": now.image.version if now.image else None,
+        "booted_at": _time(now.booted_at),
+        "load": list(now.load),
+        "processors": now.cpus,
+        "memory": {"total": now.memory, "available": now.memory_available},
+        "disk": {"total": now.disk, "free": now.disk_free},
+        "temperature": now.temperature,
+        "processes": [{"name": part.name, "state": part.state, "restarts": part.restarts} for part in now.parts],
+    }
 
 
 @blueprint.get("/machines")

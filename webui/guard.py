@@ -155,7 +155,14 @@ def is_set_up() -> bool:
 
 
 def _first_setup() -> BaseResponse | None:
-    if is_set_up() or request.endpoint in ("static", "door.healthz", "setup.wizard", "setup_restore.begin", "setup_restore.progress"):
+    if is_set_up() or request.endpoint in (
+        "static",
+        "door.healthz",
+        "setup.wizard",
+        "setup_restore.begin",
+        "setup_restore.progress",
+        "server.keep",
+    ):
         return None
     if request.blueprint in ("door", "live", "api", "hooks"):
         return Response(status=401)

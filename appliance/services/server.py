@@ -136,8 +136,8 @@ class Held:
             "slots": "addresses and ports (the setting slots)",
         }
         others = {"memory": "memory", "disk": "the disk", "slots": "addresses"}
-        rest = [f"{others[name]} for {_count(number)}" for name, number in vars(found).items() if name != found.binds]
-        bound = f"What ends first is {ends[found.binds]}; there is {' and '.join(rest)}."
+        rest = [f"{others[name]} would do for {_count(number)}" for name, number in vars(found).items() if name != found.binds]
+        bound = f"What ends first is {ends[found.binds]}; {', '.join(rest)}."
         if self.cls.maximum < found.count:
             bound += f" Its policy allows {self.cls.maximum}."
         return bound
