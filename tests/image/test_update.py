@@ -5,10 +5,11 @@ The newer builds are the image's own system with another version in it, signed w
 
 import json
 import shutil
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -22,6 +23,7 @@ import tools
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(7200)]
 Boot = Callable[..., Booted]
+MIB = 1 << 20
 
 ASK = """
 import json, sys
@@ -36,22 +38,31 @@ except DpeError as error:
 """
 
 
+def partition(disk: IO[bytes], label: str) -> tuple[int, int]:
+    """Where the partition of that label begins, and its size, in bytes, from the GPT."""
+    disk.seek(512)
+    table, count, size = struct.unpack_from("<QII", disk.read(92), 72)
+    disk.seek(table * 512)
+    for entry in (disk.read(size) for _ in range(count)):
+        first, last = struct.unpack_from("<QQ", entry, 32)
+        if entry[56:128].decode("utf-16-le").rstrip("\0") == label:
+            return first * 512, (last - first + 1) * 512
+    raise AssertionError(f"there is no partition {label}")
+
+
 class Bundles:
     """Makes bundles of one image's system, changed here and there."""
 
     def __init__(self, image: Path, folder: Path) -> None:
         self.folder, self.root = folder, folder / "root.img"
-        [slot] = [one for one in json.loads(run(["sfdisk", "--json", image]))["partitiontable"]["partitions"] if one["name"] == "dpe-a"]
         with image.open("rb") as disk, self.root.open("wb") as out:
-            disk.seek(slot["start"] * 512)
-            left = slot["size"] * 512
-            while piece := disk.read(min(left, 1 << 20)):
-                if any(piece):
+            first, size = partition(disk, "dpe-a")
+            disk.seek(first)
+            for at in range(0, size, MIB):
+                if any(piece := disk.read(min(MIB, size - at))):
+                    out.seek(at)
                     out.write(piece)
-                else:
-                    out.seek(len(piece), 1)
-                left -= len(piece)
-            out.truncate(slot["size"] * 512)
+            out.truncate(size)
         self.image: dict[str, Any] = json.loads(self.debugfs(self.root, "cat /usr/lib/dpe/image.json"))
 
     @staticmethod
