@@ -147,7 +147,7 @@ def seeds(job: Job) -> list[SeedFiles]:
     settings.state.mkdir(mode=0o711, parents=True, exist_ok=True)
     scenario = load_scenario(job.scenario)
     made = []
-    for class_name, spec in scenario.classes.items():
+    for class_name, spec in scenario.scenario.classes.items():
         wanted, version = recipe.digest(spec, job.scenario), 1
         folder = seed_folder(class_name, version, settings)
         if folder.exists() and load_files(class_name, version, settings).manifest.get("recipe") != wanted:
@@ -208,6 +208,8 @@ def install(product: Path, venv: Path, job: Job) -> None:
     lay(REPOSITORY / "playbooks", product / "playbooks", skip=("__pycache__", "scenarios"))
     lay(job.scenario, product / "playbooks/scenarios" / job.scenario.name)
     copy(venv, product / ".venv")
+    for packages in (product / ".venv/lib").glob("python3*/site-packages"):
+        (packages / "dpe.pth").write_text(f"/{PRODUCT}\n")  # what starts elsewhere, like a module of Ansible's, finds the product, too
     (product / "image.json").write_text(job.image().model_dump_json() + "\n")
 
 

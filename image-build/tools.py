@@ -13,6 +13,7 @@ from appliance.run import Argument, run
 from appliance.seeds import sources
 
 SUITE = "trixie"
+PRIVATE = ("unshare", "--mount", "--propagation", "private", "--")
 OPTIONS = (
     '--aptopt=Acquire::Languages "none"',
     '--aptopt=Acquire::Retries "3"',
@@ -81,7 +82,18 @@ def bootstrap(name: str, list: Path, stages: Path) -> Path:
     say(f"{name}: {len(names)} packages and what they need")
     new = stages / f"{name}-new"
     remove(new)
-    command = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(names)}", *OPTIONS, SUITE, os.fspath(new), *lines]
+    # Its mounts, too, are its own, and gone with it when it is killed.
+    command = [
+        *PRIVATE,
+        "mmdebstrap",
+        "--mode=root",
+        "--variant=minbase",
+        f"--include={','.join(names)}",
+        *OPTIONS,
+        SUITE,
+        os.fspath(new),
+        *lines,
+    ]
     run(command, timeout=3600, env={"TMPDIR": os.fspath(stages)}, hint="No network, no space, or a package that is not there.")
     new.rename(place)
     return place
@@ -98,7 +110,7 @@ def inside(
 ) -> str:
     """Run a program in a tree, with `build` at /build there; its mounts go with it."""
     script = f"set -eu\n{NETWORK if network else ''}{ENTER}"
-    shell = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", tree, build or ""]
+    shell: list[Argument] = [*PRIVATE, "sh", "-c", script, "sh", tree, build or ""]
     paths = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/tmp", "TMPDIR": "/tmp"}  # noqa: S108 - the tree's own
     return run([*shell, *command], env={**paths, **(env or {})}, timeout=timeout)
 
