@@ -39,7 +39,7 @@ PATTERNS = (
     re.compile(r"\$argon2\w*\$[^\s\"']+"),
     re.compile(r"(?<=://)[^/@\s\"']+(?=@)"),
     re.compile(r"(?i)(?<=bearer )\S+"),
-    re.compile(r"""(?i)\b(?:password|passwd|secret|token|api_?key)["']?\s*[=:]\s*["']?[^\s"',;]+"""),
+    re.compile(r"""(?i)\b\w*(?:password|passwd|secret|token|api_?key)\w*["']?\s*[=:]\s*["']?[^\s"',;]+"""),
     re.compile(r"(?<=client: )[0-9a-fA-F.:]+"),
 )
 

@@ -1,0 +1,48 @@
+"""What the parts of the appliance said, and the support bundle, for an admin."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from appliance import catalog
+from appliance.catalog import Actor, record
+from appliance.host import support
+from appliance.host.client import Client
+from appliance.host.logs import LEVELS, Line
+from appliance.settings import Settings
+
+COUNTS = (100, 300, 1000, 2000)  # lines that are shown
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which lines: of which log, how many, at least how serious, with which words."""
+
+    source: str = "engine"
+    most: int = COUNTS[1]
+    level: str = LEVELS[-1]
+    text: str = ""
+
+
+def sources(settings: Settings) -> dict[str, str]:
+    """What has a log: name and what it is. Raises Unavailable while dpe-host does not answer."""
+    found: dict[str, str] = Client(settings).ask("logs")
+    return found
+
+
+def lines(settings: Settings, wanted: Wanted) -> list[Line]:
+    """The last lines of a log, the newest last. Raises NotFound, BadInput, and Unavailable while dpe-host does not answer."""
+    found = Client(settings).ask("logs.lines", source=wanted.source, most=wanted.most, level=wanted.level, text=wanted.text)
+    return [Line(**line) for line in found]
+
+
+def begin_bundle(actor: Actor, settings: Settings) -> str:
+    """Have a support bundle made; returns the task's id. Raises Conflict while another task runs."""
+    task: str = Client(settings, actor.name).ask(support.VERB)["task"]
+    with catalog.write():
+        record("support.bundle", f"{actor.name} made a support bundle.", actor)
+    return task
+
+
+def bundle(settings: Settings, name: str) -> Path:
+    """The file of a support bundle. Raises NotFound."""
+    return support.find(settings, name)
