@@ -261,3 +261,17 @@ def power(actor: Actor, settings: Settings, what: str) -> None:
 def restart_part(actor: Actor, settings: Settings, name: str) -> None:
     """Stop and start one of the appliance's processes. Raises BadInput for another name."""
     Client(settings, actor.name).ask("units.restart", name=name)
+
+
+def shell(settings: Settings) -> bool | None:
+    """Whether the menu at the server's screen opens a shell; None where that is not ours to decide on, or not known now."""
+    try:
+        found: bool | None = Client(settings).ask("shell.get")
+    except DpeError:
+        return None
+    return found
+
+
+def set_shell(actor: Actor, settings: Settings, *, enabled: bool) -> None:
+    """Allow a shell at the server's screen, or not any more."""
+    Client(settings, actor.name).ask("shell.set", enabled=enabled)

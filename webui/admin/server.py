@@ -38,6 +38,7 @@ def index() -> str:
         tasks=tasks,
         network=network,
         clock=clock,
+        shell=server.shell(settings()),
         error=error,
     )
 
@@ -47,6 +48,16 @@ def index() -> str:
 def hardware() -> str:
     held = server.capacity(settings(), current_user.powers.reach("classes.read"))
     return render_template("admin/hardware.html", findings=server.findings(settings()), held=held)
+
+
+@blueprint.post("/shell")
+@needs("settings.manage")
+@asks_again
+def set_shell() -> Response:
+    enabled = request.form.get("enabled") == "yes"
+    server.set_shell(actor(), settings(), enabled=enabled)
+    flash("The menu at the server's screen opens a shell from now on." if enabled else "The menu opens no more shells.", "success")
+    return redirect(url_for("server.index"), 303)
 
 
 @blueprint.post("/parts/<name>/restart")
