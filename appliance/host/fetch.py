@@ -93,7 +93,7 @@ def _get(address: str, headers: dict[str, str], authority: str) -> Got:
             raise dial.explain(error, host, port, connected=False) from error
         try:
             link.settimeout(REACH)
-            call.sock = dial.trust(authority).wrap_socket(link, server_hostname=host)
+            secure = call.sock = dial.trust(authority).wrap_socket(link, server_hostname=host)
             call.request(
                 "GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), headers={"User-Agent": "DPE-Appliance", **headers}
             )
@@ -105,7 +105,7 @@ def _get(address: str, headers: dict[str, str], authority: str) -> Got:
             call.close()
             raise Unavailable(f"{host}:{port} does not answer as a web server does.", "Check the address.") from error
         if response.status not in (301, 302, 303, 307, 308):
-            call.sock.settimeout(STILL)
+            secure.settimeout(STILL)  # of `call` it is no more where the server hangs up after this
             return Got(call, response)
         call.close()
         address = urljoin(address, response.headers.get("Location", ""))
