@@ -365,9 +365,18 @@ def explain(said: str, target: Target) -> DpeError:
     """What restic's last words mean for people."""
     for pattern, kind, message, hint in MEANINGS:
         if re.search(pattern, said, re.MULTILINE | re.IGNORECASE):
-            return kind(capital(message.format(target=target)), hint)
+            error = kind(capital(message.format(target=target)), hint)
+            return _another_key(target) or error if isinstance(target, Sftp) and "cannot be reached" in message else error
     last = next((line for line in reversed(said.splitlines()) if line.strip()), "no reason was given")
     return Unavailable(f"The backup program failed: {last.removeprefix('Fatal: ').strip()[:300]}", "The log of dpe-host has the details.")
+
+
+def _another_key(target: Sftp) -> DpeError | None:
+    """What ssh says of a key that is another one is lost now and then, because restic does not wait for it."""
+    with contextlib.suppress(Unavailable):
+        if not set(host_keys(target)) & set(target.host_keys):
+            return explain("Host key verification failed", target)
+    return None
 
 
 def capital(text: str) -> str:

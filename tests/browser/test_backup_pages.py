@@ -57,7 +57,6 @@ def choose_folder(page: Page, folder: Path) -> None:
 
 
 def await_host(page: Page, settings: Settings) -> None:
-    page.wait_for_function("() => true")
     while not settings.host_socket.exists():
         page.wait_for_timeout(50)
 
@@ -105,7 +104,7 @@ def test_set_up_made_checked(
     page.goto(PAGE)
     expect(page.get_by_text("1 backups are whole")).to_be_visible()
 
-    page.get_by_label("Mon").uncheck()
+    page.get_by_label("Mon", exact=True).uncheck()
     page.locator("#f-daily").fill("0")
     page.locator("#plan").get_by_role("button", name="Save").click()
     expect(page.get_by_role("alert")).to_contain_text("number of days")

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -10,10 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from appliance import catalog, layout
@@ -34,6 +37,7 @@ from appliance.catalog import (
     Snapshot,
     SnapshotState,
     VersionState,
+    data,
     now,
     options,
     record,
@@ -45,15 +49,16 @@ from appliance.host import backup, restic, restore
 from appliance.host.client import Client
 from appliance.host.tasks import DONE, Task
 from appliance.hypervisor import disks
+from appliance.lifecycle import backups
 from appliance.people import secrets
 from appliance.run import Process, run, start
-from appliance.settings import REPOSITORY, Settings, environment, load
+from appliance.settings import Settings, environment, load
 from tests.seeds import SMALL, small_scenario
 from tests.unit.engine.fake import Data, FakeProvider
+from tests.unit.host.backed_up import small_appliance
 
 pytestmark = pytest.mark.backup
 S = MachineState
-RECOVERY = (REPOSITORY / "playbooks/workflows/recovery.yml").read_text()
 
 
 class Files(FakeProvider):
@@ -454,3 +459,240 @@ def test_a_restore_that_is_cut_off_anywhere_ends_the_same(
     assert catalog.check() == []
     catalog.close()
     assert {"seeds/small/1/disk.qcow2", f"data/{DISK}.qcow2", "tls/certificate.pem"} <= tree()
+
+
+def test_a_disk_is_only_mounted_while_it_is_used(ours: Settings, host: Host, stack: ExitStack) -> None:
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dpe-disk-")))
+    with (folder / "image").open("wb") as file:
+        file.truncate(64 << 20)
+    run(["mkfs.ext4", "-q", folder / "image"])
+    loop = run(["losetup", "--find", "--show", folder / "image"]).strip()
+    unplug = stack.enter_context(ExitStack())
+    unplug.callback(run, ["losetup", "--detach", loop])
+    uuid = run(["blkid", "-s", "UUID", "-o", "value", loop]).strip()
+    configured(host, {"kind": "disk", "uuid": uuid})
+    with engine(ours):
+        done(host.do("backup.run"))
+    assert not (ours.run / "backup-disk").is_mount()
+    assert len(host.ask("backup.list")) == 1
+    unplug.close()
+    with engine(ours):
+        assert "backup disk is not there" in host.do("backup.run").error
+
+
+def test_make_run_starts_again_with_what_was_restored(target: dict[str, Any], stack: ExitStack) -> None:
+    """The whole appliance in the foreground, fresh and waiting to be set up, becomes the one that was backed up."""
+    from tests.integration.test_foreground import Running
+
+    lost = small_appliance(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dpe-l-"))) / "s")
+    backing_up = Host(lost)
+    key = configured(backing_up, target)
+    done(backing_up.do("backup.run"))
+    backing_up.close()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = replace(
+        made(stack, "r"), network=f"k{os.getpid() % 10**6}", subnet="10.247.0.0/16", uplink="169.254.247.0/30", listen="127.0.0.1",
+        https_port=port, app_port=20000 if port < 20000 else 10000,
+    )  # fmt: skip
+    settings.state.parent.chmod(0o711)
+    running = Running(settings)
+    try:
+        running.until("Setup code")
+        client = Client(settings, "set-up")
+        [one] = client.ask("restore.list", target=target, key=key)
+        client.ask("restore.begin", target=target, key=key, snapshot=one["id"])
+        running.until("starting again, with what was restored")
+        until(lambda: running.said().count("The appliance runs.") == 2, 120)
+        assert running.said().count("Setup code") == 1
+        assert not restore.place(settings).exists()
+        catalog.open(settings.catalog)
+        assert [account.name for account in Account.select()] == ["ada"]
+        assert Event.select().where(Event.kind == "appliance.restored").count() == 1
+        catalog.close()
+        known = backup.config(settings)
+        assert known is not None, "it goes on with the backups that it came from"
+        assert known.target.model_dump() == target
+        assert len(client.ask("backup.list")) == 1
+    finally:
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(120) == 0
+
+
+# -- over SSH -----------------------------------------------------------------------------------------
+
+
+class Sshd:
+    """An SSH server on loopback that knows nothing but SFTP, as root, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.process = folder, None
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        Path("/run/sshd").mkdir(exist_ok=True)
+        self.new_key()
+        (folder / "authorized").write_text("")
+        (folder / "config").write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
+            f"PidFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nStrictModes no\nUsePAM no\n"
+            "Subsystem sftp internal-sftp\nForceCommand internal-sftp\n"
+        )
+
+    def new_key(self) -> None:
+        for file in self.folder.glob("host*"):
+            file.unlink()
+        run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.folder / "host"])
+
+    def start(self) -> None:
+        self.process = start(["/usr/sbin/sshd", "-D", "-e", "-f", self.folder / "config"])
+
+        def answers() -> bool:
+            with socket.socket() as line:
+                return line.connect_ex(("127.0.0.1", self.port)) == 0
+
+        until(answers)
+
+    def stop(self) -> None:
+        """The server and its sessions go at once, as when somebody pulls the plug."""
+        if self.process is not None:
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                child.kill()
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def sshd(stack: ExitStack) -> Sshd:
+    folder = Path(tempfile.mkdtemp(prefix="dpe-sshd-"))
+    stack.callback(shutil.rmtree, folder)
+    found = Sshd(folder)
+    found.start()
+    stack.callback(found.stop)
+    return found
+
+
+def test_over_ssh_with_a_key_of_the_appliance_and_a_server_that_was_confirmed(ours: Settings, host: Host, sshd: Sshd) -> None:
+    target = {"kind": "sftp", "host": "127.0.0.1", "port": sshd.port, "user": "root", "path": str(sshd.folder / "backup")}
+    shown = host.ask("backup.configure", target=target)
+    assert shown["state"] == "confirm"
+    told = run(["ssh-keygen", "-l", "-f", sshd.folder / "host.pub"]).split()[1]
+    assert [one.split()[0] for one in shown["fingerprints"]] == [told]
+    target["host_keys"] = shown["host_keys"]
+    with pytest.raises(Unavailable, match="does not let the appliance in"):
+        host.ask("backup.configure", target=target)
+    (sshd.folder / "authorized").write_text(host.ask("backup.public_key") + "\n")
+    assert host.ask("backup.configure", target=target)["state"] == "empty"
+    with engine(ours):
+        done(host.do("backup.run"))
+    done(host.do("backup.verify"))
+    assert len(host.ask("backup.list")) == 1
+
+    # The server goes in the middle.
+    (ours.seeds / "small/1/disk.qcow2").write_bytes(os.urandom(40 << 20))
+    with engine(ours):
+        id = host.begin("backup.run")
+        until(lambda: "Writing" in host.client.task(id).line)
+        sshd.stop()
+        task = until(lambda: (task := host.client.task(id)).state != "running" and task, 120)
+    assert (task.state, "cannot be reached" in task.error) == ("failed", True), task
+    catalog.open(ours.catalog)
+    assert Event.select().where(Event.kind == "backup.failed").count() == 1
+    catalog.close()
+    with pytest.raises(Unavailable, match="No SSH server answers"):
+        host.ask("backup.test", target=target)
+    sshd.start()
+    with engine(ours):
+        done(host.do("backup.run"))
+    assert host.ask("backup.state")["last"]["ok"]
+
+    # Another server in its place.
+    sshd.stop()
+    sshd.new_key()
+    sshd.start()
+    with pytest.raises(Unavailable, match="shows another key"):
+        host.ask("backup.list")
+    assert host.ask("backup.test", target=target)["state"] == "confirm"
+    assert "PRIVATE" not in (ours.logs / "host.log").read_text()
+
+
+def test_copies_of_data_disks_alone_come_to_the_page_recovery(ours: Settings, host: Host, target: dict[str, Any]) -> None:
+    configured(host, target)
+    with engine(ours):
+        done(host.do("backup.run"))
+        write_to(ours.data_disk(DISK), "otherwise")
+        [one] = host.ask("backup.list")
+        assert done(host.do("restore.copies", snapshot=one["id"])).result == {"copies": 1}
+        backups.scan(ours)
+        [copy] = data.backups()
+        assert (copy.disk, copy.problem, copy.account_name) == (DISK, "", "alice")
+        disks.verify(Path(copy.path))
+
+
+def test_without_seeds_they_are_built_again_and_the_machines_wait_for_them(
+    ours: Settings, host: Host, target: dict[str, Any], stack: ExitStack
+) -> None:
+    key = configured(host, target)
+    host.ask("backup.plan", plan={"seeds": False})
+    with engine(ours):
+        done(host.do("backup.run"))
+    settings, other = fresh(stack)
+    [one] = other.ask("restore.list", target=target, key=key)
+    assert one["seeds"] == 0
+    done(other.do("restore.begin", target=target, key=key, snapshot=one["id"]))
+    other.close()
+    prepare(settings)
+    catalog.open(settings.catalog)
+    assert [(seed.version, str(seed.state), seed.promoted) for seed in Seed.select().order_by(Seed.version)] == [
+        (1, "removed", False),
+        (2, "queued", False),
+    ]
+    options_of = {"disk": "/seed/2/disk.qcow2", "kernel": "/seed/2/vmlinuz", "initrd": "/seed/2/initrd", "cmdline": ""}
+    Seed.update(state=SeedState.FAILED).where(Seed.version == 2).execute()  # no test builds it
+    with engine(settings):
+        until(lambda: Run.select().where(Run.why.contains("a seed of its class")).count() == 2)
+        with catalog.write():
+            Seed.create(klass="small", version=3, state=SeedState.READY, promoted=True, files=options_of)
+            Class.update(buffer=0).execute()
+        until(lambda: Machine.select().where(Machine.state == S.IN_USE).count() == 2)
+        assert {machine.seed.version for machine in Machine.select().where(Machine.state == S.IN_USE)} == {3}
+
+
+def test_a_disk_that_could_not_be_copied_is_told_of_and_put_aside(
+    ours: Settings, host: Host, target: dict[str, Any], stack: ExitStack
+) -> None:
+    key = configured(host, target)
+    with engine(ours) as provider:
+        provider.backup_data = refuse  # type: ignore[method-assign]
+        task = done(host.do("backup.run"))
+    assert task.result["problems"] == ["thesis: There is no room for a disk."]
+    settings, other = fresh(stack)
+    [one] = other.ask("restore.list", target=target, key=key)
+    assert (one["disks"], one["missing"]) == (0, 1)
+    done(other.do("restore.begin", target=target, key=key, snapshot=one["id"]))
+    other.close()
+    prepare(settings)
+    catalog.open(settings.catalog)
+    disk = DataDisk.get_by_id(DISK)
+    assert (disk.state, disk.machine_id) == (DiskState.TROUBLED, None)
+    assert "not in the backup" in disk.problem
+    catalog.close()
+
+
+def refuse(*_: object) -> None:
+    raise Unavailable("There is no room for a disk.")
+
+
+def test_cancelling_ends_it_and_leaves_nothing(ours: Settings, host: Host, target: dict[str, Any]) -> None:
+    configured(host, target)
+    (ours.seeds / "small/1/disk.qcow2").write_bytes(os.urandom(60 << 20))
+    with engine(ours):
+        id = host.begin("backup.run")
+        until(lambda: "Writing" in host.client.task(id).line)
+        host.ask("task.cancel")
+        task = until(lambda: (task := host.client.task(id)).state != "running" and task)
+        assert task.error == "It was cancelled."
+        assert not (ours.state / backup.WORK).exists()
+        done(host.do("backup.run"))
