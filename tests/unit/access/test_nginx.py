@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,3 +49,15 @@ def test_nginx_itself_takes_it(settings: Settings, listen: str) -> None:
     file.write_text(file.read_text().replace("proxy_redirect off", "proxy_redirekt off"))
     with pytest.raises(CommandFailed, match="proxy_redirekt"):
         run(["nginx", "-t", "-c", file, "-e", "stderr"])
+
+
+def test_a_file_of_any_size_passes_to_the_page_of_updates_alone(settings: Settings) -> None:
+    text = nginx.configuration(settings, Path("/house"), Path("/c"), Path("/k"), (1, 26, 3))
+    [upload] = re.findall(r"location = /admin/server/updates/upload \{.*?\n        \}\n", text, re.DOTALL)
+    assert "client_max_body_size 0;" in upload
+    assert "proxy_request_buffering off;" in upload
+    assert "if ($foreign)" in upload
+    page, applications = text.split("server {")[2:] if text.count("server {") > 2 else text.split("server {")[1:]
+    assert page.count("client_max_body_size 0;") == 1
+    assert "client_max_body_size 32m;" in page
+    assert applications.count("client_max_body_size 0;") == 1

@@ -1,0 +1,70 @@
+"""A machine that is made only to see whether one can be."""
+
+import pytest
+
+from appliance.catalog import Class, Machine, Seed, proofs
+from appliance.errors import DpeError
+from appliance.lifecycle import proving
+from tests.unit.engine.fake import settle
+
+
+@pytest.fixture
+def forking(opened, small, tmp_path):
+    """The class small forks, and waits paused."""
+    disk = tmp_path / "disk.qcow2"
+    disk.write_bytes(b"of a test")
+    Class.update(fork=True, readiness="paused", buffer=0).execute()
+    Seed.update(files={"disk": str(disk), "kernel": "k", "initrd": "i", "cmdline": "c"}).execute()
+    opened.seeds.joinpath("small/1").mkdir(parents=True)
+
+
+def asked(engine):
+    proofs.ask("why")
+    settle(engine)
+    return proofs.answer("why")
+
+
+def calls(provider):
+    return [verb for verb, id in provider.calls if id == proving.ID]
+
+
+def test_it_is_forked_answers_and_is_gone_again(forking, engine, provider):
+    assert asked(engine) == ""
+    assert calls(provider) == ["destroy", "fork", "start", "wait", "destroy"]
+    assert proving.ID not in provider.domains
+    assert Machine.select().count() == 0
+    assert proofs.asked() is None
+
+
+def test_a_fork_that_does_not_answer_is_booted_and_that_is_good_enough(forking, engine, provider):
+    provider.fails["fork"] = DpeError("It cannot be forked.")
+    assert asked(engine) == ""
+    assert calls(provider)[-4:] == ["clone", "start", "wait", "destroy"]
+
+
+def test_what_does_not_answer_is_said_and_gone_too(engine, provider):
+    Class.update(buffer=0).execute()
+    provider.fails["wait"] = DpeError("The agent does not answer.")
+    assert asked(engine) == "The agent does not answer."
+    assert proving.ID not in provider.domains
+
+
+def test_without_a_class_to_try_there_is_nothing_wrong(engine, provider):
+    Class.update(enabled=False, buffer=0).execute()
+    assert asked(engine) == ""
+    assert calls(provider) == []
+
+
+def test_an_answer_to_another_question_counts_for_nothing(engine):
+    proofs.ask("one")
+    proofs.say("another", "bad")
+    assert proofs.answer("one") is None
+    assert proofs.asked() == "one"
+    proofs.forget()
+    assert proofs.asked() is None
+
+
+def test_what_is_there_and_could_be_made(engine, provider, ready):
+    assert not proofs.makes()
+    ready(1)
+    assert proofs.makes()
