@@ -113,6 +113,7 @@ def _page(step: str, values: dict[str, str], errors: dict[str, dict[str, str]], 
         values=values,
         errors=errors.get(step, {}),
         classes=classes.everything() if known else [],
+        to_build=setup.to_build() if step == "review" else 0,
         host=_host() if known else None,
         zones=zones() if known else [],
         known=known,
@@ -239,4 +240,4 @@ ACTS: dict[tuple[str, str], Callable[[dict[str, str]], Response | tuple[str, int
 def progress() -> str:
     latest = [next(iter(seeds.of_class(cls.name)), None) for cls in classes.everything()]
     builds = [(seed, classes.forking(seed.klass)) for seed in latest if seed is not None]
-    return render_template("setup_progress.html", builds=builds, health=overview.health())
+    return render_template("setup_progress.html", builds=builds, pools=overview.pools(), health=overview.health())

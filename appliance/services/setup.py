@@ -63,6 +63,16 @@ def check_code(code: str, address: str) -> None:
         raise BadInput("That is not the setup code.", "It is shown on the appliance's own screen, or at the end of what `make run` prints.")
 
 
+def _needs_seed(class_name: str) -> bool:
+    """Whether nothing is there and nothing under way that machines of the class are made from: no seed came with the image."""
+    return not (catalog.seeds.promoted(class_name) or catalog.seeds.unfinished(class_name))
+
+
+def to_build() -> int:
+    """How many seeds are built when set-up is finished."""
+    return sum(_needs_seed(cls.name) for cls in catalog.Class.select())
+
+
 def finish(code: str, wishes: Wishes, address: str) -> Account:
     """Set the appliance up: first admin, title, time zone, pool sizes; the scenario's seeds are then built, unless they came with the image.
 
@@ -92,7 +102,7 @@ def finish(code: str, wishes: Wishes, address: str) -> Account:
         options.put("setup_code", "")
         record("setup.done", f"{account.name} set the appliance up.", actor)
         for cls in list(catalog.Class.select()):
-            if not (catalog.seeds.promoted(cls.name) or catalog.seeds.unfinished(cls.name)):  # else one came with the image
+            if _needs_seed(cls.name):
                 seeds.build(cls.name, actor)
     doorbell.ring()
     return account

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from appliance.catalog import Account, Class, Seed, grants, options
+from appliance import catalog
+from appliance.catalog import Account, Class, MachineState, Seed, SeedState, grants, options, seeds
 from appliance.host import config, hardware, image, network, storage, trial
 from appliance.host.daemon import Server
 from appliance.host.verbs import VERBS, Verb
@@ -83,6 +84,28 @@ def test_htmx_is_sent_on_by_a_header(visitor: Browser, code: str) -> None:
     visitor.get("/setup")
     answer = visitor.post("/setup", {**ANSWERS, "code": code, "step": "review", "go": "finish"}, **{"HX-Request": "true"})
     assert (answer.status_code, answer.headers["HX-Redirect"]) == (200, "/setup/progress")
+
+
+def test_a_seed_that_came_with_the_image_is_not_built_and_the_first_machine_is_offered(visitor: Browser, code: str) -> None:
+    seed = world.seed("notebook", 1, SeedState.BUILDING, manifest={"shipped": "/usr/share/dpe/seeds/notebook"})
+    visitor.get("/setup")
+    page = visitor.post("/setup", {**ANSWERS, "code": code, "step": "hardware", "go": "next"}).text
+    assert "came with the appliance" in page
+    assert "and build" not in page
+    visitor.post("/setup", {**ANSWERS, "code": code, "step": "review", "go": "finish"})
+    page = visitor.get("/setup/progress").text
+    assert "is being put in its place" in page
+    assert "Get the first machine" not in page
+    assert Seed.select().count() == 1
+    with catalog.write():
+        Seed.update(state=SeedState.READY, manifest={}).where(Seed.id == seed.id).execute()
+        seeds.promote(Seed.get())
+    world.snapshot(Seed.get())
+    assert "The first machines are being made" in visitor.get("/setup/progress").text
+    world.machine(Class.get(), MachineState.READY)
+    page = visitor.get("/setup/progress").text
+    assert "1 machine stands ready." in page
+    assert 'href="/"' in page.split("Get the first machine")[0].rsplit("<a", 1)[1]
 
 
 @pytest.mark.badinput
