@@ -1,4 +1,4 @@
-"""What this host alone is told: name, network, clock, shell, second disk. One JSON file, `host.json`, for root alone.
+"""What this host alone is told: name, network, clock, shell. One JSON file, `host.json`, for root alone.
 
 It is read before there is a catalog. When it cannot be read, the host asks for an address by DHCP and says so.
 """
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Interface
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
@@ -146,7 +146,7 @@ def _interface(text: str) -> IPv4Interface:
 
 
 class HostConfig(BaseModel):
-    """All of it. What others keep in the file besides stays in it. Empty `ntp` means those that DHCP names."""
+    """All of it. What another version keeps in the file besides stays in it. Empty `ntp` means those that DHCP names."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -155,7 +155,6 @@ class HostConfig(BaseModel):
     ntp_enabled: bool = True
     ntp: list[str] = []
     shell_enabled: bool = False
-    store: dict[str, Any] | None = None
 
     @field_validator("hostname")
     @classmethod

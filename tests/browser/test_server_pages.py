@@ -132,6 +132,14 @@ def test_every_page_fits_and_is_sound(busy: Site, host: Hosted, browse: Browse, 
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         assert not is_sideways(page), path
         assert page.evaluate(LINT) == [], path
+    page.goto("/admin/server/network")
+    page.get_by_label("Set here").check()
+    page.get_by_label("Network card", exact=True).select_option(index=1)
+    page.get_by_label("Address with prefix").fill("192.0.2.20/24")
+    page.get_by_role("button", name="Try it").click()
+    expect(page.get_by_text("About to be used: 192.0.2.20/24")).to_be_visible()
+    assert not is_sideways(page)
+    assert page.evaluate(LINT) == []
 
 
 @pytest.mark.parametrize("width", [1280, 390])

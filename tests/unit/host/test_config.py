@@ -26,13 +26,12 @@ def test_a_fresh_host_asks_by_dhcp(settings: Settings) -> None:
     assert (found.hostname, found.network.mode, found.ntp_enabled, found.shell_enabled, complaint) == ("dpe", "dhcp", True, False, "")
 
 
-def test_what_is_changed_is_kept_for_root_alone_and_what_others_put_there_stays(settings: Settings) -> None:
-    config.file(settings).write_text('{"store": {"uuid": "1-2"}, "of_another_version": 7}')
+def test_what_is_changed_is_kept_for_root_alone_and_what_another_version_knows_stays(settings: Settings) -> None:
+    config.file(settings).write_text('{"of_another_version": 7}')
     with config.change(settings) as host:
         host.network = Network.model_validate(STATIC)
     found, _ = config.read(settings)
     assert found.network.ip == "192.0.2.10"
-    assert found.store == {"uuid": "1-2"}
     assert found.model_extra == {"of_another_version": 7}
     assert stat.S_IMODE(config.file(settings).stat().st_mode) == 0o600
     assert [one.name for one in settings.host.iterdir() if one.suffix == ".new"] == []
