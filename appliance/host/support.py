@@ -177,6 +177,14 @@ COMMANDS = {
 }
 
 
+def _told(tell: Callable[[Settings], Any], settings: Settings) -> Any:
+    """What a part of the bundle says; what cannot be told says why, and keeps the rest from nobody."""
+    try:
+        return tell(settings)
+    except (DpeError, OSError) as error:
+        return {"problem": str(error)}
+
+
 def _command(command: list[str]) -> str:
     try:
         return run(command, timeout=30)
@@ -198,7 +206,7 @@ def _parts(settings: Settings, censor: Censor) -> Iterator[tuple[str, Callable[[
     """Each file of a bundle, and what makes its text."""
     yield "README.txt", lambda: README.format(at=datetime.now(UTC).isoformat(timespec="seconds"))
     for name, tell in JSON.items():
-        yield name, lambda tell=tell: json.dumps(_each(tell(settings), censor), indent=1, ensure_ascii=False)  # type: ignore[misc]
+        yield name, lambda tell=tell: json.dumps(_each(_told(tell, settings), censor), indent=1, ensure_ascii=False)  # type: ignore[misc]
     for name, command in COMMANDS.items():
         yield f"host/{name}.txt", lambda command=command: censor(_command(command))  # type: ignore[misc]
     for name in logs.sources(settings):

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import psutil
 
-from appliance.errors import Conflict, Unavailable
+from appliance.errors import CommandFailed, Conflict, Unavailable
 from appliance.host import image
 from appliance.host.verbs import Arguments, Host, verb
 from appliance.run import run
@@ -140,7 +140,10 @@ PROPERTIES = ("Id", "ActiveState", "SubState", "Result", "MainPID", "NRestarts",
 
 def _units() -> list[Part]:
     units = {name: units[-1] for name, (_, units) in PARTS.items()}
-    shown = run(["systemctl", "show", "--timestamp=unix", f"--property={','.join(PROPERTIES)}", *units.values()])
+    try:
+        shown = run(["systemctl", "show", "--timestamp=unix", f"--property={','.join(PROPERTIES)}", *units.values()])
+    except CommandFailed as error:
+        raise Unavailable("systemd does not say how the parts are.", "Restart the appliance if it stays so.") from error
     return read_units(shown, units)
 
 

@@ -140,6 +140,7 @@ ALL = (
         "Restart",
         _nothing,
         lambda form: {},
+        danger=False,
         image=True,
         after="The server restarts. This page comes back by itself when it is there again.",
     ),

@@ -41,12 +41,12 @@ def look(host: Client, settings: Settings) -> Status:
     now = Status([], [], [], disk.total, disk.free, {})
     try:
         verbs = set(host.ask("verbs"))
-        now.image = host.ask("image")
-        now.parts = host.ask("units")
         now.tasks = host.tasks()[:5]
     except DpeError as error:
         now.findings = [Finding(error.message, error.hint)]
         return now
+    now.image = _asked(host, "image", None, now)
+    now.parts = _asked(host, "units", [], now)
     now.findings += [
         Finding(
             f"{task.title} is going on, begun by {task.by or 'the appliance'}.",

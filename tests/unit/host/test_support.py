@@ -15,7 +15,7 @@ from appliance import catalog, layout
 from appliance.access import tls
 from appliance.catalog import Account, models, options, report
 from appliance.catalog.models import JsonField
-from appliance.errors import NotFound
+from appliance.errors import CommandFailed, NotFound
 from appliance.host import copies, image, support
 from appliance.host.verbs import Host
 from appliance.people import passwords, secrets
@@ -265,6 +265,16 @@ def test_only_the_last_three_are_kept_and_nothing_else_is_handed_out(opened: Set
     for bad in ("other.txt", "../web-secret", "dpe-support-20200101-000000.tar.gz", ""):
         with pytest.raises(NotFound):
             support.find(opened, bad)
+
+
+def test_what_cannot_be_told_keeps_the_rest_from_nobody(opened: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(settings: Settings) -> None:
+        raise CommandFailed("systemctl is not there.", "", status=127, output="")
+
+    monkeypatch.setitem(support.JSON, "parts.json", broken)
+    found = bundle(opened)
+    assert "systemctl is not there." in json.loads(found["parts.json"])["problem"]
+    assert json.loads(found["catalog.json"])["rows"]
 
 
 def test_without_a_catalog_it_is_made_all_the_same(settings: Settings) -> None:
