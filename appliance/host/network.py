@@ -193,6 +193,7 @@ def set_name(args: Name, host: Host) -> None:
     image.required()
     with config.change(host.settings) as changed:
         changed.hostname = config.check_host_name(args.name)
+    tls.add_names(host.settings, [changed.hostname])
     _use(changed)
     _say(host.settings, "host.name", f"{host.by or 'Somebody at the screen'} named the server {changed.hostname}.")
 

@@ -131,6 +131,16 @@ def test_at_the_screen_there_is_no_trial(settings: Settings, host: Hosted) -> No
     assert config.read(settings)[0].network.address == "192.0.2.20/24"
 
 
+def test_a_new_name_is_in_the_certificate_too(settings: Settings, host: Hosted) -> None:
+    Client(settings, "grace").ask("host.name", name="Desk.example.org")
+    made = x509.load_pem_x509_certificate((settings.tls / "appliance.crt").read_bytes())
+    names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert "desk.example.org" in names.get_values_for_type(x509.DNSName)
+    assert config.read(settings)[0].hostname == "desk.example.org"
+    with pytest.raises(BadInput, match="cannot be a host name"):
+        Client(settings).ask("host.name", name="the desk")
+
+
 @pytest.mark.badinput
 @pytest.mark.parametrize(
     ("wrong", "kind", "said"),
