@@ -214,7 +214,7 @@ def look(settings: Settings, target: restic.Target, opened_by: str) -> Looked:
     words = (
         "There are backups that this recovery key opens, none yet."
         if not found
-        else f"{len(found)} are there that this recovery key opens."
+        else f"There are backups that this recovery key opens: {len(found)}."
     )
     return Looked("ours", words, len(found), str(found[0]["time"]) if found else "", repository=id)
 
@@ -671,7 +671,7 @@ def _verify(args: VerifyArguments, host: Host) -> dict[str, Any]:
         raise
     copies = sum(1 for disk in manifest.disks if disk.file)
     words = (
-        f"{len(found)} backups are whole"
+        ("One backup is whole" if len(found) == 1 else f"{len(found)} backups are whole")
         + ("" if args.part == 100 else f", as far as {args.part} % of the data tell")
         + f". The newest has {manifest.people} people, {manifest.machines} machines that somebody holds and {copies} data disks, and its catalog can be used."
     )

@@ -102,7 +102,7 @@ def test_set_up_made_checked(
     page.get_by_role("button", name="Check them all").click()
     expect(page.locator(".task")).to_contain_text("Done", timeout=PATIENCE)
     page.goto(PAGE)
-    expect(page.get_by_text("1 backups are whole")).to_be_visible()
+    expect(page.get_by_text("One backup is whole")).to_be_visible()
 
     page.get_by_label("Mon", exact=True).uncheck()
     page.locator("#f-daily").fill("0")
@@ -120,7 +120,8 @@ def test_set_up_made_checked(
         page.locator(f"#kind-{name}").check()
         sound(page, f"full-{name}-{kind}")
     row.get_by_role("button", name="Restore all of it").click()
-    expect(page.locator("#confirm-text")).to_contain_text("LOST")
+    expect(page.locator("#confirm-text")).to_contain_text("LOST: everything that happened since")
+    expect(page.locator("#confirm-text")).to_contain_text("is cut off.")
     if SHOTS:
         page.screenshot(path=Path(SHOTS) / f"confirm-{kind}.png")
     page.locator("#confirm").get_by_role("button", name="Cancel").click()
