@@ -10,18 +10,16 @@ Without a second disk it lies on the first one, and nothing is done. `host/store
 
 import contextlib
 import grp
+import json
 import logging
 import sys
 import time
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
-
-from pydantic import BaseModel, ValidationError
 
 from appliance import layout
 from appliance.errors import CommandFailed, DpeError, Unavailable
 from appliance.host import mirror
-from appliance.host.config import write_file
 from appliance.run import run
 from appliance.settings import Settings, load
 
@@ -34,12 +32,13 @@ KEPT_BACK = 256  # MiB of a file system of ours that only root and the web page 
 MOUNTS = Path("/run/dpe-store")  # where what is not in its place is mounted
 
 
-class Store(BaseModel):
-    """The second disk: its file system's UUID, and what a person calls it."""
+@dataclass(frozen=True)
+class Store:
+    """The second disk: its file system's UUID, and what a person calls it. `state` is moving or used."""
 
     uuid: str
     name: str
-    state: Literal["moving", "used"]
+    state: str
 
 
 def file(settings: Settings) -> Path:
@@ -49,17 +48,22 @@ def file(settings: Settings) -> Path:
 def read(settings: Settings) -> Store | None:
     """Raises Unavailable when the file is damaged: then nobody knows where the data lies."""
     try:
-        return Store.model_validate_json(file(settings).read_bytes())
+        found = Store(**json.loads(file(settings).read_bytes()))
+        if found.state not in ("moving", "used"):
+            raise ValueError(f"{found.state!r} is no state")
+        return found
     except FileNotFoundError:
         return None
-    except (OSError, ValidationError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise Unavailable(
             f"{file(settings)}, which says on which disk the data lies, cannot be read: {error}.", "Restore a backup."
         ) from error
 
 
 def write(settings: Settings, store: Store) -> None:
-    write_file(file(settings), store.model_dump_json(indent=1))
+    from appliance.host.config import write_file  # pydantic takes its time, and this runs at each boot
+
+    write_file(file(settings), json.dumps(asdict(store), indent=1))
 
 
 def missing(settings: Settings) -> str:
@@ -176,7 +180,7 @@ def _move(settings: Settings, found: Path, store: Store) -> None:
         run(["sync", "-f", fresh], timeout=None)
     finally:
         unmount(fresh)
-    write(settings, store.model_copy(update={"state": "used"}))  # from here on it is the new one
+    write(settings, replace(store, state="used"))  # from here on it is the new one
 
 
 def main() -> None:

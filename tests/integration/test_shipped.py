@@ -1,0 +1,57 @@
+"""A real seed as an image ships it, adopted by an engine's first start, and a machine booted from it."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from appliance import catalog
+from appliance.catalog import seeds
+from appliance.engine import adopt_scenario
+from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.hypervisor.provider import Boot, MachineSpec
+from appliance.lifecycle import seedruns
+from appliance.scenario.load import load as load_scenario
+from appliance.seeds import shipped
+from appliance.seeds.build import SeedFiles, seed_folder
+from appliance.settings import Settings
+from tests.integration.conftest import MakeSpec
+from tests.seeds import SMALL
+
+
+@pytest.fixture
+def settings(appliance_settings: Settings, small_seed: SeedFiles, tmp_path: Path) -> Settings:
+    """The tests' appliance, whose image ships the small seed."""
+    shipped.export(small_seed, tmp_path)
+    return replace(appliance_settings, shipped_seeds=tmp_path)
+
+
+def test_a_machine_boots_from_a_seed_that_came_with_the_image(
+    settings: Settings, provider: LibvirtProvider, make_spec: MakeSpec, small_seed: SeedFiles
+) -> None:
+    loaded = load_scenario(SMALL)
+    shutil.rmtree(seed_folder("small", 1, settings))  # that of other tests, which is the same
+    catalog.open(settings.catalog)
+    try:
+        adopt_scenario(loaded)
+        seedruns.queue_shipped(loaded, settings)
+        (queued,) = seeds.unfinished()
+        assert queued.class_name == "small"  # small12 was not shipped
+        seedruns.run(queued, loaded, settings)
+        seed = seeds.promoted("small")
+        assert seed is not None, seeds.by_id(queued.id)
+    finally:
+        catalog.close()
+    assert seed.manifest["files"] == small_seed.manifest["files"]
+    files = seed.files
+    spec: MachineSpec = make_spec(
+        9, seed_disk=Path(files["disk"]), boot=Boot(Path(files["kernel"]), Path(files["initrd"]), files["cmdline"])
+    )
+    assert spec.seed_disk.is_relative_to(settings.seeds)
+    try:
+        provider.clone(spec)
+        provider.start(spec)
+        provider.wait(spec)  # until its application answers
+    finally:
+        provider.destroy(spec.id)
