@@ -9,6 +9,7 @@ appliance signed itself, and the header would bind every other port of the host,
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -109,6 +110,13 @@ def write(settings: Settings, house: Path) -> Path:
     return file
 
 
+def _access_log() -> Directive:
+    """Whoever started nginx keeps its log, and keeps it small."""
+    if stat.S_ISSOCK(os.fstat(2).st_mode):  # systemd's journal, which cannot be opened by a name
+        return ("access_log", "syslog:server=unix:/run/systemd/journal/dev-log,nohostname,tag=nginx", "door")
+    return ("access_log", "/dev/stderr", "door", "buffer=64k", "flush=5s")
+
+
 def configuration(settings: Settings, house: Path, certificate: Path, key: Path, version: tuple[int, ...]) -> str:
     """The whole nginx.conf; `house` is the checkout as the nginx workers see it. Raises BadInput for a setting nginx cannot have."""
     _plain("state", str(settings.state))
@@ -129,7 +137,7 @@ def configuration(settings: Settings, house: Path, certificate: Path, key: Path,
         *temporary,
         # No query: it may hold an application's token.
         ("log_format", "door", "$remote_addr $time_iso8601 $server_port $request_method $uri $status $body_bytes_sent $request_time"),
-        ("access_log", "/dev/stderr", "door", "buffer=64k", "flush=5s"),  # whoever started nginx keeps its log, and keeps it small
+        _access_log(),
         ("server_tokens", "off"),
         ("sendfile", "on"),
         ("tcp_nopush", "on"),
