@@ -1,4 +1,6 @@
+import os
 import re
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,3 +63,17 @@ def test_a_file_of_any_size_passes_to_the_page_of_updates_alone(settings: Settin
     assert page.count("client_max_body_size 0;") == 1
     assert "client_max_body_size 32m;" in page
     assert applications.count("client_max_body_size 0;") == 1
+
+
+def test_under_systemd_what_it_served_goes_to_the_journal(settings: Settings) -> None:
+    """There /dev/stderr is a socket, which cannot be opened by its name: nginx would not start."""
+    ours = os.dup(2)
+    with socket.socket(socket.AF_UNIX) as journal:
+        os.dup2(journal.fileno(), 2)
+        try:
+            text = nginx.configuration(settings, Path("/house"), Path("/c"), Path("/k"), (1, 26, 3))
+        finally:
+            os.dup2(ours, 2)
+            os.close(ours)
+    assert re.search(r"access_log \S*syslog:server=unix:/run/systemd/journal/dev-log", text)
+    assert "/dev/stderr" not in text
