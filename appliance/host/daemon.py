@@ -3,7 +3,6 @@
 import json
 import logging
 import signal
-import socket
 import socketserver
 import threading
 from dataclasses import asdict

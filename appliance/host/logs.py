@@ -45,7 +45,8 @@ FURTHER: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 WORDS = re.compile(
-    r"""\b(?P<error>CRITICAL|ERROR|FATAL|Traceback|\w+Error:) | \b(?P<warning>WARNING|WARN)\b | \[(?P<nginx>emerg|alert|crit|error|warn)\]""", re.X
+    r"""\b(?P<error>CRITICAL|ERROR|FATAL|Traceback|\w+Error:) | \b(?P<warning>WARNING|WARN)\b | \[(?P<nginx>emerg|alert|crit|error|warn)\]""",
+    re.X,
 )
 STARTS = re.compile(r"^(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) ")
 

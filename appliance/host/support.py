@@ -43,8 +43,8 @@ PATTERNS = (
     re.compile(r"(?<=client: )[0-9a-fA-F.:]+"),
 )
 
-# Files and folders in the state directory that hold secrets; of text, each line is one, or what follows a name in it.
-SECRET_FILES = ("web-secret", "setup-code", "tls", "backup", "rescue", "host/host.json")
+# Files and folders in the state directory that hold secrets; of JSON what its names call so, of other text each line.
+SECRET_FILES = ("web-secret", "setup-code", "tls", "backup", "rescue", "host")
 
 README = """\
 A support bundle of a DPE Appliance, made at {at}.

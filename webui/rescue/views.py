@@ -136,12 +136,12 @@ def act(name: str) -> Page:
         except BadInput as refused:
             error = refused
     try:
-        choices = action.choices(host(), request.values)
         disks = host().ask("backup.disks") if action.name == "restore" else []
+        choices = action.choices(host(), request.values)
     except DpeError as refused:
         error = error or refused
     page = render_template("rescue/act.html", action=action, choices=choices, disks=disks, given=request.values, error=error)
-    return page, status_of(error) if error else 200
+    return page, status_of(error) if error and request.method == "POST" else 200
 
 
 def _went(action: actions.Action, answer: Any) -> Response:
