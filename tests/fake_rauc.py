@@ -61,11 +61,11 @@ class FakeHost:
         """What bundles say of themselves, besides what the real one said."""
         (self.folder / "bundle.json").write_text(json.dumps(facts))
 
-    def boot(self, slot: str, version: str, other: str = "good") -> None:
+    def boot(self, slot: str, version: str, other: str = "good", scenario: str = "notebook") -> None:
         """This slot is booted, with this version in it."""
         (self.folder / "cmdline").write_text(f"BOOT_IMAGE=/boot/vmlinuz root=PARTLABEL=dpe-{slot.lower()} rauc.slot={slot} ro\n")
         (self.folder / "image.json").write_text(
-            json.dumps({"version": version, "built_at": "2026-11-01T10:00:00Z", "scenario": "notebook", "commit": "abc"})
+            json.dumps({"version": version, "built_at": "2026-11-01T10:00:00Z", "scenario": scenario, "commit": "abc"})
         )
         status = json.loads((REAL / "status.json").read_text())
         for one in status["slots"]:

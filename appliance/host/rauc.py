@@ -32,6 +32,7 @@ class Bundle:
     signed_by: str
     size: int
     system_size: int
+    scenario: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def read(file: Path) -> Bundle:
         signed_by=signer(shown),
         size=file.stat().st_size,
         system_size=sum(image["size"] for image in images),
+        scenario=scenario(shown),
     )
 
 
@@ -119,6 +121,12 @@ def signer(text: str) -> str:
     subject = found[1].strip() if found else ""
     name = re.search(r"CN ?= ?([^,]+)", subject)
     return name[1] if name else subject
+
+
+def scenario(text: str) -> str:
+    """The scenario that a bundle is for, from what `rauc info` shows of our own section; its JSON does not have that. Empty when it does not say."""
+    found = re.search(r"^  dpe:\n(?:    .*\n)*?    scenario: (.*)$", text, re.MULTILINE)
+    return found[1].strip() if found else ""
 
 
 def check_payload(file: Path, *, salt: str, root: str, tree: int) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import shutil
+import stat
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -113,7 +114,7 @@ class Memory(BaseModel):
 
 
 M = TypeVar("M", bound=BaseModel)
-_writer = threading.Lock()
+_writer, _taking = threading.Lock(), threading.Lock()
 
 
 # -- where it lies ---------------------------------------------------------------------------------
@@ -374,28 +375,40 @@ def inspect(args: Taken, host: Host) -> dict[str, Any]:
 
 def take(settings: Settings, file: Path, by: str) -> Staged:
     """Check a bundle and stage it; in the end it is not where it was. Raises BadInput saying what is wrong with it."""
-    fresh = settings.updates / "taken.raucb"
+    with _taking:
+        fresh = settings.updates / "taken.raucb"
+        try:
+            return _take(settings, file, fresh, by)
+        finally:
+            remove(fresh)
+
+
+def remove(path: Path) -> None:
+    """Whatever is there, which the web process may have made."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _take(settings: Settings, file: Path, fresh: Path, by: str) -> Staged:
     try:
         # Out of the reach of the web process first, and never through a link that it may have put there.
         file.rename(fresh)
         handle = os.open(fresh, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
-            if os.fstat(handle).st_nlink != 1:
-                raise BadInput("This is no file that was sent here.")
+            about = os.fstat(handle)
+            if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
+                raise BadInput("This is no file that was sent here.", "Send it again.")
             if os.geteuid() == 0:
                 os.fchown(handle, 0, 0)
             os.fchmod(handle, 0o600)
         finally:
             os.close(handle)
     except OSError as error:
-        fresh.unlink(missing_ok=True)
         raise NotFound("The file that was sent is gone.", "Send it again.") from error
-    try:
-        bundle = rauc.read(fresh)
-        _check(bundle)
-    except DpeError:
-        fresh.unlink(missing_ok=True)
-        raise
+    bundle = rauc.read(fresh)
+    _check(bundle)
     fresh.rename(bundle_file(settings))
     facts = {name: getattr(bundle, name) for name in ("version", "built", "signed_by", "size", "system_size")}
     staged = Staged(**facts, by=by, at=_now())
@@ -409,6 +422,12 @@ def _check(bundle: rauc.Bundle) -> None:
         raise BadInput(
             f"This is an update of another product ({bundle.compatible or 'it does not say which'}); this one is {wanted}.",
             "Take the update that is made for this appliance.",
+        )
+    served = image.required().scenario
+    if bundle.scenario not in ("", served):
+        raise BadInput(
+            f"This update is for the scenario {bundle.scenario}; this appliance serves {served}.",
+            "Take the update that is made for this scenario.",
         )
     if not VERSION.fullmatch(bundle.version):
         raise BadInput("The update does not say its version.", "Ask whoever made it.")
@@ -443,6 +462,8 @@ def install(args: Install, host: Host) -> dict[str, Any]:
     here, settings = image.required(), host.settings
     _not_while_switching(settings)
     known = memory(settings)
+    if known.plan is not None:
+        raise Conflict("A restart is planned already.", "Call it off first.")
     staged = known.staged
     if staged is None or staged.version != args.version or not bundle_file(settings).exists():
         raise Conflict("That update is not here any more.", "Send the file again.")
@@ -460,7 +481,7 @@ def install(args: Install, host: Host) -> dict[str, Any]:
         raise Unavailable("There is no second slot for a system on this disk.", "Write the image to the disk anew, and restore a backup.")
     if host.cancelled.is_set():
         raise Conflict("It was cancelled; nothing was written.", "Begin again.")
-    remember(settings, installed=None, plan=None, versions={name: v for name, v in known.versions.items() if name != other.name})
+    remember(settings, installed=None, versions={name: v for name, v in known.versions.items() if name != other.name})
     rauc.install(bundle_file(settings), host.tell)
     versions = {**memory(settings).versions, other.name: bundle.version}
     remember(settings, versions=versions, installed=Installed(version=bundle.version, slot=other.name, by=host.by, at=_now()))
@@ -534,6 +555,8 @@ def restart_when_due(settings: Settings) -> None:
     try:
         switch(settings, plan)
     except DpeError as error:
+        with contextlib.suppress(DpeError):
+            rauc.mark("active", "booted")
         remember(settings, plan=None)
         pending_file(settings).unlink(missing_ok=True)
         message = f"The restart to {plan.version} could not be made: {error.message}"

@@ -24,7 +24,7 @@ def bundle(tmp_path: Path) -> Path:
 
 
 def test_a_good_bundle_says_what_it_is_and_who_signed_it(bundle: Path) -> None:
-    assert rauc.read(bundle) == rauc.Bundle("1.3.0", "dpe-appliance", "2026-11-21T10:00:00Z", "Test updates", len(GOOD), 20000)
+    assert rauc.read(bundle) == rauc.Bundle("1.3.0", "dpe-appliance", "2026-11-21T10:00:00Z", "Our builds", len(GOOD), 20000, "notebook")
 
 
 @pytest.mark.badinput

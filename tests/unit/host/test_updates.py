@@ -79,7 +79,7 @@ def test_a_good_update_is_kept_where_the_web_process_cannot_reach_it(
     send: Callable[..., Any], ask: Callable[..., Any], opened: Settings
 ) -> None:
     said = send()
-    assert (said["version"], said["signed_by"], said["size"], said["by"]) == ("1.3.0", "Test updates", len(GOOD), "grace")
+    assert (said["version"], said["signed_by"], said["size"], said["by"]) == ("1.3.0", "Our builds", len(GOOD), "grace")
     assert list(opened.uploads.iterdir()) == []
     kept = updates.bundle_file(opened)
     assert kept.read_bytes() == GOOD
@@ -137,6 +137,22 @@ def test_no_link_is_followed(ask: Callable[..., Any], opened: Settings, tmp_path
     assert secret.read_bytes() == GOOD
     with pytest.raises(NotFound):
         ask("update.inspect", file="none.raucb")
+
+
+@pytest.mark.badinput
+def test_an_update_of_another_scenario_is_refused(send: Callable[..., Any], fake_host: FakeHost) -> None:
+    fake_host.boot("A", "1.2.0", scenario="website")
+    with pytest.raises(BadInput, match="for the scenario notebook; this appliance serves website"):
+        send()
+
+
+def test_whatever_the_web_process_made_of_that_name_is_gone_afterwards(ask: Callable[..., Any], opened: Settings) -> None:
+    (opened.uploads / "d.raucb" / "x").mkdir(parents=True)
+    os.mkfifo(opened.uploads / "f.raucb")
+    for name in ("d", "f"):
+        with pytest.raises(BadInput, match="no file that was sent"):
+            ask("update.inspect", file=f"{name}.raucb")
+    assert list(opened.updates.iterdir()) == []
 
 
 def test_elsewhere_than_in_the_image_there_are_no_updates(ask: Callable[..., Any], fake_host: FakeHost) -> None:

@@ -78,7 +78,7 @@ def test_an_update_is_sent_and_shown(admin: Browser, opened: Settings, by_script
         assert answer.json == {"there": PAGE}  # type: ignore[attr-defined]
     page = words(admin)
     assert "Version 1.3.0 is here" in page
-    assert "Test updates" in page
+    assert "Our builds" in page
     assert updates.bundle_file(opened).read_bytes() == GOOD
     assert [file.name for file in opened.uploads.iterdir()] == ["lock"]
     assert Event.select().where(Event.kind == "update.taken").count() == 1
