@@ -26,9 +26,11 @@ from appliance.catalog import (
     DataDisk,
     DiskState,
     Event,
+    Grant,
     Lease,
     Machine,
     MachineState,
+    Outgoing,
     Run,
     Seed,
     SeedState,
@@ -343,9 +345,18 @@ def test_what_goes_wrong_is_said_in_words(ours: Settings, host: Host, target: di
     with pytest.raises(Conflict, match="another recovery key opens"):
         host.ask("backup.configure", target=target, key="ABCD" * 8)
     assert host.ask("backup.test", target=target)["state"] == "ours"
-    # No engine: nobody copies data disks.
-    task = host.do("backup.run")
-    assert "engine, which copies data disks" in task.error
+    # No engine: nobody copies data disks. Owners are told once, however often it fails.
+    catalog.open(ours.catalog)
+    with catalog.write():
+        options.put("mail", {"on": True})
+        Grant.create(role="owner", account=Account.get(Account.name == "bob").id)
+    for _ in range(2):
+        assert "engine, which copies data disks" in host.do("backup.run").error
+    [letter] = Outgoing.select()
+    assert (letter.account.name, letter.subject) == ("bob", "The appliance's backup failed")
+    assert "engine, which copies data disks" in letter.text
+    assert not DataDisk.select().where(DataDisk.backup_asked).exists(), "nothing is asked for that nobody waits for"
+    catalog.close()
     assert "failed" in host.ask("backup.state")["problem"]
     for file in ours.host.rglob("*"):
         if "tasks" in file.parts and file.is_file():
