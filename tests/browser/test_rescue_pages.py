@@ -1,0 +1,92 @@
+"""The rescue page in a real browser, without scripts, wide and on a phone, light and dark; as a process of its own, with dpe-host behind it."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from playwright.sync_api import Browser, Page
+from werkzeug.serving import make_server
+
+from appliance import catalog, layout
+from appliance.access import tls
+from appliance.host import copies, image, rescue, support, units
+from appliance.host.daemon import Server
+from appliance.settings import Settings, load
+from tests import world
+from tests.browser.conftest import free_port
+from webui.rescue import create_rescue
+
+PAGES = ("", "logs?source=web", "repair", "repair/part", "repair/catalog", "repair/restore", "repair/bundle", "repair/reset", "nothing")
+
+
+@pytest.fixture
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """A busy appliance whose web process does not come, and dpe-host."""
+    monkeypatch.setattr(image, "found", lambda: None)
+    monkeypatch.setattr(support, "COMMANDS", {})
+    settings = load({}, state=tmp_path / "s")
+    layout.prepare(settings)
+    catalog.open(settings.catalog)
+    world.busy(settings)
+    rescue.keep(settings)
+    copies.make(settings)
+    (settings.logs / "web.log").write_text("ERROR web: " + "no template " * 40 + "x" * 300 + "\n")
+    told = {"since": "2026-11-21T17:58:02+00:00", "restarts": 14, "held": False, "status": "ended with status 3", "pid": 0}
+    units.tell(settings, {"web": told})
+    with Server(settings) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield settings
+        server.shutdown()
+        thread.join()
+    catalog.close()
+
+
+@pytest.fixture
+def site(settings: Settings) -> Iterator[str]:
+    certificate, key = tls.ensure(settings)
+    app: Flask = create_rescue(settings)
+    server = make_server("127.0.0.1", free_port(), app, threaded=True, ssl_context=(str(certificate), str(key)))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"https://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def whole(page: Page) -> None:
+    """Nothing is wider than the page, and each field and button has a name."""
+    box = page.evaluate("() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]")
+    assert box[0] <= box[1], page.url
+    for control in page.locator("main input:not([type=hidden]), main select, main button").all():
+        assert control.evaluate("it => Boolean(it.labels?.length || it.textContent.trim() || it.ariaLabel)"), page.url
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_can_be_used_without_scripts(chromium: Browser, site: str, settings: Settings, width: int, scheme: str) -> None:
+    context = chromium.new_context(
+        base_url=site, ignore_https_errors=True, viewport={"width": width, "height": 900}, color_scheme=scheme, java_script_enabled=False
+    )  # type: ignore[arg-type]
+    page = context.new_page()
+    page.goto("/rescue/")
+    page.get_by_label("Name").fill("grace")
+    page.get_by_label("Password").fill(world.PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("heading", name="How the appliance is").wait_for()
+    assert page.get_by_text("web does not run (ended with status 3).").is_visible()
+    page.get_by_role("link", name="Its log").click()
+    assert page.get_by_text("no template").first.is_visible()
+    for path in PAGES:
+        page.goto(f"/rescue/{path}")
+        whole(page)
+    page.goto("/rescue/repair")
+    page.get_by_role("link", name="Make it").click()
+    page.get_by_role("button", name="Make it").click()
+    with page.expect_download() as got:
+        page.get_by_role("link", name="Download it").click(timeout=30_000)  # the page renews itself until then
+    assert got.value.suggested_filename.startswith("dpe-support-")
+    context.close()
