@@ -128,6 +128,7 @@ def _context() -> dict[str, Any]:
         "may_list": [name for name in PERMISSIONS if may(name)],
         "set_up": guard.is_set_up(),
         "disk_room": lambda: storage.room(guard.settings()),
+        "disks_failing": lambda: storage.failing(guard.settings()),
         "icon_file": url_for("static", filename="vendor/icons-3.51.0/sprite.svg"),
     }
 

@@ -74,7 +74,7 @@ def disks(settings: Settings, listing: str | None = None) -> list[Disk]:
         found = json.loads(listing)["blockdevices"]
     except (ValueError, LookupError) as error:
         raise Unavailable(f"The disks of this server cannot be listed: {error}.") from error
-    known = _known_health(settings)
+    known = known_health(settings)
     listed = [
         _disk(one) for one in found if one["type"] == "disk" and one["size"] and not one["path"].startswith(("/dev/zram", "/dev/ram"))
     ]
@@ -165,7 +165,7 @@ def problems(settings: Settings) -> list[str]:
     now = ballast.room(settings)
     if now.full:
         said.append("The disk is full. Delete something on the page Server > Storage.")
-    said += [f"{one['name']}: {one['health']}" for one in _known_health(settings).values() if one.get("healthy") is False]
+    said += [f"{one['name']}: {one['health']}" for one in known_health(settings).values() if one.get("healthy") is False]
     return said
 
 
@@ -211,7 +211,8 @@ def _key(disk: Disk) -> str:
     return disk.serial or disk.path
 
 
-def _known_health(settings: Settings) -> dict[str, dict[str, Any]]:
+def known_health(settings: Settings) -> dict[str, dict[str, Any]]:
+    """How the disks were when they were last asked, by serial number; anybody may read it."""
     try:
         return {**json.loads((settings.host / "health.json").read_text())}
     except (OSError, ValueError, TypeError):
@@ -259,7 +260,7 @@ def _ask(path: str) -> dict[str, Any]:
 @every(DAY)
 def watch(settings: Settings, ask: Callable[[str], dict[str, Any]] = _ask, listing: str | None = None) -> None:
     """Ask each disk how it is; an event when one begins to fail."""
-    before, after = _known_health(settings), {}
+    before, after = known_health(settings), {}
     for disk in disks(settings, listing):
         healthy, words = judge(ask(disk.path))
         after[_key(disk)] = {"healthy": healthy, "health": words, "name": disk.name}
@@ -268,6 +269,7 @@ def watch(settings: Settings, ask: Callable[[str], dict[str, Any]] = _ask, listi
                 settings, "disk.failing", f"The disk {disk.name} {disk.serial}: {words}", level=Level.ERROR, object=f"disk:{_key(disk)}"
             )
     write_file(settings.host / "health.json", json.dumps(after, indent=1))
+    (settings.host / "health.json").chmod(0o644)
 
 
 # -- a second disk ------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from appliance.errors import BadInput, Conflict
 from appliance.host import ballast
 from appliance.host.ballast import Room
 from appliance.host.client import Client
-from appliance.host.storage import PARTS, Disk
+from appliance.host.storage import PARTS, Disk, known_health
 from appliance.services import overview
 from appliance.settings import Settings
 
@@ -54,6 +54,11 @@ def room(settings: Settings) -> Room | None:
         return ballast.room(settings)
     except OSError:
         return None
+
+
+def failing(settings: Settings) -> list[str]:
+    """The disks that begin to fail, a sentence each."""
+    return [f"{one['name']}: {one['health']}" for one in known_health(settings).values() if one.get("healthy") is False]
 
 
 def look(settings: Settings) -> Storage:

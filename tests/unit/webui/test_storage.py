@@ -1,5 +1,6 @@
 """The page Storage: what it shows of dpe-host, what it asks of it, and what it says on every page when the disk is full."""
 
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -150,3 +151,9 @@ def test_a_full_disk_is_said_on_every_page_to_those_who_can_help(opened, people,
         assert says in page
         assert ("See what can be deleted" in page) == bool(says)
     assert "See what can be deleted" not in ada.get("/").text
+
+
+def test_a_failing_disk_is_said_too(opened, people, grace, ada):
+    storage.write_file(opened.host / "health.json", json.dumps({"X-1": {"healthy": False, "health": "It is failing.", "name": "Big SSD"}}))
+    assert "Big SSD: It is failing." in grace.get("/admin/").text
+    assert "Big SSD" not in ada.get("/").text
