@@ -335,7 +335,10 @@ def status(args: Arguments, host: Host) -> dict[str, Any]:
     problem, slots = "", []
     try:
         system = rauc.system()
-        slots = [{"name": s.name, "booted": s.booted, "good": s.good, "version": known.versions.get(s.name, "")} for s in system.slots]
+        slots = [
+            {"name": s.name, "booted": s.booted, "good": s.good, "version": here.version if s.booted else known.versions.get(s.name, "")}
+            for s in system.slots
+        ]
     except DpeError as error:
         problem = error.message
     trial = pending(settings)
