@@ -1,12 +1,14 @@
 """The parts of the provider that need no libvirtd: the spec as JSON, readings, batches."""
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import libvirt
 import pytest
 from pydantic import ValidationError
 
@@ -14,8 +16,9 @@ from appliance.errors import Unavailable
 from appliance.hypervisor import libvirt_provider, making
 from appliance.hypervisor.batch import Step, perform
 from appliance.hypervisor.memory import Taken
-from appliance.hypervisor.provider import Boot, Card, MachineSpec, NoData, Power, Stats
+from appliance.hypervisor.provider import Boot, Card, Found, MachineSpec, NoData, Power, Stats
 from appliance.hypervisor.snapshot import Unfit
+from appliance.settings import Settings
 from tests.unit.engine.fake import FakeProvider
 
 
@@ -46,6 +49,33 @@ def test_a_reading_sums_up_what_libvirt_says() -> None:
     values |= {"block.count": 2, "block.0.rd.bytes": 1, "block.0.wr.bytes": 10, "block.1.rd.bytes": 2}
     values |= {"net.count": 1, "net.0.rx.bytes": 7, "net.0.tx.bytes": 8, "balloon.rss": 1 << 21}
     assert libvirt_provider._reading("a", values, Taken(40, 90)) == Stats("a", 5, 2, 1024, 768, 3, 10, 7, 8, 40, 90)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "power", "stalled"),
+    [
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_IOERROR, Power.PAUSED, True),
+        (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PAUSED_USER, Power.PAUSED, False),
+        # The same number, of another state.
+        (libvirt.VIR_DOMAIN_RUNNING, libvirt.VIR_DOMAIN_RUNNING_UNPAUSED, Power.RUNNING, False),
+    ],
+)
+def test_a_machine_that_found_the_disk_full_is_told_from_one_that_somebody_paused(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, state: int, reason: int, power: Power, *, stalled: bool
+) -> None:
+    class Libvirt:
+        def getAllDomainStats(self, stats: int, flags: int) -> list[tuple[Any, dict[str, int]]]:
+            return [(self, {"state.state": state, "state.reason": reason})]
+
+        def UUIDString(self) -> str:
+            return "a"
+
+        def name(self) -> str:
+            return "m0"
+
+    provider = libvirt_provider.LibvirtProvider(settings)
+    monkeypatch.setattr(provider._connection, "use", lambda: contextlib.nullcontext(Libvirt()))
+    assert provider.list() == [Found("a", "m0", power, stalled)]
 
 
 def test_a_guest_without_a_balloon_driver_is_judged_by_its_resident_size() -> None:
