@@ -1,6 +1,5 @@
 """The page of updates in a real browser, over the real dpe-host: an update sent with its progress, installed, and gone back from."""
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -96,17 +95,15 @@ def test_the_page_fits_and_is_sound(image: Site, browse: Browse, width: int, sch
     page = browse(image, width=width, scheme=scheme)
     steps.sign_in(page, "grace")
 
-    def look(name: str) -> None:
+    def look() -> None:
         page.goto(PAGE)
         for summary in page.locator("summary").all():
             summary.click()
         assert page.evaluate(LINT) == []
         assert not is_sideways(page)
-        if os.environ.get("SHOTS"):
-            page.screenshot(path=f"{os.environ['SHOTS']}/u_{name}_{width}_{scheme}.png", full_page=True)
 
     settings = image.settings
-    look("fresh")
+    look()
     history(image)
     moment = datetime.now(UTC)
     staged = updates.Staged(
@@ -119,11 +116,11 @@ def test_the_page_fits_and_is_sound(image: Site, browse: Browse, width: int, sch
         at=moment,
     )
     updates.remember(settings, staged=staged, versions={"A": "1.2.0", "B": "1.1.0"})
-    look("staged")
+    look()
     updates.remember(settings, installed=updates.Installed(version="1.4.0", slot="B", by="grace", at=moment))
-    look("installed")
+    look()
     updates.remember(settings, plan=updates.Plan(version="1.4.0", at=moment + timedelta(hours=7), by="grace", back=False))
-    look("planned")
+    look()
 
 
 def test_on_a_debian_of_ones_own(busy: Site, browse: Browse) -> None:
