@@ -73,13 +73,15 @@ def copyrights(folder: Path) -> list[str]:
     text = file.read_text(errors="replace")
     if named := re.findall(r"^License:[ \t]*(\S.*)$", text, re.MULTILINE):
         return sorted({each.strip() for each in named})
-    found = set()
+    return spoken(text)
+
+
+def spoken(text: str) -> list[str]:
+    """The licences that a text which names none in a field speaks of."""
     for pattern, name in SPOKEN.items():
-        for match in re.finditer(pattern, text):
-            found.add(match.expand(name))
-        if found:
-            break
-    return sorted(found)
+        if found := {match.expand(name) for match in re.finditer(pattern, text)}:
+            return sorted(found)
+    return []
 
 
 def python(venv: Path) -> Iterator[Component]:
@@ -87,8 +89,11 @@ def python(venv: Path) -> Iterator[Component]:
     for file in sorted(venv.glob("lib/python3*/site-packages/*.dist-info/METADATA")):
         about = message_from_string(file.read_text(errors="replace"))
         classifiers = [each.split(" :: ")[-1] for each in about.get_all("Classifier", []) if each.startswith("License :: ")]
-        spoken = about.get("License", "").strip().splitlines()
-        licences = [about["License-Expression"]] if about.get("License-Expression") else classifiers or spoken[:1]
+        licences = [about["License-Expression"]] if about.get("License-Expression") else classifiers
+        licences = licences or about.get("License", "").strip().splitlines()[:1]
+        if not licences:
+            texts = [text for pattern in ("LICENSE*", "licenses/*") for text in file.parent.glob(pattern) if text.is_file()]
+            licences = sorted({each for text in texts for each in spoken(text.read_text(errors="replace"))})
         name = re.sub(r"[-_.]+", "-", about["Name"]).lower()
         yield _component("library", about["Name"], about["Version"], f"pkg:pypi/{name}@{about['Version']}", licences)
 
@@ -98,7 +103,7 @@ def assets() -> Iterator[Component]:
     lock = json.loads((REPOSITORY / "webui/package-lock.json").read_text())["packages"]
     for path, entry in sorted(lock.items()):
         name = path.removeprefix("node_modules/")
-        if path and (REPOSITORY / "webui/static/vendor").glob(f"*-{entry['version']}"):
+        if path and any((REPOSITORY / "webui/static/vendor").glob(f"*-{entry['version']}")):
             yield _component(
                 "library", name, entry["version"], f"pkg:npm/{name.replace('@', '%40')}@{entry['version']}", [entry.get("license", "")]
             )
