@@ -83,6 +83,8 @@ def do(note: Note, data: Path, second: Path | None, done: Path = NOTE) -> None:
     if second is not None:
         print(f"Erasing the second disk ({second}) ...", flush=True)
         erase(second, thorough=note.thorough)
+        if whole := run(["lsblk", "--noheadings", "--nodeps", "--output", "PKNAME", second]).strip():
+            run(["wipefs", "--all", "--force", "--quiet", f"/dev/{whole}"])  # with its partitions it would not look empty
     print("Erasing all data of this appliance ..." + (" That takes a while." if note.thorough else ""), flush=True)
     erase(data, thorough=note.thorough)
     run(["mkfs.ext4", "-q", "-F", "-m", "1", "-L", "dpe-data", data], timeout=None)
@@ -101,6 +103,7 @@ def main() -> None:
         if note.second and second is None:
             print("The second disk does not answer, and is left as it is. Erase it elsewhere.", file=sys.stderr, flush=True)
         do(note, DATA, second)
+        run(["udevadm", "settle"])
         with contextlib.suppress(CommandFailed):  # it is another server from now on
             run(["grub-editenv", GRUBENV, "unset", "machine_id"])
         print("Done: this is a new appliance.", flush=True)
