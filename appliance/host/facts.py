@@ -68,7 +68,9 @@ def facts(args: Arguments, host: Host) -> dict[str, Any]:
             "troubled": count.get("failed", 0) + count.get("quarantined", 0),
         }
         said.update(set_up=seen.set_up, title=seen.title, machines=machines)
-        if seen.engine_seen is None or datetime.now(UTC) - seen.engine_seen > STALE:
+        if seen.engine_seen is None:
+            problems.append("The engine has not started yet: machines are made once it has.")
+        elif datetime.now(UTC) - seen.engine_seen > STALE:
             problems.append("The engine is not running: machines in use go on, nothing new is made.")
         elif seen.hypervisor_problem:
             problems.append(f"Machines cannot be made: {seen.hypervisor_problem}")
