@@ -52,6 +52,7 @@ def addresses(app: Flask, method: str) -> list[tuple[str, Need]]:
                     "token_id": 1,
                     "token": "1.1.x",
                     "verb": "stop",
+                    "what": "restart",
                 }
                 path = adapter.build(rule.endpoint, {name: arguments[name] for name in rule.arguments}, method=method)
                 found.append((path, app.view_functions[rule.endpoint].need))  # type: ignore[attr-defined]
