@@ -7,17 +7,14 @@ from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
 from appliance.services import logs
-from webui.errors import status_of
 from webui.guard import actor, needs, settings
 
 blueprint = Blueprint("logs", __name__, url_prefix="/admin/server")
 
-Page = tuple[str, int]
-
 
 @blueprint.get("/logs")
 @needs("settings.manage")
-def index() -> Page:
+def index() -> str:
     given, found, lines, error = request.args, {}, [], None
     wanted = _wanted(given)
     try:
@@ -27,7 +24,7 @@ def index() -> Page:
             lines = logs.lines(settings(), wanted)
     except DpeError as refused:
         error = refused
-    page = render_template(
+    return render_template(
         "admin/logs.html",
         sources=found,
         lines=lines,
@@ -37,7 +34,6 @@ def index() -> Page:
         LEVELS=logs.LEVELS[::-1],
         COUNTS=logs.COUNTS,
     )
-    return page, status_of(error) if error else 200
 
 
 def _wanted(given: Any) -> logs.Wanted:
