@@ -68,7 +68,6 @@ class House:
         self.facts: dict[str, Any] = {}
         self.code = ""
         self._began = time.monotonic()
-        self._stopped = threading.Event()
 
     def ask(self, verb: str, **args: Any) -> Any:
         """Use a verb of dpe-host; while nobody listens there, a quick one is done here."""
@@ -110,10 +109,10 @@ class House:
         """Look again and again, until the process ends."""
 
         def keep() -> None:
-            while not self._stopped.wait(EVERY):
+            while True:  # the first look, too, may wait for somebody who hangs
                 self.look()
+                time.sleep(EVERY)
 
-        self.look()
         threading.Thread(target=keep, daemon=True).start()
 
     @property
