@@ -49,15 +49,15 @@ def take(class_name: str, account_id: int, ends_at: datetime, request_id: int = 
     at = stamp(now())
     taken = rows(
         """
-        UPDATE machine SET state = 'assigned', state_since = ?, owner_id = ?
-        WHERE state = 'ready' AND number = (
-            SELECT machine.number FROM machine JOIN seed ON seed.id = machine.seed_id
-            WHERE machine.state = 'ready' AND machine.class_name = ?
-            ORDER BY seed.promoted DESC, machine.number LIMIT 1) AND memory + ? <= ?
-          AND NOT EXISTS (SELECT 1 FROM request WHERE state = 'waiting' AND class_name = ? AND id < ?)
+        UPDATE machine SET state = 'assigned', state_since = ?1, owner_id = ?2
+        WHERE state = 'ready' AND memory + ?4 <= ?5 AND number = coalesce(
+            (SELECT machine.number FROM machine INDEXED BY machine_state CROSS JOIN seed ON seed.id = machine.seed_id AND seed.promoted
+             WHERE machine.state = 'ready' AND machine.class_name = ?3 ORDER BY machine.number LIMIT 1),
+            (SELECT number FROM machine WHERE state = 'ready' AND class_name = ?3 ORDER BY number LIMIT 1))
+          AND NOT EXISTS (SELECT 1 FROM request WHERE state = 'waiting' AND class_name = ?3 AND id < ?6)
         RETURNING id, name
         """,
-        (at, account_id, class_name, memory.allowed().overhead, memory.room(request_id), class_name, request_id),
+        (at, account_id, class_name, memory.allowed().overhead, memory.room(request_id), request_id),
     )
     if not taken:
         return None
