@@ -3,6 +3,7 @@
 QEMU's user network forwards to the address that the card has by DHCP, and to the one that it is given.
 """
 
+import contextlib
 import json
 import ssl
 from collections.abc import Callable
@@ -33,7 +34,14 @@ print("ANSWER", json.dumps(Client(load(), "grace").ask({verb!r}, **json.loads({j
 def forward(server: Booted) -> int:
     """A port of ours that leads to the new address."""
     port = free_port()
-    server.qmp("human-monitor-command", **{"command-line": f"hostfwd_add n0 tcp:127.0.0.1:{port}-{NEW}:443"})
+
+    def ask_qemu() -> bool | None:
+        with contextlib.suppress(ConnectionRefusedError):  # the socket of the QEMU before is still there
+            server.qmp("human-monitor-command", **{"command-line": f"hostfwd_add n0 tcp:127.0.0.1:{port}-{NEW}:443"})
+            return True
+        return None
+
+    wait_for(ask_qemu, 30, "QEMU's monitor")
     return port
 
 
