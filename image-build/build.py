@@ -21,8 +21,6 @@ from pathlib import Path
 import disk
 import keys
 import sbom
-from tools import bootstrap, copy, digest, inside, kept, lay, remove, say
-
 from appliance.errors import BadInput, DpeError
 from appliance.host.image import Image
 from appliance.run import run
@@ -31,6 +29,7 @@ from appliance.seeds import recipe, shipped
 from appliance.seeds.build import SeedFiles, SeedJob, build, load_files, seed_folder
 from appliance.settings import REPOSITORY
 from appliance.settings import load as load_settings
+from tools import bootstrap, copy, digest, inside, kept, lay, remove, say
 
 HERE = REPOSITORY / "image-build"
 PRODUCT = Path("usr/lib/dpe")

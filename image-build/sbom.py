@@ -8,11 +8,10 @@ from email import message_from_string
 from pathlib import Path
 from typing import Any
 
-from tools import inside
-
 from appliance.host.image import Image
 from appliance.seeds.build import SeedFiles
 from appliance.settings import REPOSITORY
+from tools import inside
 
 Component = dict[str, Any]
 

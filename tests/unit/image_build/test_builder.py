@@ -12,12 +12,11 @@ from appliance.settings import REPOSITORY
 
 sys.path.append(str(REPOSITORY / "image-build"))
 
+import build
 import disk
 import keys
 import sbom
 import tools
-
-import build
 
 
 @pytest.mark.parametrize("name", ["packages-image", "packages-tools"])

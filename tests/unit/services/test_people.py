@@ -30,7 +30,13 @@ def code(small, opened):
     return (opened.state / "setup-code").read_text().strip()
 
 
+def test_setup_builds_no_seed_where_one_came_with_the_image(code, opened):
+    setup.finish(code, wishes(), "192.0.2.1")
+    assert Seed.select().count() == 1
+
+
 def test_setup_makes_the_admin_and_starts_the_seeds(code, opened):
+    Seed.update(promoted=False).execute()
     admin = setup.finish(code.lower().replace("-", " "), wishes(), "192.0.2.1")
     assert grants.owners() == {admin.id}
     assert options.get("time_zone") == "Europe/Berlin"

@@ -115,7 +115,7 @@ def test_every_kind_of_event_can_be_chosen() -> None:
     written = {
         kind
         for file in (REPOSITORY / "appliance").rglob("*.py")
-        for kind in re.findall(r"\brecord\(\s*f?\"([a-z_]+)[.\"]", file.read_text())
+        for kind in re.findall(r"\b(?:record|events\.tell|tell)\((?:[a-z.]*settings,)?\s*f?\"([a-z_]+)\.", file.read_text())
     }
     assert len(written) >= 10
     assert {kind for kind in written if not kind.startswith(tuple(KINDS))} == set()
