@@ -263,13 +263,6 @@ class Booted:
 
         wait_for(look, seconds, "the shell inside")
 
-
-def build(scenario: str, *arguments: str) -> Path:
-    """Make an image with the builder and return it."""
-    command = ["make", "--no-print-directory", "image", f"SCENARIO={scenario}", *arguments]
-    made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=3600)
-    return Path(made.stdout.splitlines()[-1])
-
     def wait_idle(self, seconds: float = 300) -> None:
         """Wait until its processors have had next to nothing to do for ten seconds."""
         busy = "awk '/^cpu / { print $2 + $3 + $4 + $7 + $8 }' /proc/stat"
@@ -280,3 +273,10 @@ def build(scenario: str, *arguments: str) -> Path:
             return True if int(self.shell(busy)) - before < 400 else None  # hundredths of a second, of 2000
 
         wait_for(look, seconds, "idleness")
+
+
+def build(scenario: str, *arguments: str) -> Path:
+    """Make an image with the builder and return it."""
+    command = ["make", "--no-print-directory", "image", f"SCENARIO={scenario}", *arguments]
+    made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, timeout=3600)
+    return Path(made.stdout.splitlines()[-1])
