@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.catalog import Event
-from appliance.host import image, support
+from appliance.host import support
 from appliance.settings import Settings
 from tests.hosted import Hosted, hosted
 from tests.unit.webui.conftest import HOST, Browser
@@ -18,8 +18,7 @@ def host(opened: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.setattr(support, "COMMANDS", {})
     (opened.logs / "web.log").write_text("INFO web: it starts\nERROR web: <b>no template</b>\n")
     (opened.logs / "engine.log").write_text("INFO engine: ticks\n")
-    with hosted(opened, tmp_path) as made:
-        monkeypatch.setattr(image, "found", lambda: None)
+    with hosted(opened, tmp_path, in_image=False) as made:
         yield made
 
 
