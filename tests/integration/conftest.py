@@ -12,6 +12,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,9 +74,9 @@ class Libvirtd:
         self.start()
 
 
-@pytest.fixture(scope="session")
-def appliance_settings() -> Iterator[Settings]:
-    """An appliance with state, network and addresses of its own, for the whole session."""
+@contextmanager
+def own_appliance(letter: str = "t") -> Iterator[Settings]:
+    """An appliance with state, network and addresses of its own; those of one run differ in the letter."""
     try:
         pwd.getpwnam(daemon.USER)
     except KeyError:
@@ -86,12 +87,14 @@ def appliance_settings() -> Iterator[Settings]:
         ipaddress.ip_network(route["dst"], strict=False) for route in json.loads(run(["ip", "-json", "route"])) if route["dst"] != "default"
     ]
     place = next(
-        n for n in range(os.getpid() % 64, 128) if not any(net.overlaps(ipaddress.ip_network(f"10.{100 + n}.0.0/16")) for net in used)
+        n
+        for n in range((os.getpid() + ord(letter)) % 64, 128)
+        if not any(net.overlaps(ipaddress.ip_network(f"10.{100 + n}.0.0/16")) for net in used)
     )
     settings = load(
         {},
         state=state,
-        network=f"t{os.getpid() % 10**6}",
+        network=f"{letter}{os.getpid() % 10**6}",
         subnet=f"10.{100 + place}.0.0/16",
         uplink=f"169.254.{100 + place}.0/30",
         slots=50,
@@ -104,10 +107,10 @@ def appliance_settings() -> Iterator[Settings]:
     shutil.rmtree(state)
 
 
-@pytest.fixture(scope="session")
-def libvirtd(appliance_settings: Settings) -> Iterator[Libvirtd]:
-    """The appliance's libvirtd, running."""
-    libvirtd = Libvirtd(appliance_settings)
+@contextmanager
+def serving(settings: Settings) -> Iterator[Libvirtd]:
+    """That appliance's libvirtd, running; its machines are destroyed in the end."""
+    libvirtd = Libvirtd(settings)
     libvirtd.start()
     yield libvirtd
     if libvirtd.process is None:
@@ -116,7 +119,21 @@ def libvirtd(appliance_settings: Settings) -> Iterator[Libvirtd]:
         libvirtd.provider.destroy(machine.id)
     libvirtd.provider.close()
     libvirtd.stop()
-    run([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(appliance_settings))
+    run([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(settings))
+
+
+@pytest.fixture(scope="session")
+def appliance_settings() -> Iterator[Settings]:
+    """The appliance that most tests share, for the whole session."""
+    with own_appliance() as settings:
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def libvirtd(appliance_settings: Settings) -> Iterator[Libvirtd]:
+    """Its libvirtd, running."""
+    with serving(appliance_settings) as libvirtd:
+        yield libvirtd
 
 
 @pytest.fixture
@@ -127,10 +144,9 @@ def provider(libvirtd: Libvirtd) -> Iterator[LibvirtProvider]:
     provider.close()
 
 
-@pytest.fixture(scope="session")
-def make_spec(appliance_settings: Settings, small_seed: SeedFiles) -> MakeSpec:
+def spec_maker(settings: Settings, small_seed: SeedFiles) -> MakeSpec:
     """Describe a machine of the small seed in a slot; anything may be said otherwise, as with dataclasses.replace."""
-    settings, seed = appliance_settings, place(small_seed, appliance_settings)
+    seed = place(small_seed, settings)
 
     def make(slot: int, **changes: object) -> MachineSpec:
         id = str(uuid.uuid4())
@@ -152,6 +168,12 @@ def make_spec(appliance_settings: Settings, small_seed: SeedFiles) -> MakeSpec:
         return replace(spec, **changes)  # type: ignore[arg-type]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_spec(appliance_settings: Settings, small_seed: SeedFiles) -> MakeSpec:
+    """spec_maker for the appliance that is shared."""
+    return spec_maker(appliance_settings, small_seed)
 
 
 def take(provider: LibvirtProvider, spec: MachineSpec, folder: Path, look: Callable[[MachineSpec], object] = lambda _spec: None) -> Path:

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,9 @@ import pytest
 from appliance import catalog
 from appliance.catalog import Lease, Machine, options
 from appliance.host import restore
-from appliance.hypervisor.libvirt_provider import LibvirtProvider
 from appliance.seeds.build import SeedFiles
 from appliance.services import machines as verbs
-from tests.integration.conftest import Libvirtd
+from tests.integration.conftest import Libvirtd, own_appliance, serving, spec_maker, take
 from tests.integration.test_backup import Host, done
 from tests.integration.test_outliving import fresh_catalog, in_use, running
 from tests.seeds import SMALL
@@ -22,9 +22,17 @@ from tests.seeds import SMALL
 pytestmark = pytest.mark.backup
 
 
-def test_a_running_machine_comes_back_with_its_data(libvirtd: Libvirtd, small_seed: SeedFiles, small_snapshot: Path) -> None:
-    settings, provider = replace(libvirtd.settings, scenario=SMALL), LibvirtProvider(libvirtd.settings)
-    alice = fresh_catalog(settings, small_seed, small_snapshot, "alice")["alice"]
+@pytest.fixture
+def libvirtd() -> Iterator[Libvirtd]:
+    """Of an appliance of the test's own: a restore takes away all that was there."""
+    with own_appliance("r") as settings, serving(settings) as libvirtd:
+        yield libvirtd
+
+
+def test_a_running_machine_comes_back_with_its_data(libvirtd: Libvirtd, small_seed: SeedFiles) -> None:
+    settings, provider = replace(libvirtd.settings, scenario=SMALL), libvirtd.provider
+    snapshot = take(provider, spec_maker(settings, small_seed)(49), settings.state / "snapshot")
+    alice = fresh_catalog(settings, small_seed, snapshot, "alice")["alice"]
     with catalog.write():
         options.put("scenario", {"name": "small", "title": "Small", "description": ""})
 
@@ -61,4 +69,3 @@ def test_a_running_machine_comes_back_with_its_data(libvirtd: Libvirtd, small_se
                 assert provider.execute(after.id, ["test", "-e", gone]).status == 1
             assert Lease.select().where(Lease.ended_at.is_null()).count() == 1
             assert catalog.check() == []
-    provider.close()
