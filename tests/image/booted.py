@@ -22,6 +22,7 @@ from appliance.run import Process, run, start
 T = TypeVar("T")
 GUEST_PORTS = (443, 9000, 9001, 9002)
 DISK = "24G"
+KEPT = "kept"
 # No svm: machines inside are emulated, too. And not "max": with that, QEMU 7.2 loses every mount that kernel 6.12.117 makes.
 CPU = "qemu64,-svm"
 OVMF = Path("/usr/share/OVMF")
@@ -77,8 +78,15 @@ class Booted:
         disks: Sequence[Path] = (),
         credentials: dict[str, str] | None = None,
         shell: bool = True,
+        like: Path | None = None,
     ) -> None:
+        """`like` is the folder of one that was kept: this one goes on from there, but for its first start with other disks or firmware."""
         folder.mkdir(parents=True, exist_ok=True)
+        self.goes_on = False
+        if like:
+            os.link(like / "base.img", folder / "base.img")
+            run(["cp", "--sparse=always", like / "disk.qcow2", folder], timeout=600)
+            self.goes_on = not disks
         self.folder, self.firmware, self.memory, self.disks = folder, firmware, memory, disks
         self.credentials = dict(credentials or {})
         if shell:
@@ -123,6 +131,9 @@ class Booted:
             command += ["-drive", f"if=pflash,unit=1,format=raw,file={self.folder}/vars.fd"]
         if secure:
             command += ["-global", "driver=cfi.pflash01,property=secure,value=on"]
+        if self.goes_on:
+            command += ["-loadvm", KEPT]
+            self.goes_on = False
         for name, text in self.credentials.items():
             encoded = base64.b64encode(text.encode()).decode()
             command += ["-smbios", f"type=11,value=io.systemd.credential.binary:{name}={encoded}"]
@@ -135,7 +146,7 @@ class Booted:
     def qmp(self, execute: str, **arguments: Any) -> Any:
         """One command to QEMU."""
         with socket.socket(socket.AF_UNIX) as monitor:
-            monitor.settimeout(30)
+            monitor.settimeout(patience(60))
             monitor.connect(os.fspath(self.folder / "qmp.sock"))
             lines = monitor.makefile("rw")
             lines.readline()
@@ -155,6 +166,12 @@ class Booted:
         assert self.process is not None
         times = psutil.Process(self.process.pid).cpu_times()
         return times.user + times.system
+
+    def keep(self) -> None:
+        """Keep it in its folder as it is at this moment, and switch it off. Only with BIOS."""
+        said = self.qmp("human-monitor-command", **{"command-line": f"savevm {KEPT}"})
+        assert not said, said
+        self.power_cut()
 
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None

@@ -1,13 +1,14 @@
 """The image that the tests boot: DPE_IMAGE, or the small one in build/, which is made when it is missing."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from appliance.settings import REPOSITORY
-from tests.image.booted import Booted, build
+from tests.image.booted import Booted, build, wait_for
 
 SMALL = "tests/scenarios/small"
 
@@ -19,6 +20,22 @@ def image() -> Path:
         return Path(named).resolve()
     made = REPOSITORY / "build/dpe-small.img"
     return made if made.exists() else build(SMALL)
+
+
+@pytest.fixture(scope="session")
+def came_up(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an appliance after its first boot, with the page that sets it up and its seeds there: `boot(like=came_up)`."""
+    folder = Path(os.environ.get("DPE_IMAGE_UP") or tmp_path_factory.mktemp("up"))
+    if not (folder / "base.img").exists() or not (folder / "base.img").samefile(image):
+        shutil.rmtree(folder, ignore_errors=True)
+        with Booted(image, folder) as server:
+            server.wait_page()
+            server.wait_shell()
+            seeds = "ls /var/lib/dpe/seeds/*/*/seed.json 2>/dev/null | wc -l; ls /usr/share/dpe/seeds | wc -l"
+            wait_for(lambda: len(set(server.shell(seeds).split())) == 1 or None, 900, "the seeds that came with the image")
+            server.wait_idle(900)
+            server.keep()
+    return folder
 
 
 @pytest.fixture
