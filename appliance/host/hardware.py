@@ -12,7 +12,7 @@ from appliance.settings import Settings
 
 CPUINFO = Path("/proc/cpuinfo")
 BLOCK = Path("/sys/dev/block")
-KVM = Path("/dev/kvm")
+KVM = Path("/sys/class/misc/kvm")  # not in /dev, which the web process does not see
 
 LEAST_DISK = 10240  # MiB free, below which it is called little
 LEAST_MEMORY = 4096  # MiB

@@ -2,16 +2,15 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pyte
 import pytest
-from playwright.sync_api import expect, sync_playwright
 
-from tests import world
-from tests.browser.conftest import QUIET
+from tests.browser import steps
 from tests.image.booted import Booted, patience
+from tests.image.people import ADDRESS, ADMIN, fill_the_wizard, finish, visitors
 from tests.terminal import KEYS
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(3600)]
@@ -61,7 +60,7 @@ def test_a_first_boot_up_to_the_progress_page_and_the_menu_at_the_screen(boot: B
     assert "____" in shown  # the logo
     address = re.search(r"https://(\d+\.\d+\.\d+\.\d+)/", shown)
     assert address
-    assert address[1] == "10.0.2.15"
+    assert address[1] == ADDRESS
     prints = re.findall(r"^ {4}((?:[0-9A-F]{2}:){15}[0-9A-F]{2}:?)$", shown, re.M)
     served = server.shell("openssl x509 -in /var/lib/dpe/tls/appliance.crt -noout -fingerprint -sha256").split("=")[1].strip()
     assert "".join(prints) == served
@@ -70,7 +69,11 @@ def test_a_first_boot_up_to_the_progress_page_and_the_menu_at_the_screen(boot: B
     assert server.shell("cat /var/lib/dpe/setup-code").strip() == code[1]
     server.screenshot(tmp_path / "first.png")
 
-    walk_the_wizard(server, code[1], tmp_path)
+    with visitors(server) as visit:
+        page = visit()
+        fill_the_wizard(page, code[1], tmp_path)
+        finish(page)
+        page.screenshot(path=tmp_path / "progress.png")
     assert "Setup code" not in serial.until("Machines   ")
     menu(serial, "2")
     serial.until("Status")
@@ -79,12 +82,13 @@ def test_a_first_boot_up_to_the_progress_page_and_the_menu_at_the_screen(boot: B
     serial.until("by DHCP, from your router")
     assert "Host name" in serial.text
     menu(serial, "4")
-    serial.until("grace")
+    serial.until(ADMIN)
     serial.press("enter")
-    serial.until("Give grace a new password now?")
+    serial.until(f"Give {ADMIN} a new password now?")
     serial.press("2")
     password = serial.until("Password  ").split("Password  ")[1].split()[0]
-    sign_in(server, password)
+    with visitors(server) as visit:
+        steps.sign_in(visit(), ADMIN, password)
     menu(serial, "6")
     serial.until("Erase, takes a minute")
     serial.press("2")
@@ -94,46 +98,3 @@ def test_a_first_boot_up_to_the_progress_page_and_the_menu_at_the_screen(boot: B
     serial.press("\x03", "\x1a", "\x1c", "\x04")
     serial.until("The appliance needs no shell.")
     server.screenshot(tmp_path / "status.png")
-
-
-def pages(server: Booted) -> Iterator[object]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET)
-        context = browser.new_context(base_url=server.url, ignore_https_errors=True)
-        context.set_default_timeout(patience(60_000))
-        yield context.new_page()
-        browser.close()
-
-
-def walk_the_wizard(server: Booted, code: str, shots: Path) -> None:
-    expect.set_options(timeout=patience(60_000))
-    for page in pages(server):
-        page.goto("/")
-        page.get_by_label("Setup code").fill(code)
-        page.get_by_role("button", name="Begin").click()
-        expect(page.get_by_role("heading", name="Network")).to_be_visible()
-        expect(page.get_by_text("10.0.2.15")).to_be_visible()
-        forward(page, "Your account")
-        page.get_by_label("Name to sign in with").fill("grace")
-        page.get_by_label("Password", exact=True).fill(world.PASSWORD)
-        page.get_by_label("The same password again").fill(world.PASSWORD)
-        for heading in ("The appliance", "Storage", "How many machines", "Your directory", "This hardware", "All set?"):
-            forward(page, heading)
-            page.screenshot(path=shots / f"{heading.split()[-1].strip('?')}.png")
-        page.get_by_role("button", name="Finish").last.click()
-        expect(page.get_by_role("heading", name=re.compile("The appliance is"))).to_be_visible()
-        page.screenshot(path=shots / "progress.png")
-
-
-def forward(page: object, heading: str) -> None:
-    page.get_by_role("button", name="Next").last.click()
-    expect(page.get_by_role("heading", name=heading)).to_be_visible()
-
-
-def sign_in(server: Booted, password: str) -> None:
-    for page in pages(server):
-        page.goto("/sign-in")
-        page.get_by_label("Name").fill("grace")
-        page.get_by_label("Password").fill(password)
-        page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("button", name="Sign out")).to_be_visible()

@@ -85,7 +85,7 @@ document.addEventListener('htmx:error', event => {
   if (!event.detail.ctx || document.querySelector('.toast-offline')) return;
   const line = document.createElement('div');
   line.className = 'toast-line toast-success toast-offline';
-  line.textContent = 'The appliance does not answer. Trying again …';
+  line.textContent = 'The appliance does not answer. Look whether it was done, then try again.';
   if (event.detail.ctx.request?.method !== 'GET') messages.append(line);
 });
 
