@@ -38,18 +38,21 @@ class _Cancel:
 
 
 def queue_shipped(loaded: Loaded, settings: Settings) -> None:
-    """Queue the seeds that came with the image, for classes that never had one; say which of them do not fit."""
+    """Queue the seeds that came with the image, for classes that never had one, or lost it; say which of them do not fit."""
     for name, spec in loaded.scenario.classes.items():
-        folder = shipped.found(name, settings)
-        if folder is None or seeds.of_class(name):
+        folder, known = shipped.found(name, settings), seeds.of_class(name)
+        lost = next((seed for seed in known if seed.state is SeedState.QUEUED and seed.manifest.get("lost")), None)
+        if folder is None or (known and lost is None):
             continue
         with catalog.write():
-            seed = Seed.create(klass=name, version=seeds.next_version(name), manifest={"shipped": str(folder)})
+            seed = lost or Seed.create(klass=name, version=seeds.next_version(name))
             try:
                 shipped.check(folder, spec, loaded.folder)
             except DpeError as error:
-                _end(seed, SeedState.FAILED, error)
+                if lost is None:  # that one is built
+                    _end(seed, SeedState.FAILED, error)
             else:
+                Seed.update(manifest={"shipped": str(folder)}).where(Seed.id == seed.id).execute()
                 record("seed.queued", f"Seed {name} v{seed.version} came with the image.", class_name=name, seed_id=seed.id)
 
 

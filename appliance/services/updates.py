@@ -17,6 +17,7 @@ from appliance.services import overview
 from appliance.settings import Settings
 
 WARNING = timedelta(minutes=5)
+CHECKED = 540.0  # seconds for all of a bundle to be read; the front door waits a little longer
 NIGHT = time(3)
 SHOWN_AFTER = timedelta(minutes=2)  # that a restart is still told of when its time has come
 
@@ -116,7 +117,7 @@ def is_running(found: State) -> bool:
 def take(actor: Actor, settings: Settings, file: Path) -> Staged:
     """Have a file that was sent to `uploads` checked and kept. Raises BadInput saying what is wrong with it."""
     try:
-        staged = Staged.model_validate(Client(settings, actor.name).ask("update.inspect", file=file.name))
+        staged = Staged.model_validate(Client(settings, actor.name, CHECKED).ask("update.inspect", file=file.name))
     except DpeError as error:
         _record("update.refused", f"An update that {actor.name} sent was refused: {error.message}", actor)
         raise

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Event, Seed, SeedState, seeds
+from appliance.catalog import Event, Seed, SeedState, restoring, seeds
 from appliance.engine import adopt_scenario
 from appliance.errors import DpeError, Unavailable
 from appliance.lifecycle import seedruns
@@ -103,6 +104,25 @@ def test_set_up_does_not_build_what_is_still_being_copied(with_image: Settings, 
     seedruns.queue_shipped(loaded, with_image)
     finish(with_image)
     assert {(one.class_name, "shipped" in one.manifest) for one in seeds.unfinished()} == {("small", True), ("other", False)}
+
+
+def test_one_that_a_restored_backup_lacked_is_adopted_again_where_it_fits(with_image: Settings, loaded: Loaded) -> None:
+    seedruns.queue_shipped(loaded, with_image)
+    (queued,) = seeds.unfinished()
+    seedruns.run(queued, loaded, with_image)
+    shutil.rmtree(seed_folder("small", 1, with_image))
+    restoring.adopt("b1", catalog.now(), "grace", str(with_image.state), with_image.state, {})
+    assert [(one.version, one.promoted) for one in seeds.of_class("small")] == [(2, False), (1, False)]
+    kept = (loaded.folder / "roles/app/main.yml").read_text()
+    (loaded.folder / "roles/app/main.yml").write_text("two")
+    seedruns.queue_shipped(loaded, with_image)
+    assert ["shipped" in one.manifest for one in seeds.unfinished()] == [False]  # does not fit: it is built
+    (loaded.folder / "roles/app/main.yml").write_text(kept)
+    seedruns.queue_shipped(loaded, with_image)
+    (queued,) = seeds.unfinished()
+    seedruns.run(queued, loaded, with_image)
+    seed = promoted("small")
+    assert (seed.version, Path(seed.files["disk"]).read_bytes()) == (2, CONTENT["disk.qcow2"])
 
 
 @pytest.mark.badinput
