@@ -1,0 +1,214 @@
+"""A person with a browser that runs no scripts: fills in the forms of a booted appliance's pages, as they are, and sends them."""
+
+import base64
+import http.client
+import json
+import ssl
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from tests import world
+from tests.image.booted import Booted, wait_for
+
+
+@dataclass
+class Form:
+    """One form of a page: where it goes, and what its fields hold."""
+
+    method: str
+    action: str
+    values: dict[str, str] = field(default_factory=dict)
+    buttons: list[tuple[str, str]] = field(default_factory=list)
+
+
+class _Forms(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[Form] = []
+        self.open: Form | None = None
+        self.select = self.area = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        has = {name: value or "" for name, value in attrs}
+        name, value = has.get("name", ""), has.get("value", "")
+        if tag == "form":
+            self.open = Form(has.get("method", "get").lower(), has.get("action", ""))
+            self.found.append(self.open)
+        elif self.open is None or (not name and tag != "option") or "disabled" in has:
+            return
+        elif tag == "select":
+            self.select = name
+        elif tag == "option" and self.select and ("selected" in has or self.select not in self.open.values):
+            self.open.values[self.select] = value
+        elif tag == "textarea":
+            self.area, self.open.values[name] = name, ""
+        elif tag == "button":
+            self.open.buttons.append((name, value))
+        elif tag == "input" and (has.get("type") not in ("checkbox", "radio") or "checked" in has):
+            self.open.values[name] = value or ("on" if has.get("type") == "checkbox" else "")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self.open = None
+        elif tag == "select":
+            self.select = ""
+        elif tag == "textarea":
+            self.area = ""
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.area:
+            self.open.values[self.area] += data
+
+
+@dataclass
+class Page:
+    """What came; `where` is the address that it came from in the end."""
+
+    status: int
+    where: str
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode(errors="replace")
+
+    def form(self, action: str) -> Form:
+        """The form whose address ends so."""
+        parser = _Forms()
+        parser.feed(self.text)
+        found = [form for form in parser.found if form.action.endswith(action)]
+        assert found, f"{self.where} ({self.status}) has no form {action}: {[form.action for form in parser.found]}\n{self.text}"
+        return found[0]
+
+
+class Visitor:
+    """Keeps cookies, and follows where an answer leads."""
+
+    def __init__(self, server: Booted) -> None:
+        self.server = server
+        self.cookies: dict[str, str] = {}
+
+    def ask(self, path: str, sent: dict[str, str] | None = None, timeout: float = 180) -> Page:
+        """Get a page, or send a form there, and go on to where the answer leads."""
+        context = ssl._create_unverified_context()
+        connection = http.client.HTTPSConnection("127.0.0.1", self.server.ports[443], timeout=timeout, context=context)
+        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+        if sent is not None:
+            headers |= {"Content-Type": "application/x-www-form-urlencoded", "Origin": self.server.url, "Referer": self.server.url + path}
+        try:
+            connection.request("GET" if sent is None else "POST", path, None if sent is None else urlencode(sent), headers)
+            answer = connection.getresponse()
+            body = answer.read()
+        finally:
+            connection.close()
+        for kept in answer.headers.get_all("Set-Cookie") or []:
+            name, _, value = kept.partition(";")[0].partition("=")
+            self.cookies[name] = value
+        if answer.status in (302, 303) and (to := answer.headers.get("Location")):
+            parts = urlsplit(to)
+            return self.ask(parts.path + (f"?{parts.query}" if parts.query else ""), timeout=timeout)
+        return Page(answer.status, path, body)
+
+    def send(self, page: Page, action: str, **values: str) -> Page:
+        """Fill in the form of the page that goes to `action`, and send it. What asks for the password once more is told it."""
+        form = page.form(action)
+        came = self.ask(form.action or page.where, {**form.values, **values})
+        if came.status == 403 and 'name="again"' in came.text:
+            came = self.send(came, action, again=world.PASSWORD)
+        return came
+
+    def sign_in(self, name: str, password: str = world.PASSWORD) -> Page:
+        """Sign in; fails when that is refused."""
+        came = self.send(self.ask("/sign-in"), "/sign-in", name=name, password=password)
+        assert came.status == 200, came.text
+        assert "/sign-out" in came.text, came.text
+        return came
+
+    def task(self, page: Page, seconds: float = 1200) -> str:
+        """Wait for the end of the task whose page this is, and return the text of that page."""
+        assert "/tasks/" in page.where, f"{page.where}: {page.text}"
+
+        def look() -> str | None:
+            text = self.ask(page.where).text
+            return None if "/cancel" in text or 'hx-trigger="every' in text or "http-equiv" in text else text
+
+        return wait_for(look, seconds, f"the end of the task {page.where}")
+
+
+def set_up(server: Booted, title: str = "House of Ada", pools: dict[str, tuple[int, int]] | None = None) -> Visitor:
+    """Walk the wizard as grace; `pools` is (buffer, maximum) of classes, else no machine is made before somebody asks for one. Who is signed in."""
+    visitor = Visitor(server)
+    page = visitor.send(visitor.ask("/setup"), "/setup", code=server.shell("cat /var/lib/dpe/setup-code").strip())
+    typed = {"name": "grace", "full_name": "Grace Hopper", "password": world.PASSWORD, "again": world.PASSWORD, "title": title}
+    for _ in range(12):
+        form = page.form("/setup")
+        fields = {name: "0" for name in form.values if name.startswith("buffer-")}
+        for class_name, (buffer, maximum) in (pools or {}).items():
+            fields |= {f"buffer-{class_name}": str(buffer), f"maximum-{class_name}": str(maximum)}
+        page = visitor.send(page, "/setup", **typed, **fields, go=dict(form.buttons)["go"] if form.values["step"] != "review" else "finish")
+        if page.where == "/setup/progress":
+            return visitor
+    raise AssertionError(page.text)
+
+
+def python(server: Booted, code: str) -> Any:
+    """What lines of Python print last, as JSON, run by root inside; `settings` and an open catalog are there."""
+    begin = "import json\nfrom appliance import catalog\nfrom appliance.settings import load\nsettings = load()\ncatalog.open(settings.catalog)\n"
+    packed = base64.b64encode((begin + code).encode()).decode()
+    run = f"set -a; . /etc/dpe/environment; cd /usr/lib/dpe && echo {packed} | base64 -d | .venv/bin/python -"
+    return json.loads(server.shell(run, 120).splitlines()[-1])
+
+
+# -- somebody's things, which outlive what is done to the appliance ------------------------------------
+
+ALICE = "the queen of hearts"
+DISK = "0b1e42fa-39c4-4be5-a5f5-0f2fb4f3e0a1"
+FILE = f"/var/lib/dpe/data/{DISK}.qcow2"
+# The machine is one that nobody touches; what is in it is another test's.
+ROWS = f"""
+from datetime import timedelta
+from appliance.catalog import Account, DataDisk, DiskState, Lease, Machine, MachineState, Seed, now
+alice = Account.get(Account.name == "alice")
+seed = Seed.get(Seed.klass == "small", Seed.promoted == True)
+of = {{"vcpus": 1, "memory": 256, "disk": 2}}
+with catalog.write():
+    Machine.create(id="m1", name="small-7", klass="small", seed=seed, slot=3, state=MachineState.QUARANTINED, owner=alice, **of)
+    Lease.create(machine="m1", account=alice, ends_at=now() + timedelta(days=5))
+    DataDisk.create(id="{DISK}", account=alice, klass="small", name="thesis", size=1, state=DiskState.READY)
+print("1")
+"""
+KEPT = """
+from appliance.catalog import Account, DataDisk, Grant, Lease, Machine, options
+print(json.dumps({
+    "people": [[one.name, one.full_name, one.password] for one in Account.select().order_by(Account.name)],
+    "roles": [[one.role, one.account.name] for one in Grant.select()],
+    "machines": [[one.id, one.name, one.class_name, one.slot, one.owner.name] for one in Machine.select().where(Machine.retired_at.is_null())],
+    "leases": [[one.machine_id, one.account.name, one.ends_at.isoformat()] for one in Lease.select().where(Lease.ended_at.is_null())],
+    "disks": [[one.id, one.name, one.size, one.account.name, str(one.state)] for one in DataDisk.select()],
+    "title": options.get("title"),
+}))
+"""
+
+
+def somebody_holds_a_machine(server: Booted) -> None:
+    """alice is there, a machine is hers for five days, and so is a data disk with 3 MiB of `t` in it."""
+    grace = Visitor(server)
+    grace.sign_in("grace")
+    page = grace.ask("/admin/accounts/new")
+    made = grace.send(page, "/accounts/new", name="alice", full_name="Alice Liddell", password=ALICE)
+    assert "The account alice is made." in made.text, made.text
+    promoted = "from appliance.catalog import Seed\nprint(Seed.select().where(Seed.klass == 'small', Seed.promoted == True).count())"
+    wait_for(lambda: python(server, promoted) or None, 900, "the seed that came with the image")
+    server.shell(f"qemu-img create -q -f qcow2 {FILE} 1G && qemu-io -f qcow2 -c 'write -P 116 512M 3M' {FILE}")
+    server.shell(f"chown dpe-qemu: {FILE} && chmod 600 {FILE}")
+    python(server, ROWS)
+
+
+def what_is_kept(server: Booted) -> Any:
+    """People, what they hold, and the data disk's content, which is what was written there."""
+    said = server.shell(f"qemu-io -r -f qcow2 -c 'read -P 116 512M 3M' {FILE}")
+    assert "read 3145728/3145728" in said, said
+    assert "failed" not in said, said
+    return python(server, KEPT)
