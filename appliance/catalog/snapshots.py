@@ -38,10 +38,10 @@ def due() -> list[Snapshot]:
 
 
 def missing() -> list[int]:
-    """Ids of the promoted seeds whose machines should be forked and have nothing to be forked from."""
+    """Ids of the promoted seeds whose machines should be forked and have nothing to be forked from, of classes that may have machines."""
     sql = """
         SELECT seed.id FROM seed JOIN class ON class.name = seed.class_name
-        WHERE seed.promoted = 1 AND class.fork = 1 AND class.enabled = 1
+        WHERE seed.promoted = 1 AND class.fork = 1 AND class.enabled = 1 AND class.maximum > 0
         AND NOT EXISTS (SELECT 1 FROM snapshot WHERE snapshot.seed_id = seed.id AND snapshot.state <> 'stale') ORDER BY seed.id
     """
     return [row[0] for row in rows(sql)]

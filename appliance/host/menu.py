@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 BY = "the server's screen"
 ERASE = "ERASE"  # typed before everything goes; its letters are where an American keyboard has them on most others, too
-EVERY = 2.0  # seconds between two looks at how things are
+EVERY = 5.0  # seconds between two looks at how things are
 PATIENCE = 120.0  # seconds that dpe-host has to come up before the screen looks for itself, which needs memory
 
 LOGO = """\

@@ -39,13 +39,15 @@ DATA_COMMAND = "/usr/lib/dpe/data"
 DATA_IS_NOT_OURS = 65  # its status, and then personalise's, when what is on the disk cannot be mounted
 DATA_FOLDER = "/data"  # where a machine has its data disk
 SHUT_DOWN = ("systemctl", "--no-block", "poweroff")
-LETS_GO_WITHIN = 30  # seconds for a machine to let go of a disk
+LETS_GO_WITHIN = 120  # seconds for a machine to let go of a disk or a card, on a host without virtualisation
 SLOW = 1.5  # seconds that telling a machine the time may take before its clock is looked at
 CLOSE = 0.5  # seconds that it may be wrong then
 TELLINGS = 3  # times that it is told again at most
 LOOK_EVERY = 0.5  # seconds between looks at whether a command in a machine has failed
 IDLE = 0.1  # of one processor, over a second: what a guest that waits uses under emulation
 BUSY_AT_MOST = 60  # seconds for a guest to become idle before its snapshot is taken as it is
+AT_WORK = 0.3  # of one processor, on average: what a guest that is still coming up uses at least
+LONGER = 10  # times its boot_timeout that it is given then: how much slower a server without virtualisation may be
 READ_ONLY_MEMORY = 8_002_000  # the QEMU that first took a read-only file for private memory
 NOT_MEASURED = Taken(0, 0)
 QEMUS = disks.Owner(daemon.USER, 0o600)
@@ -301,10 +303,9 @@ class LibvirtProvider:
         domain.attachDeviceFlags(xml.to_text(self._card(spec).to_xml()), libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
     def take_snapshot(self, spec: MachineSpec, folder: Path) -> None:
-        deadline = time.monotonic() + BUSY_AT_MOST
         with self._connection.use() as connection:
-            _wait_until_idle(connection.lookupByUUIDString(spec.id), deadline)  # what it has left to do each fork would do again
-        done = self.execute(spec.id, [STILL_COMMAND])
+            _wait_until_idle(connection.lookupByUUIDString(spec.id))  # what it has left to do each fork would do again
+        done = self.execute(spec.id, [STILL_COMMAND], timeout=spec.boot_timeout)
         if done.status:
             raise DpeError(
                 f"{STILL_COMMAND} ended with status {done.status}: {(done.error or done.output).strip()[-300:]}",
@@ -315,9 +316,9 @@ class LibvirtProvider:
             facts = self._facts(spec, connection)
             # Forks have cards of their own. Plugged in until now, it has left its driver warm in the memory that they share.
             domain.detachDeviceFlags(xml.to_text(self._card(spec).to_xml()), libvirt.VIR_DOMAIN_AFFECT_LIVE)
-            if not self._connection.until(lambda: "<interface" not in domain.XMLDesc(), deadline, 0.1):
+            if not self._connection.until(lambda: "<interface" not in domain.XMLDesc(), time.monotonic() + LETS_GO_WITHIN, 0.1):
                 raise Unavailable(f"{spec.name} does not let go of its network card.", "Does its kernel know how to unplug PCI devices?")
-            _wait_until_idle(domain, deadline)
+            _wait_until_idle(domain)
             read_only = _reads_only(connection)
             domain.suspend()
             monitor.keep_state(domain, self._socket(spec.id), folder / snapshot.STATE, daemon.USER)
@@ -386,7 +387,7 @@ class LibvirtProvider:
 
     def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None, *, personalise: bytes = b"") -> None:
         say = report or (lambda _text: None)
-        deadline = time.monotonic() + spec.boot_timeout
+        patience = _Patience(lambda: self._used(spec.id), spec.boot_timeout)
         said = f"What it said is in {self._serial_log(spec.id)}."
 
         def until(ready: Callable[[], bool], pause: float, what: str, hint: str) -> None:
@@ -397,8 +398,9 @@ class LibvirtProvider:
                         raise DpeError(f"{spec.name} went off before {what} answered.", said)
                 return ready()
 
-            if not self._connection.until(alive_and_ready, deadline, pause):
-                raise Unavailable(f"{spec.name} runs, but {what} did not answer within {spec.boot_timeout} s.", f"{hint} {said}")
+            while not self._connection.until(alive_and_ready, patience.deadline, pause):
+                if not patience.renewed():
+                    raise Unavailable(f"{spec.name} runs, but {what} did not answer within {patience.waited:.0f} s.", f"{hint} {said}")
 
         say("waiting for its agent")
         until(lambda: self._agent_connected(spec.id), 2, "its guest agent", "Does the seed have qemu-guest-agent, and does it boot?")
@@ -425,9 +427,15 @@ class LibvirtProvider:
             f"its application (http port {port}, {path})",
             "Are port and ready path of the class right, and does its service start?",
         )
-        self._connection.until(personalising.is_over, deadline + 1, 0.02)
+        self._connection.until(personalising.is_over, patience.deadline + 1, 0.02)
         if time.monotonic() - told_at > SLOW:
             self._correct_clock(spec.id)
+
+    def _used(self, id: str) -> float:
+        """Seconds of a processor that a machine has used since it was switched on; 0 for one that is off."""
+        with self._connection.use() as connection:
+            domain = _find(connection, id)
+            return 0.0 if domain is None else float(domain.info()[4]) / 1e9
 
     def _correct_clock(self, id: str) -> None:
         """On a host that has more to do than it can, a machine may have read the time long after it was written. Its agent is quicker."""
@@ -759,8 +767,32 @@ def _forked_memory(file: Path, connection: libvirt.virConnect) -> xml.MemoryFile
     return xml.MemoryFile(file, shared=False, incoming=True, read_only=_reads_only(connection))
 
 
-def _wait_until_idle(domain: libvirt.virDomain, deadline: float) -> None:
-    """Return when the guest has little to do. The hypervisor only counts processor time, so it has to be looked at now and then."""
+class _Patience:
+    """How long a machine is waited for: so many seconds, and while it is hard at work as many again, because a slow host is no fault of it."""
+
+    def __init__(self, used: Callable[[], float], seconds: float) -> None:
+        self._used, self._seconds = used, seconds
+        self._begun = self._looked_at = time.monotonic()
+        self._used_before = used()
+        self.deadline = self._begun + seconds
+
+    @property
+    def waited(self) -> float:
+        """Seconds."""
+        return time.monotonic() - self._begun
+
+    def renewed(self) -> bool:
+        """Whether it is worth waiting on; the deadline is a new one then."""
+        now, used = time.monotonic(), self._used()
+        at_work = used - self._used_before > AT_WORK * (now - self._looked_at)
+        self._looked_at, self._used_before = now, used
+        self.deadline = now + self._seconds
+        return at_work and self.deadline <= self._begun + (LONGER + 0.5) * self._seconds
+
+
+def _wait_until_idle(domain: libvirt.virDomain) -> None:
+    """Return when the guest has little to do, or will not stop. The hypervisor only counts processor time, so it has to be looked at now and then."""
+    deadline = time.monotonic() + BUSY_AT_MOST
     before = domain.info()[4]
     quiet = 0
     while quiet < 2 and time.monotonic() < deadline:

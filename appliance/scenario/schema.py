@@ -112,7 +112,12 @@ class ClassSpec(Part):
     sequence: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,40}$")] = Field(
         default="", description="The sequence that its machines follow, or `none`; without it the one called like its kind."
     )
-    boot_timeout: int = Field(default=300, ge=10, le=3600, description="Seconds until agent and application must answer.")
+    boot_timeout: int = Field(
+        default=300,
+        ge=10,
+        le=3600,
+        description="Seconds until agent and application must answer. While a machine is hard at work, as on a slow host, ten times that.",
+    )
 
     @model_validator(mode="after")
     def _together(self) -> "ClassSpec":

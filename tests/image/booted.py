@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import ssl
@@ -287,6 +288,19 @@ class Booted:
             return None
 
         wait_for(look, seconds, "the shell inside")
+
+    def catalog(self, query: str) -> list[list[Any]]:
+        """Rows of its catalog, read as it lies there."""
+        source = f"import json, sqlite3; c = sqlite3.connect('file:/var/lib/dpe/catalog/catalog.db?mode=ro', uri=True, timeout=60); print(json.dumps(c.execute({query!r}).fetchall()))"
+        rows: list[list[Any]] = json.loads(self.shell(f"/usr/bin/python3 -c {shlex.quote(source)}"))
+        return rows
+
+    def memory_used(self) -> int:
+        """MiB that everything takes which is not a machine, nor may be given up at any time."""
+        memory = {line.split(":")[0]: int(line.split()[1]) for line in self.shell("cat /proc/meminfo").splitlines()}
+        used = memory["MemTotal"] - sum(memory[name] for name in ("MemFree", "Buffers", "Cached", "SReclaimable")) + memory["Shmem"]
+        machines = "for pid in $(pidof qemu-system-x86_64); do cat /proc/$pid/smaps_rollup; done | awk '/^Pss_(Anon|Shmem):/ { sum += $2 } END { print sum + 0 }'"
+        return (used - int(self.shell(machines))) >> 10
 
     def wait_idle(self, seconds: float = 300) -> None:
         """Wait until its processors have had next to nothing to do for ten seconds."""

@@ -1,0 +1,62 @@
+"""How long a machine is waited for: as its class says, and longer where the host is slow rather than the machine stuck."""
+
+import pytest
+
+from appliance.hypervisor import libvirt_provider
+from appliance.hypervisor.libvirt_provider import LONGER, _Patience
+
+
+class Clock:
+    """A host whose time goes by as the test says, and a machine on it that uses a processor as the test says."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        self.used = 0.0
+        monkeypatch.setattr(libvirt_provider.time, "monotonic", lambda: self.now)
+
+    def pass_by(self, seconds: float, of_a_processor: float) -> None:
+        self.now += seconds
+        self.used += seconds * of_a_processor
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def test_a_machine_that_waits_for_something_is_given_up_in_its_time(clock: Clock) -> None:
+    patience = _Patience(lambda: clock.used, 300)
+    assert patience.deadline == clock.now + 300
+    clock.pass_by(20, 1.0)
+    clock.pass_by(280, 0.1)
+    assert not patience.renewed()
+    assert patience.waited == 300
+
+
+def test_a_machine_at_work_is_given_longer_but_not_for_ever(clock: Clock) -> None:
+    patience = _Patience(lambda: clock.used, 300)
+    rounds = 0
+    while True:
+        clock.pass_by(300, 0.9)
+        rounds += 1
+        if not patience.renewed():
+            break
+        assert patience.deadline == clock.now + 300
+    assert rounds == LONGER
+
+
+def test_one_that_stops_working_is_given_up_at_the_next_look(clock: Clock) -> None:
+    patience = _Patience(lambda: clock.used, 300)
+    clock.pass_by(300, 0.9)
+    assert patience.renewed()
+    clock.pass_by(300, 0.05)
+    assert not patience.renewed()
+
+
+def test_one_that_was_switched_off_meanwhile_has_used_nothing(clock: Clock) -> None:
+    patience = _Patience(lambda: clock.used, 300)
+    clock.pass_by(300, 0.9)
+    assert patience.renewed()
+    clock.used = 0.0
+    clock.pass_by(300, 0.5)
+    assert not patience.renewed()
