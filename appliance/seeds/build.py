@@ -200,6 +200,7 @@ class _Build:
             for file in (self.work / "result").iterdir():
                 os.chown(file, 0, 0)  # the test boot gave them to the hypervisor's user, who could then write to them
             final.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            os.sync()  # else a power cut could leave the name, and the catalog's word for it, without the content
             (self.work / "result").rename(final)
         except OSError as error:
             raise self.note(self.explain("", str(error))) from error
