@@ -34,6 +34,7 @@ def came_up(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             seeds = "ls /var/lib/dpe/seeds/*/*/seed.json 2>/dev/null | wc -l; ls /usr/share/dpe/seeds | wc -l"
             wait_for(lambda: len(set(server.shell(seeds).split())) == 1 or None, 900, "the seeds that came with the image")
             server.wait_idle(900)
+            server.shell("sync")
             server.keep()
     return folder
 

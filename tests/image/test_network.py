@@ -7,6 +7,7 @@ import contextlib
 import json
 import ssl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,8 +58,8 @@ def at(server: Booted, port: int, path: str = "/setup") -> int:
         server.ports[443] = other
 
 
-def test_a_new_address_is_kept_when_a_browser_comes_back_over_it_and_else_not(boot: Callable[..., Booted]) -> None:
-    server = boot()
+def test_a_new_address_is_kept_when_a_browser_comes_back_over_it_and_else_not(boot: Callable[..., Booted], came_up: Path) -> None:
+    server = boot(like=came_up)
     server.wait_page()
     (card,) = ask(server, "network.get")["cards"]
     assert card["addresses"][0] == f"{OLD}/24"
@@ -95,8 +96,8 @@ def test_a_new_address_is_kept_when_a_browser_comes_back_over_it_and_else_not(bo
     assert ask(server, "network.get")["network"]["address"] == f"{NEW}/24"
 
 
-def test_a_broken_host_json_costs_no_network(boot: Callable[..., Booted]) -> None:
-    server = boot()
+def test_a_broken_host_json_costs_no_network(boot: Callable[..., Booted], came_up: Path) -> None:
+    server = boot(like=came_up)
     server.wait_page()
     server.shell("echo '{' > /var/lib/dpe/host/host.json; sync")
     server.power_cut()

@@ -4,18 +4,24 @@ import base64
 import json
 import os
 import random
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from appliance.run import run
+from tests import world
+from tests.browser import steps
 from tests.image.booted import Booted, patience, wait_for
+from tests.image.people import ADMIN, visitors
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(3600)]
 Boot = Callable[..., Booted]
+GIB = 1 << 30
 SECRET = "the-secret-of-a-school-that-must-go"
 
 ASK = """
@@ -53,6 +59,16 @@ def title(server: Booted) -> str:
     return found
 
 
+def ended(server: Booted, task: str) -> dict[str, Any]:
+    """A task of dpe-host's, when it has ended."""
+
+    def look() -> dict[str, Any] | None:
+        found: dict[str, Any] = ask(server, "task", id=task)
+        return found if found["state"] != "running" else None
+
+    return wait_for(look, 300, f"the end of task {task}")
+
+
 def up(server: Booted) -> Booted:
     server.wait_shell()
     server.wait_page()
@@ -81,12 +97,47 @@ def holds(disk: Path, text: str, work: Path) -> bool:
     return False
 
 
-def test_a_second_disk_is_given_to_data_and_missed_when_it_is_gone(boot: Boot, tmp_path: Path) -> None:
+def disk_of(raw: Path, folder: Path) -> Path:
+    """A disk with the bytes of a file, which goes."""
+    run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, disk := folder / f"{raw.name}.qcow2"])
+    raw.unlink()
+    return disk
+
+
+def others(folder: Path) -> list[Path]:
+    """Two disks of somebody's: a file system, and what neither partitions nor file systems of any known kind are."""
+    photos, unknown = folder / "photos", folder / "unknown"
+    (content := folder / "content").mkdir()
+    (content / "wedding.jpg").write_bytes(os.urandom(1 << 16))
+    run(["mke2fs", "-q", "-t", "ext4", "-L", "photos", "-d", content, photos, "10G"])
+    with unknown.open("wb") as out:
+        out.write(os.urandom(1 << 20))
+        out.truncate(10 * GIB)
+    return [disk_of(photos, folder), disk_of(unknown, folder)]
+
+
+def test_a_second_disk_is_given_to_data_and_missed_when_it_is_gone_and_others_are_left_alone(
+    boot: Boot, came_up: Path, tmp_path: Path
+) -> None:
     second = tmp_path / "second.qcow2"
     run(["qemu-img", "create", "-q", "-f", "qcow2", second, "10G"])
-    server = up(boot(disks=[second]))
+    foreign = others(tmp_path)
+    before = [shutil.copy(disk, tmp_path / f"{disk.name}.before") for disk in foreign]
+    server = up(boot(disks=[second, *foreign], like=came_up))
     disks = {disk["path"]: disk for disk in ask(server, "storage.disks")}
     assert (disks["/dev/vda"]["use"], disks["/dev/vdb"]["use"], disks["/dev/vdb"]["serial"]) == ("system", "empty", "disk1")
+    assert "“photos”" in disks["/dev/vdc"]["holds"][0]
+
+    # What holds something is not erased for the asking, nor by whoever means another disk.
+    for path, serial in (("/dev/vdc", "disk2"), ("/dev/vdd", "disk3")):
+        for typed in ("", "disk1"):
+            task = ended(server, ask(server, "storage.use", disk=path, typed=typed)["task"])
+            assert task["state"] == "failed"
+            assert "Nothing was done." in task["error"]
+            assert task["hint"] == f"To erase it all, type {serial}."
+    task = ended(server, ask(server, "storage.use", disk="/dev/vda", typed="disk0")["task"])
+    assert "The appliance itself is on it." in task["error"]
+
     remember(server, "/var/lib/dpe")
     code = server.shell("cat /var/lib/dpe/setup-code")
     task = ask(server, "storage.use", disk="/dev/vdb")["task"]
@@ -120,16 +171,69 @@ def test_a_second_disk_is_given_to_data_and_missed_when_it_is_gone(boot: Boot, t
     server.start()
     up(server)
     assert title(server) == SECRET
+    server.power_cut()
+    for disk, copy in zip(foreign, before, strict=True):
+        run(["qemu-img", "compare", "-q", disk, copy], timeout=300)
+
+
+def fill(server: Booted) -> None:
+    """Take all the room that is not kept back for root and the page, as downloads for seeds."""
+    server.shell(
+        "for n in $(seq 20); do free=$(stat --file-system --format %a /var); [ $free -gt 0 ] || exit 0;"
+        " fallocate --length $((free * 4096)) /var/lib/dpe/cache/download-$(date +%s%N) || true; done; exit 1"
+    )
+
+
+def test_a_full_data_partition_leaves_the_admin_s_page_alive_and_says_what_to_delete(boot: Boot, came_up: Path, tmp_path: Path) -> None:
+    server = up(boot(like=came_up))
+    code = server.shell("cat /var/lib/dpe/setup-code").strip()
+    wishes = {"name": ADMIN, "full_name": "", "password": world.PASSWORD, "title": "School", "time_zone": "UTC", "pools": {"small": [0, 1]}}
+    inside(
+        server,
+        "from appliance.services import setup\ncatalog.open(settings.catalog)\n"
+        f"setup.finish({code!r}, setup.Wishes(**json.loads({json.dumps(wishes)!r})), '::1')\nprint(1)",
+    )
+    ballast = "test -e /var/lib/dpe/ballast && echo kept || echo given"
+    wait_for(lambda: server.shell(ballast).strip() == "kept" or None, 60, "the room kept for this")
+    fill(server)
+    wait_for(lambda: server.shell(ballast).strip() == "given" or None, 60, "the room that was kept for this")
+    fill(server)  # machines that write fill that, too
+    refused = server.shell(
+        "setpriv --reuid=65534 --regid=65534 --clear-groups dd if=/dev/zero of=/var/tmp/one bs=4096 count=1 2>&1 || true"
+    )
+    assert "No space left on device" in refused
+    inside(
+        server,
+        "catalog.open(settings.catalog)\nwith catalog.write(): catalog.Class.update(buffer=1).where(catalog.Class.name == 'small').execute()\nprint(1)",
+    )
+
+    with visitors(server) as visit:
+        page = visit()
+        steps.sign_in(page, ADMIN)
+        page.goto("/admin/")
+        expect(page.get_by_text("The disk is full:")).to_be_visible()
+        page.get_by_role("link", name="See what can be deleted").click()
+        expect(page.get_by_role("row", name="Downloads for building seeds")).to_be_visible()
+        page.screenshot(path=tmp_path / "full.png")
+        assert server.shell("pidof qemu-system-x86_64 || true").strip() == ""
+        page.get_by_role("button", name="Delete them").click()
+        page.get_by_role("button", name="Delete", exact=True).click()
+        expect(page.get_by_text("are free again")).to_be_visible()
+        expect(page.get_by_text("The disk is full:")).to_be_hidden()
+    wait_for(lambda: server.shell("pidof qemu-system-x86_64 || true").strip() or None, 300, "a machine, for which there is room now")
+    for unit in ("dpe-engine", "dpe-web", "dpe-host"):
+        assert server.shell(f"systemctl show --property=ActiveState,NRestarts --value {unit}").split() == ["active", "0"]
+    assert ask(server, "storage.problems") == []
 
 
 @pytest.mark.parametrize("thorough", [False, True])
-def test_a_factory_reset_leaves_nothing_even_when_the_power_goes(boot: Boot, tmp_path: Path, *, thorough: bool) -> None:
-    server = up(boot())
+def test_a_factory_reset_leaves_nothing_even_when_the_power_goes(boot: Boot, came_up: Path, tmp_path: Path, *, thorough: bool) -> None:
+    server = up(boot(like=came_up))
     code = server.shell("cat /var/lib/dpe/setup-code")
     remember(server, "/var/lib/dpe")
     server.shell("cp /var/lib/dpe/data/secret.qcow2 /var/log/secret; sync")
     ask(server, "reset.begin", thorough=thorough)
-    wait_for(lambda: server.serial().count("Booting `DPE") > 1 or None, 300, "the restart")
+    wait_for(lambda: "Booting `DPE" in server.serial() or None, 300, "the restart")
     time.sleep(random.Random(os.environ.get("DPE_TEST_SEED", "6")).uniform(0, patience(20)))  # before, in the middle of it, or just after
     server.power_cut()
     server.start()

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +15,8 @@ SERVICES = {part: names[-1] for part, (_, names) in units.PARTS.items()}
 
 
 @pytest.fixture
-def server(boot: Callable[..., Booted]) -> Booted:
-    made = boot()
+def server(boot: Callable[..., Booted], came_up: Path) -> Booted:
+    made = boot(like=came_up)
     made.wait_page()
     return made
 
