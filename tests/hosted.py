@@ -52,6 +52,19 @@ def card(sys: Path, name: str, mac: str, *, cable: bool = True, speed: int = 100
 
 
 @contextmanager
+def serving(settings: Settings) -> Iterator[Server]:
+    """dpe-host, answering on its socket."""
+    with Server(settings) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
 def hosted(settings: Settings, folder: Path, *, in_image: bool = True) -> Iterator[Hosted]:
     """Serve it; `folder` is for what it writes."""
     made = Hosted(settings, folder / "root")
@@ -73,12 +86,6 @@ def hosted(settings: Settings, folder: Path, *, in_image: bool = True) -> Iterat
         ]
         patch.setattr(units, "parts", lambda _: parts)
         patch.setattr(units, "restart", lambda _, name: made.asked.append(["restart", name]))
-        with Server(settings) as server:
+        with serving(settings) as server:
             made.server = server
-            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-            thread.start()
-            try:
-                yield made
-            finally:
-                server.shutdown()
-                thread.join()
+            yield made

@@ -63,6 +63,7 @@ def _allow() -> None:
 
 def begin(settings: Settings, size: int | None) -> IO[bytes]:
     """The file to write to, until the request ends. Raises BadInput, Conflict or Unavailable before anything is read."""
+    g.upload_begun = True
     if not size:
         raise BadInput("No file was sent.", "Choose a file.")
     if "upload" in g:
@@ -111,3 +112,7 @@ def _end(_error: BaseException | None) -> None:
             file.unlink(missing_ok=True)
     if (held := g.pop("upload_lock", None)) is not None:
         held.close()
+    if g.pop("upload_begun", False):  # a connection closed on one who still sends takes the answer with it
+        with contextlib.suppress(OSError):
+            while request.environ["wsgi.input"].read(CHUNK):
+                pass

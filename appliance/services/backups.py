@@ -1,7 +1,7 @@
 """Backups of the whole appliance: where they go, making, checking and restoring them. What root has to do, `dpe-host` does."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ from appliance import catalog
 from appliance.catalog import Actor, Level, record
 from appliance.errors import BadInput, DpeError
 from appliance.host import schedule
-from appliance.host.backup import Plan
+from appliance.host.backup import Looked, Plan
 from appliance.host.client import Client
 from appliance.host.restic import TARGET
 from appliance.settings import Settings
@@ -74,19 +74,6 @@ class Found:
     schema: int
     scenario: str
     version: str
-
-
-@dataclass(frozen=True)
-class Looked:
-    """What is at a target: confirm (a server's key has to be, with these fingerprints), empty, ours or theirs."""
-
-    state: str
-    words: str
-    backups: int = 0
-    newest: str = ""
-    fingerprints: list[str] = field(default_factory=list)
-    host_keys: list[str] = field(default_factory=list)
-    repository: str = ""
 
 
 def _moment(text: Any) -> datetime | None:

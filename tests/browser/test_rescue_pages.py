@@ -12,10 +12,10 @@ from werkzeug.serving import make_server
 from appliance import catalog, layout
 from appliance.access import tls
 from appliance.host import copies, image, rescue, support, units
-from appliance.host.daemon import Server
 from appliance.settings import Settings, load
 from tests import world
 from tests.browser.conftest import free_port
+from tests.hosted import serving
 from webui.rescue import create_rescue
 
 PAGES = ("", "logs?source=web", "repair", "repair/part", "repair/catalog", "repair/restore", "repair/bundle", "repair/reset", "nothing")
@@ -35,12 +35,8 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
     (settings.logs / "web.log").write_text("ERROR web: " + "no template " * 40 + "x" * 300 + "\n")
     told = {"since": "2026-11-21T17:58:02+00:00", "restarts": 14, "held": False, "status": "ended with status 3", "pid": 0}
     units.tell(settings, {"web": told})
-    with Server(settings) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+    with serving(settings):
         yield settings
-        server.shutdown()
-        thread.join()
     catalog.close()
 
 

@@ -1,19 +1,18 @@
 """The page Storage in a real browser, in front of a dpe-host with disks that a test has made up."""
 
-import threading
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import expect
 
 from appliance.host import ballast, image, storage, verbs
-from appliance.host.daemon import Server
 from appliance.host.storage import Disk
 from appliance.host.verbs import Verb
 from tests import world
 from tests.browser import steps
 from tests.browser.conftest import Site
 from tests.browser.test_pages import Browse, Serve, is_sideways
+from tests.hosted import serving
 
 BUILT = image.Image.model_validate_json('{"version": "1", "built_at": "2026-11-21T10:00:00Z", "scenario": "notebook"}')
 DISKS = [
@@ -47,12 +46,8 @@ def site(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
     monkeypatch.setitem(verbs.VERBS, use.name, Verb(use.name, use.title, use.model, do, use.long))
     found = serve(world.busy)
-    with Server(found.settings) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(found.settings):
         yield found
-        server.shutdown()
-        thread.join()
 
 
 def test_a_disk_with_something_on_it_is_erased_only_by_who_types_which(site: Site, browse: Browse) -> None:

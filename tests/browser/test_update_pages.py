@@ -1,6 +1,5 @@
 """The page of updates in a real browser, over the real dpe-host: an update sent with its progress, installed, and gone back from."""
 
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,12 +8,12 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from appliance.host import updates
-from appliance.host.daemon import Server
 from tests import world
 from tests.browser import steps
 from tests.browser.conftest import Site
 from tests.browser.test_pages import LINT, is_sideways
 from tests.fake_rauc import GOOD, REAL, FakeHost
+from tests.hosted import serving
 
 Browse = Callable[..., Page]
 PAGE = "/admin/server/updates/"
@@ -24,13 +23,9 @@ PAGE = "/admin/server/updates/"
 def image(fake_host: FakeHost, serve: Callable[..., Site]) -> Iterator[Site]:
     """The web page on a busy morning, in the bootable image."""
     site = serve(world.busy)
-    with Server(site.settings) as host:
-        thread = threading.Thread(target=host.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(site.settings) as host:
         yield site
         host.tasks.wait(20)
-        host.shutdown()
-        thread.join()
 
 
 def history(site: Site) -> None:
@@ -126,11 +121,7 @@ def test_the_page_fits_and_is_sound(image: Site, browse: Browse, width: int, sch
 def test_on_a_debian_of_ones_own(busy: Site, browse: Browse) -> None:
     page = browse(busy)
     steps.sign_in(page, "grace")
-    with Server(busy.settings) as host:
-        thread = threading.Thread(target=host.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(busy.settings):
         page.goto(PAGE)
         expect(page.get_by_text("git pull")).to_be_visible()
         expect(page.get_by_role("button", name="Send")).to_have_count(0)
-        host.shutdown()
-        thread.join()

@@ -17,6 +17,7 @@ from appliance.host.client import Client
 from appliance.host.daemon import Server
 from appliance.host.verbs import Arguments, Host
 from appliance.settings import Settings, load
+from tests.hosted import serving
 
 
 class Count(Arguments):
@@ -32,12 +33,8 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def server(settings: Settings) -> Iterator[Server]:
-    with Server(settings) as made:
-        thread = threading.Thread(target=made.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(settings) as made:
         yield made
-        made.shutdown()
-        thread.join()
 
 
 @pytest.fixture

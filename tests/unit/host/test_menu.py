@@ -1,6 +1,5 @@
 """The screen at the server: the real program on a terminal, a real dpe-host, a real catalog."""
 
-import contextlib
 import os
 import shutil
 import signal
@@ -23,6 +22,7 @@ from appliance.services import second_factor, sessions
 from appliance.services.setup import ALPHABET
 from appliance.settings import Settings
 from tests import world
+from tests.hosted import serving
 from tests.terminal import Screen
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -42,16 +42,6 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
         assert shown == file.read_text()
 
     return compare
-
-
-@contextlib.contextmanager
-def serving(settings: Settings) -> Iterator[Server]:
-    with Server(settings) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

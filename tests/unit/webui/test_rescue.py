@@ -3,7 +3,6 @@
 import os
 import re
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from appliance.run import run
 from appliance.services import setup
 from appliance.settings import REPOSITORY, Settings
 from tests import world
+from tests.hosted import serving
 from tests.unit.host.test_rescue import DAMAGE
 from tests.unit.webui.conftest import HOST
 from webui.rescue import COOKIE, create_rescue
@@ -78,12 +78,8 @@ def grace(opened: Settings, monkeypatch: pytest.MonkeyPatch) -> Account:
 @pytest.fixture
 def host(opened: Settings) -> Iterator[Server]:
     """dpe-host, on its socket."""
-    with Server(opened) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(opened) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

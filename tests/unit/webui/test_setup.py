@@ -1,7 +1,6 @@
 """The first set-up's wizard."""
 
 import re
-import threading
 from collections.abc import Iterator
 from html import unescape
 from typing import Any
@@ -11,11 +10,11 @@ import pytest
 from appliance import catalog
 from appliance.catalog import Account, Class, MachineState, Seed, SeedState, grants, options, seeds
 from appliance.host import config, hardware, image, network, storage, trial
-from appliance.host.daemon import Server
 from appliance.host.verbs import VERBS, Verb
 from appliance.services import directory, setup
 from appliance.settings import Settings
 from tests import world
+from tests.hosted import serving
 from tests.unit.webui.conftest import Browser
 
 ANSWERS = {
@@ -261,12 +260,8 @@ def image_of(code: str, opened: Settings, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(storage, "disks", lambda *_: DISKS)
     use = Verb("storage.use", "", storage.Use, lambda args, host: done.append((args.disk, args.typed)), long=True)
     monkeypatch.setitem(VERBS, "storage.use", use)
-    with Server(opened) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(opened) as server:
         yield done
-        server.shutdown()
-        thread.join()
         assert server.tasks.wait(10)
 
 

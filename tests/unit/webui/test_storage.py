@@ -1,7 +1,6 @@
 """The page Storage: what it shows of dpe-host, what it asks of it, and what it says on every page when the disk is full."""
 
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -16,6 +15,7 @@ from appliance.host.storage import Disk
 from appliance.host.verbs import Verb
 from appliance.services import overview
 from tests import world
+from tests.hosted import serving
 
 PAGE = "/admin/server/storage/"
 DISKS = [
@@ -50,13 +50,9 @@ def host(opened, people, monkeypatch, asked) -> Iterator[Server]:
     """dpe-host of the bootable image, with three disks."""
     monkeypatch.setattr(image, "found", lambda *_: BUILT)
     monkeypatch.setattr(storage, "disks", lambda *_: DISKS)
-    with Server(opened) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(opened) as server:
         yield server
         server.tasks.wait(10)
-        server.shutdown()
-        thread.join()
 
 
 def test_it_says_what_takes_the_room_and_where_it_can_go(host, grace, opened):

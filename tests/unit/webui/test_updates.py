@@ -2,7 +2,6 @@
 
 import io
 import re
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +14,7 @@ from appliance.host import updates
 from appliance.host.daemon import Server
 from appliance.settings import Settings
 from tests.fake_rauc import GOOD, FakeHost
+from tests.hosted import serving
 from tests.unit.webui.conftest import Browser
 from webui import upload
 
@@ -23,12 +23,8 @@ PAGE = "/admin/server/updates/"
 
 @pytest.fixture
 def server(opened: Settings, fake_host: FakeHost) -> Iterator[Server]:
-    with Server(opened) as made:
-        thread = threading.Thread(target=made.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(opened) as made:
         yield made
-        made.shutdown()
-        thread.join()
 
 
 @pytest.fixture
