@@ -135,7 +135,18 @@ def _memory(pid: int) -> int:
     return total >> 20
 
 
-PROPERTIES = ("Id", "ActiveState", "SubState", "Result", "MainPID", "NRestarts", "StateChangeTimestamp", "MemoryCurrent", "LoadState")
+PROPERTIES = ("Id", "ActiveState", "Result", "ExecMainStatus", "MainPID", "NRestarts", "StateChangeTimestamp", "MemoryCurrent", "LoadState")
+
+
+# systemd's words for how a unit ended; `exit-code` has a number.
+RESULTS = {
+    "timeout": "did not come up in time",
+    "watchdog": "did not answer",
+    "signal": "was killed",
+    "core-dump": "crashed",
+    "oom-kill": "was killed: too little memory",
+    "start-limit-hit": "failed too often",
+}
 
 
 def _units() -> list[Part]:
@@ -160,7 +171,11 @@ def read_units(shown: str, units: dict[str, str]) -> list[Part]:
             continue
         active = values.get("ActiveState", "")
         state = {"active": "running", "activating": "starting", "reloading": "running", "failed": "failed"}.get(active, "stopped")
+        restarts = int(values.get("NRestarts") or 0)
+        if state == "starting" and restarts:
+            state = "failed"  # our units are started again for ever: between two attempts, and in one, it does not run
         result = values.get("Result", "success")
+        ended = f"ended with status {values.get('ExecMainStatus', '')}" if result == "exit-code" else RESULTS.get(result, result)
         memory = values.get("MemoryCurrent", "")
         found.append(
             Part(
@@ -170,8 +185,8 @@ def read_units(shown: str, units: dict[str, str]) -> list[Part]:
                 _unix(values.get("StateChangeTimestamp", "")),
                 int(values.get("MainPID") or 0),
                 int(memory) >> 20 if memory.isdigit() else 0,
-                int(values.get("NRestarts") or 0),
-                "" if result == "success" else result,
+                restarts,
+                "" if result == "success" else ended,
             )
         )
     return found

@@ -139,7 +139,14 @@ def test_what_systemd_says_of_the_units() -> None:
         3,
         "2026-11-21T10:00:00+00:00",
     )
-    assert (engine.state, engine.pid, engine.memory, engine.status) == ("failed", 0, 0, "oom-kill")
+    assert (engine.state, engine.pid, engine.memory, engine.status) == ("failed", 0, 0, "was killed: too little memory")
+
+
+def test_one_that_is_started_again_and_again_does_not_run() -> None:
+    shown = "Id=dpe-web.service\nLoadState=loaded\nActiveState=activating\nResult={}\nExecMainStatus=3\nNRestarts={}\n"
+    names = {"web": "dpe-web.service"}
+    states = [units.read_units(shown.format(*each), names)[0] for each in (("success", 0), ("exit-code", 6), ("success", 7))]
+    assert [(part.state, part.status) for part in states] == [("starting", ""), ("failed", "ended with status 3"), ("failed", "")]
 
 
 def test_in_the_image_systemd_is_told(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
