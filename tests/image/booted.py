@@ -295,6 +295,14 @@ class Booted:
         rows: list[list[Any]] = json.loads(self.shell(f"/usr/bin/python3 -c {shlex.quote(source)}"))
         return rows
 
+    def leftovers(self) -> set[str]:
+        """What lies and runs inside of machines that the catalog does not know."""
+        known = {id for (id,) in self.catalog("SELECT id FROM machine WHERE state <> 'retired'")}
+        lying = self.shell("ls -A /var/lib/dpe/machines").split()
+        running = self.shell("ps -ww -o args= -C qemu-system-x86_64 | grep -o 'uuid [0-9a-f-]*' | cut -d' ' -f2 || true").split()
+        at_work = self.shell("ls -A /var/lib/dpe/work 2>/dev/null || true").split()
+        return {*lying, *running, *at_work} - known - {"batch"}
+
     def memory_used(self) -> int:
         """MiB that everything takes which is not a machine, nor may be given up at any time."""
         memory = {line.split(":")[0]: int(line.split()[1]) for line in self.shell("cat /proc/meminfo").splitlines()}
