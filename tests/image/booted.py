@@ -11,6 +11,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -105,6 +106,7 @@ class Booted:
         self.serial_log = folder / "serial.log"
         self.ports = {port: free_port() for port in GUEST_PORTS}
         self.process: Process | None = None
+        self.console: socket.socket | None = None
         self.started_at = 0.0
 
     # -- life ----
@@ -112,6 +114,7 @@ class Booted:
     def start(self) -> "Booted":
         """Switch it on."""
         self.serial_log.unlink(missing_ok=True)
+        self.console = None
         forwarded = "".join(f",hostfwd=tcp:127.0.0.1:{here}-:{there}" for there, here in self.ports.items())
         secure = self.firmware == "secure"
         machine = f"q35,accel=tcg,smm={'on' if secure else 'off'}"
@@ -214,10 +217,12 @@ class Booted:
 
     def type(self, text: str) -> None:
         """Type on the serial console."""
-        with socket.socket(socket.AF_UNIX) as console:
-            console.connect(os.fspath(self.folder / "serial.sock"))
-            console.sendall(text.encode())
-            time.sleep(0.2)  # closing at once loses what QEMU has not read
+        if self.console is None:
+            # It stays open and is read: what QEMU cannot get rid of while somebody hangs up is missing in the log, too.
+            self.console = socket.socket(socket.AF_UNIX)
+            self.console.connect(os.fspath(self.folder / "serial.sock"))
+            threading.Thread(target=_read_all, args=(self.console,), daemon=True).start()
+        self.console.sendall(text.encode())
 
     def screenshot(self, file: Path) -> Path:
         """What its screen shows, as PNG."""
@@ -320,6 +325,13 @@ class Booted:
             return True if int(self.shell(busy)) - before < 400 else None  # hundredths of a second, of 2000
 
         wait_for(look, seconds, "idleness")
+
+
+def _read_all(line: socket.socket) -> None:
+    """Until the other side is gone."""
+    with line, contextlib.suppress(OSError):
+        while line.recv(65536):
+            pass
 
 
 def build(scenario: str, *arguments: str) -> Path:
