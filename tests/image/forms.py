@@ -3,6 +3,7 @@
 import base64
 import http.client
 import json
+import re
 import ssl
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -29,19 +30,20 @@ class _Forms(HTMLParser):
         self.found: list[Form] = []
         self.open: Form | None = None
         self.select = self.area = ""
+        self.option = False  # whether one is open whose text is its value
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         has = {name: value or "" for name, value in attrs}
         name, value = has.get("name", ""), has.get("value", "")
         if tag == "form":
-            self.open = Form(has.get("method", "get").lower(), has.get("action", ""))
+            self.open = Form(has.get("method", "get").lower(), has.get("action", "").partition("#")[0])
             self.found.append(self.open)
         elif self.open is None or (not name and tag != "option") or "disabled" in has:
             return
         elif tag == "select":
             self.select = name
         elif tag == "option" and self.select and ("selected" in has or self.select not in self.open.values):
-            self.open.values[self.select] = value
+            self.open.values[self.select], self.option = value, "value" not in has
         elif tag == "textarea":
             self.area, self.open.values[name] = name, ""
         elif tag == "button":
@@ -50,6 +52,7 @@ class _Forms(HTMLParser):
             self.open.values[name] = value or ("on" if has.get("type") == "checkbox" else "")
 
     def handle_endtag(self, tag: str) -> None:
+        self.option = False
         if tag == "form":
             self.open = None
         elif tag == "select":
@@ -58,8 +61,8 @@ class _Forms(HTMLParser):
             self.area = ""
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.area:
-            self.open.values[self.area] += data
+        if self.open and (self.area or self.option):
+            self.open.values[self.area or self.select] += data
 
 
 @dataclass
@@ -74,12 +77,18 @@ class Page:
     def text(self) -> str:
         return self.body.decode(errors="replace")
 
+    @property
+    def said(self) -> str:
+        """Its errors, for messages."""
+        shown = re.findall(r'role="alert">(.*?)</(?:div|section)>', self.text, re.S) or [self.text[:2000]]
+        return f"{self.where} ({self.status}): " + re.sub(r"<[^>]*>", " ", " ".join(shown))
+
     def form(self, action: str) -> Form:
         """The form whose address ends so."""
         parser = _Forms()
         parser.feed(self.text)
         found = [form for form in parser.found if form.action.endswith(action)]
-        assert found, f"{self.where} ({self.status}) has no form {action}: {[form.action for form in parser.found]}\n{self.text}"
+        assert found, f"{self.where} ({self.status}) has no form {action}: {[form.action for form in parser.found]}; {self.said}"
         return found[0]
 
 
@@ -122,13 +131,13 @@ class Visitor:
     def sign_in(self, name: str, password: str = world.PASSWORD) -> Page:
         """Sign in; fails when that is refused."""
         came = self.send(self.ask("/sign-in"), "/sign-in", name=name, password=password)
-        assert came.status == 200, came.text
-        assert "/sign-out" in came.text, came.text
+        assert came.status == 200, came.said
+        assert "/sign-out" in came.text, came.said
         return came
 
     def task(self, page: Page, seconds: float = 1200) -> str:
         """Wait for the end of the task whose page this is, and return the text of that page."""
-        assert "/tasks/" in page.where, f"{page.where}: {page.text}"
+        assert "/tasks/" in page.where, page.said
 
         def look() -> str | None:
             text = self.ask(page.where).text
@@ -137,20 +146,25 @@ class Visitor:
         return wait_for(look, seconds, f"the end of the task {page.where}")
 
 
+def setup_code(server: Booted) -> str:
+    """The code that its screen shows; the engine makes it, which comes a little after the page."""
+    return wait_for(lambda: server.shell("cat /var/lib/dpe/setup-code 2>/dev/null || true").strip() or None, 600, "the setup code")
+
+
 def set_up(server: Booted, title: str = "House of Ada", pools: dict[str, tuple[int, int]] | None = None) -> Visitor:
-    """Walk the wizard as grace; `pools` is (buffer, maximum) of classes, else no machine is made before somebody asks for one. Who is signed in."""
+    """Walk the wizard as grace; `pools` is (buffer, maximum) of classes; of the others no machine is made. Who is signed in."""
     visitor = Visitor(server)
-    page = visitor.send(visitor.ask("/setup"), "/setup", code=server.shell("cat /var/lib/dpe/setup-code").strip())
+    page = visitor.send(visitor.ask("/setup"), "/setup", code=setup_code(server))
     typed = {"name": "grace", "full_name": "Grace Hopper", "password": world.PASSWORD, "again": world.PASSWORD, "title": title}
     for _ in range(12):
         form = page.form("/setup")
-        fields = {name: "0" for name in form.values if name.startswith("buffer-")}
+        fields = {name: "0" for name in form.values if name.startswith(("buffer-", "maximum-"))}
         for class_name, (buffer, maximum) in (pools or {}).items():
             fields |= {f"buffer-{class_name}": str(buffer), f"maximum-{class_name}": str(maximum)}
         page = visitor.send(page, "/setup", **typed, **fields, go=dict(form.buttons)["go"] if form.values["step"] != "review" else "finish")
         if page.where == "/setup/progress":
             return visitor
-    raise AssertionError(page.text)
+    raise AssertionError(page.said)
 
 
 def python(server: Booted, code: str) -> Any:
@@ -198,7 +212,7 @@ def somebody_holds_a_machine(server: Booted) -> None:
     grace.sign_in("grace")
     page = grace.ask("/admin/accounts/new")
     made = grace.send(page, "/accounts/new", name="alice", full_name="Alice Liddell", password=ALICE)
-    assert "The account alice is made." in made.text, made.text
+    assert "The account alice is made." in made.text, made.said
     promoted = "from appliance.catalog import Seed\nprint(Seed.select().where(Seed.klass == 'small', Seed.promoted == True).count())"
     wait_for(lambda: python(server, promoted) or None, 900, "the seed that came with the image")
     server.shell(f"qemu-img create -q -f qcow2 {FILE} 1G && qemu-io -f qcow2 -c 'write -P 116 512M 3M' {FILE}")

@@ -8,7 +8,7 @@ import pytest
 
 from appliance.run import run
 from tests.image.booted import Booted, wait_for
-from tests.image.forms import ALICE, Visitor, python, set_up, somebody_holds_a_machine, what_is_kept
+from tests.image.forms import ALICE, Visitor, python, set_up, setup_code, somebody_holds_a_machine, what_is_kept
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(7200)]
 Boot = Callable[..., Booted]
@@ -69,21 +69,30 @@ def test_what_one_appliance_backed_up_a_fresh_one_restores(boot: Boot, disk: Pat
     grace.sign_in("grace")
     wait_for(lambda: python(new, SEEDS) == ["small", "small12"] or None, 900, "the seeds of the image, which were not in the backup")
 
-    assert "One backup is whole" in grace.task(grace.send(grace.ask(PAGE), "/backups/verify"), 1800)
+    checked(new, grace)
+    damaged(new, grace)
+
+
+def checked(server: Booted, grace: Visitor) -> None:
+    """The button that reads all of it again."""
+    assert "Done" in grace.task(grace.send(grace.ask(PAGE), "/backups/verify"), 1800)
     assert "One backup is whole" in grace.ask(PAGE).text
-    new.shell("mkdir /run/disk && mount LABEL=backups /run/disk")
-    pack = new.shell("find /run/disk/dpe-backup/data -type f -size +20k | head -1").strip()
-    new.shell(f"chmod 600 {pack}; printf damaged | dd of={pack} bs=1 seek=5000 conv=notrunc status=none; umount /run/disk")
-    said = grace.task(grace.send(grace.ask(PAGE), "/backups/verify"), 1800)
-    assert "are damaged" in said
+
+
+def damaged(server: Booted, grace: Visitor) -> None:
+    """Damage what lies on the disk, and read it again."""
+    server.shell("mkdir /run/disk && mount LABEL=backups /run/disk")
+    pack = server.shell("find /run/disk/dpe-backup/data -type f -size +8k | head -1").strip()
+    server.shell(f"chmod 600 {pack}; printf damaged | dd of={pack} bs=1 seek=5000 conv=notrunc status=none; umount /run/disk")
+    assert "are damaged" in grace.task(grace.send(grace.ask(PAGE), "/backups/verify"), 1800)
     assert "The last check found" in grace.ask(PAGE).text
 
 
 def backed_up(old: Booted, grace: Visitor) -> tuple[str, str]:
     """Set backups up, note the recovery key, and make one; the key, and the backup's name."""
-    uuid = old.shell("blkid -s UUID -o value /dev/vdb").strip()
+    uuid = old.shell("blkid -s UUID -o value $(findfs LABEL=backups)").strip()
     page = grace.send(grace.ask(PAGE), "/configure", kind="disk", disk_uuid=uuid)
-    assert "Backups go there from now on" in page.text, page.text
+    assert "Backups go there from now on" in page.text, page.said
     page = grace.send(page, "/backups/key")
     key = page.text.split('recovery-key mono user-select-all">')[1].split("<")[0]
     page = grace.send(page, "/backups/noted")
@@ -95,20 +104,20 @@ def backed_up(old: Booted, grace: Visitor) -> tuple[str, str]:
     assert "Done" in said, said
     [facts] = python(old, ASK)
     assert (facts["people"], facts["machines"], facts["disks"], facts["missing"], facts["seeds"]) == (2, 1, 1, 0, 0)
-    assert old.shell("findmnt -n /dev/vdb || true").strip() == ""
+    assert old.shell("findmnt -n $(findfs LABEL=backups) || true").strip() == ""
     return key, facts["id"]
 
 
 def restored(new: Booted, key: str, id: str) -> None:
     """Set-up of the fresh appliance, from the backup."""
     visitor = Visitor(new)
-    page = visitor.send(visitor.ask("/setup/restore"), "/setup/restore", code=new.shell("cat /var/lib/dpe/setup-code").strip())
-    uuid = new.shell("blkid -s UUID -o value /dev/vdb").strip()
+    page = visitor.send(visitor.ask("/setup/restore"), "/setup/restore", code=setup_code(new))
+    uuid = new.shell("blkid -s UUID -o value $(findfs LABEL=backups)").strip()
     assert uuid in page.text
     wrong = visitor.send(page, "/setup/restore", kind="disk", disk_uuid=uuid, key="ABCD-" * 7 + "ABCD")
     assert "does not open the backups" in wrong.text
     page = visitor.send(wrong, "/setup/restore", kind="disk", disk_uuid=uuid, key=key)
-    assert page.form("/setup/restore").values["snapshot"] == id, page.text
+    assert page.form("/setup/restore").values["snapshot"] == id, page.said
     page = visitor.send(page, "/setup/restore")
-    assert page.where == "/setup/restore/progress", page.text
+    assert page.where == "/setup/restore/progress", page.said
     is_there(new, "House of Ada", 1200)
