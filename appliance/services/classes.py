@@ -95,7 +95,7 @@ class ForkState(StrEnum):
     """How the next machine of a class comes to be: `off` and `booted` by booting, the one for good and the other for now."""
 
     OFF = "off"
-    IDLE = "idle"  # no promoted seed yet, or the class is closed: there is nothing to take a snapshot of
+    IDLE = "idle"  # no promoted seed yet, or the class is closed or may have no machines: there is nothing to take a snapshot of, or for
     TAKING = "taking"
     FORKED = "forked"
     BOOTED = "booted"
@@ -119,7 +119,7 @@ def forking(cls: Class) -> Forking:
     snapshot = snapshots.current(seed.id) if seed else None
     if not cls.fork:
         state = ForkState.OFF
-    elif seed is None or (not cls.enabled and (snapshot is None or snapshot.state is not SnapshotState.READY)):
+    elif seed is None or (not (cls.enabled and cls.maximum) and (snapshot is None or snapshot.state is not SnapshotState.READY)):
         state = ForkState.IDLE
     else:
         state = ForkState.TAKING if snapshot is None else STANDS[snapshot.state]

@@ -44,7 +44,11 @@ def test_what_is_said_follows_the_snapshot_of_the_promoted_seed(forking):
 def test_nothing_is_promised_where_no_snapshot_will_be_taken(forking):
     Class.update(enabled=False).execute()
     assert state() is ForkState.IDLE
-    Class.update(enabled=True, fork=False).execute()
+    Class.update(enabled=True, maximum=0).execute()
+    assert (state(), catalog.snapshots.missing()) == (ForkState.IDLE, [])
+    Class.update(maximum=4).execute()
+    assert (state(), len(catalog.snapshots.missing())) == (ForkState.TAKING, 1)
+    Class.update(fork=False).execute()
     assert state() is ForkState.OFF
     Class.update(fork=True).execute()
     Seed.update(promoted=False).execute()
