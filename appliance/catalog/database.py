@@ -92,6 +92,15 @@ def copy(source: Path, target: Path) -> int:
         raise Unavailable(f"The catalog {source} cannot be copied: {error}.", "See that there is room, and check the disk.") from error
 
 
+def make_whole(path: Path) -> None:
+    """Bring into the catalog's file what a crash left beside it, so that the file alone is all of it. Nobody else may use it. Raises Unavailable."""
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=15)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    except sqlite3.Error as error:
+        raise Unavailable(f"The catalog {path} cannot be read: {error}.", "Check the disk, or restore a backup.") from error
+
+
 def look(path: Path) -> int:
     """The version of the catalog in a file that nobody uses. Raises Unavailable when the file is damaged."""
     try:

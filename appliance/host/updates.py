@@ -241,6 +241,7 @@ def _fit_catalog(settings: Settings, version: str, before: str) -> datetime | No
     source = copy_folder(settings, found.version) / "catalog.db"
     fresh = settings.catalog.with_suffix(".new")
     shutil.copyfile(source, fresh)
+    database.make_whole(settings.catalog)  # or it would be half of one after a power cut between what follows
     keep_catalog(settings, before)
     for beside in ("-wal", "-shm"):
         settings.catalog.with_name(settings.catalog.name + beside).unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Updates from the file that was sent to the history of them: what is kept, refused, put back and said."""
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -365,6 +366,41 @@ def test_going_back_by_itself_puts_the_catalog_back_that_this_version_knows(
         "1.3.0": NEWEST + 1,
     }  # the newer one is kept, too
     assert opened.catalog.stat().st_mode & 0o777 == 0o660
+
+
+@pytest.mark.crash
+def test_a_power_cut_while_the_catalog_is_put_back_leaves_one_that_is_whole(
+    send: Callable[..., Any], ask: Callable[..., Any], opened: Settings, fake_host: FakeHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:  # fmt: skip
+    with catalog.write():
+        options.put("title", "Before")
+    switched(opened, ask, send)
+    catalog.close()
+    beside = [opened.catalog, opened.catalog.with_name(opened.catalog.name + "-wal")]
+    with sqlite3.connect(opened.catalog) as connection:  # a newer version, cut off: what it wrote is still beside the catalog
+        connection.execute(f"PRAGMA user_version = {NEWEST + 1}")
+        connection.commit()
+        for file in beside:
+            shutil.copy(file, tmp_path)
+    connection.close()
+    for file in beside:
+        shutil.copy(tmp_path / file.name, file)
+    rename = Path.rename
+
+    def cut(self: Path, target: Path) -> Path:
+        if target == opened.catalog:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", cut)
+        with pytest.raises(KeyboardInterrupt):
+            updates.settle(opened)
+    assert database.look(opened.catalog) == NEWEST + 1
+    updates.settle(opened)
+    catalog.open(opened.catalog)
+    assert options.get("title") == "Before"
+    assert {copy.version: copy.catalog for copy in updates.copies(opened)} == {"1.2.0": NEWEST, "1.3.0": NEWEST + 1}
 
 
 def test_without_a_copy_that_fits_the_catalog_stays_and_is_refused(opened: Settings, fake_host: FakeHost) -> None:
