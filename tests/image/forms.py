@@ -197,7 +197,7 @@ KEPT = """
 from appliance.catalog import Account, DataDisk, Grant, Lease, Machine, options
 print(json.dumps({
     "people": [[one.name, one.full_name, one.password] for one in Account.select().order_by(Account.name)],
-    "roles": [[one.role, one.account.name] for one in Grant.select()],
+    "roles": [[one.role, one.account_id] for one in Grant.select()],
     "machines": [[one.id, one.name, one.class_name, one.slot, one.owner.name] for one in Machine.select().where(Machine.retired_at.is_null())],
     "leases": [[one.machine_id, one.account.name, one.ends_at.isoformat()] for one in Lease.select().where(Lease.ended_at.is_null())],
     "disks": [[one.id, one.name, one.size, one.account.name, str(one.state)] for one in DataDisk.select()],
