@@ -11,7 +11,7 @@ from appliance.access import tls
 from appliance.catalog import glance
 from appliance.catalog.machines import HELD
 from appliance.errors import DpeError, Unavailable
-from appliance.host import config, image, storage
+from appliance.host import ballast, config, image, storage
 from appliance.host.verbs import Arguments, Host, verb
 from appliance.settings import Settings
 
@@ -78,7 +78,7 @@ def facts(args: Arguments, host: Host) -> dict[str, Any]:
     problems += [complaint] if complaint else []
     problems += storage.problems(settings)
     disk = shutil.disk_usage(settings.state)
-    if disk.free * 100 < disk.total * LITTLE:
+    if disk.free * 100 < disk.total * LITTLE and not ballast.room(settings).full:
         problems.append("The disk is nearly full: delete machines, seeds or backups on the web page.")
     return {
         **said,

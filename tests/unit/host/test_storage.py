@@ -9,9 +9,9 @@ import pytest
 from appliance import catalog
 from appliance.catalog import Event
 from appliance.errors import BadInput, Conflict, Unavailable
-from appliance.host import ballast, image, reset, storage, store
+from appliance.host import ballast, facts, image, reset, storage, store
 from appliance.host.storage import Disk
-from appliance.host.verbs import Host, find
+from appliance.host.verbs import Arguments, Host, find
 from appliance.settings import Settings
 
 GB = 10**9
@@ -197,7 +197,8 @@ class Statvfs:
 
     def __call__(self, path: Path) -> Any:
         taken = 256 if ballast.file(self.settings).exists() else 0
-        return type("Found", (), {"f_blocks": 8192, "f_bavail": self.free - taken, "f_frsize": 1 << 20})
+        left = self.free - taken
+        return type("Found", (), {"f_blocks": 8192, "f_bfree": left, "f_bavail": left, "f_frsize": 1 << 20})
 
 
 def test_room_is_given_out_when_the_disk_is_full_and_taken_back(opened: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,6 +231,8 @@ def test_a_disk_that_is_full_from_the_begin_is_said(opened: Settings, monkeypatc
     assert ballast.room(opened).full
     assert Event.select().count() == 1
     assert any("full" in said for said in storage.problems(opened))
+    said = facts.facts(Arguments(), Host(opened, ""))["problems"]
+    assert len([one for one in said if "The disk is" in one]) == 1, said  # on the screen, which has little room
 
 
 def test_the_host_goes_on_without_a_catalog(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
