@@ -5,8 +5,10 @@ import http.client
 import json
 import re
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -226,3 +228,51 @@ def what_is_kept(server: Booted) -> Any:
     assert "read 3145728/3145728" in said, said
     assert "failed" not in said, said
     return python(server, KEPT)
+
+
+# -- a page that does not start, and the one in its place --------------------------------------------------
+
+DROP_IN = "/run/systemd/system/dpe-web.service.d/broken.conf"
+BROKEN = """[Service]
+ExecStart=
+ExecStart=/bin/sh -c "echo ImportError: no module named nothing; exit 3"
+"""
+
+
+def break_the_page(server: Booted) -> None:
+    """The web page cannot start any more, until the server does or `mend_the_page`."""
+    server.shell(
+        f"mkdir -p {PurePosixPath(DROP_IN).parent}\ncat >{DROP_IN} <<'END'\n{BROKEN}END\nsystemctl daemon-reload; systemctl restart dpe-web || true"
+    )
+
+
+def mend_the_page(server: Booted) -> None:
+    server.shell(f"rm {DROP_IN}; systemctl daemon-reload; systemctl restart dpe-web || true")
+
+
+def comes(visitor: Visitor, path: str, holds: Callable[[Page], bool], seconds: float = 300) -> Page:
+    """The page, when it is as it should be."""
+
+    def look() -> Page | None:
+        try:
+            page = visitor.ask(path)
+        except OSError:
+            return None
+        return page if holds(page) else None
+
+    return wait_for(look, seconds, f"what should be at {path}")
+
+
+def rescue(server: Booted, password: str = world.PASSWORD) -> Visitor:
+    """Signed in to the rescue page, over the link that the page in the others' place has."""
+    visitor = Visitor(server)
+    down = comes(visitor, "/", lambda page: page.status == 502)
+    assert "The appliance is not answering" in down.text
+    link = re.search(r'<a href="(/rescue/)"', down.text)
+    assert link
+    page = visitor.ask(link[1])
+    assert page.where == "/rescue/sign-in"
+    assert "That does not fit." in visitor.send(page, "/sign-in", name="grace", password="another password").text
+    page = visitor.send(page, "/sign-in", name="grace", password=password)
+    assert page.where == "/rescue/", page.said
+    return visitor

@@ -4,50 +4,21 @@ import io
 import re
 import tarfile
 from collections.abc import Callable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import pytest
 
 from tests import world
 from tests.image.booted import Booted, wait_for
-from tests.image.forms import Page, Visitor, set_up
+from tests.image.forms import Visitor, break_the_page, comes, mend_the_page, rescue, set_up
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(3600)]
 Boot = Callable[..., Booted]
-DROP_IN = "/run/systemd/system/dpe-web.service.d/broken.conf"
 CATALOG = "/var/lib/dpe/catalog/catalog.db"
 
 
-def comes(visitor: Visitor, path: str, holds: Callable[[Page], bool], seconds: float = 300) -> Page:
-    """The page, when it is as it should be."""
-
-    def look() -> Page | None:
-        try:
-            page = visitor.ask(path)
-        except OSError:
-            return None
-        return page if holds(page) else None
-
-    return wait_for(look, seconds, f"what should be at {path}")
-
-
-def rescue(server: Booted, password: str = world.PASSWORD) -> Visitor:
-    """Signed in to the rescue page, over the link that the page in the others' place has."""
-    visitor = Visitor(server)
-    down = comes(visitor, "/", lambda page: page.status == 502)
-    assert "The appliance is not answering" in down.text
-    link = re.search(r'<a href="(/rescue/)"', down.text)
-    assert link
-    page = visitor.ask(link[1])
-    assert page.where == "/rescue/sign-in"
-    assert "That does not fit." in visitor.send(page, "/sign-in", name="grace", password="another password").text
-    page = visitor.send(page, "/sign-in", name="grace", password=password)
-    assert page.where == "/rescue/", page.said
-    return visitor
-
-
-def test_from_a_page_that_does_not_start_and_a_broken_catalog_to_one_that_is_back(boot: Boot) -> None:
-    server = boot()
+def test_from_a_page_that_does_not_start_and_a_broken_catalog_to_one_that_is_back(boot: Boot, came_up: Path) -> None:
+    server = boot(like=came_up)
     server.wait_page()
     server.wait_shell()
     grace = set_up(server)
@@ -60,11 +31,7 @@ def test_from_a_page_that_does_not_start_and_a_broken_catalog_to_one_that_is_bac
         lambda: server.shell("ls /var/lib/dpe/copies 2>/dev/null | grep -v new || true").strip() or None, 120, "the copy of the catalog"
     )
 
-    server.shell(
-        f"mkdir -p {PurePosixPath(DROP_IN).parent}"
-        f" && printf '[Service]\\nExecStart=\\nExecStart=/bin/sh -c \"echo ImportError: no module named nothing; exit 3\"\\n' >{DROP_IN}"
-        " && systemctl daemon-reload && systemctl restart dpe-web || true"
-    )
+    break_the_page(server)
     visitor = rescue(server)
     page = comes(visitor, "/rescue/", lambda page: "web does not run" in page.text)
     assert "ImportError: no module named nothing" in visitor.ask("/rescue/logs?source=web&level=debug").text
@@ -80,7 +47,7 @@ def test_from_a_page_that_does_not_start_and_a_broken_catalog_to_one_that_is_bac
 
 def a_broken_catalog_is_put_back(server: Booted) -> None:
     server.shell(f"systemctl stop dpe-engine; printf 'no database%.0s' $(seq 5000) >{CATALOG}; rm -f {CATALOG}-wal {CATALOG}-shm")
-    server.shell(f"rm {DROP_IN}; systemctl daemon-reload; systemctl restart dpe-web || true")
+    mend_the_page(server)
     visitor = rescue(server)  # whose password is known although nobody can read the catalog
     page = comes(visitor, "/rescue/", lambda page: "Put back a copy" in page.text)
     page = visitor.ask("/rescue/repair/catalog")

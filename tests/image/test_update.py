@@ -20,7 +20,7 @@ from appliance import catalog
 from appliance.run import run
 from appliance.settings import REPOSITORY
 from tests.image.booted import Booted, wait_for
-from tests.image.forms import ALICE, Visitor, python, set_up, somebody_holds_a_machine, what_is_kept
+from tests.image.forms import ALICE, Visitor, break_the_page, python, rescue, set_up, somebody_holds_a_machine, what_is_kept
 
 sys.path.insert(0, str(REPOSITORY / "image-build"))
 import keys
@@ -293,6 +293,19 @@ def test_updates(boot: Boot, bundles: Bundles) -> None:
     assert all(each["good"] for each in state["slots"])
     healthy(server, kept)
     assert python(server, MIGRATED)
+
+    # And back by hand, from the page that comes when the newer version's own does not.
+    break_the_page(server)
+    visitor = rescue(server)
+    assert "Go back to the version before" in visitor.ask("/rescue/repair").text
+    before = server.shell("cat /proc/sys/kernel/random/boot_id")
+    assert visitor.send(visitor.ask("/rescue/repair/back"), "/repair/back").where == "/rescue/done/back"
+    wait_for(lambda: _boot(server) not in (None, before) or None, 900, "the restart")
+    state = settled(server, 4)
+    assert (slot(server), ask(server, "image")["version"]) == ("A", version)
+    assert (state["past"][0]["outcome"], state["past"][0]["before"]) == ("went back", "99.1.0")
+    assert state["past"][0]["catalog_of"]
+    healthy(server, kept)
 
 
 def test_a_power_cut_before_an_update_is_found_good(boot: Boot, bundles: Bundles) -> None:
