@@ -155,7 +155,7 @@ def place(settings: Settings, found: Path | None, store: Store) -> None:
     mount(found, settings.state)
     bind(own, settings.host)
     if settings.catalog.exists():
-        mirror.empty(first, LEFT)  # only now, when what was copied is in use
+        mirror.empty(first, LEFT - {"ballast"})  # only now, when what was copied is in use
 
 
 def _move(settings: Settings, found: Path, store: Store) -> None:
