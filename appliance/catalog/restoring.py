@@ -4,6 +4,7 @@ Whatever people held comes back: same name, owner, lease and data disk, with a c
 What nobody held is gone, and made anew by the policy. Everything is one transaction, which may be done again.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -158,7 +159,7 @@ def _seeds(former: str, state: Path, actor: Actor) -> int:
     lacking: list[str] = []
     for seed in list(Seed.select()):
         files = {name: _moved(value, former, state) for name, value in seed.files.items()}
-        if seed.state is SeedState.READY and not Path(files.get("disk", "/nowhere")).exists():
+        if seed.state is SeedState.READY and not _is_there(files, seed.manifest):
             if seed.promoted:
                 lacking.append(seed.class_name)
             values: dict[str, object] = {"state": SeedState.REMOVED, "promoted": False, "problem": NOT_IN_IT, "hint": "Build a new one."}
@@ -171,6 +172,15 @@ def _seeds(former: str, state: Path, actor: Actor) -> int:
             Seed.create(klass=class_name, version=seeds.next_version(class_name), manifest={"lost": True})  # the image may have it
             record("seed.queued", f"A seed of {class_name} is built again: it was not in the backup.", actor, class_name=class_name)
     return len(lacking)
+
+
+def _is_there(files: Mapping[str, str], manifest: Mapping[str, object]) -> bool:
+    """Whether a seed's files are those that it was made with: a fresh appliance may have another one of that class and version."""
+    disk = Path(files.get("disk", "/nowhere"))
+    try:
+        return disk.exists() and bool(json.loads((disk.parent / "seed.json").read_bytes()) == manifest)
+    except (OSError, ValueError):
+        return False
 
 
 def _moved(path: str, former: str, state: Path) -> str:

@@ -106,11 +106,19 @@ def test_set_up_does_not_build_what_is_still_being_copied(with_image: Settings, 
     assert {(one.class_name, "shipped" in one.manifest) for one in seeds.unfinished()} == {("small", True), ("other", False)}
 
 
-def test_one_that_a_restored_backup_lacked_is_adopted_again_where_it_fits(with_image: Settings, loaded: Loaded) -> None:
+@pytest.mark.parametrize("there", ["nothing", "another one"])
+def test_one_that_a_restored_backup_lacked_is_adopted_again_where_it_fits(with_image: Settings, loaded: Loaded, there: str) -> None:
     seedruns.queue_shipped(loaded, with_image)
     (queued,) = seeds.unfinished()
     seedruns.run(queued, loaded, with_image)
-    shutil.rmtree(seed_folder("small", 1, with_image))
+    restoring.adopt("b0", catalog.now(), "grace", str(with_image.state), with_image.state, {})
+    assert [one.version for one in seeds.of_class("small")] == [1]  # is the one that the catalog tells of
+    if there == "nothing":
+        shutil.rmtree(seed_folder("small", 1, with_image))
+    else:
+        about = seed_folder("small", 1, with_image) / "seed.json"
+        about.chmod(0o644)
+        about.write_text(json.dumps({**json.loads(about.read_text()), "built_at": "another time"}))
     restoring.adopt("b1", catalog.now(), "grace", str(with_image.state), with_image.state, {})
     assert [(one.version, one.promoted) for one in seeds.of_class("small")] == [(2, False), (1, False)]
     kept = (loaded.folder / "roles/app/main.yml").read_text()
