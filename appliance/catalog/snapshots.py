@@ -30,6 +30,7 @@ def due() -> list[Snapshot]:
             Seed.promoted == True,  # noqa: E712
             Class.fork == True,  # noqa: E712
             Class.enabled == True,  # noqa: E712
+            Class.maximum > 0,
             (Snapshot.state == SnapshotState.BUILDING) | ((Snapshot.state == SnapshotState.FAILED) & (Snapshot.retry_at <= now())),
         )
         .order_by(Snapshot.id)
