@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from tests.image.booted import Booted, free_port, wait_for
+from tests.image.booted import Booted, free_port, patience, wait_for
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(3600)]
 
@@ -67,7 +67,7 @@ def test_a_new_address_is_kept_when_a_browser_comes_back_over_it_and_else_not(bo
     static = {"mode": "static", "card": card["mac"], "address": f"{NEW}/24", "gateway": "10.0.2.2", "dns": ["10.0.2.3"]}
 
     # Nobody comes: it goes by itself.
-    ask(server, "network.set", network=static, seconds=30)
+    ask(server, "network.set", network=static, seconds=int(patience(15)))
     wait_for(lambda: at(server, there) or None, 60, "the page at the new address")
     assert at(server, server.ports[443]) == 0
     wait_for(lambda: at(server, server.ports[443]) or None, 90, "the page at the old address")
