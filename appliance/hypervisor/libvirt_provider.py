@@ -47,7 +47,7 @@ LOOK_EVERY = 0.5  # seconds between looks at whether a command in a machine has 
 IDLE = 0.1  # of one processor, over a second: what a guest that waits uses under emulation
 BUSY_AT_MOST = 60  # seconds for a guest to become idle before its snapshot is taken as it is
 AT_WORK = 0.3  # of one processor, on average: what a guest that is still coming up uses at least
-LONGER = 10  # times its boot_timeout that it is given then: how much slower a server without virtualisation may be
+LONGER = 10  # times its boot_timeout that it is given then on a server without virtualisation, which may be that much slower
 READ_ONLY_MEMORY = 8_002_000  # the QEMU that first took a read-only file for private memory
 NOT_MEASURED = Taken(0, 0)
 QEMUS = disks.Owner(daemon.USER, 0o600)
@@ -387,7 +387,8 @@ class LibvirtProvider:
 
     def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None, *, personalise: bytes = b"") -> None:
         say = report or (lambda _text: None)
-        patience = _Patience(lambda: self._used(spec.id), spec.boot_timeout)
+        times = LONGER if daemon.acceleration(self.settings)[0] == "emulation" else 1
+        patience = _Patience(lambda: self._used(spec.id), spec.boot_timeout, times)
         said = f"What it said is in {self._serial_log(spec.id)}."
 
         def until(ready: Callable[[], bool], pause: float, what: str, hint: str) -> None:
@@ -768,10 +769,10 @@ def _forked_memory(file: Path, connection: libvirt.virConnect) -> xml.MemoryFile
 
 
 class _Patience:
-    """How long a machine is waited for: so many seconds, and while it is hard at work as many again, because a slow host is no fault of it."""
+    """How long a machine is waited for: so many seconds, and while it is hard at work as many again, so many times in all: a slow host is no fault of it."""
 
-    def __init__(self, used: Callable[[], float], seconds: float) -> None:
-        self._used, self._seconds = used, seconds
+    def __init__(self, used: Callable[[], float], seconds: float, times: int) -> None:
+        self._used, self._seconds, self._times = used, seconds, times
         self._begun = self._looked_at = time.monotonic()
         self._used_before = used()
         self.deadline = self._begun + seconds
@@ -787,7 +788,7 @@ class _Patience:
         at_work = used - self._used_before > AT_WORK * (now - self._looked_at)
         self._looked_at, self._used_before = now, used
         self.deadline = now + self._seconds
-        return at_work and self.deadline <= self._begun + (LONGER + 0.5) * self._seconds
+        return at_work and self.deadline <= self._begun + (self._times + 0.5) * self._seconds
 
 
 def _wait_until_idle(domain: libvirt.virDomain) -> None:

@@ -116,7 +116,7 @@ class ClassSpec(Part):
         default=300,
         ge=10,
         le=3600,
-        description="Seconds until agent and application must answer. While a machine is hard at work, as on a slow host, ten times that.",
+        description="Seconds until agent and application must answer. Without virtualisation, and while the machine is hard at work, ten times that.",
     )
 
     @model_validator(mode="after")

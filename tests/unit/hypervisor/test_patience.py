@@ -25,7 +25,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_a_machine_that_waits_for_something_is_given_up_in_its_time(clock: Clock) -> None:
-    patience = _Patience(lambda: clock.used, 300)
+    patience = _Patience(lambda: clock.used, 300, LONGER)
     assert patience.deadline == clock.now + 300
     clock.pass_by(20, 1.0)
     clock.pass_by(280, 0.1)
@@ -34,7 +34,7 @@ def test_a_machine_that_waits_for_something_is_given_up_in_its_time(clock: Clock
 
 
 def test_a_machine_at_work_is_given_longer_but_not_for_ever(clock: Clock) -> None:
-    patience = _Patience(lambda: clock.used, 300)
+    patience = _Patience(lambda: clock.used, 300, LONGER)
     rounds = 0
     while True:
         clock.pass_by(300, 0.9)
@@ -45,8 +45,14 @@ def test_a_machine_at_work_is_given_longer_but_not_for_ever(clock: Clock) -> Non
     assert rounds == LONGER
 
 
+def test_where_it_is_virtualised_its_time_is_its_time(clock: Clock) -> None:
+    patience = _Patience(lambda: clock.used, 300, 1)
+    clock.pass_by(300, 1.0)
+    assert not patience.renewed()
+
+
 def test_one_that_stops_working_is_given_up_at_the_next_look(clock: Clock) -> None:
-    patience = _Patience(lambda: clock.used, 300)
+    patience = _Patience(lambda: clock.used, 300, LONGER)
     clock.pass_by(300, 0.9)
     assert patience.renewed()
     clock.pass_by(300, 0.05)
@@ -54,7 +60,7 @@ def test_one_that_stops_working_is_given_up_at_the_next_look(clock: Clock) -> No
 
 
 def test_one_that_was_switched_off_meanwhile_has_used_nothing(clock: Clock) -> None:
-    patience = _Patience(lambda: clock.used, 300)
+    patience = _Patience(lambda: clock.used, 300, LONGER)
     clock.pass_by(300, 0.9)
     assert patience.renewed()
     clock.used = 0.0
