@@ -283,7 +283,7 @@ class Booted:
 
         def look() -> bool | None:
             with contextlib.suppress(OSError, AssertionError), socket.socket(socket.AF_UNIX) as line:
-                line.settimeout(2)
+                line.settimeout(patience(5))
                 line.connect(os.fspath(self.folder / "shell.sock"))
                 line.sendall(b"printf 'RE%s\\n' ADY\n")
                 got = b""
