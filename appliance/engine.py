@@ -80,6 +80,7 @@ log = logging.getLogger("dpe.engine")
 S = MachineState
 
 TICK = 1.0  # seconds between looks at the catalog when nobody rings
+RESTS, LONGEST_REST = 3, 10.0  # times as long as a look took, and seconds at most: on a slow host machines need the processor
 READ_EVERY = 10.0  # seconds between readings of machines and host
 LOOK_FOR_IDLE = 30.0  # seconds between looks for machines that nobody uses
 READ_SOON = 2.0  # the same while the host has little memory left
@@ -201,13 +202,14 @@ class Engine:
     def run(self) -> None:
         """Tick until `stop()`; a tick that fails is logged, and the next one tries again."""
         while not self.stopping:
+            begun = time.monotonic()
             try:
                 self.tick()
                 notify(READY)  # systemd hears the first one
             except Exception:
                 log.exception("a tick failed")
             notify(ALIVE)  # one that fails is none that hangs
-            self._bell.wait(TICK)
+            self._bell.wait(max(TICK, min(RESTS * (time.monotonic() - begun), LONGEST_REST)))
 
     def stop(self) -> None:
         """Make `run()` return soon. Jobs under way are cut off by the process's end, which they are made to survive."""
