@@ -54,6 +54,8 @@ def debian(tree: Path) -> Iterator[Component]:
 
 # How texts that name no licence in a field say which it is.
 SPOKEN = {
+    r"Redistribution and use in binary form, without\s+modification": "redistributable",  # of a package whose packaging alone is GPL
+    r"free\s+of any license fees": "redistributable",
     r"common-licenses/(\S+?)[.,;:'\"`)]*\s": r"\1",
     r"Permission is hereby granted, free of charge": "MIT",
     r"Redistribution and use in source and binary forms": "BSD",

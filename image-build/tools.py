@@ -13,6 +13,7 @@ from appliance.run import Argument, run
 from appliance.seeds import sources
 
 SUITE = "trixie"
+COMPONENTS = "main non-free-firmware"  # the latter has nothing but firmware, which may be passed on but not changed
 PRIVATE = ("unshare", "--mount", "--propagation", "private", "--")
 OPTIONS = (
     '--aptopt=Acquire::Languages "none"',
@@ -75,7 +76,7 @@ def remove(path: Path) -> None:
 def bootstrap(name: str, list: Path, stages: Path) -> Path:
     """The tree of a list of packages: kept for the week, so that it never lacks security updates for long."""
     names = packages(list)
-    lines = sources.mirror(os.environ.get("DPE_DEBIAN_MIRROR", "")).lines(SUITE)
+    lines = sources.mirror(os.environ.get("DPE_DEBIAN_MIRROR", "")).lines(SUITE, COMPONENTS)
     place = stages / f"{name}-{digest(names, lines, OPTIONS, datetime.now(UTC).strftime('%G-%V'))}"
     if tree := kept(place):
         return tree

@@ -17,12 +17,12 @@ class Mirror:
     archive: str
     security: str
 
-    def lines(self, suite: str) -> list[str]:
+    def lines(self, suite: str, components: str = "main") -> list[str]:
         """What apt reads, for one suite with its updates."""
         return [
-            f"deb {self.archive} {suite} main",
-            f"deb {self.archive} {suite}-updates main",
-            f"deb {self.security} {suite}-security main",
+            f"deb {self.archive} {suite} {components}",
+            f"deb {self.archive} {suite}-updates {components}",
+            f"deb {self.security} {suite}-security {components}",
         ]
 
 

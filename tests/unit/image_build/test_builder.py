@@ -64,6 +64,8 @@ def test_half_a_set_of_keys_is_refused(tmp_path: Path) -> None:
         ("Files: *\nCopyright: me\nLicense: GPL-2+\n\nFiles: x\nLicense: Expat\n text\n", ["Expat", "GPL-2+"]),
         ("It is in /usr/share/common-licenses/GPL-3.\n", ["GPL-3"]),
         ("Permission is hereby granted, free of charge, to any person\n", ["MIT"]),
+        ("in common-licenses/GPL-2.\n Redistribution and use in binary form, without modification, are\n", ["redistributable"]),
+        ("free of any license fees, to any person obtaining a copy\n", ["redistributable"]),
         ("All rights reserved.\n", []),
     ],
 )

@@ -59,3 +59,4 @@ def test_a_configured_mirror_comes_first_and_has_security_beside_it(tmp_path: Pa
         "deb http://mine/debian trixie-updates main",
         "deb http://mine/debian-security trixie-security main",
     ]
+    assert mirror("http://mine/debian/", tmp_path).lines("trixie", "main non-free-firmware")[0].endswith("trixie main non-free-firmware")
