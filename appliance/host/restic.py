@@ -185,6 +185,18 @@ class Repository:
     options: tuple[str, ...]
     env: Mapping[str, str]
     target: Target
+    ssh: Sequence[str] = ()  # the command that reaches the server of an Sftp
+
+    def _why(self, said: str) -> DpeError:
+        """What went wrong. restic does not wait for the last words of ssh, so that ssh is asked once more."""
+        error = explain(said, self.target)
+        if self.ssh and "cannot be reached" in error.message:
+            try:
+                run(self.ssh, timeout=SOON)
+            except CommandFailed as failed:
+                if failed.output.strip():
+                    return explain(failed.output, self.target)
+        return error
 
     def command(self, *arguments: Argument) -> list[Argument]:
         """The command line, of a process that dies with us and gives way to machines."""
@@ -202,7 +214,7 @@ class Repository:
         try:
             return run(self.command(*arguments), env=self.env, timeout=timeout)
         except CommandFailed as error:
-            raise explain(error.output or error.message, self.target) from error
+            raise self._why(error.output or error.message) from error
 
     def snapshots(self) -> list[dict[str, Any]]:
         """The backups that are there, the newest first."""
@@ -245,7 +257,7 @@ class Repository:
         if host.cancelled.is_set():
             raise Conflict("It was cancelled.", "What was there before is untouched.")
         if status not in (0, 3):
-            raise explain("\n".join(errors), self.target)
+            raise self._why("\n".join(errors))
         return status
 
 
@@ -275,6 +287,7 @@ def at(target: Target, key: str, settings: Settings) -> Iterator[Repository]:
     with contextlib.ExitStack() as stack:
         env = {"RESTIC_PASSWORD": key, "RESTIC_CACHE_DIR": os.fspath(settings.cache / "restic"), "LC_ALL": "C.UTF-8"}
         options: tuple[str, ...] = ()
+        ssh: Sequence[str] = ()
         match target:
             case Folder():
                 location = os.fspath(_usable(Path(target.path), settings))
@@ -282,7 +295,8 @@ def at(target: Target, key: str, settings: Settings) -> Iterator[Repository]:
                 location = os.fspath(stack.enter_context(_mounted(target, settings)) / "dpe-backup")
             case Sftp():
                 location = f"sftp:{target.user}@{'server' if ':' in target.host else target.host}:{target.path}"
-                options = ("-o", f"sftp.command={_ssh(target, settings)}")
+                ssh = _ssh(target, settings)
+                options = ("-o", f"sftp.command={shlex.join(ssh)}")
             case S3():
                 location = f"s3:{target.endpoint.rstrip('/')}/{target.bucket}" + (f"/{target.prefix.strip('/')}" if target.prefix else "")
                 env |= {"AWS_ACCESS_KEY_ID": target.access_key, "AWS_SECRET_ACCESS_KEY": target.secret_key}
@@ -290,7 +304,7 @@ def at(target: Target, key: str, settings: Settings) -> Iterator[Repository]:
                     env["AWS_DEFAULT_REGION"] = target.region
             case _:
                 raise BadInput("There is no such kind of backup target.")
-        yield Repository(location, options, env | {"RESTIC_REPOSITORY": location}, target)
+        yield Repository(location, options, env | {"RESTIC_REPOSITORY": location}, target, ssh)
 
 
 def _usable(path: Path, settings: Settings) -> Path:
@@ -328,7 +342,7 @@ def _mounted(target: Disk, settings: Settings) -> Iterator[Path]:
                     run(["umount", where], timeout=600)
 
 
-def _ssh(target: Sftp, settings: Settings) -> str:
+def _ssh(target: Sftp, settings: Settings) -> list[str]:
     if not target.host_keys:
         raise Conflict("Nobody has confirmed the server's key yet.", "Compare the fingerprint that is shown with the server's own.")
     lines = "".join(f"backup-server {one}\n" for one in sorted(target.host_keys))
@@ -341,7 +355,7 @@ def _ssh(target: Sftp, settings: Settings) -> str:
         "ServerAliveInterval": "15", "ServerAliveCountMax": "4", "Port": target.port, "User": target.user,
     }  # fmt: skip
     command = ["ssh", "-F", "/dev/null", *(part for name, value in options.items() for part in ("-o", f"{name}={value}"))]
-    return shlex.join([*command, "-s", "--", target.host, "sftp"])
+    return [*command, "-s", "--", target.host, "sftp"]
 
 
 # -- what went wrong -------------------------------------------------------------------------------
@@ -365,18 +379,9 @@ def explain(said: str, target: Target) -> DpeError:
     """What restic's last words mean for people."""
     for pattern, kind, message, hint in MEANINGS:
         if re.search(pattern, said, re.MULTILINE | re.IGNORECASE):
-            error = kind(capital(message.format(target=target)), hint)
-            return _another_key(target) or error if isinstance(target, Sftp) and "cannot be reached" in message else error
+            return kind(capital(message.format(target=target)), hint)
     last = next((line for line in reversed(said.splitlines()) if line.strip()), "no reason was given")
     return Unavailable(f"The backup program failed: {last.removeprefix('Fatal: ').strip()[:300]}", "The log of dpe-host has the details.")
-
-
-def _another_key(target: Sftp) -> DpeError | None:
-    """What ssh says of a key that is another one is lost now and then, because restic does not wait for it."""
-    with contextlib.suppress(Unavailable):
-        if not set(host_keys(target)) & set(target.host_keys):
-            return explain("Host key verification failed", target)
-    return None
 
 
 def capital(text: str) -> str:

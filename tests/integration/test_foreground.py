@@ -90,11 +90,12 @@ def left_behind(settings: Settings) -> list[str]:
     found = []
     for process in psutil.process_iter():
         try:
-            words = [*process.cmdline(), *process.environ().values()]
+            line = process.cmdline()
+            words = [*line, *process.environ().values()]
         except (psutil.Error, OSError):
             continue
         if process.pid != os.getpid() and any(str(settings.state) in word for word in words):
-            found.append(f"{process.pid} {' '.join(process.cmdline())}")
+            found.append(f"{process.pid} {' '.join(line)}")
     return found
 
 

@@ -351,7 +351,7 @@ def test_a_machine_whose_agent_never_comes_is_given_up_in_time(provider: Libvirt
     provider.clone(silent)
     provider.start(silent)
     begun = time.monotonic()
-    with pytest.raises(Unavailable, match="its guest agent did not answer within 4 s") as caught:
+    with pytest.raises(Unavailable, match=r"its guest agent did not answer within \d+ s") as caught:
         provider.wait(silent)
     assert time.monotonic() - begun < 30  # and not the five minutes of a class
     assert "serial.log" in caught.value.hint

@@ -46,6 +46,7 @@ from tests.seeds import SMALL, place, small_scenario
 KILLS = int(os.environ.get("DPE_TEST_KILLS", "200"))
 SEED = int(os.environ.get("DPE_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
 PEOPLE = 4
+MAXIMUM = 4
 S = MachineState
 
 
@@ -90,7 +91,7 @@ def people(appliance_settings, small_seed) -> Iterator[list[Actor]]:
             name="small",
             spec=described.model_dump(mode="json"),
             minimum=0,
-            maximum=4,
+            maximum=MAXIMUM,
             buffer=1,
             lease_minutes=60,
             extend_minutes=30,
@@ -119,9 +120,10 @@ def until(true: Callable[[], bool], seconds: float, what: str) -> None:
 
 
 def at_rest() -> bool:
-    """The buffer is full, the snapshot is taken, and nothing is on its way."""
+    """The buffer is as full as it can be, the snapshot is taken, and nothing is on its way."""
     counts = machines.counts().get("small", {})
-    return snapshot_is_ready() and set(counts) <= {S.READY, S.IN_USE} and counts.get(S.READY) == 1 and not machines.waiting()
+    room = counts.get(S.IN_USE, 0) < MAXIMUM
+    return snapshot_is_ready() and set(counts) <= {S.READY, S.IN_USE} and counts.get(S.READY, 0) == room and not machines.waiting()
 
 
 def snapshot_is_ready() -> bool:

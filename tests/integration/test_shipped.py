@@ -32,6 +32,8 @@ def test_a_machine_boots_from_a_seed_that_came_with_the_image(
 ) -> None:
     loaded = load_scenario(SMALL)
     shutil.rmtree(seed_folder("small", 1, settings))  # that of other tests, which is the same
+    for file in settings.catalog.parent.glob("catalog*"):  # theirs, too
+        file.unlink()
     catalog.open(settings.catalog)
     try:
         adopt_scenario(loaded)
