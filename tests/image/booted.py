@@ -28,6 +28,14 @@ KEPT = "kept"
 # No svm: machines inside are emulated, too. And not "max": with that, QEMU 7.2 loses every mount that kernel 6.12.117 makes.
 CPU = "qemu64,-svm"
 OVMF = Path("/usr/share/OVMF")
+# What the test's lines of Python inside begin with.
+PRELUDE = """import json
+from appliance import catalog
+from appliance.catalog import options  # which makes catalog.options known, too
+from appliance.host.client import Client
+from appliance.settings import load
+settings = load()
+"""
 # A root shell for the test, on a serial port of its own. It is handed to systemd from outside; nothing of it is in the image.
 SHELL_UNIT = """[Unit]
 DefaultDependencies=no
@@ -293,6 +301,16 @@ class Booted:
             return None
 
         wait_for(look, seconds, "the shell inside")
+
+    def python(self, code: str, seconds: float = 120) -> Any:
+        """What lines of Python print last, as JSON, run by root inside; `catalog`, not opened, `Client`, `json` and `settings` are there."""
+        packed = base64.b64encode((PRELUDE + code).encode()).decode()
+        command = f"set -a; . /etc/dpe/environment; cd /usr/lib/dpe && echo {packed} | base64 -d | .venv/bin/python -"
+        return json.loads(self.shell(command, seconds).splitlines()[-1])
+
+    def ask(self, verb: str, **args: Any) -> Any:
+        """Use a verb of dpe-host, as the screen's menu does."""
+        return self.python(f"print(json.dumps(Client(settings, 'the test').ask({verb!r}, **json.loads({json.dumps(args)!r}))))")
 
     def catalog(self, query: str) -> list[list[Any]]:
         """Rows of its catalog, read as it lies there."""

@@ -13,7 +13,6 @@ from tests.image.forms import ALICE, Visitor, comes, python, set_up, setup_code,
 pytestmark = [pytest.mark.image, pytest.mark.timeout(7200)]
 Boot = Callable[..., Booted]
 PAGE = "/admin/server/backups/"
-ASK = "from appliance.host.client import Client\nprint(json.dumps(Client(settings).ask('backup.list')))"
 SEEDS = """
 from appliance.catalog import Seed, SeedState
 print(json.dumps(sorted(one.class_name for one in Seed.select().where(Seed.state == SeedState.READY, Seed.promoted == True))))
@@ -103,7 +102,7 @@ def backed_up(old: Booted, grace: Visitor) -> tuple[str, str]:
     assert "Saved." in page.text
     said = grace.task(grace.send(page, "/backups/run"), 1800)
     assert "Done" in said, said
-    [facts] = python(old, ASK)
+    [facts] = old.ask("backup.list")
     assert (facts["people"], facts["machines"], facts["disks"], facts["missing"], facts["seeds"]) == (2, 1, 1, 0, 0)
     assert old.shell("findmnt -n $(findfs LABEL=backups) || true").strip() == ""
     return key, facts["id"]

@@ -4,11 +4,9 @@ QEMU's user network forwards to the address that the card has by DHCP, and to th
 """
 
 import contextlib
-import json
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
@@ -18,18 +16,6 @@ from tests.image.booted import Booted, free_port, patience, wait_for
 pytestmark = [pytest.mark.image, pytest.mark.timeout(3600)]
 
 OLD, NEW = "10.0.2.15", "10.0.2.20"
-
-
-def ask(server: Booted, verb: str, **args: Any) -> Any:
-    """Use a verb of dpe-host inside."""
-    script = f"""
-import json
-from appliance.host.client import Client
-from appliance.settings import load
-print("ANSWER", json.dumps(Client(load(), "grace").ask({verb!r}, **json.loads({json.dumps(args)!r}))))
-"""
-    said = server.shell(f"cd /usr/lib/dpe && .venv/bin/python - <<'END'\n{script}\nEND", 120)
-    return json.loads(said.split("ANSWER ", 1)[1])
 
 
 def forward(server: Booted) -> int:
@@ -61,20 +47,20 @@ def at(server: Booted, port: int, path: str = "/setup") -> int:
 def test_a_new_address_is_kept_when_a_browser_comes_back_over_it_and_else_not(boot: Callable[..., Booted], came_up: Path) -> None:
     server = boot(like=came_up)
     server.wait_page()
-    (card,) = ask(server, "network.get")["cards"]
+    (card,) = server.ask("network.get")["cards"]
     assert card["addresses"][0] == f"{OLD}/24"
     there = forward(server)
     static = {"mode": "static", "card": card["mac"], "address": f"{NEW}/24", "gateway": "10.0.2.2", "dns": ["10.0.2.3"]}
 
     # Nobody comes: it goes by itself.
-    ask(server, "network.set", network=static, seconds=int(patience(15)))
+    server.ask("network.set", network=static, seconds=int(patience(15)))
     wait_for(lambda: at(server, there) or None, 60, "the page at the new address")
     assert at(server, server.ports[443]) == 0
     wait_for(lambda: at(server, server.ports[443]) or None, 90, "the page at the old address")
-    assert ask(server, "network.get")["trial"]["state"] == "back"
+    assert server.ask("network.get")["trial"]["state"] == "back"
 
     # The power goes before anybody came.
-    ask(server, "network.set", network=static, seconds=600)
+    server.ask("network.set", network=static, seconds=600)
     wait_for(lambda: at(server, there) or None, 60, "the page at the new address")
     server.power_cut()
     server.start()
@@ -82,7 +68,7 @@ def test_a_new_address_is_kept_when_a_browser_comes_back_over_it_and_else_not(bo
 
     # Somebody opens the link; from then on it has that address, also after the next power cut.
     there = forward(server)
-    token = ask(server, "network.set", network=static, seconds=600)["token"]
+    token = server.ask("network.set", network=static, seconds=600)["token"]
     wait_for(lambda: at(server, there) or None, 60, "the page at the new address")
     assert at(server, there, f"/admin/server/network/keep/{token}") == 200
     made = x509.load_pem_x509_certificate(ssl.get_server_certificate(("127.0.0.1", there)).encode())
@@ -93,7 +79,7 @@ def test_a_new_address_is_kept_when_a_browser_comes_back_over_it_and_else_not(bo
     server.start()
     there = forward(server)
     wait_for(lambda: at(server, there) or None, 240, "the page at the new address")
-    assert ask(server, "network.get")["network"]["address"] == f"{NEW}/24"
+    assert server.ask("network.get")["network"]["address"] == f"{NEW}/24"
 
 
 def test_a_broken_host_json_costs_no_network(boot: Callable[..., Booted], came_up: Path) -> None:
@@ -103,4 +89,4 @@ def test_a_broken_host_json_costs_no_network(boot: Callable[..., Booted], came_u
     server.power_cut()
     server.start()
     server.wait_page()
-    assert "by DHCP" in ask(server, "network.get")["complaint"]
+    assert "by DHCP" in server.ask("network.get")["complaint"]

@@ -1,6 +1,5 @@
 """A second disk and factory reset, on the image itself, with power cuts."""
 
-import base64
 import json
 import os
 import random
@@ -23,38 +22,17 @@ GIB = 1 << 30
 ADMIN = "grace"
 SECRET = "the-secret-of-a-school-that-must-go"
 
-ASK = """
-import json, sys
-from appliance import catalog
-from appliance.host.client import Client
-from appliance.settings import load
-settings = load()
-"""
-
-
-def inside(server: Booted, code: str) -> Any:
-    """What a few lines of Python print inside, as JSON; `settings` and `Client` are there."""
-    packed = base64.b64encode((ASK + code).encode()).decode()
-    command = f"set -a; . /etc/dpe/environment; cd /usr/lib/dpe && echo {packed} | base64 -d | .venv/bin/python -"
-    return json.loads(server.shell(command, 120).splitlines()[-1])
-
-
-def ask(server: Booted, verb: str, **args: Any) -> Any:
-    """Use a verb of dpe-host, as the screen's menu does."""
-    return inside(server, f"print(json.dumps(Client(settings, 'a test').ask({verb!r}, **json.loads({json.dumps(args)!r}))))")
-
 
 def remember(server: Booted, folder: str) -> None:
     """Put the secret into the catalog, and onto a data disk."""
-    inside(
-        server,
+    server.python(
         "catalog.open(settings.catalog)\nwith catalog.write(): catalog.options.put('title', " + repr(SECRET) + ")\nprint('1')",
     )
     server.shell(f"for n in $(seq 2000); do echo {SECRET}; done > {folder}/data/secret.qcow2; sync")
 
 
 def title(server: Booted) -> str:
-    found: str = inside(server, "catalog.open(settings.catalog); print(json.dumps(catalog.options.get('title')))")
+    found: str = server.python("catalog.open(settings.catalog); print(json.dumps(catalog.options.get('title')))")
     return found
 
 
@@ -62,7 +40,7 @@ def ended(server: Booted, task: str) -> dict[str, Any]:
     """A task of dpe-host's, when it has ended."""
 
     def look() -> dict[str, Any] | None:
-        found: dict[str, Any] = ask(server, "task", id=task)
+        found: dict[str, Any] = server.ask("task", id=task)
         return found if found["state"] != "running" else None
 
     return wait_for(look, 300, f"the end of task {task}")
@@ -123,23 +101,23 @@ def test_a_second_disk_is_given_to_data_and_missed_when_it_is_gone_and_others_ar
     foreign = others(tmp_path)
     before = [shutil.copy(disk, tmp_path / f"{disk.name}.before") for disk in foreign]
     server = up(boot(disks=[second, *foreign], like=came_up))
-    disks = {disk["path"]: disk for disk in ask(server, "storage.disks")}
+    disks = {disk["path"]: disk for disk in server.ask("storage.disks")}
     assert (disks["/dev/vda"]["use"], disks["/dev/vdb"]["use"], disks["/dev/vdb"]["serial"]) == ("system", "empty", "disk1")
     assert "“photos”" in disks["/dev/vdc"]["holds"][0]
 
     # What holds something is not erased for the asking, nor by whoever means another disk.
     for path, serial in (("/dev/vdc", "disk2"), ("/dev/vdd", "disk3")):
         for typed in ("", "disk1"):
-            task = ended(server, ask(server, "storage.use", disk=path, typed=typed)["task"])
+            task = ended(server, server.ask("storage.use", disk=path, typed=typed)["task"])
             assert task["state"] == "failed"
             assert "Nothing was done." in task["error"]
             assert task["hint"] == f"To erase it all, type {serial}."
-    task = ended(server, ask(server, "storage.use", disk="/dev/vda", typed="disk0")["task"])
+    task = ended(server, server.ask("storage.use", disk="/dev/vda", typed="disk0")["task"])
     assert "The appliance itself is on it." in task["error"]
 
     remember(server, "/var/lib/dpe")
     code = server.shell("cat /var/lib/dpe/setup-code")
-    task = ask(server, "storage.use", disk="/dev/vdb")["task"]
+    task = server.ask("storage.use", disk="/dev/vdb")["task"]
     first_boot = server.shell("cat /proc/sys/kernel/random/boot_id")
 
     def moved() -> bool | None:
@@ -154,7 +132,7 @@ def test_a_second_disk_is_given_to_data_and_missed_when_it_is_gone_and_others_ar
     assert server.shell("findmnt -n -o SOURCE /var/lib/dpe/host").strip().startswith("/dev/vda")
     assert title(server) == SECRET
     assert server.shell("cat /var/lib/dpe/setup-code") == code
-    assert inside(server, f"print(json.dumps(Client(settings).task({task!r}).state))") == "done"
+    assert server.python(f"print(json.dumps(Client(settings).task({task!r}).state))") == "done"
     assert server.shell("ls /run/dpe-store/first").split() == ["host", "run"]  # its room is free
 
     server.power_cut()
@@ -162,7 +140,7 @@ def test_a_second_disk_is_given_to_data_and_missed_when_it_is_gone_and_others_ar
     server.start()
     server.wait_shell()
     wait_for(lambda: server.shell("systemctl is-failed dpe-store.service || true").strip() == "failed" or None, 300, "the missing disk")
-    assert "disk1" in "".join(ask(server, "storage.problems"))
+    assert "disk1" in "".join(server.ask("storage.problems"))
     for unit in ("dpe-engine", "dpe-web"):
         assert server.shell(f"systemctl is-active {unit} || true").strip() != "active"
     server.power_cut()
@@ -190,8 +168,7 @@ def test_a_full_data_partition_leaves_the_admin_s_page_alive_and_says_what_to_de
     assert before.count("ActiveState=active") == 4
     code = server.shell("cat /var/lib/dpe/setup-code").strip()
     wishes = {"name": ADMIN, "full_name": "", "password": world.PASSWORD, "title": "School", "time_zone": "UTC", "pools": {"small": [0, 1]}}
-    inside(
-        server,
+    server.python(
         "from appliance.services import setup\ncatalog.open(settings.catalog)\n"
         f"setup.finish({code!r}, setup.Wishes(**json.loads({json.dumps(wishes)!r})), '::1')\nprint(1)",
     )
@@ -204,8 +181,7 @@ def test_a_full_data_partition_leaves_the_admin_s_page_alive_and_says_what_to_de
         "setpriv --reuid=65534 --regid=65534 --clear-groups dd if=/dev/zero of=/var/tmp/one bs=4096 count=1 2>&1 || true"
     )
     assert "No space left on device" in refused
-    inside(
-        server,
+    server.python(
         "catalog.open(settings.catalog)\nwith catalog.write(): catalog.Class.update(buffer=1).where(catalog.Class.name == 'small').execute()\nprint(1)",
     )
 
@@ -220,7 +196,7 @@ def test_a_full_data_partition_leaves_the_admin_s_page_alive_and_says_what_to_de
     assert "The disk is full:" not in grace.ask("/admin/").text
     wait_for(lambda: server.shell("pidof qemu-system-x86_64 || true").strip() or None, 300, "a machine, for which there is room now")
     assert server.shell(processes) == before
-    assert ask(server, "storage.problems") == []
+    assert server.ask("storage.problems") == []
 
 
 @pytest.mark.parametrize("thorough", [False, True])
@@ -229,7 +205,7 @@ def test_a_factory_reset_leaves_nothing_even_when_the_power_goes(boot: Boot, cam
     code = server.shell("cat /var/lib/dpe/setup-code")
     remember(server, "/var/lib/dpe")
     server.shell("cp /var/lib/dpe/data/secret.qcow2 /var/log/secret; sync")
-    ask(server, "reset.begin", thorough=thorough)
+    server.ask("reset.begin", thorough=thorough)
     wait_for(lambda: "Booting `DPE" in server.serial() or None, 300, "the restart")
     time.sleep(random.Random(os.environ.get("DPE_TEST_SEED", "6")).uniform(0, patience(20)))  # before, in the middle of it, or just after
     server.power_cut()
