@@ -38,7 +38,7 @@ setup-test: ## Install what the tests need besides; `make test` does it by itsel
 	@image-build/setup.sh test
 
 test: setup-test ## Run linters and all tests. MARK=NAME runs only the tests of one marker, like MARK=firstpath
-	@exec $(python) -m pytest $(if $(MARK),-m '$(MARK)')
+	@exec $(python) -m tests $(if $(MARK),'$(MARK)')
 
 bench: setup-test ## Run the benchmarks, one JSON object a line. ONLY=NAME runs one, like ONLY=claim
 	@exec $(python) -m tests.bench $(ONLY)

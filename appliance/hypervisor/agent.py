@@ -17,6 +17,7 @@ from appliance.hypervisor.xml import Agent
 
 REFUSED_WITHIN = 2  # seconds in which libvirt's refusal means that nothing has been sent yet
 NOT_ANSWERED = 112  # VIR_ERR_AGENT_COMMAND_TIMEOUT, which libvirt 9 says as AGENT_UNRESPONSIVE, and its Python module does not know yet
+NOT_GREETED = "synchronization"  # in what libvirt says when it has sent nothing yet but its greeting
 ANSWERS_WITHIN = 30  # seconds for what the agent does at once, on a host that has more to do than it can
 
 
@@ -28,7 +29,7 @@ def connected(domain: libvirt.virDomain) -> bool:
 
 
 def be_patient(domain: libvirt.virDomain) -> None:
-    """libvirt greets the agent before each command, and gives up after five seconds unless it is told otherwise, once for a machine's run."""
+    """libvirt greets the agent before each command; up to version 9 it waits as long for it to greet back as it is told here, once for a machine's run."""
     domain.agentSetResponseTimeout(ANSWERS_WITHIN)
 
 
@@ -113,8 +114,10 @@ def _command(domain: libvirt.virDomain, name: str, within: float = ANSWERS_WITHI
             if code not in (libvirt.VIR_ERR_AGENT_UNRESPONSIVE, NOT_ANSWERED):
                 raise
             tried = time.monotonic() - begun
-            # Just after a resume libvirt refuses at once, as the agent's port opens anew; what was sent is never sent twice.
-            if tried > REFUSED_WITHIN or code == NOT_ANSWERED:
+            # Just after a resume libvirt refuses at once, as the agent's port opens anew, and later versions than 9 wait only five seconds
+            # for its greeting. What was sent is never sent twice.
+            patience = within if NOT_GREETED in error.get_error_message() else REFUSED_WITHIN
+            if tried > patience or code == NOT_ANSWERED:
                 raise Unavailable(
                     f"The guest agent of {domain.name()} does not answer: {error.get_error_message()}.",
                     "Look at the load of the machine and of the host.",

@@ -407,14 +407,14 @@ class LibvirtProvider:
         until(lambda: self._agent_connected(spec.id), 2, "its guest agent", "Does the seed have qemu-guest-agent, and does it boot?")
         say("giving it its name and address")
         told_at = time.monotonic()
-        personalising = self._begin(spec, personalise)
+        personalising = self._begin(spec, personalise, patience.deadline - told_at)
         address, port, path = spec.card.address, spec.application_port, spec.application_ready
         looked_at = time.monotonic()
 
         def answers() -> bool:
             """The address comes last in personalising, so that a machine that answers there is itself; looking there costs it nothing."""
             nonlocal looked_at
-            if _answers_http(address, port, path):
+            if _answers_http(address, port, path, time.monotonic() - told_at):
                 return True
             if not personalising.over and time.monotonic() - looked_at > LOOK_EVERY:
                 looked_at = time.monotonic()
@@ -444,7 +444,10 @@ class LibvirtProvider:
             domain = connection.lookupByUUIDString(id)
             for _ in range(TELLINGS):
                 before = time.time()
-                told: Any = domain.getTime()
+                try:
+                    told: Any = domain.getTime()
+                except libvirt.libvirtError:
+                    continue  # its agent has not answered in time
                 clock = told["seconds"] + told["nseconds"] / 1e9
                 if before - CLOSE < clock < time.time() + CLOSE:
                     return
@@ -454,11 +457,14 @@ class LibvirtProvider:
                 with contextlib.suppress(libvirt.libvirtError):
                     domain.setTime(right)
 
-    def _begin(self, spec: MachineSpec, personalise: bytes) -> "_Personalising":
+    def _begin(self, spec: MachineSpec, personalise: bytes, within: float) -> "_Personalising":
         with self._connection.use() as connection:
             domain = connection.lookupByUUIDString(spec.id)
             agent.be_patient(domain)
-            return _Personalising(self, spec, agent.begin(domain, [PERSONALISE_COMMAND], input=_identity(spec) + personalise))
+            begun = agent.begin(
+                domain, [PERSONALISE_COMMAND], input=_identity(spec) + personalise, within=max(within, agent.ANSWERS_WITHIN)
+            )
+            return _Personalising(self, spec, begun)
 
     def _agent_connected(self, id: str) -> bool:
         with self._connection.use() as connection:
@@ -844,16 +850,18 @@ def _reading(id: str, values: dict[str, Any], taken: Taken) -> Stats:
     )
 
 
-def _answers_http(address: str, port: int, path: str) -> bool:
-    """Whether the application answers a GET with any status below 500. A machine without its address yet is given up soon, to be asked again."""
+def _answers_http(address: str, port: int, path: str, waited: float) -> bool:
+    """Whether the application answers a GET with any status below 500. A machine without its address yet is given up soon, to be asked again;
+    the longer it has been waited for, the slower it may be, which is much within a machine without virtualisation."""
+    soon = min(max(0.05, waited / 20), 1)
     try:
         # A lost first packet would be sent again only after a second.
-        connected = socket.create_connection((address, port), timeout=0.05)
+        connected = socket.create_connection((address, port), timeout=soon)
     except OSError:
         return False
-    connection = http.client.HTTPConnection(address, port, timeout=5)
+    connection = http.client.HTTPConnection(address, port)
     connection.sock = connected
-    connected.settimeout(5)
+    connected.settimeout(max(5, 20 * soon))
     try:
         connection.request("GET", path)
         return connection.getresponse().status < 500

@@ -27,9 +27,10 @@ from appliance.lifecycle.specs import card
 from appliance.run import run, start
 from appliance.seeds.build import SeedFiles
 from appliance.settings import Settings, environment, load
+from tests.browser.conftest import chromium
 from tests.seeds import place, small_seed
 
-__all__ = ["small_seed"]
+__all__ = ["chromium", "small_seed"]
 
 MakeSpec = Callable[..., MachineSpec]
 

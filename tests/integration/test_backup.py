@@ -548,8 +548,13 @@ class Sshd:
         (folder / "config").write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
             f"PidFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nStrictModes no\nUsePAM no\n"
-            "Subsystem sftp internal-sftp\nForceCommand internal-sftp\n"
+            f"Subsystem sftp internal-sftp\nForceCommand {folder}/sftp\n"
         )
+        (folder / "sftp").write_text(
+            f"#!/bin/sh\nif [ -e {folder}/plug ]; then head -c 10000000 | /usr/lib/openssh/sftp-server; kill -9 $(cat {folder}/plug)\n"
+            "else exec /usr/lib/openssh/sftp-server; fi\n"
+        )
+        (folder / "sftp").chmod(0o755)
 
     def new_key(self) -> None:
         for file in self.folder.glob("host*"):
@@ -565,8 +570,18 @@ class Sshd:
 
         until(answers)
 
+    @contextmanager
+    def going_in_the_middle(self) -> Iterator[None]:
+        """The server dies once a session has sent it 10 MB."""
+        assert self.process
+        (self.folder / "plug").write_text(str(self.process.pid))
+        yield
+        assert self.process.wait(120) == -signal.SIGKILL
+        self.process = None
+        (self.folder / "plug").unlink()
+
     def stop(self) -> None:
-        """The server and its sessions go at once, as when somebody pulls the plug."""
+        """The server and its sessions go at once."""
         if self.process is not None:
             for child in psutil.Process(self.process.pid).children(recursive=True):
                 child.kill()
@@ -603,11 +618,8 @@ def test_over_ssh_with_a_key_of_the_appliance_and_a_server_that_was_confirmed(ou
 
     # The server goes in the middle.
     (ours.seeds / "small/1/disk.qcow2").write_bytes(os.urandom(40 << 20))
-    with engine(ours):
-        id = host.begin("backup.run")
-        until(lambda: "Writing" in host.client.task(id).line)
-        sshd.stop()
-        task = until(lambda: (task := host.client.task(id)).state != "running" and task, 120)
+    with engine(ours), sshd.going_in_the_middle():
+        task = host.do("backup.run")
     assert (task.state, "cannot be reached" in task.error) == ("failed", True), task
     catalog.open(ours.catalog)
     assert Event.select().where(Event.kind == "backup.failed").count() == 1

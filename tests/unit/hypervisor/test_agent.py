@@ -100,6 +100,21 @@ def test_what_was_sent_and_not_answered_is_not_sent_again(speak: Callable[..., A
     assert len(asked.asked) == 1
 
 
+def test_an_agent_that_was_only_greeted_is_tried_again_as_long_as_one_waits(
+    speak: Callable[..., Agent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As libvirt 11 says it, which waits five seconds for that, whatever it is told."""
+    monkeypatch.setattr(agent, "REFUSED_WITHIN", 0)
+    text = "Guest agent is not responding: guest agent didn't respond to synchronization within '5' seconds"
+    silent = libvirt_error(libvirt.VIR_ERR_AGENT_UNRESPONSIVE, text)
+    asked = speak(silent, silent, {"pid": 7})
+    assert agent.begin(DOMAIN, ["true"], within=5) == 7
+    assert len(asked.asked) == 3
+    speak(silent)
+    with pytest.raises(Unavailable, match="does not answer"):
+        agent.begin(DOMAIN, ["true"], within=0.1)
+
+
 def told(output: str, *users: str) -> tuple[object, ...]:
     """What the agent answers when it is asked for signs."""
     done = {"exited": True, "exitcode": 0, "out-data": encoded(output.encode())}

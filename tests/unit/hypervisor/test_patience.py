@@ -1,5 +1,7 @@
 """How long a machine is waited for: as its class says, and longer where the host is slow rather than the machine stuck."""
 
+import socket
+
 import pytest
 
 from appliance.hypervisor import libvirt_provider
@@ -66,3 +68,16 @@ def test_one_that_was_switched_off_meanwhile_has_used_nothing(clock: Clock) -> N
     clock.used = 0.0
     clock.pass_by(300, 0.5)
     assert not patience.renewed()
+
+
+@pytest.mark.parametrize(("waited", "soon"), [(0, 0.05), (0.9, 0.05), (10, 0.5), (600, 1)])
+def test_the_longer_an_application_is_waited_for_the_slower_it_may_be(monkeypatch: pytest.MonkeyPatch, waited: float, soon: float) -> None:
+    given = []
+
+    def refuse(address: tuple[str, int], timeout: float) -> None:
+        given.append(timeout)
+        raise OSError
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    assert not libvirt_provider._answers_http("192.0.2.1", 80, "/", waited)
+    assert given == [pytest.approx(soon)]
