@@ -14,7 +14,8 @@ def digest(spec: ClassSpec, scenario: Path) -> str:
     """SHA-256 over the class as the scenario describes it, the scenario's roles, and our playbook with its own."""
     made = hashlib.sha256(json.dumps(spec.model_dump(mode="json"), sort_keys=True).encode())
     for part in (*(PLAYBOOKS / name for name in OURS), scenario / "roles"):
-        for file in sorted(part.rglob("*")) if part.is_dir() else [part]:
+        # A role may be a link to another scenario's, which a pattern does not follow.
+        for file in sorted(file for below in part.iterdir() for file in (below, *below.rglob("*"))) if part.is_dir() else [part]:
             if file.is_file() and "__pycache__" not in file.parts:
                 made.update(f"\n{part.name}/{file.relative_to(part)}\n".encode() + hashlib.sha256(file.read_bytes()).digest())
     return made.hexdigest()

@@ -1,4 +1,4 @@
-"""The image that the tests boot: DPE_IMAGE, or the small one in build/, which is made when it is missing."""
+"""The images that the tests boot, which are made when they are missing in build/."""
 
 import os
 import shutil
@@ -10,16 +10,24 @@ import pytest
 from appliance.settings import REPOSITORY
 from tests.image.booted import Booted, build, wait_for
 
-SMALL = "tests/scenarios/small"
+
+def of(scenario: str) -> Path:
+    """The image of one of the tests' scenarios."""
+    made = REPOSITORY / f"build/dpe-{scenario}.img"
+    return made if made.exists() else build(f"tests/scenarios/{scenario}", "QUICK=yes")
 
 
 @pytest.fixture(scope="session")
 def image() -> Path:
-    """The image under test."""
-    if named := os.environ.get("DPE_IMAGE"):
-        return Path(named).resolve()
-    made = REPOSITORY / "build/dpe-small.img"
-    return made if made.exists() else build(SMALL)
+    """The image under test: DPE_IMAGE, or that of the small scenario."""
+    named = os.environ.get("DPE_IMAGE")
+    return Path(named).resolve() if named else of("small")
+
+
+@pytest.fixture(scope="session")
+def micro() -> Path:
+    """The same appliance with machines that start within it, too: `boot(of=micro)`."""
+    return of("micro")
 
 
 @pytest.fixture(scope="session")
@@ -41,11 +49,11 @@ def came_up(image: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def boot(image: Path, tmp_path: Path) -> Iterator[Callable[..., Booted]]:
-    """Switch on an appliance with a new disk; takes what Booted takes. All are switched off in the end."""
+    """Switch on an appliance with a new disk, of this image or another; takes what Booted takes. All are switched off in the end."""
     made: list[Booted] = []
 
-    def switch_on(name: str = "server", **options: object) -> Booted:
-        booted = Booted(image, tmp_path / name, **options).start()  # type: ignore[arg-type]
+    def switch_on(name: str = "server", of: Path = image, **options: object) -> Booted:
+        booted = Booted(of, tmp_path / name, **options).start()  # type: ignore[arg-type]
         made.append(booted)
         return booted
 

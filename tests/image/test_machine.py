@@ -1,6 +1,6 @@
 """A person's whole way on the booted image: the wizard, a machine inside, its application through the front door, and a clean one in its place.
 
-The machine inside is emulated within the emulation, which is why this takes its time.
+The machine inside is emulated within the emulation, which is why this takes its time, and why there is no systemd in it.
 """
 
 import json
@@ -21,8 +21,10 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(10800)]
 NESTED = 2700  # seconds for a machine to come up inside
 
 
-def test_a_machine_is_had_used_and_given_back(boot: Callable[..., Booted], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    server = boot()
+def test_a_machine_is_had_used_and_given_back(
+    boot: Callable[..., Booted], micro: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = boot(of=micro)
     server.wait_page()
     figures: dict[str, float] = {}
     with people.visitors(server) as visit:
@@ -44,7 +46,7 @@ def test_a_machine_is_had_used_and_given_back(boot: Callable[..., Booted], tmp_p
         assert all("from the image" in message for (message,) in server.catalog("SELECT message FROM event WHERE kind = 'seed.building'"))
         grace.screenshot(path=tmp_path / "ready.png")
         grace.get_by_role("link", name="Get the first machine").click()
-        expect(steps.offer(grace, "small").get_by_text("1 ready, yours at once")).to_be_visible(timeout=patience(NESTED) * 1000)
+        expect(steps.offer(grace, "micro").get_by_text("1 ready, yours at once")).to_be_visible(timeout=patience(NESTED) * 1000)
         figures["finish_to_first_machine_s"] = round(time.monotonic() - begun, 1)
         figures["idle_memory_mib"] = server.memory_used()
 
@@ -54,7 +56,7 @@ def test_a_machine_is_had_used_and_given_back(boot: Callable[..., Booted], tmp_p
         steps.sign_in(nina, "nina")
         nina.goto("/")
         pressed = time.monotonic()
-        steps.get_machine(nina, "small")
+        steps.get_machine(nina, "micro")
         card = steps.held(nina)
         link = card.get_by_role("link", name="Open")
         expect(link).to_be_visible(timeout=patience(NESTED) * 1000)
@@ -76,7 +78,7 @@ def test_a_machine_is_had_used_and_given_back(boot: Callable[..., Booted], tmp_p
         steps.give_back(nina, card)
         expect(steps.held(nina)).to_have_count(0)
         wait_for(lambda: server.catalog(f"SELECT 1 FROM machine WHERE name = '{name}' AND state = 'retired'") or None, 300, "its end")
-        expect(steps.offer(nina, "small").get_by_text("1 ready, yours at once")).to_be_visible(timeout=patience(NESTED) * 1000)
+        expect(steps.offer(nina, "micro").get_by_text("1 ready, yours at once")).to_be_visible(timeout=patience(NESTED) * 1000)
         answer = nina.goto(address)
         assert answer
         assert answer.status == 403

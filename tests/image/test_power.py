@@ -157,11 +157,12 @@ def accounts_are_kept(storm: Storm) -> None:
     Visitor(server).sign_in((told or ["grace"])[-1])
 
 
-def test_power_cuts_from_the_seed_to_a_machine(storm: Callable[..., Storm], came_up: Path) -> None:
-    going = storm(like=came_up)
+def test_power_cuts_from_the_seed_to_a_machine(storm: Callable[..., Storm], micro: Path) -> None:
+    going = storm(of=micro)
     server = going.server
     server.wait_page()
-    set_up(server, pools={"small": (1, 6)})
+    server.wait_shell()
+    set_up(server, pools={"micro": (1, 6)})
     building = "SELECT 1 FROM snapshot WHERE state = 'building'"
     wait_for(lambda: server.catalog(building) or None, 600, "the snapshot's begin")
     going.cut(SNAPSHOT, "a snapshot is taken")
@@ -181,7 +182,7 @@ def a_claim_is_kept(storm: Storm) -> None:
     wait_for(lambda: server.catalog("SELECT 1 FROM machine WHERE state = 'ready'") or None, NESTED, "a ready machine")
     nina = Visitor(server)
     page = nina.sign_in("nina")
-    asked = storm.cut_during(CLAIM, "a machine is handed over", lambda: nina.send(nina.ask("/"), "/request", **{"class": "small"}))
+    asked = storm.cut_during(CLAIM, "a machine is handed over", lambda: nina.send(nina.ask("/"), "/request", **{"class": "micro"}))
     storm.comes_back()
     mine = "SELECT machine.id, state, problem FROM machine JOIN account ON account.id = owner_id WHERE account.name = 'nina' AND state <> 'retired'"
     wished = "SELECT id, state FROM request WHERE state IN ('pending', 'waiting', 'granted')"

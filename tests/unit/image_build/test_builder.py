@@ -83,6 +83,10 @@ def test_what_is_laid_is_roots_and_readable_whatever_the_checkout_says(tmp_path:
     (source / "file").write_text("new")
     (source / "file").chmod(0o600)
     (source / "link").symlink_to("file")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/role").write_text("linked")
+    (source / "linked").symlink_to("../elsewhere")
+    (source / "away").symlink_to("../elsewhere/role")
     target.mkdir()
     kept = tmp_path / "kept"
     kept.write_text("old")
@@ -93,6 +97,9 @@ def test_what_is_laid_is_roots_and_readable_whatever_the_checkout_says(tmp_path:
     assert (target / "file").stat().st_mode & 0o777 == 0o644
     assert (target / "deep/run").stat().st_mode & 0o777 == 0o755
     assert (target / "link").is_symlink()
+    for copied in ("linked/role", "away"):
+        assert (target / copied).read_text() == "linked"
+        assert not (target / copied).is_symlink()
     assert not (target / "deep/__pycache__").exists()
 
 

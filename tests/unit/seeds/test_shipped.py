@@ -208,3 +208,8 @@ def test_the_recipe_is_the_class_and_its_roles(loaded: Loaded) -> None:
     assert recipe.digest(spec.model_copy(update={"packages": ["vim"]}), loaded.folder) != first
     (loaded.folder / "roles/app/more.yml").write_text("")
     assert recipe.digest(spec, loaded.folder) != first
+    (loaded.folder / "elsewhere/tasks").mkdir(parents=True)  # a role may be a link to one
+    (loaded.folder / "roles/linked").symlink_to("../elsewhere")
+    before = recipe.digest(spec, loaded.folder)
+    (loaded.folder / "elsewhere/tasks/main.yml").write_text("[]")
+    assert recipe.digest(spec, loaded.folder) != before
