@@ -123,8 +123,8 @@ def copy(source: Path, target: Path) -> None:
 
 
 def lay(source: Path, target: Path, *, skip: Sequence[str] = ("__pycache__",)) -> None:
-    """Copy files of the checkout to where they land: root's, and readable, whatever the checkout's modes are. A link stays one if it leads to
-    a file that is copied, too; of a linked folder comes what is in it."""
+    """Copy files of the checkout to where they land: root's, and readable, whatever the checkout's modes are. Of a linked
+    folder comes what is in it, and of a linked file its content, unless that is copied, too, or is none, as of /dev/null."""
     for folder, folders, names in os.walk(source, followlinks=True):
         folders[:] = sorted(name for name in folders if name not in skip)
         place = target / Path(folder).relative_to(source)
@@ -134,6 +134,6 @@ def lay(source: Path, target: Path, *, skip: Sequence[str] = ("__pycache__",)) -
         for name in sorted(names):
             file, made = Path(folder) / name, place / name
             made.unlink(missing_ok=True)
-            shutil.copy2(file, made, follow_symlinks=not file.resolve().is_relative_to(source.resolve()))
+            shutil.copy2(file, made, follow_symlinks=file.is_file() and not file.resolve().is_relative_to(source.resolve()))
             if not made.is_symlink():
                 made.chmod(0o755 if os.access(file, os.X_OK) and file.stat().st_mode & 0o100 else 0o644)

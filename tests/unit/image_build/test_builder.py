@@ -87,6 +87,7 @@ def test_what_is_laid_is_roots_and_readable_whatever_the_checkout_says(tmp_path:
     (tmp_path / "elsewhere/role").write_text("linked")
     (source / "linked").symlink_to("../elsewhere")
     (source / "away").symlink_to("../elsewhere/role")
+    (source / "mask").symlink_to("/dev/null")
     target.mkdir()
     kept = tmp_path / "kept"
     kept.write_text("old")
@@ -97,6 +98,7 @@ def test_what_is_laid_is_roots_and_readable_whatever_the_checkout_says(tmp_path:
     assert (target / "file").stat().st_mode & 0o777 == 0o644
     assert (target / "deep/run").stat().st_mode & 0o777 == 0o755
     assert (target / "link").is_symlink()
+    assert (target / "mask").readlink() == Path("/dev/null")
     for copied in ("linked/role", "away"):
         assert (target / copied).read_text() == "linked"
         assert not (target / copied).is_symlink()
