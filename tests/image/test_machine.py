@@ -48,6 +48,8 @@ def test_a_machine_is_had_used_and_given_back(
         grace.get_by_role("link", name="Get the first machine").click()
         expect(steps.offer(grace, "micro").get_by_text("1 ready, yours at once")).to_be_visible(timeout=patience(NESTED) * 1000)
         figures["finish_to_first_machine_s"] = round(time.monotonic() - begun, 1)
+        at_work = "ps -eo args | grep -c '[a]nsible' || true"
+        wait_for(lambda: True if server.shell(at_work).strip() == "0" else None, 300, "the end of making machines")
         figures["idle_memory_mib"] = server.memory_used()
 
         # A user, made by the admin, presses the button.

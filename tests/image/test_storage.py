@@ -14,7 +14,7 @@ import pytest
 from appliance.run import run
 from tests import world
 from tests.image.booted import Booted, patience, wait_for
-from tests.image.forms import Visitor
+from tests.image.forms import Visitor, setup_code
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(3600)]
 Boot = Callable[..., Booted]
@@ -116,7 +116,7 @@ def test_a_second_disk_is_given_to_data_and_missed_when_it_is_gone_and_others_ar
     assert "The appliance itself is on it." in task["error"]
 
     remember(server, "/var/lib/dpe")
-    code = server.shell("cat /var/lib/dpe/setup-code")
+    code = setup_code(server)
     task = server.ask("storage.use", disk="/dev/vdb")["task"]
     first_boot = server.shell("cat /proc/sys/kernel/random/boot_id")
 
@@ -131,7 +131,7 @@ def test_a_second_disk_is_given_to_data_and_missed_when_it_is_gone_and_others_ar
     assert server.shell("findmnt -n -o SOURCE /var/lib/dpe").strip() == "/dev/vdb1"
     assert server.shell("findmnt -n -o SOURCE /var/lib/dpe/host").strip().startswith("/dev/vda")
     assert title(server) == SECRET
-    assert server.shell("cat /var/lib/dpe/setup-code") == code
+    assert setup_code(server) == code
     assert server.python(f"print(json.dumps(Client(settings).task({task!r}).state))") == "done"
     assert server.shell("ls /run/dpe-store/first").split() == ["host", "run"]  # its room is free
 
@@ -166,7 +166,7 @@ def test_a_full_data_partition_leaves_the_admin_s_page_alive_and_says_what_to_de
     processes = "systemctl show --property=Id,ActiveState,MainPID dpe-engine dpe-web dpe-host dpe-libvirtd"
     before = server.shell(processes)
     assert before.count("ActiveState=active") == 4
-    code = server.shell("cat /var/lib/dpe/setup-code").strip()
+    code = setup_code(server)
     wishes = {"name": ADMIN, "full_name": "", "password": world.PASSWORD, "title": "School", "time_zone": "UTC", "pools": {"small": [0, 1]}}
     server.python(
         "from appliance.services import setup\ncatalog.open(settings.catalog)\n"
@@ -202,7 +202,7 @@ def test_a_full_data_partition_leaves_the_admin_s_page_alive_and_says_what_to_de
 @pytest.mark.parametrize("thorough", [False, True])
 def test_a_factory_reset_leaves_nothing_even_when_the_power_goes(boot: Boot, came_up: Path, tmp_path: Path, *, thorough: bool) -> None:
     server = up(boot(like=came_up))
-    code = server.shell("cat /var/lib/dpe/setup-code")
+    code = setup_code(server)
     remember(server, "/var/lib/dpe")
     server.shell("cp /var/lib/dpe/data/secret.qcow2 /var/log/secret; sync")
     server.ask("reset.begin", thorough=thorough)
@@ -211,7 +211,7 @@ def test_a_factory_reset_leaves_nothing_even_when_the_power_goes(boot: Boot, cam
     server.power_cut()
     server.start()
     up(server)
-    assert server.shell("cat /var/lib/dpe/setup-code") != code
+    assert setup_code(server) != code
     assert title(server) != SECRET
     assert "dpe-reset" not in server.shell("ls /boot/efi")
     server.shut_down()

@@ -101,7 +101,7 @@ class Bundles:
         (content / "manifest.raucm").write_text(manifest)
         for name in (keys.CERTIFICATE, keys.KEY):
             shutil.copy(REPOSITORY / "build/keys" / name, self.folder)
-        [tree] = (REPOSITORY / "build/stages").glob("tools-*")
+        tree = max((REPOSITORY / "build/stages").glob("tools-*"), key=lambda made: made.stat().st_mtime)
         signed = [f"--cert=/build/{keys.CERTIFICATE}", f"--key=/build/{keys.KEY}", "--mksquashfs-args=-comp zstd -Xcompression-level 1"]
         tools.inside(tree, ["rauc", "bundle", *signed, f"/build/{version}", f"/build/{version}.raucb"], build=self.folder)
         shutil.rmtree(content)
