@@ -101,23 +101,24 @@ def test_a_second_disk_is_given_to_data_and_missed_when_it_is_gone_and_others_ar
     foreign = others(tmp_path)
     before = [shutil.copy(disk, tmp_path / f"{disk.name}.before") for disk in foreign]
     server = up(boot(disks=[second, *foreign], like=came_up))
-    disks = {disk["path"]: disk for disk in server.ask("storage.disks")}
-    assert (disks["/dev/vda"]["use"], disks["/dev/vdb"]["use"], disks["/dev/vdb"]["serial"]) == ("system", "empty", "disk1")
-    assert "“photos”" in disks["/dev/vdc"]["holds"][0]
+    disks = {disk["serial"]: disk for disk in server.ask("storage.disks")}  # the kernel's names for them come as they come
+    place = {serial: disk["path"] for serial, disk in disks.items()}
+    assert (disks["disk0"]["use"], disks["disk1"]["use"]) == ("system", "empty")
+    assert "“photos”" in disks["disk2"]["holds"][0]
 
     # What holds something is not erased for the asking, nor by whoever means another disk.
-    for path, serial in (("/dev/vdc", "disk2"), ("/dev/vdd", "disk3")):
+    for serial in ("disk2", "disk3"):
         for typed in ("", "disk1"):
-            task = ended(server, server.ask("storage.use", disk=path, typed=typed)["task"])
+            task = ended(server, server.ask("storage.use", disk=place[serial], typed=typed)["task"])
             assert task["state"] == "failed"
             assert "Nothing was done." in task["error"]
             assert task["hint"] == f"To erase it all, type {serial}."
-    task = ended(server, server.ask("storage.use", disk="/dev/vda", typed="disk0")["task"])
+    task = ended(server, server.ask("storage.use", disk=place["disk0"], typed="disk0")["task"])
     assert "The appliance itself is on it." in task["error"]
 
     remember(server, "/var/lib/dpe")
     code = setup_code(server)
-    task = server.ask("storage.use", disk="/dev/vdb")["task"]
+    task = server.ask("storage.use", disk=place["disk1"])["task"]
     first_boot = server.shell("cat /proc/sys/kernel/random/boot_id")
 
     def moved() -> bool | None:
@@ -128,8 +129,9 @@ def test_a_second_disk_is_given_to_data_and_missed_when_it_is_gone_and_others_ar
 
     wait_for(moved, 300, "the restart")
     up(server)
-    assert server.shell("findmnt -n -o SOURCE /var/lib/dpe").strip() == "/dev/vdb1"
-    assert server.shell("findmnt -n -o SOURCE /var/lib/dpe/host").strip().startswith("/dev/vda")
+    whole = "lsblk -n -o SERIAL,TYPE -s $(findmnt -n -v -o SOURCE {}) | awk '$2 == \"disk\" {{ print $1 }}'"
+    assert server.shell(whole.format("/var/lib/dpe")).strip() == "disk1"
+    assert server.shell(whole.format("/var/lib/dpe/host")).strip() == "disk0"
     assert title(server) == SECRET
     assert setup_code(server) == code
     assert server.python(f"print(json.dumps(Client(settings).task({task!r}).state))") == "done"

@@ -245,10 +245,10 @@ def test_updates(boot: Boot, bundles: Bundles) -> None:
         ("printf x | dd of=$file bs=1 seek=50000000 conv=notrunc status=none", "not all of it is what was signed"),
         ("truncate -s 60000000 $file", "only a part of one"),
     ):
-        assert words in sent(server, "/dev/vdb", newer, harm)["error"]
+        assert words in sent(server, "/dev/disk/by-id/virtio-disk1", newer, harm)["error"]
     assert ask(server, "update.status")["staged"] is None
 
-    assert sent(server, "/dev/vdb", newer)["version"] == "99.1.0"
+    assert sent(server, "/dev/disk/by-id/virtio-disk1", newer)["version"] == "99.1.0"
     task = ask(server, "update.install", version="99.1.0")["task"]
     wait_for(lambda: (ask(server, "task", id=task)["progress"] or 0) >= 80 or None, 600, "writing")
     kept = what_is_kept(server)
@@ -271,7 +271,7 @@ def test_updates(boot: Boot, bundles: Bundles) -> None:
     assert (state["past"][0]["outcome"], state["past"][0]["version"]) == ("rolled back", "99.1.0")
     healthy(server, kept)
 
-    again(server, "/dev/vdc", broken, "99.2.0")
+    again(server, "/dev/disk/by-id/virtio-disk2", broken, "99.2.0")
     switch(server)
     state = settled(server, 2)
     assert (slot(server), ask(server, "image")["version"]) == ("A", version)
@@ -279,7 +279,7 @@ def test_updates(boot: Boot, bundles: Bundles) -> None:
     assert "web page" in state["past"][0]["reason"]
     healthy(server, kept)
 
-    again(server, "/dev/vdb", newer, "99.1.0")
+    again(server, "/dev/disk/by-id/virtio-disk1", newer, "99.1.0")
     switch(server)
     state = settled(server, 3)
     assert (slot(server), ask(server, "image")["version"]) == ("B", "99.1.0")
@@ -311,7 +311,7 @@ def test_a_power_cut_before_an_update_is_found_good(boot: Boot, bundles: Bundles
     set_up(server)
     somebody_holds_a_machine(server)
     kept = what_is_kept(server)
-    again(server, "/dev/vdb", newer, "99.3.0")
+    again(server, "/dev/disk/by-id/virtio-disk1", newer, "99.3.0")
     cut_while_it_is_looked_at(server)
     server.start()
     state = settled(server, 1)
