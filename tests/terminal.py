@@ -79,10 +79,14 @@ class Screen:
     def text(self) -> str:
         return "\n".join(self.rows).rstrip() + "\n"
 
-    def until(self, words: str) -> str:
-        """Wait until these words are to be seen; returns the screen. Words of one line only."""
+    def until(self, words: str, at: int | None = None) -> str:
+        """Wait until these words are to be seen, in this line if one is given; returns the screen. Words of one line only."""
         deadline = time.monotonic() + PATIENCE
-        while words.replace(" ", "█") not in (shown := self.text).replace(" ", "█"):
+
+        def looked_at(shown: str) -> str:
+            return shown if at is None else "".join(shown.splitlines()[at : at + 1])
+
+        while words.replace(" ", "█") not in looked_at(shown := self.text).replace(" ", "█"):
             assert time.monotonic() < deadline, f"{words!r} does not come:\n{shown}"
             assert self.process.poll() is None, f"the program has ended:\n{shown}"
             self.read()

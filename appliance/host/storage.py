@@ -17,7 +17,7 @@ from appliance.host.verbs import Arguments, Host, verb
 from appliance.run import run
 from appliance.settings import Settings
 
-COLUMNS = "PATH,TYPE,SIZE,MODEL,SERIAL,FSTYPE,LABEL,PARTLABEL,PTTYPE,MOUNTPOINTS,RO,ROTA,TRAN,UUID"
+COLUMNS = "NAME,PATH,TYPE,SIZE,MODEL,SERIAL,FSTYPE,LABEL,PARTLABEL,PTTYPE,MOUNTPOINTS,RO,ROTA,TRAN,UUID"
 OURS = {
     "dpe-esp": "start-up files",
     "dpe-a": "system A",
@@ -72,6 +72,9 @@ def disks(settings: Settings, listing: str | None = None) -> list[Disk]:
         listing = run(["lsblk", "--json", "--bytes", "--output", COLUMNS])
     try:
         found = json.loads(listing)["blockdevices"]
+        # With the name among its columns lsblk makes a tree; without it some versions make a list, which hides what is on which disk.
+        if any(one["type"] == "part" for one in found):
+            raise ValueError("partitions are listed beside their disks")
     except (ValueError, LookupError) as error:
         raise Unavailable(f"The disks of this server cannot be listed: {error}.") from error
     known = known_health(settings)

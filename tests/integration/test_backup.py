@@ -534,6 +534,25 @@ def test_make_run_starts_again_with_what_was_restored(target: dict[str, Any], st
 # -- over SSH -----------------------------------------------------------------------------------------
 
 
+# In place of the SFTP server, once somebody is to pull the plug: the SSH server dies with the 10,000,000th byte.
+GOING = """
+import os, pathlib, signal, subprocess
+server, plug = "/usr/lib/openssh/sftp-server", pathlib.Path(FOLDER, "plug")
+if not plug.exists():
+    os.execv(server, [server])
+behind, left = subprocess.Popen([server], stdin=subprocess.PIPE), 10_000_000
+while left > 0 and (piece := os.read(0, min(left, 65536))):
+    behind.stdin.write(piece)
+    behind.stdin.flush()
+    left -= len(piece)
+if left:
+    behind.communicate()
+else:
+    os.kill(int(plug.read_text()), signal.SIGKILL)
+    os.kill(os.getppid(), signal.SIGKILL)  # this session of it
+"""
+
+
 class Sshd:
     """An SSH server on loopback that knows nothing but SFTP, as root, in a folder of its own."""
 
@@ -550,10 +569,7 @@ class Sshd:
             f"PidFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nStrictModes no\nUsePAM no\n"
             f"Subsystem sftp internal-sftp\nForceCommand {folder}/sftp\n"
         )
-        (folder / "sftp").write_text(
-            f"#!/bin/sh\nif [ -e {folder}/plug ]; then head -c 10000000 | /usr/lib/openssh/sftp-server; kill -9 $(cat {folder}/plug)\n"
-            "else exec /usr/lib/openssh/sftp-server; fi\n"
-        )
+        (folder / "sftp").write_text(f"#!{sys.executable}\nFOLDER = {str(folder)!r}\n{GOING}")
         (folder / "sftp").chmod(0o755)
 
     def new_key(self) -> None:

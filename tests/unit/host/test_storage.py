@@ -95,9 +95,16 @@ def test_only_whole_disks_are_listed(settings: Settings) -> None:
 
 
 @pytest.mark.badinput
-def test_nonsense_of_lsblk_is_an_error(settings: Settings) -> None:
+@pytest.mark.parametrize("said", ["lsblk: failed", json.dumps({"blockdevices": [device("/dev/sdb"), part(1, partlabel="dpe-a")]})])
+def test_nonsense_of_lsblk_is_an_error(settings: Settings, said: str) -> None:
+    """And so is a list of disks and partitions side by side, in which the appliance's own disk would look like any other."""
     with pytest.raises(Unavailable, match="cannot be listed"):
-        storage.disks(settings, "lsblk: failed")
+        storage.disks(settings, said)
+
+
+def test_lsblk_is_asked_for_a_tree(settings: Settings) -> None:
+    """Which it makes only when the name is asked for, from util-linux 2.39 on."""
+    assert storage.COLUMNS.split(",")[0] == "NAME"
 
 
 def test_this_machine_s_own_disks_are_listed(settings: Settings) -> None:

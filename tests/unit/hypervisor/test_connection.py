@@ -1,5 +1,6 @@
 """The connection on libvirt's own test driver: errors, events, threads."""
 
+import queue
 import threading
 import time
 from collections.abc import Iterator
@@ -43,8 +44,8 @@ def test_it_is_opened_once_and_again_after_it_was_closed(connection: Connection)
 
 
 def test_events_reach_watchers_and_who_waits(connection: Connection) -> None:
-    told: list[str] = []
-    connection.watch(told.append)
+    told: queue.Queue[str] = queue.Queue()
+    connection.watch(told.put)
     with connection.use() as opened:
         domain = opened.lookupByName("test")
         waiting = threading.Event()
@@ -62,7 +63,7 @@ def test_events_reach_watchers_and_who_waits(connection: Connection) -> None:
         assert connection.until(off, begun + 20, pause=20)
         assert time.monotonic() - begun < 5  # by the event, not by the pause
         domain.create()
-    assert domain.UUIDString() in told
+    assert told.get(timeout=20) == domain.UUIDString()
 
 
 def test_waiting_ends_at_the_deadline(connection: Connection) -> None:
