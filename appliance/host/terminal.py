@@ -89,6 +89,7 @@ class Terminal:
         self.window = window
         self.title = ""
         self._misses = 0
+        self._drawn = (0, 0)
         curses.raw()  # Ctrl-C, Ctrl-Z and Ctrl-\ are keys like others, which do nothing
         with contextlib.suppress(curses.error):
             curses.curs_set(0)
@@ -110,6 +111,7 @@ class Terminal:
 
     def draw(self, lines: Lines, keys: str, *, cursor: tuple[int, int] | None = None) -> None:
         """Show these lines from the top and `keys` in the last line; what does not fit is cut off. The cursor is at row, column."""
+        self._drawn = (self.height, self.width)
         self.window.erase()
         rows = [line if isinstance(line, Line) else Line(line) for line in lines][: self.height - 1]
         for row, line in enumerate(rows):
@@ -172,11 +174,10 @@ class Terminal:
     def wait(self) -> str:
         """The next key that means anything, or empty when the screen is to be drawn again. Raises Left after a long time without one."""
         until = time.monotonic() + IDLE
-        size = (self.height, self.width)
         while time.monotonic() < until:
             if key := self.key():
                 return key
-            if size != (self.height, self.width):
+            if self._drawn != (self.height, self.width):  # which may have changed while it was drawn, too
                 return ""
         raise Left
 
@@ -353,6 +354,8 @@ def opened(show: Callable[[Terminal], None]) -> None:
     except curses.error:  # a name that nobody here knows: what every terminal of the last forty years understands
         os.environ["TERM"] = "vt100"
     curses.set_escdelay(SEQUENCE)
+    for name in ("LINES", "COLUMNS"):  # which curses would believe, whatever size the terminal gets
+        os.environ.pop(name, None)
     window = curses.initscr()
     try:
         curses.noecho()
