@@ -89,7 +89,6 @@ class Terminal:
         self.window = window
         self.title = ""
         self._misses = 0
-        self._drawn = (0, 0)
         curses.raw()  # Ctrl-C, Ctrl-Z and Ctrl-\ are keys like others, which do nothing
         with contextlib.suppress(curses.error):
             curses.curs_set(0)
@@ -111,7 +110,6 @@ class Terminal:
 
     def draw(self, lines: Lines, keys: str, *, cursor: tuple[int, int] | None = None) -> None:
         """Show these lines from the top and `keys` in the last line; what does not fit is cut off. The cursor is at row, column."""
-        self._drawn = (self.height, self.width)
         self.window.erase()
         rows = [line if isinstance(line, Line) else Line(line) for line in lines][: self.height - 1]
         for row, line in enumerate(rows):
@@ -174,10 +172,11 @@ class Terminal:
     def wait(self) -> str:
         """The next key that means anything, or empty when the screen is to be drawn again. Raises Left after a long time without one."""
         until = time.monotonic() + IDLE
+        size = (self.height, self.width)
         while time.monotonic() < until:
             if key := self.key():
                 return key
-            if self._drawn != (self.height, self.width):  # which may have changed while it was drawn, too
+            if size != (self.height, self.width):
                 return ""
         raise Left
 
