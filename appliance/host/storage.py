@@ -326,7 +326,7 @@ def _format(path: str) -> str:
     run(["wipefs", "--all", "--quiet", path])
     run(["sfdisk", "--quiet", "--wipe", "always", path], input=f"label: gpt\ntype=linux, name={LABEL}\n")
     run(["udevadm", "settle"])
-    listed = json.loads(run(["lsblk", "--json", "--output", "PATH,TYPE", path]))["blockdevices"][0].get("children", [])
+    listed = json.loads(run(["lsblk", "--json", "--output", "NAME,PATH,TYPE", path]))["blockdevices"][0].get("children", [])
     if len(listed) != 1:
         raise Unavailable(f"The partition on {path} does not appear.", "Restart the server and try again.")
     fs = str(uuid.uuid4())
