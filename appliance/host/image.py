@@ -5,10 +5,11 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
-from appliance.errors import Unavailable
+from appliance.errors import Conflict, Unavailable
 from appliance.host.verbs import Arguments, Host, verb
 
 FILE = Path("/usr/lib/dpe/image.json")
+BLOCK = Path("/sys/class/block")
 
 
 class Image(BaseModel):
@@ -38,6 +39,26 @@ def required() -> Image:
             "Only the bootable image does this from its page.",
         )
     return image
+
+
+def crowd(devices: Path = BLOCK) -> str:
+    """What is wrong when several disks hold an appliance, whose partitions have the same names, in words; empty when one does, or none."""
+    systems = set[str]()
+    for number in devices.glob("*/partition"):
+        try:
+            if "PARTNAME=dpe-a" in (number.parent / "uevent").read_text().splitlines():
+                systems.add(number.parent.resolve().parent.name)
+        except OSError:  # it was just pulled out
+            continue
+    if len(systems) < 2:
+        return ""
+    return f"An appliance is on several disks of this server ({', '.join(sorted(systems))}), and they can be taken for each other."
+
+
+def alone() -> None:
+    """Raises Conflict while a disk is there that could be written to in the place of this appliance's own."""
+    if problem := crowd():
+        raise Conflict(problem, "Switch the server off, leave only the right disk in it, and start it again.")
 
 
 @verb("image")

@@ -43,6 +43,7 @@ class Begin(Arguments):
 def begin(args: Begin, host: Host) -> None:
     """Forget everything: it happens at the restart that follows. Whoever calls has made sure that this is meant."""
     image.required()
+    image.alone()
     second = ""
     with contextlib.suppress(DpeError):  # then nobody knows of one
         second = kept.uuid if (kept := store.read(host.settings)) else ""
@@ -99,6 +100,7 @@ def main() -> None:
         if (note := read_note()) is None:
             return
         run(["udevadm", "wait", "--timeout=60", DATA], timeout=90)
+        image.alone()
         second = store.device(note.second) if note.second else None
         if note.second and second is None:
             print("The second disk does not answer, and is left as it is. Erase it elsewhere.", file=sys.stderr, flush=True)

@@ -90,7 +90,7 @@ def _disk(found: dict[str, Any]) -> Disk:
     labels = {part["partlabel"] for part in parts} & OURS.keys()
     holds = [said for part in (found, *parts) if (said := _content(part))]
     if labels - {LABEL} or "/" in mounted:
-        use, refusal = "system", "The appliance itself is on it."
+        use, refusal = "system", "The appliance itself is on it." if mounted else "The system of an appliance is on it."
     elif LABEL in labels and mounted:
         use, refusal = "data", "It is given to data already."
     elif mounted:
@@ -165,6 +165,8 @@ def seed_sizes(settings: Settings) -> dict[str, int]:
 def problems(settings: Settings) -> list[str]:
     """What is wrong with the disks, a sentence each, for who cannot see the page."""
     said = [lost] if (lost := store.missing(settings)) else []
+    if crowd := image.crowd():
+        said.append(f"{crowd} Switch it off, and leave only the right disk in it.")
     now = ballast.room(settings)
     if now.full:
         said.append("The disk is full. Delete something on the page Server > Storage.")

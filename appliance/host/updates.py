@@ -464,6 +464,7 @@ class Install(Arguments):
 def install(args: Install, host: Host) -> dict[str, Any]:
     """Write the staged bundle to the other slot. A version that is no newer than this one only with `older`."""
     here, settings = image.required(), host.settings
+    image.alone()
     _not_while_switching(settings)
     known = memory(settings)
     if known.plan is not None:

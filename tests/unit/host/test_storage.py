@@ -66,6 +66,13 @@ def disks(settings: Settings, *found: dict[str, Any]) -> list[Disk]:
             ["an appliance's data, 100.0 GB"],
             "already",
         ),
+        # A stick that an image was written to.
+        (
+            device("/dev/sdb", children=[part(1, partlabel="dpe-esp", fstype="vfat")]),
+            "system",
+            ["start-up files, 100.0 GB"],
+            "system of an appliance",
+        ),
         # An appliance's disk from elsewhere: it may be erased, but not by mistake.
         (
             device("/dev/sdb", children=[part(1, partlabel="dpe-store", fstype="ext4")]),
@@ -258,6 +265,63 @@ def test_only_the_image_erases_disks(settings: Settings, verb: str, args: dict[s
     found, checked = find(verb, args)
     with pytest.raises(Unavailable, match="a Debian of your own"):
         found.do(checked, Host(settings))
+
+
+@pytest.fixture
+def twins(tmp_path: Path) -> Path:
+    """/sys/class/block of a server with the appliance on its disk, on a stick, and a disk of something else."""
+    (listed := tmp_path / "block").mkdir()
+    for disk, names in (("sda", ["dpe-esp", "dpe-a", "dpe-b"]), ("sdb", ["dpe-esp", "dpe-a"]), ("sdc", ["root", ""])):
+        (tmp_path / "devices" / disk).mkdir(parents=True)
+        (listed / disk).symlink_to(tmp_path / "devices" / disk)
+        for number, name in enumerate(names, 1):
+            folder = tmp_path / "devices" / disk / f"{disk}{number}"
+            folder.mkdir()
+            (folder / "partition").write_text(f"{number}\n")
+            (folder / "uevent").write_text(f"DEVTYPE=partition\nPARTN={number}\n" + f"PARTNAME={name}\n" * bool(name))
+            (listed / folder.name).symlink_to(folder)
+    return listed
+
+
+@pytest.mark.badinput
+@pytest.mark.usefixtures("in_image")
+def test_a_second_appliance_in_the_same_server_is_named_and_nothing_is_written(
+    settings: Settings, tmp_path: Path, twins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their partitions have the same names; who booted from the stick would erase or update the disk."""
+    note, crowd = tmp_path / "note.json", image.crowd(twins)
+    assert "several disks of this server (sda, sdb)" in crowd
+    monkeypatch.setattr(image, "crowd", lambda: crowd)
+    monkeypatch.setattr(reset, "write_note", lambda said: reset.write_file(note, "{}"))
+    monkeypatch.setattr(reset, "run", lambda *_, **__: pytest.fail("it restarts"))
+    for verb, args in (("reset.begin", {}), ("update.install", {"version": "2.0"})):
+        found, checked = find(verb, args)
+        with pytest.raises(Conflict, match=r"sda, sdb.*leave only the right disk"):
+            found.do(checked, Host(settings, "ada"))
+    assert not note.exists()
+    assert "sda, sdb" in storage.problems(settings)[0]
+
+
+def test_one_appliance_in_a_server_is_no_crowd(twins: Path) -> None:
+    (twins / "sdb2").unlink()
+    assert image.crowd(twins) == ""
+    assert image.crowd() == ""  # and this machine is none
+
+
+@pytest.mark.crash
+@pytest.mark.usefixtures("in_image")
+def test_a_reset_that_meets_a_second_appliance_erases_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody plugged it in while the server restarted."""
+    ran = list[str]()
+    monkeypatch.setattr(reset, "read_note", lambda: reset.Note(thorough=False))
+    monkeypatch.setattr(reset, "run", lambda command, **_: ran.append(command[0]) or "")
+    monkeypatch.setattr(image, "crowd", lambda: "An appliance is on several disks.")
+    with pytest.raises(SystemExit):
+        reset.main()
+    assert ran == ["udevadm"]
+    assert "not done: An appliance is on several disks." in capsys.readouterr().err
 
 
 @pytest.fixture
