@@ -146,13 +146,30 @@ def test_a_second_disk_is_given_to_data_and_missed_when_it_is_gone_and_others_ar
     for unit in ("dpe-engine", "dpe-web"):
         assert server.shell(f"systemctl is-active {unit} || true").strip() != "active"
     server.power_cut()
-    server.disks = [second]
+    stick = tmp_path / "stick.qcow2"
+    run(["qemu-img", "create", "-q", "-f", "qcow2", stick, "1G"])
+    server.disks = [second, stick]
     server.start()
     up(server)
     assert title(server) == SECRET
+    another_appliance_is_not_erased_in_its_place(server)
     server.power_cut()
     for disk, copy in zip(foreign, before, strict=True):
         run(["qemu-img", "compare", "-q", disk, copy], timeout=300)
+
+
+def another_appliance_is_not_erased_in_its_place(server: Booted) -> None:
+    """Somebody plugs in what has the same names of partitions."""
+    assert server.ask("storage.problems") == []
+    server.shell(
+        "printf 'label: gpt\\nname=dpe-a, size=100M\\nname=dpe-data\\n' | sfdisk --quiet /dev/disk/by-id/virtio-disk2 && udevadm settle"
+    )
+    assert "on several disks" in server.ask("storage.problems")[0]
+    refused = server.python(
+        "try: Client(settings, 'the test').ask('reset.begin')\nexcept Exception as error: print(json.dumps(f'{type(error).__name__}: {error}'))"
+    )
+    assert refused.startswith("Conflict: An appliance is on several disks"), refused
+    assert server.shell("ls /boot/efi").split() == ["EFI"]
 
 
 def fill(server: Booted) -> None:
