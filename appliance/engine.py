@@ -758,6 +758,7 @@ def main() -> None:
         adopt_sequences(settings)
         adopt_scenario(loaded)  # whose classes follow them
         seedruns.queue_shipped(loaded, settings)
+        seedruns.offer_shipped(loaded, settings)
         setup.ensure_code(settings)
         engine = Engine(settings, LibvirtProvider(settings), loaded)
     except DpeError as error:

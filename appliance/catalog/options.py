@@ -25,6 +25,7 @@ DEFAULTS: dict[str, Any] = {
     "restored": {},  # id, at and taken_at of the backup that the appliance was last restored from
     "proof": {},  # see catalog.proofs
     "restart": {},  # at, why: a restart that everybody is told of
+    "offered_seeds": {},  # by class: folder and built (ISO 8601) of a newer seed that came with the image; see lifecycle.seedruns
     "scenario": {},  # name, title and description of the scenario last loaded
 }
 

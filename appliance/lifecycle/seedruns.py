@@ -3,6 +3,7 @@
 One that came with the image goes the same way, and is copied instead of built.
 """
 
+import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -10,12 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import catalog
-from appliance.catalog import Class, Level, Seed, SeedState, Snapshot, SnapshotState, now, record, seeds
+from appliance.catalog import Class, Level, Seed, SeedState, Snapshot, SnapshotState, now, options, record, seeds
 from appliance.errors import DpeError
 from appliance.scenario.load import Loaded
 from appliance.seeds import shipped
 from appliance.seeds.build import SeedFiles, SeedJob, SeedProgress, build, seed_folder
 from appliance.settings import Settings
+
+log = logging.getLogger(__name__)
 
 BUILDS = 3  # attempts at a build that the engine's own death cut off
 ASK_EVERY = 0.5  # seconds between looks at whether somebody cancelled
@@ -54,6 +57,33 @@ def queue_shipped(loaded: Loaded, settings: Settings) -> None:
             else:
                 Seed.update(manifest={"shipped": str(folder)}).where(Seed.id == seed.id).execute()
                 record("seed.queued", f"Seed {name} v{seed.version} came with the image.", class_name=name, seed_id=seed.id)
+
+
+def offer_shipped(loaded: Loaded, settings: Settings) -> None:
+    """Note which seeds of the image are newer than all that their classes had, as they are after an update: an admin may take them."""
+    offers = dict[str, dict[str, str]]()
+    for name, spec in loaded.scenario.classes.items():
+        folder, known = shipped.found(name, settings), seeds.of_class(name)
+        if folder is None or not known or seeds.unfinished(name):
+            continue
+        try:
+            shipped.check(folder, spec, loaded.folder)
+            if built := shipped.newer(folder, [seed.manifest for seed in known if seed.state in (SeedState.READY, SeedState.REMOVED)]):
+                offers[name] = {"folder": str(folder), "built": built}
+        except DpeError as error:
+            log.warning("%s: %s", name, error)
+    with catalog.write():
+        before = options.get("offered_seeds")
+        if offers != before:
+            options.put("offered_seeds", offers)
+        for name in offers:
+            if offers[name] != before.get(name):
+                record(
+                    "seed.offered",
+                    f"A newer seed of {name} came with the image.",
+                    class_name=name,
+                    hint="Use it, or build one, on its page.",
+                )
 
 
 def run(seed: Seed, loaded: Loaded, settings: Settings) -> None:

@@ -8,7 +8,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,6 +47,16 @@ def check(folder: Path, spec: ClassSpec, scenario: Path) -> None:
     """Raise Unavailable unless the seed in `folder` is what a build of the class would make."""
     if _manifest(folder).get("recipe") != recipe.digest(spec, scenario):
         raise Unavailable("The seed that came with the image was made for another state of the scenario.", BUILD)
+
+
+def newer(folder: Path, known: Iterable[Mapping[str, Any]]) -> str:
+    """When the seed in `folder` was built (ISO 8601), if that was after all of these, given by their manifests; else empty."""
+    built = str(_manifest(folder).get("built", ""))
+    try:
+        moment = datetime.fromisoformat(built)
+        return built if all(moment > datetime.fromisoformat(one["built"]) for one in known if one.get("built")) else ""
+    except (ValueError, TypeError) as error:
+        raise Unavailable(f"The seed that came with the image is damaged: {error}.", BUILD) from error
 
 
 def adopt(

@@ -1,7 +1,9 @@
 """Building, promoting and rolling back seeds."""
 
+from datetime import datetime
+
 from appliance import catalog
-from appliance.catalog import Actor, Class, Seed, SeedState, doorbell, now, record, seeds
+from appliance.catalog import Actor, Class, Seed, SeedState, doorbell, now, options, record, seeds
 from appliance.errors import Conflict, NotFound
 
 
@@ -15,12 +17,32 @@ def get(id: int) -> Seed:
 
 def build(class_name: str, actor: Actor) -> Seed:
     """Queue a build of the class's next seed version; the engine does it. Raises Conflict when one is under way."""
+    return _queue(class_name, actor, {})
+
+
+def offers() -> dict[str, datetime]:
+    """Classes for which a newer seed came with the image, and when that was built."""
+    return {name: datetime.fromisoformat(offer["built"]) for name, offer in options.get("offered_seeds").items()}
+
+
+def use_shipped(class_name: str, actor: Actor) -> Seed:
+    """Have the newer seed that came with the image copied and promoted. Raises Conflict when there is none, or a build is under way."""
+    with catalog.write():
+        offered = options.get("offered_seeds")
+        if class_name not in offered:
+            raise Conflict(f"No newer seed of {class_name} came with the image.", "Reload the page; build one instead.")
+        seed = _queue(class_name, actor, {"shipped": offered.pop(class_name)["folder"]})
+        options.put("offered_seeds", offered)
+    return seed
+
+
+def _queue(class_name: str, actor: Actor, manifest: dict[str, str]) -> Seed:
     with catalog.write():
         if Class.get_or_none(Class.name == class_name) is None:
             raise NotFound(f"There is no class {class_name}.")
         if running := seeds.unfinished(class_name):
             raise Conflict(f"Version {running[0].version} of {class_name} is being built already.", "Wait for it, or cancel it.")
-        seed = Seed.create(klass=class_name, version=seeds.next_version(class_name))
+        seed = Seed.create(klass=class_name, version=seeds.next_version(class_name), manifest=manifest)
         record("seed.queued", f"{actor.name} asked for seed {class_name} v{seed.version}.", actor, class_name=class_name, seed_id=seed.id)
     doorbell.ring()
     return seed

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.image, pytest.mark.timeout(10800)]
 FIRST_START = 90  # processor seconds of a first start, to where the page comes and seeds are copied
 WIZARD = 10  # of all its pages, sent as fast as they come
 ACCOUNT = 3  # of making an account
-SNAPSHOT = 120  # of a snapshot, or the most part of it
+SNAPSHOT = 300  # of a snapshot, or the most part of it
 CLAIM = 20  # from a click to a machine
 NESTED = 2700  # seconds for a machine to come up inside
 

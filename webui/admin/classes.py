@@ -116,6 +116,7 @@ def _page(
         life_error=life_error,
         sequences=classes.choices(),
         seeds=seed_rows.of_class(name)[:6],
+        offers=seeds.offers(),
         machines=overview.machines_on_page(class_name=name, reach=current_user.powers.reach("machines.read"))[:8],
         POOLS=POOLS,
         LEASE=LEASE,
@@ -166,4 +167,11 @@ def fork_again(name: str) -> Response:
 @needs("seeds.manage", class_="name")
 def build(name: str) -> Response:
     seed = seeds.build(name, actor())
+    return redirect(url_for("seeds.page", id=seed.id), 303)
+
+
+@blueprint.post("/<name>/use-shipped")
+@needs("seeds.manage", class_="name")
+def use_shipped(name: str) -> Response:
+    seed = seeds.use_shipped(name, actor())
     return redirect(url_for("seeds.page", id=seed.id), 303)

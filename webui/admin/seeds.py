@@ -25,7 +25,7 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 @blueprint.get("/")
 @needs("seeds.read")
 def index() -> str:
-    return render_template("admin/seeds.html", seeds=_visible(), classes=classes.visible(actor(), "seeds.manage"))
+    return render_template("admin/seeds.html", seeds=_visible(), classes=classes.visible(actor(), "seeds.manage"), offers=seeds.offers())
 
 
 def _visible() -> list[Seed]:

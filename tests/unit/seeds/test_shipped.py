@@ -3,19 +3,21 @@
 import hashlib
 import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Event, Seed, SeedState, restoring, seeds
+from appliance.catalog import Actor, Event, Seed, SeedState, restoring, seeds
 from appliance.engine import adopt_scenario
-from appliance.errors import DpeError, Unavailable
+from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.lifecycle import seedruns
 from appliance.scenario.load import Loaded
 from appliance.scenario.schema import Scenario
 from appliance.seeds import recipe, shipped
 from appliance.seeds.build import SeedFiles, seed_folder, work_folder
+from appliance.services import seeds as services
 from appliance.services import setup
 from appliance.settings import Settings, load
 from tests.unit.conftest import SPEC
@@ -98,6 +100,83 @@ def test_a_seed_of_the_image_is_adopted_before_set_up_which_then_builds_only_the
     assert [(one.class_name, one.version) for one in seeds.unfinished()] == [("other", 1)]
     seedruns.queue_shipped(loaded, with_image)
     assert len(seeds.of_class("small")) == 1
+
+
+def update(settings: Settings, loaded: Loaded, **changed: str) -> None:
+    """The engine starts on an image with another seed."""
+    about = settings.shipped_seeds / "small/seed.json"
+    about.chmod(0o644)
+    about.write_text(json.dumps({**json.loads(about.read_text()), **changed}))
+    seedruns.queue_shipped(loaded, settings)
+    seedruns.offer_shipped(loaded, settings)
+
+
+def offered() -> list[str]:
+    return [event.message for event in Event.select().where(Event.kind == "seed.offered")]
+
+
+def test_a_newer_seed_that_came_with_an_update_is_offered_and_used_when_an_admin_says_so(with_image: Settings, loaded: Loaded) -> None:
+    update(with_image, loaded, built="2026-10-01T10:00:00+00:00")
+    assert services.offers() == {}  # it is being copied
+    seedruns.run(seeds.unfinished()[0], loaded, with_image)
+    update(with_image, loaded)
+    assert services.offers() == {}
+    update(with_image, loaded, built="2026-11-01T10:00:00+00:00")
+    assert services.offers() == {"small": datetime(2026, 11, 1, 10, tzinfo=UTC)}
+    update(with_image, loaded)
+    assert offered() == ["A newer seed of small came with the image."]  # said once
+    assert promoted("small").version == 1
+
+    queued = services.use_shipped("small", Actor("ada"))
+    assert services.offers() == {}
+    seedruns.run(Seed.get_by_id(queued.id), loaded, with_image)
+    assert (promoted("small").version, promoted("small").manifest["built"]) == (2, "2026-11-01T10:00:00+00:00")
+    assert seeds.of_class("small")[1].state is SeedState.READY  # to go back to
+    update(with_image, loaded)
+    assert services.offers() == {}
+
+
+def test_what_is_no_newer_or_does_not_fit_is_not_offered(with_image: Settings, loaded: Loaded) -> None:
+    update(with_image, loaded, built="2026-10-01T10:00:00+00:00")
+    seedruns.run(seeds.unfinished()[0], loaded, with_image)
+    update(with_image, loaded, built="2026-09-01T10:00:00+00:00")
+    assert services.offers() == {}  # after going back to an older version
+    update(with_image, loaded, built="2026-11-01T10:00:00+00:00")
+    assert list(services.offers()) == ["small"]
+    (loaded.folder / "roles/app/main.yml").write_text("two")
+    update(with_image, loaded)
+    assert services.offers() == {}  # the scenario is another by now
+    assert services.build("small", Actor("ada")).version == 2
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize("built", ["yesterday", "2026-11-01T10:00:00", ""])
+def test_a_seed_that_does_not_say_when_it_was_built_is_not_offered(with_image: Settings, loaded: Loaded, built: str) -> None:
+    update(with_image, loaded, built="2026-10-01T10:00:00+00:00")
+    seedruns.run(seeds.unfinished()[0], loaded, with_image)
+    update(with_image, loaded, built=built)
+    assert services.offers() == {}
+
+
+@pytest.mark.crash
+def test_one_whose_copy_came_to_nothing_is_offered_again(with_image: Settings, loaded: Loaded) -> None:
+    update(with_image, loaded, built="2026-10-01T10:00:00+00:00")
+    seedruns.run(seeds.unfinished()[0], loaded, with_image)
+    update(with_image, loaded, built="2026-11-01T10:00:00+00:00")
+    queued = services.use_shipped("small", Actor("ada"))
+    with pytest.raises(Conflict, match="No newer seed of small"):
+        services.use_shipped("small", Actor("ada"))
+    disk = with_image.shipped_seeds / "small/disk.qcow2"
+    disk.chmod(0o644)
+    disk.write_bytes(b"half of it")
+    seedruns.run(Seed.get_by_id(queued.id), loaded, with_image)
+    assert (Seed.get_by_id(queued.id).state, promoted("small").version) == (SeedState.FAILED, 1)
+    update(with_image, loaded)
+    assert list(services.offers()) == ["small"]
+    services.build("small", Actor("ada"))
+    with pytest.raises(Conflict, match="is being built already"):
+        services.use_shipped("small", Actor("ada"))
+    assert list(services.offers()) == ["small"]
 
 
 def test_set_up_does_not_build_what_is_still_being_copied(with_image: Settings, loaded: Loaded) -> None:

@@ -112,6 +112,25 @@ def test_building_promoting_and_rolling_back(grace: Browser) -> None:
     assert Seed.get(Seed.klass == "notebook", Seed.promoted == True).version == 1  # noqa: E712
 
 
+def test_a_seed_that_came_with_an_update_is_offered_and_taken(grace: Browser) -> None:
+    assert "came with this version" not in grace.get("/admin/seeds/").text + grace.get("/admin/classes/studio").text
+    with catalog.write():
+        offer = {"folder": "/usr/share/dpe/seeds/studio", "built": "2026-11-20T10:00:00+00:00"}
+        catalog.options.put("offered_seeds", {"studio": offer})
+    for page in ("/admin/seeds/", "/admin/classes/studio"):
+        text = grace.get(page).text
+        assert "came with this version of the appliance" in text
+        assert 'action="/admin/classes/studio/use-shipped"' in text
+        assert "20 Nov" in text
+    assert "came with this version" not in grace.get("/admin/classes/notebook").text
+    assert grace.post("/admin/classes/notebook/use-shipped").status_code == 409
+    answer = grace.post("/admin/classes/studio/use-shipped")
+    queued = Seed.get(Seed.klass == "studio", Seed.state == SeedState.QUEUED)
+    assert answer.headers["Location"] == f"/admin/seeds/{queued.id}"
+    assert queued.manifest == {"shipped": "/usr/share/dpe/seeds/studio"}
+    assert "came with this version" not in grace.get("/admin/seeds/").text
+
+
 def test_a_build_shows_its_progress_and_the_end_of_its_log(grace: Browser, opened: Settings) -> None:
     seed = Seed.get(Seed.state == SeedState.BUILDING)
     Path(seed.log).write_text("".join(f"line {number}\n" for number in range(1000)) + "\x1b[0;32mok: <done>\x1b[0m\n")
