@@ -20,7 +20,7 @@ from appliance import catalog
 from appliance.run import run
 from appliance.settings import REPOSITORY
 from tests.image.booted import Booted, wait_for
-from tests.image.forms import ALICE, Visitor, break_the_page, python, rescue, set_up, somebody_holds_a_machine, what_is_kept
+from tests.image.forms import ALICE, Visitor, break_the_page, comes, python, rescue, set_up, somebody_holds_a_machine, what_is_kept
 
 sys.path.insert(0, str(REPOSITORY / "image-build"))
 import keys
@@ -318,3 +318,26 @@ def test_a_power_cut_before_an_update_is_found_good(boot: Boot, bundles: Bundles
     ended = {"updated": ("B", "99.3.0"), "rolled back": ("A", version)}[state["past"][0]["outcome"]]
     assert (slot(server), ask(server, "image")["version"]) == ended
     healthy(server, kept)
+
+
+def test_a_newer_seed_of_the_image_is_offered_and_used(boot: Boot, came_up: Path) -> None:
+    """As if an update had brought it along: the image's own, said to have been built later."""
+    server = boot(like=came_up)
+    server.wait_shell()
+    server.wait_page()
+    set_up(server, pools={"small": (0, 6)})
+    there = "SELECT version FROM seed WHERE class_name = 'small' AND promoted"
+    wait_for(lambda: server.catalog(there) == [[1]] or None, 900, "the seed that came with the image")
+    server.shell(
+        'cp -a /usr/share/dpe/seeds /var/tmp/ && sed -i -E \'s/("built": ")[0-9]{4}/\\12099/\' /var/tmp/seeds/small/seed.json'
+        " && mount --bind /var/tmp/seeds /usr/share/dpe/seeds && systemctl restart dpe-engine",
+        300,
+    )
+    grace = Visitor(server)
+    grace.sign_in("grace")
+    page = comes(grace, "/admin/seeds/", lambda page: "came with this version of the appliance" in page.text)
+    came = grace.send(page, "/classes/small/use-shipped")
+    assert "small v2" in came.text, came.said
+    wait_for(lambda: server.catalog(there) == [[2]] or None, 600, "the newer seed")
+    server.shell("cmp /var/lib/dpe/seeds/small/2/disk.qcow2 /usr/share/dpe/seeds/small/disk.qcow2", 300)
+    assert "came with this version" not in grace.ask("/admin/seeds/").text
