@@ -96,10 +96,14 @@ def mount(what: Path, where: Path, *options: str) -> None:
 
 
 def bind(what: Path, where: Path) -> None:
-    """Let a folder be seen at another place, too."""
+    """Let a folder be seen at another place, too, as it is: what is mounted over it later does not appear there.
+
+    Mounts are shared under systemd, so that it would appear, and be taken for what it hides.
+    """
     where.mkdir(mode=0o711, parents=True, exist_ok=True)
     if not where.is_mount():
         run(["mount", "--bind", what, where])
+    run(["mount", "--make-private", where])
 
 
 def unmount(where: Path) -> None:
@@ -155,6 +159,8 @@ def place(settings: Settings, found: Path | None, store: Store) -> None:
     mount(found, settings.state)
     bind(own, settings.host)
     if settings.catalog.exists():
+        if first.stat().st_dev == settings.state.stat().st_dev:
+            raise Unavailable(f"{first} shows the second disk, so that the first one's copy is not removed.")
         mirror.empty(first, LEFT - {"ballast"})  # only now, when what was copied is in use
 
 

@@ -51,15 +51,19 @@ def loop(tmp_path: Path) -> Iterator[Callable[..., Path]]:
 def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where the appliance mounts what is not in its place; all that is mounted below the test's folder is unmounted at the end."""
     monkeypatch.setattr(store, "MOUNTS", tmp_path / "mounts")
+    # As systemd has all mounts: what is mounted in one place appears wherever else that place can be seen.
+    run(["mount", "--bind", tmp_path, tmp_path])
+    run(["mount", "--make-shared", tmp_path])
     yield tmp_path / "mounts"
     unmount_all(tmp_path)
+    run(["umount", "--lazy", tmp_path])  # loop devices have files open there
 
 
 def unmount_all(folder: Path) -> None:
     """As a restart does."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     for point in reversed([line.split()[4] for line in lines]):
-        if Path(point).is_relative_to(folder):
+        if Path(point) != folder and Path(point).is_relative_to(folder) and Path(point).is_mount():
             run(["umount", point])
 
 
@@ -163,6 +167,20 @@ def test_killed_anywhere_the_old_or_the_new_disk_is_used_and_whole(
         assert state(settings) == wanted
         unmount_all(tmp_path)
     assert kills
+
+
+@pytest.mark.crash
+def test_nothing_is_removed_through_a_mount_that_shows_the_second_disk(
+    settings: Settings, loop: Callable[..., Path], mounts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever makes it do so: the copy that is left on the first disk does no harm, and removing the other one would be the end."""
+    device, before = second(loop), state(settings)
+    monkeypatch.setattr(store, "run", lambda command, **more: "" if "--make-private" in command else run(command, **more))
+    store.write(settings, MOVING)
+    with pytest.raises(Unavailable, match="is not removed"):
+        store.place(settings, device, MOVING)
+    assert settings.state.is_mount()
+    assert state(settings) == before
 
 
 def test_what_does_not_fit_stays_where_it_is(settings: Settings, loop: Callable[..., Path], mounts: Path) -> None:
