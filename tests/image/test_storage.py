@@ -142,6 +142,7 @@ def test_a_second_disk_is_given_to_data_and_missed_when_it_is_gone_and_others_ar
     server.start()
     server.wait_shell()
     wait_for(lambda: server.shell("systemctl is-failed dpe-store.service || true").strip() == "failed" or None, 300, "the missing disk")
+    wait_for(lambda: server.shell("ls /var/lib/dpe/run/host.sock || true").startswith("/var") or None, 300, "dpe-host, which says so")
     assert "disk1" in "".join(server.ask("storage.problems"))
     for unit in ("dpe-engine", "dpe-web"):
         assert server.shell(f"systemctl is-active {unit} || true").strip() != "active"
