@@ -288,6 +288,8 @@ class LibvirtProvider:
         with self._connection.use() as connection:
             domain = _find(connection, spec.id)
             if domain is not None and domain.isActive():
+                if "<interface" not in domain.XMLDesc():  # whoever started it was killed before it came to that
+                    self._plug_in(domain, spec)
                 return
             self._serial_log(spec.id).parent.mkdir(mode=0o711, exist_ok=True)
             self.clone(spec)

@@ -154,6 +154,32 @@ def test_a_fork_cut_off_anywhere_is_simply_made_again(libvirtd: Libvirtd, provid
 
 
 @pytest.mark.fork
+@pytest.mark.crash
+def test_a_template_whose_engine_was_killed_before_its_card_was_plugged_in_comes_up(
+    libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    (folder := libvirtd.settings.state / "cut-off").mkdir(mode=0o711)
+    template = replace(make_spec(48), disk=folder / "disk.qcow2")
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(provider, "_plug_in", killed)
+            with pytest.raises(Killed):
+                provider.boot_template(template, folder)
+        for _ in range(2):
+            provider.boot_template(template, folder)
+        provider.wait(template)
+    finally:
+        provider.destroy(template.id)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.fork
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
 def test_forks_outlive_libvirtd_and_are_adopted(
     libvirtd: Libvirtd, provider: LibvirtProvider, spec: MachineSpec, make_spec: MakeSpec, small_snapshot: Path, signum: signal.Signals
