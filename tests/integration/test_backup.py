@@ -10,7 +10,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -600,7 +600,8 @@ class Sshd:
         """The server and its sessions go at once."""
         if self.process is not None:
             for child in psutil.Process(self.process.pid).children(recursive=True):
-                child.kill()
+                with suppress(psutil.NoSuchProcess):  # a session that just came to its end
+                    child.kill()
             self.process.kill()
             self.process.wait()
             self.process = None
