@@ -17,7 +17,10 @@ def get(id: int) -> Seed:
 
 def build(class_name: str, actor: Actor) -> Seed:
     """Queue a build of the class's next seed version; the engine does it. Raises Conflict when one is under way."""
-    return _queue(class_name, actor, {})
+    with catalog.write():
+        seed = _queue(class_name, actor, {})
+    doorbell.ring()
+    return seed
 
 
 def offers() -> dict[str, datetime]:
@@ -33,18 +36,18 @@ def use_shipped(class_name: str, actor: Actor) -> Seed:
             raise Conflict(f"No newer seed of {class_name} came with the image.", "Reload the page; build one instead.")
         seed = _queue(class_name, actor, {"shipped": offered.pop(class_name)["folder"]})
         options.put("offered_seeds", offered)
+    doorbell.ring()
     return seed
 
 
 def _queue(class_name: str, actor: Actor, manifest: dict[str, str]) -> Seed:
-    with catalog.write():
-        if Class.get_or_none(Class.name == class_name) is None:
-            raise NotFound(f"There is no class {class_name}.")
-        if running := seeds.unfinished(class_name):
-            raise Conflict(f"Version {running[0].version} of {class_name} is being built already.", "Wait for it, or cancel it.")
-        seed = Seed.create(klass=class_name, version=seeds.next_version(class_name), manifest=manifest)
-        record("seed.queued", f"{actor.name} asked for seed {class_name} v{seed.version}.", actor, class_name=class_name, seed_id=seed.id)
-    doorbell.ring()
+    """Call it inside `write()`, and ring after that: an engine that looked before would not see it."""
+    if Class.get_or_none(Class.name == class_name) is None:
+        raise NotFound(f"There is no class {class_name}.")
+    if running := seeds.unfinished(class_name):
+        raise Conflict(f"Version {running[0].version} of {class_name} is being built already.", "Wait for it, or cancel it.")
+    seed = Seed.create(klass=class_name, version=seeds.next_version(class_name), manifest=manifest)
+    record("seed.queued", f"{actor.name} asked for seed {class_name} v{seed.version}.", actor, class_name=class_name, seed_id=seed.id)
     return seed
 
 

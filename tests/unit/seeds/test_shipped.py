@@ -158,6 +158,19 @@ def test_a_seed_that_does_not_say_when_it_was_built_is_not_offered(with_image: S
     assert services.offers() == {}
 
 
+def test_the_engine_is_woken_when_what_was_asked_for_can_be_seen(
+    with_image: Settings, loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update(with_image, loaded, built="2026-10-01T10:00:00+00:00")
+    seedruns.run(seeds.unfinished()[0], loaded, with_image)
+    update(with_image, loaded, built="2026-11-01T10:00:00+00:00")
+    rung = list[bool]()
+    monkeypatch.setattr(services.doorbell, "ring", lambda: rung.append(catalog.database.db.in_transaction()))
+    services.use_shipped("small", Actor("ada"))
+    services.build("other", Actor("ada"))
+    assert rung == [False, False]
+
+
 @pytest.mark.crash
 def test_one_whose_copy_came_to_nothing_is_offered_again(with_image: Settings, loaded: Loaded) -> None:
     update(with_image, loaded, built="2026-10-01T10:00:00+00:00")
