@@ -287,18 +287,16 @@ class LibvirtProvider:
         memory = folder / snapshot.MEMORY
         with self._connection.use() as connection:
             domain = _find(connection, spec.id)
-            if domain is not None and domain.isActive():
-                if "<interface" not in domain.XMLDesc():  # whoever started it was killed before it came to that
-                    self._plug_in(domain, spec)
-                return
-            self._serial_log(spec.id).parent.mkdir(mode=0o711, exist_ok=True)
-            self.clone(spec)
-            with memory.open("wb") as file:
-                file.truncate(spec.memory << 20)
-            shutil.chown(memory, daemon.USER, daemon.USER)
-            described = self._describe(spec, connection, xml.MemoryFile(memory, shared=True, incoming=False))
-            domain = connection.createXML(xml.to_text(described.to_xml()))
-            self._plug_in(domain, spec)
+            if domain is None or not domain.isActive():
+                self._serial_log(spec.id).parent.mkdir(mode=0o711, exist_ok=True)
+                self.clone(spec)
+                with memory.open("wb") as file:
+                    file.truncate(spec.memory << 20)
+                shutil.chown(memory, daemon.USER, daemon.USER)
+                described = self._describe(spec, connection, xml.MemoryFile(memory, shared=True, incoming=False))
+                domain = connection.createXML(xml.to_text(described.to_xml()))
+            if not _has_card(domain):  # nor has one whose engine was killed just now
+                self._plug_in(domain, spec)
 
     def _plug_in(self, domain: libvirt.virDomain, spec: MachineSpec) -> None:
         self.network.admit(spec.id, spec.card)
@@ -318,7 +316,7 @@ class LibvirtProvider:
             facts = self._facts(spec, connection)
             # Forks have cards of their own. Plugged in until now, it has left its driver warm in the memory that they share.
             domain.detachDeviceFlags(xml.to_text(self._card(spec).to_xml()), libvirt.VIR_DOMAIN_AFFECT_LIVE)
-            if not self._connection.until(lambda: "<interface" not in domain.XMLDesc(), time.monotonic() + LETS_GO_WITHIN, 0.1):
+            if not self._connection.until(lambda: not _has_card(domain), time.monotonic() + LETS_GO_WITHIN, 0.1):
                 raise Unavailable(f"{spec.name} does not let go of its network card.", "Does its kernel know how to unplug PCI devices?")
             _wait_until_idle(domain)
             read_only = _reads_only(connection)
@@ -797,6 +795,10 @@ class _Patience:
         self._looked_at, self._used_before = now, used
         self.deadline = now + self._seconds
         return at_work and self.deadline <= self._begun + (self._times + 0.5) * self._seconds
+
+
+def _has_card(domain: libvirt.virDomain) -> bool:
+    return "<interface" in domain.XMLDesc()
 
 
 def _wait_until_idle(domain: libvirt.virDomain) -> None:
