@@ -10,6 +10,7 @@ from appliance.host.verbs import Arguments, Host, verb
 
 FILE = Path("/usr/lib/dpe/image.json")
 BLOCK = Path("/sys/class/block")
+REMEDY = "Switch the server off, leave only the right disk in it, and start it again."  # when there is a crowd
 
 
 class Image(BaseModel):
@@ -58,7 +59,7 @@ def crowd(devices: Path = BLOCK) -> str:
 def alone() -> None:
     """Raises Conflict while a disk is there that could be written to in the place of this appliance's own."""
     if problem := crowd():
-        raise Conflict(problem, "Switch the server off, leave only the right disk in it, and start it again.")
+        raise Conflict(problem, REMEDY)
 
 
 @verb("image")

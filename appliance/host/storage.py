@@ -166,7 +166,7 @@ def problems(settings: Settings) -> list[str]:
     """What is wrong with the disks, a sentence each, for who cannot see the page."""
     said = [lost] if (lost := store.missing(settings)) else []
     if crowd := image.crowd():
-        said.append(f"{crowd} Switch it off, and leave only the right disk in it.")
+        said.append(f"{crowd} {image.REMEDY}")
     now = ballast.room(settings)
     if now.full:
         said.append("The disk is full. Delete something on the page Server > Storage.")

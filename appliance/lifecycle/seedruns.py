@@ -67,8 +67,8 @@ def offer_shipped(loaded: Loaded, settings: Settings) -> None:
         if folder is None or not known or seeds.unfinished(name):
             continue
         try:
-            shipped.check(folder, spec, loaded.folder)
             if built := shipped.newer(folder, [seed.manifest for seed in known if seed.state in (SeedState.READY, SeedState.REMOVED)]):
+                shipped.check(folder, spec, loaded.folder)  # reads all of the scenario's roles, which few starts need
                 offers[name] = {"folder": str(folder), "built": built}
         except DpeError as error:
             log.warning("%s: %s", name, error)
