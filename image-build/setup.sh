@@ -70,6 +70,21 @@ make_user() {
     id "$1" >/dev/null 2>&1 || useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$1"
 }
 
+# libvirt 9 looks this user up before it reads our qemu.conf, and Debian 12 makes it only with packages that are not wanted here. It is
+# made exactly as Debian's own package would, which keeps whatever it finds: a libvirt that is installed later works as ever.
+make_libvirt_user() {
+    id libvirt-qemu >/dev/null 2>&1 && return
+    getent group kvm >/dev/null || groupadd --system kvm
+    if ! getent group libvirt-qemu >/dev/null; then
+        if getent group 64055 >/dev/null; then groupadd --system libvirt-qemu; else groupadd --system --gid 64055 libvirt-qemu; fi
+    fi
+    uid=--uid=64055
+    if getent passwd 64055 >/dev/null; then uid=; fi
+    # shellcheck disable=SC2086
+    useradd --system $uid --gid kvm --groups libvirt-qemu --no-create-home --home-dir /var/lib/libvirt \
+        --comment "Libvirt Qemu" --shell /usr/sbin/nologin libvirt-qemu
+}
+
 python=/usr/bin/python3
 
 # What the installed Python packages of a tier depend on, in one word.
@@ -100,6 +115,6 @@ install_packages
 make_user dpe-web
 make_user dpe-rescue
 make_user dpe-qemu
-make_user dpe-rescue
+make_libvirt_user
 if getent group kvm >/dev/null && ! id -nG dpe-qemu | grep -qw kvm; then usermod --append --groups kvm dpe-qemu; fi
 install_python
