@@ -472,6 +472,7 @@ def test_a_restore_that_is_cut_off_anywhere_ends_the_same(
     assert {"seeds/small/1/disk.qcow2", f"data/{DISK}.qcow2", "tls/certificate.pem"} <= tree()
 
 
+@pytest.mark.alone  # a mount namespace that is made beside it holds what is mounted at that moment
 def test_a_disk_is_only_mounted_while_it_is_used(ours: Settings, host: Host, stack: ExitStack) -> None:
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dpe-disk-")))
     with (folder / "image").open("wb") as file:
