@@ -1,7 +1,6 @@
 """The application: pages, live stream and the front door's question."""
 
 import hashlib
-import os
 import secrets
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +10,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, Map
 
-from appliance import catalog, settings
+from appliance import catalog, durable, settings
 from appliance.access import nginx
 from appliance.people import secrets as secrets_of_others
 from appliance.settings import Settings
@@ -92,12 +91,8 @@ def load_settings() -> Settings:
 
 def _secret(file: Path) -> bytes:
     """The key in `file`, made when it is missing; two processes may race to it."""
-    try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except (FileExistsError, PermissionError):
-        return file.read_bytes()
-    with os.fdopen(handle, "wb") as new:
-        new.write(secrets.token_bytes(32))
+    if not file.exists():
+        durable.create(file, secrets.token_bytes(32))
     return file.read_bytes()
 
 

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from appliance import durable
 from appliance.access import tls
 from appliance.errors import BadInput, DpeError
 from appliance.run import Argument, run
@@ -106,7 +107,7 @@ def write(settings: Settings, house: Path) -> Path:
     certificate, key = tls.ensure(settings)
     file = _file(settings)
     file.parent.mkdir(mode=0o711, exist_ok=True)
-    file.write_text(configuration(settings, house, certificate, key, version()))
+    durable.write(file, configuration(settings, house, certificate, key, version()), mode=0o644)
     return file
 
 

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
+from appliance import durable
 from appliance.errors import BadInput, CommandFailed, Conflict, DpeError, NotFound, Unavailable
 from appliance.host.verbs import Host
 from appliance.run import Argument, run, start
@@ -120,18 +121,6 @@ def typed(key: str) -> str:
     return found
 
 
-def keep(file: Path, text: str) -> None:
-    """Write a file for root alone, whole or not at all."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = file.with_name(f"{file.name}.new")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    fresh.rename(file)
-
-
 def folder(settings: Settings) -> Path:
     """What the appliance knows of its backups: target, keys, schedule, last result. For root alone."""
     return settings.host / "backup"
@@ -143,7 +132,7 @@ def ssh_key(settings: Settings) -> tuple[Path, str]:
     if not file.exists():
         made = Ed25519PrivateKey.generate()
         form, no = serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-        keep(file, made.private_bytes(serialization.Encoding.PEM, form, no).decode())
+        durable.write(file, made.private_bytes(serialization.Encoding.PEM, form, no).decode())
     private = serialization.load_ssh_private_key(file.read_bytes(), None)
     public = private.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     return file, f"{public.decode()} dpe-backup"
@@ -347,7 +336,7 @@ def _ssh(target: Sftp, settings: Settings) -> list[str]:
         raise Conflict("Nobody has confirmed the server's key yet.", "Compare the fingerprint that is shown with the server's own.")
     lines = "".join(f"backup-server {one}\n" for one in sorted(target.host_keys))
     known = settings.run / f"backup-hosts-{hashlib.sha256(lines.encode()).hexdigest()[:16]}"
-    keep(known, lines)
+    durable.write(known, lines)
     private, _ = ssh_key(settings)
     options = {
         "IdentityFile": private, "IdentitiesOnly": "yes", "BatchMode": "yes", "UserKnownHostsFile": known, "GlobalKnownHostsFile": "/dev/null",

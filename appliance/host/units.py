@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import psutil
 
+from appliance import durable
 from appliance.errors import CommandFailed, Conflict, Unavailable
 from appliance.host import image
 from appliance.host.verbs import Arguments, Host, verb
@@ -74,9 +75,7 @@ def grant(settings: Settings, name: str) -> None:
 
 def _wish(settings: Settings, name: str, word: str) -> None:
     _wishes(settings).mkdir(mode=0o700, exist_ok=True)
-    fresh = _wishes(settings) / f".{name}"
-    fresh.write_text(word)
-    fresh.rename(_wishes(settings) / name)
+    durable.write(_wishes(settings) / name, word)
 
 
 def forget(settings: Settings) -> None:
@@ -87,10 +86,7 @@ def forget(settings: Settings) -> None:
 
 def tell(settings: Settings, processes: dict[str, dict[str, Any]]) -> None:
     """The supervisor's word on its children: for each name pid (0: none), since, restarts, status, and whether it is held stopped."""
-    file = settings.run / "processes.json"
-    fresh = file.with_suffix(".new")
-    fresh.write_text(json.dumps(processes))
-    fresh.rename(file)
+    durable.write(settings.run / "processes.json", json.dumps(processes))
 
 
 def _told(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 import psutil
 
-from appliance import layout
+from appliance import durable, layout
 from appliance.errors import BadInput, DpeError, Unavailable
 from appliance.hypervisor.network import Network
 from appliance.hypervisor.probe import probe
@@ -108,7 +108,7 @@ def prepare(settings: Settings) -> None:
     _write(settings.libvirt / "etc/libvirtd.conf", LIBVIRTD_CONF)
     _write(settings.libvirt / "etc/qemu.conf", QEMU_CONF)
     accelerated, reason = probe(settings)
-    facts_file(settings).write_text(json.dumps({"acceleration": accelerated, "reason": reason}))
+    durable.write(facts_file(settings), json.dumps({"acceleration": accelerated, "reason": reason}), mode=0o644)
     Network(settings).up()
 
 
@@ -127,7 +127,7 @@ def end_probes(settings: Settings) -> None:
 
 def _write(file: Path, values: dict[str, Value]) -> None:
     # libvirt writes strings, numbers and lists as JSON does.
-    file.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()))
+    durable.write(file, "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()), mode=0o644)
 
 
 def _check_passable(state: Path) -> None:
