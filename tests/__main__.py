@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 # How many tests of a tier run at a time. Those of the middle one use the host's network, and the processors with their machines.
-TIERS = {"unit": "logical", "integration": "0", "browser": "logical"}
+TIERS = {"unit": "logical", "integration": "0", "browser": "logical", "fresh": "2"}
 WRONG_USAGE, NOTHING_CHOSEN = 4, 5  # statuses of pytest
 
 
