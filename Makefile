@@ -5,6 +5,8 @@ SHELL := /bin/sh
 
 # Where the appliance keeps everything: make run STATE=/srv/dpe
 STATE ?=
+# Go on with less memory or disk than README.md says: make run UNDERSIZED=yes
+UNDERSIZED ?=
 # The tests of one marker: make test MARK=firstpath
 MARK ?=
 # One benchmark, or items of the long tests: make bench ONLY=claim, make soak ONLY=storm,kills
@@ -23,6 +25,7 @@ QUICK ?=
 ifneq ($(STATE),)
 export DPE_STATE := $(STATE)
 endif
+export UNDERSIZED
 python := .venv/bin/python
 
 help: ## Say what can be made (this text)

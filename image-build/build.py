@@ -341,6 +341,7 @@ def parse(arguments: list[str]) -> Job:
 
 
 def main() -> None:
+    os.umask(0o022)  # what is in an image does not depend on the shell that it was made from
     try:
         if os.geteuid() != 0:
             raise BadInput("Making an image needs root.", "Run it with sudo, or as root.")

@@ -24,14 +24,16 @@ class Tier:
     minutes: float
     folder: str = ""
     marker: str = ""
+    parts: str = "load"  # what goes to one worker, as pytest-xdist calls it
 
 
 # The middle one two files at a time: each worker has state, network and addresses of its own, and machines that are emulated fill a processor.
 TIERS = (
     Tier("unit", "logical", 6),
-    Tier("integration", "2", 17, marker="not alone"),
+    Tier("integration", "2", 17, marker="not alone", parts="loadfile"),
     Tier("alone", "0", 1, folder="integration", marker="alone"),
     Tier("browser", "logical", 6),
+    Tier("fresh", "2", 6),
 )
 
 
@@ -50,7 +52,8 @@ def run(tier: Tier, marker: str) -> Result:
     report = REPORTS / f"{tier.name}.xml"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", f"tests/{tier.folder or tier.name}", f"--junitxml={report}"]
-    command += [] if marker else ["-n", tier.workers, "--maxprocesses", "8", "--dist", "loadfile"]
+    if not marker or tier.name == "fresh":
+        command += ["-n", tier.workers, "--maxprocesses", "8", "--dist", tier.parts]
     if wanted := " and ".join(f"({one})" for one in (tier.marker, marker) if one):
         command += ["-m", wanted]
     begun, wrong = time.monotonic(), []

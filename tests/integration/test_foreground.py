@@ -279,6 +279,27 @@ def test_a_wrong_scenario_is_refused_before_anything_starts(begin: Callable[...,
     assert "starting" not in said
 
 
+@pytest.mark.fresh
+@pytest.mark.parametrize("part", ["libvirtd", "host", "nginx"])
+def test_what_does_not_start_is_shown_with_the_reason_that_its_own_program_gives(
+    begin: Callable[..., Running], settings: Settings, part: str
+) -> None:
+    layout.prepare(settings)
+    match part:
+        case "libvirtd":
+            (settings.libvirt / "run/libvirtd.pid").mkdir(parents=True)
+            reason = "libvirt/run/libvirtd.pid': Is a directory"
+        case "host":
+            settings.host_socket.mkdir()
+            reason = f"Is a directory: '{settings.host_socket}'"
+        case _:
+            (settings.run / "nginx/scgi").symlink_to("/nowhere/at/all")
+            reason = "[emerg]"
+    said = begin_said(begin)
+    assert f"{part} did not start: it ended with status" in said
+    assert reason in said.split("did not start")[1]
+
+
 @pytest.mark.badinput
 def test_a_full_disk_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     layout.prepare(settings)

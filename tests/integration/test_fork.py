@@ -21,7 +21,8 @@ import libvirt
 import psutil
 import pytest
 
-from appliance.errors import CommandFailed, DpeError, Unavailable
+from appliance.errors import DpeError, Unavailable
+from appliance.host import restic
 from appliance.hypervisor import daemon, snapshot
 from appliance.hypervisor.libvirt_provider import LibvirtProvider
 from appliance.hypervisor.provider import Boot, MachineSpec, Power
@@ -289,9 +290,8 @@ def host_key(spec: MachineSpec) -> str:
     """The key that its SSH server shows to those who come."""
     deadline = time.monotonic() + 60
     while True:
-        with contextlib.suppress(CommandFailed):  # it does not answer yet, on a host that is busy
-            if told := run(["ssh-keyscan", "-T", "5", spec.card.address]).split():
-                return told[2]
+        with contextlib.suppress(Unavailable):  # it does not answer yet, on a host that is busy
+            return restic.host_keys(restic.Sftp(kind="sftp", host=spec.card.address, user="root", path="/"))[0]
         assert time.monotonic() < deadline, "no SSH server"
         time.sleep(0.2)
 

@@ -162,4 +162,6 @@ def test_nobody_writes_whole_files_by_hand(folder: str) -> None:
 def _calls(file: Path) -> set[str]:
     """The methods that a file of Python calls; `rename` of files alone, which has one argument."""
     calls = (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call))
-    return {call.func.attr for call in calls if isinstance(call.func, ast.Attribute) and (call.func.attr != "rename" or len(call.args) == 1)}
+    return {
+        call.func.attr for call in calls if isinstance(call.func, ast.Attribute) and (call.func.attr != "rename" or len(call.args) == 1)
+    }
