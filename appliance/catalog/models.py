@@ -558,6 +558,24 @@ class Request(Row):
     dismissed = BooleanField(default=False)
 
 
+class Handover(Row):
+    """Machines of a class that did not take a person, until one does."""
+
+    klass = ForeignKeyField(Class, column_name="class_name", on_delete="CASCADE", object_id_name="class_name")
+    class_name: str
+    account = ForeignKeyField(Account, on_delete="CASCADE")
+    account_id: int
+    failures = IntegerField()
+    in_a_row = IntegerField()
+    problem = TextField()
+    hint = TextField()
+    failed_at = UtcField()
+    held_until = UtcField()
+
+    class Meta:
+        primary_key = CompositeKey("klass", "account")
+
+
 class DataDisk(Row):
     """A disk that outlives the machines it is plugged into."""
 
@@ -807,6 +825,7 @@ TABLES = (
     Machine,
     Lease,
     Request,
+    Handover,
     DataDisk,
     KeptDisk,
     Backup,

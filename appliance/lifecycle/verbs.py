@@ -131,10 +131,9 @@ class Verbs:
             step.report("making it")
             # As one that waited as a disk: forked where it can be, booted where it cannot, and told whose it is.
             made = making.hand_over(self.provider, replace(spec(machine, self.settings), readiness="cold"), personal(machine))
-        except NoData as error:
-            disks.put_aside(machine, error)
-            return Wait(now(), "another data disk")
-        except DpeError:
+        except DpeError as error:
+            if isinstance(error, NoData) and disks.put_aside(machine, error, step.since):
+                return Wait(now(), "another data disk")
             if wait := away(self.provider):
                 return wait
             raise

@@ -105,7 +105,7 @@ def test_a_password_that_cannot_be_changed(ada: Browser, old: str, new: str, wor
 
 
 def test_keys(ada: Browser, people: dict[str, Actor]) -> None:
-    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ ada@laptop"
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ada@laptop"
     assert ada.post("/account/keys", {"keys": f"\n {key} \n"}).status_code == 303
     assert Account.get_by_id(people["ada"].account_id).ssh_keys == key
 
