@@ -24,7 +24,7 @@ from appliance import durable
 from appliance.errors import DpeError, Unavailable
 from appliance.hypervisor.provider import Boot, Card, MachineSpec
 from appliance.scenario.schema import ClassSpec
-from appliance.seeds import recipe, sources
+from appliance.seeds import recipe, sources, unsafe
 from appliance.seeds.failure import explain
 from appliance.seeds.follow import follow
 from appliance.seeds.play import PLAYBOOKS
@@ -311,7 +311,7 @@ class _Build:
             "gather_facts": False,
             "roles": ["guest", *job.spec.roles],
         }
-        roles.write_text(json.dumps([play]))  # JSON is YAML
+        roles.write_text(unsafe.dump([play]))
         tree = work / "tree/root"
         variables = {
             "work": str(work),
