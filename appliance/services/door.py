@@ -34,7 +34,7 @@ def admit(actor: Actor, door_port: int, settings: Settings) -> Target:
     Raises NotFound when no held machine is there, NotAllowed when it is somebody else's, and Conflict
     while the machine is not ready to be used: Rests when it will not be by itself.
     """
-    machine = machines.in_slot(door_port - settings.app_port)
+    machine = machines.behind(door_port - settings.app_port)
     if machine is None:
         raise NotFound("There is no machine here.", "It was given back, or its lease ended.")
     own = machine.owner_id is not None and machine.owner_id == actor.account_id
