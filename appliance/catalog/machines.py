@@ -87,7 +87,10 @@ def keep_door(machine_id: str, class_name: str, account_id: int) -> None:
         rows("UPDATE machine SET door = ? WHERE door = ? AND state <> 'retired'", (door, known))
         rows("UPDATE machine SET door = ? WHERE number = ?", (known, number))
         door = known
-    rows("INSERT OR REPLACE INTO kept_door (account_id, class_name, door, used_at) VALUES (?, ?, ?, ?)", (account_id, class_name, door, stamp(now())))
+    rows(
+        "INSERT OR REPLACE INTO kept_door (account_id, class_name, door, used_at) VALUES (?, ?, ?, ?)",
+        (account_id, class_name, door, stamp(now())),
+    )
 
 
 def take_together(class_name: str, account_id: int, ends_at: datetime, count: int, request_id: int = memory.LAST_REQUEST) -> list[Claimed]:
@@ -282,6 +285,17 @@ def behind(door: int) -> Machine | None:
         Machine.select(Machine, Class).join(Class).where(Machine.door == door, Machine.state != MachineState.RETIRED).get_or_none()
     )
     return found
+
+
+def owners_of(ids: Iterable[str]) -> dict[str, int | None]:
+    """Whose those of these machines are that somebody may have a connection to, by id: held ones, and those of the buffer."""
+    reached = (*HELD, MachineState.QUARANTINED, MachineState.READY)
+    return dict(
+        rows(
+            "SELECT id, owner_id FROM machine WHERE id IN (SELECT value FROM json_each(?)) AND state IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(ids)), json.dumps([state.value for state in reached])),
+        )
+    )
 
 
 def live() -> list[Machine]:

@@ -3,7 +3,7 @@
 import re
 
 from appliance import catalog
-from appliance.catalog import ROOT, Account, Actor, Lease, Session, grants, machines, record
+from appliance.catalog import ROOT, Account, Actor, Lease, Session, grants, machines, record, sessions
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.people import passwords, powers, throttle
 from appliance.services import orgs
@@ -103,7 +103,7 @@ def set_ssh_keys(actor: Actor, ssh_keys: str) -> None:
 
 
 def set_password(actor: Actor, id: int, password: str, *, keep_session: str = "") -> None:
-    """Set a password and end the account's sessions, except the one in `keep_session`."""
+    """Set a password and end the account's tokens and its sessions, except the one in `keep_session`."""
     hashed = passwords.digest(password)
     with catalog.write():
         account = get(id)
@@ -112,7 +112,7 @@ def set_password(actor: Actor, id: int, password: str, *, keep_session: str = ""
             raise Conflict(f"The password of {account.name} is the directory's.", "Change it there.")
         account.password = hashed
         account.save()
-        Session.delete().where(Session.account == id, Session.id != keep_session).execute()
+        sessions.end_all(id, keep=keep_session)
         record(
             "account.password", f"{actor.name} set the password of {account.name}.", actor, account_id=id, object=f"account:{account.name}"
         )
