@@ -2,11 +2,12 @@
 
 // -- Cookies know no ports, so a machine's page may put a session of somebody else's in the place of this browser's. What is kept here,
 // under this port, it does not reach: the session that was signed in here has the same.
-const signIn = document.querySelector('[data-browser-key]');
-if (signIn) {
+document.addEventListener('submit', event => {
+  const field = event.target.querySelector('[data-browser-key]');
+  if (!field) return;
   if (!localStorage.getItem('browser')) localStorage.setItem('browser', crypto.randomUUID());
-  signIn.value = localStorage.getItem('browser');
-}
+  field.value = localStorage.getItem('browser');
+}, true);
 const { browser } = document.body.dataset;
 if (browser !== undefined && browser !== (localStorage.getItem('browser') ?? '')) {
   document.querySelector('header.top')?.remove();
