@@ -24,6 +24,7 @@ from appliance.settings import REPOSITORY, Settings
 from appliance.settings import load as load_settings
 
 UPLOAD = "/admin/server/updates/upload"  # where updates of the appliance are sent to
+COOKIES = 48_000  # characters of cookies that a browser may bring
 USER = "www-data"  # Debian's own for web servers; it cannot read the catalog
 
 # A directive is its words; one that has a block ends with a list of directives.
@@ -171,7 +172,8 @@ def configuration(settings: Settings, house: Path, certificate: Path, key: Path,
         ("keepalive_timeout", "75s"),
         ("keepalive_requests", 100000),
         ("client_header_timeout", "15s"),
-        ("large_client_header_buffers", 8, "32k"),
+        # All cookies that a browser keeps for a host come in, so that something can be done about them; see _flooded.
+        ("large_client_header_buffers", 16, "64k"),
         ("ssl_certificate", str(certificate)),
         ("ssl_certificate_key", str(key)),
         ("ssl_protocols", "TLSv1.2", "TLSv1.3"),
@@ -197,6 +199,7 @@ def configuration(settings: Settings, house: Path, certificate: Path, key: Path,
         ("upstream", "relay", [("server", f"unix:{relay_path(settings)}", "max_fails=0")]),
         _own_cookie("page_cookie", cookies.SESSION),
         _own_cookie("rescue_cookie", cookies.RESCUE),
+        _flooded(),
         _navigates(),
         ("map", "$http_upgrade", "$connection_upgrade", [("default", "upgrade"), ("", "")]),
         _foreign(),
@@ -252,6 +255,15 @@ def _own_cookie(variable: str, name: str) -> Directive:
     ])  # fmt: skip
 
 
+def _flooded() -> Directive:
+    """Whether a browser brings more cookies than the applications could have meant; a WebSocket has to bring them in one line of 64 KiB."""
+    return ("map", "$http_cookie", "$flooded", [(f"~^.{{{COOKIES}}}", 1), ("default", 0)])
+
+
+def _refuse() -> list[Directive]:
+    return [("if", "($foreign)", [("return", 403)]), ("if", "($flooded)", [("return", 431)])]
+
+
 def _navigates() -> Directive:
     """Whether somebody sees the answer as a page; what a page's script asks for cannot follow to the page where one signs in."""
     return ("map", "$request_method|$http_sec_fetch_mode|$http_accept", "$navigates", [
@@ -266,7 +278,7 @@ def _too_much() -> list[Directive]:
     return [
         ("error_page", 400, "/_dpe/pages/unreadable.html"),
         ("error_page", 414, "/_dpe/pages/long.html"),
-        ("error_page", 494, "=431", "/_dpe/pages/cookies.html"),
+        ("error_page", 431, 494, "=431", "/_dpe/pages/cookies.html"),
     ]
 
 
@@ -294,21 +306,21 @@ def _page_server(settings: Settings, house: Path, listen: list[Directive]) -> Di
     to_web: list[Directive] = [
         ("proxy_pass", "http://web"), *_forwarded(), ("proxy_set_header", "Connection", ""), ("proxy_set_header", "Cookie", "$page_cookie"),
     ]  # fmt: skip
-    refuse: Directive = ("if", "($foreign)", [("return", 403)])
+    refuse = _refuse()
     return ("server", [
         *listen,
         ("client_max_body_size", "32m"),
         ("error_page", 497, "=302", "https://$http_host$request_uri"),
         ("error_page", 502, 503, 504, "/_dpe/pages/down.html"),
         *_too_much(),
-        ("location", "/", [refuse, *to_web]),
-        ("location", "/live", [refuse, *to_web, ("proxy_buffering", "off"), ("proxy_read_timeout", "1h"), ("gzip", "off")]),
+        ("location", "/", [*refuse, *to_web]),
+        ("location", "/live", [*refuse, *to_web, ("proxy_buffering", "off"), ("proxy_read_timeout", "1h"), ("gzip", "off")]),
         ("location", "/door/", [("return", 404)]),
         ("location", "=", "/_dpe/portal", [("return", 302, "/")]),
         # The way in when the web process does not come; it has no part in this.
         ("location", "=", "/rescue", [("return", 302, "/rescue/")]),
         ("location", "/rescue/", [
-            refuse,
+            *refuse,
             ("proxy_pass", "http://rescue"),
             *_forwarded(),
             ("proxy_set_header", "Connection", ""),
@@ -318,7 +330,7 @@ def _page_server(settings: Settings, house: Path, listen: list[Directive]) -> Di
         ]),
         # Hundreds of megabytes, which the web process writes to their place as they come.
         ("location", "=", UPLOAD, [
-            refuse, *to_web, ("client_max_body_size", 0), ("client_body_timeout", "5m"), ("proxy_request_buffering", "off"), ("proxy_read_timeout", "10m"),
+            *refuse, *to_web, ("client_max_body_size", 0), ("client_body_timeout", "5m"), ("proxy_request_buffering", "off"), ("proxy_read_timeout", "10m"),
         ]),
         ("location", "/static/", [
             ("alias", f"{house}/webui/static/"),
@@ -343,7 +355,7 @@ def _application_server(settings: Settings, house: Path, listen: list[Directive]
         ("error_page", 502, 504, "/_dpe/pages/unreachable.html"),
         ("set", "$machine_page", "foreign"),
         ("location", "/", [
-            ("if", "($foreign)", [("return", 403)]),
+            *_refuse(),
             ("auth_request", "/_dpe/door"),
             ("recursive_error_pages", "on"),  # @sign_in has one of its own
             ("auth_request_set", "$machine_page", "$upstream_http_x_dpe_page"),

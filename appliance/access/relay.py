@@ -34,7 +34,7 @@ log = logging.getLogger("dpe.relay")
 
 LOOK_EVERY = 0.5  # seconds between two looks at all tickets
 BLIND = 30.0  # seconds without a look after which nobody is known to be let in
-HEAD = 512 << 10  # bytes of a head at most; nginx lets no larger one in
+HEAD = 2 << 20  # bytes of a head at most; nginx lets no larger one in
 CHUNK = 256 << 10
 CONNECT = 5.0  # seconds for a machine to answer
 KNOWN_FOR = 10.0  # seconds that the marks of live machines are remembered

@@ -73,7 +73,7 @@ def good(tickets: Iterable[Ticket]) -> set[Ticket]:
     asked = set(tickets)
     accounts = session_rows.accounts_of({one.session_id for one in asked})
     owners = machines.owners_of({one.machine_id for one in asked})
-    lacking = {id for id in set(accounts.values()) if second_factor.is_missing(id)}
+    lacking = second_factor.missing(accounts.values())
 
     def holds(one: Ticket) -> bool:
         account = accounts.get(one.session_id)

@@ -701,8 +701,9 @@ def test_cookies_of_forty_notebooks_lock_nobody_out(ada: Browser, door: Settings
 @pytest.mark.parametrize(
     ("path", "headers", "status", "words"),
     [
-        ("/", {"Cookie": "a=" + "x" * 40_000}, 431, b"There were too many cookies"),
-        ("/" + "x" * 40_000, {}, 414, b"That address is too long"),
+        ("/", {"Cookie": "a=" + "x" * 50_000}, 431, b"There were too many cookies"),
+        ("/", {"Cookie": "a=" + "x" * 70_000}, 431, b"There were too many cookies"),
+        ("/" + "x" * 70_000, {}, 414, b"That address is too long"),
         ("/", {"Host": "a b"}, 400, b"could not read that"),
     ],
 )
@@ -722,22 +723,27 @@ def test_what_passes_nginx_is_never_too_much_for_what_is_behind(ada: Browser) ->
     """Long addresses, long headers and many of them, below the bounds that are answered above."""
     many = {f"X-Padding-{number}": "x" for number in range(900)}
     for slot in (None, OWN):
-        for path, headers in (("/?x=" + "x" * 20_000, {}), ("/", {"X-Long": "x" * 20_000})):
+        # The standard library's server, which stands for a machine here, takes lines of 64 KiB.
+        for path, headers in (("/?x=" + "x" * 60_000, {}), ("/", {"X-Long": "x" * 60_000})):
             assert ada.ask(path, slot, headers={**PAGE, **headers}).status == 200
     assert ada.ask("/", headers={**PAGE, **many}).status == 200
 
 
 @pytest.mark.hostile
-def test_cookies_lock_nobody_out_over_http2_either(door: Settings) -> None:
-    """There, browsers send every cookie as a header of its own, and together they may be more; what is too much is in tests/browser."""
-    for slot, there in ((None, b"/sign-in"), (OWN, b"/sign-in?next=")):
+@pytest.mark.parametrize("slot", [None, OWN])
+def test_over_http2_many_cookies_are_no_trouble_and_too_many_are_answered_in_our_words(door: Settings, slot: int | None) -> None:
+    """There, browsers send every cookie as a header of its own. What a full browser sends is in tests/browser."""
+
+    def ask(count: int) -> bytes:
         port = door.https_port if slot is None else door.app_port + slot
-        crumbs = [word for number in range(14) for word in ("-H", f"Cookie: a{number}={'x' * 4000}")]
+        crumbs = [word for number in range(count) for word in ("-H", f"Cookie: a{number}={'x' * 4000}")]
         command = ["curl", "-s", "--http2", "--cacert", str(door.tls / "appliance.crt"), "-H", "Accept: text/html", *crumbs]
-        said = subprocess.run(
-            [*command, "-w", "%{http_version} %{http_code} %{redirect_url}", f"https://localhost:{port}/"], capture_output=True
-        )
-        assert re.search(rb"2 30[23] https://localhost:17443" + re.escape(there), said.stdout), said.stdout
+        return subprocess.run([*command, "-w", "%{http_version} %{http_code}", f"https://localhost:{port}/"], capture_output=True).stdout
+
+    assert re.search(rb"2 30[23]$", ask(11))
+    said = ask(13)
+    assert said.endswith(b"2 431")
+    assert b"There were too many cookies" in said
 
 
 # -- sixty machines in one browser ----------------------------------------------------------------------
