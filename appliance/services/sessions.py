@@ -1,5 +1,6 @@
 """Signing in and out. A browser holds a random token; the catalog holds its hash."""
 
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from appliance import catalog
 from appliance.catalog import Account, Actor, Session, now, record
 from appliance.catalog import sessions as rows
 from appliance.catalog.sessions import live
-from appliance.errors import NotAllowed, NotFound
+from appliance.errors import NotAllowed, NotFound, Unavailable
 from appliance.people import throttle
 from appliance.services import directory, second_factor
 from appliance.settings import Settings
@@ -152,9 +153,10 @@ def end_swapped(actor: Actor, id: str) -> None:
 
 
 def use(session: Session, settings: Settings) -> None:
-    """Somebody works with this session: it goes on (see `prolong`). Noted at most once a minute."""
+    """Somebody works with this session: it goes on (see `prolong`). Noted at most once a minute, and not while the disk is full."""
     if now() - session.seen_at > SEEN_EVERY:
-        prolong([session.id], settings)
+        with contextlib.suppress(Unavailable):
+            prolong([session.id], settings)
 
 
 def prolong(ids: Iterable[str], settings: Settings) -> None:
