@@ -203,7 +203,7 @@ def test_parts_are_stopped_and_started_as_dpe_host_wants(begin: Callable[..., Ru
     running = begin()
     running.until("The appliance runs.")
     before = running.processes()
-    with units.stopped(settings, "web", "engine"):
+    with units.stopped(settings, "web", "relay", "engine"):
         assert {"web", "relay", "engine"}.isdisjoint(running.processes())
         with pytest.raises(urllib.error.HTTPError, match="502"):  # at once, rather than after a minute
             running.page()
