@@ -36,7 +36,7 @@ class Window:
         page.goto(f"https://localhost:{self.settings.https_port}{path}")
         return page
 
-    def machine(self, path: str = "/") -> Page:
+    def machine(self, path: str = "/page") -> Page:
         page = self.context.new_page()
         page.goto(f"https://localhost:{self.settings.app_port + OWN}{path}")
         return page

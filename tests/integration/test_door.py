@@ -75,6 +75,8 @@ class Application(BaseHTTPRequestHandler):
                 self._answer(b"", [("Set-Cookie", cookie) for cookie in TOSSED])
             case "/greedy":
                 self._answer(b"", [("Strict-Transport-Security", "max-age=99"), ("Clear-Site-Data", '"cookies"'), ("Alt-Svc", "clear")])
+            case "/page":  # for a browser, which asks for nothing else then
+                self._answer(b'<link rel="icon" href="data:,">', [("Content-Type", "text/html")])
             case "/inside":
                 self._answer(b"mine", [("X-Accel-Redirect", "/_dpe/pages/down.html")])
             case "/stream":
