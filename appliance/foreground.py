@@ -217,7 +217,8 @@ class Appliance:
         self.house = settings.run / "house"
         self.web_socket = self._listen(nginx.socket_path(settings))
         self.rescue_socket = self._listen(nginx.rescue_path(settings))
-        self.certificate = tls.fingerprint(tls.ensure(settings)[0])
+        self.relay_socket = self._listen(nginx.relay_path(settings))
+        tls.ensure(settings)
         self.complaint = ""
         self.told: dict[str, dict[str, Any]] = {}
         units.forget(settings)
@@ -241,6 +242,14 @@ class Appliance:
                 lambda: _healthy(nginx.socket_path(settings), "/healthz"),
                 {**env, "PYTHONPATH": str(self.house)},
                 (self.web_socket.fileno(),),
+                confined=True,
+            ),
+            Child(
+                "relay",
+                self._relay(),
+                lambda: _healthy(nginx.relay_path(settings), "/"),
+                {**env, "PYTHONPATH": str(self.house)},
+                (self.relay_socket.fileno(),),
                 confined=True,
             ),
             Child("nginx", self._nginx(), self._door_answers, confined=True),
@@ -283,6 +292,9 @@ class Appliance:
     def _web(self) -> list[run.Argument]:
         served: list[run.Argument] = ["--config", self.house / "webui/gunicorn.conf.py", "--bind", f"fd://{self.web_socket.fileno()}"]
         return self._housed([*self._python(layout.WEB), "-m", "gunicorn", *served])
+
+    def _relay(self) -> list[run.Argument]:
+        return self._housed([*self._python(layout.WEB), "-m", "appliance.access.relay", "--fd", str(self.relay_socket.fileno())])
 
     def _rescue(self) -> list[run.Argument]:
         return self._housed([*self._python(layout.RESCUE, layout.WEB), "-m", "webui.rescue", "--fd", str(self.rescue_socket.fileno())])
@@ -381,11 +393,12 @@ class Appliance:
         return child.held
 
     def _turn_away(self) -> None:
-        """Nobody has to wait for a web process that does not come: nginx shows its own page instead."""
-        if any(child.name == "web" and not child.alive() for child in self.children):
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    self.web_socket.accept()[0].close()
+        """Nobody has to wait for a process that does not come: nginx shows its own page instead."""
+        for name, listening in (("web", self.web_socket), ("relay", self.relay_socket)):
+            if any(child.name == name and not child.alive() for child in self.children):
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        listening.accept()[0].close()
 
     def _tell(self) -> None:
         """Write down how the children are, for dpe-host."""
@@ -412,8 +425,8 @@ class Appliance:
                 self.complaint = str(error)
                 say(self.complaint)
             return
-        if (mark := tls.fingerprint(served)) != self.certificate:
-            self.certificate = mark
+        if nginx.changed(self.settings, self.house):
+            mark = tls.fingerprint(served)
             nginx.write(self.settings, self.house)
             next(child for child in self.children if child.name == "nginx").signal(signal.SIGHUP)
             say(f"The certificate is a new one. Its SHA-256 fingerprint is {mark}")
@@ -434,8 +447,12 @@ class Appliance:
         libvirtd.stop()
         with contextlib.suppress(DpeError):
             run.run([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(self.settings))
-        self.web_socket.close()
-        self.rescue_socket.close()
+        self.close()
+
+    def close(self) -> None:
+        """Let the sockets go, which outlive the processes that serve them."""
+        for listening in (self.web_socket, self.rescue_socket, self.relay_socket):
+            listening.close()
 
 
 def _listens(path: Path) -> bool:

@@ -35,6 +35,8 @@ class Settings:
     app_port: int = _setting(9000, "First of the ports on which machines' applications are served.")
     slots: int = _setting(250, "How many machines can be alive at once; each has an address and a port of its own.")
     names: str = _setting("", "Further names or addresses, separated by commas, for the TLS certificate made at first start.")
+    session_idle: int = _setting(12 * 3600, "Seconds without use after which a browser is signed out.")
+    session_longest: int = _setting(7 * 24 * 3600, "Seconds after which a browser is signed out, however much it is used.")
     network: str = _setting("dpe", "Name of the network namespace of the machines; must be unique on the host, 8 letters at most.")
     subnet: str = _setting("10.213.0.0/16", "Addresses of the machines; must not be in use around the host.")
     uplink: str = _setting("169.254.213.0/30", "Addresses of the link between the host and the machines' network.")
@@ -165,6 +167,11 @@ class Settings:
             raise BadInput("The setting app_port with slots ports after it goes beyond 65535.", "Lower app_port or slots.")
         if self.app_port <= self.https_port < self.app_port + self.slots:
             raise BadInput(f"The setting https_port ({self.https_port}) lies among the applications' ports.", "Move app_port.")
+        if not 60 <= self.session_idle <= self.session_longest:
+            raise BadInput(
+                f"The settings session_idle ({self.session_idle}) and session_longest ({self.session_longest}) do not fit.",
+                "The first is at least a minute, the second no shorter.",
+            )
         if not (self.network.isalnum() and self.network[:1].isalpha() and len(self.network) <= 8):
             raise BadInput(f"The setting network ({self.network!r}) must be at most 8 letters and digits.", "Write one like dpe.")
 

@@ -11,7 +11,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, Map
 
 from appliance import catalog, durable, settings
-from appliance.access import nginx
+from appliance.access import cookies, nginx
 from appliance.people import secrets as secrets_of_others
 from appliance.settings import Settings
 from webui import (
@@ -36,7 +36,6 @@ from webui import (
 )
 from webui.turnstile import Turnstile
 
-COOKIE = "__Host-dpe"
 AT_ONCE = 4  # requests worked on at a time; enough that a few slow ones (a password's hash) hold nobody up
 
 
@@ -48,7 +47,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.update(
         SECRET_KEY=_secret(settings.web_secret),
         SETTINGS=settings,
-        SESSION_COOKIE_NAME=COOKIE,
+        SESSION_COOKIE_NAME=cookies.SESSION,
         SESSION_COOKIE_SECURE=True,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",

@@ -284,6 +284,7 @@ class Session(Row):
     expires_at = UtcField()
     confirmed_at = UtcField(null=True)
     waits = BooleanField(default=False)
+    browser = CharField(default="")
 
 
 class SecondFactor(Row):
@@ -494,6 +495,7 @@ class Machine(Row):
     seed = ForeignKeyField(Seed, backref="machines")
     seed_id: int
     slot = IntegerField()
+    door = IntegerField()
     state = EnumField(MachineState)
     state_since = UtcField(default=now)
     vcpus = IntegerField()
@@ -534,6 +536,21 @@ class Lease(Row):
     idle_warned_at = UtcField(null=True)
     ended_at = UtcField(null=True)
     end_reason = TextField(default="")
+
+
+class KeptDoor(Row):
+    """A port of the front door, counted from the first one, that a person had a machine of a class behind."""
+
+    account = ForeignKeyField(Account, on_delete="CASCADE")
+    account_id: int
+    klass = ForeignKeyField(Class, column_name="class_name", object_id_name="class_name")
+    class_name: str
+    door = IntegerField()
+    used_at = UtcField(default=now)
+
+    class Meta:
+        table_name = "kept_door"
+        primary_key = CompositeKey("account", "klass", "door")
 
 
 class Request(Row):
@@ -824,6 +841,7 @@ TABLES = (
     SequenceVersion,
     Machine,
     Lease,
+    KeptDoor,
     Request,
     Handover,
     DataDisk,

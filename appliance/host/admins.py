@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Grant, Level, RecoveryCode, SecondFactor, Session, grants, options, record
+from appliance.catalog import Account, Actor, Grant, Level, RecoveryCode, SecondFactor, grants, options, record, sessions
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.host.verbs import Arguments, Host, verb
 from appliance.people import names, passwords, throttle
@@ -55,7 +55,7 @@ def _reset(args: ResetArguments, host: Host) -> dict[str, str]:
         account = owners.get(args.name) or _new(args.name, owners)
         account.password, account.disabled = digest, False
         account.save()
-        Session.delete().where(Session.account == account.id).execute()
+        sessions.end_all(account.id)
         codes = SecondFactor.delete().where(SecondFactor.account == account.id).execute()
         RecoveryCode.delete().where(RecoveryCode.account == account.id).execute()
         throttle.succeeded(f"account:{account.name.lower()[:64]}")

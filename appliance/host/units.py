@@ -22,7 +22,7 @@ from appliance.host.verbs import Arguments, Host, verb
 from appliance.run import run
 from appliance.settings import Settings
 
-Name = Literal["libvirtd", "host", "engine", "web", "nginx", "rescue"]
+Name = Literal["libvirtd", "host", "engine", "web", "relay", "nginx", "rescue"]
 
 # What each part does, in words, and its units; a socket goes with its service, or it would start it again.
 PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -30,6 +30,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "engine": ("Makes machines and looks after them.", ("dpe-engine.service",)),
     "libvirtd": ("Runs machines.", ("dpe-libvirtd.service",)),
     "nginx": ("The front door: lets browsers in.", ("dpe-nginx.service",)),
+    "relay": ("Takes people to their machines, as long as they may be there.", ("dpe-relay.socket", "dpe-relay.service")),
     "host": ("Takes care of the server itself.", ("dpe-host.service",)),
     "rescue": ("This page, for when the others do not come.", ("dpe-rescue.service",)),
 }

@@ -1,7 +1,7 @@
 """Accounts: who may come in."""
 
 from appliance import catalog
-from appliance.catalog import ROOT, Account, Actor, Lease, Session, grants, handovers, machines, record
+from appliance.catalog import ROOT, Account, Actor, Lease, Session, grants, handovers, machines, record, sessions
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.people import names, passwords, powers, throttle
 from appliance.people import ssh_keys as keys
@@ -92,7 +92,7 @@ def set_ssh_keys(actor: Actor, ssh_keys: str) -> None:
 
 
 def set_password(actor: Actor, id: int, password: str, *, keep_session: str = "") -> None:
-    """Set a password and end the account's sessions, except the one in `keep_session`."""
+    """Set a password and end the account's tokens and its sessions, except the one in `keep_session`."""
     hashed = passwords.digest(password)
     with catalog.write():
         account = get(id)
@@ -101,7 +101,7 @@ def set_password(actor: Actor, id: int, password: str, *, keep_session: str = ""
             raise Conflict(f"The password of {account.name} is the directory's.", "Change it there.")
         account.password = hashed
         account.save()
-        Session.delete().where(Session.account == id, Session.id != keep_session).execute()
+        sessions.end_all(id, keep=keep_session)
         record(
             "account.password", f"{actor.name} set the password of {account.name}.", actor, account_id=id, object=f"account:{account.name}"
         )

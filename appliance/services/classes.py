@@ -5,7 +5,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from appliance import catalog
-from appliance.catalog import Actor, Class, Seed, Sequence, Snapshot, SnapshotState, doorbell, handovers, now, record, seeds, sequences, snapshots
+from appliance.catalog import (
+    Actor,
+    Class,
+    Seed,
+    Sequence,
+    Snapshot,
+    SnapshotState,
+    doorbell,
+    handovers,
+    now,
+    record,
+    seeds,
+    sequences,
+    snapshots,
+)
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.people import powers
 

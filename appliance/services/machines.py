@@ -415,4 +415,4 @@ class Way:
 
 def way(machine: Machine, settings: Settings) -> Way:
     """The front door port and path of a machine's application."""
-    return Way(settings.app_port + machine.slot, machine.klass.spec["application"]["path"])
+    return Way(settings.app_port + machine.door, machine.klass.spec["application"]["path"])

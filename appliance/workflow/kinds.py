@@ -251,7 +251,6 @@ CORE = (
     Kind("resume", "Let it go on", "Lets a suspended machine go on where it was.", core=True, title_now="being resumed"),
     Kind("reprovision", "Make it anew", "Gives the machine a clean disk from the promoted seed.", core=True, title_now="being made anew"),
     Kind("transfer", "Pass it on", "Puts the new owner's name and keys into the machine.", core=True, title_now="being passed on"),
-    Kind("part", "End open connections", "Ends what the former owner has open to the application.", core=True, tries=1),
 )
 DISKS = (
     Kind(

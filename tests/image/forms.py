@@ -185,7 +185,7 @@ alice = Account.get(Account.name == "alice")
 seed = Seed.get(Seed.klass == "small", Seed.promoted == True)
 of = {{"vcpus": 1, "memory": 256, "disk": 2}}
 with catalog.write():
-    Machine.create(id="m1", name="small-7", klass="small", seed=seed, slot=3, state=MachineState.QUARANTINED, owner=alice, **of)
+    Machine.create(id="m1", name="small-7", klass="small", seed=seed, slot=3, door=3, state=MachineState.QUARANTINED, owner=alice, **of)
     Lease.create(machine="m1", account=alice, ends_at=now() + timedelta(days=5))
     DataDisk.create(id="{DISK}", account=alice, klass="small", name="thesis", size=1, state=DiskState.READY)
 print("1")

@@ -59,7 +59,13 @@ class Running:
 
     def processes(self) -> dict[str, psutil.Process]:
         """The processes that matter, by name."""
-        names = {"libvirtd": "libvirtd", "engine": "appliance.engine", "web": "gunicorn", "nginx": "nginx"}
+        names = {
+            "libvirtd": "libvirtd",
+            "engine": "appliance.engine",
+            "web": "gunicorn",
+            "relay": "appliance.access.relay",
+            "nginx": "nginx",
+        }
         found: dict[str, psutil.Process] = {}
         for process in psutil.Process(self.process.pid).children(recursive=True):
             try:
@@ -183,7 +189,7 @@ def test_from_nothing_to_the_setup_code_and_back_to_nothing(begin: Callable[...,
 def test_what_dies_is_started_again(begin: Callable[..., Running]) -> None:
     running = begin()
     running.until("The appliance runs.")
-    for name in ("libvirtd", "engine", "web", "nginx"):
+    for name in ("libvirtd", "engine", "web", "relay", "nginx"):
         killed = running.processes()[name]
         killed.kill()
         running.until(f"{name} ended")
@@ -197,8 +203,8 @@ def test_parts_are_stopped_and_started_as_dpe_host_wants(begin: Callable[..., Ru
     running = begin()
     running.until("The appliance runs.")
     before = running.processes()
-    with units.stopped(settings, "web", "engine"):
-        assert {"web", "engine"}.isdisjoint(running.processes())
+    with units.stopped(settings, "web", "relay", "engine"):
+        assert {"web", "relay", "engine"}.isdisjoint(running.processes())
         with pytest.raises(urllib.error.HTTPError, match="502"):  # at once, rather than after a minute
             running.page()
         left = {part.name: part.state for part in units.parts(settings)}

@@ -53,7 +53,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
 def test_content_is_on_the_disk_before_its_name_and_the_name_before_it_returns(tmp_path: Path, disk: Disk) -> None:
     durable.write(tmp_path / "one", "new")
     assert disk.asked == [FILE, "rename", FOLDER]
-    assert os.listdir(tmp_path) == ["one"]
+    assert [file.name for file in tmp_path.iterdir()] == ["one"]
 
 
 def test_a_file_or_a_folder_made_elsewhere_takes_a_place_in_the_same_order(tmp_path: Path, disk: Disk) -> None:
@@ -70,7 +70,7 @@ def test_on_a_full_disk_the_file_is_as_it_was_and_nothing_is_left(tmp_path: Path
     with pytest.raises(OSError, match="No space left"):
         durable.write(tmp_path / "one", "new")
     assert (tmp_path / "one").read_text() == "old"
-    assert os.listdir(tmp_path) == ["one"]
+    assert [file.name for file in tmp_path.iterdir()] == ["one"]
 
 
 def test_its_mode_and_owner_are_there_before_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ def test_many_who_write_at_once_never_mix(tmp_path: Path) -> None:
         thread.start()
     while any(thread.is_alive() for thread in threads):
         assert not (tmp_path / "one").exists() or (tmp_path / "one").read_text() in texts
-    assert os.listdir(tmp_path) == ["one"]
+    assert [file.name for file in tmp_path.iterdir()] == ["one"]
 
 
 def test_what_is_made_once_is_made_by_one(tmp_path: Path, disk: Disk) -> None:
@@ -115,7 +115,7 @@ def test_what_is_made_once_is_made_by_one(tmp_path: Path, disk: Disk) -> None:
     assert disk.asked == [FILE, "link", FOLDER]
     assert not durable.create(tmp_path / "one", "second")
     assert (tmp_path / "one").read_text() == "first"
-    assert os.listdir(tmp_path) == ["one"]
+    assert [file.name for file in tmp_path.iterdir()] == ["one"]
 
 
 def test_a_server_s_folder_that_cannot_be_synchronised_is_written_to_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,8 @@ def test_yes_and_no(text: str, value: bool, tmp_path: Path) -> None:
         ({"DPE_APP_PORT": "65500"}, "app_port"),
         ({"DPE_HTTPS_PORT": "9001"}, "https_port"),
         ({"DPE_NETWORK": "much too long"}, "network"),
+        ({"DPE_SESSION_IDLE": "10"}, "session_idle"),
+        ({"DPE_SESSION_LONGEST": "3600"}, "session_longest"),
     ],
 )
 def test_a_wrong_value_is_named_with_a_way_out(environ: dict[str, str], named: str, tmp_path: Path) -> None:
