@@ -413,6 +413,9 @@ class Class(Row):
     idle_grace = IntegerField(default=15)
     idle_then = CharField(default="reclaim")
     connect_minutes = IntegerField(default=0)
+    warn_first = IntegerField(default=1440)
+    warn_last = IntegerField(default=60)
+    busy_grace = IntegerField(default=60)
     updated_at = UtcField(default=now)
 
 
@@ -534,6 +537,7 @@ class Lease(Row):
     opened_at = UtcField(null=True)
     busy_at = UtcField(null=True)
     idle_warned_at = UtcField(null=True)
+    kept_until = UtcField(null=True)
     ended_at = UtcField(null=True)
     end_reason = TextField(default="")
 

@@ -114,7 +114,7 @@ def _machines(moment: datetime, actor: Actor) -> list[Machine]:
         Machine.update(values).where(Machine.id == machine.id).execute()
         lease = holders[machine.id]
         ends = max(lease.ends_at, moment + GRACE)
-        Lease.update(ends_at=ends, warned_at=None, idle_warned_at=None, busy_at=None).where(Lease.id == lease.id).execute()
+        Lease.update(ends_at=ends, warned_at=None, idle_warned_at=None, busy_at=None, kept_until=None).where(Lease.id == lease.id).execute()
         runs.begin(
             "reprovision", machine_id=machine.id, class_name=machine.class_name, account_id=machine.owner_id, priority=1,
             version_id=version.id if version else None, facts={"restored": True}, asked_by=actor.name,

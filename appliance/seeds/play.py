@@ -55,7 +55,7 @@ class Reporter:
                 self.number += 1
                 self.say(kind="task", number=self.number, name=data.get("name") or data.get("task") or "")
             case "runner_on_failed" | "runner_on_unreachable" if not data.get("ignore_errors"):
-                self.say(kind="failed", task=data.get("task") or "", message=message_of(data.get("res") or {}))
+                self.say(kind="failed", task=data.get("task") or "", message=message_of(data.get("res") or {}), role=data.get("role") or "")
             case "runner_on_ok":
                 if facts := (data.get("res") or {}).get("dpe"):
                     self.say(kind="result", task=data.get("task") or "", result=facts)

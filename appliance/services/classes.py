@@ -30,6 +30,9 @@ LIMITS = {
     "lease_minutes": (1, 525_600),
     "extend_minutes": (0, 525_600),
     "extensions": (0, 1000),
+    "warn_first": (0, 525_600),
+    "warn_last": (0, 525_600),
+    "busy_grace": (0, 10_080),
     "per_person": (1, 1000),
 }
 LIFE = {

@@ -93,7 +93,8 @@ def _note_opened(machine: Machine) -> bool:
     if lease.opened_at is None:
         with catalog.write():
             Lease.update(opened_at=moment).where(Lease.id == lease.id).execute()
-    if machine.klass.idle_minutes and (lease.busy_at is None or lease.busy_at <= moment - usage.ONCE_IN or lease.idle_warned_at):
+    wanted = machine.klass.idle_minutes or (machine.klass.busy_grace and lease.ends_at <= moment + usage.NEAR_END)
+    if wanted and (lease.busy_at is None or lease.busy_at <= moment - usage.ONCE_IN or lease.idle_warned_at):
         with catalog.write():
             usage.note([machine.id], moment)
     return lease.opened_at is None

@@ -25,7 +25,7 @@ from appliance.catalog import (
 )
 from appliance.catalog.grants import Place
 from appliance.errors import BadInput, Conflict, NotFound
-from appliance.lifecycle import master
+from appliance.lifecycle import leases, master
 from appliance.people import powers, quotas
 from appliance.people.quotas import Allowance
 from appliance.settings import Settings
@@ -296,7 +296,8 @@ def extend(actor: Actor, id: str) -> datetime:
                 )
         lease.ends_at = ends_at
         lease.extensions += 1
-        lease.warned_at = None
+        lease.warned_at = now()  # what was due by now was for the end that it had
+        lease.kept_until = None
         lease.save()
         record(
             "lease.extended",
@@ -306,6 +307,11 @@ def extend(actor: Actor, id: str) -> datetime:
             machine_id=id,
         )
     return ends_at
+
+
+def ends_soon(lease: Lease, cls: Class) -> bool:
+    """Whether the last announcement of its end is due: nobody should have to look at a clock."""
+    return any(lease.ends_at - before <= now() for before in leases.announced(lease.ends_at - lease.began_at, cls.warn_last, cls.warn_last))
 
 
 def still_here(actor: Actor, id: str) -> None:

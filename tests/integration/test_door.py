@@ -48,6 +48,7 @@ from appliance.foreground import Appliance
 from appliance.people import passwords
 from appliance.services import accounts, sessions
 from appliance.settings import Settings, load
+from tests.integration.conftest import own_addresses
 
 PASSWORD = "correct horse battery"
 OWN, OTHER, STARTING, SILENT, EMPTY = range(5)  # slots
@@ -180,11 +181,17 @@ running: dict[Settings, Appliance] = {}
 
 @pytest.fixture(scope="module")
 def door() -> Iterator[Settings]:
-    with tempfile.TemporaryDirectory(prefix="dpe-door-") as folder:
+    with tempfile.TemporaryDirectory(prefix="dpe-door-") as folder, own_addresses() as number:
         Path(folder).chmod(0o711)
         # The machines' addresses are on loopback, where the applications of this test can listen.
         settings = load(
-            {}, state=Path(folder) / "s", listen="127.0.0.1", https_port=17443, app_port=17500, slots=50, subnet="127.77.0.0/16"
+            {},
+            state=Path(folder) / "s",
+            listen="127.0.0.1",
+            https_port=18000 + number * 64,
+            app_port=18001 + number * 64,
+            slots=50,
+            subnet=f"127.{64 + number}.0.0/16",
         )
         layout.prepare(settings)
         catalog.open(settings.catalog)

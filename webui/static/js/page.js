@@ -60,6 +60,25 @@ function tick() {
 setInterval(tick, 1000);
 document.addEventListener('htmx:after:swap', tick);
 
+// -- What is about to end is told in the tab's title and, if that was asked for, by the browser: the page is often behind others.
+const title = document.title, told = new Set();
+function announce() {
+  const soon = [...document.querySelectorAll('[data-soon]')].map(element => element.dataset.soon);
+  document.title = soon.length ? `(${soon.length}) ${soon[0]}` : title;
+  const ask = document.querySelector('[data-notify]');
+  if (!('Notification' in window)) return;
+  if (ask) ask.hidden = Notification.permission !== 'default';
+  if (Notification.permission !== 'granted') return;
+  for (const text of soon) {
+    if (told.has(text)) continue;
+    told.add(text);
+    try { new Notification(text, { tag: text }).onclick = () => window.focus(); } catch { /* phones want a service worker for it; the title has it */ }
+  }
+}
+document.addEventListener('click', event => { if (event.target.closest('[data-notify]')) Notification.requestPermission().then(announce); });
+document.addEventListener('htmx:after:swap', announce);
+announce();
+
 document.querySelector('.nav-strip [aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
 
 // -- A log that is read at its end stays there while it grows.
