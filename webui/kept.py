@@ -23,7 +23,8 @@ class Form:
 
 def of_request() -> str:
     """The form of this request, for a hidden field; nothing when it has none, or when another page than ours sent it."""
-    if request.method != "POST" or not request.form or not _is_ours():
+    # One with files is not even read: it may be large, and nobody has signed in yet.
+    if request.mimetype != "application/x-www-form-urlencoded" or request.method != "POST" or not request.form or not _is_ours():
         return ""
     fields = [[name, value] for name, value in request.form.items(multi=True) if name != "csrf_token"]
     text = json.dumps({"address": request.full_path.rstrip("?"), "fields": fields})

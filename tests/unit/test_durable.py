@@ -135,6 +135,7 @@ ANEW = {
     "appliance/lifecycle/batch.py": "a job's description, for the process that is started with it",
     "appliance/lifecycle/activities.py": "the same",
     "appliance/seeds/build.py": "the same, and the log that a build begins",
+    "appliance/seeds/play.py": "what ansible-runner is started with",
     "appliance/host/backup.py": "in a folder that is gone with the backup that it is for",
     "appliance/workflow/document.py": "of the sources",
     "image-build/build.py": "in a tree that is built anew",
