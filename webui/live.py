@@ -130,6 +130,7 @@ def _events(superseded: Callable[[], bool], signed_in: Callable[[], bool]) -> It
             yield "event: superseded\ndata:\n\n"
             return
         if not signed_in():
+            yield "data: changed\n\n"  # the page asks for itself, and is led to sign in
             return
         yield "data: changed\n\n" if serial != seen else ": still here\n\n"
         seen = serial

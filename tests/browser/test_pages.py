@@ -181,7 +181,7 @@ def test_time_left_is_counted_down(busy: Site, browse: Browse) -> None:
         Lease.update(ends_at=catalog.now() + timedelta(minutes=5)).execute()
     page = browse(busy)
     steps.sign_in(page, "alan")
-    left = steps.held(page).first.locator(".left")
+    left = steps.held(page).first.locator(".held-time-line .left")
     before = left.inner_text()
     expect(left).not_to_have_text(before)
 

@@ -118,4 +118,4 @@ def test_a_stream_ends_with_its_session(hub: live.Hub) -> None:
     gone.set()
     with hub._changed:  # whatever ends a session changes the catalog
         hub._serial += 1
-    assert list(events) == []
+    assert list(events) == ["data: changed\n\n"]  # upon which the page is led to sign in
