@@ -9,27 +9,23 @@ they ask for themselves.
 from appliance.catalog import Todo, grants
 from appliance.catalog.todos import Asked, Over, Rights
 from appliance.people import powers
-from appliance.people.roles import ROLES
+from appliance.people.roles import ROLES, counting_as
 
 OWNER = "owner"
 
 
-def counting_as(role: str) -> frozenset[str]:
-    """The roles that have all permissions of this one, and itself."""
-    return frozenset(name for name, other in ROLES.items() if ROLES[role].permissions <= other.permissions)
-
-
-def _covered(role: str) -> frozenset[str]:
-    """The roles that somebody who holds this one counts as holding."""
-    return frozenset(name for name, other in ROLES.items() if role in ROLES and other.permissions <= ROLES[role].permissions)
+def having(role: str, unit: int | None, cls: str | None) -> list[int]:
+    """The accounts that count as holding the role over an org unit, a class, or everything: one answer for whoever asks for a role."""
+    return grants.holders(counting_as(role), unit, cls)
 
 
 def rights(account_id: int, held: powers.Powers) -> Rights:
     """What somebody who holds this may decide."""
     over: dict[tuple[int | None, str | None], frozenset[str]] = {}
     for one in held.held:
+        covered = frozenset(name for name in ROLES if one.role in counting_as(name))
         # Nobody is asked as a user, which nearly everybody is.
-        over[one.unit, one.cls] = over.get((one.unit, one.cls), frozenset()) | _covered(one.role) - {"user"}
+        over[one.unit, one.cls] = over.get((one.unit, one.cls), frozenset()) | covered - {"user"}
     found = tuple(
         Over(roles, None if unit is None else grants.below([unit]), cls)
         for (unit, cls), roles in over.items()
@@ -42,14 +38,10 @@ def holders(asked: Asked) -> list[int]:
     """The accounts that are asked: none, when they have gone or nobody holds the role. Owners are left in peace as long as others do."""
     if asked.account_id is not None:
         found = {asked.account_id}
-    elif asked.role == OWNER:
-        found = set(owners())
-    elif asked.role in ROLES:
-        roles = counting_as(asked.role)
-        found = set(grants.holders(roles, asked.unit, asked.class_name)) - set(owners())
-        found |= set(grants.holders(roles - {OWNER}, asked.unit, asked.class_name))
     else:
-        found = set()
+        found = set(having(asked.role, asked.unit, asked.class_name))
+        if asked.role != OWNER:
+            found -= set(owners()) - set(grants.holders(counting_as(asked.role) - {OWNER}, asked.unit, asked.class_name))
     if asked.kind == "approval" and asked.requester_id in found and asked.requester_id not in owners():
         found.discard(asked.requester_id)
     return sorted(found)
@@ -57,7 +49,7 @@ def holders(asked: Asked) -> list[int]:
 
 def owners() -> list[int]:
     """The accounts that hold everything."""
-    return grants.holders([OWNER], None, None)
+    return having(OWNER, None, None)
 
 
 def of_todo(todo: Todo) -> list[int]:

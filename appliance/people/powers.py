@@ -16,6 +16,14 @@ def _kind(held: Held) -> str | None:
     return roles.UNIT if held.unit is not None else roles.CLASS if held.cls is not None else None
 
 
+def _over(found: list[Held]) -> Reach:
+    """All that these are held over."""
+    if any(_kind(held) is None for held in found):
+        return EVERYTHING
+    units = {held.unit for held in found if held.unit is not None}
+    return Reach(units=grants.below(units) if units else frozenset(), classes=frozenset(held.cls for held in found if held.cls))
+
+
 @dataclass(frozen=True)
 class Powers:
     """All that somebody holds at one moment."""
@@ -28,11 +36,11 @@ class Powers:
 
     def reach(self, permission: str) -> Reach:
         """How far the permission goes."""
-        found = [held for held in self.held if permission in roles.permissions(held.role, _kind(held))]
-        if any(_kind(held) is None for held in found):
-            return EVERYTHING
-        units = {held.unit for held in found if held.unit is not None}
-        return Reach(units=grants.below(units) if units else frozenset(), classes=frozenset(held.cls for held in found if held.cls))
+        return _over([held for held in self.held if permission in roles.permissions(held.role, _kind(held))])
+
+    def reach_as(self, role: str) -> Reach:
+        """How far they count as holding the role, by itself or by one that has all its permissions. Who is asked for a yes goes by it."""
+        return _over([held for held in self.held if held.role in roles.counting_as(role)])
 
     def lasting(self, ends_at: datetime | None) -> "Powers":
         """Those of them that last until then; None is for good."""
@@ -86,17 +94,15 @@ def demand_no_less(actor: Actor, account_id: int) -> None:
 
 
 def demand_holding(actor: Actor, wanted: Iterable[Grant], message: str) -> None:
-    """Raise NotAllowed when one of the grants gives what the actor does not hold themselves, as far and as long."""
+    """Raise NotAllowed when the actor does not count as holding the role of one of the grants, as far and as long.
+
+    The role, not only what it allows there: a role is also who is asked for a yes.
+    """
     mine, moment = of(actor), now()
     for grant in wanted:
-        if grant.ends_at is not None and grant.ends_at <= moment:
+        if grant.role not in roles.ROLES or (grant.ends_at is not None and grant.ends_at <= moment):
             continue
-        held = Held(grant.role, grant.over_unit_id, grant.over_class, grant.ends_at)
-        lasting = mine.lasting(grant.ends_at)
-        for permission in roles.permissions(held.role, _kind(held)):
-            reach = lasting.reach(permission)
-            if not (reach.everything or held.unit in reach.units or held.cls in reach.classes):
-                raise NotAllowed(
-                    message,
-                    f"{roles.ROLES[grant.role].title} includes to {roles.PERMISSIONS[permission][0]}; you do not hold that so far or so long.",
-                )
+        reach = mine.lasting(grant.ends_at).reach_as(grant.role)
+        if not (reach.everything or grant.over_unit_id in reach.units or grant.over_class in reach.classes):
+            title = roles.ROLES[grant.role].title
+            raise NotAllowed(message, f"Only who is {title} over the same, as far and as long, or more than that, can pass on {title}.")

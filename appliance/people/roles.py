@@ -59,6 +59,11 @@ ROLES: dict[str, Role] = {
 }
 
 
+def counting_as(role: str) -> frozenset[str]:
+    """The roles whose holders count as holding this one: itself, and those that have all its permissions. A name that is no role is nobody's."""
+    return frozenset(name for name, other in ROLES.items() if role in ROLES and ROLES[role].permissions <= other.permissions)
+
+
 def permissions(role: str, kind: str | None) -> frozenset[str]:
     """The permissions that a role gives over a unit, a class or (None) the appliance; none for a role that is not known."""
     if role not in ROLES:

@@ -2,10 +2,10 @@
 
 import re
 
-from appliance.catalog import Account, Machine, grants
+from appliance.catalog import Account, Machine
 from appliance.dial import Refused
 from appliance.outside import address, mail
-from appliance.people.asked import counting_as
+from appliance.people.asked import having
 from appliance.workflow.kinds import Notify
 from appliance.workflow.runner import Context, Done, Failed, Outcome
 
@@ -33,7 +33,7 @@ def _whom(step: Context, options: Notify) -> list[str]:
             found = [_owner(run.machine)]
         case "role":
             unit = run.account.org_unit_id if run.account else None
-            ids = grants.holders(counting_as(options.role), unit, run.class_name)
+            ids = having(options.role, unit, run.class_name)
             found = list(Account.select().where(Account.id.in_(ids)).order_by(Account.id))
         case _:
             return options.addresses

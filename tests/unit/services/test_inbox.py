@@ -1,5 +1,6 @@
 """What waits for people: who may answer, what an answer does, and that nothing waits for somebody who has gone."""
 
+import itertools
 from datetime import timedelta
 
 import pytest
@@ -25,11 +26,13 @@ from appliance.catalog import (
     options,
     todos,
 )
-from appliance.errors import BadInput, Conflict, NotFound
-from appliance.people import asked, powers
-from appliance.services import inbox
+from appliance.catalog.grants import Place
+from appliance.errors import BadInput, Conflict, NotAllowed, NotFound
+from appliance.people import asked, powers, roles
+from appliance.services import delegation, inbox, orgs
 from appliance.services import machines as verbs
 from appliance.services import runs as run_verbs
+from appliance.services.delegation import Holder
 from appliance.workflow.performers.people import notice_gone
 from tests.plans import scans, statements
 from tests.unit.conftest import account
@@ -145,6 +148,52 @@ def test_who_may_is_who_holds_the_role_or_more_over_the_place(bobs, small, alice
         with pytest.raises(NotFound):
             inbox.decide(alice, todo().id, yes=True)
         assert todo().state is TodoState.OPEN
+
+
+@pytest.mark.hostile
+def test_a_delegate_makes_nobody_more_than_they_are_and_decides_nothing_that_asks_for_more(follow, walk, ready, admin, alice, bob):
+    """The same permissions over a unit, another role: who is asked for a yes goes by the role."""
+    follow(assign={"before": [{"name": "yes", "kind": "approval", "with": {"role": "owner"}}]})
+    ready(1)
+    unit = orgs.create_unit(admin, ROOT, "theirs").id
+    orgs.move_people(admin, [bob.account_id, alice.account_id], unit)
+    grant(alice, "delegated_admin", over_unit=unit)
+    group = orgs.create_group(admin, "team", "", unit).id
+    delegation.give(admin, "owner", Holder("group", group), over_unit=unit)
+    verbs.request(bob, "small")
+    walk()
+    for holder in (Holder("account", alice.account_id), Holder("unit", unit)):
+        with pytest.raises(NotAllowed, match="more than you hold"):
+            delegation.give(alice, "owner", holder, over_unit=unit)
+    with pytest.raises(NotAllowed):  # nor by a group that holds it
+        orgs.add_members(alice, group, ["alice"])
+    assert inbox.mine(alice) == []
+    with pytest.raises(NotFound):
+        inbox.decide(alice, todo().id, yes=True)
+    assert delegation.give(alice, "delegated_admin", Holder("account", bob.account_id), over_unit=unit)  # what they are themselves
+    # Of an owner of the unit it is asked, and they can answer it: both go by one relation.
+    orgs.add_members(admin, group, ["alice"])
+    assert alice.account_id in asked.of_todo(todo())
+    assert [one.id for one in inbox.mine(alice)] == [todo().id]
+
+
+@pytest.mark.hostile
+def test_who_is_asked_who_may_decide_and_who_may_pass_on_a_role_are_the_same(bobs, admin, alice, bob):
+    """Every role asked of everybody who holds any, over any place: mail, page and delegation give one answer."""
+    theirs, beside = (orgs.create_unit(admin, ROOT, name).id for name in ("theirs", "beside"))
+    orgs.move_people(admin, [bob.account_id], theirs)
+    scopes = {"everything": {}, "unit": {"over_unit": theirs}, "class": {"over_class": "small"}, "beside": {"over_unit": beside}}
+    for held, (over, scope) in itertools.product(roles.ROLES, scopes.items()):
+        with catalog.write():
+            Grant.delete().where(Grant.account == alice.account_id).execute()
+            Grant.create(role=held, account=alice.account_id, **scope)
+        for wanted in set(roles.ROLES) - {"user"}:
+            with catalog.write():
+                Todo.update(role=wanted, escalated_at=None).execute()
+            counts = over != "beside" and roles.ROLES[wanted].permissions <= roles.ROLES[held].permissions
+            assert (alice.account_id in asked.having(wanted, theirs, "small")) is counts
+            assert bool(inbox.mine(alice)) is (counts or (held, over) == ("owner", "everything"))
+            assert powers.of(alice).reach_as(wanted).covers(Place(frozenset({theirs}), frozenset({"small"}))) is counts
 
 
 def test_a_role_counts_through_groups_and_units_and_only_while_it_lasts(bobs, alice):
