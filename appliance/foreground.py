@@ -199,6 +199,7 @@ class Appliance:
         self.stopping = threading.Event()
         self.house = settings.run / "house"
         self.web_socket = self._listen(nginx.socket_path(settings))
+        self.door_socket = self._listen(nginx.door_path(settings))
         self.rescue_socket = self._listen(nginx.rescue_path(settings))
         self.certificate = tls.fingerprint(tls.ensure(settings)[0])
         self.complaint = ""
@@ -223,7 +224,7 @@ class Appliance:
                 self._web(),
                 lambda: _healthy(nginx.socket_path(settings), "/healthz"),
                 {**env, "PYTHONPATH": str(self.house)},
-                (self.web_socket.fileno(),),
+                (self.web_socket.fileno(), self.door_socket.fileno()),
                 confined=True,
             ),
             Child("nginx", self._nginx(), self._door_answers, confined=True),
@@ -264,7 +265,9 @@ class Appliance:
         return [*command, self.house / Path(sys.executable).relative_to(REPOSITORY)]
 
     def _web(self) -> list[run.Argument]:
-        served: list[run.Argument] = ["--config", self.house / "webui/gunicorn.conf.py", "--bind", f"fd://{self.web_socket.fileno()}"]
+        served: list[run.Argument] = ["--config", self.house / "webui/gunicorn.conf.py"]
+        for listening in (self.web_socket, self.door_socket):
+            served += ["--bind", f"fd://{listening.fileno()}"]
         return self._housed([*self._python(layout.WEB), "-m", "gunicorn", *served])
 
     def _rescue(self) -> list[run.Argument]:
@@ -361,9 +364,10 @@ class Appliance:
     def _turn_away(self) -> None:
         """Nobody has to wait for a web process that does not come: nginx shows its own page instead."""
         if any(child.name == "web" and not child.alive() for child in self.children):
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    self.web_socket.accept()[0].close()
+            for listening in (self.web_socket, self.door_socket):
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        listening.accept()[0].close()
 
     def _tell(self) -> None:
         """Write down how the children are, for dpe-host."""
@@ -412,8 +416,12 @@ class Appliance:
         libvirtd.stop()
         with contextlib.suppress(DpeError):
             run.run([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(self.settings))
-        self.web_socket.close()
-        self.rescue_socket.close()
+        self.close()
+
+    def close(self) -> None:
+        """Close the sockets, when nobody is there any more who answers at them."""
+        for listening in (self.web_socket, self.door_socket, self.rescue_socket):
+            listening.close()
 
 
 def _listens(path: Path) -> bool:

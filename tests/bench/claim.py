@@ -64,8 +64,7 @@ def serving(*, whole: bool = False, **changes: Any) -> Iterator[Settings]:
         finally:
             for child in reversed(appliance.children):
                 child.stop()
-            appliance.web_socket.close()
-            appliance.rescue_socket.close()
+            appliance.close()
             catalog.close()
 
 

@@ -11,6 +11,7 @@ import pytest
 from appliance import catalog, layout
 from appliance.catalog import ROOT, Account, Actor, DirectoryRun, Event, Grant, Group, Member, Nesting, OrgUnit, RunState
 from appliance.catalog.database import rows
+from appliance.bulkhead import Breaker
 from appliance.errors import BadInput, Conflict, NotAllowed, Unavailable
 from appliance.lifecycle import directoryruns
 from appliance.people import directory_link, passwords, secrets
@@ -32,7 +33,7 @@ def appliance(tmp_path: Path) -> Iterator[None]:
     layout.prepare(settings)
     catalog.open(settings.catalog)
     secrets.open(settings.web_secret)
-    directory_link._away.clear()
+    directory_link.breaker = Breaker(directory_link.REST)
     with catalog.write():
         Account.create(id=ADMIN.account_id, name="root", password=passwords.digest("a local password"))
         Grant.create(role="owner", account=ADMIN.account_id)
@@ -226,7 +227,7 @@ def test_a_directory_that_goes_away_in_the_middle_changes_nothing(office: Slapd,
     assert Event.select().where(Event.kind == "directory.failed").count() <= 2
     monkeypatch.undo()
     office.start()
-    directory_link._away.clear()
+    directory_link.breaker = Breaker(directory_link.REST)
     assert synchronise().state is RunState.DONE
     assert people()["ada"][0] == "Changed"
 

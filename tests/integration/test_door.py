@@ -151,8 +151,7 @@ def door() -> Iterator[Settings]:
         finally:
             for child in reversed(appliance.children):
                 child.stop()
-            appliance.web_socket.close()
-            appliance.rescue_socket.close()
+            appliance.close()
             for server in servers:
                 server.shutdown()
                 server.server_close()
