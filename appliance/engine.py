@@ -143,6 +143,9 @@ def adopt_scenario(loaded: Loaded) -> None:
                 idle_grace=lease.idle.warning,
                 idle_then=lease.idle.then,
                 connect_minutes=lease.connect,
+                warn_first=lease.warnings.first,
+                warn_last=lease.warnings.last,
+                busy_grace=lease.busy,
             ).on_conflict(conflict_target=[Class.name], update={Class.spec: dumped}).execute()
         Class.update(enabled=False).where(Class.name.not_in(list(scenario.classes))).execute()
 

@@ -22,12 +22,14 @@ class Post:
 
     taken: list[EmailMessage] = field(default_factory=list)
     logins: list[str] = field(default_factory=list)
+    greeted: list[str] = field(default_factory=list)
     to_recipient: str = ""
     to_sender: str = ""
     to_data: str = ""
     port: int = 0
 
-    async def handle_MAIL(self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
+    async def handle_MAIL(self, _server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
+        self.greeted.append(session.host_name or "")
         envelope.mail_from = address
         envelope.mail_options.extend(options)
         return self.to_sender or "250 OK"

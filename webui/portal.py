@@ -38,6 +38,7 @@ def index() -> str:
         minutes=lambda number: timedelta(minutes=number),
         health=overview.health(),
         application=application,
+        ends_soon=machines.ends_soon,
         doing=moves.doing(mine),
         possible={machine.id: moves.possible(actor(), machine) for machine in mine},
         standings={name: runs.standing(offer.request) for name, offer in offers.items() if offer.request},

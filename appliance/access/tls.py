@@ -5,7 +5,6 @@ Else `appliance.crt` and `appliance.key` are made at first start, and again befo
 """
 
 import ipaddress
-import os
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from appliance import durable
 from appliance.errors import BadInput
 from appliance.settings import Settings
 
@@ -54,13 +54,13 @@ def add_names(settings: Settings, names: list[str]) -> str:
     private = serialization.load_pem_private_key(key.read_bytes(), password=None)
     assert isinstance(private, ec.EllipticCurvePrivateKey)
     every = list(dict.fromkeys([*alternative, *wanted]))
-    _write(certificate, _sign(private, every, datetime.now(UTC)), 0o644)
+    durable.write(certificate, _sign(private, every, datetime.now(UTC)), mode=0o644)
     return before.decode()
 
 
 def put_back(settings: Settings, before: str) -> None:
     """Serve again what `add_names` replaced."""
-    _write(settings.tls / "appliance.crt", before.encode(), 0o644)
+    durable.write(settings.tls / "appliance.crt", before, mode=0o644)
 
 
 def fingerprint(certificate: Path) -> str:
@@ -125,8 +125,8 @@ def _make(certificate: Path, key: Path, settings: Settings, now: datetime) -> No
     pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     # Certificate last: a start cut off in between finds no certificate, and makes both again.
     certificate.unlink(missing_ok=True)
-    _write(key, pem, 0o600)
-    _write(certificate, _sign(private, _names(settings), now), 0o644)
+    durable.write(key, pem)
+    durable.write(certificate, _sign(private, _names(settings), now), mode=0o644)
 
 
 def _sign(private: ec.EllipticCurvePrivateKey, names: list[x509.GeneralName], now: datetime) -> bytes:
@@ -145,11 +145,3 @@ def _sign(private: ec.EllipticCurvePrivateKey, names: list[x509.GeneralName], no
         .sign(private, hashes.SHA256())
     )
     return made.public_bytes(serialization.Encoding.PEM)
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-    fresh.rename(path)

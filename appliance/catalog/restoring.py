@@ -19,6 +19,7 @@ from appliance.catalog.models import (
     DataDisk,
     DiskState,
     Engine,
+    Handover,
     KeptDisk,
     Lease,
     Level,
@@ -81,6 +82,7 @@ def _forget(moment: datetime) -> None:
     """What was true of the other server only: who is signed in, what was being done, snapshots and kept disks, whose files are not here."""
     Session.delete().execute()
     Engine.delete().execute()
+    Handover.delete().execute()
     Machine.update(snapshot=None).execute()
     Snapshot.delete().execute()
     KeptDisk.delete().execute()
@@ -112,7 +114,7 @@ def _machines(moment: datetime, actor: Actor) -> list[Machine]:
         Machine.update(values).where(Machine.id == machine.id).execute()
         lease = holders[machine.id]
         ends = max(lease.ends_at, moment + GRACE)
-        Lease.update(ends_at=ends, warned_at=None, idle_warned_at=None, busy_at=None).where(Lease.id == lease.id).execute()
+        Lease.update(ends_at=ends, warned_at=None, idle_warned_at=None, busy_at=None, kept_until=None).where(Lease.id == lease.id).execute()
         runs.begin(
             "reprovision", machine_id=machine.id, class_name=machine.class_name, account_id=machine.owner_id, priority=1,
             version_id=version.id if version else None, facts={"restored": True}, asked_by=actor.name,

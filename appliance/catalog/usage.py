@@ -1,14 +1,16 @@
-"""When machines were used last, for the classes that want to know: others cost no write."""
+"""When machines were used last, where somebody wants to know: others cost no write."""
 
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from appliance.catalog.database import rows
 from appliance.catalog.models import stamp
 
 ONCE_IN = timedelta(minutes=1)  # that the last use of a machine is written at most
+NEAR_END = timedelta(minutes=15)  # before the end of a lease, from when on it counts whether the machine is busy
 
 
 @dataclass(frozen=True)
@@ -50,16 +52,47 @@ def _time(text: str | None) -> datetime | None:
 
 
 def note(ids: Iterable[str], at: datetime) -> None:
-    """These machines were used; whoever was warned need not be any more. Call it inside `write()`."""
+    """These machines were used; whoever was warned need not be any more. Call it inside `write()`.
+
+    It is kept for classes that look for idle machines and, near the end of a lease, for those that keep busy ones."""
     rows(
         """
         UPDATE lease SET busy_at = ?1, idle_warned_at = NULL
         WHERE ended_at IS NULL AND machine_id IN (SELECT value FROM json_each(?2)) AND (busy_at IS NULL OR busy_at <= ?3 OR idle_warned_at IS NOT NULL)
-          AND (SELECT idle_minutes FROM machine JOIN class ON class.name = machine.class_name WHERE machine.id = lease.machine_id) > 0
+          AND (SELECT idle_minutes > 0 OR (busy_grace > 0 AND lease.ends_at <= ?4)
+               FROM machine JOIN class ON class.name = machine.class_name WHERE machine.id = lease.machine_id)
         RETURNING id
         """,
-        (stamp(at), json.dumps(list(ids)), stamp(at - ONCE_IN)),
+        (stamp(at), json.dumps(list(ids)), stamp(at - ONCE_IN), stamp(at + NEAR_END)),
     )
+
+
+class Ending(NamedTuple):
+    """A lease that may have to be announced; the times before its end are in minutes, 0 for none."""
+
+    id: int
+    began_at: datetime
+    ends_at: datetime
+    warned_at: datetime | None
+    first: int
+    last: int
+
+
+def ending(moment: datetime) -> list[Ending]:
+    """The leases whose end is so near that a class's warnings could be due."""
+    (longest,) = rows("SELECT max(max(warn_first, warn_last)) FROM class")
+    found = rows(
+        """
+        SELECT lease.id, began_at, ends_at, warned_at, warn_first, warn_last
+        FROM lease JOIN machine ON machine.id = lease.machine_id JOIN class ON class.name = machine.class_name
+        WHERE ended_at IS NULL AND kept_until IS NULL AND ends_at <= ? AND (warn_first > 0 OR warn_last > 0) ORDER BY ends_at
+        """,
+        (stamp(moment + timedelta(minutes=longest[0] or 0)),),
+    )
+    return [
+        Ending(id, datetime.fromisoformat(began), datetime.fromisoformat(ends), _time(warned), first, last)
+        for id, began, ends, warned, first, last in found
+    ]
 
 
 def unopened(moment: datetime) -> list[tuple[str, int]]:

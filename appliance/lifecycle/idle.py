@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from appliance import catalog
-from appliance.catalog import Lease, Level, Machine, MachineState, machines, now, record, usage
+from appliance.catalog import Lease, Level, Machine, MachineState, machines, now, record, todos, usage
 from appliance.catalog.usage import Watched
 from appliance.errors import Conflict, DpeError
 from appliance.hypervisor.provider import GuestSigns, Provider
@@ -146,9 +146,17 @@ def _warn(machine: Machine, lease: Lease, found: Idle, policy: Policy, then: str
     moment = now()
     Lease.update(idle_warned_at=moment).where(Lease.id == lease.id).execute()
     what = "suspended" if then == "suspend" else "taken back"
+    said = f"{machine.name} has not been used since {found.since:%H:%M} UTC: it is {what} at {moment + policy.grace:%H:%M} UTC, unless it is used."
+    todos.post(
+        [lease.account_id],
+        f"idle {lease.id} {moment:%Y-%m-%dT%H:%M}",
+        f"{machine.name} is {what} at {moment + policy.grace:%H:%M} UTC, unless it is used",
+        f"{said}\n\nOpen it, or sign in and press “I am still here”.",
+        f"/#machine-{machine.number}",
+    )
     record(
         "lease.idle",
-        f"{machine.name} has not been used since {found.since:%H:%M} UTC: it is {what} at {moment + policy.grace:%H:%M} UTC, unless it is used.",
+        said,
         level=Level.WARNING,
         account_id=lease.account_id,
         class_name=machine.class_name,

@@ -101,12 +101,21 @@ def _line(text: str) -> str:
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
 
+def _own_name(link: socket.socket) -> str:
+    """What we greet the server with: many refuse a host's name that is no full one, so it is our address then."""
+    name = socket.gethostname()
+    if "." in name:
+        return name
+    own = link.getsockname()[0].partition("%")[0]
+    return f"[IPv6:{own}]" if ":" in own else f"[{own}]"
+
+
 class _Link(smtplib.SMTP):
     """The library's client over a connection that is open already."""
 
     def __init__(self, link: socket.socket, host: str) -> None:
         self._link = link
-        super().__init__(host, local_hostname=socket.gethostname())
+        super().__init__(host, local_hostname=_own_name(link))
 
     def _get_socket(self, *_: object) -> socket.socket:
         return self._link

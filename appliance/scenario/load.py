@@ -1,5 +1,6 @@
 """Read a scenario folder; what is wrong with it is said all at once, each error with its line and what to write instead."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,11 @@ from appliance.yamlfile import FileError, FileErrors, Source, syntax
 
 # Roles that every seed gets; a scenario's own role of that name would never be used.
 RESERVED_ROLES = ("guest",)
+_BUILT_IN = ("ansible.builtin", "ansible.legacy")
+_COLLECTIONS = Path("/usr/share/ansible/collections/ansible_collections")  # where Ansible looks for others; the image has none
+_MODULE = re.compile(r"(\w+\.\w+)(\.\w+)+")
+_BLOCKS = ("block", "rescue", "always")
+_IMPORTS = ("import_tasks", "ansible.builtin.import_tasks")
 _ROLE_PARTS = ("tasks", "handlers", "defaults", "vars", "meta")
 
 
@@ -70,7 +76,8 @@ def _check_folder(source: Source[Scenario]) -> Iterator[FileError]:
 
 
 def _role_errors(role: Path) -> Iterator[FileError]:
-    """Files of a role that no YAML reader can read: better said now than in the middle of a build."""
+    """Files of a role that no YAML reader can read, and modules that are not there: better said now than in the middle of a build."""
+    readable = True
     for part in _ROLE_PARTS:
         for file in sorted((role / part).rglob("*.y*ml")):
             content = file.read_bytes()
@@ -78,7 +85,42 @@ def _role_errors(role: Path) -> Iterator[FileError]:
                 for _ in yaml.compose_all(content, yaml.SafeLoader):
                     pass
             except (yaml.YAMLError, RecursionError, ValueError) as error:
+                readable = False
                 yield syntax(file, error, content)
+    if readable:
+        for part in ("tasks", "handlers"):
+            yield from _module_errors(role / part / "main.yml", set())
+
+
+def _module_errors(file: Path, read: set[Path]) -> Iterator[FileError]:
+    """Modules of collections that are not installed, in this file and what it imports. What it includes may never be read: for other systems."""
+    if file in read or not file.is_file():
+        return
+    read.add(file)
+    for task in _tasks(yaml.compose(file.read_bytes(), yaml.SafeLoader)):
+        for key, value in task.value:
+            found = _MODULE.fullmatch(str(key.value))
+            if str(key.value) in _IMPORTS:
+                given = {str(name.value): inner for name, inner in value.value}.get("file") if value.id == "mapping" else value
+                if given is not None and given.id == "scalar":
+                    yield from _module_errors(file.parent / given.value, read)
+            elif found and found[1] not in _BUILT_IN and not (_COLLECTIONS / found[1].replace(".", "/")).is_dir():
+                yield FileError(
+                    file,
+                    key.start_mark.line + 1,
+                    f"{found[0]} is of the collection {found[1]}, which is not installed: Ansible's own modules are all there is",
+                    "use a module of ansible.builtin, or put this one into library/ of the role and call it by its last name",
+                )
+
+
+def _tasks(node: yaml.Node | None) -> Iterator[yaml.MappingNode]:
+    """The tasks in a list of them, those in blocks included."""
+    for item in node.value if isinstance(node, yaml.SequenceNode) else ():
+        if isinstance(item, yaml.MappingNode):
+            yield item
+            for key, value in item.value:
+                if key.value in _BLOCKS:
+                    yield from _tasks(value)
 
 
 _PATTERNS = {

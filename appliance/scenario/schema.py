@@ -64,6 +64,13 @@ class Idle(Part):
     )
 
 
+class Warnings(Part):
+    """When the holder of a machine is told that the lease ends, on their page and by e-mail. 0: not at that time."""
+
+    first: int = Field(default=1440, ge=0, le=525600, description="Minutes before the end, but at most a quarter of the lease.")
+    last: int = Field(default=60, ge=0, le=525600, description="Minutes before the end, but at most an eighth of the lease.")
+
+
 class LeaseTerms(Part):
     """How long a machine may be held."""
 
@@ -71,6 +78,13 @@ class LeaseTerms(Part):
     extend: int = Field(default=240, ge=0, le=525600, description="Minutes that one extension adds.")
     extensions: int = Field(default=3, ge=0, le=1000, description="How often a lease may be extended.")
     idle: Idle = Field(default=Idle(minutes=0), description="What becomes of a machine that nobody uses.")
+    warnings: Warnings = Field(default=Warnings(), description="When its end is announced.")
+    busy: int = Field(
+        default=60,
+        ge=0,
+        le=10080,
+        description="Minutes that a machine which is busy when the lease ends is kept at most; it goes as soon as it comes to rest. 0: not at all.",
+    )
     connect: int = Field(
         default=0,
         ge=0,

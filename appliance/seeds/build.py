@@ -20,10 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from appliance import durable
 from appliance.errors import DpeError, Unavailable
 from appliance.hypervisor.provider import Boot, Card, MachineSpec
 from appliance.scenario.schema import ClassSpec
-from appliance.seeds import recipe, sources
+from appliance.seeds import recipe, sources, unsafe
 from appliance.seeds.failure import explain
 from appliance.seeds.follow import follow
 from appliance.seeds.play import PLAYBOOKS
@@ -37,6 +38,18 @@ BASE_PACKAGES = (
     *("linux-image-cloud-amd64", "tiny-initramfs", "qemu-guest-agent", "python3"),
 )
 KERNEL_MODULES = ("virtio_blk", "virtio_net", "virtio_console")  # disk, card, agent: nothing of these waits for udev
+AS_ROOT = {"ansible_become_method": "dpe_runuser"}  # whatever method a role names: all of it runs as root, without sudo
+# What is the same in every machine of a seed, whatever it runs on. In a chroot Ansible cannot know by itself what starts services.
+FACTS = (
+    {
+        "name": "Gather what is known before a machine runs",
+        "ansible.builtin.setup": {
+            "gather_subset": ["!all", "!min", "distribution", "platform", "pkg_mgr", "python"],
+            "filter": ["architecture", "distribution*", "os_family", "pkg_mgr", "python*", "system", "userspace_*"],
+        },
+    },
+    {"name": "Say what starts services", "ansible.builtin.set_fact": {"ansible_service_mgr": "systemd", "cacheable": True}},
+)
 BOOT_TASKS = ("Start it", "Wait until its agent and its application answer")  # in seed.yml
 LEAST_SPACE = 1536  # MiB that the smallest class needs
 
@@ -176,7 +189,7 @@ class _Build:
         self.total = 0
         self.task = ""
         self.seconds: dict[str, float] = {}
-        self.failure: tuple[str, str] | None = None
+        self.failure: tuple[str, str, str] | None = None  # task, message, role
         self.output = ""  # its end, for a failure that is no task's
         self.log = seed_log(job.class_name, job.version, settings)
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -193,15 +206,13 @@ class _Build:
                     f"The build of seed {self.job.version} of {self.job.class_name} was cancelled.", "Build again when you like."
                 )
             if not well or self.failure:
-                raise self.explain(*(self.failure or ("", self.output)))
-            manifest = self.work / "result/seed.json"
-            manifest.write_text(json.dumps(self.manifest(), indent=1))
-            manifest.chmod(0o444)
+                raise self.explain(*(self.failure or ("", self.output, "")))
+            durable.write(self.work / "result/seed.json", json.dumps(self.manifest(), indent=1), mode=0o444)
             for file in (self.work / "result").iterdir():
                 os.chown(file, 0, 0)  # the test boot gave them to the hypervisor's user, who could then write to them
             final.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             os.sync()  # else a power cut could leave the name, and the catalog's word for it, without the content
-            (self.work / "result").rename(final)
+            durable.replace(self.work / "result", final)
         except OSError as error:
             raise self.note(self.explain("", str(error))) from error
         except DpeError as error:
@@ -261,7 +272,7 @@ class _Build:
                 self.write(event["text"])
                 self.output = (self.output + event["text"] + "\n")[-4000:]
             case "failed":
-                self.failure = self.failure or (event["task"], event["message"])
+                self.failure = self.failure or (event["task"], event["message"], event["role"])
 
     def end_task(self) -> None:
         now = time.monotonic()
@@ -269,13 +280,13 @@ class _Build:
             self.seconds[self.task] = round(self.seconds.get(self.task, 0) + now - self.lap, 2)
         self.lap = now
 
-    def explain(self, task: str, message: str) -> DpeError:
+    def explain(self, task: str, message: str, role: str = "") -> DpeError:
         used = sum(file.lstat().st_blocks * 512 for file in self.work.rglob("*")) >> 20
         full = (
             f"The build had written {used} MiB to {self.work} and needs about {self.space()} MiB in all;"
             f" {shutil.disk_usage(self.work).free >> 20} MiB were left."
         )
-        return explain(self.job.class_name, task, message, log=str(self.log), full=full)
+        return explain(self.job.class_name, task, message, role=role, log=str(self.log), full=full)
 
     def space(self) -> int:
         """MiB that a build of this class takes while it runs: tree, packages, raw disk and image, as large as the last seed."""
@@ -284,7 +295,7 @@ class _Build:
 
     def describe(self, playbook: str, variables: dict[str, Any]) -> dict[str, Any]:
         """What play.py reads, for any playbook of ours."""
-        local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+        local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **AS_ROOT}
         return {
             "playbook": str(PLAYBOOKS / playbook),
             "runner": str(self.work / "runner"),
@@ -310,9 +321,10 @@ class _Build:
             "name": "Roles inside the root file system",
             "hosts": "root",
             "gather_facts": False,
+            "pre_tasks": FACTS,
             "roles": ["guest", *job.spec.roles],
         }
-        roles.write_text(json.dumps([play]))  # JSON is YAML
+        roles.write_text(unsafe.dump([play]))
         tree = work / "tree/root"
         variables = {
             "work": str(work),
@@ -329,7 +341,7 @@ class _Build:
         }
         description = self.describe("seed.yml", variables)
         inside = {"ansible_connection": "dpe_chroot", "ansible_host": str(tree), "ansible_python_interpreter": "/usr/bin/python3"}
-        description["inventory"]["all"]["hosts"]["root"] = inside
+        description["inventory"]["all"]["hosts"]["root"] = {**inside, "ansible_package_use": "dpe_packages", **AS_ROOT}
         description["roles"] = [str(PLAYBOOKS / "roles"), str(job.scenario.resolve() / "roles")]
         description["skip"] = [] if job.test_boot else ["boot"]
         return description

@@ -57,7 +57,7 @@ def serving(*, whole: bool = False, **changes: Any) -> Iterator[Settings]:
             files = {"disk": str(seed.disk), "kernel": str(seed.kernel), "initrd": str(seed.initrd), "cmdline": seed.cmdline}
             Seed.update(files=files).execute()
         appliance = Appliance(settings)
-        appliance.children = [child for child in appliance.children if whole or child.name in ("web", "nginx")]
+        appliance.children = [child for child in appliance.children if whole or child.name in ("web", "relay", "nginx")]
         try:
             appliance.start()
             yield settings

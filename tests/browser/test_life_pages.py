@@ -104,3 +104,31 @@ def test_a_machines_life_is_set_with_the_keyboard_alone(serve: Serve, browse: Br
     expect(form.get_by_label("It is suspended")).to_be_checked()
     expect(form.get_by_text("Many machines for an hour or two.")).to_be_visible()
     assert not is_sideways(page)
+
+
+NOTED = """
+    window.noted = [];
+    window.Notification = class { static permission = 'default'; constructor(text) { window.noted.push(text); }
+        static async requestPermission() { return this.permission = 'granted'; } };
+"""
+
+
+@pytest.mark.cases
+def test_the_end_of_a_lease_is_told_by_the_title_and_to_who_wants_it_by_the_browser(serve: Serve, browse: Browse) -> None:
+    site = serve(farm)
+    mine = Machine.get(Machine.owner == site.people["ada"].account_id)
+    with catalog.write():
+        Lease.update(idle_warned_at=None, began_at=now() - timedelta(hours=8), ends_at=now() + timedelta(hours=3)).execute()
+    page = browse(site)
+    page.add_init_script(NOTED)
+    steps.sign_in(page, "ada")
+    button = page.get_by_role("button", name="Notify me in time")
+    button.click()
+    expect(button).to_be_hidden()
+    with catalog.write():
+        Lease.update(ends_at=now() + timedelta(minutes=40)).where(Lease.machine == mine.id).execute()
+        record("test.changed", "Something changed.")
+    expect(page).to_have_title(re.compile(rf"\(1\) {mine.name}: the lease ends at \d\d:\d\d$"))
+    assert page.evaluate("window.noted") == [page.title().removeprefix("(1) ")]
+    page.get_by_role("button", name="Extend", exact=True).click()
+    expect(page).not_to_have_title(re.compile("lease ends"))

@@ -178,6 +178,7 @@ def test_a_server_that_says_nothing_is_given_up(school: Slapd, encryption: str, 
 def test_a_server_that_stops_in_the_middle_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     people = [slapd.somebody(f"p{number}", parent=PEOPLE) for number in range(1200)]
     with slapd.serve(tmp_path / "slapd", [*slapd.top(), slapd.unit("people"), *people]) as server:
+
         def freeze(step: str) -> None:
             if step.startswith("Reading people: "):
                 os.kill(server.process.pid, signal.SIGSTOP)

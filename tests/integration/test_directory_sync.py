@@ -9,9 +9,9 @@ import psutil
 import pytest
 
 from appliance import catalog, layout
+from appliance.bulkhead import Breaker
 from appliance.catalog import ROOT, Account, Actor, DirectoryRun, Event, Grant, Group, Member, Nesting, OrgUnit, RunState
 from appliance.catalog.database import rows
-from appliance.bulkhead import Breaker
 from appliance.errors import BadInput, Conflict, NotAllowed, Unavailable
 from appliance.lifecycle import directoryruns
 from appliance.people import directory_link, passwords, secrets

@@ -22,6 +22,14 @@ LEASE = [
     ("lease_minutes", "A lease lasts", "minutes", "When it ends, the machine is destroyed with everything on it."),
     ("extend_minutes", "An extension adds", "minutes", "0 means that leases cannot be extended."),
     ("extensions", "Extensions", "times", "How often a person may extend one lease."),
+    ("warn_first", "First warning", "minutes", "Before the end, by e-mail; at most a quarter of the lease. 0 means none."),
+    ("warn_last", "Last warning", "minutes", "Before the end, by e-mail and on the page; at most an eighth of the lease. 0 means none."),
+    (
+        "busy_grace",
+        "Kept while busy",
+        "minutes",
+        "After the end, at most, while the machine computes, sends or writes. 0 means not at all.",
+    ),
     ("per_person", "Machines per person", "at once", "How many of this class one person may hold."),
 ]
 # The same of a machine's life; of each group a heading first.

@@ -110,7 +110,8 @@ def test_what_units_start_is_there_and_is_what_make_run_starts() -> None:
 
 def test_sockets_are_where_nginx_looks_for_them() -> None:
     shipped = load({}, state=Path("/var/lib/dpe"))
-    paths = {"web": [nginx.socket_path(shipped), nginx.door_path(shipped)], "rescue": [nginx.rescue_path(shipped)]}
+    paths = {"web": [nginx.socket_path(shipped), nginx.door_path(shipped)]}
+    paths |= {"relay": [nginx.relay_path(shipped)], "rescue": [nginx.rescue_path(shipped)]}
     for name, listened in paths.items():
         socket = Unit(f"dpe-{name}.socket")["Socket"]
         lines = (UNITS / f"dpe-{name}.socket").read_text().splitlines()
@@ -169,7 +170,7 @@ def test_no_unit_is_more_exposed_than_the_readme_says(tree: Path) -> None:
         found = re.search(r"exposure level for \S+: ([\d.]+)", said)
         assert found, said
         assert float(found[1]) <= most, f"{name} is at {found[1]}"
-    for name in ("dpe-web", "dpe-rescue", "dpe-nginx"):
+    for name in ("dpe-web", "dpe-relay", "dpe-rescue", "dpe-nginx"):
         assert figures()[name] < 2.5
 
 

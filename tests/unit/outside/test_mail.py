@@ -104,6 +104,15 @@ def test_a_message_arrives_whole() -> None:
     assert read.get_content().splitlines() == text.splitlines()
 
 
+@pytest.mark.cases
+@pytest.mark.parametrize(("name", "said"), [("dpe", "[127.0.0.1]"), ("dpe.example.org", "dpe.example.org")])
+def test_a_server_that_wants_a_full_name_is_greeted_with_one(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: name)
+    with office() as post:
+        mail.deliver(server(post.port), "", mail.message("ada@example.org", "Hello", "Hello", sender="dpe@example.org", id="1"))
+        assert post.greeted == [said]
+
+
 @pytest.mark.parametrize("security", ["starttls", "tls"])
 def test_it_travels_encrypted_and_after_signing_in(security: str, authority: Authority, secure: ssl.SSLContext) -> None:
     how: dict[str, Any] = {"tls_context": secure, "require_starttls": True} if security == "starttls" else {"ssl_context": secure}

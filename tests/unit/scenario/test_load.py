@@ -185,3 +185,27 @@ def test_whatever_is_written_the_answer_is_a_scenario_or_errors_with_lines(tmp_p
         lines = [1]
     assert lines
     assert 1 <= min(lines) <= max(lines) <= text.count("\n") + 1
+
+
+@pytest.mark.cases
+def test_a_module_of_a_collection_that_is_not_there_is_said_with_its_line(tmp_path: Path) -> None:
+    folder = write(tmp_path, GOOD)
+    role = folder / "roles/web"
+    (role / "handlers").mkdir()
+    (role / "tasks/main.yml").write_text(
+        "- name: Zone\n  community.general.timezone: {name: Europe/Berlin}\n"
+        "- block:\n    - ansible.builtin.debug: {msg: hello}\n  rescue:\n    - ansible.posix.sysctl: {name: a, value: b}\n"
+        "- ansible.builtin.import_tasks: more.yml\n- include_tasks: redhat.yml\n- import_tasks: {file: main.yml}\n"
+    )
+    (role / "tasks/more.yml").write_text("- community.mysql.mysql_db: {name: x}\n")
+    (role / "tasks/redhat.yml").write_text("- ansible.posix.seboolean: {name: x}\n")  # never read on Debian
+    (role / "handlers/main.yml").write_text("- name: Again\n  community.docker.docker_container: {name: x}\n")
+    found = errors(folder)
+    assert [(file, line, message.split()[0]) for file, line, message, _ in found] == [
+        ("main.yml", 2, "community.docker.docker_container"),
+        ("main.yml", 2, "community.general.timezone"),
+        ("main.yml", 6, "ansible.posix.sysctl"),
+        ("more.yml", 1, "community.mysql.mysql_db"),
+    ]
+    assert "of the collection community.general, which is not installed" in found[1][2]
+    assert "ansible.builtin" in found[1][3]

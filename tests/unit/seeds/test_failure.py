@@ -43,6 +43,25 @@ def test_a_failure_says_what_to_do(message: str, kind: type[DpeError], says: str
     assert hint in error.hint
 
 
+@pytest.mark.cases
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [
+        ("E: Unable to locate package python3-apt", "`packages` of the class notes"),
+        ("E: Failed to fetch http://mirror/dists/trixie/InRelease", "delegate_to: localhost, into {{ cache }}"),
+        ("<urlopen error [Errno -3] Temporary failure in name resolution>", "no network inside a seed"),
+        ("object of type 'dict' has no attribute 'memtotal_mb'", "hardware and network are not known"),
+        ("couldn't resolve module/action 'community.general.timezone'.", "Only ansible.builtin is there"),
+    ],
+)
+def test_what_a_role_says_is_about_the_role(message: str, hint: str) -> None:
+    error = explain("notes", "Copy it", message, role="web", log="/log/here", full="")
+    assert type(error) is BadInput
+    assert error.message.startswith("Building the seed of notes failed in the task “Copy it” of the role web: ")
+    assert hint in error.hint
+    assert "/log/here" in error.hint
+
+
 def test_the_message_of_a_task_holds_what_its_failed_items_said() -> None:
     result = {
         "msg": "One or more items failed",
@@ -65,5 +84,5 @@ def test_events_become_lines(capsys: pytest.CaptureFixture[str]) -> None:
         {"kind": "result", "task": "One", "result": {"id": {"ok": True}}},
         {"kind": "task", "number": 2, "name": "Two"},
         {"kind": "output", "text": "fatal"},
-        {"kind": "failed", "task": "Two", "message": "broke"},
+        {"kind": "failed", "task": "Two", "message": "broke", "role": ""},
     ]

@@ -75,6 +75,13 @@ def test_a_new_class_has_it_from_the_scenario(farm, tmp_path):
     assert (cls.idle_minutes, cls.idle_grace, cls.idle_then, cls.connect_minutes) == (30, 5, "suspend", 20)
 
 
+@pytest.mark.cases
+def test_a_scenario_says_when_the_end_of_a_lease_is_announced(opened, tmp_path):
+    lease = {"warnings": {"first": 120, "last": 0}, "busy": 30}
+    cls = _adopt(tmp_path, lease=lease)
+    assert (cls.warn_first, cls.warn_last, cls.busy_grace) == (120, 0, 30)
+
+
 def test_what_an_admin_changed_is_kept(farm, admin, tmp_path):
     _adopt(tmp_path, sequence="farm")
     classes.set_life(admin, "fresh", **{**NOW, "idle_minutes": 45})

@@ -123,7 +123,7 @@ def test_another_s_machine_does_not_exist_for_me(ready, alice, bob):
 
 def test_a_lease_that_ends_reclaims_after_a_warning(ready, alice):
     id = held(ready, alice)
-    Lease.update(ends_at=now() + timedelta(minutes=5)).execute()
+    Lease.update(began_at=now() - timedelta(hours=1), ends_at=now() + timedelta(minutes=5)).execute()
     assert (leases.warn(), leases.warn()) == (1, 0)
     leases.expire()
     assert machines.by_id(id).state is S.IN_USE
@@ -135,10 +135,11 @@ def test_a_lease_that_ends_reclaims_after_a_warning(ready, alice):
 
 def test_an_extension_takes_the_warning_back(ready, alice):
     id = held(ready, alice)
-    Lease.update(ends_at=now() + timedelta(minutes=5)).execute()
-    leases.warn()
+    Lease.update(began_at=now() - timedelta(hours=1), ends_at=now() + timedelta(minutes=5)).execute()
+    assert leases.warn() == 1
     verbs.extend(alice, id)
-    Lease.update(ends_at=now() + timedelta(minutes=5)).execute()
+    assert leases.warn() == 0
+    Lease.update(ends_at=now() + timedelta(minutes=5), warned_at=now() - timedelta(minutes=30)).execute()  # half an hour later
     assert leases.warn() == 1
 
 

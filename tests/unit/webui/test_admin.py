@@ -57,6 +57,9 @@ POLICY = {
     "extend_minutes": "30",
     "extensions": "1",
     "per_person": "3",
+    "warn_first": "600",
+    "warn_last": "30",
+    "busy_grace": "45",
 }
 
 

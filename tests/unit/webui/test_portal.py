@@ -1,6 +1,7 @@
 """A person's own page."""
 
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -219,6 +220,23 @@ def test_who_is_warned_that_nobody_uses_it_may_say_that_they_do(ada: Browser, pe
     assert "Nobody seems to use it" not in ada.get("/").text
     other = Machine.get(Machine.owner == people["mary"].account_id)
     assert ada.post(f"/machines/{other.id}/still-here").status_code == 404
+
+
+@pytest.mark.cases
+def test_the_end_of_a_lease_is_told_on_the_page_and_by_the_browser(ada: Browser, people: dict[str, Actor]) -> None:
+    machine = Machine.get(Machine.owner == people["ada"].account_id)
+    Lease.update(began_at=now() - timedelta(hours=8), ends_at=now() + timedelta(hours=2), extensions=0).execute()
+    Class.update(extensions=1, extend_minutes=60).execute()
+    assert "Its lease ends in" not in ada.get("/").text
+    Lease.update(ends_at=now() + timedelta(minutes=40)).execute()
+    page = ada.get("/").text
+    assert "Its lease ends in" in page
+    assert "Extend it if you need it longer." in page
+    assert re.search(rf'data-soon="{machine.name}: the lease ends at \d\d:\d\d"', page)
+    Lease.update(extensions=1).execute()
+    assert "It cannot be extended any more" in ada.get("/").text
+    Lease.update(kept_until=now() + timedelta(minutes=30)).execute()
+    assert "It is kept because it is busy, until" in ada.get("/").text
 
 
 def test_who_has_to_open_it_in_time_is_told_so(ada: Browser, people: dict[str, Actor]) -> None:

@@ -1,5 +1,19 @@
 // The small things that a page does without the server. Everything here only eases what works without it.
 
+// -- Cookies know no ports, so a machine's page may put a session of somebody else's in the place of this browser's. What is kept here,
+// under this port, it does not reach: the session that was signed in here has the same.
+document.addEventListener('submit', event => {
+  const field = event.target.querySelector('[data-browser-key]');
+  if (!field) return;
+  if (!localStorage.getItem('browser')) localStorage.setItem('browser', crypto.randomUUID());
+  field.value = localStorage.getItem('browser');
+}, true);
+const { browser } = document.body.dataset;
+if (browser !== undefined && browser !== (localStorage.getItem('browser') ?? '')) {
+  document.querySelector('header.top')?.remove();
+  document.getElementById('page').replaceChildren(document.getElementById('swapped').content);
+}
+
 // -- Ask before what cannot be undone. The dialog is outside the live part, which may change under it.
 const dialog = document.getElementById('confirm');
 let confirmed;
@@ -45,6 +59,25 @@ function tick() {
 }
 setInterval(tick, 1000);
 document.addEventListener('htmx:after:swap', tick);
+
+// -- What is about to end is told in the tab's title and, if that was asked for, by the browser: the page is often behind others.
+const title = document.title, told = new Set();
+function announce() {
+  const soon = [...document.querySelectorAll('[data-soon]')].map(element => element.dataset.soon);
+  document.title = soon.length ? `(${soon.length}) ${soon[0]}` : title;
+  const ask = document.querySelector('[data-notify]');
+  if (!('Notification' in window)) return;
+  if (ask) ask.hidden = Notification.permission !== 'default';
+  if (Notification.permission !== 'granted') return;
+  for (const text of soon) {
+    if (told.has(text)) continue;
+    told.add(text);
+    try { new Notification(text, { tag: text }).onclick = () => window.focus(); } catch { /* phones want a service worker for it; the title has it */ }
+  }
+}
+document.addEventListener('click', event => { if (event.target.closest('[data-notify]')) Notification.requestPermission().then(announce); });
+document.addEventListener('htmx:after:swap', announce);
+announce();
 
 document.querySelector('.nav-strip [aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
 
