@@ -72,15 +72,15 @@ class Bulkhead:
         self.every.append(self)
 
     @contextmanager
-    def wait(self, whom: str = "", called: str = "") -> Iterator[None]:
+    def wait(self, whom: str = "") -> Iterator[None]:
         """Wait for an answer in a place, and out of everybody's way.
 
-        With `whom`, an Unavailable that took long is remembered: they are not asked again for a while. `called` is their name in a
-        sentence. Raises Unavailable when all places are taken, or they did not answer a moment ago.
+        With `whom`, their name in a sentence, an Unavailable that took long is remembered: they are not asked again for a while.
+        Raises Unavailable when all places are taken, or they did not answer a moment ago.
         """
         with aside(), self._place():
             if whom and self.breaker.is_open(whom):
-                raise Unavailable(f"{called or whom} did not answer a moment ago.", "Try again in a few seconds.")
+                raise Unavailable(f"There was no answer from {whom} a moment ago.", "Try again in a few seconds.")
             begun = time.monotonic()
             try:
                 yield
