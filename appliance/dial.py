@@ -6,14 +6,28 @@ import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from appliance.errors import BadInput, DpeError, Unavailable
 
+_resolving = threading.Semaphore(16)  # a name server that does not answer keeps a thread for half a minute, whatever the limit
+
 NAME = re.compile(r"(?=.{1,253}$)([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+
+
+# What OpenSSL says of servers whose encryption is too old, and what to do there.
+OLD = {
+    "UNSUPPORTED_PROTOCOL": "Let the server speak TLS 1.2 or newer.",
+    "TLSV1_ALERT_PROTOCOL_VERSION": "Let the server speak TLS 1.2 or newer.",
+    "DH_KEY_TOO_SMALL": "Give the server Diffie-Hellman parameters of 2048 bits or more, or elliptic curves.",
+    "WRONG_SIGNATURE_TYPE": "Renew the server's certificate, signed with SHA-256 or better.",
+}
 
 
 class Refused(DpeError):
@@ -60,13 +74,37 @@ def trust(authority: str = "") -> ssl.SSLContext:
     return context
 
 
+def resolve(host: str, port: int, seconds: float, kind: int = socket.SOCK_STREAM) -> list[tuple[Any, ...]]:
+    """What `getaddrinfo` says, which knows no limit of its own. Raises OSError, also when the name server takes longer than that."""
+    late = socket.gaierror(socket.EAI_AGAIN, "the name server does not answer in time")
+    answer: Future[list[tuple[Any, ...]]] = Future()
+
+    def look() -> None:
+        try:
+            answer.set_result(socket.getaddrinfo(host, port, type=kind))
+        except BaseException as error:
+            answer.set_exception(error)
+        finally:
+            _resolving.release()
+
+    if not _resolving.acquire(timeout=seconds):
+        raise late
+    threading.Thread(target=look, name="resolve", daemon=True).start()
+    try:
+        return answer.result(seconds)
+    except TimeoutError:
+        raise late from None
+
+
 def connect(host: str, port: int, seconds: float) -> socket.socket:
     """A connection; each of the host's addresses is given its share of the seconds. Raises OSError."""
-    addresses = list(dict.fromkeys(address[:2] for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
+    end = time.monotonic() + seconds
+    addresses = list(dict.fromkeys(address[:2] for *_, address in resolve(host, port, seconds)))
+    share = max(0.1, end - time.monotonic()) / len(addresses)
     for address in addresses[:-1]:
         with contextlib.suppress(OSError):
-            return socket.create_connection((str(address[0]), port), seconds / len(addresses))
-    return socket.create_connection((str(addresses[-1][0]), port), seconds / len(addresses))
+            return socket.create_connection((str(address[0]), port), share)
+    return socket.create_connection((str(addresses[-1][0]), port), share)
 
 
 @contextlib.contextmanager
@@ -107,6 +145,8 @@ def explain(error: OSError | UnicodeError, host: str, port: int, *, connected: b
             return Refused(f"{where} shows a certificate that cannot be trusted: {error.verify_message.rstrip('.')}.", _mend(error))
         case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
             return Unavailable(f"{where} hung up, or does not speak TLS.", "Check port and encryption, then look at the server's log.")
+        case ssl.SSLError() if error.reason in OLD:
+            return Refused(f"{where} speaks only an old TLS: {error.reason}.", OLD[error.reason])
         case ssl.SSLError():
             return Refused(f"{where} does not speak TLS: {error.reason or error}.", "Check port and encryption.")
         case TimeoutError() if connected:
@@ -126,4 +166,14 @@ def _mend(error: ssl.SSLCertVerificationError) -> str:
             return "Renew the server's certificate, and check both clocks."
         case 62 | 64:  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
             return "Name the server here as its certificate does."
+        case 66:  # X509_V_ERR_EE_KEY_TOO_SMALL
+            return "Renew the server's certificate with a key of 2048 bits or more."
+        case 67:  # X509_V_ERR_CA_KEY_TOO_SMALL
+            return (
+                "Renew the authority's certificate with a key of 2048 bits or more, then the server's, and paste the authority's new one."
+            )
+        case 68:  # X509_V_ERR_CA_MD_TOO_WEAK
+            return "Renew the certificates, signed with SHA-256 or better."
+        case 26:  # X509_V_ERR_INVALID_PURPOSE
+            return "Renew the server's certificate as one for servers (TLS web server authentication)."
     return "Paste the certificate of the authority that signed it."

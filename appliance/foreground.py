@@ -216,6 +216,7 @@ class Appliance:
         self.stopping = threading.Event()
         self.house = settings.run / "house"
         self.web_socket = self._listen(nginx.socket_path(settings))
+        self.door_socket = self._listen(nginx.door_path(settings))
         self.rescue_socket = self._listen(nginx.rescue_path(settings))
         self.relay_socket = self._listen(nginx.relay_path(settings))
         tls.ensure(settings)
@@ -241,7 +242,7 @@ class Appliance:
                 self._web(),
                 lambda: _healthy(nginx.socket_path(settings), "/healthz"),
                 {**env, "PYTHONPATH": str(self.house)},
-                (self.web_socket.fileno(),),
+                (self.web_socket.fileno(), self.door_socket.fileno()),
                 confined=True,
             ),
             Child(
@@ -290,7 +291,9 @@ class Appliance:
         return [*command, self.house / Path(sys.executable).relative_to(REPOSITORY)]
 
     def _web(self) -> list[run.Argument]:
-        served: list[run.Argument] = ["--config", self.house / "webui/gunicorn.conf.py", "--bind", f"fd://{self.web_socket.fileno()}"]
+        served: list[run.Argument] = ["--config", self.house / "webui/gunicorn.conf.py"]
+        for listening in (self.web_socket, self.door_socket):
+            served += ["--bind", f"fd://{listening.fileno()}"]
         return self._housed([*self._python(layout.WEB), "-m", "gunicorn", *served])
 
     def _relay(self) -> list[run.Argument]:
@@ -394,7 +397,7 @@ class Appliance:
 
     def _turn_away(self) -> None:
         """Nobody has to wait for a process that does not come: nginx shows its own page instead."""
-        for name, listening in (("web", self.web_socket), ("relay", self.relay_socket)):
+        for name, listening in (("web", self.web_socket), ("web", self.door_socket), ("relay", self.relay_socket)):
             if any(child.name == name and not child.alive() for child in self.children):
                 with contextlib.suppress(BlockingIOError):
                     while True:
@@ -451,7 +454,7 @@ class Appliance:
 
     def close(self) -> None:
         """Let the sockets go, which outlive the processes that serve them."""
-        for listening in (self.web_socket, self.rescue_socket, self.relay_socket):
+        for listening in (self.web_socket, self.door_socket, self.rescue_socket, self.relay_socket):
             listening.close()
 
 

@@ -263,16 +263,33 @@ def ad_unit(name: str) -> Entry:
     return f"ou={name},{SUFFIX}", {"objectClass": [b"organizationalUnit", b"adEntry"], "ou": [name.encode()]} | _guid(name)
 
 
-def ad_user(account: str, name: str, parent: str, *, control: int = 512, password: str = "", kind: str = "user") -> Entry:
-    """A user as Active Directory has them; control 514 is a disabled one, kind computer a machine of the domain."""
+def _sid(relative: int) -> dict[str, list[bytes]]:
+    """The security identifier of one of a domain's own, S-1-5-21-1-2-3 and this."""
+    return {"objectSid": [b"\x01\x05\0\0\0\0\0\x05" + b"".join(part.to_bytes(4, "little") for part in (21, 1, 2, 3, relative))]}
+
+
+def ad_user(
+    account: str,
+    name: str,
+    parent: str,
+    *,
+    control: int = 512,
+    password: str = "",
+    kind: str = "user",
+    primary: int = 513,
+    **more: list[bytes],
+) -> Entry:
+    """A user as Active Directory has them; control 514 is a disabled one, kind computer a machine of the domain, 513 Domain Users."""
     classes = [b"user", b"computer"] if kind == "computer" else [b"user"]
     values = {"objectClass": classes, "cn": [name.encode()], "sn": [name.split()[-1].encode()], "sAMAccountName": [account.encode()]}
     values |= {"userAccountControl": [str(control).encode()], "displayName": [name.encode()], "mail": [f"{account}@example.org".encode()]}
     values |= {"userPassword": [password.encode()]} if password else {}
+    values |= {"primaryGroupID": [str(primary).encode()]} | _sid(1100 + len(account)) | more
     return f"cn={ldap.dn.escape_dn_chars(name)},{parent}", values | _guid(account)
 
 
-def ad_group(name: str, members: Iterable[str], parent: str) -> Entry:
+def ad_group(name: str, members: Iterable[str], parent: str, *, relative: int = 0) -> Entry:
     values = {"objectClass": [b"group"], "cn": [name.encode()], "sAMAccountName": [name.encode()], "groupType": [b"-2147483646"]}
     values |= {"member": [dn.encode() for dn in members]} if members else {}
+    values |= _sid(relative) if relative else {}
     return f"cn={ldap.dn.escape_dn_chars(name)},{parent}", values | _guid(name)

@@ -19,6 +19,8 @@ def status_of(error: DpeError) -> int:
 def protect(response: Response, form_targets: str = "") -> Response:
     """Add the headers; `form_targets` are further places that its forms may lead to."""
     headers = response.headers
+    if response.status_code == 503:
+        headers.setdefault("Retry-After", "5")
     headers["Content-Security-Policy"] = CSP.format(form_targets=form_targets)
     headers["Referrer-Policy"] = "same-origin"
     headers["X-Content-Type-Options"] = "nosniff"

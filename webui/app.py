@@ -10,7 +10,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, Map
 
-from appliance import catalog, durable, settings
+from appliance import bulkhead, catalog, durable, settings
 from appliance.access import cookies, nginx
 from appliance.people import secrets as secrets_of_others
 from appliance.settings import Settings
@@ -73,7 +73,10 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.register_blueprint(blueprint)
     # Exactly one proxy, the front door, says who asks; a header from further out is not believed.
     proxied = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_port=0, x_prefix=0)
-    app.wsgi_app = Turnstile(proxied, AT_ONCE, passing=frozenset({"/live", nginx.UPLOAD}))  # type: ignore[method-assign]
+    # The door's question comes in by a socket and threads of its own.
+    turnstile = Turnstile(proxied, AT_ONCE, passing=frozenset({"/live", "/door/check", nginx.UPLOAD}))
+    app.wsgi_app = turnstile  # type: ignore[method-assign]
+    bulkhead.aside = turnstile.aside
     return app
 
 

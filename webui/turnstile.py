@@ -3,11 +3,15 @@
 Python runs one thread at a time. With thirty requests under way at once each would wait for all others
 again and again, and the unlucky ones several times as long as the rest; in a queue everybody waits
 about as long, and everybody less.
+
+Who waits for somebody else uses no processor, and must not keep the others waiting: such a request steps
+aside (see appliance/bulkhead.py) and comes back to the end of the queue.
 """
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -19,6 +23,7 @@ class Turnstile:
         self._free = width
         self._queue: deque[threading.Lock] = deque()
         self._mutex = threading.Lock()
+        self._inside = threading.local()  # `.here`: whether this thread's request has a place
 
     @property
     def waiting(self) -> int:
@@ -34,7 +39,23 @@ class Turnstile:
         finally:
             self._leave()
 
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Leave the place to the next one meanwhile; nothing for a thread that has none."""
+        if not getattr(self._inside, "here", False):
+            yield
+            return
+        self._leave()
+        try:
+            yield
+        finally:
+            self._enter()
+
     def _enter(self) -> None:
+        self._wait()
+        self._inside.here = True
+
+    def _wait(self) -> None:
         with self._mutex:
             if self._free:
                 self._free -= 1
@@ -45,6 +66,7 @@ class Turnstile:
         turn.acquire()
 
     def _leave(self) -> None:
+        self._inside.here = False
         with self._mutex:
             if self._queue:
                 self._queue.popleft().release()  # the place is handed on, so nobody can push in

@@ -25,6 +25,7 @@ from appliance.settings import REPOSITORY, Settings
 from appliance.settings import load as load_settings
 
 UPLOAD = "/admin/server/updates/upload"  # where updates of the appliance are sent to
+DOOR_SOCKET = "door.sock"
 COOKIES = 48_000  # characters of cookies that a browser may bring
 USER = "www-data"  # Debian's own for web servers; it cannot read the catalog
 
@@ -95,6 +96,11 @@ def version() -> tuple[int, ...]:
 def socket_path(settings: Settings) -> Path:
     """Where the web process listens."""
     return settings.run / "web.sock"
+
+
+def door_path(settings: Settings) -> Path:
+    """Where the web process answers the question whether somebody may through to an application, and nothing else."""
+    return settings.run / DOOR_SOCKET
 
 
 def rescue_path(settings: Settings) -> Path:
@@ -196,6 +202,7 @@ def configuration(settings: Settings, house: Path, certificate: Path, key: Path,
         # Nobody behind the door tells nginx what to do.
         ("proxy_ignore_headers", "X-Accel-Redirect", "X-Accel-Expires", "X-Accel-Limit-Rate", "X-Accel-Charset"),
         ("upstream", "web", [("server", f"unix:{socket_path(settings)}", "max_fails=0"), ("keepalive", 64), ("keepalive_timeout", "20s")]),
+        ("upstream", "door", [("server", f"unix:{door_path(settings)}", "max_fails=0"), ("keepalive", 64), ("keepalive_timeout", "20s")]),
         ("upstream", "rescue", [("server", f"unix:{rescue_path(settings)}", "max_fails=0")]),
         ("upstream", "relay", [("server", f"unix:{relay_path(settings)}", "max_fails=0")]),
         _own_cookie("page_cookie", cookies.SESSION),
@@ -386,7 +393,7 @@ def _application_server(settings: Settings, house: Path, listen: list[Directive]
         ]),
         ("location", "=", "/_dpe/door", [
             ("internal",),
-            ("proxy_pass", "http://web/door/check"),
+            ("proxy_pass", "http://door/door/check"),
             # Of all that came it needs who asks, and what for.
             ("proxy_pass_request_headers", "off"),
             *_forwarded(),

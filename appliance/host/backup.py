@@ -159,10 +159,10 @@ def _moment() -> str:
 
 
 @contextlib.contextmanager
-def repository(settings: Settings) -> Iterator[Repository]:
+def repository(settings: Settings, patience: float = restic.SOON) -> Iterator[Repository]:
     """The configured repository. Raises Conflict when another one lies in its place."""
     known = configured(settings)
-    with restic.at(known.target, key(settings), settings) as found:
+    with restic.at(known.target, key(settings), settings, patience) as found:
         if found.id() != known.repository:
             raise Conflict(f"Other backups lie at {known.target} than those of this appliance.", "Configure the backup again.")
         yield found
@@ -203,7 +203,7 @@ def look(settings: Settings, target: restic.Target, opened_by: str) -> Looked:
                 else "The server shows another key than before."
             )
             return Looked("confirm", words, fingerprints=[restic.fingerprint(one) for one in shown], host_keys=shown)
-    with restic.at(target, opened_by, settings) as there:
+    with restic.at(target, opened_by, settings, restic.PAGE) as there:
         try:
             id = there.id()
         except NotFound:
@@ -640,7 +640,7 @@ def _zone(stamp: str) -> Any:
 
 @verb("backup.list")
 def _list(args: Arguments, host: Host) -> list[dict[str, Any]]:
-    with repository(host.settings) as there:
+    with repository(host.settings, restic.PAGE) as there:
         return described(there.snapshots())
 
 

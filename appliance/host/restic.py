@@ -33,7 +33,8 @@ from appliance.settings import Settings
 # Letters and digits that cannot be taken for one another on paper.
 ALPHABET = "ABCDEFGHJKMNPQRSTUVWXYZ23456789"
 GROUPS, GROUP = 8, 4  # of a recovery key: about 158 bits
-SOON = 45.0  # seconds for what somebody waits for in the page
+SOON = 45.0  # seconds for what restic does at once
+PAGE = 20.0  # seconds for the same while somebody waits for it in the page; there are at most two, and a look at the server's key
 TAG = "dpe"
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=300)]
@@ -150,7 +151,7 @@ def host_keys(target: Sftp) -> list[str]:
     """The keys that a server shows now, each as `type base64`. Raises Unavailable when it shows none."""
     try:
         # One connection a kind: a server of OpenSSH 9.8 and later turns away, for a while, who comes often without signing in.
-        said = run(["ssh-keyscan", "-T", "10", "-t", "ed25519,ecdsa,rsa", "-p", str(target.port), "--", target.host], timeout=SOON)
+        said = run(["ssh-keyscan", "-T", "10", "-t", "ed25519,ecdsa,rsa", "-p", str(target.port), "--", target.host], timeout=12)
     except CommandFailed:
         said = ""
     found = sorted(" ".join(line.split()[1:3]) for line in said.splitlines() if line and not line.startswith("#"))
@@ -177,6 +178,7 @@ class Repository:
     env: Mapping[str, str]
     target: Target
     ssh_log: Path | None = None  # what ssh says, which reaches the server of an Sftp
+    patience: float = SOON  # seconds for what `ask` is not given a timeout for
 
     def _why(self, said: str) -> DpeError:
         """What went wrong. restic does not wait for the last words of ssh, so they are in a log of their own."""
@@ -196,11 +198,15 @@ class Repository:
             *[a for a in arguments if a != "--json"],
         ]
 
-    def ask(self, *arguments: Argument, timeout: float = SOON) -> str:
+    def ask(self, *arguments: Argument, timeout: float | None = None) -> str:
         """Run restic to its end; what it prints. Raises DpeError in words."""
         try:
-            return run(self.command(*arguments), env=self.env, timeout=timeout)
+            return run(self.command(*arguments), env=self.env, timeout=timeout or self.patience)
         except CommandFailed as error:
+            if error.status == 124:  # it was waited for in vain; asking once more would be, too
+                where = capital(str(self.target))
+                hint = "Check its address and its load, and that nothing in between blocks it."
+                raise Unavailable(f"{where} does not answer in time.", hint) from error
             raise self._why(error.output or error.message) from error
 
     def snapshots(self) -> list[dict[str, Any]]:
@@ -269,7 +275,7 @@ def _stop_when_cancelled(host: Host, over: threading.Event, send: Callable[[int]
 
 
 @contextlib.contextmanager
-def at(target: Target, key: str, settings: Settings) -> Iterator[Repository]:
+def at(target: Target, key: str, settings: Settings, patience: float = SOON) -> Iterator[Repository]:
     """The repository at a target, opened with a recovery key; a disk is mounted meanwhile. Raises DpeError when it cannot be reached."""
     with contextlib.ExitStack() as stack:
         env = {"RESTIC_PASSWORD": key, "RESTIC_CACHE_DIR": os.fspath(settings.cache / "restic"), "LC_ALL": "C.UTF-8"}
@@ -291,7 +297,7 @@ def at(target: Target, key: str, settings: Settings) -> Iterator[Repository]:
                     env["AWS_DEFAULT_REGION"] = target.region
             case _:
                 raise BadInput("There is no such kind of backup target.")
-        yield Repository(location, options, env | {"RESTIC_REPOSITORY": location}, target, ssh_log)
+        yield Repository(location, options, env | {"RESTIC_REPOSITORY": location}, target, ssh_log, patience)
 
 
 def _usable(path: Path, settings: Settings) -> Path:

@@ -76,20 +76,20 @@ class _Source:
 
 
 @contextlib.contextmanager
-def _source(args: FromArguments, settings: Settings) -> Iterator[_Source]:
+def _source(args: FromArguments, settings: Settings, patience: float = restic.SOON) -> Iterator[_Source]:
     if args.target is None:
-        with backup.repository(settings) as there:
+        with backup.repository(settings, patience) as there:
             yield _Source(there, there.target, backup.key(settings))
         return
     target, key = backup.with_secret(settings, args.target), restic.typed(args.key)
-    with restic.at(target, key, settings) as there:
+    with restic.at(target, key, settings, patience) as there:
         there.id()  # says at once when there is none, or the key is another one's
         yield _Source(there, target, key)
 
 
 @verb("restore.list")
 def _list(args: FromArguments, host: Host) -> list[dict[str, Any]]:
-    with _source(args, host.settings) as source:
+    with _source(args, host.settings, restic.PAGE) as source:
         return backup.described(source.repository.snapshots())
 
 

@@ -4,7 +4,6 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import ldap
 import ldap.dn
@@ -13,13 +12,18 @@ from ldap.controls import SimplePagedResultsControl
 
 from appliance.errors import BadInput, NotAllowed, Unavailable
 from appliance.people.directory_config import DISABLED, Config
-from appliance.people.directory_link import ANSWER, Refused, all_away, opened
+from appliance.people.directory_link import Limit, Link, Refused, all_away, opened
 
 PAGE = 500
 MOST = 200_000  # entries; more is a server that never comes to an end
 LONGEST = 200  # letters of a name or an address
 
 Values = dict[str, list[bytes]]  # an entry's attributes, by lower-case name
+
+SIGN_IN = 8.0  # seconds in which whoever signs in hears an answer, whatever the servers do
+
+PRINCIPAL = {"ad": ["userPrincipalName"], "ldap": []}  # what else a person is called by everywhere, for a kind of directory
+ADDRESS = re.compile(r"[^\s\\@\0]{1,64}@[^\s\\@\0]{1,190}")
 
 # What a directory may call somebody: letters of any script, no blanks at the ends, nothing that is punctuation in a path, a list or a page.
 NAME = re.compile(r"\w([\w.@'+() *-]{0,62}[\w.)*-])?")
@@ -38,13 +42,13 @@ class Person:
 
 
 def search(
-    link: Any, base: str, filter: str, attributes: list[str], seen: Callable[[int], None] = lambda _: None
+    link: Link, base: str, filter: str, attributes: list[str], seen: Callable[[int], None] = lambda _: None
 ) -> Iterator[tuple[str, Values]]:
     """All entries below `base`, page by page, as DN and attributes; `seen` is told how many there were so far. Referrals are left out."""
     control, count = SimplePagedResultsControl(criticality=True, size=PAGE, cookie=""), 0
     while True:
         message = link.search_ext(base, ldap.SCOPE_SUBTREE, filter, attributes, serverctrls=[control])
-        _, entries, _, controls = link.result3(message, timeout=ANSWER)
+        _, entries, _, controls = link.result3(message, timeout=link.give())
         for dn, values in entries:
             if dn is not None:
                 count += 1
@@ -113,21 +117,22 @@ def same(dn: str) -> str:
 # -- signing in -----------------------------------------------------------------------------
 
 
-def authenticate(config: Config, service_password: str, name: str, password: str) -> Person | None:
-    """Who this is, when the directory takes the name and password; else None.
+def authenticate(config: Config, service_password: str, entered: str, password: str) -> Person | None:
+    """Who this is, when the directory takes the password for what was entered, a name or an address; else None.
 
     Raises Unavailable when no server can be asked, NotAllowed when the directory says more than no, and
     BadInput when the appliance cannot read the directory.
     """
-    if not password or "\0" in password or not NAME.fullmatch(name):
+    if not password or "\0" in password or not (NAME.fullmatch(entered) or ADDRESS.fullmatch(entered)):
         return None  # a bind with an empty password is no check at all: servers say yes to it
     if all_away(config):
         raise Unavailable("The directory is away.", "Try again in a moment.")
+    limit = Limit.within(SIGN_IN)
     if config.sign_in == "direct":
-        return _directly(config, name, password)
+        return _directly(config, entered, password, limit)
     try:
-        with opened(config, config.bind_dn, service_password) as link:
-            found = _find(link, config, name)
+        with opened(config, config.bind_dn, service_password, limit=limit) as link:
+            found = _find(link, config, entered)
     except NotAllowed as error:
         raise Unavailable(
             "The directory does not let the appliance look you up.", "Ask your admin to check the reading account."
@@ -135,30 +140,41 @@ def authenticate(config: Config, service_password: str, name: str, password: str
     if found is None:
         return None
     try:
-        with opened(config, found.dn, password):
+        with opened(config, found.dn, password, limit=limit):
             return found
     except Refused:
         return None
 
 
-def _find(link: Any, config: Config, name: str) -> Person | None:
+def _find(link: Link, config: Config, entered: str) -> Person | None:
+    """Whoever has this name; else whose principal name it is; else whose mail address."""
     shape = config.shape
-    wanted = ldap.filter.filter_format("(%s=%s)", [shape.name, name])
-    found = list(search(link, config.base, f"(&{shape.people}{wanted})", config.reads_whom))
-    if len(found) > 1:
-        raise BadInput(
-            f"The directory has {len(found)} people called {name}.",
-            "Nobody can tell which one you are. Ask your admin to give them different names.",
-        )
-    return person(config, *found[0]) if found else None
+    attributes = [shape.name, *([*PRINCIPAL[config.kind], shape.mail] if "@" in entered else [])]
+    for attribute in dict.fromkeys(attributes):  # one after the other: a name that is meant as one is never another's address
+        wanted = ldap.filter.filter_format("(%s=%s)", [attribute, entered])
+        found = list(search(link, config.base, f"(&{shape.people}{wanted})", config.reads_whom))
+        if len(found) > 1:
+            raise BadInput(*_several(len(found), entered, is_name=attribute == shape.name))
+        if found:
+            return person(config, *found[0])
+    return None
 
 
-def _directly(config: Config, name: str, password: str) -> Person | None:
+def _several(count: int, entered: str, *, is_name: bool) -> tuple[str, str]:
+    if is_name:
+        hint = "Nobody can tell which one you are. Ask your admin to give them different names."
+        return f"The directory has {count} people called {entered}.", hint
+    return f"The directory has {count} people with the address {entered}.", "Enter your user name instead."
+
+
+def _directly(config: Config, entered: str, password: str, limit: Limit) -> Person | None:
     is_dn = "=" in config.template
-    bind_dn = config.template.replace("{name}", ldap.dn.escape_dn_chars(name) if is_dn else name)
+    bind_dn = config.template.replace("{name}", ldap.dn.escape_dn_chars(entered) if is_dn else entered)
+    if not is_dn and "@" in entered:
+        bind_dn = entered  # Active Directory takes a principal name as it is
     try:
-        with opened(config, bind_dn, password) as link:
-            found = _find(link, config, name)
+        with opened(config, bind_dn, password, limit=limit) as link:
+            found = _find(link, config, entered if is_dn else _bound_as(link, entered))
     except Refused:
         return None
     if found is None or (is_dn and same(found.dn) != same(bind_dn)):
@@ -167,3 +183,17 @@ def _directly(config: Config, name: str, password: str) -> Person | None:
             "Ask your admin to check the search base and the people's filter.",
         )
     return found
+
+
+def _bound_as(link: Link, entered: str) -> str:
+    """The name of whoever is bound. One person's principal name may be another's name, so the server is asked (RFC 4532)."""
+    link.give()
+    try:
+        who = str(link.whoami_s())
+    except (ldap.PROTOCOL_ERROR, ldap.UNWILLING_TO_PERFORM, ldap.INSUFFICIENT_ACCESS):
+        who = ""
+    if who.startswith("u:"):
+        return who.removeprefix("u:").rpartition("\\")[2]
+    if "@" in entered:
+        raise BadInput("The directory took the password, but does not say who that is.", "Enter your user name instead.")
+    return entered

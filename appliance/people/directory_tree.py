@@ -13,9 +13,11 @@ from appliance.errors import BadInput
 from appliance.people import directory
 from appliance.people.directory import Person, identity, same, search, text
 from appliance.people.directory_config import Config
-from appliance.people.directory_link import opened
+from appliance.people.directory_link import NO_LIMIT, Limit, opened
 
 MEMBERS = ("member", "uniqueMember", "memberUid")
+# Nobody's primary group lists them as a member: they carry its number instead. What of people says which it is; groups have the last of it.
+PRIMARY = {"ad": ("primaryGroupID", "objectSid"), "ldap": ("gidNumber",)}
 
 Progress = Callable[[str], None]
 
@@ -54,11 +56,12 @@ class Tree:
     problems: list[str] = field(default_factory=list)
 
 
-def read(config: Config, password: str, progress: Progress = lambda _: None) -> Tree:
+def read(config: Config, password: str, progress: Progress = lambda _: None, limit: Limit = NO_LIMIT) -> Tree:
     """The whole tree. Raises Unavailable, BadInput or NotAllowed when it cannot be read to its end."""
     tree, shape = Tree(), config.shape
     places: dict[str, str] = {}  # a unit's place -> its id
-    with opened(config, config.bind_dn, password) as link:
+    primary: dict[bytes, set[str]] = {}  # a group's number -> the ids of those whose primary group it is
+    with opened(config, config.bind_dn, password, limit=limit) as link:
         progress("Reading org units")
         found = sorted(
             search(link, config.base, shape.units, [shape.id, "ou", "name"]), key=lambda entry: len(ldap.dn.explode_dn(entry[0]))
@@ -72,7 +75,8 @@ def read(config: Config, password: str, progress: Progress = lambda _: None) -> 
                 continue
             tree.units[unit.id] = unit
             places[same(dn)] = unit.id
-        for dn, values in search(link, config.base, shape.people, config.reads_whom, lambda count: progress(f"Reading people: {count}")):
+        asked = [*config.reads_whom, *PRIMARY[config.kind]]
+        for dn, values in search(link, config.base, shape.people, asked, lambda count: progress(f"Reading people: {count}")):
             try:
                 somebody = directory.person(config, dn, values)
             except BadInput as error:
@@ -81,14 +85,26 @@ def read(config: Config, password: str, progress: Progress = lambda _: None) -> 
                 continue
             tree.people[somebody.id] = somebody
             tree.homes[somebody.id] = _above(dn, places)
+            if number := _primary_group(config, values):
+                primary.setdefault(number, set()).add(somebody.id)
         _without_doubles(tree)
         progress("Reading groups")
-        entries = list(
-            search(link, config.base, shape.groups, [shape.id, "cn", *MEMBERS], lambda count: progress(f"Reading groups: {count}"))
-        )
+        asked = [shape.id, "cn", *MEMBERS, PRIMARY[config.kind][-1]]
+        entries = list(search(link, config.base, shape.groups, asked, lambda count: progress(f"Reading groups: {count}")))
         entries = [(dn, _whole(link, dn, values)) for dn, values in entries]
-    _groups(tree, config, places, entries)
+    _groups(tree, config, places, entries, primary)
     return tree
+
+
+def _primary_group(config: Config, values: directory.Values) -> bytes:
+    """What the primary group of this person has as its number; empty when they have none."""
+    first = {name: found[0] for name, found in values.items() if found}
+    if config.kind == "ldap":
+        return first.get("gidnumber", b"")
+    number, own = first.get("primarygroupid", b""), first.get("objectsid", b"")
+    if not number.isdigit() or len(number) > 10 or int(number) >= 2**32 or len(own) < 12:
+        return b""
+    return own[:-4] + int(number).to_bytes(4, "little")  # the group is of the person's domain: only a SID's last part differs
 
 
 def _above(dn: str, places: dict[str, str]) -> str:
@@ -128,7 +144,10 @@ def _without_doubles(tree: Tree) -> None:
             tree.problems.append(f"{len(doubles)} people have the mail address {mail}: {', '.join(double.name for double in doubles)}.")
 
 
-def _groups(tree: Tree, config: Config, units: dict[str, str], entries: list[tuple[str, directory.Values]]) -> None:
+def _groups(
+    tree: Tree, config: Config, units: dict[str, str], entries: list[tuple[str, directory.Values]], primary: dict[bytes, set[str]]
+) -> None:
+    number = PRIMARY[config.kind][-1].lower()
     people = {same(somebody.dn): somebody.id for somebody in tree.people.values()}
     names = {somebody.name: somebody.id for somebody in tree.people.values()}
     found: dict[str, tuple[str, str, list[bytes], directory.Values]] = {}
@@ -146,7 +165,8 @@ def _groups(tree: Tree, config: Config, units: dict[str, str], entries: list[tup
     for id, (_, _, members, values) in found.items():
         where = {same(member.decode(errors="replace")) for member in members}
         by_name = {names.get(member.decode(errors="replace")) for member in values.get("memberuid", [])}
-        holds[id] = {people[place] for place in where if place in people} | {id for id in by_name if id}
+        by_number = primary.get((values.get(number) or [b""])[0], set()) & tree.people.keys()
+        holds[id] = {people[place] for place in where if place in people} | {id for id in by_name if id} | by_number
         inside[id] = {places[place] for place in where if place in places}
     for circle in break_circles(inside):
         tree.problems.append(
@@ -162,6 +182,7 @@ def _whole(link: Any, dn: str, values: directory.Values) -> directory.Values:
         values.setdefault("member", []).extend(values.pop(ranged))
         last = ranged.rpartition("-")[2]
         if last != "*":
+            link.give()
             for _, more in link.search_s(dn, ldap.SCOPE_BASE, attrlist=[f"member;range={int(last) + 1}-*"]):
                 values |= {name.lower(): found for name, found in more.items() if ";" in name}
     return values

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from appliance import catalog
+from appliance.bulkhead import Bulkhead
 from appliance.catalog import Actor, Level, record
 from appliance.errors import BadInput, DpeError
 from appliance.host import schedule
@@ -35,6 +36,8 @@ FIELDS: dict[str, dict[str, tuple[str, str]]] = {
         "secret_key": ("The secret of the access key", "Write it as the provider showed it."),
     },
 }
+TARGETS = Bulkhead("asking where backups go", 2)
+ASKING = 55.0  # seconds until dpe-host has said what is at a target; the front door waits for 60
 KNOWN_SECRET = "*"  # noqa: S105 - stands for the one that is stored
 
 
@@ -118,7 +121,12 @@ def problem(settings: Settings) -> str:
 
 def everything(settings: Settings) -> list[Found]:
     """The backups that are there, the newest first. Asks the target, which may take a while."""
-    return _found(Client(settings).ask("backup.list"))
+    return _found(_at_target(settings, "").ask("backup.list"))
+
+
+def _at_target(settings: Settings, by: str, target: dict[str, Any] | None = None) -> Client:
+    """Asks dpe-host what it can only say when the target has answered: the one given, or the one in use."""
+    return Client(settings, by, ASKING, TARGETS, describe(target) if target else "the place of the backups")
 
 
 def _found(listed: list[dict[str, Any]]) -> list[Found]:
@@ -138,12 +146,12 @@ def public_key(settings: Settings) -> str:
 
 def test(actor: Actor, settings: Settings, target: dict[str, Any], key: str) -> Looked:
     """What is at a target; nothing is changed."""
-    return Looked(**Client(settings, actor.name).ask("backup.test", target=target, key=key))
+    return Looked(**_at_target(settings, actor.name, target).ask("backup.test", target=target, key=key))
 
 
 def configure(actor: Actor, settings: Settings, target: dict[str, Any], key: str) -> Looked:
     """Use a target from now on, unless its server's key has to be confirmed first."""
-    looked = Looked(**Client(settings, actor.name).ask("backup.configure", target=target, key=key))
+    looked = Looked(**_at_target(settings, actor.name, target).ask("backup.configure", target=target, key=key))
     if looked.state != "confirm":
         _tell(actor, "backup.configured", f"{actor.name} set up where backups go: {describe(target)}.")
     return looked
@@ -224,7 +232,7 @@ WIZARD = Actor("set-up")
 
 def elsewhere(settings: Settings, target: dict[str, Any], key: str) -> list[Found]:
     """The backups at a target that a recovery key opens."""
-    return _found(Client(settings, WIZARD.name).ask("restore.list", target=target, key=key))
+    return _found(_at_target(settings, WIZARD.name, target).ask("restore.list", target=target, key=key))
 
 
 def restore_from(settings: Settings, target: dict[str, Any], key: str, snapshot: str, *, network: bool) -> str:

@@ -1,19 +1,24 @@
 """The directory server: how it is reached, whether it works, and when it is synchronised."""
 
-import threading
 from dataclasses import dataclass
 from typing import Any
 
 from appliance import catalog
+from appliance.bulkhead import Bulkhead
 from appliance.catalog import Account, Actor, DirectoryRun, RunState, doorbell, options, record
-from appliance.errors import BadInput, Conflict, DpeError, NotAllowed, Unavailable
+from appliance.errors import BadInput, Conflict, DpeError, NotAllowed
 from appliance.people import directory, directory_link, directory_sync, directory_tree, passwords, secrets
 from appliance.people.directory_config import Config, config
+from appliance.people.directory_link import Limit
 
 PURPOSE = "directory"
 SAMPLE = 3  # names shown of what was found
 
-_checking = threading.Semaphore(2)  # a check may take as long as its servers do not answer
+# Servers that are away, and names that are tried, are remembered by the link itself.
+SIGNING_IN = Bulkhead("signing in through the directory", 8, line=16, patience=directory.SIGN_IN)
+TESTING = Bulkhead("testing a directory", 2)
+TEST = 45.0  # seconds for the whole test of what was entered, well below what the front door waits
+TEST_ANSWER = 10.0  # for each answer
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,12 @@ def current() -> tuple[Config, str] | None:
     return config(stored["config"]), _password(stored)
 
 
+def typed(entered: str) -> str:
+    """The name in what somebody entered: without the domain that people of Active Directory are used to write before it."""
+    stored = options.get("directory")
+    return entered.rpartition("\\")[2] if stored.get("on") and stored["config"]["kind"] == "ad" else entered
+
+
 def verify(account: Account | None, name: str, password: str) -> Account | None:
     """The account that name and password open, asked of whoever knows the password; None when they do not fit.
 
@@ -59,7 +70,8 @@ def verify(account: Account | None, name: str, password: str) -> Account | None:
     if using is None:
         local = account is not None and account.directory_id is None
         return account if passwords.matches(account.password if account and local else None, password) else None
-    somebody = directory.authenticate(*using, name, password)
+    with SIGNING_IN.wait():
+        somebody = directory.authenticate(*using, name, password)
     if somebody is not None and somebody.disabled:
         raise NotAllowed(*directory_link.AD_REASONS["533"])
     if somebody is None:
@@ -142,14 +154,11 @@ def runs(limit: int = 10) -> list[DirectoryRun]:
 def check(values: dict[str, Any], password: str) -> list[Finding]:
     """Try what was entered, and say of every server and of every kind of entry what was found. Raises BadInput."""
     wanted, password = _complete(values, password)
-    if not _checking.acquire(timeout=1):
-        raise Unavailable("Another test is under way.", "Try again in a moment.")
-    try:
-        findings = [_knock(wanted, password, server) for server in wanted.servers]
+    with TESTING.wait():
+        limit = Limit.within(TEST, TEST_ANSWER)
+        findings = [_knock(wanted, password, server, limit) for server in wanted.servers]
         if any(finding.ok for finding in findings):
-            findings += _look(wanted, password)
-    finally:
-        _checking.release()
+            findings += _look(wanted, password, limit)
     if wanted.encryption == "none":
         findings.insert(
             0, Finding(False, "Passwords travel unencrypted.", "Whoever can listen in the network reads them. Use StartTLS or LDAPS.")
@@ -157,10 +166,10 @@ def check(values: dict[str, Any], password: str) -> list[Finding]:
     return findings
 
 
-def _knock(wanted: Config, password: str, server: str) -> Finding:
+def _knock(wanted: Config, password: str, server: str, limit: Limit) -> Finding:
     try:
-        until = directory_link.certificate_until(wanted, server)
-        with directory_link.opened(wanted, wanted.bind_dn, password, server):
+        until = directory_link.certificate_until(wanted, server, limit)
+        with directory_link.opened(wanted, wanted.bind_dn, password, server, limit):
             pass
     except DpeError as error:
         return Finding(False, f"{server}: {error.message}", error.hint)
@@ -169,9 +178,9 @@ def _knock(wanted: Config, password: str, server: str) -> Finding:
     return Finding(True, f"{server} answers and {who}.{trust}")
 
 
-def _look(wanted: Config, password: str) -> list[Finding]:
+def _look(wanted: Config, password: str, limit: Limit) -> list[Finding]:
     try:
-        tree = directory_tree.read(wanted, password)
+        tree = directory_tree.read(wanted, password, limit=limit)
     except DpeError as error:
         return [Finding(False, error.message, error.hint)]
     findings = []

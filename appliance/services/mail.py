@@ -1,19 +1,19 @@
 """E-mail: over which server, and whether that works."""
 
 import secrets as random
-import threading
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from appliance import catalog
+from appliance.bulkhead import Bulkhead
 from appliance.catalog import Account, Actor, options, record
-from appliance.errors import BadInput, Conflict, Unavailable
+from appliance.errors import BadInput, Conflict
 from appliance.outside import address, mail
 from appliance.outside.mail import PURPOSE, Server
 from appliance.people import secrets
 
-_testing = threading.Semaphore(2)  # a test may take as long as its server does not answer
+TESTING = Bulkhead("testing a mail server", 2)
 
 
 def entered() -> dict[str, Any]:
@@ -87,10 +87,6 @@ def test(actor: Actor, values: Mapping[str, str], password: str) -> str:
         )
     text = f"This is the test that {actor.name} asked for. Mail from the appliance arrives.\n\n{address.link('/')}"
     made = mail.message(to, "E-mail works", text, sender=wanted.sender, id=random.token_hex(8))
-    if not _testing.acquire(timeout=1):
-        raise Unavailable("Another test is under way.", "Try again in a moment.")
-    try:
+    with TESTING.wait(str(wanted)):
         mail.deliver(wanted, password, made, limit=15)  # well below what the front door and the page wait
-    finally:
-        _testing.release()
     return to

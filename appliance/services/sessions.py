@@ -31,6 +31,7 @@ def sign_in(name: str, password: str, address: str, agent: str = "") -> tuple[st
     Raises NotAllowed: too many attempts, wrong name or password (one message for both), or account disabled;
     Unavailable when the directory that would know is away.
     """
+    name = directory.typed(name)
     keys = _throttled(name, address)
     throttle.check(*keys)
     account = directory.verify(Account.get_or_none(Account.name == name), name, password)

@@ -30,10 +30,11 @@ PASSWORD = "correct horse battery"
 
 
 @contextmanager
-def serving(*, whole: bool = False, **changes: Any) -> Iterator[Settings]:
+def serving(*parts: str, whole: bool = False, **changes: Any) -> Iterator[Settings]:
     """The web page behind the front door over a catalog that was set up; `changes` are of settings.
 
-    Unless it is the `whole` appliance, there is no engine and no hypervisor, and the machines that are wanted are rows.
+    Unless it is the `whole` appliance, there is no engine and no hypervisor, and the machines that are wanted are rows; of the other
+    processes there are those named in `parts`.
     """
     with tempfile.TemporaryDirectory(prefix="dpe-bench-") as folder, socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -57,7 +58,7 @@ def serving(*, whole: bool = False, **changes: Any) -> Iterator[Settings]:
             files = {"disk": str(seed.disk), "kernel": str(seed.kernel), "initrd": str(seed.initrd), "cmdline": seed.cmdline}
             Seed.update(files=files).execute()
         appliance = Appliance(settings)
-        appliance.children = [child for child in appliance.children if whole or child.name in ("web", "relay", "nginx")]
+        appliance.children = [child for child in appliance.children if whole or child.name in ("web", "relay", "nginx", *parts)]
         try:
             appliance.start()
             yield settings
@@ -96,21 +97,32 @@ def _ready(count: int) -> None:
 class Person:
     """A browser reduced to one TLS connection, a cookie and a CSRF token; its own cost must not be what is measured."""
 
-    def __init__(self, settings: Settings, name: str) -> None:
+    def __init__(self, settings: Settings, name: str = "") -> None:
         self.settings = settings
         self.cookie = ""
         self.go_to(settings.https_port)
+        if name:
+            assert self.sign_in(name)[0] == 303
+            self.csrf = self._token(self.get("/"))
+
+    def sign_in(self, name: str) -> tuple[int, bytes]:
+        """What the page says to this name; nobody is signed in yet."""
         form = {"name": name, "password": PASSWORD, "csrf_token": self._token(self.get("/sign-in"))}
-        assert self.ask("POST", "/sign-in", form)[0] == 303
-        self.csrf = self._token(self.get("/"))
+        return self.ask("POST", "/sign-in", form)
 
     def go_to(self, port: int) -> None:
         """Go on at another port of the front door."""
+        self.close()
         context = ssl.create_default_context(cafile=str(self.settings.tls / "appliance.crt"))
         raw = socket.create_connection(("127.0.0.1", port))
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = context.wrap_socket(raw, server_hostname="127.0.0.1")
         self.host = f"127.0.0.1:{port}"
+
+    def close(self) -> None:
+        """Hang up."""
+        if hasattr(self, "socket"):
+            self.socket.close()
 
     def _token(self, page: bytes) -> str:
         found = re.search(rb'name="csrf_token"[^>]*value="([^"]+)"', page)

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from appliance.bulkhead import Breaker
 from appliance.errors import BadInput, DpeError, NotAllowed, Unavailable
 from appliance.people import directory, directory_link, directory_tree
 from appliance.people.directory_config import Config
 from appliance.people.directory_config import config as make_config
+from appliance.people.directory_link import Limit
 from tests import slapd
 from tests.slapd import PEOPLE, READER, READER_PASSWORD, SUFFIX, Slapd
 
@@ -27,8 +29,8 @@ def configured(server: Slapd, **values: Any) -> Config:
 
 
 @pytest.fixture(autouse=True)
-def nobody_is_away() -> None:
-    directory_link._away.clear()
+def nobody_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory_link, "breaker", Breaker(directory_link.REST))
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +178,6 @@ def test_a_server_that_says_nothing_is_given_up(school: Slapd, encryption: str, 
 def test_a_server_that_stops_in_the_middle_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     people = [slapd.somebody(f"p{number}", parent=PEOPLE) for number in range(1200)]
     with slapd.serve(tmp_path / "slapd", [*slapd.top(), slapd.unit("people"), *people]) as server:
-        monkeypatch.setattr(directory, "ANSWER", 0.5)
 
         def freeze(step: str) -> None:
             if step.startswith("Reading people: "):
@@ -184,7 +185,7 @@ def test_a_server_that_stops_in_the_middle_is_given_up(tmp_path: Path, monkeypat
 
         try:
             with pytest.raises(Unavailable):
-                directory_tree.read(configured(server), READER_PASSWORD, freeze)
+                directory_tree.read(configured(server), READER_PASSWORD, freeze, Limit(answer=0.5))
         finally:
             os.kill(server.process.pid, signal.SIGCONT)
 
@@ -249,6 +250,9 @@ class Ranges:
 
     def __init__(self, members: list[bytes]) -> None:
         self.members = members
+
+    def give(self) -> float:
+        return 1.0
 
     def search_s(self, dn: str, scope: int, *, attrlist: list[str]) -> list[tuple[str, dict[str, list[bytes]]]]:
         first = int(attrlist[0].partition("=")[2].partition("-")[0])

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from appliance import catalog, layout
+from appliance.bulkhead import Breaker
 from appliance.catalog import ROOT, Account, Actor, DirectoryRun, Event, Grant, Group, Member, Nesting, OrgUnit, RunState
 from appliance.catalog.database import rows
 from appliance.errors import BadInput, Conflict, NotAllowed, Unavailable
@@ -32,7 +33,7 @@ def appliance(tmp_path: Path) -> Iterator[None]:
     layout.prepare(settings)
     catalog.open(settings.catalog)
     secrets.open(settings.web_secret)
-    directory_link._away.clear()
+    directory_link.breaker = Breaker(directory_link.REST)
     with catalog.write():
         Account.create(id=ADMIN.account_id, name="root", password=passwords.digest("a local password"))
         Grant.create(role="owner", account=ADMIN.account_id)
@@ -226,7 +227,7 @@ def test_a_directory_that_goes_away_in_the_middle_changes_nothing(office: Slapd,
     assert Event.select().where(Event.kind == "directory.failed").count() <= 2
     monkeypatch.undo()
     office.start()
-    directory_link._away.clear()
+    directory_link.breaker = Breaker(directory_link.REST)
     assert synchronise().state is RunState.DONE
     assert people()["ada"][0] == "Changed"
 
@@ -476,3 +477,96 @@ def test_five_thousand_people_and_four_hundred_groups(tmp_path: Path) -> None:
         assert len(after[-1][1]) == len(before[-1][1]) + 1  # that somebody asked for it
     print(f"first {first:.2f} s, second {second:.2f} s")
     assert first < 20
+
+
+# -- as Active Directory has it ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def domain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
+    """A directory in Active Directory's terms, which no test changes."""
+    staff = f"ou=staff,{SUFFIX}"
+    shared = {"mail": [b"office@example.org"]}
+    entries = [
+        *slapd.top(),
+        slapd.ad_unit("staff"),
+        slapd.ad_user("anna", "Anna Baker", staff, password="annas password", userPrincipalName=[b"a.baker@example.org"]),
+        slapd.ad_user("ben", "Ben Ort", staff, password="bens password", primary=1200),
+        slapd.ad_user("c@example.org", "Carl", staff, password="carls password", mail=[b"carl@example.org"]),
+        slapd.ad_user("dora", "Dora", staff, password="doras password", mail=[b"c@example.org"]),
+        slapd.ad_user("eve", "Eve", staff, password="eves password", **shared),
+        slapd.ad_user("fay", "Fay", staff, password="fays password", **shared),
+        slapd.ad_user("gus", "Gus", staff, password="gus's password", mail=[b"a.baker@example.org"]),
+        slapd.ad_group("Domain Users", [], staff, relative=513),
+        slapd.ad_group("Students", [f"cn=Anna Baker,{staff}"], staff, relative=1200),
+        slapd.ad_group("Elsewhere", [], staff),
+    ]
+    with slapd.serve(tmp_path_factory.mktemp("domain") / "slapd", entries, kind="ad") as server:
+        yield server
+
+
+@pytest.mark.cases
+def test_those_whose_primary_group_it_is_are_in_the_group(domain: Slapd) -> None:
+    use(domain, kind="ad")
+    assert synchronise().problems == ["2 people have the mail address office@example.org: eve, fay."]
+    assert members("Domain Users") == {"anna", "c@example.org", "dora", "eve", "fay", "gus"}
+    assert members("Students") == {"anna", "ben"}
+    assert members("Elsewhere") == set()
+
+
+@pytest.mark.cases
+def test_those_whose_number_is_a_posix_groups_are_in_it(tmp_path: Path) -> None:
+    account = {"objectClass": [b"inetOrgPerson", b"posixAccount"], "uidNumber": [b"1001"], "homeDirectory": [b"/home/ben"]}
+    entries = [
+        *slapd.top(),
+        slapd.somebody("anna", parent=SUFFIX),
+        slapd.somebody("ben", parent=SUFFIX, gidNumber=[b"2000"], **account),
+        slapd.somebody("cy", parent=SUFFIX, gidNumber=[b"2001"], **account),
+        (f"cn=students,{SUFFIX}", {"objectClass": [b"posixGroup"], "cn": [b"students"], "gidNumber": [b"2000"], "memberUid": [b"anna"]}),
+        slapd.group("no posix group", [f"uid=anna,{SUFFIX}"]),
+    ]
+    with slapd.serve(tmp_path / "slapd", entries) as server:
+        use(server)
+        assert synchronise().problems == []
+    assert members("students") == {"anna", "ben"}
+    assert members("no posix group") == {"anna"}
+
+
+@pytest.mark.cases
+@pytest.mark.parametrize(
+    ("entered", "password", "name"),
+    [
+        ("anna", "annas password", "anna"),
+        ("EXAMPLE\\anna", "annas password", "anna"),
+        ("a.baker@example.org", "annas password", "anna"),  # her principal name, though it is somebody's mail address
+        ("A.Baker@Example.ORG", "annas password", "anna"),
+        ("anna@example.org", "annas password", "anna"),  # her mail address
+        ("c@example.org", "carls password", "c@example.org"),  # a name is a name, though it is somebody's mail address
+        ("carl@example.org", "carls password", "c@example.org"),
+    ],
+)
+def test_people_sign_in_as_they_do_everywhere(domain: Slapd, entered: str, password: str, name: str) -> None:
+    use(domain, kind="ad")
+    assert sessions.sign_in(entered, password, "192.0.2.1")[1].name == name
+    with pytest.raises(NotAllowed, match="do not fit"):
+        sessions.sign_in(entered, "another password", "192.0.2.1")
+
+
+@pytest.mark.cases
+@pytest.mark.badinput
+def test_an_address_of_several_people_is_nobodys(domain: Slapd) -> None:
+    use(domain, kind="ad")
+    with pytest.raises(BadInput, match="2 people with the address office@example"):
+        sessions.sign_in("office@example.org", "eves password", "192.0.2.1")
+    for odd in ("*@example.org", "x)(mail=*@example.org", "anna@", "@example.org", "a b@example.org"):
+        with pytest.raises(NotAllowed, match="do not fit"):
+            sessions.sign_in(odd, "annas password", f"192.0.2.{len(odd)}")
+
+
+@pytest.mark.cases
+def test_a_domain_before_a_name_means_nothing_to_a_directory_that_knows_none(office: Slapd) -> None:
+    use(office)
+    assert directory.typed("EXAMPLE\\ada") == "EXAMPLE\\ada"
+    with pytest.raises(NotAllowed, match="do not fit"):
+        sessions.sign_in("EXAMPLE\\ada", "ada's password", "192.0.2.1")
+    assert sessions.sign_in("ada@example.org", "ada's password", "192.0.2.1")[1].name == "ada"

@@ -110,12 +110,13 @@ def test_what_units_start_is_there_and_is_what_make_run_starts() -> None:
 
 def test_sockets_are_where_nginx_looks_for_them() -> None:
     shipped = load({}, state=Path("/var/lib/dpe"))
-    for name in ("web", "relay", "rescue"):
+    paths = {"web": [nginx.socket_path(shipped), nginx.door_path(shipped)]}
+    paths |= {"relay": [nginx.relay_path(shipped)], "rescue": [nginx.rescue_path(shipped)]}
+    for name, listened in paths.items():
         socket = Unit(f"dpe-{name}.socket")["Socket"]
-        assert socket["ListenStream"] == str(shipped.run / f"{name}.sock")
+        lines = (UNITS / f"dpe-{name}.socket").read_text().splitlines()
+        assert [line for line in lines if line.startswith("ListenStream=")] == [f"ListenStream={path}" for path in listened]
         assert (socket["SocketUser"], socket["SocketGroup"], socket["SocketMode"]) == ("root", nginx.USER, "0660")
-    assert Unit("dpe-web.socket")["Socket"]["ListenStream"] == str(nginx.socket_path(shipped))
-    assert Unit("dpe-relay.socket")["Socket"]["ListenStream"] == str(nginx.relay_path(shipped))
 
 
 def test_users_of_units_are_made_by_setup() -> None:

@@ -1,10 +1,17 @@
 """Few requests at a time, first come, first served."""
 
+import importlib
+import runpy
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
+import webui
+from appliance.bulkhead import Bulkhead
+from webui import live
+from webui.app import AT_ONCE
 from webui.turnstile import Turnstile
 
 
@@ -81,3 +88,53 @@ def test_streams_pass_by_it():
         app.gate.release()
     for thread in (held, *streams):
         thread.join(5)
+
+
+@pytest.mark.cases
+def test_who_waits_for_others_lets_the_next_one_work_and_comes_back_in_turn() -> None:
+    app = App()
+    answered, aside = threading.Event(), threading.Event()
+
+    def call(environ, start_response):
+        if environ["PATH_INFO"] != "/waits":
+            return app(environ, start_response)
+        with turnstile.aside():
+            with turnstile.aside():  # once is enough
+                aside.set()
+            answered.wait(5)
+        return app(environ, start_response)
+
+    turnstile = Turnstile(call, 1, frozenset())
+    waits = threading.Thread(target=turnstile, args=({"PATH_INFO": "/waits"}, None))
+    waits.start()
+    assert aside.wait(5)
+    page = threading.Thread(target=turnstile, args=({"PATH_INFO": "/page"}, None))
+    page.start()
+    until(lambda: app.begun == ["/page"])
+    answered.set()
+    until(lambda: turnstile.waiting == 1)
+    assert app.begun == ["/page"]
+    app.gate.release()
+    until(lambda: app.begun == ["/page", "/waits"])
+    app.gate.release()
+    for thread in (waits, page):
+        thread.join(5)
+    assert app.most == 1
+    app.gate.release()
+    assert turnstile({"PATH_INFO": "/"}, None) == [b"done"], "no place was lost"
+    with turnstile.aside():  # who has no place has none to leave
+        app.gate.release()
+        assert turnstile({"PATH_INFO": "/"}, None) == [b"done"]
+
+
+@pytest.mark.cases
+def test_all_who_wait_together_leave_threads_for_those_who_do_not() -> None:
+    for name in ("backups", "directory", "mail"):
+        importlib.import_module(f"appliance.services.{name}")
+    shipped = runpy.run_path(str(Path(webui.__file__).parent / "gunicorn.conf.py"))
+    ours = [one for one in Bulkhead.every if one.what != "testing"]  # the tests' own
+    uploads = 1
+    assert len(ours) >= 5
+    waiting = sum(one.places + one.line for one in ours)
+    assert live.STREAMS + uploads + waiting + AT_ONCE <= shipped["threads"]
+    assert shipped["worker_connections"] > 10 * shipped["threads"]

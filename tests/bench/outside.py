@@ -1,0 +1,140 @@
+"""Servers of others that hang: the portal's page, and the front door's question, while people wait for four of them, against the same without.
+
+A directory takes binds and answers no searches; a mail server, a backup target and the directory under test take connections and say nothing.
+For each, four people try again and again, as fast as they are told that it did not work. Times with and without are taken by turns,
+because a host has moods.
+"""
+
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from appliance.catalog import Account
+from appliance.settings import Settings
+from tests import silent
+from tests.bench.claim import Person, serving
+from tests.slapd import READER, SUFFIX
+
+EACH = 4  # people who wait for one server
+ROUNDS = 4
+LOOKS = 250  # requests of a round
+PAUSE = 0.5  # seconds before somebody tries again
+BASELINE = "the same while nobody waits for others"
+
+
+class Hanging:
+    """Four servers that hang, the directory among them in use, and people who wait for them."""
+
+    def __init__(self, settings: Settings, stack: ExitStack) -> None:
+        self.settings, self._stack = settings, stack
+        self.directory = stack.enter_context(silent.listening(silent.ldap()))
+        self.tested = stack.enter_context(silent.listening(silent.ldap()))
+        self.mail = stack.enter_context(silent.listening())
+        self.target = stack.enter_context(silent.listening())
+        self.servers = (self.directory, self.tested, self.mail, self.target)
+        Account.update(email="admin@example.org").where(Account.name == "admin").execute()
+        self.admins = [self.visitor("admin") for _ in range(3 * EACH)]
+        status, page = self.admins[0].ask("POST", "/admin/directory/", self._directory(self.directory.port))
+        assert status == 303, page[-2000:]
+
+    def visitor(self, name: str = "") -> Person:
+        """A browser, in which somebody is signed in."""
+        person = Person(self.settings, name)
+        self._stack.callback(person.close)
+        return person
+
+    def _directory(self, port: int) -> dict[str, str]:
+        usual = {"kind": "ldap", "encryption": "none", "bind_dn": READER, "base": SUFFIX, "sign_in": "search", "minutes": "0"}
+        return {**usual, "servers": f"127.0.0.1:{port}", "password": "x", "csrf_token": self.admins[0].csrf}
+
+    def tries(self) -> list[Callable[[], int]]:
+        """What the people do, one each: each call waits for one of the servers, and returns the status that was answered."""
+
+        def post(admin: Person, path: str, form: dict[str, str]) -> Callable[[], int]:
+            return lambda: admin.ask("POST", path, {**form, "csrf_token": admin.csrf})[0]
+
+        strangers = [self.visitor() for _ in range(EACH)]
+        found: list[Callable[[], int]] = [lambda one=one, n=n: one.sign_in(f"stranger{n}")[0] for n, one in enumerate(strangers)]  # type: ignore[misc]
+        mail = {"host": "127.0.0.1", "port": str(self.mail.port), "security": "none", "sender": "dpe@example.org"}
+        target = {"kind": "s3", "s3_endpoint": f"http://127.0.0.1:{self.target.port}", "s3_bucket": "backup", "s3_access_key": "k"}
+        for admin in self.admins[0::3]:
+            found.append(post(admin, "/admin/directory/test", self._directory(self.tested.port)))
+        for admin in self.admins[1::3]:
+            found.append(post(admin, "/admin/settings/outside/mail/test", mail))
+        for admin in self.admins[2::3]:
+            found.append(post(admin, "/admin/server/backups/test", {**target, "s3_secret_key": "s"}))
+        return found
+
+    @contextmanager
+    def waited_for(self) -> Iterator[list[int]]:
+        """People wait for all of them meanwhile; the statuses that they were answered."""
+        over, answered = threading.Event(), []
+
+        def go_on(once: Callable[[], int]) -> None:
+            while not over.is_set():
+                answered.append(once())
+                over.wait(PAUSE)
+
+        threads = [threading.Thread(target=go_on, args=(once,)) for once in self.tries()]
+        before = self.asked()
+        for thread in threads:
+            thread.start()
+        deadline = time.monotonic() + 30
+        while any(now == then for now, then in zip(self.asked(), before, strict=True)):
+            assert time.monotonic() < deadline, (before, self.asked(), answered)
+            time.sleep(0.02)
+        try:
+            yield answered
+        finally:
+            over.set()
+            while any(thread.is_alive() for thread in threads):
+                for server in self.servers:
+                    server.hang_up()
+                time.sleep(0.05)
+
+    def asked(self) -> list[int]:
+        """How often each server was asked."""
+        return [server.asked for server in self.servers]
+
+
+@contextmanager
+def hanging() -> Iterator[Hanging]:
+    """The appliance's web page, and servers of others that hang."""
+    with serving("host") as settings, ExitStack() as stack:
+        yield Hanging(settings, stack)
+
+
+def looks(ask: Callable[[], object], count: int = LOOKS) -> list[float]:
+    """How long each of so many requests took, one after the other."""
+    times = []
+    for _ in range(count):
+        begun = time.perf_counter()
+        ask()
+        times.append(time.perf_counter() - begun)
+    return times
+
+
+def run() -> Iterator[dict[str, Any]]:
+    with hanging() as servers:
+        ada, knocks = servers.visitor("person0"), servers.visitor("person1")
+        knocks.go_to(servers.settings.app_port)
+        asks: dict[str, Callable[[], object]] = {"portal": lambda: ada.get("/"), "door": lambda: knocks.ask("GET", "/")}
+        idle: dict[str, list[float]] = {name: [] for name in asks}
+        then: dict[str, list[float]] = {name: [] for name in asks}
+        for ask in asks.values():
+            looks(ask, 20)  # the first requests of a server are not like the others
+        for _ in range(ROUNDS):
+            for name, ask in asks.items():
+                idle[name] += looks(ask)
+            with servers.waited_for():
+                for name, ask in asks.items():
+                    then[name] += looks(ask)
+        for name in asks:
+            value, base = (statistics.quantiles(times[name], n=100)[98] for times in (then, idle))
+            yield {
+                "name": f"outside.{name}", "value": round(value / base, 3), "unit": "p99 over p99 without",
+                "baseline": BASELINE, "baseline_value": 1.0, "ratio": round(base / value, 3),
+            }  # fmt: skip
