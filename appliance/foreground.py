@@ -356,9 +356,10 @@ class Appliance:
 
     def watch(self) -> None:
         """Start again what dies, at once at first, then waiting twice as long each time; returns when asked to stop, or a restore waits."""
-        kept_at = time.monotonic()
+        kept_at, there = time.monotonic(), self.settings.tls.stat().st_mtime_ns
         while not self.stopping.wait(0.5) and not restore.waits(self.settings):
-            if time.monotonic() - kept_at > KEEPING:
+            if time.monotonic() - kept_at > KEEPING or there != self.settings.tls.stat().st_mtime_ns:
+                there = self.settings.tls.stat().st_mtime_ns
                 self._renew_certificate()
                 kept_at = time.monotonic()
             for child in self.children:

@@ -88,7 +88,9 @@ def _ask() -> Response | tuple[str, int] | None:
             return None
         except DpeError as refused:
             error = refused
-    kept = [(name, value) for name, value in request.form.items(multi=True) if name not in (FIELD, "csrf_token")]
+    # A form with files is entered anew: a page cannot choose them again, and what belongs to them may be their passphrase.
+    files = any(file.filename for file in request.files.values())
+    kept = [] if files else [(name, value) for name, value in request.form.items(multi=True) if name not in (FIELD, "csrf_token")]
     by_code = second_factor.is_on(current_user.account.id)
-    page = render_template("again.html", kept=kept, by_code=by_code, error=error, field=FIELD, minutes=FRESH.seconds // 60)
+    page = render_template("again.html", kept=kept, files=files, by_code=by_code, error=error, field=FIELD, minutes=FRESH.seconds // 60)
     return page, status_of(error) if error else 403

@@ -1,7 +1,7 @@
 """The front door's certificate: the admin's own, or one that the appliance signs for itself.
 
-The admin's own are `own.crt` (with its chain) and `own.key` in the state directory's `tls`; they win.
-Else `appliance.crt` and `appliance.key` are made at first start, and again before they run out.
+The admin's own are `own.crt` (with its chain) and `own.key` in the state directory's `tls`; they win. One that came over the page
+is `own.pem`, with its chain and key in one file, checked by `own.py` before it got there. Else `appliance.crt` and `appliance.key` are made at first start, and again before they run out.
 """
 
 import ipaddress
@@ -30,14 +30,55 @@ def ensure(settings: Settings, now: datetime | None = None) -> tuple[Path, Path]
     Raises BadInput when the admin's own pair cannot be served.
     """
     now = now or datetime.now(UTC)
-    own = settings.tls / "own.crt", settings.tls / "own.key"
-    if own[0].exists() or own[1].exists():
+    own, sent = _put_there(settings), settings.tls / "own.pem"
+    if all(file.exists() for file in own) or (any(file.exists() for file in own) and not sent.exists()):
         _check_own(*own, now)
         return own
+    if sent.exists() and not complaint(settings):
+        return sent, sent
     certificate, key = settings.tls / "appliance.crt", settings.tls / "appliance.key"
     if not (key.exists() and certificate.exists() and _serves(certificate, settings, now)):
         _make(certificate, key, settings, now)
     return certificate, key
+
+
+def _put_there(settings: Settings) -> tuple[Path, Path]:
+    """Where an admin with a shell puts certificate and key."""
+    return settings.tls / "own.crt", settings.tls / "own.key"
+
+
+def served(settings: Settings) -> Path:
+    """The certificate that is served; nothing is made for it."""
+    put, sent = _put_there(settings)[0], settings.tls / "own.pem"
+    return put if put.exists() else sent if sent.exists() and not complaint(settings) else settings.tls / "appliance.crt"
+
+
+def complaint(settings: Settings) -> str:
+    """Why the certificate that came over the page cannot be served, and ours is in its place; empty when it can, or there is none.
+
+    One that has expired is served on: browsers let an admin pass who looks at it, and the page to replace it is behind it.
+    """
+    sent = settings.tls / "own.pem"
+    if not sent.exists():
+        return ""
+    try:
+        _read_own(sent, sent)
+    except BadInput as error:
+        return error.message
+    return ""
+
+
+def use_own(settings: Settings, pem: bytes) -> None:
+    """Serve this certificate with its chain and key, as `own.Own.pem` gives it; whoever runs nginx sees that the file has changed."""
+    _write(settings.tls / "own.pem", pem, 0o600)
+    for file in _put_there(settings):
+        file.unlink(missing_ok=True)
+
+
+def forget_own(settings: Settings) -> None:
+    """Serve ours again."""
+    for file in (settings.tls / "own.pem", *reversed(_put_there(settings))):
+        file.unlink(missing_ok=True)
 
 
 def add_names(settings: Settings, names: list[str]) -> str:
@@ -69,7 +110,18 @@ def fingerprint(certificate: Path) -> str:
 
 
 def _check_own(certificate: Path, key: Path, now: datetime) -> None:
-    hint = f"Put a PEM certificate with its chain and its unencrypted key there, or remove both files from {certificate.parent}."
+    leaf = _read_own(certificate, key)
+    if leaf.not_valid_after_utc < now:
+        raise BadInput(f"Your own TLS certificate {certificate} expired on {leaf.not_valid_after_utc:%Y-%m-%d}.", _hint(certificate))
+
+
+def _hint(certificate: Path) -> str:
+    return f"Put a PEM certificate with its chain and its unencrypted key there, or remove both files from {certificate.parent}."
+
+
+def _read_own(certificate: Path, key: Path) -> x509.Certificate:
+    """The certificate, when it can be read and belongs to the key. Raises BadInput."""
+    hint = _hint(certificate)
     try:
         leaf = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
         private = serialization.load_pem_private_key(key.read_bytes(), password=None)
@@ -77,8 +129,7 @@ def _check_own(certificate: Path, key: Path, now: datetime) -> None:
         raise BadInput(f"Your own TLS certificate {certificate} or its key {key.name} cannot be read: {error}.", hint) from error
     if private.public_key() != leaf.public_key():
         raise BadInput(f"Your own TLS certificate {certificate} does not belong to the key {key.name} beside it.", hint)
-    if leaf.not_valid_after_utc < now:
-        raise BadInput(f"Your own TLS certificate {certificate} expired on {leaf.not_valid_after_utc:%Y-%m-%d}.", hint)
+    return leaf
 
 
 def _serves(certificate: Path, settings: Settings, now: datetime) -> bool:

@@ -35,9 +35,8 @@ def addresses(settings: Settings) -> list[str]:
 
 def _certificate(settings: Settings) -> str:
     """The fingerprint of the certificate that is served; empty before there is one."""
-    own, ours = settings.tls / "own.crt", settings.tls / "appliance.crt"
     try:
-        return tls.fingerprint(own if own.exists() else ours)
+        return tls.fingerprint(tls.served(settings))
     except (OSError, ValueError):
         return ""
 

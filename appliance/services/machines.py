@@ -311,7 +311,7 @@ def extend(actor: Actor, id: str) -> datetime:
 
 def ends_soon(lease: Lease, cls: Class) -> bool:
     """Whether the last announcement of its end is due: nobody should have to look at a clock."""
-    return any(lease.ends_at - before <= now() for before in leases.announced(lease.ends_at - lease.began_at, cls.warn_last, cls.warn_last))
+    return any(lease.ends_at - before <= now() for before in leases.announced(lease.ends_at - lease.began_at, 0, cls.warn_last))
 
 
 def still_here(actor: Actor, id: str) -> None:

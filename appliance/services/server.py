@@ -1,5 +1,6 @@
 """The server itself: how it is, what it can hold, and what `dpe-host` does to it for an admin."""
 
+import base64
 import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -9,8 +10,9 @@ import psutil
 
 from appliance.catalog import Account, Actor, Class, machines, memory, options, seeds
 from appliance.catalog.grants import Reach
-from appliance.errors import Conflict, DpeError
+from appliance.errors import BadInput, Conflict, DpeError
 from appliance.host import facts, hardware, tasks
+from appliance.host.certificate import LARGEST
 from appliance.host.client import Client
 from appliance.host.hardware import Finding
 from appliance.host.image import Image
@@ -179,6 +181,59 @@ def findings(settings: Settings) -> list[Finding]:
     except DpeError:
         problems = []
     return hardware.findings(hardware.look(settings), said.get("acceleration", ""), said.get("reason", ""), problems)
+
+
+# -- certificate -------------------------------------------------------------------------------------
+
+SOON = timedelta(days=30)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What the front door is served with: whether it is the admin's `own`, for which names, until when, and what leads to its authority.
+    `problem` says why one that came over the page cannot be served."""
+
+    own: bool
+    problem: str
+    fingerprint: str
+    names: list[str]
+    begins: datetime
+    ends: datetime
+    issuer: str
+    key: str
+    chain: list[str]
+
+    @property
+    def ends_soon(self) -> bool:
+        """Whether somebody has to replace it: the appliance renews its own by itself."""
+        return self.own and self.ends - datetime.now(UTC) < SOON
+
+
+def _certificate(found: dict[str, Any]) -> Certificate:
+    return Certificate(**{**found, "begins": datetime.fromisoformat(found["begins"]), "ends": datetime.fromisoformat(found["ends"])})
+
+
+def certificate(settings: Settings) -> Certificate:
+    """What is served now. Raises Unavailable."""
+    return _certificate(Client(settings).ask("certificate.get"))
+
+
+def set_certificate(
+    actor: Actor, settings: Settings, files: list[bytes], passphrase: str, *, host: str, other_name: bool, private_authority: bool
+) -> Certificate:
+    """Serve one of the admin's own; `host` is the name under which they see the page. Raises BadInput with what is wrong; nothing is changed then."""
+    if not files:
+        raise BadInput("No file was sent.", "Choose the certificate and its key, or a .pfx with both.")
+    if any(len(content) > LARGEST for content in files):
+        raise BadInput("A file is too large to be a certificate or a key.", "Choose the ones that your authority gave you.")
+    sent = [base64.b64encode(content).decode() for content in files]
+    said = {"passphrase": passphrase[:1000], "host": host[:300], "other_name": other_name, "private_authority": private_authority}
+    return _certificate(Client(settings, actor.name).ask("certificate.set", files=sent, **said))
+
+
+def remove_certificate(actor: Actor, settings: Settings) -> Certificate:
+    """Serve the appliance's own again."""
+    return _certificate(Client(settings, actor.name).ask("certificate.remove"))
 
 
 # -- network, clock, power ---------------------------------------------------------------------------

@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from appliance.access import own
 from appliance.host import network, trial, verbs
 from appliance.host.verbs import Arguments, Host
+from tests.authority import root
 from tests.browser import steps
 from tests.browser.conftest import Site
 from tests.browser.test_pages import LINT, is_sideways
 from tests.hosted import Hosted, hosted
 
 Browse = Callable[..., Page]
-PAGES = ("", "network", "time", "hardware", "power/restart", "power/off")
+PAGES = ("", "network", "certificate", "time", "hardware", "power/restart", "power/off")
 
 
 @pytest.fixture
@@ -68,6 +70,42 @@ def test_a_change_of_the_network_is_kept_by_the_link_and_else_taken_back(busy: S
     page.get_by_role("button", name="Take it back now").click()
     expect(page.get_by_text("The last change of the network was taken back")).to_be_visible()
     assert "192.0.2.20/24" in (host.written / "run/systemd/network/10-dpe.network").read_text()
+
+
+@pytest.mark.cases
+def test_a_certificate_of_ones_own_is_refused_mended_used_and_removed(
+    busy: Site, host: Hosted, browse: Browse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house = root()
+    monkeypatch.setattr(own, "authorities", lambda: [house.certificate])
+    middle = house.sign("House Middle", ca=True)
+    leaf = middle.sign("dpe", names=("dpe.example.org",))
+    for name, content in (("dpe.crt", leaf.pem), ("chain.pem", middle.pem), ("dpe.key", leaf.key_pem(b"correct horse"))):
+        (tmp_path / name).write_bytes(content)
+    page = open_page(busy, browse, "certificate", width=390)
+    send = page.get_by_role("button", name="Check and use it")
+
+    def choose() -> None:
+        page.get_by_label("Certificate", exact=True).set_input_files(tmp_path / "dpe.crt")
+        page.get_by_label("Private key").set_input_files(tmp_path / "dpe.key")
+        page.get_by_label("Passphrase").fill("correct horse")
+
+    choose()
+    send.click()
+    expect(page.get_by_role("alert")).to_contain_text("The certificate is not for 127.0.0.1, where you are now: it is for dpe.example.org.")
+    choose()
+    page.get_by_label("It is for another name than 127.0.0.1").check()
+    send.click()
+    expect(page.get_by_role("alert")).to_contain_text("dpe.example.org was issued by House Middle, whose certificate is missing")
+    assert not is_sideways(page)
+    choose()
+    page.get_by_label("Intermediate certificates").set_input_files(tmp_path / "chain.pem")
+    send.click()
+    expect(page.get_by_text("The certificate for dpe.example.org is used from now on.")).to_be_visible()
+    expect(page.get_by_role("region", name="In use")).to_contain_text("House Middle")
+    page.get_by_role("button", name="Remove it").click()
+    confirm(page)
+    expect(page.get_by_role("region", name="In use")).to_contain_text("the appliance itself")
 
 
 def begin(busy: Site) -> None:

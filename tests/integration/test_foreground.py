@@ -1,5 +1,6 @@
 """`make run` for real: libvirtd, engine, web and nginx, started, killed, stopped and started again."""
 
+import base64
 import os
 import pwd
 import re
@@ -24,8 +25,10 @@ import pytest
 from appliance import foreground, layout
 from appliance.errors import Unavailable
 from appliance.host import units
+from appliance.host.client import Client
 from appliance.run import run, start
 from appliance.settings import REPOSITORY, Settings, environment, load
+from tests.authority import root
 
 ENDS = 60  # seconds in which anything here must happen
 
@@ -228,6 +231,32 @@ def _answers(running: Running) -> bool:
     except OSError:
         return False
     return True
+
+
+@pytest.mark.cases
+def test_a_certificate_of_ones_own_is_served_at_once_and_what_is_open_goes_on(begin: Callable[..., Running], settings: Settings) -> None:
+    running = begin()
+    running.until("The appliance runs.")
+    house = root()
+    leaf = house.sign("dpe", names=("dpe.example.org",))
+    with socket.create_connection(("127.0.0.1", settings.https_port), timeout=10) as line:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        with context.wrap_socket(line) as kept:
+            kept.sendall(b"GET /sign-in HTTP/1.1\r\nHost: 127.0.0.1\r\n")  # and the rest of it comes later
+            files = [base64.b64encode(content).decode() for content in (house.pem + leaf.pem, leaf.key_pem())]
+            Client(settings, "grace").ask("certificate.set", files=files, host="dpe.example.org")
+            eventually(lambda: served(settings) == leaf.der)
+            kept.sendall(b"Connection: close\r\n\r\n")
+            assert kept.recv(12) == b"HTTP/1.1 303"
+    Client(settings, "grace").ask("certificate.remove")
+    eventually(lambda: served(settings) != leaf.der)
+    assert leaf.key_pem().decode().splitlines()[1] not in running.said()
+
+
+def served(settings: Settings) -> bytes:
+    """The certificate that a new connection is shown."""
+    return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", settings.https_port), timeout=10))
 
 
 def test_killed_it_leaves_nothing_that_bars_the_next_start(begin: Callable[..., Running], settings: Settings) -> None:

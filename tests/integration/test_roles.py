@@ -27,6 +27,15 @@ ROLE: list[dict[str, Any]] = [
     },
     {"name": "As nobody", "ansible.builtin.command": {"cmd": "id -un"}, "become": True, "become_user": "nobody", "register": "nobody"},
     {
+        "name": "As nobody on the host",
+        "ansible.builtin.command": {"cmd": "id -un"},
+        "become": True,
+        "become_user": "nobody",
+        "delegate_to": "localhost",
+        "vars": {"ansible_python_interpreter": "/usr/bin/python3"},  # nobody need not see the tests' own
+        "register": "host",
+    },
+    {
         "name": "A file of nobody's",
         "ansible.builtin.copy": {"dest": "/tmp/theirs", "content": "x\n", "mode": "0600"},
         "become": True,
@@ -61,7 +70,7 @@ ROLE: list[dict[str, Any]] = [
         "name": "Show",
         "ansible.builtin.copy": {
             "dest": "/root/seen.json",
-            "content": "{{ [root.stdout, nobody.stdout, theirs.stdout, facts, there is changed, later.rc] | to_json }}",
+            "content": "{{ [root.stdout, nobody.stdout, theirs.stdout, facts, there is changed, later.rc, host.stdout] | to_json }}",
             "mode": "0644",
         },
     },
@@ -133,6 +142,7 @@ def explained(built: Built, task: str) -> str:
 
 def test_become_needs_no_sudo_and_becomes_whom_it_names(built: Built) -> None:
     assert built.seen[:3] == ["root", "nobody", "nobody"]
+    assert built.seen[6] == "nobody"
 
 
 def test_facts_that_need_no_machine_are_there_and_others_are_named(built: Built) -> None:

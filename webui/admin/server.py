@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from appliance.catalog import now
 from appliance.errors import BadInput, DpeError, NotFound
 from appliance.services import overview, server
-from webui.again import asks_again
+from webui.again import FIELD, asks_again
 from webui.errors import status_of
 from webui.format import zone
 from webui.guard import actor, needs, public, settings
@@ -25,9 +25,10 @@ POWER = {"restart": "Restart the server", "off": "Switch the server off"}
 @blueprint.get("/")
 @needs("settings.manage")
 def index() -> str:
-    tasks, network, clock, error = [], None, None, None
+    tasks, network, clock, certificate, error = [], None, None, None, None
     try:
         tasks, network, clock = server.recent(settings()), server.network(settings()), server.clock(settings())
+        certificate = server.certificate(settings())
     except DpeError as refused:
         error = refused
     return render_template(
@@ -38,6 +39,7 @@ def index() -> str:
         tasks=tasks,
         network=network,
         clock=clock,
+        certificate=certificate,
         shell=server.shell(settings()),
         error=error,
     )
@@ -189,6 +191,67 @@ def keep(token: str) -> Page:
     except NotFound as error:
         return render_template("admin/network_kept.html", error=error, kept=None), 404
     return render_template("admin/network_kept.html", error=None, kept=kept)
+
+
+# -- certificate -------------------------------------------------------------------------------------
+
+CERTIFICATE_FILES = ("certificate", "chain", "key")
+
+
+def _certificate_page(error: DpeError | None = None) -> Page:
+    page = render_template(
+        "admin/certificate.html",
+        found=server.certificate(settings()),
+        ticked={name: request.form.get(name) == "yes" for name in ("other_name", "private_authority")},
+        host=_host(),
+        error=error,
+    )
+    return page, status_of(error) if error else 200
+
+
+def _host() -> str:
+    """The name or address by which the admin sees this page."""
+    return request.host if request.host.endswith("]") else request.host.rpartition(":")[0] or request.host
+
+
+@blueprint.get("/certificate")
+@needs("settings.manage")
+def certificate() -> Page:
+    return _certificate_page()
+
+
+@blueprint.post("/certificate")
+@needs("settings.manage")
+@asks_again
+def set_certificate() -> Page:
+    files = [content for name in CERTIFICATE_FILES if (file := request.files.get(name)) and (content := file.read())]
+    try:
+        if FIELD in request.form and not files:
+            raise BadInput(
+                "The files were not kept while you were asked who you are.", "Choose them again; you are not asked another time."
+            )
+        served = server.set_certificate(
+            actor(),
+            settings(),
+            files,
+            request.form.get("passphrase", ""),
+            host=_host(),
+            other_name=request.form.get("other_name") == "yes",
+            private_authority=request.form.get("private_authority") == "yes",
+        )
+    except DpeError as error:
+        return _certificate_page(error)
+    flash(f"The certificate for {', '.join(served.names)} is used from now on. Reload the page to see it in the browser.", "success")
+    return redirect(url_for("server.certificate"), 303)
+
+
+@blueprint.post("/certificate/remove")
+@needs("settings.manage")
+@asks_again
+def remove_certificate() -> Response:
+    server.remove_certificate(actor(), settings())
+    flash("The certificate that the appliance signs itself is used again. Browsers will warn of it.", "success")
+    return redirect(url_for("server.certificate"), 303)
 
 
 # -- clock -------------------------------------------------------------------------------------------

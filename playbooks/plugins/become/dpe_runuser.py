@@ -30,5 +30,6 @@ class BecomeModule(BecomeBase):
         user = self.get_option("become_user") or "root"
         if not cmd or user == "root":
             return cmd
-        # A shell of its own: such accounts often have none.
-        return shlex.join(["runuser", "--shell", "/bin/sh", "--command", cmd, user])
+        # The connection `local` waits for the word of success, and runs everything in a folder that only root may enter.
+        command = self._build_success_command(f"cd / && {cmd}", shell)
+        return shlex.join(["runuser", "--shell", "/bin/sh", "--command", command, user])  # such accounts often have no shell

@@ -2,6 +2,7 @@ import ssl
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -9,6 +10,7 @@ from cryptography import x509
 from appliance.access import tls
 from appliance.errors import BadInput
 from appliance.settings import Settings
+from tests.authority import root
 
 NOW = datetime.now(UTC)
 
@@ -105,3 +107,47 @@ def test_an_own_certificate_that_cannot_work_is_named(settings: Settings) -> Non
     key.write_bytes(mine)
     with pytest.raises(BadInput, match="does not belong to the key"):
         tls.ensure(settings, NOW)
+
+
+# -- what came over the page ---------------------------------------------------------------------
+
+
+def sent(settings: Settings, **changes: Any) -> bytes:
+    made = root().sign("dpe", names=("dpe.example.org",), **changes)
+    pem = made.pem + made.key_pem()
+    tls.use_own(settings, pem)
+    return pem
+
+
+@pytest.mark.cases
+def test_what_came_over_the_page_is_one_file_for_root_alone_and_takes_the_place_of_the_pair(settings: Settings) -> None:
+    give_own(settings)
+    pem = sent(settings)
+    served = settings.tls / "own.pem"
+    assert tls.ensure(settings, NOW) == (served, served)
+    assert tls.served(settings) == served
+    assert served.read_bytes() == pem
+    assert served.stat().st_mode & 0o777 == 0o600
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(served)
+    assert not (settings.tls / "own.crt").exists()
+    tls.forget_own(settings)
+    assert tls.ensure(settings, NOW)[0].name == "appliance.crt"
+    assert sorted(file.name for file in settings.tls.iterdir()) == ["appliance.crt", "appliance.key"]
+
+
+@pytest.mark.cases
+def test_a_removal_cut_off_in_between_leaves_nothing_that_does_not_fit(settings: Settings) -> None:
+    sent(settings)
+    (settings.tls / "own.key").write_bytes(b"what is left of a pair")
+    assert tls.ensure(settings, NOW)[0].name == "own.pem"
+
+
+@pytest.mark.cases
+def test_one_that_ran_out_is_served_on_and_one_that_is_damaged_never_locks_anybody_out(settings: Settings) -> None:
+    sent(settings, ends=NOW - timedelta(hours=1), begins=NOW - timedelta(days=9))
+    assert tls.ensure(settings, NOW)[0].name == "own.pem"
+    assert tls.complaint(settings) == ""
+    (settings.tls / "own.pem").write_bytes(b"half a cert")
+    assert tls.ensure(settings, NOW)[0].name == "appliance.crt"
+    assert tls.served(settings).name == "appliance.crt"
+    assert "cannot be read" in tls.complaint(settings)
