@@ -70,7 +70,7 @@ def complaint(settings: Settings) -> str:
 
 def use_own(settings: Settings, pem: bytes) -> None:
     """Serve this certificate with its chain and key, as `own.Own.pem` gives it; whoever runs nginx sees that the file has changed."""
-    _write(settings.tls / "own.pem", pem, 0o600)
+    durable.write(settings.tls / "own.pem", pem, mode=0o600)
     for file in _put_there(settings):
         file.unlink(missing_ok=True)
 
