@@ -1,14 +1,18 @@
 # The two commands of a newcomer are `make run` and `make test`; both do all their own set-up. Needs root.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-test test bench lint format lock vendor image test-image clean
+.PHONY: help run setup setup-test test soak bench lint format lock vendor image test-image clean
 
 # Where the appliance keeps everything: make run STATE=/srv/dpe
 STATE ?=
+# Go on with less memory or disk than README.md says: make run UNDERSIZED=yes
+UNDERSIZED ?=
 # The tests of one marker: make test MARK=firstpath
 MARK ?=
-# One benchmark: make bench ONLY=claim
+# One benchmark, or items of the long tests: make bench ONLY=claim, make soak ONLY=storm,kills
 ONLY ?=
+# Long tests that have passed already, once more: make soak AGAIN=yes
+AGAIN ?=
 
 # The scenario of the image, and how it is made: make image SCENARIO=notebook KEYS=/root/keys VERSION=1.2.0
 SCENARIO ?= notebook
@@ -21,6 +25,7 @@ QUICK ?=
 ifneq ($(STATE),)
 export DPE_STATE := $(STATE)
 endif
+export UNDERSIZED
 python := .venv/bin/python
 
 help: ## Say what can be made (this text)
@@ -39,6 +44,9 @@ setup-test: ## Install what the tests need besides; `make test` does it by itsel
 
 test: setup-test ## Run linters and all tests. MARK=NAME runs only the tests of one marker, like MARK=firstpath
 	@exec $(python) -m tests $(if $(MARK),'$(MARK)')
+
+soak: setup-test ## Run in full what `make test` runs in small, and the image's tests: hours. Goes on where it was stopped; ONLY=, AGAIN=yes
+	@exec $(python) -m tests.soak $(if $(ONLY),--only '$(ONLY)') $(if $(filter yes,$(AGAIN)),--again)
 
 bench: setup-test ## Run the benchmarks, one JSON object a line. ONLY=NAME runs one, like ONLY=claim
 	@exec $(python) -m tests.bench $(ONLY)

@@ -19,6 +19,7 @@ import socket
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,6 +35,7 @@ from appliance.errors import BadInput, Conflict, DpeError, Unavailable
 from appliance.host import restore, units
 from appliance.hypervisor import daemon
 from appliance.scenario.load import load as load_scenario
+from appliance.seeds import shipped, sources
 from appliance.services import setup
 from appliance.settings import REPOSITORY, Settings, environment
 from appliance.settings import load as load_settings
@@ -45,6 +47,7 @@ KEEPING = 60.0  # seconds between looks at the certificate
 STEADY = 60.0  # seconds after which a process that ran is no longer taken for one that fails at once
 SLOWEST = 30.0  # seconds between two starts of one that does
 PATIENCE = 60.0  # seconds for a process to become usable, or to end
+LAST_WORDS = 20  # lines of what a process said that are shown when it does not start
 
 Ready = Callable[[], bool]
 
@@ -72,7 +75,9 @@ def check(settings: Settings) -> None:
             f"Only {free} MiB are free in {settings.state}; building a seed needs {LEAST_DISK} MiB.",
             "Make room, or set DPE_STATE elsewhere.",
         )
-    load_scenario(settings.scenario)
+    classes = load_scenario(settings.scenario).scenario.classes
+    if not any(settings.seeds.iterdir()) and any(shipped.found(name, settings) is None for name in classes):
+        sources.mirror(settings.debian_mirror)  # the first seed is built right after the wizard
     master()
     _check_port(settings.listen, settings.https_port, "https_port")
     for port in range(settings.app_port, settings.app_port + settings.slots):
@@ -135,6 +140,8 @@ class Child:
     restarts: int = -1
     status: str = ""
     held: bool = False
+    last: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_WORDS))
+    listener: threading.Thread | None = None
 
     def start(self, logs: Path) -> None:
         """Start it; what it says goes to its log."""
@@ -149,7 +156,15 @@ class Child:
             os.close(writing)
         self.started_at, self.since = time.monotonic(), datetime.now(UTC).isoformat()
         self.restarts += 1
-        threading.Thread(target=_keep, args=(os.fdopen(reading, "rb"), logs / f"{self.name}.log"), daemon=True).start()
+        self.last.clear()
+        self.listener = threading.Thread(target=_keep, args=(os.fdopen(reading, "rb"), logs / f"{self.name}.log", self.last), daemon=True)
+        self.listener.start()
+
+    def last_words(self) -> str:
+        """The end of what it said since it was started; when it has ended, to its very end."""
+        if self.listener is not None and not self.alive():
+            self.listener.join(1)  # the end may still be in the pipe, which a child of its own may hold open
+        return "\n".join(list(self.last))
 
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
@@ -178,13 +193,15 @@ class Child:
             self.process.wait()
 
 
-def _keep(pipe: IO[bytes], file: Path) -> None:
-    """Write what a child says to its log, which is kept small."""
+def _keep(pipe: IO[bytes], file: Path, last: deque[str]) -> None:
+    """Write what a child says to its log, which is kept small, and the last lines of it to `last`."""
     handler = RotatingFileHandler(file, maxBytes=LOG_SIZE, backupCount=1)
     handler.setFormatter(logging.Formatter("%(message)s"))
     with pipe:
         for line in pipe:
-            handler.emit(logging.LogRecord(file.stem, logging.INFO, "", 0, line.decode(errors="replace").rstrip("\n"), None, None))
+            text = line.decode(errors="replace").rstrip("\n")
+            last.append(text)
+            handler.emit(logging.LogRecord(file.stem, logging.INFO, "", 0, text, None, None))
     handler.close()
 
 
@@ -200,7 +217,8 @@ class Appliance:
         self.house = settings.run / "house"
         self.web_socket = self._listen(nginx.socket_path(settings))
         self.rescue_socket = self._listen(nginx.rescue_path(settings))
-        self.certificate = tls.fingerprint(tls.ensure(settings)[0])
+        self.relay_socket = self._listen(nginx.relay_path(settings))
+        tls.ensure(settings)
         self.complaint = ""
         self.told: dict[str, dict[str, Any]] = {}
         units.forget(settings)
@@ -224,6 +242,14 @@ class Appliance:
                 lambda: _healthy(nginx.socket_path(settings), "/healthz"),
                 {**env, "PYTHONPATH": str(self.house)},
                 (self.web_socket.fileno(),),
+                confined=True,
+            ),
+            Child(
+                "relay",
+                self._relay(),
+                lambda: _healthy(nginx.relay_path(settings), "/"),
+                {**env, "PYTHONPATH": str(self.house)},
+                (self.relay_socket.fileno(),),
                 confined=True,
             ),
             Child("nginx", self._nginx(), self._door_answers, confined=True),
@@ -266,6 +292,9 @@ class Appliance:
     def _web(self) -> list[run.Argument]:
         served: list[run.Argument] = ["--config", self.house / "webui/gunicorn.conf.py", "--bind", f"fd://{self.web_socket.fileno()}"]
         return self._housed([*self._python(layout.WEB), "-m", "gunicorn", *served])
+
+    def _relay(self) -> list[run.Argument]:
+        return self._housed([*self._python(layout.WEB), "-m", "appliance.access.relay", "--fd", str(self.relay_socket.fileno())])
 
     def _rescue(self) -> list[run.Argument]:
         return self._housed([*self._python(layout.RESCUE, layout.WEB), "-m", "webui.rescue", "--fd", str(self.rescue_socket.fileno())])
@@ -310,12 +339,17 @@ class Appliance:
             deadline = time.monotonic() + PATIENCE
             while not child.ready():
                 if not child.alive() or time.monotonic() > deadline:
-                    log = self.settings.logs / f"{child.name}.log"
-                    time.sleep(0.2)  # its last words are on their way through the pipe
-                    said = log.read_text(errors="replace")[-1500:].strip() if log.exists() else ""
-                    raise Unavailable(f"{child.name} did not start. It said:\n{said}\n", f"Its whole log is {log}.")
+                    raise self._no_start(child)
                 if self.stopping.wait(0.1):
                     return
+
+    def _no_start(self, child: Child) -> Unavailable:
+        """What is to be said of one that did not start: how it ended, and in its own words why."""
+        assert child.process
+        how = f"it cannot be used after {PATIENCE:.0f} s" if child.alive() else f"it ended with status {child.process.returncode}"
+        said = child.last_words()
+        told = f"It said:\n{said}\n" if said else "It said nothing."
+        return Unavailable(f"{child.name} did not start: {how}. {told}", f"Its whole log is {self.settings.logs / child.name}.log.")
 
     def watch(self) -> None:
         """Start again what dies, at once at first, then waiting twice as long each time; returns when asked to stop, or a restore waits."""
@@ -360,11 +394,12 @@ class Appliance:
         return child.held
 
     def _turn_away(self) -> None:
-        """Nobody has to wait for a web process that does not come: nginx shows its own page instead."""
-        if any(child.name == "web" and not child.alive() for child in self.children):
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    self.web_socket.accept()[0].close()
+        """Nobody has to wait for a process that does not come: nginx shows its own page instead."""
+        for name, listening in (("web", self.web_socket), ("relay", self.relay_socket)):
+            if any(child.name == name and not child.alive() for child in self.children):
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        listening.accept()[0].close()
 
     def _tell(self) -> None:
         """Write down how the children are, for dpe-host."""
@@ -391,8 +426,8 @@ class Appliance:
                 self.complaint = str(error)
                 say(self.complaint)
             return
-        if (mark := tls.fingerprint(served)) != self.certificate:
-            self.certificate = mark
+        if nginx.changed(self.settings, self.house):
+            mark = tls.fingerprint(served)
             nginx.write(self.settings, self.house)
             next(child for child in self.children if child.name == "nginx").signal(signal.SIGHUP)
             say(f"The certificate is a new one. Its SHA-256 fingerprint is {mark}")
@@ -413,8 +448,12 @@ class Appliance:
         libvirtd.stop()
         with contextlib.suppress(DpeError):
             run.run([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(self.settings))
-        self.web_socket.close()
-        self.rescue_socket.close()
+        self.close()
+
+    def close(self) -> None:
+        """Let the sockets go, which outlive the processes that serve them."""
+        for listening in (self.web_socket, self.rescue_socket, self.relay_socket):
+            listening.close()
 
 
 def _listens(path: Path) -> bool:
@@ -467,6 +506,7 @@ def welcome(settings: Settings, certificate: Path) -> None:
 
 def main() -> None:
     """Run until SIGINT, SIGTERM or SIGHUP."""
+    os.umask(0o022)  # what is made for other users to read, they can read, whatever the shell that started us wants for its own files
     try:
         if os.geteuid() != 0:
             raise BadInput("The appliance needs root: it makes networks and machines.", "Run it with sudo, or as root.")

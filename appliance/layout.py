@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from appliance import durable
 from appliance.errors import Conflict
 from appliance.settings import Settings
 
@@ -33,12 +34,10 @@ def _directory(path: Path, mode: int, group: int = -1) -> None:
     path.chmod(mode)  # after chown, which clears set-group-ID
 
 
-def _file(path: Path, mode: int, group: int, content: bytes = b"") -> None:
+def _file(path: Path, mode: int, group: int) -> None:
     # Never through a name: a web process gone bad could have put a link there for root to follow.
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        if content and not os.fstat(handle).st_size:
-            os.write(handle, content)
         if os.geteuid() == 0:
             os.fchown(handle, 0, group)
         os.fchmod(handle, mode)
@@ -67,7 +66,9 @@ def prepare(settings: Settings) -> None:
     _directory(settings.catalog.parent, 0o2770, web)
     # SQLite gives the files it makes beside the catalog the catalog's own owner and mode.
     _file(settings.catalog, 0o660, web)
-    _file(settings.web_secret, 0o640, web, secrets.token_bytes(32))
+    if not settings.web_secret.exists() or not settings.web_secret.stat().st_size:
+        durable.write(settings.web_secret, secrets.token_bytes(32))
+    _file(settings.web_secret, 0o640, web)
 
 
 def share_socket(path: Path) -> None:

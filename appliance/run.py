@@ -16,12 +16,25 @@ from appliance.errors import CommandFailed
 
 log = logging.getLogger(__name__)
 
+SYSTEM = ("/usr/local/sbin", "/usr/sbin", "/sbin")  # where programs lie that only root uses; not every root has them in its PATH
+
 Argument = str | os.PathLike[str]
 Process = subprocess.Popen[bytes]
 
 
 def _argv(command: Sequence[Argument]) -> list[str]:
     return [os.fspath(part) for part in command]
+
+
+def environ(env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What a program's environment is: ours and `env`, every folder of programs, and a locale that is there on any system.
+
+    The locale of who started us may be one that was never made, at which Ansible ends, or one whose language nothing here can read.
+    """
+    given = {**os.environ, **(env or {})}
+    folders = given.get("PATH", os.defpath).split(os.pathsep)
+    path = os.pathsep.join([*folders, *(folder for folder in SYSTEM if folder not in folders)])
+    return {**given, "PATH": path, "LC_ALL": "C.UTF-8", "LANGUAGE": ""}
 
 
 def run(
@@ -48,7 +61,7 @@ def run(
             stdin=subprocess.DEVNULL if input is None else None,
             capture_output=True,
             timeout=timeout,
-            env={**os.environ, **env} if env else None,
+            env=environ(env),
             cwd=cwd,
         )
     except FileNotFoundError as error:
@@ -85,7 +98,7 @@ def start(
     log.debug("start %s", shlex.join(argv))
     return subprocess.Popen(
         argv,
-        env={**os.environ, **env} if env else None,
+        env=environ(env),
         cwd=cwd,
         stdin=stdin,
         stdout=stdout,

@@ -1,7 +1,8 @@
 """Every setting of the appliance, declared once.
 
 A setting is read from the environment (`DPE_<NAME>`), else from `settings.toml` in the state
-directory, else it has the default below. Those are what the operator of the *host* decides, before
+directory, else it has the default below. A path that is not absolute starts where the process was
+started, in the file at the file; it is made absolute here, because the parts run elsewhere. Those are what the operator of the *host* decides, before
 there is a catalog; what an admin decides in the web page lives in the catalog (`catalog.options`).
 """
 
@@ -19,8 +20,8 @@ from appliance.errors import BadInput
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 
-def _setting(default: Any, help: str) -> Any:
-    return field(default=default, metadata={"help": help})
+def _setting(default: Any, help: str, *, path: bool = False) -> Any:
+    return field(default=default, metadata={"help": help, "path": path or isinstance(default, Path)})
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Settings:
     app_port: int = _setting(9000, "First of the ports on which machines' applications are served.")
     slots: int = _setting(250, "How many machines can be alive at once; each has an address and a port of its own.")
     names: str = _setting("", "Further names or addresses, separated by commas, for the TLS certificate made at first start.")
+    session_idle: int = _setting(12 * 3600, "Seconds without use after which a browser is signed out.")
+    session_longest: int = _setting(7 * 24 * 3600, "Seconds after which a browser is signed out, however much it is used.")
     network: str = _setting("dpe", "Name of the network namespace of the machines; must be unique on the host, 8 letters at most.")
     subnet: str = _setting("10.213.0.0/16", "Addresses of the machines; must not be in use around the host.")
     uplink: str = _setting("169.254.213.0/30", "Addresses of the link between the host and the machines' network.")
@@ -42,7 +45,7 @@ class Settings:
     host_reserve: int = _setting(1024, "Memory, in MiB, that machines never get.")
     disk_reserve: int = _setting(2048, "Disk space, in MiB, that machines and seeds never get.")
     backup_folder: str = _setting(
-        "", "Folder for copies of data disks, best on another disk or server; empty means backups in the state directory."
+        "", "Folder for copies of data disks, best on another disk or server; empty means backups in the state directory.", path=True
     )
     shipped_seeds: Path = _setting(Path("/usr/share/dpe/seeds"), "Folder of the seeds that came with the image; there may be none.")
     parallel: int = _setting(max(1, (os.cpu_count() or 2)), "How many machines are made at the same time.")
@@ -164,6 +167,11 @@ class Settings:
             raise BadInput("The setting app_port with slots ports after it goes beyond 65535.", "Lower app_port or slots.")
         if self.app_port <= self.https_port < self.app_port + self.slots:
             raise BadInput(f"The setting https_port ({self.https_port}) lies among the applications' ports.", "Move app_port.")
+        if not 60 <= self.session_idle <= self.session_longest:
+            raise BadInput(
+                f"The settings session_idle ({self.session_idle}) and session_longest ({self.session_longest}) do not fit.",
+                "The first is at least a minute, the second no shorter.",
+            )
         if not (self.network.isalnum() and self.network[:1].isalpha() and len(self.network) <= 8):
             raise BadInput(f"The setting network ({self.network!r}) must be at most 8 letters and digits.", "Write one like dpe.")
 
@@ -188,24 +196,30 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
     """
     environ = os.environ if environ is None else environ
     kinds = {f.name: f.type for f in fields(Settings)}
-    values: dict[str, Any] = {}
-    state = Path(overrides.get("state") or environ.get("DPE_STATE") or Settings.state)
+    here: dict[str, Any] = {key[4:].lower(): value for key, value in environ.items() if key.startswith("DPE_") and key[4:].lower() in kinds}
+    here = {**here, **overrides}
+    here["state"] = here.get("state") or Settings.state
+    here = _resolved(here, Path.cwd())
+    state = here["state"]
     file = state / "settings.toml"
+    values: dict[str, Any] = {}
     if file.exists():
         try:
-            values.update(tomllib.loads(file.read_text()))
+            values = tomllib.loads(file.read_text())
         except tomllib.TOMLDecodeError as error:
             raise BadInput(f"{file} is not valid TOML: {error}.", "Mend the line, or delete the file.") from error
         if unknown := sorted(set(values) - set(kinds)):
             raise BadInput(f"{file} has an unknown setting: {', '.join(unknown)}.", f"The settings are: {', '.join(sorted(kinds))}.")
-    for key, value in environ.items():
-        if key.startswith("DPE_") and key[4:].lower() in kinds:
-            values[key[4:].lower()] = value
-    values.update(overrides)
-    values["state"] = state
+    values = {**_resolved(values, state), **here}
     settings = dataclasses.replace(Settings(), **{name: _convert(name, kinds[name], value) for name, value in values.items()})
     settings.check()
     return settings
+
+
+def _resolved(values: dict[str, Any], base: Path) -> dict[str, Any]:
+    """The values, in which whatever is a path is absolute."""
+    paths = {f.name for f in fields(Settings) if f.metadata["path"]}
+    return {name: base / value if name in paths and value and isinstance(value, str | Path) else value for name, value in values.items()}
 
 
 def environment(settings: Settings) -> dict[str, str]:

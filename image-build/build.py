@@ -21,6 +21,7 @@ from pathlib import Path
 import disk
 import keys
 import sbom
+from appliance import durable
 from appliance.errors import BadInput, DpeError
 from appliance.host.image import Image
 from appliance.run import run
@@ -135,7 +136,7 @@ def wheels(tools: Path, job: Job) -> Path:
     for name in ("requirements-build.lock", "requirements.lock"):
         (job.stages / name).write_bytes((REPOSITORY / name).read_bytes())
     inside(tools, ["sh", "-euc", INSTALL], build=job.stages, network=True, env={"SOURCE_DATE_EPOCH": str(job.epoch)})
-    (job.stages / "venv-new").rename(place)
+    durable.replace(job.stages / "venv-new", place)
     return place
 
 
@@ -340,6 +341,7 @@ def parse(arguments: list[str]) -> Job:
 
 
 def main() -> None:
+    os.umask(0o022)  # what is in an image does not depend on the shell that it was made from
     try:
         if os.geteuid() != 0:
             raise BadInput("Making an image needs root.", "Run it with sudo, or as root.")

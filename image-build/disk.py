@@ -5,6 +5,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance import durable
 from tools import inside, remove
 
 MIB = 1 << 20
@@ -161,4 +162,4 @@ def assemble(maker: Maker, work: Path, root: Path, config: Path, disk: Path) -> 
             "conv=notrunc,sparse",
             "status=none",
         )
-    new.rename(disk)
+    durable.replace(new, disk)

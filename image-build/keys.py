@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from appliance import durable
 from appliance.errors import BadInput
 
 CA, CA_KEY, CERTIFICATE, KEY = "ca.pem", "ca.key", "signing.pem", "signing.key"
@@ -26,10 +27,10 @@ def ensure(folder: Path) -> None:
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca = _certificate("DPE Appliance updates", ca_key, "DPE Appliance updates", ca_key, authority=True)
     signing = _certificate("DPE Appliance builds", key, "DPE Appliance updates", ca_key, authority=False)
-    _write(folder / CA_KEY, _pem(ca_key))
-    _write(folder / KEY, _pem(key))
-    (folder / CERTIFICATE).write_bytes(signing.public_bytes(serialization.Encoding.PEM))
-    (folder / CA).write_bytes(ca.public_bytes(serialization.Encoding.PEM))
+    durable.write(folder / CA_KEY, _pem(ca_key))
+    durable.write(folder / KEY, _pem(key))
+    durable.write(folder / CERTIFICATE, signing.public_bytes(serialization.Encoding.PEM), mode=0o644)
+    durable.write(folder / CA, ca.public_bytes(serialization.Encoding.PEM), mode=0o644)
 
 
 def _certificate(
@@ -55,8 +56,3 @@ def _certificate(
 
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-
-
-def _write(file: Path, content: bytes) -> None:
-    file.touch(mode=0o600)
-    file.write_bytes(content)

@@ -4,8 +4,11 @@
 set -eu
 
 tier=${1:-run}
+state=$(realpath --canonicalize-missing "${DPE_STATE:-/var/lib/dpe}")
 cd "$(dirname "$0")/.."
-export PATH="$PATH:/usr/sbin:/sbin" DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
+# The shell that started us may lack root's folders of programs, have a locale that was never made, or keep new files to itself.
+export PATH="$PATH:/usr/sbin:/sbin" LC_ALL=C.UTF-8 LANGUAGE= DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
+umask 022
 
 say() { printf '%s\n' "$*"; }
 die() {
@@ -16,55 +19,86 @@ die() {
 [ "$(id -u)" = 0 ] || die "this needs root: it installs packages and makes users. Run it with sudo, or as root."
 command -v apt-get >/dev/null || die "this needs Debian 12 or 13: there is no apt-get here."
 
+# What README.md says that is needed, in MiB.
+needs_memory=4096
+needs_disk=10240
+
+# Said before anything is downloaded, and only until the appliance is there: what runs is not kept from starting again.
+check_size() {
+    if [ "$tier" != run ] || [ "${UNDERSIZED:-}" = yes ] || [ -e "$state/catalog/catalog.db" ]; then return; fi
+    memory=$(awk '/^MemTotal:/ { print int($2 / 1024) }' /proc/meminfo)
+    limit=$(cat /sys/fs/cgroup/memory.max 2>/dev/null || echo max) # a container's
+    if [ "$limit" != max ] && [ $((limit >> 20)) -lt "$memory" ]; then memory=$((limit >> 20)); fi
+    # The kernel keeps some for itself: a machine of 4 GiB shows an eighth less at worst.
+    if [ "$memory" -lt $((needs_memory * 7 / 8)) ]; then
+        too_small "$memory MiB of memory are here, and $needs_memory MiB are needed."
+    fi
+    there=$state
+    while [ ! -d "$there" ]; do there=$(dirname "$there"); done
+    disk=$(df -Pm "$there" | awk 'NR == 2 { print $4 }')
+    if [ "$disk" -lt "$needs_disk" ]; then
+        too_small "$disk MiB are free in $there, and $needs_disk MiB are needed. \`make run STATE=DIRECTORY\` keeps the appliance on another disk."
+    fi
+}
+
+too_small() { die "$1 To go on all the same, with fewer or smaller machines, add UNDERSIZED=yes."; }
+
 wanted=$(grep -hv '^#' image-build/packages)
 [ "$tier" = run ] || wanted="$wanted $(grep -hv '^#' image-build/packages-test)"
 
 is_installed() { [ "$(dpkg-query -Wf '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
-# Packages start their services when they are installed; the appliance runs its own copies, and a libvirt or nginx that
-# is already at work here must not be restarted under its users. This file is Debian's way to say so.
+apt() { apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@" </dev/null; }
+
+# Packages start their services when they are installed, and at every boot from then on. The appliance runs its own copies, and a libvirt
+# or nginx that is already at work here must not be restarted under its users. This file is Debian's way to say so.
 policy=/usr/sbin/policy-rc.d
 mark="# made by the appliance's setup; may be deleted"
 leave_services_alone() {
     if [ -e "$policy" ] && ! grep -qxF "$mark" "$policy"; then return; fi
-    trap 'rm -f "$policy"' EXIT
-    trap 'exit 130' INT
-    trap 'exit 143' TERM HUP
     printf '#!/bin/sh\n%s\nexit 101\n' "$mark" >"$policy"
     chmod 755 "$policy"
 }
 
-apt() { apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 "$@" </dev/null; }
+# What starts at the next boot: links to units, and to scripts of packages that have no unit.
+boot_links() { find /etc/systemd/system /etc/rc[2-5S].d -type l ! -name 'K*' ! -lname /dev/null 2>/dev/null | sort; }
 
-install_packages() {
+# Take away what came since, but for the units of the first process itself. What was there before stays as it is; an update of a package
+# finds its service switched off, and leaves it so.
+leave_boot_alone() {
+    of_systemd=$(dpkg-query --listfiles systemd systemd-sysv udev 2>/dev/null || :)
+    for link in $(boot_links); do
+        case " $(echo $links_before) " in *" $link "*) continue ;; esac
+        unit=$(basename "$(readlink "$link")")
+        case "$link" in
+        /etc/rc*) if [ -L "$link" ]; then update-rc.d "$unit" disable >/dev/null 2>&1 || rm -f "$link"; fi ;;
+        *) printf '%s\n' "$of_systemd" | grep -q "/$unit\$" || rm -f "$link" ;;
+        esac
+    done
+    if [ -d /run/systemd/system ]; then systemctl daemon-reload || :; fi
+}
+
+# In a shell of its own, so that what is to be done in the end is done however it ends.
+install_packages() (
     missing=
     for package in $wanted; do is_installed "$package" || missing="$missing $package"; done
     [ -n "$missing" ] || return 0
     say "Installing Debian packages:$missing"
-    # Units that were here before stay as they are; those that come with our packages must not start at the next boot.
-    units_before=$(own_units)
+    links_before=$(boot_links)
+    trap 'leave_boot_alone; if grep -qsxF "$mark" "$policy"; then rm -f "$policy"; fi' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
     leave_services_alone
     for attempt in 1 2 3; do
         if apt update; then break; fi
         [ "$attempt" = 3 ] || sleep $((attempt * 5))
     done
-    # Only the program is wanted: with a directory of its own, Debian's slapd would start at every boot.
+    # Only the program is wanted, no directory of its own.
     case "$missing " in *" slapd "*) echo slapd slapd/no_configuration boolean true | debconf-set-selections ;; esac
     # shellcheck disable=SC2086
     apt install --yes --no-remove --no-install-recommends $missing ||
         die "the packages could not be installed. Look at the lines above: no network, no space, or packages held back."
-    command -v systemctl >/dev/null || return 0
-    for unit in $(own_units); do
-        case " $(echo $units_before) " in *" $unit "*) ;; *) systemctl --quiet disable "$unit" 2>/dev/null || : ;; esac
-    done
-}
-
-own_units() {
-    for file in /lib/systemd/system/nginx.service /lib/systemd/system/libvirt*.service /lib/systemd/system/libvirt*.socket \
-        /lib/systemd/system/virt*d*.service /lib/systemd/system/virt*d*.socket; do
-        if [ -e "$file" ]; then basename "$file"; fi
-    done
-}
+)
 
 make_user() {
     id "$1" >/dev/null 2>&1 || useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin "$1"
@@ -95,22 +129,46 @@ python_state() {
     { "$python" --version && pwd && cat $locks pyproject.toml image-build/setup.sh; } | sha256sum
 }
 
+# A command that takes its time, with a line every few seconds that says where it is. All that it says is shown when it fails.
+attended() (
+    log=$(mktemp)
+    seconds=0
+    while sleep 3 >/dev/null 2>&1; do
+        seconds=$((seconds + 3))
+        line=$(tail -n 1 "$log" | cut -c 1-100 | sed 's/^ *//')
+        printf '%5s s  %s\n' "$seconds" "${line:-...}"
+    done &
+    trap "kill $!; rm -f '$log'" EXIT
+    "$@" >"$log" 2>&1 || {
+        tail -n 40 "$log" >&2
+        exit 1
+    }
+)
+
+pip() { attended env PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_PROGRESS_BAR=off .venv/bin/python -m pip install "$@"; }
+
+# The web process, which is not root, reads the code, and so does that of an image. A clone that was made under a strict umask lets nobody.
+make_readable() {
+    chmod o+x .
+    find appliance webui playbooks image-build \( ! -perm -o+r -o -type d ! -perm -o+x \) -exec chmod o+rX {} +
+}
+
 install_python() {
     if [ "$(cat ".venv/.ready-$tier" 2>/dev/null)" = "$(python_state "$tier")" ]; then return; fi
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "$python is too old: the appliance needs Debian 12 or 13."
-    say "Installing Python packages into .venv"
-    if [ "$(.venv/bin/python --version 2>/dev/null)" != "$("$python" --version)" ]; then "$python" -m venv --clear .venv; fi
-    pip="env PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore .venv/bin/python -m pip install --quiet"
-    $pip --require-hashes -r requirements-build.lock
+    say "Installing Python packages into .venv; some of them are compiled"
+    if [ "$(.venv/bin/python --version 2>/dev/null)" != "$("$python" --version)" ]; then attended "$python" -m venv --clear .venv; fi
+    pip --require-hashes -r requirements-build.lock
     # Without isolation, because an isolated build fetches its tools with no hash to check them by.
     if [ "$tier" = run ]; then lock=requirements.lock; else lock=requirements-dev.lock; fi
-    $pip --require-hashes --no-build-isolation -r "$lock" ||
+    pip --require-hashes --no-build-isolation -r "$lock" ||
         die "the Python packages could not be installed. Look at the lines above; running it again goes on from here."
-    $pip --no-deps --no-build-isolation --no-index --editable .
+    pip --no-deps --no-build-isolation --no-index --editable .
     python_state run >.venv/.ready-run
     if [ "$tier" != run ]; then python_state "$tier" >".venv/.ready-$tier"; fi
 }
 
+check_size
 install_packages
 make_user dpe-web
 make_user dpe-rescue
@@ -118,3 +176,4 @@ make_user dpe-qemu
 make_libvirt_user
 if getent group kvm >/dev/null && ! id -nG dpe-qemu | grep -qw kvm; then usermod --append --groups kvm dpe-qemu; fi
 install_python
+make_readable

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from appliance import durable
 from appliance.run import Argument, run
 from appliance.seeds import sources
 
@@ -96,7 +97,7 @@ def bootstrap(name: str, list: Path, stages: Path) -> Path:
         *lines,
     ]
     run(command, timeout=3600, env={"TMPDIR": os.fspath(stages)}, hint="No network, no space, or a package that is not there.")
-    new.rename(place)
+    durable.replace(new, place)
     return place
 
 

@@ -1,39 +1,104 @@
-"""`python -m tests [MARKER]`: the tiers one after the other, what fails soonest first. What failed is said again in the end."""
+"""`python -m tests [MARKER]`: the tiers one after the other, what fails soonest first.
+
+What failed is said again in the end, after what each tier took of its budget and which tests were the slowest.
+"""
 
 import subprocess
 import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
 
-# How many tests of a tier run at a time. Those of the middle one use the host's network, and the processors with their machines.
-TIERS = {"unit": "logical", "integration": "0", "browser": "logical"}
+REPORTS = Path("test-results")
 WRONG_USAGE, NOTHING_CHOSEN = 4, 5  # statuses of pytest
+SLOWEST = 20
 
 
-def run(tier: str, marker: str) -> tuple[int, list[str]]:
-    """One tier, with its output as it comes. Returns pytest's status and the lines that say what is wrong."""
-    command = [sys.executable, "-m", "pytest", f"tests/{tier}"]
-    command += ["-m", marker] if marker else ["-n", TIERS[tier], "--maxprocesses", "8"]
+@dataclass(frozen=True)
+class Tier:
+    """Tests of one folder: how many run at a time, how many minutes they may take on two quiet processors, and which of them."""
+
+    name: str
+    workers: str
+    minutes: float
+    folder: str = ""
+    marker: str = ""
+    parts: str = "load"  # what goes to one worker, as pytest-xdist calls it
+
+
+# The middle one two files at a time: each worker has state, network and addresses of its own, and machines that are emulated fill a processor.
+TIERS = (
+    Tier("unit", "logical", 6),
+    Tier("integration", "2", 17, marker="not alone", parts="loadfile"),
+    Tier("alone", "0", 1, folder="integration", marker="alone"),
+    Tier("browser", "logical", 6),
+    Tier("fresh", "2", 6),
+)
+
+
+@dataclass
+class Result:
+    """How a tier ended: pytest's status, the lines that say what is wrong, seconds, and the seconds of each test."""
+
+    status: int
+    wrong: list[str]
+    seconds: float
+    tests: dict[str, float]
+
+
+def run(tier: Tier, marker: str) -> Result:
+    """One tier, with its output as it comes."""
+    report = REPORTS / f"{tier.name}.xml"
+    report.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", f"tests/{tier.folder or tier.name}", f"--junitxml={report}"]
+    if not marker or tier.name == "fresh":
+        command += ["-n", tier.workers, "--maxprocesses", "8", "--dist", tier.parts]
+    if wanted := " and ".join(f"({one})" for one in (tier.marker, marker) if one):
+        command += ["-m", wanted]
+    begun, wrong = time.monotonic(), []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as process:
         assert process.stdout
-        wrong = []
         for line in process.stdout:
             print(line, end="", flush=True)
             if line.startswith(("FAILED ", "ERROR ")):
                 wrong.append(line.rstrip())
     if process.returncode not in (0, NOTHING_CHOSEN) and not wrong:
-        wrong.append(f"ERROR tests/{tier}: pytest ended with status {process.returncode}")
-    return process.returncode, wrong
+        wrong.append(f"ERROR tests/{tier.name}: pytest ended with status {process.returncode}")
+    return Result(process.returncode, wrong, time.monotonic() - begun, durations(report))
+
+
+def durations(report: Path) -> dict[str, float]:
+    """Seconds of each test of a report, its set-up included; none when pytest ended before it wrote one."""
+    if not report.exists():
+        return {}
+    cases = ElementTree.parse(report).iter("testcase")
+    return {f"{case.get('classname')}::{case.get('name')}": float(case.get("time", 0)) for case in cases}
+
+
+def budget(results: dict[Tier, Result]) -> list[str]:
+    """The lines that say where the time went."""
+    lines = ["", f"{'tier':<14}{'minutes':>8}{'budget':>8}{'tests':>7}"]
+    for tier, result in results.items():
+        over = "  over its budget" if result.seconds > tier.minutes * 60 else ""
+        lines.append(f"{tier.name:<14}{result.seconds / 60:>8.1f}{tier.minutes:>8}{len(result.tests):>7}{over}")
+    total = sum(result.seconds for result in results.values()) / 60
+    lines += [f"{'all':<14}{total:>8.1f}{sum(tier.minutes for tier in results):>8}", "", f"The {SLOWEST} slowest tests, in seconds:"]
+    every = {name: seconds for result in results.values() for name, seconds in result.tests.items()}
+    lines += [f"{every[name]:8.1f}  {name}" for name in sorted(every, key=every.__getitem__, reverse=True)[:SLOWEST]]
+    return [*lines, ""]
 
 
 def main(marker: str = "") -> int:
     """Returns the status of the process: 0 when all passed."""
-    statuses, wrong = set(), []
+    results: dict[Tier, Result] = {}
     for tier in TIERS:
-        status, more = run(tier, marker)
-        if status == WRONG_USAGE:
-            return status  # pytest said why, and would say it again
-        statuses.add(status)
-        wrong += more
-    if statuses == {NOTHING_CHOSEN}:
+        results[tier] = run(tier, marker)
+        if results[tier].status == WRONG_USAGE:
+            return WRONG_USAGE  # pytest said why, and would say it again
+    print(*budget(results), sep="\n")
+    wrong = [line for result in results.values() for line in result.wrong]
+    if {result.status for result in results.values()} == {NOTHING_CHOSEN}:
         wrong = [f"ERROR no test is chosen by {marker!r}"]
     print(*(wrong or ["All tests passed."]), sep="\n")
     return 1 if wrong else 0

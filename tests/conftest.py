@@ -1,6 +1,10 @@
-"""What all tiers share: options of the command line."""
+"""What all tiers share: options of the command line, and that files are made for others to read, whatever the shell that started them wants."""
+
+import os
 
 import pytest
+
+os.umask(0o022)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

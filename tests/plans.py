@@ -20,6 +20,7 @@ FEW = (
     "machine_alive",
     "machine_class_alive",
     "machine_slot",
+    "machine_door",
     "lease_live",
     "lease_account",
     "lease_ends",

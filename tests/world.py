@@ -329,7 +329,7 @@ def many_machines(cls: Class, count: int, owner: Actor) -> None:
     states = [MachineState.IN_USE, MachineState.READY, MachineState.RETIRED]
     rows = [
         {
-            "id": str(uuid.UUID(int=number)), "name": f"{cls.name}-m{number}", "klass": cls.name, "seed": promoted.id, "slot": 100_000 + number,
+            "id": str(uuid.UUID(int=number)), "name": f"{cls.name}-m{number}", "klass": cls.name, "seed": promoted.id, "slot": 100_000 + number, "door": 100_000 + number,
             "state": states[number % 3], "state_since": catalog.now(), "vcpus": 1, "memory": 512, "disk": 8, "step": "", "problem": "",
             "attempts": 0, "reclaim_reason": "", "created_at": catalog.now(), "ready_at": catalog.now(),
             "owner": owner.account_id if number % 3 == 0 else None,

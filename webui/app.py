@@ -1,7 +1,6 @@
 """The application: pages, live stream and the front door's question."""
 
 import hashlib
-import os
 import secrets
 from functools import lru_cache
 from pathlib import Path
@@ -11,8 +10,8 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, Map
 
-from appliance import catalog, settings
-from appliance.access import nginx
+from appliance import catalog, durable, settings
+from appliance.access import cookies, nginx
 from appliance.people import secrets as secrets_of_others
 from appliance.settings import Settings
 from webui import (
@@ -37,7 +36,6 @@ from webui import (
 )
 from webui.turnstile import Turnstile
 
-COOKIE = "__Host-dpe"
 AT_ONCE = 4  # requests worked on at a time; enough that a few slow ones (a password's hash) hold nobody up
 
 
@@ -49,7 +47,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.config.update(
         SECRET_KEY=_secret(settings.web_secret),
         SETTINGS=settings,
-        SESSION_COOKIE_NAME=COOKIE,
+        SESSION_COOKIE_NAME=cookies.SESSION,
         SESSION_COOKIE_SECURE=True,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
@@ -92,12 +90,8 @@ def load_settings() -> Settings:
 
 def _secret(file: Path) -> bytes:
     """The key in `file`, made when it is missing; two processes may race to it."""
-    try:
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except (FileExistsError, PermissionError):
-        return file.read_bytes()
-    with os.fdopen(handle, "wb") as new:
-        new.write(secrets.token_bytes(32))
+    if not file.exists():
+        durable.create(file, secrets.token_bytes(32))
     return file.read_bytes()
 
 

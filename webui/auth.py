@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 from appliance.errors import DpeError
 from appliance.services import accounts, second_factor, sessions, tokens
 from appliance.services import machines as machines_service
+from webui import kept
 from webui.errors import status_of
 from webui.format import plural
 from webui.guard import actor, back, needs, public, settings
@@ -41,6 +42,7 @@ def start_session(token: str) -> None:
     """Bind this browser to a session of the server's; nothing of an older one stays."""
     session.clear()
     session["token"] = token
+    sessions.begin(token, settings(), request.form.get("browser", "")[:64])
 
 
 @blueprint.route("/sign-in", methods=["GET", "POST"])
@@ -49,6 +51,7 @@ def sign_in() -> Page:
     after = own_address(request.values.get("next", "/"))
     if request.method == "GET":
         return redirect(after, 303) if current_user.is_authenticated else _sign_in_page(after)
+    form = request.form.get(kept.FIELD, "")
     name = request.form.get("name", "").strip()
     try:
         token, _ = sessions.sign_in(name, request.form.get("password", ""), request.remote_addr or "", request.user_agent.string)
@@ -56,8 +59,8 @@ def sign_in() -> Page:
         return _sign_in_page(after, name, error)
     start_session(token)
     if sessions.waiting(token):
-        return redirect(url_for("auth.code", next=after), 303)
-    return redirect(after, 303)
+        return _code_page(after, form) if form else redirect(url_for("auth.code", next=after), 303)
+    return _go_on(after, form)
 
 
 @blueprint.route("/sign-in/code", methods=["GET", "POST"])
@@ -67,16 +70,27 @@ def code() -> Page:
     if not sessions.waiting(token):
         return redirect(url_for("auth.sign_in", next=after), 303)
     if request.method == "GET":
-        return _allowing_applications(render_template("sign_in_code.html", after=after, error=None))
+        return _code_page(after)
     try:
         start_session(sessions.give_code(token, request.form.get("code", ""), request.remote_addr or "", request.user_agent.string))
     except DpeError as error:
-        return _allowing_applications(render_template("sign_in_code.html", after=after, error=error), status_of(error))
-    return redirect(after, 303)
+        return _code_page(after, request.form.get(kept.FIELD, ""), error)
+    return _go_on(after, request.form.get(kept.FIELD, ""))
+
+
+def _code_page(after: str, form: str = "", error: DpeError | None = None) -> Page:
+    page = render_template("sign_in_code.html", after=after, error=error, kept=form)
+    return _allowing_applications(page, status_of(error) if error else 200)
+
+
+def _go_on(after: str, text: str) -> Page:
+    """To where somebody wanted to go, or with the form that they had sent when their session had ended."""
+    form = kept.read(text)
+    return redirect(after, 303) if form is None else render_template("kept.html", form=form, after=after)
 
 
 def _sign_in_page(after: str, name: str = "", error: DpeError | None = None) -> Page:
-    page = render_template("sign_in.html", after=after, name=name, error=error)
+    page = render_template("sign_in.html", after=after, name=name, error=error, kept=request.form.get(kept.FIELD, ""))
     return _allowing_applications(page, status_of(error) if error else 200)
 
 
@@ -93,9 +107,13 @@ def _allowing_applications(page: str, status: int = 200) -> Response:
 @blueprint.post("/sign-out")
 @needs("own")
 def sign_out() -> Response:
-    sessions.end(actor(), current_user.session_id)
+    if request.form.get("swapped"):
+        sessions.end_swapped(actor(), current_user.session_id)
+    else:
+        sessions.end(actor(), current_user.session_id)
     session.clear()
-    flash("You are signed out.", "success")
+    if not request.form.get("swapped"):
+        flash("You are signed out.", "success")
     return redirect(url_for("auth.sign_in"), 303)
 
 
@@ -129,7 +147,7 @@ def password() -> Page:
         accounts.change_own_password(actor(), form.get("old", ""), form.get("new", ""), keep_session=current_user.session_id)
     except DpeError as error:
         return _account_page(error, at="password")
-    flash("Your password is changed; other browsers are signed out.", "success")
+    flash("Your password is changed; other browsers are signed out, and your tokens are ended.", "success")
     return redirect(url_for("auth.account"), 303)
 
 

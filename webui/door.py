@@ -17,8 +17,8 @@ blueprint = Blueprint("door", __name__)
 @public
 def check() -> Response:
     """The answer of `access.door`, which knows what to tell somebody who is not signed in."""
-    actor = current_user.actor if current_user.is_authenticated and not lacks_codes() else None
-    status, headers = door.check(actor, cast(Mapping[str, str], request.headers), settings())
+    actor, session_id = (current_user.actor, current_user.session_id) if current_user.is_authenticated and not lacks_codes() else (None, "")
+    status, headers = door.check(actor, session_id, cast(Mapping[str, str], request.headers), settings())
     return Response(status=status, headers=headers)
 
 

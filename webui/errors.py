@@ -5,10 +5,12 @@ import logging
 import secrets
 
 from flask import Flask, Response, render_template, request
+from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, Unauthorized
 
 from appliance.errors import DpeError
+from webui import kept
 from webui.answers import status_of as status_of  # as the pages know it
 
 log = logging.getLogger(__name__)
@@ -46,6 +48,9 @@ def _ours(error: DpeError) -> Answer:
 
 
 def _stale(error: CSRFError) -> Answer:
+    form = kept.read(kept.of_request())
+    if form is not None and current_user.is_authenticated and not request.headers.get("HX-Request"):
+        return render_template("kept.html", form=form, after="/"), 400  # signed in anew since the page was opened
     return answer("This page was open for too long, or cookies are off.", "Reload it and try again; nothing was changed.", 400)
 
 

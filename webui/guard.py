@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, abort, current_app, redirect, request, session, url_for
+from flask import Flask, Response, abort, current_app, redirect, render_template, request, session, url_for
 from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
 from werkzeug.datastructures import WWWAuthenticate
@@ -19,6 +19,7 @@ from appliance.people.powers import Powers
 from appliance.people.roles import OWN, PERMISSIONS
 from appliance.services import inbox, sessions, tokens
 from appliance.services import setup as setup_service
+from webui import kept
 from webui.answers import protect
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -72,6 +73,7 @@ class Person:
 
     account: Account
     session_id: str
+    browser: str = ""  # what the browser that signed in keeps by itself
     token: Token | None = None  # what a program came with, in place of a session
     is_authenticated: bool = True
     is_active: bool = True
@@ -140,10 +142,15 @@ def _load(_request: object) -> Person | None:
     if request.blueprint == "api" and request.authorization is not None:
         bearer = request.authorization.token if request.authorization.type == "bearer" else ""
         known = tokens.find(bearer or "", request.remote_addr or "")
-        return Person(known.account, "", known) if known else None
+        return Person(known.account, "", token=known) if known else None
     token = session.get("token")
     found = sessions.find(token) if token else None
-    return Person(found.account, found.id) if found else None
+    if found is None:
+        return None
+    # A page that is only left open asks for itself, by script; that is no use of it.
+    if request.endpoint != "live.stream" and not (request.method == "GET" and request.headers.get("HX-Request")):
+        sessions.use(found, settings())
+    return Person(found.account, found.id, found.browser)
 
 
 def is_set_up() -> bool:
@@ -207,6 +214,9 @@ def _may_know(need: Need, id: Any) -> bool:
     return need.permission != OWN and bool(current_user.powers.reach(need.permission).covers(place))
 
 
+SIGN_IN_ELSEWHERE = "Sign in in another tab, then try again here: what you entered stays as long as this page is open."
+
+
 def _ask_to_sign_in() -> BaseResponse:
     if request.blueprint in ("door", "live"):
         return Response(status=401)
@@ -215,7 +225,11 @@ def _ask_to_sign_in() -> BaseResponse:
     came_from = request.full_path.rstrip("?") if request.method == "GET" else here()
     address = url_for("auth.sign_in", next=came_from if came_from != "/" else None)
     if request.headers.get("HX-Request"):
+        if request.method != "GET":
+            return Response(render_template("error_message.html", message="You are signed out.", hint=SIGN_IN_ELSEWHERE), 401)
         return Response(status=401, headers={"HX-Redirect": url_for("auth.sign_in", next=here())})
+    if text := kept.of_request():
+        return Response(render_template("sign_in.html", after=came_from, name="", error=None, kept=text), 401)
     return redirect(address, 303)
 
 

@@ -12,6 +12,10 @@ threads = 32
 timeout = 60
 graceful_timeout = 3
 keepalive = 30
+# nginx bounds what comes, and answers what is beyond that in words of ours (access/nginx.py); here nothing of it may be too much.
+limit_request_line = 0
+limit_request_field_size = 128 << 10
+limit_request_fields = 32768
 control_socket_disable = True
 worker_tmp_dir = "/dev/shm"  # noqa: S108 - the heartbeat file must never wait for a disk
 forwarded_allow_ips = "*"  # only the front door reaches the socket

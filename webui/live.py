@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 
 from flask import Blueprint, Response, request
+from flask_login import current_user
 
 from appliance import catalog
+from appliance.services import sessions
 from webui.guard import actor, needs
 
 log = logging.getLogger(__name__)
@@ -106,18 +108,19 @@ hub = Hub()
 def stream() -> Response:
     """The stream of "changed" events of one tab; 503 when there are too many streams already."""
     account_id, tab = actor().account_id, request.args.get("tab", "")[:40]
+    session_id = current_user.session_id
     assert account_id is not None
     mine = hub.join(account_id, tab)
     if mine is None:
         return Response(status=503, headers={"Retry-After": "60"})
     catalog.close()
-    events = _events(lambda: hub.superseded(account_id, tab, mine))
+    events = _events(lambda: hub.superseded(account_id, tab, mine), lambda: sessions.is_live(session_id))
     answer = Response(events, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
     answer.call_on_close(lambda: hub.leave(account_id, tab, mine))
     return answer
 
 
-def _events(superseded: Callable[[], bool]) -> Iterator[str]:
+def _events(superseded: Callable[[], bool], signed_in: Callable[[], bool]) -> Iterator[str]:
     end = time.monotonic() + LENGTH
     seen = hub.wait(-1, 0)
     yield "retry: 1000\n\n"
@@ -125,6 +128,9 @@ def _events(superseded: Callable[[], bool]) -> Iterator[str]:
         serial = hub.wait(seen, min(HEARTBEAT, left), superseded)
         if superseded():
             yield "event: superseded\ndata:\n\n"
+            return
+        if not signed_in():
+            yield "data: changed\n\n"  # the page asks for itself, and is led to sign in
             return
         yield "data: changed\n\n" if serial != seen else ": still here\n\n"
         seen = serial

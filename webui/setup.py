@@ -16,8 +16,8 @@ from werkzeug.wrappers import Response
 
 from appliance.catalog import Actor, options, seeds
 from appliance.errors import DpeError
-from appliance.people import passwords
-from appliance.services import accounts, classes, overview, preferences, server, sessions, setup
+from appliance.people import names, passwords
+from appliance.services import classes, overview, preferences, server, sessions, setup
 from appliance.services import setup_server as setup_server_service
 from appliance.services.directory import Finding
 from webui import auth, setup_directory, setup_server
@@ -144,7 +144,7 @@ def _check_code(values: dict[str, str]) -> dict[str, str]:
 
 def _check_you(values: dict[str, str]) -> dict[str, str]:
     errors = {}
-    if not accounts.NAME.match(values["name"]):
+    if not names.ACCOUNT.fullmatch(values["name"]):
         errors["name"] = "Use up to 32 letters, digits, dots, dashes and underscores, starting with a letter."
     if len(values["password"]) < passwords.SHORTEST:
         errors["password"] = f"It needs at least {passwords.SHORTEST} characters. A few words in a row are easy to remember."

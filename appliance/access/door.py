@@ -6,7 +6,6 @@ nginx asks the web process about every such request (`auth_request`), and the we
 from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
-from appliance.access.cookies import for_machine
 from appliance.catalog import Actor
 from appliance.errors import Conflict, NotAllowed, NotFound
 from appliance.services import door
@@ -15,12 +14,12 @@ from appliance.settings import Settings
 SIGN_IN = "/sign-in"
 
 
-def check(actor: Actor | None, headers: Mapping[str, str], settings: Settings) -> tuple[int, dict[str, str]]:
-    """The status and headers of the answer to nginx about one request of `actor` (None: not signed in).
+def check(actor: Actor | None, session_id: str, headers: Mapping[str, str], settings: Settings) -> tuple[int, dict[str, str]]:
+    """The status and headers of the answer to nginx about one request of `actor` (None: not signed in) with their session.
 
-    `headers` are those of nginx's question: Host, Cookie, X-DPE-Port and X-DPE-Uri. The answer is
-    200 with X-DPE-Upstream (address:port) and X-DPE-Cookie (what the machine may see); or 401 with
-    X-DPE-Location (where to sign in); or 403 with X-DPE-Page (the name of a page of `pages/`).
+    `headers` are those of nginx's question: Host, X-DPE-Port and X-DPE-Uri. The answer is 200 with X-DPE-Upstream (address:port) and
+    X-DPE-Ticket, both for the relay, and for a machine that was never opened X-DPE-Clear (what the browser is to forget of the machine
+    before it); or 401 with X-DPE-Location (where to sign in); or 403 with X-DPE-Page (the name of a page of `pages/`).
     """
     try:
         port = int(headers.get("X-DPE-Port", ""))
@@ -41,4 +40,6 @@ def check(actor: Actor | None, headers: Mapping[str, str], settings: Settings) -
         return 403, {"X-DPE-Page": "rests"}
     except Conflict:
         return 403, {"X-DPE-Page": "starting"}
-    return 200, {"X-DPE-Upstream": f"{target.address}:{target.port}", "X-DPE-Cookie": for_machine(headers.get("Cookie", ""))}
+    answer = {"X-DPE-Upstream": f"{target.address}:{target.port}", "X-DPE-Ticket": f"{session_id} {target.machine_id}"}
+    # The port is the one of their last machine, whose page may have left a service worker that would go on answering here.
+    return 200, {**answer, "X-DPE-Clear": '"storage"'} if target.fresh else answer

@@ -7,6 +7,9 @@ No Strict-Transport-Security: a browser that knows it offers no way past a certi
 appliance signed itself, and the header would bind every other port of the host, too.
 """
 
+import argparse
+import hashlib
+import json
 import os
 import re
 import stat
@@ -14,13 +17,15 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from appliance.access import tls
+from appliance import durable
+from appliance.access import cookies, tls
 from appliance.errors import BadInput, DpeError
 from appliance.run import Argument, run
 from appliance.settings import REPOSITORY, Settings
 from appliance.settings import load as load_settings
 
 UPLOAD = "/admin/server/updates/upload"  # where updates of the appliance are sent to
+COOKIES = 48_000  # characters of cookies that a browser may bring
 USER = "www-data"  # Debian's own for web servers; it cannot read the catalog
 
 # A directive is its words; one that has a block ends with a list of directives.
@@ -40,6 +45,11 @@ TYPES = {
     "image/x-icon": "ico",
     "font/woff2": "woff2",
 }
+
+# What a page's script is told; JupyterLab, for one, shows the message.
+SIGNED_OUT = json.dumps({
+    "message": "You are signed out of the appliance. Sign in in another tab, then try again here: leave this page open, and nothing in it is lost."
+})  # fmt: skip
 
 PAGE_HEADERS: list[Directive] = [
     ("add_header", "Cache-Control", "no-store", "always"),
@@ -92,6 +102,11 @@ def rescue_path(settings: Settings) -> Path:
     return settings.run / "rescue.sock"
 
 
+def relay_path(settings: Settings) -> Path:
+    """Where the relay to the machines listens."""
+    return settings.run / "relay.sock"
+
+
 def _file(settings: Settings) -> Path:
     return settings.run / "nginx/nginx.conf"
 
@@ -103,11 +118,25 @@ def command(settings: Settings) -> list[Argument]:
 
 def write(settings: Settings, house: Path) -> Path:
     """Write the configuration where nginx is told to find it, and return that file; the certificate is made if need be."""
-    certificate, key = tls.ensure(settings)
     file = _file(settings)
     file.parent.mkdir(mode=0o711, exist_ok=True)
-    file.write_text(configuration(settings, house, certificate, key, version()))
+    durable.write(file, _text(settings, house), mode=0o644)
     return file
+
+
+def changed(settings: Settings, house: Path) -> bool:
+    """Whether configuration or certificate would be others than those that were written last; the certificate is renewed if need be.
+    A reload ends idle connections and leaves workers behind, so it is for this alone."""
+    try:
+        return _file(settings).read_text() != _text(settings, house)
+    except FileNotFoundError:
+        return True
+
+
+def _text(settings: Settings, house: Path) -> str:
+    certificate, key = tls.ensure(settings)
+    served = hashlib.sha256(certificate.read_bytes()).hexdigest()  # with its chain; another key has another certificate
+    return f"# The certificate's digest is {served}.\n{configuration(settings, house, certificate, key, version())}"
 
 
 def _access_log() -> Directive:
@@ -144,7 +173,8 @@ def configuration(settings: Settings, house: Path, certificate: Path, key: Path,
         ("keepalive_timeout", "75s"),
         ("keepalive_requests", 100000),
         ("client_header_timeout", "15s"),
-        ("large_client_header_buffers", 8, "32k"),
+        # All cookies that a browser keeps for a host come in, so that something can be done about them; see _flooded.
+        ("large_client_header_buffers", 16, "64k"),
         ("ssl_certificate", str(certificate)),
         ("ssl_certificate_key", str(key)),
         ("ssl_protocols", "TLSv1.2", "TLSv1.3"),
@@ -167,6 +197,11 @@ def configuration(settings: Settings, house: Path, certificate: Path, key: Path,
         ("proxy_ignore_headers", "X-Accel-Redirect", "X-Accel-Expires", "X-Accel-Limit-Rate", "X-Accel-Charset"),
         ("upstream", "web", [("server", f"unix:{socket_path(settings)}", "max_fails=0"), ("keepalive", 64), ("keepalive_timeout", "20s")]),
         ("upstream", "rescue", [("server", f"unix:{rescue_path(settings)}", "max_fails=0")]),
+        ("upstream", "relay", [("server", f"unix:{relay_path(settings)}", "max_fails=0")]),
+        _own_cookie("page_cookie", cookies.SESSION),
+        _own_cookie("rescue_cookie", cookies.RESCUE),
+        _flooded(),
+        _navigates(),
         ("map", "$http_upgrade", "$connection_upgrade", [("default", "upgrade"), ("", "")]),
         _foreign(),
         ("map", "$uri?$args", "$static_cache", [
@@ -184,7 +219,8 @@ def configuration(settings: Settings, house: Path, certificate: Path, key: Path,
         ("error_log", "stderr", "notice"),
         ("worker_processes", min(4, os.cpu_count() or 1)),
         ("worker_rlimit_nofile", 65536),
-        ("worker_shutdown_timeout", "2s"),
+        # Kernels and downloads go on in the workers of the configuration before; when a right ends, the relay ends them there, too.
+        ("worker_shutdown_timeout", "24h"),
         ("events", [("worker_connections", 16384)]),
         ("http", http),
     ])  # fmt: skip
@@ -207,6 +243,46 @@ def _foreign() -> Directive:
     ])  # fmt: skip
 
 
+def _own_cookie(variable: str, name: str) -> Directive:
+    """The one cookie of this name that a browser sent, and no other: nothing that machines set reaches the pages of the appliance.
+
+    Two of a name, which a browser keeps by itself only for different paths, are none: one of them was put there.
+    """
+    found = rf"(?:^|;\s*){name}=[^;]*"
+    return ("map", "$http_cookie", f"${variable}", [
+        (rf"~{found};(?:.*;)?\s*{name}=", ""),
+        (rf"~(?:^|;\s*)(?<{variable}_pair>{name}=[^;]*)", f"${variable}_pair"),
+        ("default", ""),
+    ])  # fmt: skip
+
+
+def _flooded() -> Directive:
+    """Whether a browser brings more cookies than the applications could have meant; a WebSocket has to bring them in one line of 64 KiB."""
+    return ("map", "$http_cookie", "$flooded", [(f"~^.{{{COOKIES}}}", 1), ("default", 0)])
+
+
+def _refuse() -> list[Directive]:
+    return [("if", "($foreign)", [("return", 403)]), ("if", "($flooded)", [("return", 431)])]
+
+
+def _navigates() -> Directive:
+    """Whether somebody sees the answer as a page; what a page's script asks for cannot follow to the page where one signs in."""
+    return ("map", "$request_method|$http_sec_fetch_mode|$http_accept", "$navigates", [
+        (r"~^(GET|HEAD)\|(navigate\||\|.*text/html)", "page"),
+        (r"~^[^|]*\|(navigate\||\|.*text/html)", "form"),
+        ("default", ""),
+    ])  # fmt: skip
+
+
+def _too_much() -> list[Directive]:
+    """What nginx itself says of requests that it cannot take, in words of ours."""
+    return [
+        ("error_page", 400, "/_dpe/pages/unreadable.html"),
+        ("error_page", 414, "/_dpe/pages/long.html"),
+        ("error_page", 431, 494, "=431", "/_dpe/pages/cookies.html"),
+    ]
+
+
 def _forwarded() -> list[Directive]:
     return [
         ("proxy_set_header", "Host", "$http_host"),
@@ -217,34 +293,45 @@ def _forwarded() -> list[Directive]:
     ]
 
 
-def _pages(house: Path) -> Directive:
-    return ("location", "/_dpe/pages/", [("internal",), ("alias", f"{house}/appliance/access/pages/"), *PAGE_HEADERS])
+def _pages(house: Path) -> list[Directive]:
+    folder = f"{house}/appliance/access/pages/"
+    # Whoever comes to this one is locked out by cookies whose names nobody could read: all have to go.
+    clear: Directive = ("add_header", "Clear-Site-Data", '"cookies"', "always")
+    return [
+        ("location", "/_dpe/pages/", [("internal",), ("alias", folder), *PAGE_HEADERS]),
+        ("location", "=", "/_dpe/pages/cookies.html", [("internal",), ("alias", f"{folder}cookies.html"), *PAGE_HEADERS, clear]),
+    ]
 
 
 def _page_server(settings: Settings, house: Path, listen: list[Directive]) -> Directive:
-    to_web: list[Directive] = [("proxy_pass", "http://web"), *_forwarded(), ("proxy_set_header", "Connection", "")]
-    refuse: Directive = ("if", "($foreign)", [("return", 403)])
+    to_web: list[Directive] = [
+        ("proxy_pass", "http://web"), *_forwarded(), ("proxy_set_header", "Connection", ""), ("proxy_set_header", "Cookie", "$page_cookie"),
+    ]  # fmt: skip
+    refuse = _refuse()
     return ("server", [
         *listen,
         ("client_max_body_size", "32m"),
         ("error_page", 497, "=302", "https://$http_host$request_uri"),
         ("error_page", 502, 503, 504, "/_dpe/pages/down.html"),
-        ("location", "/", [refuse, *to_web]),
-        ("location", "/live", [refuse, *to_web, ("proxy_buffering", "off"), ("proxy_read_timeout", "1h"), ("gzip", "off")]),
+        *_too_much(),
+        ("location", "/", [*refuse, *to_web]),
+        ("location", "/live", [*refuse, *to_web, ("proxy_buffering", "off"), ("proxy_read_timeout", "1h"), ("gzip", "off")]),
         ("location", "/door/", [("return", 404)]),
+        ("location", "=", "/_dpe/portal", [("return", 302, "/")]),
         # The way in when the web process does not come; it has no part in this.
         ("location", "=", "/rescue", [("return", 302, "/rescue/")]),
         ("location", "/rescue/", [
-            refuse,
+            *refuse,
             ("proxy_pass", "http://rescue"),
             *_forwarded(),
             ("proxy_set_header", "Connection", ""),
+            ("proxy_set_header", "Cookie", "$rescue_cookie"),
             ("proxy_connect_timeout", "5s"),
             ("proxy_read_timeout", "90s"),
         ]),
         # Hundreds of megabytes, which the web process writes to their place as they come.
         ("location", "=", UPLOAD, [
-            refuse, *to_web, ("client_max_body_size", 0), ("client_body_timeout", "5m"), ("proxy_request_buffering", "off"), ("proxy_read_timeout", "10m"),
+            *refuse, *to_web, ("client_max_body_size", 0), ("client_body_timeout", "5m"), ("proxy_request_buffering", "off"), ("proxy_read_timeout", "10m"),
         ]),
         ("location", "/static/", [
             ("alias", f"{house}/webui/static/"),
@@ -253,7 +340,7 @@ def _page_server(settings: Settings, house: Path, listen: list[Directive]) -> Di
             ("add_header", "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
             ("access_log", "off"),
         ]),
-        _pages(house),
+        *_pages(house),
     ])  # fmt: skip
 
 
@@ -265,18 +352,23 @@ def _application_server(settings: Settings, house: Path, listen: list[Directive]
         ("error_page", 401, "=", "@sign_in"),
         ("error_page", 403, "/_dpe/pages/$machine_page.html"),
         ("error_page", 500, "/_dpe/pages/down.html"),
+        *_too_much(),
         ("error_page", 502, 504, "/_dpe/pages/unreachable.html"),
         ("set", "$machine_page", "foreign"),
         ("location", "/", [
-            ("if", "($foreign)", [("return", 403)]),
+            *_refuse(),
             ("auth_request", "/_dpe/door"),
+            ("recursive_error_pages", "on"),  # @sign_in has one of its own
             ("auth_request_set", "$machine_page", "$upstream_http_x_dpe_page"),
             ("auth_request_set", "$machine_sign_in", "$upstream_http_x_dpe_location"),
             ("auth_request_set", "$machine", "$upstream_http_x_dpe_upstream"),
-            ("auth_request_set", "$machine_cookie", "$upstream_http_x_dpe_cookie"),
-            ("proxy_pass", "http://$machine"),
+            ("auth_request_set", "$machine_ticket", "$upstream_http_x_dpe_ticket"),
+            ("auth_request_set", "$machine_clear", "$upstream_http_x_dpe_clear"),
+            ("proxy_pass", "http://relay"),
             *_forwarded(),
-            ("proxy_set_header", "Cookie", "$machine_cookie"),
+            ("proxy_set_header", "X-DPE-Target", "$machine"),
+            ("proxy_set_header", "X-DPE-Ticket", "$machine_ticket"),
+            ("proxy_set_header", "Cookie", "$http_cookie"),
             ("proxy_set_header", "Upgrade", "$http_upgrade"),
             ("proxy_set_header", "Connection", "$connection_upgrade"),
             ("proxy_connect_timeout", "5s"),
@@ -286,6 +378,7 @@ def _application_server(settings: Settings, house: Path, listen: list[Directive]
             ("proxy_request_buffering", "off"),
             # A browser refuses a `__Host-` or `__Secure-` cookie that lacks Secure: no machine can set one of ours.
             ("proxy_cookie_flags", "~__(host|secure)-", "nosecure"),
+            ("add_header", "Clear-Site-Data", "$machine_clear", "always"),
             # These would bind the whole host, the appliance's page and the other machines included.
             ("proxy_hide_header", "Strict-Transport-Security"),
             ("proxy_hide_header", "Clear-Site-Data"),
@@ -294,7 +387,10 @@ def _application_server(settings: Settings, house: Path, listen: list[Directive]
         ("location", "=", "/_dpe/door", [
             ("internal",),
             ("proxy_pass", "http://web/door/check"),
+            # Of all that came it needs who asks, and what for.
+            ("proxy_pass_request_headers", "off"),
             *_forwarded(),
+            ("proxy_set_header", "Cookie", "$page_cookie"),
             ("proxy_set_header", "Connection", ""),
             ("proxy_pass_request_body", "off"),
             ("proxy_set_header", "Content-Length", ""),
@@ -303,20 +399,33 @@ def _application_server(settings: Settings, house: Path, listen: list[Directive]
             ("proxy_set_header", "X-DPE-Port", "$server_port"),
             ("proxy_set_header", "X-DPE-Uri", "$request_uri"),
         ]),
-        ("location", "@sign_in", [("return", 302, "$machine_sign_in")]),
+        ("location", "@sign_in", [
+            ("if", "($navigates", "=", "page)", [("return", 302, "$machine_sign_in")]),
+            ("error_page", 401, "/_dpe/pages/signed-out.html"),
+            ("if", "($navigates", "=", "form)", [("return", 401)]),
+            ("default_type", "application/json"),
+            ("add_header", "Cache-Control", "no-store", "always"),
+            ("return", 401, SIGNED_OUT),
+        ]),
         ("location", "=", "/_dpe/portal", [("return", 302, f"https://$host:{settings.https_port}/")]),
-        _pages(house),
+        *_pages(house),
     ])  # fmt: skip
 
 
 def main() -> None:
-    """`python -m appliance.access.nginx`: write the configuration for an nginx that sees the product where it lies, before systemd starts or reloads it."""
+    """`python -m appliance.access.nginx`: write the configuration for an nginx that sees the product where it lies, before systemd starts
+    or reloads it. With `--changed` only say, by status 0, that it or the certificate is another; 1 is that all is as it was."""
+    parser = argparse.ArgumentParser(prog="python -m appliance.access.nginx")
+    parser.add_argument("--changed", action="store_true", help="ask whether a reload would change anything")
+    asked = parser.parse_args()
     try:
         settings = load_settings()
+        if asked.changed:
+            sys.exit(0 if changed(settings, REPOSITORY) else 1)
         write(settings, REPOSITORY)
     except DpeError as error:
         print(f"nginx: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(255 if asked.changed else 1)  # which systemd takes for a failure, not for a no
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ is `own.pem`, with its chain and key in one file, checked by `own.py` before it 
 """
 
 import ipaddress
-import os
 import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from appliance import durable
 from appliance.errors import BadInput
 from appliance.settings import Settings
 
@@ -70,7 +70,7 @@ def complaint(settings: Settings) -> str:
 
 def use_own(settings: Settings, pem: bytes) -> None:
     """Serve this certificate with its chain and key, as `own.Own.pem` gives it; whoever runs nginx sees that the file has changed."""
-    _write(settings.tls / "own.pem", pem, 0o600)
+    durable.write(settings.tls / "own.pem", pem)
     for file in _put_there(settings):
         file.unlink(missing_ok=True)
 
@@ -95,13 +95,13 @@ def add_names(settings: Settings, names: list[str]) -> str:
     private = serialization.load_pem_private_key(key.read_bytes(), password=None)
     assert isinstance(private, ec.EllipticCurvePrivateKey)
     every = list(dict.fromkeys([*alternative, *wanted]))
-    _write(certificate, _sign(private, every, datetime.now(UTC)), 0o644)
+    durable.write(certificate, _sign(private, every, datetime.now(UTC)), mode=0o644)
     return before.decode()
 
 
 def put_back(settings: Settings, before: str) -> None:
     """Serve again what `add_names` replaced."""
-    _write(settings.tls / "appliance.crt", before.encode(), 0o644)
+    durable.write(settings.tls / "appliance.crt", before, mode=0o644)
 
 
 def fingerprint(certificate: Path) -> str:
@@ -176,8 +176,8 @@ def _make(certificate: Path, key: Path, settings: Settings, now: datetime) -> No
     pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     # Certificate last: a start cut off in between finds no certificate, and makes both again.
     certificate.unlink(missing_ok=True)
-    _write(key, pem, 0o600)
-    _write(certificate, _sign(private, _names(settings), now), 0o644)
+    durable.write(key, pem)
+    durable.write(certificate, _sign(private, _names(settings), now), mode=0o644)
 
 
 def _sign(private: ec.EllipticCurvePrivateKey, names: list[x509.GeneralName], now: datetime) -> bytes:
@@ -196,11 +196,3 @@ def _sign(private: ec.EllipticCurvePrivateKey, names: list[x509.GeneralName], no
         .sign(private, hashes.SHA256())
     )
     return made.public_bytes(serialization.Encoding.PEM)
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.unlink(missing_ok=True)
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-        file.write(content)
-    fresh.rename(path)

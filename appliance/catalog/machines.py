@@ -63,7 +63,34 @@ def take(class_name: str, account_id: int, ends_at: datetime, request_id: int = 
         return None
     claimed = Claimed(*taken[0])
     rows("INSERT INTO lease (machine_id, account_id, began_at, ends_at) VALUES (?, ?, ?, ?)", (claimed.id, account_id, at, stamp(ends_at)))
+    keep_door(claimed.id, class_name, account_id)
     return claimed
+
+
+def keep_door(machine_id: str, class_name: str, account_id: int) -> None:
+    """Have a machine that is somebody's from now on stand behind the port that they know from the class's machine before, unless one
+    that is held stands there. Browsers keep much by port, and every new one leaves something behind. Call it inside `write()`."""
+    states = ", ".join(f"'{state.value}'" for state in (*HELD, MachineState.QUARANTINED))
+    number, door, known = rows(
+        f"""
+        SELECT number, door, (
+            SELECT kept_door.door FROM kept_door WHERE account_id = ?2 AND class_name = ?3 AND NOT EXISTS (
+                SELECT 1 FROM machine INDEXED BY machine_door
+                WHERE machine.door = kept_door.door AND state <> 'retired' AND state IN ({states}) AND machine.id <> ?1)
+            ORDER BY used_at DESC LIMIT 1)
+        FROM machine WHERE id = ?1
+        """,  # noqa: S608 - words of our own
+        (machine_id, account_id, class_name),
+    )[0]
+    if known not in (None, door):
+        rows("UPDATE machine SET door = ? WHERE number = ?", (-number, number))  # no two have one, not even for a moment
+        rows("UPDATE machine SET door = ? WHERE door = ? AND state <> 'retired'", (door, known))
+        rows("UPDATE machine SET door = ? WHERE number = ?", (known, number))
+        door = known
+    rows(
+        "INSERT OR REPLACE INTO kept_door (account_id, class_name, door, used_at) VALUES (?, ?, ?, ?)",
+        (account_id, class_name, door, stamp(now())),
+    )
 
 
 def take_together(class_name: str, account_id: int, ends_at: datetime, count: int, request_id: int = memory.LAST_REQUEST) -> list[Claimed]:
@@ -197,8 +224,7 @@ def held(account_id: int, class_name: str) -> int:
 def next_slots(count: int, slots: int) -> list[int]:
     """Up to `count` free slots, going round: the slot after the last one given out comes first.
 
-    A slot is an address and a port that people's browsers and neighbours remember, so a freed one rests
-    as long as it can.
+    A slot is an address that neighbours remember, so a freed one rests as long as it can.
     """
     used = {row[0] for row in rows("SELECT slot FROM machine WHERE state <> 'retired'")}
     last = rows("SELECT slot FROM machine ORDER BY number DESC LIMIT 1")
@@ -227,6 +253,7 @@ def create(cls: Class, seed: Seed, id: str, slot: int, snapshot: Snapshot | None
         snapshot=snapshot.id if snapshot else None,
         readiness=cls.readiness,
         slot=slot,
+        door=_free_door(slot),
         state=MachineState.PLANNED,
         vcpus=size["vcpus"],
         memory=size["memory"],
@@ -234,16 +261,41 @@ def create(cls: Class, seed: Seed, id: str, slot: int, snapshot: Snapshot | None
     )
 
 
+def _free_door(slot: int) -> int:
+    """A port that no machine stands behind: the slot's own, or that of another one whose machine stands behind somebody's kept one.
+    There is one, as there are as many ports as slots."""
+    found: int = rows(
+        """
+        SELECT slot FROM (SELECT ?1 AS slot, 0 AS number UNION ALL SELECT slot, number FROM machine WHERE state <> 'retired') AS place
+        WHERE NOT EXISTS (SELECT 1 FROM machine INDEXED BY machine_door WHERE machine.door = place.slot AND state <> 'retired')
+        ORDER BY number LIMIT 1
+        """,
+        (slot,),
+    )[0][0]
+    return found
+
+
 def by_id(id: str) -> Machine | None:
     return next(iter(database.found(Machine, "id = ?", (id,))), None)
 
 
-def in_slot(slot: int) -> Machine | None:
-    """The live machine in a slot, with its class."""
+def behind(door: int) -> Machine | None:
+    """The live machine behind a port of the front door, counted from the first one, with its class."""
     found: Machine | None = (
-        Machine.select(Machine, Class).join(Class).where(Machine.slot == slot, Machine.state != MachineState.RETIRED).get_or_none()
+        Machine.select(Machine, Class).join(Class).where(Machine.door == door, Machine.state != MachineState.RETIRED).get_or_none()
     )
     return found
+
+
+def owners_of(ids: Iterable[str]) -> dict[str, int | None]:
+    """Whose those of these machines are that somebody may have a connection to, by id: held ones, and those of the buffer."""
+    reached = (*HELD, MachineState.QUARANTINED, MachineState.READY)
+    return dict(
+        rows(
+            "SELECT id, owner_id FROM machine WHERE id IN (SELECT value FROM json_each(?)) AND state IN (SELECT value FROM json_each(?))",
+            (json.dumps(list(ids)), json.dumps([state.value for state in reached])),
+        )
+    )
 
 
 def live() -> list[Machine]:

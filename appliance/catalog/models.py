@@ -284,6 +284,7 @@ class Session(Row):
     expires_at = UtcField()
     confirmed_at = UtcField(null=True)
     waits = BooleanField(default=False)
+    browser = CharField(default="")
 
 
 class SecondFactor(Row):
@@ -497,6 +498,7 @@ class Machine(Row):
     seed = ForeignKeyField(Seed, backref="machines")
     seed_id: int
     slot = IntegerField()
+    door = IntegerField()
     state = EnumField(MachineState)
     state_since = UtcField(default=now)
     vcpus = IntegerField()
@@ -540,6 +542,21 @@ class Lease(Row):
     end_reason = TextField(default="")
 
 
+class KeptDoor(Row):
+    """A port of the front door, counted from the first one, that a person had a machine of a class behind."""
+
+    account = ForeignKeyField(Account, on_delete="CASCADE")
+    account_id: int
+    klass = ForeignKeyField(Class, column_name="class_name", object_id_name="class_name")
+    class_name: str
+    door = IntegerField()
+    used_at = UtcField(default=now)
+
+    class Meta:
+        table_name = "kept_door"
+        primary_key = CompositeKey("account", "klass", "door")
+
+
 class Request(Row):
     """Asking for a machine."""
 
@@ -560,6 +577,24 @@ class Request(Row):
     batch = ForeignKeyField("self", null=True)
     batch_id: int | None
     dismissed = BooleanField(default=False)
+
+
+class Handover(Row):
+    """Machines of a class that did not take a person, until one does."""
+
+    klass = ForeignKeyField(Class, column_name="class_name", on_delete="CASCADE", object_id_name="class_name")
+    class_name: str
+    account = ForeignKeyField(Account, on_delete="CASCADE")
+    account_id: int
+    failures = IntegerField()
+    in_a_row = IntegerField()
+    problem = TextField()
+    hint = TextField()
+    failed_at = UtcField()
+    held_until = UtcField()
+
+    class Meta:
+        primary_key = CompositeKey("klass", "account")
 
 
 class DataDisk(Row):
@@ -810,7 +845,9 @@ TABLES = (
     SequenceVersion,
     Machine,
     Lease,
+    KeptDoor,
     Request,
+    Handover,
     DataDisk,
     KeptDisk,
     Backup,

@@ -19,6 +19,7 @@ from appliance.catalog.models import (
     DataDisk,
     DiskState,
     Engine,
+    Handover,
     KeptDisk,
     Lease,
     Level,
@@ -81,6 +82,7 @@ def _forget(moment: datetime) -> None:
     """What was true of the other server only: who is signed in, what was being done, snapshots and kept disks, whose files are not here."""
     Session.delete().execute()
     Engine.delete().execute()
+    Handover.delete().execute()
     Machine.update(snapshot=None).execute()
     Snapshot.delete().execute()
     KeptDisk.delete().execute()

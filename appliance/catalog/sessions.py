@@ -1,9 +1,11 @@
 """The session of a request: asked at every request of every page and every file of every application, so written as SQL."""
 
-from datetime import datetime
+import json
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 from appliance.catalog.database import rows
-from appliance.catalog.models import Account, Session, now, stamp
+from appliance.catalog.models import Account, Session, Token, now, stamp
 
 
 def live(id: str) -> Session | None:
@@ -11,7 +13,7 @@ def live(id: str) -> Session | None:
     found = rows(
         """
         SELECT session.address, session.agent, session.created_at, session.seen_at, session.expires_at, session.confirmed_at,
-               account.id, account.name, account.full_name, account.email, account.password, account.org_unit_id, account.ssh_keys,
+               session.browser, account.id, account.name, account.full_name, account.email, account.password, account.org_unit_id, account.ssh_keys,
                account.directory_id
         FROM session JOIN account ON account.id = session.account_id
         WHERE session.id = ? AND session.expires_at > ? AND session.waits = 0 AND account.disabled = 0
@@ -20,7 +22,9 @@ def live(id: str) -> Session | None:
     )
     if not found:
         return None
-    address, agent, created, seen, expires, confirmed, account_id, name, full_name, email, password, unit, keys, from_directory = found[0]
+    address, agent, created, seen, expires, confirmed, browser, account_id, name, full_name, email, password, unit, keys, from_directory = (
+        found[0]
+    )
     account = Account(
         id=account_id,
         name=name,
@@ -33,5 +37,41 @@ def live(id: str) -> Session | None:
     )
     created, seen, expires, confirmed = (moment and datetime.fromisoformat(moment) for moment in (created, seen, expires, confirmed))
     return Session(
-        id=id, account=account, address=address, agent=agent, created_at=created, seen_at=seen, expires_at=expires, confirmed_at=confirmed
+        id=id,
+        account=account,
+        address=address,
+        agent=agent,
+        created_at=created,
+        seen_at=seen,
+        expires_at=expires,
+        confirmed_at=confirmed,
+        browser=browser,
     )
+
+
+def end_all(account_id: int, *, keep: str = "") -> None:
+    """End all that lets somebody in as this account: its sessions, except the one in `keep`, and its tokens. Call it inside `write()`."""
+    Session.delete().where(Session.account == account_id, Session.id != keep).execute()
+    Token.delete().where(Token.account == account_id).execute()
+
+
+def accounts_of(ids: Iterable[str]) -> dict[str, int]:
+    """The accounts of those of these sessions that are live, by the session's id."""
+    return dict(
+        rows(
+            """
+            SELECT session.id, account.id FROM session JOIN account ON account.id = session.account_id
+            WHERE session.id IN (SELECT value FROM json_each(?)) AND session.expires_at > ? AND session.waits = 0 AND account.disabled = 0
+            """,
+            (json.dumps(list(ids)), stamp(now())),
+        )
+    )
+
+
+def prolong(ids: Iterable[str], idle: timedelta, longest: timedelta) -> None:
+    """These live sessions are used now: each goes on for `idle` from here, but never longer than `longest` from when it was opened.
+    Call it inside `write()`."""
+    moment = now()
+    for session in Session.select().where(Session.id.in_(list(ids)), Session.expires_at > moment, Session.waits == False):  # noqa: E712
+        until = min(moment + idle, session.created_at + longest)
+        Session.update(seen_at=moment, expires_at=until).where(Session.id == session.id).execute()

@@ -4,20 +4,17 @@ It asks for no old one: whoever is there could take the disks as well.
 """
 
 import contextlib
-import re
 from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import Field
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Grant, Level, RecoveryCode, SecondFactor, Session, grants, options, record
+from appliance.catalog import Account, Actor, Grant, Level, RecoveryCode, SecondFactor, grants, options, record, sessions
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.host.verbs import Arguments, Host, verb
-from appliance.people import passwords, throttle
+from appliance.people import names, passwords, throttle
 from appliance.settings import Settings
-
-NAME = re.compile(r"^[A-Za-z][A-Za-z0-9._-]{0,31}$")
 
 
 class ResetArguments(Arguments):
@@ -58,7 +55,7 @@ def _reset(args: ResetArguments, host: Host) -> dict[str, str]:
         account = owners.get(args.name) or _new(args.name, owners)
         account.password, account.disabled = digest, False
         account.save()
-        Session.delete().where(Session.account == account.id).execute()
+        sessions.end_all(account.id)
         codes = SecondFactor.delete().where(SecondFactor.account == account.id).execute()
         RecoveryCode.delete().where(RecoveryCode.account == account.id).execute()
         throttle.succeeded(f"account:{account.name.lower()[:64]}")
@@ -78,7 +75,7 @@ def _reset(args: ResetArguments, host: Host) -> dict[str, str]:
 def _new(name: str, owners: dict[str, Account]) -> Account:
     if owners:
         raise NotFound(f"There is no owner {name!r}.", "Choose one from the list.")
-    if not NAME.match(name):
+    if not names.ACCOUNT.fullmatch(name):
         raise BadInput(
             f"{name!r} cannot be an account's name.", "Use up to 32 letters, digits, dots, dashes and underscores, starting with a letter."
         )

@@ -7,6 +7,7 @@ import logging
 import socket
 from pathlib import Path
 
+from appliance import durable
 from appliance.host import config, trial
 from appliance.host.config import MAC, HostConfig, Network
 from appliance.run import run
@@ -67,10 +68,7 @@ def write(host: HostConfig, root: Path = Path("/")) -> None:
             path.unlink(missing_ok=True)
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_suffix(".new")
-        fresh.write_text(content)
-        fresh.chmod(0o644)  # networkd is not root
-        fresh.rename(path)
+        durable.write(path, content, mode=0o644)  # networkd is not root
 
 
 def reload(host: HostConfig) -> None:

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, Field, ValidationError, field_validator
 
-from appliance import catalog
+from appliance import catalog, durable
 from appliance.catalog import (
     Account,
     DataDisk,
@@ -130,7 +130,7 @@ def configured(settings: Settings) -> Config:
 
 
 def save(settings: Settings, new: Config) -> None:
-    restic.keep(folder(settings) / "config.json", new.model_dump_json(indent=1))
+    durable.write(folder(settings) / "config.json", new.model_dump_json(indent=1))
 
 
 def key(settings: Settings) -> str:
@@ -151,7 +151,7 @@ def last(settings: Settings) -> dict[str, Any]:
 
 
 def _note(settings: Settings, **values: Any) -> None:
-    restic.keep(folder(settings) / "last.json", json.dumps({**last(settings), **values}, indent=1))
+    durable.write(folder(settings) / "last.json", json.dumps({**last(settings), **values}, indent=1))
 
 
 def _moment() -> str:
@@ -254,7 +254,7 @@ def _configure(args: TargetArguments, host: Host) -> dict[str, Any]:
             there.ask("init")
             id = there.id()
     before = config(settings)
-    restic.keep(folder(settings) / "key", chosen)
+    durable.write(folder(settings) / "key", chosen)
     noted = bool(given) or (before is not None and before.noted)
     plan = before.plan if before else Plan()
     save(

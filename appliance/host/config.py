@@ -5,7 +5,6 @@ It is read before there is a catalog. When it cannot be read, the host asks for 
 
 import ipaddress
 import json
-import os
 import re
 import threading
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
+from appliance import durable
 from appliance.errors import BadInput, DpeError
 from appliance.settings import Settings
 
@@ -202,19 +202,4 @@ def change(settings: Settings) -> Iterator[HostConfig]:
         checked = HostConfig.model_validate(config.model_dump())
         if complaint:
             file(settings).rename(file(settings).with_suffix(".json.broken"))
-        write_file(file(settings), checked.model_dump_json(indent=1, exclude_none=True))
-
-
-def write_file(path: Path, text: str) -> None:
-    """Write a file for root alone, so that after a power cut either the old or the new one is there, whole."""
-    fresh = path.with_suffix(".new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-        out.write(text + "\n")
-        out.flush()
-        os.fsync(out.fileno())
-    fresh.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        durable.write(file(settings), checked.model_dump_json(indent=1, exclude_none=True) + "\n")

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from appliance import layout
+from appliance import durable, layout
 from appliance.catalog import database, owners
 from appliance.errors import Conflict, NotFound, Unavailable
 from appliance.host import units
@@ -67,7 +67,7 @@ def make(settings: Settings) -> Copy:
     try:
         database.copy(settings.catalog, fresh)
         name = datetime.now(UTC).strftime(STAMP)
-        fresh.rename(folder(settings) / f"{name}.db")
+        durable.replace(fresh, folder(settings) / f"{name}.db")
     finally:
         fresh.unlink(missing_ok=True)
     for old in everything(settings)[KEPT:]:
@@ -90,12 +90,13 @@ def put_back(settings: Settings, name: str, host: Host) -> str:
     fresh = folder(settings) / "returning.new"
     try:
         shutil.copyfile(copy, fresh)
+        durable.sync(fresh)
     except OSError as error:
         raise Unavailable(
             f"The copy could not be made ready: {error.strerror}.", "Make room, and try again; nothing was changed."
         ) from error
     host.tell("Stopping the web page and the engine", 20)
-    with units.stopped(settings, "web", "engine"):
+    with units.stopped(settings, "web", "relay", "engine"):  # all that have the catalog open
         host.tell("Putting the copy in place", 60)
         aside = folder(settings) / f"damaged-{datetime.now(UTC).strftime(STAMP)}"
         aside.mkdir(mode=0o700)
@@ -103,7 +104,8 @@ def put_back(settings: Settings, name: str, host: Host) -> str:
             file = settings.catalog.with_name(settings.catalog.name + ending)
             if file.exists() or file.is_symlink():
                 file.rename(aside / file.name)
-        fresh.rename(settings.catalog)
+        durable.sync(aside)
+        durable.replace(fresh, settings.catalog)
         layout.prepare(settings)
         for old in sorted(folder(settings).glob("damaged-*"))[:-KEPT]:
             shutil.rmtree(old)

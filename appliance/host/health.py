@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from appliance import catalog, run
+from appliance import catalog, durable, run
 from appliance.catalog import Engine, database, now, proofs
 from appliance.errors import CommandFailed, DpeError, Unavailable
 from appliance.host import rauc, updates
@@ -118,7 +118,7 @@ def judge(settings: Settings, since: datetime) -> bool:
         rauc.mark("good")
         run.run(["grub-editenv", updates.GRUB, "unset", "trial"])
     except DpeError as error:
-        updates.failed_file(settings).write_text(error.message + "\n")
+        durable.write(updates.failed_file(settings), error.message + "\n")
         print(f"Version {trial.version} is not good: {error}", file=sys.stderr)
         with contextlib.suppress(CommandFailed):
             rauc.mark("bad")

@@ -11,7 +11,7 @@ import os
 from dataclasses import asdict
 from pathlib import Path
 
-from appliance import layout
+from appliance import durable, layout
 from appliance.catalog import owners
 from appliance.catalog.owners import Keys, Owner
 from appliance.errors import DpeError
@@ -47,21 +47,14 @@ def keep(settings: Settings) -> None:
     if found == before or (before.owners and not found.owners):
         return
     place = file(settings)
-    group = -1
-    with contextlib.suppress(KeyError):
-        group = grp.getgrnam(layout.RESCUE).gr_gid
-    place.parent.mkdir(mode=0o750, exist_ok=True)
-    fresh = place.with_suffix(".new")
-    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-        json.dump(asdict(found), out)
-        out.flush()
-        os.fsync(out.fileno())
+    group = durable.SAME
     if os.geteuid() == 0:
-        for path in (place.parent, fresh):
-            os.chown(path, 0, group)
+        with contextlib.suppress(KeyError):
+            group = grp.getgrnam(layout.RESCUE).gr_gid
+    place.parent.mkdir(mode=0o750, exist_ok=True)
+    os.chown(place.parent, durable.SAME, group)
     place.parent.chmod(0o750)
-    fresh.chmod(0o640)
-    fresh.rename(place)
+    durable.write(place, json.dumps(asdict(found)), mode=0o640, group=group)
 
 
 @verb("rescue.keep")

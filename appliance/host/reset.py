@@ -12,9 +12,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
+from appliance import durable
 from appliance.errors import CommandFailed, DpeError
 from appliance.host import image, store
-from appliance.host.config import write_file
 from appliance.host.verbs import Arguments, Host, verb
 from appliance.run import run
 
@@ -54,7 +54,7 @@ def begin(args: Begin, host: Host) -> None:
 
 
 def write_note(note: Note, path: Path = NOTE) -> None:
-    write_file(path, note.model_dump_json())
+    durable.write(path, note.model_dump_json())
     os.sync()
 
 

@@ -12,6 +12,7 @@ import re
 import secrets
 import shlex
 import signal
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
+from appliance import durable
 from appliance.errors import BadInput, CommandFailed, Conflict, DpeError, NotFound, Unavailable
 from appliance.host.verbs import Host
 from appliance.run import Argument, run, start
@@ -120,18 +122,6 @@ def typed(key: str) -> str:
     return found
 
 
-def keep(file: Path, text: str) -> None:
-    """Write a file for root alone, whole or not at all."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = file.with_name(f"{file.name}.new")
-    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    fresh.rename(file)
-
-
 def folder(settings: Settings) -> Path:
     """What the appliance knows of its backups: target, keys, schedule, last result. For root alone."""
     return settings.host / "backup"
@@ -143,7 +133,7 @@ def ssh_key(settings: Settings) -> tuple[Path, str]:
     if not file.exists():
         made = Ed25519PrivateKey.generate()
         form, no = serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
-        keep(file, made.private_bytes(serialization.Encoding.PEM, form, no).decode())
+        durable.write(file, made.private_bytes(serialization.Encoding.PEM, form, no).decode())
     private = serialization.load_ssh_private_key(file.read_bytes(), None)
     public = private.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
     return file, f"{public.decode()} dpe-backup"
@@ -159,7 +149,8 @@ def fingerprint(host_key: str) -> str:
 def host_keys(target: Sftp) -> list[str]:
     """The keys that a server shows now, each as `type base64`. Raises Unavailable when it shows none."""
     try:
-        said = run(["ssh-keyscan", "-T", "10", "-p", str(target.port), "--", target.host], timeout=SOON)
+        # One connection a kind: a server of OpenSSH 9.8 and later turns away, for a while, who comes often without signing in.
+        said = run(["ssh-keyscan", "-T", "10", "-t", "ed25519,ecdsa,rsa", "-p", str(target.port), "--", target.host], timeout=SOON)
     except CommandFailed:
         said = ""
     found = sorted(" ".join(line.split()[1:3]) for line in said.splitlines() if line and not line.startswith("#"))
@@ -185,17 +176,13 @@ class Repository:
     options: tuple[str, ...]
     env: Mapping[str, str]
     target: Target
-    ssh: Sequence[str] = ()  # the command that reaches the server of an Sftp
+    ssh_log: Path | None = None  # what ssh says, which reaches the server of an Sftp
 
     def _why(self, said: str) -> DpeError:
-        """What went wrong. restic does not wait for the last words of ssh, so that ssh is asked once more."""
+        """What went wrong. restic does not wait for the last words of ssh, so they are in a log of their own."""
         error = explain(said, self.target)
-        if self.ssh and "cannot be reached" in error.message:
-            try:
-                run(self.ssh, timeout=SOON)
-            except CommandFailed as failed:
-                if failed.output.strip():
-                    return explain(failed.output, self.target)
+        if self.ssh_log and "cannot be reached" in error.message and (words := self.ssh_log.read_text(errors="replace").strip()):
+            return explain(words[-2000:], self.target)
         return error
 
     def command(self, *arguments: Argument) -> list[Argument]:
@@ -287,7 +274,7 @@ def at(target: Target, key: str, settings: Settings) -> Iterator[Repository]:
     with contextlib.ExitStack() as stack:
         env = {"RESTIC_PASSWORD": key, "RESTIC_CACHE_DIR": os.fspath(settings.cache / "restic"), "LC_ALL": "C.UTF-8"}
         options: tuple[str, ...] = ()
-        ssh: Sequence[str] = ()
+        ssh_log = None
         match target:
             case Folder():
                 location = os.fspath(_usable(Path(target.path), settings))
@@ -295,8 +282,8 @@ def at(target: Target, key: str, settings: Settings) -> Iterator[Repository]:
                 location = os.fspath(stack.enter_context(_mounted(target, settings)) / "dpe-backup")
             case Sftp():
                 location = f"sftp:{target.user}@{'server' if ':' in target.host else target.host}:{target.path}"
-                ssh = _ssh(target, settings)
-                options = ("-o", f"sftp.command={shlex.join(ssh)}")
+                ssh_log = Path(stack.enter_context(tempfile.NamedTemporaryFile(prefix="ssh-", dir=settings.run)).name)
+                options = ("-o", f"sftp.command={shlex.join(_ssh(target, settings, ssh_log))}")
             case S3():
                 location = f"s3:{target.endpoint.rstrip('/')}/{target.bucket}" + (f"/{target.prefix.strip('/')}" if target.prefix else "")
                 env |= {"AWS_ACCESS_KEY_ID": target.access_key, "AWS_SECRET_ACCESS_KEY": target.secret_key}
@@ -304,7 +291,7 @@ def at(target: Target, key: str, settings: Settings) -> Iterator[Repository]:
                     env["AWS_DEFAULT_REGION"] = target.region
             case _:
                 raise BadInput("There is no such kind of backup target.")
-        yield Repository(location, options, env | {"RESTIC_REPOSITORY": location}, target, ssh)
+        yield Repository(location, options, env | {"RESTIC_REPOSITORY": location}, target, ssh_log)
 
 
 def _usable(path: Path, settings: Settings) -> Path:
@@ -342,19 +329,26 @@ def _mounted(target: Disk, settings: Settings) -> Iterator[Path]:
                     run(["umount", where], timeout=600)
 
 
-def _ssh(target: Sftp, settings: Settings) -> list[str]:
+def _ssh(target: Sftp, settings: Settings, log: Path) -> list[str]:
     if not target.host_keys:
         raise Conflict("Nobody has confirmed the server's key yet.", "Compare the fingerprint that is shown with the server's own.")
     lines = "".join(f"backup-server {one}\n" for one in sorted(target.host_keys))
     known = settings.run / f"backup-hosts-{hashlib.sha256(lines.encode()).hexdigest()[:16]}"
-    keep(known, lines)
+    durable.write(known, lines)
     private, _ = ssh_key(settings)
     options = {
         "IdentityFile": private, "IdentitiesOnly": "yes", "BatchMode": "yes", "UserKnownHostsFile": known, "GlobalKnownHostsFile": "/dev/null",
         "StrictHostKeyChecking": "yes", "HostKeyAlias": "backup-server", "UpdateHostKeys": "no", "ConnectTimeout": "15",
         "ServerAliveInterval": "15", "ServerAliveCountMax": "4", "Port": target.port, "User": target.user,
     }  # fmt: skip
-    command = ["ssh", "-F", "/dev/null", *(part for name, value in options.items() for part in ("-o", f"{name}={value}"))]
+    command = [
+        "ssh",
+        "-F",
+        "/dev/null",
+        "-E",
+        os.fspath(log),
+        *(part for name, value in options.items() for part in ("-o", f"{name}={value}")),
+    ]
     return [*command, "-s", "--", target.host, "sftp"]
 
 

@@ -22,7 +22,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from appliance import catalog, layout
+from appliance import catalog, durable, layout
 from appliance.catalog import options, restoring
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.host import backup, events, image, restic
@@ -125,7 +125,7 @@ def _begin(args: BeginArguments, host: Host) -> dict[str, Any]:
             ready = _arrange(new, manifest, args, host)
             _go_on_backing_up(source, manifest, settings)
         os.sync()
-        restic.keep(place(settings) / "ready", ready.model_dump_json())
+        durable.write(place(settings) / "ready", ready.model_dump_json())
     except BaseException:
         if not waits(settings):
             shutil.rmtree(place(settings), ignore_errors=True)
@@ -236,8 +236,8 @@ def _settings(new: Path, put: Path, args: BeginArguments, settings: Settings) ->
 
 def write_settings(file: Path, values: dict[str, Any]) -> None:
     """A settings.toml of plain values. Strings are written as JSON has them, which TOML reads the same."""
-    restic.keep(file, "".join(f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in sorted(values.items())))
-    file.chmod(0o644)
+    lines = (f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in sorted(values.items()))
+    durable.write(file, "".join(lines), mode=0o644)
 
 
 def _host(theirs: Path, put: Path, args: BeginArguments, settings: Settings) -> None:
@@ -246,7 +246,7 @@ def _host(theirs: Path, put: Path, args: BeginArguments, settings: Settings) -> 
     ours = json.loads(here.read_text()) if here.exists() else {}
     wanted = ("ntp", "ntp_enabled", *(("hostname", "network") if args.network else ()))
     taken = {name: value for name, value in json.loads(theirs.read_text()).items() if name in wanted}
-    restic.keep(put, json.dumps({**ours, **taken}, indent=1))
+    durable.write(put, json.dumps({**ours, **taken}, indent=1))
 
 
 def _own(put: Path) -> None:
@@ -266,7 +266,7 @@ def _own(put: Path) -> None:
 def _go_on_backing_up(source: _Source, manifest: Manifest, settings: Settings) -> None:
     """A fresh appliance goes on with the backups that it came from."""
     if backup.config(settings) is None:
-        restic.keep(restic.folder(settings) / "key", source.key)
+        durable.write(restic.folder(settings) / "key", source.key)
         plan: Plan = manifest.plan
         target = restic.TARGET.validate_python(source.target.model_dump())
         backup.save(settings, Config(target=target, repository=source.repository.id(), noted=True, plan=plan, since=manifest.taken_at))
@@ -290,7 +290,7 @@ def finish(settings: Settings) -> bool:
     for name in (*PARTS, *GONE):
         _swap(settings.state / name, put / name if name in PARTS else None, old / name)
     if (put / "host.json").exists():
-        restic.keep(settings.host / "host.json", (put / "host.json").read_text())  # which may be on another disk
+        durable.write(settings.host / "host.json", (put / "host.json").read_text())  # which may be on another disk
     _use_scenario(ready, settings)
     layout.prepare(settings)
     catalog.open(settings.catalog)

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from appliance import durable
 from appliance.catalog import Level
 from appliance.errors import BadInput, Conflict, NotFound, Unavailable
 from appliance.host import ballast, events, image, mirror, store
-from appliance.host.config import write_file
 from appliance.host.loops import every
 from appliance.host.verbs import Arguments, Host, verb
 from appliance.run import run
@@ -273,7 +273,7 @@ def watch(settings: Settings, ask: Callable[[str], dict[str, Any]] = _ask, listi
             events.tell(
                 settings, "disk.failing", f"The disk {disk.name} {disk.serial}: {words}", level=Level.ERROR, object=f"disk:{_key(disk)}"
             )
-    write_file(settings.host / "health.json", json.dumps(after, indent=1))
+    durable.write(settings.host / "health.json", json.dumps(after, indent=1))
     (settings.host / "health.json").chmod(0o644)
 
 

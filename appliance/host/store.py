@@ -17,7 +17,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from appliance import layout
+from appliance import durable, layout
 from appliance.errors import CommandFailed, DpeError, Unavailable
 from appliance.host import mirror
 from appliance.run import run
@@ -61,9 +61,8 @@ def read(settings: Settings) -> Store | None:
 
 
 def write(settings: Settings, store: Store) -> None:
-    from appliance.host.config import write_file  # pydantic takes its time, and this runs at each boot
 
-    write_file(file(settings), json.dumps(asdict(store), indent=1))
+    durable.write(file(settings), json.dumps(asdict(store), indent=1))
 
 
 def missing(settings: Settings) -> str:

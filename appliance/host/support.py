@@ -19,6 +19,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from appliance import durable
 from appliance.catalog import database, report
 from appliance.errors import CommandFailed, DpeError, NotFound
 from appliance.host import copies, image, logs, tasks, units
@@ -225,7 +226,7 @@ def make(settings: Settings, host: Host) -> str:
                 host.tell(f"Writing {path}", 100 * done // len(parts))
                 _add(bundle, f"{name.removesuffix('.tar.gz')}/{path}", say().encode())
         fresh.chmod(0o640)
-        fresh.rename(settings.support / name)
+        durable.replace(fresh, settings.support / name)
     except OSError as error:
         raise DpeError(f"The support bundle could not be written: {error.strerror}.", "Make room on the disk, and try again.") from error
     finally:

@@ -5,7 +5,6 @@ A task is `<state>/host/tasks/<id>.json`. Only the daemon writes them; one runs 
 
 import json
 import logging
-import os
 import threading
 import uuid
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from appliance import durable
 from appliance.errors import Conflict, DpeError, NotFound
 from appliance.host.verbs import Arguments, Host, Verb
 from appliance.settings import Settings
@@ -67,12 +67,7 @@ def _now() -> str:
 
 def _write(task: Task, settings: Settings) -> None:
     file = folder(settings) / f"{task.id}.json"
-    fresh = file.with_suffix(".new")
-    with fresh.open("w") as out:
-        json.dump(asdict(task), out, indent=1)
-        out.flush()
-        os.fsync(out.fileno())
-    fresh.rename(file)
+    durable.write(file, json.dumps(asdict(task), indent=1))
 
 
 def everything(settings: Settings) -> list[Task]:

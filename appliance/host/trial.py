@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from appliance import durable
 from appliance.errors import Conflict, DpeError, NotFound
 from appliance.host import config
 from appliance.host.config import Network
@@ -61,7 +62,7 @@ def _file(settings: Settings) -> Path:
 
 
 def write(settings: Settings, trial: Trial) -> None:
-    config.write_file(_file(settings), trial.model_dump_json(indent=1))
+    durable.write(_file(settings), trial.model_dump_json(indent=1))
 
 
 def last(settings: Settings) -> Trial | None:

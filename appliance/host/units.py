@@ -15,13 +15,14 @@ from typing import Any, Literal
 
 import psutil
 
+from appliance import durable
 from appliance.errors import CommandFailed, Conflict, Unavailable
 from appliance.host import image
 from appliance.host.verbs import Arguments, Host, verb
 from appliance.run import run
 from appliance.settings import Settings
 
-Name = Literal["libvirtd", "host", "engine", "web", "nginx", "rescue"]
+Name = Literal["libvirtd", "host", "engine", "web", "relay", "nginx", "rescue"]
 
 # What each part does, in words, and its units; a socket goes with its service, or it would start it again.
 PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -29,6 +30,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "engine": ("Makes machines and looks after them.", ("dpe-engine.service",)),
     "libvirtd": ("Runs machines.", ("dpe-libvirtd.service",)),
     "nginx": ("The front door: lets browsers in.", ("dpe-nginx.service",)),
+    "relay": ("Takes people to their machines, as long as they may be there.", ("dpe-relay.socket", "dpe-relay.service")),
     "host": ("Takes care of the server itself.", ("dpe-host.service",)),
     "rescue": ("This page, for when the others do not come.", ("dpe-rescue.service",)),
 }
@@ -74,9 +76,7 @@ def grant(settings: Settings, name: str) -> None:
 
 def _wish(settings: Settings, name: str, word: str) -> None:
     _wishes(settings).mkdir(mode=0o700, exist_ok=True)
-    fresh = _wishes(settings) / f".{name}"
-    fresh.write_text(word)
-    fresh.rename(_wishes(settings) / name)
+    durable.write(_wishes(settings) / name, word)
 
 
 def forget(settings: Settings) -> None:
@@ -87,10 +87,7 @@ def forget(settings: Settings) -> None:
 
 def tell(settings: Settings, processes: dict[str, dict[str, Any]]) -> None:
     """The supervisor's word on its children: for each name pid (0: none), since, restarts, status, and whether it is held stopped."""
-    file = settings.run / "processes.json"
-    fresh = file.with_suffix(".new")
-    fresh.write_text(json.dumps(processes))
-    fresh.rename(file)
+    durable.write(settings.run / "processes.json", json.dumps(processes))
 
 
 def _told(settings: Settings) -> dict[str, dict[str, Any]]:

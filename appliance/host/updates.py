@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from appliance import catalog, layout, run
+from appliance import catalog, durable, layout, run
 from appliance.catalog import Actor, Level, database, proofs
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.host import image, rauc
@@ -154,18 +154,8 @@ def load(file: Path, model: type[M]) -> M | None:
 
 
 def store(file: Path, value: BaseModel) -> None:
-    """Write it so that it is there whole, or not at all, after a power cut."""
-    fresh = file.with_suffix(".new")
-    with fresh.open("w") as out:
-        out.write(value.model_dump_json(indent=1))
-        out.flush()
-        os.fsync(out.fileno())
-    fresh.rename(file)
-    handle = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    """Keep it for `load`."""
+    durable.write(file, value.model_dump_json(indent=1))
 
 
 def memory(settings: Settings) -> Memory:
@@ -215,7 +205,7 @@ def keep_catalog(settings: Settings, version: str) -> int:
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     fresh = target / "catalog.new"
     schema = catalog.copy(settings.catalog, fresh)
-    fresh.rename(target / "catalog.db")
+    durable.replace(fresh, target / "catalog.db")
     store(target / "about.json", Copied(version=version, catalog=schema, at=_now()))
     for old in copies(settings)[COPIES:]:
         shutil.rmtree(copy_folder(settings, old.version), ignore_errors=True)
@@ -245,7 +235,7 @@ def _fit_catalog(settings: Settings, version: str, before: str) -> datetime | No
     keep_catalog(settings, before)
     for beside in ("-wal", "-shm"):
         settings.catalog.with_name(settings.catalog.name + beside).unlink(missing_ok=True)
-    fresh.rename(settings.catalog)
+    durable.replace(fresh, settings.catalog)
     layout.prepare(settings)  # its owner and mode
     return found.at
 
@@ -270,7 +260,7 @@ def settle(settings: Settings) -> None:
             if catalog.look(settings.catalog) == trial.catalog:
                 keep_catalog(settings, trial.before)
         if put_back := _fit_catalog(settings, trial.version, trial.before):
-            (folder(settings) / "put-back").write_text(put_back.isoformat())
+            durable.write(folder(settings) / "put-back", put_back.isoformat())
     elif trial is not None or known.ran not in ("", slot):
         left = trial or Switch(
             before=here.version, version=known.versions.get(known.ran) or "unknown", slot=known.ran, by="the boot loader", at=_now(),
@@ -413,7 +403,7 @@ def _take(settings: Settings, file: Path, fresh: Path, by: str) -> Staged:
         raise NotFound("The file that was sent is gone.", "Send it again.") from error
     bundle = rauc.read(fresh)
     _check(bundle)
-    fresh.rename(bundle_file(settings))
+    durable.replace(fresh, bundle_file(settings))
     facts = {name: getattr(bundle, name) for name in ("version", "built", "signed_by", "size", "system_size")}
     staged = Staged(**facts, by=by, at=_now())
     remember(settings, staged=staged)

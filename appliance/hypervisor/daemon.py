@@ -18,17 +18,17 @@ from typing import NoReturn
 
 import psutil
 
-from appliance import layout
+from appliance import durable, layout
 from appliance.errors import BadInput, DpeError, Unavailable
 from appliance.hypervisor.network import Network
 from appliance.hypervisor.probe import probe
-from appliance.run import run
+from appliance.run import environ, run
 from appliance.settings import Settings, environment
 from appliance.settings import load as load_settings
 
 USER = "dpe-qemu"
+TUN = Path("/dev/net/tun")
 LONGEST_SOCKET = 107  # bytes in sockaddr_un, without the closing nought
-LARGEST_LOG = 8 << 20
 
 PLACES = {"etc": "/etc/libvirt", "lib": "/var/lib/libvirt", "run": "/run/libvirt", "log": "/var/log/libvirt", "cache": "/var/cache/libvirt"}
 
@@ -47,7 +47,7 @@ LIBVIRTD_CONF: dict[str, Value] = {
     # One client, the engine, makes many machines at once; each call takes a worker until its QEMU or its guest has answered.
     "max_workers": 64,
     "max_client_requests": 64,
-    "log_outputs": "3:file:/var/log/libvirt/libvirtd.log",
+    "log_outputs": "3:stderr",  # whoever started it keeps its log, shows it when it does not start, and keeps it small
 }
 QEMU_CONF: dict[str, Value] = {
     "user": USER,
@@ -96,20 +96,27 @@ def prepare(settings: Settings) -> None:
         pwd.getpwnam(USER)
     except KeyError as error:
         raise Unavailable(f"There is no user {USER} for QEMU to run as.", "Run `make setup`.") from error
+    _check_cards()
     layout.prepare(settings)
     end_probes(settings)
     for name in PLACES:
         (settings.libvirt / name).mkdir(parents=True, exist_ok=True)
     settings.libvirt.chmod(0o711)
     _check_passable(settings.state)
-    log = settings.libvirt / "log/libvirtd.log"
-    if log.exists() and log.stat().st_size > LARGEST_LOG:
-        log.replace(log.with_suffix(".old"))
     _write(settings.libvirt / "etc/libvirtd.conf", LIBVIRTD_CONF)
     _write(settings.libvirt / "etc/qemu.conf", QEMU_CONF)
     accelerated, reason = probe(settings)
-    facts_file(settings).write_text(json.dumps({"acceleration": accelerated, "reason": reason}))
+    durable.write(facts_file(settings), json.dumps({"acceleration": accelerated, "reason": reason}), mode=0o644)
     Network(settings).up()
+
+
+def _check_cards() -> None:
+    """Known before there is a machine whose network card is made from it."""
+    try:
+        os.close(os.open(TUN, os.O_RDWR))
+    except OSError as error:
+        hint = f"Load it with `modprobe tun`; a container is given it by whoever starts it, like `docker run --device {TUN}`."
+        raise Unavailable(f"Machines get no network cards here: {TUN} cannot be opened: {error.strerror}.", hint) from error
 
 
 def end_probes(settings: Settings) -> None:
@@ -127,7 +134,7 @@ def end_probes(settings: Settings) -> None:
 
 def _write(file: Path, values: dict[str, Value]) -> None:
     # libvirt writes strings, numbers and lists as JSON does.
-    file.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()))
+    durable.write(file, "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()), mode=0o644)
 
 
 def _check_passable(state: Path) -> None:
@@ -147,11 +154,10 @@ def enter(settings: Settings) -> NoReturn:
         Path(place).mkdir(parents=True, exist_ok=True)
         run(["mount", "--bind", settings.libvirt / name, place])
     _mount_dev(settings)
-    # libvirtd would announce its machines to the host's machined, and ask the host's polkit and firewalld.
-    os.environ["DBUS_SYSTEM_BUS_ADDRESS"] = "unix:path=/nonexistent"
-    libvirtd = shutil.which("libvirtd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") or "libvirtd"
     pid = settings.libvirt / "run/libvirtd.pid"
-    os.execv(libvirtd, [libvirtd, "--config", "/etc/libvirt/libvirtd.conf", "--pid-file", os.fspath(pid)])  # noqa: S606
+    command = ["libvirtd", "--config", "/etc/libvirt/libvirtd.conf", "--pid-file", os.fspath(pid)]
+    # It would announce its machines to the host's machined, and ask the host's polkit and firewalld.
+    os.execvpe(command[0], command, environ({"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}))  # noqa: S606
 
 
 def _mount_dev(settings: Settings) -> None:
@@ -195,7 +201,6 @@ def main() -> None:
     except DpeError as error:
         print(f"libvirtd: {error}", file=sys.stderr)
         sys.exit(1)
-    os.environ.update(environment(settings))
     # QEMU's parent is long gone when it ends, and libvirtd waits until somebody has buried it. Not every host's first
     # process does so at once, and in containers some never do. It ends with libvirtd, and takes it along.
     undertaker = ["tini", "-s", "--", "setpriv", "--pdeathsig", "KILL", "--"]
@@ -204,7 +209,7 @@ def main() -> None:
     unshare = ["unshare", "--mount", "--propagation", "slave", "--"]
     nsenter = ["nsenter", f"--net=/run/netns/{settings.network}", "--"]
     command = [*undertaker, *unshare, *nsenter, sys.executable, "-m", "appliance.hypervisor.daemon", "--enter"]
-    os.execvp(command[0], command)  # noqa: S606
+    os.execvpe(command[0], command, environ(environment(settings)))  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance import durable
 from appliance.errors import BadInput, CommandFailed, Conflict, DpeError, Unavailable
 from appliance.hypervisor.provider import Boot, NoData
 from appliance.run import Argument, confined, run
@@ -63,10 +64,7 @@ def fresh(target: Path, owner: Owner = ROOT) -> Iterator[Path]:
         yield made
         shutil.chown(made, owner.user, owner.user)
         made.chmod(owner.mode)
-        with made.open("rb") as file:
-            os.fsync(file.fileno())
-        made.rename(target)
-        sync(target.parent)
+        durable.replace(made, target)
     except (CommandFailed, OSError) as error:
         if os.strerror(errno.ENOSPC) in str(error):
             raise no_room(target.parent) from error
@@ -82,15 +80,6 @@ def _forget(*files: Path) -> None:
     for file in files:
         file.unlink(missing_ok=True)
         file.with_name(f"{file.name}.new").unlink(missing_ok=True)
-
-
-def sync(folder: Path) -> None:
-    """Have the names in a folder outlast a power cut."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def no_room(folder: Path, needed: int = 0) -> Unavailable:
@@ -209,7 +198,7 @@ def claim(path: Path, folder: Path) -> None:
             )
         _claim(path).unlink(missing_ok=True)
         _claim(path).symlink_to(folder)
-        sync(path.parent)
+        durable.sync(path.parent)
 
 
 def release(path: Path, folder: Path) -> None:

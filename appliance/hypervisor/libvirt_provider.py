@@ -21,7 +21,7 @@ from typing import Any
 import libvirt
 import psutil
 
-from appliance import run
+from appliance import durable, run
 from appliance.errors import BadInput, CommandFailed, Conflict, DpeError, NotFound, Unavailable
 from appliance.hypervisor import agent, daemon, disks, monitor, snapshot, xml
 from appliance.hypervisor.connection import Connection, ignoring
@@ -163,9 +163,7 @@ class LibvirtProvider:
             run.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", below.resolve(), fresh, str(size)])
             shutil.chown(fresh, daemon.USER, daemon.USER)
             fresh.chmod(0o600)
-            with fresh.open("rb") as file:
-                os.fsync(file.fileno())  # else a power cut could leave the name without the content
-            fresh.rename(spec.disk)
+            durable.replace(fresh, spec.disk)
         except (CommandFailed, OSError) as error:
             if os.strerror(errno.ENOSPC) in str(error):
                 raise self._disk_full(spec) from error

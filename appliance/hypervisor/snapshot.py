@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance import durable
 from appliance.errors import Unavailable
 
 MEMORY, STATE, DISK, FACTS = "memory", "state", "disk.qcow2", "snapshot.json"
@@ -54,14 +55,9 @@ def keep(folder: Path, facts: Facts) -> None:
     files = {}
     for name in (MEMORY, STATE, DISK):
         file = folder / name
-        with file.open("rb") as content:
-            os.fsync(content.fileno())
+        durable.sync(file)
         files[name] = {"size": file.stat().st_size, "digest": digest(file)}
-    listed = folder / FACTS
-    listed.write_text(json.dumps({**asdict(facts), "files": files}, indent=1))
-    with listed.open("rb") as content:
-        os.fsync(content.fileno())
-    listed.chmod(0o444)
+    durable.write(folder / FACTS, json.dumps({**asdict(facts), "files": files}, indent=1), mode=0o444)
 
 
 def read(folder: Path) -> dict[str, Any]:
@@ -91,10 +87,7 @@ def check(folder: Path, facts: Facts, verified: Path) -> None:
                 return
         for name, known in recorded["files"].items():
             _read_whole(folder / name, known)
-        verified.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = note.with_suffix(f".{os.getpid()}")
-        fresh.write_text(json.dumps(seen))
-        fresh.rename(note)
+        durable.write(note, json.dumps(seen))
 
 
 def _read_whole(file: Path, known: Mapping[str, Any]) -> None:

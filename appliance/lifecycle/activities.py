@@ -102,7 +102,7 @@ class Activities:
         (work / "runner").mkdir(mode=0o700, parents=True)
         here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
         there = {"ansible_connection": "dpe_agent", "ansible_host": machine.id, "ansible_python_interpreter": "/usr/bin/python3"}
-        host = {"localhost": here} if options.target == "appliance" else {machine.name: there}
+        host = {"localhost": here} if options.target == "appliance" else {"machine": there}
         job = work / "job.json"
         job.write_text(
             json.dumps(

@@ -5,7 +5,6 @@ Nothing of it is in the catalog but what was last found, so that a folder from a
 """
 
 import json
-import os
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Annotated
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from appliance import catalog
+from appliance import catalog, durable
 from appliance.catalog import Backup, DataDisk, DiskState, Level, Machine, data, now
 from appliance.errors import DpeError, NotFound, Unavailable
 from appliance.hypervisor.provider import Provider
@@ -89,13 +88,8 @@ def _tell(disk: DataDisk, machine: Machine | None, copy: Path) -> None:
         taken_at=now(),
     )
     about = copy.with_name(copy.name.removesuffix(".qcow2") + ABOUT)
-    fresh = about.with_name(f"{about.name}.new")
     try:
-        with fresh.open("w") as file:
-            file.write(told.model_dump_json(indent=1))
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.rename(about)
+        durable.write(about, told.model_dump_json(indent=1), mode=0o644)
     except OSError as error:
         raise Unavailable(f"What belongs to a copy could not be written: {error}.", "Make room in the folder for copies.") from error
 

@@ -6,6 +6,7 @@ from appliance import catalog
 from appliance.catalog import Account, Machine, machines, now
 from appliance.errors import Conflict, Unavailable
 from appliance.hypervisor.provider import Provider
+from appliance.people import ssh_keys
 from appliance.seeds import guest
 from appliance.workflow.runner import Context, Wait
 
@@ -37,7 +38,7 @@ def personal(machine: Machine, owner: Account | None = None) -> bytes:
         user=machine.klass.spec["user"],
         full_name=owner.full_name or owner.name,
         owner=owner.name,
-        ssh_keys=owner.ssh_keys.splitlines(),
+        ssh_keys=ssh_keys.usable(owner.ssh_keys),
     )
 
 

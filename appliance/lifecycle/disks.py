@@ -5,6 +5,7 @@ The catalog's row comes before the file and goes after it, so that no file is ev
 
 import logging
 import uuid
+from datetime import datetime
 
 from appliance import catalog
 from appliance.catalog import DataDisk, DiskState, KeptDisk, Level, Machine, data, machines, now, record
@@ -86,14 +87,20 @@ def grow(machine: Machine, spec: MachineSpec, provider: Provider, personalise: b
     _set(disk, size=wanted, problem="")
 
 
-def put_aside(machine: Machine, error: DpeError) -> None:
-    """The machine's data disk cannot be used. It is kept as it is, and the machine gets another."""
+def put_aside(machine: Machine, error: DpeError, since: datetime) -> bool:
+    """The machine's data disk cannot be used. It is kept as it is, and the machine gets another.
+
+    False for one that was made only `since` the machine wants one: a next one would fare no better.
+    """
     with catalog.write():
         disk = data.of_machine(machine.id)
+        if disk is not None and disk.created_at >= since:
+            return False
         if disk is not None:
             _set(disk, machine=None, state=D.TROUBLED, problem=error.message)
             message = f"The data disk {disk.name} cannot be used, and is put aside: {error.message}"
             data.tell("troubled", message, disk, level=Level.ERROR, machine_id=machine.id, hint=error.hint)
+    return True
 
 
 def follow(machine_id: str, account_id: int) -> None:

@@ -133,6 +133,7 @@ class Keeping:
             machine = machines.create(cls, seed, facts["machine"], slots[0], snapshot)
             size = max(machine.disk, kept.size) if kept else machine.disk
             Machine.update(owner=account, disk=size).where(Machine.id == machine.id).execute()
+            machines.keep_door(machine.id, cls.name, account.id)
             if kept:
                 KeptDisk.update(machine=machine.id).where(KeptDisk.id == kept.id).execute()
             if "backup" in facts:

@@ -13,6 +13,7 @@ from appliance.catalog import (
     Request,
     RequestState,
     data,
+    handovers,
     machines,
     now,
     record,
@@ -134,6 +135,8 @@ def personalised(machine: Machine, *, forked: bool = False) -> None:
             forks.came_up(machine.class_name)
         if forked:
             forks.answered(machine.class_name)
+        if machine.owner_id is not None:
+            handovers.worked(machine.class_name, machine.owner_id)
         master.move(
             machine.id,
             MachineState.IN_USE,
@@ -149,22 +152,38 @@ def personalised(machine: Machine, *, forked: bool = False) -> None:
 
 
 def could_not_be_handed_over(machine: Machine, error: DpeError) -> None:
-    """An assigned machine does not take its owner: it is reclaimed, and its owner is first in line for another."""
-    with catalog.write():
-        asked = Request.get_or_none(Request.machine == machine.id, Request.state == RequestState.GRANTED)
-        if asked is not None:
-            Request.update(state=RequestState.WAITING, machine=None, granted_at=None, hit=False).where(Request.id == asked.id).execute()
-            runs.take_back(asked.id)
-        machines.end_lease(machine.id, "failed")
-        master.move(
-            machine.id,
-            MachineState.FAILED,
-            f"{machine.name} could not be handed over: {error.message} Another one is on its way.",
-            expect=frozenset({MachineState.ASSIGNED}),
+    """An assigned machine does not take its owner: it is reclaimed, and whoever asked for it waits again, unless they have had their tries.
+
+    Call it inside `write()`.
+    """
+    klass, owner = machine.klass, machine.owner
+    assert owner is not None
+    failing = handovers.failing(klass.name)
+    over = handovers.failed(klass.name, owner.id, error.message, error.hint)
+    asked = Request.get_or_none(Request.machine == machine.id, Request.state == RequestState.GRANTED)
+    if asked is not None:
+        Request.update(state=RequestState.WAITING, machine=None, granted_at=None, hit=False).where(Request.id == asked.id).execute()
+        runs.take_back(asked.id)
+    machines.end_lease(machine.id, "failed")
+    what_now = "Another one is on its way." if asked is not None and not over else f"{owner.name} gets no other one for now."
+    master.move(
+        machine.id,
+        MachineState.FAILED,
+        f"{machine.name} could not be handed over to {owner.name}: {error.message} {what_now}",
+        expect=frozenset({MachineState.ASSIGNED}),
+        level=Level.ERROR,
+        problem=str(error),
+        owner=None,
+        reclaim_reason="failed",
+    )
+    found = handovers.failing(klass.name)
+    if found is not None and found.until is not None and (failing is None or failing.until is None):
+        record(
+            "class.not_handed_over",
+            f"Machines of {klass.name} are handed over one at a time for now: none of the last {found.machines}, of {found.people} people, took its owner.",
             level=Level.ERROR,
-            problem=str(error),
-            owner=None,
-            reclaim_reason="failed",
+            class_name=klass.name,
+            hint="Its page says why. What is fast to try: build its seed anew, or promote the one before.",
         )
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from appliance import catalog
-from appliance.catalog import Machine, MachineState, Request, RequestState, machines, now
+from appliance.catalog import Machine, MachineState, Request, RequestState, handovers, machines, now
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import NoData, Provider
@@ -115,21 +115,21 @@ class Performers:
         if waits_for := disks.attach(machine, self.settings, self.provider):
             note(machine.id, waits_for)
             return Wait(now() + SOON, waits_for)
+        if waits_for_others := handovers.waits_until(machine.class_name, machine.id):
+            until, why = waits_for_others
+            note(machine.id, why)
+            return Wait(until, why)
         try:
             made = making.hand_over(self.provider, spec(machine, self.settings), personal(machine))
             disks.grow(machine, made.spec, self.provider, personal(machine))
-        except NoData as error:
-            disks.put_aside(machine, error)
-            return Wait(now(), "another data disk")
         except DpeError as error:
+            if isinstance(error, NoData) and disks.put_aside(machine, error, step.since):
+                return Wait(now(), "another data disk")
             if waits := away(self.provider):
                 return waits
             if step.attempts + 1 < step.stage.tries:
                 raise
-            failed = error
-            if step.run.request_id is None:
-                return Failed(failed, lambda: outcomes.could_not_be_handed_over(machine, failed))
-            return Back("claim", lambda: outcomes.could_not_be_handed_over(machine, failed))
+            return _not_handed_over(machine, error, step)
 
         def commit() -> None:
             if made.fork_error is not None:
@@ -150,6 +150,21 @@ class Performers:
                 Machine.update(problem=str(error)).where(Machine.id == machine.id).execute()
             raise
         return Done(commit=lambda: outcomes.gone(machine))
+
+
+def _not_handed_over(machine: Machine, error: DpeError, step: Context) -> Failed | Back:
+    """Whoever asked gets another machine, but not for ever: what fails with several would use up one after the other."""
+
+    def commit() -> None:
+        outcomes.could_not_be_handed_over(machine, error)
+
+    assert machine.owner_id is not None
+    if step.run.request_id is None:
+        return Failed(error, commit)
+    if not handovers.is_last(machine.class_name, machine.owner_id):
+        return Back("claim", commit)
+    told = f"{handovers.TRIES} machines or more, one after the other, could not be made yours. The last one: {error.message}"
+    return Failed(DpeError(told, error.hint), commit)
 
 
 def _wait_for(party: list[Request], step: Context) -> Wait | Failed:

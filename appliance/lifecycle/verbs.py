@@ -20,8 +20,6 @@ from appliance.workflow.runner import Context, Done, Failed, Lane, Outcome, Perf
 S = MachineState
 LATER = timedelta(seconds=5)
 SHUTS_DOWN_WITHIN = 90  # seconds; then it is switched off
-# Ends the connections to the application in the machine: what its former owner has open was let in before it was another's.
-PART = ("ss", "--kill", "--no-header", "state", "connected")
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,6 @@ class Verbs:
             "resume": Performer(self.start, self.off_again, lane=Lane.MAKERS),
             "reprovision": Performer(self.reprovision, lane=Lane.MAKERS),
             "transfer": Performer(self.transfer, self.tell_owner, lane=Lane.HANDS),
-            "part": Performer(self.part, lane=Lane.HANDS),
         }
 
     # -- off and on -----------------------------------------------------------------------
@@ -131,10 +128,9 @@ class Verbs:
             step.report("making it")
             # As one that waited as a disk: forked where it can be, booted where it cannot, and told whose it is.
             made = making.hand_over(self.provider, replace(spec(machine, self.settings), readiness="cold"), personal(machine))
-        except NoData as error:
-            disks.put_aside(machine, error)
-            return Wait(now(), "another data disk")
-        except DpeError:
+        except DpeError as error:
+            if isinstance(error, NoData) and disks.put_aside(machine, error, step.since):
+                return Wait(now(), "another data disk")
             if wait := away(self.provider):
                 return wait
             raise
@@ -228,16 +224,6 @@ class Verbs:
         machine = machines.by_id(step.run.machine_id or "")
         if machine is not None and machine.state is S.IN_USE and machine.owner is not None:
             self.provider.wait(spec(machine, self.settings), personalise=personal(machine))
-
-    def part(self, step: Context, _options: Any) -> Outcome:
-        """End what the former owner has open to the application; whoever connects again is asked for by the front door."""
-        machine = machine_of(step)
-        port = machine.klass.spec["application"]["port"]
-        try:
-            done = self.provider.execute(machine.id, [*PART, f"sport = :{port}"])
-        except DpeError as error:
-            return Done({"problem": error.message})
-        return Done({"status": done.status})
 
 
 def stuck(run: catalog.Run) -> None:

@@ -20,10 +20,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from appliance import durable
 from appliance.errors import DpeError, Unavailable
 from appliance.hypervisor.provider import Boot, Card, MachineSpec
 from appliance.scenario.schema import ClassSpec
-from appliance.seeds import recipe, sources
+from appliance.seeds import recipe, sources, unsafe
 from appliance.seeds.failure import explain
 from appliance.seeds.follow import follow
 from appliance.seeds.play import PLAYBOOKS
@@ -206,14 +207,12 @@ class _Build:
                 )
             if not well or self.failure:
                 raise self.explain(*(self.failure or ("", self.output, "")))
-            manifest = self.work / "result/seed.json"
-            manifest.write_text(json.dumps(self.manifest(), indent=1))
-            manifest.chmod(0o444)
+            durable.write(self.work / "result/seed.json", json.dumps(self.manifest(), indent=1), mode=0o444)
             for file in (self.work / "result").iterdir():
                 os.chown(file, 0, 0)  # the test boot gave them to the hypervisor's user, who could then write to them
             final.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             os.sync()  # else a power cut could leave the name, and the catalog's word for it, without the content
-            (self.work / "result").rename(final)
+            durable.replace(self.work / "result", final)
         except OSError as error:
             raise self.note(self.explain("", str(error))) from error
         except DpeError as error:
@@ -325,7 +324,7 @@ class _Build:
             "pre_tasks": FACTS,
             "roles": ["guest", *job.spec.roles],
         }
-        roles.write_text(json.dumps([play]))  # JSON is YAML
+        roles.write_text(unsafe.dump([play]))
         tree = work / "tree/root"
         variables = {
             "work": str(work),

@@ -18,7 +18,7 @@ def follow(file: Path, environment: Mapping[str, str], take: Callable[[dict[str,
     """
     reading, writing = os.pipe()
     # ansible-playbook lies beside the interpreter, which need not be in the PATH of a service.
-    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+    path = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
     command = run.confined([sys.executable, "-m", "appliance.seeds.play", file])
     process = run.start(command, env={"PATH": path, **environment}, stdout=writing, stderr=writing)
     os.close(writing)

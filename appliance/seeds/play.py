@@ -3,6 +3,7 @@
 This is the inner process of a build: `run.confined()` starts it, so that it dies with the engine.
     python -m appliance.seeds.play FILE
 FILE is JSON: playbook, variables, inventory and runner (an empty folder to work in); if need be roles (folders) and skip (tags).
+What is in variables and inventory are other people's words, so Ansible gets all of it as data that is never templated (see unsafe.py).
 
 Lines: {"kind": "total", "tasks": 21}, {"kind": "task", "number": 3, "name": "..."},
 {"kind": "output", "text": "..."}, {"kind": "failed", "task": "...", "message": "..."} and, for a task
@@ -17,6 +18,7 @@ from typing import Any
 
 import ansible_runner
 
+from appliance.seeds import unsafe
 from appliance.settings import REPOSITORY
 
 PLAYBOOKS = REPOSITORY / "playbooks"
@@ -60,14 +62,20 @@ class Reporter:
         return False  # runner need not keep the event in a file
 
 
+def place(folder: Path, variables: dict[str, Any], inventory: dict[str, Any]) -> None:
+    """Put both where ansible-runner looks for them; handed over in a call, it would write them down as what Ansible takes for templates."""
+    for name, value in (("env/extravars", variables), ("inventory/hosts.yml", inventory)):
+        file = folder / name
+        file.parent.mkdir(parents=True)
+        file.write_text(unsafe.dump(value))
+
+
 def main() -> int:
     job = json.loads(Path(sys.argv[1]).read_text())
     runner = Path(job["runner"])
     reporter = Reporter()
     common = {
         "playbook": job["playbook"],
-        "inventory": job["inventory"],
-        "extravars": job["variables"],
         "envvars": {
             "ANSIBLE_CONFIG": str(PLAYBOOKS / "ansible.cfg"),
             "ANSIBLE_HOME": str(runner / "home"),
@@ -78,7 +86,7 @@ def main() -> int:
         "quiet": True,
     }
     for folder in ("list", "run"):  # apart: runner keeps what it was called with in the folder, and takes it up again
-        (runner / folder).mkdir()
+        place(runner / folder, job["variables"], job["inventory"])
     listing = ansible_runner.run(**common, private_data_dir=str(runner / "list"), cmdline="--list-tasks")
     reporter.say(kind="total", tasks=sum("TAGS: [" in line and "play #" not in line for line in listing.stdout))
     return int(ansible_runner.run(**common, private_data_dir=str(runner / "run"), event_handler=reporter).rc)

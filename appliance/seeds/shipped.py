@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+from appliance import durable
 from appliance.errors import Unavailable
 from appliance.scenario.schema import ClassSpec
 from appliance.seeds import recipe
@@ -78,11 +79,11 @@ def adopt(
             step(f"Copy {name} from the image", number, len(manifest["files"]))
             if _copy(folder / name, work / name, cancelled) != listed["sha256"]:
                 raise Unavailable(f"The seed that came with the image is damaged: {name} is not as it was made.", BUILD)
-        _keep(work / "seed.json", json.dumps(manifest, indent=1))
+        durable.write(work / "seed.json", json.dumps(manifest, indent=1), mode=0o444)
         work.chmod(0o755)
         final.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         os.sync()
-        work.rename(final)
+        durable.replace(work, final)
     except (OSError, KeyError, TypeError, AttributeError) as error:
         raise Unavailable(f"The seed that came with the image cannot be used: {error}.", BUILD) from error
     finally:
@@ -128,11 +129,3 @@ def _write(piece: bytes, writing: IO[bytes]) -> None:
         writing.seek(len(piece), os.SEEK_CUR)
     else:
         writing.write(piece)
-
-
-def _keep(file: Path, text: str) -> None:
-    with file.open("x") as out:
-        out.write(text)
-        out.flush()
-        os.fsync(out.fileno())
-    file.chmod(0o444)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from appliance import durable
 from appliance.errors import DpeError, Unavailable
 from appliance.hypervisor import snapshot
 from appliance.hypervisor.provider import Boot, Card, MachineSpec, Provider
@@ -94,7 +95,7 @@ def take(job: SnapshotJob, settings: Settings, provider: Provider, report: Calla
             booting.unlink()
             provider.take_snapshot(spec, work)
             os.sync()  # its directory entries, too, before the catalog says that it is there
-            work.rename(final)
+            durable.replace(work, final)
         except DpeError:
             _remove(provider, spec.id, work)
             raise

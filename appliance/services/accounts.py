@@ -1,17 +1,11 @@
 """Accounts: who may come in."""
 
-import re
-
 from appliance import catalog
-from appliance.catalog import ROOT, Account, Actor, Lease, Session, grants, machines, record
+from appliance.catalog import ROOT, Account, Actor, Lease, Session, grants, handovers, machines, record, sessions
 from appliance.errors import BadInput, Conflict, NotFound
-from appliance.people import passwords, powers, throttle
+from appliance.people import names, passwords, powers, throttle
+from appliance.people import ssh_keys as keys
 from appliance.services import orgs
-
-NAME = re.compile(r"^[A-Za-z][A-Za-z0-9._-]{0,31}$")
-KEY = re.compile(
-    r"^(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521)|sk-ssh-ed25519@openssh\.com|sk-ecdsa-sha2-nistp256@openssh\.com) [A-Za-z0-9+/=]+( .*)?$"
-)
 
 
 def everyone() -> list[Account]:
@@ -33,17 +27,9 @@ def get(id: int) -> Account:
     return account
 
 
-def _keys(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    for line in lines:
-        if not KEY.match(line):
-            raise BadInput(f"This is not a public SSH key: {line[:40]}", "Paste the line from a file like id_ed25519.pub, one key a line.")
-    return "\n".join(lines)
-
-
 def insert(name: str, password: str, *, full_name: str = "", email: str = "", ssh_keys: str = "", org_unit_id: int = ROOT) -> Account:
     """A new account with a password already hashed; call it inside `write()`."""
-    if not NAME.match(name):
+    if not names.ACCOUNT.fullmatch(name):
         raise BadInput(
             f"{name!r} cannot be an account's name.", "Use up to 32 letters, digits, dots, dashes and underscores, starting with a letter."
         )
@@ -54,7 +40,7 @@ def insert(name: str, password: str, *, full_name: str = "", email: str = "", ss
         password=password,
         full_name=full_name.strip()[:100],
         email=email.strip()[:200],
-        ssh_keys=_keys(ssh_keys),
+        ssh_keys=keys.parse(ssh_keys),
         org_unit=org_unit_id,
     )
 
@@ -73,15 +59,16 @@ def create(
 
 def update(actor: Actor, id: int, *, full_name: str, email: str, ssh_keys: str) -> None:
     """Change an account. Raises BadInput."""
-    keys = _keys(ssh_keys)
+    parsed = keys.parse(ssh_keys)
     with catalog.write():
         account = get(id)
         powers.demand_no_less(actor, id)
         before = {"full_name": account.full_name, "email": account.email}
-        account.ssh_keys = keys
+        account.ssh_keys = parsed
         if account.directory_id is None:  # else the directory says who they are
             account.full_name, account.email = full_name.strip()[:100], email.strip()[:200]
         account.save()
+        handovers.changed(id)
         after = {"full_name": account.full_name, "email": account.email}
         record(
             "account.changed",
@@ -95,15 +82,17 @@ def update(actor: Actor, id: int, *, full_name: str, email: str, ssh_keys: str) 
 
 
 def set_ssh_keys(actor: Actor, ssh_keys: str) -> None:
-    """A person sets their own public SSH keys."""
-    keys = _keys(ssh_keys)
+    """A person sets their own public SSH keys. Raises BadInput."""
+    assert actor.account_id is not None
+    parsed = keys.parse(ssh_keys)
     with catalog.write():
-        Account.update(ssh_keys=keys).where(Account.id == actor.account_id).execute()
+        Account.update(ssh_keys=parsed).where(Account.id == actor.account_id).execute()
+        handovers.changed(actor.account_id)
         record("account.changed", f"{actor.name} changed their SSH keys.", actor, object=f"account:{actor.name}")
 
 
 def set_password(actor: Actor, id: int, password: str, *, keep_session: str = "") -> None:
-    """Set a password and end the account's sessions, except the one in `keep_session`."""
+    """Set a password and end the account's tokens and its sessions, except the one in `keep_session`."""
     hashed = passwords.digest(password)
     with catalog.write():
         account = get(id)
@@ -112,7 +101,7 @@ def set_password(actor: Actor, id: int, password: str, *, keep_session: str = ""
             raise Conflict(f"The password of {account.name} is the directory's.", "Change it there.")
         account.password = hashed
         account.save()
-        Session.delete().where(Session.account == id, Session.id != keep_session).execute()
+        sessions.end_all(id, keep=keep_session)
         record(
             "account.password", f"{actor.name} set the password of {account.name}.", actor, account_id=id, object=f"account:{account.name}"
         )

@@ -5,7 +5,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from appliance import catalog
-from appliance.catalog import Actor, Class, Seed, Sequence, Snapshot, SnapshotState, doorbell, now, record, seeds, sequences, snapshots
+from appliance.catalog import (
+    Actor,
+    Class,
+    Seed,
+    Sequence,
+    Snapshot,
+    SnapshotState,
+    doorbell,
+    handovers,
+    now,
+    record,
+    seeds,
+    sequences,
+    snapshots,
+)
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.people import powers
 
@@ -87,8 +101,9 @@ def set_enabled(actor: Actor, name: str, *, enabled: bool) -> None:
 
 
 def retry(actor: Actor, name: str) -> None:
-    """Try again at once to refill a class whose machines failed to come up."""
+    """Try again at once to refill a class whose machines failed to come up, and to hand them over to whom they failed."""
     with catalog.write():
+        handovers.try_again(name)
         Class.update(failures=0, failing_until=None, problem="").where(Class.name == get(name).name).execute()
         record("class.retry", f"{actor.name} asked to try {name} again.", actor, class_name=name)
     doorbell.ring()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from appliance import catalog
 from appliance.catalog import ROOT, Account, Actor, OrgUnit, record
 from appliance.errors import BadInput, DpeError
-from appliance.people import passwords, powers
+from appliance.people import names, passwords, powers
 from appliance.services import accounts, orgs
 
 COLUMNS = ("name", "full_name", "email", "password")
@@ -107,7 +107,7 @@ def _problem(values: list[str], columns: list[str], taken: set[str]) -> str:
         return f"{len(values)} cells where there are {len(columns)} columns."
     cells = dict(zip(columns, (value.strip() for value in values), strict=True))
     name, email, password = cells["name"], cells.get("email", ""), cells.get("password", "")
-    if not accounts.NAME.match(name):
+    if not names.ACCOUNT.fullmatch(name):
         return f"{name[:40]!r} cannot be an account's name: up to 32 letters, digits, dots, dashes and underscores, starting with a letter."
     if name.lower() in taken:
         return f"there is already an account {name}, here or further up."

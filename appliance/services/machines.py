@@ -7,12 +7,14 @@ from appliance import catalog
 from appliance.catalog import (
     Actor,
     Class,
+    Handover,
     Lease,
     Machine,
     MachineState,
     Request,
     RequestState,
     doorbell,
+    handovers,
     machines,
     memory,
     now,
@@ -74,6 +76,7 @@ def offers(account_id: int) -> list[Offer]:
     counts, queues, making, room = machines.counts(), machines.queues(), machines.in_making(), memory.room()
     asked = Request.select().where(Request.account == account_id, Request.state.in_(machines.ASKED)).order_by(Request.id.desc())
     mine = {request.class_name: request for request in asked}  # the oldest of each class
+    held_up = handovers.held_up(account_id)
     result = []
     for cls in Class.select().where(Class.enabled == True).order_by(Class.name):  # noqa: E712
         if not reach.covers(Place(classes=frozenset({cls.name}))):
@@ -90,7 +93,7 @@ def offers(account_id: int) -> list[Offer]:
         before = max(0, ahead.machines + wanted - 1 - (there if wanted > 1 else 0))
         wait = None if ready and not request else _wait(cls, before, coming)
         obstacle = "" if ready else _obstacle(cls, full=full)
-        refusal = _refusal(cls, held, left)
+        refusal = _refusal(cls, held, left) or _held_up(held_up.get(cls.name))
         at_once = 1 if refusal else _at_once(cls, held, left)
         offer = Offer(cls, ready, held, request, ahead.people, refusal, coming, wait, left, obstacle, at_once, wanted, min(there, wanted))
         if not request and not refusal:
@@ -147,6 +150,16 @@ def _refusal(cls: Class, held: int, left: Allowance) -> str:
     return ""
 
 
+def _held_up(found: Handover | None) -> str:
+    if found is None:
+        return ""
+    minutes = -(-(found.held_until - now()) // timedelta(minutes=1))
+    return (
+        f"The last {found.failures} machines could not be made yours: {found.problem} You can ask for another in {minutes} minutes,"
+        " or as soon as your admin has you try again."
+    )
+
+
 def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | None = None) -> Request:
     """Ask for a machine: one transaction gives a ready one at once, or queues the request. Of several, all are given or none.
 
@@ -169,6 +182,8 @@ def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | No
             raise Conflict(f"You hold {held} of {terms.per_person} already{many}.", "Ask for fewer." if many else "Give one back first.")
         if not terms.maximum:
             raise Conflict(NONE_AT_ALL, "Ask your admin.")
+        if refused := _held_up(handovers.held_up(actor.account_id).get(class_name)):
+            raise Conflict(refused, "Ask your admin, who sees why.")
         if count > terms.maximum:
             raise Conflict(f"There are never more than {terms.maximum} of these.", "Ask for fewer, or your admin for more.")
         left = quotas.allowance(actor.account_id, class_name, terms.size)
@@ -406,4 +421,4 @@ class Way:
 
 def way(machine: Machine, settings: Settings) -> Way:
     """The front door port and path of a machine's application."""
-    return Way(settings.app_port + machine.slot, machine.klass.spec["application"]["path"])
+    return Way(settings.app_port + machine.door, machine.klass.spec["application"]["path"])

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from appliance.catalog import Class, Engine, Machine, MachineState, Seed, machines, memory, now, options, seeds
+from appliance.catalog import Class, Engine, Machine, MachineState, Seed, handovers, machines, memory, now, options, seeds
 from appliance.catalog.grants import Reach
 from appliance.people.powers import EVERYTHING
 from appliance.services import classes
@@ -30,6 +30,7 @@ class Pools:
     building: Seed | None
     old: int  # buffered machines on an older seed than the promoted
     forking: classes.Forking
+    handing: handovers.Failing | None  # machines that did not take whoever got them
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def pools(reach: Reach = EVERYTHING) -> list[Pools]:
                 building=next(iter(seeds.unfinished(cls.name)), None),
                 old=old.get(cls.name, 0),
                 forking=forking,
+                handing=handovers.failing(cls.name),
             )
         )
     return result

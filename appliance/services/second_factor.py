@@ -1,5 +1,6 @@
 """One-time codes from a phone: setting them up, checking them, and what to do without the phone."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from appliance import catalog
@@ -53,6 +54,11 @@ def is_missing(account_id: int) -> bool:
     """Whether this account holds a role that requires one-time codes, and has none."""
     wanted = required_roles()
     return bool(wanted) and any(held.role in wanted for held in grants.held_by(account_id)) and not is_on(account_id)
+
+
+def missing(account_ids: Iterable[int]) -> set[int]:
+    """Those of these accounts of which that is so."""
+    return {id for id in set(account_ids) if is_missing(id)} if required_roles() else set()
 
 
 def accounts_with() -> set[int]:

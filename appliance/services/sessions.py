@@ -1,17 +1,21 @@
 """Signing in and out. A browser holds a random token; the catalog holds its hash."""
 
+import contextlib
 import hashlib
 import secrets
+from collections.abc import Iterable
 from datetime import timedelta
 
 from appliance import catalog
 from appliance.catalog import Account, Actor, Session, now, record
+from appliance.catalog import sessions as rows
 from appliance.catalog.sessions import live
-from appliance.errors import NotAllowed, NotFound
+from appliance.errors import NotAllowed, NotFound, Unavailable
 from appliance.people import throttle
 from appliance.services import directory, second_factor
+from appliance.settings import Settings
 
-LENGTH = timedelta(hours=12)
+LENGTH = timedelta(hours=12)  # until it begins, when the settings say
 PATIENCE = timedelta(minutes=5)  # between the password and the code
 SEEN_EVERY = timedelta(minutes=1)
 
@@ -115,12 +119,50 @@ def confirm(actor: Actor, session_id: str, *, password: str = "", code: str = ""
 
 
 def find(token: str) -> Session | None:
-    """The live session of a token, with its account; None when there is none. Notes, at most once a minute, that it was seen."""
-    session = live(_id(token))
-    if session is not None and now() - session.seen_at > SEEN_EVERY:
-        with catalog.write():
-            Session.update(seen_at=now()).where(Session.id == session.id).execute()
-    return session
+    """The live session of a token, with its account; None when there is none."""
+    return live(_id(token))
+
+
+def is_live(id: str) -> bool:
+    """Whether the session of this id goes on; leaves no connection to the catalog behind."""
+    try:
+        return bool(rows.accounts_of([id]))
+    finally:
+        catalog.close()
+
+
+def begin(token: str, settings: Settings, browser: str = "") -> None:
+    """A browser has the session of this token from now on; `browser` is what its page keeps where no page of a machine reaches."""
+    with catalog.write():
+        Session.update(browser=browser).where(Session.id == _id(token)).execute()
+        prolong([_id(token)], settings)
+
+
+def end_swapped(actor: Actor, id: str) -> None:
+    """End a session that came into a browser by another way than signing in there; that is on record."""
+    with catalog.write():
+        Session.delete().where(Session.id == id, Session.account == actor.account_id).execute()
+        record(
+            "sign_in.swapped",
+            f"A browser was given a session of {actor.name} that was not signed in there; it is ended.",
+            actor,
+            level=catalog.Level.WARNING,
+            object=f"account:{actor.name}",
+            hint="A page of a machine may have done it: look at the machines that this browser's person opened.",
+        )
+
+
+def use(session: Session, settings: Settings) -> None:
+    """Somebody works with this session: it goes on (see `prolong`). Noted at most once a minute, and not while the disk is full."""
+    if now() - session.seen_at > SEEN_EVERY:
+        with contextlib.suppress(Unavailable):
+            prolong([session.id], settings)
+
+
+def prolong(ids: Iterable[str], settings: Settings) -> None:
+    """These sessions are used now, and go on for the setting session_idle from here, but never beyond session_longest."""
+    with catalog.write():
+        rows.prolong(ids, timedelta(seconds=settings.session_idle), timedelta(seconds=settings.session_longest))
 
 
 def of_account(account_id: int) -> list[Session]:

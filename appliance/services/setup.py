@@ -5,7 +5,7 @@ import secrets
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo, available_timezones
 
-from appliance import catalog
+from appliance import catalog, durable
 from appliance.catalog import Account, Actor, Grant, doorbell, options, record
 from appliance.errors import BadInput, Conflict
 from appliance.people import passwords, throttle
@@ -47,9 +47,7 @@ def ensure_code(settings: Settings) -> None:
         return
     letters = "".join(secrets.choice(ALPHABET) for _ in range(12))
     code = "-".join(letters[at : at + 4] for at in (0, 4, 8))
-    file.touch(mode=0o600)
-    file.chmod(0o600)
-    file.write_text(code + "\n")
+    durable.write(file, code + "\n")
     with catalog.write():
         options.put("setup_code", _digest(code))
 

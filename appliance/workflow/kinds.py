@@ -150,10 +150,7 @@ class Playbook(Options):
     @field_validator("variables")
     @classmethod
     def _plain(cls, variables: dict[str, Any]) -> dict[str, Any]:
-        for name, value in variables.items():
-            # Ansible would run what is in these, on the appliance and as root.
-            if isinstance(value, str) and any(mark in value for mark in ("{{", "{%", "{#")):
-                raise ValueError(f"the value of {name} holds a template", "write it without {{, {% and {#")
+        for name in variables:
             if name.startswith("ansible_"):
                 raise ValueError(f"{name} would change how Ansible works", "choose another name")
         return variables
@@ -254,7 +251,6 @@ CORE = (
     Kind("resume", "Let it go on", "Lets a suspended machine go on where it was.", core=True, title_now="being resumed"),
     Kind("reprovision", "Make it anew", "Gives the machine a clean disk from the promoted seed.", core=True, title_now="being made anew"),
     Kind("transfer", "Pass it on", "Puts the new owner's name and keys into the machine.", core=True, title_now="being passed on"),
-    Kind("part", "End open connections", "Ends what the former owner has open to the application.", core=True, tries=1),
 )
 DISKS = (
     Kind(

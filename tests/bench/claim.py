@@ -57,15 +57,14 @@ def serving(*, whole: bool = False, **changes: Any) -> Iterator[Settings]:
             files = {"disk": str(seed.disk), "kernel": str(seed.kernel), "initrd": str(seed.initrd), "cmdline": seed.cmdline}
             Seed.update(files=files).execute()
         appliance = Appliance(settings)
-        appliance.children = [child for child in appliance.children if whole or child.name in ("web", "nginx")]
+        appliance.children = [child for child in appliance.children if whole or child.name in ("web", "relay", "nginx")]
         try:
             appliance.start()
             yield settings
         finally:
             for child in reversed(appliance.children):
                 child.stop()
-            appliance.web_socket.close()
-            appliance.rescue_socket.close()
+            appliance.close()
             catalog.close()
 
 

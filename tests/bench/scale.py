@@ -112,7 +112,7 @@ def fill(size: int) -> None:
             id, owner = str(uuid.UUID(int=number)), holders[number % len(holders)] if state is MachineState.IN_USE else None
             machines.append(
                 {
-                    "number": number, "id": id, "name": f"{name}-{number}", "klass": name, "seed": seeds[name], "snapshot": snapshots[name], "slot": (number - 1) % size,
+                    "number": number, "id": id, "name": f"{name}-{number}", "klass": name, "seed": seeds[name], "snapshot": snapshots[name], "slot": (number - 1) % size, "door": (number - 1) % size,
                     "state": state, "state_since": begun, "vcpus": 1, "memory": 512, "disk": 8, "owner": owner, "origin": "fork",
                     "readiness": readiness, "step": "", "problem": "", "attempts": 0, "reclaim_reason": "", "created_at": begun,
                     "ready_at": begun,

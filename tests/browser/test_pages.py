@@ -121,9 +121,9 @@ def test_signing_in_and_out(busy: Site, browse: Browse) -> None:
     page.keyboard.press("Enter")
     expect(page).to_have_url(f"{busy.url}/account")
     cookies = {cookie["name"]: cookie for cookie in page.context.cookies()}
-    assert set(cookies) == {"__Host-dpe"}
-    assert cookies["__Host-dpe"]["secure"]
-    assert cookies["__Host-dpe"]["httpOnly"]
+    assert set(cookies) == {"__Host-Http-dpe"}
+    assert cookies["__Host-Http-dpe"]["secure"]
+    assert cookies["__Host-Http-dpe"]["httpOnly"]
     steps.sign_out(page)
     page.goto("/")
     expect(page.get_by_label("Name")).to_be_visible()
@@ -181,7 +181,7 @@ def test_time_left_is_counted_down(busy: Site, browse: Browse) -> None:
         Lease.update(ends_at=catalog.now() + timedelta(minutes=5)).execute()
     page = browse(busy)
     steps.sign_in(page, "alan")
-    left = steps.held(page).first.locator(".left")
+    left = steps.held(page).first.locator(".held-time-line .left")
     before = left.inner_text()
     expect(left).not_to_have_text(before)
 

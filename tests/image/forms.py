@@ -151,10 +151,10 @@ def setup_code(server: Booted) -> str:
     return wait_for(lambda: server.shell("cat /var/lib/dpe/setup-code 2>/dev/null || true").strip() or None, 600, "the setup code")
 
 
-def set_up(server: Booted, title: str = "House of Ada", pools: dict[str, tuple[int, int]] | None = None) -> Visitor:
+def set_up(server: Booted, title: str = "House of Ada", pools: dict[str, tuple[int, int]] | None = None, code: str = "") -> Visitor:
     """Walk the wizard as grace; `pools` is (buffer, maximum) of classes; of the others no machine is made. Who is signed in."""
     visitor = Visitor(server)
-    page = visitor.send(visitor.ask("/setup"), "/setup", code=setup_code(server))
+    page = visitor.send(visitor.ask("/setup"), "/setup", code=code or setup_code(server))
     typed = {"name": "grace", "full_name": "Grace Hopper", "password": world.PASSWORD, "again": world.PASSWORD, "title": title}
     for _ in range(12):
         form = page.form("/setup")
@@ -185,7 +185,7 @@ alice = Account.get(Account.name == "alice")
 seed = Seed.get(Seed.klass == "small", Seed.promoted == True)
 of = {{"vcpus": 1, "memory": 256, "disk": 2}}
 with catalog.write():
-    Machine.create(id="m1", name="small-7", klass="small", seed=seed, slot=3, state=MachineState.QUARANTINED, owner=alice, **of)
+    Machine.create(id="m1", name="small-7", klass="small", seed=seed, slot=3, door=3, state=MachineState.QUARANTINED, owner=alice, **of)
     Lease.create(machine="m1", account=alice, ends_at=now() + timedelta(days=5))
     DataDisk.create(id="{DISK}", account=alice, klass="small", name="thesis", size=1, state=DiskState.READY)
 print("1")

@@ -1,9 +1,9 @@
 """Fixtures of the integration tier: a libvirtd of the tests' own, in namespaces of its own, and machines on it."""
 
+import fcntl
 import ipaddress
 import json
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -20,7 +20,6 @@ import pytest
 
 from appliance import layout
 from appliance.errors import Unavailable
-from appliance.hypervisor import daemon
 from appliance.hypervisor.libvirt_provider import LibvirtProvider
 from appliance.hypervisor.provider import Boot, MachineSpec
 from appliance.lifecycle.specs import card
@@ -76,35 +75,42 @@ class Libvirtd:
 
 
 @contextmanager
+def own_addresses() -> Iterator[int]:
+    """A number that is this process's alone on this host while it lasts: networks and ports are made from it."""
+    routes = json.loads(run(["ip", "-json", "route"]))
+    used = [ipaddress.ip_network(route["dst"], strict=False) for route in routes if route["dst"] != "default"]
+    for number in range(128):
+        if any(net.overlaps(ipaddress.ip_network(f"10.{100 + number}.0.0/16")) for net in used):
+            continue
+        with (Path(tempfile.gettempdir()) / f"dpe-test-{number}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # a test beside this one has it, and may not have made its network yet
+                continue
+            yield number
+            return
+    raise RuntimeError("every network of the tests is in use")
+
+
+@contextmanager
 def own_appliance(letter: str = "t") -> Iterator[Settings]:
-    """An appliance with state, network and addresses of its own; those of one run differ in the letter."""
-    try:
-        pwd.getpwnam(daemon.USER)
-    except KeyError:
-        run(["useradd", "--system", "--user-group", "--no-create-home", daemon.USER])
+    """An appliance with state, network and addresses of its own; those of one process differ in the letter."""
     # Not pytest's own folder: sockets need a short path, and QEMU's user must pass through.
     state = Path(tempfile.mkdtemp(prefix="dpe-test-"))
-    used = [
-        ipaddress.ip_network(route["dst"], strict=False) for route in json.loads(run(["ip", "-json", "route"])) if route["dst"] != "default"
-    ]
-    place = next(
-        n
-        for n in range((os.getpid() + ord(letter)) % 64, 128)
-        if not any(net.overlaps(ipaddress.ip_network(f"10.{100 + n}.0.0/16")) for net in used)
-    )
-    settings = load(
-        {},
-        state=state,
-        network=f"{letter}{os.getpid() % 10**6}",
-        subnet=f"10.{100 + place}.0.0/16",
-        uplink=f"169.254.{100 + place}.0/30",
-        slots=50,
-        listen="127.0.0.1",
-        https_port=18000 + place * 64,
-        app_port=18001 + place * 64,
-    )
-    layout.prepare(settings)
-    yield settings
+    with own_addresses() as number:
+        settings = load(
+            {},
+            state=state,
+            network=f"{letter}{os.getpid() % 10**6}",
+            subnet=f"10.{100 + number}.0.0/16",
+            uplink=f"169.254.{100 + number}.0/30",
+            slots=50,
+            listen="127.0.0.1",
+            https_port=18000 + number * 64,
+            app_port=18001 + number * 64,
+        )
+        layout.prepare(settings)
+        yield settings
     shutil.rmtree(state)
 
 

@@ -62,7 +62,13 @@ class Running:
 
     def processes(self) -> dict[str, psutil.Process]:
         """The processes that matter, by name."""
-        names = {"libvirtd": "libvirtd", "engine": "appliance.engine", "web": "gunicorn", "nginx": "nginx"}
+        names = {
+            "libvirtd": "libvirtd",
+            "engine": "appliance.engine",
+            "web": "gunicorn",
+            "relay": "appliance.access.relay",
+            "nginx": "nginx",
+        }
         found: dict[str, psutil.Process] = {}
         for process in psutil.Process(self.process.pid).children(recursive=True):
             try:
@@ -186,7 +192,7 @@ def test_from_nothing_to_the_setup_code_and_back_to_nothing(begin: Callable[...,
 def test_what_dies_is_started_again(begin: Callable[..., Running]) -> None:
     running = begin()
     running.until("The appliance runs.")
-    for name in ("libvirtd", "engine", "web", "nginx"):
+    for name in ("libvirtd", "engine", "web", "relay", "nginx"):
         killed = running.processes()[name]
         killed.kill()
         running.until(f"{name} ended")
@@ -200,8 +206,8 @@ def test_parts_are_stopped_and_started_as_dpe_host_wants(begin: Callable[..., Ru
     running = begin()
     running.until("The appliance runs.")
     before = running.processes()
-    with units.stopped(settings, "web", "engine"):
-        assert {"web", "engine"}.isdisjoint(running.processes())
+    with units.stopped(settings, "web", "relay", "engine"):
+        assert {"web", "relay", "engine"}.isdisjoint(running.processes())
         with pytest.raises(urllib.error.HTTPError, match="502"):  # at once, rather than after a minute
             running.page()
         left = {part.name: part.state for part in units.parts(settings)}
@@ -306,6 +312,27 @@ def test_a_wrong_scenario_is_refused_before_anything_starts(begin: Callable[...,
     assert "memmory" in said
     assert re.search(r"scenario\.yml:\d+|line \d+", said)
     assert "starting" not in said
+
+
+@pytest.mark.fresh
+@pytest.mark.parametrize("part", ["libvirtd", "host", "nginx"])
+def test_what_does_not_start_is_shown_with_the_reason_that_its_own_program_gives(
+    begin: Callable[..., Running], settings: Settings, part: str
+) -> None:
+    layout.prepare(settings)
+    match part:
+        case "libvirtd":
+            (settings.libvirt / "run/libvirtd.pid").mkdir(parents=True)
+            reason = "libvirt/run/libvirtd.pid': Is a directory"
+        case "host":
+            settings.host_socket.mkdir()
+            reason = f"Is a directory: '{settings.host_socket}'"
+        case _:
+            (settings.run / "nginx/scgi").symlink_to("/nowhere/at/all")
+            reason = "[emerg]"
+    said = begin_said(begin)
+    assert f"{part} did not start: it ended with status" in said
+    assert reason in said.split("did not start")[1]
 
 
 @pytest.mark.badinput

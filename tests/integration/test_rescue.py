@@ -93,8 +93,7 @@ def appliance() -> Iterator[Appliance]:
             watching.join()
             for child in reversed(appliance.children):
                 child.stop()
-            appliance.web_socket.close()
-            appliance.rescue_socket.close()
+            appliance.close()
 
 
 def child(appliance: Appliance, name: str) -> object:

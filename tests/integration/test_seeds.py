@@ -136,7 +136,7 @@ def test_machines_of_one_seed_are_not_the_same_and_become_their_owners(provider:
     assert first["owner"] is None
     assert first["keys"] == []
 
-    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ alice@home"
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice@home"
     for name, keys in (("Bob", [key, key]), ("Alice Müller", [key])):  # a second time, for another owner: the last one counts
         said = guest.personalise_input(user="user", full_name=name, ssh_keys=keys, owner="alice")
         provider.wait(two_machines[0], personalise=said)

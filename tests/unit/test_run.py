@@ -29,6 +29,21 @@ def test_a_missing_program_is_named():
         run.run(["no-such-program"])
 
 
+@pytest.mark.fresh
+def test_programs_are_found_and_speak_one_language_whatever_the_shell_that_started_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    for name in ("LANG", "LC_ALL", "LC_MESSAGES", "LANGUAGE"):
+        monkeypatch.setenv(name, "de_DE.UTF-8")
+    shown = "import locale, os; locale.setlocale(locale.LC_ALL, ''); print(os.environ['PATH'], locale.getpreferredencoding())"
+    path, encoding = run.run([sys.executable, "-c", shown]).split()
+    assert path == "/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+    assert encoding.lower() == "utf-8"
+    assert "No such file" in run.run(["sh", "-c", "ls /nowhere 2>&1 || true"])
+    told = run.run(["env"], env={"PATH": "/bin:/sbin", "ONE": "1"}).splitlines()
+    assert "PATH=/bin:/sbin:/usr/local/sbin:/usr/sbin" in told
+    assert "ONE=1" in told
+
+
 def test_a_command_that_hangs_is_ended():
     with pytest.raises(CommandFailed, match="did not end within"):
         run.run(["sleep", "60"], timeout=0.2)

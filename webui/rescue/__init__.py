@@ -14,12 +14,11 @@ from flask_wtf.csrf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from appliance import settings as all_settings
+from appliance.access import cookies
 from appliance.settings import Settings
 from webui.answers import protect
 from webui.rescue import errors, views
 from webui.rescue.door import Door
-
-COOKIE = "__Host-dpe-rescue"
 
 
 def create_rescue(settings: Settings | None = None, memory: Path | None = None) -> Flask:
@@ -30,7 +29,7 @@ def create_rescue(settings: Settings | None = None, memory: Path | None = None) 
         SECRET_KEY=secrets.token_bytes(32),  # its own, and new with each start: who was signed in signs in again
         SETTINGS=settings,
         DOOR=Door(settings, memory),
-        SESSION_COOKIE_NAME=COOKIE,
+        SESSION_COOKIE_NAME=cookies.RESCUE,
         SESSION_COOKIE_SECURE=True,
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Strict",

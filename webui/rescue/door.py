@@ -6,7 +6,6 @@ What was tried is counted in memory, and in a file as long as one can be written
 import contextlib
 import hashlib
 import json
-import os
 import secrets
 import threading
 import time
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from appliance import durable
 from appliance.catalog.owners import Keys, Owner
 from appliance.errors import DpeError, NotAllowed
 from appliance.host import rescue
@@ -140,7 +140,4 @@ class Door:
             return
         said = {"tried": {name: vars(tried) for name, tried in self._tried.items()}, "used": self._used, "spent": sorted(self._spent)}
         with contextlib.suppress(OSError):
-            fresh = self.memory.with_suffix(".new")
-            with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
-                json.dump(said, out)
-            fresh.rename(self.memory)
+            durable.write(self.memory, json.dumps(said))

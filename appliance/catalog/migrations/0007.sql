@@ -1,5 +1,13 @@
--- The end of a lease is told where its holder looks, at two moments; a machine that is busy at the end is kept a while.
-ALTER TABLE class ADD COLUMN warn_first INTEGER NOT NULL DEFAULT 1440; -- minutes before the end, but at most a quarter of the lease; 0: not
-ALTER TABLE class ADD COLUMN warn_last INTEGER NOT NULL DEFAULT 60;    -- the same, but at most an eighth
-ALTER TABLE class ADD COLUMN busy_grace INTEGER NOT NULL DEFAULT 60;   -- minutes that a busy machine is kept after the end at most; 0: it is not
-ALTER TABLE lease ADD COLUMN kept_until TEXT; -- set when it ended while the machine was busy: then ends_at follows the use, up to here
+-- Machines that did not take whoever got them, until one does: a person asks in vain only so often, and so does a class.
+
+CREATE TABLE handover (
+    class_name TEXT NOT NULL REFERENCES class (name) ON DELETE CASCADE,
+    account_id INTEGER NOT NULL REFERENCES account (id) ON DELETE CASCADE,
+    failures INTEGER NOT NULL, -- machines of the class that did not take this person, in a row
+    in_a_row INTEGER NOT NULL, -- those of them since any machine of the class last took anybody
+    problem TEXT NOT NULL,
+    hint TEXT NOT NULL,
+    failed_at TEXT NOT NULL,
+    held_until TEXT NOT NULL,  -- until when the person gets none of the class
+    PRIMARY KEY (class_name, account_id)
+) WITHOUT ROWID;

@@ -19,6 +19,7 @@ from appliance.catalog import (
     Seed,
     SeedState,
     Sequence,
+    Session,
     Snapshot,
     SnapshotState,
     VersionState,
@@ -190,7 +191,10 @@ def test_transfer_makes_machine_and_lease_anothers(engine, opened, provider, ali
     assert door.admit(alice, port, opened).machine_id == mine
     with pytest.raises(NotAllowed):
         door.admit(bob, port, opened)
-    ends_at = machines.lease_of(mine).ends_at
+    ends_at, hers = machines.lease_of(mine).ends_at, door.Ticket("hers", mine)
+    with catalog.write():
+        Session.insert(id="hers", account=alice.account_id, expires_at=now() + timedelta(hours=1)).execute()
+    assert door.good([hers]) == {hers}
     run = moves.transfer(admin, mine, "bob")
     settle(engine)
     assert run_of(run).state is RunState.DONE
@@ -203,7 +207,8 @@ def test_transfer_makes_machine_and_lease_anothers(engine, opened, provider, ali
         door.admit(alice, port, opened)
     assert door.admit(bob, port, opened).machine_id == mine
     assert [m.id for m in verbs.mine(bob.account_id)] == [mine]
-    assert ("execute", mine) in provider.calls, "what the former owner has open is ended"
+    assert door.good([hers]) == set(), "what the former owner has open is ended, and nothing in the machine is asked to do that"
+    assert ("execute", mine) not in provider.calls
     assert {e.account_id for e in Event.select().where(Event.kind == "machine.transferred")} == {alice.account_id, bob.account_id}
     assert Lease.select().where(Lease.account == alice.account_id).get().end_reason == "transferred to bob"
 

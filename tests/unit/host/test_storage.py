@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from appliance import catalog
+from appliance import catalog, durable
 from appliance.catalog import Event
 from appliance.errors import BadInput, Conflict, Unavailable
 from appliance.host import ballast, facts, image, reset, storage, store
@@ -292,7 +292,7 @@ def test_a_second_appliance_in_the_same_server_is_named_and_nothing_is_written(
     note, crowd = tmp_path / "note.json", image.crowd(twins)
     assert "several disks of this server (sda, sdb)" in crowd
     monkeypatch.setattr(image, "crowd", lambda: crowd)
-    monkeypatch.setattr(reset, "write_note", lambda said: reset.write_file(note, "{}"))
+    monkeypatch.setattr(reset, "write_note", lambda said: durable.write(note, "{}"))
     monkeypatch.setattr(reset, "run", lambda *_, **__: pytest.fail("it restarts"))
     for verb, args in (("reset.begin", {}), ("update.install", {"version": "2.0"})):
         found, checked = find(verb, args)
@@ -379,7 +379,7 @@ def test_the_note_of_a_factory_reset_is_written_before_the_restart(
         return ""
 
     monkeypatch.setattr(reset, "run", run)
-    monkeypatch.setattr(reset, "write_note", lambda said, path=note: reset.write_file(path, said.model_dump_json()))
+    monkeypatch.setattr(reset, "write_note", lambda said, path=note: durable.write(path, said.model_dump_json()))
     found, checked = find("reset.begin", {"thorough": True})
     found.do(checked, Host(settings, "ada"))
     assert reset.read_note(note) == reset.Note(thorough=True, second="second")

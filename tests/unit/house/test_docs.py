@@ -65,6 +65,17 @@ def test_every_link_leads_somewhere(readme: Path) -> None:
         assert (readme.parent / target).exists(), f"{target} in {relative(readme)}"
 
 
+@pytest.mark.fresh
+def test_set_up_asks_for_what_the_readme_says_is_needed() -> None:
+    readme, setup = ((REPOSITORY / name).read_text() for name in ("README.md", "image-build/setup.sh"))
+    for what in ("memory", "disk"):
+        needed = re.search(rf"^\| {what} \| (\d+) GiB", readme, re.MULTILINE)
+        asked = re.search(rf"^needs_{what}=(\d+)$", setup, re.MULTILINE)
+        assert needed
+        assert asked
+        assert int(asked[1]) == int(needed[1]) * 1024
+
+
 def test_every_room_has_a_readme_and_the_house_names_it() -> None:
     house = (REPOSITORY / "README.md").read_text()
     for folder in ("appliance", "webui", "playbooks", "image-build", "tests"):

@@ -18,6 +18,22 @@ def test_what_one_process_loaded_another_loads_again(tmp_path: Path) -> None:
     assert load(environment(found)) == found
 
 
+@pytest.mark.fresh
+def test_a_relative_path_starts_where_the_appliance_was_started_and_in_the_file_at_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here/settings.toml").write_text('backup_folder = "copies"\nscenario = "unused"\n')
+    found = load({"DPE_STATE": "here", "DPE_SCENARIO": "tests/small", "DPE_SHIPPED_SEEDS": "../seeds"})
+    assert (found.state, found.scenario) == (tmp_path / "here", tmp_path / "tests/small")
+    assert found.backups == tmp_path / "here/copies"
+    monkeypatch.chdir("/")
+    assert load(environment(found)) == found
+    assert all(value.is_absolute() for value in vars(found).values() if isinstance(value, Path))
+    assert load({}, state=tmp_path).backups == tmp_path / "backups"
+
+
 @pytest.mark.parametrize(("text", "value"), [("1", True), ("Yes", True), ("off", False), ("", False)])
 def test_yes_and_no(text: str, value: bool, tmp_path: Path) -> None:
     assert load({"DPE_EMULATE": text}, state=tmp_path).emulate is value
@@ -35,6 +51,8 @@ def test_yes_and_no(text: str, value: bool, tmp_path: Path) -> None:
         ({"DPE_APP_PORT": "65500"}, "app_port"),
         ({"DPE_HTTPS_PORT": "9001"}, "https_port"),
         ({"DPE_NETWORK": "much too long"}, "network"),
+        ({"DPE_SESSION_IDLE": "10"}, "session_idle"),
+        ({"DPE_SESSION_LONGEST": "3600"}, "session_longest"),
     ],
 )
 def test_a_wrong_value_is_named_with_a_way_out(environ: dict[str, str], named: str, tmp_path: Path) -> None:

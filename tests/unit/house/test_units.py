@@ -110,11 +110,12 @@ def test_what_units_start_is_there_and_is_what_make_run_starts() -> None:
 
 def test_sockets_are_where_nginx_looks_for_them() -> None:
     shipped = load({}, state=Path("/var/lib/dpe"))
-    for name in ("web", "rescue"):
+    for name in ("web", "relay", "rescue"):
         socket = Unit(f"dpe-{name}.socket")["Socket"]
         assert socket["ListenStream"] == str(shipped.run / f"{name}.sock")
         assert (socket["SocketUser"], socket["SocketGroup"], socket["SocketMode"]) == ("root", nginx.USER, "0660")
     assert Unit("dpe-web.socket")["Socket"]["ListenStream"] == str(nginx.socket_path(shipped))
+    assert Unit("dpe-relay.socket")["Socket"]["ListenStream"] == str(nginx.relay_path(shipped))
 
 
 def test_users_of_units_are_made_by_setup() -> None:
@@ -168,7 +169,7 @@ def test_no_unit_is_more_exposed_than_the_readme_says(tree: Path) -> None:
         found = re.search(r"exposure level for \S+: ([\d.]+)", said)
         assert found, said
         assert float(found[1]) <= most, f"{name} is at {found[1]}"
-    for name in ("dpe-web", "dpe-rescue", "dpe-nginx"):
+    for name in ("dpe-web", "dpe-relay", "dpe-rescue", "dpe-nginx"):
         assert figures()[name] < 2.5
 
 

@@ -25,6 +25,7 @@ from appliance.workflow.conditions import When
 from appliance.workflow.kinds import Guest, Playbook
 from appliance.workflow.runner import Context, Done, Failed
 from appliance.workflow.sequence import Retry, Stage
+from tests.hostile import PAYLOADS
 from tests.unit.engine.fake import FakeProvider
 
 pytestmark = pytest.mark.workflow
@@ -157,6 +158,19 @@ def test_a_playbook_knows_variables_and_machine_as_plain_text(play, tmp_path) ->
     assert (tmp_path / "told").read_text() == "O'Hara $(id); {{ 1 }}/alice/$(id)/3"
 
 
+@pytest.mark.hostile
+def test_no_value_of_a_variable_is_run_by_ansible(play, tmp_path) -> None:
+    """The one by which a delegated admin became root first: it begins with `#jinja2:`, and says what marks a template."""
+    begins = "#jinja2: variable_start_string: '[%', variable_end_string: '%]'\n"
+    run = f"[% lookup('pipe', 'touch {tmp_path}/run') %]"
+    values = [begins + run, *(f"{mark}{run}".replace("[%", "{{").replace("%]", "}}") for mark in ("", "!unsafe ", "x\r\n")), *PAYLOADS]
+    variables = {f"value{number}": value for number, value in enumerate(values)}
+    told = f"{{{{ [{', '.join(variables)}] | to_json }}}}"
+    assert isinstance(play([{"ansible.builtin.copy": {"dest": f"{tmp_path}/told", "content": told}}], variables=variables), Done)
+    assert not (tmp_path / "run").exists()
+    assert json.loads((tmp_path / "told").read_text()) == values
+
+
 def test_a_playbook_that_fails_says_which_task_and_why(play) -> None:
     with pytest.raises(DpeError, match=r"Look failed: .*nothing is there"):
         play([{"name": "Look", "ansible.builtin.fail": {"msg": "nothing is there"}}])
@@ -190,7 +204,6 @@ def test_a_cancelled_playbook_is_ended_with_all_that_it_started(play, tmp_path) 
     [
         ({"playbook": "nosuch.yml"}, "there is no playbook nosuch.yml"),
         ({"playbook": "../build.yml"}, "should match pattern"),
-        ({"playbook": "write-motd.yml", "variables": {"text": "{{ lookup('pipe', 'id') }}"}}, "holds a template"),
         ({"playbook": "write-motd.yml", "variables": {"ansible_connection": "local"}}, "would change how Ansible works"),
         ({"playbook": "write-motd.yml", "variables": {"a b": 1}}, "should match pattern"),
         ({"playbook": "write-motd.yml", "timeout": "soon"}, "should match pattern"),

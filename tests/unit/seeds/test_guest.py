@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.errors import BadInput
 from appliance.run import run
 from appliance.seeds import guest
 from appliance.settings import REPOSITORY
 
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ alice@home"
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f alice@home"
 
 
 def lines(full_name: str = "Alice", keys: tuple[str, ...] = (KEY,)) -> list[str]:
@@ -35,17 +34,6 @@ def test_a_name_cannot_become_another_line_or_field(name: str) -> None:
     assert len(said) == 4
     assert not set(said[1].removeprefix("full_name ")) & set(":,\n\x00")
     assert said[1] != "full_name "
-
-
-@pytest.mark.badinput
-@pytest.mark.parametrize("key", ["hello", "ssh-ed25519 AAAA\nuser root", "ssh-ed25519 AA AA\x07", "-----BEGIN OPENSSH PRIVATE KEY-----"])
-def test_what_is_no_public_key_is_refused(key: str) -> None:
-    with pytest.raises(BadInput, match="SSH public key"):
-        lines(keys=(key,))
-
-
-def test_empty_lines_among_the_keys_do_not_matter() -> None:
-    assert lines(keys=("", KEY, "  ")) == lines()
 
 
 def test_sealing_leaves_nothing_that_two_machines_must_not_share(tmp_path: Path) -> None:

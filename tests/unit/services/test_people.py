@@ -7,7 +7,7 @@ import pytest
 from appliance import catalog
 from appliance.catalog import Account, Event, Seed, SeedState, Session, Throttle, grants, now, options
 from appliance.errors import BadInput, Conflict, NotAllowed
-from appliance.services import accounts, sessions, setup
+from appliance.services import accounts, sessions, setup, tokens
 
 PASSWORD = "correct horse battery"
 
@@ -167,3 +167,12 @@ def test_what_is_no_public_key_is_refused(admin, ruth, key):
 def test_two_accounts_cannot_share_a_name_whatever_its_case(admin, ruth):
     with pytest.raises(Conflict, match="already an account"):
         accounts.create(admin, "Ruth", PASSWORD)
+
+
+@pytest.mark.revoked
+def test_a_new_password_ends_the_tokens_too(admin, ruth):
+    mine, person = tokens.create(admin, "mine", ["read"], 7), catalog.Actor("ruth", ruth.id)
+    hers = tokens.create(person, "hers", ["read"], 7)
+    accounts.set_password(admin, ruth.id, "a new one for her")
+    assert tokens.find(hers, "192.0.2.1") is None
+    assert tokens.find(mine, "192.0.2.1") is not None

@@ -1,11 +1,16 @@
 """Signing in and out, and one's own account."""
 
+import html
+import re
+from datetime import datetime, timedelta
+
 import pytest
 from flask import Flask
 
-from appliance.catalog import Account, Actor, Session
+from appliance import catalog
+from appliance.catalog import Account, Actor, Event, Session, now
 from tests import world
-from tests.unit.webui.conftest import Browser
+from tests.unit.webui.conftest import HOST, Browser
 from webui.auth import own_address
 
 
@@ -77,10 +82,10 @@ def test_signing_out_ends_the_session_on_the_server(ada: Browser) -> None:
 
 
 def test_an_old_cookie_is_worth_nothing_after_signing_out(ada: Browser) -> None:
-    cookie = ada.client.get_cookie("__Host-dpe", domain="appliance.test")
+    cookie = ada.client.get_cookie("__Host-Http-dpe", domain="appliance.test")
     assert cookie is not None
     ada.post("/sign-out")
-    ada.client.set_cookie("__Host-dpe", cookie.value, domain="appliance.test", secure=True)
+    ada.client.set_cookie("__Host-Http-dpe", cookie.value, domain="appliance.test", secure=True)
     assert ada.get("/").status_code == 303
 
 
@@ -105,7 +110,7 @@ def test_a_password_that_cannot_be_changed(ada: Browser, old: str, new: str, wor
 
 
 def test_keys(ada: Browser, people: dict[str, Actor]) -> None:
-    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ ada@laptop"
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ada@laptop"
     assert ada.post("/account/keys", {"keys": f"\n {key} \n"}).status_code == 303
     assert Account.get_by_id(people["ada"].account_id).ssh_keys == key
 
@@ -132,3 +137,104 @@ def test_sessions_of_others_cannot_be_ended(ada: Browser, grace: Browser, people
     theirs = Session.get(Session.account == people["grace"].account_id)
     ada.post(f"/account/sessions/{theirs.id}/end")
     assert grace.get("/").status_code == 200
+
+
+OURS = {"Sec-Fetch-Site": "same-origin"}
+
+
+@pytest.mark.cases
+@pytest.mark.parametrize("there", [OURS, {"Origin": "https://appliance.test:8443"}])
+def test_a_form_sent_after_the_session_ended_is_offered_again(ada: Browser, there: dict[str, str]) -> None:
+    page = ada.get("/account")
+    assert page.status_code == 200
+    with catalog.write():
+        Session.delete().execute()
+    typed = 'ssh-ed25519 AAAA "quoted" <b>\r\nand a second line'
+    answer = ada.post("/account/keys", {"keys": typed}, **there)
+    assert answer.status_code == 401
+    assert "what you entered is offered to you again" in answer.text
+    kept = html.unescape(re.search(r'name="kept" value="([^"]*)"', answer.text)[1])  # type: ignore[index]
+    ada.get("/sign-in")
+    assert "kept" in ada.post("/sign-in", {"name": "ada", "password": "wrong", "kept": kept}).text  # a slip does not lose it either
+    answer = ada.post("/sign-in", {"name": "ada", "password": world.PASSWORD, "kept": kept, "next": "/account"})
+    assert answer.status_code == 200
+    assert "Send it now?" in answer.text
+    assert re.search(r'<form [^>]*action="/account/keys"', answer.text)
+    fields = {name: html.unescape(value) for name, value in re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', answer.text)}
+    assert fields["keys"] == typed
+    assert fields["csrf_token"] != ada.token
+    assert (
+        ada.client.post("/account/keys", base_url=HOST, data={**fields, "keys": ""}, headers={"Referer": HOST + "/sign-in"}).status_code
+        == 303
+    )
+
+
+@pytest.mark.cases
+def test_a_form_that_is_older_than_signing_in_is_offered_again(ada: Browser) -> None:
+    ada.get("/account")
+    old = ada.token
+    ada.post("/sign-out")
+    ada.sign_in("ada")
+    ada.token = old
+    answer = ada.post("/account/keys", {"keys": "typed"}, **OURS)
+    assert answer.status_code == 400
+    assert "Send it now?" in answer.text
+    assert 'value="typed"' in answer.text
+
+
+@pytest.mark.hostile
+def test_a_form_that_another_page_sent_is_not_kept(ada: Browser, visitor: Browser) -> None:
+    visitor.get("/sign-in")
+    for headers in (
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "cross-site", "Origin": HOST},
+        {"Origin": "https://appliance.test:9003"},
+        {},
+    ):
+        answer = visitor.post("/account/keys", {"keys": "evil"}, **headers)
+        assert answer.status_code == 303
+        assert "evil" not in answer.text
+    for text in ("nonsense", "[]", '{"address": "//evil.test/", "fields": []}', '{"address": "https://evil.test/", "fields": []}'):
+        visitor.get("/sign-in")
+        assert visitor.post("/sign-in", {"name": "ada", "password": world.PASSWORD, "kept": text}).status_code == 303
+        visitor.client.delete_cookie("__Host-Http-dpe", domain="appliance.test")
+
+
+@pytest.mark.cases
+def test_what_a_script_sends_after_the_session_ended_is_told_so_in_the_page(visitor: Browser, people: dict[str, Actor]) -> None:
+    visitor.get("/sign-in")
+    answer = visitor.post("/request", {"class": "notebook"}, **{"HX-Request": "true", **OURS})
+    assert answer.status_code == 401
+    assert "HX-Redirect" not in answer.headers
+    assert "Sign in in another tab" in answer.text
+
+
+@pytest.mark.cases
+def test_a_session_goes_on_while_it_is_used_but_not_for_ever(ada: Browser) -> None:
+    def until(**changes: object) -> datetime:
+        with catalog.write():
+            Session.update(seen_at=now() - timedelta(hours=11), **changes).execute()
+        ada.get("/account")
+        found: datetime = Session.get().expires_at
+        return found
+
+    soon = now() + timedelta(hours=1)
+    assert until(expires_at=soon) > now() + timedelta(hours=11, minutes=59)
+    assert until(expires_at=soon, created_at=now() - timedelta(days=6, hours=22)) < now() + timedelta(hours=2, minutes=1)
+    with catalog.write():
+        Session.update(seen_at=now() - timedelta(hours=11), expires_at=soon, created_at=now()).execute()
+    ada.live("/")  # a page that is only left open renews itself
+    assert Session.get().expires_at == soon
+
+
+@pytest.mark.hostile
+def test_a_session_that_was_not_signed_in_here_is_known_by_the_page(visitor: Browser, people: dict[str, Actor]) -> None:
+    """What the page keeps under its own port, and what the session was opened with; page.js compares them."""
+    assert "data-browser-key" in visitor.get("/sign-in").text
+    visitor.post("/sign-in", {"name": "ada", "password": world.PASSWORD, "browser": "of-this-browser"})
+    page = visitor.get("/account").text
+    assert 'data-browser="of-this-browser"' in page
+    assert "nobody signed in as ada here" in page
+    assert visitor.post("/sign-out", {"swapped": "yes"}).status_code == 303
+    assert Session.select().count() == 0
+    assert Event.select().where(Event.kind == "sign_in.swapped").count() == 1

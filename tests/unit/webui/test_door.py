@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from appliance.catalog import Actor, Event, Machine
+from appliance.catalog import Actor, Event, Machine, Session
 from tests.unit.webui.conftest import Browser
 
 APP_PORT = 9000
@@ -14,13 +14,14 @@ def ask(browser: Browser, port: int | str, **headers: str) -> tuple[int, dict[st
     return answer.status_code, dict(answer.headers)
 
 
-def test_the_owner_gets_in_and_the_machine_sees_no_cookie_of_ours(ada: Browser, people: dict[str, Actor]) -> None:
+def test_the_owner_gets_in_with_a_ticket(ada: Browser, people: dict[str, Actor]) -> None:
     machine = Machine.get(Machine.owner == people["ada"].account_id)
-    ada.client.set_cookie("_xsrf", "theirs", domain="appliance.test")
     status, headers = ask(ada, APP_PORT + machine.slot)
     assert status == 200
     assert headers["X-DPE-Upstream"] == f"10.213.0.{16 + machine.slot}:8888"
-    assert headers["X-DPE-Cookie"] == "_xsrf=theirs"
+    assert headers["X-DPE-Ticket"] == f"{Session.get().id} {machine.id}"
+    assert headers["X-DPE-Clear"] == '"storage"'  # it was never opened, and its port may be the one of the machine before
+    assert "X-DPE-Clear" not in ask(ada, APP_PORT + machine.slot)[1]
 
 
 def test_others_do_not(signed_in: Callable[[str], Browser], visitor: Browser, people: dict[str, Actor]) -> None:

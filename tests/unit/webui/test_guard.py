@@ -176,7 +176,7 @@ def test_headers_of_every_answer(ada: Browser) -> None:
 def test_the_session_cookie(visitor: Browser, people: dict[str, Actor]) -> None:
     visitor.get("/sign-in")
     answer = visitor.post("/sign-in", {"name": "ada", "password": "correct horse battery"})
-    cookie = SimpleCookie(answer.headers["Set-Cookie"])["__Host-dpe"]
+    cookie = SimpleCookie(answer.headers["Set-Cookie"])["__Host-Http-dpe"]
     assert (cookie["secure"], cookie["httponly"], cookie["samesite"], cookie["path"], cookie["domain"]) == (True, True, "Lax", "/", "")
 
 

@@ -74,7 +74,7 @@ def test_there_are_only_so_many(hub: live.Hub) -> None:
 
 def test_a_tab_has_one_stream(hub: live.Hub) -> None:
     first = hub.join(1, "a")
-    events = live._events(lambda: hub.superseded(1, "a", first))
+    events = live._events(lambda: hub.superseded(1, "a", first), lambda: True)
     assert next(events) == "retry: 1000\n\n"
     second = hub.join(1, "a")
     assert next(events) == "event: superseded\ndata:\n\n"
@@ -85,7 +85,7 @@ def test_a_tab_has_one_stream(hub: live.Hub) -> None:
 
 def test_a_stream_ends_at_once_when_the_server_stops(hub: live.Hub) -> None:
     hub.join(1, "a")
-    events = live._events(lambda: False)
+    events = live._events(lambda: False, lambda: True)
     next(events)
     threading.Timer(0.2, lambda: setattr(hub, "stopping", lambda: True)).start()
     begun = time.monotonic()
@@ -107,3 +107,15 @@ def test_the_address(hub: live.Hub, ada: Browser, people: dict[str, Actor]) -> N
         hub.join(account_id, str(tab))
     refused = ada.client.get("/live?tab=y", base_url=HOST)
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "60")
+
+
+@pytest.mark.revoked
+def test_a_stream_ends_with_its_session(hub: live.Hub) -> None:
+    hub.join(1, "a")
+    gone = threading.Event()
+    events = live._events(lambda: False, lambda: not gone.is_set())
+    assert next(events).startswith("retry")
+    gone.set()
+    with hub._changed:  # whatever ends a session changes the catalog
+        hub._serial += 1
+    assert list(events) == ["data: changed\n\n"]  # upon which the page is led to sign in

@@ -12,6 +12,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from appliance import catalog
+from appliance.access import cookies
 from appliance.catalog import Account, RecoveryCode, SecondFactor, now, options
 from appliance.host import copies, image, rescue, support, tasks, units, verbs
 from appliance.host.daemon import Server
@@ -24,7 +25,7 @@ from tests import world
 from tests.hosted import serving
 from tests.unit.host.test_rescue import DAMAGE
 from tests.unit.webui.conftest import HOST
-from webui.rescue import COOKIE, create_rescue
+from webui.rescue import create_rescue
 
 SECRET = "JBSWY3DPEHPK3PXP"
 
@@ -262,7 +263,7 @@ def test_cookie_and_headers_are_as_strict_as_those_of_the_other_page(page: Page)
     page.post("/rescue/sign-out")
     page.get("/rescue/sign-in")
     answer = page.post("/rescue/sign-in", name="grace", password=world.PASSWORD)
-    cookie = next(value for value in answer.headers.getlist("Set-Cookie") if value.startswith(f"{COOKIE}="))
+    cookie = next(value for value in answer.headers.getlist("Set-Cookie") if value.startswith(f"{cookies.RESCUE}="))
     assert {"Secure", "HttpOnly", "Path=/", "SameSite=Strict"} <= set(cookie.split("; "))
     headers = page.get("/rescue/").headers
     assert "default-src 'self'" in headers["Content-Security-Policy"]

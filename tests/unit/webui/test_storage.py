@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from appliance import catalog
+from appliance import catalog, durable
 from appliance.catalog import Event, Seed, SeedState
 from appliance.host import ballast, image, reset, storage, verbs
 from appliance.host.daemon import Server
@@ -150,6 +150,6 @@ def test_a_full_disk_is_said_on_every_page_to_those_who_can_help(opened, people,
 
 
 def test_a_failing_disk_is_said_too(opened, people, grace, ada):
-    storage.write_file(opened.host / "health.json", json.dumps({"X-1": {"healthy": False, "health": "It is failing.", "name": "Big SSD"}}))
+    durable.write(opened.host / "health.json", json.dumps({"X-1": {"healthy": False, "health": "It is failing.", "name": "Big SSD"}}))
     assert "Big SSD: It is failing." in grace.get("/admin/").text
     assert "Big SSD" not in ada.get("/").text

@@ -1,5 +1,19 @@
 // The small things that a page does without the server. Everything here only eases what works without it.
 
+// -- Cookies know no ports, so a machine's page may put a session of somebody else's in the place of this browser's. What is kept here,
+// under this port, it does not reach: the session that was signed in here has the same.
+document.addEventListener('submit', event => {
+  const field = event.target.querySelector('[data-browser-key]');
+  if (!field) return;
+  if (!localStorage.getItem('browser')) localStorage.setItem('browser', crypto.randomUUID());
+  field.value = localStorage.getItem('browser');
+}, true);
+const { browser } = document.body.dataset;
+if (browser !== undefined && browser !== (localStorage.getItem('browser') ?? '')) {
+  document.querySelector('header.top')?.remove();
+  document.getElementById('page').replaceChildren(document.getElementById('swapped').content);
+}
+
 // -- Ask before what cannot be undone. The dialog is outside the live part, which may change under it.
 const dialog = document.getElementById('confirm');
 let confirmed;

@@ -22,6 +22,8 @@ c.ServerApp.port = {{ spec.application.port }}
 c.ServerApp.port_retries = 0
 c.IdentityProvider.token = ""
 c.PasswordIdentityProvider.hashed_password = ""
+# By default its name has the port in it, and cookies know no ports: each machine would leave one behind for thirty days.
+c.IdentityProvider.cookie_name = "jupyter"
 
 # The front door passes Host through, so the browser's Origin equals it, and Jupyter's own check of Origin
 # for WebSockets and its XSRF cookie for the rest keep pages of other sites out. Nothing of that is loosened here.
