@@ -134,6 +134,7 @@ class LibvirtProvider:
             readings = connection.getAllDomainStats(_STATS, flags)
         for domain, _ in readings:
             _shorten(self._serial_log(domain.UUIDString()))
+            _shorten(self._log(domain.name()))
         folder = self.settings.libvirt / "run/qemu"
         taken = self._memory.look({domain.UUIDString(): folder / f"{domain.name()}.pid" for domain, _ in readings})
         return [_reading(domain.UUIDString(), values, taken.get(domain.UUIDString(), NOT_MEASURED)) for domain, values in readings]
@@ -156,7 +157,7 @@ class LibvirtProvider:
             raise self._disk_full(spec)
         fresh = spec.disk.with_suffix(".new")
         size = max(
-            spec.disk_size << 30, disks.virtual_size(below, "Build a new seed of the class.")
+            spec.disk_size << 30, disks.virtual_size(below, "Build a new seed of the class.", alone=False)
         )  # smaller than what is below, it would lack the end of the file system
         try:
             spec.disk.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
@@ -260,7 +261,7 @@ class LibvirtProvider:
                 xml.Agent(),
                 xml.Serial(self._serial_log(spec.id)),
                 xml.Random(),
-                xml.Balloon(),
+                xml.NoBalloon() if memory else xml.Balloon(),
             ),
             memory_file=memory,
         )
@@ -816,7 +817,7 @@ def _is_id(name: str) -> bool:
 
 
 def _shorten(file: Path) -> None:
-    """Keep a guest that writes without end to its serial port from filling the host's disk; QEMU goes on at the new end."""
+    """Keep a guest that writes without end to its serial port, or has QEMU complain without end, from filling the host's disk; QEMU goes on at the new end."""
     try:
         if file.stat().st_size > LARGEST_LOG:
             with file.open("r+b") as open_file:
@@ -835,7 +836,7 @@ def _reading(id: str, values: dict[str, Any], taken: Taken) -> Stats:
 
     memory = int(values.get("balloon.current", 0)) >> 10
     usable, available = values.get("balloon.usable"), values.get("balloon.available")
-    # Only a guest without a balloon driver is judged by its resident size, which counts the emulator's own memory in.
+    # A guest without a balloon, as forks are, is judged by its resident size, which counts the emulator's own memory in.
     resident = min(int(values.get("balloon.rss", 0)) >> 10, memory)
     return Stats(
         id=id,

@@ -187,6 +187,16 @@ class Balloon:
 
 
 @dataclass(frozen=True)
+class NoBalloon:
+    """None, which libvirt would add by itself. What a guest gives back through a balloon QEMU takes out of the memory *file*, a private view of it
+    included (ram_block_discard_range): before QEMU 8.2 others that are forked from it would find noughts there, later ones fill their log.
+    """
+
+    def to_xml(self) -> ET.Element:
+        return element("memballoon", model="none")
+
+
+@dataclass(frozen=True)
 class Controller:
     """A PCI controller; a root port is a place where a device can be plugged in."""
 

@@ -23,7 +23,7 @@ import pytest
 
 from appliance.errors import DpeError, Unavailable
 from appliance.host import restic
-from appliance.hypervisor import daemon, snapshot
+from appliance.hypervisor import daemon, libvirt_provider, snapshot
 from appliance.hypervisor.libvirt_provider import LibvirtProvider
 from appliance.hypervisor.provider import Boot, MachineSpec, Power
 from appliance.run import run
@@ -88,6 +88,101 @@ def test_a_fork_waits_paused_and_is_itself_when_it_resumes(
     assert card["address"] == spec.card.mac
     assert [address["local"] for address in card["addr_info"] if address["family"] == "inet"] == [spec.card.address]
     assert not answers(make_spec(49).card.address)  # where the snapshot's machine was
+
+
+READER = r"""exec perl -e '
+open R, "<:raw", "/dev/urandom" or die;
+open O, ">>", "/run/read" or die;
+select((select(O), $| = 1)[0]);
+while (1) { sysread R, $b, 16; print O unpack("H*", $b), "\n"; select undef, undef, undef, 0.02 }'"""
+
+
+@pytest.mark.hostile
+@pytest.mark.fork
+@pytest.mark.unique
+@pytest.mark.parametrize("class_name", ["small", "small12"])
+def test_no_two_forks_ever_read_the_same_random_numbers(
+    libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, class_name: str
+) -> None:
+    """A program that was running in the template reads some every 20 ms, from the moment that its forks go on. small12's kernel knows nothing of forks."""
+    seed = place(cached_seed(class_name), libvirtd.settings, class_name)
+    of_class = {"class_name": class_name, "seed_disk": seed.disk, "boot": Boot(seed.kernel, seed.initrd, seed.cmdline)}
+    folder, before = libvirtd.settings.state / f"snapshot-read-{class_name}", list[str]()
+
+    def lines(spec: MachineSpec) -> list[str]:
+        return provider.execute(spec.id, ["cat", "/run/read"]).output.split()
+
+    def look(spec: MachineSpec) -> None:
+        provider.execute(spec.id, ["systemd-run", "--unit=reader", "/bin/sh", "-c", READER])
+        deadline = time.monotonic() + 60
+        while len(before) < 10:
+            assert time.monotonic() < deadline, "the reader does not read"
+            before[:] = lines(spec)
+        provider.execute(spec.id, [libvirt_provider.STILL_COMMAND])
+        before[:] = lines(spec)  # what it has read when it comes to rest is in both
+
+    take(provider, make_spec(47, **of_class), folder, look)
+    specs = [make_spec(7 + number, snapshot=folder, **of_class) for number in range(2)]
+    try:
+        for spec in specs:
+            provider.fork(spec)
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(provider.start, specs))
+            list(pool.map(provider.wait, specs))
+        read = list[set[str]]()
+        for spec in specs:
+            deadline = time.monotonic() + 60
+            while len(now := lines(spec)) < len(before) + 20:
+                assert time.monotonic() < deadline, "the reader does not go on"
+            assert now[: len(before)] == before
+            read.append(set(now[len(before) :]))
+        assert read[0] & read[1] == set()
+    finally:
+        for spec in specs:
+            provider.destroy(spec.id)
+
+
+@pytest.mark.lost
+@pytest.mark.fork
+def test_no_fork_can_take_memory_out_from_under_the_others(
+    provider: LibvirtProvider,
+    spec: MachineSpec,
+    make_spec: MakeSpec,
+    small_snapshot: Path,
+    domain: Callable[[MachineSpec], libvirt.virDomain],
+) -> None:
+    """What a balloon gives back QEMU punches out of the file that all forks have their memory from."""
+    other, before = make_spec(6, snapshot=small_snapshot), snapshot.digest(small_snapshot / snapshot.MEMORY)
+    provider.fork(spec)
+    provider.fork(other)
+    try:
+        provider.start(spec)
+        provider.wait(spec)
+        devices = provider.execute(spec.id, ["/bin/sh", "-c", "cat /sys/bus/pci/devices/*/device"]).output.split()
+        assert devices
+        assert not {"0x1002", "0x1045"} & set(devices)  # virtio's balloon, old and new: with one, a driver of the guest's own would do
+        with pytest.raises(libvirt.libvirtError, match="balloon"):
+            domain(spec).setMemoryFlags(128 << 10, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        assert snapshot.digest(small_snapshot / snapshot.MEMORY) == before
+        provider.start(other)
+        provider.wait(other)
+        assert facts(other)["hostname"] == other.name
+        (reading,) = (stats for stats in provider.stats() if stats.id == spec.id)
+        assert 10 < reading.memory_used <= reading.memory == 256
+    finally:
+        provider.destroy(other.id)
+
+
+@pytest.mark.lost
+@pytest.mark.fork
+def test_what_qemu_says_of_a_machine_cannot_fill_the_disk(provider: LibvirtProvider, libvirtd: Libvirtd, spec: MachineSpec) -> None:
+    provider.fork(spec)
+    log = libvirtd.settings.libvirt / "log/qemu" / f"{spec.name}.log"
+    with log.open("ab") as file:
+        file.write(b"Discarding RAM with readonly files is not supported\n" * (libvirt_provider.LARGEST_LOG // 40))
+    assert log.stat().st_size > libvirt_provider.LARGEST_LOG
+    provider.stats()
+    assert log.stat().st_size <= libvirt_provider.LARGEST_LOG
 
 
 @pytest.mark.fork
@@ -291,7 +386,7 @@ def host_key(spec: MachineSpec) -> str:
     deadline = time.monotonic() + 60
     while True:
         with contextlib.suppress(Unavailable):  # it does not answer yet, on a host that is busy
-            return restic.host_keys(restic.Sftp(kind="sftp", host=spec.card.address, user="root", path="/"))[0]
+            return restic.host_keys(restic.Sftp(kind="sftp", host=spec.card.address, user="root", path="/"))[0].split()[1]
         assert time.monotonic() < deadline, "no SSH server"
         time.sleep(0.2)
 

@@ -34,14 +34,15 @@ EMULATED = xml.Domain(
         xml.Balloon(),
     ),
 )
+FORK = dataclasses.replace(EMULATED, devices=(*EMULATED.devices[:-1], xml.NoBalloon()))
 DOMAINS = {
     "emulated": EMULATED,
     "kvm": dataclasses.replace(EMULATED, kind="kvm", machine="pc-q35-10.0", cpu=xml.HostCpu()),
     "bare": dataclasses.replace(EMULATED, vcpus=1, devices=()),
-    "template": dataclasses.replace(EMULATED, memory_file=xml.MemoryFile(Path("/var/lib/dpe/work/memory"), shared=True, incoming=False)),
-    "fork": dataclasses.replace(EMULATED, memory_file=xml.MemoryFile(Path("/var/lib/dpe/a,b/memory"), shared=False, incoming=True)),
+    "template": dataclasses.replace(FORK, memory_file=xml.MemoryFile(Path("/var/lib/dpe/work/memory"), shared=True, incoming=False)),
+    "fork": dataclasses.replace(FORK, memory_file=xml.MemoryFile(Path("/var/lib/dpe/a,b/memory"), shared=False, incoming=True)),
     "fork_read_only": dataclasses.replace(
-        EMULATED, memory_file=xml.MemoryFile(Path("/var/lib/dpe/memory"), shared=False, incoming=True, read_only=True)
+        FORK, memory_file=xml.MemoryFile(Path("/var/lib/dpe/memory"), shared=False, incoming=True, read_only=True)
     ),
     "data": dataclasses.replace(
         EMULATED, devices=(*EMULATED.devices, xml.data_disk(Path("/var/lib/dpe/data/5f0c.qcow2"), "8b53639f152c8fc6ef30"))

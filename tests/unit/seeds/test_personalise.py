@@ -16,7 +16,11 @@ from tests.unit.seeds.test_guest import lines
 
 SCRIPTS = REPOSITORY / "playbooks/roles/guest/files/root/usr/lib/dpe"
 OURS = re.compile(r"(?<![\w.$}])/(?=(etc|dev|home|proc|run|sys|var|usr/lib/dpe|usr/sbin)\b)")
-FREEZER = "sys/fs/cgroup/system.slice/systemd-udevd.service/cgroup.freeze"
+GROUPS = "sys/fs/cgroup/system.slice"
+FREEZER = f"{GROUPS}/systemd-udevd.service/cgroup.freeze"
+APPLICATION = f"{GROUPS}/web.service/cgroup.freeze"
+PEOPLE = "sys/fs/cgroup/user.slice/cgroup.freeze"
+AGENT = f"{GROUPS}/qemu-guest-agent.service/cgroup.freeze"
 NOTED = '#!/bin/sh\necho "{name} $*" >> "{log}"\n{more}'
 
 
@@ -27,8 +31,11 @@ class Machine:
         self.root, self.log = root, root / "called"
         for folder in ("etc/dpe", "etc/ssh", "dev", "home/user/.ssh", "proc/sys/kernel", "run", "var/lib/systemd", "usr/sbin", "bin"):
             (root / folder).mkdir(parents=True)
-        for name in ("sys/class/net/eth0", "usr/lib/dpe/fork.d", "sys/bus/platform/drivers/vmgenid", str(Path(FREEZER).parent)):
+        for name in ("sys/class/net/eth0", "usr/lib/dpe/fork.d", "sys/bus/platform/drivers/vmgenid"):
             (root / name).mkdir(parents=True)
+        for name in (FREEZER, APPLICATION, PEOPLE, AGENT):
+            (root / name).parent.mkdir(parents=True)
+            self.write(name, "0\n")
         for name in ("ip", "date", "systemctl", "perl", "usermod", "sync", "blkid", "e2fsck", "mount", "umount", "resize2fs", "chown"):
             self.program(root / "bin" / name, {"ip": "cat > /dev/null\n", "blkid": "echo ext4\n"}.get(name, ""))
         for script in SCRIPTS.iterdir():
@@ -174,7 +181,12 @@ def test_a_kernel_that_does_not_notice_a_fork_is_given_random_numbers_first(mach
     machine.hook("web")
     machine.still()
     (machine.root / "sys/bus/platform/drivers/vmgenid").rmdir()
+    frozen = f"cat {machine.root}/{APPLICATION} {machine.root}/{PEOPLE} {machine.root}/{FREEZER} {machine.root}/{AGENT} >> {machine.root}/frozen\n"
+    machine.program(machine.root / "bin/perl", frozen)
+    machine.hook("web", frozen)
     assert machine.run("personalise", IDENTITY).returncode == 0
+    # Nothing else runs until then, and all of it by the time that a hook asks for it; udev looks at the card when nobody waits any more.
+    assert machine.read("frozen").split() == ["1", "1", "1", "0", "0", "0", "1", "0"]
     calls = [call.split()[0] for call in machine.called()]
     assert calls == ["date", "perl", "web", "ip"]
     assert random not in "".join(machine.called())  # which anybody in the machine may see
@@ -312,7 +324,7 @@ def test_still_leaves_nothing_that_two_forks_must_not_share(machine: Machine) ->
     assert (done.returncode, done.stderr) == (0, "")
     assert [name for name in gone if (machine.root / name).exists()] == []
     assert (machine.root / "etc/ssh/sshd_config").exists()
-    assert machine.read(FREEZER) == "1\n"
+    assert [machine.read(name) for name in (FREEZER, APPLICATION, PEOPLE, AGENT)] == ["1\n", "1\n", "1\n", "0\n"]
     assert machine.read("etc/dpe/fork")
     calls = machine.called()
     assert calls[0].startswith("systemctl stop ssh")
