@@ -121,6 +121,7 @@ class Sizing:
                         waiting=waiting.get(klass.name, 0),
                         standing=count(*STANDING),
                         cold=count(Kind.COLD),
+                        leaving=count(Kind.LEAVING),
                     ),
                     memory=nominal,
                     disk=DISK_PER_MACHINE,

@@ -28,6 +28,7 @@ class Pools:
     """A class now. Machines being made, ready, ready but from an old seed (a part of ready), held; people waiting.
 
     Also a part of ready: those `standing` there with all their memory (running, or booted and paused), and the `cold` ones.
+    `leaving` are those on their way out, which exist until they are gone.
     """
 
     creation: int = 0
@@ -37,6 +38,12 @@ class Pools:
     waiting: int = 0
     standing: int = 0
     cold: int = 0
+    leaving: int = 0
+
+    @property
+    def exist(self) -> int:
+        """All there are, in whatever state: what the maximum bounds."""
+        return self.creation + self.ready + self.production + self.leaving
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,7 @@ class _Budget:
         self.claimable, self.overcommit = capacity.room, capacity.overcommit
         for demand in demands:
             pools = demand.pools
-            self.room -= pools.standing * demand.memory
+            self.room -= (pools.standing + pools.leaving) * demand.memory  # one that is being taken away may use all of it until it is gone
             for_people = min(pools.creation, pools.waiting)
             for number in range(pools.creation):
                 self._reserve(demand, held=number < for_people)
@@ -174,8 +181,9 @@ def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
         if demand.allowance is not None and made >= demand.allowance:
             return False
         buffered = pools.creation + pools.ready + made
-        if buffered + pools.production >= demand.policy.maximum:
-            reasons.setdefault(demand.name, f"the class's maximum of {demand.policy.maximum} machines")
+        if pools.exist + made >= demand.policy.maximum:
+            still = f", {pools.leaving} of them still being taken away" if pools.leaving else ""
+            reasons.setdefault(demand.name, f"the class's maximum of {demand.policy.maximum} machines{still}")
             return False
         if lack := budget.lacks(demand, buffered + 1, held=held):
             reasons.setdefault(demand.name, lack)
@@ -213,9 +221,11 @@ def _renew(demand: Demand, created: int, budget: _Budget) -> tuple[int, int]:
         return 0, 0  # one less to make is one less to remove
     if excess or not pools.old or not demand.offered or pools.creation or demand.allowance is not None:
         return 0, excess
-    if pools.ready + pools.production < policy.maximum and not budget.lacks(demand, pools.ready + 1, held=False):
+    if pools.exist < policy.maximum and not budget.lacks(demand, pools.ready + 1, held=False):
         budget.take(demand, held=False)
         return 1, 0
+    if pools.leaving:
+        return 0, 0  # the one before is not gone yet
     # No room for one more: an old one has to go first, but never the only one while somebody could ask for it,
     # unless it is the only one there may be.
     if pools.ready > 1 or policy.maximum - pools.production <= 1:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,26 @@ def test_minimum_holds_without_anybody_asking():
 
 def test_maximum_binds_and_is_named():
     assert one(demand(maximum=3, production=3)) == Decision("a", 0, 0, "the class's maximum of 3 machines")
+
+
+@pytest.mark.lost
+def test_machines_on_their_way_out_count_against_the_maximum():
+    """However many are given back at once, no more than the maximum ever stand there."""
+    assert one(demand(maximum=40, buffer=10, production=20, leaving=20)) == Decision(
+        "a", 0, 0, "the class's maximum of 40 machines, 20 of them still being taken away"
+    )
+    assert one(demand(maximum=40, buffer=10, production=20, leaving=15)).create == 5
+    # While old ones are replaced, the next one goes when the one before is gone: the buffer is not emptied meanwhile.
+    assert one(demand(maximum=4, buffer=4, ready=3, old=3, leaving=1)) == Decision(
+        "a", 0, 0, "the class's maximum of 4 machines, 1 of them still being taken away"
+    )
+
+
+@pytest.mark.lost
+def test_machines_on_their_way_out_may_still_use_all_their_memory():
+    decision = one(demand(buffer=5, memory=1024, leaving=2), capacity(1 << 20, room=4096))
+    assert decision.create == 2
+    assert "may be handed out" in decision.reason
 
 
 def test_everybody_who_waits_gets_a_machine_on_top_of_the_buffer():
@@ -187,6 +208,7 @@ def demands(draw):
                     draw(small),
                     standing,
                     draw(st.integers(0, ready - standing)),
+                    draw(small),
                 ),
                 memory=draw(st.sampled_from([256, 1024])),
                 disk=512,
@@ -224,6 +246,7 @@ def test_no_decision_ever_breaks_a_bound(classes, host):
     assert sum(d.create * least(c, host.overcommit) for c, d in both) <= max(host.memory, 0)
     assert sum(d.create * c.disk for c, d in both) <= max(host.disk, 0)
     assert sum(d.create for d in decisions) <= host.slots
+    assert all(d.create == 0 or c.pools.exist + d.create <= c.policy.maximum for c, d in both)
     # What would stand there with all its memory never exceeds what may be handed out.
     standing = sum(c.memory * (c.pools.standing + (d.create if c.stands else 0)) for c, d in both)
     if any(d.create and c.stands for c, d in both):
