@@ -22,7 +22,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-from appliance import catalog, durable, layout
+from appliance import catalog, durable, layout, qcow2
 from appliance.catalog import options, restoring
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.host import backup, events, image, restic
@@ -198,9 +198,7 @@ def _arrange(new: Path, manifest: Manifest, args: BeginArguments, host: Host) ->
     for disk in manifest.disks:
         file = _below(new, disk.file)
         there = bool(disk.file) and file.is_file() and not file.is_symlink()
-        if there:
-            file.rename(put / "data" / f"{disk.id}.qcow2")
-        disks[disk.id] = "" if there else disk.problem or "Its copy is not in the backup."
+        disks[disk.id] = _bring_disk(file, put / "data" / f"{disk.id}.qcow2") if there else disk.problem or "Its copy is not in the backup."
     for name in ("web-secret", "tls", "seeds"):
         if (new / name).exists():
             (new / name).rename(put / name)
@@ -220,6 +218,22 @@ def _arrange(new: Path, manifest: Manifest, args: BeginArguments, host: Host) ->
         network=args.network,
         disks=disks,
     )
+
+
+def _bring_disk(image: Path, target: Path) -> str:
+    """Write a data disk of the backup anew where it belongs; why not, when it cannot be used, and empty when it is there.
+
+    It came from outside, and its header may name other files of this host: see appliance/qcow2.py.
+    """
+    target.touch(mode=0o600)
+    try:
+        qcow2.convert(image, target, "-c", "-o", "compression_type=zstd")
+    except (DpeError, qcow2.NoImage, OSError) as error:
+        target.unlink()
+        log.warning("the data disk %s of the backup is not used: %s", image.name, error)
+        return error.message if isinstance(error, DpeError) else f"The image {image.name} is damaged: {error}."
+    image.unlink()
+    return ""
 
 
 def _settings(new: Path, put: Path, args: BeginArguments, settings: Settings) -> None:

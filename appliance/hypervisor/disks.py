@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from appliance import durable
+from appliance import durable, qcow2
 from appliance.errors import BadInput, CommandFailed, Conflict, DpeError, Unavailable
 from appliance.hypervisor.provider import Boot, NoData
 from appliance.run import Argument, confined, run
@@ -109,16 +109,17 @@ def held(path: Path) -> Iterator[None]:
 RESTORE = "Restore it from a copy, if there is one."
 
 
-def virtual_size(image: Path, hint: str = RESTORE) -> int:
-    """The size in bytes of the disk in a qcow2 image, from its header. Raises NoData when it is none."""
+def virtual_size(image: Path, hint: str = RESTORE, *, alone: bool = True) -> int:
+    """The size in bytes of the disk in a qcow2 image, from its header. Raises NoData when it is none, or needs other files and has to stand `alone`."""
     try:
-        with image.open("rb") as file:
-            header = file.read(32)
+        found = qcow2.header(image)
     except FileNotFoundError as error:
         raise NoData(f"The disk {image} is missing.", hint) from error
-    if len(header) < 32 or header[:4] != b"QFI\xfb":
-        raise NoData(f"{image} is damaged: it is not a qcow2 image.", hint)
-    return int.from_bytes(header[24:32], "big")
+    except qcow2.NoImage as error:
+        raise NoData(f"{image} is damaged: {error}.", hint) from error
+    if alone and found.problem:
+        raise NoData(f"{image} is not used: {found.problem}.", hint)
+    return found.size
 
 
 # -- data disks ---------------------------------------------------------------------------------
@@ -149,6 +150,7 @@ def make(path: Path, size: int, owner: Owner) -> None:
 
 def grow(path: Path, size: int) -> None:
     """Let a data disk that nobody uses have `size` bytes."""
+    virtual_size(path)  # whatever its header names would be made longer, too
     try:
         _convert("resize", "-q", "-f", "qcow2", path, str(size))
     except CommandFailed as error:
@@ -232,7 +234,7 @@ def _digest(file: Path) -> str:
 def compress(source: Path, target: Path) -> None:
     """The whole disk as a file that needs no other one."""
     with fresh(target) as made:
-        _convert("convert", "-c", "-o", "compression_type=zstd", "-O", "qcow2", source, made)
+        _convert("convert", "-c", "-o", "compression_type=zstd", "-f", "qcow2", "-O", "qcow2", source, made)
 
 
 def has_copy(copy: Path) -> bool:
@@ -274,9 +276,11 @@ def verify(copy: Path) -> None:
 def restore(copy: Path, target: Path, owner: Owner) -> None:
     """A disk with the content of a copy. One with that content already is adopted; Conflict when it has another."""
     verify(copy)
+    virtual_size(copy, "Use another copy.")
     if target.exists():
+        virtual_size(target)
         try:
-            _convert("compare", "-q", "-f", "qcow2", "-F", "qcow2", copy, target)
+            run(qcow2.alone("compare", "-q", "-f", "qcow2", "-F", "qcow2", reads=copy, writes=target), timeout=LONGEST)
         except CommandFailed as error:
             raise Conflict(f"There is a data disk {target.name} already, with another content.", "Remove it first.") from error
         return
@@ -284,9 +288,11 @@ def restore(copy: Path, target: Path, owner: Owner) -> None:
 
 
 def expand(copy: Path, target: Path, owner: Owner, size: int = 0) -> None:
-    """A disk to be used, from a compressed one, of at least `size` bytes."""
+    """A disk to be used, from a compressed one, of at least `size` bytes. It may have come from elsewhere, and is only read where nothing else is."""
+    virtual_size(copy, "Use another copy.")
     with fresh(target, owner) as made:
-        _convert("convert", "-f", "qcow2", "-O", "qcow2", copy, made)
+        made.touch(mode=0o600)
+        qcow2.convert(copy, made)
         if size > virtual_size(made):
             _convert("resize", "-q", "-f", "qcow2", made, str(size))
 

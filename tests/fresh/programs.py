@@ -28,6 +28,7 @@ PROGRAMS = {
     "bash": "bash",
     "blkdiscard": "util-linux",
     "blkid": "util-linux",
+    "bwrap": "bubblewrap",
     "cat": "coreutils",
     "chmod": "coreutils",
     "chromium": "chromium",
