@@ -46,7 +46,7 @@ from appliance.catalog import (
     usage,
 )
 from appliance.catalog import Engine as EngineRow
-from appliance.errors import Conflict, DpeError, Unavailable
+from appliance.errors import BadInput, Conflict, DpeError, Unavailable
 from appliance.host import ballast
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import Found, HostFacts, Power, Provider, Stats
@@ -690,7 +690,10 @@ class Engine:
             forks.check(snapshot, self.settings, self.provider)
 
     def _remove_snapshot(self, snapshot: Snapshot) -> None:
-        shutil.rmtree(snapshot.folder, ignore_errors=True)
+        try:
+            shutil.rmtree(forks.folder(snapshot, self.settings), ignore_errors=True)
+        except BadInput as error:
+            log.error("nothing of the snapshot %s is removed: %s", snapshot.id, error)
         forks.forget(snapshot)
 
 

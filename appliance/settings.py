@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import BadInput
+from appliance.paths import below
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -109,11 +110,15 @@ class Settings:
 
     def data_disk(self, id: str) -> Path:
         """The file of a data disk."""
-        return self.data / f"{id}.qcow2"
+        return below(self.data, f"{id}.qcow2")
 
     def kept_disk(self, id: str) -> Path:
         """The file of the disk that the machine of this id had."""
-        return self.kept / f"{id}.qcow2"
+        return below(self.kept, f"{id}.qcow2")
+
+    def machine_folder(self, id: str) -> Path:
+        """Where the disk and the logs of the machine of this id are."""
+        return below(self.machines, id)
 
     @property
     def cache(self) -> Path:

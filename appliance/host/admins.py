@@ -1,6 +1,7 @@
 """A new password for an owner of the appliance, given to whoever stands at the server's screen.
 
-It asks for no old one: whoever is there could take the disks as well.
+It asks for no old one: whoever is there could take the disks as well. The password is told to root alone, which that screen is: a web process that
+was taken over learns none.
 """
 
 import contextlib
@@ -39,13 +40,13 @@ def _owners() -> list[Account]:
     return list(Account.select().where(Account.id.in_(holders), Account.directory_id.is_null()).order_by(Account.name))
 
 
-@verb("admins.owners")
+@verb("admins.owners", root=True)
 def _list(args: Arguments, host: Host) -> list[dict[str, str | bool]]:
     with _opened(host.settings):
         return [{"name": one.name, "full_name": one.full_name, "disabled": bool(one.disabled)} for one in _owners()]
 
 
-@verb("admins.reset", title="New password for an admin")
+@verb("admins.reset", title="New password for an admin", root=True)
 def _reset(args: ResetArguments, host: Host) -> dict[str, str]:
     """A new random password for this owner, or for a new one of this name where there is none: the only time that it is told."""
     password, digest = passwords.generate()

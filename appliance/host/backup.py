@@ -39,6 +39,7 @@ from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.host import events, image, restic
 from appliance.host.restic import S3, AnyTarget, Repository, Sftp, folder
 from appliance.host.verbs import Arguments, Host, verb
+from appliance.paths import below, inside
 from appliance.run import run
 from appliance.settings import Settings
 
@@ -531,7 +532,7 @@ def _ask_no_more(ids: Any) -> None:
 def _copied(disk: DataDisk, before: datetime | None, settings: Settings, *, already: bool) -> Copy:
     if disk.state is DiskState.TROUBLED and disk.machine_id is None and settings.data_disk(disk.id).exists():
         return Copy(disk, settings.data_disk(disk.id), ours=False)  # nobody writes to it
-    made = sorted((settings.backups / disk.id).glob("*.about.json"))
+    made = sorted(below(settings.backups, disk.id).glob("*.about.json"))
     if disk.backup_problem or disk.backup_at is None or disk.backup_at == before or not made:
         return Copy(disk, None, disk.backup_problem or f"It is {disk.state.value}, and could not be copied.")
     return Copy(disk, made[-1].with_name(made[-1].name.removesuffix(".about.json") + ".qcow2"), ours=not already)
@@ -548,8 +549,8 @@ def _gather(work: Path, copies: list[Copy], known: Config, host: Host) -> Manife
     seeds: list[str] = []
     if known.plan.seeds:
         for seed in list(Seed.select().where(Seed.promoted == True, Seed.state == SeedState.READY)):  # noqa: E712
-            place = Path(seed.files.get("disk", "")).parent
-            if place.is_relative_to(settings.state) and (place / "disk.qcow2").exists():
+            place = inside(settings.seeds, seed.files["disk"]).parent
+            if (place / "disk.qcow2").exists():
                 seeds.append(f"{seed.class_name}/{seed.version}")
                 files += [os_path(place / name, settings) for name in SEED_FILES if (place / name).exists()]
     disks = []

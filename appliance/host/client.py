@@ -1,7 +1,7 @@
 """How the other processes ask `dpe-host`: one connection, one JSON line there, one back.
 
-Whoever can open the socket is believed: it is owned by root and the group of the web process. Who may ask for what is decided by the
-services, before.
+The socket is owned by root and the group of the web process. Who may ask for what is decided by the services, before; but the web process may have
+been taken over, so every argument is checked here again, and what it never needs (a new password of an owner) is answered to root alone.
 """
 
 import json

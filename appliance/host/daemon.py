@@ -3,13 +3,15 @@
 import json
 import logging
 import signal
+import socket
 import socketserver
+import struct
 import threading
 from dataclasses import asdict
 from typing import Any
 
 from appliance import layout
-from appliance.errors import BadInput, Conflict, DpeError
+from appliance.errors import BadInput, Conflict, DpeError, NotAllowed
 from appliance.host import loops, tasks, units, verbs
 from appliance.host.client import ERRORS
 from appliance.host.tasks import Tasks
@@ -54,12 +56,12 @@ class Server(socketserver.ThreadingUnixStreamServer):
         """Each time that the loop goes round."""
         notify(ALIVE)
 
-    def answer(self, question: bytes) -> dict[str, Any]:
-        """One JSON line's answer; an error is an answer, too."""
+    def answer(self, question: bytes, *, root: bool) -> dict[str, Any]:
+        """One JSON line's answer, to root or to another user; an error is an answer, too."""
         try:
             try:
                 asked = json.loads(question)
-                name, args, by = asked["verb"], asked["args"], str(asked.get("by", ""))[:100]
+                name, args, by = asked["verb"], asked["args"], " ".join(str(asked.get("by", ""))[:100].split())
             except (ValueError, LookupError, TypeError) as error:
                 raise BadInput("The question is no JSON object with verb and args.") from error
             if name == "task.cancel":
@@ -68,6 +70,8 @@ class Server(socketserver.ThreadingUnixStreamServer):
                 self.tasks.cancel()
                 return {"result": None}
             found, checked = find(str(name), args if isinstance(args, dict) else {})
+            if found.root and not root:
+                raise NotAllowed("That is done at the server's own screen only.", "Go there, or ask somebody who can.")
             if found.long:
                 return {"result": {"task": self.tasks.begin(found, checked, by)}}
             return {"result": found.do(checked, Host(self.settings, by))}
@@ -87,11 +91,15 @@ class _Connection(socketserver.StreamRequestHandler):
     timeout = 10  # seconds for the question
     server: Server
 
+    def _is_root(self) -> bool:
+        _pid, uid, _gid = struct.unpack("3i", self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+        return bool(uid == 0)
+
     def handle(self) -> None:
         try:
             question = self.rfile.readline(LONGEST)
             if question:
-                self.wfile.write(json.dumps(self.server.answer(question)).encode() + b"\n")
+                self.wfile.write(json.dumps(self.server.answer(question, root=self._is_root())).encode() + b"\n")
         except OSError:
             pass  # whoever asked has gone
 

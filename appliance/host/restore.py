@@ -29,6 +29,7 @@ from appliance.host import backup, events, image, restic
 from appliance.host.backup import WORK, Config, Manifest, Plan
 from appliance.host.restic import AnyTarget, Repository
 from appliance.host.verbs import Arguments, Host, verb
+from appliance.paths import below
 from appliance.run import run
 from appliance.settings import Settings
 
@@ -198,13 +199,14 @@ def _arrange(new: Path, manifest: Manifest, args: BeginArguments, host: Host) ->
     for disk in manifest.disks:
         file = _below(new, disk.file)
         there = bool(disk.file) and file.is_file() and not file.is_symlink()
-        disks[disk.id] = _bring_disk(file, put / "data" / f"{disk.id}.qcow2") if there else disk.problem or "Its copy is not in the backup."
+        where = below(put, "data", f"{disk.id}.qcow2")
+        disks[disk.id] = _bring_disk(file, where) if there else disk.problem or "Its copy is not in the backup."
     for name in ("web-secret", "tls", "seeds"):
         if (new / name).exists():
             (new / name).rename(put / name)
     if (new / WORK / "scenario").is_dir():
         (put / "scenario").mkdir(mode=0o755)
-        (new / WORK / "scenario").rename(put / "scenario" / manifest.scenario)
+        (new / WORK / "scenario").rename(below(put, "scenario", manifest.scenario))
     _settings(new, put, args, settings)
     if (new / "host" / "host.json").exists():
         _host(new / "host" / "host.json", put / "host.json", args, settings)
@@ -329,7 +331,7 @@ def _swap(now: Path, new: Path | None, old: Path) -> None:
 
 def _use_scenario(ready: Ready, settings: Settings) -> None:
     """The scenario of the backup counts, where it differs and the operator of this host has not said which."""
-    ours, theirs = settings.scenario, settings.state / "scenario" / ready.scenario
+    ours, theirs = settings.scenario, below(settings.state, "scenario", ready.scenario)
     if "DPE_SCENARIO" in os.environ or not theirs.is_dir() or _same(ours, theirs):
         return
     file = settings.state / "settings.toml"
@@ -386,10 +388,11 @@ def _lay(copy: Path, backups: Path) -> int:
     about = copy.with_name(f"{copy.stem}.about.json")
     if not about.exists() or not copy.exists():
         return 0
-    (backups / copy.parent.name).mkdir(mode=0o700, parents=True, exist_ok=True)
+    place = below(backups, copy.parent.name)
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
     for end in (".qcow2", ".qcow2.json", ".about.json"):
         if (file := copy.with_name(copy.stem + end)).exists():
-            shutil.move(file, backups / copy.parent.name / file.name)
+            shutil.move(file, place / file.name)
     return 1
 
 

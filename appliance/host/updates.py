@@ -25,6 +25,7 @@ from appliance.host import image, rauc
 from appliance.host.events import tell
 from appliance.host.loops import every
 from appliance.host.verbs import Arguments, Host, verb
+from appliance.paths import below
 from appliance.settings import Settings
 
 COPIES = 2  # catalogs that are kept for going back
@@ -142,7 +143,7 @@ def bundle_file(settings: Settings) -> Path:
 
 
 def copy_folder(settings: Settings, version: str) -> Path:
-    return settings.updates / "going-back" / version
+    return below(settings.updates, "going-back", version)
 
 
 def load(file: Path, model: type[M]) -> M | None:

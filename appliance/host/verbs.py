@@ -7,6 +7,7 @@ A *quick* verb answers at once; a *long* one is a task, which the daemon runs be
 
 import importlib
 import inspect
+import json
 import pkgutil
 import threading
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from appliance.settings import Settings
 class Arguments(BaseModel):
     """The arguments of a verb that takes none; others inherit from it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", str_max_length=64 << 10)
 
 
 @dataclass
@@ -42,26 +43,27 @@ Function = Callable[[Any, Host], Any]
 
 @dataclass(frozen=True)
 class Verb:
-    """A verb: `title` is what a person calls it, and a task of it."""
+    """A verb: `title` is what a person calls it, and a task of it. One that is for `root` is not for the web process."""
 
     name: str
     title: str
     model: type[Arguments]
     do: Function
     long: bool
+    root: bool = False
 
 
 VERBS: dict[str, Verb] = {}
 
 
-def verb(name: str, *, title: str = "", long: bool = False) -> Callable[[Function], Function]:
+def verb(name: str, *, title: str = "", long: bool = False, root: bool = False) -> Callable[[Function], Function]:
     """Add a verb; its first parameter's type is its model."""
 
     def add(do: Function) -> Function:
         assert name not in VERBS, name
         model = get_type_hints(do)[next(iter(inspect.signature(do).parameters))]
         assert issubclass(model, Arguments), name
-        VERBS[name] = Verb(name, title or name, model, do, long)
+        VERBS[name] = Verb(name, title or name, model, do, long, root)
         return do
 
     return add
@@ -75,14 +77,14 @@ def load() -> None:
 
 
 def find(name: str, given: dict[str, Any]) -> tuple[Verb, Arguments]:
-    """The verb and its arguments, checked. Raises NotFound and BadInput."""
+    """The verb and its arguments, checked: each is of its own type, and none is taken for one. Raises NotFound and BadInput."""
     found = VERBS.get(name)
     if found is None:
         raise NotFound(
             f"This host knows no verb {name!r}.", "The web page and the host may be of different versions; restart the appliance."
         )
     try:
-        return found, found.model.model_validate(given)
+        return found, found.model.model_validate_json(json.dumps(given), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         cause = first.get("ctx", {}).get("error")

@@ -28,6 +28,7 @@ from appliance.hypervisor.connection import Connection, ignoring
 from appliance.hypervisor.memory import Gauge, Taken
 from appliance.hypervisor.network import Network
 from appliance.hypervisor.provider import Boot, Executed, Found, GuestSigns, HostFacts, MachineSpec, NoData, Power, Stats
+from appliance.paths import below
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -270,15 +271,15 @@ class LibvirtProvider:
         return xml.Interface(self.network.bridge, spec.card.mac, spec.card.tap)
 
     def _serial_log(self, id: str) -> Path:
-        return self.settings.machines / id / "serial.log"
+        return self.settings.machine_folder(id) / "serial.log"
 
     def _log(self, name: str) -> Path:
         """What QEMU and libvirt say of a machine."""
-        return self.settings.libvirt / "log/qemu" / f"{name}.log"
+        return below(self.settings.libvirt / "log/qemu", f"{name}.log")
 
     def _log_link(self, id: str) -> Path:
         """Leads to a fork's log, as libvirt forgets its name when it goes off."""
-        return self.settings.machines / id / "qemu.log"
+        return self.settings.machine_folder(id) / "qemu.log"
 
     # -- forking ----------------------------------------------------------------------------
 
@@ -374,7 +375,7 @@ class LibvirtProvider:
         folder = self.settings.run / "fork"
         folder.mkdir(mode=0o700, exist_ok=True)
         shutil.chown(folder, daemon.USER, daemon.USER)
-        return folder / id[:13]
+        return below(folder, id[:13])
 
     def suspend(self, id: str) -> None:
         with self._connection.use() as connection:
@@ -505,7 +506,7 @@ class LibvirtProvider:
         with self._connection.use() as connection:
             domain = _find(connection, id)
             if domain is None:
-                if not (self.settings.machines / id).exists():
+                if not self.settings.machine_folder(id).exists():
                     raise NotFound(f"The hypervisor has no machine {id}.")
                 return  # a fork that went off by itself
             if not domain.isActive():
@@ -540,7 +541,7 @@ class LibvirtProvider:
     def destroy(self, id: str) -> None:
         if not _is_id(id):
             raise BadInput(f"{id!r} is not the id of a machine.")
-        folder = self.settings.machines / id
+        folder = self.settings.machine_folder(id)
         with self._connection.use() as connection:
             domain = _find(connection, id)
             if domain is not None:

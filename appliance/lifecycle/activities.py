@@ -13,6 +13,7 @@ from appliance.catalog import Machine, MachineState
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor.provider import Provider
 from appliance.lifecycle.common import away, machine_of
+from appliance.paths import below
 from appliance.seeds.follow import follow
 from appliance.settings import REPOSITORY, Settings, environment
 from appliance.workflow.kinds import Guest, Playbook, duration, playbook_file
@@ -97,7 +98,7 @@ class Activities:
             return Failed(DpeError(f"There is no playbook {options.playbook} any more.", "Put it back, or choose another."))
         if options.target == "machine" and machine.state is not MachineState.IN_USE:
             return _does_not_run(machine)
-        work = self.settings.state / "work" / f"step-{step.name}"
+        work = below(self.settings.state, "work", f"step-{step.name}")
         shutil.rmtree(work, ignore_errors=True)
         (work / "runner").mkdir(mode=0o700, parents=True)
         here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}

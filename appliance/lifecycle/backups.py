@@ -16,6 +16,7 @@ from appliance import catalog, durable
 from appliance.catalog import Backup, DataDisk, DiskState, Level, Machine, data, now
 from appliance.errors import DpeError, NotFound, Unavailable
 from appliance.hypervisor.provider import Provider
+from appliance.paths import below
 from appliance.settings import Settings
 
 FORMAT = 1
@@ -47,7 +48,7 @@ class Manifest(BaseModel):
 def write(disk: DataDisk, machine: Machine | None, since: datetime, keep: int, settings: Settings, provider: Provider) -> Path:
     """Copy a data disk, once for a time `since`, and let only its newest `keep` copies stay. Returns the copy's path."""
     stamp = since.astimezone(UTC).strftime("%Y%m%dT%H%M%S")
-    target = settings.backups / disk.id / f"{stamp}.qcow2"
+    target = below(settings.backups, disk.id, f"{stamp}.qcow2")
     try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

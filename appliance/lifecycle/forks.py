@@ -1,6 +1,7 @@
 """Snapshots and forks as the catalog sees them: taken, used, counted, given up for a while, and tried again."""
 
 from datetime import timedelta
+from pathlib import Path
 
 from appliance import catalog
 from appliance.catalog import Class, Level, Machine, Seed, Snapshot, SnapshotState, now, record, snapshots
@@ -25,6 +26,11 @@ def job(snapshot: Snapshot) -> files.SnapshotJob:
     """What seeds.snapshot needs to know."""
     seed = snapshot.seed
     return files.SnapshotJob(snapshot.id, seed.class_name, seed.version, seed.files, seed.klass.spec)
+
+
+def folder(snapshot: Snapshot, settings: Settings) -> Path:
+    """Where its files are, whatever the catalog says of that."""
+    return files.folder_of(job(snapshot), settings)
 
 
 def take(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:

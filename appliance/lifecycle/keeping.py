@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from appliance import catalog
@@ -31,6 +30,7 @@ from appliance.hypervisor.provider import Power, Provider
 from appliance.lifecycle import backups, disks, forks, master
 from appliance.lifecycle.common import machine_of
 from appliance.lifecycle.specs import spec
+from appliance.paths import inside
 from appliance.settings import Settings
 from appliance.workflow.kinds import BackupData, KeepDisk
 from appliance.workflow.runner import Context, Done, Failed, Lane, Outcome, Performer, Wait
@@ -152,7 +152,7 @@ class Keeping:
                 disk = DataDisk.create(id=facts["disk"], account=account, klass=cls.name, name=name, size=facts["size"], state=D.RESTORING)
                 data.tell("restoring", f"The data disk {name} of {account.name} is restored from a copy.", disk)
         step.report("restoring the data disk")
-        self.provider.restore_data(Path(facts["backup"]), self.settings.data_disk(facts["disk"]))
+        self.provider.restore_data(inside(self.settings.backups, facts["backup"]), self.settings.data_disk(facts["disk"]))
 
     def leave_off(self, step: Context, _options: Any) -> None:
         """A data disk that was being restored is wanted no more; one that was restored stays its owner's."""

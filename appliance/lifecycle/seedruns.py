@@ -12,7 +12,8 @@ from pathlib import Path
 
 from appliance import catalog
 from appliance.catalog import Class, Level, Seed, SeedState, Snapshot, SnapshotState, now, options, record, seeds
-from appliance.errors import DpeError
+from appliance.errors import BadInput, DpeError
+from appliance.paths import inside
 from appliance.scenario.load import Loaded
 from appliance.seeds import shipped
 from appliance.seeds.build import SeedFiles, SeedJob, SeedProgress, build, seed_folder
@@ -115,7 +116,7 @@ def run(seed: Seed, loaded: Loaded, settings: Settings) -> None:
     cancelled = _Cancel(seed.id)
     try:
         if folder:
-            files = _adopt(seed, Path(folder), settings, progress, cancelled)
+            files = _adopt(seed, inside(settings.shipped_seeds, folder), settings, progress, cancelled)
         else:
             files = build(SeedJob(seed.id, seed.class_name, seed.version, described, loaded.folder), settings, progress, cancelled)
     except DpeError as error:
@@ -138,7 +139,10 @@ def run(seed: Seed, loaded: Loaded, settings: Settings) -> None:
 
 def remove(seed: Seed, settings: Settings) -> None:
     """Remove the files of a seed that somebody deleted."""
-    shutil.rmtree(seed_folder(seed.class_name, seed.version, settings), ignore_errors=True)
+    try:
+        shutil.rmtree(seed_folder(seed.class_name, seed.version, settings), ignore_errors=True)
+    except BadInput as error:
+        log.error("nothing of the seed %s is removed: %s", seed.id, error)
     with catalog.write():
         Snapshot.update(folder="", state=SnapshotState.STALE).where(Snapshot.seed == seed.id).execute()
         Seed.update(files={}).where(Seed.id == seed.id).execute()

@@ -2,12 +2,13 @@
 
 import ipaddress
 import zlib
-from pathlib import Path
 from typing import cast
 
 from appliance.catalog import Machine, MachineState, data
-from appliance.hypervisor.provider import Boot, Card, MachineSpec
+from appliance.hypervisor.provider import Card, MachineSpec
+from appliance.paths import inside
 from appliance.scenario.schema import Readiness
+from appliance.seeds.build import placed
 from appliance.settings import Settings
 
 MADE = (MachineState.PLANNED, MachineState.CREATING)
@@ -30,7 +31,7 @@ def card(settings: Settings, slot: int) -> Card:
 
 def spec(machine: Machine, settings: Settings) -> MachineSpec:
     """Everything needed to make the machine."""
-    files, described = machine.seed.files, machine.klass.spec
+    described, (seed_disk, boot) = machine.klass.spec, placed(machine.seed.files, settings)
     snapshot = machine.snapshot
     kept = data.coming_back_as(machine.id) if machine.owner_id is not None and machine.state in MADE else None
     disk = data.of_machine(machine.id) if machine.owner_id is not None else None  # nobody else's has one
@@ -38,10 +39,10 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
         id=machine.id,
         name=machine.name,
         class_name=machine.class_name,
-        seed_disk=Path(files["disk"]),
-        disk=settings.machines / machine.id / "disk.qcow2",
+        seed_disk=seed_disk,
+        disk=settings.machine_folder(machine.id) / "disk.qcow2",
         disk_size=machine.disk,
-        boot=Boot(Path(files["kernel"]), Path(files["initrd"]), files["cmdline"]),
+        boot=boot,
         vcpus=machine.vcpus,
         memory=machine.memory,
         card=card(settings, machine.slot),
@@ -49,7 +50,7 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
         application_ready=described["application"]["ready"],
         boot_timeout=described["boot_timeout"],
         readiness=cast(Readiness, machine.readiness),
-        snapshot=None if snapshot is None else Path(snapshot.folder),
+        snapshot=None if snapshot is None else inside(settings.seeds, snapshot.folder),
         kept=None if kept is None else settings.kept_disk(kept.id),
         data=None if disk is None else settings.data_disk(disk.id),
         data_size=disk.size if disk else 0,

@@ -13,7 +13,7 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ from typing import Any
 from appliance import durable
 from appliance.errors import DpeError, Unavailable
 from appliance.hypervisor.provider import Boot, Card, MachineSpec
+from appliance.paths import below, inside
 from appliance.scenario.schema import ClassSpec
 from appliance.seeds import recipe, sources, unsafe
 from appliance.seeds.failure import explain
@@ -97,17 +98,23 @@ class Cancelled(DpeError):
 
 def seed_folder(class_name: str, version: int, settings: Settings) -> Path:
     """Where the files of a seed are kept."""
-    return settings.seeds / class_name / str(version)
+    return below(settings.seeds, class_name, version)
+
+
+def placed(files: Mapping[str, str], settings: Settings) -> tuple[Path, Boot]:
+    """A seed's disk and what boots it, as its row in the catalog names them. Raises BadInput for files that are no seed's."""
+    disk, kernel, initrd = (inside(settings.seeds, files[name]) for name in ("disk", "kernel", "initrd"))
+    return disk, Boot(kernel, initrd, files["cmdline"])
 
 
 def seed_log(class_name: str, version: int, settings: Settings) -> Path:
     """The log of a build, finished or not."""
-    return settings.logs / "seeds" / f"{class_name}-{version}.log"
+    return below(settings.logs, "seeds", f"{class_name}-{version}.log")
 
 
 def work_folder(seed_id: int, settings: Settings) -> Path:
     """Everything that a build makes before its end, and nothing else."""
-    return settings.state / "work" / str(seed_id)
+    return below(settings.state, "work", seed_id)
 
 
 def test_machine_id(seed_id: int) -> str:
@@ -127,7 +134,7 @@ def boot_spec(job: SeedJob, settings: Settings) -> MachineSpec:
         name=f"seed-{job.class_name}-{job.version}",
         class_name=job.class_name,
         seed_disk=result / "disk.qcow2",
-        disk=settings.machines / id / "disk.qcow2",
+        disk=settings.machine_folder(id) / "disk.qcow2",
         disk_size=job.spec.size.disk,
         boot=Boot(result / "vmlinuz", result / "initrd", CMDLINE),
         vcpus=job.spec.size.vcpus,
@@ -290,7 +297,7 @@ class _Build:
 
     def space(self) -> int:
         """MiB that a build of this class takes while it runs: tree, packages, raw disk and image, as large as the last seed."""
-        known = [file.stat().st_size >> 20 for file in (self.settings.seeds / self.job.class_name).glob("*/disk.qcow2")]
+        known = [file.stat().st_size >> 20 for file in below(self.settings.seeds, self.job.class_name).glob("*/disk.qcow2")]
         return max([LEAST_SPACE, *(4 * size for size in known)])
 
     def describe(self, playbook: str, variables: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from appliance import durable
 from appliance.errors import Unavailable
+from appliance.paths import below
 from appliance.scenario.schema import ClassSpec
 from appliance.seeds import recipe
 from appliance.seeds.build import Cancelled, SeedFiles, load_files, seed_folder, work_folder
@@ -40,7 +41,7 @@ def export(files: SeedFiles, folder: Path) -> Path:
 
 def found(class_name: str, settings: Settings) -> Path | None:
     """The folder of the seed that came with the image, if one did."""
-    folder = settings.shipped_seeds / class_name
+    folder = below(settings.shipped_seeds, class_name)
     return folder if folder.is_dir() else None
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from appliance import durable
 from appliance.errors import DpeError, Unavailable
 from appliance.hypervisor import snapshot
-from appliance.hypervisor.provider import Boot, Card, MachineSpec, Provider
-from appliance.seeds.build import seed_folder
+from appliance.hypervisor.provider import Card, MachineSpec, Provider
+from appliance.seeds.build import placed, seed_folder
 from appliance.settings import Settings
 
 
@@ -47,14 +47,15 @@ def template_spec(job: SnapshotJob, settings: Settings, folder: Path) -> Machine
     place = 13 - job.id % 14
     mac = ":".join(f"{byte:02x}" for byte in (0x52, 0x54, 0x00, *hashlib.sha256(id.encode()).digest()[:3]))
     size, application = job.spec["size"], job.spec["application"]
+    disk, boot = placed(job.files, settings)
     return MachineSpec(
         id=id,
         name=f"snapshot-{job.class_name}-{job.version}",
         class_name=job.class_name,
-        seed_disk=Path(job.files["disk"]),
+        seed_disk=disk,
         disk=folder / snapshot.DISK,
         disk_size=size["disk"],
-        boot=Boot(Path(job.files["kernel"]), Path(job.files["initrd"]), job.files["cmdline"]),
+        boot=boot,
         vcpus=size["vcpus"],
         memory=size["memory"],
         card=Card(mac, str(subnet[2 + place]), subnet.prefixlen, settings.gateway, f"{settings.network}p{place}"),

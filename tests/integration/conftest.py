@@ -200,4 +200,4 @@ def take(provider: LibvirtProvider, spec: MachineSpec, folder: Path, look: Calla
 @pytest.fixture(scope="session")
 def small_snapshot(libvirtd: Libvirtd, make_spec: MakeSpec) -> Path:
     """A snapshot of the small seed: make_spec(slot, snapshot=small_snapshot) is a machine that can be forked."""
-    return take(libvirtd.provider, make_spec(49), libvirtd.settings.state / "snapshot")
+    return take(libvirtd.provider, make_spec(49), libvirtd.settings.seeds / "snapshot")

@@ -694,7 +694,7 @@ def test_without_seeds_they_are_built_again_and_the_machines_wait_for_them(
         (1, "removed", False),
         (2, "queued", False),
     ]
-    options_of = {"disk": "/seed/2/disk.qcow2", "kernel": "/seed/2/vmlinuz", "initrd": "/seed/2/initrd", "cmdline": ""}
+    options_of = {name: str(settings.seeds / "small/3" / name) for name in ("disk", "kernel", "initrd")} | {"cmdline": ""}
     Seed.update(state=SeedState.FAILED).where(Seed.version == 2).execute()  # no test builds it
     with engine(settings):
         until(lambda: Run.select().where(Run.why.contains("a seed of its class")).count() == 2)

@@ -1,6 +1,7 @@
 """Snapshots taken, used, counted, given up and tried again, by an engine over a provider that is only memory."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -21,11 +22,10 @@ pytestmark = pytest.mark.fork
 @pytest.fixture
 def forking(opened, small, tmp_path):
     """The class small forks, and waits paused."""
-    disk = tmp_path / "disk.qcow2"
+    disk = Path(Seed.get().files["disk"])
+    disk.parent.mkdir(parents=True)
     disk.write_bytes(b"of a test")
     Class.update(fork=True, readiness="paused").execute()
-    Seed.update(files={"disk": str(disk), "kernel": "k", "initrd": "i", "cmdline": "c"}).execute()
-    opened.seeds.joinpath("small/1").mkdir(parents=True)
     return Class
 
 

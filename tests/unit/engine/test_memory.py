@@ -1,5 +1,7 @@
 """The engine on a host whose memory really is used: what is made, what gives way, and what is never done to the host."""
 
+from pathlib import Path
+
 import pytest
 
 from appliance import catalog
@@ -43,11 +45,11 @@ def provider():
 @pytest.fixture
 def forked(engine, opened, tmp_path) -> None:
     """A class whose machines wait as paused forks; three are wanted."""
-    files = {"disk": str(tmp_path / "disk.qcow2"), "kernel": "k", "initrd": "i", "cmdline": "c"}
-    (tmp_path / "disk.qcow2").write_bytes(b"of a test")
     for name in ("small", "notebook"):
         opened.seeds.joinpath(name, "1").mkdir(parents=True)
-    Seed.update(files=files).execute()
+    disk, *others = (str(opened.seeds / "small/1" / name) for name in ("disk.qcow2", "vmlinuz", "initrd"))
+    Path(disk).write_bytes(b"of a test")
+    Seed.update(files=dict(zip(("disk", "kernel", "initrd", "cmdline"), (disk, *others, "c"), strict=True))).execute()
     Class.update(fork=True, readiness="paused", buffer=3, maximum=40, per_person=40).execute()
     _look(engine, 8)
 

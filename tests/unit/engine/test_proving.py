@@ -1,5 +1,7 @@
 """A machine that is made only to see whether one can be."""
 
+from pathlib import Path
+
 import pytest
 
 from appliance.catalog import Class, Machine, Seed, proofs
@@ -11,11 +13,10 @@ from tests.unit.engine.fake import settle
 @pytest.fixture
 def forking(opened, small, tmp_path):
     """The class small forks, and waits paused."""
-    disk = tmp_path / "disk.qcow2"
+    disk = Path(Seed.get().files["disk"])
+    disk.parent.mkdir(parents=True)
     disk.write_bytes(b"of a test")
     Class.update(fork=True, readiness="paused", buffer=0).execute()
-    Seed.update(files={"disk": str(disk), "kernel": "k", "initrd": "i", "cmdline": "c"}).execute()
-    opened.seeds.joinpath("small/1").mkdir(parents=True)
 
 
 def asked(engine):
