@@ -1,14 +1,17 @@
 """Servers of others that hang: the portal's page, and the front door's question, while people wait for four of them, against the same without.
 
 A directory takes binds and answers no searches; a mail server, a backup target and the directory under test take connections and say nothing.
-For each, four people try again and again, as fast as they are told that it did not work. Times with and without are taken by turns,
-because a host has moods.
+For each, four people try again and again, as soon as they are told to (Retry-After). What is measured is asked for at fixed moments, and
+counts from the moment on at which it was due: who stands behind a stall of ten seconds is many who wait, not one. Times with and without
+are taken by turns, because a host has moods.
 """
 
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -19,9 +22,10 @@ from tests.bench.claim import Person, serving
 from tests.slapd import READER, SUFFIX
 
 EACH = 4  # people who wait for one server
-ROUNDS = 4
-LOOKS = 250  # requests of a round
-PAUSE = 0.5  # seconds before somebody tries again
+ROUNDS = 3
+LOOKS = 500  # requests of a round
+EVERY = 0.04  # seconds between two of them
+PAUSE = 5.0  # seconds before somebody tries again: what Retry-After tells them
 BASELINE = "the same while nobody waits for others"
 
 
@@ -107,14 +111,22 @@ def hanging() -> Iterator[Hanging]:
         yield Hanging(settings, stack)
 
 
-def looks(ask: Callable[[], object], count: int = LOOKS) -> list[float]:
-    """How long each of so many requests took, one after the other."""
-    times = []
-    for _ in range(count):
-        begun = time.perf_counter()
+def looks(ask: Callable[[], object], count: int = LOOKS, every: float = EVERY) -> list[float]:
+    """How long each of so many requests took, from when it was due: one each `every` seconds, however late the one before was."""
+    times, begun = [], time.perf_counter()
+    for number in range(count):
+        due = begun + number * every
+        time.sleep(max(0.0, due - time.perf_counter()))
         ask()
-        times.append(time.perf_counter() - begun)
+        times.append(time.perf_counter() - due)
     return times
+
+
+def _together(asks: dict[str, Callable[[], object]], times: dict[str, list[float]]) -> None:
+    """Ask for all of them at the same time, each on a connection of its own."""
+    with ThreadPoolExecutor(len(asks)) as pool:
+        for name, took in zip(asks, pool.map(looks, asks.values()), strict=True):
+            times[name] += took
 
 
 def run() -> Iterator[dict[str, Any]]:
@@ -127,13 +139,12 @@ def run() -> Iterator[dict[str, Any]]:
         for ask in asks.values():
             looks(ask, 20)  # the first requests of a server are not like the others
         for _ in range(ROUNDS):
-            for name, ask in asks.items():
-                idle[name] += looks(ask)
+            _together(asks, idle)
             with servers.waited_for():
-                for name, ask in asks.items():
-                    then[name] += looks(ask)
+                _together(asks, then)
         for name in asks:
             value, base = (statistics.quantiles(times[name], n=100)[98] for times in (then, idle))
+            print(f"{name}: p99 {value:.4f} s, without {base:.4f} s", file=sys.stderr)
             yield {
                 "name": f"outside.{name}", "value": round(value / base, 3), "unit": "p99 over p99 without",
                 "baseline": BASELINE, "baseline_value": 1.0, "ratio": round(base / value, 3),
