@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+from packaging.version import InvalidVersion, Version
 from pydantic import AwareDatetime, BaseModel, Field
 
 from appliance import catalog, durable, layout, run
@@ -179,12 +180,15 @@ def booted_slot() -> str:
 
 
 def newer(version: str, other: str) -> bool:
-    """Whether a version comes after another: by the numbers in them."""
+    """Whether a version comes after another, as Python orders them: 1.2.0rc1 before 1.2.0, and 1.10 after 1.9. What is no such version comes before all."""
+    return _order(version) > _order(other)
 
-    def numbers(text: str) -> list[int]:
-        return [int(part) for part in re.findall(r"\d+", text)]
 
-    return numbers(version) > numbers(other)
+def _order(version: str) -> tuple[Version, str]:
+    try:
+        return Version(version.replace("~", "")), ""  # Debian's way to write a candidate: 1.2.0~rc1
+    except InvalidVersion:
+        return Version("0.dev0"), version
 
 
 def _now() -> datetime:

@@ -195,9 +195,22 @@ def test_what_is_no_newer_is_installed_only_when_that_is_said(
 
 @pytest.mark.parametrize(
     ("a", "b", "is_newer"),
-    [("1.10.0", "1.9.9", True), ("1.2", "1.2.0", False), ("2026.11.21", "2026.11.3", True), ("1.2.0", "1.2.0", False)],
+    [
+        ("1.10.0", "1.9.9", True),
+        ("1.2", "1.2.0", False),
+        ("2026.11.21", "2026.11.3", True),
+        ("1.2.0", "1.2.0", False),
+        # A release is newer than its candidates, however those are written, and than a build that says no version.
+        ("1.2.0", "1.2.0rc1", True),
+        ("1.2.0~rc1", "1.2.0", False),
+        ("1.2.0-rc.2", "1.2.0rc1", True),
+        ("1.2.0", "nightly", True),
+        ("nightly", "1.2.0", False),
+        ("0.1.0.15", "0.1.0.9", True),
+    ],
 )
-def test_versions_are_compared_by_their_numbers(a: str, b: str, is_newer: bool) -> None:
+@pytest.mark.cases
+def test_versions_are_compared_as_what_they_are(a: str, b: str, is_newer: bool) -> None:
     assert updates.newer(a, b) is is_newer
 
 
