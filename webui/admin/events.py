@@ -20,7 +20,7 @@ blueprint = Blueprint("events", __name__, url_prefix="/admin/events")
 Page = Response | tuple[str, int]
 
 PAGE = 50
-KINDS = {
+KINDS = {  # by the first word of the kind, up to a point or an underscore
     "machine": "Machines",
     "lease": "Leases",
     "request": "Requests",
@@ -39,19 +39,20 @@ KINDS = {
     "todo": "Approvals and tasks",
     "sequence": "Sequences",
     "activities": "Kinds of activity",
-    "data_disk": "Data disks",
-    "kept_disk": "Kept disks",
+    "data": "Data disks",
+    "kept": "Kept disks",
     "mail": "E-mail",
     "webhooks": "Webhooks",
-    "engine": "Engine",
     "hypervisor": "Hypervisor",
     "setup": "Set-up",
     "appliance": "The appliance",
     "host": "The server",
     "network": "Network",
+    "certificate": "Certificate",
     "clock": "Clock",
     "power": "Restarts",
     "storage": "Storage",
+    "disk": "Disks of the server",
     "update": "Updates",
     "backup": "Backups",
     "catalog": "Catalog",
