@@ -19,6 +19,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import psutil
@@ -32,7 +33,9 @@ from appliance.catalog import (
     Request,
     RequestState,
     Snapshot,
+    aside,
     doorbell,
+    lineage,
     machines,
     now,
     options,
@@ -46,12 +49,14 @@ from appliance.catalog import (
     usage,
 )
 from appliance.catalog import Engine as EngineRow
+from appliance.catalog.lineage import Standing
 from appliance.errors import BadInput, Conflict, DpeError, Unavailable
 from appliance.host import ballast
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import Found, HostFacts, Power, Provider, Stats
 from appliance.lifecycle import backups, batch, directoryruns, forks, idle, leases, master, outcomes, proving, rules, seedruns
 from appliance.lifecycle import disks as disk_work
+from appliance.lifecycle.aside import SetAside, leftovers
 from appliance.lifecycle.common import away, note, personal
 from appliance.lifecycle.performers import Performers, ended
 from appliance.lifecycle.sizing import Sizing
@@ -193,6 +198,7 @@ class Engine:
         self._checked = False
         self._cpu = 0.0
         self._sizing = Sizing(settings)
+        self._aside = SetAside(settings, provider)
         self._outside = ThreadPoolExecutor(OUTSIDE, "outside")
         self._pools = {Lane.HANDS: self._hands, Lane.MAKERS: self._makers, Lane.OUTSIDE: self._outside}
         self._performers = Performers(settings, provider)
@@ -213,6 +219,7 @@ class Engine:
                 log.exception("a tick failed")
             notify(ALIVE)  # one that fails is none that hangs
             self._bell.wait(max(TICK, min(RESTS * (time.monotonic() - begun), LONGEST_REST)))
+        self._aside.mark(at_once=True)
 
     def stop(self) -> None:
         """Make `run()` return soon. Jobs under way are cut off by the process's end, which they are made to survive."""
@@ -226,6 +233,7 @@ class Engine:
         self._outside.shutdown(wait=True, cancel_futures=True)
         self._sender.shutdown(wait=True, cancel_futures=True)
         self._reader.shutdown(wait=True, cancel_futures=True)
+        self._aside.mark(at_once=True)
         self._bell.close()
 
     def jobs(self) -> list[Future[None]]:
@@ -246,6 +254,8 @@ class Engine:
         """Look, compare, plan, and hand out jobs."""
         self._jobs = {key: job for key, job in self._jobs.items() if not job.done()}
         self._kinds = {key: kind for key, kind in self._kinds.items() if key in self._jobs}
+        if not self._may_work():
+            return
         self._dispatch()  # first of all: somebody has just pressed the button
         if "syslog" not in self._jobs and self._forwarder.wanted():
             self._submit(self._sender, "syslog", self._forwarder.forward)
@@ -271,6 +281,7 @@ class Engine:
         disks = set(self.provider.disks())
         self._tend(found, disks, looked_at)
         self._sweep(found.keys() | disks)
+        self._aside.mark()
         if "copies" not in self._jobs and time.monotonic() - self._copies_at >= LOOK_FOR_COPIES:
             self._copies_at = time.monotonic()
             self._submit(self._outside, "copies", backups.scan, self.settings)  # another server's folder may keep it waiting
@@ -284,6 +295,18 @@ class Engine:
             self._prove()
             self._plan()
         self._build_seed()  # before set-up, those that came with the image
+
+    def _may_work(self) -> bool:
+        """Whether this is the catalog that was here before, or an admin has decided what becomes of what another one does not know."""
+        if self._aside.decided or self._aside.goes_on():
+            return True
+        if "syslog" not in self._jobs and self._forwarder.wanted():
+            self._submit(self._sender, "syslog", self._forwarder.forward)
+        found = self._look()
+        if found is None:
+            return False
+        self._read_if_due()
+        return self._aside.decide(found, set(self.provider.disks()))
 
     def _look(self) -> dict[str, Found] | None:
         """What the hypervisor has, by id; None while it is away, and then nothing is concluded from its silence."""
@@ -448,12 +471,18 @@ class Engine:
         return now() - min(one.machine.created_at for one in refill) < WAY and machines.are_assigned()
 
     def _sweep(self, there: set[str]) -> None:
-        """Whatever the hypervisor or the disk has and the catalog does not is a leftover of a killed process: take it away."""
+        """Take away what is left of machines that are over, and set aside what the catalog knows nothing of."""
         known = machines.live_ids()
         known |= {test_machine_id(seed.id) for seed in seeds.unfinished()}
         known |= {template_id(id) for id in snapshots.ids()}
-        for id in there - known - self._jobs.keys():
-            self._submit(self._hands, id, self._remove_leftover, id)
+        if unknown := there - known - self._jobs.keys():
+            over, listed = leftovers(unknown), aside.machine_ids()
+            for id in over:
+                self._submit(self._hands, id, self._remove_leftover, id)
+            for id in unknown - over - listed:
+                self._submit(self._hands, id, self._aside.take_in, id)
+        if "aside" not in self._jobs and self._aside.is_due():
+            self._submit(self._makers, "aside", self._aside.look)
 
     # -- planning ---------------------------------------------------------------------------
 
@@ -635,7 +664,7 @@ class Engine:
             record("machine.revived", f"{machine.name} was made again.", class_name=machine.class_name, machine_id=machine.id)
 
     def _remove_leftover(self, id: str) -> None:
-        log.warning("removing %s, which the catalog does not know", id)
+        log.warning("removing %s, a leftover of a machine that is over", id)
         self.provider.destroy(id)
         with catalog.write():
             record("machine.leftover", f"A leftover of an interrupted run ({id}) was removed.", level=catalog.Level.WARNING)
@@ -649,8 +678,14 @@ class Engine:
             self._submit(self._makers, "seed", seedruns.run, seed, self.loaded, self.settings)
             return
         for seed in seeds.leaving():
+            if self._is_lain_on(str(Path(seed.files["disk"]).parent)):
+                continue
             self._submit(self._makers, "seed", seedruns.remove, seed, self.settings)
             return
+
+    def _is_lain_on(self, folder: str) -> bool:
+        """Whether a machine that is set aside has its disk on one in this folder."""
+        return any(Path(base).is_relative_to(folder) for base in aside.bases())
 
     def _prove(self) -> None:
         """Make a machine to see whether one can be, when somebody asks; not before the snapshots were looked at, which it is forked from."""
@@ -680,6 +715,8 @@ class Engine:
             self._submit(self._makers, "snapshot", forks.take, snapshot, self.settings, self.provider)
             return
         for snapshot in snapshots.unused():
+            if self._is_lain_on(snapshot.folder):
+                continue
             self._submit(self._makers, "snapshot", self._remove_snapshot, snapshot)
             return
 
@@ -722,7 +759,8 @@ def _rates(then: float, before: Stats, moment: float, after: Stats) -> dict[str,
 
 def park(settings: Settings, provider: Provider) -> None:
     """Keep every running machine's memory on disk and stop it; the next engine resumes them all. Forks in the buffer are quicker made anew."""
-    buffered = machines.forked_and_ready()
+    trusted = lineage.standing(lineage.read(settings.mark)) in (Standing.SAME, Standing.UNMARKED) and not options.get("undecided")
+    buffered = machines.forked_and_ready() if trusted else set()  # else one may be somebody's by now
     running = [machine for machine in provider.list() if machine.power in (Power.RUNNING, Power.PAUSED)]
     saved = [machine for machine in running if machine.id not in buffered]
     with ThreadPoolExecutor(settings.parallel) as pool:

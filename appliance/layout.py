@@ -57,6 +57,7 @@ def prepare(settings: Settings) -> None:
     _directory(settings.machines, 0o711)
     _directory(settings.data, 0o711)
     _directory(settings.kept, 0o700)
+    _directory(settings.labels, 0o700)
     _directory(settings.cache, 0o755)
     _directory(settings.logs, 0o2750, web)
     _directory(settings.support, 0o2750, web)

@@ -104,6 +104,16 @@ class Settings:
         return self.state / "kept"
 
     @property
+    def labels(self) -> Path:
+        """What machines and disks are and whose, noted outside the catalog."""
+        return self.state / "labels"
+
+    @property
+    def mark(self) -> Path:
+        """Which catalog the state directory belongs to, and how far that had got."""
+        return self.state / "catalog-mark.json"
+
+    @property
     def backups(self) -> Path:
         """Copies of data disks."""
         return Path(self.backup_folder) if self.backup_folder else self.state / "backups"

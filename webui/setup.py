@@ -17,7 +17,7 @@ from werkzeug.wrappers import Response
 from appliance.catalog import Actor, options, seeds
 from appliance.errors import DpeError
 from appliance.people import names, passwords
-from appliance.services import classes, overview, preferences, server, sessions, setup
+from appliance.services import aside, classes, overview, preferences, server, sessions, setup
 from appliance.services import setup_server as setup_server_service
 from appliance.services.directory import Finding
 from webui import auth, setup_directory, setup_server
@@ -106,6 +106,7 @@ def _page(step: str, values: dict[str, str], errors: dict[str, dict[str, str]], 
         here=urlsplit(request.host_url).hostname,
         keep_at=lambda address: f"https://{address}{_port()}{url_for('server.keep', token=values['net_token'])}",
         findings=findings,
+        found_here=aside.count(),
         held=server.capacity(settings()) if step == "hardware" else [],
         findings_of_host=server.findings(settings()) if step == "hardware" else [],
         HARDWARE_ICONS=HARDWARE_ICONS,

@@ -5,6 +5,8 @@ from appliance.catalog.events import ENGINE, Actor, record
 from appliance.catalog.models import (
     ROOT,
     Account,
+    Aside,
+    AsideKind,
     Backup,
     Class,
     DataDisk,
@@ -57,6 +59,8 @@ __all__ = [
     "ROOT",
     "Account",
     "Actor",
+    "Aside",
+    "AsideKind",
     "Backup",
     "Class",
     "DataDisk",

@@ -1,5 +1,6 @@
 """Queries and changes of machines, leases and requests that more than one place needs, or that must be one statement."""
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from typing import Any
 
 from peewee import JOIN, SQL
 
-from appliance.catalog import database, memory
+from appliance.catalog import aside, database, memory
 from appliance.catalog.database import each, rows, write
 from appliance.catalog.grants import Reach
 from appliance.catalog.models import (
@@ -224,19 +225,16 @@ def held(account_id: int, class_name: str) -> int:
 def next_slots(count: int, slots: int) -> list[int]:
     """Up to `count` free slots, going round: the slot after the last one given out comes first.
 
-    A slot is an address that neighbours remember, so a freed one rests as long as it can.
+    A slot is an address that neighbours remember, so a freed one rests as long as it can. Those of machines that are set aside
+    are the last to be given out, and never while such a one runs.
     """
-    used = {row[0] for row in rows("SELECT slot FROM machine WHERE state <> 'retired'")}
+    used = {row[0] for row in rows("SELECT slot FROM machine WHERE state <> 'retired'")} | aside.slots(running=True)
     last = rows("SELECT slot FROM machine ORDER BY number DESC LIMIT 1")
     start = last[0][0] + 1 if last else 0
-    ring = ((start + offset) % slots for offset in range(slots))
-    free: list[int] = []
-    for slot in ring:
-        if len(free) == count:
-            break
-        if slot not in used:
-            free.append(slot)
-    return free
+    resting = aside.slots(running=False)
+    ring = [(start + offset) % slots for offset in range(slots)]
+    chosen = itertools.chain((slot for slot in ring if slot not in resting), (slot for slot in ring if slot in resting))
+    return list(itertools.islice((slot for slot in chosen if slot not in used), count))
 
 
 def create(cls: Class, seed: Seed, id: str, slot: int, snapshot: Snapshot | None = None) -> Machine:
@@ -253,7 +251,7 @@ def create(cls: Class, seed: Seed, id: str, slot: int, snapshot: Snapshot | None
         snapshot=snapshot.id if snapshot else None,
         readiness=cls.readiness,
         slot=slot,
-        door=_free_door(slot),
+        door=free_door(slot),
         state=MachineState.PLANNED,
         vcpus=size["vcpus"],
         memory=size["memory"],
@@ -261,7 +259,7 @@ def create(cls: Class, seed: Seed, id: str, slot: int, snapshot: Snapshot | None
     )
 
 
-def _free_door(slot: int) -> int:
+def free_door(slot: int) -> int:
     """A port that no machine stands behind: the slot's own, or that of another one whose machine stands behind somebody's kept one.
     There is one, as there are as many ports as slots."""
     found: int = rows(
@@ -277,6 +275,12 @@ def _free_door(slot: int) -> int:
 
 def by_id(id: str) -> Machine | None:
     return next(iter(database.found(Machine, "id = ?", (id,))), None)
+
+
+def in_slot(slot: int) -> Machine | None:
+    """The live machine that has a slot."""
+    found: Machine | None = Machine.get_or_none(Machine.slot == slot, Machine.state != MachineState.RETIRED)
+    return found
 
 
 def behind(door: int) -> Machine | None:

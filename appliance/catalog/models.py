@@ -169,6 +169,16 @@ class KeptState(StrEnum):
     REMOVING = "removing"
 
 
+class AsideKind(StrEnum):
+    """What is set aside."""
+
+    MACHINE = "machine"
+    DATA_DISK = "data_disk"
+    KEPT_DISK = "kept_disk"
+    SEED = "seed"
+    SNAPSHOT = "snapshot"
+
+
 class TodoState(StrEnum):
     """Where something that waits for a person stands."""
 
@@ -807,6 +817,32 @@ class Engine(Row):
     host = JsonField()
 
 
+class Aside(Row):
+    """Something that is there and that the catalog does not know: set aside, shown, never deleted by itself."""
+
+    number = AutoField()
+    kind = EnumField(AsideKind)
+    id = CharField()
+    name = CharField(default="")
+    class_name = CharField(default="")
+    account_name = CharField(default="")
+    account = ForeignKeyField(Account, null=True, on_delete="SET NULL")
+    account_id: int | None
+    source = CharField(default="")
+    doubt = TextField(default="")
+    slot = IntegerField(null=True)
+    power = CharField(default="")
+    base = TextField(default="")
+    bytes = IntegerField(default=0)
+    facts = JsonField(default=dict)
+    made_at = UtcField(null=True)
+    found_at = UtcField(default=now)
+    since = UtcField(null=True)
+    wish = CharField(default="")
+    wished_by = CharField(default="")
+    problem = TextField(default="")
+
+
 class DirectoryRun(Row):
     """A synchronisation with the directory."""
 
@@ -860,4 +896,5 @@ TABLES = (
     HostReading,
     Engine,
     DirectoryRun,
+    Aside,
 )

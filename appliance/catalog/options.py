@@ -26,6 +26,9 @@ DEFAULTS: dict[str, Any] = {
     "proof": {},  # see catalog.proofs
     "restart": {},  # at, why: a restart that everybody is told of
     "offered_seeds": {},  # by class: folder and built (ISO 8601) of a newer seed that came with the image; see lifecycle.seedruns
+    "lineage": {},  # id and generation: which catalog this is; see catalog.lineage
+    "undecided": {},  # why nothing is made and nothing removed until an admin decides, and what they decided; see lifecycle.aside
+    "aside_days": 30,  # after which what is set aside is removed; 0: never
     "scenario": {},  # name, title and description of the scenario last loaded
 }
 

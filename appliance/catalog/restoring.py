@@ -15,6 +15,7 @@ from appliance.catalog.database import write
 from appliance.catalog.events import Actor, record
 from appliance.catalog.machines import HELD
 from appliance.catalog.models import (
+    Aside,
     Class,
     DataDisk,
     DiskState,
@@ -26,13 +27,10 @@ from appliance.catalog.models import (
     Machine,
     MachineState,
     Run,
-    RunState,
     Seed,
     SeedState,
     Session,
     Snapshot,
-    Todo,
-    TodoState,
     now,
 )
 
@@ -61,7 +59,7 @@ def adopt(id: str, taken_at: datetime, by: str, former: str, state: Path, disks:
         if options.get("restored").get("id") == id:
             return None
         moment, actor = now(), Actor(by or "dpe-host")
-        _forget(moment)
+        _forget()
         found = _machines(moment, actor)
         missing = _disks(disks)
         lacking = _seeds(former, state, actor)
@@ -78,8 +76,10 @@ def adopt(id: str, taken_at: datetime, by: str, former: str, state: Path, disks:
     return adopted
 
 
-def _forget(moment: datetime) -> None:
-    """What was true of the other server only: who is signed in, what was being done, snapshots and kept disks, whose files are not here."""
+def _forget() -> None:
+    """What was true of the other server only: who is signed in, what was being done, what was set aside, snapshots and kept disks, whose files are not here."""
+    Aside.delete().execute()
+    options.put("undecided", {})
     Session.delete().execute()
     Engine.delete().execute()
     Handover.delete().execute()
@@ -87,18 +87,7 @@ def _forget(moment: datetime) -> None:
     Snapshot.delete().execute()
     KeptDisk.delete().execute()
     ended = list(Run.select(Run.id).where(Run.ended_at.is_null(), Run.machine.is_null(False) | (Run.kind == "recover")))
-    ids = [run.id for run in ended]
-    for at in range(0, len(ids), 500):
-        some = ids[at : at + 500]
-        Todo.update(state=TodoState.WITHDRAWN, decided_at=moment).where(Todo.run.in_(some), Todo.state == TodoState.OPEN).execute()
-        values = {
-            "state": RunState.CANCELLED,
-            "ended_at": moment,
-            "wake_at": None,
-            "why": "",
-            "problem": "The appliance was restored from a backup.",
-        }
-        Run.update(values).where(Run.id.in_(some)).execute()
+    runs.withdraw([run.id for run in ended], "The appliance was restored from a backup.")
 
 
 def _machines(moment: datetime, actor: Actor) -> list[Machine]:

@@ -1,6 +1,7 @@
 """Runs and their steps: begun, found when they are due, woken, cancelled, forgotten. What they mean is in workflow/."""
 
 import json
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -273,6 +274,22 @@ def todo_of(run_id: int, number: int) -> Todo | None:
 def open_todos() -> list[Todo]:
     """Everything that waits for a person, oldest first."""
     return list(Todo.select().where(Todo.state == TodoState.OPEN).order_by(Todo.id))
+
+
+def withdraw(ids: Sequence[int], problem: str) -> None:
+    """Runs end where they stand, and nothing of them is undone: what they were to do is no longer asked for. Call it inside `write()`."""
+    moment = now()
+    for at in range(0, len(ids), 500):
+        some = list(ids[at : at + 500])
+        Todo.update(state=TodoState.WITHDRAWN, decided_at=moment).where(Todo.run.in_(some), Todo.state == TodoState.OPEN).execute()
+        values = {"state": RunState.CANCELLED, "ended_at": moment, "wake_at": None, "why": "", "problem": problem}
+        Run.update(values).where(Run.id.in_(some)).execute()
+
+
+def stale() -> list[int]:
+    """Runs that an older copy of the catalog has under way and that were over long ago, it may be: doing them again would harm."""
+    kinds = "'reprovision', 'transfer', 'stop', 'start', 'suspend', 'resume'"
+    return [row[0] for row in rows(f"SELECT id FROM run WHERE ended_at IS NULL AND kind IN ({kinds})")]  # noqa: S608 - a constant
 
 
 def forget(older_than: timedelta, limit: int = 500) -> int:

@@ -23,7 +23,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from appliance import catalog, durable, layout, qcow2
-from appliance.catalog import options, restoring
+from appliance.catalog import lineage, options, restoring
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.host import backup, events, image, restic
 from appliance.host.backup import WORK, Config, Manifest, Plan
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 QEMU = "dpe-qemu"
 # What is put in place, as a whole; what a backup does not have stays as it is.
 PARTS = ("catalog", "web-secret", "tls", "settings.toml", "seeds", "data", "scenario")
-GONE = ("machines", "kept", "libvirt", "work")  # of machines that were here
+GONE = ("machines", "kept", "libvirt", "work", "labels")  # of machines that were here
 SPARE = 512 << 20  # bytes that stay free
 # Settings of the server itself, which are not taken from another one's backup.
 OF_THE_SERVER = ("state", "scenario", "debian_mirror", "emulate", "backup_folder", "parallel")
@@ -311,6 +311,8 @@ def finish(settings: Settings) -> bool:
     layout.prepare(settings)
     catalog.open(settings.catalog)
     adopted = restoring.adopt(ready.id, ready.taken_at, ready.by, ready.former, settings.state, ready.disks)
+    if lineage.standing(lineage.read(settings.mark)) is not lineage.Standing.SAME:
+        lineage.keep(settings.mark, lineage.here())  # this is the appliance's catalog now: whoever restored it has decided that
     catalog.close()
     os.sync()
     (here / "ready").unlink()

@@ -20,7 +20,7 @@ from packaging.version import InvalidVersion, Version
 from pydantic import AwareDatetime, BaseModel, Field
 
 from appliance import catalog, durable, layout, run
-from appliance.catalog import Actor, Level, database, proofs
+from appliance.catalog import Actor, Level, database, lineage, proofs
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.host import image, rauc
 from appliance.host.events import tell
@@ -240,6 +240,7 @@ def _fit_catalog(settings: Settings, version: str, before: str) -> datetime | No
     keep_catalog(settings, before)
     for beside in ("-wal", "-shm"):
         settings.catalog.with_name(settings.catalog.name + beside).unlink(missing_ok=True)
+    lineage.decide_beforehand(settings.mark, "adopt", f"going back to {version}")
     durable.replace(fresh, settings.catalog)
     layout.prepare(settings)  # its owner and mode
     return found.at
@@ -261,6 +262,8 @@ def settle(settings: Settings) -> None:
     remember(settings, versions={**known.versions, slot: here.version}, ran=slot, plan=None)
     trial = pending(settings)
     if trial is not None and trial.slot == slot:
+        # Nobody put another catalog here, but one from before catalogs had an identity gets one when it is brought forward.
+        lineage.decide_beforehand(settings.mark, "adopt", f"the update to {trial.version}")
         with contextlib.suppress(DpeError):  # then the copy of a moment ago is used
             if catalog.look(settings.catalog) == trial.catalog:
                 keep_catalog(settings, trial.before)

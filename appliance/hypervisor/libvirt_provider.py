@@ -15,6 +15,7 @@ import uuid
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from appliance.hypervisor import agent, daemon, disks, monitor, snapshot, xml
 from appliance.hypervisor.connection import Connection, ignoring
 from appliance.hypervisor.memory import Gauge, Taken
 from appliance.hypervisor.network import Network
-from appliance.hypervisor.provider import Boot, Executed, Found, GuestSigns, HostFacts, MachineSpec, NoData, Power, Stats
+from appliance.hypervisor.provider import Boot, Executed, Found, GuestSigns, HostFacts, MachineSpec, NoData, Power, Remains, Stats
 from appliance.paths import below
 from appliance.settings import Settings
 
@@ -564,6 +565,45 @@ class LibvirtProvider:
             pass
         except OSError as error:
             raise Unavailable(f"The files of machine {id} could not be removed: {error}.", f"Look at {folder}.") from error
+
+    # -- what nobody knows ------------------------------------------------------------------
+
+    def examine(self, id: str) -> Remains:
+        disk = self.settings.machines / id / "disk.qcow2"
+        with self._connection.use() as connection:
+            domain = _find(connection, id)
+            described = None if domain is None else ET.fromstring(domain.XMLDesc())  # noqa: S314  our own libvirtd's
+        files = [file.lstat() for file in disk.parent.rglob("*")] if disk.parent.is_dir() else []
+        found = Remains(
+            base=disks.backing(disk) if disk.exists() else "",
+            bytes=sum(file.st_blocks * 512 for file in files),
+            made=datetime.fromtimestamp(disk.parent.stat().st_ctime, UTC) if files else None,
+        )
+        if described is None:
+            return found
+        told = described.find(f"metadata/{{{xml.NAMESPACE}}}machine")
+        tap = described.find("devices/interface/target")
+        return replace(
+            found,
+            name=described.findtext("name", ""),
+            class_name="" if told is None else told.get("class", ""),
+            tap="" if tap is None else tap.get("dev", ""),
+            vcpus=int(described.findtext("vcpu", "0")),
+            memory=int(described.findtext("memory", "0")) >> 10,
+        )
+
+    def rest(self, id: str, *, memory: bool) -> None:
+        with self._connection.use() as connection:
+            domain = _find(connection, id)
+            if domain is not None and domain.isActive():
+                needed = domain.info()[1] >> 10
+                if memory and self._disk_free() > self.settings.disk_reserve + needed:
+                    self.save(id)
+                elif memory:
+                    self.stop(id)
+                else:
+                    _lasting(domain, connection).destroy()
+        self.network.expel(id)
 
     # -- disks that outlive machines --------------------------------------------------------
 

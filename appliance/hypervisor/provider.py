@@ -6,6 +6,7 @@ off by a crash is simply called again and adopts what it finds.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -94,6 +95,23 @@ class Found(NamedTuple):
     name: str
     power: Power
     stalled: bool = False
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What a machine's definition and disk tell of it when nothing else does. Empty and 0: they do not.
+
+    base: path of the disk that its own lies on; tap: its card's; memory is MiB; bytes: what its files take; made: when its disk was.
+    """
+
+    name: str = ""
+    class_name: str = ""
+    base: str = ""
+    tap: str = ""
+    vcpus: int = 0
+    memory: int = 0
+    bytes: int = 0
+    made: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -226,6 +244,15 @@ class Provider(Protocol):
 
     def destroy(self, id: str) -> None:
         """Remove the machine: domain, disk, saved memory and network entry, but never its data disk. Nothing to remove is fine."""
+
+    def examine(self, id: str) -> Remains:
+        """What can be told of a machine that nobody knows. Changes nothing."""
+
+    def rest(self, id: str, *, memory: bool) -> None:
+        """Stop a machine without ending what it does: its memory is kept on disk when that is wanted and there is room, else it shuts down.
+
+        Its disk and definition stay; its card may be used no more until `start`. Nothing that runs is fine.
+        """
 
     # -- disks that outlive machines; each is named by its path, below settings.data or settings.kept -----
 

@@ -102,6 +102,8 @@ def run(seed: Seed, loaded: Loaded, settings: Settings) -> None:
         )
         return
     with catalog.write():
+        if not seed.attempts:
+            seed.version = _free_version(seed, settings)
         seed.state, seed.attempts, seed.started_at = SeedState.BUILDING, seed.attempts + 1, now()
         seed.log = "" if folder else str(settings.logs / "seeds" / f"{seed.class_name}-{seed.version}.log")
         seed.save()
@@ -135,6 +137,14 @@ def run(seed: Seed, loaded: Loaded, settings: Settings) -> None:
             class_name=seed.class_name,
             seed_id=seed.id,
         )
+
+
+def _free_version(seed: Seed, settings: Settings) -> int:
+    """Its own, unless there is a seed of that version that this catalog does not know, and machines that lie on it, it may be."""
+    version: int = seed.version
+    while seed_folder(seed.class_name, version, settings).exists():
+        version = max(version + 1, seeds.next_version(seed.class_name))
+    return version
 
 
 def remove(seed: Seed, settings: Settings) -> None:

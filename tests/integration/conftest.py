@@ -114,6 +114,19 @@ def own_appliance(letter: str = "t") -> Iterator[Settings]:
     shutil.rmtree(state)
 
 
+def empty(settings: Settings) -> None:
+    """Take away what the tests before left of catalog, machines and their disks, as on a fresh appliance; seeds stay. Its libvirtd runs."""
+    provider = LibvirtProvider(settings)
+    for id in {machine.id for machine in provider.list()} | set(provider.disks()):
+        provider.destroy(id)
+    provider.close()
+    for file in settings.catalog.parent.glob("catalog*"):  # the mark beside it, too
+        file.unlink()
+    for folder in (settings.data, settings.kept, settings.labels):
+        shutil.rmtree(folder)
+    layout.prepare(settings)
+
+
 @contextmanager
 def serving(settings: Settings) -> Iterator[Libvirtd]:
     """That appliance's libvirtd, running; its machines are destroyed in the end."""

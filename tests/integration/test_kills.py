@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance import catalog, layout
+from appliance import catalog
 from appliance.catalog import (
     Account,
     Actor,
@@ -39,8 +39,10 @@ from appliance.catalog import (
 from appliance.catalog import seeds as seed_rows
 from appliance.errors import DpeError, NotFound
 from appliance.hypervisor.provider import Power
+from appliance.seeds.build import SeedFiles
 from appliance.services import machines as verbs
 from appliance.settings import Settings, environment
+from tests.integration.conftest import empty
 from tests.seeds import SMALL, place, small_scenario
 
 KILLS = int(os.environ.get("DPE_TEST_KILLS", "20"))
@@ -76,12 +78,15 @@ class EngineProcess:
 
 
 @pytest.fixture
-def people(appliance_settings, small_seed) -> Iterator[list[Actor]]:
+def people(appliance_settings, libvirtd, small_seed) -> Iterator[list[Actor]]:
     """A catalog that was set up, with the small class, its seed and some people."""
-    settings = appliance_settings
-    for file in settings.catalog.parent.glob("catalog*"):
-        file.unlink()
-    layout.prepare(settings)
+    empty(appliance_settings)
+    yield populate(appliance_settings, small_seed)
+    catalog.close()
+
+
+def populate(settings: Settings, small_seed: SeedFiles) -> list[Actor]:
+    """Open a catalog anew, and put into it what `people` is."""
     catalog.open(settings.catalog)
     described = small_scenario().classes["small"]
     files = place(small_seed, settings)
@@ -101,8 +106,7 @@ def people(appliance_settings, small_seed) -> Iterator[list[Actor]]:
         paths = {"disk": str(files.disk), "kernel": str(files.kernel), "initrd": str(files.initrd), "cmdline": files.cmdline}
         seed_rows.promote(Seed.create(klass=klass.name, version=1, state=SeedState.READY, files=paths))
         made = [Account.create(name=f"person{n}", password="!") for n in range(PEOPLE)]
-    yield [Actor(account.name, account.id) for account in made]
-    catalog.close()
+    return [Actor(account.name, account.id) for account in made]
 
 
 @pytest.fixture

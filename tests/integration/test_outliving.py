@@ -1,7 +1,6 @@
 """What outlives machines, with real bytes: data disks, a disk that was kept, and copies brought back where nothing else is left."""
 
 import json
-import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import catalog, layout
+from appliance import catalog
 from appliance.catalog import (
     Account,
     Actor,
@@ -40,7 +39,7 @@ from appliance.services import machines as verbs
 from appliance.services import recovery
 from appliance.services.recovery import Choice
 from appliance.settings import Settings
-from tests.integration.conftest import Libvirtd
+from tests.integration.conftest import Libvirtd, empty
 from tests.integration.test_verbs import ended, until
 from tests.seeds import SMALL, place, small_scenario
 
@@ -60,9 +59,7 @@ KEEPS = {
 def fresh_catalog(settings: Settings, seed: SeedFiles, snapshot: Path, *people: str) -> dict[str, Actor]:
     """A catalog that knows nothing but the small class, whose machines have a data disk, and these people."""
     catalog.close()
-    for file in settings.catalog.parent.glob("catalog*"):
-        file.unlink()
-    layout.prepare(settings)
+    empty(settings)
     catalog.open(settings.catalog)
     files = place(seed, settings)
     with catalog.write():
@@ -162,9 +159,6 @@ def test_what_was_written_outlives_machine_catalog_and_disk(libvirtd: Libvirtd, 
         assert len(before) == 2
 
     # Disaster: catalog and disks are lost. Another appliance finds the folder of copies, and nothing else.
-    catalog.close()
-    shutil.rmtree(settings.data)
-    shutil.rmtree(settings.kept)
     people = fresh_catalog(settings, small_seed, small_snapshot, "grace", "bob", "alice")
     grace, bob, alice = people["grace"], people["bob"], people["alice"]
     with running(settings, provider):

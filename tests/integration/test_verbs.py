@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import catalog, layout
+from appliance import catalog
 from appliance.catalog import (
     Account,
     Actor,
@@ -40,7 +40,7 @@ from appliance.scenario.load import load as load_scenario
 from appliance.services import machines as verbs
 from appliance.services import moves
 from appliance.settings import Settings
-from tests.integration.conftest import Libvirtd
+from tests.integration.conftest import Libvirtd, empty
 from tests.integration.look import answers, boot_id
 from tests.seeds import SMALL, place, small_scenario
 
@@ -69,9 +69,7 @@ AROUND = {
 def people(libvirtd: Libvirtd, small_seed: object, small_snapshot: Path) -> Iterator[dict[str, Actor]]:
     """A catalog that was set up, with the small class, its seed and snapshot, and three people; a sequence has something around two moves."""
     settings = libvirtd.settings
-    for file in settings.catalog.parent.glob("catalog*"):
-        file.unlink()
-    layout.prepare(settings)
+    empty(settings)
     catalog.open(settings.catalog)
     files = place(small_seed, settings)  # type: ignore[arg-type]
     with catalog.write():

@@ -2,6 +2,7 @@
 
 from webui.admin import (
     accounts,
+    aside,
     backups,
     classes,
     directory,
@@ -36,6 +37,7 @@ BLUEPRINTS = [
         machines,
         disks,
         recovery,
+        aside,
         workflow,
         sequences,
         host,

@@ -82,7 +82,8 @@ ALL = (
         "Put back a copy of the catalog",
         "database",
         "For a catalog that is damaged or missing. The appliance keeps a copy of each of the last three days on its disk.",
-        "What was changed since the copy was made is forgotten: new people, settings and requests. Machines that are younger are not known any more. "
+        "What was changed since the copy was made is forgotten: new people, settings and requests. "
+        "Machines and disks that are younger stay as they are until an admin decides, on the page Set aside, whether they are adopted again. "
         "The catalog that is there now is kept aside.",
         "Put it back",
         _copies,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from appliance.errors import Conflict, DpeError, NotFound, Unavailable
 from appliance.hypervisor import making, snapshot
 from appliance.hypervisor.batch import Step, perform
-from appliance.hypervisor.provider import Executed, Found, GuestSigns, HostFacts, MachineSpec, NoData, Power, Provider, Stats
+from appliance.hypervisor.provider import Executed, Found, GuestSigns, HostFacts, MachineSpec, NoData, Power, Provider, Remains, Stats
 from appliance.lifecycle import batch
 from appliance.settings import Settings
 
@@ -194,6 +194,18 @@ class FakeProvider(Provider):
         self.forks.discard(id)
         self.made_of.pop(id, None)
         self.files.discard(id)
+
+    # -- what nobody knows ----------------------------------------------------------------------
+
+    def examine(self, id: str) -> Remains:
+        self._call("examine", id)
+        there = self.domains.get(id)
+        return Remains(name=there.name if there else "", base=self.made_of.get(id, ""), bytes=1 << 20)
+
+    def rest(self, id: str, *, memory: bool) -> None:
+        self._call("rest", id)
+        if self._runs(id):
+            self._set(id, Power.SAVED if memory else Power.OFF)
 
     # -- disks that outlive machines --------------------------------------------------------------
 

@@ -29,9 +29,11 @@ from appliance.engine import AT_ONCE, Engine, lock
 from appliance.errors import Conflict, DpeError
 from appliance.host import ballast
 from appliance.hypervisor.provider import Found, Power
-from appliance.lifecycle import batch
+from appliance.lifecycle import batch, proving
 from appliance.lifecycle.performers import ended
 from appliance.seeds.build import seed_folder
+from appliance.seeds.build import test_machine_id as boot_id  # pytest takes it for a test
+from appliance.seeds.snapshot import template_id
 from appliance.services import machines as verbs
 from appliance.services import seeds as seed_verbs
 from tests.unit.engine.fake import settle
@@ -131,11 +133,17 @@ def test_nothing_is_concluded_while_the_hypervisor_is_away(engine, provider, ali
     assert [e.kind for e in Event.select().where(Event.kind.startswith("hypervisor"))] == ["hypervisor.away", "hypervisor.back"]
 
 
-def test_leftovers_of_a_killed_run_are_swept_and_nothing_else(engine, provider):
+def test_leftovers_of_a_killed_run_are_swept_and_nothing_else(engine, provider, alice):
     settle(engine)
-    mine = set(provider.domains)
-    provider.domains["stray"] = Found("stray", "stray", Power.RUNNING)
-    provider.files |= {"stray", "only-a-disk"}
+    id = verbs.request(alice, "small").machine_id
+    settle(engine)
+    verbs.release(alice, id)
+    settle(engine)
+    assert machines.by_id(id).state is S.RETIRED
+    mine, others = set(provider.domains), {proving.ID, boot_id(1), template_id(1)}
+    for left in {id, *others}:
+        provider.domains[left] = Found(left, left, Power.RUNNING)
+        provider.files.add(left)
     settle(engine)
     assert set(provider.domains) == mine
     assert provider.files == mine

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Event, database, options
+from appliance.catalog import Event, database, lineage, options
 from appliance.errors import BadInput, Conflict, NotFound, Unavailable
 from appliance.host import health, rauc, updates, verbs
 from appliance.host.verbs import Host
@@ -366,12 +366,16 @@ def test_going_back_by_itself_puts_the_catalog_back_that_this_version_knows(
     switched(opened, ask, send)
     with catalog.write():
         options.put("title", "Meanwhile, and lost")
+    lineage.keep(opened.mark, lineage.here())
     make_newer(opened)
     with pytest.raises(Conflict, match="knows versions up to"):
         catalog.open(opened.catalog)
     updates.settle(opened)  # in slot A again
     catalog.open(opened.catalog)
     assert options.get("title") == "Before"
+    noted = lineage.read(opened.mark)
+    assert noted is not None
+    assert (noted.decision, noted.by) == ("adopt", "going back to 1.2.0")  # nobody has to be asked what becomes of younger machines
     past = ask("update.status")["past"][0]
     assert past["catalog_of"] is not None
     assert {copy.version: copy.catalog for copy in updates.copies(opened)} == {

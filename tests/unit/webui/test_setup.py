@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Account, Class, MachineState, Seed, SeedState, grants, options, seeds
+from appliance.catalog import Account, Aside, AsideKind, Class, MachineState, Seed, SeedState, grants, options, seeds
 from appliance.host import config, hardware, image, network, storage, trial
 from appliance.host.verbs import VERBS, Verb
 from appliance.services import directory, setup
@@ -77,6 +77,17 @@ def test_the_whole_way(visitor: Browser, code: str) -> None:
     assert Seed.get().version == 1
     assert "getting ready" in visitor.get("/setup/progress").text
     assert visitor.get("/setup").headers["Location"] == "/"
+
+
+@pytest.mark.lost
+def test_it_says_that_machines_of_an_earlier_catalog_are_here(visitor: Browser, code: str) -> None:
+    with catalog.write():
+        Aside.create(kind=AsideKind.MACHINE, id="an-id", name="notebook-99", account_name="ada")
+    page = visitor.get("/setup").text
+    assert "of an earlier catalog" not in page  # nobody has shown the code yet
+    page = visitor.post("/setup", {**fields(page), "code": code, "go": "next"}).text
+    assert "1 machine or disk of an earlier catalog is here." in " ".join(page.replace("<strong>", "").replace("</strong>", "").split())
+    assert "Nothing of it is removed" in page
 
 
 def test_htmx_is_sent_on_by_a_header(visitor: Browser, code: str) -> None:

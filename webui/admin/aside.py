@@ -1,0 +1,84 @@
+"""Set aside: what is here and the catalog does not know, and how the appliance goes on when the catalog is another or an older one."""
+
+from datetime import timedelta
+
+from flask import Blueprint, flash, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from appliance.errors import DpeError
+from appliance.services import aside, recovery
+from webui.again import asks_again
+from webui.errors import status_of
+from webui.guard import actor, needs
+
+blueprint = Blueprint("aside", __name__, url_prefix="/admin/aside")
+
+
+@blueprint.get("/")
+@needs("settings.manage")
+def index() -> tuple[str, int]:
+    return _page()
+
+
+@blueprint.post("/decide")
+@needs("settings.manage")
+@asks_again
+def decide() -> Response | tuple[str, int]:
+    try:
+        aside.decide(actor(), request.form.get("choice", ""))
+    except DpeError as refused:
+        return _page(refused)
+    flash("The appliance goes on in a moment.", "success")
+    return _back()
+
+
+@blueprint.post("/<int:number>/adopt")
+@needs("settings.manage")
+def adopt(number: int) -> Response | tuple[str, int]:
+    try:
+        aside.adopt(actor(), number, request.form.get("account", ""))
+    except DpeError as refused:
+        return _page(refused)
+    flash("It is adopted in a moment.", "success")
+    return _back()
+
+
+@blueprint.post("/<int:number>/remove")
+@needs("settings.manage")
+@asks_again
+def remove(number: int) -> Response | tuple[str, int]:
+    try:
+        aside.remove(actor(), number)
+    except DpeError as refused:
+        return _page(refused)
+    flash("It is removed in a moment.", "success")
+    return _back()
+
+
+@blueprint.post("/days")
+@needs("settings.manage")
+def days() -> Response | tuple[str, int]:
+    try:
+        aside.keep_for(actor(), request.form.get("days", ""))
+    except DpeError as refused:
+        return _page(refused)
+    flash("Saved.", "success")
+    return _back()
+
+
+def _back() -> Response:
+    return redirect(url_for("aside.index"), 303)
+
+
+def _page(error: DpeError | None = None) -> tuple[str, int]:
+    page = render_template(
+        "admin/aside.html",
+        things=aside.everything(),
+        undecided=aside.undecided(),
+        days=request.form.get("days", aside.days()),
+        most=aside.MOST_DAYS,
+        people=recovery.people(),
+        ends=lambda one: one.since + timedelta(days=aside.days()),
+        error=error,
+    )
+    return page, status_of(error) if error else 200
