@@ -9,6 +9,7 @@ next start.
 """
 
 import contextlib
+import errno
 import http.client
 import logging
 import os
@@ -32,7 +33,7 @@ import psutil
 from appliance import catalog, layout, run
 from appliance.access import nginx, tls
 from appliance.errors import BadInput, Conflict, DpeError, Unavailable
-from appliance.host import restore, units
+from appliance.host import ballast, restore, units
 from appliance.hypervisor import daemon
 from appliance.scenario.load import load as load_scenario
 from appliance.seeds import shipped, sources
@@ -70,7 +71,7 @@ def check(settings: Settings) -> None:
         except KeyError as error:
             raise Unavailable(f"There is no user {user}.", "Run `make setup`.") from error
     free = shutil.disk_usage(settings.state).free >> 20
-    if free < LEAST_DISK:
+    if free < LEAST_DISK and not settings.catalog.stat().st_size:  # one that was here before has all it needs
         raise Unavailable(
             f"Only {free} MiB are free in {settings.state}; building a seed needs {LEAST_DISK} MiB.",
             "Make room, or set DPE_STATE elsewhere.",
@@ -195,7 +196,7 @@ class Child:
 
 def _keep(pipe: IO[bytes], file: Path, last: deque[str]) -> None:
     """Write what a child says to its log, which is kept small, and the last lines of it to `last`."""
-    handler = RotatingFileHandler(file, maxBytes=LOG_SIZE, backupCount=1)
+    handler = RotatingFileHandler(file, maxBytes=LOG_SIZE, backupCount=1, delay=True)  # even a log that cannot be made must not end it
     handler.setFormatter(logging.Formatter("%(message)s"))
     with pipe:
         for line in pipe:
@@ -417,8 +418,9 @@ class Appliance:
             for child in self.children
         }
         if told != self.told:
-            self.told = told
-            units.tell(self.settings, told)
+            with contextlib.suppress(OSError):  # the disk may be full; it is told again
+                units.tell(self.settings, told)
+                self.told = told
 
     def _renew_certificate(self) -> None:
         """Have nginx serve another certificate when its time comes, or when the admin put one there."""
@@ -514,6 +516,7 @@ def main() -> None:
         if os.geteuid() != 0:
             raise BadInput("The appliance needs root: it makes networks and machines.", "Run it with sudo, or as root.")
         settings = load_settings()
+        ballast.give_for_start(settings)
         layout.prepare(settings)
         with alone(settings):
             if restore.finish(settings):
@@ -538,6 +541,15 @@ def main() -> None:
                 os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - settings and certificate may be others now
     except DpeError as error:
         print(f"\nThe appliance cannot start: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(
+            f"\nThe appliance cannot start: there is no room at all on the disk with {settings.state}. Delete something there: "
+            f"what is in {settings.cache} can be had again.",
+            file=sys.stderr,
+        )
         sys.exit(1)
 
 

@@ -4,6 +4,7 @@ Only `catalog/` and `uploads/` are writable for the unprivileged web process. Ev
 believes (settings, seeds, libvirt's own files) lies where that process cannot even add a name.
 """
 
+import contextlib
 import fcntl
 import grp
 import os
@@ -93,6 +94,6 @@ def hold(file: Path, refusal: Callable[[str], Conflict]) -> IO[str]:
         held.close()
         raise refusal(other) from error
     held.truncate(0)
-    held.write(str(os.getpid()))
-    held.flush()
+    with contextlib.suppress(OSError):  # it is held all the same on a disk that is full
+        os.write(held.fileno(), str(os.getpid()).encode())
     return held

@@ -4,11 +4,12 @@ import json
 import logging
 import secrets
 
-from flask import Flask, Response, render_template, request
+from flask import Flask, Response, current_app, render_template, request, url_for
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException, Unauthorized
 
+from appliance import catalog
 from appliance.errors import DpeError
 from webui import kept
 from webui.answers import status_of as status_of  # as the pages know it
@@ -39,8 +40,19 @@ def answer(message: str, hint: str, status: int) -> Answer:
     """The error as a page, for htmx as a message that lands beside the page's other messages, for a program as problem details."""
     if request.path.startswith(("/api/", "/hooks/")):
         return Response(json.dumps({"title": message, "detail": hint, "status": status}), status, mimetype="application/problem+json")
-    template = "error_message.html" if request.headers.get("HX-Request") else "error.html"
-    return render_template(template, message=message, hint=hint, status=status), status
+    said = {"message": message, "hint": hint, "status": status}
+    part = bool(request.headers.get("HX-Request"))
+    try:
+        return render_template("error_message.html" if part else "error.html", **said), status
+    except Exception:  # what every page shows cannot be read either
+        log.warning("the page of an error could not be made", exc_info=True)
+        return _alone(said, "error_message.html" if part else "error_alone.html"), status
+
+
+def _alone(said: dict[str, object], template: str) -> str:
+    """The error with nothing around it that would have to be asked of the catalog."""
+    icons = url_for("static", filename="vendor/icons-3.51.0/sprite.svg")
+    return current_app.jinja_env.get_template(template).render(icon_file=icons, **said)
 
 
 def _ours(error: DpeError) -> Answer:
@@ -66,6 +78,9 @@ def _http(error: HTTPException) -> Answer:
 
 
 def _bug(error: Exception) -> Answer:
+    if (why := catalog.refusal(error)) is not None:
+        log.warning("%s at %s %s", why.message, request.method, request.path, exc_info=error)
+        return _ours(why)
     number = secrets.token_hex(4)
     log.error("error %s at %s %s", number, request.method, request.path, exc_info=error)
     return answer("Something went wrong on our side.", f"Nothing you did. Tell your admin the number {number}: the log has the rest.", 500)

@@ -1,6 +1,6 @@
 """The SQLite catalog. Nothing else in the product holds SQL."""
 
-from appliance.catalog.database import attach, check, close, copy, look, open, version, versions, write
+from appliance.catalog.database import Lost, attach, check, close, copy, look, open, refusal, version, versions, write
 from appliance.catalog.events import ENGINE, Actor, record
 from appliance.catalog.models import (
     ROOT,
@@ -76,6 +76,7 @@ __all__ = [
     "KeptState",
     "Lease",
     "Level",
+    "Lost",
     "Machine",
     "MachineState",
     "Member",
@@ -113,6 +114,7 @@ __all__ = [
     "now",
     "open",
     "record",
+    "refusal",
     "version",
     "versions",
     "write",

@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote, urlsplit
 
-from peewee import Model, OperationalError, SqliteDatabase
+from peewee import DatabaseError, Model, SqliteDatabase
 
 from appliance.errors import Conflict, Unavailable
 
@@ -34,7 +35,11 @@ PRAGMAS = {
     "temp_store": "memory",
 }
 
-FULL = "Server > Storage says what can be deleted."
+FULL = "Nothing was changed. An admin sees at Server > Storage what can be deleted."
+FAILING = "Nothing was changed. An admin sees at Server > Storage how the disks are; one that fails is often made read-only."
+RESCUE = "An owner can put a copy of it back, or restore a backup, on the rescue page."
+LEAST = 64 << 10  # bytes that must be free for a file to grow
+SLACK = 4 << 20  # bytes
 
 db = SqliteDatabase(None)
 M = TypeVar("M", bound=Model)
@@ -54,11 +59,27 @@ def open(path: Path) -> None:
     """
     close()
     path.parent.mkdir(parents=True, exist_ok=True)
-    db.init(os.fspath(path), pragmas=PRAGMAS, timeout=15)
+    _init(path)
     try:
         _migrate(path)
     except sqlite3.DatabaseError as error:
-        raise Unavailable(f"The catalog {path} cannot be opened: {error}.", "Check the disk, or restore a backup.") from error
+        full = " The disk is full." if _is_full() else ""
+        raise Lost(f"The catalog {path} cannot be opened: {error}.{full}", "Check the disk, or restore a backup.") from error
+
+
+def _init(path: Path) -> None:
+    # Never made by the way: an empty catalog in the place of one that is missing would look like a fresh appliance.
+    db.init(f"{path.absolute().as_uri()}?mode=rw", uri=True, pragmas=PRAGMAS, timeout=15)
+
+
+def _path() -> Path:
+    """The file that is open, or will be when it is asked."""
+    return Path(unquote(urlsplit(str(db.database)).path))
+
+
+def folder() -> Path:
+    """Where the catalog lies that is open."""
+    return _path().parent
 
 
 def attach(path: Path) -> None:
@@ -70,8 +91,8 @@ def attach(path: Path) -> None:
         raise Unavailable(f"The catalog {path} cannot be opened: {error}.", "Check the disk, or restore a backup.") from error
     if version != versions()[-1]:
         raise Unavailable(f"The catalog {path} is of version {version}.", "It is brought to this version when the appliance starts.")
-    if db.database != os.fspath(path):
-        db.init(os.fspath(path), pragmas=PRAGMAS, timeout=15)
+    if _path() != path.absolute():
+        _init(path)
 
 
 def copy(source: Path, target: Path) -> int:
@@ -196,10 +217,63 @@ def write() -> Iterator[None]:
         try:
             with db.atomic("IMMEDIATE"):
                 yield
-        except OperationalError as error:
-            if "disk is full" not in str(error):
+        except DatabaseError as error:
+            why = refusal(error)
+            if why is None:
                 raise
-            raise Unavailable("The disk is full, so that this could not be kept.", FULL) from error
+            raise why from error
+
+
+class Lost(Unavailable):
+    """The catalog cannot be used at all, neither read nor written: the rescue page helps."""
+
+
+def refusal(error: Exception) -> Unavailable | None:
+    """What the disk, or the catalog's file, has to do with an error of the catalog; None when nothing.
+
+    SQLite rolls back by itself when the disk fails, so that the error one sees may be that there was nothing left to roll back: the first counts.
+    """
+    chain: list[BaseException] = [error]
+    while (before := chain[-1].__cause__ or chain[-1].__context__) is not None and before not in chain:
+        chain.append(before)
+    for first in reversed([one for one in chain if isinstance(one, sqlite3.Error)]):
+        code = getattr(first, "sqlite_errorcode", None) or 0  # what Python itself refuses has none
+        kind = code & 0xFF
+        if kind == sqlite3.SQLITE_FULL or (kind in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and _is_full()):
+            return Unavailable("The disk is full, so that this could not be kept.", FULL)
+        if kind in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or code == sqlite3.SQLITE_READONLY_DBMOVED:
+            return Lost(f"The catalog, which remembers everything, cannot be used: {first}.", RESCUE)
+        if kind == sqlite3.SQLITE_ERROR and str(first).startswith("no such table"):
+            return Lost("The catalog, which remembers everything, is empty.", RESCUE)
+        if kind == sqlite3.SQLITE_READONLY:
+            return Unavailable("The disk is read-only, so that this could not be kept.", FAILING)
+        if kind == sqlite3.SQLITE_IOERR:
+            return Unavailable(f"The disk failed, so that this could not be done: {first}.", FAILING)
+    return None
+
+
+def _is_full() -> bool:
+    """Whether files cannot grow where the catalog lies: SQLite calls some of that a failure of the disk."""
+    try:
+        found = os.statvfs(folder())
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < LEAST
+
+
+def keep_slack() -> bool:
+    """See that the catalog's file holds room that nothing uses, and its log, too; returns whether there was too little.
+
+    Rows find it there when the disk is full to the last block: signing in, a claim and the event of a deletion need no room of the disk's.
+    """
+    if rows("PRAGMA freelist_count")[0][0] * rows("PRAGMA page_size")[0][0] >= SLACK // 2:
+        return False
+    with write():
+        rows("INSERT OR REPLACE INTO option (name, value) VALUES ('slack', '\"' || hex(zeroblob(?)) || '\"')", (SLACK // 2,))
+    rows("PRAGMA wal_checkpoint(PASSIVE)")  # the file has it only now
+    with write():
+        rows("DELETE FROM option WHERE name = 'slack'")
+    return True
 
 
 def rows(sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

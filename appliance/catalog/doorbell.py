@@ -9,12 +9,12 @@ import os
 import socket
 from pathlib import Path
 
-from appliance.catalog.database import db
+from appliance.catalog.database import folder
 
 
 def ring() -> None:
     """Wake the engine, if it is there."""
-    path = Path(str(db.database)).parent / "doorbell"
+    path = folder() / "doorbell"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bell, contextlib.suppress(OSError):
         bell.setblocking(False)
         bell.sendto(b"!", os.fspath(path))

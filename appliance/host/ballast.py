@@ -1,11 +1,18 @@
-"""Room that is kept for when the disk is full: a file that holds it, and is removed then, so that the catalog can be written and something deleted."""
+"""Room that is kept for when the disk is full, so that the catalog can be written and something deleted: a file that holds it, and shrinks then.
+
+It is given out in parts: whoever writes without end takes one of them, and is refused before the next, be it root. The last one is for a start
+of the appliance, which needs a little room, and is not given out before. The catalog's own file holds room as well (`database.keep_slack`), which
+nobody else can take.
+"""
 
 import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.catalog import Level
+from appliance import catalog
+from appliance.catalog import Level, database
+from appliance.errors import Unavailable
 from appliance.host import events
 from appliance.host.loops import every
 from appliance.settings import Settings
@@ -14,6 +21,8 @@ log = logging.getLogger(__name__)
 
 LARGEST = 256 << 20  # bytes
 SHARE = 32  # of the file system, on small ones
+PARTS = 8  # in which it is given out
+START = 1 << 20  # bytes that a start needs
 HINT = "Delete something: Server > Storage says what there is."
 
 
@@ -46,26 +55,58 @@ def room(settings: Settings) -> Room:
     return Room(found.f_blocks * found.f_frsize, free, mark(settings).exists(), free < settings.disk_reserve << 20)
 
 
+def held(settings: Settings) -> int:
+    """The bytes that are still kept."""
+    try:
+        return file(settings).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 @every(2)
 def keep(settings: Settings) -> None:
     """Give the room out when there is hardly any other; take it back when there is plenty."""
-    now = room(settings)
+    now, kept = room(settings), held(settings)
     size = min(LARGEST, now.total // SHARE)
-    if file(settings).exists():
-        if now.free < size // 8:
-            file(settings).unlink()
+    if now.free < size // PARTS and kept > size // PARTS:
+        os.truncate(file(settings), max(size // PARTS, kept - size // PARTS))
+        if not now.full:
             mark(settings).touch(mode=0o644)
             events.tell(
                 settings, "storage.full", "The disk is full. Machines that write to it may stand still.", level=Level.ERROR, hint=HINT
             )
-    elif now.free > 2 * size:
+    elif kept < size and now.free > 2 * size:
         _fill(file(settings), size)
         if now.full:
             mark(settings).unlink()
             events.tell(settings, "storage.room", "There is room on the disk again.")
-    elif not now.full:
+    elif not kept and not now.full:
         mark(settings).touch(mode=0o644)
         events.tell(settings, "storage.full", "The disk is nearly full.", level=Level.ERROR, hint=HINT)
+
+
+@every(60)
+def keep_slack(settings: Settings) -> None:
+    """See that the catalog has room of its own, while there is some."""
+    if room(settings).full:
+        return
+    try:
+        catalog.attach(settings.catalog)
+        database.keep_slack()
+    except Unavailable:  # the catalog is away, and others say so
+        return
+    finally:
+        catalog.close()
+
+
+def give_for_start(settings: Settings) -> None:
+    """Give out the last of it when the appliance starts on a disk that is full: even the catalog cannot be read without making a small file beside it."""
+    try:
+        found = os.statvfs(settings.state)
+    except FileNotFoundError:  # the first start
+        return
+    if found.f_bfree * found.f_frsize < START:
+        file(settings).unlink(missing_ok=True)
 
 
 def _fill(path: Path, size: int) -> None:

@@ -4,7 +4,7 @@ import sys
 
 from appliance import catalog, layout
 from appliance.errors import DpeError
-from appliance.host import restore, updates
+from appliance.host import ballast, restore, updates
 from appliance.settings import load
 
 
@@ -12,6 +12,7 @@ def main() -> None:
     """Directories, then the catalog in the form that this version reads. Ends with 1, saying why, when that cannot be."""
     try:
         settings = load()
+        ballast.give_for_start(settings)
         layout.prepare(settings)
         if restore.finish(settings):
             settings = load()

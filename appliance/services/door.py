@@ -1,5 +1,6 @@
 """Who gets through the front door to a machine's application: its owner, or an admin, of whom that is recorded."""
 
+import contextlib
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from appliance import catalog
 from appliance.catalog import Actor, Lease, Machine, MachineState, machines, now, record, usage
 from appliance.catalog import sessions as session_rows
-from appliance.errors import Conflict, NotAllowed, NotFound
+from appliance.errors import Conflict, NotAllowed, NotFound, Unavailable
 from appliance.lifecycle import rules
 from appliance.people import powers
 from appliance.services import second_factor
@@ -91,11 +92,11 @@ def _note_opened(machine: Machine) -> bool:
     if lease is None:
         return False
     if lease.opened_at is None:
-        with catalog.write():
+        with contextlib.suppress(Unavailable), catalog.write():  # a disk that is full keeps nobody from their machine
             Lease.update(opened_at=moment).where(Lease.id == lease.id).execute()
     wanted = machine.klass.idle_minutes or (machine.klass.busy_grace and lease.ends_at <= moment + usage.NEAR_END)
     if wanted and (lease.busy_at is None or lease.busy_at <= moment - usage.ONCE_IN or lease.idle_warned_at):
-        with catalog.write():
+        with contextlib.suppress(Unavailable), catalog.write():
             usage.note([machine.id], moment)
     return lease.opened_at is None
 

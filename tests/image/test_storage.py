@@ -192,7 +192,7 @@ def test_a_full_data_partition_leaves_the_admin_s_page_alive_and_says_what_to_de
         "from appliance.services import setup\ncatalog.open(settings.catalog)\n"
         f"setup.finish({code!r}, setup.Wishes(**json.loads({json.dumps(wishes)!r})), '::1')\nprint(1)",
     )
-    ballast = "test -e /var/lib/dpe/ballast && echo kept || echo given"
+    ballast = "test $(stat -c %s /var/lib/dpe/ballast) -ge $((256 << 20)) && echo kept || echo given"
     wait_for(lambda: server.shell(ballast).strip() == "kept" or None, 60, "the room kept for this")
     fill(server)
     wait_for(lambda: server.shell(ballast).strip() == "given" or None, 60, "the room that was kept for this")

@@ -1,6 +1,7 @@
 """`make run` for real: libvirtd, engine, web and nginx, started, killed, stopped and started again."""
 
 import base64
+import contextlib
 import os
 import pwd
 import re
@@ -342,6 +343,52 @@ def test_a_full_disk_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(Unavailable, match="Only 50 MiB are free") as caught:
         foreground.check(settings)
     assert "DPE_STATE" in caught.value.hint
+
+
+@pytest.fixture
+def small_disk(settings: Settings) -> Iterator[Path]:
+    """The state directory is a file system of its own, of 5 GiB."""
+    image = settings.state.parent / "disk"
+    with image.open("wb") as file:
+        file.truncate(5 << 30)
+    run(["mkfs.ext4", "-q", "-F", "-m", "0", image])
+    settings.state.mkdir()
+    run(["mount", "-o", "loop", image, settings.state])
+    yield settings.state
+    run(["umount", "--lazy", settings.state])
+
+
+def fill(folder: Path) -> None:
+    """To the last byte, as root."""
+    with (folder / "filler").open("ab", buffering=0) as out:
+        for piece in (64 << 20, 1 << 20, 4096):
+            with contextlib.suppress(OSError):
+                while True:
+                    os.posix_fallocate(out.fileno(), out.seek(0, os.SEEK_END), piece)
+        with contextlib.suppress(OSError):
+            while True:
+                out.write(b"x")
+
+
+@pytest.mark.lost
+@pytest.mark.badinput
+def test_on_a_disk_that_is_full_to_the_last_byte_it_starts_when_everything_is_there(
+    small_disk: Path, begin: Callable[..., Running], settings: Settings
+) -> None:
+    first = begin()
+    first.until("The appliance runs.")
+    eventually((small_disk / "ballast").exists)
+    first.process.terminate()
+    assert first.end() == 0
+    fill(small_disk)
+    assert os.statvfs(small_disk).f_bfree == 0
+
+    again = begin()
+    again.until("The appliance runs.")
+    address, _ = again.page()
+    assert address.endswith("/setup")
+    again.process.terminate()
+    assert again.end() == 0
 
 
 @pytest.mark.badinput

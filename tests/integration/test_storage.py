@@ -19,9 +19,9 @@ from urllib.parse import urlencode
 import pytest
 
 from appliance import catalog, layout
-from appliance.catalog import Event, Seed, SeedState
+from appliance.catalog import Event, Seed, SeedState, database
 from appliance.errors import Conflict, Unavailable
-from appliance.host import mirror, reset, storage, store
+from appliance.host import ballast, mirror, reset, storage, store
 from appliance.host.storage import Disk
 from appliance.host.verbs import Host
 from appliance.run import run, start
@@ -346,15 +346,42 @@ def served(loop: Callable[..., Path], mounts: Path, tmp_path: Path) -> Iterator[
         catalog.close()
 
 
+@pytest.mark.lost
+def test_when_root_fills_the_last_block_again_and_again_people_still_get_in_and_work(served: tuple[Settings, Web]) -> None:
+    settings, web = served
+    until((settings.state / "ballast").exists, "no room is kept")
+    catalog.open(settings.catalog)
+    until(lambda: database.rows("PRAGMA freelist_count")[0][0] > 500, "the catalog has no room of its own")
+    catalog.close()
+    smallest = (settings.state / "ballast").stat().st_size // ballast.PARTS
+
+    def filled() -> bool:
+        """Whoever writes without end has all of it but the last."""
+        fill(settings.machines / "filler")
+        return ballast.held(settings) == smallest and os.statvfs(settings.state).f_bfree == 0
+
+    until(filled, "the room is not given out")
+    web.ask("GET", "/sign-in")
+    status, _ = web.ask("POST", "/sign-in", name="grace", password=world.PASSWORD)
+    assert status == 303
+    for path in ("/", "/account", "/admin/", "/admin/events/", "/admin/server/storage/"):
+        status, page = web.ask("GET", path)
+        assert status == 200, page
+    assert "The disk is full:" in page
+    status, page = web.ask("POST", "/request", **{"class": "notebook"})
+    assert status == 303, page
+    assert os.statvfs(settings.state).f_bfree == 0
+
+
 def test_a_full_disk_leaves_the_admin_s_page_alive_and_says_what_to_delete(served: tuple[Settings, Web]) -> None:
     settings, web = served
-    ballast, filler = settings.state / "ballast", settings.machines / "filler"
+    filler = settings.machines / "filler"
     (settings.cache / "bootstrap").mkdir()
     (settings.cache / "bootstrap/old.tar").write_bytes(b"x" * 20 * MIB)
-    until(ballast.exists, "no room is kept")
+    until((settings.state / "ballast").exists, "no room is kept")
+    whole = ballast.held(settings)
     assert fill(filler) > 100 * MIB
-    until(lambda: not ballast.exists(), "the room is not given out")
-    assert os.statvfs(settings.state).f_bavail > 0
+    until(lambda: ballast.held(settings) < whole and os.statvfs(settings.state).f_bavail, "the room is not given out")
 
     web.ask("GET", "/sign-in")
     status, _ = web.ask("POST", "/sign-in", name="grace", password=world.PASSWORD)
@@ -374,7 +401,7 @@ def test_a_full_disk_leaves_the_admin_s_page_alive_and_says_what_to_delete(serve
     status, _ = web.ask("POST", "/admin/server/storage/clean")
     assert status == 303
     assert mirror.size(settings.cache) < MIB
-    until(ballast.exists, "the room is not taken back")
+    until(lambda: ballast.held(settings) == whole, "the room is not taken back")
     _, page = web.ask("GET", "/admin/")
     assert "The disk is full:" not in page
     assert Event.select().where(Event.kind == "storage.room").count() == 1

@@ -1,13 +1,14 @@
 """Disks as lsblk and smartctl tell of them, which of them may be erased, and how full the state's is."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appliance import catalog, durable
-from appliance.catalog import Event
+from appliance.catalog import Event, database
 from appliance.errors import BadInput, Conflict, Unavailable
 from appliance.host import ballast, facts, image, reset, storage, store
 from appliance.host.storage import Disk
@@ -210,8 +211,7 @@ class Statvfs:
         self.settings, self.free = settings, free
 
     def __call__(self, path: Path) -> Any:
-        taken = 256 if ballast.file(self.settings).exists() else 0
-        left = self.free - taken
+        left = self.free - (ballast.held(self.settings) >> 20)
         return type("Found", (), {"f_blocks": 8192, "f_bfree": left, "f_bavail": left, "f_frsize": 1 << 20})
 
 
@@ -219,22 +219,59 @@ def test_room_is_given_out_when_the_disk_is_full_and_taken_back(opened: Settings
     disk = Statvfs(opened, 4000)
     monkeypatch.setattr(ballast.os, "statvfs", disk)
 
-    def look(free: int) -> tuple[bool, bool]:
-        """Whether the room is kept, and whether the disk counts as full."""
+    def look(free: int) -> tuple[int, bool]:
+        """How many MiB are kept, and whether the disk counts as full."""
         disk.free = free
         ballast.keep(opened)
-        return ballast.file(opened).exists(), ballast.room(opened).full
+        return ballast.held(opened) >> 20, ballast.room(opened).full
 
-    assert look(4000) == (True, False)
+    assert look(4000) == (256, False)
     assert ballast.file(opened).stat().st_blocks * 512 >= 256 << 20
-    assert look(300) == (True, False)  # 44 beside what is kept
-    assert look(280) == (False, True)
-    assert look(10) == (False, True)
-    assert look(400) == (False, True)  # not to and fro
-    assert look(600) == (True, False)
+    assert look(300) == (256, False)  # 44 beside what is kept
+    assert look(280) == (224, True)  # a part; 56 are free then
+    assert look(280) == (224, True)
+    assert look(700) == (224, True)  # not to and fro: 512 would have to be free
+    assert look(800) == (256, False)
     assert [event.kind for event in Event.select().order_by(Event.id)] == ["storage.full", "storage.room"]
     full = Event.select().where(Event.kind == "storage.full").get()
     assert "Server > Storage" in full.data["hint"]
+
+
+@pytest.mark.lost
+def test_who_writes_without_end_gets_it_in_parts_and_never_the_last(opened: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk = Statvfs(opened, 4000)
+    monkeypatch.setattr(ballast.os, "statvfs", disk)
+    ballast.keep(opened)
+    kept = []
+    for _ in range(9):
+        disk.free = ballast.held(opened) >> 20  # whatever was free has been written to, by root
+        ballast.keep(opened)
+        kept.append(ballast.held(opened) >> 20)
+    assert kept == [224, 192, 160, 128, 96, 64, 32, 32, 32]
+    assert Event.select().where(Event.kind == "storage.full").count() == 1
+
+
+@pytest.mark.lost
+@pytest.mark.parametrize(("free", "left"), [(0, 0), (2, 32)])
+def test_the_last_is_for_a_start_on_a_disk_that_is_full(settings: Settings, monkeypatch: pytest.MonkeyPatch, free: int, left: int) -> None:
+    ballast.file(settings).write_bytes(b"")
+    os.truncate(ballast.file(settings), 32 << 20)
+    monkeypatch.setattr(ballast.os, "statvfs", Statvfs(settings, 32 + free))
+    ballast.give_for_start(settings)
+    assert ballast.held(settings) >> 20 == left
+
+
+@pytest.mark.lost
+def test_the_catalog_is_given_room_of_its_own_while_there_is_some(opened: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[bool] = []
+    monkeypatch.setattr(database, "keep_slack", lambda: given.append(True))
+    ballast.keep_slack(opened)
+    ballast.mark(opened).touch()
+    ballast.keep_slack(opened)
+    opened.catalog.unlink()
+    ballast.mark(opened).unlink()
+    ballast.keep_slack(opened)
+    assert given == [True]
 
 
 def test_a_disk_that_is_full_from_the_begin_is_said(opened: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
