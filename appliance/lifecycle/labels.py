@@ -11,6 +11,8 @@ from typing import Any
 from appliance import durable
 from appliance.catalog import AsideKind, aside, options
 from appliance.catalog.aside import Key
+from appliance.errors import BadInput
+from appliance.paths import below
 
 log = logging.getLogger(__name__)
 
@@ -18,14 +20,14 @@ OF = ("catalog", "generation")  # which catalog it is from
 
 
 def file_of(key: Key, folder: Path) -> Path:
-    return folder / f"{key[0].value}-{key[1]}.json"
+    return below(folder, f"{key[0].value}-{key[1].replace('/', '-')}.json")
 
 
 def read(key: Key, folder: Path) -> dict[str, Any]:
     """What is noted; empty when nothing is, or it cannot be read."""
     try:
         return dict(json.loads(file_of(key, folder).read_bytes()))
-    except (OSError, ValueError):
+    except (OSError, ValueError, BadInput):
         return {}
 
 
