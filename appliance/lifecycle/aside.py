@@ -65,6 +65,7 @@ from appliance.settings import Settings
 log = logging.getLogger(__name__)
 
 K, S = AsideKind, MachineState
+LABEL_FOR = 0.2  # seconds of a tick at most that labels are written in; the rest follows in the next
 MARK_EVERY = 5.0  # seconds between notes of how far the catalog has got
 LOOK_EVERY = 30.0  # seconds between looks at disks and seeds
 MOST_SEEDS = 200  # numbers of seeds and snapshots above those known that an older copy may not know
@@ -109,7 +110,8 @@ class SetAside:
         self.settings, self.provider = settings, provider
         self.decided = False
         self._labels = labels.Labels(settings.labels)
-        self._marked, self._marked_at, self._looked_at = -1, float("-inf"), float("-inf")
+        self._labelled = self._marked = -1  # the last event's number then
+        self._marked_at = self._looked_at = float("-inf")
 
     # -- at a start -----------------------------------------------------------------------------
 
@@ -163,8 +165,9 @@ class SetAside:
         """Note how far the catalog has got, and what it says of machines and disks."""
         if not self.decided:
             return
-        self._labels.keep()
         moment, last = time.monotonic(), events.last_id()
+        if (at_once or last != self._labelled) and self._labels.keep(None if at_once else LABEL_FOR):
+            self._labelled = last  # whatever changes with a machine or disk is recorded
         if at_once or (last != self._marked and moment - self._marked_at >= MARK_EVERY):
             try:
                 lineage.keep(self.settings.mark, lineage.here())

@@ -502,3 +502,28 @@ def test_what_only_an_older_copy_has_in_the_slot_moves_on(engine, again, opened,
     assert machines.by_id(younger.id).slot == younger.slot
     found = machines.by_id(ghost.id)
     assert found.slot != younger.slot
+
+
+def test_labels_take_no_more_of_a_tick_than_they_may_and_are_all_written_in_the_end(engine, opened, alice):
+    held(engine, alice)
+    shutil.rmtree(opened.labels)
+    opened.labels.mkdir()
+    noting = labels.Labels(opened.labels)
+    assert not noting.keep(-1.0)
+    assert list(opened.labels.iterdir()) == []
+    assert noting.keep()
+    assert {file.stem for file in opened.labels.iterdir()} == {f"machine-{id}" for id in machines.live_ids()}
+
+
+def test_a_label_that_cannot_be_written_is_tried_again(engine, opened, alice, monkeypatch):
+    held(engine, alice)
+    noting = labels.Labels(opened.state / "elsewhere")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(labels.durable, "write", full)
+        assert not noting.keep()
+    assert noting.keep()
+    assert len(list((opened.state / "elsewhere").iterdir())) == len(machines.live_ids())
