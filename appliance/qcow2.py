@@ -5,6 +5,7 @@ such an image has that file read, or written to, by whatever opens it. Here the 
 https://www.qemu.org/docs/master/interop/qcow2.html describes it, and only an image that stands alone passes.
 """
 
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ _MORE = struct.Struct(">QQQII")  # what version 3 adds, 32 bytes
 # Incompatible features: a reader that does not know one must not open the image.
 _DIRTY, _CORRUPT, _EXTERNAL_DATA, _COMPRESSION = 1, 2, 4, 8
 _END, _DATA_FILE, _ENCRYPTION = 0, 0x44415441, 0x0537BE77
+_LONGEST_BACKING = 1023  # bytes, as the format has it
 _MOST_L1 = 32 << 20  # bytes; QEMU's own bound
 
 
@@ -62,6 +64,19 @@ def header(image: Path) -> Header:
     if l1_entries * 8 > _MOST_L1 or l1 + l1_entries * 8 > max(length, 1) or refcounts + (clusters << bits) > length:
         raise NoImage("it is cut off")
     return Header(size, _dependence(told, features, extensions, backing or backing_length, encryption, snapshots))
+
+
+def backing(image: Path) -> str:
+    """The path that an image says it is a difference to, empty for one that stands alone: to be shown and compared, never to be opened."""
+    with image.open("rb") as file:
+        told = file.read(_FIXED.size)
+        if len(told) < _FIXED.size or told[:4] != MAGIC:
+            return ""
+        _, _, at, length, *_ = _FIXED.unpack(told)
+        if not at or length > _LONGEST_BACKING:
+            return ""
+        file.seek(at)
+        return os.fsdecode(file.read(length))
 
 
 def _dependence(told: bytes, features: int, extensions: int, backing: int, encryption: int, snapshots: int) -> str:

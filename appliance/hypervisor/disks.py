@@ -122,19 +122,6 @@ def virtual_size(image: Path, hint: str = RESTORE, *, alone: bool = True) -> int
     return found.size
 
 
-def backing(image: Path) -> str:
-    """The path of the disk that a qcow2 image lies on, as its header has it; empty when there is none, or it is no such image. Only to be looked at."""
-    with image.open("rb") as file:
-        header = file.read(20)
-        if len(header) < 20 or header[:4] != b"QFI\xfb":
-            return ""
-        at, length = int.from_bytes(header[8:16], "big"), int.from_bytes(header[16:20], "big")
-        if not at or length > 1023:  # as the format has it
-            return ""
-        file.seek(at)
-        return os.fsdecode(file.read(length))
-
-
 # -- data disks ---------------------------------------------------------------------------------
 
 

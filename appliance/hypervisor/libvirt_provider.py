@@ -22,7 +22,7 @@ from typing import Any
 import libvirt
 import psutil
 
-from appliance import durable, run
+from appliance import durable, qcow2, run
 from appliance.errors import BadInput, CommandFailed, Conflict, DpeError, NotFound, Unavailable
 from appliance.hypervisor import agent, daemon, disks, monitor, snapshot, xml
 from appliance.hypervisor.connection import Connection, ignoring
@@ -569,13 +569,13 @@ class LibvirtProvider:
     # -- what nobody knows ------------------------------------------------------------------
 
     def examine(self, id: str) -> Remains:
-        disk = self.settings.machines / id / "disk.qcow2"
+        disk = self.settings.machine_folder(id) / "disk.qcow2"
         with self._connection.use() as connection:
             domain = _find(connection, id)
             described = None if domain is None else ET.fromstring(domain.XMLDesc())  # noqa: S314  our own libvirtd's
         files = [file.lstat() for file in disk.parent.rglob("*")] if disk.parent.is_dir() else []
         found = Remains(
-            base=disks.backing(disk) if disk.exists() else "",
+            base=qcow2.backing(disk) if disk.exists() else "",
             bytes=sum(file.st_blocks * 512 for file in files),
             made=datetime.fromtimestamp(disk.parent.stat().st_ctime, UTC) if files else None,
         )

@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from appliance import catalog
+from appliance import catalog, qcow2
 from appliance.catalog import (
     Account,
     Actor,
@@ -52,10 +52,11 @@ from appliance.catalog import data as data_rows
 from appliance.catalog.aside import Key
 from appliance.catalog.lineage import Mark, Standing
 from appliance.catalog.restoring import GRACE
-from appliance.errors import Conflict, DpeError, NotFound
-from appliance.hypervisor.disks import backing, virtual_size
+from appliance.errors import BadInput, Conflict, DpeError, NotFound
+from appliance.hypervisor.disks import virtual_size
 from appliance.hypervisor.provider import Found, Power, Provider, Remains
 from appliance.lifecycle import disks, labels, master, outcomes, proving
+from appliance.paths import below, inside
 from appliance.people import quotas
 from appliance.seeds.build import load_files, test_machine_id
 from appliance.seeds.snapshot import template_id
@@ -64,6 +65,7 @@ from appliance.settings import Settings
 log = logging.getLogger(__name__)
 
 K, S = AsideKind, MachineState
+LABEL_FOR = 0.2  # seconds of a tick at most that labels are written in; the rest follows in the next
 MARK_EVERY = 5.0  # seconds between notes of how far the catalog has got
 LOOK_EVERY = 30.0  # seconds between looks at disks and seeds
 MOST_SEEDS = 200  # numbers of seeds and snapshots above those known that an older copy may not know
@@ -108,7 +110,8 @@ class SetAside:
         self.settings, self.provider = settings, provider
         self.decided = False
         self._labels = labels.Labels(settings.labels)
-        self._marked, self._marked_at, self._looked_at = -1, float("-inf"), float("-inf")
+        self._labelled = self._marked = -1  # the last event's number then
+        self._marked_at = self._looked_at = float("-inf")
 
     # -- at a start -----------------------------------------------------------------------------
 
@@ -162,8 +165,9 @@ class SetAside:
         """Note how far the catalog has got, and what it says of machines and disks."""
         if not self.decided:
             return
-        self._labels.keep()
         moment, last = time.monotonic(), events.last_id()
+        if (at_once or last != self._labelled) and self._labels.keep(None if at_once else LABEL_FOR):
+            self._labelled = last  # whatever changes with a machine or disk is recorded
         if at_once or (last != self._marked and moment - self._marked_at >= MARK_EVERY):
             try:
                 lineage.keep(self.settings.mark, lineage.here())
@@ -278,7 +282,12 @@ class SetAside:
         kind, id = key
         if kind is K.DATA_DISK:
             return self.settings.data_disk(id)
-        return self.settings.kept_disk(id) if kind is K.KEPT_DISK else self.settings.seeds / id
+        if kind is K.KEPT_DISK:
+            return self.settings.kept_disk(id)
+        parts = id.split("/")
+        if len(parts) != (2 if kind is K.SEED else 3):
+            raise BadInput(f"{id!r} is no seed and no snapshot.")
+        return below(self.settings.seeds, *parts)
 
     def _described(self, key: Key, told: Evidence) -> dict[str, Any]:
         """A row of the list."""
@@ -524,7 +533,7 @@ class SetAside:
         with catalog.write():
             KeptDisk.create(
                 id=one.id, machine_name=one.name or one.id, account=account, klass=one.class_name, seed=seed, data_id=one.facts.get("data"),
-                size=-(-virtual_size(path) // (1 << 30)), bytes=one.bytes, until=until,
+                size=-(-virtual_size(path, alone=False) // (1 << 30)), bytes=one.bytes, until=until,
             )  # fmt: skip
             self._done(one, f"The kept disk of {one.name} is known again, as {account.name}'s.", actor, class_name=one.class_name)
 
@@ -559,8 +568,8 @@ class SetAside:
 
     def _snapshot(self, one: Aside, seed: Seed) -> Snapshot | None:
         """The snapshot that a fork lies on, which has to stay as long as it does."""
-        folder = Path(one.base).parent
-        if not one.base or not folder.name.startswith("snapshot-") or not folder.is_relative_to(self.settings.seeds):
+        folder = inside(self.settings.seeds, one.base).parent if one.base else Path()
+        if not folder.name.startswith("snapshot-"):
             return None
         found: Snapshot | None = Snapshot.get_or_none(Snapshot.folder == str(folder))
         if found is None:
@@ -616,5 +625,5 @@ def _examine(path: Path) -> Remains:
         with contextlib.suppress(ValueError, LookupError, TypeError):
             made = datetime.fromisoformat(json.loads(manifest.read_bytes())["built"])
     return Remains(
-        base=backing(path) if path.is_file() else "", bytes=sum(file.lstat().st_blocks * 512 for file in files), made=made
+        base=qcow2.backing(path) if path.is_file() else "", bytes=sum(file.lstat().st_blocks * 512 for file in files), made=made
     )  # fmt: skip

@@ -41,6 +41,7 @@ KINDS = {  # by the first word of the kind, up to a point or an underscore
     "activities": "Kinds of activity",
     "data": "Data disks",
     "kept": "Kept disks",
+    "aside": "Set aside",
     "mail": "E-mail",
     "webhooks": "Webhooks",
     "hypervisor": "Hypervisor",

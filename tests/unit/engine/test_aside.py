@@ -1,6 +1,7 @@
 """What the catalog does not know is set aside, never deleted; another or an older catalog makes and removes nothing until somebody decides."""
 
 import shutil
+import struct
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -40,8 +41,8 @@ S, K = MachineState, catalog.AsideKind
 
 
 def image(size_gib: int = 5) -> bytes:
-    """As much of an empty qcow2 image as is looked at."""
-    return b"QFI\xfb" + (3).to_bytes(4, "big") + bytes(16) + (size_gib << 30).to_bytes(8, "big") + bytes(480)
+    """As much of an empty qcow2 image of version 2 as is looked at."""
+    return b"QFI\xfb" + struct.pack(">IQIIQ", 2, 0, 0, 16, size_gib << 30) + bytes(480)
 
 
 def stray(provider: FakeProvider, power: Power = Power.RUNNING) -> str:
@@ -220,6 +221,19 @@ def test_it_goes_by_itself_after_its_days_and_never_when_that_is_nought(engine, 
     verbs.keep_for(alice, "30")
     look(engine)
     assert id not in provider.domains
+
+
+@pytest.mark.parametrize(
+    ("kind", "id"), [(K.SEED, "../labels"), (K.SEED, ".."), (K.SEED, "small"), (K.SNAPSHOT, "small/1/.."), (K.DATA_DISK, "../data/x"), (K.KEPT_DISK, "a/b")]
+)  # fmt: skip
+def test_nothing_is_removed_by_a_name_that_leads_elsewhere(engine, opened, kind, id):
+    (opened.seeds / "small/1").mkdir(parents=True)
+    with catalog.write():  # by a web process that was taken over
+        one = Aside.create(kind=kind, id=id, wish="remove", wished_by="grace", since=now())
+    engine._aside._attend(one)
+    assert aside.by_number(one.number).problem
+    assert opened.labels.is_dir()
+    assert (opened.seeds / "small/1").is_dir()
 
 
 def test_what_something_set_aside_lies_on_cannot_be_removed(engine, opened, alice):
@@ -488,3 +502,28 @@ def test_what_only_an_older_copy_has_in_the_slot_moves_on(engine, again, opened,
     assert machines.by_id(younger.id).slot == younger.slot
     found = machines.by_id(ghost.id)
     assert found.slot != younger.slot
+
+
+def test_labels_take_no_more_of_a_tick_than_they_may_and_are_all_written_in_the_end(engine, opened, alice):
+    held(engine, alice)
+    shutil.rmtree(opened.labels)
+    opened.labels.mkdir()
+    noting = labels.Labels(opened.labels)
+    assert not noting.keep(-1.0)
+    assert list(opened.labels.iterdir()) == []
+    assert noting.keep()
+    assert {file.stem for file in opened.labels.iterdir()} == {f"machine-{id}" for id in machines.live_ids()}
+
+
+def test_a_label_that_cannot_be_written_is_tried_again(engine, opened, alice, monkeypatch):
+    held(engine, alice)
+    noting = labels.Labels(opened.state / "elsewhere")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(labels.durable, "write", full)
+        assert not noting.keep()
+    assert noting.keep()
+    assert len(list((opened.state / "elsewhere").iterdir())) == len(machines.live_ids())

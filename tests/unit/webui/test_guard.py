@@ -50,6 +50,7 @@ def addresses(app: Flask, method: str) -> list[tuple[str, Need]]:
                     "name": "notebook",
                     "session_id": "0" * 64,
                     "token_id": 1,
+                    "number": 1,
                     "token": "1.1.x",
                     "verb": "stop",
                     "what": "restart",
