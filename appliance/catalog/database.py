@@ -261,12 +261,21 @@ def _is_full() -> bool:
     return found.f_bavail * found.f_frsize < LEAST
 
 
+def stay() -> sqlite3.Connection:
+    """A connection to the open catalog for as long as this process has it: with the last one SQLite removes the log, and there would be no room
+    for another on a disk that is full. Not for who goes on while another catalog is put in this one's place.
+    """
+    connection = sqlite3.connect(str(db.database), uri=True, check_same_thread=False)
+    connection.execute("PRAGMA user_version").fetchone()
+    return connection
+
+
 def keep_slack() -> bool:
     """See that the catalog's file holds room that nothing uses, and its log, too; returns whether there was too little.
 
     Rows find it there when the disk is full to the last block: signing in, a claim and the event of a deletion need no room of the disk's.
     """
-    if rows("PRAGMA freelist_count")[0][0] * rows("PRAGMA page_size")[0][0] >= SLACK // 2:
+    if rows("PRAGMA freelist_count")[0][0] * rows("PRAGMA page_size")[0][0] >= SLACK // 2 and _log_size() >= SLACK // 2:
         return False
     with write():
         rows("INSERT OR REPLACE INTO option (name, value) VALUES ('slack', '\"' || hex(zeroblob(?)) || '\"')", (SLACK // 2,))
@@ -274,6 +283,14 @@ def keep_slack() -> bool:
     with write():
         rows("DELETE FROM option WHERE name = 'slack'")
     return True
+
+
+def _log_size() -> int:
+    """Bytes of the log, which SQLite uses again and again as long as anybody has the catalog open."""
+    try:
+        return _path().with_name(f"{_path().name}-wal").stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def rows(sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -85,7 +85,7 @@ def keep(settings: Settings) -> None:
         events.tell(settings, "storage.full", "The disk is nearly full.", level=Level.ERROR, hint=HINT)
 
 
-@every(60)
+@every(10)
 def keep_slack(settings: Settings) -> None:
     """See that the catalog has room of its own, while there is some."""
     if room(settings).full:
@@ -105,7 +105,7 @@ def give_for_start(settings: Settings) -> None:
         found = os.statvfs(settings.state)
     except FileNotFoundError:  # the first start
         return
-    if found.f_bfree * found.f_frsize < START:
+    if found.f_bavail * found.f_frsize < START:
         file(settings).unlink(missing_ok=True)
 
 
