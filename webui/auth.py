@@ -54,7 +54,8 @@ def sign_in() -> Page:
     form = request.form.get(kept.FIELD, "")
     name = request.form.get("name", "").strip()
     try:
-        token, _ = sessions.sign_in(name, request.form.get("password", ""), request.remote_addr or "", request.user_agent.string)
+        who = (request.remote_addr or "", request.user_agent.string, request.form.get("browser", "")[:64])
+        token, _ = sessions.sign_in(name, request.form.get("password", ""), *who)
     except DpeError as error:
         return _sign_in_page(after, name, error)
     start_session(token)

@@ -15,7 +15,7 @@ blueprint = Blueprint("hooks", __name__, url_prefix="/hooks")
 @csrf.exempt
 def answer(token: str) -> Response:
     """204 when the answer is kept, also when it was before."""
-    who = f"hooks from {request.remote_addr}"
+    who = throttle.of_address(request.remote_addr or "")
     throttle.check(who)
     request.max_content_length = hooks.LARGEST
     try:

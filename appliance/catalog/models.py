@@ -287,6 +287,7 @@ class Session(Row):
 
     id = CharField(primary_key=True)
     account = ForeignKeyField(Account, backref="sessions", on_delete="CASCADE")
+    account_id: int
     address = CharField(default="")
     agent = CharField(default="")
     created_at = UtcField(default=now)
@@ -295,6 +296,18 @@ class Session(Row):
     confirmed_at = UtcField(null=True)
     waits = BooleanField(default=False)
     browser = CharField(default="")
+
+
+class KnownBrowser(Row):
+    """A browser in which somebody signed in to an account before, by a digest of what it keeps for itself."""
+
+    account = ForeignKeyField(Account, on_delete="CASCADE")
+    account_id: int
+    digest = CharField()
+    used_at = UtcField(default=now)
+
+    class Meta:
+        primary_key = CompositeKey("account", "digest")
 
 
 class SecondFactor(Row):
@@ -870,6 +883,7 @@ TABLES = (
     Grant,
     Quota,
     Session,
+    KnownBrowser,
     SecondFactor,
     RecoveryCode,
     Token,

@@ -17,6 +17,7 @@ SQLITE = sqlite3.sqlite_version
 SECRET = {
     "account": ("password",),
     "session": ("id",),
+    "known_browser": ("digest",),
     "second_factor": ("secret",),
     "recovery_code": ("digest",),
     "token": ("digest", "ending"),

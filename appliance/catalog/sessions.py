@@ -5,7 +5,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from appliance.catalog.database import rows
-from appliance.catalog.models import Account, Session, Token, now, stamp
+from appliance.catalog.models import Account, KnownBrowser, Session, Token, now, stamp
+
+REMEMBERED = timedelta(days=180)  # that a browser is known after it was signed in
 
 
 def live(id: str) -> Session | None:
@@ -50,9 +52,22 @@ def live(id: str) -> Session | None:
 
 
 def end_all(account_id: int, *, keep: str = "") -> None:
-    """End all that lets somebody in as this account: its sessions, except the one in `keep`, and its tokens. Call it inside `write()`."""
+    """End all that lets somebody in as this account: its sessions, except the one in `keep`, and its tokens. Its browsers are known no more.
+    Call it inside `write()`."""
+    KnownBrowser.delete().where(KnownBrowser.account == account_id).execute()
     Session.delete().where(Session.account == account_id, Session.id != keep).execute()
     Token.delete().where(Token.account == account_id).execute()
+
+
+def know(account_id: int, digest: str) -> None:
+    """Somebody signed in to the account in this browser; call it inside `write()`."""
+    KnownBrowser.delete().where(KnownBrowser.used_at < now() - REMEMBERED).execute()
+    KnownBrowser.insert(account=account_id, digest=digest, used_at=now()).on_conflict_replace().execute()
+
+
+def knows(account_id: int, digest: str) -> bool:
+    """Whether somebody signed in to the account in this browser before."""
+    return bool(rows("SELECT 1 FROM known_browser WHERE account_id = ? AND digest = ?", (account_id, digest)))
 
 
 def accounts_of(ids: Iterable[str]) -> dict[str, int]:

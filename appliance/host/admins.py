@@ -59,7 +59,7 @@ def _reset(args: ResetArguments, host: Host) -> dict[str, str]:
         sessions.end_all(account.id)
         codes = SecondFactor.delete().where(SecondFactor.account == account.id).execute()
         RecoveryCode.delete().where(RecoveryCode.account == account.id).execute()
-        throttle.succeeded(f"account:{account.name.lower()[:64]}")
+        throttle.forget(account.name)
         also = ", and turned their one-time codes off" if codes else ""
         record(
             "account.password",

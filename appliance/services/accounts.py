@@ -111,7 +111,8 @@ def change_own_password(actor: Actor, old: str, new: str, *, keep_session: str) 
     """A person changes their own password. Raises BadInput when the old one is wrong, NotAllowed when it was so too often."""
     assert actor.account_id is not None
     account = get(actor.account_id)
-    guesses = (f"account:{account.name.lower()}", f"address:{actor.address}")  # a browser left alone is no place to guess at
+    # A browser left alone is no place to guess at; nor do others who guess elsewhere count here.
+    guesses = throttle.of_guess(account.name, actor.address, known=f"session {keep_session}")
     throttle.check(*guesses)
     if account.directory_id is None and not passwords.matches(account.password, old):
         throttle.failed(*guesses)

@@ -54,10 +54,11 @@ def ensure_code(settings: Settings) -> None:
 
 def check_code(code: str, address: str) -> None:
     """Raise BadInput when the setup code is wrong, NotAllowed when there were too many wrong ones."""
-    throttle.check("setup", f"address:{address}")
+    names = throttle.of_setup(address)
+    throttle.check(*names)
     expected = options.get("setup_code")
     if not expected or not secrets.compare_digest(_digest(code), expected):
-        throttle.failed("setup", f"address:{address}")
+        throttle.failed(*names)
         raise BadInput("That is not the setup code.", "It is shown on the appliance's own screen, or at the end of what `make run` prints.")
 
 

@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from appliance import durable
@@ -18,24 +18,17 @@ from appliance.catalog.owners import Keys, Owner
 from appliance.errors import DpeError, NotAllowed
 from appliance.host import rescue
 from appliance.host.client import Client
-from appliance.people import passwords, totp
+from appliance.people import passwords, throttle, totp
+from appliance.people.throttle import Tried
 from appliance.settings import Settings
 
-FREE = 5  # failures before the first wait
-LONGEST = 15 * 60.0  # seconds
-FORGET = 3600.0
 LENGTH = 3600.0  # seconds that somebody stays signed in
 MOST = 2000  # names that are remembered
 SETUP = "setup code"  # who is signed in by it
 
 
-@dataclass
-class Tried:
-    """What was tried under a name, or from an address."""
-
-    failures: int
-    until: float
-    at: float
+def _tried(failures: int, until: str, at: str) -> Tried:
+    return Tried(int(failures), datetime.fromisoformat(until), datetime.fromisoformat(at))
 
 
 @dataclass
@@ -53,7 +46,7 @@ class Door:
     def __post_init__(self) -> None:
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):
             said = json.loads(self.memory.read_text() if self.memory else "{}")
-            self._tried = {name: Tried(**tried) for name, tried in said["tried"].items()}
+            self._tried = {name: _tried(**tried) for name, tried in said["tried"].items()}
             self._used, self._spent = dict(said["used"]), set(said["spent"])
 
     def keys(self) -> Keys:
@@ -64,7 +57,7 @@ class Door:
 
     def sign_in(self, name: str, password: str, code: str, address: str) -> str:
         """Returns the token of a session. Raises NotAllowed, with one message whatever did not fit."""
-        names = (f"account:{name.lower()[:64]}", f"address:{address}")
+        names = throttle.of_guess(name, address)
         with self._lock:  # one password at a time: a hash takes 64 MiB
             self._check(names)
             owner = next((one for one in self.keys().owners if one.name == name), None)
@@ -73,11 +66,11 @@ class Door:
                 raise NotAllowed(
                     "That does not fit.", "Check name, password and one-time code; after a few failures you have to wait a little."
                 )
-            return self._open(owner.name, names[0])
+            return self._open(owner.name, names)
 
     def sign_in_by_setup_code(self, code: str, address: str) -> str:
         """As long as there is no owner. Raises NotAllowed."""
-        names = ("setup", f"address:{address}")
+        names = throttle.of_setup(address)
         with self._lock:
             self._check(names)
             keys = self.keys()
@@ -85,7 +78,7 @@ class Door:
             if keys.owners or not keys.setup_code or not secrets.compare_digest(said, keys.setup_code):
                 self._failed(names)
                 raise NotAllowed("That is not the setup code.", "It is shown on the appliance's own screen.")
-            return self._open(SETUP, names[0])
+            return self._open(SETUP, names)
 
     def who(self, token: str) -> str:
         """Who is signed in with this token; empty when nobody is."""
@@ -109,27 +102,27 @@ class Door:
             return True
         return False
 
-    def _open(self, name: str, tried: str) -> str:
-        self._tried.pop(tried, None)  # an address keeps its own, or one good account would cover a thousand guesses
+    def _open(self, name: str, names: tuple[str, ...]) -> str:
+        first = self._tried.pop(names[0], None)
+        for one in names[1:]:
+            if first is not None and one in self._tried:
+                self._tried[one] = self._tried[one].without(first.failures, one)
         self._remember()
         token, now = secrets.token_urlsafe(32), time.monotonic()
         self._sessions = {one: held for one, held in self._sessions.items() if held[1] > now}
         self._sessions[token] = (name, now + LENGTH)
         return token
 
-    def _check(self, names: tuple[str, str]) -> None:
-        wait = max((self._tried[name].until - time.time() for name in names if name in self._tried), default=0.0)
-        if wait > 0:
-            words = f"{wait + 1:.0f} seconds" if wait < 90 else f"{wait / 60 + 1:.0f} minutes"
-            raise NotAllowed("Too many failed attempts.", f"Try again in {words}.")
+    def _check(self, names: tuple[str, ...]) -> None:
+        moment = datetime.now(UTC)
+        wait = max((self._tried[name].wait(moment) for name in names if name in self._tried), default=timedelta())
+        if wait:
+            raise throttle.refusal(wait)
 
-    def _failed(self, names: tuple[str, str]) -> None:
-        now = time.time()
+    def _failed(self, names: tuple[str, ...]) -> None:
+        moment = datetime.now(UTC)
         for name in names:
-            before = self._tried.get(name)
-            failures = 1 if before is None or now - before.at > FORGET else before.failures + 1
-            wait = 0.0 if failures < FREE else min(2.0 ** min(failures - FREE + 1, 20), LONGEST)
-            self._tried[name] = Tried(failures, now + wait, now)
+            self._tried[name] = self._tried.get(name, Tried(0, moment, moment)).again(moment, name)
         if len(self._tried) > MOST:  # the oldest go
             for name in sorted(self._tried, key=lambda one: self._tried[one].at)[: len(self._tried) - MOST]:
                 del self._tried[name]
@@ -138,6 +131,9 @@ class Door:
     def _remember(self) -> None:
         if self.memory is None:
             return
-        said = {"tried": {name: vars(tried) for name, tried in self._tried.items()}, "used": self._used, "spent": sorted(self._spent)}
+        tried = {
+            name: {"failures": one.failures, "until": one.until.isoformat(), "at": one.at.isoformat()} for name, one in self._tried.items()
+        }
+        said = {"tried": tried, "used": self._used, "spent": sorted(self._spent)}
         with contextlib.suppress(OSError):
             durable.write(self.memory, json.dumps(said))
