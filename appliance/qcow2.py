@@ -124,16 +124,9 @@ def inspect(image: Path, most: int = LARGEST) -> int:
 
 def alone(verb: str, *options: str, reads: Path, writes: Path) -> list[str]:
     """qemu-img where there is nothing but itself, `/from` and `/to`: no other file of the host, no network, no rights of root's."""
-    empty: list[Argument] = [
-        "bwrap",
-        "--unshare-pid",
-        "--unshare-net",
-        "--unshare-ipc",
-        "--unshare-uts",
-        "--die-with-parent",
-        "--cap-drop",
-        "ALL",
-    ]
+    # Of root's rights only that the two files may be anybody's: there are no others.
+    rights: list[Argument] = ["--cap-drop", "ALL", "--cap-add", "CAP_DAC_OVERRIDE", "--die-with-parent"]
+    empty: list[Argument] = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", *rights]
     programs: list[Argument] = ["--ro-bind", "/usr", "/usr"]
     for name in ("bin", "lib", "lib64"):
         programs += ["--symlink", f"usr/{name}", f"/{name}"]

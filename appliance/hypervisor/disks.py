@@ -282,6 +282,8 @@ def restore(copy: Path, target: Path, owner: Owner) -> None:
         try:
             run(qcow2.alone("compare", "-q", "-f", "qcow2", "-F", "qcow2", reads=copy, writes=target), timeout=LONGEST)
         except CommandFailed as error:
+            if error.status != 1:  # which says that they differ
+                raise Unavailable(f"The data disk {target.name} could not be compared with its copy: {error.output}") from error
             raise Conflict(f"There is a data disk {target.name} already, with another content.", "Remove it first.") from error
         return
     expand(copy, target, owner)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from appliance import qcow2
-from appliance.errors import CommandFailed, DpeError
+from appliance.errors import CommandFailed, Conflict, DpeError, Unavailable
 from appliance.hypervisor import disks
 from appliance.run import run
 
@@ -39,6 +39,21 @@ def test_what_is_written_anew_is_the_same_disk(tmp_path: Path) -> None:
     disks.expand(copy_of(source), target, disks.ROOT, 16 << 20)
     assert disks.virtual_size(target) == 16 << 20
     run(["qemu-io", "-f", "qcow2", "-c", "read -P 7 1M 64k", target])
+
+
+def test_a_disk_with_the_content_of_a_copy_is_adopted_whosever_it_is(tmp_path: Path) -> None:
+    source, target = copy_of(made(tmp_path / "from.qcow2")), tmp_path / "to.qcow2"
+    disks.restore(source, target, disks.Owner("dpe-qemu", 0o600))
+    disks.restore(source, target, disks.Owner("dpe-qemu", 0o600))
+    run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 1M 64k", target])
+    with pytest.raises(Conflict, match="another content"):
+        disks.restore(source, target, disks.ROOT)
+    with target.open("r+b") as file:  # its first table leads nowhere
+        table = int.from_bytes(file.read(48)[40:], "big")
+        file.seek(table)
+        file.write(b"\xff" * 8)
+    with pytest.raises(Unavailable, match="could not be compared"):
+        disks.restore(source, target, disks.ROOT)
 
 
 def test_a_copy_with_a_file_of_the_host_below_it_brings_nothing_of_that(tmp_path: Path, secret: Path) -> None:
