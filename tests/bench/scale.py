@@ -39,7 +39,6 @@ from appliance.catalog import (
 )
 from appliance.catalog import machines as machine_rows
 from appliance.catalog import seeds as seed_rows
-from appliance.catalog.database import db
 from appliance.engine import Engine
 from appliance.errors import Conflict
 from appliance.hypervisor.connection import Connection
@@ -102,7 +101,7 @@ def fill(size: int) -> None:
                 name=name, spec=spec, minimum=0, maximum=0, buffer=0, lease_minutes=60, extend_minutes=30, extensions=1, per_person=1000,
             )  # fmt: skip
             seed_rows.promote(Seed.create(klass=name, version=1, state=SeedState.READY))
-        folder = Path(db.database).parents[1] / "seeds/scale/1"
+        folder = catalog.database.folder().parent / "seeds/scale/1"
         Seed.update(files={name: f"{folder}/{name}" for name in ("disk", "kernel", "initrd")} | {"cmdline": ""}).execute()
         seeds = {seed.class_name: seed.id for seed in list(Seed.select())}
         snapshots = {name: Snapshot.create(seed=seed, state=SnapshotState.READY).id for name, seed in seeds.items()}

@@ -25,7 +25,6 @@ from appliance.catalog import (
     sequences,
 )
 from appliance.catalog import seeds as seed_rows
-from appliance.catalog.database import db
 from appliance.lifecycle.performers import Performers, ended
 from appliance.scenario.schema import ClassSpec
 from appliance.settings import Settings
@@ -108,7 +107,7 @@ def small_class() -> Class:
             fork=False,
             readiness="running",
         )
-        folder = Path(db.database).parents[1] / "seeds/small/1"
+        folder = catalog.database.folder().parent / "seeds/small/1"
         files = {name: f"{folder}/{file}" for name, file in {"disk": "disk.qcow2", "kernel": "vmlinuz", "initrd": "initrd"}.items()}
         files["cmdline"] = "root=/dev/vda"
         seed = Seed.create(klass="small", version=1, state=SeedState.READY, files=files)
