@@ -17,6 +17,7 @@ import pwd
 import shutil
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
@@ -47,8 +48,13 @@ LEAST_DISK = 4096  # MiB, with which a first seed can be built
 KEEPING = 60.0  # seconds between looks at the certificate
 STEADY = 60.0  # seconds after which a process that ran is no longer taken for one that fails at once
 SLOWEST = 30.0  # seconds between two starts of one that does
+ANSWERING = 1.0  # seconds between two starts of one that people wait for
+SILENT = 90.0  # seconds without a sign of life after which a process that gives them is taken to hang
+LATE = 10.0  # seconds between two looks after which we ourselves stood still, and nobody else is judged by them
 PATIENCE = 60.0  # seconds for a process to become usable, or to end
 LAST_WORDS = 20  # lines of what a process said that are shown when it does not start
+
+CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: struct ucred of unix(7)
 
 Ready = Callable[[], bool]
 
@@ -125,7 +131,11 @@ def alone(settings: Settings) -> Iterator[None]:
 
 @dataclass
 class Child:
-    """A process of the appliance. `ready` says whether it can be used; `confined` are those whose own children must not outlive them."""
+    """A process of the appliance. `ready` says whether it can be used.
+
+    `confined` are those whose own children must not outlive them; `slowest` is the longest pause, in seconds, before it is started again;
+    one that is `watched` gives signs of life (notify.py).
+    """
 
     name: str
     command: Sequence[run.Argument]
@@ -133,8 +143,11 @@ class Child:
     env: dict[str, str] = field(default_factory=dict)
     pass_fds: tuple[int, ...] = ()
     confined: bool = False
+    slowest: float = SLOWEST
+    watched: bool = False
     process: run.Process | None = None
     started_at: float = 0.0
+    heard_at: float = 0.0
     pause: float = 0.0
     retry_at: float = 0.0
     since: str = ""
@@ -155,7 +168,8 @@ class Child:
             )
         finally:
             os.close(writing)
-        self.started_at, self.since = time.monotonic(), datetime.now(UTC).isoformat()
+        self.started_at = self.heard_at = time.monotonic()
+        self.since = datetime.now(UTC).isoformat()
         self.restarts += 1
         self.last.clear()
         self.listener = threading.Thread(target=_keep, args=(os.fdopen(reading, "rb"), logs / f"{self.name}.log", self.last), daemon=True)
@@ -220,15 +234,17 @@ class Appliance:
         self.door_socket = self._listen(nginx.door_path(settings))
         self.rescue_socket = self._listen(nginx.rescue_path(settings))
         self.relay_socket = self._listen(nginx.relay_path(settings))
+        self.life = _hear(settings.run / "life")
         tls.ensure(settings)
         self.complaint = ""
         self.told: dict[str, dict[str, Any]] = {}
         units.forget(settings)
         env = environment(settings)
+        watched = {**env, "NOTIFY_SOCKET": os.fspath(settings.run / "life")}
         begun = catalog.now()
         self.children = [
             Child("libvirtd", [sys.executable, "-m", "appliance.hypervisor.daemon"], self._libvirtd_answers, env),
-            Child("host", [sys.executable, "-m", "appliance.host.daemon"], self._host_answers, env),
+            Child("host", [sys.executable, "-m", "appliance.host.daemon"], self._host_answers, watched, watched=True),
             Child(
                 "rescue",
                 self._rescue(),
@@ -236,8 +252,9 @@ class Appliance:
                 {**env, "PYTHONPATH": str(self.house), "RUNTIME_DIRECTORY": str(self._memory())},
                 (self.rescue_socket.fileno(),),
                 confined=True,
+                slowest=ANSWERING,
             ),
-            Child("engine", [sys.executable, "-m", "appliance.engine"], lambda: _engine_ticks(begun), env),
+            Child("engine", [sys.executable, "-m", "appliance.engine"], lambda: _engine_ticks(begun), watched, watched=True),
             Child(
                 "web",
                 self._web(),
@@ -245,6 +262,7 @@ class Appliance:
                 {**env, "PYTHONPATH": str(self.house)},
                 (self.web_socket.fileno(), self.door_socket.fileno()),
                 confined=True,
+                slowest=ANSWERING,
             ),
             Child(
                 "relay",
@@ -253,8 +271,9 @@ class Appliance:
                 {**env, "PYTHONPATH": str(self.house)},
                 (self.relay_socket.fileno(),),
                 confined=True,
+                slowest=ANSWERING,
             ),
-            Child("nginx", self._nginx(), self._door_answers, confined=True),
+            Child("nginx", self._nginx(), self._door_answers, confined=True, slowest=ANSWERING),
         ]
 
     def _listen(self, path: Path) -> socket.socket:
@@ -356,13 +375,16 @@ class Appliance:
         return Unavailable(f"{child.name} did not start: {how}. {told}", f"Its whole log is {self.settings.logs / child.name}.log.")
 
     def watch(self) -> None:
-        """Start again what dies, at once at first, then waiting twice as long each time; returns when asked to stop, or a restore waits."""
+        """Start again what dies or hangs, at once at first, then waiting twice as long each time; returns when asked to stop, or a restore waits."""
+        looked_at = time.monotonic()
         kept_at, there = time.monotonic(), self.settings.tls.stat().st_mtime_ns
         while not self.stopping.wait(0.5) and not restore.waits(self.settings):
             if time.monotonic() - kept_at > KEEPING or there != self.settings.tls.stat().st_mtime_ns:
                 there = self.settings.tls.stat().st_mtime_ns
                 self._renew_certificate()
                 kept_at = time.monotonic()
+            self._end_what_hangs(looked_at)
+            looked_at = time.monotonic()
             for child in self.children:
                 if self._obeys(child) or child.alive():
                     continue
@@ -370,7 +392,7 @@ class Appliance:
                 if child.process is not None:
                     assert child.process.returncode is not None
                     steady = moment - child.started_at > STEADY
-                    child.pause = 0.0 if steady else min(max(1.0, child.pause * 2), SLOWEST)
+                    child.pause = 0.0 if steady else min(max(1.0, child.pause * 2), child.slowest)
                     child.retry_at = moment + child.pause
                     when = f"in {child.pause:.0f} s" if child.pause else "now"
                     say(
@@ -382,6 +404,20 @@ class Appliance:
                     child.start(self.settings.logs)
             self._tell()
             self._turn_away()
+
+    def _end_what_hangs(self, looked_at: float) -> None:
+        """Kill what is there but does nothing, as systemd does in the image (WatchdogSec); it is started again then."""
+        alive = set(_heard(self.life))
+        moment = time.monotonic()
+        for child in self.children:
+            if not child.watched or child.process is None or not child.alive():
+                continue
+            if child.process.pid in alive or moment - looked_at > LATE:
+                child.heard_at = moment
+            elif moment - child.heard_at > SILENT:
+                say(f"{child.name} has given no sign of life for {SILENT:.0f} s; it is ended.")
+                child.process.kill()
+                child.process.wait()
 
     def _obeys(self, child: Child) -> bool:
         """Do with a child what dpe-host wants; whether it is to stay away."""
@@ -457,8 +493,27 @@ class Appliance:
 
     def close(self) -> None:
         """Let the sockets go, which outlive the processes that serve them."""
-        for listening in (self.web_socket, self.door_socket, self.rescue_socket, self.relay_socket):
+        for listening in (self.web_socket, self.door_socket, self.rescue_socket, self.relay_socket, self.life):
             listening.close()
+
+
+def _hear(path: Path) -> socket.socket:
+    """Where processes give signs of life; the kernel tells with each whose it is."""
+    path.unlink(missing_ok=True)
+    life = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    life.bind(os.fspath(path))
+    path.chmod(0o600)
+    life.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    life.setblocking(False)
+    return life
+
+
+def _heard(life: socket.socket) -> Iterator[int]:
+    """The processes that gave a sign of life since the last look: pids."""
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            _said, others, _flags, _address = life.recvmsg(64, socket.CMSG_SPACE(CREDENTIALS.size))
+            yield from (CREDENTIALS.unpack(data)[0] for level, kind, data in others if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS))
 
 
 def _listens(path: Path) -> bool:
