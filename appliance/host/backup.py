@@ -549,6 +549,8 @@ def _gather(work: Path, copies: list[Copy], known: Config, host: Host) -> Manife
     seeds: list[str] = []
     if known.plan.seeds:
         for seed in list(Seed.select().where(Seed.promoted == True, Seed.state == SeedState.READY)):  # noqa: E712
+            if "disk" not in seed.files:
+                continue  # it has no files yet, or any more: nothing of it can be kept
             place = inside(settings.seeds, seed.files["disk"]).parent
             if (place / "disk.qcow2").exists():
                 seeds.append(f"{seed.class_name}/{seed.version}")

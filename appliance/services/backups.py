@@ -36,7 +36,7 @@ FIELDS: dict[str, dict[str, tuple[str, str]]] = {
         "secret_key": ("The secret of the access key", "Write it as the provider showed it."),
     },
 }
-TARGETS = Bulkhead("asking where backups go", 2)
+TARGETS = Bulkhead("asking where backups go", 2, line=4, patience=15)  # a page asks twice: how it stands, and what is there
 ASKING = 55.0  # seconds until dpe-host has said what is at a target; the front door waits for 60
 KNOWN_SECRET = "*"  # noqa: S105 - stands for the one that is stored
 
