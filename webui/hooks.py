@@ -15,12 +15,12 @@ blueprint = Blueprint("hooks", __name__, url_prefix="/hooks")
 @csrf.exempt
 def answer(token: str) -> Response:
     """204 when the answer is kept, also when it was before."""
-    who = throttle.of_address(request.remote_addr or "")
-    throttle.check(who)
+    who = throttle.of_hook(request.remote_addr or "")
+    throttle.check(*who)
     request.max_content_length = hooks.LARGEST
     try:
         hooks.answer(token, request.get_data())
     except NotFound:
-        throttle.failed(who)
+        throttle.failed(*who)
         raise
     return Response(status=204)

@@ -51,6 +51,11 @@ def of_setup(address: str) -> tuple[str, ...]:
     return (f"setup:{network(address)}", of_address(address))
 
 
+def of_hook(address: str) -> tuple[str, ...]:
+    """The names of an answer to a webhook, which programs send: theirs count by themselves, and keep nobody from signing in."""
+    return (f"hook:{network(address)}", of_address(address))
+
+
 @dataclass(frozen=True)
 class Tried:
     """What failed under a name so far: how often, until when it has to wait, and when it was counted last."""
