@@ -676,7 +676,11 @@ class LibvirtProvider:
     def _copy_out(self, domain: libvirt.virDomain, source: Path, part: Path) -> None:
         """Have the machine's QEMU write the disk, as it is now, to a file; the machine goes on writing meanwhile."""
         if domain.jobStats().get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP:  # of somebody who was killed over it
-            domain.abortJob()
+            try:
+                domain.abortJob()
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:  # it ended by itself just now
+                    raise
             self._job_over(domain, LETS_GO_WITHIN)
         try:  # what programs have written, but the kernel not yet; then the copy is as after a power cut just now, which ext4 is made for
             self.execute(domain.UUIDString(), ["sync"], timeout=LETS_GO_WITHIN)

@@ -55,6 +55,7 @@ def write(disk: DataDisk, machine: Machine | None, since: datetime, keep: int, s
         raise Unavailable(f"The folder for copies cannot be used: {error}.", "See that it is there, and can be written to.") from error
     provider.backup_data(settings.data_disk(disk.id), target, machine.id if machine else None)
     _tell(disk, machine, target)
+    scan(settings)  # whoever hears that it was copied finds it
     with catalog.write():
         DataDisk.update(backup_at=now(), backup_asked=False, backup_problem="").where(DataDisk.id == disk.id).execute()
         message = f"The data disk {disk.name} was copied to {target.parent.name}/{target.name}."

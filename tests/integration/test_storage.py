@@ -139,14 +139,16 @@ def test_killed_anywhere_the_old_or_the_new_disk_is_used_and_whole(
     store.write(settings, MOVING)
     code = (
         "import sys; from pathlib import Path; from appliance.host import store; from appliance.settings import load;"
-        f"store.MOUNTS = Path({str(mounts)!r}); settings = load();"
+        f"store.MOUNTS = Path({str(mounts)!r}); settings = load(); print('now', flush=True);"
         f"store.place(settings, Path({str(device)!r}), store.read(settings))"
     )
     kills = 0
     for _ in range(40):
-        process = start([sys.executable, "-c", code], env=environment(settings))
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(rng.uniform(0.15, 0.6)) if kills < 8 else process.wait(60)
+        process = start([sys.executable, "-c", code], env=environment(settings), stdout=subprocess.PIPE)
+        assert process.stdout
+        with process.stdout as said, contextlib.suppress(subprocess.TimeoutExpired):
+            said.readline()
+            process.wait(rng.uniform(0, 0.06 * kills) if kills < 8 else 60)
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
             kills += 1

@@ -206,8 +206,16 @@ def copied(giving, provider, person, text="thesis"):
     return machine
 
 
-def test_a_data_disk_is_copied_when_somebody_asks(giving, provider, alice):
+def test_a_data_disk_is_copied_when_somebody_asks(giving, provider, alice, monkeypatch):
+    listed, tell = [], backups.data.tell
+
+    def told(kind, *rest, **more):
+        listed.append((kind, Backup.select().count()))
+        tell(kind, *rest, **more)
+
+    monkeypatch.setattr(backups.data, "tell", told)
     machine = copied(giving, provider, alice)
+    assert ("copied", 1) in listed, "whoever hears of it finds it in the list"
     [copy] = Backup.select()
     assert (copy.machine_name, copy.class_name, copy.account_name, copy.size, copy.problem) == (machine.name, "small", "alice", 5, "")
     assert DataDisk.get().backup_at is not None
