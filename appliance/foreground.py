@@ -513,7 +513,9 @@ def _heard(life: socket.socket) -> Iterator[int]:
     with contextlib.suppress(BlockingIOError):
         while True:
             _said, others, _flags, _address = life.recvmsg(64, socket.CMSG_SPACE(CREDENTIALS.size))
-            yield from (CREDENTIALS.unpack(data)[0] for level, kind, data in others if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS))
+            yield from (
+                CREDENTIALS.unpack(data)[0] for level, kind, data in others if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS)
+            )
 
 
 def _listens(path: Path) -> bool:

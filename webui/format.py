@@ -9,7 +9,7 @@ from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
 
-from appliance.catalog import DiskState, Machine, MachineState, RunState, SeedState, SnapshotState, StepState, now
+from appliance.catalog import DiskState, Machine, MachineState, RunState, SeedState, SnapshotState, StepState, now, timezone
 from appliance.people.roles import PERMISSIONS
 from appliance.services import mail, overview, storage, updates
 from webui import guard
@@ -141,7 +141,7 @@ def _todo_count() -> int | None:
 def zone() -> ZoneInfo:
     """The time zone that the admin chose."""
     if "zone" not in g:
-        g.zone = ZoneInfo(overview.time_zone())
+        g.zone = timezone.current()
     found: ZoneInfo = g.zone
     return found
 

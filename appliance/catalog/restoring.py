@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from appliance.catalog import options, runs, seeds, sequences
+from appliance.catalog import options, runs, seeds, sequences, timezone
 from appliance.catalog.database import write
 from appliance.catalog.events import Actor, record
 from appliance.catalog.machines import HELD
@@ -68,7 +68,7 @@ def adopt(id: str, taken_at: datetime, by: str, former: str, state: Path, disks:
         kept, people = len(found), len({machine.owner_id for machine in found})
         adopted = Adopted(kept, people, len(disks) - missing, missing, lacking)
         words = (
-            f"The appliance was restored from the backup of {taken_at:%Y-%m-%d %H:%M} UTC: {kept} machines of {people} people are made again, "
+            f"The appliance was restored from the backup of {timezone.timestamp(taken_at)}: {kept} machines of {people} people are made again, "
             f"{adopted.disks} data disks are back. Every lease lasts {GRACE // timedelta(hours=1)} hours at least."
         )
         hint = f"{missing} data disks were not in it; see the page Data disks." if missing else ""
@@ -109,7 +109,7 @@ def _machines(moment: datetime, actor: Actor) -> list[Machine]:
             version_id=version.id if version else None, facts={"restored": True}, asked_by=actor.name,
         )  # fmt: skip
         assert machine.owner is not None
-        message = f"{machine.name} is made again after the restore, for {machine.owner.name}; their lease ends {ends:%Y-%m-%d %H:%M} UTC."
+        message = f"{machine.name} is made again after the restore, for {machine.owner.name}; their lease ends {timezone.timestamp(ends)}."
         record("machine.restored", message, actor, class_name=machine.class_name, machine_id=machine.id, account_id=machine.owner_id)
         back.append(machine)
     return back

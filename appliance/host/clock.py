@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field
 
+from appliance.catalog import timezone
 from appliance.errors import BadInput, CommandFailed, Conflict
 from appliance.host import apply, config, events, image
 from appliance.host.verbs import Arguments, Host, verb
@@ -77,4 +78,8 @@ def set_time(args: Moment, host: Host) -> None:
     if not EARLIEST <= at < LATEST:
         raise BadInput(f"{at:%Y-%m-%d} is no date of today.", "Write the present date and time.")
     run(["timedatectl", "set-time", f"{at:%Y-%m-%d %H:%M:%S} UTC"])
-    events.tell(host.settings, "clock.set", f"{host.by or 'Somebody at the screen'} set the clock to {at:%Y-%m-%d %H:%M:%S} UTC.")
+    events.tell(
+        host.settings,
+        "clock.set",
+        f"{host.by or 'Somebody at the screen'} set the clock to {timezone.timestamp(at, events.zone(host.settings))}.",
+    )

@@ -14,10 +14,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from appliance import durable, layout
-from appliance.catalog import database, owners
+from appliance.catalog import database, owners, timezone
 from appliance.errors import Conflict, NotFound, Unavailable
-from appliance.host import units
-from appliance.host.events import tell
+from appliance.host import events, units
 from appliance.host.loops import every
 from appliance.host.verbs import Arguments, Host, verb
 from appliance.settings import Settings
@@ -132,5 +131,9 @@ def _copies(args: Arguments, host: Host) -> list[dict[str, Any]]:
 def _put_back(args: Which, host: Host) -> str:
     aside = put_back(host.settings, args.name, host)
     at = _moment(args.name)
-    tell(host.settings, "catalog.put_back", f"{host.by or 'Somebody'} put back the copy of the catalog of {at:%Y-%m-%d %H:%M} UTC.")
+    events.tell(
+        host.settings,
+        "catalog.put_back",
+        f"{host.by or 'Somebody'} put back the copy of the catalog of {timezone.timestamp(at, events.zone(host.settings))}.",
+    )
     return aside

@@ -1,14 +1,27 @@
 """How `dpe-host` writes to the record of events, which it can do without."""
 
 import logging
+from zoneinfo import ZoneInfo
 
 from appliance import catalog
-from appliance.catalog import Actor, Level, record
+from appliance.catalog import Actor, Level, record, timezone
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
 
 HOST = Actor("dpe-host")
+
+
+def zone(settings: Settings) -> ZoneInfo:
+    """The appliance's time zone; UTC while the catalog cannot be asked."""
+    try:
+        catalog.attach(settings.catalog)
+        return timezone.current()
+    except Exception:  # as below: whoever asks has something else to do
+        log.warning("the appliance's time zone is not known now", exc_info=True)
+        return ZoneInfo("UTC")
+    finally:
+        catalog.close()
 
 
 def tell(

@@ -23,7 +23,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field
 
 from appliance import catalog, durable, layout, qcow2
-from appliance.catalog import lineage, options, restoring
+from appliance.catalog import lineage, options, restoring, timezone
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.host import backup, events, image, restic
 from appliance.host.backup import WORK, Config, Manifest, Plan
@@ -379,9 +379,8 @@ def _copies(args: CopiesArguments, host: Host) -> dict[str, int]:
         fetched = sum(_lay(_below(work, file), settings.backups) for file in files)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    events.tell(
-        settings, "backup.copies", f"{fetched} copies of data disks were fetched from the backup of {manifest.taken_at:%Y-%m-%d %H:%M} UTC."
-    )
+    taken = timezone.timestamp(manifest.taken_at, events.zone(settings))
+    events.tell(settings, "backup.copies", f"{fetched} copies of data disks were fetched from the backup of {taken}.")
     return {"copies": fetched}
 
 

@@ -5,10 +5,8 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from appliance import catalog
-from appliance.catalog import options
-from appliance.errors import Conflict, DpeError
-from appliance.host import backup
+from appliance.errors import Conflict
+from appliance.host import backup, events
 from appliance.host.backup import Plan
 from appliance.host.client import Client
 from appliance.host.loops import every
@@ -55,26 +53,10 @@ def is_due(plan: Plan, since: datetime, last: dict[str, Any], moment: datetime, 
     return begun is None or begun < planned or moment - begun >= AGAIN
 
 
-def zone() -> ZoneInfo:
-    """The appliance's time zone, from the catalog, which is open."""
-    return ZoneInfo(options.get("time_zone"))
-
-
-def _zone_of(settings: Settings) -> ZoneInfo:
-    """The same; UTC while the catalog cannot be asked."""
-    try:
-        catalog.attach(settings.catalog)
-        return zone()
-    except (DpeError, KeyError, ValueError, OSError):
-        return ZoneInfo("UTC")
-    finally:
-        catalog.close()
-
-
 @every(LOOK)
 def _look(settings: Settings) -> None:
     known = backup.config(settings)
-    if known is None or not is_due(known.plan, known.since, backup.last(settings), datetime.now(UTC), _zone_of(settings)):
+    if known is None or not is_due(known.plan, known.since, backup.last(settings), datetime.now(UTC), events.zone(settings)):
         return
     try:
         Client(settings, "the schedule").ask("backup.run")

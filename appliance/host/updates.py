@@ -20,10 +20,9 @@ from packaging.version import InvalidVersion, Version
 from pydantic import AwareDatetime, BaseModel, Field
 
 from appliance import catalog, durable, layout, run
-from appliance.catalog import Actor, Level, database, lineage, proofs
+from appliance.catalog import Actor, Level, database, lineage, proofs, timezone
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
-from appliance.host import image, rauc
-from appliance.host.events import tell
+from appliance.host import events, image, rauc
 from appliance.host.loops import every
 from appliance.host.verbs import Arguments, Host, verb
 from appliance.paths import below
@@ -305,7 +304,7 @@ def end(settings: Settings, trial: Switch, outcome: str, *, reason: str = "", ca
 
 
 def _tell_end(settings: Settings, one: Past) -> None:
-    lost = f" The catalog is that of {one.catalog_of:%Y-%m-%d %H:%M} UTC again." if one.catalog_of else ""
+    lost = f" The catalog is that of {timezone.timestamp(one.catalog_of, events.zone(settings))} again." if one.catalog_of else ""
     messages = {
         UPDATED: (f"The appliance was updated from {one.before} to {one.version}.", Level.INFO),
         WENT_BACK: (f"The appliance went back from {one.before} to {one.version}.{lost}", Level.WARNING),
@@ -318,7 +317,7 @@ def _tell_end(settings: Settings, one: Past) -> None:
     with contextlib.suppress(DpeError):  # the first to open it after a start may have to bring it forward
         catalog.open(settings.catalog)
         catalog.close()
-    tell(settings, f"update.{one.outcome.replace(' ', '_')}", message, level=level, actor=Actor(one.by))
+    events.tell(settings, f"update.{one.outcome.replace(' ', '_')}", message, level=level, actor=Actor(one.by))
 
 
 # -- verbs -----------------------------------------------------------------------------------------
@@ -489,7 +488,7 @@ def install(args: Install, host: Host) -> dict[str, Any]:
     versions = {**memory(settings).versions, other.name: bundle.version}
     remember(settings, versions=versions, installed=Installed(version=bundle.version, slot=other.name, by=host.by, at=_now()))
     host.tell("It is written. It takes effect with the restart.", 100)
-    tell(
+    events.tell(
         settings, "update.installed", f"The update to {bundle.version} is written; it takes effect with the restart.", actor=Actor(host.by)
     )
     return {"version": bundle.version}
@@ -563,7 +562,7 @@ def restart_when_due(settings: Settings) -> None:
         remember(settings, plan=None)
         pending_file(settings).unlink(missing_ok=True)
         message = f"The restart to {plan.version} could not be made: {error.message}"
-        tell(settings, "update.no_restart", message, level=Level.ERROR, hint=error.hint)
+        events.tell(settings, "update.no_restart", message, level=Level.ERROR, hint=error.hint)
 
 
 def switch(settings: Settings, plan: Plan) -> None:
@@ -582,7 +581,7 @@ def switch(settings: Settings, plan: Plan) -> None:
     remember(settings, plan=None)
     run.run(["grub-editenv", GRUB, "set", f"trial={other.name}"])
     rauc.mark("active", "other")
-    tell(settings, "update.restart", f"The appliance restarts into version {plan.version}.", actor=Actor(plan.by))
+    events.tell(settings, "update.restart", f"The appliance restarts into version {plan.version}.", actor=Actor(plan.by))
     run.run(["systemctl", "reboot"])
 
 

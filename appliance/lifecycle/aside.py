@@ -47,6 +47,7 @@ from appliance.catalog import (
     options,
     record,
     runs,
+    timezone,
 )
 from appliance.catalog import data as data_rows
 from appliance.catalog.aside import Key
@@ -563,7 +564,7 @@ class SetAside:
             ends = _lease(machine.id, cls, account.id)
             if data:
                 DataDisk.update(machine=machine.id).where(DataDisk.id == data, DataDisk.account == account.id).execute()
-            message = f"{one.name} is known again, as {account.name}'s; their lease ends {ends:%Y-%m-%d %H:%M} UTC."
+            message = f"{one.name} is known again, as {account.name}'s; their lease ends {timezone.timestamp(ends)}."
             self._done(one, message, actor, machine_id=machine.id, class_name=cls.name)
 
     def _snapshot(self, one: Aside, seed: Seed) -> Snapshot | None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from appliance import catalog
-from appliance.catalog import Lease, Level, Machine, MachineState, machines, now, record, todos, usage
+from appliance.catalog import Lease, Level, Machine, MachineState, machines, now, record, timezone, todos, usage
 from appliance.catalog.usage import Watched
 from appliance.errors import Conflict, DpeError
 from appliance.hypervisor.provider import GuestSigns, Provider
@@ -146,11 +146,11 @@ def _warn(machine: Machine, lease: Lease, found: Idle, policy: Policy, then: str
     moment = now()
     Lease.update(idle_warned_at=moment).where(Lease.id == lease.id).execute()
     what = "suspended" if then == "suspend" else "taken back"
-    said = f"{machine.name} has not been used since {found.since:%H:%M} UTC: it is {what} at {moment + policy.grace:%H:%M} UTC, unless it is used."
+    said = f"{machine.name} has not been used since {timezone.clock(found.since)}: it is {what} at {timezone.clock(moment + policy.grace)}, unless it is used."
     todos.post(
         [lease.account_id],
         f"idle {lease.id} {moment:%Y-%m-%dT%H:%M}",
-        f"{machine.name} is {what} at {moment + policy.grace:%H:%M} UTC, unless it is used",
+        f"{machine.name} is {what} at {timezone.clock(moment + policy.grace)}, unless it is used",
         f"{said}\n\nOpen it, or sign in and press “I am still here”.",
         f"/#machine-{machine.number}",
     )
@@ -166,7 +166,7 @@ def _warn(machine: Machine, lease: Lease, found: Idle, policy: Policy, then: str
 
 def _give_up(machine: Machine, found: Idle, then: str) -> None:
     Lease.update(idle_warned_at=None).where(Lease.machine == machine.id, Lease.ended_at.is_null()).execute()
-    unused = f"nobody has used it since {found.since:%H:%M} UTC"
+    unused = f"nobody has used it since {timezone.clock(found.since)}"
     if then == "suspend":
         rules.demand(machine, "suspend")
         start.begin("suspend", machine)

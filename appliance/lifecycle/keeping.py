@@ -24,6 +24,7 @@ from appliance.catalog import (
     now,
     record,
     seeds,
+    timezone,
 )
 from appliance.errors import Conflict, DpeError, NotFound
 from appliance.hypervisor.provider import Power, Provider
@@ -75,7 +76,7 @@ class Keeping:
                 id=machine.id, machine_name=machine.name, account=machine.owner_id, klass=machine.class_name, seed=machine.seed_id,
                 data_id=disk.id if disk else None, size=machine.disk, bytes=size, until=until,
             ).on_conflict_ignore().execute()  # fmt: skip
-            message = f"The disk of {machine.name} is kept until {until:%Y-%m-%d %H:%M} UTC."
+            message = f"The disk of {machine.name} is kept until {timezone.timestamp(until)}."
             record("kept_disk.kept", message, class_name=machine.class_name, machine_id=machine.id, account_id=machine.owner_id)
 
         return Done({"until": until.isoformat(timespec="seconds")}, commit)

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from appliance import catalog
-from appliance.catalog import Lease, Level, Machine, MachineState, machines, now, record, todos, usage
+from appliance.catalog import Lease, Level, Machine, MachineState, machines, now, record, timezone, todos, usage
 from appliance.lifecycle import master
 from appliance.people import quotas
 
@@ -40,7 +40,7 @@ def warn() -> int:
 
 def _announce(lease: Lease) -> None:
     machine: Machine = lease.machine
-    cls, ends = machine.klass, _at(lease.ends_at)
+    cls, ends = machine.klass, timezone.timestamp(lease.ends_at)
     left = cls.extensions - lease.extensions if cls.extend_minutes else 0
     record(
         "lease.warning",
@@ -66,10 +66,6 @@ def _announce(lease: Lease) -> None:
 
 def _mail(lease: Lease, about: str, subject: str, text: str) -> None:
     todos.post([lease.account_id], f"lease {lease.id} {about} {now():%Y-%m-%dT%H:%M}", subject, text, f"/#machine-{lease.machine.number}")
-
-
-def _at(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
 
 
 def expire() -> int:
@@ -109,7 +105,7 @@ def _goes_on(machine: Machine, lease: Lease) -> bool:
     if until <= moment:
         return False
     if lease.kept_until is None:
-        said = f"The lease of {machine.name} has ended. It is busy, and kept until it comes to rest, or until {_at(until)} at the latest"
+        said = f"The lease of {machine.name} has ended. It is busy, and kept until it comes to rest, or until {timezone.timestamp(until)} at the latest"
         record(
             "lease.kept_busy",
             f"{said}.",

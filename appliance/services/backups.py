@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from appliance import catalog
 from appliance.bulkhead import Bulkhead
-from appliance.catalog import Actor, Level, record
+from appliance.catalog import Actor, Level, record, timezone
 from appliance.errors import BadInput, DpeError
 from appliance.host import schedule
 from appliance.host.backup import Looked, Plan
@@ -106,7 +106,7 @@ def state(settings: Settings) -> State:
     """Raises Unavailable while dpe-host does not answer."""
     found = Client(settings).ask("backup.state")
     plan = Plan.model_validate(found.pop("plan"))
-    upcoming = schedule.upcoming(plan, datetime.now(UTC), schedule.zone()) if found["target"] else None
+    upcoming = schedule.upcoming(plan, datetime.now(UTC), timezone.current()) if found["target"] else None
     return State(**found, plan=plan, next=upcoming)
 
 

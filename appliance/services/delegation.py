@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Class, Grant, Group, Member, Nesting, OrgUnit, Quota, grants, now, record
+from appliance.catalog import Account, Actor, Class, Grant, Group, Member, Nesting, OrgUnit, Quota, grants, now, record, timezone
 from appliance.catalog.grants import Place
 from appliance.errors import BadInput, Conflict, NotAllowed, NotFound
 from appliance.people import powers, roles
@@ -122,7 +122,7 @@ def _demand_scope(actor: Actor, grant: Grant, held_by: Place) -> None:
 
 
 def _described(grant: Grant) -> dict[str, Any]:
-    days = {key: f"{value:%Y-%m-%d %H:%M}" for key in ("starts_at", "ends_at") if (value := getattr(grant, key)) is not None}
+    days = {key: timezone.timestamp(value) for key in ("starts_at", "ends_at") if (value := getattr(grant, key)) is not None}
     return {"role": grant.role, "over": over(grant), **days}
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from appliance import catalog
 from appliance.bulkhead import Bulkhead
-from appliance.catalog import Account, Actor, DirectoryRun, RunState, doorbell, options, record
+from appliance.catalog import Account, Actor, DirectoryRun, RunState, doorbell, options, record, timezone
 from appliance.errors import BadInput, Conflict, DpeError, NotAllowed
 from appliance.people import directory, directory_link, directory_sync, directory_tree, passwords, secrets
 from appliance.people.directory_config import Config, config
@@ -173,7 +173,7 @@ def _knock(wanted: Config, password: str, server: str, limit: Limit) -> Finding:
             pass
     except DpeError as error:
         return Finding(False, f"{server}: {error.message}", error.hint)
-    trust = f" Its certificate is good until {until:%Y-%m-%d}." if until else ""
+    trust = f" Its certificate is good until {timezone.date(until)}." if until else ""
     who = "takes the reading account's password" if wanted.bind_dn else "lets anybody read"
     return Finding(True, f"{server} answers and {who}.{trust}")
 

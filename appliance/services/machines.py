@@ -21,6 +21,7 @@ from appliance.catalog import (
     record,
     runs,
     seeds,
+    timezone,
     usage,
 )
 from appliance.catalog.grants import Place
@@ -301,7 +302,7 @@ def extend(actor: Actor, id: str) -> datetime:
         lease.save()
         record(
             "lease.extended",
-            f"{actor.name} extended {machine.name} to {lease.ends_at:%Y-%m-%d %H:%M} UTC.",
+            f"{actor.name} extended {machine.name} to {timezone.timestamp(lease.ends_at)}.",
             actor,
             class_name=cls.name,
             machine_id=id,

@@ -22,6 +22,7 @@ from appliance.catalog import (
     runs,
     seeds,
     sequences,
+    timezone,
 )
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.people import powers, quotas
@@ -97,7 +98,7 @@ def bring_back(actor: Actor, choices: Sequence[Choice]) -> list[int]:
 def _begin_copy(actor: Actor, choice: Choice, one: Found | None) -> int:
     if one is None:
         raise NotFound("A copy that was chosen is there no more.", "Reload the page to see what there is.")
-    what = f"{one.copy.disk_name or one.copy.disk} of {one.copy.taken_at:%Y-%m-%d %H:%M}"
+    what = f"{one.copy.disk_name or one.copy.disk} of {timezone.timestamp(one.copy.taken_at)}"
     if one.problem:
         raise Conflict(f"{what} cannot be brought back: {one.problem}", "Choose another copy of it.")
     if one.run is not None and one.run.ended_at is None:

@@ -4,16 +4,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
 from typing import Any, Protocol
-from zoneinfo import ZoneInfo
 
 from appliance import catalog
-from appliance.catalog import Actor, now, options, record
+from appliance.catalog import Actor, now, options, record, timezone
 from appliance.errors import BadInput, DpeError
 from appliance.host import tasks
 from appliance.host.client import Client
 from appliance.host.tasks import Task
 from appliance.host.updates import Memory, Past, Staged, Switch, newer
-from appliance.services import overview
 from appliance.settings import Settings
 
 WARNING = timedelta(minutes=5)
@@ -177,7 +175,7 @@ def stay(actor: Actor, settings: Settings) -> None:
 
 def time_of(when: str, at: str) -> datetime:
     """The moment that was chosen: `soon`, the next `night`, or `at` a local time like 2026-11-21T22:30. Raises BadInput."""
-    zone = ZoneInfo(overview.time_zone())
+    zone = timezone.current()
     if when == "soon":
         return now() + WARNING
     if when == "night":
@@ -198,7 +196,7 @@ def time_of(when: str, at: str) -> datetime:
 def _announce(actor: Actor, at: datetime, why: str) -> None:
     with catalog.write():
         options.put("restart", {"at": at.isoformat(), "why": why})
-        record("update.planned", f"{actor.name} has the appliance restarted at {at:%Y-%m-%d %H:%M} UTC, for {why}.", actor)
+        record("update.planned", f"{actor.name} has the appliance restarted at {timezone.timestamp(at)}, for {why}.", actor)
 
 
 def _record(kind: str, message: str, actor: Actor) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from appliance import catalog
-from appliance.catalog import Account, Level, Run, Todo, TodoState, now, record, runs, todos
+from appliance.catalog import Account, Level, Run, Todo, TodoState, now, record, runs, timezone, todos
 from appliance.catalog.todos import Asked
 from appliance.errors import NotAllowed, Unavailable
 from appliance.people import asked
@@ -105,7 +105,7 @@ def _write(run: Run, todo: Todo) -> None:
     asker = todo.requester and (todo.requester.full_name or todo.requester.name)
     what = todo.klass.spec["title"] if todo.klass is not None else ""
     about = f"{asker or 'The appliance'}{f', for: {what}' if what else ''}"
-    until = f"Please answer until {todo.expires_at:%Y-%m-%d %H:%M} UTC." if todo.expires_at else ""
+    until = f"Please answer until {timezone.timestamp(todo.expires_at)}." if todo.expires_at else ""
     text = "\n\n".join(part for part in (todo.text, f"Asked by {about}.", until) if part)
     todos.post(asked.of_todo(todo), f"todo-{todo.id}-open", f"{todo.title}: {about}", text, f"/todo/#todo-{todo.id}")
 

@@ -1,6 +1,7 @@
 """The end of a lease: announced by mail and on the page at two moments, put off while the machine is busy, and then it comes."""
 
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -38,6 +39,7 @@ def held(ready, alice) -> Machine:
     ready(1)
     with catalog.write():
         options.put("mail", {"on": True})
+        options.put("time_zone", "Asia/Kathmandu")
         Account.update(email="alice@example.org").where(Account.id == alice.account_id).execute()
         Class.update(lease_minutes=480, extend_minutes=60, extensions=2).execute()
     machine = machines.by_id(verbs.request(alice, "small").machine_id)
@@ -66,7 +68,8 @@ def test_its_holder_is_written_to_twice_with_a_way_to_extend_it(held, alice):
     assert (leases.warn(), leases.warn()) == (1, 0)
     [first, second] = Outgoing.select()
     assert (first.account_id, second.account_id) == (alice.account_id, alice.account_id)
-    assert second.subject.startswith(f"The lease of {held.name} ends at ")
+    ends = Lease.get().ends_at.astimezone(ZoneInfo("Asia/Kathmandu"))
+    assert second.subject == f"The lease of {held.name} ends at {ends:%Y-%m-%d %H:%M} +0545"
     assert "extend it 2 more times, by 60 minutes each: sign in and press Extend" in second.text
     assert "kept until it comes to rest, for 60 minutes at most" in second.text
     assert second.path == f"/#machine-{held.number}"

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -230,7 +231,7 @@ def test_the_night_is_the_next_three_o_clock_here(opened: Settings) -> None:
         options.put("time_zone", "Europe/Berlin")
     at = service.time_of("night", "")
     assert timedelta(0) < at - datetime.now(UTC) <= timedelta(days=1, hours=1)
-    assert at.astimezone(service.ZoneInfo("Europe/Berlin")).hour == 3
+    assert at.astimezone(ZoneInfo("Europe/Berlin")).hour == 3
 
 
 def test_the_uploads_folder_is_all_that_is_written(opened: Settings) -> None:
