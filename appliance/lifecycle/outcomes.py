@@ -162,7 +162,9 @@ def could_not_be_handed_over(machine: Machine, error: DpeError) -> None:
     over = handovers.failed(klass.name, owner.id, error.message, error.hint)
     asked = Request.get_or_none(Request.machine == machine.id, Request.state == RequestState.GRANTED)
     if asked is not None:
-        Request.update(state=RequestState.WAITING, machine=None, granted_at=None, hit=False).where(Request.id == asked.id).execute()
+        # Who has had their tries is refused as soon as what was done for them is undone, and served no more until then.
+        waits = RequestState.PENDING if over else RequestState.WAITING
+        Request.update(state=waits, machine=None, granted_at=None, hit=False).where(Request.id == asked.id).execute()
         runs.take_back(asked.id)
     machines.end_lease(machine.id, "failed")
     what_now = "Another one is on its way." if asked is not None and not over else f"{owner.name} gets no other one for now."

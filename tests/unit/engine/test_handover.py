@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Account, Class, Event, Handover, Machine, MachineState, Request, RequestState, Run, handovers, now
+from appliance.catalog import Account, Class, Event, Handover, Machine, MachineState, Request, RequestState, Run, handovers, machines, now
 from appliance.errors import Conflict, DpeError
 from appliance.hypervisor.provider import NoData
+from appliance.lifecycle import outcomes
 from appliance.services import accounts, classes, overview, runs
 from appliance.services import machines as verbs
 from tests.unit.conftest import account
@@ -76,6 +77,20 @@ def test_a_person_whom_no_machine_takes_uses_few_and_reads_why(engine, alice, bo
     got = verbs.request(bob, "small")
     settle(engine)
     assert Machine.get(Machine.id == got.machine_id).state is S.IN_USE
+
+
+def test_who_had_their_tries_is_served_no_more_while_that_is_undone(engine, alice, refuses, monkeypatch):
+    waiting, real = [], outcomes.could_not_be_handed_over
+
+    def seen(machine, error):
+        real(machine, error)
+        waiting.append(machines.waiting().get("small", 0))
+
+    monkeypatch.setattr(outcomes, "could_not_be_handed_over", seen)
+    refuses.add("alice")
+    verbs.request(alice, "small")
+    hours(engine)
+    assert waiting == [1, 1, 0]
 
 
 def test_each_later_try_costs_one_machine_and_a_longer_wait(engine, alice, refuses):
