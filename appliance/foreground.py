@@ -381,7 +381,7 @@ class Appliance:
         while not self.stopping.wait(0.5) and not restore.waits(self.settings):
             if time.monotonic() - kept_at > KEEPING or there != self.settings.tls.stat().st_mtime_ns:
                 there = self.settings.tls.stat().st_mtime_ns
-                self._renew_certificate()
+                self._renew_door()
                 kept_at = time.monotonic()
             self._end_what_hangs(looked_at)
             looked_at = time.monotonic()
@@ -458,8 +458,8 @@ class Appliance:
                 units.tell(self.settings, told)
                 self.told = told
 
-    def _renew_certificate(self) -> None:
-        """Have nginx serve another certificate when its time comes, or when the admin put one there."""
+    def _renew_door(self) -> None:
+        """Have nginx serve another certificate when its time comes, or when the admin put one there, and trust the proxies that they name."""
         try:
             served, _ = tls.ensure(self.settings)
         except DpeError as error:  # the admin's own may run out while we serve it
@@ -468,10 +468,11 @@ class Appliance:
                 say(self.complaint)
             return
         if nginx.changed(self.settings, self.house):
-            mark = tls.fingerprint(served)
             nginx.write(self.settings, self.house)
             next(child for child in self.children if child.name == "nginx").signal(signal.SIGHUP)
-            say(f"The certificate is a new one. Its SHA-256 fingerprint is {mark}")
+            say(
+                f"The door was given another certificate or other proxies. The certificate's SHA-256 fingerprint is {tls.fingerprint(served)}"
+            )
 
     def stop(self) -> None:
         """Stop all: the door first; machines are saved before libvirtd goes, and come back as they were."""

@@ -18,7 +18,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from appliance import durable
-from appliance.access import cookies, tls
+from appliance.access import cookies, proxies, tls
 from appliance.errors import BadInput, DpeError
 from appliance.run import Argument, run
 from appliance.settings import REPOSITORY, Settings
@@ -173,6 +173,7 @@ def configuration(settings: Settings, house: Path, certificate: Path, key: Path,
         # No query: it may hold an application's token.
         ("log_format", "door", "$remote_addr $time_iso8601 $server_port $request_method $uri $status $body_bytes_sent $request_time"),
         _access_log(),
+        *_told_by(proxies.trusted(settings)),
         ("server_tokens", "off"),
         ("sendfile", "on"),
         ("tcp_nopush", "on"),
@@ -231,6 +232,13 @@ def configuration(settings: Settings, house: Path, certificate: Path, key: Path,
         ("events", [("worker_connections", 16384)]),
         ("http", http),
     ])  # fmt: skip
+
+
+def _told_by(trusted: list[str]) -> list[Directive]:
+    """Whose X-Forwarded-For is believed: read from its end, up to the first address that is no proxy of ours."""
+    if not trusted:
+        return []
+    return [*(("set_real_ip_from", one) for one in trusted), ("real_ip_header", "X-Forwarded-For"), ("real_ip_recursive", "on")]
 
 
 def _foreign() -> Directive:
@@ -300,6 +308,14 @@ def _forwarded() -> list[Directive]:
     ]
 
 
+def _way() -> list[Directive]:
+    """By which way somebody came, for the page where proxies are named; it is only shown there."""
+    return [
+        ("proxy_set_header", "X-DPE-Via", "$realip_remote_addr"),
+        ("proxy_set_header", "X-DPE-Claim", "$http_x_forwarded_for"),
+    ]
+
+
 def _pages(house: Path) -> list[Directive]:
     folder = f"{house}/appliance/access/pages/"
     # Whoever comes to this one is locked out by cookies whose names nobody could read: all have to go.
@@ -321,7 +337,7 @@ def _page_server(settings: Settings, house: Path, listen: list[Directive]) -> Di
         ("error_page", 497, "=302", "https://$http_host$request_uri"),
         ("error_page", 502, 503, 504, "/_dpe/pages/down.html"),
         *_too_much(),
-        ("location", "/", [*refuse, *to_web]),
+        ("location", "/", [*refuse, *to_web, *_way()]),
         ("location", "/live", [*refuse, *to_web, ("proxy_buffering", "off"), ("proxy_read_timeout", "1h"), ("gzip", "off")]),
         ("location", "/door/", [("return", 404)]),
         ("location", "=", "/_dpe/portal", [("return", 302, "/")]),

@@ -236,6 +236,19 @@ def remove_certificate(actor: Actor, settings: Settings) -> Certificate:
     return _certificate(Client(settings, actor.name).ask("certificate.remove"))
 
 
+def proxies(settings: Settings) -> list[str]:
+    """The reverse proxies that are trusted. Raises Unavailable."""
+    found: list[str] = Client(settings).ask("proxies.get")
+    return found
+
+
+def trust_proxies(actor: Actor, settings: Settings, text: str) -> list[str]:
+    """Trust those that stand in the text, one a line, and no others. Raises BadInput with the line that is wrong; nothing is changed then."""
+    lines = [line[:200] for line in text.splitlines()[:500]]
+    found: list[str] = Client(settings, actor.name).ask("proxies.set", proxies=lines)
+    return found
+
+
 # -- network, clock, power ---------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from tests.browser.test_pages import LINT, is_sideways
 from tests.hosted import Hosted, hosted
 
 Browse = Callable[..., Page]
-PAGES = ("", "network", "certificate", "time", "hardware", "power/restart", "power/off")
+PAGES = ("", "network", "certificate", "proxies", "time", "hardware", "power/restart", "power/off")
 
 
 @pytest.fixture

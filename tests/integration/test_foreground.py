@@ -16,6 +16,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -253,6 +254,33 @@ def test_a_certificate_of_ones_own_is_served_at_once_and_what_is_open_goes_on(be
     Client(settings, "grace").ask("certificate.remove")
     eventually(lambda: served(settings) != leaf.der)
     assert leaf.key_pem().decode().splitlines()[1] not in running.said()
+
+
+@pytest.mark.hostile
+def test_where_somebody_comes_from_is_believed_of_named_proxies_alone(begin: Callable[..., Running], settings: Settings) -> None:
+    running = begin()
+    running.until("The appliance runs.")
+
+    def seen(claim: str) -> str:
+        """The address that the door has of a request that claims to come from these."""
+        path = f"/seen/{uuid.uuid4().hex}"
+        context = ssl.create_default_context(cafile=str(settings.tls / "appliance.crt"))
+        asked = urllib.request.Request(f"https://127.0.0.1:{settings.https_port}{path}", headers={"X-Forwarded-For": claim})
+        with contextlib.suppress(urllib.error.HTTPError):
+            urllib.request.urlopen(asked, context=context, timeout=10).close()
+        log = settings.logs / "nginx.log"
+        eventually(lambda: path in log.read_text())
+        [line] = [line for line in log.read_text().splitlines() if path in line]
+        return line.split()[0]
+
+    assert seen("203.0.113.5") == "127.0.0.1"
+    Client(settings, "grace").ask("proxies.set", proxies=["127.0.0.0/8", "192.0.2.0/24"])
+    running.until("other proxies")
+    eventually(lambda: seen("203.0.113.5") == "203.0.113.5")
+    assert seen("198.51.100.1, 203.0.113.5, 192.0.2.7") == "203.0.113.5"  # what stands before is what the client itself claims
+    assert seen("unknown, 192.0.2.7") == "192.0.2.7"
+    Client(settings, "grace").ask("proxies.set", proxies=[])
+    eventually(lambda: seen("203.0.113.5") == "127.0.0.1")
 
 
 def served(settings: Settings) -> bytes:

@@ -50,6 +50,7 @@ KINDS = {  # by the first word of the kind, up to a point or an underscore
     "host": "The server",
     "network": "Network",
     "certificate": "Certificate",
+    "proxies": "Reverse proxies",
     "clock": "Clock",
     "power": "Restarts",
     "storage": "Storage",

@@ -25,10 +25,10 @@ POWER = {"restart": "Restart the server", "off": "Switch the server off"}
 @blueprint.get("/")
 @needs("settings.manage")
 def index() -> str:
-    tasks, network, clock, certificate, error = [], None, None, None, None
+    tasks, network, clock, certificate, proxies, error = [], None, None, None, None, None
     try:
         tasks, network, clock = server.recent(settings()), server.network(settings()), server.clock(settings())
-        certificate = server.certificate(settings())
+        certificate, proxies = server.certificate(settings()), server.proxies(settings())
     except DpeError as refused:
         error = refused
     return render_template(
@@ -40,6 +40,7 @@ def index() -> str:
         network=network,
         clock=clock,
         certificate=certificate,
+        proxies=proxies,
         shell=server.shell(settings()),
         error=error,
     )
@@ -252,6 +253,43 @@ def remove_certificate() -> Response:
     server.remove_certificate(actor(), settings())
     flash("The certificate that the appliance signs itself is used again. Browsers will warn of it.", "success")
     return redirect(url_for("server.certificate"), 303)
+
+
+# -- reverse proxies ---------------------------------------------------------------------------------
+
+
+def _proxies_page(written: str | None = None, error: DpeError | None = None) -> Page:
+    known = server.proxies(settings())
+    via, claim = request.headers.get("X-DPE-Via", ""), request.headers.get("X-DPE-Claim", "")[:200]
+    page = render_template(
+        "admin/proxies.html",
+        known=known,
+        written="\n".join(known) if written is None else written,
+        here=request.remote_addr or "",
+        via=via,
+        claim=claim,
+        error=error,
+    )
+    return page, status_of(error) if error else 200
+
+
+@blueprint.get("/proxies")
+@needs("settings.manage")
+def proxies() -> Page:
+    return _proxies_page()
+
+
+@blueprint.post("/proxies")
+@needs("settings.manage")
+@asks_again
+def set_proxies() -> Page:
+    written = request.form.get("proxies", "")
+    try:
+        known = server.trust_proxies(actor(), settings(), written)
+    except DpeError as error:
+        return _proxies_page(written, error)
+    flash(f"Saved: {', '.join(known)} may say where people come from." if known else "Saved: no proxy is trusted.", "success")
+    return redirect(url_for("server.proxies"), 303)
 
 
 # -- clock -------------------------------------------------------------------------------------------
