@@ -35,8 +35,10 @@ from appliance.catalog import (
     Snapshot,
     aside,
     doorbell,
+    is_to_come,
     lineage,
     machines,
+    not_ahead,
     now,
     options,
     proofs,
@@ -92,7 +94,8 @@ READ_SOON = 2.0  # the same while the host has little memory left
 ASK_EVERY = 60.0  # seconds between looks for people who are asked and have gone
 REMEMBERED = timedelta(days=90)  # that runs are shown for after their end
 LOOK_FOR_COPIES = 30.0
-RETRY = timedelta(seconds=5)
+CLOCK_SLACK = 60.0  # seconds by which clocks are set every day
+RETRY, LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=5)
 GO_ON = 64 << 20  # bytes that must be free for a machine that found the disk full
 STALLED = "It stands still, because the appliance's disk is full. It goes on when there is room."
 WAY = timedelta(seconds=3)  # that a refill gives way at most
@@ -191,6 +194,7 @@ class Engine:
         self._last: dict[str, tuple[float, Stats]] = {}
         self._facts: HostFacts | None = None
         self._read_at = self._said_at = self._copies_at = self._asked_at = self._idle_at = float("-inf")
+        self._wall = time.time() - time.monotonic()
         self._watched_since = now()
         self._said: HostFacts | None = None
         self._problem: str | None = None
@@ -206,6 +210,8 @@ class Engine:
         self.runner = Runner({**others, **PERFORMERS, **self._performers.all()}, ended=ended)
         with catalog.write():
             runs.requeue()
+            if self._seen_ahead():
+                runs.look_again(now())
         provider.watch(lambda _id: doorbell.ring())
 
     def run(self) -> None:
@@ -259,6 +265,9 @@ class Engine:
         self._dispatch()  # first of all: somebody has just pressed the button
         if "syslog" not in self._jobs and self._forwarder.wanted():
             self._submit(self._sender, "syslog", self._forwarder.forward)
+        if self._was_set_back():
+            with catalog.write():
+                runs.look_again(now())
         if "mail" not in self._jobs and todos.are_letters_due(now()):
             self._submit(self._outside, "mail", post.send_due)
         if time.monotonic() - self._asked_at > ASK_EVERY:
@@ -295,6 +304,17 @@ class Engine:
             self._prove()
             self._plan()
         self._build_seed()  # before set-up, those that came with the image
+
+    def _was_set_back(self) -> bool:
+        """Whether the host's clock was ahead until a moment ago."""
+        before, self._wall = self._wall, time.time() - time.monotonic()
+        return self._wall < before - CLOCK_SLACK
+
+    @staticmethod
+    def _seen_ahead() -> bool:
+        """Whether an engine before this one saw a time that is still to come."""
+        before = EngineRow.get_or_none()
+        return before is not None and before.seen_at > not_ahead(now())
 
     def _may_work(self) -> bool:
         """Whether this is the catalog that was here before, or an admin has decided what becomes of what another one does not know."""
@@ -372,7 +392,7 @@ class Engine:
             self._adopt(id, kind)
         self._dispatch()
         for machine in machines.with_ids(self._amiss(found, disks) - self._jobs.keys()):
-            idle = machine.state in (S.READY, S.IN_USE, *rules.OFF) and not (machine.retry_at and machine.retry_at > moment)
+            idle = machine.state in (S.READY, S.IN_USE, *rules.OFF) and not is_to_come(machine.retry_at, LONGEST_WAIT, moment)
             if idle and machine.state_since <= looked_at and not self._is_moved(machine.id):
                 self._submit(self._makers, machine.id, self._revive, machine, found.get(machine.id))
 
@@ -736,7 +756,7 @@ class Engine:
 
 def _again_later(machine: Machine, error: DpeError) -> None:
     """Note what went wrong, and try again after a wait that doubles up to five minutes."""
-    wait = min(RETRY * 2 ** min(machine.attempts, 6), timedelta(minutes=5))
+    wait = min(RETRY * 2 ** min(machine.attempts, 6), LONGEST_WAIT)
     with catalog.write():
         Machine.update(problem=str(error), attempts=machine.attempts + 1, retry_at=now() + wait).where(Machine.id == machine.id).execute()
 

@@ -52,6 +52,8 @@ from appliance.catalog.models import (
     TodoState,
     Token,
     VersionState,
+    is_to_come,
+    not_ahead,
     now,
 )
 
@@ -112,7 +114,9 @@ __all__ = [
     "check",
     "close",
     "copy",
+    "is_to_come",
     "look",
+    "not_ahead",
     "now",
     "open",
     "record",

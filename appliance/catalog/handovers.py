@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from appliance.catalog.database import rows
-from appliance.catalog.models import Account, Handover, MachineState, now
+from appliance.catalog.models import Account, Handover, MachineState, is_to_come, not_ahead, now
 
 TRIES = 3  # machines that somebody is given in vain before they are told why
 PERSON_WAITS, PERSON_WAITS_LONGEST = timedelta(minutes=10), timedelta(hours=24)
@@ -60,8 +60,8 @@ def try_again(class_name: str) -> None:
 
 def held_up(account_id: int) -> dict[str, Handover]:
     """Why the person is given no machine for now, by class."""
-    query = Handover.select().where(Handover.account == account_id, Handover.held_until > now(), Handover.failures >= TRIES)
-    return {found.class_name: found for found in query}
+    query, moment = Handover.select().where(Handover.account == account_id, Handover.failures >= TRIES), now()
+    return {found.class_name: found for found in query if is_to_come(found.held_until, PERSON_WAITS_LONGEST, moment)}
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,14 @@ class Failing:
 def failing(class_name: str) -> Failing | None:
     """What a class's page says of its hand-overs; None when there is nothing to say."""
     query = Handover.select(Handover, Account).join(Account).where(Handover.klass == class_name).order_by(Handover.failed_at)
-    there = list(query)
+    there, moment = list(query), now()
     row = [one for one in there if one.in_a_row]
-    held = tuple(one.account.name for one in there if one.failures >= TRIES and one.held_until > now())
+    held = tuple(one.account.name for one in there if one.failures >= TRIES and is_to_come(one.held_until, PERSON_WAITS_LONGEST, moment))
     if not row and not held:
         return None
     count, last = sum(one.in_a_row for one in row), there[-1]
     until = None
-    if len(row) >= PEOPLE and count >= TRIES:
+    if len(row) >= PEOPLE and count >= TRIES and last.failed_at <= not_ahead(moment):
         until = last.failed_at + min(CLASS_WAITS * 2 ** min(count - TRIES, 10), CLASS_WAITS_LONGEST)
     return Failing(count, len(row), last.problem, last.hint, until, held)
 

@@ -1,7 +1,7 @@
 """The tables, as peewee models. The schema itself is in migrations/; a test compares the two."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -20,6 +20,8 @@ from peewee import (
 
 from appliance.catalog.database import db
 
+CLOCK_SLACK = timedelta(minutes=1)  # by which clocks are set every day
+
 
 def now() -> datetime:
     """The present, UTC-aware."""
@@ -29,6 +31,17 @@ def now() -> datetime:
 def stamp(moment: datetime) -> str:
     """A time as the catalog writes it: always with microseconds, so that text order is time order."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def is_to_come(until: datetime | None, longest: timedelta, moment: datetime) -> bool:
+    """Whether a wait is not over. One that lasts longer than it ever may is from a clock that was ahead when it began, and set right since:
+    it counts for nothing."""
+    return until is not None and moment < until <= moment + longest
+
+
+def not_ahead(moment: datetime) -> datetime:
+    """The latest moment at which something may have been made; what says a later one was made while the clock was ahead."""
+    return moment + CLOCK_SLACK
 
 
 class UtcField(Field):

@@ -119,6 +119,14 @@ def requeue(id: int | None = None) -> int:
     return len(cut_off) + len(undoing)
 
 
+def look_again(moment: datetime) -> None:
+    """Let every run look whether it still has to wait: the clock may have been ahead when that was counted. Call it inside `write()`."""
+    rows(
+        "UPDATE run SET wake_at = ? WHERE ended_at IS NULL AND state = 'waiting' AND wake_at > ? RETURNING id",
+        (stamp(moment), stamp(moment)),
+    )
+
+
 def cancel(*, id: int | None = None, request_id: int | None = None, machine_id: str | None = None) -> list[int]:
     """Have runs end early; what they did is undone. Returns their ids; call it inside `write()`.
 

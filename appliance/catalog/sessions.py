@@ -5,9 +5,15 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from appliance.catalog.database import rows
-from appliance.catalog.models import Account, KnownBrowser, Session, Token, now, stamp
+from appliance.catalog.models import Account, KnownBrowser, Session, Token, not_ahead, now, stamp
 
 REMEMBERED = timedelta(days=180)  # that a browser is known after it was signed in
+
+
+def _open() -> tuple[str, str]:
+    """After which a session must end, and before which it must have been opened, to be good now."""
+    moment = now()
+    return stamp(moment), stamp(not_ahead(moment))
 
 
 def live(id: str) -> Session | None:
@@ -18,9 +24,9 @@ def live(id: str) -> Session | None:
                session.browser, account.id, account.name, account.full_name, account.email, account.password, account.org_unit_id, account.ssh_keys,
                account.directory_id
         FROM session JOIN account ON account.id = session.account_id
-        WHERE session.id = ? AND session.expires_at > ? AND session.waits = 0 AND account.disabled = 0
+        WHERE session.id = ? AND session.expires_at > ? AND session.created_at <= ? AND session.waits = 0 AND account.disabled = 0
         """,
-        (id, stamp(now())),
+        (id, *_open()),
     )
     if not found:
         return None
@@ -76,9 +82,10 @@ def accounts_of(ids: Iterable[str]) -> dict[str, int]:
         rows(
             """
             SELECT session.id, account.id FROM session JOIN account ON account.id = session.account_id
-            WHERE session.id IN (SELECT value FROM json_each(?)) AND session.expires_at > ? AND session.waits = 0 AND account.disabled = 0
+            WHERE session.id IN (SELECT value FROM json_each(?)) AND session.expires_at > ? AND session.created_at <= ?
+                AND session.waits = 0 AND account.disabled = 0
             """,
-            (json.dumps(list(ids)), stamp(now())),
+            (json.dumps(list(ids)), *_open()),
         )
     )
 

@@ -1,7 +1,11 @@
 """Queries of snapshots."""
 
+from datetime import timedelta
+
 from appliance.catalog.database import rows
 from appliance.catalog.models import Class, Machine, MachineState, Seed, Snapshot, SnapshotState, now, stamp
+
+LONGEST_WAIT = timedelta(hours=24)  # after one that failed
 
 
 def current(seed_id: int) -> Snapshot | None:
@@ -22,6 +26,8 @@ def of_seed(seed_id: int) -> list[Snapshot]:
 
 def due() -> list[Snapshot]:
     """Snapshots to be taken now: begun, or failed a while ago, of seeds whose machines should be forked; oldest first."""
+    moment = now()
+    waits = (Snapshot.retry_at > moment) & (Snapshot.retry_at <= moment + LONGEST_WAIT)
     query = (
         Snapshot.select(Snapshot, Seed, Class)
         .join(Seed)
@@ -31,7 +37,7 @@ def due() -> list[Snapshot]:
             Class.fork == True,  # noqa: E712
             Class.enabled == True,  # noqa: E712
             Class.maximum > 0,
-            (Snapshot.state == SnapshotState.BUILDING) | ((Snapshot.state == SnapshotState.FAILED) & (Snapshot.retry_at <= now())),
+            (Snapshot.state == SnapshotState.BUILDING) | ((Snapshot.state == SnapshotState.FAILED) & ~waits),
         )
         .order_by(Snapshot.id)
     )

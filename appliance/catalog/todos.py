@@ -11,6 +11,8 @@ from appliance.catalog import options
 from appliance.catalog.database import rows
 from appliance.catalog.models import Account, Class, Run, Todo, TodoState, now, stamp
 
+LONGEST_WAIT = timedelta(hours=1)  # between two tries to send a letter
+
 
 @dataclass(frozen=True)
 class Over:
@@ -168,9 +170,14 @@ def post(accounts: Iterable[int], about: str, subject: str, text: str, path: str
         )
 
 
+def _due(moment: datetime) -> tuple[str, str]:
+    """Until when a letter must have waited to be sent now, and from when on its wait is from a clock that was ahead, and over, too."""
+    return stamp(moment), stamp(moment + LONGEST_WAIT)
+
+
 def are_letters_due(moment: datetime) -> bool:
     """Whether there is anything to be sent now."""
-    return bool(rows("SELECT 1 FROM outgoing WHERE next_at <= ? LIMIT 1", (stamp(moment),)))
+    return bool(rows("SELECT 1 FROM outgoing WHERE next_at <= ? OR next_at > ? LIMIT 1", _due(moment)))
 
 
 def letters(moment: datetime, limit: int = 50) -> list[Letter]:
@@ -178,9 +185,9 @@ def letters(moment: datetime, limit: int = 50) -> list[Letter]:
     found = rows(
         """
         SELECT outgoing.id, about, CASE WHEN disabled THEN '' ELSE email END, subject, text, path, tries, outgoing.created_at
-        FROM outgoing JOIN account ON account.id = account_id WHERE next_at <= ? ORDER BY next_at LIMIT ?
+        FROM outgoing JOIN account ON account.id = account_id WHERE next_at <= ? OR next_at > ? ORDER BY next_at LIMIT ?
         """,
-        (stamp(moment), limit),
+        (*_due(moment), limit),
     )
     return [Letter._make((*row, datetime.fromisoformat(created))) for *row, created in found]
 

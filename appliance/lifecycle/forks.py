@@ -13,7 +13,6 @@ from appliance.settings import Settings
 
 TRIES = 3  # forks of a class that may fail one after the other before its machines are booted instead
 AGAIN = timedelta(minutes=10)  # after which another snapshot is tried, doubling
-LONGEST = timedelta(hours=24)
 
 
 def usable(klass: Class, seed: Seed) -> Snapshot | None:
@@ -93,7 +92,7 @@ def take(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:
 
 
 def _wait(attempts: int) -> timedelta:
-    wait: timedelta = min(AGAIN * 2 ** min(attempts, 10), LONGEST)
+    wait: timedelta = min(AGAIN * 2 ** min(attempts, 10), snapshots.LONGEST_WAIT)
     return wait
 
 

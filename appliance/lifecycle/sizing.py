@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from appliance import catalog
-from appliance.catalog import Class, machines, memory, now, options, seeds, snapshots
+from appliance.catalog import Class, is_to_come, machines, memory, now, options, seeds, snapshots
 from appliance.catalog.memory import Allowed, Kind, Part
 from appliance.hypervisor.provider import HostFacts
-from appliance.lifecycle import forks
+from appliance.lifecycle import forks, outcomes
 from appliance.pools.capacity import DISK_PER_MACHINE, most
 from appliance.pools.planner import Capacity, Demand, Policy, Pools
 from appliance.settings import Settings
@@ -150,7 +150,7 @@ def _allowance(klass: Class, moment: datetime, only: int | None) -> int | None:
     """How many machines may be made now. While their snapshot is being taken, `only` those that somebody waits for: the others will be forks."""
     if not klass.failures:
         return only
-    after_failures = 0 if klass.failing_until and klass.failing_until > moment else 1
+    after_failures = 0 if is_to_come(klass.failing_until, outcomes.LONGEST_WAIT, moment) else 1
     return after_failures if only is None else min(after_failures, only)
 
 

@@ -10,7 +10,7 @@ from appliance.outside import address, mail
 
 log = logging.getLogger(__name__)
 
-FIRST, LONGEST = timedelta(minutes=1), timedelta(hours=1)  # waits between tries, doubling
+FIRST, LONGEST = timedelta(minutes=1), todos.LONGEST_WAIT  # waits between tries, doubling
 GIVEN_UP = timedelta(days=3)
 
 

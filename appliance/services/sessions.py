@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Session, now, record
+from appliance.catalog import Account, Actor, Session, not_ahead, now, record
 from appliance.catalog import sessions as rows
 from appliance.catalog.sessions import live
 from appliance.errors import NotAllowed, NotFound, Unavailable
@@ -183,7 +183,9 @@ def prolong(ids: Iterable[str], settings: Settings) -> None:
 
 def of_account(account_id: int) -> list[Session]:
     """The account's live sessions, last seen first."""
-    live = (Session.account == account_id) & (Session.expires_at > now()) & (Session.waits == False)  # noqa: E712
+    moment = now()
+    live = (Session.account == account_id) & (Session.expires_at > moment) & (Session.waits == False)  # noqa: E712
+    live &= Session.created_at <= not_ahead(moment)
     return list(Session.select().where(live).order_by(Session.seen_at.desc()))
 
 

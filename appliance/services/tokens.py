@@ -6,7 +6,7 @@ import secrets
 from datetime import timedelta
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Token, now, record
+from appliance.catalog import Account, Actor, Token, not_ahead, now, record
 from appliance.errors import BadInput, NotFound, Unavailable
 
 PREFIX = "dpe_"  # so that one that was published by mistake is found and known for what it is
@@ -69,7 +69,7 @@ def find(token: str, address: str) -> Token | None:
     found: Token | None = (
         Token.select(Token, Account)
         .join(Account)
-        .where(Token.digest == _digest(token), Token.expires_at > now(), Account.disabled == False)  # noqa: E712
+        .where(Token.digest == _digest(token), Token.expires_at > now(), Token.created_at <= not_ahead(now()), Account.disabled == False)  # noqa: E712
         .get_or_none()
     )
     if found is not None and (found.used_at is None or now() - found.used_at > USED_EVERY or found.address != address):

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from appliance import catalog, syslog
+from appliance import engine as engine_module
 from appliance.catalog import (
     Class,
     Event,
@@ -24,6 +25,7 @@ from appliance.catalog import (
     now,
     options,
 )
+from appliance.catalog import Engine as Row
 from appliance.catalog import seeds as seed_rows
 from appliance.engine import AT_ONCE, Engine, lock
 from appliance.errors import Conflict, DpeError
@@ -457,3 +459,28 @@ def test_the_files_of_a_deleted_seed_go(opened, engine, admin):
         seed_verbs.remove(old.id, admin)
     with pytest.raises(Conflict, match="built and test-booted"):
         seed_verbs.promote(old.id, admin)
+
+
+@pytest.mark.cases
+def test_a_clock_that_is_set_back_wakes_what_waits(engine, small, monkeypatch):
+    looked = []
+    monkeypatch.setattr(engine_module.runs, "look_again", looked.append)
+    engine.tick()
+    assert looked == []
+    real = time.time
+    monkeypatch.setattr(engine_module.time, "time", lambda: real() - 3600)
+    engine.tick()
+    engine.tick()
+    assert len(looked) == 1
+
+
+@pytest.mark.cases
+def test_what_an_engine_of_a_wrong_clock_left_waiting_is_looked_at_again(opened, small, provider, monkeypatch):
+    looked = []
+    monkeypatch.setattr(engine_module.runs, "look_again", looked.append)
+    for ahead, times in ((timedelta(), 0), (timedelta(days=1), 1)):
+        with catalog.write():
+            Row.insert(id=1, seen_at=now() + ahead, hypervisor_ok=True, hypervisor_problem="", host={}).on_conflict_replace().execute()
+        started = Engine(opened, provider, loaded=None)
+        started.close()
+        assert len(looked) == times
