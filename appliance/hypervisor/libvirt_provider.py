@@ -386,7 +386,15 @@ class LibvirtProvider:
 
     # -- reaching into it -------------------------------------------------------------------
 
-    def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None, *, personalise: bytes = b"") -> None:
+    def wait(
+        self,
+        spec: MachineSpec,
+        report: Callable[[str], None] | None = None,
+        *,
+        personalise: bytes = b"",
+        given_up: Callable[[], bool] | None = None,
+    ) -> None:
+        asked_at = time.monotonic()
         say = report or (lambda _text: None)
         times = LONGER if daemon.acceleration(self.settings)[0] == "emulation" else 1
         patience = _Patience(lambda: self._used(spec.id), spec.boot_timeout, times)
@@ -394,6 +402,11 @@ class LibvirtProvider:
 
         def until(ready: Callable[[], bool], pause: float, what: str, hint: str) -> None:
             def alive_and_ready() -> bool:
+                nonlocal asked_at
+                if given_up is not None and time.monotonic() - asked_at > 1:
+                    asked_at = time.monotonic()
+                    if given_up():
+                        raise Conflict(f"{spec.name} is not wanted any more.")
                 with self._connection.use() as connection:
                     domain = _find(connection, spec.id)
                     if domain is None or not domain.isActive():

@@ -6,10 +6,11 @@ The playbook does these steps for a batch, and whoever waits is served by them o
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from appliance.errors import DpeError
+from appliance.errors import Conflict, DpeError
 from appliance.hypervisor.provider import MachineSpec, NoData, Provider
 
 Report = Callable[[str], None]
+GivenUp = Callable[[], bool]  # whether nobody wants the machine any more
 
 LEAST_TIME = 20  # seconds for a fork to answer before a booted clone takes its place
 
@@ -43,23 +44,26 @@ def fork(provider: Provider, spec: MachineSpec) -> Made:
     return Made(spec)
 
 
-def up(provider: Provider, spec: MachineSpec, report: Report | None = None, *, personalise: bytes = b"") -> Made:
-    """See that a machine which was started answers. A fork that does not is destroyed, and a booted clone takes its place."""
+def up(
+    provider: Provider, spec: MachineSpec, report: Report | None = None, *, personalise: bytes = b"", given_up: GivenUp | None = None
+) -> Made:
+    """See that a machine which was started answers. A fork that does not is destroyed, and a booted clone takes its place, unless it is given up."""
     if spec.snapshot is None:
-        provider.wait(spec, report, personalise=personalise)
+        provider.wait(spec, report, personalise=personalise, given_up=given_up)
         return Made(spec)
     try:
         # It has booted already, so that it does not get the time for that.
-        provider.wait(replace(spec, boot_timeout=max(LEAST_TIME, spec.boot_timeout // 5)), report, personalise=personalise)
-    except NoData:
-        raise  # a booted one would get no further with it
+        short = replace(spec, boot_timeout=max(LEAST_TIME, spec.boot_timeout // 5))
+        provider.wait(short, report, personalise=personalise, given_up=given_up)
+    except (NoData, Conflict):
+        raise  # a booted one would get no further with it, or nobody wants one
     except DpeError as error:
         provider.list()
         plain = replace(spec, snapshot=None)
         provider.destroy(spec.id)
         provider.clone(plain)
         provider.start(plain)
-        provider.wait(plain, report, personalise=personalise)
+        provider.wait(plain, report, personalise=personalise, given_up=given_up)
         return Made(plain, error)
     return Made(spec)
 
@@ -80,13 +84,13 @@ def make(provider: Provider, spec: MachineSpec, report: Report) -> Made:
     return made
 
 
-def hand_over(provider: Provider, spec: MachineSpec, personalise: bytes) -> Made:
-    """Resume, or start, a ready machine and make it its owner's. May be repeated."""
+def hand_over(provider: Provider, spec: MachineSpec, personalise: bytes, given_up: GivenUp | None = None) -> Made:
+    """Resume, or start, a ready machine and make it its owner's. May be repeated. Raises Conflict when it is given up meanwhile."""
     made = Made(spec)
     if spec.readiness == "cold":
         made = fork(provider, replace(spec, readiness="paused"))
         if not made.forked:
             provider.clone(made.spec)
     provider.start(made.spec)
-    came = up(provider, made.spec, personalise=personalise)
+    came = up(provider, made.spec, personalise=personalise, given_up=given_up)
     return Made(came.spec, made.fork_error or came.fork_error)

@@ -208,11 +208,19 @@ class Provider(Protocol):
     def suspend(self, id: str) -> None:
         """Pause a running machine; `start` resumes it."""
 
-    def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None, *, personalise: bytes = b"") -> None:
+    def wait(
+        self,
+        spec: MachineSpec,
+        report: Callable[[str], None] | None = None,
+        *,
+        personalise: bytes = b"",
+        given_up: Callable[[], bool] | None = None,
+    ) -> None:
         """Return when the agent answers, the machine has its address, is no copy of another, and its application answers.
 
         `personalise` is for the machine's personalise command, to be told with the address in one go (see seeds/guest.py).
-        Raises Unavailable, saying which of them did not come, after spec.boot_timeout seconds.
+        Raises Unavailable, saying which of them did not come, after spec.boot_timeout seconds, and Conflict soon after `given_up`, which
+        is asked once a second, says that nobody wants the machine any more.
         """
 
     def check_snapshot(self, spec: MachineSpec, folder: Path) -> None:

@@ -120,9 +120,11 @@ class Performers:
             note(machine.id, why)
             return Wait(until, why)
         try:
-            made = making.hand_over(self.provider, spec(machine, self.settings), personal(machine))
+            made = making.hand_over(self.provider, spec(machine, self.settings), personal(machine), step.cancelled)
             disks.grow(machine, made.spec, self.provider, personal(machine))
         except DpeError as error:
+            if isinstance(error, Conflict) and step.cancelled():
+                return Failed(error)
             if isinstance(error, NoData) and disks.put_aside(machine, error, step.since):
                 return Wait(now(), "another data disk")
             if waits := away(self.provider):

@@ -21,7 +21,7 @@ import libvirt
 import psutil
 import pytest
 
-from appliance.errors import DpeError, Unavailable
+from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.host import restic
 from appliance.hypervisor import daemon, libvirt_provider, snapshot
 from appliance.hypervisor.libvirt_provider import LibvirtProvider
@@ -57,6 +57,14 @@ def domain(libvirtd: Libvirtd) -> Iterator[Callable[[MachineSpec], libvirt.virDo
 
 
 @pytest.mark.fork
+def test_what_nobody_wants_any_more_is_waited_for_no_longer(provider: LibvirtProvider, spec: MachineSpec) -> None:
+    """Whoever gives a machine back while it is made theirs has it taken away at once, however long it would have been waited for."""
+    provider.fork(spec)
+    provider.start(spec)
+    with pytest.raises(Conflict, match="not wanted any more"):
+        provider.wait(replace(spec, application_port=9), given_up=lambda: True)
+
+
 def test_a_fork_waits_paused_and_is_itself_when_it_resumes(
     provider: LibvirtProvider,
     spec: MachineSpec,

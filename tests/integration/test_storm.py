@@ -4,6 +4,7 @@ What is there in the end is counted by the test's own SQL and by virsh, never by
 """
 
 import contextlib
+import http.client
 import json
 import os
 import random
@@ -13,8 +14,6 @@ import ssl
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -68,6 +67,17 @@ class Outside:
         links = json.loads(run(["ip", "-netns", self.settings.network, "-json", "link"]))
         return {link["ifname"] for link in links if link["ifname"].startswith(f"{self.settings.network}-m")}
 
+    def story(self) -> str:
+        """What is to be known when it does not come to rest: machines, what is done to them, and the engine's last words."""
+        states = self.sql("SELECT state, count(*) FROM machine GROUP BY state")
+        runs = self.sql("SELECT id, kind, machine_id, request_id, state, position, wake_at, why, problem FROM run WHERE ended_at IS NULL")
+        steps = self.sql("SELECT run_id, number, name, state, starts, attempts, started_at, problem FROM step WHERE ended_at IS NULL")
+        moving = self.sql(
+            "SELECT id, name, state, state_since, step, problem, attempts FROM machine WHERE state NOT IN ('ready', 'retired')"
+        )
+        said = (self.settings.logs / "engine.log").read_text(errors="replace")[-8000:]
+        return "\n".join(map(str, (states, "runs", *runs, "steps", *steps, "machines", *moving, said)))
+
     def nothing_twice(self) -> None:
         """What must hold at any moment."""
         live = "state NOT IN ('retired', 'failed')"
@@ -83,22 +93,23 @@ class Person:
     """One who claims with a token, has one machine at most, and asks again when no answer came."""
 
     def __init__(self, settings: Settings, token: str) -> None:
-        self.url = f"https://localhost:{settings.https_port}/api/v1"
+        self.port = settings.https_port
         self.context = ssl.create_default_context(cafile=str(settings.tls / "appliance.crt"))
         self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
     def ask(self, path: str, body: object = None) -> tuple[int, dict[str, Any]]:
         """Status and answer; 0 when there was none."""
         data = None if body is None else json.dumps(body).encode()
-        wanted = urllib.request.Request(self.url + path, data, self.headers)
-        try:
-            with urllib.request.urlopen(wanted, context=self.context, timeout=30) as answer:
-                return answer.status, json.load(answer)
-        except urllib.error.HTTPError as error:
-            error.close()
-            return error.code, {}
-        except (OSError, ValueError):  # whatever answered was killed meanwhile
-            return 0, {}
+        connection = http.client.HTTPSConnection("localhost", self.port, timeout=30, context=self.context)
+        with contextlib.closing(connection):  # urllib leaves it open when whatever answers is killed
+            try:
+                connection.request("GET" if data is None else "POST", f"/api/v1{path}", data, self.headers)
+                answer = connection.getresponse()
+                return answer.status, json.loads(answer.read())
+            except (OSError, http.client.HTTPException):
+                return 0, {}
+            except ValueError:  # a page of nginx's own, say
+                return answer.status, {}
 
     def round(self, dice: random.Random, done: threading.Event) -> bool:
         """Claim one, have it for a moment, give it back. Returns whether there was one."""
@@ -152,8 +163,7 @@ def running(prepared: tuple[Settings, list[str]]) -> Iterator[Running]:
 def until(true: Callable[[], bool], what: str, outside: Outside) -> None:
     deadline = time.monotonic() + PATIENCE
     while not true():
-        states = outside.sql("SELECT state, count(*) FROM machine GROUP BY state")
-        assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} s: {what}; {states}"
+        assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} s: {what}; {outside.story()}"
         time.sleep(0.2)
 
 

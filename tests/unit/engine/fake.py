@@ -146,7 +146,14 @@ class FakeProvider(Provider):
         self._call("suspend", id)
         self._set(id, Power.PAUSED)
 
-    def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None, *, personalise: bytes = b"") -> None:
+    def wait(
+        self,
+        spec: MachineSpec,
+        report: Callable[[str], None] | None = None,
+        *,
+        personalise: bytes = b"",
+        given_up: Callable[[], bool] | None = None,
+    ) -> None:
         self._call("wait", spec.id)
         if spec.id in self.forks and "answer" in self.fails:
             raise self.fails["answer"]

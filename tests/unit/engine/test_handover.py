@@ -1,5 +1,7 @@
 """Hand-overs that fail, and fail again: few machines are used, and whoever waits, and whoever looks after them, reads why."""
 
+import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -193,3 +195,29 @@ def test_a_machine_that_takes_no_data_disk_is_not_given_one_after_the_other(engi
     assert used() == handovers.TRIES
     assert len(provider.data) <= handovers.TRIES
     assert all(isinstance(disk, Data) for disk in provider.data.values())
+
+
+def test_whoever_gives_back_while_it_is_made_theirs_has_it_taken_away_at_once(engine, alice, provider, monkeypatch):
+    """Nobody waits any longer for a machine that does not answer then, and its class is not held to be at fault."""
+    waits, real = threading.Event(), provider.wait
+
+    def hangs(spec, *args, given_up=None, **kwargs):
+        if given_up is None:
+            return real(spec, *args, **kwargs)
+        waits.set()
+        deadline = time.monotonic() + 60
+        while not given_up():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        raise Conflict("It is not wanted any more.")
+
+    monkeypatch.setattr(provider, "wait", hangs)
+    settle(engine)
+    got = verbs.request(alice, "small")
+    engine.tick()
+    assert waits.wait(30)
+    verbs.release(alice, got.machine_id)
+    settle(engine)
+    assert Machine.get(Machine.id == got.machine_id).state is S.RETIRED
+    assert not Handover.select().exists()
+    assert (Class.get().failures, Class.get().problem) == (0, "")

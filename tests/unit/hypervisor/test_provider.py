@@ -12,7 +12,7 @@ import libvirt
 import pytest
 from pydantic import ValidationError
 
-from appliance.errors import Unavailable
+from appliance.errors import Conflict, Unavailable
 from appliance.hypervisor import libvirt_provider, making
 from appliance.hypervisor.batch import Step, perform
 from appliance.hypervisor.memory import Taken
@@ -167,6 +167,14 @@ def test_a_fork_whose_data_disk_is_of_no_use_is_not_made_again() -> None:
     assert [verb for verb, _ in provider.calls] == ["fork", "start", "wait"]
 
 
+def test_a_fork_that_is_given_up_is_not_booted_in_its_place() -> None:
+    provider = FakeProvider()
+    provider.fails["answer"] = Conflict("It is not wanted any more.")
+    with pytest.raises(Conflict, match="not wanted"):
+        making.hand_over(provider, replace(spec(), readiness="cold", snapshot=Path("/snapshot")), b"user me\n", lambda: True)
+    assert [verb for verb, _ in provider.calls] == ["fork", "start", "wait"]
+
+
 def test_a_hypervisor_that_is_away_is_no_fault_of_the_fork() -> None:
     provider = FakeProvider()
     provider.away = True
@@ -193,7 +201,7 @@ def test_all_wait_at_once_and_no_more_than_told_are_started_at_once() -> None:
         here, most, lock = 0, 0, threading.Lock()
         together = threading.Barrier(4)
 
-        def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None, *, personalise: bytes = b"") -> None:
+        def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None, **_: object) -> None:
             self.together.wait(10)
 
         def start(self, spec: MachineSpec) -> None:
