@@ -170,6 +170,9 @@ def until(true: Callable[[], bool], what: str, outside: Outside) -> None:
 @pytest.mark.kills
 @pytest.mark.lost
 @pytest.mark.timeout(3600)
+@pytest.mark.filterwarnings(
+    "ignore:unclosed <ssl.SSLSocket:ResourceWarning"
+)  # Python 3.11's own, when a door is killed during the handshake
 def test_claims_over_https_while_every_part_is_killed(
     prepared: tuple[Settings, list[str]], running: Running, capsys: pytest.CaptureFixture[str]
 ) -> None:
