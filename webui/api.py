@@ -46,7 +46,7 @@ def _check_scope() -> None:
     if token is None:
         csrf.protect()  # a browser's session: another site's page could have sent this
         return
-    needed = current_app.view_functions[request.endpoint or ""].scope  # type: ignore[attr-defined]
+    needed = current_app.view_functions[request.endpoint or ""].scope  # type: ignore[union-attr]
     if needed not in token.scope:
         raise NotAllowed(
             f"The token {token.name} is not good for this.", f"It needs the scope {needed}. Make another one on your account's page."
@@ -278,8 +278,8 @@ def _run(run: Run) -> dict[str, Any]:
 @needs("own")
 @scope("read")
 def run_list() -> Answer:
-    chosen = {name: request.args.get(name, "")[:100] for name in ("kind", "state", "text")}
-    found = runs.page(actor(), **chosen, class_name=request.args.get("class", ""), machine_id=request.args.get("machine", ""),
+    kind, state, text = (request.args.get(name, "")[:100] for name in ("kind", "state", "text"))
+    found = runs.page(actor(), kind=kind, state=state, text=text, class_name=request.args.get("class", ""), machine_id=request.args.get("machine", ""),
                       before=row_number("before"))  # fmt: skip
     return {"runs": [_run(run) for run in found]}
 
@@ -300,8 +300,8 @@ def run(id: int) -> Answer:
             "asked": list(line.asked),
             "attempts": line.step.attempts if line.step else 0,
             "problem": line.step.problem if line.step else "",
-            "started_at": _time(line.step and line.step.started_at),
-            "ended_at": _time(line.step and line.step.ended_at),
+            "started_at": _time(line.step.started_at if line.step else None),
+            "ended_at": _time(line.step.ended_at if line.step else None),
             **({"output": line.step.output} if inside and line.step else {}),
         }
         for line in sight.lines

@@ -15,11 +15,11 @@ blueprint = Blueprint("disks", __name__)
 
 
 def _own(id: str) -> bool:
-    return disks.get(actor(), id).account_id == current_user.account.id
+    return bool(disks.get(actor(), id).account_id == current_user.account.id)
 
 
 def _own_kept(id: str) -> bool:
-    return recovery.get_kept(actor(), id).account_id == current_user.account.id
+    return bool(recovery.get_kept(actor(), id).account_id == current_user.account.id)
 
 
 @blueprint.get("/disks/<id>")

@@ -73,7 +73,7 @@ def _http(error: HTTPException) -> Answer:
     message, hint = WORDS.get(status, (f"{error.name}.", "Go back and try again."))
     made = answer(message, hint, status)
     if isinstance(made, Response) and isinstance(error, Unauthorized) and error.www_authenticate:
-        made.headers["WWW-Authenticate"] = str(error.www_authenticate[0])
+        made.headers["WWW-Authenticate"] = str(next(iter(error.www_authenticate)))
     return made
 
 

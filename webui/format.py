@@ -161,7 +161,7 @@ def when(moment: datetime | None) -> str:
     return _moment(moment, local.strftime("%-d %b %H:%M" if local.year == today.year else "%-d %b %Y %H:%M"))
 
 
-def clock(moment: datetime) -> str:
+def clock(moment: datetime) -> Markup:
     """A time to the minute, in the appliance's zone; with the day when it is not today."""
     local, today = moment.astimezone(zone()), now().astimezone(zone())
     return _moment(moment, local.strftime("%H:%M" if local.date() == today.date() else "%a %-d %b, %H:%M"))

@@ -12,7 +12,7 @@ blueprint = Blueprint("hooks", __name__, url_prefix="/hooks")
 
 @blueprint.post("/<token>")
 @public
-@csrf.exempt
+@csrf.exempt  # type: ignore[untyped-decorator]
 def answer(token: str) -> Response:
     """204 when the answer is kept, also when it was before."""
     who = throttle.of_hook(request.remote_addr or "")

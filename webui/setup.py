@@ -193,7 +193,8 @@ def _take_network_back(values: dict[str, str]) -> tuple[str, int]:
 
 
 def _test_directory(values: dict[str, str]) -> tuple[str, int]:
-    findings, errors = [], setup_directory.check(values | {"dir_use": "yes"})
+    findings: list[Finding] = []
+    errors = setup_directory.check(values | {"dir_use": "yes"})
     if not errors:
         findings, errors = setup_directory.test(values)
     return _page("directory", values, {"directory": errors} if errors else {}, findings or None)

@@ -46,7 +46,7 @@ class Request(flask.Request):
     ) -> IO[bytes]:
         if is_large():
             return begin(settings(), total_content_length)
-        return super()._get_file_stream(total_content_length, content_type, filename, content_length)  # type: ignore[no-any-return]
+        return super()._get_file_stream(total_content_length, content_type, filename, content_length)
 
 
 def init_app(app: Flask) -> None:

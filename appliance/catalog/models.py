@@ -604,6 +604,7 @@ class Request(Row):
     state = EnumField(RequestState)
     hit = BooleanField(null=True)
     machine = ForeignKeyField(Machine, field="id", null=True, backref="requests")
+    machine_id: str | None
     created_at = UtcField(default=now)
     granted_at = UtcField(null=True)
     ended_at = UtcField(null=True)

@@ -6,6 +6,7 @@ from flask import Blueprint, redirect, render_template, request, send_file, url_
 from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
+from appliance.host.logs import LEVELS
 from appliance.services import logs
 from webui.guard import actor, needs, settings
 
@@ -31,7 +32,7 @@ def index() -> str:
         wanted=wanted,
         follow="follow" in given,
         error=error,
-        LEVELS=logs.LEVELS[::-1],
+        LEVELS=LEVELS[::-1],
         COUNTS=logs.COUNTS,
     )
 
@@ -41,7 +42,7 @@ def _wanted(given: Any) -> logs.Wanted:
     return logs.Wanted(
         given.get("source", "engine"),
         most if most in logs.COUNTS else logs.COUNTS[1],
-        level if level in logs.LEVELS else logs.LEVELS[-1],
+        level if level in LEVELS else LEVELS[-1],
         given.get("text", "")[:200],
     )
 

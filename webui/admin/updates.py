@@ -76,11 +76,11 @@ def fetch() -> Response:
 @needs("settings.manage")
 @asks_again
 def source() -> Response | str | tuple[str, int]:
-    values = {"address": request.form.get("address", ""), "authority": request.form.get("authority", ""), "daily": "daily" in request.form}
+    address, authority, daily = request.form.get("address", ""), request.form.get("authority", ""), "daily" in request.form
     try:
-        updates.set_source(actor(), settings(), **values)
+        updates.set_source(actor(), settings(), address=address, authority=authority, daily=daily)
     except DpeError as error:
-        return _page(error, values)
+        return _page(error, {"address": address, "authority": authority, "daily": daily})
     return _back("Saved.")
 
 

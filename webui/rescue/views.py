@@ -129,7 +129,9 @@ def act(name: str) -> Page:
     action = actions.ACTIONS.get(name)
     if action is None:
         raise NotFound("There is no such page.", "The page Repair has what there is.")
-    error, choices, disks = None, [], []
+    error: DpeError | None = None
+    choices: list[Any] = []
+    disks: list[dict[str, str]] = []
     if request.method == "POST" and "look" not in request.form:
         try:
             return _went(action, actions.do(action, request.form, host()))
