@@ -38,7 +38,8 @@ def test_typing_errors_of_many_at_one_address_keep_nobody_out(people: dict[str, 
     mistype("anna", NAT, 4)  # and what was forgiven does not count any more
 
 
-def test_what_is_forgiven_does_not_count_for_the_address_either(people: dict[str, Account]) -> None:
+def test_what_is_forgiven_does_not_count_for_the_address_either(people: dict[str, Account], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(throttle.MORE, "address", 20)
     for _ in range(throttle.MORE["address"] // 4 + 2):
         mistype("anna", NAT, 4)
         verbs.sign_in("anna", RIGHT, NAT)
@@ -55,7 +56,8 @@ def test_one_good_account_covers_no_guesses_at_others(people: dict[str, Account]
         verbs.sign_in("anna", RIGHT, NAT)
 
 
-def test_a_stranger_who_knows_an_admins_name_does_not_lock_them_out(people: dict[str, Account]) -> None:
+def test_a_stranger_who_knows_an_admins_name_does_not_lock_them_out(people: dict[str, Account], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(throttle.MORE, "account", 10)
     token, _ = verbs.sign_in("root", RIGHT, NAT)
     verbs.begin(token, Settings(), "the browser of root")
     for number in range(throttle.MORE["account"] + 5):
