@@ -60,10 +60,12 @@ def write(disk: DataDisk, machine: Machine | None, since: datetime, keep: int, s
         DataDisk.update(backup_at=now(), backup_asked=False, backup_problem="").where(DataDisk.id == disk.id).execute()
         message = f"The data disk {disk.name} was copied to {target.parent.name}/{target.name}."
         data.tell("copied", message, disk, machine_id=machine.id if machine else None)
-    for old in sorted(target.parent.glob(f"*{ABOUT}"), reverse=True)[keep:]:
+    too_many = sorted(target.parent.glob(f"*{ABOUT}"), reverse=True)[keep:]
+    for old in too_many:
         old.unlink(missing_ok=True)  # first what says that it is whole
         provider.remove_backup(_copy_of(old))
-    scan(settings)
+    if too_many:
+        scan(settings)
     return target
 
 
