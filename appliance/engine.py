@@ -52,6 +52,7 @@ from appliance.catalog import (
 )
 from appliance.catalog import Engine as EngineRow
 from appliance.catalog.lineage import Standing
+from appliance.catalog.models import CLOCK_SLACK
 from appliance.errors import BadInput, Conflict, DpeError, Unavailable
 from appliance.host import ballast
 from appliance.hypervisor import making
@@ -94,7 +95,6 @@ READ_SOON = 2.0  # the same while the host has little memory left
 ASK_EVERY = 60.0  # seconds between looks for people who are asked and have gone
 REMEMBERED = timedelta(days=90)  # that runs are shown for after their end
 LOOK_FOR_COPIES = 30.0
-CLOCK_SLACK = 60.0  # seconds by which clocks are set every day
 RETRY, LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=5)
 GO_ON = 64 << 20  # bytes that must be free for a machine that found the disk full
 STALLED = "It stands still, because the appliance's disk is full. It goes on when there is room."
@@ -308,7 +308,7 @@ class Engine:
     def _was_set_back(self) -> bool:
         """Whether the host's clock was ahead until a moment ago."""
         before, self._wall = self._wall, time.time() - time.monotonic()
-        return self._wall < before - CLOCK_SLACK
+        return self._wall < before - CLOCK_SLACK.total_seconds()
 
     @staticmethod
     def _seen_ahead() -> bool:

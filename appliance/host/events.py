@@ -18,7 +18,7 @@ def zone(settings: Settings) -> ZoneInfo:
         catalog.attach(settings.catalog)
         return timezone.current()
     except Exception:  # as below: whoever asks has something else to do
-        log.warning("the appliance's time zone is not known now", exc_info=True)
+        log.debug("the appliance's time zone is not known now", exc_info=True)  # the schedule asks twice a minute
         return ZoneInfo("UTC")
     finally:
         catalog.close()
