@@ -13,6 +13,7 @@ import os
 import pwd
 import shutil
 import sys
+import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import NoReturn
 
@@ -98,7 +99,9 @@ def prepare(settings: Settings) -> None:
         raise Unavailable(f"There is no user {USER} for QEMU to run as.", "Run `make setup`.") from error
     _check_cards()
     layout.prepare(settings)
-    end_probes(settings)
+    if not is_running(settings):  # else libvirtd will say so itself, and what it is starting is its own
+        end_probes(settings)
+        end_half_started(settings)
     for name in PLACES:
         (settings.libvirt / name).mkdir(parents=True, exist_ok=True)
     settings.libvirt.chmod(0o711)
@@ -117,6 +120,42 @@ def _check_cards() -> None:
     except OSError as error:
         hint = f"Load it with `modprobe tun`; a container is given it by whoever starts it, like `docker run --device {TUN}`."
         raise Unavailable(f"Machines get no network cards here: {TUN} cannot be opened: {error.strerror}.", hint) from error
+
+
+def is_running(settings: Settings) -> bool:
+    """Whether libvirtd runs already."""
+    try:
+        return psutil.Process(int((settings.libvirt / "run/libvirtd.pid").read_text())).name() == "libvirtd"
+    except (OSError, ValueError, psutil.NoSuchProcess):
+        return False
+
+
+def end_half_started(settings: Settings) -> None:
+    """Forget the machines whose QEMU libvirtd was starting when it was killed, and end what there is of them.
+
+    libvirt notes that a machine starts before it knows its process (`pid='0'`). The next libvirtd takes such a note for a machine that runs and
+    looks for no process of it, so that it starts for ever: nothing else can be done to it, not even to end it. Seen with libvirt 9.0; its source:
+    `qemuProcessReconnectHelper` returns when there is no pid.
+    """
+    for status in (settings.libvirt / "run/qemu").glob("*.xml"):
+        try:
+            told = ET.parse(status).getroot()  # noqa: S314  our own libvirtd wrote it
+        except (ET.ParseError, FileNotFoundError):
+            continue  # libvirt says what it thinks of it
+        if told.tag != "domstatus" or told.get("pid") != "0":
+            continue
+        with contextlib.suppress(OSError, ValueError, psutil.Error):
+            process = psutil.Process(int(status.with_suffix(".pid").read_text()))
+            if f"guest={status.stem}," in " ".join(process.cmdline()):
+                process.kill()
+                process.wait(5)
+        status.with_suffix(".pid").unlink(missing_ok=True)
+        monitor = told.find("monitor")
+        folder = Path("" if monitor is None else monitor.get("path", "")).parent.name
+        if folder.startswith("domain-"):  # its sockets and key
+            for place in (settings.libvirt / "lib/qemu", settings.libvirt / "lib/qemu/channel/target"):
+                shutil.rmtree(place / folder, ignore_errors=True)
+        status.unlink(missing_ok=True)
 
 
 def end_probes(settings: Settings) -> None:

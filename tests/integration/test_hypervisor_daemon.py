@@ -2,11 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from appliance.errors import BadInput, Conflict, Unavailable
@@ -16,7 +19,8 @@ from appliance.hypervisor.network import Network
 from appliance.lifecycle.specs import card
 from appliance.run import run
 from appliance.settings import Settings, environment, load
-from tests.integration.conftest import Libvirtd
+from tests.integration.conftest import Libvirtd, MakeSpec
+from tests.integration.look import traces
 
 
 def test_it_sees_only_its_own(libvirtd: Libvirtd) -> None:
@@ -119,3 +123,34 @@ def test_without_a_libvirtd_every_verb_says_so(tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match="does not answer") as caught:
             verb()
         assert caught.value.hint
+
+
+@pytest.mark.lost
+def test_a_machine_that_was_being_started_when_libvirtd_was_killed_can_be_made_again(
+    libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: Path
+) -> None:
+    """What libvirt has written of it by then, put in the place of what it wrote later; others go on."""
+    half, other = (make_spec(slot, snapshot=small_snapshot) for slot in (5, 6))
+    before = traces(libvirtd.settings)
+    try:
+        provider.fork(half)
+        provider.fork(other)
+        libvirtd.stop(signal.SIGKILL)
+        folder = libvirtd.settings.libvirt / "run/qemu"
+        qemu = psutil.Process(int((folder / f"{half.name}.pid").read_text()))
+        status = ET.parse(folder / f"{half.name}.xml")
+        status.getroot().attrib.update(state="paused", reason="starting up", pid="0")
+        ET.SubElement(status.getroot(), "job", {"type": "none", "async": "start", "flags": "0x1", "asyncStarted": "1795957933160"})
+        status.write(folder / f"{half.name}.xml")
+        libvirtd.start()
+        assert {machine.id for machine in provider.list()} == {other.id}
+        assert not qemu.is_running() or qemu.status() == psutil.STATUS_ZOMBIE
+        provider.fork(half)
+        provider.start(half)
+        provider.wait(half)
+        provider.start(other)
+        provider.wait(other)
+    finally:
+        provider.destroy(half.id)
+        provider.destroy(other.id)
+    assert traces(libvirtd.settings) - before == set()
