@@ -73,6 +73,10 @@ def socket_path(settings: Settings) -> Path:
     return settings.libvirt / "run/libvirt-sock"
 
 
+def pid_file(settings: Settings) -> Path:
+    return settings.libvirt / "run/libvirtd.pid"
+
+
 def facts_file(settings: Settings) -> Path:
     """What the probe found at the daemon's start; a fact of the host, good until it starts again."""
     return settings.libvirt / "acceleration.json"
@@ -99,9 +103,7 @@ def prepare(settings: Settings) -> None:
         raise Unavailable(f"There is no user {USER} for QEMU to run as.", "Run `make setup`.") from error
     _check_cards()
     layout.prepare(settings)
-    if not is_running(settings):  # else libvirtd will say so itself, and what it is starting is its own
-        end_probes(settings)
-        end_half_started(settings)
+    end_leftovers(settings)
     for name in PLACES:
         (settings.libvirt / name).mkdir(parents=True, exist_ok=True)
     settings.libvirt.chmod(0o711)
@@ -125,9 +127,16 @@ def _check_cards() -> None:
 def is_running(settings: Settings) -> bool:
     """Whether libvirtd runs already."""
     try:
-        return psutil.Process(int((settings.libvirt / "run/libvirtd.pid").read_text())).name() == "libvirtd"
+        return psutil.Process(int(pid_file(settings).read_text())).name() == "libvirtd"
     except (OSError, ValueError, psutil.NoSuchProcess):
         return False
+
+
+def end_leftovers(settings: Settings) -> None:
+    """End what a libvirtd that was killed left unfinished. While one runs, what it is starting is its own."""
+    if not is_running(settings):
+        end_probes(settings)
+        end_half_started(settings)
 
 
 def end_half_started(settings: Settings) -> None:
@@ -193,8 +202,7 @@ def enter(settings: Settings) -> NoReturn:
         Path(place).mkdir(parents=True, exist_ok=True)
         run(["mount", "--bind", settings.libvirt / name, place])
     _mount_dev(settings)
-    pid = settings.libvirt / "run/libvirtd.pid"
-    command = ["libvirtd", "--config", "/etc/libvirt/libvirtd.conf", "--pid-file", os.fspath(pid)]
+    command = ["libvirtd", "--config", "/etc/libvirt/libvirtd.conf", "--pid-file", os.fspath(pid_file(settings))]
     # It would announce its machines to the host's machined, and ask the host's polkit and firewalld.
     os.execvpe(command[0], command, environ({"DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/nonexistent"}))  # noqa: S606
 
@@ -231,7 +239,7 @@ def main() -> None:
     try:
         settings = load_settings()
         if arguments.remove:
-            end_probes(settings)
+            end_leftovers(settings)
             Network(settings).down()
             return
         if arguments.enter:

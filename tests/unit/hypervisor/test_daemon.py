@@ -58,3 +58,32 @@ def test_libvirtd_runs_when_its_pid_is_a_libvirtds(settings: Settings, monkeypat
     (settings.libvirt / "run/libvirtd.pid").write_text("7")
     monkeypatch.setattr(daemon.psutil, "Process", lambda _pid: SimpleNamespace(name=lambda: name))
     assert daemon.is_running(settings) is runs
+
+
+@pytest.mark.lost
+@pytest.mark.parametrize("runs", [False, True])
+@pytest.mark.parametrize("argument", ["--remove", ""])
+def test_leftovers_are_ended_before_a_start_and_before_the_network_goes_but_not_beside_a_libvirtd(
+    settings: Settings, killed: list[int], monkeypatch: pytest.MonkeyPatch, argument: str, *, runs: bool
+) -> None:
+    class Done(Exception):
+        pass
+
+    def done(*_: object) -> None:
+        raise Done
+
+    folder = settings.libvirt / "run/qemu"
+    (folder / "half.xml").write_text(STARTING)
+    (folder / "half.pid").write_text("7")
+    monkeypatch.setattr(daemon, "is_running", lambda _settings: runs)
+    monkeypatch.setattr(daemon, "load_settings", lambda: settings)
+    for name in ("_check_passable", "probe"):  # what comes after, at a start
+        monkeypatch.setattr(daemon, name, done)
+    monkeypatch.setattr(daemon, "_check_cards", lambda: None)
+    monkeypatch.setattr(daemon.pwd, "getpwnam", lambda _name: None)
+    monkeypatch.setattr(daemon.Network, "down", done)
+    monkeypatch.setattr("sys.argv", ["daemon", *filter(None, [argument])])
+    with pytest.raises(Done):
+        daemon.main()
+    assert killed == ([] if runs else [7])
+    assert (folder / "half.xml").exists() is runs
