@@ -119,6 +119,7 @@ def _context() -> dict[str, Any]:
         "person": current_user if current_user.is_authenticated else None,
         "appliance_title": overview.title(),
         "csrf_token": generate_csrf,
+        "last_event": g.get("last_event", 0),
         "live_url": request.full_path.rstrip("?"),
         "back_url": guard.here(),
         "may": may,

@@ -5,11 +5,12 @@ server, so there are at most half as many as those; whoever gets none asks every
 """
 
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 from flask_login import current_user
 
 from appliance import catalog
@@ -41,6 +42,7 @@ class Hub:
     def join(self, account_id: int, tab: str) -> object | None:
         """A new stream, or None when there are too many. An older one of the same tab ends: that page is gone,
         but a server learns so only when it next writes to it."""
+        events = self.last_event()  # read here: what happens before the thread first looks is seen, too
         with self._changed:
             others = [key for key in self._open if key != (account_id, tab)]
             if self.stopping() or len(others) >= STREAMS or sum(key[0] == account_id for key in others) >= STREAMS_EACH:
@@ -49,7 +51,7 @@ class Hub:
             self._changed.notify_all()
             if not self._watching:
                 self._watching = True
-                threading.Thread(target=self._watch, name="live", daemon=True).start()
+                threading.Thread(target=self._watch, args=[events], name="live", daemon=True).start()
             return stream
 
     def leave(self, account_id: int, tab: str, stream: object) -> None:
@@ -68,14 +70,13 @@ class Hub:
             self._changed.wait_for(lambda: self._serial != seen or self.stopping() or over(), seconds)
             return self._serial
 
-    def _watch(self) -> None:
-        seen, told = (0, 0), 0.0
+    def _watch(self, events: int) -> None:
+        seen, told = (self._version((0, events))[0], events), time.monotonic()
         pending = urgent = False
         while not self._over():
             version = self._version(seen)
-            if told:
-                pending, urgent = pending or version[0] != seen[0], urgent or version[1] != seen[1]
-            told, seen = told or time.monotonic(), version
+            pending, urgent = pending or version != seen, urgent or version[1] != seen[1]
+            seen = version
             if pending and time.monotonic() - told >= (AT_MOST if urgent else QUIET):
                 told, pending, urgent = time.monotonic(), False, False
                 with self._changed:
@@ -83,6 +84,10 @@ class Hub:
                     self._changed.notify_all()
             time.sleep(INTERVAL)
         catalog.close()
+
+    def last_event(self) -> int:
+        """The number of the newest event; 0 when the catalog cannot be read."""
+        return self._version((0, 0))[1]
 
     def _over(self) -> bool:
         with self._changed:
@@ -103,26 +108,36 @@ class Hub:
 hub = Hub()
 
 
+@blueprint.before_app_request
+def _remember_the_last_event() -> None:
+    if request.endpoint != "static" and request.blueprint not in ("live", "door", "api", "hooks"):
+        g.last_event = hub.last_event()
+
+
 @blueprint.get("/live")
 @needs("own")
 def stream() -> Response:
-    """The stream of "changed" events of one tab; 503 when there are too many streams already."""
+    """The stream of "changed" events of one tab; 503 when there are too many streams already.
+
+    `since` is the last event when the page was made: what happened until the stream began is a change, too."""
     account_id, tab = actor().account_id, request.args.get("tab", "")[:40]
     session_id = current_user.session_id
     assert account_id is not None
     mine = hub.join(account_id, tab)
     if mine is None:
         return Response(status=503, headers={"Retry-After": "60"})
+    seen = hub.wait(-1, 0)
+    if hub.last_event() > request.args.get("since", sys.maxsize, type=int):
+        seen = -1
     catalog.close()
-    events = _events(lambda: hub.superseded(account_id, tab, mine), lambda: sessions.is_live(session_id))
+    events = _events(seen, lambda: hub.superseded(account_id, tab, mine), lambda: sessions.is_live(session_id))
     answer = Response(events, mimetype="text/event-stream", headers={"X-Accel-Buffering": "no"})
     answer.call_on_close(lambda: hub.leave(account_id, tab, mine))
     return answer
 
 
-def _events(superseded: Callable[[], bool], signed_in: Callable[[], bool]) -> Iterator[str]:
+def _events(seen: int, superseded: Callable[[], bool], signed_in: Callable[[], bool]) -> Iterator[str]:
     end = time.monotonic() + LENGTH
-    seen = hub.wait(-1, 0)
     yield "retry: 1000\n\n"
     while not hub.stopping() and (left := end - time.monotonic()) > 0:
         serial = hub.wait(seen, min(HEARTBEAT, left), superseded)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from appliance import catalog
 from appliance.catalog import Account, Actor, Class, Lease, Machine, MachineState, Seed, SeedState, options, record
@@ -16,6 +16,7 @@ from tests.browser import steps
 from tests.browser.conftest import Site
 
 Serve = Callable[[Callable[[Settings], dict[str, Actor] | None]], Site]
+LIVE = "**/live?*"  # the address of the stream
 Browse = Callable[..., Page]
 
 ADMIN_PAGES = [
@@ -222,10 +223,38 @@ def test_an_error_is_a_message_and_the_page_stays(busy: Site, browse: Browse) ->
 def test_an_ended_session_leads_to_sign_in(busy: Site, browse: Browse) -> None:
     page = browse(busy)
     steps.sign_in(page, "ada")
+    expect(page.locator("#live-dot")).to_have_attribute("data-state", "live")
+    end_sessions()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+def test_a_session_that_ends_before_the_stream_begins_leads_to_sign_in(busy: Site, browse: Browse) -> None:
+    page = browse(busy)
+    steps.sign_in(page, "ada")
+    page.route(LIVE, lambda route: (end_sessions(), route.continue_()))
+    page.reload()
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+
+
+def test_what_happens_before_the_stream_begins_is_shown(busy: Site, browse: Browse) -> None:
+    def happen(route: Route) -> None:
+        with catalog.write():
+            Class.update(enabled=False).execute()
+            record("test", "All classes are withdrawn.")
+        route.continue_()
+
+    page = browse(busy)
+    steps.sign_in(page, "ada")
+    expect(page.get_by_role("heading", name="Statistics studio")).to_be_visible()
+    page.route(LIVE, happen)
+    page.reload()
+    expect(page.get_by_role("heading", name="Statistics studio")).to_have_count(0)
+
+
+def end_sessions() -> None:
     with catalog.write():
         catalog.Session.delete().execute()
         record("test", "Everybody is signed out.")
-    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
 
 
 def test_what_is_typed_survives_a_live_page(busy: Site, browse: Browse) -> None:

@@ -1,5 +1,6 @@
 """The live stream: told once a change, bounded, and gone when told to stop."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -74,7 +75,7 @@ def test_there_are_only_so_many(hub: live.Hub) -> None:
 
 def test_a_tab_has_one_stream(hub: live.Hub) -> None:
     first = hub.join(1, "a")
-    events = live._events(lambda: hub.superseded(1, "a", first), lambda: True)
+    events = live._events(hub.wait(-1, 0), lambda: hub.superseded(1, "a", first), lambda: True)
     assert next(events) == "retry: 1000\n\n"
     second = hub.join(1, "a")
     assert next(events) == "event: superseded\ndata:\n\n"
@@ -85,7 +86,7 @@ def test_a_tab_has_one_stream(hub: live.Hub) -> None:
 
 def test_a_stream_ends_at_once_when_the_server_stops(hub: live.Hub) -> None:
     hub.join(1, "a")
-    events = live._events(lambda: False, lambda: True)
+    events = live._events(hub.wait(-1, 0), lambda: False, lambda: True)
     next(events)
     threading.Timer(0.2, lambda: setattr(hub, "stopping", lambda: True)).start()
     begun = time.monotonic()
@@ -109,11 +110,38 @@ def test_the_address(hub: live.Hub, ada: Browser, people: dict[str, Actor]) -> N
     assert (refused.status_code, refused.headers["Retry-After"]) == (503, "60")
 
 
+def test_what_happened_between_page_and_stream_is_a_change(hub: live.Hub, ada: Browser) -> None:
+    page = ada.client.get("/", base_url=HOST).get_data(as_text=True)
+    found = re.search(r'data-live="/live\?since=(\d+)"', page)
+    assert found is not None
+    address = f"/live?since={found[1]}&tab="
+    stream = ada.client.get(address + "up-to-date", base_url=HOST, buffered=False)
+    assert next(stream.response) == b"retry: 1000\n\n"
+    threading.Timer(0.5, lambda: setattr(hub, "stopping", lambda: True)).start()
+    assert list(stream.response) == [b": still here\n\n"]
+    stream.close()
+    hub.stopping = lambda: False
+    with catalog.write():
+        record("test", "something happened")
+    stream = ada.client.get(address + "behind", base_url=HOST, buffered=False)
+    assert [next(stream.response) for _ in range(2)] == [b"retry: 1000\n\n", b"data: changed\n\n"]
+    stream.close()
+
+
+def test_what_happens_before_the_first_look_is_seen(hub: live.Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([7, 8])  # when the stream joins, and ever after
+    last = 8
+    monkeypatch.setattr(hub, "_version", lambda _: (1, next(looks, last)))
+    hub.join(1, "a")
+    seen = hub.wait(-1, 0)
+    assert hub.wait(seen, 5) == seen + 1
+
+
 @pytest.mark.revoked
 def test_a_stream_ends_with_its_session(hub: live.Hub) -> None:
     hub.join(1, "a")
     gone = threading.Event()
-    events = live._events(lambda: False, lambda: not gone.is_set())
+    events = live._events(hub.wait(-1, 0), lambda: False, lambda: not gone.is_set())
     assert next(events).startswith("retry")
     gone.set()
     with hub._changed:  # whatever ends a session changes the catalog

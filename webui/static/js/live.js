@@ -33,9 +33,9 @@ function stop() {
 function start() {
   stop();
   let opened = false;
-  stream = new EventSource(`${address}?tab=${sessionStorage.getItem('tab')}`);
+  stream = new EventSource(`${address}&tab=${sessionStorage.getItem('tab')}`);
   stream.onopen = () => {
-    if (opened) changed(); // something may have happened between two streams
+    if (opened) changed(); // something may have happened between two streams; before the first one, the server knows
     opened = true;
     clearInterval(poll);
     show('live', 'This page is live');
@@ -48,6 +48,7 @@ function start() {
       return;
     }
     show('polling', 'This page is renewed every few seconds');
+    if (!opened) changed(); // the session may have ended meanwhile
     clearInterval(poll);
     poll = setInterval(changed, POLL);
     retry = setTimeout(start, TRY_AGAIN);
