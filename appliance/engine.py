@@ -57,6 +57,7 @@ from appliance.errors import BadInput, Conflict, DpeError, Unavailable
 from appliance.host import ballast
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import Found, HostFacts, Power, Provider, Stats
+from appliance.hypervisor.providers import open_provider
 from appliance.lifecycle import backups, batch, directoryruns, forks, idle, leases, master, outcomes, proving, rules, seedruns
 from appliance.lifecycle import disks as disk_work
 from appliance.lifecycle.aside import SetAside, leftovers
@@ -805,15 +806,13 @@ def main() -> None:
     parser.add_argument("--park", action="store_true", help="save all running machines to disk and end")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    from appliance.hypervisor.libvirt_provider import LibvirtProvider
-
     try:
         settings = load_settings()
         layout.prepare(settings)
         held = lock(settings)
         if arguments.park:
             catalog.open(settings.catalog)
-            park(settings, LibvirtProvider(settings))
+            park(settings, open_provider(settings))
             return
         loaded = load_scenario(settings.scenario)
         load_master()
@@ -824,7 +823,7 @@ def main() -> None:
         seedruns.queue_shipped(loaded, settings)
         seedruns.offer_shipped(loaded, settings)
         setup.ensure_code(settings)
-        engine = Engine(settings, LibvirtProvider(settings), loaded)
+        engine = Engine(settings, open_provider(settings), loaded)
     except DpeError as error:
         print(f"dpe-engine: {error}", file=sys.stderr)
         sys.exit(1)

@@ -8,8 +8,7 @@ from enum import StrEnum
 
 from appliance.errors import DpeError
 from appliance.hypervisor import making
-from appliance.hypervisor.provider import MachineSpec, Provider
-from appliance.hypervisor.snapshot import Unfit
+from appliance.hypervisor.provider import MachineSpec, Provider, Unfit
 
 
 class Step(StrEnum):

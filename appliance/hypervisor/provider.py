@@ -21,6 +21,10 @@ class NoData(Unavailable):
     """A data disk is missing or damaged: no other machine would fare better with it."""
 
 
+class Unfit(Unavailable):
+    """The snapshot cannot be forked from on this host as it is now; another one has to be taken."""
+
+
 @dataclass(frozen=True)
 class Boot:
     """How a seed starts: its kernel is kept beside its disk, which saves firmware and boot menu."""
@@ -177,6 +181,21 @@ class GuestSigns:
     last_input_seconds: float | None
 
 
+@dataclass(frozen=True)
+class Service:
+    """A process that a provider needs, to be started before the engine and stopped after it.
+
+    It answers when its socket takes connections; it, or what it starts, runs as `user`; `remove` is run after it was stopped, and takes away
+    what it left on the host.
+    """
+
+    name: str
+    command: Sequence[str]
+    socket: Path
+    user: str
+    remove: Sequence[str]
+
+
 class Provider(Protocol):
     """What runs machines. All verbs raise errors.Unavailable when the hypervisor cannot be reached."""
 
@@ -201,7 +220,7 @@ class Provider(Protocol):
     def fork(self, spec: MachineSpec) -> None:
         """Make the machine from spec.snapshot, paused, with its own disk and card; `start` resumes it.
 
-        What an earlier try left is removed first. Raises snapshot.Unfit when the snapshot is damaged or does not
+        What an earlier try left is removed first. Raises Unfit when the snapshot is damaged or does not
         fit the host; then, and after any other error, nothing of the machine is left.
         """
 
@@ -224,7 +243,7 @@ class Provider(Protocol):
         """
 
     def check_snapshot(self, spec: MachineSpec, folder: Path) -> None:
-        """Raise snapshot.Unfit unless machines such as `spec` can be forked here from the snapshot in `folder`."""
+        """Raise Unfit unless machines such as `spec` can be forked here from the snapshot in `folder`."""
 
     def boot_template(self, spec: MachineSpec, folder: Path) -> None:
         """Start a machine whose memory is a file in `folder`, for `take_snapshot`."""
@@ -232,8 +251,11 @@ class Provider(Protocol):
     def take_snapshot(self, spec: MachineSpec, folder: Path) -> None:
         """Keep memory, device state and disk of a machine started by `boot_template`, when it is idle, and remove it.
 
-        `folder` is a snapshot afterwards; see snapshot.py.
+        `folder` is a snapshot afterwards.
         """
+
+    def describe_snapshot(self, folder: Path) -> Mapping[str, Any]:
+        """What a snapshot depends on, in words where a person may read it, and its `size` on disk in MiB. Raises Unfit."""
 
     def execute(self, id: str, command: Sequence[str], *, input: bytes = b"", timeout: float = 60) -> Executed:
         """Run a command in the machine through its agent."""
@@ -296,6 +318,9 @@ class Provider(Protocol):
 
         The machine stays. What is kept at `target` already is left. Raises Conflict while it runs, NotFound when it has no disk.
         """
+
+    def disk_size(self, path: Path) -> int:
+        """GiB that a data disk or a kept one seems to have, rounded up. Raises NoData when it is missing or damaged."""
 
     def forget_kept(self, path: Path) -> None:
         """Remove what `keep` wrote. None is fine, and machines made of it need it no more."""

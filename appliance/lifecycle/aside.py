@@ -54,7 +54,6 @@ from appliance.catalog.aside import Key
 from appliance.catalog.lineage import Mark, Standing
 from appliance.catalog.restoring import GRACE
 from appliance.errors import BadInput, Conflict, DpeError, NotFound
-from appliance.hypervisor.disks import virtual_size
 from appliance.hypervisor.provider import Found, Power, Provider, Remains
 from appliance.lifecycle import disks, labels, master, outcomes, proving
 from appliance.paths import below, inside
@@ -522,7 +521,7 @@ class SetAside:
 
     def _adopt_data(self, one: Aside, actor: Actor) -> None:
         account, cls = self._owner(one), self._class(one.class_name)
-        size = -(-virtual_size(self._path((one.kind, one.id))) // (1 << 30))
+        size = self.provider.disk_size(self._path((one.kind, one.id)))
         with catalog.write():
             name = one.name if one.name and one.name not in data_rows.names(account.id) else disks.free_name(account.id, cls.name)
             DataDisk.create(id=one.id, account=account, klass=cls.name, name=name, size=size, state=DiskState.READY)
@@ -534,7 +533,7 @@ class SetAside:
         with catalog.write():
             KeptDisk.create(
                 id=one.id, machine_name=one.name or one.id, account=account, klass=one.class_name, seed=seed, data_id=one.facts.get("data"),
-                size=-(-virtual_size(path, alone=False) // (1 << 30)), bytes=one.bytes, until=until,
+                size=self.provider.disk_size(path), bytes=one.bytes, until=until,
             )  # fmt: skip
             self._done(one, f"The kept disk of {one.name} is known again, as {account.name}'s.", actor, class_name=one.class_name)
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.errors import DpeError
-from appliance.hypervisor.provider import MachineSpec
-from appliance.hypervisor.snapshot import Unfit
+from appliance.hypervisor.provider import MachineSpec, Unfit
 from appliance.seeds.follow import follow
 from appliance.settings import REPOSITORY, Settings, environment
 

@@ -64,9 +64,9 @@ from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 from appliance import settings  # noqa: E402
 from appliance.errors import DpeError  # noqa: E402
 from appliance.hypervisor.batch import Step, perform  # noqa: E402
-from appliance.hypervisor.libvirt_provider import LibvirtProvider  # noqa: E402
 from appliance.hypervisor.making import Made  # noqa: E402
 from appliance.hypervisor.provider import MachineSpec  # noqa: E402
+from appliance.hypervisor.providers import open_provider  # noqa: E402
 
 
 def main() -> None:
@@ -81,7 +81,7 @@ def main() -> None:
     try:
         loaded = settings.load(state=module.params["state"])
         specs = [MachineSpec.from_json(machine) for machine in module.params["machines"]]
-        provider = LibvirtProvider(loaded)
+        provider = open_provider(loaded)
         try:
             outcomes = perform(provider, step, specs, parallel=loaded.parallel)
         finally:

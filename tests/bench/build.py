@@ -16,7 +16,7 @@ from typing import Any
 
 from appliance import layout
 from appliance.errors import DpeError
-from appliance.hypervisor import daemon
+from appliance.hypervisor.libvirt import daemon
 from appliance.hypervisor.provider import Boot, MachineSpec
 from appliance.lifecycle import batch
 from appliance.lifecycle.specs import card
@@ -43,7 +43,7 @@ def hypervisor() -> Iterator[Libvirtd]:
             libvirtd.provider.destroy(machine.id)
         libvirtd.provider.close()
         libvirtd.stop()
-        command([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(settings))
+        command([sys.executable, "-m", "appliance.hypervisor.libvirt.daemon", "--remove"], env=environment(settings))
         shutil.rmtree(state)
 
 

@@ -140,7 +140,7 @@ def _appliance() -> Iterator[Settings]:
         for machine in machines.live():
             shutil.rmtree(settings.machines / machine.id, ignore_errors=True)
         catalog.close()
-        command([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(settings))
+        command([sys.executable, "-m", "appliance.hypervisor.libvirt.daemon", "--remove"], env=environment(settings))
 
 
 def _buffer(count: int, origin: str = "fork") -> None:

@@ -20,11 +20,10 @@ import libvirt
 import pytest
 
 from appliance.errors import BadInput, DpeError, NotFound, Unavailable
-from appliance.hypervisor import daemon, libvirt_provider
 from appliance.hypervisor.batch import Step, perform
-from appliance.hypervisor.libvirt_provider import LibvirtProvider
-from appliance.hypervisor.provider import MachineSpec, Power
-from appliance.hypervisor.snapshot import Unfit
+from appliance.hypervisor.libvirt import daemon, inventory
+from appliance.hypervisor.libvirt.provider import LibvirtProvider
+from appliance.hypervisor.provider import MachineSpec, Power, Unfit
 from appliance.lifecycle import batch
 from appliance.run import run
 from appliance.seeds.follow import follow
@@ -127,9 +126,9 @@ def test_stats_of_all_in_one_call(provider: LibvirtProvider, pair: tuple[Machine
 def test_a_guest_cannot_fill_the_disk_through_its_serial_port(provider: LibvirtProvider, pair: tuple[MachineSpec, MachineSpec]) -> None:
     log = pair[0].disk.parent / "serial.log"
     with log.open("ab") as file:
-        file.write(b"x" * (libvirt_provider.LARGEST_LOG + 1))
+        file.write(b"x" * (inventory.LARGEST_LOG + 1))
     provider.stats()
-    assert log.stat().st_size <= libvirt_provider.KEPT_OF_LOG + 1000
+    assert log.stat().st_size <= inventory.KEPT_OF_LOG + 1000
     provider.execute(pair[0].id, ["/bin/sh", "-c", "echo still here > /dev/ttyS0"])
     deadline = time.monotonic() + 10
     while b"still here" not in log.read_bytes()[-100:]:

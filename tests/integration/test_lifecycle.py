@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
-from appliance.hypervisor import daemon, disks
-from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.hypervisor.libvirt import daemon, disks
+from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import Boot, MachineSpec, NoData, Power
 from appliance.run import run, start
 from appliance.settings import Settings, environment
@@ -420,7 +420,7 @@ def test_a_copy_of_a_disk_that_is_written_to_is_of_one_moment(
 VERB = """
 import json, sys
 from pathlib import Path
-from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import MachineSpec
 from appliance.settings import load
 provider = LibvirtProvider(load())

@@ -4,15 +4,29 @@ What it knows lies in a `Store`: in memory here, in files in tests/disk_provider
 """
 
 import threading
-from collections.abc import Callable, MutableMapping, MutableSequence, MutableSet, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from appliance import qcow2
 from appliance.errors import Conflict, DpeError, NotFound, Unavailable
-from appliance.hypervisor import making, snapshot
+from appliance.hypervisor import making
 from appliance.hypervisor.batch import Step, perform
-from appliance.hypervisor.provider import Executed, Found, GuestSigns, HostFacts, MachineSpec, NoData, Power, Provider, Remains, Stats
+from appliance.hypervisor.libvirt import snapshot_files
+from appliance.hypervisor.provider import (
+    Executed,
+    Found,
+    GuestSigns,
+    HostFacts,
+    MachineSpec,
+    NoData,
+    Power,
+    Provider,
+    Remains,
+    Stats,
+    Unfit,
+)
 from appliance.lifecycle import batch
 from appliance.settings import Settings
 
@@ -170,10 +184,13 @@ class FakeProvider(Provider):
 
     def take_snapshot(self, spec: MachineSpec, folder: Path) -> None:
         self._call("snapshot", spec.id)
-        for name in (snapshot.MEMORY, snapshot.STATE, snapshot.DISK):
+        for name in (snapshot_files.MEMORY, snapshot_files.STATE, snapshot_files.DISK):
             (folder / name).write_bytes(b"of a test")
-        snapshot.keep(folder, snapshot.Facts("QEMU 7.2.0", "qemu", "pc-q35-7.2", "any", spec.memory, "any"))
+        snapshot_files.keep(folder, snapshot_files.Facts("QEMU 7.2.0", "qemu", "pc-q35-7.2", "any", spec.memory, "any"))
         del self.domains[spec.id]
+
+    def describe_snapshot(self, folder: Path) -> Mapping[str, Any]:
+        return snapshot_files.read(folder)
 
     def execute(self, id: str, command: Sequence[str], *, input: bytes = b"", timeout: float = 60) -> Executed:
         self._call("execute", id)
@@ -266,6 +283,15 @@ class FakeProvider(Provider):
             raise NotFound(f"{spec.name} has no disk.")
         self.kept[str(target)] = spec.id
 
+    def disk_size(self, path: Path) -> int:
+        self._call("disk_size", str(path))
+        if str(path) in self.data:
+            return self.data[str(path)].size
+        try:
+            return -(-qcow2.header(path).size // (1 << 30))  # one that somebody put there
+        except (FileNotFoundError, qcow2.NoImage) as error:
+            raise NoData(f"The disk {path} is missing or damaged.") from error
+
     def forget_kept(self, path: Path) -> None:
         self._call("forget_kept", str(path))
         self.kept.pop(str(path), None)
@@ -285,7 +311,7 @@ def in_place_of_the_playbook(provider: Provider) -> Callable[..., None]:
                     error = None if outcome.ok else DpeError(outcome.error, outcome.hint)
                     done(outcome.id, batch.Built(error, making.Made(outcome.spec).forked, fork_errors.get(outcome.id)))
                 elif outcome.fork_error:
-                    fork_errors[outcome.id] = (snapshot.Unfit if outcome.unfit else DpeError)(outcome.fork_error)
+                    fork_errors[outcome.id] = (Unfit if outcome.unfit else DpeError)(outcome.fork_error)
             specs = [outcome.spec for outcome in outcomes if outcome.ok and not outcome.settled]
 
     return build

@@ -9,8 +9,7 @@ from appliance import catalog
 from appliance.catalog import Class, Event, Machine, MachineState, Seed, SeedState, Snapshot, SnapshotState, machines, now, snapshots
 from appliance.catalog import seeds as seed_rows
 from appliance.errors import DpeError, Unavailable
-from appliance.hypervisor.provider import Power
-from appliance.hypervisor.snapshot import Unfit
+from appliance.hypervisor.provider import Power, Unfit
 from appliance.lifecycle import forks
 from appliance.services import machines as verbs
 from tests.unit.engine.fake import settle

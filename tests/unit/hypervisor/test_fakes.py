@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Conflict, DpeError, NotFound, Unavailable
-from appliance.hypervisor.provider import Found, GuestSigns, Power
-from appliance.hypervisor.snapshot import Unfit
+from appliance.hypervisor.provider import Found, GuestSigns, Power, Unfit
 from appliance.settings import REPOSITORY
 from tests.disk_provider import VERBS, DiskProvider
 from tests.unit.engine.fake import Data, FakeProvider

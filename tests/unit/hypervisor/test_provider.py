@@ -13,11 +13,12 @@ import pytest
 from pydantic import ValidationError
 
 from appliance.errors import Conflict, Unavailable
-from appliance.hypervisor import libvirt_provider, making
+from appliance.hypervisor import making
 from appliance.hypervisor.batch import Step, perform
-from appliance.hypervisor.memory import Taken
-from appliance.hypervisor.provider import Boot, Card, Found, MachineSpec, NoData, Power, Stats
-from appliance.hypervisor.snapshot import Unfit
+from appliance.hypervisor.libvirt import inventory
+from appliance.hypervisor.libvirt.memory import Taken
+from appliance.hypervisor.libvirt.provider import LibvirtProvider
+from appliance.hypervisor.provider import Boot, Card, Found, MachineSpec, NoData, Power, Stats, Unfit
 from appliance.settings import Settings
 from tests.unit.engine.fake import FakeProvider
 
@@ -48,7 +49,7 @@ def test_a_reading_sums_up_what_libvirt_says() -> None:
     values = {"cpu.time": 5, "vcpu.current": 2, "balloon.current": 1 << 20, "balloon.available": 1 << 20, "balloon.usable": 1 << 18}
     values |= {"block.count": 2, "block.0.rd.bytes": 1, "block.0.wr.bytes": 10, "block.1.rd.bytes": 2}
     values |= {"net.count": 1, "net.0.rx.bytes": 7, "net.0.tx.bytes": 8, "balloon.rss": 1 << 21}
-    assert libvirt_provider._reading("a", values, Taken(40, 90)) == Stats("a", 5, 2, 1024, 768, 3, 10, 7, 8, 40, 90)
+    assert inventory._reading("a", values, Taken(40, 90)) == Stats("a", 5, 2, 1024, 768, 3, 10, 7, 8, 40, 90)
 
 
 @pytest.mark.parametrize(
@@ -73,28 +74,28 @@ def test_a_machine_that_found_the_disk_full_is_told_from_one_that_somebody_pause
         def name(self) -> str:
             return "m0"
 
-    provider = libvirt_provider.LibvirtProvider(settings)
+    provider = LibvirtProvider(settings)
     monkeypatch.setattr(provider._connection, "use", lambda: contextlib.nullcontext(Libvirt()))
     assert provider.list() == [Found("a", "m0", power, stalled)]
 
 
 def test_a_guest_without_a_balloon_driver_is_judged_by_its_resident_size() -> None:
     values = {"balloon.current": 1 << 20, "balloon.rss": 300 << 10}
-    assert libvirt_provider._reading("a", values, Taken(0, 0)).memory_used == 300
-    assert libvirt_provider._reading("a", {**values, "balloon.rss": 1 << 21}, Taken(0, 0)).memory_used == 1024
+    assert inventory._reading("a", values, Taken(0, 0)).memory_used == 300
+    assert inventory._reading("a", {**values, "balloon.rss": 1 << 21}, Taken(0, 0)).memory_used == 1024
 
 
 def test_a_log_is_cut_to_its_end_for_who_appends_to_it(tmp_path: Path) -> None:
     file = tmp_path / "serial.log"
-    libvirt_provider._shorten(file)  # none is fine
+    inventory._shorten(file)  # none is fine
     with file.open("ab", buffering=0) as guest:
-        guest.write(b"a" * libvirt_provider.LARGEST_LOG)
-        libvirt_provider._shorten(file)
-        assert file.stat().st_size == libvirt_provider.LARGEST_LOG
+        guest.write(b"a" * inventory.LARGEST_LOG)
+        inventory._shorten(file)
+        assert file.stat().st_size == inventory.LARGEST_LOG
         guest.write(b"the end")
-        libvirt_provider._shorten(file)
+        inventory._shorten(file)
         guest.write(b"!")
-    assert file.stat().st_size == libvirt_provider.KEPT_OF_LOG + 1
+    assert file.stat().st_size == inventory.KEPT_OF_LOG + 1
     assert file.read_bytes().endswith(b"the end!")
 
 
