@@ -190,7 +190,7 @@ class FakeProvider(Provider):
         del self.domains[spec.id]
 
     def describe_snapshot(self, folder: Path) -> Mapping[str, Any]:
-        return snapshot_files.read(folder)
+        return {**{name: value for name, value in snapshot_files.read(folder).items() if name != "files"}, "size": 0}
 
     def execute(self, id: str, command: Sequence[str], *, input: bytes = b"", timeout: float = 60) -> Executed:
         self._call("execute", id)
