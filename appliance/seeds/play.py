@@ -6,8 +6,9 @@ FILE is JSON: playbook, variables, inventory and runner (an empty folder to work
 What is in variables and inventory are other people's words, so Ansible gets all of it as data that is never templated (see unsafe.py).
 
 Lines: {"kind": "total", "tasks": 21}, {"kind": "task", "number": 3, "name": "..."},
-{"kind": "output", "text": "..."}, {"kind": "failed", "task": "...", "message": "..."} and, for a task
-that registers facts for the builder, {"kind": "result", "task": "...", "result": {...}}.
+{"kind": "output", "text": "..."}, {"kind": "failed", "task": "...", "message": "...", "host": "..."}, for a task
+that registers facts for the builder {"kind": "result", "task": "...", "result": {...}}, and at the end {"kind": "ended", "failed": [...]},
+the hosts that a task failed in and nothing rescued, or that could not be reached.
 """
 
 import json
@@ -55,7 +56,15 @@ class Reporter:
                 self.number += 1
                 self.say(kind="task", number=self.number, name=data.get("name") or data.get("task") or "")
             case "runner_on_failed" | "runner_on_unreachable" if not data.get("ignore_errors"):
-                self.say(kind="failed", task=data.get("task") or "", message=message_of(data.get("res") or {}), role=data.get("role") or "")
+                self.say(
+                    kind="failed",
+                    task=data.get("task") or "",
+                    message=message_of(data.get("res") or {}),
+                    role=data.get("role") or "",
+                    host=data.get("host") or "",
+                )
+            case "playbook_on_stats":
+                self.say(kind="ended", failed=sorted({*(data.get("failures") or {}), *(data.get("dark") or {})}))
             case "runner_on_ok":
                 if facts := (data.get("res") or {}).get("dpe"):
                     self.say(kind="result", task=data.get("task") or "", result=facts)

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from appliance import qcow2
 from appliance.errors import Conflict, DpeError, NotFound, Unavailable
-from appliance.hypervisor import making
-from appliance.hypervisor.batch import Step, perform
 from appliance.hypervisor.libvirt import snapshot_files
 from appliance.hypervisor.provider import (
     Executed,
@@ -25,10 +23,7 @@ from appliance.hypervisor.provider import (
     Provider,
     Remains,
     Stats,
-    Unfit,
 )
-from appliance.lifecycle import batch
-from appliance.settings import Settings
 
 if TYPE_CHECKING:  # who only wants machines need not load the engine
     from appliance.engine import Engine
@@ -297,24 +292,6 @@ class FakeProvider(Provider):
         self.kept.pop(str(path), None)
 
     def close(self) -> None: ...
-
-
-def in_place_of_the_playbook(provider: Provider) -> Callable[..., None]:
-    """For `batch.build`: the steps of the playbook without its start-up; tests/integration run the real one."""
-
-    def build(specs: Sequence[MachineSpec], _settings: Settings, _report: Callable[[str], None], done: Callable[..., None]) -> None:
-        fork_errors: dict[str, DpeError] = {}
-        for step in (Step.FORK, Step.CLONE, Step.START, Step.WAIT, Step.SUSPEND):
-            outcomes = perform(provider, step, specs, parallel=1)
-            for outcome in outcomes:
-                if outcome.settled:
-                    error = None if outcome.ok else DpeError(outcome.error, outcome.hint)
-                    done(outcome.id, batch.Built(error, making.Made(outcome.spec).forked, fork_errors.get(outcome.id)))
-                elif outcome.fork_error:
-                    fork_errors[outcome.id] = (Unfit if outcome.unfit else DpeError)(outcome.fork_error)
-            specs = [outcome.spec for outcome in outcomes if outcome.ok and not outcome.settled]
-
-    return build
 
 
 def settle(engine: "Engine", ticks: int = 12) -> None:

@@ -81,7 +81,7 @@ def test_a_claimed_fork_is_resumed_and_personalised_in_one_go(forking, engine, p
 def test_who_meets_an_empty_buffer_gets_a_fork_without_the_playbook(forking, engine, provider, alice, monkeypatch):
     Class.update(buffer=0).execute()
     settle(engine)
-    monkeypatch.setattr("appliance.lifecycle.batch.build", lambda *_: pytest.fail("not through the playbook"))
+    monkeypatch.setattr("appliance.lifecycle.batch.follow", lambda *_: pytest.fail("not through the playbook"))
     verbs.request(alice, "small")
     settle(engine)
     [mine] = verbs.mine(alice.account_id)
