@@ -156,7 +156,7 @@ def store(folder: Path) -> Store:
         signs=_shelf(folder / "signs", GuestSigns),
         data=_shelf(folder / "data", Data),
         backups=_shelf(folder / "backups", Data),
-        kept=Shelf[str](folder / "kept", _same, _same),
+        kept=Shelf[int](folder / "kept", _same, _same),
         fails=Shelf[DpeError](folder / "fails", lambda error: [type(error).__name__, error.message, error.hint], _error),
         calls=Calls(folder / "calls"),
     )

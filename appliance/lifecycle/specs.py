@@ -59,7 +59,7 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
         boot_timeout=described["boot_timeout"],
         readiness=cast(Readiness, machine.readiness),
         snapshot=None if snapshot is None else inside(settings.seeds, snapshot.folder),
-        kept=None if kept is None else settings.kept_disk(kept.id),
-        data=None if disk is None else settings.data_disk(disk.id),
+        kept=None if kept is None else kept.id,
+        data=None if disk is None else disk.id,
         data_size=disk.size if disk else 0,
     )

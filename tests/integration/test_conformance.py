@@ -1,13 +1,11 @@
 """The libvirt provider is what every provider must be."""
 
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
-from appliance.settings import Settings
 from tests.integration.conftest import MakeSpec
 from tests.unit.hypervisor import conformance
 
@@ -21,7 +19,5 @@ class TestLibvirt(conformance.Conformance):
             provider.destroy(spec.id)
 
     @pytest.fixture
-    def files(self, appliance_settings: Settings) -> Callable[[str], Path]:
-        folders = {"data": appliance_settings.data, "copies": appliance_settings.backups, "kept": appliance_settings.kept}
-        folders["copies"].mkdir(exist_ok=True)
-        return lambda place: folders[place] / f"{uuid.uuid4()}.qcow2"
+    def copy(self, tmp_path: Path) -> Path:
+        return tmp_path / "copy.qcow2"

@@ -36,7 +36,7 @@ def test_each_machine_is_told_its_own_name_while_it_waits(
     described = {"title": "Named machine", "refused": refused.name}
     orders = [Order(spec, ["named"], described) for spec in specs]
     batch.build(provider, orders, settings, lambda _id, text: said.add(text), built.__setitem__)
-    assert said >= {"forking", "Write the machine's own name", "Take no machine of this name"}
+    assert said >= {"forking", "named : Write the machine's own name", "named : Take no machine of this name"}
     error = built[refused.id].error
     assert error is not None
     assert error.message.startswith("Take no machine of this name failed:")

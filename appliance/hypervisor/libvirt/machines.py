@@ -30,7 +30,7 @@ class Machines(Volumes):
         if spec.disk.exists():
             return
         if spec.kept is not None:
-            self._copy_kept(spec, spec.kept)
+            self._copy_kept(spec, self.settings.kept_disk(spec.kept))
             return
         if not spec.seed_disk.exists():
             raise Unavailable(f"The seed's disk {spec.seed_disk} is missing.", "Build a new seed of the class.")
@@ -73,20 +73,21 @@ class Machines(Volumes):
         )
 
     def start(self, spec: MachineSpec) -> None:
+        data = None if spec.data is None else self.settings.data_disk(spec.data)
         with self._connection.use() as connection:
             domain = find(connection, spec.id)
-            if spec.data is not None and not (domain is not None and domain.isActive() and has_disk(domain, spec.data)):
-                disks.claim(spec.data, spec.disk.parent)
-                disks.check(spec.data)
+            if data is not None and not (domain is not None and domain.isActive() and has_disk(domain, data)):
+                disks.claim(data, spec.disk.parent)
+                disks.check(data)
             if domain is None or not domain.isActive():
                 # Anew each time, because host and QEMU may have changed; a saved machine keeps what it was saved with.
                 domain = connection.defineXML(xml.to_text(self._describe(spec, connection).to_xml()))
             self.network.admit(spec.id, spec.card)
             if not domain.isActive():
                 self._power_on(domain)
-            if spec.data is not None and not has_disk(domain, spec.data):
+            if data is not None and not has_disk(domain, data):
                 self._take_other_away(domain, spec)
-                self._attach(domain, spec.data)
+                self._attach(domain, data)
             if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
                 domain.resume()
 
@@ -125,7 +126,7 @@ class Machines(Volumes):
             devices=(
                 xml.Disk(spec.disk),
                 *(() if memory else (self._card(spec),)),
-                *(() if memory or spec.data is None else (xml.data_disk(spec.data, disks.serial(spec.data)),)),
+                *(() if memory or spec.data is None else (xml.data_disk(self.settings.data_disk(spec.data), disks.serial(spec.data)),)),
                 xml.Agent(),
                 xml.Serial(self._serial_log(spec.id)),
                 xml.Random(),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import libvirt
 
-from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
+from appliance.errors import Conflict, DpeError, NotFound, Unavailable
 from appliance.hypervisor.libvirt import disks, xml
 from appliance.hypervisor.libvirt.base import QEMUS, find, has_disk, targets
 from appliance.hypervisor.libvirt.guest import Guest
@@ -22,8 +22,8 @@ LETS_GO_WITHIN = 120  # seconds for a machine to let go of a disk or a card, on 
 class Volumes(Guest):
     """Each is one file; disks.py has what is done to the files alone."""
 
-    def make_data(self, path: Path, size: int) -> None:
-        _below(path, self.settings.data)
+    def make_data(self, id: str, size: int) -> None:
+        path = self.settings.data_disk(id)
         if not path.exists():
             disks.make_room(self.settings.data, self.settings.disk_reserve)
             disks.make(path, size, QEMUS)
@@ -41,21 +41,21 @@ class Volumes(Guest):
             else:
                 disks.grow(path, size)
 
-    def remove_data(self, path: Path) -> None:
-        _below(path, self.settings.data)
-        disks.remove(path)
+    def remove_data(self, id: str) -> None:
+        disks.remove(self.settings.data_disk(id))
 
     def detach_data(self, spec: MachineSpec) -> None:
         assert spec.data is not None
+        data = self.settings.data_disk(spec.data)
         with self._connection.use() as connection:
             domain = find(connection, spec.id)
             if domain is not None and domain.hasManagedSaveImage():
                 raise Conflict(f"{spec.name} is suspended.", "Resume or stop it first.")
-            if domain is not None and domain.isActive() and has_disk(domain, spec.data):
+            if domain is not None and domain.isActive() and has_disk(domain, data):
                 if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
                     raise Conflict(f"{spec.name} is paused.", "Resume or stop it first.")
-                self._unplug(domain, spec.data)
-        disks.release(spec.data, spec.disk.parent)
+                self._unplug(domain, data)
+        disks.release(data, spec.disk.parent)
 
     def _take_other_away(self, domain: libvirt.virDomain, spec: MachineSpec) -> None:
         """A machine whose data disk was found to be of no use is given another one."""
@@ -82,12 +82,13 @@ class Volumes(Guest):
         if not self._connection.until(lambda: not domain.isActive() or not has_disk(domain, data), time.monotonic() + LETS_GO_WITHIN, 1):
             raise Unavailable(f"{domain.name()} does not let go of its data disk.", "Stop the machine.")
 
-    def backup_data(self, source: Path, target: Path, id: str | None = None) -> None:
+    def backup_data(self, id: str, target: Path, machine: str | None = None) -> None:
+        source = self.settings.data_disk(id)
         if disks.has_copy(target):
             return
         disks.virtual_size(source)
         with disks.held(source), self._connection.use() as connection:
-            domain = None if id is None else find(connection, id)
+            domain = None if machine is None else find(connection, machine)
             if domain is not None and domain.isActive() and has_disk(domain, source):
                 disks.make_room(source.parent, self.settings.disk_reserve, source)
                 disks.make_room(target.parent, self.settings.disk_reserve, source)
@@ -129,8 +130,8 @@ class Volumes(Guest):
         if not over:
             raise Unavailable(f"A job of {domain.name()} does not end.", "Look at libvirtd's log.")
 
-    def restore_data(self, backup: Path, target: Path) -> None:
-        _below(target, self.settings.data)
+    def restore_data(self, backup: Path, id: str) -> None:
+        target = self.settings.data_disk(id)
         if not target.exists():
             disks.make_room(target.parent, self.settings.disk_reserve, *([backup] if backup.exists() else []))
         disks.restore(backup, target, QEMUS)
@@ -138,9 +139,13 @@ class Volumes(Guest):
     def remove_backup(self, backup: Path) -> None:
         disks.remove_copy(backup)
 
-    def keep(self, spec: MachineSpec, target: Path) -> None:
-        if target.exists():
-            return
+    def keep(self, spec: MachineSpec) -> int:
+        target = self.settings.kept_disk(spec.id)
+        if not target.exists():
+            self._keep(spec, target)
+        return target.stat().st_blocks * 512
+
+    def _keep(self, spec: MachineSpec, target: Path) -> None:
         with self._connection.use() as connection:
             domain = find(connection, spec.id)
             if domain is not None and domain.isActive():
@@ -151,12 +156,14 @@ class Volumes(Guest):
         disks.give_boot(boot_of(spec), target)
         disks.compress(spec.disk, target)
 
-    def disk_size(self, path: Path) -> int:
-        return -(-disks.virtual_size(path, alone=path.parent != self.settings.kept) // (1 << 30))
+    def data_size(self, id: str) -> int:
+        return -(-disks.virtual_size(self.settings.data_disk(id)) // (1 << 30))
 
-    def forget_kept(self, path: Path) -> None:
-        _below(path, self.settings.kept)
-        disks.remove_kept(path)
+    def kept_size(self, id: str) -> int:
+        return -(-disks.virtual_size(self.settings.kept_disk(id), alone=False) // (1 << 30))
+
+    def forget_kept(self, id: str) -> None:
+        disks.remove_kept(self.settings.kept_disk(id))
 
 
 def boot_of(spec: MachineSpec) -> Boot:
@@ -164,11 +171,5 @@ def boot_of(spec: MachineSpec) -> Boot:
     return disks.own_boot(spec.disk) or spec.boot
 
 
-def _below(path: Path, folder: Path) -> None:
-    """Raise BadInput unless the file belongs into the folder: nothing else is ever made or removed in its name."""
-    if path.parent != folder or path.suffix != ".qcow2":
-        raise BadInput(f"{path} is not a disk in {folder}.")
-
-
 def _data_xml(path: Path) -> str:
-    return xml.to_text(xml.data_disk(path, disks.serial(path)).to_xml())
+    return xml.to_text(xml.data_disk(path, disks.serial(path.stem)).to_xml())

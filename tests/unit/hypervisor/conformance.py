@@ -1,12 +1,13 @@
 """What every provider must be like, whatever it runs machines with. Each has a class of its own that inherits these tests and brings the fixtures."""
 
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from appliance.errors import Conflict, DpeError, NotFound, Unavailable
+from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import Found, MachineSpec, Power, Provider
 
@@ -26,7 +27,7 @@ def power(provider: Provider, spec: MachineSpec) -> Power | None:
 
 
 class Conformance:
-    """The fixtures to bring: `provider`; `forkable`, which describes a machine in a slot that has a snapshot; `files`, a place for disks that outlive machines: data, copies, kept."""
+    """The fixtures to bring: `provider`; `forkable`, which describes a machine in a slot that has a snapshot; `copy`, a file for one of a data disk."""
 
     def test_a_machine_is_forked_stopped_saved_and_started_again(self, provider: Provider, forkable: MakeSpec) -> None:
         spec = replace(forkable(11), readiness="paused")
@@ -76,16 +77,14 @@ class Conformance:
         provider.destroy(spec.id)
         assert spec.id not in provider.disks()
 
-    def test_a_data_disk_is_one_machines_and_outlives_it(
-        self, provider: Provider, forkable: MakeSpec, files: Callable[[str], Path]
-    ) -> None:
-        data = files("data")
+    def test_a_data_disk_is_one_machines_and_outlives_it(self, provider: Provider, forkable: MakeSpec) -> None:
+        data = str(uuid.uuid4())
         first, second = (replace(made(provider, forkable(slot)), data=data, data_size=1) for slot in (14, 15))
         with pytest.raises(Unavailable, match="missing"):
             provider.start(first)
         provider.make_data(data, 1)
         provider.make_data(data, 1)
-        assert provider.disk_size(data) == 1
+        assert provider.data_size(data) == 1
         for _ in range(2):
             provider.start(first)
             provider.wait(first)
@@ -102,8 +101,22 @@ class Conformance:
         for _ in range(2):
             provider.remove_data(data)
 
-    def test_a_copy_of_a_data_disk_is_restored(self, provider: Provider, forkable: MakeSpec, files: Callable[[str], Path]) -> None:
-        data, other, copy = files("data"), files("data"), files("copies")
+    @pytest.mark.parametrize("id", ["../x", "a/b"])
+    def test_a_name_that_leads_elsewhere_is_refused(self, provider: Provider, tmp_path: Path, id: str) -> None:
+        for verb in (
+            lambda: provider.make_data(id, 1),
+            lambda: provider.remove_data(id),
+            lambda: provider.backup_data(id, tmp_path / "copy"),
+            lambda: provider.restore_data(tmp_path / "copy", id),
+            lambda: provider.data_size(id),
+            lambda: provider.kept_size(id),
+            lambda: provider.forget_kept(id),
+        ):
+            with pytest.raises(BadInput):
+                verb()
+
+    def test_a_copy_of_a_data_disk_is_restored(self, provider: Provider, forkable: MakeSpec, copy: Path) -> None:
+        data, other = str(uuid.uuid4()), str(uuid.uuid4())
         with pytest.raises(Unavailable):
             provider.backup_data(data, copy)
         provider.make_data(data, 1)
@@ -117,7 +130,7 @@ class Conformance:
         provider.destroy(running.id)
         for _ in range(2):
             provider.restore_data(copy, other)
-            assert provider.disk_size(other) == 1
+            assert provider.data_size(other) == 1
         for _ in range(2):
             provider.remove_backup(copy)
         with pytest.raises(DpeError):
@@ -125,19 +138,19 @@ class Conformance:
         for disk in (data, other):
             provider.remove_data(disk)
 
-    def test_a_kept_disk_is_what_another_machine_begins_with(
-        self, provider: Provider, forkable: MakeSpec, files: Callable[[str], Path]
-    ) -> None:
-        kept = files("kept")
+    def test_a_kept_disk_is_what_another_machine_begins_with(self, provider: Provider, forkable: MakeSpec) -> None:
+        kept = forkable(17).id
         with pytest.raises(NotFound):
-            provider.keep(forkable(17), kept)
+            provider.keep(forkable(17))
         spec = made(provider, forkable(17))
         with pytest.raises(Conflict):
-            provider.keep(spec, kept)
+            provider.keep(spec)
         provider.stop(spec.id)
         for _ in range(2):
-            provider.keep(spec, kept)
+            provider.keep(spec)
         provider.destroy(spec.id)
+        assert provider.keep(spec) > 0
+        assert provider.kept_size(kept) == spec.disk_size
         again = replace(forkable(18), snapshot=None, kept=kept)
         provider.clone(again)
         for _ in range(2):

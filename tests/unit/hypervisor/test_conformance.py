@@ -1,8 +1,6 @@
 """The providers of the tests are like the real one, which tests/integration/test_conformance.py holds to the same."""
 
-from collections.abc import Callable
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import pytest
@@ -19,9 +17,8 @@ class InMemory(Conformance):
         return lambda slot: replace(spec(slot), snapshot=Path("/snapshot"))
 
     @pytest.fixture
-    def files(self, tmp_path: Path) -> Callable[[str], Path]:
-        numbers = count()
-        return lambda place: tmp_path / place / f"{next(numbers)}.qcow2"
+    def copy(self, tmp_path: Path) -> Path:
+        return tmp_path / "copy.qcow2"
 
 
 class TestFakeProvider(InMemory):
