@@ -206,6 +206,7 @@ class Engine:
         self._outside = ThreadPoolExecutor(OUTSIDE, "outside")
         self._pools = {Lane.HANDS: self._hands, Lane.MAKERS: self._makers, Lane.OUTSIDE: self._outside}
         self._performers = Performers(settings, provider)
+        batch.tidy(settings)
         others = {plugin.kind.name: plugin.performer for plugin in kinds.plugins()}
         self.runner = Runner({**others, **PERFORMERS, **self._performers.all()}, ended=ended)
         with catalog.write():
@@ -487,7 +488,7 @@ class Engine:
             self._submit(self._makers, "batch", self._make_batch, chosen)
 
     def _gives_way(self, refill: list[Making]) -> bool:
-        """Whether the refill waits a moment for people whose machines are being handed over: a playbook's start-up would take the processors from them."""
+        """Whether the refill waits a moment for people whose machines are being handed over: forks, and the start-up of what is run in them, would take the processors from them."""
         return now() - min(one.machine.created_at for one in refill) < WAY and machines.are_assigned()
 
     def _sweep(self, there: set[str]) -> None:

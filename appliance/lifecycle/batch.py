@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from appliance import catalog
@@ -108,9 +109,18 @@ def build_one(provider: Provider, wanted: Order, settings: Settings, report: Cal
     return told[0]
 
 
+def tidy(settings: Settings) -> None:
+    """Remove what an engine that was killed over its batches left."""
+    shutil.rmtree(_work(settings), ignore_errors=True)
+
+
+def _work(settings: Settings) -> Path:
+    return settings.state / "work" / "batch"
+
+
 def _run_tasks(orders: Sequence[Order], settings: Settings, report: Report) -> dict[str, DpeError]:
     """Run the roles' tasks in machines that are up. Returns by machine id what went wrong; the others are well."""
-    work = settings.state / "work" / f"batch-{uuid.uuid4()}"
+    work = _work(settings) / str(uuid.uuid4())
     (work / "runner").mkdir(mode=0o700, parents=True)
     file = work / "job.json"
     job = {

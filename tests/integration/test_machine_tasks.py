@@ -47,7 +47,7 @@ def test_each_machine_is_told_its_own_name_while_it_waits(
         (None, False),
     ]
     assert [power(provider, spec) for spec in specs if spec is not refused] == [Power.RUNNING, Power.PAUSED]
-    assert list((settings.state / "work").glob("batch-*")) == []
+    assert list((settings.state / "work/batch").iterdir()) == []
     for spec in specs:
         if spec is not refused:
             provider.start(spec)

@@ -85,7 +85,11 @@ def test_one_play_is_for_all_machines_that_are_up(settings: Settings, play: Play
     assert Path(job["playbook"]).is_file()
     assert job["environment"]["DPE_STATE"] == str(settings.state)
     assert powers == [Power.RUNNING] * 3
-    assert list((settings.state / "work").iterdir()) == []
+    left = settings.state / "work/batch"
+    assert list(left.iterdir()) == []
+    (left / "of-a-killed-engine").mkdir()
+    batch.tidy(settings)
+    assert not left.exists()
 
 
 @pytest.mark.parametrize(
