@@ -7,9 +7,8 @@ the time in which Ansible only counts the tasks.
 What is in variables and inventory are other people's words, so Ansible gets all of it as data that is never templated (see unsafe.py).
 
 Lines: {"kind": "total", "tasks": 21}, {"kind": "task", "number": 3, "name": "..."},
-{"kind": "output", "text": "..."}, {"kind": "failed", "task": "...", "message": "...", "host": "..."}, for a task
-that registers facts for the builder {"kind": "result", "task": "...", "result": {...}}, and at the end {"kind": "ended", "failed": [...]},
-the hosts that a task failed in and nothing rescued, or that could not be reached.
+{"kind": "output", "text": "..."}, {"kind": "failed", "task": "...", "message": "...", "host": "..."},
+and at the end {"kind": "ended", "failed": [...]}, the hosts that a task failed in and nothing rescued, or that could not be reached.
 """
 
 import json
@@ -66,9 +65,6 @@ class Reporter:
                 )
             case "playbook_on_stats":
                 self.say(kind="ended", failed=sorted({*(data.get("failures") or {}), *(data.get("dark") or {})}))
-            case "runner_on_ok":
-                if facts := (data.get("res") or {}).get("dpe"):
-                    self.say(kind="result", task=data.get("task") or "", result=facts)
         return False  # runner need not keep the event in a file
 
 

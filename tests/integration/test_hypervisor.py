@@ -484,8 +484,7 @@ def test_a_batch_and_the_playbook_that_removes_machines(
         }
         (tmp_path / "job.json").write_text(json.dumps(job))
         assert follow(tmp_path / "job.json", environment(settings), events.append, lambda: False)
-        results = [event["result"] for event in events if event["kind"] == "result"]
-        assert [sorted(result) for result in results] == [sorted(spec.id for spec in specs)]  # type: ignore[call-overload]
+        assert events[-1] == {"kind": "ended", "failed": []}
         for spec in specs:
             assert spec.id not in provider.disks()
             assert power(provider, spec) is None

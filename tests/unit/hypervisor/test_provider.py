@@ -124,12 +124,8 @@ def test_nothing_to_do_is_fine() -> None:
 @pytest.mark.parametrize("forks", [True, False])
 def test_each_machine_takes_the_steps_it_needs(readiness: Literal["running", "paused", "cold"], forks: bool) -> None:
     provider = FakeProvider()
-    specs = [replace(spec(), readiness=readiness, snapshot=Path("/snapshot") if forks else None)]
-    for step in (Step.FORK, Step.CLONE, Step.START, Step.WAIT, Step.SUSPEND):
-        outcomes = perform(provider, step, specs, parallel=1)
-        assert all(outcome.ok for outcome in outcomes)
-        specs = [outcome.spec for outcome in outcomes if not outcome.settled]
-    assert specs == []
+    wanted = replace(spec(), readiness=readiness, snapshot=Path("/snapshot") if forks else None)
+    assert making.make(provider, wanted, lambda _text: None).fork_error is None
     assert [verb for verb, _ in provider.calls] == {
         ("running", True): ["fork", "start", "wait"],
         ("paused", True): ["fork"],
@@ -138,16 +134,17 @@ def test_each_machine_takes_the_steps_it_needs(readiness: Literal["running", "pa
         ("paused", False): ["clone", "start", "wait", "suspend"],
         ("cold", False): ["clone"],
     }[readiness, forks]
-    assert perform(provider, Step.DESTROY, [spec()], parallel=1)[0].settled
+    assert perform(provider, Step.DESTROY, [spec()], parallel=1)[0].ok
     assert provider.files == set()
 
 
 def test_a_fork_that_fails_is_booted_and_says_why() -> None:
     provider = FakeProvider()
     provider.fails["fork"] = Unfit("It is damaged.")
-    outcome = perform(provider, Step.FORK, [replace(spec(), snapshot=Path("/snapshot"))], parallel=1)[0]
-    assert (outcome.ok, outcome.settled, outcome.fork_error, outcome.unfit) == (True, False, "It is damaged.", True)
-    assert outcome.spec.snapshot is None
+    made = making.make(provider, replace(spec(), snapshot=Path("/snapshot")), lambda _text: None)
+    assert isinstance(made.fork_error, Unfit)
+    assert (made.forked, made.fork_error.message, made.spec.snapshot) == (False, "It is damaged.", None)
+    assert [verb for verb, _ in provider.calls] == ["fork", "clone", "start", "wait"]
 
 
 def test_a_fork_that_does_not_answer_gives_way_to_a_booted_clone() -> None:
