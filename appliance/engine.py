@@ -55,8 +55,8 @@ from appliance.catalog.lineage import Standing
 from appliance.catalog.models import CLOCK_SLACK
 from appliance.errors import BadInput, Conflict, DpeError, Unavailable
 from appliance.host import ballast
-from appliance.hypervisor import making
 from appliance.hypervisor.provider import Found, HostFacts, Power, Provider, Stats
+from appliance.hypervisor.providers import open_provider
 from appliance.lifecycle import backups, batch, directoryruns, forks, idle, leases, master, outcomes, proving, rules, seedruns
 from appliance.lifecycle import disks as disk_work
 from appliance.lifecycle.aside import SetAside, leftovers
@@ -206,6 +206,7 @@ class Engine:
         self._outside = ThreadPoolExecutor(OUTSIDE, "outside")
         self._pools = {Lane.HANDS: self._hands, Lane.MAKERS: self._makers, Lane.OUTSIDE: self._outside}
         self._performers = Performers(settings, provider)
+        batch.tidy(settings)
         others = {plugin.kind.name: plugin.performer for plugin in kinds.plugins()}
         self.runner = Runner({**others, **PERFORMERS, **self._performers.all()}, ended=ended)
         with catalog.write():
@@ -472,7 +473,7 @@ class Engine:
             raise
 
     def _make_all(self, to_make: dict[str, list[Making]]) -> None:
-        """People who wait get theirs straight away, a thread each; the refill of buffers goes through the playbook, a batch at a time."""
+        """People who wait get theirs straight away, a thread each; the refill of buffers is made a batch at a time."""
         waiting = machines.waiting()
         refill: list[Making] = []
         for class_name, planned in to_make.items():
@@ -481,13 +482,13 @@ class Engine:
                 self._submit(self._makers, one.machine.id, self._advance, one.run_id, one.machine.id)
             refill += planned[urgent:]
         if refill and "batch" not in self._jobs and not any(waiting.values()) and not self._gives_way(refill):
-            # Forks are quick, so that more of them share a playbook's start-up.
+            # Forks are quick, so that more of them share the start-up of what is run in each.
             chosen = refill[: self.settings.parallel * (FORKS if refill[0].machine.snapshot_id else 1)]
             self._batched = {one.machine.id for one in chosen}
             self._submit(self._makers, "batch", self._make_batch, chosen)
 
     def _gives_way(self, refill: list[Making]) -> bool:
-        """Whether the refill waits a moment for people whose machines are being handed over: a playbook's start-up would take the processors from them."""
+        """Whether the refill waits a moment for people whose machines are being handed over: forks, and the start-up of what is run in them, would take the processors from them."""
         return now() - min(one.machine.created_at for one in refill) < WAY and machines.are_assigned()
 
     def _sweep(self, there: set[str]) -> None:
@@ -562,7 +563,7 @@ class Engine:
             self._jobs[key] = pool.submit(job)
 
     def _make_batch(self, chosen: list[Making]) -> None:
-        """Make machines for the buffer through playbooks/build.yml: one step of many runs at once."""
+        """Make machines for the buffer: one step of many runs at once."""
         try:
             begun: dict[str, Begun] = {}
             left: dict[str, Machine] = {}
@@ -579,18 +580,14 @@ class Engine:
                     self.runner.settle(step, Failed(conflict))
                     continue
                 begun[one.machine.id], left[one.machine.id] = step, one.machine
-            wanted = {id: spec(machine, self.settings) for id, machine in left.items()}
-
-            def report(text: str) -> None:
-                for machine in left.values():
-                    note(machine.id, text)
+            wanted = {id: batch.order(machine, self.settings) for id, machine in left.items()}
 
             def done(id: str, built: batch.Built) -> None:
-                self.runner.settle(begun[id], self._performers.made(left.pop(id), built, wanted[id].readiness))
+                self.runner.settle(begun[id], self._performers.made(left.pop(id), built, wanted[id].spec.readiness))
                 self._batched.discard(id)
 
             if wanted:
-                batch.build(list(wanted.values()), self.settings, report, done)
+                batch.build(self.provider, list(wanted.values()), self.settings, note, done)
         finally:
             self._batched = set()
 
@@ -662,23 +659,24 @@ class Engine:
 
     def _make_again(self, machine: Machine) -> None:
         """Nobody has used it, so a new one under the same name is as good; but not for ever."""
-        wanted = spec(machine, self.settings)
         try:
             if machine.attempts >= TRIES:
                 raise DpeError(
                     f"{machine.name} went off again and again while it waited.", "Look at what its seed does when it is left alone."
                 )
             self.provider.destroy(machine.id)
-            made = making.make(self.provider, wanted, lambda text: note(machine.id, text))
+            built = batch.build_one(self.provider, batch.order(machine, self.settings), self.settings, lambda text: note(machine.id, text))
+            if built.error is not None:
+                raise built.error
         except DpeError as error:
             if not away(self.provider):
                 outcomes.did_not_come_up(machine, error)
             return
-        if made.fork_error is not None:
-            forks.failed(machine, made.fork_error)
+        if built.fork_error is not None:
+            forks.failed(machine, built.fork_error)
         with catalog.write():
-            kept = machine.snapshot_id if made.spec.snapshot else None
-            origin = "fork" if made.forked else "boot"
+            kept = None if built.fork_error else machine.snapshot_id
+            origin = "fork" if built.forked else "boot"
             again = machine.attempts + 1
             Machine.update(step="", problem="", attempts=again, snapshot=kept, origin=origin).where(Machine.id == machine.id).execute()
             record("machine.revived", f"{machine.name} was made again.", class_name=machine.class_name, machine_id=machine.id)
@@ -805,15 +803,13 @@ def main() -> None:
     parser.add_argument("--park", action="store_true", help="save all running machines to disk and end")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    from appliance.hypervisor.libvirt_provider import LibvirtProvider
-
     try:
         settings = load_settings()
         layout.prepare(settings)
         held = lock(settings)
         if arguments.park:
             catalog.open(settings.catalog)
-            park(settings, LibvirtProvider(settings))
+            park(settings, open_provider(settings))
             return
         loaded = load_scenario(settings.scenario)
         load_master()
@@ -824,7 +820,7 @@ def main() -> None:
         seedruns.queue_shipped(loaded, settings)
         seedruns.offer_shipped(loaded, settings)
         setup.ensure_code(settings)
-        engine = Engine(settings, LibvirtProvider(settings), loaded)
+        engine = Engine(settings, open_provider(settings), loaded)
     except DpeError as error:
         print(f"dpe-engine: {error}", file=sys.stderr)
         sys.exit(1)

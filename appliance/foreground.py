@@ -35,7 +35,7 @@ from appliance import catalog, layout, run
 from appliance.access import nginx, tls
 from appliance.errors import BadInput, Conflict, DpeError, Unavailable
 from appliance.host import ballast, restore, units
-from appliance.hypervisor import daemon
+from appliance.hypervisor.providers import provider_service
 from appliance.scenario.load import load as load_scenario
 from appliance.seeds import shipped, sources
 from appliance.services import setup
@@ -71,7 +71,8 @@ def check(settings: Settings) -> None:
     """Raise DpeError, saying what to do, for whatever would keep the appliance from working."""
     if not REPOSITORY.joinpath("webui/__init__.py").stat().st_mode & 0o004:
         raise BadInput(f"The web process, which is not root, cannot read {REPOSITORY}.", f"Let it: chmod -R o+rX {REPOSITORY}")
-    for user in (layout.WEB, layout.RESCUE, daemon.USER):
+    service = provider_service(settings)
+    for user in (layout.WEB, layout.RESCUE, *((service.user,) if service else ())):
         try:
             pwd.getpwnam(user)
         except KeyError as error:
@@ -242,8 +243,9 @@ class Appliance:
         env = environment(settings)
         watched = {**env, "NOTIFY_SOCKET": os.fspath(settings.run / "life")}
         begun = catalog.now()
+        self.service = provider_service(settings)
         self.children = [
-            Child("libvirtd", [sys.executable, "-m", "appliance.hypervisor.daemon"], self._libvirtd_answers, env),
+            *([] if self.service is None else [Child(self.service.name, self.service.command, self._service_answers, env)]),
             Child("host", [sys.executable, "-m", "appliance.host.daemon"], self._host_answers, watched, watched=True),
             Child(
                 "rescue",
@@ -335,8 +337,8 @@ class Appliance:
 
     # -- readiness ----
 
-    def _libvirtd_answers(self) -> bool:
-        return _listens(daemon.socket_path(self.settings))
+    def _service_answers(self) -> bool:
+        return self.service is None or _listens(self.service.socket)
 
     def _host_answers(self) -> bool:
         return _listens(self.settings.host_socket)
@@ -475,11 +477,11 @@ class Appliance:
             )
 
     def stop(self) -> None:
-        """Stop all: the door first; machines are saved before libvirtd goes, and come back as they were."""
-        libvirtd, *others = self.children
+        """Stop all: the door first; machines are saved before what runs them goes, and come back as they were."""
+        services, others = (self.children[:1], self.children[1:]) if self.service else ([], self.children)
         for child in reversed(others):
             child.stop()
-        if libvirtd.alive():
+        if all(child.alive() for child in services):
             say("saving machines ...")
             # A session of its own, so that an impatient second Ctrl-C does not reach it.
             park = ["setsid", "--wait", sys.executable, "-m", "appliance.engine", "--park"]
@@ -487,9 +489,11 @@ class Appliance:
                 run.run(park, env=environment(self.settings), timeout=600)
             except DpeError as error:
                 say(f"Not all machines could be saved; those will start anew. {error}")
-        libvirtd.stop()
-        with contextlib.suppress(DpeError):
-            run.run([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(self.settings))
+        for child in services:
+            child.stop()
+        if self.service is not None:
+            with contextlib.suppress(DpeError):
+                run.run(self.service.remove, env=environment(self.settings))
         self.close()
 
     def close(self) -> None:

@@ -42,6 +42,7 @@ class Settings:
     subnet: str = _setting("10.213.0.0/16", "Addresses of the machines; must not be in use around the host.")
     uplink: str = _setting("169.254.213.0/30", "Addresses of the link between the host and the machines' network.")
     debian_mirror: str = _setting("", "Debian mirror for building seeds; empty means the one that the host itself uses.")
+    provider: str = _setting("libvirt", "What runs the machines: the name of an entry point of the group dpe.providers.")
     emulate: bool = _setting(False, "Use emulation even where hardware virtualisation works.")
     host_reserve: int = _setting(1024, "Memory, in MiB, that machines never get.")
     disk_reserve: int = _setting(2048, "Disk space, in MiB, that machines and seeds never get.")

@@ -9,13 +9,11 @@ from typing import Any
 
 from appliance import catalog, layout
 from appliance.engine import Engine
-from appliance.lifecycle import batch
 from appliance.people import secrets
 from appliance.settings import Settings
 from appliance.settings import load as load_settings
 from appliance.workflow.runner import Begun, Runner
 from tests.disk_provider import DiskProvider
-from tests.unit.engine.fake import in_place_of_the_playbook
 
 # Where a step can be cut: it is written that it begins; its work is done, and nobody knows; its result is kept.
 POINTS = ("begun", "performed", "settled")
@@ -53,7 +51,6 @@ def run(state: str, point: tuple[str, str, str]) -> None:
     catalog.open(settings.catalog)
     secrets.open(settings.web_secret)
     provider = DiskProvider(settings.state / "world")
-    batch.build = in_place_of_the_playbook(provider)
     engine = Engine(settings, provider, loaded=None)  # type: ignore[arg-type]
     engine.runner.__class__ = Crashing
     engine.runner.point, engine.runner.mark = point, settings.state / "crashed"  # type: ignore[attr-defined]

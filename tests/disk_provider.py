@@ -17,8 +17,7 @@ from pydantic import TypeAdapter
 
 from appliance import errors
 from appliance.errors import DpeError
-from appliance.hypervisor import snapshot
-from appliance.hypervisor.provider import Found, GuestSigns
+from appliance.hypervisor.provider import Found, GuestSigns, Unfit
 from tests.unit.engine.fake import Data, FakeProvider, Store
 
 V = TypeVar("V")
@@ -133,7 +132,7 @@ class Calls(MutableSequence[tuple[str, str]]):
 
 def _error(told: list[str]) -> DpeError:
     name, message, hint = told
-    kind: type[DpeError] = snapshot.Unfit if name == "Unfit" else getattr(errors, name)
+    kind: type[DpeError] = Unfit if name == "Unfit" else getattr(errors, name)
     return kind(message, hint)
 
 
@@ -157,7 +156,7 @@ def store(folder: Path) -> Store:
         signs=_shelf(folder / "signs", GuestSigns),
         data=_shelf(folder / "data", Data),
         backups=_shelf(folder / "backups", Data),
-        kept=Shelf[str](folder / "kept", _same, _same),
+        kept=Shelf[int](folder / "kept", _same, _same),
         fails=Shelf[DpeError](folder / "fails", lambda error: [type(error).__name__, error.message, error.hint], _error),
         calls=Calls(folder / "calls"),
     )

@@ -1,10 +1,9 @@
-"""How a machine comes to be: forked where it can be, booted where it cannot.
-
-The playbook does these steps for a batch, and whoever waits is served by them one after the other.
-"""
+"""How a machine comes to be: forked where it can be, booted where it cannot. For the buffer, for whoever waits, and at hand-over."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 from appliance.errors import Conflict, DpeError
 from appliance.hypervisor.provider import MachineSpec, NoData, Provider
@@ -68,20 +67,29 @@ def up(
     return Made(spec)
 
 
-def make(provider: Provider, spec: MachineSpec, report: Report) -> Made:
-    """Make one machine, to wait as its readiness says."""
-    report("forking" if spec.snapshot else "cloning its disk")
-    made = fork(provider, spec)
-    if not made.forked:
-        provider.clone(made.spec)
+def make(provider: Provider, spec: MachineSpec, report: Report, turn: AbstractContextManager[Any] | None = None) -> Made:
+    """Make one machine, to wait as its readiness says. `turn` is held for what takes the host's processors and disks, but not while waiting."""
+    with turn or nullcontext():
+        report("forking" if spec.snapshot else "cloning its disk")
+        made = fork(provider, spec)
+        if not made.forked:
+            provider.clone(made.spec)
+        if not stands_still(made.spec):
+            report("starting")
+            provider.start(made.spec)
     if not stands_still(made.spec):
-        report("starting")
-        provider.start(made.spec)
         came = up(provider, made.spec, report)
         made = Made(came.spec, made.fork_error or came.fork_error)
-    if made.spec.readiness == "paused" and not made.forked:
-        provider.suspend(made.spec.id)
+        settle(provider, made.spec)
     return made
+
+
+def settle(provider: Provider, spec: MachineSpec) -> None:
+    """Have a machine that runs wait as its readiness says."""
+    if spec.readiness == "paused":
+        provider.suspend(spec.id)
+    elif spec.readiness == "cold":
+        provider.stop(spec.id)
 
 
 def hand_over(provider: Provider, spec: MachineSpec, personalise: bytes, given_up: GivenUp | None = None) -> Made:

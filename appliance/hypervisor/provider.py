@@ -21,6 +21,10 @@ class NoData(Unavailable):
     """A data disk is missing or damaged: no other machine would fare better with it."""
 
 
+class Unfit(Unavailable):
+    """The snapshot cannot be forked from on this host as it is now; another one has to be taken."""
+
+
 @dataclass(frozen=True)
 class Boot:
     """How a seed starts: its kernel is kept beside its disk, which saves firmware and boot menu."""
@@ -60,8 +64,8 @@ class MachineSpec:
     boot_timeout: int
     readiness: Readiness = "running"  # how it waits in the buffer
     snapshot: Path | None = None  # folder of the snapshot to fork it from; without one it is booted
-    kept: Path | None = None  # a disk that `keep` made, which `clone` copies instead of the seed's; such a machine has no snapshot
-    data: Path | None = None  # its data disk, made by `make_data`, which outlives it
+    kept: str | None = None  # id of a disk that `keep` made, which `clone` copies instead of the seed's; such a machine has no snapshot
+    data: str | None = None  # id of its data disk, made by `make_data`, which outlives it
     data_size: int = 0
 
     def to_json(self) -> dict[str, Any]:
@@ -177,6 +181,21 @@ class GuestSigns:
     last_input_seconds: float | None
 
 
+@dataclass(frozen=True)
+class Service:
+    """A process that a provider needs, to be started before the engine and stopped after it.
+
+    It answers when its socket takes connections; it, or what it starts, runs as `user`; `remove` is run after it was stopped, and takes away
+    what it left on the host.
+    """
+
+    name: str
+    command: Sequence[str]
+    socket: Path
+    user: str
+    remove: Sequence[str]
+
+
 class Provider(Protocol):
     """What runs machines. All verbs raise errors.Unavailable when the hypervisor cannot be reached."""
 
@@ -201,7 +220,7 @@ class Provider(Protocol):
     def fork(self, spec: MachineSpec) -> None:
         """Make the machine from spec.snapshot, paused, with its own disk and card; `start` resumes it.
 
-        What an earlier try left is removed first. Raises snapshot.Unfit when the snapshot is damaged or does not
+        What an earlier try left is removed first. Raises Unfit when the snapshot is damaged or does not
         fit the host; then, and after any other error, nothing of the machine is left.
         """
 
@@ -224,7 +243,7 @@ class Provider(Protocol):
         """
 
     def check_snapshot(self, spec: MachineSpec, folder: Path) -> None:
-        """Raise snapshot.Unfit unless machines such as `spec` can be forked here from the snapshot in `folder`."""
+        """Raise Unfit unless machines such as `spec` can be forked here from the snapshot in `folder`."""
 
     def boot_template(self, spec: MachineSpec, folder: Path) -> None:
         """Start a machine whose memory is a file in `folder`, for `take_snapshot`."""
@@ -232,8 +251,11 @@ class Provider(Protocol):
     def take_snapshot(self, spec: MachineSpec, folder: Path) -> None:
         """Keep memory, device state and disk of a machine started by `boot_template`, when it is idle, and remove it.
 
-        `folder` is a snapshot afterwards; see snapshot.py.
+        `folder` is a snapshot afterwards.
         """
+
+    def describe_snapshot(self, folder: Path) -> Mapping[str, Any]:
+        """What a snapshot depends on, in words where a person may read it, and its `size` on disk in MiB. Raises Unfit."""
 
     def execute(self, id: str, command: Sequence[str], *, input: bytes = b"", timeout: float = 60) -> Executed:
         """Run a command in the machine through its agent."""
@@ -262,42 +284,48 @@ class Provider(Protocol):
         Its disk and definition stay; its card may be used no more until `start`. Nothing that runs is fine.
         """
 
-    # -- disks that outlive machines; each is named by its path, below settings.data or settings.kept -----
+    # -- disks that outlive machines; each is named by an id, a UUID as a rule, and lies where the provider keeps such -----
 
-    def make_data(self, path: Path, size: int) -> None:
+    def make_data(self, id: str, size: int) -> None:
         """Make an empty data disk of `size` GiB with a file system on it, or let one that is there grow to that. It never shrinks.
 
         A machine that runs has the room in its file system at its next `wait` or boot.
         """
 
-    def remove_data(self, path: Path) -> None:
+    def remove_data(self, id: str) -> None:
         """Remove a data disk for good. None is fine. Raises Conflict while a machine has it, running or not."""
 
     def detach_data(self, spec: MachineSpec) -> None:
         """Take spec.data away from its machine, which may run, so that another one may have it. Raises Conflict while it is busy there."""
 
-    def backup_data(self, source: Path, target: Path, id: str | None = None) -> None:
-        """Write a copy of a data disk, as it is at one moment, to `target`, with a manifest beside it; `id` is the machine that has it.
+    def backup_data(self, id: str, target: Path, machine: str | None = None) -> None:
+        """Write a copy of a data disk, as it is at one moment, to the file `target`, with a manifest beside it; `machine` is the id of the one that has it.
 
-        A whole copy at `target` is left as it is. Raises Conflict when a machine runs with the disk and is not `id`.
+        A whole copy at `target` is left as it is. Raises Conflict when another machine runs with the disk.
         """
 
-    def restore_data(self, backup: Path, target: Path) -> None:
-        """Make the data disk `target` from a copy that `backup_data` made. Raises DpeError when it is not as it was written.
+    def restore_data(self, backup: Path, id: str) -> None:
+        """Make a data disk from a copy that `backup_data` made. Raises DpeError when it is not as it was written.
 
-        A disk that is at `target` already and has the same content is adopted; with another content Conflict is raised.
+        A disk of that id that is there already and has the same content is adopted; with another content Conflict is raised.
         """
 
     def remove_backup(self, backup: Path) -> None:
         """Remove a copy that `backup_data` made, and its manifest. None is fine."""
 
-    def keep(self, spec: MachineSpec, target: Path) -> None:
-        """Write the disk of a machine that does not run, and what it boots from, to `target`, whole and without need of its seed.
+    def keep(self, spec: MachineSpec) -> int:
+        """Keep the disk of a machine that does not run, and what it boots from, whole and without need of its seed, under the machine's id.
 
-        The machine stays. What is kept at `target` already is left. Raises Conflict while it runs, NotFound when it has no disk.
+        Returns the bytes that it takes. The machine stays. What is kept under that id already is left. Raises Conflict while it runs, NotFound when it has no disk.
         """
 
-    def forget_kept(self, path: Path) -> None:
+    def data_size(self, id: str) -> int:
+        """GiB that a data disk has, rounded up. Raises NoData when it is missing or damaged."""
+
+    def kept_size(self, id: str) -> int:
+        """The same of a kept disk."""
+
+    def forget_kept(self, id: str) -> None:
         """Remove what `keep` wrote. None is fine, and machines made of it need it no more."""
 
     def stats(self) -> Sequence[Stats]:

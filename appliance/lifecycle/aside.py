@@ -54,7 +54,6 @@ from appliance.catalog.aside import Key
 from appliance.catalog.lineage import Mark, Standing
 from appliance.catalog.restoring import GRACE
 from appliance.errors import BadInput, Conflict, DpeError, NotFound
-from appliance.hypervisor.disks import virtual_size
 from appliance.hypervisor.provider import Found, Power, Provider, Remains
 from appliance.lifecycle import disks, labels, master, outcomes, proving
 from appliance.paths import below, inside
@@ -455,9 +454,9 @@ class SetAside:
         if one.kind is K.MACHINE:
             self.provider.destroy(one.id)
         elif one.kind is K.DATA_DISK:
-            self.provider.remove_data(self._path(key))
+            self.provider.remove_data(one.id)
         elif one.kind is K.KEPT_DISK:
-            self.provider.forget_kept(self._path(key))
+            self.provider.forget_kept(one.id)
         elif any(Path(base).is_relative_to(self._path(key)) for base in aside.bases()):
             raise Conflict("A machine or kept disk that is set aside lies on it.", "Adopt or remove that first.")
         else:
@@ -522,19 +521,19 @@ class SetAside:
 
     def _adopt_data(self, one: Aside, actor: Actor) -> None:
         account, cls = self._owner(one), self._class(one.class_name)
-        size = -(-virtual_size(self._path((one.kind, one.id))) // (1 << 30))
+        size = self.provider.data_size(one.id)
         with catalog.write():
             name = one.name if one.name and one.name not in data_rows.names(account.id) else disks.free_name(account.id, cls.name)
             DataDisk.create(id=one.id, account=account, klass=cls.name, name=name, size=size, state=DiskState.READY)
             self._done(one, f"The data disk {name} is known again, as {account.name}'s.", actor, class_name=cls.name)
 
     def _adopt_kept(self, one: Aside, actor: Actor) -> None:
-        account, seed, path = self._owner(one), self._seed(one.class_name, one.facts.get("seed")), self._path((one.kind, one.id))
+        account, seed = self._owner(one), self._seed(one.class_name, one.facts.get("seed"))
         until = max(now() + GRACE, datetime.fromisoformat(one.facts["until"]) if "until" in one.facts else now())
         with catalog.write():
             KeptDisk.create(
                 id=one.id, machine_name=one.name or one.id, account=account, klass=one.class_name, seed=seed, data_id=one.facts.get("data"),
-                size=-(-virtual_size(path, alone=False) // (1 << 30)), bytes=one.bytes, until=until,
+                size=self.provider.kept_size(one.id), bytes=one.bytes, until=until,
             )  # fmt: skip
             self._done(one, f"The kept disk of {one.name} is known again, as {account.name}'s.", actor, class_name=one.class_name)
 

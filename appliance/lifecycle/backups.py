@@ -53,7 +53,7 @@ def write(disk: DataDisk, machine: Machine | None, since: datetime, keep: int, s
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise Unavailable(f"The folder for copies cannot be used: {error}.", "See that it is there, and can be written to.") from error
-    provider.backup_data(settings.data_disk(disk.id), target, machine.id if machine else None)
+    provider.backup_data(disk.id, target, machine.id if machine else None)
     _tell(disk, machine, target)
     scan(settings)  # whoever hears that it was copied finds it
     with catalog.write():

@@ -1,22 +1,48 @@
-"""Machines for the buffer, a batch at a time, through playbooks/build.yml."""
+"""Machines made to wait, a batch at a time: forked or booted here, and then given the tasks that their class's roles bring for each machine.
+
+Such tasks are in a role's tasks/machine.yml. They are run in machines that are up, through their agents, all of a batch in one play
+(playbooks/build.yml). Without any, nothing of Ansible is started.
+"""
 
 import json
 import logging
 import shutil
-import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from appliance.errors import DpeError
-from appliance.hypervisor.provider import MachineSpec
-from appliance.hypervisor.snapshot import Unfit
+from appliance import catalog
+from appliance.catalog import Machine
+from appliance.errors import DpeError, Unavailable
+from appliance.hypervisor import making
+from appliance.hypervisor.provider import MachineSpec, Provider
+from appliance.lifecycle.specs import machine_roles, spec
+from appliance.seeds.build import AS_ROOT
 from appliance.seeds.follow import follow
 from appliance.settings import REPOSITORY, Settings, environment
 
 log = logging.getLogger(__name__)
 
-PLAYBOOKS = REPOSITORY / "playbooks"
+PLAYBOOK = REPOSITORY / "playbooks/build.yml"
+TASKS_WITHIN = 1800.0  # seconds for the tasks of a batch
+KEPT = 500  # characters of what Ansible said last
+
+Report = Callable[[str, str], None]
+Done = Callable[[str, "Built"], None]
+
+
+@dataclass(frozen=True)
+class Order:
+    """A machine to be made. `roles` bring tasks for each machine; `described` is its class as the scenario has it, which they may read."""
+
+    spec: MachineSpec
+    roles: Sequence[str] = ()
+    described: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -28,50 +54,129 @@ class Built:
     fork_error: DpeError | None = None
 
 
-def build(specs: Sequence[MachineSpec], settings: Settings, report: Callable[[str], None], done: Callable[[str, Built], None]) -> None:
-    """Make the machines; `done` is told, once for each, what became of it, as soon as that is known.
+def order(machine: Machine, settings: Settings) -> Order:
+    """What is to be made, as the catalog has it."""
+    return Order(spec(machine, settings), machine_roles(machine, settings), machine.klass.spec)
 
-    The playbook works under the same derived names as everything else, so that a batch cut off by a
-    crash is simply run again. `report` is told the playbook's tasks as they start.
+
+def build(provider: Provider, orders: Sequence[Order], settings: Settings, report: Report, done: Done) -> None:
+    """Make the machines. `done` is told, once for each, what became of it, as soon as that is known; one that fails does not keep the others from theirs.
+
+    At most settings.parallel are made at a time, but all may come up in their own time, because waiting costs the host nothing. All work is under
+    derived names, so that a batch cut off by a crash is simply built again. `report` is told what is done to which machine, from several threads.
     """
-    work = settings.state / "work" / "batch"
-    shutil.rmtree(work, ignore_errors=True)
+    turn = threading.Semaphore(settings.parallel)
+
+    def one(wanted: Order) -> Built:
+        readiness = "running" if wanted.roles else wanted.spec.readiness
+        try:
+            made = making.make(provider, replace(wanted.spec, readiness=readiness), lambda text: report(wanted.spec.id, text), turn)
+        except DpeError as error:
+            return Built(error)
+        except Exception as error:  # it must not take the others along
+            log.exception("%s could not be made", wanted.spec.name)
+            return Built(DpeError(f"{type(error).__name__}: {error}", "Look at the engine's log."))
+        finally:
+            catalog.close()
+        return Built(None, made.forked, made.fork_error)
+
+    up: list[tuple[Order, Built]] = []
+    with ThreadPoolExecutor(max(1, len(orders)), "batch") as pool:
+        jobs = {pool.submit(one, wanted): wanted for wanted in orders}
+        for job in as_completed(jobs):
+            wanted, built = jobs[job], job.result()
+            if wanted.roles and built.error is None:
+                up.append((wanted, built))
+            else:
+                done(wanted.spec.id, built)
+    if not up:
+        return
+    errors = _run_tasks([wanted for wanted, _ in up], settings, report)
+    for wanted, built in up:
+        error = errors.get(wanted.spec.id)
+        try:
+            if error is None:
+                making.settle(provider, wanted.spec)
+        except DpeError as problem:
+            error = problem
+        done(wanted.spec.id, replace(built, error=error))
+
+
+def build_one(provider: Provider, wanted: Order, settings: Settings, report: Callable[[str], None]) -> Built:
+    """Make one machine, and say what became of it."""
+    told: list[Built] = []
+    build(provider, [wanted], settings, lambda _id, text: report(text), lambda _id, built: told.append(built))
+    return told[0]
+
+
+def tidy(settings: Settings) -> None:
+    """Remove what an engine that was killed over its batches left."""
+    shutil.rmtree(_work(settings), ignore_errors=True)
+
+
+def _work(settings: Settings) -> Path:
+    return settings.state / "work" / "batch"
+
+
+def _run_tasks(orders: Sequence[Order], settings: Settings, report: Report) -> dict[str, DpeError]:
+    """Run the roles' tasks in machines that are up. Returns by machine id what went wrong; the others are well."""
+    work = _work(settings) / str(uuid.uuid4())
     (work / "runner").mkdir(mode=0o700, parents=True)
     file = work / "job.json"
-    localhost = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    variables = {"machines": [spec.to_json() for spec in specs], "state": str(settings.state)}
     job = {
-        "playbook": str(PLAYBOOKS / "build.yml"),
+        "playbook": str(PLAYBOOK),
         "runner": str(work / "runner"),
-        "inventory": {"all": {"hosts": {"localhost": localhost}}},
-        "variables": variables,
-        "roles": [],
+        "inventory": {"all": {"hosts": {wanted.spec.id: _host(wanted) for wanted in orders}}},
+        "variables": {},
+        "roles": [str(settings.scenario / "roles")],
         "skip": [],
+        "uncounted": True,  # what is included is known only as it is run
     }
-    file.write_text(json.dumps(job))
-    left = {spec.id for spec in specs}
-    fork_errors: dict[str, DpeError] = {}
-    error = DpeError("The playbook ended before it came to this machine.", f"Look at {work}.")
+    ids = [wanted.spec.id for wanted in orders]
+    failures: dict[str, str] = {}
+    failed: list[str] | None = None
+    said = ""
 
     def take(event: dict[str, Any]) -> None:
-        nonlocal error
+        nonlocal failed, said
         match event["kind"]:
             case "output":
                 log.debug("build.yml: %s", event["text"])
+                said = f"{said}{event['text']}\n"[-KEPT:]
             case "task":
-                report(event["name"].lower())
+                for id in ids:
+                    report(id, event["name"])
             case "failed":
-                log.warning("build.yml: %s: %s", event["task"], event["message"])
-                error = DpeError(f"{event['task'] or 'build.yml'} failed: {event['message']}", "Look at the engine's log.")
-            case "result":
-                for id, known in event["result"].items():
-                    if known["fork_error"]:
-                        fork_errors[id] = (Unfit if known["unfit"] else DpeError)(known["fork_error"])
-                    if known["settled"]:
-                        left.discard(id)
-                        failed = None if known["ok"] else DpeError(known["error"], known["hint"])
-                        done(id, Built(failed, known["forked"], fork_errors.get(id)))
+                failures[event["host"]] = f"{event['task']} failed: {event['message']}"
+            case "ended":
+                failed = event["failed"]
 
-    follow(file, environment(settings), take, lambda: False)
-    for id in left:
-        done(id, Built(error, fork_error=fork_errors.get(id)))
+    until = time.monotonic() + TASKS_WITHIN
+    try:
+        file.write_text(json.dumps(job))
+        follow(file, environment(settings), take, lambda: time.monotonic() > until)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    if failed is None:
+        late = time.monotonic() > until
+        what = f"did not end within {TASKS_WITHIN / 60:.0f} minutes" if late else f"could not be run: {said.strip()}"
+        error = (Unavailable if late else DpeError)(f"The tasks for each machine {what}.", _hint(orders))
+        return {id: DpeError(failures[id], error.hint) if id in failures else error for id in ids}
+    return {id: DpeError(failures.get(id) or "A task failed.", _hint(orders)) for id in failed}
+
+
+def _host(wanted: Order) -> dict[str, Any]:
+    return {
+        "ansible_connection": "dpe_agent",
+        "ansible_host": wanted.spec.id,
+        "ansible_python_interpreter": "/usr/bin/python3",
+        **AS_ROOT,
+        "machine_name": wanted.spec.name,
+        "machine_roles": list(wanted.roles),
+        "spec": dict(wanted.described),
+    }
+
+
+def _hint(orders: Sequence[Order]) -> str:
+    roles = sorted({role for wanted in orders for role in wanted.roles})
+    return f"Look at tasks/machine.yml of {', '.join(roles)}, and at the engine's log."

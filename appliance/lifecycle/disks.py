@@ -45,7 +45,7 @@ def attach(machine: Machine, settings: Settings, provider: Provider, *, first: s
     assert disk is not None
     if disk.state is D.NEW:
         try:
-            provider.make_data(settings.data_disk(disk.id), disk.size)
+            provider.make_data(disk.id, disk.size)
         except DpeError as error:
             _set(disk, problem=error.message)
             return f"its data disk cannot be made: {error.message}"
@@ -138,7 +138,7 @@ def sweep(settings: Settings, provider: Provider) -> None:
             backups.asked(disk, settings, provider)
     for kept in data.kept_over(now()):
         try:
-            provider.forget_kept(settings.kept_disk(kept.id))
+            provider.forget_kept(kept.id)
         except DpeError as error:
             log.warning("the kept disk of %s cannot be removed: %s", kept.machine_name, error)
             continue
@@ -151,7 +151,7 @@ def sweep(settings: Settings, provider: Provider) -> None:
 
 def _remove(disk: DataDisk, settings: Settings, provider: Provider) -> None:
     try:
-        provider.remove_data(settings.data_disk(disk.id))
+        provider.remove_data(disk.id)
     except DpeError as error:
         _set(disk, state=D.TROUBLED, problem=f"It could not be removed: {error.message}")
         log.warning("data disk %s: %s", disk.id, error)

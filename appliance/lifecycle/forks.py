@@ -6,8 +6,7 @@ from pathlib import Path
 from appliance import catalog
 from appliance.catalog import Class, Level, Machine, Seed, Snapshot, SnapshotState, now, record, snapshots
 from appliance.errors import DpeError
-from appliance.hypervisor.provider import Provider
-from appliance.hypervisor.snapshot import Unfit
+from appliance.hypervisor.provider import Provider, Unfit
 from appliance.seeds import snapshot as files
 from appliance.settings import Settings
 
@@ -174,7 +173,7 @@ def check(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:
     """Read a snapshot whole, and give it up when it does not fit."""
     what = job(snapshot)
     try:
-        provider.check_snapshot(files.template_spec(what, settings, files.folder_of(what, settings)), files.folder_of(what, settings))
+        provider.check_snapshot(files.template_spec(what, settings), files.folder_of(what, settings))
     except Unfit as error:
         stale(snapshot, error)
 

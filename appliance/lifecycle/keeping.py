@@ -60,18 +60,16 @@ class Keeping:
     def keep_disk(self, step: Context, options: KeepDisk) -> Outcome:
         """Switch the machine off and keep its disk for some days."""
         machine = machine_of(step)
-        target = self.settings.kept_disk(machine.id)
         try:
             self._forget_data(machine)
             self.provider.stop(machine.id)
-            self.provider.keep(spec(machine, self.settings), target)
+            size = self.provider.keep(spec(machine, self.settings))
         except NotFound as error:
             return Done({"kept": f"nothing: {error.message}"})
         until = step.since + timedelta(days=options.days)
 
         def commit() -> None:
             disk = data.of_machine(machine.id)
-            size = target.stat().st_blocks * 512 if target.exists() else 0
             KeptDisk.insert(
                 id=machine.id, machine_name=machine.name, account=machine.owner_id, klass=machine.class_name, seed=machine.seed_id,
                 data_id=disk.id if disk else None, size=machine.disk, bytes=size, until=until,
@@ -93,7 +91,7 @@ class Keeping:
         with catalog.write():
             KeptDisk.update(state=K.REMOVING).where(KeptDisk.id == step.run.machine_id).execute()
         if data.kept_by_id(step.run.machine_id or "") is None:
-            self.provider.forget_kept(self.settings.kept_disk(step.run.machine_id or ""))
+            self.provider.forget_kept(step.run.machine_id or "")
 
     def backup_data(self, step: Context, options: BackupData) -> Outcome:
         """Copy the machine's data disk, if it has one."""
@@ -153,14 +151,14 @@ class Keeping:
                 disk = DataDisk.create(id=facts["disk"], account=account, klass=cls.name, name=name, size=facts["size"], state=D.RESTORING)
                 data.tell("restoring", f"The data disk {name} of {account.name} is restored from a copy.", disk)
         step.report("restoring the data disk")
-        self.provider.restore_data(inside(self.settings.backups, facts["backup"]), self.settings.data_disk(facts["disk"]))
+        self.provider.restore_data(inside(self.settings.backups, facts["backup"]), facts["disk"])
 
     def leave_off(self, step: Context, _options: Any) -> None:
         """A data disk that was being restored is wanted no more; one that was restored stays its owner's."""
         disk = data.by_id(step.run.facts.get("disk") or "")
         if disk is None or disk.state is not D.RESTORING:
             return
-        self.provider.remove_data(self.settings.data_disk(disk.id))
+        self.provider.remove_data(disk.id)
         with catalog.write():
             DataDisk.delete().where(DataDisk.id == disk.id).execute()
             data.tell("not_restored", f"The data disk {disk.name} was not restored.", disk)

@@ -44,7 +44,7 @@ class Performers:
     # -- making ---------------------------------------------------------------------------
 
     def make(self, step: Context, _options: Any) -> Outcome:
-        """Make one machine, without a playbook's start-up."""
+        """Make one machine for somebody who waits."""
         machine = machine_of(step)
         self.creating(machine, "is being made for somebody who waits")
         if machine.owner_id is not None and (
@@ -52,16 +52,11 @@ class Performers:
         ):
             note(machine.id, waits_for)
             return Wait(now() + SOON, waits_for)
-        wanted = spec(machine, self.settings)
-        if wanted.snapshot is None:
-            wanted = replace(wanted, readiness="running")  # it will be taken at once
-        try:
-            made = making.make(self.provider, wanted, lambda text: note(machine.id, text))
-        except DpeError as error:
-            built = batch.Built(error)
-        else:
-            built = batch.Built(None, made.forked, made.fork_error)
-        return self.made(machine, built, wanted.readiness)
+        wanted = batch.order(machine, self.settings)
+        if wanted.spec.snapshot is None:
+            wanted = replace(wanted, spec=replace(wanted.spec, readiness="running"))  # it will be taken at once
+        built = batch.build_one(self.provider, wanted, self.settings, lambda text: note(machine.id, text))
+        return self.made(machine, built, wanted.spec.readiness)
 
     def creating(self, machine: Machine, how: str) -> None:
         """The machine is being made from now on. Raises Conflict when it is not to be made any more."""

@@ -6,7 +6,8 @@ from typing import cast
 
 from appliance.catalog import Machine, MachineState, data
 from appliance.hypervisor.provider import Card, MachineSpec
-from appliance.paths import inside
+from appliance.paths import below, inside
+from appliance.scenario.load import MACHINE_TASKS
 from appliance.scenario.schema import Readiness
 from appliance.seeds.build import placed
 from appliance.settings import Settings
@@ -29,10 +30,17 @@ def card(settings: Settings, slot: int) -> Card:
     )
 
 
+def machine_roles(machine: Machine, settings: Settings) -> list[str]:
+    """The roles of the machine's class that bring tasks for each machine, in their order."""
+    roles = settings.scenario / "roles"
+    return [role for role in machine.klass.spec.get("roles", []) if (below(roles, role) / MACHINE_TASKS).is_file()]
+
+
 def spec(machine: Machine, settings: Settings) -> MachineSpec:
     """Everything needed to make the machine."""
     described, (seed_disk, boot) = machine.klass.spec, placed(machine.seed.files, settings)
-    snapshot = machine.snapshot
+    # What tasks for each machine have done to a disk is not on that of a fork, which would take its place.
+    snapshot = None if machine.readiness == "cold" and machine_roles(machine, settings) else machine.snapshot
     kept = data.coming_back_as(machine.id) if machine.owner_id is not None and machine.state in MADE else None
     disk = data.of_machine(machine.id) if machine.owner_id is not None else None  # nobody else's has one
     return MachineSpec(
@@ -51,7 +59,7 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
         boot_timeout=described["boot_timeout"],
         readiness=cast(Readiness, machine.readiness),
         snapshot=None if snapshot is None else inside(settings.seeds, snapshot.folder),
-        kept=None if kept is None else settings.kept_disk(kept.id),
-        data=None if disk is None else settings.data_disk(disk.id),
+        kept=None if kept is None else kept.id,
+        data=None if disk is None else disk.id,
         data_size=disk.size if disk else 0,
     )

@@ -12,11 +12,26 @@ from appliance.yamlfile import FileError, FileErrors, Source, syntax
 
 # Roles that every seed gets; a scenario's own role of that name would never be used.
 RESERVED_ROLES = ("guest",)
+MACHINE_TASKS = "tasks/machine.yml"  # of a role: what is done in each machine, not in the seed
 _BUILT_IN = ("ansible.builtin", "ansible.legacy")
 _COLLECTIONS = Path("/usr/share/ansible/collections/ansible_collections")  # where Ansible looks for others; the image has none
 _MODULE = re.compile(r"(\w+\.\w+)(\.\w+)+")
 _BLOCKS = ("block", "rescue", "always")
 _IMPORTS = ("import_tasks", "ansible.builtin.import_tasks")
+_NO_ACTION = {
+    "name",
+    "when",
+    "vars",
+    "loop",
+    "register",
+    "tags",
+    "become",
+    "become_user",
+    "environment",
+    "notify",
+    "changed_when",
+    "failed_when",
+}
 _ROLE_PARTS = ("tasks", "handlers", "defaults", "vars", "meta")
 
 
@@ -88,8 +103,26 @@ def _role_errors(role: Path) -> Iterator[FileError]:
                 readable = False
                 yield syntax(file, error, content)
     if readable:
-        for part in ("tasks", "handlers"):
-            yield from _module_errors(role / part / "main.yml", set())
+        for part in ("tasks/main.yml", "handlers/main.yml", MACHINE_TASKS):
+            yield from _module_errors(role / part, set())
+        if (role / MACHINE_TASKS).is_file():
+            yield from _task_errors(role / MACHINE_TASKS)
+
+
+def _task_errors(file: Path) -> Iterator[FileError]:
+    """What is no list of tasks: a machine would only be made to find that out."""
+    hint = "write a list of tasks, each of them a name and a module, as in tasks/main.yml"
+    node = yaml.compose(file.read_bytes(), yaml.SafeLoader)
+    if not isinstance(node, yaml.SequenceNode):
+        yield FileError(file, 1 if node is None else node.start_mark.line + 1, "there is no list of tasks", hint)
+        return
+    for item in node.value:
+        line = item.start_mark.line + 1
+        keys = {str(key.value): key.start_mark.line + 1 for key, _ in item.value} if isinstance(item, yaml.MappingNode) else {}
+        if "hosts" in keys:
+            yield FileError(file, keys["hosts"], "this is a play, not a task: the hosts are the machines anyway", hint)
+        elif not keys.keys() - _NO_ACTION:
+            yield FileError(file, line, "this task has no module", hint)
 
 
 def _module_errors(file: Path, read: set[Path]) -> Iterator[FileError]:

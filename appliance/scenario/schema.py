@@ -101,7 +101,10 @@ class ClassSpec(Part):
     kind: Literal["desktop", "server"] = Field(default="desktop", description="desktop: one person's; server: a service's.")
     os: Os = Field(description="Operating system of the seed.")
     packages: list[Package] = Field(default=[], description="Debian packages, besides those that every seed has.")
-    roles: list[Name] = Field(default=[], description="Ansible roles, from roles/ beside this file, applied to the seed in order.")
+    roles: list[Name] = Field(
+        default=[],
+        description="Ansible roles, from roles/ beside this file, applied to the seed in order; their tasks/machine.yml is for each machine.",
+    )
     user: Name = Field(default="user", description="The account inside the machine that its owner uses.")
     size: Size = Field(default=Size(), description="Processors, memory and disk of one machine.")
     application: Application = Field(description="The web application that the machine shows.")

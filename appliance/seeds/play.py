@@ -2,12 +2,13 @@
 
 This is the inner process of a build: `run.confined()` starts it, so that it dies with the engine.
     python -m appliance.seeds.play FILE
-FILE is JSON: playbook, variables, inventory and runner (an empty folder to work in); if need be roles (folders) and skip (tags).
+FILE is JSON: playbook, variables, inventory and runner (an empty folder to work in); if need be roles (folders), skip (tags), and uncounted: true, which saves
+the time in which Ansible only counts the tasks.
 What is in variables and inventory are other people's words, so Ansible gets all of it as data that is never templated (see unsafe.py).
 
 Lines: {"kind": "total", "tasks": 21}, {"kind": "task", "number": 3, "name": "..."},
-{"kind": "output", "text": "..."}, {"kind": "failed", "task": "...", "message": "..."} and, for a task
-that registers facts for the builder, {"kind": "result", "task": "...", "result": {...}}.
+{"kind": "output", "text": "..."}, {"kind": "failed", "task": "...", "message": "...", "host": "..."},
+and at the end {"kind": "ended", "failed": [...]}, the hosts that a task failed in and nothing rescued, or that could not be reached.
 """
 
 import json
@@ -55,10 +56,15 @@ class Reporter:
                 self.number += 1
                 self.say(kind="task", number=self.number, name=data.get("name") or data.get("task") or "")
             case "runner_on_failed" | "runner_on_unreachable" if not data.get("ignore_errors"):
-                self.say(kind="failed", task=data.get("task") or "", message=message_of(data.get("res") or {}), role=data.get("role") or "")
-            case "runner_on_ok":
-                if facts := (data.get("res") or {}).get("dpe"):
-                    self.say(kind="result", task=data.get("task") or "", result=facts)
+                self.say(
+                    kind="failed",
+                    task=data.get("task") or "",
+                    message=message_of(data.get("res") or {}),
+                    role=data.get("role") or "",
+                    host=data.get("host") or "",
+                )
+            case "playbook_on_stats":
+                self.say(kind="ended", failed=sorted({*(data.get("failures") or {}), *(data.get("dark") or {})}))
         return False  # runner need not keep the event in a file
 
 
@@ -85,10 +91,12 @@ def main() -> int:
         "skip_tags": ",".join(job.get("skip", [])) or None,
         "quiet": True,
     }
-    for folder in ("list", "run"):  # apart: runner keeps what it was called with in the folder, and takes it up again
-        place(runner / folder, job["variables"], job["inventory"])
-    listing = ansible_runner.run(**common, private_data_dir=str(runner / "list"), cmdline="--list-tasks")
-    reporter.say(kind="total", tasks=sum("TAGS: [" in line and "play #" not in line for line in listing.stdout))
+    # Folders apart: runner keeps what it was called with in the folder, and takes it up again.
+    if not job.get("uncounted"):
+        place(runner / "list", job["variables"], job["inventory"])
+        listing = ansible_runner.run(**common, private_data_dir=str(runner / "list"), cmdline="--list-tasks")
+        reporter.say(kind="total", tasks=sum("TAGS: [" in line and "play #" not in line for line in listing.stdout))
+    place(runner / "run", job["variables"], job["inventory"])
     return int(ansible_runner.run(**common, private_data_dir=str(runner / "run"), event_handler=reporter).rc)
 
 

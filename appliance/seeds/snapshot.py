@@ -13,7 +13,6 @@ from typing import Any
 
 from appliance import durable
 from appliance.errors import DpeError, Unavailable
-from appliance.hypervisor import snapshot
 from appliance.hypervisor.provider import Card, MachineSpec, Provider
 from appliance.seeds.build import placed, seed_folder
 from appliance.settings import Settings
@@ -40,7 +39,7 @@ def folder_of(job: SnapshotJob, settings: Settings) -> Path:
     return seed_folder(job.class_name, job.version, settings) / f"snapshot-{job.id}"
 
 
-def template_spec(job: SnapshotJob, settings: Settings, folder: Path) -> MachineSpec:
+def template_spec(job: SnapshotJob, settings: Settings) -> MachineSpec:
     """The machine whose memory is kept. Its address is one of the 14 that lie before the machines' slots, from the end: seeds use them from the start."""
     id = template_id(job.id)
     subnet = ipaddress.ip_network(settings.subnet)
@@ -53,7 +52,7 @@ def template_spec(job: SnapshotJob, settings: Settings, folder: Path) -> Machine
         name=f"snapshot-{job.class_name}-{job.version}",
         class_name=job.class_name,
         seed_disk=disk,
-        disk=folder / snapshot.DISK,
+        disk=settings.machine_folder(id) / "disk.qcow2",
         disk_size=size["disk"],
         boot=boot,
         vcpus=size["vcpus"],
@@ -73,7 +72,7 @@ def take(job: SnapshotJob, settings: Settings, provider: Provider, report: Calla
     final = folder_of(job, settings)
     if not final.exists():
         work = settings.state / "work" / f"snapshot-{job.id}"
-        spec = template_spec(job, settings, work)
+        spec = template_spec(job, settings)
         if not spec.seed_disk.exists():
             raise Unavailable(f"The seed's disk {spec.seed_disk} is missing.", "Build a new seed of the class.")
         free = shutil.disk_usage(settings.state).free >> 20
@@ -103,9 +102,7 @@ def take(job: SnapshotJob, settings: Settings, provider: Provider, report: Calla
         except OSError as error:
             _remove(provider, spec.id, work)
             raise Unavailable(f"The snapshot cannot be written: {error}.", "Look at the disk that holds it.") from error
-    listed = snapshot.read(final)
-    used = sum(file.stat().st_blocks * 512 for file in final.iterdir())
-    return {**{name: value for name, value in listed.items() if name != "files"}, "size": used >> 20}
+    return dict(provider.describe_snapshot(final))
 
 
 def _remove(provider: Provider, id: str, work: Path) -> None:

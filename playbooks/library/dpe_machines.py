@@ -6,7 +6,7 @@ DOCUMENTATION = """
 module: dpe_machines
 short_description: Do one step to a batch of machines
 description:
-  - Forks, clones, starts, waits for, suspends or destroys machines on the appliance's hypervisor, several at a time.
+  - Clones, starts, waits for or destroys machines on the appliance's hypervisor, several at a time.
   - Every step may be repeated, and adopts what an earlier try left.
   - A machine that fails does not fail the others, nor the task; what became of each is in C(machines).
   - Must run under the Python that has the appliance installed, on the appliance itself.
@@ -19,7 +19,7 @@ options:
   step:
     description: What to do.
     type: str
-    choices: [fork, clone, start, wait, suspend, destroy]
+    choices: [clone, start, wait, destroy]
     required: true
   state:
     description: The appliance's state directory. Its other settings come from settings.toml in it and from the environment.
@@ -32,25 +32,16 @@ EXAMPLES = """
   dpe_machines: { step: clone, machines: "{{ machines }}", state: "{{ state }}" }
   register: cloned
 
-- name: Start those that have one
-  dpe_machines: { step: start, machines: "{{ cloned.left }}", state: "{{ state }}" }
+- name: Start them
+  dpe_machines: { step: start, machines: "{{ machines }}", state: "{{ state }}" }
 """
 
 RETURN = """
 machines:
-  description: By machine id, whether it went well, what went wrong, what to do about it, how many seconds it took, whether it is a fork, and why not.
+  description: By machine id, whether it went well, what went wrong, what to do about it, and how many seconds it took.
   returned: always
   type: dict
-  sample: {"6b1c...": {"ok": false, "error": "The disk is full.", "hint": "Make room.", "seconds": 0.2, "forked": false, "fork_error": "", "unfit": false, "settled": true}}
-left:
-  description: Those of the given machines that need a further step. A fork that failed has no snapshot any more, so it will be booted.
-  returned: always
-  type: list
-  elements: dict
-dpe:
-  description: The part of C(machines) that the appliance reads - those that no later step will change (C(settled)), and forks that failed.
-  returned: always
-  type: dict
+  sample: {"6b1c...": {"ok": false, "error": "The disk is full.", "hint": "Make room.", "seconds": 0.2}}
 msg:
   description: One line about what happened, with every error.
   returned: always
@@ -64,9 +55,8 @@ from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 from appliance import settings  # noqa: E402
 from appliance.errors import DpeError  # noqa: E402
 from appliance.hypervisor.batch import Step, perform  # noqa: E402
-from appliance.hypervisor.libvirt_provider import LibvirtProvider  # noqa: E402
-from appliance.hypervisor.making import Made  # noqa: E402
 from appliance.hypervisor.provider import MachineSpec  # noqa: E402
+from appliance.hypervisor.providers import open_provider  # noqa: E402
 
 
 def main() -> None:
@@ -81,23 +71,19 @@ def main() -> None:
     try:
         loaded = settings.load(state=module.params["state"])
         specs = [MachineSpec.from_json(machine) for machine in module.params["machines"]]
-        provider = LibvirtProvider(loaded)
+        provider = open_provider(loaded)
         try:
             outcomes = perform(provider, step, specs, parallel=loaded.parallel)
         finally:
             provider.close()
     except (DpeError, ValueError) as error:
         module.fail_json(msg=str(error))
-    machines = {outcome.id: {key: value for key, value in asdict(outcome).items() if key not in ("id", "spec")} for outcome in outcomes}
-    for outcome in outcomes:
-        machines[outcome.id]["forked"] = Made(outcome.spec).forked
+    machines = {outcome.id: {key: value for key, value in asdict(outcome).items() if key != "id"} for outcome in outcomes}
     well = [outcome for outcome in outcomes if outcome.ok]
     errors = [f"{outcome.error} {outcome.hint}".rstrip() for outcome in outcomes if not outcome.ok]
     module.exit_json(
         changed=bool(well),
         machines=machines,
-        left=[outcome.spec.to_json() for outcome in well if not outcome.settled],
-        dpe={id: machine for id, machine in machines.items() if machine["settled"] or machine["fork_error"]},
         msg=" ".join([f"{step.value}: {len(well)} of {len(machines)} machines went well.", *errors]),
     )
 

@@ -1,4 +1,4 @@
-"""Building machines: N of them by playbooks/build.yml, against virt-clone plus start, both until the guest agent answers.
+"""Building machines: N of them in a batch, against virt-clone plus start, both until the guest agent answers.
 
 Real machines of the tests' small seed, on a libvirtd of the benchmark's own.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 from appliance import layout
 from appliance.errors import DpeError
-from appliance.hypervisor import daemon
+from appliance.hypervisor.libvirt import daemon
 from appliance.hypervisor.provider import Boot, MachineSpec
 from appliance.lifecycle import batch
 from appliance.lifecycle.specs import card
@@ -43,7 +43,7 @@ def hypervisor() -> Iterator[Libvirtd]:
             libvirtd.provider.destroy(machine.id)
         libvirtd.provider.close()
         libvirtd.stop()
-        command([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(settings))
+        command([sys.executable, "-m", "appliance.hypervisor.libvirt.daemon", "--remove"], env=environment(settings))
         shutil.rmtree(state)
 
 
@@ -74,13 +74,15 @@ def _timed(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def by_playbook(libvirtd: Libvirtd) -> float:
-    """Seconds for a batch by build.yml until every agent answers; the batch itself goes on until the applications do, too."""
+def by_batch(libvirtd: Libvirtd) -> float:
+    """Seconds for a batch until every agent answers; the batch itself goes on until the applications do, too."""
     specs = [_spec(libvirtd.settings, slot) for slot in range(MACHINES)]
     failed: list[DpeError] = []
     with ThreadPoolExecutor(1) as pool:
         done = lambda _id, built: failed.append(built.error) if built.error else None  # noqa: E731
-        building = pool.submit(batch.build, specs, libvirtd.settings, lambda _task: None, done)
+        building = pool.submit(
+            batch.build, libvirtd.provider, [batch.Order(spec) for spec in specs], libvirtd.settings, lambda _id, _text: None, done
+        )
         seconds = _timed(lambda: [_answers(libvirtd, spec.id) for spec in specs])
         building.result()
     assert not failed, failed
@@ -133,7 +135,7 @@ def by_virt_clone(libvirtd: Libvirtd, count: int = MACHINES) -> float:
 
 def run() -> Iterator[dict[str, Any]]:
     with hypervisor() as libvirtd:
-        base, value = by_virt_clone(libvirtd), by_playbook(libvirtd)
+        base, value = by_virt_clone(libvirtd), by_batch(libvirtd)
     yield {
         "name": "build.batch",
         "value": round(value, 2),

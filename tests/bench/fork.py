@@ -91,13 +91,15 @@ def _paused(libvirtd: Libvirtd, folder: Path) -> float:
 
 
 def _batch(libvirtd: Libvirtd, specs: Sequence[MachineSpec]) -> float:
-    """Seconds for the machines to be made by build.yml, all of them ready as they should wait."""
+    """Seconds for the machines to be made in a batch, all of them ready as they should wait."""
     failed: list[DpeError] = []
 
     def done(_id: str, built: batch.Built) -> None:
         failed.extend(error for error in (built.error, built.fork_error) if error)
 
-    seconds = _timed(lambda: batch.build(specs, libvirtd.settings, lambda _task: None, done))
+    seconds = _timed(
+        lambda: batch.build(libvirtd.provider, [batch.Order(spec) for spec in specs], libvirtd.settings, lambda _id, _text: None, done)
+    )
     assert not failed, failed
     for spec in specs:
         libvirtd.provider.destroy(spec.id)
@@ -115,8 +117,8 @@ def _making() -> Iterator[dict[str, Any]]:
         specs = [_spec(libvirtd.settings, slot) for slot in range(3, 3 + MACHINES)]
         twenty = _batch(libvirtd, [replace(spec, snapshot=folder, readiness="paused") for spec in specs])
         booted = _batch(libvirtd, [_elsewhere(spec) for spec in specs])
-        unit = f"s for {MACHINES} ready machines by build.yml"
-        yield _result("fork.twenty", twenty, unit, f"{MACHINES} linked clones that boot, by build.yml", booted)
+        unit = f"s for {MACHINES} ready machines in a batch"
+        yield _result("fork.twenty", twenty, unit, f"{MACHINES} linked clones that boot, in a batch", booted)
         cloned = by_virt_clone(libvirtd, MACHINES)
         yield _result("fork.twenty_virt_clone", twenty, unit, f"virt-clone and start of {MACHINES}, until the agent answers", cloned)
 
@@ -140,7 +142,7 @@ def _appliance() -> Iterator[Settings]:
         for machine in machines.live():
             shutil.rmtree(settings.machines / machine.id, ignore_errors=True)
         catalog.close()
-        command([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(settings))
+        command([sys.executable, "-m", "appliance.hypervisor.libvirt.daemon", "--remove"], env=environment(settings))
 
 
 def _buffer(count: int, origin: str = "fork") -> None:

@@ -41,8 +41,8 @@ from appliance.catalog import machines as machine_rows
 from appliance.catalog import seeds as seed_rows
 from appliance.engine import Engine
 from appliance.errors import Conflict
-from appliance.hypervisor.connection import Connection
-from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.hypervisor.libvirt.connection import Connection
+from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import HostFacts
 from appliance.settings import Settings
 from tests.bench.claim import Person, serving

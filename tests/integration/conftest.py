@@ -20,7 +20,7 @@ import pytest
 
 from appliance import layout
 from appliance.errors import Unavailable
-from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import Boot, MachineSpec
 from appliance.lifecycle.specs import card
 from appliance.run import run, start
@@ -50,7 +50,7 @@ class Libvirtd:
     def start(self) -> None:
         """Start it, and return when it answers."""
         with (self.settings.logs / "daemon.log").open("ab") as out:
-            command = [sys.executable, "-m", "appliance.hypervisor.daemon"]
+            command = [sys.executable, "-m", "appliance.hypervisor.libvirt.daemon"]
             self.process = start(command, env=environment(self.settings), stdout=out.fileno(), stderr=out.fileno())
         deadline = time.monotonic() + 60
         while True:
@@ -139,7 +139,7 @@ def serving(settings: Settings) -> Iterator[Libvirtd]:
         libvirtd.provider.destroy(machine.id)
     libvirtd.provider.close()
     libvirtd.stop()
-    run([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(settings))
+    run([sys.executable, "-m", "appliance.hypervisor.libvirt.daemon", "--remove"], env=environment(settings))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pytest
 
 from appliance import catalog
 from appliance.catalog import Actor, Aside, AsideKind, Class, Machine, MachineState, machines
-from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import Power
 from appliance.services import aside, moves
 from appliance.services import machines as verbs

@@ -51,7 +51,7 @@ from appliance.errors import BadInput, CommandFailed, Conflict, Unavailable
 from appliance.host import backup, restic, restore
 from appliance.host.client import Client
 from appliance.host.tasks import DONE, Task
-from appliance.hypervisor import disks
+from appliance.hypervisor.libvirt import disks
 from appliance.lifecycle import backups
 from appliance.people import secrets
 from appliance.run import Process, run, start

@@ -149,7 +149,7 @@ def begin(settings: Settings) -> Iterator[Callable[..., Running]]:
             running.process.kill()
             running.process.wait()
     eventually(lambda: not left_behind(settings))
-    run([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(settings))
+    run([sys.executable, "-m", "appliance.hypervisor.libvirt.daemon", "--remove"], env=environment(settings))
     assert settings.network not in run(["ip", "netns", "list"]).split()
 
 

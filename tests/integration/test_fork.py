@@ -23,9 +23,9 @@ import pytest
 
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.host import restic
-from appliance.hypervisor import daemon, libvirt_provider, snapshot
-from appliance.hypervisor.libvirt_provider import LibvirtProvider
-from appliance.hypervisor.provider import Boot, MachineSpec, Power
+from appliance.hypervisor.libvirt import daemon, inventory, snapshot_files, snapshots
+from appliance.hypervisor.libvirt.provider import LibvirtProvider
+from appliance.hypervisor.provider import Boot, MachineSpec, Power, Unfit
 from appliance.run import run
 from appliance.settings import environment
 from tests.integration.conftest import Libvirtd, MakeSpec, take
@@ -83,7 +83,7 @@ def test_a_fork_waits_paused_and_is_itself_when_it_resumes(
     assert 'class="small"' in told
     assert provider.network.admitted()[spec.id] == [spec.card.tap, spec.card.mac, spec.card.address]
     disk = json.loads(run(["qemu-img", "info", "--force-share", "--output=json", spec.disk]))
-    assert disk["full-backing-filename"] == str(small_snapshot / snapshot.DISK)
+    assert disk["full-backing-filename"] == str(small_snapshot / snapshot_files.DISK)
     assert disk["actual-size"] < 1 << 20
     assert not answers(spec.card.address)
 
@@ -126,7 +126,7 @@ def test_no_two_forks_ever_read_the_same_random_numbers(
         while len(before) < 10:
             assert time.monotonic() < deadline, "the reader does not read"
             before[:] = lines(spec)
-        provider.execute(spec.id, [libvirt_provider.STILL_COMMAND])
+        provider.execute(spec.id, [snapshots.STILL_COMMAND])
         before[:] = lines(spec)  # what it has read when it comes to rest is in both
 
     take(provider, make_spec(47, **of_class), folder, look)
@@ -160,7 +160,7 @@ def test_no_fork_can_take_memory_out_from_under_the_others(
     domain: Callable[[MachineSpec], libvirt.virDomain],
 ) -> None:
     """What a balloon gives back QEMU punches out of the file that all forks have their memory from."""
-    other, before = make_spec(6, snapshot=small_snapshot), snapshot.digest(small_snapshot / snapshot.MEMORY)
+    other, before = make_spec(6, snapshot=small_snapshot), snapshot_files.digest(small_snapshot / snapshot_files.MEMORY)
     provider.fork(spec)
     provider.fork(other)
     try:
@@ -171,7 +171,7 @@ def test_no_fork_can_take_memory_out_from_under_the_others(
         assert not {"0x1002", "0x1045"} & set(devices)  # virtio's balloon, old and new: with one, a driver of the guest's own would do
         with pytest.raises(libvirt.libvirtError, match="balloon"):
             domain(spec).setMemoryFlags(128 << 10, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-        assert snapshot.digest(small_snapshot / snapshot.MEMORY) == before
+        assert snapshot_files.digest(small_snapshot / snapshot_files.MEMORY) == before
         provider.start(other)
         provider.wait(other)
         assert facts(other)["hostname"] == other.name
@@ -187,10 +187,10 @@ def test_what_qemu_says_of_a_machine_cannot_fill_the_disk(provider: LibvirtProvi
     provider.fork(spec)
     log = libvirtd.settings.libvirt / "log/qemu" / f"{spec.name}.log"
     with log.open("ab") as file:
-        file.write(b"Discarding RAM with readonly files is not supported\n" * (libvirt_provider.LARGEST_LOG // 40))
-    assert log.stat().st_size > libvirt_provider.LARGEST_LOG
+        file.write(b"Discarding RAM with readonly files is not supported\n" * (inventory.LARGEST_LOG // 40))
+    assert log.stat().st_size > inventory.LARGEST_LOG
     provider.stats()
-    assert log.stat().st_size <= libvirt_provider.LARGEST_LOG
+    assert log.stat().st_size <= inventory.LARGEST_LOG
 
 
 @pytest.mark.fork
@@ -226,7 +226,7 @@ def test_every_verb_may_be_repeated(provider: LibvirtProvider, spec: MachineSpec
 
 FORK = """
 import json, sys
-from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import MachineSpec
 from appliance.settings import load
 provider = LibvirtProvider(load())
@@ -530,7 +530,7 @@ def test_a_damaged_snapshot_ends_in_a_clear_error_and_a_working_cold_machine(
     provider.fork(forked)
     damage, words = DAMAGE[what]
     damage(copy)
-    with pytest.raises(snapshot.Unfit, match=words) as caught:
+    with pytest.raises(Unfit, match=words) as caught:
         provider.fork(forked)
     assert "by itself" in caught.value.hint
     assert traces(libvirtd.settings) - before == set()
@@ -571,8 +571,8 @@ def test_what_goes_wrong_late_leaves_nothing_either(
 ) -> None:
     """A state that is whole, as its digest says, and that QEMU does not take."""
     before = traces(libvirtd.settings)
-    monkeypatch.setattr(snapshot, "STATE", "snapshot.json")
-    monkeypatch.setattr(snapshot, "check", lambda *_args: None)
+    monkeypatch.setattr(snapshot_files, "STATE", "snapshot.json")
+    monkeypatch.setattr(snapshot_files, "check", lambda *_args: None)
     with pytest.raises(Unavailable, match=spec.name):
         provider.fork(spec)
     assert traces(libvirtd.settings) - before == set()
@@ -584,8 +584,8 @@ def test_what_goes_wrong_late_leaves_nothing_either(
 def test_a_file_touched_after_it_was_verified_is_read_again(
     provider: LibvirtProvider, spec: MachineSpec, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, digest = list[str](), snapshot.digest
-    monkeypatch.setattr(snapshot, "digest", lambda file: read.append(file.name) or digest(file))
+    read, digest = list[str](), snapshot_files.digest
+    monkeypatch.setattr(snapshot_files, "digest", lambda file: read.append(file.name) or digest(file))
     forked = replace(spec, snapshot=copy)
     provider.fork(forked)
     assert sorted(read) == ["disk.qcow2", "memory", "state"]
@@ -594,7 +594,7 @@ def test_a_file_touched_after_it_was_verified_is_read_again(
     times = (copy / "state").stat()
     flip(copy / "state", 100_000)
     os.utime(copy / "state", ns=(times.st_atime_ns, times.st_mtime_ns))  # an accident does not do that; who does is found out too
-    with pytest.raises(snapshot.Unfit, match="state is damaged"):
+    with pytest.raises(Unfit, match="state is damaged"):
         provider.fork(forked)
     flip(copy / "state", 100_000)
     provider.fork(forked)

@@ -13,9 +13,9 @@ import psutil
 import pytest
 
 from appliance.errors import BadInput, Conflict, Unavailable
-from appliance.hypervisor import daemon
-from appliance.hypervisor.libvirt_provider import LibvirtProvider
-from appliance.hypervisor.network import Network
+from appliance.hypervisor.libvirt import daemon
+from appliance.hypervisor.libvirt.network import Network
+from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.lifecycle.specs import card
 from appliance.run import run
 from appliance.settings import Settings, environment, load
@@ -36,7 +36,7 @@ def test_it_sees_only_its_own(libvirtd: Libvirtd) -> None:
 
 def test_a_second_one_refuses_and_the_first_goes_on(libvirtd: Libvirtd, provider: LibvirtProvider) -> None:
     second = subprocess.run(
-        [sys.executable, "-m", "appliance.hypervisor.daemon"],
+        [sys.executable, "-m", "appliance.hypervisor.libvirt.daemon"],
         env={**os.environ, **environment(libvirtd.settings)},
         capture_output=True,
         timeout=60,

@@ -7,7 +7,7 @@ import pytest
 
 from appliance import qcow2
 from appliance.errors import CommandFailed, Conflict, DpeError, Unavailable
-from appliance.hypervisor import disks
+from appliance.hypervisor.libvirt import disks
 from appliance.run import run
 
 pytestmark = pytest.mark.hostile

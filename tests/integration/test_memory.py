@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import MachineSpec, Stats
 from tests.integration.conftest import MakeSpec
 

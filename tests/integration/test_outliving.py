@@ -31,7 +31,7 @@ from appliance.catalog import (
 )
 from appliance.catalog import seeds as seed_rows
 from appliance.engine import Engine
-from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.scenario.load import load as load_scenario
 from appliance.seeds.build import SeedFiles
 from appliance.services import disks as disk_verbs

@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import pytest
 
 from appliance.errors import BadInput, DpeError, Unavailable
-from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import Boot, Card, MachineSpec
 from appliance.run import run
 from appliance.scenario.load import load as load_scenario

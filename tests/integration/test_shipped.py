@@ -9,7 +9,7 @@ import pytest
 from appliance import catalog
 from appliance.catalog import seeds
 from appliance.engine import adopt_scenario
-from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import Boot, MachineSpec
 from appliance.lifecycle import seedruns
 from appliance.scenario.load import load as load_scenario

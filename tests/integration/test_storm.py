@@ -145,7 +145,7 @@ def prepared(small_seed: SeedFiles) -> Iterator[tuple[Settings, list[str]]]:
         every = [tokens.create(Actor(one.name, one.id), "storm", ["read", "machines"], 1) for one in made]
         catalog.close()
         yield settings, every
-        run([sys.executable, "-m", "appliance.hypervisor.daemon", "--remove"], env=environment(settings))
+        run([sys.executable, "-m", "appliance.hypervisor.libvirt.daemon", "--remove"], env=environment(settings))
 
 
 @pytest.fixture

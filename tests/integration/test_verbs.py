@@ -34,7 +34,7 @@ from appliance.catalog import (
 )
 from appliance.catalog import seeds as seed_rows
 from appliance.engine import Engine
-from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.lifecycle.specs import spec
 from appliance.scenario.load import load as load_scenario
 from appliance.services import machines as verbs

@@ -130,8 +130,8 @@ def test_a_server_s_folder_that_cannot_be_synchronised_is_written_to_all_the_sam
 
 # What is written once more by whoever needs it, or is not the product's own: no power cut matters to it.
 ANEW = {
-    "appliance/hypervisor/network.py": "a switch of the kernel's",
-    "appliance/hypervisor/disks.py": "what `fresh` puts in its place",
+    "appliance/hypervisor/libvirt/network.py": "a switch of the kernel's",
+    "appliance/hypervisor/libvirt/disks.py": "what `fresh` puts in its place",
     "appliance/lifecycle/batch.py": "a job's description, for the process that is started with it",
     "appliance/lifecycle/activities.py": "the same",
     "appliance/seeds/build.py": "the same, and the log that a build begins",

@@ -16,7 +16,7 @@ from appliance.catalog import Class, DataDisk, Machine, Seed, SeedState, Snapsho
 from appliance.errors import BadInput
 from appliance.host import updates, verbs
 from appliance.host.client import Client
-from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.lifecycle import backups, forks, keeping, seedruns
 from appliance.lifecycle.specs import spec
 from appliance.seeds import build, shipped, snapshot

@@ -7,7 +7,7 @@ import pytest
 
 from appliance import qcow2
 from appliance.errors import BadInput
-from appliance.hypervisor import disks
+from appliance.hypervisor.libvirt import disks
 from appliance.hypervisor.provider import NoData
 
 pytestmark = pytest.mark.hostile

@@ -11,7 +11,7 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.connection import ConnectionBase
 
 from appliance.errors import DpeError
-from appliance.hypervisor.libvirt_provider import LibvirtProvider
+from appliance.hypervisor.providers import open_provider
 from appliance.settings import load
 
 DOCUMENTATION = """
@@ -41,7 +41,7 @@ class Connection(ConnectionBase):
     def _connect(self):
         if not self._connected:
             self.id = self.get_option("remote_addr")
-            self.provider = LibvirtProvider(load())
+            self.provider = open_provider(load())
             self._connected = True
         return self
 

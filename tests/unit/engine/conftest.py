@@ -7,8 +7,7 @@ import pytest
 from appliance import catalog
 from appliance.catalog import options
 from appliance.engine import Engine
-from appliance.lifecycle import batch
-from tests.unit.engine.fake import FakeProvider, in_place_of_the_playbook
+from tests.unit.engine.fake import FakeProvider
 
 
 @pytest.fixture
@@ -17,10 +16,8 @@ def provider():
 
 
 @pytest.fixture
-def engine(opened, small, provider, monkeypatch) -> Iterator[Engine]:
-    """An engine that was set up. The playbook is replaced by the same steps; tests/integration run it."""
-
-    monkeypatch.setattr(batch, "build", in_place_of_the_playbook(provider))
+def engine(opened, small, provider) -> Iterator[Engine]:
+    """An engine that was set up."""
     with catalog.write():
         options.put("setup_done", True)
     made = Engine(opened, provider, loaded=None)

@@ -4,17 +4,26 @@ What it knows lies in a `Store`: in memory here, in files in tests/disk_provider
 """
 
 import threading
-from collections.abc import Callable, MutableMapping, MutableSequence, MutableSet, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, MutableSet, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from appliance.errors import Conflict, DpeError, NotFound, Unavailable
-from appliance.hypervisor import making, snapshot
-from appliance.hypervisor.batch import Step, perform
-from appliance.hypervisor.provider import Executed, Found, GuestSigns, HostFacts, MachineSpec, NoData, Power, Provider, Remains, Stats
-from appliance.lifecycle import batch
-from appliance.settings import Settings
+from appliance.hypervisor.libvirt import snapshot_files
+from appliance.hypervisor.provider import (
+    Executed,
+    Found,
+    GuestSigns,
+    HostFacts,
+    MachineSpec,
+    NoData,
+    Power,
+    Provider,
+    Remains,
+    Stats,
+)
+from appliance.paths import below
 
 if TYPE_CHECKING:  # who only wants machines need not load the engine
     from appliance.engine import Engine
@@ -31,7 +40,7 @@ class Data:
 
 @dataclass
 class Store:
-    """All that there is. Machines are keyed by id, disks that outlive them by their path."""
+    """All that there is. Machines are keyed by id, disks that outlive them by theirs, copies by their path."""
 
     domains: MutableMapping[str, Found] = field(default_factory=dict)
     files: MutableSet[str] = field(default_factory=set)
@@ -41,7 +50,7 @@ class Store:
     signs: MutableMapping[str, GuestSigns] = field(default_factory=dict)
     data: MutableMapping[str, Data] = field(default_factory=dict)
     backups: MutableMapping[str, Data] = field(default_factory=dict)
-    kept: MutableMapping[str, str] = field(default_factory=dict)  # whose disk it was
+    kept: MutableMapping[str, int] = field(default_factory=dict)  # GiB, by the id of the machine whose disk it was
     fails: MutableMapping[str, DpeError] = field(default_factory=dict)
     calls: MutableSequence[tuple[str, str]] = field(default_factory=list)
 
@@ -108,7 +117,7 @@ class FakeProvider(Provider):
         self._call("clone", spec.id)
         if spec.id in self.files:
             return
-        if spec.kept is not None and str(spec.kept) not in self.kept:
+        if spec.kept is not None and spec.kept not in self.kept:
             raise Unavailable(f"The kept disk {spec.kept} is missing.")
         self.made_of[spec.id] = str(spec.kept or spec.seed_disk)
         self.files.add(spec.id)
@@ -117,21 +126,21 @@ class FakeProvider(Provider):
         self._call("start", spec.id)
         assert spec.id in self.files
         if spec.data is not None:
-            self._take_data(spec, str(spec.data))
+            self._take_data(spec, spec.data)
         self._set(spec.id, Power.RUNNING, spec.name)
 
-    def _take_data(self, spec: MachineSpec, path: str) -> None:
+    def _take_data(self, spec: MachineSpec, id: str) -> None:
         with self._one_holder:
-            if path not in self.data:
-                raise NoData(f"The data disk {path} is missing.")
-            if (holder := self.holder(path)) not in ("", spec.id):
-                raise Conflict(f"The data disk {path} is in use by another machine, {holder}.")
+            if id not in self.data:
+                raise NoData(f"The data disk {id} is missing.")
+            if (holder := self.holder(id)) not in ("", spec.id):
+                raise Conflict(f"The data disk {id} is in use by another machine, {holder}.")
             if holder != spec.id:
-                self.data[path] = replace(self.data[path], holder=spec.id)
+                self.data[id] = replace(self.data[id], holder=spec.id)
 
-    def holder(self, path: str) -> str:
+    def holder(self, id: str) -> str:
         """The machine that has a data disk, running or not."""
-        disk = self.data.get(path)
+        disk = self.data.get(id)
         return disk.holder if disk and disk.holder in self.files else ""
 
     def fork(self, spec: MachineSpec) -> None:
@@ -158,7 +167,7 @@ class FakeProvider(Provider):
         if spec.id in self.forks and "answer" in self.fails:
             raise self.fails["answer"]
         assert self.domains[spec.id].power is Power.RUNNING
-        assert spec.data is None or self.holder(str(spec.data)) == spec.id
+        assert spec.data is None or self.holder(spec.data) == spec.id
         self.told[spec.id] = personalise
 
     def check_snapshot(self, spec: MachineSpec, folder: Path) -> None:
@@ -170,10 +179,13 @@ class FakeProvider(Provider):
 
     def take_snapshot(self, spec: MachineSpec, folder: Path) -> None:
         self._call("snapshot", spec.id)
-        for name in (snapshot.MEMORY, snapshot.STATE, snapshot.DISK):
+        for name in (snapshot_files.MEMORY, snapshot_files.STATE, snapshot_files.DISK):
             (folder / name).write_bytes(b"of a test")
-        snapshot.keep(folder, snapshot.Facts("QEMU 7.2.0", "qemu", "pc-q35-7.2", "any", spec.memory, "any"))
+        snapshot_files.keep(folder, snapshot_files.Facts("QEMU 7.2.0", "qemu", "pc-q35-7.2", "any", spec.memory, "any"))
         del self.domains[spec.id]
+
+    def describe_snapshot(self, folder: Path) -> Mapping[str, Any]:
+        return {**{name: value for name, value in snapshot_files.read(folder).items() if name != "files"}, "size": 0}
 
     def execute(self, id: str, command: Sequence[str], *, input: bytes = b"", timeout: float = 60) -> Executed:
         self._call("execute", id)
@@ -216,79 +228,79 @@ class FakeProvider(Provider):
 
     # -- disks that outlive machines --------------------------------------------------------------
 
-    def make_data(self, path: Path, size: int) -> None:
-        self._call("make_data", str(path))
-        there = self.data.get(str(path), Data(0))
+    def make_data(self, id: str, size: int) -> None:
+        self._call("make_data", _named(id))
+        there = self.data.get(id, Data(0))
         if there.size < size:
-            self.data[str(path)] = replace(there, size=size)
+            self.data[id] = replace(there, size=size)
 
-    def remove_data(self, path: Path) -> None:
-        self._call("remove_data", str(path))
-        if holder := self.holder(str(path)):
-            raise Conflict(f"The data disk {path} is in use by a machine, {holder}.")
-        self.data.pop(str(path), None)
+    def remove_data(self, id: str) -> None:
+        self._call("remove_data", _named(id))
+        if holder := self.holder(id):
+            raise Conflict(f"The data disk {id} is in use by a machine, {holder}.")
+        self.data.pop(id, None)
 
     def detach_data(self, spec: MachineSpec) -> None:
         self._call("detach_data", spec.id)
-        if self.holder(str(spec.data)) == spec.id:
-            self.data[str(spec.data)] = replace(self.data[str(spec.data)], holder="")
+        assert spec.data is not None
+        if self.holder(spec.data) == spec.id:
+            self.data[spec.data] = replace(self.data[spec.data], holder="")
 
-    def backup_data(self, source: Path, target: Path, id: str | None = None) -> None:
-        self._call("backup_data", str(source))
-        if str(source) not in self.data:
-            raise Unavailable(f"The data disk {source} is missing.")
-        holder = self.holder(str(source))
-        if holder != (id or "") and self._runs(holder):
-            raise Conflict(f"The data disk {source} is in use by another machine, {holder}.")
-        self.backups.setdefault(str(target), replace(self.data[str(source)], holder=""))
+    def backup_data(self, id: str, target: Path, machine: str | None = None) -> None:
+        self._call("backup_data", _named(id))
+        if id not in self.data:
+            raise Unavailable(f"The data disk {id} is missing.")
+        holder = self.holder(id)
+        if holder != (machine or "") and self._runs(holder):
+            raise Conflict(f"The data disk {id} is in use by another machine, {holder}.")
+        self.backups.setdefault(str(target), replace(self.data[id], holder=""))
 
-    def restore_data(self, backup: Path, target: Path) -> None:
-        self._call("restore_data", str(target))
+    def restore_data(self, backup: Path, id: str) -> None:
+        self._call("restore_data", _named(id))
         if str(backup) not in self.backups:
             raise DpeError(f"The copy {backup} cannot be read.")
-        copy, there = self.backups[str(backup)], self.data.get(str(target))
+        copy, there = self.backups[str(backup)], self.data.get(id)
         if there is None:
-            self.data[str(target)] = copy
+            self.data[id] = copy
         elif there.content != copy.content:
-            raise Conflict(f"There is a data disk at {target} already.")
+            raise Conflict(f"There is a data disk {id} already.")
 
     def remove_backup(self, backup: Path) -> None:
         self._call("remove_backup", str(backup))
         self.backups.pop(str(backup), None)
 
-    def keep(self, spec: MachineSpec, target: Path) -> None:
+    def keep(self, spec: MachineSpec) -> int:
         self._call("keep", spec.id)
-        if str(target) in self.kept:
-            return
-        if self._runs(spec.id):
-            raise Conflict(f"{spec.name} runs.", "Stop it first.")
-        if spec.id not in self.files:
-            raise NotFound(f"{spec.name} has no disk.")
-        self.kept[str(target)] = spec.id
+        if spec.id not in self.kept:
+            if self._runs(spec.id):
+                raise Conflict(f"{spec.name} runs.", "Stop it first.")
+            if spec.id not in self.files:
+                raise NotFound(f"{spec.name} has no disk.")
+            self.kept[spec.id] = 2
+        return 1 << 20
 
-    def forget_kept(self, path: Path) -> None:
-        self._call("forget_kept", str(path))
-        self.kept.pop(str(path), None)
+    def data_size(self, id: str) -> int:
+        self._call("data_size", _named(id))
+        if id not in self.data:
+            raise NoData(f"The data disk {id} is missing.")
+        return self.data[id].size
+
+    def kept_size(self, id: str) -> int:
+        self._call("kept_size", _named(id))
+        if id not in self.kept:
+            raise NoData(f"The kept disk {id} is missing.")
+        return self.kept[id]
+
+    def forget_kept(self, id: str) -> None:
+        self._call("forget_kept", _named(id))
+        self.kept.pop(id, None)
 
     def close(self) -> None: ...
 
 
-def in_place_of_the_playbook(provider: Provider) -> Callable[..., None]:
-    """For `batch.build`: the steps of the playbook without its start-up; tests/integration run the real one."""
-
-    def build(specs: Sequence[MachineSpec], _settings: Settings, _report: Callable[[str], None], done: Callable[..., None]) -> None:
-        fork_errors: dict[str, DpeError] = {}
-        for step in (Step.FORK, Step.CLONE, Step.START, Step.WAIT, Step.SUSPEND):
-            outcomes = perform(provider, step, specs, parallel=1)
-            for outcome in outcomes:
-                if outcome.settled:
-                    error = None if outcome.ok else DpeError(outcome.error, outcome.hint)
-                    done(outcome.id, batch.Built(error, making.Made(outcome.spec).forked, fork_errors.get(outcome.id)))
-                elif outcome.fork_error:
-                    fork_errors[outcome.id] = (snapshot.Unfit if outcome.unfit else DpeError)(outcome.fork_error)
-            specs = [outcome.spec for outcome in outcomes if outcome.ok and not outcome.settled]
-
-    return build
+def _named(id: str) -> str:
+    """The id of a disk. Raises BadInput when it leads elsewhere."""
+    return below(Path("/disks"), id).name
 
 
 def settle(engine: "Engine", ticks: int = 12) -> None:

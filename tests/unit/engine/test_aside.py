@@ -33,7 +33,7 @@ from appliance.lifecycle import labels, seedruns
 from appliance.services import aside as verbs
 from appliance.services import machines as machine_verbs
 from tests.unit.conftest import account, small_class
-from tests.unit.engine.fake import FakeProvider, settle
+from tests.unit.engine.fake import Data, FakeProvider, settle
 
 pytestmark = pytest.mark.lost
 
@@ -431,6 +431,7 @@ def test_data_and_kept_disks_younger_than_the_copy_are_their_owners_again(engine
         catalog.record("data_disk.made", "A data disk is there.")
     opened.data_disk(disk).write_bytes(image())
     opened.kept_disk(kept).write_bytes(image(2))
+    provider.data[disk], provider.kept[kept] = Data(5), 2
     settle(engine)
     other = again(put_back)
     settle(other)

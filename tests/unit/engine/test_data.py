@@ -35,12 +35,12 @@ def hurry(engine):
 
 def write(engine, provider, machine, text):
     """Somebody writes to the machine's data disk."""
-    file = str(engine.settings.data_disk(data.of_machine(machine.id).id))
-    provider.data[file] = Data(provider.data[file].size, provider.data[file].holder, text)
+    id = data.of_machine(machine.id).id
+    provider.data[id] = Data(provider.data[id].size, provider.data[id].holder, text)
 
 
 def read(engine, provider, machine):
-    return provider.data[str(engine.settings.data_disk(data.of_machine(machine.id).id))].content
+    return provider.data[data.of_machine(machine.id).id].content
 
 
 def test_what_was_written_is_there_on_the_next_machine(giving, provider, alice):

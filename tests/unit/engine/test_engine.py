@@ -1,8 +1,10 @@
 """The reconciler over a provider that is only memory: what it concludes, tick by tick."""
 
+import json
 import socket
 import threading
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -78,7 +80,7 @@ def test_who_meets_an_empty_buffer_is_served_without_the_playbook(engine, provid
     def never(*_):
         raise AssertionError("the playbook was used")
 
-    monkeypatch.setattr(batch, "build", never)
+    monkeypatch.setattr(batch, "follow", never)
     verbs.request(alice, "small")
     settle(engine)
     [mine] = verbs.mine(alice.account_id)
@@ -105,6 +107,33 @@ def test_a_machine_that_does_not_come_up_is_thrown_away_and_the_class_held_back(
     assert provider.domains == {}
     assert provider.files == set()
     provider.fails.clear()
+    Class.update(failing_until=now()).execute()
+    settle(engine)
+    assert states() == {S.READY: 2}
+    assert Class.get().failures == 0
+
+
+def test_a_machine_whose_tasks_fail_is_thrown_away_and_the_class_held_back(engine, provider, monkeypatch, tmp_path):
+    (tmp_path / "house/roles/web/tasks").mkdir(parents=True)
+    (tmp_path / "house/roles/web/tasks/machine.yml").touch()
+    engine.settings = replace(engine.settings, scenario=tmp_path / "house")
+    with catalog.write():
+        Class.update(spec={**Class.get().spec, "roles": ["web"]}).execute()
+    failing = True
+
+    def follow(file, environment, take, cancelled):
+        names = list(json.loads(file.read_text())["inventory"]["all"]["hosts"])
+        for name in names:
+            take({"kind": "failed", "task": "Write its name", "message": "The disk is full.", "host": name, "role": "web"})
+        take({"kind": "ended", "failed": names if failing else []})
+
+    monkeypatch.setattr(batch, "follow", follow)
+    settle(engine)
+    klass = Class.get()
+    assert klass.failing_until > now()
+    assert "Write its name failed: The disk is full." in klass.problem
+    assert provider.files == set()
+    failing = False
     Class.update(failing_until=now()).execute()
     settle(engine)
     assert states() == {S.READY: 2}

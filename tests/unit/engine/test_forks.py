@@ -9,8 +9,7 @@ from appliance import catalog
 from appliance.catalog import Class, Event, Machine, MachineState, Seed, SeedState, Snapshot, SnapshotState, machines, now, snapshots
 from appliance.catalog import seeds as seed_rows
 from appliance.errors import DpeError, Unavailable
-from appliance.hypervisor.provider import Power
-from appliance.hypervisor.snapshot import Unfit
+from appliance.hypervisor.provider import Power, Unfit
 from appliance.lifecycle import forks
 from appliance.services import machines as verbs
 from tests.unit.engine.fake import settle
@@ -82,7 +81,7 @@ def test_a_claimed_fork_is_resumed_and_personalised_in_one_go(forking, engine, p
 def test_who_meets_an_empty_buffer_gets_a_fork_without_the_playbook(forking, engine, provider, alice, monkeypatch):
     Class.update(buffer=0).execute()
     settle(engine)
-    monkeypatch.setattr("appliance.lifecycle.batch.build", lambda *_: pytest.fail("not through the playbook"))
+    monkeypatch.setattr("appliance.lifecycle.batch.follow", lambda *_: pytest.fail("not through the playbook"))
     verbs.request(alice, "small")
     settle(engine)
     [mine] = verbs.mine(alice.account_id)

@@ -101,7 +101,7 @@ def kept(giving, provider, alice):
 
 def test_a_disk_is_kept_for_its_days_and_then_removed(giving, provider, kept):
     assert machines.by_id(kept.id).state is S.RETIRED
-    assert provider.kept == {str(giving.settings.kept_disk(kept.id)): kept.id}
+    assert provider.kept == {kept.id: 2}
     of_it = [verb for verb, id in provider.calls if id == kept.id]
     assert of_it[of_it.index("execute") :] == ["execute", "stop", "keep", "destroy"]  # it forgets its data disk first
     assert timedelta(days=2, hours=23) < kept.until - now() < timedelta(days=3)
@@ -119,7 +119,7 @@ def test_a_kept_disk_comes_back_as_a_machine_of_its_owner_with_the_data_disk_it_
     [mine] = verbs.mine(alice.account_id)
     assert mine.state is S.IN_USE
     assert mine.id != kept.id
-    assert provider.made_of[mine.id] == str(giving.settings.kept_disk(kept.id))
+    assert provider.made_of[mine.id] == kept.id
     assert read(giving, provider, mine) == "thesis"
     assert Lease.get(Lease.machine == mine.id).ends_at > now()
     [run] = runs_of("recover")
@@ -140,7 +140,7 @@ def test_nobody_else_gets_a_machine_that_comes_back(giving, provider, alice, bob
     asked = verbs.request(bob, "small")
     settle(giving, 20)
     [mine] = verbs.mine(alice.account_id)
-    assert provider.made_of[mine.id] == str(giving.settings.kept_disk(kept.id))
+    assert provider.made_of[mine.id] == kept.id
     assert catalog.Request.get_by_id(asked.id).machine_id != mine.id
 
 

@@ -18,7 +18,7 @@ from appliance import foreground, layout
 from appliance.access import nginx
 from appliance.errors import BadInput, Unavailable
 from appliance.foreground import Appliance, Child
-from appliance.hypervisor import daemon
+from appliance.hypervisor.libvirt import daemon
 from appliance.seeds import sources
 from appliance.settings import REPOSITORY, Settings, load
 

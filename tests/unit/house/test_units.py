@@ -15,6 +15,7 @@ import pytest
 from appliance import foreground, notify
 from appliance.access import nginx
 from appliance.host import units
+from appliance.hypervisor.providers import provider_service
 from appliance.run import run
 from appliance.settings import REPOSITORY, Settings, load
 
@@ -103,7 +104,10 @@ def test_what_units_start_is_there_and_is_what_make_run_starts() -> None:
     assert web[2:-1] == ["gunicorn", "--config"]
     source = Path(foreground.__file__).read_text()
     assert f'self.house / "{config}"' in source
-    for module in ("appliance.hypervisor.daemon", "appliance.host.daemon", "appliance.engine"):
+    service = provider_service(shipped)
+    assert service is not None
+    assert Unit(f"dpe-{service.name}.service")["Service"]["ExecStart"].split()[1:] == [*service.command[1:]]
+    for module in ("appliance.host.daemon", "appliance.engine"):
         assert f'"-m", "{module}"]' in source
         assert any(f" -m {module}\n" in (UNITS / name).read_text() for name in services())
 

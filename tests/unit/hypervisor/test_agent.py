@@ -11,7 +11,7 @@ import libvirt
 import pytest
 
 from appliance.errors import Unavailable
-from appliance.hypervisor import agent
+from appliance.hypervisor.libvirt import agent
 from appliance.hypervisor.provider import GuestSigns
 from tests.unit.hypervisor.fake import FakeDomain, libvirt_error
 

@@ -9,7 +9,7 @@ import libvirt
 import pytest
 
 from appliance.errors import DpeError, NotFound, Unavailable
-from appliance.hypervisor.connection import Connection
+from appliance.hypervisor.libvirt.connection import Connection
 
 
 @pytest.fixture

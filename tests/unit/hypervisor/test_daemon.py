@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from appliance.hypervisor import daemon
+from appliance.hypervisor.libvirt import daemon
 from appliance.settings import Settings
 
 MONITOR = "<monitor path='/var/lib/libvirt/qemu/domain-81-half/monitor.sock' type='unix'/>"

@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Conflict, DpeError, NotFound, Unavailable
-from appliance.hypervisor.provider import Found, GuestSigns, Power
-from appliance.hypervisor.snapshot import Unfit
+from appliance.hypervisor.provider import Found, GuestSigns, Power, Unfit
 from appliance.settings import REPOSITORY
 from tests.disk_provider import VERBS, DiskProvider
 from tests.unit.engine.fake import Data, FakeProvider
 from tests.unit.hypervisor.test_provider import spec
 
-DATA, OTHER, COPY, KEPT = Path("/d/1.qcow2"), Path("/d/2.qcow2"), Path("/b/1.qcow2"), Path("/k/0.qcow2")
+DATA, OTHER, COPY = "1", "2", Path("/b/1.qcow2")
 
 
 @pytest.fixture(params=["memory", "disk"])
@@ -51,7 +50,7 @@ def test_a_data_disk_is_one_machines_and_outlives_it(provider: FakeProvider) -> 
         provider.start(first)
     provider.make_data(DATA, 5)
     provider.make_data(DATA, 2)
-    assert provider.data[str(DATA)].size == 5
+    assert provider.data[DATA].size == 5
     provider.start(first)
     provider.start(first)
     provider.wait(first)
@@ -74,18 +73,18 @@ def test_a_data_disk_is_one_machines_and_outlives_it(provider: FakeProvider) -> 
 def test_copies_of_a_data_disk(provider: FakeProvider) -> None:
     with pytest.raises(Unavailable):
         provider.backup_data(DATA, COPY)
-    provider.data[str(DATA)] = Data(1, content="mine")
+    provider.data[DATA] = Data(1, content="mine")
     running = replace(spec(), data=DATA)
     provider.clone(running)
     provider.start(running)
     with pytest.raises(Conflict):
         provider.backup_data(DATA, COPY)
     provider.backup_data(DATA, COPY, running.id)
-    provider.data[str(DATA)] = Data(1, running.id, "changed since")
+    provider.data[DATA] = Data(1, running.id, "changed since")
     provider.backup_data(DATA, COPY, running.id)
     for _ in range(2):
         provider.restore_data(COPY, OTHER)
-        assert provider.data[str(OTHER)] == Data(1, content="mine")
+        assert provider.data[OTHER] == Data(1, content="mine")
     with pytest.raises(Conflict):
         provider.restore_data(COPY, DATA)
     provider.remove_backup(COPY)
@@ -95,20 +94,20 @@ def test_copies_of_a_data_disk(provider: FakeProvider) -> None:
 
 def test_a_kept_disk_is_what_another_machine_begins_with(provider: FakeProvider) -> None:
     with pytest.raises(NotFound):
-        provider.keep(spec(), KEPT)
+        provider.keep(spec())
     provider.clone(spec())
     provider.start(spec())
     with pytest.raises(Conflict):
-        provider.keep(spec(), KEPT)
+        provider.keep(spec())
     provider.stop(spec().id)
-    provider.keep(spec(), KEPT)
+    provider.keep(spec())
     provider.destroy(spec().id)
-    provider.keep(spec(), KEPT)
-    again = replace(spec(3), kept=KEPT)
+    provider.keep(spec())
+    again = replace(spec(3), kept=spec().id)
     provider.clone(again)
-    assert provider.made_of[again.id] == str(KEPT)
-    provider.forget_kept(KEPT)
-    provider.forget_kept(KEPT)
+    assert provider.made_of[again.id] == spec().id
+    provider.forget_kept(spec().id)
+    provider.forget_kept(spec().id)
     with pytest.raises(Unavailable, match="missing"):
         provider.clone(replace(again, id=spec(4).id))
 

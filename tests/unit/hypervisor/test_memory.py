@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.hypervisor.memory import Gauge, Taken, taken
+from appliance.hypervisor.libvirt.memory import Gauge, Taken, taken
 from appliance.run import start
 
 HOLD = """
@@ -64,8 +64,8 @@ def test_swapped_out_memory_is_still_taken(tmp_path: Path) -> None:
 def test_a_look_takes_little_time_and_goes_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[str] = []
     clock = iter(range(10_000))
-    monkeypatch.setattr("appliance.hypervisor.memory.time.monotonic", lambda: next(clock))
-    monkeypatch.setattr("appliance.hypervisor.memory._of", lambda file: measured.append(file.name) or Taken(len(measured), 0))
+    monkeypatch.setattr("appliance.hypervisor.libvirt.memory.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("appliance.hypervisor.libvirt.memory._of", lambda file: measured.append(file.name) or Taken(len(measured), 0))
     gauge = Gauge(budget=3)  # three each look, by this clock
     files = {name: tmp_path / name for name in "abcde"}
     assert len(gauge.look(files)) == 3

@@ -14,7 +14,7 @@ import libvirt
 import pytest
 
 from appliance.errors import Unavailable
-from appliance.hypervisor import monitor
+from appliance.hypervisor.libvirt import monitor
 from tests.unit.hypervisor.fake import FakeDomain, libvirt_error
 
 STATE = os.urandom(600_000)  # more than a socket takes at once

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 
-from appliance.hypervisor.network import Network, rules
+from appliance.hypervisor.libvirt.network import Network, rules
 from appliance.settings import load
 
 

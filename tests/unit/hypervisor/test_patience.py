@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from appliance.hypervisor import libvirt_provider
-from appliance.hypervisor.libvirt_provider import LONGER, _Patience
+from appliance.hypervisor.libvirt import guest as libvirt_guest
+from appliance.hypervisor.libvirt.guest import LONGER, _Patience
 
 
 class Clock:
@@ -14,7 +14,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
         self.used = 0.0
-        monkeypatch.setattr(libvirt_provider.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(libvirt_guest.time, "monotonic", lambda: self.now)
 
     def pass_by(self, seconds: float, of_a_processor: float) -> None:
         self.now += seconds
@@ -79,5 +79,5 @@ def test_the_longer_an_application_is_waited_for_the_slower_it_may_be(monkeypatc
         raise OSError
 
     monkeypatch.setattr(socket, "create_connection", refuse)
-    assert not libvirt_provider._answers_http("192.0.2.1", 80, "/", waited)
+    assert not libvirt_guest._answers_http("192.0.2.1", 80, "/", waited)
     assert given == [pytest.approx(soon)]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.hypervisor import probe
+from appliance.hypervisor.libvirt import probe
 from appliance.settings import Settings
 
 

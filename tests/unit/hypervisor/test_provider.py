@@ -13,11 +13,12 @@ import pytest
 from pydantic import ValidationError
 
 from appliance.errors import Conflict, Unavailable
-from appliance.hypervisor import libvirt_provider, making
+from appliance.hypervisor import making
 from appliance.hypervisor.batch import Step, perform
-from appliance.hypervisor.memory import Taken
-from appliance.hypervisor.provider import Boot, Card, Found, MachineSpec, NoData, Power, Stats
-from appliance.hypervisor.snapshot import Unfit
+from appliance.hypervisor.libvirt import inventory
+from appliance.hypervisor.libvirt.memory import Taken
+from appliance.hypervisor.libvirt.provider import LibvirtProvider
+from appliance.hypervisor.provider import Boot, Card, Found, MachineSpec, NoData, Power, Stats, Unfit
 from appliance.settings import Settings
 from tests.unit.engine.fake import FakeProvider
 
@@ -48,7 +49,7 @@ def test_a_reading_sums_up_what_libvirt_says() -> None:
     values = {"cpu.time": 5, "vcpu.current": 2, "balloon.current": 1 << 20, "balloon.available": 1 << 20, "balloon.usable": 1 << 18}
     values |= {"block.count": 2, "block.0.rd.bytes": 1, "block.0.wr.bytes": 10, "block.1.rd.bytes": 2}
     values |= {"net.count": 1, "net.0.rx.bytes": 7, "net.0.tx.bytes": 8, "balloon.rss": 1 << 21}
-    assert libvirt_provider._reading("a", values, Taken(40, 90)) == Stats("a", 5, 2, 1024, 768, 3, 10, 7, 8, 40, 90)
+    assert inventory._reading("a", values, Taken(40, 90)) == Stats("a", 5, 2, 1024, 768, 3, 10, 7, 8, 40, 90)
 
 
 @pytest.mark.parametrize(
@@ -73,28 +74,28 @@ def test_a_machine_that_found_the_disk_full_is_told_from_one_that_somebody_pause
         def name(self) -> str:
             return "m0"
 
-    provider = libvirt_provider.LibvirtProvider(settings)
+    provider = LibvirtProvider(settings)
     monkeypatch.setattr(provider._connection, "use", lambda: contextlib.nullcontext(Libvirt()))
     assert provider.list() == [Found("a", "m0", power, stalled)]
 
 
 def test_a_guest_without_a_balloon_driver_is_judged_by_its_resident_size() -> None:
     values = {"balloon.current": 1 << 20, "balloon.rss": 300 << 10}
-    assert libvirt_provider._reading("a", values, Taken(0, 0)).memory_used == 300
-    assert libvirt_provider._reading("a", {**values, "balloon.rss": 1 << 21}, Taken(0, 0)).memory_used == 1024
+    assert inventory._reading("a", values, Taken(0, 0)).memory_used == 300
+    assert inventory._reading("a", {**values, "balloon.rss": 1 << 21}, Taken(0, 0)).memory_used == 1024
 
 
 def test_a_log_is_cut_to_its_end_for_who_appends_to_it(tmp_path: Path) -> None:
     file = tmp_path / "serial.log"
-    libvirt_provider._shorten(file)  # none is fine
+    inventory._shorten(file)  # none is fine
     with file.open("ab", buffering=0) as guest:
-        guest.write(b"a" * libvirt_provider.LARGEST_LOG)
-        libvirt_provider._shorten(file)
-        assert file.stat().st_size == libvirt_provider.LARGEST_LOG
+        guest.write(b"a" * inventory.LARGEST_LOG)
+        inventory._shorten(file)
+        assert file.stat().st_size == inventory.LARGEST_LOG
         guest.write(b"the end")
-        libvirt_provider._shorten(file)
+        inventory._shorten(file)
         guest.write(b"!")
-    assert file.stat().st_size == libvirt_provider.KEPT_OF_LOG + 1
+    assert file.stat().st_size == inventory.KEPT_OF_LOG + 1
     assert file.read_bytes().endswith(b"the end!")
 
 
@@ -123,12 +124,8 @@ def test_nothing_to_do_is_fine() -> None:
 @pytest.mark.parametrize("forks", [True, False])
 def test_each_machine_takes_the_steps_it_needs(readiness: Literal["running", "paused", "cold"], forks: bool) -> None:
     provider = FakeProvider()
-    specs = [replace(spec(), readiness=readiness, snapshot=Path("/snapshot") if forks else None)]
-    for step in (Step.FORK, Step.CLONE, Step.START, Step.WAIT, Step.SUSPEND):
-        outcomes = perform(provider, step, specs, parallel=1)
-        assert all(outcome.ok for outcome in outcomes)
-        specs = [outcome.spec for outcome in outcomes if not outcome.settled]
-    assert specs == []
+    wanted = replace(spec(), readiness=readiness, snapshot=Path("/snapshot") if forks else None)
+    assert making.make(provider, wanted, lambda _text: None).fork_error is None
     assert [verb for verb, _ in provider.calls] == {
         ("running", True): ["fork", "start", "wait"],
         ("paused", True): ["fork"],
@@ -137,16 +134,17 @@ def test_each_machine_takes_the_steps_it_needs(readiness: Literal["running", "pa
         ("paused", False): ["clone", "start", "wait", "suspend"],
         ("cold", False): ["clone"],
     }[readiness, forks]
-    assert perform(provider, Step.DESTROY, [spec()], parallel=1)[0].settled
+    assert perform(provider, Step.DESTROY, [spec()], parallel=1)[0].ok
     assert provider.files == set()
 
 
 def test_a_fork_that_fails_is_booted_and_says_why() -> None:
     provider = FakeProvider()
     provider.fails["fork"] = Unfit("It is damaged.")
-    outcome = perform(provider, Step.FORK, [replace(spec(), snapshot=Path("/snapshot"))], parallel=1)[0]
-    assert (outcome.ok, outcome.settled, outcome.fork_error, outcome.unfit) == (True, False, "It is damaged.", True)
-    assert outcome.spec.snapshot is None
+    made = making.make(provider, replace(spec(), snapshot=Path("/snapshot")), lambda _text: None)
+    assert isinstance(made.fork_error, Unfit)
+    assert (made.forked, made.fork_error.message, made.spec.snapshot) == (False, "It is damaged.", None)
+    assert [verb for verb, _ in provider.calls] == ["fork", "clone", "start", "wait"]
 
 
 def test_a_fork_that_does_not_answer_gives_way_to_a_booted_clone() -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 import libvirt
 import pytest
 
-from appliance.hypervisor import xml
-from appliance.hypervisor.connection import Connection
+from appliance.hypervisor.libvirt import xml
+from appliance.hypervisor.libvirt.connection import Connection
 
 FOLDER = Path("/var/lib/dpe/machines/6b1cdb5e-3c0f-4b8e-9a55-0d9a3f0b7c11")
 EMULATED = xml.Domain(

@@ -209,3 +209,33 @@ def test_a_module_of_a_collection_that_is_not_there_is_said_with_its_line(tmp_pa
     ]
     assert "of the collection community.general, which is not installed" in found[1][2]
     assert "ansible.builtin" in found[1][3]
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("", 1, "no list of tasks"),
+        ("name: Write\ncommand: touch /a\n", 1, "no list of tasks"),
+        ("- name: Write\n  command: touch /a\n- hosts: all\n  tasks: []\n", 3, "a play, not a task"),
+        ("- name: Write\n  command: touch /a\n- name: Nothing\n  when: true\n", 3, "no module"),
+        ("- command: touch /a\n- touch /b\n", 2, "no module"),
+        ("- name: Zone\n  community.general.timezone: {name: Europe/Berlin}\n", 2, "not installed"),
+        ("- name: [\n", 2, "not YAML"),
+    ],
+)
+def test_tasks_for_each_machine_are_tasks(tmp_path: Path, text: str, line: int, words: str) -> None:
+    folder = write(tmp_path, GOOD)
+    (folder / "roles/web/tasks/machine.yml").write_text(text)
+    ((file, at, message, hint),) = errors(folder)
+    assert (file, at) == ("machine.yml", line)
+    assert words in message
+    assert hint
+
+
+def test_tasks_for_each_machine_may_be_blocks(tmp_path: Path) -> None:
+    folder = write(tmp_path, GOOD)
+    (folder / "roles/web/tasks/machine.yml").write_text(
+        "- name: Try\n  block:\n    - command: touch /a\n  rescue:\n    - command: touch /b\n"
+    )
+    assert load(folder)

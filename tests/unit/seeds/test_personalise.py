@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.hypervisor import disks, libvirt_provider
+from appliance.hypervisor.libvirt import disks, snapshots
+from appliance.hypervisor.libvirt import guest as libvirt_guest
 from appliance.settings import REPOSITORY
 from tests.unit.hypervisor.test_provider import spec
 from tests.unit.seeds.test_guest import lines
@@ -91,14 +92,14 @@ def machine(tmp_path: Path) -> Machine:
 
 
 SPEC = replace(spec(7), name="notebook-7")
-IDENTITY = libvirt_provider._identity(SPEC)
+IDENTITY = libvirt_guest._identity(SPEC)
 MACHINE_ID = SPEC.id.replace("-", "")
-DATA = Path("/state/data/5f0c.qcow2")
+DATA = "5f0c"
 
 
 def test_what_the_provider_says_the_script_reads() -> None:
     script = (SCRIPTS / "personalise").read_text()
-    keys = [line.split()[0] for line in libvirt_provider._identity(replace(SPEC, data=DATA)).decode().splitlines()]
+    keys = [line.split()[0] for line in libvirt_guest._identity(replace(SPEC, data=DATA)).decode().splitlines()]
     assert keys == ["time", "random", "machine_id", "hostname", "address", "data"]
     for key in {*keys, *(line.split()[0] for line in lines())}:
         assert f"\n    {key})" in script
@@ -107,7 +108,7 @@ def test_what_the_provider_says_the_script_reads() -> None:
 
 def test_no_two_machines_get_the_same_random_text() -> None:
     def told() -> bytes:
-        return next(line for line in libvirt_provider._identity(SPEC).splitlines() if line.startswith(b"random "))
+        return next(line for line in libvirt_guest._identity(SPEC).splitlines() if line.startswith(b"random "))
 
     assert told() != told()
     assert len(told()) == len("random ") + 64
@@ -221,9 +222,9 @@ def plug_in(machine: Machine, serial: str = disks.serial(DATA), name: str = "vdb
 
 def with_data(machine: Machine) -> bytes:
     """What it is told, with a folder in the folder that stands for its /."""
-    told = libvirt_provider._identity(replace(SPEC, data=DATA)).decode()
-    assert told.count(f" {libvirt_provider.DATA_FOLDER}\n") == 1
-    return told.replace(f" {libvirt_provider.DATA_FOLDER}\n", f" {machine.root}/data\n").encode()
+    told = libvirt_guest._identity(replace(SPEC, data=DATA)).decode()
+    assert told.count(f" {libvirt_guest.DATA_FOLDER}\n") == 1
+    return told.replace(f" {libvirt_guest.DATA_FOLDER}\n", f" {machine.root}/data\n").encode()
 
 
 def mounts(machine: Machine) -> list[str]:
@@ -272,7 +273,7 @@ def test_a_disk_with_something_else_on_it_is_left_alone(machine: Machine, said: 
     plug_in(machine)
     machine.program(machine.root / "bin/blkid", said)
     done = machine.run("personalise", with_data(machine))
-    assert done.returncode == libvirt_provider.DATA_IS_NOT_OURS
+    assert done.returncode == libvirt_guest.DATA_IS_NOT_OURS
     assert f"has {found} on it instead of ext4, and is left as it is" in done.stderr
     assert mounts(machine) == MOUNTS[:1]
     assert "ip -batch -" not in machine.called()
@@ -284,7 +285,7 @@ def test_a_file_system_that_cannot_be_mended_is_not_mounted(machine: Machine, st
     plug_in(machine)
     machine.program(machine.root / "bin/e2fsck", f"echo inode 12 is odd; exit {status}\n")
     done = machine.run("personalise", with_data(machine))
-    assert done.returncode == (0 if mounted else libvirt_provider.DATA_IS_NOT_OURS)
+    assert done.returncode == (0 if mounted else libvirt_guest.DATA_IS_NOT_OURS)
     assert mounts(machine) == (MOUNTS if mounted else MOUNTS[:2])
     assert mounted or "inode 12 is odd" in done.stderr
 
@@ -346,6 +347,6 @@ def test_the_network_waits_for_a_card_that_is_just_coming(machine: Machine) -> N
 
 
 def test_the_commands_are_where_they_are_called() -> None:
-    for command in (libvirt_provider.PERSONALISE_COMMAND, libvirt_provider.STILL_COMMAND):
+    for command in (libvirt_guest.PERSONALISE_COMMAND, snapshots.STILL_COMMAND):
         file = REPOSITORY / "playbooks/roles/guest/files/root" / command.removeprefix("/")
         assert file.stat().st_mode & 0o111

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,9 @@ def seed(settings: Settings, text: str) -> None:
 
 
 def machines(settings: Settings, text: str) -> None:
-    """Machines for the buffer."""
-    batch.build([filled(MachineSpec, text)], settings, print, lambda *_: None)
+    """Machines that are given the tasks of a role."""
+    one = dataclasses.replace(filled(MachineSpec, text), id=str(uuid.uuid4()))
+    batch._run_tasks([batch.Order(one, [text], filled(ClassSpec, text).model_dump(mode="json"))], settings, print)
 
 
 PLACES: dict[str, Callable[[Settings, str], None]] = {

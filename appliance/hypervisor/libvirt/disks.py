@@ -31,9 +31,9 @@ FILE_SYSTEM = (
 )
 
 
-def serial(path: Path) -> str:
+def serial(id: str) -> str:
     """What a machine knows a data disk by; 20 characters are all that virtio has room for."""
-    return hashlib.sha256(path.stem.encode()).hexdigest()[:20]
+    return hashlib.sha256(id.encode()).hexdigest()[:20]
 
 
 @dataclass(frozen=True)

@@ -16,16 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from appliance import durable
-from appliance.errors import Unavailable
+from appliance.hypervisor.provider import Unfit
 
 MEMORY, STATE, DISK, FACTS = "memory", "state", "disk.qcow2", "snapshot.json"
 CHUNK = 1 << 20
 
 _reading = threading.Lock()  # of many forks at once the first reads, and the others find its note
-
-
-class Unfit(Unavailable):
-    """The snapshot cannot be forked from on this host as it is now; another one has to be taken."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ import libvirt
 import libvirt_qemu
 
 from appliance.errors import Unavailable
+from appliance.hypervisor.libvirt.xml import Agent
 from appliance.hypervisor.provider import Executed, GuestSigns
-from appliance.hypervisor.xml import Agent
 
 REFUSED_WITHIN = 2  # seconds in which libvirt's refusal means that nothing has been sent yet
 NOT_ANSWERED = 112  # VIR_ERR_AGENT_COMMAND_TIMEOUT, which libvirt 9 says as AGENT_UNRESPONSIVE, and its Python module does not know yet

@@ -1,4 +1,4 @@
-"""`python -m appliance.hypervisor.daemon`: the appliance's own libvirtd, in the foreground.
+"""`python -m appliance.hypervisor.libvirt.daemon`: the appliance's own libvirtd, in the foreground.
 
 It shares nothing with a libvirt that is already in use on the host: its etc, lib, run, log and cache
 directories are folders of the state directory, mounted over the usual places in a mount namespace of its
@@ -21,8 +21,8 @@ import psutil
 
 from appliance import durable, layout
 from appliance.errors import BadInput, DpeError, Unavailable
-from appliance.hypervisor.network import Network
-from appliance.hypervisor.probe import probe
+from appliance.hypervisor.libvirt.network import Network
+from appliance.hypervisor.libvirt.probe import probe
 from appliance.run import environ, run
 from appliance.settings import Settings, environment
 from appliance.settings import load as load_settings
@@ -232,7 +232,7 @@ def _mount_dev(settings: Settings) -> None:
 
 def main() -> None:
     """Start libvirtd; or with --remove take the machines' network away, which refuses while anything works in it."""
-    parser = argparse.ArgumentParser(prog="appliance.hypervisor.daemon", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="appliance.hypervisor.libvirt.daemon", description=main.__doc__)
     parser.add_argument("--remove", action="store_true", help="take the machines' network away and end")
     parser.add_argument("--enter", action="store_true", help=argparse.SUPPRESS)  # we call ourselves, inside the namespaces
     arguments = parser.parse_args()
@@ -255,7 +255,7 @@ def main() -> None:
     # Changes of the host's mounts come through; ours do not go back.
     unshare = ["unshare", "--mount", "--propagation", "slave", "--"]
     nsenter = ["nsenter", f"--net=/run/netns/{settings.network}", "--"]
-    command = [*undertaker, *unshare, *nsenter, sys.executable, "-m", "appliance.hypervisor.daemon", "--enter"]
+    command = [*undertaker, *unshare, *nsenter, sys.executable, "-m", "appliance.hypervisor.libvirt.daemon", "--enter"]
     os.execvpe(command[0], command, environ(environment(settings)))  # noqa: S606
 
 

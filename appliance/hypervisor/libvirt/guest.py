@@ -1,0 +1,237 @@
+"""Reaching into a machine: through its agent, and to its application."""
+
+import contextlib
+import http.client
+import logging
+import secrets
+import socket
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import libvirt
+
+from appliance.errors import Conflict, DpeError, Unavailable
+from appliance.hypervisor.libvirt import agent, daemon, disks
+from appliance.hypervisor.libvirt.base import Base, find
+from appliance.hypervisor.provider import Executed, GuestSigns, MachineSpec, NoData
+
+log = logging.getLogger(__name__)
+
+# In every seed; see playbooks/roles/guest.
+PERSONALISE_COMMAND = "/usr/lib/dpe/personalise"
+DATA_IS_NOT_OURS = 65  # its status, and then personalise's, when what is on the disk cannot be mounted
+DATA_FOLDER = "/data"  # where a machine has its data disk
+SLOW = 1.5  # seconds that telling a machine the time may take before its clock is looked at
+CLOSE = 0.5  # seconds that it may be wrong then
+TELLINGS = 3  # times that it is told again at most
+LOOK_EVERY = 0.5  # seconds between looks at whether a command in a machine has failed
+AT_WORK = 0.3  # of one processor, on average: what a guest that is still coming up uses at least
+LONGER = 10  # times its boot_timeout that it is given then on a server without virtualisation, which may be that much slower
+
+
+class Guest(Base):
+    """Commands in machines, and waiting until they are themselves."""
+
+    def wait(
+        self,
+        spec: MachineSpec,
+        report: Callable[[str], None] | None = None,
+        *,
+        personalise: bytes = b"",
+        given_up: Callable[[], bool] | None = None,
+    ) -> None:
+        asked_at = time.monotonic()
+        say = report or (lambda _text: None)
+        times = LONGER if daemon.acceleration(self.settings)[0] == "emulation" else 1
+        patience = _Patience(lambda: self._used(spec.id), spec.boot_timeout, times)
+        said = f"What it said is in {self._serial_log(spec.id)}."
+
+        def until(ready: Callable[[], bool], pause: float, what: str, hint: str) -> None:
+            def alive_and_ready() -> bool:
+                nonlocal asked_at
+                if given_up is not None and time.monotonic() - asked_at > 1:
+                    asked_at = time.monotonic()
+                    if given_up():
+                        raise Conflict(f"{spec.name} is not wanted any more.")
+                with self._connection.use() as connection:
+                    domain = find(connection, spec.id)
+                    if domain is None or not domain.isActive():
+                        raise DpeError(f"{spec.name} went off before {what} answered.", said)
+                return ready()
+
+            while not self._connection.until(alive_and_ready, patience.deadline, pause):
+                if not patience.renewed():
+                    raise Unavailable(f"{spec.name} runs, but {what} did not answer within {patience.waited:.0f} s.", f"{hint} {said}")
+
+        say("waiting for its agent")
+        until(lambda: self._agent_connected(spec.id), 2, "its guest agent", "Does the seed have qemu-guest-agent, and does it boot?")
+        say("giving it its name and address")
+        told_at = time.monotonic()
+        personalising = self._begin(spec, personalise, patience.deadline - told_at)
+        address, port, path = spec.card.address, spec.application_port, spec.application_ready
+        looked_at = time.monotonic()
+
+        def answers() -> bool:
+            """The address comes last in personalising, so that a machine that answers there is itself; looking there costs it nothing."""
+            nonlocal looked_at
+            if _answers_http(address, port, path, time.monotonic() - told_at):
+                return True
+            if not personalising.over and time.monotonic() - looked_at > LOOK_EVERY:
+                looked_at = time.monotonic()
+                if personalising.is_over():
+                    say("waiting for its application")
+            return False
+
+        until(
+            answers,
+            0.02,
+            f"its application (http port {port}, {path})",
+            "Are port and ready path of the class right, and does its service start?",
+        )
+        self._connection.until(personalising.is_over, patience.deadline + 1, 0.02)
+        if time.monotonic() - told_at > SLOW:
+            self._correct_clock(spec.id)
+
+    def _used(self, id: str) -> float:
+        """Seconds of a processor that a machine has used since it was switched on; 0 for one that is off."""
+        with self._connection.use() as connection:
+            domain = find(connection, id)
+            return 0.0 if domain is None else float(domain.info()[4]) / 1e9
+
+    def _correct_clock(self, id: str) -> None:
+        """On a host that has more to do than it can, a machine may have read the time long after it was written. Its agent is quicker."""
+        with self._connection.use() as connection:
+            domain = connection.lookupByUUIDString(id)
+            for _ in range(TELLINGS):
+                before = time.time()
+                try:
+                    told: Any = domain.getTime()
+                except libvirt.libvirtError:
+                    continue  # its agent has not answered in time
+                clock = told["seconds"] + told["nseconds"] / 1e9
+                if before - CLOSE < clock < time.time() + CLOSE:
+                    return
+                seconds, rest = divmod(time.time(), 1)
+                right: Any = {"seconds": int(seconds), "nseconds": int(rest * 1e9)}
+                # An error may mean that it has set the clock, and found no hardware clock to set besides: the next look tells.
+                with contextlib.suppress(libvirt.libvirtError):
+                    domain.setTime(right)
+
+    def _begin(self, spec: MachineSpec, personalise: bytes, within: float) -> "_Personalising":
+        with self._connection.use() as connection:
+            domain = connection.lookupByUUIDString(spec.id)
+            agent.be_patient(domain)
+            begun = agent.begin(
+                domain, [PERSONALISE_COMMAND], input=_identity(spec) + personalise, within=max(within, agent.ANSWERS_WITHIN)
+            )
+            return _Personalising(self, spec, begun)
+
+    def _agent_connected(self, id: str) -> bool:
+        with self._connection.use() as connection:
+            return agent.connected(connection.lookupByUUIDString(id))
+
+    def ended(self, id: str, pid: int) -> Executed | None:
+        """See agent.ended."""
+        with self._connection.use() as connection:
+            return agent.ended(connection.lookupByUUIDString(id), pid)
+
+    def execute(self, id: str, command: Sequence[str], *, input: bytes = b"", timeout: float = 60) -> Executed:
+        deadline = time.monotonic() + timeout
+        with self._connection.use() as connection:
+            domain = connection.lookupByUUIDString(id)
+            # Just after a resume it is away for a moment. What was sent to it is never sent twice.
+            if not self._connection.until(lambda: not domain.isActive() or agent.connected(domain), deadline, 0.1):
+                raise Unavailable(f"The guest agent of {domain.name()} is not there.", "Is the machine still booting?")
+            return agent.execute(domain, command, input=input, deadline=deadline)
+
+    def signs(self, id: str, *, timeout: float = 10) -> GuestSigns:
+        deadline = time.monotonic() + timeout
+        with self._connection.use() as connection:
+            domain = connection.lookupByUUIDString(id)
+            if not domain.isActive() or domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING or not agent.connected(domain):
+                raise Unavailable(f"The guest agent of {domain.name()} is not there.", "Is the machine running?")
+            with agent.hurried(domain, timeout):
+                return agent.signs(domain, deadline=deadline, within=timeout)
+
+
+@dataclass
+class _Personalising:
+    """The command that gives a machine its name and address, under way in it."""
+
+    provider: Guest
+    spec: MachineSpec
+    pid: int
+    over: bool = False
+
+    def is_over(self) -> bool:
+        """Whether it has ended. Raises DpeError when it failed."""
+        if not self.over and (done := self.provider.ended(self.spec.id, self.pid)) is not None:
+            self.over = True
+            if done.status:
+                raise (NoData if done.status == DATA_IS_NOT_OURS else DpeError)(
+                    f"{self.spec.name} did not take its name and address {self.spec.card.address}:"
+                    f" {(done.error or done.output).strip()[-300:]}",
+                    f"Look at {PERSONALISE_COMMAND} in its seed. What it said is in {self.spec.disk.parent / 'serial.log'}.",
+                )
+        return self.over
+
+
+def _identity(spec: MachineSpec) -> bytes:
+    """What the machine's personalise command is told of the machine itself; the clock first, as it is right only when it is read."""
+    card = spec.card
+    lines = (
+        f"time {time.time():.3f}",
+        f"random {secrets.token_hex(32)}",
+        f"machine_id {uuid.UUID(spec.id).hex}",
+        f"hostname {spec.name}",
+        f"address {card.address}/{card.prefix} {card.gateway}",
+        *((f"data {disks.serial(spec.data)} {DATA_FOLDER}",) if spec.data else ()),
+    )
+    return ("\n".join(lines) + "\n").encode()
+
+
+class _Patience:
+    """How long a machine is waited for: so many seconds, and while it is hard at work as many again, so many times in all: a slow host is no fault of it."""
+
+    def __init__(self, used: Callable[[], float], seconds: float, times: int) -> None:
+        self._used, self._seconds, self._times = used, seconds, times
+        self._begun = self._looked_at = time.monotonic()
+        self._used_before = used()
+        self.deadline = self._begun + seconds
+
+    @property
+    def waited(self) -> float:
+        """Seconds."""
+        return time.monotonic() - self._begun
+
+    def renewed(self) -> bool:
+        """Whether it is worth waiting on; the deadline is a new one then."""
+        now, used = time.monotonic(), self._used()
+        at_work = used - self._used_before > AT_WORK * (now - self._looked_at)
+        self._looked_at, self._used_before = now, used
+        self.deadline = now + self._seconds
+        return at_work and self.deadline <= self._begun + (self._times + 0.5) * self._seconds
+
+
+def _answers_http(address: str, port: int, path: str, waited: float) -> bool:
+    """Whether the application answers a GET with any status below 500. A machine without its address yet is given up soon, to be asked again;
+    the longer it has been waited for, the slower it may be, which is much within a machine without virtualisation."""
+    soon = min(max(0.05, waited / 20), 1)
+    try:
+        # A lost first packet would be sent again only after a second.
+        connected = socket.create_connection((address, port), timeout=soon)
+    except OSError:
+        return False
+    connection = http.client.HTTPConnection(address, port)
+    connection.sock = connected
+    connected.settimeout(max(5, 20 * soon))
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status < 500
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()

@@ -1,0 +1,228 @@
+"""The life of a machine: its disk, its domain, on, off and gone."""
+
+import errno
+import logging
+import os
+import shutil
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import libvirt
+
+from appliance import durable, run
+from appliance.errors import BadInput, CommandFailed, NotFound, Unavailable
+from appliance.hypervisor.libvirt import agent, daemon, disks, xml
+from appliance.hypervisor.libvirt.base import QEMUS, find, has_disk, is_id, lasting
+from appliance.hypervisor.libvirt.connection import ignoring
+from appliance.hypervisor.libvirt.volumes import Volumes, boot_of
+from appliance.hypervisor.provider import MachineSpec
+
+log = logging.getLogger(__name__)
+
+SHUT_DOWN = ("systemctl", "--no-block", "poweroff")
+
+
+class Machines(Volumes):
+    """Made, started, stopped and removed."""
+
+    def clone(self, spec: MachineSpec) -> None:
+        if spec.disk.exists():
+            return
+        if spec.kept is not None:
+            self._copy_kept(spec, self.settings.kept_disk(spec.kept))
+            return
+        if not spec.seed_disk.exists():
+            raise Unavailable(f"The seed's disk {spec.seed_disk} is missing.", "Build a new seed of the class.")
+        self._overlay(spec, spec.seed_disk)
+
+    def _overlay(self, spec: MachineSpec, below: Path) -> None:
+        """A disk that takes only what the machine writes, on top of another."""
+        if self._disk_free() < self.settings.disk_reserve:
+            raise self._disk_full(spec)
+        fresh = spec.disk.with_suffix(".new")
+        size = max(
+            spec.disk_size << 30, disks.virtual_size(below, "Build a new seed of the class.", alone=False)
+        )  # smaller than what is below, it would lack the end of the file system
+        try:
+            spec.disk.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+            run.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", below.resolve(), fresh, str(size)])
+            shutil.chown(fresh, daemon.USER, daemon.USER)
+            fresh.chmod(0o600)
+            durable.replace(fresh, spec.disk)
+        except (CommandFailed, OSError) as error:
+            if os.strerror(errno.ENOSPC) in str(error):
+                raise self._disk_full(spec) from error
+            raise Unavailable(f"The disk of {spec.name} could not be made: {error}") from error
+
+    def _copy_kept(self, spec: MachineSpec, kept: Path) -> None:
+        """The machine's disk from one that was kept, and beside it what it boots from: its seed may be gone, or have another kernel."""
+        boot = disks.own_boot(kept)
+        if boot is None or not kept.exists():
+            raise Unavailable(f"The kept disk {kept} is missing.", "Its days may be over.")
+        disks.make_room(self.settings.machines, self.settings.disk_reserve, kept)
+        spec.disk.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        disks.give_boot(boot, spec.disk)
+        disks.expand(kept, spec.disk, QEMUS, spec.disk_size << 30)
+
+    def _disk_full(self, spec: MachineSpec) -> Unavailable:
+        return Unavailable(
+            f"There is no room for the disk of {spec.name}: {self._disk_free()} MiB are free in {self.settings.machines},"
+            f" of which {self.settings.disk_reserve} MiB are kept back.",
+            "Give machines back, remove old seeds, or put the state on a larger disk.",
+        )
+
+    def start(self, spec: MachineSpec) -> None:
+        data = None if spec.data is None else self.settings.data_disk(spec.data)
+        with self._connection.use() as connection:
+            domain = find(connection, spec.id)
+            if data is not None and not (domain is not None and domain.isActive() and has_disk(domain, data)):
+                disks.claim(data, spec.disk.parent)
+                disks.check(data)
+            if domain is None or not domain.isActive():
+                # Anew each time, because host and QEMU may have changed; a saved machine keeps what it was saved with.
+                domain = connection.defineXML(xml.to_text(self._describe(spec, connection).to_xml()))
+            self.network.admit(spec.id, spec.card)
+            if not domain.isActive():
+                self._power_on(domain)
+            if data is not None and not has_disk(domain, data):
+                self._take_other_away(domain, spec)
+                self._attach(domain, data)
+            if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+                domain.resume()
+
+    def _power_on(self, domain: libvirt.virDomain) -> None:
+        try:
+            domain.create()
+        except libvirt.libvirtError as error:
+            if domain.isActive() or not domain.hasManagedSaveImage():
+                raise
+            log.warning("%s cannot be resumed and boots instead: %s", domain.name(), error)
+            domain.createWithFlags(libvirt.VIR_DOMAIN_START_FORCE_BOOT)
+
+    def _describe(self, spec: MachineSpec, connection: libvirt.virConnect, memory: xml.MemoryFile | None = None) -> xml.Domain:
+        """The machine; one whose memory is a file has its card and data disk plugged in afterwards."""
+        boot = boot_of(spec)
+        kvm = daemon.acceleration(self.settings)[0] == "kvm"
+        kind = "kvm" if kvm else "qemu"
+        if not self._machine_type:
+            # By its versioned name, so that a saved machine resumes on the very type it was made with.
+            capabilities = ET.fromstring(connection.getDomainCapabilities(None, "x86_64", "q35", kind))  # noqa: S314  our own libvirtd's
+            self._machine_type = capabilities.findtext("machine") or "q35"
+            host_cpu = capabilities.find("cpu/mode[@name='host-model']")
+            self._cpu = "" if host_cpu is None or not kvm else ET.tostring(host_cpu, encoding="unicode")
+        return xml.Domain(
+            id=spec.id,
+            name=spec.name,
+            class_name=spec.class_name,
+            kind=kind,
+            machine=self._machine_type,
+            cpu=xml.HostCpu() if kvm else xml.EmulatedCpu(),
+            vcpus=spec.vcpus,
+            memory=spec.memory,
+            kernel=boot.kernel,
+            initrd=boot.initrd,
+            cmdline=boot.cmdline,
+            devices=(
+                xml.Disk(spec.disk),
+                *(() if memory else (self._card(spec),)),
+                *(() if memory or spec.data is None else (xml.data_disk(self.settings.data_disk(spec.data), disks.serial(spec.data)),)),
+                xml.Agent(),
+                xml.Serial(self._serial_log(spec.id)),
+                xml.Random(),
+                xml.NoBalloon() if memory else xml.Balloon(),
+            ),
+            memory_file=memory,
+        )
+
+    def _card(self, spec: MachineSpec) -> xml.Interface:
+        return xml.Interface(self.network.bridge, spec.card.mac, spec.card.tap)
+
+    def suspend(self, id: str) -> None:
+        with self._connection.use() as connection:
+            domain = connection.lookupByUUIDString(id)
+            if domain.state()[0] != libvirt.VIR_DOMAIN_PAUSED:
+                domain.suspend()
+
+    def save(self, id: str) -> None:
+        with self._connection.use() as connection:
+            domain = connection.lookupByUUIDString(id)
+            if domain.isActive():
+                lasting(domain, connection).managedSave(libvirt.VIR_DOMAIN_SAVE_RUNNING)
+
+    def stop(self, id: str, *, timeout: float = 60) -> None:
+        deadline = time.monotonic() + timeout
+        with self._connection.use() as connection:
+            domain = find(connection, id)
+            if domain is None:
+                if not self.settings.machine_folder(id).exists():
+                    raise NotFound(f"The hypervisor has no machine {id}.")
+                return  # a fork that went off by itself
+            if not domain.isActive():
+                if not domain.hasManagedSaveImage():
+                    return
+                self._power_on(domain)
+            domain = lasting(domain, connection)
+            if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+                domain.resume()
+            self._ask_to_shut_down(domain, deadline)
+            if not self._connection.until(lambda: not domain.isActive(), deadline, 5):
+                log.warning("%s has not shut down within %.0f s and is switched off", domain.name(), timeout)
+                with ignoring(libvirt.VIR_ERR_OPERATION_INVALID):  # it was quicker
+                    domain.destroy()
+
+    def _ask_to_shut_down(self, domain: libvirt.virDomain, deadline: float) -> None:
+        """Through its agent, which is surer than its power button: a machine without people at its console minds none."""
+
+        def is_off_or_listens() -> bool:
+            return not domain.isActive() or agent.connected(domain)
+
+        patience = (deadline - time.monotonic()) / 3
+        try:
+            self._connection.until(is_off_or_listens, time.monotonic() + patience, 1)  # it may have been resumed just now
+            with agent.hurried(domain, patience):
+                agent.begin(domain, SHUT_DOWN, within=patience)
+        except (libvirt.libvirtError, Unavailable) as error:
+            if domain.isActive():
+                log.info("the agent of %s takes no order to shut down: %s", domain.name(), error)
+                domain.shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+
+    def rest(self, id: str, *, memory: bool) -> None:
+        with self._connection.use() as connection:
+            domain = find(connection, id)
+            if domain is not None and domain.isActive():
+                needed = domain.info()[1] >> 10
+                if memory and self._disk_free() > self.settings.disk_reserve + needed:
+                    self.save(id)
+                elif memory:
+                    self.stop(id)
+                else:
+                    lasting(domain, connection).destroy()
+        self.network.expel(id)
+
+    def destroy(self, id: str) -> None:
+        if not is_id(id):
+            raise BadInput(f"{id!r} is not the id of a machine.")
+        folder = self.settings.machine_folder(id)
+        with self._connection.use() as connection:
+            domain = find(connection, id)
+            if domain is not None:
+                with ignoring(libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):  # it was quicker
+                    if domain.isActive():
+                        domain.destroy()
+            # The folder and the domain go after all else: by these a destroy that was cut off is found again.
+            self.network.expel(id)
+            self._socket(id).unlink(missing_ok=True)
+            if self._log_link(id).is_symlink():
+                self._log_link(id).readlink().unlink(missing_ok=True)
+            if domain is not None:
+                self._log(domain.name()).unlink(missing_ok=True)
+                flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+                with ignoring(libvirt.VIR_ERR_NO_DOMAIN):
+                    domain.undefineFlags(flags)
+        try:
+            shutil.rmtree(folder)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise Unavailable(f"The files of machine {id} could not be removed: {error}.", f"Look at {folder}.") from error
