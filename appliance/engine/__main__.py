@@ -1,0 +1,5 @@
+"""`python -m appliance.engine`."""
+
+from appliance.engine.daemon import main
+
+main()
