@@ -2,4 +2,5 @@
 
 from appliance.engine.daemon import main
 
-main()
+if __name__ == "__main__":
+    main()
