@@ -319,7 +319,7 @@ class Appliance:
         return self._housed([*self._python(layout.WEB), "-m", "gunicorn", *served])
 
     def _relay(self) -> list[run.Argument]:
-        return self._housed([*self._python(layout.WEB), "-m", "appliance.access.relay", "--fd", str(self.relay_socket.fileno())])
+        return self._housed([*self._python(layout.WEB), "-m", "appliance.relay", "--fd", str(self.relay_socket.fileno())])
 
     def _rescue(self) -> list[run.Argument]:
         return self._housed([*self._python(layout.RESCUE, layout.WEB), "-m", "webui.rescue", "--fd", str(self.rescue_socket.fileno())])

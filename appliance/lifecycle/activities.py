@@ -17,7 +17,7 @@ from appliance.paths import below
 from appliance.seeds.follow import follow
 from appliance.settings import REPOSITORY, Settings, environment
 from appliance.workflow.kinds import Guest, Playbook, duration, playbook_file
-from appliance.workflow.runner import Context, Done, Failed, Lane, Outcome, Performer
+from appliance.workflow.runner import Context, Done, Failed, Outcome, Performer, Queue
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Activities:
 
     def all(self) -> Mapping[str, Performer]:
         """By the kind of activity."""
-        return {"guest": Performer(self.guest), "playbook": Performer(self.playbook, lane=Lane.OUTSIDE)}
+        return {"guest": Performer(self.guest), "playbook": Performer(self.playbook, queue=Queue.NETWORK)}
 
     def guest(self, step: Context, options: Guest) -> Outcome:
         """Run a command in the machine through its agent. A try that failed is forgotten by the next, one that was cut off is not."""

@@ -7,8 +7,7 @@ from datetime import timedelta
 from appliance import catalog
 from appliance.catalog import DirectoryRun, Level, RunState, now, record
 from appliance.errors import Conflict, DpeError
-from appliance.people import directory_sync, directory_tree
-from appliance.services import directory
+from appliance.people import directory_settings, directory_sync, directory_tree
 
 log = logging.getLogger(__name__)
 
@@ -19,14 +18,14 @@ TELL_EVERY = 0.5  # seconds
 
 def due() -> DirectoryRun | None:
     """The synchronisation to begin now: one that a killed engine left, one somebody asked for, or the next in time."""
-    if not directory.is_on():
+    if not directory_settings.is_on():
         return None
     waiting: DirectoryRun | None = (
         DirectoryRun.select().where(DirectoryRun.state.in_([RunState.QUEUED, RunState.RUNNING])).order_by(DirectoryRun.id).first()
     )
     if waiting is not None:
         return waiting
-    minutes = directory.entered()["minutes"]
+    minutes = directory_settings.entered()["minutes"]
     last = DirectoryRun.select().order_by(DirectoryRun.id.desc()).first()
     if last is not None:
         wait = timedelta(minutes=minutes)
@@ -52,7 +51,7 @@ def run(run: DirectoryRun) -> None:
                 DirectoryRun.update(step=step).where(DirectoryRun.id == run.id).execute()
 
     try:
-        using = directory.current()
+        using = directory_settings.current()
         if using is None:
             raise Conflict("The directory was switched off.")
         tree = directory_tree.read(*using, progress)

@@ -34,7 +34,7 @@ from appliance.lifecycle.specs import spec
 from appliance.paths import inside
 from appliance.settings import Settings
 from appliance.workflow.kinds import BackupData, KeepDisk
-from appliance.workflow.runner import Context, Done, Failed, Lane, Outcome, Performer, Wait
+from appliance.workflow.runner import Context, Done, Failed, Outcome, Performer, Queue, Wait
 
 S, D, K = MachineState, DiskState, KeptState
 LATER = timedelta(seconds=5)
@@ -50,9 +50,9 @@ class Keeping:
     def all(self) -> Mapping[str, Performer]:
         """By the kind of activity."""
         return {
-            "keep_disk": Performer(self.keep_disk, self.forget_disk, lane=Lane.MAKERS),
-            "backup_data": Performer(self.backup_data, lane=Lane.MAKERS),
-            "recover": Performer(self.recover, self.leave_off, lane=Lane.MAKERS),
+            "keep_disk": Performer(self.keep_disk, self.forget_disk, queue=Queue.LONG),
+            "backup_data": Performer(self.backup_data, queue=Queue.LONG),
+            "recover": Performer(self.recover, self.leave_off, queue=Queue.LONG),
         }
 
     # -- keeping ------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from appliance.lifecycle.keeping import Keeping
 from appliance.lifecycle.specs import spec
 from appliance.lifecycle.verbs import Verbs, stuck
 from appliance.settings import Settings
-from appliance.workflow.runner import Back, Context, Decide, Done, Failed, Lane, Outcome, Performer, Wait
+from appliance.workflow.runner import Back, Context, Decide, Done, Failed, Outcome, Performer, Queue, Wait
 
 S = MachineState
 
@@ -32,10 +32,10 @@ class Performers:
     def all(self) -> Mapping[str, Performer]:
         """By the kind of activity."""
         return {
-            "make": Performer(self.make, lane=Lane.MAKERS),
-            "claim": Performer(self.claim, lane=Lane.HANDS),
-            "hand_over": Performer(self.hand_over, lane=Lane.HANDS),
-            "destroy": Performer(self.destroy, lane=Lane.HANDS),
+            "make": Performer(self.make, queue=Queue.LONG),
+            "claim": Performer(self.claim, queue=Queue.SHORT),
+            "hand_over": Performer(self.hand_over, queue=Queue.SHORT),
+            "destroy": Performer(self.destroy, queue=Queue.SHORT),
             **Verbs(self.settings, self.provider).all(),
             **Keeping(self.settings, self.provider).all(),
             **Activities(self.settings, self.provider).all(),

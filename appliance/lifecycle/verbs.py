@@ -15,7 +15,7 @@ from appliance.lifecycle import disks, forks, master, outcomes, rules
 from appliance.lifecycle.common import SOON, away, machine_of, personal
 from appliance.lifecycle.specs import spec
 from appliance.settings import Settings
-from appliance.workflow.runner import Context, Done, Failed, Lane, Outcome, Performer, Wait, before_move
+from appliance.workflow.runner import Context, Done, Failed, Outcome, Performer, Queue, Wait, before_move
 
 S = MachineState
 LATER = timedelta(seconds=5)
@@ -32,12 +32,12 @@ class Verbs:
     def all(self) -> Mapping[str, Performer]:
         """By the kind of activity."""
         return {
-            "stop": Performer(self.stop, lane=Lane.MAKERS),
-            "start": Performer(self.start, self.off_again, lane=Lane.MAKERS),
-            "suspend": Performer(self.suspend, lane=Lane.MAKERS),
-            "resume": Performer(self.start, self.off_again, lane=Lane.MAKERS),
-            "reprovision": Performer(self.reprovision, lane=Lane.MAKERS),
-            "transfer": Performer(self.transfer, self.tell_owner, lane=Lane.HANDS),
+            "stop": Performer(self.stop, queue=Queue.LONG),
+            "start": Performer(self.start, self.off_again, queue=Queue.LONG),
+            "suspend": Performer(self.suspend, queue=Queue.LONG),
+            "resume": Performer(self.start, self.off_again, queue=Queue.LONG),
+            "reprovision": Performer(self.reprovision, queue=Queue.LONG),
+            "transfer": Performer(self.transfer, self.tell_owner, queue=Queue.SHORT),
         }
 
     # -- off and on -----------------------------------------------------------------------

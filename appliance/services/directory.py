@@ -10,8 +10,9 @@ from appliance.errors import BadInput, Conflict, DpeError, NotAllowed
 from appliance.people import directory, directory_link, directory_sync, directory_tree, passwords, secrets
 from appliance.people.directory_config import Config, config
 from appliance.people.directory_link import Limit
+from appliance.people.directory_settings import PURPOSE, current, entered, has_password, is_on
+from appliance.people.directory_settings import password as kept_password
 
-PURPOSE = "directory"
 SAMPLE = 3  # names shown of what was found
 
 # Servers that are away, and names that are tried, are remembered by the link itself.
@@ -28,31 +29,6 @@ class Finding:
     ok: bool
     text: str
     hint: str = ""
-
-
-def entered() -> dict[str, Any]:
-    """The configuration as it was entered, without the password; empty before there is one."""
-    values: dict[str, Any] = options.get("directory").get("config", {})
-    return values
-
-
-def is_on() -> bool:
-    """Whether people sign in through the directory and are synchronised."""
-    on: bool = options.get("directory").get("on", False)
-    return on
-
-
-def has_password() -> bool:
-    """Whether a password of the reading account is kept."""
-    return bool(options.get("directory").get("password"))
-
-
-def current() -> tuple[Config, str] | None:
-    """The configuration and the reading account's password; None while no directory is used."""
-    stored = options.get("directory")
-    if not stored.get("on"):
-        return None
-    return config(stored["config"]), _password(stored)
 
 
 def typed(entered: str) -> str:
@@ -83,16 +59,12 @@ def verify(account: Account | None, name: str, password: str) -> Account | None:
     return admitted
 
 
-def _password(stored: dict[str, Any]) -> str:
-    return secrets.unseal(PURPOSE, stored["password"]) if stored.get("password") else ""
-
-
 def _complete(values: dict[str, Any], password: str) -> tuple[Config, str]:
     """What was entered, with the stored password where none was; it is told only to the servers it was entered for."""
     wanted, stored = config(values), options.get("directory")
     if password or not wanted.bind_dn:
         return wanted, password if wanted.bind_dn else ""
-    if not stored.get("password"):
+    if not has_password():
         raise BadInput("The reading account's password is missing.", "Enter it, or leave the account's name empty too.")
     before = config(stored["config"])
     same = ("servers", "encryption", "authority", "bind_dn")
@@ -101,7 +73,7 @@ def _complete(values: dict[str, Any], password: str) -> tuple[Config, str]:
             "Servers, encryption or the reading account have changed.",
             "Enter the reading account's password again: it is not told to others.",
         )
-    return wanted, _password(stored)
+    return wanted, kept_password()
 
 
 def change(actor: Actor, values: dict[str, Any], password: str) -> None:

@@ -71,12 +71,12 @@ class Decide:
 Outcome = Done | Wait | Failed | Back | Decide
 
 
-class Lane(StrEnum):
-    """Which threads do it: short work for a person who waits, long work on machines, or talk with the outside."""
+class Queue(StrEnum):
+    """Which threads do it: short work for a person who waits, long work on machines, or talk with servers and guests."""
 
-    HANDS = "hand"
-    MAKERS = "make"
-    OUTSIDE = "outside"
+    SHORT = "short"
+    LONG = "long"
+    NETWORK = "network"
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Performer:
 
     perform: Callable[[Context, Any], Outcome]
     undo: Callable[[Context, Any], None] | None = None
-    lane: Lane = Lane.OUTSIDE
+    queue: Queue = Queue.NETWORK
 
 
 @dataclass(frozen=True)
@@ -142,10 +142,10 @@ class Runner:
             return None
         return next((stage for stage in self._all(run)[run.position :] if stage.when.hold(run.facts)), None)
 
-    def lane(self, stage: Stage | None) -> Lane:
+    def queue(self, stage: Stage | None) -> Queue:
         """Which threads do the step; ending and undoing a run talks to the outside, if anything."""
         performer = self._performers.get(stage.kind.name) if stage else None
-        return performer.lane if performer else Lane.OUTSIDE
+        return performer.queue if performer else Queue.NETWORK
 
     def _left(self, run: Run) -> tuple[Stage, ...]:
         return stages_of(run)[run.position :]

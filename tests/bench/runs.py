@@ -114,14 +114,14 @@ def restart(settings: Settings) -> dict[str, float]:
     begun = time.perf_counter()
     catalog.open(settings.catalog)
     engine = Engine(settings, provider, loaded=None)  # type: ignore[arg-type]
-    engine._dispatch()
+    engine.controllers.dispatcher.dispatch()
     seconds = time.perf_counter() - begun
-    jobs: list[Future[None]] = engine.jobs()
+    jobs: list[Future[None]] = engine.jobs.under_way()
     for job in jobs:
         job.result(60)
     for _ in range(3):
         engine.tick()
-        for job in engine.jobs():
+        for job in engine.jobs.under_way():
             job.result(60)
     held = process.memory_info().rss / 2**20
     engine.stop()

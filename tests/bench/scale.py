@@ -194,28 +194,28 @@ def engine(settings: Settings) -> dict[str, float]:
 
     def settle() -> None:
         engine.tick()
-        wait(engine.jobs())
+        wait(engine.jobs.under_way())
 
     def read() -> None:
-        engine.read_again()
+        engine.schedule.hurry("readings")
         settle()
 
     def tick_beside_a_reading() -> None:
-        engine.read_again()
+        engine.schedule.hurry("readings")
         engine.tick()
 
     try:
         for _ in range(3):
             settle()
         engine.tick()
-        assert not engine.jobs()  # all is as it should be
-        found = {"tick_quiet": _seconds(engine.tick), "look": _seconds(provider.list), "plan": _seconds(engine._plan)}
+        assert not engine.jobs.under_way()  # all is as it should be
+        found = {"tick_quiet": _seconds(engine.tick), "look": _seconds(provider.list), "plan": _seconds(engine.controllers.pools.plan)}
         found |= {"tick_and_reading": _seconds(read, 5)}
         found |= {"tick_beside_a_reading": _seconds(tick_beside_a_reading)}
-        wait(engine.jobs())
+        wait(engine.jobs.under_way())
         stir(settings)
         engine.tick()
-        assert len(engine.jobs()) >= WAITING + LEAVING
+        assert len(engine.jobs.under_way()) >= WAITING + LEAVING
         found["tick"] = _seconds(engine.tick)
     finally:
         engine.stop()

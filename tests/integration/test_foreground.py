@@ -68,7 +68,7 @@ class Running:
             "libvirtd": "libvirtd",
             "engine": "appliance.engine",
             "web": "gunicorn",
-            "relay": "appliance.access.relay",
+            "relay": "appliance.relay",
             "nginx": "nginx",
         }
         found: dict[str, psutil.Process] = {}

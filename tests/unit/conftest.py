@@ -25,8 +25,10 @@ from appliance.catalog import (
     sequences,
 )
 from appliance.catalog import seeds as seed_rows
+from appliance.lifecycle import batch
 from appliance.lifecycle.performers import Performers, ended
 from appliance.scenario.schema import ClassSpec
+from appliance.seeds import build
 from appliance.settings import Settings
 from appliance.settings import load as load_settings
 from appliance.workflow import sequence
@@ -44,6 +46,21 @@ SPEC = {
     "lease": {"minutes": 60, "extend": 30, "extensions": 2},
     "per_person": 2,
 }
+
+
+@pytest.fixture(autouse=True)
+def no_playbook(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No unit test makes machines or seeds through the real playbooks: an engine has `in_place_of_the_playbook`, tests/integration run them."""
+    started: list[Path] = []
+
+    def refuse(file: Path, *_: object) -> bool:
+        started.append(file)
+        raise AssertionError(f"a unit test wanted to start the playbook of {file}")
+
+    for module in (batch, build):
+        monkeypatch.setattr(module, "follow", refuse)
+    yield
+    assert started == []
 
 
 @pytest.fixture

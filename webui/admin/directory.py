@@ -7,6 +7,7 @@ from werkzeug.wrappers import Response
 
 from appliance.catalog import RunState
 from appliance.errors import BadInput, DpeError
+from appliance.people import directory_settings
 from appliance.people.directory_config import SHAPES, Config
 from appliance.services import directory
 from webui.again import asks_again
@@ -47,7 +48,7 @@ NEW: dict[str, Any] = {name: field.get_default() for name, field in Config.model
 @blueprint.get("/")
 @needs("directory.manage")
 def index() -> Page:
-    return _page(NEW | directory.entered())
+    return _page(NEW | directory_settings.entered())
 
 
 def _page(values: dict[str, Any], error: DpeError | None = None, findings: list[directory.Finding] | None = None) -> Page:
@@ -56,9 +57,9 @@ def _page(values: dict[str, Any], error: DpeError | None = None, findings: list[
         values=values,
         error=error,
         findings=findings,
-        is_on=directory.is_on(),
-        entered=bool(directory.entered()),
-        has_password=directory.has_password(),
+        is_on=directory_settings.is_on(),
+        entered=bool(directory_settings.entered()),
+        has_password=directory_settings.has_password(),
         typed=request.form.get("password", ""),  # a test or a slip elsewhere must not cost it
         runs=directory.runs(),
         KINDS=KINDS,

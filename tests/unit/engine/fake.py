@@ -307,5 +307,5 @@ def settle(engine: "Engine", ticks: int = 12) -> None:
     """Tick, and let the jobs of each tick end."""
     for _ in range(ticks):
         engine.tick()
-        for job in engine.jobs():
+        for job in engine.jobs.under_way():
             job.result(10)

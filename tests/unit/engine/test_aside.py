@@ -54,7 +54,7 @@ def stray(provider: FakeProvider, power: Power = Power.RUNNING) -> str:
 
 
 def look(engine: Engine) -> None:
-    engine._aside.look_again()
+    engine.controllers.set_aside.look_again()
     settle(engine)
 
 
@@ -230,7 +230,7 @@ def test_nothing_is_removed_by_a_name_that_leads_elsewhere(engine, opened, kind,
     (opened.seeds / "small/1").mkdir(parents=True)
     with catalog.write():  # by a web process that was taken over
         one = Aside.create(kind=kind, id=id, wish="remove", wished_by="grace", since=now())
-    engine._aside._attend(one)
+    engine.controllers.set_aside._attend(one)
     assert aside.by_number(one.number).problem
     assert opened.labels.is_dir()
     assert (opened.seeds / "small/1").is_dir()
@@ -244,7 +244,7 @@ def test_what_something_set_aside_lies_on_cannot_be_removed(engine, opened, alic
     with catalog.write():
         Aside.insert(kind=K.MACHINE, id="fork", base=str(folder / "disk.qcow2")).execute()
     verbs.remove(alice, one.number)
-    engine._aside._attend(aside.by_number(one.number))
+    engine.controllers.set_aside._attend(aside.by_number(one.number))
     assert folder.exists()
     assert "lies on it" in aside.by_number(one.number).problem
 

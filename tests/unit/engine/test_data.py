@@ -121,7 +121,7 @@ def test_a_killed_engine_gives_no_second_disk(giving, provider, alice, opened, m
     monkeypatch.setattr(provider, "make_data", die_after)
     id = verbs.request(alice, "small").machine_id
     giving.tick()
-    for job in giving.jobs():
+    for job in giving.jobs.under_way():
         with pytest.raises(KeyboardInterrupt):
             job.result(10)
     giving.stop()

@@ -10,7 +10,6 @@ from datetime import timedelta
 import pytest
 
 from appliance import catalog, syslog
-from appliance import engine as engine_module
 from appliance.catalog import (
     Class,
     Event,
@@ -26,10 +25,12 @@ from appliance.catalog import (
     machines,
     now,
     options,
+    runs,
 )
 from appliance.catalog import Engine as Row
 from appliance.catalog import seeds as seed_rows
-from appliance.engine import AT_ONCE, Engine, lock
+from appliance.engine import Engine, clock, lock
+from appliance.engine.dispatcher import LIMITS
 from appliance.errors import Conflict, DpeError
 from appliance.host import ballast
 from appliance.hypervisor.provider import Found, Power
@@ -313,7 +314,7 @@ def test_a_second_engine_refuses(opened):
 def test_load_is_recorded(engine, provider):
     settle(engine)
     for _ in range(2):
-        engine.read_again()
+        engine.schedule.hurry("readings")
         settle(engine, 1)
     assert catalog.Reading.select().count() == 2
     assert catalog.Engine.get().host["acceleration"] == "emulation"
@@ -413,7 +414,7 @@ def test_runs_of_a_kind_never_take_all_threads_and_a_person_is_served_meanwhile(
     assert states()[S.RECLAIMING] >= 6  # nothing of them is done yet, and nothing of it was waited for
     may_go.set()
     settle(engine, 30)
-    assert max(most) == AT_ONCE["reclaim"]
+    assert max(most) == LIMITS["reclaim"]
     assert S.RECLAIMING not in states()
 
 
@@ -422,13 +423,13 @@ def test_a_machine_whose_making_ends_early_gives_way_to_another(engine, provider
     with catalog.write():
         Class.update(buffer=1).execute()
     settle(engine)
-    engine.stopping = True  # it plans, and begins nothing
+    engine.jobs.stopping = True  # it plans, and begins nothing
     with catalog.write():
         Class.update(buffer=2).execute()
-    engine.read_again()
+    engine.schedule.hurry("readings")
     engine.tick()
     [run] = list(Run.select().where(Run.kind == "make", Run.ended_at.is_null()))
-    engine.stopping = False
+    engine.jobs.stopping = False
     with catalog.write():  # as after a step that was cut off again and again, or an activity before it that failed
         Machine.update(state=S.CREATING if begun else S.PLANNED).where(Machine.id == run.machine_id).execute()
         Run.update(state=RunState.FAILED, ended_at=now(), problem="The engine died.").where(Run.id == run.id).execute()
@@ -493,11 +494,11 @@ def test_the_files_of_a_deleted_seed_go(opened, engine, admin):
 @pytest.mark.cases
 def test_a_clock_that_is_set_back_wakes_what_waits(engine, small, monkeypatch):
     looked = []
-    monkeypatch.setattr(engine_module.runs, "look_again", looked.append)
+    monkeypatch.setattr(runs, "look_again", looked.append)
     engine.tick()
     assert looked == []
     real = time.time
-    monkeypatch.setattr(engine_module.time, "time", lambda: real() - 3600)
+    monkeypatch.setattr(clock.time, "time", lambda: real() - 3600)
     engine.tick()
     engine.tick()
     assert len(looked) == 1
@@ -506,7 +507,7 @@ def test_a_clock_that_is_set_back_wakes_what_waits(engine, small, monkeypatch):
 @pytest.mark.cases
 def test_what_an_engine_of_a_wrong_clock_left_waiting_is_looked_at_again(opened, small, provider, monkeypatch):
     looked = []
-    monkeypatch.setattr(engine_module.runs, "look_again", looked.append)
+    monkeypatch.setattr(runs, "look_again", looked.append)
     for ahead, times in ((timedelta(), 0), (timedelta(days=1), 1)):
         with catalog.write():
             Row.insert(id=1, seen_at=now() + ahead, hypervisor_ok=True, hypervisor_problem="", host={}).on_conflict_replace().execute()

@@ -54,9 +54,7 @@ def test_a_snapshot_is_taken_first_and_the_buffer_is_forked_from_it(opened, fork
 def test_who_waits_while_the_snapshot_is_taken_gets_a_booted_machine_and_the_buffer_waits(forking, engine, provider, alice):
     with catalog.write():
         snapshots.begin(1)
-    engine._jobs["snapshot"] = engine._makers.submit(lambda: None)
-    engine._jobs["snapshot"].result()
-    engine._keep_snapshots = lambda: None
+    engine.schedule.table = [one for one in engine.schedule.table if one.name != "snapshots"]
     settle(engine)
     assert ready() == []
     verbs.request(alice, "small")
@@ -146,7 +144,7 @@ def test_a_damaged_snapshot_is_replaced_by_itself(forking, engine, provider, ali
 def test_a_snapshot_that_no_longer_fits_is_found_at_the_start_before_anybody_forks(opened, forking, engine, provider):
     settle(engine)
     first = snapshots.current(1)
-    engine._checked = False
+    engine.controllers.snapshots.checked = False
     provider.fails["check"] = Unfit("hypervisor was QEMU 7.2.0, and is QEMU 7.2.1")
     settle(engine, 1)
     assert snapshots.by_id(first.id).state is SnapshotState.STALE
@@ -266,7 +264,7 @@ def test_no_fork_is_made_when_the_admin_says_so(forking, engine, provider):
 def test_the_refill_gives_way_to_a_machine_that_is_being_handed_over_but_not_for_long(forking, engine, provider, alice, monkeypatch):
     settle(engine)
     verbs.request(alice, "small")
-    monkeypatch.setattr(engine, "_advance", lambda *_: None)  # it takes its time
+    monkeypatch.setattr(engine.controllers.dispatcher, "_advance", lambda *_: None)  # it takes its time
     settle(engine, 3)
     [planned] = Machine.select().where(Machine.state == S.PLANNED)
     Machine.update(created_at=now() - timedelta(seconds=4)).where(Machine.id == planned.id).execute()

@@ -33,13 +33,13 @@ def held(engine, provider, alice):
 def unused(engine, time: timedelta) -> None:
     """As if that much time had passed in which nobody used it, and the engine had looked all the while."""
     before = now() - time
-    engine._watched_since = before
+    engine.controllers.heartbeat.watched_since = before
     Machine.update(state_since=before).where(Machine.state == S.IN_USE).execute()
     Lease.update(began_at=before, busy_at=None).execute()
 
 
 def look(engine) -> None:
-    engine.look_for_idle_again()
+    engine.schedule.hurry("unopened", "idle")
     settle(engine)
 
 
@@ -87,7 +87,7 @@ def test_any_load_that_is_read_is_use(engine, provider, held, monkeypatch):
     stats = provider.stats
     monkeypatch.setattr(provider, "stats", lambda: [type(one)(**{**one.__dict__, "net_received": next(busy) * 10**9}) for one in stats()])
     for _ in range(2):
-        engine.read_again()
+        engine.schedule.hurry("readings")
         settle(engine)
     lease = Lease.get()
     assert lease.idle_warned_at is None
@@ -176,7 +176,7 @@ def test_time_in_which_nobody_looked_does_not_count(engine, provider, held):
     look(engine)
     assert Lease.get().idle_warned_at is None
     Lease.update(idle_warned_at=now() - HOUR).execute()
-    engine._watched_since = now() - timedelta(minutes=14)
+    engine.controllers.heartbeat.watched_since = now() - timedelta(minutes=14)
     look(engine)
     assert machines.by_id(held).state is S.IN_USE
 

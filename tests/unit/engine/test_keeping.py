@@ -371,7 +371,7 @@ def test_a_killed_engine_brings_back_one_machine_and_one_disk(giving, provider, 
     monkeypatch.setattr(provider, verb, die_after)
     for _ in range(12):
         giving.tick()
-        for job in giving.jobs():
+        for job in giving.jobs.under_way():
             job.exception(10)
         if died:
             break

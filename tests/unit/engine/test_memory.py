@@ -56,7 +56,7 @@ def forked(engine, opened, tmp_path) -> None:
 
 def _look(engine, times: int = 3) -> None:
     for _ in range(times):
-        engine.read_again()
+        engine.schedule.hurry("readings")
         settle(engine, 4)
 
 

@@ -5,9 +5,11 @@ from datetime import timedelta
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Account, Event, Outgoing, Run, RunState, Step, now, options, runs
-from appliance.engine import REMEMBERED
-from appliance.services import inbox, machines
+from appliance.catalog import Account, DirectoryRun, Event, Outgoing, Run, RunState, Step, now, options, runs
+from appliance.catalog import machines as machine_rows
+from appliance.engine.periodic import REMEMBERED
+from appliance.people import secrets
+from appliance.services import directory, inbox, machines
 from tests.post import office
 from tests.unit.engine.fake import settle
 
@@ -32,7 +34,7 @@ def test_who_is_asked_gets_a_mail_and_who_has_gone_is_noticed(engine, follow, al
         settle(engine, 4)
         assert [mail["To"] for mail in server.taken] == ["alice@example.org"]
         Account.delete().where(Account.id == alice.account_id).execute()
-        engine._asked_at = float("-inf")  # a minute later
+        engine.schedule.hurry("approvers", "retention")  # a minute later
         settle(engine, 4)
         assert [mail["To"] for mail in server.taken] == ["alice@example.org", "admin@example.org"]
     assert Outgoing.select().count() == 0
@@ -52,6 +54,16 @@ def test_runs_that_ended_long_ago_are_forgotten_with_their_steps(engine, small):
                 Run.id == run.id
             ).execute()
     assert timedelta(days=90) == REMEMBERED
-    engine._asked_at = float("-inf")
+    engine.schedule.hurry("approvers", "retention")
     engine.tick()
     assert Run.select().where(Run.kind == "assign").count() == Step.select().count() == 2
+
+
+def test_the_directory_is_synchronised_beside_its_work(opened, engine, small, admin):
+    secrets.open(opened.web_secret)
+    directory.change(admin, {"servers": ["127.0.0.1:1"], "base": "dc=example,dc=org", "minutes": 60}, "")
+    settle(engine, ticks=2)
+    run = DirectoryRun.get()
+    assert (run.state, run.problem) == (RunState.FAILED, "Nothing listens at 127.0.0.1:1.")
+    assert Event.select().where(Event.kind == "directory.failed").count() == 1
+    assert sum(machine_rows.counts()["small"].values()) == 2

@@ -20,9 +20,9 @@ def test_as_many_statements_for_sixty_runs_as_for_ten(opened, monkeypatch):
         catalog.close()
         with statements(monkeypatch) as seen:
             engine = Engine(opened, FakeProvider(), loaded=None)
-            engine._dispatch()
+            engine.controllers.dispatcher.dispatch()
             notice_gone()
-        assert not engine.jobs()  # all of them wait
+        assert not engine.jobs.under_way()  # all of them wait
         engine.stop()
         engine.close()
         counts.append(len(seen))

@@ -21,8 +21,8 @@ def test_as_many_statements_for_a_hundred_machines_as_for_ten(engine, provider, 
         settle(engine, 3)
         with statements(monkeypatch) as tick:
             engine.tick()
-        assert not engine.jobs()
-        engine.read_again()
+        assert not engine.jobs.under_way()
+        engine.schedule.hurry("readings")
         with statements(monkeypatch) as reading:
             settle(engine, 1)
         assert Reading.select().count() == len(provider.domains)
@@ -53,9 +53,9 @@ def test_no_tick_waits_for_a_reading(engine, provider, monkeypatch):
         return read()
 
     monkeypatch.setattr(provider, "stats", slow)
-    engine.read_again()
+    engine.schedule.hurry("readings")
     engine.tick()
-    assert len(engine.jobs()) == 1
+    assert len(engine.jobs.under_way()) == 1
     engine.tick()  # and no second one beside it
-    assert len(engine.jobs()) == 1
+    assert len(engine.jobs.under_way()) == 1
     done.set()

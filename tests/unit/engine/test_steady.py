@@ -62,9 +62,15 @@ def test_a_machine_is_handed_over_before_the_look_at_the_hypervisor(engine, prov
         order.append(machines.by_id(id).state)
         return look()
 
-    submit = engine._submit
+    submit = engine.jobs.submit
+
+    def submit_and_wait(queue, key, *rest, **kwargs):
+        submit(queue, key, *rest, **kwargs)
+        for job in engine.jobs.under_way():
+            job.result(10)
+
     monkeypatch.setattr(provider, "list", slow_look)
-    monkeypatch.setattr(engine, "_submit", lambda pool, key, *rest: (submit(pool, key, *rest), engine._jobs[key].result(10)))
+    monkeypatch.setattr(engine.jobs, "submit", submit_and_wait)
     engine.tick()
     assert order == [S.IN_USE]
 

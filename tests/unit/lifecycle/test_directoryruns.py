@@ -1,16 +1,14 @@
-"""When a synchronisation with the directory is due, and what the engine does with one; the directory itself is away here."""
+"""When a synchronisation with the directory is due, and how one ends; the directory itself is away here."""
 
 from datetime import timedelta
 
 import pytest
 
 from appliance import catalog
-from appliance.catalog import DirectoryRun, Event, RunState, machines, now, options
-from appliance.engine import Engine
+from appliance.catalog import DirectoryRun, RunState, now
 from appliance.lifecycle import directoryruns
 from appliance.people import secrets
 from appliance.services import directory
-from tests.unit.engine.fake import FakeProvider, settle
 
 NOBODY = {"servers": ["127.0.0.1:1"], "base": "dc=example,dc=org", "minutes": 60}
 
@@ -65,23 +63,6 @@ def test_only_the_last_are_kept(used):
         DirectoryRun.insert_many([{"state": RunState.DONE, "created_at": now()} for _ in range(150)]).execute()
     directoryruns.run(DirectoryRun.create())
     assert DirectoryRun.select().count() == directoryruns.KEPT
-
-
-def test_the_engine_synchronises_beside_its_work(used, opened, small):
-    provider = FakeProvider()
-    engine = Engine(opened, provider, loaded=None)
-    with catalog.write():
-        options.put("setup_done", True)
-    _last(RunState.QUEUED, 0)
-    try:
-        settle(engine, ticks=2)
-        run = DirectoryRun.get()
-        assert (run.state, run.problem) == (RunState.FAILED, "Nothing listens at 127.0.0.1:1.")
-        assert Event.select().where(Event.kind == "directory.failed").count() == 1
-        assert sum(machines.counts()["small"].values()) == 2
-    finally:
-        engine.stop()
-        engine.close()
 
 
 def test_a_fault_of_our_own_ends_the_run_and_is_not_hidden(used, monkeypatch):

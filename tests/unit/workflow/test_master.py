@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from appliance import engine
 from appliance.catalog import MachineState, machines
+from appliance.engine import daemon
 from appliance.people.roles import PERMISSIONS
 from appliance.services import overview
 from appliance.settings import Settings
@@ -251,12 +251,12 @@ def test_the_engine_does_not_start_with_a_wrong_one(
 ) -> None:
     wrong = tmp_path / "master.yml"
     wrong.write_text(TEXT.replace("to: suspended\n", "to: stopped\n"))
-    monkeypatch.setattr(engine, "load_master", lambda: load(wrong))
-    monkeypatch.setattr(engine, "lock", lambda _: io.StringIO())
+    monkeypatch.setattr(daemon, "load_master", lambda: load(wrong))
+    monkeypatch.setattr(daemon, "lock", lambda _: io.StringIO())
     monkeypatch.setattr(sys, "argv", ["dpe-engine"])
     monkeypatch.setenv("DPE_STATE", str(settings.state))
     with pytest.raises(SystemExit) as ended:
-        engine.main()
+        daemon.main()
     assert ended.value.code == 1
     assert (
         f"{wrong}:{line_of(wrong.read_text(), 'states', 'suspended')}: nothing leads to suspended; write suspended as to"

@@ -5,7 +5,7 @@ nginx hands each request that was let in to this process, with a ticket that say
 all tickets are looked at together, and a connection whose ticket is no longer good is cut, on this side of the machine, whatever runs in it.
 It is a process of its own because whatever stops it cuts everybody: the web process may start again, nginx may read its configuration again.
 
-The relay is also where a machine's headers can be changed, which nginx cannot do by cookie (see cookies.py). After the two heads it
+The relay is also where a machine's headers can be changed, which nginx cannot do by cookie (see access/cookies.py). After the two heads it
 moves bytes.
 """
 
@@ -258,8 +258,8 @@ class Relay:
 
 
 def main() -> None:
-    """`python -m appliance.access.relay`: on the socket that systemd, or whoever started it, opened for it."""
-    parser = argparse.ArgumentParser(prog="python -m appliance.access.relay")
+    """`python -m appliance.relay`: on the socket that systemd, or whoever started it, opened for it."""
+    parser = argparse.ArgumentParser(prog="python -m appliance.relay")
     parser.add_argument("--fd", type=int, default=FIRST if os.environ.get("LISTEN_FDS") else None, help="number of the socket that is open")
     fd = parser.parse_args().fd
     if fd is None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.access import relay
-from appliance.access.relay import Refused, Relay, parse
+from appliance import relay
 from appliance.catalog import machines
+from appliance.relay import Refused, Relay, parse
 from appliance.services import door
 from appliance.services.door import Ticket
 from appliance.settings import Settings

@@ -1,0 +1,136 @@
+"""The controllers, and the table of all that the engine does by itself."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from appliance import catalog, syslog
+from appliance.catalog import machines, now, runs, todos
+from appliance.engine.clock import Clock
+from appliance.engine.dispatcher import Dispatcher
+from appliance.engine.heartbeat import Heartbeat
+from appliance.engine.jobs import Jobs
+from appliance.engine.orphans import Orphans
+from appliance.engine.pools import Pools
+from appliance.engine.readings import Readings
+from appliance.engine.refill import Refill
+from appliance.engine.repair import Repair
+from appliance.engine.schedule import EVERY_TICK, ONCE, Needs, Periodic
+from appliance.engine.seeds import Seeds
+from appliance.engine.snapshots import Snapshots
+from appliance.engine.upkeep import Upkeep
+from appliance.hypervisor.provider import Provider
+from appliance.lifecycle import backups, directoryruns, disks, idle, leases, outcomes
+from appliance.lifecycle.aside import SetAside
+from appliance.lifecycle.performers import Performers
+from appliance.lifecycle.sizing import Sizing
+from appliance.outside import post
+from appliance.scenario.load import Loaded
+from appliance.services import setup
+from appliance.settings import Settings
+from appliance.workflow.performers.people import notice_gone
+from appliance.workflow.runner import Queue, Runner
+
+REMEMBERED = timedelta(days=90)  # that runs are shown for after their end
+READINGS, SYSLOG = "readings", "syslog"  # queues of one thread, because a host or a receiver may keep it waiting
+THREADS = {Queue.SHORT: 4, Queue.NETWORK: 8, READINGS: 1, SYSLOG: 1}
+BESIDE_MACHINES = 3  # threads for long jobs besides those that make machines: a batch, a seed and the directory
+
+
+def threads(settings: Settings) -> dict[str, int]:
+    """How many each queue has."""
+    return {Queue.LONG: settings.parallel + BESIDE_MACHINES, **THREADS}
+
+
+@dataclass
+class Controllers:
+    """All of them, each handed what it needs."""
+
+    settings: Settings
+    provider: Provider
+    loaded: Loaded
+    jobs: Jobs
+    runner: Runner
+    performers: Performers
+    clock: Clock = field(default_factory=Clock)
+    forwarder: syslog.Forwarder = field(default_factory=syslog.Forwarder)
+
+    def __post_init__(self) -> None:
+        settings, provider, jobs = self.settings, self.provider, self.jobs
+        sizing = Sizing(settings)
+        self.set_aside = SetAside(settings, provider)
+        self.readings = Readings(settings, provider, sizing)
+        self.heartbeat = Heartbeat(provider, self.readings)
+        self.dispatcher = Dispatcher(self.runner, Refill(settings, provider, self.runner, self.performers, jobs), jobs)
+        self.upkeep = Upkeep(self.runner, self.heartbeat, Repair(settings, provider), jobs)
+        self.orphans = Orphans(provider, self.heartbeat, self.set_aside, jobs)
+        self.snapshots = Snapshots(settings, provider, jobs)
+        self.seeds = Seeds(settings, self.loaded, jobs)
+        self.pools = Pools(settings, self.readings, sizing)
+
+    # -- work that needs no controller of its own ---------------------------------------------
+
+    def decide(self) -> None:
+        """See whether this is the catalog that was here before, or an admin has decided what becomes of what another one does not know."""
+        if not (self.set_aside.decided or self.set_aside.goes_on()):
+            self.heartbeat.look()
+            if (seen := self.heartbeat.seen) is not None:
+                self.set_aside.decide(seen.machines, seen.disks)
+
+    def keep_leases(self) -> None:
+        """Announce the ends of leases, take back what has ended, and give what is free to who waits."""
+        leases.warn()
+        leases.expire()
+        for class_name in machines.waiting():
+            outcomes.serve_waiting(class_name)
+
+    def forget_runs(self) -> None:
+        """Forget runs that ended long ago."""
+        with catalog.write():
+            runs.forget(REMEMBERED)
+
+    def synchronise(self) -> None:
+        """Bring people, groups and org units in line with the directory."""
+        if (due := directoryruns.due()) is not None:
+            directoryruns.run(due)
+
+    def take_back_unopened(self) -> None:
+        """Take back what its owner never opened."""
+        idle.take_back_unopened()
+
+    def judge_idle(self) -> None:
+        """Look for machines that nobody uses; guests that are asked may take their time."""
+        idle.look(self.provider, self.heartbeat.watched_since)
+
+
+def table(of: Controllers) -> list[Periodic]:
+    """Looked at from top to bottom at every tick. README.md says what each is for."""
+    settings, provider, forwarder, aside = of.settings, of.provider, of.forwarder, of.set_aside
+    anyway, decided, watched, set_up = Needs.NOTHING, Needs.DECISION, Needs.MACHINES, Needs.MACHINES | Needs.SETUP
+    return [
+        Periodic("decision", EVERY_TICK, of.decide, anyway),
+        Periodic("runs", EVERY_TICK, of.dispatcher.dispatch, decided),  # before all looks: somebody has just pressed the button
+        Periodic("syslog", EVERY_TICK, forwarder.forward, anyway, SYSLOG, forwarder.wanted),
+        Periodic("clock", EVERY_TICK, of.clock.check, decided),
+        Periodic("mail", EVERY_TICK, post.send_due, decided, Queue.NETWORK, lambda: todos.are_letters_due(now())),
+        Periodic("approvers", 60, notice_gone, decided),
+        Periodic("retention", 60, of.forget_runs, decided),
+        Periodic("heartbeat", EVERY_TICK, of.heartbeat.look, decided),
+        Periodic("leases", EVERY_TICK, of.keep_leases, decided),
+        Periodic("directory", EVERY_TICK, of.synchronise, decided, Queue.LONG, lambda: directoryruns.due() is not None),
+        Periodic("readings", of.readings.every, of.readings.take, Needs.HYPERVISOR, READINGS),
+        Periodic("unopened", 30, of.take_back_unopened, watched),
+        Periodic("idle", 30, of.judge_idle, watched, Queue.NETWORK),
+        Periodic("orphaned runs", EVERY_TICK, of.upkeep.adopt_orphans, watched),
+        Periodic("new runs", EVERY_TICK, of.dispatcher.dispatch, watched),
+        Periodic("repair", EVERY_TICK, of.upkeep.repair_machines, watched),
+        Periodic("orphans", EVERY_TICK, of.orphans.sweep, watched),
+        Periodic("aside", EVERY_TICK, aside.look, watched, Queue.LONG, aside.is_due),
+        Periodic("mark", EVERY_TICK, aside.mark, watched),
+        Periodic("copies", 30, lambda: backups.scan(settings), watched, Queue.NETWORK),  # another server's folder may be slow
+        Periodic("disks", EVERY_TICK, lambda: disks.sweep(settings, provider), watched, Queue.LONG, disks.due),
+        Periodic("setup code", ONCE, lambda: setup.ensure_code(settings), set_up),  # takes it away, which the web process cannot
+        Periodic("snapshots", EVERY_TICK, of.snapshots.keep, set_up),  # before machines are planned, which wait for theirs
+        Periodic("smoke test", EVERY_TICK, of.snapshots.smoke_test, set_up),
+        Periodic("pools", EVERY_TICK, of.pools.plan, set_up),
+        Periodic("seeds", EVERY_TICK, of.seeds.build, watched),  # before set-up, those that came with the image
+    ]

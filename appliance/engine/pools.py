@@ -1,0 +1,62 @@
+"""Pools are kept as large as their policies and the host say."""
+
+import logging
+import uuid
+
+from appliance import catalog
+from appliance.catalog import Class, Machine, MachineState, doorbell, machines, record, seeds
+from appliance.engine.readings import Readings
+from appliance.errors import Conflict
+from appliance.lifecycle import forks, master
+from appliance.lifecycle.sizing import Sizing
+from appliance.pools.planner import Decision, plan
+from appliance.settings import Settings
+from appliance.workflow import start
+
+log = logging.getLogger("dpe.engine")
+
+S = MachineState
+
+
+class Pools:
+    """From the planner's decisions to machines that are planned or removed."""
+
+    def __init__(self, settings: Settings, readings: Readings, sizing: Sizing) -> None:
+        self.settings, self.readings, self.sizing = settings, readings, sizing
+
+    def plan(self) -> None:
+        """Compare what is with what is wanted; nothing before the first reading."""
+        if self.readings.facts is None:
+            return
+        demands, capacity = self.sizing.look(self.readings.facts)
+        known = {klass.name: (klass.limit_reason, klass.short_of_memory) for klass in list(Class.select())}
+        for decision in plan(demands, capacity):
+            if (decision.reason, decision.short_of_memory) != known[decision.name]:
+                with catalog.write():
+                    Class.update(limit_reason=decision.reason, short_of_memory=decision.short_of_memory).where(
+                        Class.name == decision.name
+                    ).execute()
+            if decision.create:
+                self._create(decision)
+            for machine in machines.dispensable(decision.name, decision.remove):
+                self._remove_ready(machine, "the buffer is larger than its policy or than what could be handed out")
+            for machine in machines.largest(decision.name, decision.shed):
+                self._remove_ready(machine, "memory is short")
+
+    def _create(self, decision: Decision) -> None:
+        with catalog.write():
+            klass, seed = Class.get_by_id(decision.name), seeds.promoted(decision.name)
+            assert seed is not None
+            snapshot = forks.usable(klass, seed)
+            for slot in machines.next_slots(decision.create, self.settings.slots):
+                machine = machines.create(klass, seed, str(uuid.uuid4()), slot, snapshot)
+                record("machine.planned", f"{machine.name} is planned.", class_name=klass.name, machine_id=machine.id, seed_id=seed.id)
+                start.begin("make", machine)
+        doorbell.ring()
+
+    def _remove_ready(self, machine: Machine, reason: str) -> None:
+        why = reason if machine.seed.promoted else "its seed is no longer the promoted one"
+        try:
+            master.move(machine.id, S.RECLAIMING, f"{machine.name} is removed: {why}.", expect=frozenset({S.READY}), reclaim_reason=why)
+        except Conflict:
+            log.info("%s was taken just before it would have been removed", machine.name)

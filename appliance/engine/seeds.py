@@ -1,0 +1,38 @@
+"""Seeds: built and removed, one at a time."""
+
+from pathlib import Path
+
+from appliance.catalog import aside, seeds
+from appliance.engine.jobs import Jobs
+from appliance.lifecycle import proving, seedruns
+from appliance.scenario.load import Loaded
+from appliance.settings import Settings
+from appliance.workflow.runner import Queue
+
+KEY = "seed"
+# Jobs that have a machine at one of the few addresses before the slots, one of them at a time.
+TRIALS = frozenset({KEY, "snapshot", proving.ID})
+
+
+def is_base_of_aside(folder: str) -> bool:
+    """Whether a machine that is set aside has its disk on one in this folder."""
+    return any(Path(base).is_relative_to(folder) for base in aside.bases())
+
+
+class Seeds:
+    """Hands out the next build or removal."""
+
+    def __init__(self, settings: Settings, loaded: Loaded, jobs: Jobs) -> None:
+        self.settings, self.loaded, self.jobs = settings, loaded, jobs
+
+    def build(self) -> None:
+        """Build what is asked for; when nothing is, remove what nobody wants."""
+        if TRIALS & self.jobs.keys():
+            return
+        for seed in seeds.unfinished():
+            self.jobs.submit(Queue.LONG, KEY, seedruns.run, seed, self.loaded, self.settings)
+            return
+        for seed in seeds.leaving():
+            if not is_base_of_aside(str(Path(seed.files["disk"]).parent)):
+                self.jobs.submit(Queue.LONG, KEY, seedruns.remove, seed, self.settings)
+                return

@@ -1,0 +1,63 @@
+"""Snapshots that machines are forked from, and the smoke test, which is made after they were looked at."""
+
+import logging
+import shutil
+
+from appliance import catalog
+from appliance.catalog import Snapshot, proofs, snapshots
+from appliance.engine.jobs import Jobs
+from appliance.engine.seeds import TRIALS, is_base_of_aside
+from appliance.errors import BadInput
+from appliance.hypervisor.provider import Provider
+from appliance.lifecycle import forks, proving
+from appliance.settings import Settings
+from appliance.workflow.runner import Queue
+
+log = logging.getLogger("dpe.engine")
+
+KEY = "snapshot"
+
+
+class Snapshots:
+    """`checked`: whether those that were here before this engine were looked at."""
+
+    def __init__(self, settings: Settings, provider: Provider, jobs: Jobs) -> None:
+        self.settings, self.provider, self.jobs = settings, provider, jobs
+        self.checked = False
+
+    def keep(self) -> None:
+        """See that there is one to fork from for each class that forks, and none that nobody needs; one job at a time."""
+        for seed_id in snapshots.missing():
+            with catalog.write():
+                snapshots.begin(seed_id)
+        if TRIALS & self.jobs.keys():
+            return
+        if not self.checked:
+            self.checked = True
+            self.jobs.submit(Queue.LONG, KEY, self._check)
+            return
+        for snapshot in snapshots.due():
+            self.jobs.submit(Queue.LONG, KEY, forks.take, snapshot, self.settings, self.provider)
+            return
+        for snapshot in snapshots.unused():
+            if not is_base_of_aside(snapshot.folder):
+                self.jobs.submit(Queue.LONG, KEY, self._remove, snapshot)
+                return
+
+    def smoke_test(self) -> None:
+        """Make a machine to see whether one can be, when somebody asks."""
+        if self.checked and not TRIALS & self.jobs.keys() and (asked := proofs.asked()):
+            self.jobs.submit(Queue.LONG, proving.ID, proving.run, asked, self.settings, self.provider)
+
+    def _check(self) -> None:
+        """All of them are read once after a start: the host may have been upgraded, and disks forget."""
+        shutil.rmtree(self.settings.run / "verified", ignore_errors=True)
+        for snapshot in snapshots.ready():
+            forks.check(snapshot, self.settings, self.provider)
+
+    def _remove(self, snapshot: Snapshot) -> None:
+        try:
+            shutil.rmtree(forks.folder(snapshot, self.settings), ignore_errors=True)
+        except BadInput as error:
+            log.error("nothing of the snapshot %s is removed: %s", snapshot.id, error)
+        forks.forget(snapshot)
