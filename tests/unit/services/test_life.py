@@ -6,11 +6,11 @@ import pytest
 
 from appliance import catalog
 from appliance.catalog import Class, Event, Sequence, VersionState, sequences
-from appliance.engine import adopt_scenario
 from appliance.errors import BadInput
 from appliance.scenario.load import Loaded
 from appliance.scenario.schema import Scenario
 from appliance.services import classes
+from appliance.services.scenario_adoption import adopt_scenario
 from tests.unit.conftest import SPEC
 
 NOW = {
