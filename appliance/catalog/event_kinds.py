@@ -225,7 +225,7 @@ class EventKind(StrEnum):
     TODO_OPEN = "todo.open", "Somebody is asked to approve or do something.", INFO, "run"
     TODO_DONE = "todo.done", "Somebody said yes, or has done it.", INFO, "run"
     TODO_REFUSED = "todo.refused", "Somebody said no, or could not do it.", INFO, "run"
-    TODO_ESCALATED = "todo.escalated", "Others are asked, because nobody answered or can.", INFO, "run"
+    TODO_ESCALATED = "todo.escalated", "Others are asked, because nobody answered or can.", WARNING, "run"
 
     SEQUENCE_CREATED = "sequence.created", "A sequence was made."
     SEQUENCE_SHIPPED = "sequence.shipped", "The appliance or the scenario brought a sequence, or a newer version."

@@ -7,8 +7,11 @@ from collections.abc import Iterator
 import pytest
 
 from appliance import catalog, syslog
-from appliance.catalog import Event, EventKind, Level, document, record
+from appliance.catalog import Event, EventKind, Level, MachineState, SeedState, TodoState, document, record
 from appliance.catalog.event_kinds import AREAS, Area
+from appliance.host import updates
+from appliance.lifecycle import rules
+from appliance.people import directory_sync
 from appliance.settings import REPOSITORY, Settings
 
 GIVEN = set(inspect.signature(record).parameters)  # what every event may be given, whatever its kind
@@ -69,6 +72,22 @@ def test_every_field_is_declared() -> None:
             assert given <= set(kind.fields), f"{where}: {kind} has no {given - set(kind.fields)}"
             seen += 1
     assert seen > 100
+
+
+FAMILIES = {  # kinds that are made of a state or a move where they are recorded
+    *(f"machine.{state}" for state in MachineState),
+    *(f"machine.{verb}_{what}" for verb in rules.VERBS for what in ("asked", "failed")),
+    *(f"seed.{state}" for state in (SeedState.FAILED, SeedState.CANCELLED)),
+    *(f"todo.{state}" for state in (TodoState.DONE, TodoState.REFUSED)),
+    *(f"{kind}.changed" for kind in directory_sync.NOUNS),
+    *(f"update.{outcome.replace(' ', '_')}" for outcome in (updates.UPDATED, updates.WENT_BACK, updates.ROLLED_BACK)),
+}
+
+
+def test_every_kind_is_recorded_by_the_product() -> None:
+    assert set(EventKind) >= FAMILIES
+    named = {kind for _, call in calls() for argument in call.args for kind in kinds_in(argument)}
+    assert set(EventKind) - named - FAMILIES == set()
 
 
 def test_an_event_has_the_level_of_its_kind_unless_it_is_said(opened: Settings) -> None:
