@@ -7,7 +7,7 @@ from typing import cast
 from appliance.catalog import Machine, MachineState, data
 from appliance.hypervisor.provider import Card, MachineSpec
 from appliance.paths import inside
-from appliance.scenario.schema import Readiness
+from appliance.scenario.policy import Readiness
 from appliance.seeds.build import placed
 from appliance.settings import Settings
 

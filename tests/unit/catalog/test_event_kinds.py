@@ -2,7 +2,7 @@
 
 import ast
 import inspect
-from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -17,13 +17,21 @@ from appliance.settings import REPOSITORY, Settings
 GIVEN = set(inspect.signature(record).parameters)  # what every event may be given, whatever its kind
 
 
-def calls() -> Iterator[tuple[str, ast.Call]]:
+@cache
+def nodes() -> tuple[tuple[str, ast.AST], ...]:
+    """Every call and every attribute in the product, and where it stands."""
+    return tuple(
+        (f"{file.relative_to(REPOSITORY)}:{node.lineno}", node)
+        for folder in ("appliance", "webui")
+        for file in sorted((REPOSITORY / folder).rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call | ast.Attribute)
+    )
+
+
+def calls() -> list[tuple[str, ast.Call]]:
     """Every call in the product, and where it stands."""
-    for folder in ("appliance", "webui"):
-        for file in sorted((REPOSITORY / folder).rglob("*.py")):
-            for node in ast.walk(ast.parse(file.read_text())):
-                if isinstance(node, ast.Call):
-                    yield f"{file.relative_to(REPOSITORY)}:{node.lineno}", node
+    return [(where, node) for where, node in nodes() if isinstance(node, ast.Call)]
 
 
 def kinds_in(node: ast.AST) -> set[EventKind]:
@@ -87,6 +95,7 @@ FAMILIES = {  # kinds that are made of a state or a move where they are recorded
 def test_every_kind_is_recorded_by_the_product() -> None:
     assert set(EventKind) >= FAMILIES
     named = {kind for _, call in calls() for argument in call.args for kind in kinds_in(argument)}
+    named |= {kind for _, node in nodes() if isinstance(node, ast.Attribute) for kind in kinds_in(node)}
     assert set(EventKind) - named - FAMILIES == set()
 
 
