@@ -34,6 +34,7 @@ from appliance.catalog import (
     VersionState,
     memory,
     options,
+    policies,
     record,
     runs,
     sequences,
@@ -120,22 +121,8 @@ def account(name: str, full_name: str = "", *, is_admin: bool = False) -> Actor:
 def klass(name: str, spec: dict[str, object], **values: int) -> Class:
     """A class as the engine makes it from a scenario."""
     described = ClassSpec.model_validate(spec)
-    lease, policy = described.lease, described.policy
     with catalog.write():
-        row = Class.create(
-            name=name,
-            spec=described.model_dump(mode="json"),
-            **{
-                "minimum": policy.minimum,
-                "maximum": policy.maximum,
-                "buffer": policy.buffer,
-                "lease_minutes": lease.minutes,
-                "extend_minutes": lease.extend,
-                "extensions": lease.extensions,
-                "per_person": described.per_person,
-                **values,
-            },
-        )
+        row = Class.create(name=name, **policies.columns(described.model_dump(mode="json"), {"sequence": "", **values}))
     return Class.get_by_id(row.name)
 
 

@@ -12,6 +12,7 @@ from flask_login import current_user
 
 from appliance.catalog import DataDisk, KeptDisk, Machine, Run, Todo
 from appliance.errors import BadInput, NotAllowed, NotFound
+from appliance.services import classes as class_verbs
 from appliance.services import disks, inbox, machines, moves, recovery, runs, sequences, server
 from webui.guard import actor, csrf, needs, row_number
 from webui.portal import application
@@ -116,6 +117,14 @@ def classes() -> Answer:
         for o in offers
     ]
     return {"classes": found}
+
+
+@blueprint.get("/classes/<name>/policy")
+@needs("classes.read", class_="name")
+@scope("read")
+def class_policy(name: str) -> Answer:
+    found = class_verbs.policy_of(class_verbs.get(name))
+    return {"policy": {one.field.name: {"value": one.value, "scenario": one.scenario, "changed": one.changed} for one in found}}
 
 
 @blueprint.get("/server")

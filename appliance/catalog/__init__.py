@@ -1,6 +1,7 @@
 """The SQLite catalog. Nothing else in the product holds SQL."""
 
 from appliance.catalog.database import Lost, attach, check, close, copy, look, open, refusal, version, versions, write
+from appliance.catalog.event_kinds import EventKind
 from appliance.catalog.events import ENGINE, Actor, record
 from appliance.catalog.models import (
     ROOT,
@@ -71,6 +72,7 @@ __all__ = [
     "DiskState",
     "Engine",
     "Event",
+    "EventKind",
     "Grant",
     "Group",
     "Handover",

@@ -5,6 +5,7 @@ from typing import Any
 
 from peewee import JOIN
 
+from appliance.catalog.event_kinds import EventKind
 from appliance.catalog.events import ENGINE, Actor, record
 from appliance.catalog.grants import Reach
 from appliance.catalog.models import Account, Backup, Class, DataDisk, DiskState, KeptDisk, KeptState, Level, Machine, MachineState, now
@@ -113,18 +114,18 @@ def due() -> list[DataDisk]:
 
 
 def tell(
-    what: str,
+    kind: EventKind | str,
     message: str,
     disk: DataDisk,
     actor: Actor = ENGINE,
     *,
-    level: Level = Level.INFO,
+    level: Level | None = None,
     machine_id: str | None = None,
     **more: Any,
 ) -> None:
     """Write an event of a data disk, inside `write()`."""
     record(
-        f"data_disk.{what}", message, actor, level=level, account_id=None if actor.account_id else disk.account_id,
+        kind, message, actor, level=level, account_id=None if actor.account_id else disk.account_id,
         class_name=disk.class_name, machine_id=machine_id, object=f"data_disk:{disk.id}", **more,
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any
 from peewee import SQL, ModelSelect
 
 from appliance.catalog.database import db, rows
+from appliance.catalog.event_kinds import Area, EventKind
 from appliance.catalog.models import Event, Level, now, stamp
 
 
@@ -26,11 +27,11 @@ ENGINE = Actor("engine")
 
 
 def record(
-    kind: str,
+    kind: EventKind | str,
     message: str,
     actor: Actor = ENGINE,
     *,
-    level: Level = Level.INFO,
+    level: Level | None = None,
     account_id: int | None = None,
     class_name: str | None = None,
     machine_id: str | None = None,
@@ -40,16 +41,17 @@ def record(
 ) -> None:
     """Write one event. Call it inside the `write()` that makes the change it records.
 
-    `object` is what it happened to, like `account:ada`; machine, seed and class say so by themselves. Of a change, give
-    `before` and `after`, each a dict of the same names.
+    `level` is the kind's own unless it is worse, or not so bad, this time. `object` is what it happened to, like `account:ada`; machine,
+    seed and class say so by themselves. Of a change, give `before` and `after`, each a dict of the same names.
     """
+    kind = EventKind(kind)
     # The chain is only one when nobody writes between reading its end and adding to it.
     assert db.in_transaction(), "an event is written inside write()"
     # Written as SQL: it is part of every claim, where putting the statement together would cost more than running it.
     line = (
         stamp(now()),
-        kind,
-        level.value,
+        kind.value,
+        (level or kind.level).value,
         message,
         actor.name,
         actor.address,
@@ -151,10 +153,10 @@ def _missing(first: int, last: int) -> str:
 class Search:
     """Which events are looked for; what is empty does not matter.
 
-    `kind` is the kind's first word, `text` is looked for in message, actor, object and class, `since` is included and `until` is not.
+    `text` is looked for in message, actor, object and class, `since` is included and `until` is not.
     """
 
-    kind: str = ""
+    area: Area | None = None
     text: str = ""
     levels: tuple[Level, ...] = ()
     machine_id: str | None = None
@@ -165,13 +167,14 @@ class Search:
     until: datetime | None = None
 
 
-AREA = "substr(kind, 1, instr(replace(kind, '_', '.') || '.', '.') - 1)"  # as in the index event_area
+WORD = "substr(kind, 1, instr(replace(kind, '_', '.') || '.', '.') - 1)"  # as in the index event_area
 
 
 def _found(search: Search) -> "ModelSelect[Event]":
     query = Event.select()
-    if search.kind:
-        query = query.where(SQL(f"{AREA} = ?", [search.kind]))
+    if search.area is not None:
+        words = search.area.words
+        query = query.where(SQL(f"{WORD} IN ({', '.join('?' * len(words))})", list(words)))
     if text := search.text:
         query = query.where(
             Event.message.contains(text) | Event.actor.contains(text) | Event.class_name.contains(text) | Event.object.contains(text)

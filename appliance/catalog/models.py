@@ -418,10 +418,11 @@ class Throttle(Row):
 
 
 class Class(Row):
-    """A kind of machine, with the policy an admin may change."""
+    """A kind of machine. The columns of its policy have what counts, and are written by catalog.policies."""
 
     name = CharField(primary_key=True)
     spec = JsonField()
+    overrides = JsonField(default=dict)
     minimum = IntegerField()
     maximum = IntegerField()
     buffer = IntegerField()

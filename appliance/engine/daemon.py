@@ -8,7 +8,7 @@ import sys
 from typing import IO
 
 from appliance import catalog, layout
-from appliance.engine.adoption import adopt_scenario, adopt_sequences
+from appliance.engine.adoption import adopt_sequences
 from appliance.engine.engine import Engine
 from appliance.engine.parking import park
 from appliance.errors import Conflict, DpeError
@@ -17,6 +17,7 @@ from appliance.lifecycle import seedruns
 from appliance.people import secrets
 from appliance.scenario.load import load as load_scenario
 from appliance.services import setup
+from appliance.services.scenario_adoption import adopt_scenario
 from appliance.settings import Settings
 from appliance.settings import load as load_settings
 from appliance.workflow.master import master as load_master

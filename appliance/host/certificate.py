@@ -12,7 +12,7 @@ from cryptography import x509
 from pydantic import AfterValidator, Field
 
 from appliance.access import own, tls
-from appliance.catalog import Actor, Level
+from appliance.catalog import Actor, EventKind
 from appliance.errors import BadInput
 from appliance.host import events
 from appliance.host.verbs import Arguments, Host, verb
@@ -82,5 +82,5 @@ def remove_own(args: Arguments, host: Host) -> dict[str, Any]:
     return _served(host.settings)
 
 
-def _tell(host: Host, kind: str, said: str) -> None:
-    events.tell(host.settings, kind, f"{host.by or 'Somebody'} {said}.", level=Level.WARNING, actor=Actor(host.by or "dpe-host"))
+def _tell(host: Host, kind: EventKind | str, said: str) -> None:
+    events.tell(host.settings, kind, f"{host.by or 'Somebody'} {said}.", actor=Actor(host.by or "dpe-host"))

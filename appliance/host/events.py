@@ -4,7 +4,7 @@ import logging
 from zoneinfo import ZoneInfo
 
 from appliance import catalog
-from appliance.catalog import Actor, Level, record, timezone
+from appliance.catalog import Actor, EventKind, Level, record, timezone
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -25,10 +25,18 @@ def zone(settings: Settings) -> ZoneInfo:
 
 
 def tell(
-    settings: Settings, kind: str, message: str, *, level: Level = Level.INFO, actor: Actor = HOST, object: str = "", hint: str = ""
+    settings: Settings,
+    kind: EventKind | str,
+    message: str,
+    *,
+    level: Level | None = None,
+    actor: Actor = HOST,
+    object: str = "",
+    hint: str = "",
 ) -> bool:
     """Record an event; whether that could be done. While the catalog cannot be used it is only in the log."""
-    log.log(logging.WARNING if level is not Level.INFO else logging.INFO, "%s %s", message, hint)
+    kind = EventKind(kind)
+    log.log(logging.WARNING if (level or kind.level) is not Level.INFO else logging.INFO, "%s %s", message, hint)
     try:
         catalog.attach(settings.catalog)
         with catalog.write():

@@ -16,7 +16,7 @@ import psutil
 from pydantic import Field
 
 from appliance.access import tls
-from appliance.catalog import Level
+from appliance.catalog import EventKind
 from appliance.errors import BadInput, CommandFailed, Conflict, DpeError, NotFound
 from appliance.host import apply, config, events, image, trial
 from appliance.host.config import HostConfig, Network
@@ -241,7 +241,7 @@ def back(settings: Settings, found: trial.Trial, why: str) -> None:
     trial.end(settings, found, why)
     with contextlib.suppress(CommandFailed):
         _use(host)
-    _say(settings, "network.back", f"The old network settings are in use again: {why}.", Level.WARNING)
+    _say(settings, "network.back", f"The old network settings are in use again: {why}.")
 
 
 def _use(host: HostConfig) -> None:
@@ -249,5 +249,5 @@ def _use(host: HostConfig) -> None:
     apply.reload(host)
 
 
-def _say(settings: Settings, kind: str, message: str, level: Level = Level.INFO) -> None:
-    events.tell(settings, kind, message, level=level)
+def _say(settings: Settings, kind: EventKind | str, message: str) -> None:
+    events.tell(settings, kind, message)

@@ -20,7 +20,7 @@ from packaging.version import InvalidVersion, Version
 from pydantic import AwareDatetime, BaseModel, Field
 
 from appliance import catalog, durable, layout, run
-from appliance.catalog import Actor, Level, database, lineage, proofs, timezone
+from appliance.catalog import Actor, EventKind, Level, database, lineage, proofs, timezone
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.host import events, image, rauc
 from appliance.host.loops import every
@@ -306,18 +306,15 @@ def end(settings: Settings, trial: Switch, outcome: str, *, reason: str = "", ca
 def _tell_end(settings: Settings, one: Past) -> None:
     lost = f" The catalog is that of {timezone.timestamp(one.catalog_of, events.zone(settings))} again." if one.catalog_of else ""
     messages = {
-        UPDATED: (f"The appliance was updated from {one.before} to {one.version}.", Level.INFO),
-        WENT_BACK: (f"The appliance went back from {one.before} to {one.version}.{lost}", Level.WARNING),
-        ROLLED_BACK: (
-            f"The update to {one.version} was not good, and the appliance went back to {one.before} by itself: {one.reason}{lost}",
-            Level.ERROR,
-        ),
+        UPDATED: f"The appliance was updated from {one.before} to {one.version}.",
+        WENT_BACK: f"The appliance went back from {one.before} to {one.version}.{lost}",
+        ROLLED_BACK: f"The update to {one.version} was not good, and the appliance went back to {one.before} by itself: {one.reason}{lost}",
     }
-    message, level = messages[one.outcome]
     with contextlib.suppress(DpeError):  # the first to open it after a start may have to bring it forward
         catalog.open(settings.catalog)
         catalog.close()
-    events.tell(settings, f"update.{one.outcome.replace(' ', '_')}", message, level=level, actor=Actor(one.by))
+    kind = EventKind(f"update.{one.outcome.replace(' ', '_')}")
+    events.tell(settings, kind, messages[one.outcome], actor=Actor(one.by))
 
 
 # -- verbs -----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 from pydantic import TypeAdapter
 
 from appliance.errors import Unavailable
-from appliance.scenario.schema import Readiness
+from appliance.scenario.policy import Readiness
 
 
 class NoData(Unavailable):

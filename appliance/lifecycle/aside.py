@@ -364,7 +364,9 @@ class SetAside:
                 self._give(machine, aside.account(label["account"], label["account_name"]), label["account_name"])
             elif machine.state is S.REPROVISIONING:
                 with catalog.write():
-                    master.move(machine.id, S.QUARANTINED, f"{machine.name} was being made anew when this catalog was copied.")
+                    master.move(
+                        machine.id, S.QUARANTINED, f"{machine.name} was being made anew when this catalog was copied.", level=Level.INFO
+                    )
                     master.move(machine.id, S.IN_USE, f"{machine.name} is here, and is left as it is.")
         for disk in list(DataDisk.select()):
             label = labels.read((K.DATA_DISK, disk.id), self.settings.labels)
@@ -377,7 +379,7 @@ class SetAside:
             new = disks.free_name(account, disk.class_name) if account is not None else disk.name
             DataDisk.update(account=account, name=new).where(DataDisk.id == disk.id).execute()
             if disk.account_id is not None or account is not None:
-                data_rows.tell("followed", f"The data disk {disk.name} is {name}'s: so it is noted beside it.", disk)
+                data_rows.tell("data_disk.followed", f"The data disk {disk.name} is {name}'s: so it is noted beside it.", disk)
 
     def _give(self, machine: Machine, account: int | None, name: str) -> None:
         """A machine is somebody else's than the catalog says."""
@@ -398,7 +400,8 @@ class SetAside:
                 master.move(machine.id, S.IN_USE, message)
             Machine.update(owner=account).where(Machine.id == machine.id).execute()
             if account is None:
-                master.move(machine.id, S.QUARANTINED, f"{machine.name} is {name}'s, who has no account here.", problem=f"It is {name}'s.")
+                message = f"{machine.name} is {name}'s, who has no account here."
+                master.move(machine.id, S.QUARANTINED, message, level=Level.INFO, problem=f"It is {name}'s.")
             else:
                 machines.keep_door(machine.id, machine.class_name, account)
                 _lease(machine.id, machine.klass, account)

@@ -67,9 +67,9 @@ def _give(machine: Machine, first: str | None) -> Machine | None:
         if disk is None:
             name = free_name(owner.id, class_name)
             disk = DataDisk.create(id=str(uuid.uuid4()), account=owner, klass=class_name, name=name, size=machine.klass.data_disk)
-            data.tell("made", f"The data disk {name} of {owner.name} is made, with {disk.size} GiB.", disk)
+            data.tell("data_disk.made", f"The data disk {name} of {owner.name} is made, with {disk.size} GiB.", disk)
         _set(disk, machine=machine.id)
-        data.tell("attached", f"{machine.name} has the data disk {disk.name} of {owner.name}.", disk, machine_id=machine.id)
+        data.tell("data_disk.attached", f"{machine.name} has the data disk {disk.name} of {owner.name}.", disk, machine_id=machine.id)
     return None
 
 
@@ -99,7 +99,7 @@ def put_aside(machine: Machine, error: DpeError, since: datetime) -> bool:
         if disk is not None:
             _set(disk, machine=None, state=D.TROUBLED, problem=error.message)
             message = f"The data disk {disk.name} cannot be used, and is put aside: {error.message}"
-            data.tell("troubled", message, disk, level=Level.ERROR, machine_id=machine.id, hint=error.hint)
+            data.tell("data_disk.troubled", message, disk, level=Level.ERROR, machine_id=machine.id, hint=error.hint)
     return True
 
 
@@ -158,4 +158,4 @@ def _remove(disk: DataDisk, settings: Settings, provider: Provider) -> None:
         return
     with catalog.write():
         DataDisk.delete().where(DataDisk.id == disk.id).execute()
-        data.tell("removed", f"The data disk {disk.name} is removed.", disk)
+        data.tell("data_disk.removed", f"The data disk {disk.name} is removed.", disk)

@@ -149,7 +149,7 @@ class Keeping:
             with catalog.write():
                 name = disks.free_name(account.id, cls.name)
                 disk = DataDisk.create(id=facts["disk"], account=account, klass=cls.name, name=name, size=facts["size"], state=D.RESTORING)
-                data.tell("restoring", f"The data disk {name} of {account.name} is restored from a copy.", disk)
+                data.tell("data_disk.restoring", f"The data disk {name} of {account.name} is restored from a copy.", disk)
         step.report("restoring the data disk")
         self.provider.restore_data(inside(self.settings.backups, facts["backup"]), facts["disk"])
 
@@ -161,7 +161,7 @@ class Keeping:
         self.provider.remove_data(disk.id)
         with catalog.write():
             DataDisk.delete().where(DataDisk.id == disk.id).execute()
-            data.tell("not_restored", f"The data disk {disk.name} was not restored.", disk)
+            data.tell("data_disk.not_restored", f"The data disk {disk.name} was not restored.", disk)
 
 
 def ended(run: Run) -> None:

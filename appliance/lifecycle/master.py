@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from appliance.catalog import ENGINE, Actor, Level, MachineState, machines, record, runs, write
+from appliance.catalog import ENGINE, Actor, EventKind, Level, MachineState, machines, record, runs, write
 from appliance.errors import Conflict
 from appliance.workflow import start
 from appliance.workflow.master import master
@@ -20,7 +20,7 @@ def move(
     actor: Actor = ENGINE,
     *,
     expect: frozenset[MachineState] | None = None,
-    level: Level = Level.INFO,
+    level: Level | None = None,
     data: dict[str, Any] | None = None,
     **values: Any,
 ) -> None:
@@ -38,7 +38,7 @@ def move(
             raise Conflict(f"The machine is {where}, so it cannot become {to.value} now.", "Reload the page to see where it stands.")
         machine = machines.by_id(id)
         assert machine is not None
-        record(f"machine.{to.value}", message, actor, level=level, class_name=machine.class_name, machine_id=id, **(data or {}))
+        record(EventKind(f"machine.{to}"), message, actor, level=level, class_name=machine.class_name, machine_id=id, **(data or {}))
         if to is MachineState.RECLAIMING:
             runs.cancel(machine_id=id)
             start.begin("reclaim", machine, actor, bare=machine.owner_id is None, why=machine.reclaim_reason)

@@ -173,7 +173,6 @@ def could_not_be_handed_over(machine: Machine, error: DpeError) -> None:
         MachineState.FAILED,
         f"{machine.name} could not be handed over to {owner.name}: {error.message} {what_now}",
         expect=frozenset({MachineState.ASSIGNED}),
-        level=Level.ERROR,
         problem=str(error),
         owner=None,
         reclaim_reason="failed",
@@ -195,7 +194,6 @@ def lost(machine: Machine, problem: str) -> None:
         machine.id,
         MachineState.QUARANTINED,
         f"{machine.name} is quarantined: {problem}",
-        level=Level.ERROR,
         problem=problem,
     )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import catalog
-from appliance.catalog import Class, Level, Seed, SeedState, Snapshot, SnapshotState, now, options, record, seeds
+from appliance.catalog import Class, EventKind, Seed, SeedState, Snapshot, SnapshotState, now, options, record, seeds
 from appliance.errors import BadInput, DpeError
 from appliance.paths import inside
 from appliance.scenario.load import Loaded
@@ -170,6 +170,5 @@ def _adopt(
 def _end(seed: Seed, state: SeedState, error: DpeError) -> None:
     with catalog.write():
         Seed.update(state=state, ended_at=now(), problem=error.message, hint=error.hint).where(Seed.id == seed.id).execute()
-        level = Level.INFO if state is SeedState.CANCELLED else Level.ERROR
         message = f"Seed {seed.class_name} v{seed.version} {state.value}: {error.message}"
-        record(f"seed.{state.value}", message, level=level, class_name=seed.class_name, seed_id=seed.id, hint=error.hint)
+        record(EventKind(f"seed.{state}"), message, class_name=seed.class_name, seed_id=seed.id, hint=error.hint)

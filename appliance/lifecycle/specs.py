@@ -8,7 +8,7 @@ from appliance.catalog import Machine, MachineState, data
 from appliance.hypervisor.provider import Card, MachineSpec
 from appliance.paths import below, inside
 from appliance.scenario.load import MACHINE_TASKS
-from appliance.scenario.schema import Readiness
+from appliance.scenario.policy import Readiness
 from appliance.seeds.build import placed
 from appliance.settings import Settings
 

@@ -237,6 +237,6 @@ def stuck(run: catalog.Run) -> None:
         problem = f"Could not {run.kind}: {run.problem}"
         Machine.update(problem=problem).where(Machine.id == machine.id).execute()
         record(
-            f"machine.{run.kind}_failed", f"{machine.name}: {problem[0].lower()}{problem[1:]}", level=catalog.Level.WARNING,
+            catalog.EventKind(f"machine.{run.kind}_failed"), f"{machine.name}: {problem[0].lower()}{problem[1:]}",
             class_name=machine.class_name, machine_id=machine.id, hint=run.hint, run=run.id,
         )  # fmt: skip

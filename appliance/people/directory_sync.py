@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from appliance.catalog import ROOT, Account, Actor, Grant, Group, Member, Nesting, OrgUnit, Quota, Session, record, write
+from appliance.catalog import ROOT, Account, Actor, EventKind, Grant, Group, Member, Nesting, OrgUnit, Quota, Session, record, write
 from appliance.errors import Conflict
 from appliance.people.directory import Person
 from appliance.people.directory_tree import Tree
@@ -56,7 +56,7 @@ def _local_names(kind: type[Any]) -> set[str]:
     return {row.name.lower() for row in kind.select(kind.name).where(kind.directory_id.is_null())}
 
 
-def _note(kind: str, message: str, object: str, **data: Any) -> None:
+def _note(kind: EventKind | str, message: str, object: str, **data: Any) -> None:
     record(kind, message, DIRECTORY, object=object, **data)
 
 
@@ -71,7 +71,9 @@ def _update(kind: str, row: Any, wanted: dict[str, Any], changes: Counter[str]) 
         return
     before = {name: getattr(row, name) for name in changed}
     type(row).update(wanted).where(type(row).id == row.id).execute()  # all of it: the name may have been set aside
-    _note(f"{kind}.changed", f"The directory changed {NOUNS[kind]} {row.name}.", f"{kind}:{row.name}", before=before, after=changed)
+    _note(
+        EventKind(f"{kind}.changed"), f"The directory changed {NOUNS[kind]} {row.name}.", f"{kind}:{row.name}", before=before, after=changed
+    )
     changes["changed"] += 1
 
 

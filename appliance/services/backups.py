@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from appliance import catalog
 from appliance.bulkhead import Bulkhead
-from appliance.catalog import Actor, Level, record, timezone
+from appliance.catalog import Actor, EventKind, record, timezone
 from appliance.errors import BadInput, DpeError
 from appliance.host import schedule
 from appliance.host.backup import Looked, Plan
@@ -191,7 +191,7 @@ def plan(actor: Actor, settings: Settings, values: Mapping[str, str], days: list
 def stop(actor: Actor, settings: Settings) -> None:
     """Back up no more; what is there stays."""
     Client(settings, actor.name).ask("backup.stop")
-    _tell(actor, "backup.stopped", f"{actor.name} switched backups off.", Level.WARNING)
+    _tell(actor, "backup.stopped", f"{actor.name} switched backups off.")
 
 
 def run(actor: Actor, settings: Settings) -> str:
@@ -207,7 +207,7 @@ def verify(actor: Actor, settings: Settings) -> str:
 def restore(actor: Actor, settings: Settings, snapshot: str, *, network: bool) -> str:
     """Put a backup in the place of what is here, after a restart; returns the task."""
     task = _begin(actor, settings, "restore.begin", snapshot=snapshot, network=network)
-    _tell(actor, "backup.restore", f"{actor.name} puts a backup in the place of what is here.", Level.WARNING)
+    _tell(actor, "backup.restore", f"{actor.name} puts a backup in the place of what is here.")
     return task
 
 
@@ -220,9 +220,9 @@ def _begin(actor: Actor, settings: Settings, verb: str, **args: Any) -> str:
     return str(Client(settings, actor.name).ask(verb, **args)["task"])
 
 
-def _tell(actor: Actor, kind: str, message: str, level: Level = Level.INFO) -> None:
+def _tell(actor: Actor, kind: EventKind | str, message: str) -> None:
     with catalog.write():
-        record(kind, message, actor, level=level, object="appliance")
+        record(kind, message, actor, object="appliance")
 
 
 # -- on an appliance that is not set up yet -------------------------------------------------------------

@@ -3,18 +3,20 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from appliance import catalog
 from appliance.catalog import (
     Actor,
     Class,
+    EventKind,
     Seed,
     Sequence,
     Snapshot,
     SnapshotState,
     doorbell,
     handovers,
-    now,
+    policies,
     record,
     seeds,
     sequences,
@@ -22,29 +24,22 @@ from appliance.catalog import (
 )
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.people import powers
+from appliance.scenario import policy
+from appliance.scenario.policy import Form, PolicyField
 
-LIMITS = {
-    "minimum": (0, 10_000),
-    "maximum": (0, 10_000),
-    "buffer": (0, 10_000),
-    "lease_minutes": (1, 525_600),
-    "extend_minutes": (0, 525_600),
-    "extensions": (0, 1000),
-    "warn_first": (0, 525_600),
-    "warn_last": (0, 525_600),
-    "busy_grace": (0, 10_080),
-    "per_person": (1, 1000),
-}
-LIFE = {
-    "data_disk": (0, 65_536),  # GiB
-    "at_once": (1, 1000),
-    "together_minutes": (1, 10_080),
-    "idle_minutes": (0, 525_600),
-    "idle_grace": (1, 10_080),
-    "connect_minutes": (0, 525_600),
-}
-IDLE_THEN = ("reclaim", "suspend")
-READINESS = ("paused", "running", "cold")
+
+@dataclass(frozen=True)
+class Setting:
+    """A field of a class's policy: what counts, what the scenario has, and whether an admin changed it."""
+
+    field: PolicyField
+    value: Any
+    scenario: Any
+    changed: bool
+
+    @property
+    def is_number(self) -> bool:
+        return self.field.widget == "number"
 
 
 def everything() -> list[Class]:
@@ -66,23 +61,94 @@ def get(name: str) -> Class:
     return cls
 
 
-def set_policy(actor: Actor, name: str, **values: int) -> None:
-    """Change any of the numbers in LIMITS. Raises BadInput naming what does not fit; nothing is changed then."""
-    _within(LIMITS, values)
+def policy_of(cls: Class) -> list[Setting]:
+    """The policy of a class, field by field, in the order of the page."""
+    counts, scenario = policies.values(cls), policies.scenarios(cls.spec)
+    return [Setting(field, counts[name], scenario[name], counts[name] != scenario[name]) for name, field in policy.fields().items()]
+
+
+def change_policy(actor: Actor, name: str, form: Form, values: Mapping[str, Any]) -> None:
+    """Change any of the fields of that form. Raises BadInput naming what does not fit; nothing is changed then."""
+    fields = policy.fields()
+    for key, value in values.items():
+        _check(fields[key], value)
     with catalog.write():
         cls = get(name)
-        before = {key: getattr(cls, key) for key in values}
-        for key, value in values.items():
-            setattr(cls, key, value)
-        for key in ("minimum", "buffer"):
-            if getattr(cls, key) > cls.maximum:
-                raise BadInput(
-                    f"{key.capitalize()} ({getattr(cls, key)}) is above the maximum ({cls.maximum}).", "Raise the maximum or lower it."
-                )
-        cls.updated_at = now()
-        cls.save()
-        record("class.policy", f"{actor.name} changed the policy of {name}.", actor, class_name=name, before=before, after=values)
+        counts = policies.values(cls)
+        _fit(cls, counts, values)
+        policies.change(cls, values)
+        record(
+            RECORDED[form],
+            _changed(actor, name, form),
+            actor,
+            class_name=name,
+            before={key: counts[key] for key in values},
+            after=dict(values),
+        )
     doorbell.ring()
+
+
+def reset_policy(actor: Actor, name: str, key: str) -> None:
+    """Let the scenario say a field again. Raises NotFound for one that there is not."""
+    if (field := policy.fields().get(key)) is None:
+        raise NotFound(f"A policy has no {key}.")
+    with catalog.write():
+        cls = get(name)
+        before = policies.values(cls)
+        policies.reset(cls, [key])
+        after = policies.values(cls)
+        changed = [one for one in after if after[one] != before[one]]  # what was bounded by it is free again, too
+        record(
+            RECORDED[field.editable.form],
+            f"{actor.name} took {field.editable.label.lower()} of {name} back to the scenario's.",
+            actor,
+            class_name=name,
+            before={one: before[one] for one in changed},
+            after={one: after[one] for one in changed},
+        )
+    doorbell.ring()
+
+
+RECORDED = {Form.POLICY: EventKind.CLASS_POLICY, Form.LIFE: EventKind.CLASS_LIFE, Form.MAKING: EventKind.CLASS_MAKING}
+
+
+def _changed(actor: Actor, name: str, form: Form) -> str:
+    what = {
+        Form.POLICY: f"the policy of {name}",
+        Form.LIFE: f"the life of machines of {name}",
+        Form.MAKING: f"how machines of {name} are made",
+    }
+    return f"{actor.name} changed {what[form]}."
+
+
+def _check(field: PolicyField, value: Any) -> None:
+    """Whether a value is one of those that a field can have, whatever else is so."""
+    label = field.name.replace("_", " ").capitalize()
+    if field.editable.choices:
+        if value not in field.editable.choices:
+            *most, last = field.editable.choices
+            raise BadInput(f"{field.editable.label} cannot be {value!r}.", f"Choose {', '.join(most)} or {last}.")
+    elif type(value) is not type(field.default):
+        raise BadInput(f"{label} cannot be {value!r}.", f"It is a {type(field.default).__name__}.")
+    elif (field.low is not None and value < field.low) or (field.high is not None and value > field.high):
+        raise BadInput(f"{label} cannot be {value}.", f"It is between {field.low} and {field.high}.")
+
+
+def _fit(cls: Class, counts: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Whether values fit each other, and what there is."""
+    found = {**counts, **values}
+    for key in ("minimum", "buffer"):
+        if found[key] > found["maximum"]:
+            raise BadInput(
+                f"{key.capitalize()} ({found[key]}) is above the maximum ({found['maximum']}).", "Raise the maximum or lower it."
+            )
+    sequence = values.get("sequence")
+    if sequence and sequence != cls.sequence and sequence not in [one.name for one in choices()]:
+        raise BadInput(f"There is no sequence {sequence} to follow.", "Choose another, or promote a version of it first.")
+    if values.get("at_once", 1) > max(1, min(found["per_person"], found["maximum"])):
+        per_person, maximum = found["per_person"], found["maximum"]
+        what, most = ("machines per person", per_person) if per_person < maximum else ("the maximum", maximum)
+        raise BadInput(f"At once ({values['at_once']}) is above {what} ({most}).", "Raise that in the policy first, or lower this.")
 
 
 def set_enabled(actor: Actor, name: str, *, enabled: bool) -> None:
@@ -144,53 +210,9 @@ def forking(cls: Class) -> Forking:
     return Forking(state, seed, snapshot)
 
 
-def set_making(actor: Actor, name: str, *, fork: bool, readiness: str) -> None:
-    """Whether machines made from now on are forked, and how they wait. Raises BadInput; nothing is changed then."""
-    if readiness not in READINESS:
-        raise BadInput(f"Machines cannot wait {readiness!r}.", f"They wait {', '.join(READINESS[:-1])} or {READINESS[-1]}.")
-    values = {"fork": fork, "readiness": readiness}
-    with catalog.write():
-        cls = get(name)
-        before = {key: getattr(cls, key) for key in values}
-        Class.update(**values, updated_at=now()).where(Class.name == name).execute()
-        record(
-            "class.making", f"{actor.name} changed how machines of {name} are made.", actor, class_name=name, before=before, after=values
-        )
-    doorbell.ring()
-
-
 def choices() -> list[Sequence]:
     """The sequences that a class can follow: those that have a version for new runs."""
     return [sequence for sequence in sequences.all() if sequences.promoted(sequence.name)]
-
-
-def set_life(actor: Actor, name: str, *, sequence: str, idle_then: str, **values: int) -> None:
-    """What the machines of a class follow, how many are had at once, and when one is given up; `values` are of the numbers in LIFE.
-
-    Raises BadInput naming what does not fit; nothing is changed then.
-    """
-    _within(LIFE, values)
-    if idle_then not in IDLE_THEN:
-        raise BadInput(f"An idle machine cannot be treated with {idle_then!r}.", f"Choose {' or '.join(IDLE_THEN)}.")
-    with catalog.write():
-        cls = get(name)
-        if sequence and sequence != cls.sequence and sequence not in [one.name for one in choices()]:
-            raise BadInput(f"There is no sequence {sequence} to follow.", "Choose another, or promote a version of it first.")
-        if values.get("at_once", 1) > max(1, min(cls.per_person, cls.maximum)):
-            what, most = ("machines per person", cls.per_person) if cls.per_person < cls.maximum else ("the maximum", cls.maximum)
-            raise BadInput(f"At once ({values['at_once']}) is above {what} ({most}).", "Raise that in the policy first, or lower this.")
-        after: dict[str, object] = {"sequence": sequence, "idle_then": idle_then, **values}
-        before = {key: getattr(cls, key) for key in after}
-        Class.update(**after, updated_at=now()).where(Class.name == name).execute()
-        record("class.life", f"{actor.name} changed the life of machines of {name}.", actor, class_name=name, before=before, after=after)
-    doorbell.ring()
-
-
-def _within(limits: Mapping[str, tuple[int, int]], values: Mapping[str, int]) -> None:
-    for key, value in values.items():
-        low, high = limits[key]
-        if not low <= value <= high:
-            raise BadInput(f"{key.replace('_', ' ').capitalize()} cannot be {value}.", f"It is between {low} and {high}.")
 
 
 def try_fork_again(actor: Actor, name: str) -> None:

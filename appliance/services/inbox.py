@@ -1,7 +1,7 @@
 """What waits for a person: approvals and tasks, and answering them. Who may is written in people/asked.py."""
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Todo, TodoState, doorbell, now, record, runs, todos
+from appliance.catalog import Account, Actor, EventKind, Todo, TodoState, doorbell, now, record, runs, todos
 from appliance.catalog.todos import Rights
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.people import asked, powers
@@ -77,7 +77,7 @@ def decide(actor: Actor, id: int, *, yes: bool, comment: str = "") -> Todo:
             raise Conflict(*_too_late(Todo.get_by_id(id)))
         said = DONE[todo.kind, state]
         record(
-            f"todo.{state.value}",
+            EventKind(f"todo.{state}"),
             f"{todo.title}: {actor.name} {said}{f': {comment}' if comment else '.'}",
             actor,
             class_name=todo.class_name,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from appliance import catalog
-from appliance.catalog import Actor, Machine, doorbell, record
+from appliance.catalog import Actor, EventKind, Machine, doorbell, record
 from appliance.errors import NotAllowed
 from appliance.lifecycle import rules
 from appliance.people import powers
@@ -96,7 +96,7 @@ def _begin(actor: Actor, id: str, kind: str, **facts: Any) -> int:
         run = runs.begin(kind, machine, actor, **facts)
         towards = f" to {facts['to_name']}" if facts else ""
         record(
-            f"machine.{kind}_asked",
+            EventKind(f"machine.{kind}_asked"),
             f"{actor.name} {ASKS[kind]} {machine.name}{towards}.",
             actor,
             class_name=machine.class_name,

@@ -8,7 +8,7 @@ from appliance import catalog
 from appliance.catalog import (
     Account,
     Actor,
-    Level,
+    EventKind,
     Machine,
     Request,
     RequestState,
@@ -269,7 +269,7 @@ def skip(actor: Actor, id: int) -> None:
         number = _first_unfinished(run, _stages(run), steps) if run.state is R.FAILED else run.position
         step = steps[number]
         runs.set_step(step, state=S.CANCELLED, actor=actor.name, ended_at=now())
-        _tell(actor, run, "step.passed_over", f"{actor.name} passed over: {step.title}.", level=Level.WARNING, failed=step.problem)
+        _tell(actor, run, "step.passed_over", f"{actor.name} passed over: {step.title}.", failed=step.problem)
         if run.state is R.FAILED:
             runs.rewind(run, number + 1)
         else:
@@ -281,8 +281,8 @@ def _what(sight: Sight) -> str:
     return f"{title(sight.run.kind).lower()} {sight.machine.name if sight.machine else sight.run.class_name or ''}".strip()
 
 
-def _tell(actor: Actor, run: Run, kind: str, message: str, *, level: Level = Level.INFO, **data: Any) -> None:
-    record(kind, message, actor, level=level, class_name=run.class_name, machine_id=run.machine_id, run=run.id, **data)
+def _tell(actor: Actor, run: Run, kind: EventKind | str, message: str, **data: Any) -> None:
+    record(kind, message, actor, class_name=run.class_name, machine_id=run.machine_id, run=run.id, **data)
 
 
 # -- for whoever asked ---------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo, available_timezones
 
 from appliance import catalog, durable
-from appliance.catalog import Account, Actor, Grant, doorbell, options, record
+from appliance.catalog import Account, Actor, Grant, doorbell, options, policies, record
 from appliance.errors import BadInput, Conflict
 from appliance.people import passwords, throttle
 from appliance.services import accounts, seeds
@@ -90,13 +90,12 @@ def finish(code: str, wishes: Wishes, address: str) -> Account:
         actor = Actor(account.name, account.id, address)
         options.put("title", wishes.title.strip()[:60])
         options.put("time_zone", wishes.time_zone)
-        for cls in catalog.Class.select():
+        for cls in list(catalog.Class.select()):
             if cls.name in wishes.pools:
                 buffer, maximum = wishes.pools[cls.name]
                 if not 0 <= buffer <= maximum:
                     raise BadInput(f"{cls.name}: {buffer} ready machines do not fit under a maximum of {maximum}.", "Raise the maximum.")
-                cls.buffer, cls.maximum, cls.minimum = buffer, maximum, min(cls.minimum, maximum)
-                cls.save()
+                policies.change(cls, {"buffer": buffer, "maximum": maximum, "minimum": min(cls.minimum, maximum)})
         options.put("setup_done", True)
         options.put("setup_code", "")
         record("setup.done", f"{account.name} set the appliance up.", actor)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from appliance import catalog
-from appliance.catalog import Actor, now, options, record, timezone
+from appliance.catalog import Actor, EventKind, now, options, record, timezone
 from appliance.errors import BadInput, DpeError
 from appliance.host import tasks
 from appliance.host.client import Client
@@ -199,7 +199,7 @@ def _announce(actor: Actor, at: datetime, why: str) -> None:
         record("update.planned", f"{actor.name} has the appliance restarted at {timezone.timestamp(at)}, for {why}.", actor)
 
 
-def _record(kind: str, message: str, actor: Actor) -> None:
+def _record(kind: EventKind | str, message: str, actor: Actor) -> None:
     with catalog.write():
         record(kind, message, actor)
 

@@ -30,7 +30,7 @@ def become(state: str) -> None:
         Class.update(fork=state != "off", fork_failures=0).where(Class.name == "notebook").execute()
         if state in SNAPSHOTS:
             world.snapshot(seed(), SNAPSHOTS[state])
-        record("test", f"The class is {state} now.")
+        record("support.bundle", f"The class is {state} now.")
 
 
 SNAPSHOTS = {"taking": SnapshotState.BUILDING, "forked": SnapshotState.READY, "booted": SnapshotState.FAILED}

@@ -46,7 +46,7 @@ def test_five_are_asked_for_waited_for_and_given_back_together(serve: Serve, bro
     offer.get_by_label("How many at once").fill("5")
     with catalog.write():
         Machine.update(step="being looked at").where(Machine.owner == site.people["ada"].account_id).execute()
-        record("test.changed", "Something changed.")
+        record("support.bundle", "Something changed.")
     expect(page.get_by_text("being looked at")).to_be_visible()
     expect(offer.get_by_label("How many at once")).to_have_value("5")  # what is being entered stays when the page is renewed
     offer.get_by_role("button", name=re.compile("Get a notebook")).click()
@@ -127,7 +127,7 @@ def test_the_end_of_a_lease_is_told_by_the_title_and_to_who_wants_it_by_the_brow
     expect(button).to_be_hidden()
     with catalog.write():
         Lease.update(ends_at=now() + timedelta(minutes=40)).where(Lease.machine == mine.id).execute()
-        record("test.changed", "Something changed.")
+        record("support.bundle", "Something changed.")
     expect(page).to_have_title(re.compile(rf"\(1\) {mine.name}: the lease ends at \d\d:\d\d$"))
     assert page.evaluate("window.noted") == [page.title().removeprefix("(1) ")]
     page.get_by_role("button", name="Extend", exact=True).click()

@@ -203,7 +203,7 @@ def test_giving_back_asks_and_escape_says_no(busy: Site, browse: Browse) -> None
     # The page may change under the open question.
     card.get_by_role("button", name="Give back").click()
     with page.expect_response(lambda response: response.request.headers.get("hx-target") == "main#live"), catalog.write():
-        record("test", "Something happened meanwhile.")
+        record("support.bundle", "Something happened meanwhile.")
     expect(dialog).to_be_visible()
     dialog.get_by_role("button", name="Destroy it").click()
     expect(steps.held(page)).to_have_count(0)
@@ -240,7 +240,7 @@ def test_what_happens_before_the_stream_begins_is_shown(busy: Site, browse: Brow
     def happen(route: Route) -> None:
         with catalog.write():
             Class.update(enabled=False).execute()
-            record("test", "All classes are withdrawn.")
+            record("support.bundle", "All classes are withdrawn.")
         route.continue_()
 
     page = browse(busy)
@@ -254,7 +254,7 @@ def test_what_happens_before_the_stream_begins_is_shown(busy: Site, browse: Brow
 def end_sessions() -> None:
     with catalog.write():
         catalog.Session.delete().execute()
-        record("test", "Everybody is signed out.")
+        record("support.bundle", "Everybody is signed out.")
 
 
 def test_what_is_typed_survives_a_live_page(busy: Site, browse: Browse) -> None:
@@ -265,7 +265,7 @@ def test_what_is_typed_survives_a_live_page(busy: Site, browse: Browse) -> None:
     page.get_by_label("At most").focus()
     with catalog.write():
         Machine.update(state=MachineState.RECLAIMING).where(Machine.class_name == "notebook", Machine.state == MachineState.READY).execute()
-        record("test", "The buffer is gone.")
+        record("support.bundle", "The buffer is gone.")
     expect(page.locator('[data-pool="buffer"]')).to_have_text("0 / 3")
     expect(page.get_by_label("Ready and waiting")).to_have_value("7")
     expect(page.get_by_label("At most")).to_be_focused()

@@ -62,7 +62,7 @@ def test_a_no_is_confirmed_with_a_reason_that_whoever_asked_reads(site: Site, br
     phone.get_by_label("Why not?").fill("Use a <b>notebook</b>")
     phone.evaluate("document.addEventListener('htmx:after:swap', () => document.body.dataset.renewed = 'yes', {once: true})")
     with catalog.write():
-        record("test.changed", "Something else happened.")
+        record("support.bundle", "Something else happened.")
     expect(phone.locator("body[data-renewed]")).to_have_count(1)  # and what is being written stays
     expect(phone.get_by_label("Why not?")).to_have_value("Use a <b>notebook</b>")
     phone.get_by_role("button", name="Say no").click()

@@ -219,7 +219,7 @@ def ours(stack: ExitStack) -> Settings:
         Machine.create(id="m3", name="small-3", slot=2, door=2, state=S.READY, **size)
         DataDisk.create(id=DISK, account=alice, klass="small", name="thesis", size=1, machine="m1", state=DiskState.READY)
         Session.create(id="x" * 64, account=alice, expires_at=now() + timedelta(days=1))
-        record("test.happened", "Something was done.")
+        record("support.bundle", "Something was done.")
     disks.make(settings.data_disk(DISK), 1, disks.ROOT)
     write_to(settings.data_disk(DISK), "the thesis")
     catalog.close()

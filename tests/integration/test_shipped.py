@@ -8,13 +8,13 @@ import pytest
 
 from appliance import catalog
 from appliance.catalog import seeds
-from appliance.engine import adopt_scenario
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import Boot, MachineSpec
 from appliance.lifecycle import seedruns
 from appliance.scenario.load import load as load_scenario
 from appliance.seeds import shipped
 from appliance.seeds.build import SeedFiles, seed_folder
+from appliance.services.scenario_adoption import adopt_scenario
 from appliance.settings import Settings
 from tests.integration.conftest import MakeSpec
 from tests.seeds import SMALL

@@ -21,6 +21,7 @@ from appliance.catalog import (
     VersionState,
     machines,
     now,
+    policies,
     runs,
     sequences,
 )
@@ -107,23 +108,17 @@ def small(opened: Settings) -> Class:
     return small_class()
 
 
+POLICY = {
+    "minimum": 0, "maximum": 20, "buffer": 2, "lease_minutes": 60, "extend_minutes": 30, "extensions": 2, "per_person": 2, "fork": False,
+    "readiness": "running", "sequence": "",
+}  # fmt: skip
+
+
 def small_class() -> Class:
     """The same, in whichever catalog is open."""
     described = ClassSpec.model_validate(SPEC)
     with catalog.write():
-        klass = Class.create(
-            name="small",
-            spec=described.model_dump(mode="json"),
-            minimum=0,
-            maximum=20,
-            buffer=2,
-            lease_minutes=60,
-            extend_minutes=30,
-            extensions=2,
-            per_person=2,
-            fork=False,
-            readiness="running",
-        )
+        klass = Class.create(name="small", **policies.columns(described.model_dump(mode="json"), POLICY))
         folder = catalog.database.folder().parent / "seeds/small/1"
         files = {name: f"{folder}/{file}" for name, file in {"disk": "disk.qcow2", "kernel": "vmlinuz", "initrd": "initrd"}.items()}
         files["cmdline"] = "root=/dev/vda"

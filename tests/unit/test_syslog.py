@@ -70,7 +70,7 @@ def to(port: int, transport: str = "tcp") -> None:
 def happen(count: int) -> None:
     with catalog.write():
         for number in range(count):
-            record("test", f"Event {number} happened.", Actor("ada", 7, "192.0.2.1"), object="account:ada")
+            record("support.bundle", f"Event {number} happened.", Actor("ada", 7, "192.0.2.1"), object="account:ada")
 
 
 @pytest.fixture

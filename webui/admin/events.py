@@ -8,6 +8,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from appliance.catalog import Event, Level, events
+from appliance.catalog.event_kinds import Area
 from appliance.errors import DpeError, NotFound
 from appliance.services import audit
 from webui.again import asks_again
@@ -20,48 +21,6 @@ blueprint = Blueprint("events", __name__, url_prefix="/admin/events")
 Page = Response | tuple[str, int]
 
 PAGE = 50
-KINDS = {  # by the first word of the kind, up to a point or an underscore
-    "machine": "Machines",
-    "lease": "Leases",
-    "request": "Requests",
-    "seed": "Seeds",
-    "snapshot": "Snapshots",
-    "class": "Classes",
-    "sign": "Sign-ins",
-    "account": "Accounts",
-    "group": "Groups",
-    "org": "Org units",
-    "grant": "Grants",
-    "quota": "Quotas",
-    "directory": "Directory",
-    "run": "Runs",
-    "step": "Steps of runs",
-    "todo": "Approvals and tasks",
-    "sequence": "Sequences",
-    "activities": "Kinds of activity",
-    "data": "Data disks",
-    "kept": "Kept disks",
-    "aside": "Set aside",
-    "mail": "E-mail",
-    "webhooks": "Webhooks",
-    "hypervisor": "Hypervisor",
-    "setup": "Set-up",
-    "appliance": "The appliance",
-    "host": "The server",
-    "network": "Network",
-    "certificate": "Certificate",
-    "proxies": "Reverse proxies",
-    "clock": "Clock",
-    "power": "Restarts",
-    "storage": "Storage",
-    "disk": "Disks of the server",
-    "update": "Updates",
-    "backup": "Backups",
-    "catalog": "Catalog",
-    "support": "Support",
-    "settings": "Settings",
-    "audit": "This record",
-}
 LEVELS = {"": (), "warning": (Level.WARNING, Level.ERROR), "error": (Level.ERROR,)}
 EXPORTS = {"csv": ("text/csv", audit.as_csv), "jsonl": ("application/jsonl", audit.as_json_lines)}
 WORDS = ("text", "actor", "address", "object")
@@ -79,7 +38,7 @@ def _search(chosen: dict[str, str]) -> dict[str, Any]:
     return {
         **{name: chosen[name] for name in WORDS},
         "machine_id": chosen["machine"],
-        "kind": chosen["kind"] if chosen["kind"] in KINDS else "",
+        "area": Area(chosen["kind"]) if chosen["kind"] in set(Area) else None,
         "levels": LEVELS.get(chosen["level"], ()),
         "since": _day(chosen["since"]),
         "until": until and until + timedelta(days=1),
@@ -112,7 +71,7 @@ def index() -> str:
         "admin/events.html",
         events=found,
         changes=changes,
-        KINDS=KINDS,
+        areas=Area,
         full=len(found) == PAGE,
         chosen=chosen,
         more=more,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from appliance import catalog
-from appliance.catalog import Account, Level, Run, Todo, TodoState, now, record, runs, timezone, todos
+from appliance.catalog import Account, EventKind, Level, Run, Todo, TodoState, now, record, runs, timezone, todos
 from appliance.catalog.todos import Asked
 from appliance.errors import NotAllowed, Unavailable
 from appliance.people import asked
@@ -94,7 +94,7 @@ def _nobody(todo: Todo, name: str) -> str:
     return f"there is no account {name}" if name and todo.account is None else "the person it was for cannot answer"
 
 
-def _escalate(run: Run, todo: Todo, role: str, why: str, level: Level = Level.WARNING) -> None:
+def _escalate(run: Run, todo: Todo, role: str, why: str, level: Level | None = None) -> None:
     _set(todo, escalated_at=now(), escalate_role=role)
     _tell(run, "todo.escalated", f"{todo.title}: {why}, so {ROLES[role].title.lower()}s are asked.", level)
     _write(run, todo)
@@ -123,5 +123,5 @@ def _set(todo: Todo, **values: Any) -> None:
     Todo.update(values).where(Todo.id == todo.id).execute()
 
 
-def _tell(run: Run, kind: str, message: str, level: Level = Level.INFO) -> None:
+def _tell(run: Run, kind: EventKind | str, message: str, level: Level | None = None) -> None:
     record(kind, message, level=level, class_name=run.class_name, machine_id=run.machine_id, account_id=run.account_id, run=run.id)

@@ -104,7 +104,7 @@ def test_durability_settings_hold_on_every_thread(opened):
 
 def test_a_write_is_all_or_nothing(opened):
     with pytest.raises(ZeroDivisionError), catalog.write():
-        catalog.record("test", "this never happened")
+        catalog.record("support.bundle", "this never happened")
         raise ZeroDivisionError
     assert catalog.Event.select().count() == 0
 
@@ -112,7 +112,7 @@ def test_a_write_is_all_or_nothing(opened):
 @pytest.mark.parametrize("statement", ["UPDATE event SET message = 'x'", "DELETE FROM event"])
 def test_events_cannot_be_changed(opened, statement):
     with catalog.write():
-        catalog.record("test", "it happened")
+        catalog.record("support.bundle", "it happened")
     with pytest.raises(Exception, match="append-only"):
         database.rows(statement)
     assert catalog.Event.get().message == "it happened"

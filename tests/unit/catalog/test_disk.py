@@ -28,7 +28,7 @@ def make_read_only(_catalog: Path) -> None:
 
 def event() -> None:
     with catalog.write():
-        catalog.record("test", "x" * 20_000)
+        catalog.record("support.bundle", "x" * 20_000)
 
 
 @pytest.mark.parametrize(("break_it", "words"), [(fill, "The disk is full"), (make_read_only, "The disk is read-only")])

@@ -14,11 +14,12 @@ import pytest
 
 from appliance import catalog
 from appliance.catalog import Actor, Event, Level, events, now, record
+from appliance.catalog.event_kinds import Area
 from appliance.settings import Settings
 from tests.unit.catalog.test_database import at_version
 
 
-def write(count: int, kind: str = "test") -> None:
+def write(count: int, kind: str = "support.bundle") -> None:
     with catalog.write():
         for number in range(count):
             record(
@@ -48,7 +49,7 @@ def test_the_hash_is_the_documented_one(opened: Settings) -> None:
     data = '{"before":{"n":1},"after":{"n":0}}'
     line = [
         second.at.isoformat(timespec="microseconds"),
-        "test",
+        "support.bundle",
         "info",
         "Event 1 happened.",
         "ada",
@@ -120,7 +121,7 @@ def test_lines_from_before_the_chain_are_vouched_for_by_its_first(tmp_path: Path
 def test_what_was_rolled_back_leaves_no_gap(opened: Settings) -> None:
     write(3)
     with pytest.raises(ZeroDivisionError), catalog.write():
-        record("test", "This never happened.")
+        record("support.bundle", "This never happened.")
         raise ZeroDivisionError
     write(1)
     assert events.verify().problems == []
@@ -156,13 +157,13 @@ def test_what_is_written_while_one_looks_is_no_gap(opened: Settings, monkeypatch
 
 def test_an_event_is_only_written_with_its_change(opened: Settings) -> None:
     with pytest.raises(AssertionError, match="inside write"):
-        record("test", "All by itself.")
+        record("support.bundle", "All by itself.")
 
 
 @pytest.mark.parametrize(
     ("search", "expected"),
     [
-        ({"kind": "sign"}, ["sign_in.failed"]),
+        ({"area": Area.SIGN}, ["sign_in.failed"]),
         ({"text": "adA signed"}, ["sign_in.failed"]),
         ({"text": "account:ma"}, ["account.changed"]),
         ({"levels": (Level.WARNING,)}, ["sign_in.failed"]),
@@ -170,7 +171,7 @@ def test_an_event_is_only_written_with_its_change(opened: Settings) -> None:
         ({"address": "192.0.2.7"}, ["sign_in.failed"]),
         ({"object": "class:notebook"}, ["class.policy"]),
         ({"text": "100%"}, []),
-        ({"actor": "grace", "kind": "sign"}, []),
+        ({"actor": "grace", "area": Area.SIGN}, []),
     ],
 )
 def test_what_is_looked_for_is_found(opened: Settings, search: dict[str, object], expected: list[str]) -> None:

@@ -211,7 +211,7 @@ def test_a_secret_that_got_into_a_log_is_taken_out(opened: Settings, damaged: bo
         "INFO engine: it works\n" + "".join(f"WARNING engine: {name} was {value} there\n" for name, value in planted.items())
     )
     with catalog.write():
-        catalog.record("oops", f"The token {planted['token']} of grace is bad.", level=catalog.Level.WARNING)
+        catalog.record("support.bundle", f"The token {planted['token']} of grace is bad.", level=catalog.Level.WARNING)
     if damaged:
         copies.make(opened)
         catalog.close()

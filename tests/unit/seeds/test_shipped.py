@@ -10,7 +10,6 @@ import pytest
 
 from appliance import catalog
 from appliance.catalog import Actor, Event, Seed, SeedState, restoring, seeds
-from appliance.engine import adopt_scenario
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.lifecycle import seedruns
 from appliance.scenario.load import Loaded
@@ -19,6 +18,7 @@ from appliance.seeds import recipe, shipped
 from appliance.seeds.build import SeedFiles, seed_folder, work_folder
 from appliance.services import seeds as services
 from appliance.services import setup
+from appliance.services.scenario_adoption import adopt_scenario
 from appliance.settings import Settings, load
 from tests.unit.conftest import SPEC
 

@@ -8,6 +8,7 @@ from appliance import catalog
 from appliance.catalog import Class, Event, Machine, MachineState, Seed, SnapshotState, machines, now, snapshots
 from appliance.catalog import seeds as seed_rows
 from appliance.errors import BadInput, Conflict, NotFound
+from appliance.scenario.policy import Form
 from appliance.services import classes
 from appliance.services.classes import ForkState
 from tests import world
@@ -63,7 +64,7 @@ def test_a_closed_class_with_a_snapshot_still_forks_once_it_is_asked_to(forking)
 
 def test_a_change_leaves_machines_alone_and_is_recorded(ready, forking, admin):
     [machine] = ready(1)
-    classes.set_making(admin, "small", fork=False, readiness="cold")
+    classes.change_policy(admin, "small", Form.MAKING, {"fork": False, "readiness": "cold"})
     klass = Class.get()
     assert (klass.fork, klass.readiness) == (False, "cold")
     assert (machines.by_id(machine.id).state, machines.by_id(machine.id).readiness) == (MachineState.READY, machine.readiness)
@@ -75,8 +76,8 @@ def test_a_change_leaves_machines_alone_and_is_recorded(ready, forking, admin):
 @pytest.mark.badinput
 @pytest.mark.parametrize("readiness", ["", "hot", "Paused", "paused; DROP TABLE class"])
 def test_a_readiness_that_does_not_exist_changes_nothing(forking, admin, readiness):
-    with pytest.raises(BadInput, match="They wait paused, running or cold"):
-        classes.set_making(admin, "small", fork=False, readiness=readiness)
+    with pytest.raises(BadInput, match="Choose paused, running or cold"):
+        classes.change_policy(admin, "small", Form.MAKING, {"fork": False, "readiness": readiness})
     assert (Class.get().fork, Class.get().readiness) == (True, "paused")
     assert Event.get_or_none(Event.kind == "class.making") is None
 
@@ -84,7 +85,7 @@ def test_a_readiness_that_does_not_exist_changes_nothing(forking, admin, readine
 @pytest.mark.badinput
 def test_a_class_that_does_not_exist(forking, admin):
     with pytest.raises(NotFound):
-        classes.set_making(admin, "nosuch", fork=True, readiness="paused")
+        classes.change_policy(admin, "nosuch", Form.MAKING, {"fork": True, "readiness": "paused"})
     with pytest.raises(NotFound):
         classes.try_fork_again(admin, "nosuch")
 

@@ -6,11 +6,12 @@ import pytest
 
 from appliance import catalog
 from appliance.catalog import Class, Event, Sequence, VersionState, sequences
-from appliance.engine import adopt_scenario
 from appliance.errors import BadInput
 from appliance.scenario.load import Loaded
+from appliance.scenario.policy import Form
 from appliance.scenario.schema import Scenario
 from appliance.services import classes
+from appliance.services.scenario_adoption import adopt_scenario
 from tests.unit.conftest import SPEC
 
 NOW = {
@@ -31,7 +32,7 @@ def farm(opened):
 def test_it_is_changed_and_the_record_says_from_what_to_what(small, farm, admin):
     Class.update(per_person=5).execute()
     wanted = {**NOW, "sequence": "farm", "idle_then": "suspend", "data_disk": 20, "at_once": 5, "idle_minutes": 90, "connect_minutes": 30}
-    classes.set_life(admin, "small", **wanted)
+    classes.change_policy(admin, "small", Form.LIFE, wanted)
     cls = Class.get()
     assert {key: getattr(cls, key) for key in wanted} == wanted
     event = Event.get(Event.kind == "class.life")
@@ -49,7 +50,7 @@ def test_it_is_changed_and_the_record_says_from_what_to_what(small, farm, admin)
         ({"data_disk": 10**9}, "Data disk cannot be"),
         ({"connect_minutes": 10**9}, "Connect minutes cannot be"),
         ({"together_minutes": 0}, "Together minutes cannot be 0"),
-        ({"idle_then": "explode"}, "An idle machine cannot be treated with 'explode'. Choose reclaim or suspend."),
+        ({"idle_then": "explode"}, "What becomes of an idle machine cannot be 'explode'. Choose reclaim or suspend."),
         ({"sequence": "nosuch"}, "There is no sequence nosuch to follow"),
         ({"sequence": "drafted"}, "There is no sequence drafted to follow"),
     ],
@@ -57,7 +58,7 @@ def test_it_is_changed_and_the_record_says_from_what_to_what(small, farm, admin)
 def test_what_does_not_fit_is_refused_and_changes_nothing(small, farm, admin, values, said):
     before = Class.select().dicts().get()
     with pytest.raises(BadInput, match=said):
-        classes.set_life(admin, "small", **{**NOW, **values})
+        classes.change_policy(admin, "small", Form.LIFE, {**NOW, **values})
     assert Class.select().dicts().get() == before
     assert Event.select().where(Event.kind == "class.life").count() == 0
 
@@ -84,9 +85,10 @@ def test_a_scenario_says_when_the_end_of_a_lease_is_announced(opened, tmp_path):
 
 def test_what_an_admin_changed_is_kept(farm, admin, tmp_path):
     _adopt(tmp_path, sequence="farm")
-    classes.set_life(admin, "fresh", **{**NOW, "idle_minutes": 45})
+    classes.change_policy(admin, "fresh", Form.LIFE, {**NOW, "idle_minutes": 45})
     cls = _adopt(tmp_path, sequence="farm", at_once=2)
-    assert (cls.sequence, cls.at_once, cls.idle_minutes) == ("", 1, 45)
+    assert (cls.sequence, cls.idle_minutes) == ("", 45)
+    assert cls.at_once == 2  # which nobody changed: it follows the scenario
 
 
 @pytest.mark.parametrize(("said", "follows"), [({}, "server"), ({"sequence": "none"}, ""), ({"sequence": "nosuch"}, "")])

@@ -29,7 +29,7 @@ def full() -> Callable[[], None]:
             with pytest.raises(Unavailable):
                 while True:
                     with catalog.write():
-                        catalog.record("test", "x" * size)
+                        catalog.record("support.bundle", "x" * size)
 
     return fill
 

@@ -87,7 +87,7 @@ def test_a_readiness_that_does_not_exist(grace: Browser, wrong: dict[str, str]) 
     answer = grace.post(f"{CLASS}/making", wrong)
     assert answer.status_code == 400
     form = unescape(answer.text).split('id="change-making"')[1]
-    assert "They wait paused, running or cold." in form
+    assert "Choose paused, running or cold." in form
     assert 'name="fork" value="yes" aria' in form, "what was switched off came back on"
     assert (notebook().fork, notebook().readiness) == (True, "paused")
 

@@ -54,6 +54,7 @@ def addresses(app: Flask, method: str) -> list[tuple[str, Need]]:
                     "token": "1.1.x",
                     "verb": "stop",
                     "what": "restart",
+                    "key": "buffer",
                 }
                 path = adapter.build(rule.endpoint, {name: arguments[name] for name in rule.arguments}, method=method)
                 found.append((path, app.view_functions[rule.endpoint].need))  # type: ignore[attr-defined]

@@ -48,7 +48,7 @@ def test_a_sequence_that_is_gone_is_not_changed_in_silence(grace: Browser) -> No
         ({"idle_minutes": ""}, "Idle after: a number is missing."),
         ({"at_once": "3"}, "At once (3) is above machines per person (2)."),
         ({"sequence": "nosuch"}, "There is no sequence nosuch to follow."),
-        ({"idle_then": ""}, "An idle machine cannot be treated with ''."),
+        ({"idle_then": ""}, "What becomes of an idle machine cannot be ''."),
     ],
 )
 def test_what_does_not_fit_is_said_and_nothing_that_was_entered_is_lost(

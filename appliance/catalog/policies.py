@@ -1,0 +1,80 @@
+"""The policy of a class: the scenario's values, what an admin changed of them, and what counts.
+
+`Class.spec` is the scenario's, `Class.overrides` what an admin changed, by name. What counts is written into the class's columns, for the queries
+that need it, and only here; a field that no query needs has no column, and is read with `values`.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from appliance.catalog.models import Class, Sequence, now
+from appliance.scenario import policy
+
+COLUMNS = frozenset(Class._meta.fields)
+
+
+def scenarios(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a class as its scenario has it, by name. It follows the sequence called like its kind where none is said, if there is one."""
+    found = {name: field.of(spec) for name, field in policy.fields().items()}
+    wanted = found["sequence"] or spec.get("kind", "desktop")
+    found["sequence"] = wanted if Sequence.select().where(Sequence.name == wanted).exists() else ""
+    return found
+
+
+def values(cls: Class) -> dict[str, Any]:
+    """What counts, by name."""
+    merged = effective(cls.spec, cls.overrides)
+    return {name: getattr(cls, name) if name in COLUMNS else value for name, value in merged.items()}
+
+
+def effective(spec: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What counts of a scenario's values and an admin's; what a newer scenario left no room for is as much as there is."""
+    found = scenarios(spec) | {name: value for name, value in overrides.items() if name in policy.fields()}
+    for name in ("minimum", "buffer"):
+        found[name] = min(found[name], found["maximum"])
+    found["at_once"] = min(found["at_once"], max(1, min(found["per_person"], found["maximum"])))
+    return found
+
+
+def columns(spec: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What the row of a class has of both."""
+    counts = {name: value for name, value in effective(spec, overrides).items() if name in COLUMNS}
+    return {"spec": dict(spec), "overrides": dict(overrides), **counts}
+
+
+def change(cls: Class, wanted: Mapping[str, Any]) -> None:
+    """Set values of a class; what is as the scenario has it follows the scenario from then on. Call it inside `write()`."""
+    now_counts, scenario = values(cls), scenarios(cls.spec)
+    changed = {name: value for name, value in wanted.items() if value != now_counts[name]}
+    overrides = {**_noticed(cls), **changed}
+    _save(
+        cls,
+        cls.spec,
+        {name: value for name, value in overrides.items() if name not in changed or value != scenario[name]},
+        updated_at=now(),
+    )
+
+
+def reset(cls: Class, names: Iterable[str]) -> None:
+    """Let the scenario say these again. Call it inside `write()`."""
+    _save(cls, cls.spec, {name: value for name, value in _noticed(cls).items() if name not in set(names)}, updated_at=now())
+
+
+def follow(cls: Class, spec: Mapping[str, Any]) -> None:
+    """Bring a class in line with its scenario: an admin's values stay, all others are as the scenario has them now. Call it inside `write()`."""
+    scenario = scenarios(spec)
+    _save(cls, spec, {name: value for name, value in _noticed(cls).items() if name in cls.overrides or value != scenario[name]})
+
+
+def _noticed(cls: Class) -> dict[str, Any]:
+    """The overrides, and what the columns have that neither these nor the scenario explain: from before overrides were kept, when only the columns
+    said what an admin had changed."""
+    counts = effective(cls.spec, cls.overrides)
+    return {**cls.overrides, **{name: getattr(cls, name) for name in counts.keys() & COLUMNS if getattr(cls, name) != counts[name]}}
+
+
+def _save(cls: Class, spec: Mapping[str, Any], overrides: Mapping[str, Any], **more: Any) -> None:
+    row = {**columns(spec, overrides), **more}
+    Class.update(**row).where(Class.name == cls.name).execute()
+    for name, value in row.items():
+        setattr(cls, name, value)

@@ -1,0 +1,40 @@
+"""`python -m appliance.scenario.document`: writes what an admin can change of a class into playbooks/scenarios/README.md."""
+
+from collections.abc import Iterator
+
+from appliance.scenario import policy
+from appliance.scenario.policy import PolicyField
+from appliance.settings import REPOSITORY
+
+FILE = REPOSITORY / "playbooks/scenarios/README.md"
+BEGIN, END = "<!-- from the model: python -m appliance.scenario.document -->\n", "<!-- until here -->\n"
+
+
+def document() -> str:
+    """The table, Markdown."""
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield "| key | default | may be | what |"
+    yield "| --- | --- | --- | --- |"
+    for field in policy.fields().values():
+        default = {"switch": "`on`" if field.default else "`off`"}.get(field.widget, f"`{field.default}`" if field.default != "" else "")
+        yield f"| `{'.'.join(field.path)}` | {default} | {_range(field)} | {field.help} |"
+
+
+def _range(field: PolicyField) -> str:
+    if field.editable.choices:
+        return ", ".join(f"`{choice}`" for choice in field.editable.choices)
+    return {"switch": "`on`, `off`", "number": f"{field.low} to {field.high} {field.editable.unit}"}.get(field.widget, "a name")
+
+
+def updated(text: str) -> str:
+    """The README with what is between its marks made anew."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return before + BEGIN + document() + END + after
+
+
+if __name__ == "__main__":
+    FILE.write_text(updated(FILE.read_text()))

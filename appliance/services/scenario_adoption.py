@@ -1,0 +1,24 @@
+"""The classes of the catalog, brought in line with the scenario."""
+
+from appliance import catalog
+from appliance.catalog import Class, options, policies, record, sequences
+from appliance.scenario.load import Loaded
+
+
+def adopt_scenario(loaded: Loaded) -> None:
+    """Bring the catalog's classes in line with the scenario: new ones are added, what an admin changed is kept, missing ones are withdrawn."""
+    scenario = loaded.scenario
+    with catalog.write():
+        there = {sequence.name for sequence in sequences.all()}
+        options.put("scenario", {"name": scenario.name, "title": scenario.title, "description": scenario.description})
+        for name, described in scenario.classes.items():
+            spec = described.model_dump(mode="json")
+            cls: Class | None = Class.get_or_none(Class.name == name)
+            if cls is not None:
+                policies.follow(cls, spec)
+                continue
+            if described.sequence not in ("", "none", *there):
+                message = f"{name} follows no sequence: there is no {described.sequence}."
+                record("class.no_sequence", message, class_name=name, hint="Pick another on its page.")
+            Class.insert(name=name, **policies.columns(spec, {})).execute()
+        Class.update(enabled=False).where(Class.name.not_in(list(scenario.classes))).execute()
