@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from pydantic import AwareDatetime, BaseModel
-
 from appliance import dial
 from appliance.dial import Refused
 from appliance.errors import BadInput, Conflict, DpeError, Unavailable
 from appliance.host import image, updates
 from appliance.host.client import Client
 from appliance.host.events import tell
+from appliance.host.interface import updates as interface
+from appliance.host.interface.updates import Fetched, Source
 from appliance.host.loops import every
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host.rpc.registry import Host, implements
+from appliance.host.rpc.verb import Nothing
 from appliance.settings import Settings
 
 REACH = 30.0  # seconds for a connection and an answer
@@ -32,14 +33,9 @@ LARGEST = 16 << 30  # bytes
 DAY = timedelta(days=1)
 
 
-class Source(BaseModel):
-    """Where updates come from. `mark` is what the server called the last one that was taken; `partial` the one that was cut off."""
+class Kept(Source):
+    """What is remembered of it: `mark` is what the server called the last one that was taken; `partial` the one that was cut off."""
 
-    address: str = ""
-    authority: str = ""
-    daily: bool = False
-    looked_at: AwareDatetime | None = None
-    found: str = ""  # what came of the last look, in words
     mark: str = ""
     partial: str = ""
 
@@ -48,8 +44,8 @@ def _file(settings: Settings) -> Path:
     return updates.folder(settings) / "source.json"
 
 
-def source(settings: Settings) -> Source:
-    return updates.load(_file(settings), Source) or Source()
+def source(settings: Settings) -> Kept:
+    return updates.load(_file(settings), Kept) or Kept()
 
 
 def _remember(settings: Settings, **values: Any) -> None:
@@ -116,7 +112,7 @@ def _mark(response: http.client.HTTPResponse) -> str:
     return response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
 
 
-def download(of: Source, file: Path, settings: Settings, host: Host) -> str:
+def download(of: Kept, file: Path, settings: Settings, host: Host) -> str:
     """Fetch into `file`, from where it was cut off; returns what the server calls it, or nothing when it has nothing new.
 
     Raises Unavailable, Refused, and Conflict when it was cancelled.
@@ -169,20 +165,14 @@ def _chunks(got: Got, host: Host) -> Iterator[bytes]:
 # -- verbs -----------------------------------------------------------------------------------------
 
 
-@verb("update.address")
-def address(args: Arguments, host: Host) -> dict[str, Any]:
+@implements(interface.SOURCE)
+def address(args: Nothing, host: Host) -> Source:
     """Where updates are fetched from, and what came of the last look."""
-    return source(host.settings).model_dump(mode="json", include={"address", "authority", "daily", "looked_at", "found"})
+    return source(host.settings)
 
 
-class Wanted(Arguments):
-    address: str
-    authority: str
-    daily: bool
-
-
-@verb("update.source")
-def set_source(args: Wanted, host: Host) -> None:
+@implements(interface.SET_SOURCE)
+def set_source(args: interface.From, host: Host) -> None:
     """Say where updates are fetched from; empty means nowhere."""
     image.required()
     before = source(host.settings)
@@ -190,12 +180,12 @@ def set_source(args: Wanted, host: Host) -> None:
     authority = dial.check_authority(args.authority)
     if args.daily and not address:
         raise BadInput("Nothing can be fetched without an address.", "Enter one, or do not look every day.")
-    kept = before if address == before.address else Source()
+    kept = before if address == before.address else Kept()
     updates.store(_file(host.settings), kept.model_copy(update={"address": address, "authority": authority, "daily": args.daily}))
 
 
-@verb("update.fetch", title="Fetching an update", long=True)
-def fetch(args: Arguments, host: Host) -> dict[str, Any]:
+@implements(interface.FETCH)
+def fetch(args: Nothing, host: Host) -> Fetched:
     """Fetch what is at the configured address, if it is new, and check it; it is then as one that was sent."""
     here, settings = image.required(), host.settings
     of, file = source(settings), settings.updates / "fetched.part"
@@ -220,7 +210,7 @@ def fetch(args: Arguments, host: Host) -> dict[str, Any]:
         raise
     _remember(settings, looked_at=datetime.now(UTC), found=found)
     host.tell(found, 100)
-    return {"found": found, "version": staged.version if staged else None}
+    return Fetched(found=found, version=staged.version if staged else None)
 
 
 @every(600)
@@ -230,4 +220,4 @@ def look_daily(settings: Settings) -> None:
     if not of.daily or image.found() is None or (of.looked_at and datetime.now(UTC) - of.looked_at < DAY):
         return
     with contextlib.suppress(Conflict):  # something else goes on: the next look
-        Client(settings, "the daily look for updates").ask("update.fetch")
+        Client(settings, "the daily look for updates").begin(interface.FETCH)

@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 from appliance import durable
 from appliance.errors import CommandFailed, DpeError
 from appliance.host import image, store
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host.interface import disks
+from appliance.host.rpc.registry import Host, implements
 from appliance.run import run
 
 log = logging.getLogger(__name__)
@@ -33,14 +34,8 @@ class Note(BaseModel):
     second: str = ""
 
 
-class Begin(Arguments):
-    """`thorough` overwrites every byte, which takes as long as the disk is slow; else the disk is told to forget, as SSDs can."""
-
-    thorough: bool = False
-
-
-@verb("reset.begin")
-def begin(args: Begin, host: Host) -> None:
+@implements(disks.RESET)
+def begin(args: disks.Reset, host: Host) -> None:
     """Forget everything: it happens at the restart that follows. Whoever calls has made sure that this is meant."""
     image.required()
     image.alone()

@@ -4,7 +4,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,11 @@ from appliance import durable
 from appliance.catalog import Level
 from appliance.errors import BadInput, Conflict, NotFound, Unavailable
 from appliance.host import ballast, events, image, mirror, store
+from appliance.host.interface import disks as interface
+from appliance.host.interface.disks import Disk, Storage
 from appliance.host.loops import every
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host.rpc.registry import Host, implements
+from appliance.host.rpc.verb import Nothing
 from appliance.run import run
 from appliance.settings import Settings
 
@@ -43,24 +46,6 @@ PARTS = {
     "work": "Seeds being made",
     "logs": "Logs",
 }
-
-
-@dataclass(frozen=True)
-class Disk:
-    """A whole disk. `use` is system, data, other (in use by something else), empty or foreign; `refusal` says why it cannot be given to data.
-
-    `healthy` is None where the disk cannot tell; `health` says it in words. `size` is bytes.
-    """
-
-    path: str
-    name: str
-    serial: str
-    size: int
-    use: str
-    holds: list[str]
-    refusal: str = ""
-    healthy: bool | None = None
-    health: str = ""
 
 
 # -- looking -------------------------------------------------------------------------------------
@@ -174,35 +159,35 @@ def problems(settings: Settings) -> list[str]:
     return said
 
 
-@verb("storage.look")
-def look(args: Arguments, host: Host) -> dict[str, Any]:
+@implements(interface.STORAGE)
+def look(args: Nothing, host: Host) -> Storage:
     settings = host.settings
     now = ballast.room(settings)
-    return {
-        "image": image.found() is not None,
-        "total": now.total,
-        "free": now.free,
-        "full": now.full,
-        "kept_back": mirror.size(settings.state, frozenset(PARTS) | {"host", "run", "tls"}),
-        "sizes": sizes(settings),
-        "seeds": seed_sizes(settings),
-        "disks": [asdict(one) for one in disks(settings)],
-        "missing": store.missing(settings),
-    }
+    return Storage(
+        image=image.found() is not None,
+        total=now.total,
+        free=now.free,
+        full=now.full,
+        kept_back=mirror.size(settings.state, frozenset(PARTS) | {"host", "run", "tls"}),
+        sizes=sizes(settings),
+        seeds=seed_sizes(settings),
+        disks=disks(settings),
+        missing=store.missing(settings),
+    )
 
 
-@verb("storage.disks")
-def _disks(args: Arguments, host: Host) -> list[dict[str, Any]]:
-    return [asdict(one) for one in disks(host.settings)]
+@implements(interface.DISKS)
+def _disks(args: Nothing, host: Host) -> list[Disk]:
+    return disks(host.settings)
 
 
-@verb("storage.problems")
-def _problems(args: Arguments, host: Host) -> list[str]:
+@implements(interface.PROBLEMS)
+def _problems(args: Nothing, host: Host) -> list[str]:
     return problems(host.settings)
 
 
-@verb("storage.clean")
-def clean(args: Arguments, host: Host) -> int:
+@implements(interface.CLEAN)
+def clean(args: Nothing, host: Host) -> int:
     """Delete the downloads for building seeds; returns the bytes that are free now."""
     freed = mirror.size(host.settings.cache)
     mirror.empty(host.settings.cache)
@@ -280,13 +265,6 @@ def watch(settings: Settings, ask: Callable[[str], dict[str, Any]] = _ask, listi
 # -- a second disk ------------------------------------------------------------------------------
 
 
-class Use(Arguments):
-    """Which disk; `typed` is its serial number, or its name when it has none: needed when something is on it, which is erased."""
-
-    disk: str
-    typed: str = ""
-
-
 def refuse(disk: Disk, typed: str, needed: int, *, blank: bool) -> None:
     """Raise Conflict or BadInput unless the disk may be erased and is large enough for so many bytes."""
     if disk.refusal:
@@ -303,8 +281,8 @@ def refuse(disk: Disk, typed: str, needed: int, *, blank: bool) -> None:
         )
 
 
-@verb("storage.use", title="Giving a second disk to data", long=True)
-def use(args: Use, host: Host) -> None:
+@implements(interface.USE)
+def use(args: interface.Use, host: Host) -> None:
     """Format a disk, copy the state to it while all goes on, and restart, which copies what changed meanwhile and then uses it."""
     image.required()
     settings = host.settings
