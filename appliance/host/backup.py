@@ -36,14 +36,13 @@ from appliance.catalog import (
     todos,
 )
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
-from appliance.host import events, image, restic
+from appliance.host import block, events, image, restic
 from appliance.host.interface import backups as interface
 from appliance.host.interface.backups import S3, AnyTarget, Backup, Checked, Found, Last, Made, Plan, Sftp, State, Target, Volume
 from appliance.host.restic import Repository, folder
 from appliance.host.rpc.registry import Host, implements
 from appliance.host.rpc.verb import Nothing
 from appliance.paths import below, inside
-from appliance.run import run
 from appliance.settings import Settings
 
 FORMAT = 1
@@ -270,23 +269,17 @@ def _disks(args: Nothing, host: Host) -> list[Volume]:
     return disks()
 
 
-def disks() -> list[Volume]:
-    """File systems that could hold backups: plugged in, not mounted, not the appliance's own."""
-    listed = json.loads(run(["lsblk", "--json", "--output", "NAME,UUID,FSTYPE,LABEL,PARTLABEL,SIZE,MOUNTPOINTS,MODEL"]))
-    found: list[Volume] = []
+FILE_SYSTEMS = ("ext4", "ext3", "xfs", "btrfs", "exfat", "vfat", "ntfs")
 
-    def walk(devices: list[dict[str, Any]], model: str) -> None:
-        for one in devices:
-            model_here = one.get("model") or model
-            usable = one.get("fstype") in ("ext4", "ext3", "xfs", "btrfs", "exfat", "vfat", "ntfs") and one.get("uuid")
-            if usable and not any(one.get("mountpoints") or []) and not (one.get("partlabel") or "").startswith("dpe-"):
-                found.append(
-                    Volume(uuid=one["uuid"], name=one["name"], label=one.get("label") or "", size=one["size"], model=model_here or "")
-                )
-            walk(one.get("children") or [], model_here)
 
-    walk(listed["blockdevices"], "")
-    return found
+def disks(listing: str | None = None) -> list[Volume]:
+    """File systems that could hold backups: plugged in, not mounted, not the appliance's own. `listing` is what lsblk says."""
+    return [
+        Volume(uuid=one.uuid, name=one.name, label=one.label, size=f"{one.size / 1e9:.1f} GB", model=one.model or disk.model)
+        for disk in block.devices(listing=listing)
+        for one in (disk, *disk.below())
+        if one.fstype in FILE_SYSTEMS and one.uuid and not one.mountpoints and not one.partlabel.startswith("dpe-")
+    ]
 
 
 @implements(interface.STATE)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from appliance import durable
 from appliance.errors import CommandFailed, DpeError
-from appliance.host import image, store
+from appliance.host import block, image, store
 from appliance.host.interface import disks
 from appliance.host.rpc.registry import Host, implements
 from appliance.run import run
@@ -79,7 +79,7 @@ def do(note: Note, data: Path, second: Path | None, done: Path = NOTE) -> None:
     if second is not None:
         print(f"Erasing the second disk ({second}) ...", flush=True)
         erase(second, thorough=note.thorough)
-        if whole := run(["lsblk", "--noheadings", "--nodeps", "--output", "PKNAME", second]).strip():
+        if whole := block.devices(second)[0].pkname:
             run(["wipefs", "--all", "--force", "--quiet", f"/dev/{whole}"])  # with its partitions it would not look empty
     print("Erasing all data of this appliance ..." + (" That takes a while." if note.thorough else ""), flush=True)
     erase(data, thorough=note.thorough)

@@ -10,7 +10,8 @@ import pytest
 from appliance import catalog, durable
 from appliance.catalog import Event, database
 from appliance.errors import BadInput, Conflict, Unavailable
-from appliance.host import ballast, facts, image, reset, storage, store
+from appliance.host import backup, ballast, block, facts, image, reset, storage, store
+from appliance.host.interface.backups import Volume
 from appliance.host.interface.disks import Disk
 from appliance.host.rpc.registry import Host
 from appliance.host.rpc.verb import Nothing
@@ -114,7 +115,15 @@ def test_nonsense_of_lsblk_is_an_error(settings: Settings, said: str) -> None:
 
 def test_lsblk_is_asked_for_a_tree(settings: Settings) -> None:
     """Which it makes only when the name is asked for, from util-linux 2.39 on."""
-    assert storage.COLUMNS.split(",")[0] == "NAME"
+    assert block.COLUMNS.split(",")[0] == "NAME"
+
+
+def test_only_a_file_system_that_nobody_uses_could_hold_backups() -> None:
+    ours = part(1, partlabel="dpe-data", fstype="ext4", uuid="a1")
+    plugged = device("/dev/sdb", model="Stick", children=[part(1, name="sdb1", fstype="vfat", label="OLD", uuid="b2", size=8 * GB)])
+    mounted = device("/dev/sdc", children=[part(1, fstype="xfs", uuid="c3", mountpoints=["/srv"]), part(2, fstype="swap", uuid="c4")])
+    listing = json.dumps({"blockdevices": [device("/dev/vda", children=[ours]), plugged, mounted, device("/dev/sdd", uuid="d5")]})
+    assert backup.disks(listing) == [Volume(uuid="b2", name="sdb1", label="OLD", size="8.0 GB", model="Stick")]
 
 
 def test_this_machine_s_own_disks_are_listed(settings: Settings) -> None:
