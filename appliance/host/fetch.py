@@ -4,16 +4,14 @@ The address is that of a bundle itself, on any web server. It is asked for only 
 """
 
 import contextlib
-import http.client
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from appliance import dial
-from appliance.dial import Refused
+from appliance.dial import Refused, Reply
 from appliance.errors import BadInput, Conflict, DpeError, Unavailable
 from appliance.host import image, updates
 from appliance.host.client import Client
@@ -69,47 +67,17 @@ def check_address(text: str) -> str:
 # -- fetching --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Got:
-    """An answer whose body is yet to be read; `call` must be closed."""
-
-    call: http.client.HTTPSConnection
-    response: http.client.HTTPResponse
-
-
-def _get(address: str, headers: dict[str, str], authority: str) -> Got:
+@contextlib.contextmanager
+def _get(address: str, headers: dict[str, str], authority: str) -> Iterator[Reply]:
     """Ask, and follow where the server sends us, over https only. Raises Unavailable and Refused."""
     for _ in range(HOPS):
-        parts = urlsplit(check_address(address))
-        host, port = parts.hostname or "", parts.port or 443
-        call = http.client.HTTPSConnection(host, port)
-        try:
-            link = dial.connect(host, port, REACH)
-        except (OSError, UnicodeError) as error:
-            raise dial.explain(error, host, port, connected=False) from error
-        try:
-            link.settimeout(REACH)
-            secure = call.sock = dial.trust(authority).wrap_socket(link, server_hostname=host)
-            call.request(
-                "GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), headers={"User-Agent": "DPE-Appliance", **headers}
-            )
-            response = call.getresponse()
-        except OSError as error:
-            link.close()
-            raise dial.explain(error, host, port) from error
-        except http.client.HTTPException as error:
-            call.close()
-            raise Unavailable(f"{host}:{port} does not answer as a web server does.", "Check the address.") from error
-        if response.status not in (301, 302, 303, 307, 308):
-            secure.settimeout(STILL)  # of `call` it is no more where the server hangs up after this
-            return Got(call, response)
-        call.close()
-        address = urljoin(address, response.headers.get("Location", ""))
+        url = check_address(address)
+        with dial.exchange("GET", url, {"User-Agent": "DPE-Appliance", **headers}, authority=authority, reach=REACH) as reply:
+            if reply.status not in (301, 302, 303, 307, 308):
+                yield reply
+                return
+            address = urljoin(address, reply.header("Location"))
     raise Refused("The address leads from one to another without end.", "Enter the address of the update itself.")
-
-
-def _mark(response: http.client.HTTPResponse) -> str:
-    return response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
 
 
 def download(of: Kept, file: Path, settings: Settings, host: Host) -> str:
@@ -119,47 +87,45 @@ def download(of: Kept, file: Path, settings: Settings, host: Host) -> str:
     """
     begun = file.stat().st_size if file.exists() and of.partial else 0
     headers = {"Range": f"bytes={begun}-", "If-Range": of.partial} if begun else {"If-None-Match": of.mark} if of.mark else {}
-    got = _get(of.address, headers, of.authority)
-    with contextlib.closing(got.call):
-        response, where = got.response, urlsplit(of.address).hostname
-        mark = _mark(response)
-        if response.status == 304 or (response.status == 200 and mark and mark == of.mark):
+    with _get(of.address, headers, of.authority) as reply:
+        where, mark = urlsplit(of.address).hostname or "", reply.header("ETag") or reply.header("Last-Modified")
+        if reply.status == 304 or (reply.status == 200 and mark and mark == of.mark):
             return ""
-        if response.status == 206 and begun and response.headers.get("Content-Range", "").startswith(f"bytes {begun}-"):
-            total = begun + (response.length or 0)
-        elif response.status == 200:
-            begun, total = 0, response.length or 0
-        else:
-            kind = Unavailable if response.status >= 500 or response.status in (408, 416, 429) else Refused
+        if (begun := _begins_at(reply, begun)) < 0:
             file.unlink(missing_ok=True)
-            raise kind(f"{where} answers {response.status} {response.reason}.", "Check the address.")
-        if not 0 < total <= LARGEST:
+            kind = Unavailable if reply.status >= 500 or reply.status in (408, 416, 429) else Refused
+            raise kind(f"{where} answers {reply.status} {reply.response.reason}.", "Check the address.")
+        total = begun + (reply.response.length or 0)
+        if not begun < total <= LARGEST:
             raise Refused(f"{where} does not say how large the update is.", "Enter the address of the update itself.")
         updates.check_room(settings, total - begun)
         _remember(settings, partial=mark)
         host.tell(f"Fetching {total >> 20} MiB from {where}" + (f", from {begun >> 20} MiB on" if begun else ""), 100 * begun // total)
-        done = begun
-        with file.open("ab" if begun else "wb") as out:
-            for chunk in _chunks(got, host):
-                out.write(chunk)
-                if 100 * (done + len(chunk)) // total > 100 * done // total:
-                    host.tell("", 100 * (done + len(chunk)) // total)
-                done += len(chunk)
+        done = _write(reply, file, begun, total, host)
         if done != total:
             raise Unavailable(f"{where} hung up after {done >> 20} of {total >> 20} MiB.", "Fetch again: it goes on from there.")
         return mark or datetime.now(UTC).isoformat()
 
 
-def _chunks(got: Got, host: Host) -> Iterator[bytes]:
-    try:
-        while chunk := got.response.read1(CHUNK):
+def _begins_at(reply: Reply, begun: int) -> int:
+    """From which byte of the update on the answer goes; less than 0 for what is no part of it."""
+    if reply.status == 206 and begun and reply.header("Content-Range").startswith(f"bytes {begun}-"):
+        return begun
+    return 0 if reply.status == 200 else -1
+
+
+def _write(reply: Reply, file: Path, begun: int, total: int, host: Host) -> int:
+    """Write what comes, and say how far it is; returns how many bytes there are then."""
+    done = begun
+    with file.open("ab" if begun else "wb") as out:
+        for chunk in reply.chunks(CHUNK, STILL):
             if host.cancelled.is_set():
                 raise Conflict("It was cancelled.", "Fetch again: it goes on from there.")
-            yield chunk
-    except OSError as error:
-        raise dial.explain(error, got.call.host, got.call.port) from error
-    except http.client.HTTPException:
-        return  # less came than was announced, which is seen by its length
+            out.write(chunk)
+            if 100 * (done + len(chunk)) // total > 100 * done // total:
+                host.tell("", 100 * (done + len(chunk)) // total)
+            done += len(chunk)
+    return done
 
 
 # -- verbs -----------------------------------------------------------------------------------------
