@@ -25,6 +25,7 @@ from typing import IO, Any, NamedTuple
 import psutil
 
 from appliance import catalog, layout, syslog
+from appliance.backoff import doubled
 from appliance.catalog import (
     Class,
     Level,
@@ -756,7 +757,7 @@ class Engine:
 
 def _again_later(machine: Machine, error: DpeError) -> None:
     """Note what went wrong, and try again after a wait that doubles up to five minutes."""
-    wait = min(RETRY * 2 ** min(machine.attempts, 6), LONGEST_WAIT)
+    wait = doubled(RETRY, machine.attempts, LONGEST_WAIT)
     with catalog.write():
         Machine.update(problem=str(error), attempts=machine.attempts + 1, retry_at=now() + wait).where(Machine.id == machine.id).execute()
 

@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from appliance import durable
@@ -115,10 +115,7 @@ class Door:
         return token
 
     def _check(self, names: tuple[str, ...]) -> None:
-        moment = datetime.now(UTC)
-        wait = max((self._tried[name].wait(moment) for name in names if name in self._tried), default=timedelta())
-        if wait:
-            raise throttle.refusal(wait)
+        throttle.refuse((self._tried[name] for name in names if name in self._tried), datetime.now(UTC))
 
     def _failed(self, names: tuple[str, ...]) -> None:
         moment = datetime.now(UTC)
