@@ -1,15 +1,18 @@
 """Connections to servers of others: found, reached, encrypted, their certificate checked, and cut when time is over; and why not, in words."""
 
 import contextlib
+import http.client
 import ipaddress
 import re
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -133,6 +136,102 @@ def until_cut(link: socket.socket, seconds: float) -> Iterator[None]:
         handle.close()
     if over.is_set():
         raise TimeoutError  # what ended well may have been cut short
+
+
+# -- a web server ----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _explained(host: str, port: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise explain(error, host, port) from error
+    except http.client.HTTPException as error:
+        raise Unavailable(f"{host}:{port} does not answer as a web server does.", "Check the address and the server's log.") from error
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a web server answers; its body is yet to be read, which raises Unavailable and Refused as asking does."""
+
+    response: http.client.HTTPResponse
+    link: socket.socket
+    host: str
+    port: int
+
+    @property
+    def status(self) -> int:
+        return self.response.status
+
+    def header(self, name: str) -> str:
+        """Empty when it is not there."""
+        return self.response.headers.get(name) or ""
+
+    def read(self, most: int) -> bytes:
+        """The body, or so many bytes of it."""
+        with _explained(self.host, self.port):
+            said = self.response.read(most)
+            if len(said) < most and self.response.length:
+                raise ConnectionResetError  # less came than was announced
+            return said
+
+    def chunks(self, size: int, still: float) -> Iterator[bytes]:
+        """The body piece by piece, each in so many seconds; it ends early where less comes than was announced."""
+        with _explained(self.host, self.port), contextlib.suppress(http.client.HTTPException):
+            self.link.settimeout(still)
+            while piece := self.response.read1(size):
+                yield piece
+
+
+@contextlib.contextmanager
+def exchange(
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+    *,
+    authority: str = "",
+    reach: float,
+    whole: float | None = None,
+) -> Iterator[Reply]:
+    """Ask a web server at an address that was checked; no redirect is followed. `reach` is seconds for a connection, and for an answer
+    where `whole`, seconds for all of it until the block ends, is not given.
+
+    Raises Unavailable when trying again later may help, and Refused when it does not.
+    """
+    parts = urlsplit(url)
+    secure, host = parts.scheme == "https", parts.hostname or ""
+    port = parts.port or (443 if secure else 80)
+    end = time.monotonic() + (whole or 0)
+    try:
+        link = connect(host, port, reach)
+    except (OSError, UnicodeError) as error:
+        raise explain(error, host, port, connected=False) from error
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(link)
+        if whole is None:
+            link.settimeout(reach)
+        else:
+            stack.enter_context(_whole(link, end - time.monotonic(), host, port))
+        call = http.client.HTTPConnection(host, port)
+        call.default_port = 443 if secure else 80  # or it would be named in the header Host
+        stack.callback(call.close)
+        with _explained(host, port):
+            call.sock = stream = trust(authority).wrap_socket(link, server_hostname=host) if secure else link
+            call.request(method, (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), body, dict(headers))
+            response = call.getresponse()
+        stack.enter_context(response)
+        yield Reply(response, stream, host, port)
+
+
+@contextlib.contextmanager
+def _whole(link: socket.socket, seconds: float, host: str, port: int) -> Iterator[None]:
+    try:
+        with until_cut(link, seconds):
+            yield
+    except TimeoutError as error:
+        raise explain(error, host, port) from error
 
 
 def explain(error: OSError | UnicodeError, host: str, port: int, *, connected: bool = True) -> DpeError:

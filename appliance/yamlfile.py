@@ -14,6 +14,22 @@ from appliance.errors import BadInput
 
 Place = tuple[str | int, ...]  # keys and numbers on the way to a value
 
+# Of pydantic's errors those that need no more than these words: what is wrong with a value, and what to write instead.
+_WHOLE = ("must be a whole number, not {kind}", "write digits only, without quotes or unit")
+_EMPTY = ("is empty", "write at least {min_length}")
+IN_WORDS = {
+    "int_type": _WHOLE,
+    "int_parsing": _WHOLE,
+    "int_from_float": _WHOLE,
+    "bool_type": ("must be true or false, not {kind}", "write true or false"),
+    "greater_than_equal": ("is {given}, which is too small", "write at least {ge}"),
+    "less_than_equal": ("is {given}, which is too large", "write at most {le}"),
+    "too_short": _EMPTY,
+    "string_too_short": _EMPTY,
+    "string_too_long": ("is too long", "write at most {max_length} characters"),
+    "too_long": ("has too many values", "write at most {max_length}"),
+}
+
 
 class Part(BaseModel):
     """A mapping in such a file: unknown keys are errors, values are not coerced into other types."""
@@ -186,26 +202,17 @@ class Source(Generic[Model]):
             case "string_type":
                 quoted = ", in quotes if it looks like a number, a date or yes and no" if not isinstance(given, dict | list) else ""
                 self.wrong(path, f"{name} must be text, not {_kind(given)}", f"write text{quoted}")
-            case "int_type" | "int_parsing" | "int_from_float":
-                self.wrong(path, f"{name} must be a whole number, not {_kind(given)}", "write digits only, without quotes or unit")
-            case "bool_type":
-                self.wrong(path, f"{name} must be true or false, not {_kind(given)}", "write true or false")
             case "list_type" | "tuple_type":
                 self.wrong(path, f"{name} must be a list, not {_kind(given)}", f"write {path[-1] if path else 'name'}: [one, two]")
             case "model_type" | "model_attributes_type" | "dict_type":
                 keys = self._keys(path)
                 first = keys[0] if keys else "a name"
                 self.wrong(path, f"{name} must have keys below it, not be {_kind(given)}", f"write {first}: and its value")
-            case "greater_than_equal":
-                self.wrong(path, f"{name} is {given}, which is too small", f"write at least {context['ge']}")
-            case "less_than_equal":
-                self.wrong(path, f"{name} is {given}, which is too large", f"write at most {context['le']}")
-            case "too_short" | "string_too_short":
-                self.wrong(path, f"{name} is empty", f"write at least {context.get('min_length', 1)}")
-            case "string_too_long":
-                self.wrong(path, f"{name} is too long", f"write at most {context['max_length']} characters")
-            case "too_long":
-                self.wrong(path, f"{name} has too many values", f"write at most {context['max_length']}")
+            case kind if kind in IN_WORDS:
+                said, hint = (
+                    words.format(**{"min_length": 1, **context, "given": given, "kind": _kind(given)}) for words in IN_WORDS[kind]
+                )
+                self.wrong(path, f"{name} {said}", hint)
             case _:
                 self.wrong(path, f"{name}: {error['msg']}", self._description(path))
 

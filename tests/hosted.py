@@ -1,16 +1,20 @@
 """dpe-host in a thread of the tests, as in the bootable image: with a card, and with systemd's programs replaced by a list of what they were asked."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from appliance.host import apply, clock, image, network, power, units
+from appliance.host.client import Client
 from appliance.host.daemon import Server
-from appliance.host.image import Image
+from appliance.host.interface import AnyVerb
+from appliance.host.interface.system import Image
+from appliance.host.rpc.registry import HANDLERS, Handler
 from appliance.settings import Settings
 
 BUILD = {"version": "1.2.0", "built_at": "2026-11-20T10:00:00Z", "scenario": "notebook"}
@@ -49,6 +53,24 @@ def card(sys: Path, name: str, mac: str, *, cable: bool = True, speed: int = 100
     (sys / name / "device").mkdir(parents=True)
     for file, said in (("address", mac), ("carrier", str(int(cable))), ("speed", str(speed))):
         (sys / name / file).write_text(f"{said}\n")
+
+
+class Wire(Client):
+    """Asks by a verb's name, and gets what crosses the socket as it is: a long verb's answer is {"task": id}."""
+
+    def ask(self, verb: str, **args: Any) -> Any:
+        return self.send(verb, args)
+
+
+def do_instead(patch: pytest.MonkeyPatch, verb: AnyVerb, do: Callable[..., Any]) -> None:
+    """Have dpe-host do this when it is asked for the verb."""
+    patch.setitem(HANDLERS, verb.name, Handler(verb, do))
+
+
+def used(verb: str, host: Any, **args: Any) -> Any:
+    """Use a verb as dpe-host does, without its socket; what comes back is JSON."""
+    handler = HANDLERS[verb]
+    return handler.verb.pack(handler.do(handler.verb.read(args), host))
 
 
 @contextmanager

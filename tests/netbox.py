@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from appliance import layout
-from appliance.host.client import Client
 from appliance.settings import REPOSITORY, Settings, environment
+from tests.hosted import Wire
 
 NETWORKD = Path("/lib/systemd/systemd-networkd")
 BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -63,7 +63,7 @@ class Box:
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings, self.folder = settings, folder
-        self.client = Client(settings, "grace")
+        self.client = Wire(settings, "grace")
         layout.prepare(settings)
         (folder / "bus.conf").write_text(BUS)
         (folder / "sys/eth0/device").mkdir(parents=True)

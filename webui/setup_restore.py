@@ -9,7 +9,7 @@ from flask import Blueprint, redirect, render_template, request, session, url_fo
 from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
-from appliance.host.tasks import Task
+from appliance.host.interface.tasks import Task
 from appliance.services import backups, server, setup
 from webui.admin.backups import host_keys
 from webui.errors import status_of

@@ -6,13 +6,15 @@ from flask import flash, request
 
 from appliance.catalog import Actor
 from appliance.errors import DpeError
+from appliance.host.interface.disks import Disk
+from appliance.host.interface.network import State
 from appliance.services import setup_server
 from webui.guard import settings
 
 Errors = dict[str, str]
 
 
-def network() -> tuple[dict[str, Any] | None, str]:
+def network() -> tuple[State | None, str]:
     """The network as it is, or why that is not known."""
     try:
         return setup_server.network(settings()), ""
@@ -20,7 +22,7 @@ def network() -> tuple[dict[str, Any] | None, str]:
         return None, str(error)
 
 
-def disks() -> tuple[list[dict[str, Any]], str]:
+def disks() -> tuple[list[Disk], str]:
     """The disks, or why they are not known."""
     try:
         return setup_server.disks(settings()), ""
@@ -35,15 +37,16 @@ def defaults() -> dict[str, str]:
     now, _ = network()
     if now is None:
         return values
-    used = now["network"]
-    card = next((one for one in now["cards"] if one["connected"]), {"name": "", "addresses": []})
-    present = next((one for one in card["addresses"] if ":" not in one), "")
-    values |= {f"net_{key}": used[key] for key in ("mode", "card", "address", "gateway")}
+    used = now.network
+    card = next((one for one in now.cards if one.connected), None)
+    present = next((one for one in card.addresses if ":" not in one), "") if card else ""
     return values | {
-        "net_card": used["card"] or card["name"],
-        "net_address": used["address"] or present,
-        "net_dns": " ".join(used["dns"]),
-        "net_name": now["name"],
+        "net_mode": used.mode,
+        "net_gateway": used.gateway,
+        "net_card": used.card or (card.name if card else ""),
+        "net_address": used.address or present,
+        "net_dns": " ".join(used.dns),
+        "net_name": now.name,
     }
 
 
@@ -65,12 +68,12 @@ def check_storage(values: dict[str, str]) -> Errors:
     """Whether the disk may be given to data."""
     if not values["disk"]:
         return {}
-    disk = next((one for one in disks()[0] if one["path"] == values["disk"]), None)
-    if disk is None or disk["refusal"]:
-        return {"disk": disk["refusal"] if disk else "This disk is no longer there. Choose another one."}
+    disk = next((one for one in disks()[0] if one.path == values["disk"]), None)
+    if disk is None or disk.refusal:
+        return {"disk": disk.refusal if disk else "This disk is no longer there. Choose another one."}
     word = setup_server.word_for(disk)
     if word and values["disk_word"].strip() != word:
-        return {"disk_word": f"Everything on it would be erased: {'; '.join(disk['holds'])}. To say that you mean it, type {word}."}
+        return {"disk_word": f"Everything on it would be erased: {'; '.join(disk.holds)}. To say that you mean it, type {word}."}
     return {}
 
 
@@ -88,9 +91,9 @@ def try_network(values: dict[str, str]) -> tuple[setup_server.Trial | None, Erro
         return None, {"" if is_on_trial(now) else "net_address" if values["net_mode"] == "static" else "net_mode": str(error)}
 
 
-def is_on_trial(now: dict[str, Any]) -> bool:
+def is_on_trial(now: State) -> bool:
     """Whether a network is on trial."""
-    return bool(now["trial"]) and now["trial"]["state"] == "on"
+    return now.trial is not None and now.trial.state == "on"
 
 
 def take_back(values: dict[str, str]) -> Errors:

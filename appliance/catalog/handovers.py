@@ -6,6 +6,7 @@ What fails for one person alone is held to be theirs, and what fails for several
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from appliance.backoff import doubled
 from appliance.catalog.database import rows
 from appliance.catalog.models import Account, Handover, MachineState, is_to_come, not_ahead, now
 
@@ -22,7 +23,7 @@ def failed(class_name: str, account_id: int, problem: str, hint: str) -> bool:
     if before is not None:
         failures, in_a_row = before.failures + 1, before.in_a_row + 1
     over = failures >= TRIES
-    wait = min(PERSON_WAITS * 2 ** min(failures - TRIES, 10), PERSON_WAITS_LONGEST) if over else timedelta()
+    wait = doubled(PERSON_WAITS, failures - TRIES, PERSON_WAITS_LONGEST) if over else timedelta()
     Handover.insert(
         klass=class_name,
         account=account_id,
@@ -90,7 +91,7 @@ def failing(class_name: str) -> Failing | None:
     count, last = sum(one.in_a_row for one in row), there[-1]
     until = None
     if len(row) >= PEOPLE and count >= TRIES and last.failed_at <= not_ahead(moment):
-        until = last.failed_at + min(CLASS_WAITS * 2 ** min(count - TRIES, 10), CLASS_WAITS_LONGEST)
+        until = last.failed_at + doubled(CLASS_WAITS, count - TRIES, CLASS_WAITS_LONGEST)
     return Failing(count, len(row), last.problem, last.hint, until, held)
 
 

@@ -11,8 +11,6 @@ from appliance.catalog.database import change, found, rows
 from appliance.catalog.grants import Reach
 from appliance.catalog.models import Account, Machine, Run, RunState, Step, Todo, TodoState, now, stamp
 
-ENDED = (RunState.DONE, RunState.FAILED, RunState.CANCELLED)
-
 
 def begin(
     kind: str,

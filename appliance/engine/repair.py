@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from appliance import catalog
+from appliance.backoff import doubled
 from appliance.catalog import Level, Machine, MachineState, now, record
 from appliance.errors import DpeError
 from appliance.host import ballast
@@ -119,6 +120,6 @@ class Repair:
 
 def _try_later(machine: Machine, error: DpeError) -> None:
     """Note what went wrong, and try again after a wait that doubles up to five minutes."""
-    wait = min(RETRY * 2 ** min(machine.attempts, 6), LONGEST_WAIT)
+    wait = doubled(RETRY, machine.attempts, LONGEST_WAIT)
     with catalog.write():
         Machine.update(problem=str(error), attempts=machine.attempts + 1, retry_at=now() + wait).where(Machine.id == machine.id).execute()

@@ -6,20 +6,15 @@ was taken over learns none.
 
 import contextlib
 from collections.abc import Iterator
-from typing import Annotated
-
-from pydantic import Field
 
 from appliance import catalog
 from appliance.catalog import Account, Actor, Grant, Level, RecoveryCode, SecondFactor, grants, options, record, sessions
 from appliance.errors import BadInput, Conflict, NotFound
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host.interface import system
+from appliance.host.rpc.registry import Host, implements
+from appliance.host.rpc.verb import Nothing
 from appliance.people import names, passwords, throttle
 from appliance.settings import Settings
-
-
-class ResetArguments(Arguments):
-    name: Annotated[str, Field(max_length=100)]
 
 
 @contextlib.contextmanager
@@ -40,14 +35,14 @@ def _owners() -> list[Account]:
     return list(Account.select().where(Account.id.in_(holders), Account.directory_id.is_null()).order_by(Account.name))
 
 
-@verb("admins.owners", root=True)
-def _list(args: Arguments, host: Host) -> list[dict[str, str | bool]]:
+@implements(system.OWNERS)
+def _list(args: Nothing, host: Host) -> list[system.Owner]:
     with _opened(host.settings):
-        return [{"name": one.name, "full_name": one.full_name, "disabled": bool(one.disabled)} for one in _owners()]
+        return [system.Owner(name=one.name, full_name=one.full_name, disabled=bool(one.disabled)) for one in _owners()]
 
 
-@verb("admins.reset", title="New password for an admin", root=True)
-def _reset(args: ResetArguments, host: Host) -> dict[str, str]:
+@implements(system.RESET_PASSWORD)
+def _reset(args: system.NewPassword, host: Host) -> system.Told:
     """A new random password for this owner, or for a new one of this name where there is none: the only time that it is told."""
     password, digest = passwords.generate()
     actor = Actor(host.by or "screen")
@@ -70,7 +65,7 @@ def _reset(args: ResetArguments, host: Host) -> dict[str, str]:
             object=f"account:{account.name}",
         )
         assert account.id in grants.owners()
-    return {"name": account.name, "password": password}
+    return system.Told(name=account.name, password=password)
 
 
 def _new(name: str, owners: dict[str, Account]) -> Account:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from appliance import durable
 from appliance.host import config, trial
-from appliance.host.config import MAC, HostConfig, Network
+from appliance.host.config import HostConfig
+from appliance.host.interface.network import MAC, Network
 from appliance.run import run
 from appliance.settings import Settings, load
 

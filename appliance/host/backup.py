@@ -11,12 +11,12 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, Field, ValidationError, field_validator
+from pydantic import AwareDatetime, BaseModel, ValidationError
 
 from appliance import catalog, durable
 from appliance.catalog import (
@@ -36,11 +36,13 @@ from appliance.catalog import (
     todos,
 )
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
-from appliance.host import events, image, restic
-from appliance.host.restic import S3, AnyTarget, Repository, Sftp, folder
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host import block, events, image, restic
+from appliance.host.interface import backups as interface
+from appliance.host.interface.backups import S3, AnyTarget, Backup, Checked, Found, Last, Made, Plan, Sftp, State, Target, Volume
+from appliance.host.restic import Repository, folder
+from appliance.host.rpc.registry import Host, implements
+from appliance.host.rpc.verb import Nothing
 from appliance.paths import below, inside
-from appliance.run import run
 from appliance.settings import Settings
 
 FORMAT = 1
@@ -50,23 +52,6 @@ KINDS = ("catalog.db", MANIFEST, "scenario")
 SEED_FILES = ("disk.qcow2", "vmlinuz", "initrd", "seed.json")
 AWAY = 60.0  # seconds after which an engine that says nothing is not there
 LATE = 36 * 3600.0  # seconds after which a scheduled backup is too old
-
-
-class Plan(BaseModel):
-    """When backups are made, and how many are kept. `days` counts from Monday, 0; `at` is in the appliance's time zone."""
-
-    on: bool = True
-    at: Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")] = "02:30"
-    days: list[Annotated[int, Field(ge=0, le=6)]] = Field(default_factory=lambda: list(range(7)), max_length=7)
-    daily: Annotated[int, Field(ge=1, le=400)] = 7
-    weekly: Annotated[int, Field(ge=0, le=400)] = 4
-    monthly: Annotated[int, Field(ge=0, le=400)] = 6
-    seeds: bool = True
-
-    @field_validator("days")
-    @classmethod
-    def _each_once(cls, days: list[int]) -> list[int]:
-        return sorted(set(days))
 
 
 class Config(BaseModel):
@@ -172,28 +157,7 @@ def repository(settings: Settings, patience: float = restic.SOON) -> Iterator[Re
 # -- where they go -----------------------------------------------------------------------------------
 
 
-class TargetArguments(Arguments):
-    target: AnyTarget
-    key: Annotated[str, Field(max_length=100)] = ""
-
-
-@dataclass(frozen=True)
-class Looked:
-    """What is at a target. `state`: confirm (the server's key has to be, with these fingerprints), empty, ours, or theirs (another key opens it)."""
-
-    state: str
-    words: str
-    backups: int = 0
-    newest: str = ""
-    fingerprints: list[str] = field(default_factory=list)
-    host_keys: list[str] = field(default_factory=list)
-    repository: str = ""
-
-    def dict(self) -> dict[str, Any]:
-        return dict(self.__dict__)
-
-
-def look(settings: Settings, target: restic.Target, opened_by: str) -> Looked:
+def look(settings: Settings, target: Target, opened_by: str) -> Found:
     """What is at a target, without changing anything. Raises DpeError when it cannot be reached."""
     if isinstance(target, Sftp):
         shown = restic.host_keys(target)
@@ -203,24 +167,24 @@ def look(settings: Settings, target: restic.Target, opened_by: str) -> Looked:
                 if not target.host_keys
                 else "The server shows another key than before."
             )
-            return Looked("confirm", words, fingerprints=[restic.fingerprint(one) for one in shown], host_keys=shown)
+            return Found(state="confirm", words=words, fingerprints=[restic.fingerprint(one) for one in shown], host_keys=shown)
     with restic.at(target, opened_by, settings, restic.PAGE) as there:
         try:
             id = there.id()
         except NotFound:
-            return Looked("empty", f"{restic.capital(str(target))} can be used; no backups are there yet.")
+            return Found(state="empty", words=f"{restic.capital(str(target))} can be used; no backups are there yet.")
         except BadInput:
-            return Looked("theirs", "There are backups that another recovery key opens.")
+            return Found(state="theirs", words="There are backups that another recovery key opens.")
         found = there.snapshots()
     words = (
         "There are backups that this recovery key opens, none yet."
         if not found
         else f"There are backups that this recovery key opens: {len(found)}."
     )
-    return Looked("ours", words, len(found), str(found[0]["time"]) if found else "", repository=id)
+    return Found(state="ours", words=words, backups=len(found), newest=str(found[0]["time"]) if found else "", repository=id)
 
 
-def with_secret(settings: Settings, target: restic.Target) -> restic.Target:
+def with_secret(settings: Settings, target: Target) -> Target:
     """The target with the secret that is known already, when the same one was entered without: `*` stands for it."""
     if isinstance(target, S3) and target.secret_key == "*":  # noqa: S105
         known = config(settings)
@@ -232,21 +196,21 @@ def with_secret(settings: Settings, target: restic.Target) -> restic.Target:
     return target
 
 
-@verb("backup.test")
-def _test(args: TargetArguments, host: Host) -> dict[str, Any]:
+@implements(interface.TEST)
+def _test(args: interface.At, host: Host) -> Found:
     opened_by = restic.typed(args.key) if args.key else key(host.settings) or restic.new_key()
-    return look(host.settings, with_secret(host.settings, args.target), opened_by).dict()
+    return look(host.settings, with_secret(host.settings, args.target), opened_by)
 
 
-@verb("backup.configure")
-def _configure(args: TargetArguments, host: Host) -> dict[str, Any]:
+@implements(interface.CONFIGURE)
+def _configure(args: interface.At, host: Host) -> Found:
     """Use a target from now on, making a repository there when there is none."""
     settings, target = host.settings, with_secret(host.settings, args.target)
     given = restic.typed(args.key) if args.key else ""
     chosen = given or key(settings) or restic.new_key()
     found = look(settings, target, chosen)
     if found.state == "confirm":
-        return found.dict()
+        return found
     if found.state == "theirs":
         raise Conflict("There are backups that another recovery key opens.", "Enter that key to go on with them, or choose another place.")
     id = found.repository
@@ -261,94 +225,78 @@ def _configure(args: TargetArguments, host: Host) -> dict[str, Any]:
     save(
         settings, Config(target=_plain(target), repository=id, noted=noted, plan=plan, since=before.since if before else datetime.now(UTC))
     )
-    return found.dict()
+    return found
 
 
-def _plain(target: restic.Target) -> Any:
+def _plain(target: Target) -> Any:
     """As the configuration takes it."""
-    return restic.TARGET.validate_python(target.model_dump())
+    return interface.TARGET.validate_python(target.model_dump())
 
 
-class PlanArguments(Arguments):
-    plan: Plan
-
-
-@verb("backup.plan")
-def _plan(args: PlanArguments, host: Host) -> None:
+@implements(interface.PLAN)
+def _plan(args: interface.Schedule, host: Host) -> None:
     if args.plan.on and not args.plan.days:
         raise BadInput("No day is chosen.", "Choose one or more, or switch the schedule off.")
     save(host.settings, configured(host.settings).model_copy(update={"plan": args.plan}))
 
 
-@verb("backup.stop")
-def _stop(args: Arguments, host: Host) -> None:
+@implements(interface.STOP)
+def _stop(args: Nothing, host: Host) -> None:
     """Back up no more. What lies at the target stays, and the recovery key stays with us."""
     (folder(host.settings) / "config.json").unlink(missing_ok=True)
 
 
-@verb("backup.key")
-def _key(args: Arguments, host: Host) -> str:
+@implements(interface.KEY)
+def _key(args: Nothing, host: Host) -> str:
     if configured(host.settings).noted:
         raise Conflict("The recovery key is shown only until somebody said that they wrote it down.", "Look at what was written down.")
     return restic.printed(key(host.settings))
 
 
-@verb("backup.noted")
-def _noted(args: Arguments, host: Host) -> None:
+@implements(interface.NOTED)
+def _noted(args: Nothing, host: Host) -> None:
     save(host.settings, configured(host.settings).model_copy(update={"noted": True}))
 
 
-@verb("backup.public_key")
-def _public_key(args: Arguments, host: Host) -> str:
+@implements(interface.PUBLIC_KEY)
+def _public_key(args: Nothing, host: Host) -> str:
     return restic.ssh_key(host.settings)[1]
 
 
-@verb("backup.disks")
-def _disks(args: Arguments, host: Host) -> list[dict[str, str]]:
-    """Disks with a file system that nobody uses: uuid, name, label, size."""
+@implements(interface.DISKS)
+def _disks(args: Nothing, host: Host) -> list[Volume]:
+    """Disks with a file system that nobody uses."""
     return disks()
 
 
-def disks() -> list[dict[str, str]]:
-    """File systems that could hold backups: plugged in, not mounted, not the appliance's own."""
-    listed = json.loads(run(["lsblk", "--json", "--output", "NAME,UUID,FSTYPE,LABEL,PARTLABEL,SIZE,MOUNTPOINTS,MODEL"]))
-    found: list[dict[str, str]] = []
-
-    def walk(devices: list[dict[str, Any]], model: str) -> None:
-        for one in devices:
-            model_here = one.get("model") or model
-            usable = one.get("fstype") in ("ext4", "ext3", "xfs", "btrfs", "exfat", "vfat", "ntfs") and one.get("uuid")
-            if usable and not any(one.get("mountpoints") or []) and not (one.get("partlabel") or "").startswith("dpe-"):
-                found.append(
-                    {
-                        "uuid": one["uuid"],
-                        "name": one["name"],
-                        "label": one.get("label") or "",
-                        "size": one["size"],
-                        "model": model_here or "",
-                    }
-                )
-            walk(one.get("children") or [], model_here)
-
-    walk(listed["blockdevices"], "")
-    return found
+FILE_SYSTEMS = ("ext4", "ext3", "xfs", "btrfs", "exfat", "vfat", "ntfs")
 
 
-@verb("backup.state")
-def _state(args: Arguments, host: Host) -> dict[str, Any]:
-    """All that is known without asking the target: target (no secrets), noted, plan, last, problem (in words, or empty)."""
+def disks(listing: str | None = None) -> list[Volume]:
+    """File systems that could hold backups: plugged in, not mounted, not the appliance's own. `listing` is what lsblk says."""
+    return [
+        Volume(uuid=one.uuid, name=one.name, label=one.label, size=f"{one.size / 1e9:.1f} GB", model=one.model or disk.model)
+        for disk in block.devices(listing=listing)
+        for one in (disk, *disk.below())
+        if one.fstype in FILE_SYSTEMS and one.uuid and not one.mountpoints and not one.partlabel.startswith("dpe-")
+    ]
+
+
+@implements(interface.STATE)
+def _state(args: Nothing, host: Host) -> State:
+    """All that is known without asking the target."""
     known, result = config(host.settings), last(host.settings)
+    came = Last.model_validate(result)
     if known is None:
-        return {"target": None, "where": "", "noted": False, "plan": Plan().model_dump(), "last": result, "problem": ""}
-    shown = known.target.model_dump() | ({"secret_key": ""} if isinstance(known.target, S3) else {})
-    return {
-        "target": shown,
-        "where": restic.capital(str(known.target)),
-        "noted": known.noted,
-        "plan": known.plan.model_dump(),
-        "last": result,
-        "problem": problem(known, result, datetime.now(UTC)),
-    }
+        return State(target=None, where="", noted=False, plan=Plan(), last=came, problem="")
+    return State(
+        target=known.target,
+        where=restic.capital(str(known.target)),
+        noted=known.noted,
+        plan=known.plan,
+        last=came,
+        problem=problem(known, result, datetime.now(UTC)),
+    )
 
 
 def problem(known: Config, result: dict[str, Any], moment: datetime) -> str:
@@ -367,8 +315,8 @@ def problem(known: Config, result: dict[str, Any], moment: datetime) -> str:
 # -- making one ----------------------------------------------------------------------------------------
 
 
-@verb("backup.run", title="Backup", long=True)
-def _run(args: Arguments, host: Host) -> dict[str, Any]:
+@implements(interface.RUN)
+def _run(args: Nothing, host: Host) -> Made:
     settings = host.settings
     known = configured(settings)
     _note(settings, begun_at=_moment())
@@ -382,7 +330,7 @@ def _run(args: Arguments, host: Host) -> dict[str, Any]:
             except Conflict:
                 raise
             except DpeError as error:
-                result["problems"].append(f"Old backups could not be removed: {error.message}")
+                result.problems.append(f"Old backups could not be removed: {error.message}")
     except DpeError as error:
         if host.cancelled.is_set():
             raise
@@ -393,10 +341,10 @@ def _run(args: Arguments, host: Host) -> dict[str, Any]:
         raise
     finally:
         catalog.close()
-    _note(settings, at=_moment(), ok=True, error="", ok_at=_moment(), **result)
-    lacks = f" {len(result['problems'])} things are missing from it." if result["problems"] else ""
-    message = f"A backup was made at {known.target}: {result['disks']} data disks, {result['people']} people.{lacks}"
-    events.tell(settings, "backup.made", message, level=Level.WARNING if lacks else Level.INFO, hint=" ".join(result["problems"])[:1000])
+    _note(settings, at=_moment(), ok=True, error="", ok_at=_moment(), **result.model_dump())
+    lacks = f" {len(result.problems)} things are missing from it." if result.problems else ""
+    message = f"A backup was made at {known.target}: {result.disks} data disks, {result.people} people.{lacks}"
+    events.tell(settings, "backup.made", message, level=Level.WARNING if lacks else Level.INFO, hint=" ".join(result.problems)[:1000])
     return result
 
 
@@ -417,7 +365,7 @@ def _write_to_owners(settings: Settings, text: str) -> None:
         doorbell.ring()
 
 
-def _make(there: Repository, known: Config, host: Host) -> dict[str, Any]:
+def _make(there: Repository, known: Config, host: Host) -> Made:
     settings = host.settings
     with contextlib.suppress(DpeError):
         there.ask("unlock")  # only locks of processes that are gone
@@ -459,15 +407,15 @@ def _make(there: Repository, known: Config, host: Host) -> dict[str, Any]:
         problems = [f"{one.name or one.id}: {one.problem}" for one in manifest.disks if one.problem]
         if status == 3:
             problems.append("Some files changed or vanished while they were read.")
-        return {
-            "snapshot": str(summary.get("snapshot_id", ""))[:8],
-            "bytes": manifest.bytes,
-            "added": int(summary.get("data_added", 0)),
-            "people": manifest.people,
-            "machines": manifest.machines,
-            "disks": facts["disks"],
-            "problems": problems,
-        }
+        return Made(
+            snapshot=str(summary.get("snapshot_id", ""))[:8],
+            bytes=manifest.bytes,
+            added=int(summary.get("data_added", 0)),
+            people=manifest.people,
+            machines=manifest.machines,
+            disks=sum(1 for one in manifest.disks if one.file),
+            problems=problems,
+        )
     finally:
         for one in asked:
             one.remove()
@@ -617,21 +565,21 @@ def _forget(there: Repository, plan: Plan, host: Host) -> None:
 # -- what is there, and whether it can be read ---------------------------------------------------------
 
 
-def described(snapshots: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Backups in plain values: id, at, and what their tags say."""
+def described(snapshots: list[dict[str, Any]]) -> list[Backup]:
+    """Backups: what their tags say."""
     found = []
     for one in snapshots:
         tags = dict(tag.split("=", 1) for tag in one.get("tags") or [] if "=" in tag)
         numbers = {name: int(tags.get(name, "0")) for name in ("schema", "people", "machines", "bytes", "disks", "missing", "seeds")}
         at = datetime.fromisoformat(str(one["time"])[:19]).replace(tzinfo=_zone(str(one["time"])))
         found.append(
-            {
-                "id": str(one["id"])[:16],
-                "at": at.astimezone(UTC).isoformat(),
+            Backup(
+                id=str(one["id"])[:16],
+                at=at.astimezone(UTC),
                 **numbers,
-                "scenario": tags.get("scenario", ""),
-                "version": tags.get("version", ""),
-            }
+                scenario=tags.get("scenario", ""),
+                version=tags.get("version", ""),
+            )
         )
     return found
 
@@ -641,19 +589,14 @@ def _zone(stamp: str) -> Any:
     return UTC if ends in ("", "Z") else datetime.strptime(ends, "%z").tzinfo
 
 
-@verb("backup.list")
-def _list(args: Arguments, host: Host) -> list[dict[str, Any]]:
+@implements(interface.LIST)
+def _list(args: Nothing, host: Host) -> list[Backup]:
     with repository(host.settings, restic.PAGE) as there:
         return described(there.snapshots())
 
 
-class VerifyArguments(Arguments):
-    part: Annotated[int, Field(ge=1, le=100)] = 100
-    """Per cent of the data that are read."""
-
-
-@verb("backup.verify", title="Check of the backups", long=True)
-def _verify(args: VerifyArguments, host: Host) -> dict[str, Any]:
+@implements(interface.VERIFY)
+def _verify(args: interface.Part, host: Host) -> Checked:
     """Read the backups again: that all is there, is as it was written, and the newest one's catalog can be used."""
     settings = host.settings
     known = configured(settings)
@@ -666,7 +609,7 @@ def _verify(args: VerifyArguments, host: Host) -> dict[str, Any]:
             reading = "--read-data" if args.part == 100 else f"--read-data-subset={args.part}%"
             there.follow(host, "check", reading, cwd=settings.state, heard=lambda line: None)
             host.tell("Trying the newest backup's catalog", 95)
-            manifest = check_newest(there, found[0]["id"], settings)
+            manifest = check_newest(there, found[0].id, settings)
     except DpeError as error:
         if not host.cancelled.is_set():
             _note(settings, checked_at=_moment(), check_ok=False, check_error=str(error))
@@ -680,7 +623,7 @@ def _verify(args: VerifyArguments, host: Host) -> dict[str, Any]:
     )
     _note(settings, checked_at=_moment(), check_ok=True, check_error="", check_words=words)
     events.tell(settings, "backup.checked", f"The backups at {known.target} were checked: {words}")
-    return {"words": words, "backups": len(found)}
+    return Checked(words=words, backups=len(found))
 
 
 def check_newest(there: Repository, snapshot: str, settings: Settings) -> Manifest:

@@ -1,29 +1,17 @@
 """The host's clock: who sets it, whether it is right, and setting it by hand."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
-
-from pydantic import AwareDatetime, Field
 
 from appliance.catalog import timezone
 from appliance.errors import BadInput, CommandFailed, Conflict
 from appliance.host import apply, config, events, image
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host.interface import system
+from appliance.host.rpc.registry import Host, implements
+from appliance.host.rpc.verb import Nothing
 from appliance.run import run
 
 EARLIEST = datetime(2025, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
-
-
-class Servers(Arguments):
-    """`servers` are names or addresses; none of them means those that DHCP names."""
-
-    enabled: bool
-    servers: list[str] = Field(default_factory=list)
-
-
-class Moment(Arguments):
-    at: Annotated[AwareDatetime, Field(strict=False)]
 
 
 def read_properties(shown: str) -> dict[str, str]:
@@ -38,24 +26,24 @@ def _asked(*command: str) -> dict[str, str]:
         return {}
 
 
-@verb("clock.get")
-def get(args: Arguments, host: Host) -> dict[str, Any]:
-    """now (ISO, UTC), enabled, servers (as set), synchronised (None: not known) and the server that is asked now."""
+@implements(system.CLOCK)
+def get(args: Nothing, host: Host) -> system.Clock:
+    """How the clock is."""
     found, _ = config.read(host.settings)
     shown = _asked("show", "--property=NTPSynchronized,NTP")
     follows = _asked("show-timesync", "--property=ServerName,ServerAddress") if found.ntp_enabled else {}
-    return {
-        "ours": image.found() is not None,
-        "now": datetime.now(UTC).isoformat(),
-        "enabled": found.ntp_enabled,
-        "servers": found.ntp,
-        "synchronised": {"yes": True, "no": False}.get(shown.get("NTPSynchronized", "")),
-        "server": follows.get("ServerName") or follows.get("ServerAddress") or "",
-    }
+    return system.Clock(
+        ours=image.found() is not None,
+        now=datetime.now(UTC),
+        enabled=found.ntp_enabled,
+        servers=found.ntp,
+        synchronised={"yes": True, "no": False}.get(shown.get("NTPSynchronized", "")),
+        server=follows.get("ServerName") or follows.get("ServerAddress") or "",
+    )
 
 
-@verb("clock.servers")
-def set_servers(args: Servers, host: Host) -> None:
+@implements(system.SET_TIME_SERVERS)
+def set_servers(args: system.TimeServers, host: Host) -> None:
     """Ask these servers for the time, or nobody."""
     image.required()
     with config.change(host.settings) as changed:
@@ -67,8 +55,8 @@ def set_servers(args: Servers, host: Host) -> None:
     events.tell(host.settings, "clock.servers", f"{host.by or 'Somebody at the screen'} changed the clock: the server {said}.")
 
 
-@verb("clock.set")
-def set_time(args: Moment, host: Host) -> None:
+@implements(system.SET_CLOCK)
+def set_time(args: system.Moment, host: Host) -> None:
     """Set the clock by hand. Raises Conflict while servers are asked for the time, which would set it back."""
     image.required()
     found, _ = config.read(host.settings)

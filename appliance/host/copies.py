@@ -6,35 +6,24 @@ copies as `damaged-<time>`, and starts them again.
 
 import re
 import shutil
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import Field
 
 from appliance import durable, layout
 from appliance.catalog import database, owners, timezone
 from appliance.errors import Conflict, NotFound, Unavailable
 from appliance.host import events, units
+from appliance.host.interface import rescue
+from appliance.host.interface.rescue import COPY, Copy
 from appliance.host.loops import every
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host.rpc.registry import Host, implements
+from appliance.host.rpc.verb import Nothing
 from appliance.settings import Settings
 
 KEPT = 3
 DAILY = timedelta(hours=24)
 LOOK = 600.0  # seconds between looks whether a day is over
 STAMP = "%Y%m%d-%H%M%S"
-NAME = r"\d{8}-\d{6}"
-
-
-@dataclass(frozen=True)
-class Copy:
-    """A copy: when it was made (ISO 8601, UTC) and its size in bytes."""
-
-    name: str
-    at: str
-    bytes: int
 
 
 def folder(settings: Settings) -> Path:
@@ -43,7 +32,7 @@ def folder(settings: Settings) -> Path:
 
 def everything(settings: Settings) -> list[Copy]:
     """All copies, the newest first."""
-    files = [file for file in folder(settings).glob("*.db") if re.fullmatch(NAME, file.stem)]
+    files = [file for file in folder(settings).glob("*.db") if re.fullmatch(COPY, file.stem)]
     return [Copy(file.stem, _moment(file.stem).isoformat(), file.stat().st_size) for file in sorted(files, reverse=True)]
 
 
@@ -112,23 +101,19 @@ def put_back(settings: Settings, name: str, host: Host) -> str:
     return str(aside)
 
 
-class Which(Arguments):
-    name: Annotated[str, Field(pattern=f"^{NAME}$")]
-
-
-@verb("catalog.state")
-def _state(args: Arguments, host: Host) -> str:
+@implements(rescue.CATALOG_STATE)
+def _state(args: Nothing, host: Host) -> str:
     """Why the catalog cannot be used; empty when it can."""
     return database.trouble(host.settings.catalog)
 
 
-@verb("catalog.copies")
-def _copies(args: Arguments, host: Host) -> list[dict[str, Any]]:
-    return [asdict(copy) for copy in everything(host.settings)]
+@implements(rescue.CATALOG_COPIES)
+def _copies(args: Nothing, host: Host) -> list[Copy]:
+    return everything(host.settings)
 
 
-@verb("catalog.put_back", title="Putting a copy of the catalog back", long=True)
-def _put_back(args: Which, host: Host) -> str:
+@implements(rescue.PUT_BACK)
+def _put_back(args: rescue.Which, host: Host) -> str:
     aside = put_back(host.settings, args.name, host)
     at = _moment(args.name)
     events.tell(

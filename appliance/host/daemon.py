@@ -1,42 +1,28 @@
 """`python -m appliance.host.daemon`: dpe-host in the foreground, until SIGTERM."""
 
-import json
 import logging
 import signal
 import socket
 import socketserver
 import struct
 import threading
-from dataclasses import asdict
-from typing import Any
+
+from pydantic import ValidationError
 
 from appliance import layout
-from appliance.errors import BadInput, Conflict, DpeError, NotAllowed
-from appliance.host import loops, tasks, units, verbs
-from appliance.host.client import ERRORS
+from appliance.errors import BadInput, DpeError, NotAllowed
+from appliance.host import loops, units
+from appliance.host.rpc.registry import Host, find
+from appliance.host.rpc.registry import load as load_verbs
+from appliance.host.rpc.verb import LongVerb
+from appliance.host.rpc.wire import LONGEST_QUESTION, Answer, Question
 from appliance.host.tasks import Tasks
-from appliance.host.verbs import Arguments, Host, find, verb
 from appliance.notify import ALIVE, READY, notify
 from appliance.settings import Settings, load
 
 log = logging.getLogger(__name__)
 
-LONGEST = 1 << 20  # bytes of a question
 LOOK = 2.0  # seconds between looks whether to end
-
-
-class TaskArguments(Arguments):
-    id: str
-
-
-@verb("tasks")
-def _tasks(args: Arguments, host: Host) -> list[dict[str, Any]]:
-    return [asdict(task) for task in tasks.everything(host.settings)]
-
-
-@verb("task")
-def _task(args: TaskArguments, host: Host) -> dict[str, Any]:
-    return asdict(tasks.get(host.settings, args.id))
 
 
 class Server(socketserver.ThreadingUnixStreamServer):
@@ -45,7 +31,7 @@ class Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
 
     def __init__(self, settings: Settings) -> None:
-        verbs.load()
+        load_verbs()
         self.settings = settings
         self.tasks = Tasks(settings)
         settings.host_socket.unlink(missing_ok=True)
@@ -56,35 +42,25 @@ class Server(socketserver.ThreadingUnixStreamServer):
         """Each time that the loop goes round."""
         notify(ALIVE)
 
-    def answer(self, question: bytes, *, root: bool) -> dict[str, Any]:
+    def answer(self, question: bytes, *, root: bool) -> Answer:
         """One JSON line's answer, to root or to another user; an error is an answer, too."""
         try:
             try:
-                asked = json.loads(question)
-                name, args, by = asked["verb"], asked["args"], " ".join(str(asked.get("by", ""))[:100].split())
-            except (ValueError, LookupError, TypeError) as error:
+                asked = Question.model_validate_json(question)
+            except ValidationError as error:
                 raise BadInput("The question is no JSON object with verb and args.") from error
-            if name == "task.cancel":
-                if self.tasks.current is None:
-                    raise Conflict("Nothing is going on that could be cancelled.", "Reload the page.")
-                self.tasks.cancel()
-                return {"result": None}
-            found, checked = find(str(name), args if isinstance(args, dict) else {})
-            if found.root and not root:
+            handler, by = find(asked.verb), " ".join(asked.by[:100].split())
+            verb, checked = handler.verb, handler.verb.read(asked.args)
+            if verb.root and not root:
                 raise NotAllowed("That is done at the server's own screen only.", "Go there, or ask somebody who can.")
-            if found.long:
-                return {"result": {"task": self.tasks.begin(found, checked, by)}}
-            return {"result": found.do(checked, Host(self.settings, by))}
+            if isinstance(verb, LongVerb):
+                return Answer(result={"task": self.tasks.begin(handler, checked, by)})
+            return Answer(result=verb.pack(handler.do(checked, Host(self.settings, by, tasks=self.tasks))))
         except DpeError as error:
-            kind = next((name for name, known in ERRORS.items() if isinstance(error, known)), "DpeError")
-            return {"error": error.message, "hint": error.hint, "kind": kind}
+            return Answer.of(error)
         except Exception:
             log.exception("a verb failed")
-            return {
-                "error": "That failed by an error of the appliance itself.",
-                "hint": "The log of dpe-host has the details.",
-                "kind": "DpeError",
-            }
+            return Answer.of(DpeError("That failed by an error of the appliance itself.", "The log of dpe-host has the details."))
 
 
 class _Connection(socketserver.StreamRequestHandler):
@@ -97,9 +73,9 @@ class _Connection(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         try:
-            question = self.rfile.readline(LONGEST)
+            question = self.rfile.readline(LONGEST_QUESTION)
             if question:
-                self.wfile.write(json.dumps(self.server.answer(question, root=self._is_root())).encode() + b"\n")
+                self.wfile.write(self.server.answer(question, root=self._is_root()).line())
         except OSError:
             pass  # whoever asked has gone
 

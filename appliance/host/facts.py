@@ -3,7 +3,6 @@
 import shutil
 import socket
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import psutil
 
@@ -12,7 +11,10 @@ from appliance.catalog import glance
 from appliance.catalog.machines import HELD
 from appliance.errors import DpeError, Unavailable
 from appliance.host import ballast, config, image, storage
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host.interface import system
+from appliance.host.interface.system import Facts
+from appliance.host.rpc.registry import Host, implements
+from appliance.host.rpc.verb import Nothing
 from appliance.settings import Settings
 
 STALE = timedelta(seconds=30)
@@ -49,24 +51,24 @@ def _version() -> str:
     return found.version if found else ""
 
 
-@verb("facts")
-def facts(args: Arguments, host: Host) -> dict[str, Any]:
-    """All of it. `set_up` is None when the catalog cannot be read; storage is MiB; problems are sentences, the worst first."""
+@implements(system.FACTS)
+def facts(args: Nothing, host: Host) -> Facts:
+    """All of it."""
     settings, problems = host.settings, []
-    said: dict[str, Any] = {"set_up": None, "title": "", "machines": None}
+    set_up, title, machines = None, "", None
     try:
         seen = glance.look(settings.catalog)
     except DpeError as error:
         problems.append(str(error))
     else:
         count = seen.states
-        machines = {
-            "in_use": sum(count.get(state, 0) for state in HELD),
-            "ready": count.get("ready", 0),
-            "coming": count.get("planned", 0) + count.get("creating", 0),
-            "troubled": count.get("failed", 0) + count.get("quarantined", 0),
-        }
-        said.update(set_up=seen.set_up, title=seen.title, machines=machines)
+        machines = system.Machines(
+            in_use=sum(count.get(state, 0) for state in HELD),
+            ready=count.get("ready", 0),
+            coming=count.get("planned", 0) + count.get("creating", 0),
+            troubled=count.get("failed", 0) + count.get("quarantined", 0),
+        )
+        set_up, title = seen.set_up, seen.title
         if seen.engine_seen is None:
             problems.append("The engine has not started yet: machines are made once it has.")
         elif datetime.now(UTC) - seen.engine_seen > STALE:
@@ -79,14 +81,16 @@ def facts(args: Arguments, host: Host) -> dict[str, Any]:
     disk = shutil.disk_usage(settings.state)
     if disk.free * 100 < disk.total * LITTLE and not ballast.room(settings).full:
         problems.append("The disk is nearly full: delete machines, seeds or backups on the web page.")
-    return {
-        **said,
-        "version": _version(),
-        "host_name": socket.gethostname(),
-        "addresses": addresses(settings),
-        "port": settings.https_port,
-        "fingerprint": _certificate(settings),
-        "storage": {"free": disk.free >> 20, "total": disk.total >> 20},
-        "shell": told.shell_enabled,
-        "problems": problems,
-    }
+    return Facts(
+        set_up=set_up,
+        title=title,
+        machines=machines,
+        version=_version(),
+        host_name=socket.gethostname(),
+        addresses=addresses(settings),
+        port=settings.https_port,
+        fingerprint=_certificate(settings),
+        storage=system.Room(free=disk.free >> 20, total=disk.total >> 20),
+        shell=told.shell_enabled,
+        problems=problems,
+    )

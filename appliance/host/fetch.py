@@ -4,24 +4,23 @@ The address is that of a bundle itself, on any web server. It is asked for only 
 """
 
 import contextlib
-import http.client
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from pydantic import AwareDatetime, BaseModel
-
 from appliance import dial
-from appliance.dial import Refused
+from appliance.dial import Refused, Reply
 from appliance.errors import BadInput, Conflict, DpeError, Unavailable
 from appliance.host import image, updates
 from appliance.host.client import Client
 from appliance.host.events import tell
+from appliance.host.interface import updates as interface
+from appliance.host.interface.updates import Fetched, Source
 from appliance.host.loops import every
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host.rpc.registry import Host, implements
+from appliance.host.rpc.verb import Nothing
 from appliance.settings import Settings
 
 REACH = 30.0  # seconds for a connection and an answer
@@ -32,14 +31,9 @@ LARGEST = 16 << 30  # bytes
 DAY = timedelta(days=1)
 
 
-class Source(BaseModel):
-    """Where updates come from. `mark` is what the server called the last one that was taken; `partial` the one that was cut off."""
+class Kept(Source):
+    """What is remembered of it: `mark` is what the server called the last one that was taken; `partial` the one that was cut off."""
 
-    address: str = ""
-    authority: str = ""
-    daily: bool = False
-    looked_at: AwareDatetime | None = None
-    found: str = ""  # what came of the last look, in words
     mark: str = ""
     partial: str = ""
 
@@ -48,8 +42,8 @@ def _file(settings: Settings) -> Path:
     return updates.folder(settings) / "source.json"
 
 
-def source(settings: Settings) -> Source:
-    return updates.load(_file(settings), Source) or Source()
+def source(settings: Settings) -> Kept:
+    return updates.load(_file(settings), Kept) or Kept()
 
 
 def _remember(settings: Settings, **values: Any) -> None:
@@ -73,116 +67,78 @@ def check_address(text: str) -> str:
 # -- fetching --------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Got:
-    """An answer whose body is yet to be read; `call` must be closed."""
-
-    call: http.client.HTTPSConnection
-    response: http.client.HTTPResponse
-
-
-def _get(address: str, headers: dict[str, str], authority: str) -> Got:
+@contextlib.contextmanager
+def _get(address: str, headers: dict[str, str], authority: str) -> Iterator[Reply]:
     """Ask, and follow where the server sends us, over https only. Raises Unavailable and Refused."""
     for _ in range(HOPS):
-        parts = urlsplit(check_address(address))
-        host, port = parts.hostname or "", parts.port or 443
-        call = http.client.HTTPSConnection(host, port)
-        try:
-            link = dial.connect(host, port, REACH)
-        except (OSError, UnicodeError) as error:
-            raise dial.explain(error, host, port, connected=False) from error
-        try:
-            link.settimeout(REACH)
-            secure = call.sock = dial.trust(authority).wrap_socket(link, server_hostname=host)
-            call.request(
-                "GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), headers={"User-Agent": "DPE-Appliance", **headers}
-            )
-            response = call.getresponse()
-        except OSError as error:
-            link.close()
-            raise dial.explain(error, host, port) from error
-        except http.client.HTTPException as error:
-            call.close()
-            raise Unavailable(f"{host}:{port} does not answer as a web server does.", "Check the address.") from error
-        if response.status not in (301, 302, 303, 307, 308):
-            secure.settimeout(STILL)  # of `call` it is no more where the server hangs up after this
-            return Got(call, response)
-        call.close()
-        address = urljoin(address, response.headers.get("Location", ""))
+        url = check_address(address)
+        with dial.exchange("GET", url, {"User-Agent": "DPE-Appliance", **headers}, authority=authority, reach=REACH) as reply:
+            if reply.status not in (301, 302, 303, 307, 308):
+                yield reply
+                return
+            address = urljoin(address, reply.header("Location"))
     raise Refused("The address leads from one to another without end.", "Enter the address of the update itself.")
 
 
-def _mark(response: http.client.HTTPResponse) -> str:
-    return response.headers.get("ETag") or response.headers.get("Last-Modified") or ""
-
-
-def download(of: Source, file: Path, settings: Settings, host: Host) -> str:
+def download(of: Kept, file: Path, settings: Settings, host: Host) -> str:
     """Fetch into `file`, from where it was cut off; returns what the server calls it, or nothing when it has nothing new.
 
     Raises Unavailable, Refused, and Conflict when it was cancelled.
     """
     begun = file.stat().st_size if file.exists() and of.partial else 0
     headers = {"Range": f"bytes={begun}-", "If-Range": of.partial} if begun else {"If-None-Match": of.mark} if of.mark else {}
-    got = _get(of.address, headers, of.authority)
-    with contextlib.closing(got.call):
-        response, where = got.response, urlsplit(of.address).hostname
-        mark = _mark(response)
-        if response.status == 304 or (response.status == 200 and mark and mark == of.mark):
+    with _get(of.address, headers, of.authority) as reply:
+        where, mark = urlsplit(of.address).hostname or "", reply.header("ETag") or reply.header("Last-Modified")
+        if reply.status == 304 or (reply.status == 200 and mark and mark == of.mark):
             return ""
-        if response.status == 206 and begun and response.headers.get("Content-Range", "").startswith(f"bytes {begun}-"):
-            total = begun + (response.length or 0)
-        elif response.status == 200:
-            begun, total = 0, response.length or 0
-        else:
-            kind = Unavailable if response.status >= 500 or response.status in (408, 416, 429) else Refused
+        if (begun := _begins_at(reply, begun)) < 0:
             file.unlink(missing_ok=True)
-            raise kind(f"{where} answers {response.status} {response.reason}.", "Check the address.")
-        if not 0 < total <= LARGEST:
+            kind = Unavailable if reply.status >= 500 or reply.status in (408, 416, 429) else Refused
+            raise kind(f"{where} answers {reply.status} {reply.response.reason}.", "Check the address.")
+        total = begun + (reply.response.length or 0)
+        if not begun < total <= LARGEST:
             raise Refused(f"{where} does not say how large the update is.", "Enter the address of the update itself.")
         updates.check_room(settings, total - begun)
         _remember(settings, partial=mark)
         host.tell(f"Fetching {total >> 20} MiB from {where}" + (f", from {begun >> 20} MiB on" if begun else ""), 100 * begun // total)
-        done = begun
-        with file.open("ab" if begun else "wb") as out:
-            for chunk in _chunks(got, host):
-                out.write(chunk)
-                if 100 * (done + len(chunk)) // total > 100 * done // total:
-                    host.tell("", 100 * (done + len(chunk)) // total)
-                done += len(chunk)
+        done = _write(reply, file, begun, total, host)
         if done != total:
             raise Unavailable(f"{where} hung up after {done >> 20} of {total >> 20} MiB.", "Fetch again: it goes on from there.")
         return mark or datetime.now(UTC).isoformat()
 
 
-def _chunks(got: Got, host: Host) -> Iterator[bytes]:
-    try:
-        while chunk := got.response.read1(CHUNK):
+def _begins_at(reply: Reply, begun: int) -> int:
+    """From which byte of the update on the answer goes; less than 0 for what is no part of it."""
+    if reply.status == 206 and begun and reply.header("Content-Range").startswith(f"bytes {begun}-"):
+        return begun
+    return 0 if reply.status == 200 else -1
+
+
+def _write(reply: Reply, file: Path, begun: int, total: int, host: Host) -> int:
+    """Write what comes, and say how far it is; returns how many bytes there are then."""
+    done = begun
+    with file.open("ab" if begun else "wb") as out:
+        for chunk in reply.chunks(CHUNK, STILL):
             if host.cancelled.is_set():
                 raise Conflict("It was cancelled.", "Fetch again: it goes on from there.")
-            yield chunk
-    except OSError as error:
-        raise dial.explain(error, got.call.host, got.call.port) from error
-    except http.client.HTTPException:
-        return  # less came than was announced, which is seen by its length
+            out.write(chunk)
+            if 100 * (done + len(chunk)) // total > 100 * done // total:
+                host.tell("", 100 * (done + len(chunk)) // total)
+            done += len(chunk)
+    return done
 
 
 # -- verbs -----------------------------------------------------------------------------------------
 
 
-@verb("update.address")
-def address(args: Arguments, host: Host) -> dict[str, Any]:
+@implements(interface.SOURCE)
+def address(args: Nothing, host: Host) -> Source:
     """Where updates are fetched from, and what came of the last look."""
-    return source(host.settings).model_dump(mode="json", include={"address", "authority", "daily", "looked_at", "found"})
+    return source(host.settings)
 
 
-class Wanted(Arguments):
-    address: str
-    authority: str
-    daily: bool
-
-
-@verb("update.source")
-def set_source(args: Wanted, host: Host) -> None:
+@implements(interface.SET_SOURCE)
+def set_source(args: interface.From, host: Host) -> None:
     """Say where updates are fetched from; empty means nowhere."""
     image.required()
     before = source(host.settings)
@@ -190,12 +146,12 @@ def set_source(args: Wanted, host: Host) -> None:
     authority = dial.check_authority(args.authority)
     if args.daily and not address:
         raise BadInput("Nothing can be fetched without an address.", "Enter one, or do not look every day.")
-    kept = before if address == before.address else Source()
+    kept = before if address == before.address else Kept()
     updates.store(_file(host.settings), kept.model_copy(update={"address": address, "authority": authority, "daily": args.daily}))
 
 
-@verb("update.fetch", title="Fetching an update", long=True)
-def fetch(args: Arguments, host: Host) -> dict[str, Any]:
+@implements(interface.FETCH)
+def fetch(args: Nothing, host: Host) -> Fetched:
     """Fetch what is at the configured address, if it is new, and check it; it is then as one that was sent."""
     here, settings = image.required(), host.settings
     of, file = source(settings), settings.updates / "fetched.part"
@@ -220,7 +176,7 @@ def fetch(args: Arguments, host: Host) -> dict[str, Any]:
         raise
     _remember(settings, looked_at=datetime.now(UTC), found=found)
     host.tell(found, 100)
-    return {"found": found, "version": staged.version if staged else None}
+    return Fetched(found=found, version=staged.version if staged else None)
 
 
 @every(600)
@@ -230,4 +186,4 @@ def look_daily(settings: Settings) -> None:
     if not of.daily or image.found() is None or (of.looked_at and datetime.now(UTC) - of.looked_at < DAY):
         return
     with contextlib.suppress(Conflict):  # something else goes on: the next look
-        Client(settings, "the daily look for updates").ask("update.fetch")
+        Client(settings, "the daily look for updates").begin(interface.FETCH)

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 
 from appliance.host import network
-from appliance.host.network import Card
+from appliance.host.interface.network import Card
 from appliance.settings import Settings
 
 CPUINFO = Path("/proc/cpuinfo")

@@ -18,6 +18,7 @@ from appliance import catalog, durable, run
 from appliance.catalog import Engine, database, now, proofs
 from appliance.errors import CommandFailed, DpeError, Unavailable
 from appliance.host import rauc, updates
+from appliance.host.interface.updates import Switch
 from appliance.settings import Settings, load
 
 STARTS = 600.0  # seconds for engine and web page to come
@@ -30,7 +31,7 @@ class Health:
     """The checks, over one appliance that was started at `since`."""
 
     settings: Settings
-    trial: updates.Switch
+    trial: Switch
     since: datetime
 
     def check(self) -> None:

@@ -1,25 +1,18 @@
 """Whether this is the bootable image, and which build of it."""
 
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, Field, ValidationError
+from pydantic import ValidationError
 
 from appliance.errors import Conflict, Unavailable
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host.interface import system
+from appliance.host.interface.system import Image
+from appliance.host.rpc.registry import Host, implements
+from appliance.host.rpc.verb import Nothing
 
 FILE = Path("/usr/lib/dpe/image.json")
 BLOCK = Path("/sys/class/block")
 REMEDY = "Switch the server off, leave only the right disk in it, and start it again."  # when there is a crowd
-
-
-class Image(BaseModel):
-    """What a build says of itself."""
-
-    version: str
-    built_at: Annotated[AwareDatetime, Field(strict=False)]
-    scenario: str
-    commit: str = ""
 
 
 def found(file: Path = FILE) -> Image | None:
@@ -62,7 +55,6 @@ def alone() -> None:
         raise Conflict(problem, REMEDY)
 
 
-@verb("image")
-def _image(args: Arguments, host: Host) -> dict[str, str] | None:
-    image = found()
-    return image.model_dump(mode="json") if image else None
+@implements(system.IMAGE)
+def _image(args: Nothing, host: Host) -> system.MaybeImage:
+    return system.MaybeImage(found())

@@ -4,20 +4,17 @@ import json
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
-
-from pydantic import Field
 
 from appliance.errors import CommandFailed, NotFound, Unavailable
 from appliance.host import image, units
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host.interface import system
+from appliance.host.interface.system import LEVELS, Line
+from appliance.host.rpc.registry import Host, implements
+from appliance.host.rpc.verb import Nothing
 from appliance.run import run
 from appliance.settings import Settings
 
-LEVELS = ("error", "warning", "info", "debug")  # the most serious first
-MOST = 2000  # lines of an answer
 LOOKED_AT = 20000  # lines among which is searched
 LONGEST = 4000  # characters of a line
 
@@ -49,16 +46,6 @@ WORDS = re.compile(
     re.X,
 )
 STARTS = re.compile(r"^(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL) ")
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of a log; `at` is ISO 8601, or empty where the log keeps no time."""
-
-    at: str
-    source: str
-    level: str
-    text: str
 
 
 def sources(settings: Settings) -> dict[str, str]:
@@ -132,18 +119,11 @@ def _files(settings: Settings, source: str) -> Iterator[Line]:
                 yield Line("", source, level, text.rstrip("\n")[:LONGEST])
 
 
-class Wanted(Arguments):
-    source: Annotated[str, Field(max_length=40)]
-    most: Annotated[int, Field(ge=1, le=MOST)] = 200
-    level: Literal["error", "warning", "info", "debug"] = "debug"
-    text: Annotated[str, Field(max_length=200)] = ""
-
-
-@verb("logs")
-def _sources(args: Arguments, host: Host) -> dict[str, str]:
+@implements(system.LOGS)
+def _sources(args: Nothing, host: Host) -> dict[str, str]:
     return sources(host.settings)
 
 
-@verb("logs.lines")
-def _lines(args: Wanted, host: Host) -> list[dict[str, Any]]:
-    return [asdict(line) for line in lines(host.settings, args.source, most=args.most, level=args.level, text=args.text)]
+@implements(system.LOG_LINES)
+def _lines(args: system.Lines, host: Host) -> list[Line]:
+    return lines(host.settings, args.source, most=args.most, level=args.level, text=args.text)

@@ -1,7 +1,7 @@
 """`python -m appliance.host.menu`: the screen at the server, on its own monitor or a serial line.
 
 It says where the appliance is found and how it is, and does what must be possible when the web page cannot be reached. It runs as root and
-is there all the time, so it loads little: dpe-host does the work. While that does not answer, quick verbs are done right here.
+is there all the time, so it loads little more than what dpe-host can be asked for, which does the work. While that does not answer, quick verbs are done right here.
 """
 
 import contextlib
@@ -17,6 +17,9 @@ from typing import Any
 from appliance.errors import BadInput, DpeError, Unavailable
 from appliance.host import terminal as t
 from appliance.host.client import Client
+from appliance.host.interface import disks, network, system
+from appliance.host.interface.system import Facts
+from appliance.host.rpc.verb import A, Nothing, R, Verb
 from appliance.host.terminal import Field, Line, Terminal
 from appliance.settings import Settings, load
 
@@ -65,41 +68,39 @@ class House:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.client = Client(settings, BY)
-        self.facts: dict[str, Any] = {}
+        self.facts: Facts | None = None
         self.code = ""
         self._began = time.monotonic()
 
-    def ask(self, verb: str, **args: Any) -> Any:
-        """Use a verb of dpe-host; while nobody listens there, a quick one is done here."""
+    def ask(self, verb: Verb[A, R], args: A) -> R:
+        """Use a verb of dpe-host; while nobody listens there, it is done here."""
         try:
-            return self.client.ask(verb, **args)
+            return self.client.call(verb, args)
         except Unavailable as error:
             if not isinstance(error.__cause__, FileNotFoundError | ConnectionRefusedError):
                 raise
-            return self._here(verb, args, error)
+            return self._here(verb, args)
 
-    def _here(self, verb: str, args: dict[str, Any], error: Unavailable) -> Any:
-        from appliance.host import verbs  # and with it all that dpe-host has loaded
+    def _here(self, verb: Verb[A, R], args: A) -> R:
+        from appliance.host.rpc import registry
 
-        verbs.load()
-        found, checked = verbs.find(verb, args)
-        if found.long:
-            raise error
-        return found.do(checked, verbs.Host(self.settings, BY))
+        registry.load()  # all that dpe-host has loaded
+        result: R = registry.find(verb.name).do(args, registry.Host(self.settings, BY))
+        return result
 
     def look(self) -> None:
         """See how things are."""
         try:
-            self.facts = self.client.ask("facts")
+            self.facts = self.client.call(system.FACTS)
         except DpeError as error:
             if time.monotonic() - self._began < PATIENCE:
                 return  # it has only just been switched on
             try:
-                self.facts = self._here("facts", {}, Unavailable(""))
+                facts = self._here(system.FACTS, Nothing())
             except Exception:
                 log.exception("the state of the appliance cannot be found out")
-                self.facts = {"problems": []}
-            self.facts["problems"] = [str(error), *self.facts["problems"]]
+                facts = Facts()
+            self.facts = facts.model_copy(update={"problems": [str(error), *facts.problems]})
         try:
             self.code = (self.settings.state / "setup-code").read_text().strip()
         except OSError:
@@ -117,8 +118,10 @@ class House:
 
     @property
     def addresses(self) -> list[str]:
-        port = self.facts.get("port", 443)
-        hosts = [f"[{one}]" if ":" in one else one for one in self.facts.get("addresses", [])]
+        if self.facts is None:
+            return []
+        port = self.facts.port
+        hosts = [f"[{one}]" if ":" in one else one for one in self.facts.addresses]
         return [f"https://{host}{'' if port == 443 else f':{port}'}/" for host in hosts]
 
 
@@ -128,50 +131,45 @@ class House:
 def front(house: House) -> list[Line | str]:
     """The first screen: where the appliance is found; until it is set up its code, then how it is."""
     facts = house.facts
-    beside = {
-        1: "DPE Appliance" + (f" {facts['version']}" if facts.get("version") else ""),
-        2: facts.get("title", ""),
-        3: facts.get("host_name", ""),
-    }
+    beside = {1: "DPE Appliance"}
+    if facts:
+        beside = {1: f"DPE Appliance {facts.version}".rstrip(), 2: facts.title, 3: facts.host_name}
     lines: list[Line | str] = [Line(f"{row:<24}{beside.get(number, '')}", "bold") for number, row in enumerate(LOGO)]
     lines.append("")
     if not facts:
         return [*lines, "  Starting: one moment."]
-    lines += _where(house)
-    if facts["set_up"] is False and house.code:
+    lines += _where(facts, house.addresses)
+    if facts.set_up is False and house.code:
         return [*lines, Line(f"  Setup code: {house.code}", "bold"), "", *large(house.code), "", *_problems(facts)]
     return [*lines, *_state(facts), "", *_problems(facts)]
 
 
-def _where(house: House) -> list[Line | str]:
-    facts, addresses = house.facts, house.addresses
+def _where(facts: Facts, addresses: list[str]) -> list[Line | str]:
     if not addresses:
         return ["  No address yet: is the network cable in? F2 sets one by hand.", ""]
     more = f"   and {len(addresses) - 2} more, see Status" if len(addresses) > 2 else ""
     said: list[Line | str] = ["  Open in the browser of another computer:", *(Line(f"    {one}", "bold") for one in addresses[:2])]
     said[-1] = Line(f"    {addresses[:2][-1]}{more}", "bold")
-    if prints := facts.get("fingerprint", ""):
+    if prints := facts.fingerprint:
         half = len(prints) // 2 + 1
         said += ["  Its certificate has the SHA-256 fingerprint", f"    {prints[:half]}", f"    {prints[half:]}"]
     return [*said, ""]
 
 
-def _state(facts: dict[str, Any]) -> list[Line | str]:
+def _state(facts: Facts) -> list[Line | str]:
     said: list[Line | str] = []
-    if machines := facts.get("machines"):
-        also = "".join(
-            f", {machines[key]} {word}" for key, word in (("coming", "being made"), ("troubled", "with a problem")) if machines[key]
-        )
-        said.append(f"  Machines   {machines['in_use']} in use, {machines['ready']} ready{also}")
-    if storage := facts.get("storage"):
-        said.append(f"  Storage    {size(storage['free'])} of {size(storage['total'])} are free")
+    if machines := facts.machines:
+        also = "".join(f", {n} {word}" for n, word in ((machines.coming, "being made"), (machines.troubled, "with a problem")) if n)
+        said.append(f"  Machines   {machines.in_use} in use, {machines.ready} ready{also}")
+    if storage := facts.storage:
+        said.append(f"  Storage    {size(storage.free)} of {size(storage.total)} are free")
     return said
 
 
-def _problems(facts: dict[str, Any]) -> list[Line | str]:
-    if not facts["problems"]:
+def _problems(facts: Facts) -> list[Line | str]:
+    if not facts.problems:
         return []
-    return [Line(part, "warn") for problem in facts["problems"] for part in t.wrapped(f"! {problem}", 79)]
+    return [Line(part, "warn") for problem in facts.problems for part in t.wrapped(f"! {problem}", 79)]
 
 
 def size(mib: int) -> str:
@@ -222,9 +220,10 @@ class Menu:
             said = f"That failed by an error of the appliance itself ({type(error).__name__}: {error}). The log has the details."
             t.say(self.screen, title, [Line(part, "warn") for part in t.wrapped(said, self.screen.width)])
 
-    def ask(self, verb: str, **args: Any) -> Any:
+    def ask(self, verb: Verb[A, R], args: A) -> R:
         """A verb of dpe-host, the screen alive meanwhile."""
-        return t.working(self.screen, "One moment", "This may take a minute.", lambda: self.house.ask(verb, **args))
+        answer: R = t.working(self.screen, "One moment", "This may take a minute.", lambda: self.house.ask(verb, args))
+        return answer
 
     def say(self, title: str, *paragraphs: str, look: str = "") -> None:
         said: list[Line | str] = []
@@ -238,12 +237,12 @@ class Menu:
     # -- one each ----
 
     def status(self) -> None:
-        t.say(self.screen, "Status", status(self.house, self.ask("units")))
+        t.say(self.screen, "Status", status(self.house, self.ask(system.UNITS, Nothing())))
 
     def logs(self) -> None:
         at = ""
         while True:
-            sources = self.ask("logs")
+            sources = self.ask(system.LOGS, Nothing())
             if not sources:
                 self.say("Logs", "Nothing here has kept a log yet.")
                 return
@@ -251,22 +250,16 @@ class Menu:
             at = t.choose(self.screen, "Logs", "The last lines of which part?", names, at)
             if not at:
                 return
-            lines = self.ask("logs.lines", source=at, most=300)
-            said = [
-                Line(f"{line['at'][11:19]} {line['text']}".strip(), "warn" if line["level"] in ("error", "warning") else "")
-                for line in lines
-            ]
+            lines = self.ask(system.LOG_LINES, system.Lines(source=at, most=300))
+            said = [Line(f"{line.at[11:19]} {line.text}".strip(), "warn" if line.level in ("error", "warning") else "") for line in lines]
             t.say(self.screen, f"Log of {at}", said or ["  It has said nothing yet."], end=True)
 
     def admin(self) -> None:
-        owners = self.ask("admins.owners")
+        owners = self.ask(system.OWNERS, Nothing())
         about = "Whoever stands at this screen owns the server, so no old password is asked for. The account gets a new random one; its sessions end, and its one-time codes are switched off."
         if owners:
             items = [
-                (
-                    one["name"],
-                    one["name"] + (f" ({one['full_name']})" if one["full_name"] else "") + (", disabled" if one["disabled"] else ""),
-                )
+                (one.name, one.name + (f" ({one.full_name})" if one.full_name else "") + (", disabled" if one.disabled else ""))
                 for one in owners
             ]
             name = t.choose(self.screen, "New password for an admin", about, items)
@@ -281,11 +274,11 @@ class Menu:
             name = typed["name"] if typed else ""
         if not name or not self.sure("New password for an admin", f"Give {name} a new password now?", "Yes, make a new password"):
             return
-        made = self.ask("admins.reset", name=name)
+        made = self.ask(system.RESET_PASSWORD, system.NewPassword(name=name))
         t.say(
             self.screen,
             "New password for an admin",
-            [f"  Name      {made['name']}", "", Line(f"  Password  {made['password']}", "bold"), "",
+            [f"  Name      {made.name}", "", Line(f"  Password  {made.password}", "bold"), "",
              "  It is shown only now: write it down, sign in with it, and set one of your own", "  on your account's page."],
         )  # fmt: skip
 
@@ -300,26 +293,26 @@ class Menu:
         ]
         name = t.choose(self.screen, "Rescue", f"{about} It is at {' or '.join(addresses)}", items)
         if name:
-            self.ask("units.restart", name=name)
+            self.ask(system.RESTART_UNIT, system.Which.model_validate({"name": name}))
             self.say("Rescue", "It is being restarted. That takes about ten seconds.")
 
     def in_use(self) -> str:
-        machines = self.house.facts.get("machines")
+        machines = self.house.facts.machines if self.house.facts else None
         if machines is None:
             return "How many machines are in use is not known."
-        count = machines["in_use"]
+        count = machines.in_use
         return "No machine is in use." if not count else f"{count} {'machine is' if count == 1 else 'machines are'} in use."
 
     def restart(self) -> None:
         about = f"{self.in_use()} Their memory is kept on the disk where there is room, and they go on afterwards."
         if self.sure("Restart", about, "Yes, restart the server"):
-            self.ask("power.restart")
+            self.ask(system.RESTART, Nothing())
             self.say("Restart", "The server restarts now.")
 
     def off(self) -> None:
         about = f"{self.in_use()} Nobody can use them until somebody switches the server on again."
         if self.sure("Shut down", about, "Yes, shut the server down"):
-            self.ask("power.off")
+            self.ask(system.POWER_OFF, Nothing())
             self.say("Shut down", "The server shuts down now.")
 
     def reset(self) -> None:
@@ -335,30 +328,29 @@ class Menu:
         def begin(values: dict[str, str]) -> None:
             if values["word"] != ERASE:
                 raise BadInput(f"Type {ERASE}, in capital letters, or press Esc to keep everything.")
-            self.ask("reset.begin", thorough=way == "thorough")
+            self.ask(disks.RESET, disks.Reset(thorough=way == "thorough"))
 
         if t.ask(self.screen, "Factory reset", f"{about} It cannot be undone.", [Field("word", f"Type {ERASE}")], begin):
             self.say("Factory reset", "The server restarts now and erases everything.")
 
     def network(self) -> None:
-        title, now = "Address and network", self.ask("network.get")
-        if not now["ours"]:
+        title, now = "Address and network", self.ask(network.GET, Nothing())
+        if not now.ours:
             self.say(
                 title,
                 f"This appliance runs on a Debian of your own, which takes care of the network. It is found at {' and '.join(self.house.addresses) or 'no address'}.",
             )
             return
-        if (trial := now["trial"]) and trial["state"] == "on":
-            about = f"{trial['by']} is trying other network settings on the web page. Unless they are confirmed there, the old ones are back in {int(trial['left'])} seconds."
-            if verb := t.choose(
-                self.screen,
-                title,
-                about,
-                [("", "Go back"), ("network.confirm", "Keep the new ones"), ("network.back", "Take them back now")],
-            ):
-                self.ask(verb)
+        if (trial := now.trial) and trial.state == "on":
+            about = f"{trial.by} is trying other network settings on the web page. Unless they are confirmed there, the old ones are back in {int(trial.left)} seconds."
+            choices = [("", "Go back"), ("keep", "Keep the new ones"), ("back", "Take them back now")]
+            chosen = t.choose(self.screen, title, about, choices)
+            if chosen == "keep":
+                self.ask(network.CONFIRM, network.Token())
+            elif chosen:
+                self.ask(network.TAKE_BACK, Nothing())
             return
-        if not now["cards"]:
+        if not now.cards:
             raise Unavailable(
                 "No network card was found in this server.", "Put one in that Linux knows; most Intel and Realtek cards work."
             )
@@ -368,10 +360,10 @@ class Menu:
             wanted = network_of(values, fields)
             if any(field.error for field in fields):
                 return
-            if values["name"] != now["name"]:
-                self.ask("host.name", name=values["name"])
-                now["name"] = values["name"]
-            self.ask("network.set", network=wanted, seconds=0)
+            if values["name"] != now.name:
+                self.ask(network.SET_NAME, network.Name(name=values["name"]))
+                now.name = values["name"]
+            self.ask(network.SET, network.Set.model_validate({"network": wanted, "seconds": 0}))
 
         if t.ask(self.screen, title, "What is given here is used at once, and kept.", fields, use):
             self.house.look()
@@ -383,7 +375,7 @@ class Menu:
             )
 
     def shell(self) -> None:
-        if not self.ask("facts")["shell"]:
+        if not self.ask(system.FACTS, Nothing()).shell:
             self.say(
                 "Shell",
                 "The appliance needs no shell. An admin who wants one all the same allows it on the web page: Server, Shell at the screen.",
@@ -398,46 +390,44 @@ class Menu:
                 os.tcsetpgrp(0, os.getpgrp())
 
 
-def status(house: House, parts: list[dict[str, Any]]) -> list[Line | str]:
+def status(house: House, parts: list[system.Part]) -> list[Line | str]:
     """All that is known, as lines."""
     facts = house.facts
     if not facts:
         return ["  Starting: one moment."]
     said: list[Line | str] = [
-        f"  Version    {facts.get('version') or 'not an image'}",
-        f"  Host name  {facts.get('host_name', '')}",
+        f"  Version    {facts.version or 'not an image'}",
+        f"  Host name  {facts.host_name}",
         *(f"  Address    {one}" for one in house.addresses or ["none"]),
         *_state(facts),
         "",
     ]
     for part in parts:
-        memory = f"{part['memory']} MiB" if part["memory"] else ""
-        said.append(
-            Line(f"  {part['name']:<10} {part['state']:<9} {memory:>9}  {part['status']}", "" if part["state"] == "running" else "warn")
-        )
+        memory = f"{part.memory} MiB" if part.memory else ""
+        said.append(Line(f"  {part.name:<10} {part.state:<9} {memory:>9}  {part.status}", "" if part.state == "running" else "warn"))
     return [*said, "", *(_problems(facts) or ["  No problems."])]
 
 
-def network_fields(now: dict[str, Any]) -> list[Field]:
+def network_fields(now: network.State) -> list[Field]:
     """The form for the network, filled in with what is used now."""
-    network, cards = now["network"], now["cards"]
-    names = {card["name"]: f"{card['name']}, {'cable is in' if card['connected'] else 'no cable'}" for card in cards}
-    card = next((one["name"] for one in cards if network["card"] in (one["name"], one["mac"])), "")
-    best = card or next((one["name"] for one in cards if one["connected"]), cards[0]["name"])
-    present = next((text for one in cards if one["name"] == best for text in one["addresses"] if ":" not in text), "")
-    address, _, prefix = (network["address"] or present).partition("/")
+    used, cards = now.network, now.cards
+    names = {card.name: f"{card.name}, {'cable is in' if card.connected else 'no cable'}" for card in cards}
+    card = next((one.name for one in cards if used.card in (one.name, one.mac)), "")
+    best = card or next((one.name for one in cards if one.connected), cards[0].name)
+    present = next((text for one in cards if one.name == best for text in one.addresses if ":" not in text), "")
+    address, _, prefix = (used.address or present).partition("/")
 
     def fixed(values: dict[str, str]) -> bool:
         return values["mode"] == "static"
 
     return [
-        Field("mode", "Address", network["mode"], choices=[("dhcp", "by DHCP, from your router"), ("static", "fixed, given here")]),
+        Field("mode", "Address", used.mode, choices=[("dhcp", "by DHCP, from your router"), ("static", "fixed, given here")]),
         Field("card", "Network card", best, choices=list(names.items()), shown=fixed),
         Field("address", "IP address", address, "Like 192.168.1.20", shown=fixed),
         Field("mask", "Network mask", prefix or "24", "24 is 255.255.255.0; either can be typed.", shown=fixed),
-        Field("gateway", "Gateway", network["gateway"], "Your router's address. Empty: this network only.", shown=fixed),
-        Field("dns", "Name servers", " ".join(network["dns"]), "Addresses, with spaces between; often your router's.", shown=fixed),
-        Field("name", "Host name", now["name"], "Lower-case letters, digits and dashes."),
+        Field("gateway", "Gateway", used.gateway, "Your router's address. Empty: this network only.", shown=fixed),
+        Field("dns", "Name servers", " ".join(used.dns), "Addresses, with spaces between; often your router's.", shown=fixed),
+        Field("name", "Host name", now.name, "Lower-case letters, digits and dashes."),
     ]
 
 

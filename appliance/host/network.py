@@ -8,37 +8,25 @@ import ipaddress
 import socket
 import struct
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
-from pydantic import Field
 
 from appliance.access import tls
 from appliance.catalog import EventKind
 from appliance.errors import BadInput, CommandFailed, Conflict, DpeError, NotFound
 from appliance.host import apply, config, events, image, trial
-from appliance.host.config import HostConfig, Network
+from appliance.host.config import HostConfig
+from appliance.host.interface import network as interface
+from appliance.host.interface.network import Begun, Card, Network, State
 from appliance.host.loops import every
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host.rpc.registry import Host, implements
+from appliance.host.rpc.verb import Nothing
 from appliance.settings import Settings
 
 SYS = Path("/sys/class/net")
-SECONDS = 90  # to confirm a change
 PAUSE = 2.0  # seconds until a change begins, for the answer to reach the browser
 ARP_WAIT = 1.0
-
-
-@dataclass(frozen=True)
-class Card:
-    """A network card: its name, MAC address, whether a cable is in, its speed in Mbit/s (0: not known) and its addresses with prefixes."""
-
-    name: str
-    mac: str
-    connected: bool
-    speed: int
-    addresses: list[str]
 
 
 def cards() -> list[Card]:
@@ -114,72 +102,55 @@ def holder(card: str, address: str, wait: float = ARP_WAIT) -> str:
 # -- verbs -------------------------------------------------------------------------------------------
 
 
-class Set(Arguments):
-    """`seconds` to confirm it in; 0 for whoever is at the server's own screen, and needs no way back."""
-
-    network: Network
-    seconds: int = Field(default=SECONDS, ge=0, le=900)
-
-
-class Name(Arguments):
-    name: str
-
-
-class Token(Arguments):
-    token: str | None = None
-
-
-def _trial_facts(settings: Settings, now: float) -> dict[str, Any] | None:
+def _trial_facts(settings: Settings, now: float) -> interface.Trial | None:
     found = trial.last(settings)
     if found is None:
         return None
-    facts = found.model_dump(include={"network", "by", "state", "applied", "why"})
-    return {**facts, "left": max(0.0, found.ends - now) if found.state == trial.ON else 0.0}
+    left = max(0.0, found.ends - now) if found.state == trial.ON else 0.0
+    return interface.Trial(network=found.network, by=found.by, state=found.state, applied=found.applied, why=found.why, left=left)
 
 
-@verb("network.get")
-def get(args: Arguments, host: Host) -> dict[str, Any]:
-    """Name, network, complaint (host.json cannot be read), cards, and the trial that goes on or was the last; `ours` is whether the
-    appliance decides the network here."""
+@implements(interface.GET)
+def get(args: Nothing, host: Host) -> State:
+    """How it is now."""
     found, complaint = config.read(host.settings)
-    return {
-        "ours": image.found() is not None,
-        "name": socket.gethostname(),
-        "network": found.network.model_dump(),
-        "complaint": complaint,
-        "cards": [asdict(card) for card in cards()],
-        "trial": _trial_facts(host.settings, trial.clock()),
-    }
+    return State(
+        ours=image.found() is not None,
+        name=socket.gethostname(),
+        network=found.network,
+        complaint=complaint,
+        cards=cards(),
+        trial=_trial_facts(host.settings, trial.clock()),
+    )
 
 
-@verb("network.set", title="Changing the network")
-def set_network(args: Set, host: Host) -> dict[str, Any]:
+@implements(interface.SET)
+def set_network(args: interface.Set, host: Host) -> Begun:
     """Use another network. Answers the token that confirms it and how many seconds there are."""
     image.required()
     if trial.current(host.settings):
         raise Conflict("A change of the network is being tried already.", "Confirm it or take it back first.")
     check(host.settings, args.network)
     if args.seconds:
-        begun = trial.begin(host.settings, args.network, host.by, pause=PAUSE, seconds=args.seconds, now=trial.clock())
-        return asdict(begun)
+        return trial.begin(host.settings, args.network, host.by, pause=PAUSE, seconds=args.seconds, now=trial.clock())
     with config.change(host.settings) as changed:
         changed.network = args.network
     _use(changed)
     _say(host.settings, "network.changed", f"{host.by or 'Somebody at the screen'} changed the network: {words(args.network)}.")
-    return {"token": "", "seconds": 0}
+    return Begun(token="", seconds=0)
 
 
-@verb("network.confirm")
-def confirm(args: Token, host: Host) -> dict[str, Any]:
+@implements(interface.CONFIRM)
+def confirm(args: interface.Token, host: Host) -> Network:
     """Keep the network that is on trial. Answers it."""
     kept = trial.confirm(host.settings, args.token, trial.clock())
     by = host.by or getattr(trial.last(host.settings), "by", "")
     _say(host.settings, "network.changed", f"{by} changed the network: {words(kept)}.")
-    return kept.model_dump()
+    return kept
 
 
-@verb("network.back")
-def take_back(args: Arguments, host: Host) -> None:
+@implements(interface.TAKE_BACK)
+def take_back(args: Nothing, host: Host) -> None:
     """Take back the network that is on trial, now."""
     found = trial.current(host.settings)
     if found is None:
@@ -187,12 +158,12 @@ def take_back(args: Arguments, host: Host) -> None:
     back(host.settings, found, f"{host.by or 'somebody'} took it back")
 
 
-@verb("host.name")
-def set_name(args: Name, host: Host) -> None:
+@implements(interface.SET_NAME)
+def set_name(args: interface.Name, host: Host) -> None:
     """Give the host another name."""
     image.required()
     with config.change(host.settings) as changed:
-        changed.hostname = config.check_host_name(args.name)
+        changed.hostname = interface.check_host_name(args.name)
     tls.add_names(host.settings, [changed.hostname])
     _use(changed)
     _say(host.settings, "host.name", f"{host.by or 'Somebody at the screen'} named the server {changed.hostname}.")

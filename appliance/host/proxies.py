@@ -1,29 +1,21 @@
 """Which reverse proxies are trusted, from the page Server. The file is root's: who has taken over the web process can at most ask, and is recorded."""
 
-from typing import Annotated
-
-from pydantic import Field
-
 from appliance.access import proxies
 from appliance.catalog import Actor, Level
 from appliance.host import events
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host.interface import access
+from appliance.host.rpc.registry import Host, implements
+from appliance.host.rpc.verb import Nothing
 
 
-class Lines(Arguments):
-    """Addresses and networks, as somebody wrote them."""
-
-    proxies: list[Annotated[str, Field(max_length=200)]] = Field(max_length=500)
-
-
-@verb("proxies.get")
-def get(args: Arguments, host: Host) -> list[str]:
+@implements(access.PROXIES)
+def get(args: Nothing, host: Host) -> list[str]:
     """The proxies that are trusted."""
     return proxies.trusted(host.settings)
 
 
-@verb("proxies.set")
-def set_trusted(args: Lines, host: Host) -> list[str]:
+@implements(access.SET_PROXIES)
+def set_trusted(args: access.Proxies, host: Host) -> list[str]:
     """Trust these and no others. Raises BadInput with the line that is wrong; nothing is changed then."""
     after, before = proxies.check(args.proxies, host.settings), proxies.trusted(host.settings)
     if after != before:

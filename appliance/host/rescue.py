@@ -15,8 +15,10 @@ from appliance import durable, layout
 from appliance.catalog import owners
 from appliance.catalog.owners import Keys, Owner
 from appliance.errors import DpeError
+from appliance.host.interface import rescue, system
 from appliance.host.loops import every
-from appliance.host.verbs import VERBS, Arguments, Host, verb
+from appliance.host.rpc.registry import HANDLERS, Host, implements
+from appliance.host.rpc.verb import Nothing
 from appliance.settings import Settings
 
 OFTEN = 15.0  # seconds
@@ -57,11 +59,11 @@ def keep(settings: Settings) -> None:
     durable.write(place, json.dumps(asdict(found)), mode=0o640, group=group)
 
 
-@verb("rescue.keep")
-def _keep(args: Arguments, host: Host) -> None:
+@implements(rescue.KEEP_OWNERS)
+def _keep(args: Nothing, host: Host) -> None:
     keep(host.settings)
 
 
-@verb("verbs")
-def _verbs(args: Arguments, host: Host) -> list[str]:
-    return sorted(VERBS)
+@implements(system.VERBS)
+def _verbs(args: Nothing, host: Host) -> list[str]:
+    return sorted(HANDLERS)

@@ -14,8 +14,9 @@ from pydantic import BaseModel, ValidationError
 
 from appliance import durable
 from appliance.errors import CommandFailed, DpeError
-from appliance.host import image, store
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host import block, image, store
+from appliance.host.interface import disks
+from appliance.host.rpc.registry import Host, implements
 from appliance.run import run
 
 log = logging.getLogger(__name__)
@@ -33,14 +34,8 @@ class Note(BaseModel):
     second: str = ""
 
 
-class Begin(Arguments):
-    """`thorough` overwrites every byte, which takes as long as the disk is slow; else the disk is told to forget, as SSDs can."""
-
-    thorough: bool = False
-
-
-@verb("reset.begin")
-def begin(args: Begin, host: Host) -> None:
+@implements(disks.RESET)
+def begin(args: disks.Reset, host: Host) -> None:
     """Forget everything: it happens at the restart that follows. Whoever calls has made sure that this is meant."""
     image.required()
     image.alone()
@@ -84,7 +79,7 @@ def do(note: Note, data: Path, second: Path | None, done: Path = NOTE) -> None:
     if second is not None:
         print(f"Erasing the second disk ({second}) ...", flush=True)
         erase(second, thorough=note.thorough)
-        if whole := run(["lsblk", "--noheadings", "--nodeps", "--output", "PKNAME", second]).strip():
+        if whole := block.devices(second)[0].pkname:
             run(["wipefs", "--all", "--force", "--quiet", f"/dev/{whole}"])  # with its partitions it would not look empty
     print("Erasing all data of this appliance ..." + (" That takes a while." if note.thorough else ""), flush=True)
     erase(data, thorough=note.thorough)

@@ -18,15 +18,15 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Annotated, Any, Literal
+from typing import IO, Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter
 
 from appliance import durable
 from appliance.errors import BadInput, CommandFailed, Conflict, DpeError, NotFound, Unavailable
-from appliance.host.verbs import Host
+from appliance.host.interface.backups import S3, Disk, Folder, Sftp, Target
+from appliance.host.rpc.registry import Host
 from appliance.run import Argument, run, start
 from appliance.settings import Settings
 
@@ -36,68 +36,6 @@ GROUPS, GROUP = 8, 4  # of a recovery key: about 158 bits
 SOON = 45.0  # seconds for what restic does at once
 PAGE = 20.0  # seconds for the same while somebody waits for it in the page; there are at most two, and a look at the server's key
 TAG = "dpe"
-
-Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=300)]
-
-
-class Target(BaseModel):
-    """Where backups lie."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class Folder(Target):
-    """A folder on this server, best one on which another server's disk is mounted."""
-
-    kind: Literal["folder"]
-    path: Annotated[Line, StringConstraints(pattern=r"^/[^\x00-\x1f]*$")]
-
-    def __str__(self) -> str:
-        return f"the folder {self.path}"
-
-
-class Disk(Target):
-    """A disk that is plugged in, by the UUID of its file system; it is only mounted while it is used."""
-
-    kind: Literal["disk"]
-    uuid: Annotated[Line, StringConstraints(pattern=r"^[0-9A-Za-z-]{4,40}$")]
-
-    def __str__(self) -> str:
-        return f"the disk {self.uuid}"
-
-
-class Sftp(Target):
-    """A folder on another server, through SSH. `host_keys` are those that an admin has confirmed, each as `type base64`."""
-
-    kind: Literal["sftp"]
-    host: Annotated[Line, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9])?$")]
-    port: Annotated[int, Field(ge=1, le=65535)] = 22
-    user: Annotated[Line, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$")]
-    path: Annotated[Line, StringConstraints(pattern=r"^[^\x00-\x1f~-][^\x00-\x1f]*$")]
-    host_keys: Annotated[list[Annotated[str, StringConstraints(pattern=r"^[a-z0-9@.-]+ [A-Za-z0-9+/=]+$")]], Field(max_length=10)] = []
-
-    def __str__(self) -> str:
-        return f"{self.user}@{self.host}:{self.path}"
-
-
-class S3(Target):
-    """A bucket of a server that speaks S3."""
-
-    kind: Literal["s3"]
-    endpoint: Annotated[Line, StringConstraints(pattern=r"^https?://[A-Za-z0-9.:\[\]-]+/?$")]
-    bucket: Annotated[Line, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]{1,62}$")]
-    prefix: Annotated[Line, StringConstraints(pattern=r"^[A-Za-z0-9._/-]*$")] = ""
-    region: Annotated[Line, StringConstraints(pattern=r"^[A-Za-z0-9-]*$")] = ""
-    access_key: Annotated[Line, StringConstraints(min_length=1)]
-    secret_key: Annotated[Line, StringConstraints(min_length=1)] = Field(repr=False)
-
-    def __str__(self) -> str:
-        return f"the bucket {self.bucket} of {self.endpoint}"
-
-
-AnyTarget = Annotated[Folder | Disk | Sftp | S3, Field(discriminator="kind")]
-TARGET: TypeAdapter[Folder | Disk | Sftp | S3] = TypeAdapter(AnyTarget)
-
 
 # -- keys ----------------------------------------------------------------------------------------
 

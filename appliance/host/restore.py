@@ -18,17 +18,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from appliance import catalog, durable, layout, qcow2
-from appliance.catalog import lineage, options, restoring, timezone
+from appliance.catalog import lineage, restoring, timezone
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.host import backup, events, image, restic
-from appliance.host.backup import WORK, Config, Manifest, Plan
-from appliance.host.restic import AnyTarget, Repository
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host.backup import WORK, Config, Manifest
+from appliance.host.interface import backups as interface
+from appliance.host.interface.backups import Backup, Copied, Plan, Restored
+from appliance.host.restic import Repository
+from appliance.host.rpc.registry import Host, implements
 from appliance.paths import below
 from appliance.run import run
 from appliance.settings import Settings
@@ -43,18 +45,6 @@ SPARE = 512 << 20  # bytes that stay free
 # Settings of the server itself, which are not taken from another one's backup.
 OF_THE_SERVER = ("state", "scenario", "debian_mirror", "emulate", "backup_folder", "parallel")
 OF_THE_NETWORK = ("listen", "https_port", "app_port", "names", "network", "subnet", "uplink")
-
-
-class FromArguments(Arguments):
-    """Which backups: of a target, with its recovery key, or the configured ones when no target is named."""
-
-    target: AnyTarget | None = None
-    key: Annotated[str, Field(max_length=100)] = ""
-
-
-class BeginArguments(FromArguments):
-    snapshot: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
-    network: bool = False
 
 
 class Ready(BaseModel):
@@ -72,12 +62,12 @@ class Ready(BaseModel):
 @dataclass(frozen=True)
 class _Source:
     repository: Repository
-    target: restic.Target
+    target: interface.Target
     key: str
 
 
 @contextlib.contextmanager
-def _source(args: FromArguments, settings: Settings, patience: float = restic.SOON) -> Iterator[_Source]:
+def _source(args: interface.From, settings: Settings, patience: float = restic.SOON) -> Iterator[_Source]:
     if args.target is None:
         with backup.repository(settings, patience) as there:
             yield _Source(there, there.target, backup.key(settings))
@@ -88,8 +78,8 @@ def _source(args: FromArguments, settings: Settings, patience: float = restic.SO
         yield _Source(there, target, key)
 
 
-@verb("restore.list")
-def _list(args: FromArguments, host: Host) -> list[dict[str, Any]]:
+@implements(interface.LIST_FROM)
+def _list(args: interface.From, host: Host) -> list[Backup]:
     with _source(args, host.settings, restic.PAGE) as source:
         return backup.described(source.repository.snapshots())
 
@@ -107,8 +97,8 @@ def waits(settings: Settings) -> bool:
 # -- fetching -----------------------------------------------------------------------------------------
 
 
-@verb("restore.begin", title="Restore", long=True)
-def _begin(args: BeginArguments, host: Host) -> dict[str, Any]:
+@implements(interface.RESTORE)
+def _begin(args: interface.Restore, host: Host) -> Restored:
     settings = host.settings
     if waits(settings):
         raise Conflict("A restore waits for the restart already.", "Restart the appliance.")
@@ -134,7 +124,7 @@ def _begin(args: BeginArguments, host: Host) -> dict[str, Any]:
     host.tell("Restarting the appliance", 100)
     if image.found() is not None:
         run(["systemctl", "--no-block", "reboot"])  # elsewhere the supervisor looks for what waits
-    return {"people": manifest.people, "machines": manifest.machines, "disks": sum(1 for disk in manifest.disks if disk.file)}
+    return Restored(people=manifest.people, machines=manifest.machines, disks=sum(1 for disk in manifest.disks if disk.file))
 
 
 def _check(manifest: Manifest, settings: Settings) -> None:
@@ -186,7 +176,7 @@ def _below(new: Path, name: str) -> Path:
     return new / name
 
 
-def _arrange(new: Path, manifest: Manifest, args: BeginArguments, host: Host) -> Ready:
+def _arrange(new: Path, manifest: Manifest, args: interface.Restore, host: Host) -> Ready:
     """Lay out what was fetched as it is put in place."""
     settings, put = host.settings, place(host.settings) / "put"
     version = catalog.look(new / WORK / "catalog.db")
@@ -238,7 +228,7 @@ def _bring_disk(image: Path, target: Path) -> str:
     return ""
 
 
-def _settings(new: Path, put: Path, args: BeginArguments, settings: Settings) -> None:
+def _settings(new: Path, put: Path, args: interface.Restore, settings: Settings) -> None:
     """settings.toml of the backup, with what belongs to this server as it is here."""
 
     def read(file: Path) -> dict[str, Any]:
@@ -256,7 +246,7 @@ def write_settings(file: Path, values: dict[str, Any]) -> None:
     durable.write(file, "".join(lines), mode=0o644)
 
 
-def _host(theirs: Path, put: Path, args: BeginArguments, settings: Settings) -> None:
+def _host(theirs: Path, put: Path, args: interface.Restore, settings: Settings) -> None:
     """host.json: the time servers, and the network only when it was asked for."""
     here = settings.host / "host.json"
     ours = json.loads(here.read_text()) if here.exists() else {}
@@ -284,7 +274,7 @@ def _go_on_backing_up(source: _Source, manifest: Manifest, settings: Settings) -
     if backup.config(settings) is None:
         durable.write(restic.folder(settings) / "key", source.key)
         plan: Plan = manifest.plan
-        target = restic.TARGET.validate_python(source.target.model_dump())
+        target = interface.TARGET.validate_python(source.target.model_dump())
         backup.save(settings, Config(target=target, repository=source.repository.id(), noted=True, plan=plan, since=manifest.taken_at))
 
 
@@ -354,12 +344,8 @@ def _same(one: Path, other: Path) -> bool:
 # -- copies of data disks alone --------------------------------------------------------------------------
 
 
-class CopiesArguments(FromArguments):
-    snapshot: Annotated[str, Field(pattern=r"^[0-9a-f]{8,64}$")]
-
-
-@verb("restore.copies", title="Fetching copies of data disks", long=True)
-def _copies(args: CopiesArguments, host: Host) -> dict[str, int]:
+@implements(interface.FETCH_COPIES)
+def _copies(args: interface.Copies, host: Host) -> Copied:
     """Fetch the copies of data disks into the folder of copies, from where the page Recovery brings them back one by one."""
     settings, work = host.settings, host.settings.state / "fetching"
     shutil.rmtree(work, ignore_errors=True)
@@ -381,7 +367,7 @@ def _copies(args: CopiesArguments, host: Host) -> dict[str, int]:
         shutil.rmtree(work, ignore_errors=True)
     taken = timezone.timestamp(manifest.taken_at, events.zone(settings))
     events.tell(settings, "backup.copies", f"{fetched} copies of data disks were fetched from the backup of {taken}.")
-    return {"copies": fetched}
+    return Copied(copies=fetched)
 
 
 def _lay(copy: Path, backups: Path) -> int:
@@ -395,15 +381,3 @@ def _lay(copy: Path, backups: Path) -> int:
         if (file := copy.with_name(copy.stem + end)).exists():
             shutil.move(file, place / file.name)
     return 1
-
-
-@verb("restore.last")
-def _last(args: Arguments, host: Host) -> dict[str, str]:
-    """When the appliance was restored last, and from the backup of when; empty when it never was."""
-    try:
-        catalog.attach(host.settings.catalog)
-        return dict(options.get("restored"))
-    except DpeError:
-        return {}
-    finally:
-        catalog.close()

@@ -7,8 +7,9 @@ from zoneinfo import ZoneInfo
 
 from appliance.errors import Conflict
 from appliance.host import backup, events
-from appliance.host.backup import Plan
 from appliance.host.client import Client
+from appliance.host.interface import backups
+from appliance.host.interface.backups import Plan
 from appliance.host.loops import every
 from appliance.settings import Settings
 
@@ -59,6 +60,6 @@ def _look(settings: Settings) -> None:
     if known is None or not is_due(known.plan, known.since, backup.last(settings), datetime.now(UTC), events.zone(settings)):
         return
     try:
-        Client(settings, "the schedule").ask("backup.run")
+        Client(settings, "the schedule").begin(backups.RUN)
     except Conflict as busy:  # something else goes on; at the next look
         log.info("a backup is due: %s", busy)

@@ -2,15 +2,13 @@
 
 from appliance.catalog import Level
 from appliance.host import config, events, image
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host.interface import system
+from appliance.host.rpc.registry import Host, implements
+from appliance.host.rpc.verb import Nothing
 
 
-class Switch(Arguments):
-    enabled: bool
-
-
-@verb("shell.set")
-def switch(args: Switch, host: Host) -> None:
+@implements(system.SET_SHELL)
+def switch(args: system.Switch, host: Host) -> None:
     """Allow it, or not any more: it is what the screen asks for before each one."""
     image.required()
     with config.change(host.settings) as changed:
@@ -19,7 +17,7 @@ def switch(args: Switch, host: Host) -> None:
     events.tell(host.settings, "host.shell", f"{host.by or 'Somebody'} {said} at the server's screen.", level=Level.WARNING)
 
 
-@verb("shell.get")
-def enabled(args: Arguments, host: Host) -> bool | None:
-    """None on a Debian of somebody's own, whose screen is not ours."""
-    return config.read(host.settings)[0].shell_enabled if image.found() else None
+@implements(system.SHELL)
+def enabled(args: Nothing, host: Host) -> system.MaybeEnabled:
+    """Whether it does."""
+    return system.MaybeEnabled(config.read(host.settings)[0].shell_enabled if image.found() else None)

@@ -3,21 +3,24 @@
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from appliance import durable
 from appliance.catalog import Level
 from appliance.errors import BadInput, Conflict, NotFound, Unavailable
-from appliance.host import ballast, events, image, mirror, store
+from appliance.host import ballast, block, events, image, mirror, store
+from appliance.host.block import Device
+from appliance.host.interface import disks as interface
+from appliance.host.interface.disks import Disk, Storage
 from appliance.host.loops import every
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host.rpc.registry import Host, implements
+from appliance.host.rpc.verb import Nothing
 from appliance.run import run
 from appliance.settings import Settings
 
-COLUMNS = "NAME,PATH,TYPE,SIZE,MODEL,SERIAL,FSTYPE,LABEL,PARTLABEL,PTTYPE,MOUNTPOINTS,RO,ROTA,TRAN,UUID"
 OURS = {
     "dpe-esp": "start-up files",
     "dpe-a": "system A",
@@ -45,71 +48,42 @@ PARTS = {
 }
 
 
-@dataclass(frozen=True)
-class Disk:
-    """A whole disk. `use` is system, data, other (in use by something else), empty or foreign; `refusal` says why it cannot be given to data.
-
-    `healthy` is None where the disk cannot tell; `health` says it in words. `size` is bytes.
-    """
-
-    path: str
-    name: str
-    serial: str
-    size: int
-    use: str
-    holds: list[str]
-    refusal: str = ""
-    healthy: bool | None = None
-    health: str = ""
-
-
 # -- looking -------------------------------------------------------------------------------------
 
 
 def disks(settings: Settings, listing: str | None = None) -> list[Disk]:
     """The disks of this server; `listing` is what lsblk says. Raises Unavailable when it says nothing of use."""
-    if listing is None:
-        listing = run(["lsblk", "--json", "--bytes", "--output", COLUMNS])
-    try:
-        found = json.loads(listing)["blockdevices"]
-        # With the name among its columns lsblk makes a tree; without it some versions make a list, which hides what is on which disk.
-        if any(one["type"] == "part" for one in found):
-            raise ValueError("partitions are listed beside their disks")
-    except (ValueError, LookupError) as error:
-        raise Unavailable(f"The disks of this server cannot be listed: {error}.") from error
     known = known_health(settings)
     listed = [
-        _disk(one) for one in found if one["type"] == "disk" and one["size"] and not one["path"].startswith(("/dev/zram", "/dev/ram"))
+        _disk(one)
+        for one in block.devices(listing=listing)
+        if one.type == "disk" and one.size and not one.path.startswith(("/dev/zram", "/dev/ram"))
     ]
     return [replace(one, **known.get(_key(one), {})) for one in listed]
 
 
-def _disk(found: dict[str, Any]) -> Disk:
-    parts = list(_below(found))
-    mounted = [point for part in (found, *parts) for point in part["mountpoints"] or [] if point]
-    labels = {part["partlabel"] for part in parts} & OURS.keys()
-    holds = [said for part in (found, *parts) if (said := _content(part))]
-    if labels - {LABEL} or "/" in mounted:
-        use, refusal = "system", "The appliance itself is on it." if mounted else "The system of an appliance is on it."
-    elif LABEL in labels and mounted:
-        use, refusal = "data", "It is given to data already."
-    elif mounted:
-        use, refusal = "other", f"It is in use: {', '.join(sorted(mounted))}."
-    elif any(part["type"] not in ("disk", "part") for part in parts):
-        use, refusal = "other", "It is part of a group of disks (RAID, LVM or encryption) that is in use."
-    else:
-        use, refusal = "foreign" if holds else "empty", ""
-    if found["ro"]:
+def _disk(found: Device) -> Disk:
+    holds = [said for one in (found, *found.below()) if (said := _content(one))]
+    use, refusal = _use(found, holds)
+    if found.ro:
         refusal = refusal or "It cannot be written to."
-    kind = {"usb": "USB disk", "nvme": "SSD (NVMe)"}.get(found["tran"] or "", "disk" if found["rota"] else "SSD")
-    name = " ".join((found["model"] or kind).split())
-    return Disk(found["path"], name, (found["serial"] or "").strip(), found["size"], use, holds, refusal)
+    kind = {"usb": "USB disk", "nvme": "SSD (NVMe)"}.get(found.tran, "disk" if found.rota else "SSD")
+    return Disk(found.path, found.model or kind, found.serial, found.size, use, holds, refusal)
 
 
-def _below(found: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    for child in found.get("children", []):
-        yield child
-        yield from _below(child)
+def _use(found: Device, holds: list[str]) -> tuple[str, str]:
+    """What a disk is used for, and why it cannot be given to data."""
+    parts, mounted = list(found.below()), found.mounted
+    labels = {part.partlabel for part in parts} & OURS.keys()
+    if labels - {LABEL} or "/" in mounted:
+        return "system", "The appliance itself is on it." if mounted else "The system of an appliance is on it."
+    if LABEL in labels and mounted:
+        return "data", "It is given to data already."
+    if mounted:
+        return "other", f"It is in use: {', '.join(sorted(mounted))}."
+    if any(part.type not in ("disk", "part") for part in parts):
+        return "other", "It is part of a group of disks (RAID, LVM or encryption) that is in use."
+    return "foreign" if holds else "empty", ""
 
 
 WORDS = {
@@ -126,17 +100,17 @@ WORDS = {
 }
 
 
-def _content(part: dict[str, Any]) -> str:
+def _content(part: Device) -> str:
     """What is on a disk or partition, in words; empty for nothing."""
-    size = f"{part['size'] / 1e9:.1f} GB"
-    if part["partlabel"] in OURS:
-        return f"{OURS[part['partlabel']]}, {size}"
-    if part["fstype"]:
-        label = f" “{part['label']}”" if part["label"] else ""
-        return f"{WORDS.get(part['fstype'], part['fstype'])}{label}, {size}"
-    if part["type"] == "part":
+    size = f"{part.size / 1e9:.1f} GB"
+    if part.partlabel in OURS:
+        return f"{OURS[part.partlabel]}, {size}"
+    if part.fstype:
+        label = f" “{part.label}”" if part.label else ""
+        return f"{WORDS.get(part.fstype, part.fstype)}{label}, {size}"
+    if part.type == "part":
         return f"a partition, {size}"
-    return "a partition table" if part["pttype"] and not part.get("children") else ""
+    return "a partition table" if part.pttype and not part.children else ""
 
 
 def is_blank(path: Path) -> bool:
@@ -174,35 +148,35 @@ def problems(settings: Settings) -> list[str]:
     return said
 
 
-@verb("storage.look")
-def look(args: Arguments, host: Host) -> dict[str, Any]:
+@implements(interface.STORAGE)
+def look(args: Nothing, host: Host) -> Storage:
     settings = host.settings
     now = ballast.room(settings)
-    return {
-        "image": image.found() is not None,
-        "total": now.total,
-        "free": now.free,
-        "full": now.full,
-        "kept_back": mirror.size(settings.state, frozenset(PARTS) | {"host", "run", "tls"}),
-        "sizes": sizes(settings),
-        "seeds": seed_sizes(settings),
-        "disks": [asdict(one) for one in disks(settings)],
-        "missing": store.missing(settings),
-    }
+    return Storage(
+        image=image.found() is not None,
+        total=now.total,
+        free=now.free,
+        full=now.full,
+        kept_back=mirror.size(settings.state, frozenset(PARTS) | {"host", "run", "tls"}),
+        sizes=sizes(settings),
+        seeds=seed_sizes(settings),
+        disks=disks(settings),
+        missing=store.missing(settings),
+    )
 
 
-@verb("storage.disks")
-def _disks(args: Arguments, host: Host) -> list[dict[str, Any]]:
-    return [asdict(one) for one in disks(host.settings)]
+@implements(interface.DISKS)
+def _disks(args: Nothing, host: Host) -> list[Disk]:
+    return disks(host.settings)
 
 
-@verb("storage.problems")
-def _problems(args: Arguments, host: Host) -> list[str]:
+@implements(interface.PROBLEMS)
+def _problems(args: Nothing, host: Host) -> list[str]:
     return problems(host.settings)
 
 
-@verb("storage.clean")
-def clean(args: Arguments, host: Host) -> int:
+@implements(interface.CLEAN)
+def clean(args: Nothing, host: Host) -> int:
     """Delete the downloads for building seeds; returns the bytes that are free now."""
     freed = mirror.size(host.settings.cache)
     mirror.empty(host.settings.cache)
@@ -280,13 +254,6 @@ def watch(settings: Settings, ask: Callable[[str], dict[str, Any]] = _ask, listi
 # -- a second disk ------------------------------------------------------------------------------
 
 
-class Use(Arguments):
-    """Which disk; `typed` is its serial number, or its name when it has none: needed when something is on it, which is erased."""
-
-    disk: str
-    typed: str = ""
-
-
 def refuse(disk: Disk, typed: str, needed: int, *, blank: bool) -> None:
     """Raise Conflict or BadInput unless the disk may be erased and is large enough for so many bytes."""
     if disk.refusal:
@@ -303,8 +270,8 @@ def refuse(disk: Disk, typed: str, needed: int, *, blank: bool) -> None:
         )
 
 
-@verb("storage.use", title="Giving a second disk to data", long=True)
-def use(args: Use, host: Host) -> None:
+@implements(interface.USE)
+def use(args: interface.Use, host: Host) -> None:
     """Format a disk, copy the state to it while all goes on, and restart, which copies what changed meanwhile and then uses it."""
     image.required()
     settings = host.settings
@@ -328,11 +295,11 @@ def _format(path: str) -> str:
     run(["wipefs", "--all", "--quiet", path])
     run(["sfdisk", "--quiet", "--wipe", "always", path], input=f"label: gpt\ntype=linux, name={LABEL}\n")
     run(["udevadm", "settle"])
-    listed = json.loads(run(["lsblk", "--json", "--output", "NAME,PATH,TYPE", path]))["blockdevices"][0].get("children", [])
+    listed = block.devices(path)[0].children
     if len(listed) != 1:
         raise Unavailable(f"The partition on {path} does not appear.", "Restart the server and try again.")
     fs = str(uuid.uuid4())
-    run(["mkfs.ext4", "-q", "-F", "-m", "0", "-L", LABEL, "-U", fs, listed[0]["path"]], timeout=600)
+    run(["mkfs.ext4", "-q", "-F", "-m", "0", "-L", LABEL, "-U", fs, listed[0].path], timeout=600)
     run(["udevadm", "settle"])
     return fs
 

@@ -23,11 +23,12 @@ from appliance import durable
 from appliance.catalog import database, report
 from appliance.errors import CommandFailed, DpeError, NotFound
 from appliance.host import copies, image, logs, tasks, units
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host.interface import rescue
+from appliance.host.rpc.registry import Host, implements
+from appliance.host.rpc.verb import Nothing
 from appliance.run import run
 from appliance.settings import Settings
 
-VERB = "support.bundle"
 KEPT = 3
 LINES = 3000  # of each log
 SHORTEST = 6  # characters of a secret that can be told from an ordinary word
@@ -251,6 +252,6 @@ def _add(bundle: tarfile.TarFile, path: str, content: bytes) -> None:
     bundle.addfile(info, io.BytesIO(content))
 
 
-@verb(VERB, title="Support bundle", long=True)
-def _bundle(args: Arguments, host: Host) -> str:
+@implements(rescue.BUNDLE)
+def _bundle(args: Nothing, host: Host) -> str:
     return make(host.settings, host)

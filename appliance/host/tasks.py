@@ -8,53 +8,23 @@ import logging
 import threading
 import uuid
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from appliance import durable
 from appliance.errors import Conflict, DpeError, NotFound
-from appliance.host.verbs import Arguments, Host, Verb
+from appliance.host.interface import tasks
+from appliance.host.interface.tasks import DONE, FAILED, INTERRUPTED, RUNNING, Task
+from appliance.host.rpc.registry import Handler, Host, implements
+from appliance.host.rpc.verb import Arguments, Nothing
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
 
 KEPT = 50
 LONGEST = 500  # lines that a task may have said
-
-RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
-
-
-@dataclass
-class Task:
-    """One use of a long verb. Times are ISO 8601, UTC; progress is per cent, or None when not known."""
-
-    id: str
-    verb: str
-    title: str
-    by: str
-    state: str
-    begun_at: str
-    ended_at: str = ""
-    progress: int | None = None
-    said: list[str] = field(default_factory=list)
-    error: str = ""
-    hint: str = ""
-    result: Any = None
-
-    @property
-    def line(self) -> str:
-        """What it does now, or did last."""
-        return self.said[-1] if self.said else ""
-
-    @property
-    def began(self) -> datetime:
-        return datetime.fromisoformat(self.begun_at)
-
-    @property
-    def ended(self) -> datetime | None:
-        return datetime.fromisoformat(self.ended_at) if self.ended_at else None
 
 
 def folder(settings: Settings) -> Path:
@@ -109,7 +79,7 @@ class Tasks:
     def current(self) -> Task | None:
         return self._current
 
-    def begin(self, verb: Verb, args: Arguments, by: str) -> str:
+    def begin(self, handler: Handler[Any, Any], args: Arguments, by: str) -> str:
         """Run a long verb beside; returns the task's id. Raises Conflict while another one runs."""
         with self._lock:
             if (other := self._current) is not None:
@@ -117,11 +87,13 @@ class Tasks:
                     f"{other.title} is still going on, begun by {other.by or 'the appliance'}.", "Wait for it to end, or cancel it."
                 )
             self._forget()
-            task = Task(f"{datetime.now(UTC):%Y%m%d%H%M%S}-{uuid.uuid4().hex[:8]}", verb.name, verb.title, by, RUNNING, _now())
+            task = Task(
+                f"{datetime.now(UTC):%Y%m%d%H%M%S}-{uuid.uuid4().hex[:8]}", handler.verb.name, handler.verb.title, by, RUNNING, _now()
+            )
             _write(task, self.settings)
             self._current = task
             self._cancelled = threading.Event()
-            self._thread = threading.Thread(target=self._run, args=(task, verb, args), name=task.id, daemon=True)
+            self._thread = threading.Thread(target=self._run, args=(task, handler, args), name=task.id, daemon=True)
             self._thread.start()
             return task.id
 
@@ -140,7 +112,7 @@ class Tasks:
         for task in everything(self.settings)[KEPT - 1 :]:
             (folder(self.settings) / f"{task.id}.json").unlink(missing_ok=True)
 
-    def _run(self, task: Task, verb: Verb, args: Arguments) -> None:
+    def _run(self, task: Task, handler: Handler[Any, Any], args: Arguments) -> None:
         def tell(line: str, progress: int | None) -> None:
             if line and line != task.line:
                 task.said = [*task.said[-LONGEST + 1 :], line]
@@ -148,12 +120,12 @@ class Tasks:
             _write(task, self.settings)
 
         try:
-            task.result = verb.do(args, Host(self.settings, task.by, self._cancelled, tell))
+            task.result = handler.verb.pack(handler.do(args, Host(self.settings, task.by, self._cancelled, tell)))
             task.state = DONE
         except DpeError as error:
             task.state, task.error, task.hint = FAILED, error.message, error.hint
         except Exception:
-            log.exception("%s failed", verb.name)
+            log.exception("%s failed", handler.verb.name)
             task.state, task.error = FAILED, "It ended by an error of the appliance itself."
             task.hint = "The log of dpe-host has the details."
         finally:
@@ -168,3 +140,20 @@ def lines(task: Task) -> Iterator[str]:
     yield from task.said
     if task.error:
         yield f"{task.error} {task.hint}".rstrip()
+
+
+@implements(tasks.TASKS)
+def _tasks(args: Nothing, host: Host) -> list[Task]:
+    return everything(host.settings)
+
+
+@implements(tasks.TASK)
+def _task(args: tasks.Which, host: Host) -> Task:
+    return get(host.settings, args.id)
+
+
+@implements(tasks.CANCEL)
+def _cancel(args: Nothing, host: Host) -> None:
+    if host.tasks is None or host.tasks.current is None:
+        raise Conflict("Nothing is going on that could be cancelled.", "Reload the page.")
+    host.tasks.cancel()

@@ -253,69 +253,97 @@ def say(terminal: Terminal, title: str, lines: Lines, *, end: bool = False) -> N
         at += {"up": -1, "down": 1, "page up": -room, "page down": room, " ": room, "home": -len(rows), "end": len(rows)}.get(key, 0)
 
 
+@dataclass
+class _Form:
+    """Fields to be filled in, and where one is among those that are shown."""
+
+    terminal: Terminal
+    title: str
+    text: str
+    fields: Sequence[Field]
+    at: int = 0
+    problem: str = ""
+
+    def values(self) -> dict[str, str]:
+        return {one.name: one.value for one in self.fields}
+
+    def visible(self) -> list[Field]:
+        values = self.values()
+        return [one for one in self.fields if one.shown(values)]
+
+    def draw(self) -> None:
+        visible, wide = self.visible(), max(len(one.label) for one in self.fields) + 2
+        rows: list[Line | str] = [*_head(self.terminal, self.title), *(wrapped(self.text, self.terminal.width) if self.text else []), ""]
+        cursor = None
+        for number, one in enumerate(visible):
+            if number == self.at and not one.choices:
+                cursor = (len(rows), 4 + wide + len(one.value) + 1)
+            rows += self._rows(one, wide, here=number == self.at)
+        if self.problem:
+            rows += ["", *(Line(part, "warn") for part in wrapped(self.problem, self.terminal.width))]
+        change = "Left, Right: change   " if visible[self.at].choices else ""
+        enter = "next" if self.at < len(visible) - 1 else "done"
+        self.terminal.draw(rows, f"{change}Up, Down: move   Enter: {enter}   Esc: give up", cursor=cursor)
+
+    def _rows(self, one: Field, wide: int, *, here: bool) -> list[Line | str]:
+        shown = next((label for name, label in one.choices if name == one.value), one.value)
+        opens, closes = "<>" if one.choices else "[]"
+        row = Line(f"  {'>' if here else ' '} {one.label:<{wide}}{opens} {shown:<28}{closes}", "bold" if here else "")
+        if one.error:
+            return [row, *(Line(part, "warn") for part in wrapped(one.error, self.terminal.width, " " * (wide + 6)))]
+        return [row, *(wrapped(one.help, self.terminal.width, " " * (wide + 6)) if here and one.help else [])]
+
+    def move(self, step: int) -> None:
+        self.at = (self.at + step) % len(self.visible())
+
+    def is_taken(self, check: Callable[[dict[str, str]], None], values: dict[str, str]) -> bool:
+        """Whether `check` takes it; else the problem is kept, and one is at the first field that is wrong."""
+        from appliance.errors import DpeError
+
+        self.problem, visible = "", self.visible()
+        for one in self.fields:
+            one.error = ""
+        try:
+            check(values)
+        except DpeError as error:
+            self.problem = str(error)
+        wrong = next((number for number, one in enumerate(visible) if one.error), None)
+        self.at = self.at if wrong is None else wrong
+        return wrong is None and not self.problem
+
+
+def _edit(one: Field, key: str) -> None:
+    """What a key does to the field where one is."""
+    if one.choices and key in ("left", "right", " "):
+        names = [name for name, _ in one.choices]
+        one.value = names[(names.index(one.value) + (-1 if key == "left" else 1)) % len(names)]
+    elif not one.choices and key == "backspace":
+        one.value = one.value[:-1]
+    elif not one.choices and len(key) == 1 and len(one.value) < 64:
+        one.value += key
+
+
 def ask(
     terminal: Terminal, title: str, text: str, fields: Sequence[Field], check: Callable[[dict[str, str]], None]
 ) -> dict[str, str] | None:
     """What was typed, once `check` has taken it; it sets `error` of a field that is wrong, or raises DpeError. None when it was given up."""
-    from appliance.errors import DpeError
-
-    at, problem = 0, ""
+    form = _Form(terminal, title, text, fields)
     while True:
-        values = {one.name: one.value for one in fields}
-        visible = [one for one in fields if one.shown(values)]
-        at = min(at, len(visible) - 1)
-        rows: list[Line | str] = [*_head(terminal, title), *(wrapped(text, terminal.width) if text else []), ""]
-        cursor = None
-        wide = max(len(one.label) for one in fields) + 2
-        for number, one in enumerate(visible):
-            shown = next((label for name, label in one.choices if name == one.value), one.value)
-            mark = ">" if number == at else " "
-            if number == at and not one.choices:
-                cursor = (len(rows), 4 + wide + len(shown) + 1)
-            rows.append(
-                Line(
-                    f"  {mark} {one.label:<{wide}}{'<' if one.choices else '['} {shown:<28}{'>' if one.choices else ']'}",
-                    "bold" if number == at else "",
-                )
-            )
-            if one.error:
-                rows += [Line(part, "warn") for part in wrapped(one.error, terminal.width, " " * (wide + 6))]
-            elif number == at and one.help:
-                rows += wrapped(one.help, terminal.width, " " * (wide + 6))
-        if problem:
-            rows += ["", *(Line(part, "warn") for part in wrapped(problem, terminal.width))]
-        choices = visible[at].choices
-        terminal.draw(
-            rows,
-            f"{'Left, Right: change   ' if choices else ''}Up, Down: move   Enter: {'next' if at < len(visible) - 1 else 'done'}   Esc: give up",
-            cursor=cursor,
-        )
-        key, current = terminal.wait(), visible[at]
+        form.at = min(form.at, len(form.visible()) - 1)
+        form.draw()
+        key = terminal.wait()
         if key == "escape":
             return None
         if key in ("up", "down", "tab"):
-            at = (at + (-1 if key == "up" else 1)) % len(visible)
-        elif key == "enter" and at < len(visible) - 1:
-            at += 1
+            form.move(-1 if key == "up" else 1)
+        elif key == "enter" and form.at < len(form.visible()) - 1:
+            form.move(1)
         elif key == "enter":
-            problem = ""
-            for one in fields:
-                one.error = ""
-            try:
-                check(values)
-            except DpeError as error:
-                problem = str(error)
-            wrong = next((number for number, one in enumerate(visible) if one.error), None)
-            if wrong is None and not problem:
+            values = form.values()
+            if form.is_taken(check, values):
                 return values
-            at = at if wrong is None else wrong
-        elif choices and key in ("left", "right", " "):
-            names = [name for name, _ in choices]
-            current.value = names[(names.index(current.value) + (-1 if key == "left" else 1)) % len(names)]
-        elif not choices and key == "backspace":
-            current.value = current.value[:-1]
-        elif not choices and len(key) == 1 and len(current.value) < 64:
-            current.value += key
+        else:
+            _edit(form.visible()[form.at], key)
 
 
 @dataclass

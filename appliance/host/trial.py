@@ -7,7 +7,6 @@ the time moves no deadline.
 import hashlib
 import secrets
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from appliance import durable
 from appliance.errors import Conflict, DpeError, NotFound
 from appliance.host import config
-from appliance.host.config import Network
+from appliance.host.interface.network import Begun, Network
 from appliance.settings import Settings
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -38,14 +37,6 @@ class Trial(BaseModel):
     applied: bool = False
     certificate: str = ""
     why: str = ""
-
-
-@dataclass(frozen=True)
-class Begun:
-    """What whoever began it needs: the token that confirms it."""
-
-    token: str
-    seconds: float
 
 
 def clock() -> float:
@@ -88,7 +79,7 @@ def begin(settings: Settings, network: Network, by: str, *, pause: float, second
         settings,
         Trial(network=network, by=by, token=_digest(token), boot=_boot(), begins=now + pause, ends=now + pause + seconds),
     )
-    return Begun(token, pause + seconds)
+    return Begun(token=token, seconds=pause + seconds)
 
 
 def _digest(token: str) -> str:

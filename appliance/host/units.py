@@ -8,21 +8,21 @@ import contextlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import psutil
 
 from appliance import durable
 from appliance.errors import CommandFailed, Conflict, Unavailable
 from appliance.host import image
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host.interface import system
+from appliance.host.interface.system import Part
+from appliance.host.rpc.registry import Host, implements
+from appliance.host.rpc.verb import Nothing
 from appliance.run import run
 from appliance.settings import Settings
-
-Name = Literal["libvirtd", "host", "engine", "web", "relay", "nginx", "rescue"]
 
 # What each part does, in words, and its units; a socket goes with its service, or it would start it again.
 PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -37,21 +37,6 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
 
 PATIENCE = 90.0  # seconds for parts to stop
 STEP = 0.1  # seconds between two looks
-
-
-@dataclass(frozen=True)
-class Part:
-    """A process as it is. `state` is running, starting, stopped or failed; memory is MiB; `since` is when it came to be so, ISO 8601."""
-
-    name: str
-    about: str
-    state: str
-    since: str = ""
-    pid: int = 0
-    memory: int = 0
-    restarts: int = 0
-    status: str = ""
-    """How it ended last, when it did."""
 
 
 # -- what the supervisor of `make run` and we tell each other -----------------------------------------
@@ -251,15 +236,11 @@ def restart(settings: Settings, name: str) -> None:
         raise Unavailable("Nobody supervises the appliance's processes here.", "Start it with `make run`.")
 
 
-class Which(Arguments):
-    name: Name
+@implements(system.UNITS)
+def _show(args: Nothing, host: Host) -> list[Part]:
+    return parts(host.settings)
 
 
-@verb("units")
-def _show(args: Arguments, host: Host) -> list[dict[str, Any]]:
-    return [asdict(part) for part in parts(host.settings)]
-
-
-@verb("units.restart")
-def _restart(args: Which, host: Host) -> None:
+@implements(system.RESTART_UNIT)
+def _restart(args: system.Which, host: Host) -> None:
     restart(host.settings, args.name)

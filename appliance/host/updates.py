@@ -17,14 +17,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from packaging.version import InvalidVersion, Version
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import AwareDatetime, BaseModel
 
 from appliance import catalog, durable, layout, run
 from appliance.catalog import Actor, EventKind, Level, database, lineage, proofs, timezone
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.host import events, image, rauc
+from appliance.host.interface import updates as interface
+from appliance.host.interface.updates import Back, Installed, Memory, Past, Plan, Slot, Staged, Status, Switch, Written
 from appliance.host.loops import every
-from appliance.host.verbs import Arguments, Host, verb
+from appliance.host.rpc.registry import Host, implements
+from appliance.host.rpc.verb import Nothing
 from appliance.paths import below
 from appliance.settings import Settings
 
@@ -40,78 +43,12 @@ VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+~_-]{0,59}")
 UPDATED, ROLLED_BACK, WENT_BACK = "updated", "rolled back", "went back"
 
 
-class Staged(BaseModel):
-    """A bundle that was taken in and found right, waiting to be installed."""
-
-    version: str
-    built: str
-    signed_by: str
-    size: int
-    system_size: int
-    by: str
-    at: AwareDatetime
-
-
-class Installed(BaseModel):
-    """What is written to the other slot and was not booted yet."""
-
-    version: str
-    slot: str
-    by: str
-    at: AwareDatetime
-
-
-class Plan(BaseModel):
-    """A restart to come, into the other slot."""
-
-    version: str
-    at: AwareDatetime
-    by: str
-    back: bool
-
-
-class Switch(BaseModel):
-    """A switch that was begun: the slot in it is on trial at its next start. `catalog` is the version of the catalog it was begun with."""
-
-    before: str
-    version: str
-    slot: str
-    by: str
-    at: AwareDatetime
-    back: bool
-    catalog: int
-    makes: bool = False  # whether machines could be made
-
-
-class Past(BaseModel):
-    """A switch that has ended; `outcome` is updated, rolled back or went back."""
-
-    before: str
-    version: str
-    outcome: str
-    at: AwareDatetime
-    by: str
-    reason: str = ""
-    catalog_of: AwareDatetime | None = None  # the time of the copy that was put in place
-
-
 class Copied(BaseModel):
     """A catalog kept for going back to a version of the system."""
 
     version: str
     catalog: int
     at: AwareDatetime
-
-
-class Memory(BaseModel):
-    """Everything that is remembered of updates; `versions` says which is in which slot."""
-
-    versions: dict[str, str] = Field(default_factory=dict)
-    ran: str = ""  # the slot that was booted last
-    staged: Staged | None = None
-    installed: Installed | None = None
-    plan: Plan | None = None
-    past: list[Past] = Field(default_factory=list)
 
 
 M = TypeVar("M", bound=BaseModel)
@@ -320,35 +257,34 @@ def _tell_end(settings: Settings, one: Past) -> None:
 # -- verbs -----------------------------------------------------------------------------------------
 
 
-@verb("update.status")
-def status(args: Arguments, host: Host) -> dict[str, Any]:
+@implements(interface.STATUS)
+def status(args: Nothing, host: Host) -> Status:
     """Everything the page shows. Outside of the bootable image only that it is not one."""
     here, settings = image.found(), host.settings
     if here is None:
-        return {"image": None}
+        return Status()
     known = memory(settings)
-    problem, slots = "", []
+    problem, slots = "", list[Slot]()
     try:
         system = rauc.system()
         slots = [
-            {"name": s.name, "booted": s.booted, "good": s.good, "version": here.version if s.booted else known.versions.get(s.name, "")}
+            Slot(name=s.name, booted=s.booted, good=s.good, version=here.version if s.booted else known.versions.get(s.name, ""))
             for s in system.slots
         ]
     except DpeError as error:
         problem = error.message
-    trial = pending(settings)
-    return {
-        "image": here.model_dump(mode="json"),
-        "slots": slots,
-        "problem": problem,
-        "back": None if any(not s["booted"] and s["good"] is False for s in slots) else _back(settings, known),
-        "trial": trial.model_dump(mode="json") if trial else None,
-        "free": shutil.disk_usage(settings.state).free,
-        **known.model_dump(mode="json"),
-    }
+    return Status(
+        **dict(known),
+        image=here,
+        slots=slots,
+        problem=problem,
+        back=None if any(not slot.booted and slot.good is False for slot in slots) else _back(settings, known),
+        trial=pending(settings),
+        free=shutil.disk_usage(settings.state).free,
+    )
 
 
-def _back(settings: Settings, known: Memory) -> dict[str, Any] | None:
+def _back(settings: Settings, known: Memory) -> Back | None:
     """What going back by hand leads to: its version, and the time of the catalog that comes with it, None where nothing is lost."""
     other = next((slot for slot in ("A", "B") if slot != booted_slot()), "")
     version = known.versions.get(other, "")
@@ -356,19 +292,15 @@ def _back(settings: Settings, known: Memory) -> dict[str, Any] | None:
         return None
     kept = next((one for one in copies(settings) if one.version == version), None)
     same = kept is None or kept.catalog >= database.versions()[-1]
-    return {"version": version, "catalog_of": None if same or kept is None else kept.at.isoformat()}
+    return Back(version=version, catalog_of=None if same or kept is None else kept.at)
 
 
-class Taken(Arguments):
-    file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,60}\.raucb$")
-
-
-@verb("update.inspect")
-def inspect(args: Taken, host: Host) -> dict[str, Any]:
+@implements(interface.INSPECT)
+def inspect(args: interface.Sent, host: Host) -> Staged:
     """Take in a file that the web process wrote to `uploads`, if it is a good update for this appliance. Else it is gone, and why is said."""
     image.required()
     _not_while_switching(host.settings)
-    return take(host.settings, host.settings.uploads / args.file, host.by).model_dump(mode="json")
+    return take(host.settings, host.settings.uploads / args.file, host.by)
 
 
 def take(settings: Settings, file: Path, by: str) -> Staged:
@@ -436,8 +368,8 @@ def discard(settings: Settings) -> None:
     remember(settings, staged=None)
 
 
-@verb("update.discard")
-def _discard(args: Arguments, host: Host) -> None:
+@implements(interface.DISCARD)
+def _discard(args: Nothing, host: Host) -> None:
     """Throw the staged bundle away."""
     discard(host.settings)
 
@@ -449,13 +381,8 @@ def _not_while_switching(settings: Settings) -> None:
         )
 
 
-class Install(Arguments):
-    version: str
-    older: bool = False
-
-
-@verb("update.install", title="Writing the update", long=True)
-def install(args: Install, host: Host) -> dict[str, Any]:
+@implements(interface.INSTALL)
+def install(args: interface.Install, host: Host) -> Written:
     """Write the staged bundle to the other slot. A version that is no newer than this one only with `older`."""
     here, settings = image.required(), host.settings
     image.alone()
@@ -488,7 +415,7 @@ def install(args: Install, host: Host) -> dict[str, Any]:
     events.tell(
         settings, "update.installed", f"The update to {bundle.version} is written; it takes effect with the restart.", actor=Actor(host.by)
     )
-    return {"version": bundle.version}
+    return Written(version=bundle.version)
 
 
 def check_room(settings: Settings, size: int) -> None:
@@ -501,12 +428,8 @@ def check_room(settings: Settings, size: int) -> None:
         )
 
 
-class At(Arguments):
-    at: AwareDatetime
-
-
-@verb("update.restart")
-def restart(args: At, host: Host) -> dict[str, Any]:
+@implements(interface.RESTART)
+def restart(args: interface.At, host: Host) -> Plan:
     """Restart into what is installed, at a time."""
     installed = memory(host.settings).installed
     if installed is None:
@@ -514,16 +437,16 @@ def restart(args: At, host: Host) -> dict[str, Any]:
     return _plan(host, Plan(version=installed.version, at=_checked(args.at), by=host.by, back=False))
 
 
-@verb("update.back")
-def back(args: At, host: Host) -> dict[str, Any]:
+@implements(interface.BACK)
+def back(args: interface.At, host: Host) -> Plan:
     """Restart into the slot that ran before, at a time."""
     to = _back(host.settings, memory(host.settings))
     if to is None:
         raise Conflict("There is no version to go back to.", "Only the one that ran before this one is there.")
     other = rauc.system().other
     if other is None or other.good is False:
-        raise Conflict(f"{to['version']} was not good when it ran last.", "Install another update instead.")
-    return _plan(host, Plan(version=to["version"], at=_checked(args.at), by=host.by, back=True))
+        raise Conflict(f"{to.version} was not good when it ran last.", "Install another update instead.")
+    return _plan(host, Plan(version=to.version, at=_checked(args.at), by=host.by, back=True))
 
 
 def _checked(at: datetime) -> datetime:
@@ -532,15 +455,15 @@ def _checked(at: datetime) -> datetime:
     return at
 
 
-def _plan(host: Host, plan: Plan) -> dict[str, Any]:
+def _plan(host: Host, plan: Plan) -> Plan:
     image.required()
     _not_while_switching(host.settings)
     remember(host.settings, plan=plan)
-    return plan.model_dump(mode="json")
+    return plan
 
 
-@verb("update.stay")
-def stay(args: Arguments, host: Host) -> None:
+@implements(interface.STAY)
+def stay(args: Nothing, host: Host) -> None:
     """Do not restart after all."""
     remember(host.settings, plan=None)
 

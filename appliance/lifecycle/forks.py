@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from appliance import catalog
+from appliance.backoff import doubled
 from appliance.catalog import Class, Level, Machine, Seed, Snapshot, SnapshotState, now, record, snapshots
 from appliance.errors import DpeError
 from appliance.hypervisor.provider import Provider, Unfit
@@ -91,8 +92,7 @@ def take(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:
 
 
 def _wait(attempts: int) -> timedelta:
-    wait: timedelta = min(AGAIN * 2 ** min(attempts, 10), snapshots.LONGEST_WAIT)
-    return wait
+    return doubled(AGAIN, attempts, snapshots.LONGEST_WAIT)
 
 
 def came_up(class_name: str) -> None:

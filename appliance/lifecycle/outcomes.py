@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 
 from appliance import catalog
+from appliance.backoff import doubled
 from appliance.catalog import (
     Actor,
     Class,
@@ -25,7 +26,7 @@ from appliance.lifecycle import forks, master
 from appliance.people import quotas
 from appliance.workflow import start
 
-LONGEST_WAIT = timedelta(minutes=10)
+FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=10)
 
 
 def came_up(machine: Machine, readiness: str = "running", *, forked: bool = False) -> None:
@@ -114,7 +115,7 @@ def did_not_come_up(machine: Machine, error: DpeError) -> None:
         failures = klass.failures + 1
         current = machines.by_id(machine.id)
         is_planned = current is not None and current.state is MachineState.PLANNED  # nothing of it exists, so that nothing has failed
-        wait = min(timedelta(seconds=5 * 2 ** min(failures - 1, 10)), LONGEST_WAIT)
+        wait = doubled(FIRST_WAIT, failures - 1, LONGEST_WAIT)
         Class.update(failures=failures, failing_until=now() + wait, problem=str(error)).where(Class.name == klass.name).execute()
         master.move(
             machine.id,

@@ -4,6 +4,7 @@ import logging
 from datetime import timedelta
 
 from appliance import catalog
+from appliance.backoff import doubled
 from appliance.catalog import Level, now, record, todos
 from appliance.errors import DpeError, Unavailable
 from appliance.outside import address, mail
@@ -24,7 +25,7 @@ def send_due() -> None:
         except Unavailable as error:
             if now() - letter.created_at < GIVEN_UP:
                 with catalog.write():
-                    todos.put_off(letter.id, now() + min(FIRST * 2 ** min(letter.tries, 10), LONGEST))
+                    todos.put_off(letter.id, now() + doubled(FIRST, letter.tries, LONGEST))
                 log.warning("mail to %s: %s", letter.to, error)
                 return  # the next one would most likely meet the same
             _give_up(letter, error)

@@ -6,11 +6,9 @@ is made for this step of this run alone.
 
 import base64
 import hmac
-import http.client
 import json
 import re
 import secrets as random
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -97,9 +95,6 @@ def post(url: str, payload: dict[str, Any], *, id: str, signed_with: list[str], 
     Raises Unavailable when trying again later may help, and Refused when it does not.
     """
     url = check_url(url)
-    parts = urlsplit(url)
-    host = parts.hostname or ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
     body = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode()
     timestamp = int(now().timestamp())
     headers = {
@@ -111,29 +106,9 @@ def post(url: str, payload: dict[str, Any], *, id: str, signed_with: list[str], 
         "webhook-timestamp": str(timestamp),
         "webhook-signature": " ".join(sign(secret, id, timestamp, body) for secret in signed_with),
     }
-    end = time.monotonic() + limit
-    try:
-        link = dial.connect(host, port, limit / 2)
-    except (OSError, UnicodeError) as error:
-        raise dial.explain(error, host, port, connected=False) from error
-    secure = parts.scheme == "https"
-    call = (http.client.HTTPSConnection if secure else http.client.HTTPConnection)(host, port)
-    try:
-        with link, dial.until_cut(link, end - time.monotonic()):
-            call.sock = dial.trust(authority).wrap_socket(link, server_hostname=host) if secure else link
-            try:
-                call.request("POST", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), body, headers)
-                response = call.getresponse()
-                said = response.read(LARGEST + 1)
-                if len(said) <= LARGEST and response.length:
-                    raise ConnectionResetError  # less came than was announced
-            finally:
-                call.close()
-    except OSError as error:
-        raise dial.explain(error, host, port) from error
-    except http.client.HTTPException as error:
-        raise Unavailable(f"{host}:{port} does not answer as a web server does.", "Check the address and the server's log.") from error
-    return _judged(response.status, said, f"{host}:{port}")
+    with dial.exchange("POST", url, headers, body, authority=authority, reach=limit / 2, whole=limit) as reply:
+        said = reply.read(LARGEST + 1)
+    return _judged(reply.status, said, f"{reply.host}:{reply.port}")
 
 
 def _judged(status: int, said: bytes, where: str) -> Answer:

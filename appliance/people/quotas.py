@@ -22,9 +22,6 @@ class Allowance:
         return min(minutes, self.lease_minutes or minutes)
 
 
-NO_QUOTA = Allowance()
-
-
 def size_of(cls: Class) -> Size:
     """What a machine of the class takes."""
     size = cls.spec["size"]

@@ -6,16 +6,17 @@ before counts by itself alone, so that no stranger's guesses keep its person out
 """
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from appliance.backoff import doubled
 from appliance.catalog import Throttle, now, write
 from appliance.errors import NotAllowed
 
 FREE = 5  # failures before the first wait
 MORE = {"account": 50, "address": 300}  # the same for these kinds of name
-LONGEST = timedelta(minutes=15)
+FIRST, LONGEST = timedelta(seconds=2), timedelta(minutes=15)
 FORGET = timedelta(hours=1)
 
 
@@ -73,7 +74,7 @@ class Tried:
         """After one more failure: from a number on each doubles the wait, up to a quarter of an hour."""
         failures = self.failures + 1 if timedelta() <= moment - self.at <= FORGET else 1
         over = failures - free(name) + 1
-        return Tried(failures, moment + (min(timedelta(seconds=2 ** min(over, 20)), LONGEST) if over > 0 else timedelta()), moment)
+        return Tried(failures, moment + (doubled(FIRST, over - 1, LONGEST) if over > 0 else timedelta()), moment)
 
     def without(self, forgiven: int, name: str) -> "Tried":
         """What is left when so many of them are forgiven."""
@@ -86,12 +87,13 @@ def free(name: str) -> int:
     return MORE.get(name.partition(":")[0], FREE)
 
 
-def refusal(wait: timedelta) -> NotAllowed:
-    """What somebody is told who has to wait."""
-    seconds = int(wait.total_seconds()) + 1
-    return NotAllowed(
-        "Too many failed attempts.", f"Try again in {f'{seconds} seconds' if seconds < 90 else f'{seconds // 60 + 1} minutes'}."
-    )
+def refuse(known: Iterable[Tried], moment: datetime) -> None:
+    """Raise NotAllowed, saying for how long, when after one of these somebody has to wait."""
+    wait = max((tried.wait(moment) for tried in known), default=timedelta())
+    if wait:
+        seconds = int(wait.total_seconds()) + 1
+        left = f"{seconds} seconds" if seconds < 90 else f"{seconds // 60 + 1} minutes"
+        raise NotAllowed("Too many failed attempts.", f"Try again in {left}.")
 
 
 def _read(name: str) -> Tried | None:
@@ -106,10 +108,7 @@ def _write(name: str, tried: Tried) -> None:
 
 def check(*names: str) -> None:
     """Raise NotAllowed, saying for how long, when one of the names has to wait."""
-    moment = now()
-    wait = max((tried.wait(moment) for name in names if (tried := _read(name))), default=timedelta())
-    if wait:
-        raise refusal(wait)
+    refuse((tried for name in names if (tried := _read(name))), now())
 
 
 def failed(*names: str) -> None:

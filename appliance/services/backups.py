@@ -12,9 +12,9 @@ from appliance.bulkhead import Bulkhead
 from appliance.catalog import Actor, EventKind, record, timezone
 from appliance.errors import BadInput, DpeError
 from appliance.host import schedule
-from appliance.host.backup import Looked, Plan
 from appliance.host.client import Client
-from appliance.host.restic import TARGET
+from appliance.host.interface import backups as verbs
+from appliance.host.interface.backups import TARGET, AnyTarget, Backup, Found, Last, Plan, ShownTarget, Volume
 from appliance.settings import Settings
 
 # What is entered for each kind of target: its name in the form, what it is called, and what to write instead of something wrong.
@@ -45,45 +45,28 @@ KNOWN_SECRET = "*"  # noqa: S105 - stands for the one that is stored
 class State:
     """Where the backups stand. `target` has what was entered but no secrets; None before anything was. `problem` is a sentence or empty."""
 
-    target: dict[str, Any] | None
+    target: ShownTarget | None
     where: str
     noted: bool
     plan: Plan
-    last: dict[str, Any]
+    last: Last
     problem: str
     next: datetime | None
 
     @property
     def made_at(self) -> datetime | None:
-        return _moment(self.last.get("ok_at"))
+        return _moment(self.last.ok_at)
 
     @property
     def checked_at(self) -> datetime | None:
-        return _moment(self.last.get("checked_at"))
+        return _moment(self.last.checked_at)
 
 
-@dataclass(frozen=True)
-class Found:
-    """A backup that is there; sizes are bytes. `missing` counts data disks that could not be copied for it."""
-
-    id: str
-    at: datetime
-    bytes: int
-    people: int
-    machines: int
-    disks: int
-    missing: int
-    seeds: int
-    schema: int
-    scenario: str
-    version: str
-
-
-def _moment(text: Any) -> datetime | None:
+def _moment(text: str) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def entered(values: Mapping[str, str], host_keys: list[str] | None = None, *, stored: bool = False) -> dict[str, Any]:
+def entered(values: Mapping[str, str], host_keys: list[str] | None = None, *, stored: bool = False) -> AnyTarget:
     """A target from a form, whose fields are `<kind>_<name>`; `stored` says that its secret may be. Raises BadInput, naming the field."""
     kind = values.get("kind", "")
     if kind not in FIELDS:
@@ -95,7 +78,7 @@ def entered(values: Mapping[str, str], host_keys: list[str] | None = None, *, st
         target["secret_key"] = KNOWN_SECRET
     target["kind"] = kind
     try:
-        return TARGET.validate_python(target).model_dump()
+        return TARGET.validate_python(target)
     except ValidationError as error:
         wrong = str(error.errors()[0]["loc"][1])
         called, hint = FIELDS[kind].get(wrong, ("It", "Mend it and try again."))
@@ -104,72 +87,61 @@ def entered(values: Mapping[str, str], host_keys: list[str] | None = None, *, st
 
 def state(settings: Settings) -> State:
     """Raises Unavailable while dpe-host does not answer."""
-    found = Client(settings).ask("backup.state")
-    plan = Plan.model_validate(found.pop("plan"))
-    upcoming = schedule.upcoming(plan, datetime.now(UTC), timezone.current()) if found["target"] else None
-    return State(**found, plan=plan, next=upcoming)
+    found = Client(settings).call(verbs.STATE)
+    upcoming = schedule.upcoming(found.plan, datetime.now(UTC), timezone.current()) if found.target else None
+    return State(found.target, found.where, found.noted, found.plan, found.last, found.problem, upcoming)
 
 
 def problem(settings: Settings) -> str:
     """Why one should not count on the backups, in a sentence; empty when all is well or that cannot be told now."""
     try:
-        found = Client(settings).ask("backup.state")
+        found = Client(settings).call(verbs.STATE)
     except DpeError:
         return ""
-    return str(found["problem"]) if found["target"] else "Nothing of this appliance is backed up."
+    return found.problem if found.target else "Nothing of this appliance is backed up."
 
 
-def everything(settings: Settings) -> list[Found]:
+def everything(settings: Settings) -> list[Backup]:
     """The backups that are there, the newest first. Asks the target, which may take a while."""
-    return _found(_at_target(settings, "").ask("backup.list"))
+    return _at_target(settings, "").call(verbs.LIST)
 
 
-def _at_target(settings: Settings, by: str, target: dict[str, Any] | None = None) -> Client:
+def _at_target(settings: Settings, by: str, target: AnyTarget | None = None) -> Client:
     """Asks dpe-host what it can only say when the target has answered: the one given, or the one in use."""
-    return Client(settings, by, ASKING, TARGETS, describe(target) if target else "the place of the backups")
+    return Client(settings, by, ASKING, TARGETS, str(target) if target else "the place of the backups")
 
 
-def _found(listed: list[dict[str, Any]]) -> list[Found]:
-    return [Found(**{**one, "at": datetime.fromisoformat(one["at"])}) for one in listed]
-
-
-def disks(settings: Settings) -> list[dict[str, str]]:
-    """Disks that could hold backups: uuid, name, label, size, model."""
-    listed: list[dict[str, str]] = Client(settings).ask("backup.disks")
-    return listed
+def disks(settings: Settings) -> list[Volume]:
+    """Disks that could hold backups."""
+    return Client(settings).call(verbs.DISKS)
 
 
 def public_key(settings: Settings) -> str:
     """What lets the appliance in at an SSH server."""
-    return str(Client(settings).ask("backup.public_key"))
+    return Client(settings).call(verbs.PUBLIC_KEY)
 
 
-def test(actor: Actor, settings: Settings, target: dict[str, Any], key: str) -> Looked:
+def test(actor: Actor, settings: Settings, target: AnyTarget, key: str) -> Found:
     """What is at a target; nothing is changed."""
-    return Looked(**_at_target(settings, actor.name, target).ask("backup.test", target=target, key=key))
+    return _at_target(settings, actor.name, target).call(verbs.TEST, verbs.At(target=target, key=key))
 
 
-def configure(actor: Actor, settings: Settings, target: dict[str, Any], key: str) -> Looked:
+def configure(actor: Actor, settings: Settings, target: AnyTarget, key: str) -> Found:
     """Use a target from now on, unless its server's key has to be confirmed first."""
-    looked = Looked(**_at_target(settings, actor.name, target).ask("backup.configure", target=target, key=key))
+    looked = _at_target(settings, actor.name, target).call(verbs.CONFIGURE, verbs.At(target=target, key=key))
     if looked.state != "confirm":
-        _tell(actor, "backup.configured", f"{actor.name} set up where backups go: {describe(target)}.")
+        _tell(actor, "backup.configured", f"{actor.name} set up where backups go: {target}.")
     return looked
-
-
-def describe(target: dict[str, Any]) -> str:
-    """A target in words, without secrets."""
-    return str(TARGET.validate_python(target))
 
 
 def key(actor: Actor, settings: Settings) -> str:
     """The recovery key, as long as nobody said that they wrote it down. Raises Conflict afterwards."""
-    return str(Client(settings, actor.name).ask("backup.key"))
+    return Client(settings, actor.name).call(verbs.KEY)
 
 
 def noted(actor: Actor, settings: Settings) -> None:
     """They wrote the recovery key down; it is shown no more."""
-    Client(settings, actor.name).ask("backup.noted")
+    Client(settings, actor.name).call(verbs.NOTED)
     _tell(actor, "backup.key_noted", f"{actor.name} wrote the recovery key of the backups down.")
 
 
@@ -183,41 +155,37 @@ def plan(actor: Actor, settings: Settings, values: Mapping[str, str], days: list
         wrong = str(error.errors()[0]["loc"][0])
         hint = "Write one like 02:30." if wrong == "at" else "Write a whole number; for days at least 1, and at most 400."
         raise BadInput(f"{called.get(wrong, 'A day')} cannot be that.", hint) from None
-    Client(settings, actor.name).ask("backup.plan", plan=wanted.model_dump())
+    Client(settings, actor.name).call(verbs.PLAN, verbs.Schedule(plan=wanted))
     days_words = f"on {len(wanted.days)} days a week at {wanted.at}" if wanted.on else "only when asked for"
     _tell(actor, "backup.planned", f"{actor.name} set the schedule of the backups: {days_words}.")
 
 
 def stop(actor: Actor, settings: Settings) -> None:
     """Back up no more; what is there stays."""
-    Client(settings, actor.name).ask("backup.stop")
+    Client(settings, actor.name).call(verbs.STOP)
     _tell(actor, "backup.stopped", f"{actor.name} switched backups off.")
 
 
 def run(actor: Actor, settings: Settings) -> str:
     """Make a backup now; returns the task."""
-    return _begin(actor, settings, "backup.run")
+    return Client(settings, actor.name).begin(verbs.RUN)
 
 
 def verify(actor: Actor, settings: Settings) -> str:
     """Read all backups again; returns the task."""
-    return _begin(actor, settings, "backup.verify")
+    return Client(settings, actor.name).begin(verbs.VERIFY, verbs.Part())
 
 
 def restore(actor: Actor, settings: Settings, snapshot: str, *, network: bool) -> str:
     """Put a backup in the place of what is here, after a restart; returns the task."""
-    task = _begin(actor, settings, "restore.begin", snapshot=snapshot, network=network)
+    task = Client(settings, actor.name).begin(verbs.RESTORE, verbs.Restore(snapshot=snapshot, network=network))
     _tell(actor, "backup.restore", f"{actor.name} puts a backup in the place of what is here.")
     return task
 
 
 def fetch_copies(actor: Actor, settings: Settings, snapshot: str) -> str:
     """Fetch the copies of data disks of a backup into the folder of copies; returns the task."""
-    return _begin(actor, settings, "restore.copies", snapshot=snapshot)
-
-
-def _begin(actor: Actor, settings: Settings, verb: str, **args: Any) -> str:
-    return str(Client(settings, actor.name).ask(verb, **args)["task"])
+    return Client(settings, actor.name).begin(verbs.FETCH_COPIES, verbs.Copies(snapshot=snapshot))
 
 
 def _tell(actor: Actor, kind: EventKind | str, message: str) -> None:
@@ -230,11 +198,12 @@ def _tell(actor: Actor, kind: EventKind | str, message: str) -> None:
 WIZARD = Actor("set-up")
 
 
-def elsewhere(settings: Settings, target: dict[str, Any], key: str) -> list[Found]:
+def elsewhere(settings: Settings, target: AnyTarget, key: str) -> list[Backup]:
     """The backups at a target that a recovery key opens."""
-    return _found(_at_target(settings, WIZARD.name, target).ask("restore.list", target=target, key=key))
+    return _at_target(settings, WIZARD.name, target).call(verbs.LIST_FROM, verbs.From(target=target, key=key))
 
 
-def restore_from(settings: Settings, target: dict[str, Any], key: str, snapshot: str, *, network: bool) -> str:
+def restore_from(settings: Settings, target: AnyTarget, key: str, snapshot: str, *, network: bool) -> str:
     """Restore a backup of a target; returns the task."""
-    return _begin(WIZARD, settings, "restore.begin", target=target, key=key, snapshot=snapshot, network=network)
+    wanted = verbs.Restore(target=target, key=key, snapshot=snapshot, network=network)
+    return Client(settings, WIZARD.name).begin(verbs.RESTORE, wanted)

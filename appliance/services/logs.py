@@ -1,13 +1,14 @@
 """What the parts of the appliance said, and the support bundle, for an admin."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from appliance import catalog
 from appliance.catalog import Actor, record
 from appliance.host import support
 from appliance.host.client import Client
-from appliance.host.logs import LEVELS, Line
+from appliance.host.interface import rescue, system
+from appliance.host.interface.system import LEVELS, Line
 from appliance.settings import Settings
 
 COUNTS = (100, 300, 1000, 2000)  # lines that are shown
@@ -25,19 +26,17 @@ class Wanted:
 
 def sources(settings: Settings) -> dict[str, str]:
     """What has a log: name and what it is. Raises Unavailable while dpe-host does not answer."""
-    found: dict[str, str] = Client(settings).ask("logs")
-    return found
+    return Client(settings).call(system.LOGS)
 
 
 def lines(settings: Settings, wanted: Wanted) -> list[Line]:
     """The last lines of a log, the newest last. Raises NotFound, BadInput, and Unavailable while dpe-host does not answer."""
-    found = Client(settings).ask("logs.lines", source=wanted.source, most=wanted.most, level=wanted.level, text=wanted.text)
-    return [Line(**line) for line in found]
+    return Client(settings).call(system.LOG_LINES, system.Lines.model_validate(asdict(wanted)))
 
 
 def begin_bundle(actor: Actor, settings: Settings) -> str:
     """Have a support bundle made; returns the task's id. Raises Conflict while another task runs."""
-    task: str = Client(settings, actor.name).ask(support.VERB)["task"]
+    task = Client(settings, actor.name).begin(rescue.BUNDLE)
     with catalog.write():
         record("support.bundle", f"{actor.name} made a support bundle.", actor)
     return task

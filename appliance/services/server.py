@@ -11,13 +11,15 @@ import psutil
 from appliance.catalog import Account, Actor, Class, machines, memory, options, seeds
 from appliance.catalog.grants import Reach
 from appliance.errors import BadInput, Conflict, DpeError
-from appliance.host import facts, hardware, tasks
-from appliance.host.certificate import LARGEST
+from appliance.host import facts, hardware
 from appliance.host.client import Client
 from appliance.host.hardware import Finding
-from appliance.host.image import Image
-from appliance.host.tasks import Task
-from appliance.host.units import Part
+from appliance.host.interface import access, disks, system, tasks
+from appliance.host.interface import network as network_verbs
+from appliance.host.interface.access import LARGEST, Certificate
+from appliance.host.interface.network import Network
+from appliance.host.interface.system import Clock, Image, Part
+from appliance.host.interface.tasks import Task
 from appliance.people.powers import EVERYTHING
 from appliance.pools.capacity import Holds, holds, most
 from appliance.pools.planner import Capacity
@@ -47,7 +49,7 @@ def cancel(actor: Actor, settings: Settings, id: str) -> None:
     client = Client(settings, actor.name)
     if client.task(id).state != tasks.RUNNING:
         raise Conflict("It has ended already.", "Reload the page.")
-    client.ask("task.cancel")
+    client.call(tasks.CANCEL)
 
 
 # -- how it is ---------------------------------------------------------------------------------------
@@ -79,18 +81,18 @@ class Status:
 
 def status(settings: Settings) -> Status:
     """How the server is. What needs nobody is told also while dpe-host does not answer."""
-    parts, build, problem = [], None, None
+    parts, build, problem = list[Part](), None, None
     try:
         client = Client(settings)
-        build = client.ask("image")
-        parts = [Part(**one) for one in client.ask("units")]
+        build = client.call(system.IMAGE).root
+        parts = client.call(system.UNITS)
     except DpeError as error:
         problem = error
     main, disk = psutil.virtual_memory(), psutil.disk_usage(str(settings.state))
     return Status(
         name=socket.gethostname(),
         addresses=facts.addresses(settings),
-        image=Image.model_validate(build) if build else None,
+        image=build,
         booted_at=datetime.fromtimestamp(psutil.boot_time(), UTC),
         load=psutil.getloadavg(),
         cpus=psutil.cpu_count() or 1,
@@ -177,7 +179,7 @@ def findings(settings: Settings) -> list[Finding]:
     """The hardware in plain words."""
     said = overview.health().host
     try:
-        problems = Client(settings).ask("storage.problems")
+        problems = Client(settings).call(disks.PROBLEMS)
     except DpeError:
         problems = []
     return hardware.findings(hardware.look(settings), said.get("acceleration", ""), said.get("reason", ""), problems)
@@ -185,37 +187,10 @@ def findings(settings: Settings) -> list[Finding]:
 
 # -- certificate -------------------------------------------------------------------------------------
 
-SOON = timedelta(days=30)
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """What the front door is served with: whether it is the admin's `own`, for which names, until when, and what leads to its authority.
-    `problem` says why one that came over the page cannot be served."""
-
-    own: bool
-    problem: str
-    fingerprint: str
-    names: list[str]
-    begins: datetime
-    ends: datetime
-    issuer: str
-    key: str
-    chain: list[str]
-
-    @property
-    def ends_soon(self) -> bool:
-        """Whether somebody has to replace it: the appliance renews its own by itself."""
-        return self.own and self.ends - datetime.now(UTC) < SOON
-
-
-def _certificate(found: dict[str, Any]) -> Certificate:
-    return Certificate(**{**found, "begins": datetime.fromisoformat(found["begins"]), "ends": datetime.fromisoformat(found["ends"])})
-
 
 def certificate(settings: Settings) -> Certificate:
     """What is served now. Raises Unavailable."""
-    return _certificate(Client(settings).ask("certificate.get"))
+    return Client(settings).call(access.CERTIFICATE)
 
 
 def set_certificate(
@@ -227,35 +202,34 @@ def set_certificate(
     if any(len(content) > LARGEST for content in files):
         raise BadInput("A file is too large to be a certificate or a key.", "Choose the ones that your authority gave you.")
     sent = [base64.b64encode(content).decode() for content in files]
-    said = {"passphrase": passphrase[:1000], "host": host[:300], "other_name": other_name, "private_authority": private_authority}
-    return _certificate(Client(settings, actor.name).ask("certificate.set", files=sent, **said))
+    given = access.Files(
+        files=sent, passphrase=passphrase[:1000], host=host[:300], other_name=other_name, private_authority=private_authority
+    )
+    return Client(settings, actor.name).call(access.SET_CERTIFICATE, given)
 
 
 def remove_certificate(actor: Actor, settings: Settings) -> Certificate:
     """Serve the appliance's own again."""
-    return _certificate(Client(settings, actor.name).ask("certificate.remove"))
+    return Client(settings, actor.name).call(access.REMOVE_CERTIFICATE)
 
 
 def proxies(settings: Settings) -> list[str]:
     """The reverse proxies that are trusted. Raises Unavailable."""
-    found: list[str] = Client(settings).ask("proxies.get")
-    return found
+    return Client(settings).call(access.PROXIES)
 
 
 def trust_proxies(actor: Actor, settings: Settings, text: str) -> list[str]:
     """Trust those that stand in the text, one a line, and no others. Raises BadInput with the line that is wrong; nothing is changed then."""
     lines = [line[:200] for line in text.splitlines()[:500]]
-    found: list[str] = Client(settings, actor.name).ask("proxies.set", proxies=lines)
-    return found
+    return Client(settings, actor.name).call(access.SET_PROXIES, access.Proxies(proxies=lines))
 
 
 # -- network, clock, power ---------------------------------------------------------------------------
 
 
-def network(settings: Settings) -> dict[str, Any]:
-    """Name, network, cards and trial: see host/network.py. Raises Unavailable."""
-    found: dict[str, Any] = Client(settings).ask("network.get")
-    return found
+def network(settings: Settings) -> network_verbs.State:
+    """Name, network, cards and trial. Raises Unavailable."""
+    return Client(settings).call(network_verbs.GET)
 
 
 @dataclass(frozen=True)
@@ -273,46 +247,44 @@ PATIENCE = {"static": 90, "dhcp": 300}  # seconds; an address that DHCP gives ha
 def set_network(actor: Actor, settings: Settings, values: dict[str, Any]) -> Trial:
     """Try another network. Raises BadInput and Conflict for what cannot be used."""
     seconds = PATIENCE.get(str(values.get("mode")), 90)
-    begun = Client(settings, actor.name).ask("network.set", network=values, seconds=seconds)
+    begun = Client(settings, actor.name).call(network_verbs.SET, network_verbs.Set.model_validate({"network": values, "seconds": seconds}))
     address = str(values.get("address", "")).strip().partition("/")[0] if values.get("mode") == "static" else ""
-    return Trial(begun["token"], datetime.now(UTC) + timedelta(seconds=begun["seconds"]), address)
+    return Trial(begun.token, datetime.now(UTC) + timedelta(seconds=begun.seconds), address)
 
 
-def keep_network(settings: Settings, token: str, by: str = "") -> dict[str, Any]:
+def keep_network(settings: Settings, token: str, by: str = "") -> Network:
     """Keep the network on trial, by the link that only its page has. Raises NotFound when it is over."""
-    found: dict[str, Any] = Client(settings, by).ask("network.confirm", token=token)
-    return found
+    return Client(settings, by).call(network_verbs.CONFIRM, network_verbs.Token(token=token))
 
 
 def confirm_network(actor: Actor, settings: Settings) -> None:
     """Keep the network on trial. Raises NotFound when it is over."""
-    Client(settings, actor.name).ask("network.confirm")
+    Client(settings, actor.name).call(network_verbs.CONFIRM, network_verbs.Token())
 
 
 def take_network_back(actor: Actor, settings: Settings) -> None:
     """Use the old network again, now. Raises NotFound when nothing is on trial."""
-    Client(settings, actor.name).ask("network.back")
+    Client(settings, actor.name).call(network_verbs.TAKE_BACK)
 
 
 def set_name(actor: Actor, settings: Settings, name: str) -> None:
     """Give the server another name. Raises BadInput."""
-    Client(settings, actor.name).ask("host.name", name=name)
+    Client(settings, actor.name).call(network_verbs.SET_NAME, network_verbs.Name(name=name))
 
 
-def clock(settings: Settings) -> dict[str, Any]:
-    """See host/clock.py. Raises Unavailable."""
-    found: dict[str, Any] = Client(settings).ask("clock.get")
-    return {**found, "now": datetime.fromisoformat(found["now"])}
+def clock(settings: Settings) -> Clock:
+    """How the clock is. Raises Unavailable."""
+    return Client(settings).call(system.CLOCK)
 
 
 def set_time_servers(actor: Actor, settings: Settings, servers: list[str], *, enabled: bool) -> None:
     """Whom to ask for the time. Raises BadInput."""
-    Client(settings, actor.name).ask("clock.servers", enabled=enabled, servers=servers)
+    Client(settings, actor.name).call(system.SET_TIME_SERVERS, system.TimeServers(enabled=enabled, servers=servers))
 
 
 def set_time(actor: Actor, settings: Settings, at: datetime) -> None:
     """Set the clock by hand. Raises BadInput, and Conflict while time servers are asked."""
-    Client(settings, actor.name).ask("clock.set", at=at.isoformat())
+    Client(settings, actor.name).call(system.SET_CLOCK, system.Moment(at=at))
 
 
 def in_use() -> list[tuple[Account, int]]:
@@ -323,23 +295,22 @@ def in_use() -> list[tuple[Account, int]]:
 
 def power(actor: Actor, settings: Settings, what: str) -> None:
     """`restart` the server, or switch it `off`."""
-    Client(settings, actor.name).ask(f"power.{what}")
+    Client(settings, actor.name).call({"restart": system.RESTART, "off": system.POWER_OFF}[what])
 
 
 def restart_part(actor: Actor, settings: Settings, name: str) -> None:
     """Stop and start one of the appliance's processes. Raises BadInput for another name."""
-    Client(settings, actor.name).ask("units.restart", name=name)
+    Client(settings, actor.name).call(system.RESTART_UNIT, system.Which.model_validate({"name": name}))
 
 
 def shell(settings: Settings) -> bool | None:
     """Whether the menu at the server's screen opens a shell; None where that is not ours to decide on, or not known now."""
     try:
-        found: bool | None = Client(settings).ask("shell.get")
+        return Client(settings).call(system.SHELL).root
     except DpeError:
         return None
-    return found
 
 
 def set_shell(actor: Actor, settings: Settings, *, enabled: bool) -> None:
     """Allow a shell at the server's screen, or not any more."""
-    Client(settings, actor.name).ask("shell.set", enabled=enabled)
+    Client(settings, actor.name).call(system.SET_SHELL, system.Switch(enabled=enabled))

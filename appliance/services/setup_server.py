@@ -7,7 +7,10 @@ from appliance.catalog import Actor
 from appliance.errors import BadInput
 from appliance.host import image
 from appliance.host.client import Client
-from appliance.host.config import Network, check_host_name
+from appliance.host.interface import disks as disk_verbs
+from appliance.host.interface import network as network_verbs
+from appliance.host.interface.disks import Disk
+from appliance.host.interface.network import Network, State, check_host_name
 from appliance.services import setup
 from appliance.services.server import PATIENCE
 from appliance.settings import Settings
@@ -20,10 +23,9 @@ def is_ours() -> bool:
     return image.found() is not None
 
 
-def network(settings: Settings) -> dict[str, Any]:
-    """The network as it is; see dpe-host's verb network.get. Raises Unavailable."""
-    found: dict[str, Any] = Client(settings, BY).ask("network.get")
-    return found
+def network(settings: Settings) -> State:
+    """The network as it is. Raises Unavailable."""
+    return Client(settings, BY).call(network_verbs.GET)
 
 
 def problems(wanted: dict[str, Any], name: str) -> dict[str, str]:
@@ -64,40 +66,38 @@ def change_network(settings: Settings, code: str, address: str, wanted: dict[str
     """
     setup.check_code(code, address)
     client = Client(settings, BY)
-    now = client.ask("network.get")
-    if check_host_name(name) != now["name"]:
-        client.ask("host.name", name=name)
+    now = client.call(network_verbs.GET)
+    if check_host_name(name) != now.name:
+        client.call(network_verbs.SET_NAME, network_verbs.Name(name=name))
     network = Network.model_validate(wanted)
-    if network.model_dump() == now["network"]:
+    if network == now.network:
         return None
-    begun = client.ask("network.set", network=network.model_dump(), seconds=PATIENCE[network.mode])
-    return Trial(begun["token"], int(begun["seconds"]), network.ip)
+    begun = client.call(network_verbs.SET, network_verbs.Set(network=network, seconds=PATIENCE[network.mode]))
+    return Trial(begun.token, int(begun.seconds), network.ip)
 
 
 def keep_network(settings: Settings, code: str, address: str) -> None:
     """Keep the network that is on trial: whoever says so has come over it. Raises NotFound when it is too late."""
     setup.check_code(code, address)
-    Client(settings, BY).ask("network.confirm")
+    Client(settings, BY).call(network_verbs.CONFIRM, network_verbs.Token())
 
 
 def take_network_back(settings: Settings, code: str, address: str) -> None:
     """Use the old network again, now."""
     setup.check_code(code, address)
-    Client(settings, BY).ask("network.back")
+    Client(settings, BY).call(network_verbs.TAKE_BACK)
 
 
-def disks(settings: Settings) -> list[dict[str, Any]]:
-    """All disks; see appliance.host.storage.Disk. Raises Unavailable."""
-    found: list[dict[str, Any]] = Client(settings, BY).ask("storage.disks")
-    return found
+def disks(settings: Settings) -> list[Disk]:
+    """All disks. Raises Unavailable."""
+    return Client(settings, BY).call(disk_verbs.DISKS)
 
 
-def word_for(disk: dict[str, Any]) -> str:
+def word_for(disk: Disk) -> str:
     """What is typed before a disk with something on it is erased; empty when nothing is on it."""
-    return str(disk["serial"] or disk["name"]) if disk["holds"] else ""
+    return (disk.serial or disk.name) if disk.holds else ""
 
 
 def use_disk(actor: Actor, settings: Settings, disk: str, typed: str) -> str:
     """Begin to give a second disk to data; returns the id of the task. The server restarts at its end."""
-    task: str = Client(settings, actor.name).ask("storage.use", disk=disk, typed=typed)["task"]
-    return task
+    return Client(settings, actor.name).begin(disk_verbs.USE, disk_verbs.Use(disk=disk, typed=typed))

@@ -8,7 +8,9 @@ from appliance.errors import BadInput, Conflict
 from appliance.host import ballast
 from appliance.host.ballast import Room
 from appliance.host.client import Client
-from appliance.host.storage import PARTS, Disk, known_health
+from appliance.host.interface import disks
+from appliance.host.interface.disks import Disk
+from appliance.host.storage import PARTS, known_health
 from appliance.services import overview
 from appliance.settings import Settings
 
@@ -63,18 +65,18 @@ def failing(settings: Settings) -> list[str]:
 
 def look(settings: Settings) -> Storage:
     """Raises Unavailable while dpe-host does not answer."""
-    found = Client(settings).ask("storage.look")
-    parts = [Part(name, words, found["sizes"][name], *ADVICE.get(name, ("", ""))) for name, words in PARTS.items()]
-    other = found["total"] - found["free"] - sum(part.size for part in parts)
+    found = Client(settings).call(disks.STORAGE)
+    parts = [Part(name, words, found.sizes[name], *ADVICE.get(name, ("", ""))) for name, words in PARTS.items()]
+    other = found.total - found.free - sum(part.size for part in parts)
     parts = [*sorted((part for part in parts if part.size), key=lambda part: -part.size), Part("other", OTHER, max(0, other), "", "")]
-    unused = [(seed, found["seeds"].get(f"{seed.class_name}/{seed.version}", 0)) for seed in seeds.unused()]
+    unused = [(seed, found.seeds.get(f"{seed.class_name}/{seed.version}", 0)) for seed in seeds.unused()]
     return Storage(
-        Room(found["total"], found["free"], found["full"]),
+        Room(found.total, found.free, found.full),
         parts,
-        [Disk(**one) for one in found["disks"]],
+        found.disks,
         unused,
-        found["image"],
-        found["missing"],
+        found.image,
+        found.missing,
     )
 
 
@@ -82,7 +84,7 @@ def clean(actor: Actor, settings: Settings) -> int:
     """Delete the downloads for building seeds; returns the bytes that are free now. Raises Conflict while one is built."""
     if seeds.unfinished():
         raise Conflict("A seed is being built, and needs them.", "Wait for it, or stop the build.")
-    freed: int = Client(settings, actor.name).ask("storage.clean")
+    freed = Client(settings, actor.name).call(disks.CLEAN)
     with catalog.write():
         record("storage.cleaned", f"{actor.name} deleted the downloads for building seeds.", actor)
     return freed
@@ -90,7 +92,7 @@ def clean(actor: Actor, settings: Settings) -> int:
 
 def use(actor: Actor, settings: Settings, disk: str, typed: str) -> str:
     """Give a second disk to data; returns the task. Raises what dpe-host refuses."""
-    task: str = Client(settings, actor.name).ask("storage.use", disk=disk, typed=typed)["task"]
+    task = Client(settings, actor.name).begin(disks.USE, disks.Use(disk=disk, typed=typed))
     with catalog.write():
         record("storage.use", f"{actor.name} gives the disk {disk} to data.", actor)
     return task
@@ -101,4 +103,4 @@ def reset(actor: Actor, settings: Settings, typed: str, *, thorough: bool) -> No
     title = overview.title()
     if " ".join(typed.split()) != " ".join(title.split()):
         raise BadInput("That is not the name of this appliance; nothing is erased.", f"To erase everything, type {title}.")
-    Client(settings, actor.name).ask("reset.begin", thorough=thorough)
+    Client(settings, actor.name).call(disks.RESET, disks.Reset(thorough=thorough))

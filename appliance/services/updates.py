@@ -3,15 +3,16 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from appliance import catalog
 from appliance.catalog import Actor, EventKind, now, options, record, timezone
 from appliance.errors import BadInput, DpeError
-from appliance.host import tasks
 from appliance.host.client import Client
-from appliance.host.tasks import Task
-from appliance.host.updates import Memory, Past, Staged, Switch, newer
+from appliance.host.interface import updates as verbs
+from appliance.host.interface.tasks import RUNNING, Task
+from appliance.host.interface.updates import Back, Memory, Past, Slot, Source, Staged, Switch
+from appliance.host.updates import newer
 from appliance.settings import Settings
 
 WARNING = timedelta(minutes=5)
@@ -24,35 +25,6 @@ class Verb(Protocol):
     """Restart, at a time."""
 
     def __call__(self, actor: Actor, settings: Settings, *, when: str, at: str) -> datetime: ...
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One of the two places for a system; `good` is None where nobody knows."""
-
-    name: str
-    booted: bool
-    good: bool | None
-    version: str
-
-
-@dataclass(frozen=True)
-class Back:
-    """What going back leads to; `catalog_of` is the time of the catalog that comes with it, None where nothing is lost."""
-
-    version: str
-    catalog_of: datetime | None
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where updates are fetched from; empty means nowhere. `daily` looks there by itself."""
-
-    address: str
-    authority: str
-    daily: bool
-    looked_at: datetime | None
-    found: str
 
 
 @dataclass(frozen=True)
@@ -82,31 +54,26 @@ class State:
 def state(settings: Settings) -> State | None:
     """How it stands; None outside of the bootable image. Raises Unavailable while dpe-host does not answer."""
     client = Client(settings)
-    said: dict[str, Any] = client.ask("update.status")
-    if said["image"] is None:
+    said = client.call(verbs.STATUS)
+    if said.image is None:
         return None
-    back, trial, source = said["back"], said["trial"], client.ask("update.address")
     return State(
-        version=said["image"]["version"],
-        built_at=datetime.fromisoformat(said["image"]["built_at"]),
-        slots=[Slot(**slot) for slot in said["slots"]],
-        problem=said["problem"],
-        back=Back(back["version"], _time(back["catalog_of"])) if back else None,
-        trial=Switch.model_validate(trial) if trial else None,
-        memory=Memory.model_validate({name: said[name] for name in Memory.model_fields}),
-        free=said["free"],
-        source=Source(**{**source, "looked_at": _time(source["looked_at"])}),
+        version=said.image.version,
+        built_at=said.image.built_at,
+        slots=said.slots,
+        problem=said.problem,
+        back=said.back,
+        trial=said.trial,
+        memory=said,
+        free=said.free,
+        source=client.call(verbs.SOURCE),
         task=next((task for task in client.tasks() if task.verb.startswith("update.")), None),
     )
 
 
-def _time(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
-
-
 def is_running(found: State) -> bool:
     """Whether something is being fetched or written now."""
-    return found.task is not None and found.task.state == tasks.RUNNING
+    return found.task is not None and found.task.state == RUNNING
 
 
 # -- verbs -----------------------------------------------------------------------------------------
@@ -115,7 +82,7 @@ def is_running(found: State) -> bool:
 def take(actor: Actor, settings: Settings, file: Path) -> Staged:
     """Have a file that was sent to `uploads` checked and kept. Raises BadInput saying what is wrong with it."""
     try:
-        staged = Staged.model_validate(Client(settings, actor.name, CHECKED).ask("update.inspect", file=file.name))
+        staged = Client(settings, actor.name, CHECKED).call(verbs.INSPECT, verbs.Sent(file=file.name))
     except DpeError as error:
         _record("update.refused", f"An update that {actor.name} sent was refused: {error.message}", actor)
         raise
@@ -125,26 +92,25 @@ def take(actor: Actor, settings: Settings, file: Path) -> Staged:
 
 def discard(actor: Actor, settings: Settings) -> None:
     """Throw away what was sent."""
-    Client(settings, actor.name).ask("update.discard")
+    Client(settings, actor.name).call(verbs.DISCARD)
     _record("update.discarded", f"{actor.name} threw the update away that was not installed.", actor)
 
 
 def install(actor: Actor, settings: Settings, version: str, *, older: bool) -> str:
     """Begin to write the update to the other slot; returns the task's id. Raises Conflict."""
-    task: str = Client(settings, actor.name).ask("update.install", version=version, older=older)["task"]
+    task = Client(settings, actor.name).begin(verbs.INSTALL, verbs.Install(version=version, older=older))
     _record("update.begun", f"{actor.name} has the update to {version} written.", actor)
     return task
 
 
 def fetch(actor: Actor, settings: Settings) -> str:
     """Begin to fetch what is at the configured address; returns the task's id. Raises Conflict and BadInput."""
-    task: str = Client(settings, actor.name).ask("update.fetch")["task"]
-    return task
+    return Client(settings, actor.name).begin(verbs.FETCH)
 
 
 def set_source(actor: Actor, settings: Settings, *, address: str, authority: str, daily: bool) -> None:
     """Where updates are fetched from, and whether every day without being asked. Raises BadInput."""
-    Client(settings, actor.name).ask("update.source", address=address, authority=authority, daily=daily)
+    Client(settings, actor.name).call(verbs.SET_SOURCE, verbs.From(address=address, authority=authority, daily=daily))
     said = f"from {address.strip()}{', every day' if daily else ''}" if address.strip() else "from nowhere"
     _record("update.source", f"{actor.name} set that updates are fetched {said}.", actor)
 
@@ -152,22 +118,22 @@ def set_source(actor: Actor, settings: Settings, *, address: str, authority: str
 def restart(actor: Actor, settings: Settings, *, when: str, at: str) -> datetime:
     """Restart into the update that was written, at a time that everybody is told; returns it. Raises BadInput and Conflict."""
     moment = time_of(when, at)
-    plan = Client(settings, actor.name).ask("update.restart", at=moment.isoformat())
-    _announce(actor, moment, f"an update to {plan['version']}")
+    plan = Client(settings, actor.name).call(verbs.RESTART, verbs.At(at=moment))
+    _announce(actor, moment, f"an update to {plan.version}")
     return moment
 
 
 def back(actor: Actor, settings: Settings, *, when: str, at: str) -> datetime:
     """Restart into the version that ran before, at a time that everybody is told; returns it. Raises BadInput and Conflict."""
     moment = time_of(when, at)
-    plan = Client(settings, actor.name).ask("update.back", at=moment.isoformat())
-    _announce(actor, moment, f"going back to version {plan['version']}")
+    plan = Client(settings, actor.name).call(verbs.BACK, verbs.At(at=moment))
+    _announce(actor, moment, f"going back to version {plan.version}")
     return moment
 
 
 def stay(actor: Actor, settings: Settings) -> None:
     """Do not restart after all."""
-    Client(settings, actor.name).ask("update.stay")
+    Client(settings, actor.name).call(verbs.STAY)
     with catalog.write():
         options.put("restart", {})
         record("update.stays", f"{actor.name} called the restart off.", actor)

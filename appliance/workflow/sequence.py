@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, ValidationError
 
+from appliance.backoff import doubled
 from appliance.errors import BadInput
 from appliance.workflow import kinds, master
 from appliance.workflow.conditions import When
@@ -29,8 +30,7 @@ class Retry(Part):
 
     def pause(self, failures: int) -> timedelta:
         """The wait after so many failures, 1 at least."""
-        longer: timedelta = duration(self.wait) * 2 ** min(failures - 1, 20)
-        return min(longer, duration(self.longest))
+        return doubled(duration(self.wait), failures - 1, duration(self.longest))
 
 
 class Activity(Part):

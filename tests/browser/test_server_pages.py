@@ -4,18 +4,20 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import NoneType
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from appliance.access import own
-from appliance.host import network, trial, verbs
-from appliance.host.verbs import Arguments, Host
+from appliance.host import network, trial
+from appliance.host.rpc.registry import HANDLERS, Host
+from appliance.host.rpc.verb import LongVerb, Nothing
 from tests.authority import root
 from tests.browser import steps
 from tests.browser.conftest import Site
 from tests.browser.test_pages import LINT, is_sideways
-from tests.hosted import Hosted, hosted
+from tests.hosted import Hosted, do_instead, hosted
 
 Browse = Callable[..., Page]
 PAGES = ("", "network", "certificate", "proxies", "time", "hardware", "power/restart", "power/off")
@@ -119,15 +121,15 @@ def begin(busy: Site) -> None:
 def test_a_task_is_watched_and_cancelled(busy: Site, host: Hosted, browse: Browse, monkeypatch: pytest.MonkeyPatch) -> None:
     go = threading.Event()
 
-    def count(args: Arguments, at: Host) -> None:
+    def count(args: Nothing, at: Host) -> None:
         at.tell("Counting what there is", 40)
         assert at.cancelled.wait(60)
         at.tell("Putting it back", 41)
         assert go.wait(60)
 
-    monkeypatch.setitem(verbs.VERBS, "test.count", verbs.Verb("test.count", "Counting", Arguments, count, long=True))
+    do_instead(monkeypatch, LongVerb("test.count", Nothing, NoneType, title="Counting"), count)
     assert host.server is not None
-    host.server.tasks.begin(verbs.VERBS["test.count"], Arguments(), "grace")
+    host.server.tasks.begin(HANDLERS["test.count"], Nothing(), "grace")
     page = open_page(busy, browse)
     page.get_by_role("link", name="Counting").click()
     expect(page.get_by_role("progressbar")).to_have_attribute("value", "40")

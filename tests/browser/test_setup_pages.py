@@ -13,13 +13,13 @@ from appliance import catalog, layout
 from appliance.access import tls
 from appliance.catalog import Account
 from appliance.host import config, network, storage, trial
-from appliance.host.verbs import VERBS, Verb
+from appliance.host.interface import disks
 from appliance.services import setup
 from appliance.settings import load
 from tests import world
 from tests.browser.conftest import Site, free_port
 from tests.browser.test_pages import LINT, fresh, is_sideways
-from tests.hosted import hosted
+from tests.hosted import do_instead, hosted
 from webui.app import create_app
 
 Browse = Callable[..., Page]
@@ -42,10 +42,9 @@ def image_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site
     certificate, key = tls.ensure(settings)
     monkeypatch.setattr(storage, "disks", lambda *_: DISKS)
     monkeypatch.setattr(network, "PAUSE", 0.0)
-    use = Verb("storage.use", "Giving a second disk to data", storage.Use, lambda args, host: None, long=True)
     with hosted(settings, tmp_path) as host:
         assert host.server is not None
-        monkeypatch.setitem(VERBS, "storage.use", use)
+        do_instead(monkeypatch, disks.USE, lambda args, host: None)
         server = make_server("127.0.0.1", port, create_app(settings), threaded=True, ssl_context=(os.fspath(certificate), os.fspath(key)))
         server.daemon_threads = True  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever)

@@ -5,14 +5,15 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
-from appliance.host import ballast, image, storage, verbs
-from appliance.host.storage import Disk
-from appliance.host.verbs import Verb
+from appliance.host import ballast, image, storage
+from appliance.host.interface import disks
+from appliance.host.interface.disks import Disk
+from appliance.host.rpc.registry import Host
 from tests import world
 from tests.browser import steps
 from tests.browser.conftest import Site
 from tests.browser.test_pages import Browse, Serve, is_sideways
-from tests.hosted import serving
+from tests.hosted import do_instead, serving
 
 BUILT = image.Image.model_validate_json('{"version": "1", "built_at": "2026-11-21T10:00:00Z", "scenario": "notebook"}')
 DISKS = [
@@ -37,14 +38,13 @@ def site(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setattr(storage, "disks", lambda *_: DISKS)
     monkeypatch.setattr(storage, "sizes", lambda *_: {name: SIZES.get(name, 0) << 20 for name in storage.PARTS})
     monkeypatch.setattr(storage, "seed_sizes", lambda *_: {"notebook/1": 2 << 30})
-    use = verbs.VERBS["storage.use"]
 
-    def do(args: storage.Use, host: verbs.Host) -> None:
+    def do(args: disks.Use, host: Host) -> None:
         disk = next(one for one in DISKS if one.path == args.disk)
         storage.refuse(disk, args.typed, 0, blank=disk.use == "empty")
         host.tell(f"Copying to {disk.name}", 100)
 
-    monkeypatch.setitem(verbs.VERBS, use.name, Verb(use.name, use.title, use.model, do, use.long))
+    do_instead(monkeypatch, disks.USE, do)
     found = serve(world.busy)
     with serving(found.settings):
         yield found

@@ -310,7 +310,7 @@ class Booted:
 
     def ask(self, verb: str, **args: Any) -> Any:
         """Use a verb of dpe-host, as the screen's menu does."""
-        return self.python(f"print(json.dumps(Client(settings, 'the test').ask({verb!r}, **json.loads({json.dumps(args)!r}))))")
+        return self.python(f"print(json.dumps(Client(settings, 'the test').send({verb!r}, json.loads({json.dumps(args)!r}))))")
 
     def catalog(self, query: str) -> list[list[Any]]:
         """Rows of its catalog, read as it lies there."""

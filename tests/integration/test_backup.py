@@ -49,13 +49,13 @@ from appliance.catalog import (
 from appliance.engine import Engine
 from appliance.errors import BadInput, CommandFailed, Conflict, Unavailable
 from appliance.host import backup, restic, restore
-from appliance.host.client import Client
-from appliance.host.tasks import DONE, Task
+from appliance.host.interface.tasks import DONE, Task
 from appliance.hypervisor.libvirt import disks
 from appliance.lifecycle import backups
 from appliance.people import secrets
 from appliance.run import Process, run, start
 from appliance.settings import Settings, environment, load
+from tests.hosted import Wire
 from tests.seeds import SMALL, small_scenario
 from tests.unit.engine.fake import Data, FakeProvider
 from tests.unit.host.backed_up import small_appliance
@@ -116,7 +116,7 @@ class Host:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.client = Client(settings, "grace")
+        self.client = Wire(settings, "grace")
         self.process = self._start()
 
     def _start(self) -> Process:
@@ -514,7 +514,7 @@ def test_make_run_starts_again_with_what_was_restored(target: dict[str, Any], st
     running = Running(settings)
     try:
         running.until("Setup code")
-        client = Client(settings, "set-up")
+        client = Wire(settings, "set-up")
         [one] = client.ask("restore.list", target=target, key=key)
         client.ask("restore.begin", target=target, key=key, snapshot=one["id"])
         running.until("starting again, with what was restored")

@@ -27,10 +27,10 @@ import pytest
 from appliance import foreground, layout
 from appliance.errors import Unavailable
 from appliance.host import units
-from appliance.host.client import Client
 from appliance.run import run, start
 from appliance.settings import REPOSITORY, Settings, environment, load
 from tests.authority import root
+from tests.hosted import Wire
 
 ENDS = 60  # seconds in which anything here must happen
 
@@ -247,11 +247,11 @@ def test_a_certificate_of_ones_own_is_served_at_once_and_what_is_open_goes_on(be
         with context.wrap_socket(line) as kept:
             kept.sendall(b"GET /sign-in HTTP/1.1\r\nHost: 127.0.0.1\r\n")  # and the rest of it comes later
             files = [base64.b64encode(content).decode() for content in (house.pem + leaf.pem, leaf.key_pem())]
-            Client(settings, "grace").ask("certificate.set", files=files, host="dpe.example.org")
+            Wire(settings, "grace").ask("certificate.set", files=files, host="dpe.example.org")
             eventually(lambda: served(settings) == leaf.der)
             kept.sendall(b"Connection: close\r\n\r\n")
             assert kept.recv(12) == b"HTTP/1.1 303"
-    Client(settings, "grace").ask("certificate.remove")
+    Wire(settings, "grace").ask("certificate.remove")
     eventually(lambda: served(settings) != leaf.der)
     assert leaf.key_pem().decode().splitlines()[1] not in running.said()
 
@@ -274,12 +274,12 @@ def test_where_somebody_comes_from_is_believed_of_named_proxies_alone(begin: Cal
         return line.split()[0]
 
     assert seen("203.0.113.5") == "127.0.0.1"
-    Client(settings, "grace").ask("proxies.set", proxies=["127.0.0.0/8", "192.0.2.0/24"])
+    Wire(settings, "grace").ask("proxies.set", proxies=["127.0.0.0/8", "192.0.2.0/24"])
     running.until("other proxies")
     eventually(lambda: seen("203.0.113.5") == "203.0.113.5")
     assert seen("198.51.100.1, 203.0.113.5, 192.0.2.7") == "203.0.113.5"  # what stands before is what the client itself claims
     assert seen("unknown, 192.0.2.7") == "192.0.2.7"
-    Client(settings, "grace").ask("proxies.set", proxies=[])
+    Wire(settings, "grace").ask("proxies.set", proxies=[])
     eventually(lambda: seen("203.0.113.5") == "127.0.0.1")
 
 

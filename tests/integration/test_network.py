@@ -10,7 +10,7 @@ from cryptography import x509
 from appliance.access import tls
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.host import config
-from appliance.host.config import Network
+from appliance.host.interface.network import Network
 from appliance.settings import load
 from tests.netbox import NETWORKD, Box
 

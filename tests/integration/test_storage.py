@@ -22,8 +22,8 @@ from appliance import catalog, layout
 from appliance.catalog import Event, Seed, SeedState
 from appliance.errors import Conflict, Unavailable
 from appliance.host import ballast, mirror, reset, storage, store
-from appliance.host.storage import Disk
-from appliance.host.verbs import Host
+from appliance.host.interface.disks import Disk
+from appliance.host.rpc.registry import Host
 from appliance.run import run, start
 from appliance.settings import REPOSITORY, Settings, environment, load
 from tests import world

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from appliance.host import updates, verbs
-from appliance.host.updates import Staged
-from appliance.host.verbs import Host
+from appliance.host import updates
+from appliance.host.interface.updates import INSPECT, Sent, Staged
+from appliance.host.rpc.registry import Host
 from appliance.settings import Settings
-from tests.hosted import serving
+from tests.hosted import do_instead, serving
 from tests.integration.test_door import Browser, door
 
 __all__ = ["door"]
@@ -28,20 +28,19 @@ class Taken:
     size = 0
     digest = ""
 
-    def inspect(self, args: updates.Taken, host: Host) -> dict[str, object]:
+    def inspect(self, args: Sent, host: Host) -> Staged:
         file = host.settings.uploads / args.file
         with file.open("rb") as content:
             self.digest = hashlib.file_digest(content, "sha256").hexdigest()
         self.size = file.stat().st_size
         file.unlink()
-        staged = Staged(version="1.3.0", built="", signed_by="x", size=self.size, system_size=1, by=host.by, at=updates._now())
-        return staged.model_dump(mode="json")
+        return Staged(version="1.3.0", built="", signed_by="x", size=self.size, system_size=1, by=host.by, at=updates._now())
 
 
 @pytest.fixture
 def taken(door: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Taken]:
     seen = Taken()
-    monkeypatch.setitem(verbs.VERBS, "update.inspect", verbs.Verb("update.inspect", "", updates.Taken, seen.inspect, long=False))
+    do_instead(monkeypatch, INSPECT, seen.inspect)
     with serving(door):
         yield seen
 

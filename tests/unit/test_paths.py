@@ -14,8 +14,9 @@ import pytest
 from appliance import catalog, layout, paths
 from appliance.catalog import Class, DataDisk, Machine, Seed, SeedState, Snapshot, SnapshotState, now
 from appliance.errors import BadInput
-from appliance.host import updates, verbs
+from appliance.host import updates
 from appliance.host.client import Client
+from appliance.host.interface import AnyVerb, declared, system
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.lifecycle import backups, forks, keeping, seedruns
 from appliance.lifecycle.specs import spec
@@ -122,11 +123,8 @@ def test_no_file_of_the_host_is_restored_as_a_copy(opened: Settings, small: Clas
 
 
 @pytest.fixture(scope="module")
-def all_verbs() -> dict[str, verbs.Verb]:
-    verbs.load()
-    import appliance.host.daemon  # noqa: F401  adds its own
-
-    return dict(verbs.VERBS)
+def all_verbs() -> dict[str, AnyVerb]:
+    return declared()
 
 
 def wrong(kind: Any) -> list[Any]:
@@ -147,30 +145,30 @@ def wrong(kind: Any) -> list[Any]:
     return [object]
 
 
-def test_every_argument_of_every_verb_is_checked_against_its_type(all_verbs: dict[str, verbs.Verb]) -> None:
+def test_every_argument_of_every_verb_is_checked_against_its_type(all_verbs: dict[str, AnyVerb]) -> None:
     """New verbs are among them by themselves: what is not of the type, or not asked for at all, never reaches a verb."""
     tried = 0
     for name, verb in all_verbs.items():
         with pytest.raises(BadInput):
-            verbs.find(name, {"no_such_argument": 1})
-        for field, about in verb.model.model_fields.items():
+            verb.read({"no_such_argument": 1})
+        for field, about in verb.arguments.model_fields.items():
             assert about.annotation is not Any, (name, field)
             for value in wrong(about.annotation):
                 if value is object:
                     continue
                 tried += 1
                 with pytest.raises(BadInput) as refused:
-                    verbs.find(name, {field: value})
+                    all_verbs[name].read({field: value})
                 assert field in refused.value.message or "required" in refused.value.message, (name, field, value)
     assert tried > 50
 
 
 @pytest.mark.parametrize("name", ["update.inspect", "catalog.put_back", "restore.begin", "restore.copies"])
-def test_names_that_become_files_are_names(all_verbs: dict[str, verbs.Verb], name: str) -> None:
-    field = next(field for field in ("file", "name", "snapshot") if field in all_verbs[name].model.model_fields)
+def test_names_that_become_files_are_names(all_verbs: dict[str, AnyVerb], name: str) -> None:
+    field = next(field for field in ("file", "name", "snapshot") if field in all_verbs[name].arguments.model_fields)
     for value in ("../x.raucb", "/etc/passwd", "..", "", "20260101T000000Z\n", "abcdef12\n", "a.raucb\n", "--help"):
         with pytest.raises(BadInput):
-            verbs.find(name, {field: value})
+            all_verbs[name].read({field: value})
 
 
 ASK = """
@@ -207,6 +205,6 @@ def test_the_web_process_is_told_no_new_password() -> None:
             catalog.attach(settings.catalog)
             assert catalog.Account.get().password == "!"
             catalog.close()
-            told = Client(settings, "screen").ask("admins.reset", name="grace")
-            assert told["name"] == "grace"
-            assert len(told["password"]) > 10
+            told = Client(settings, "screen").call(system.RESET_PASSWORD, system.NewPassword(name="grace"))
+            assert told.name == "grace"
+            assert len(told.password) > 10

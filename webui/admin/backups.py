@@ -6,6 +6,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
+from appliance.host.interface.backups import Sftp, ShownTarget
 from appliance.services import backups, server
 from webui.again import asks_again
 from webui.errors import status_of
@@ -46,11 +47,11 @@ def _page(error: DpeError | None = None, at: str = "", **more: Any) -> Page:
     return (page, status_of(error)) if error else page
 
 
-def from_target(target: dict[str, Any] | None) -> dict[str, Any]:
+def from_target(target: ShownTarget | None) -> dict[str, Any]:
     """The form's values for a target."""
     if target is None:
         return {"kind": "", "sftp_port": "22"}
-    return {"kind": target["kind"], **{f"{target['kind']}_{name}": value for name, value in target.items()}}
+    return {"kind": target.kind, **{f"{target.kind}_{name}": value for name, value in target.model_dump().items()}}
 
 
 def host_keys() -> list[str]:
@@ -59,8 +60,8 @@ def host_keys() -> list[str]:
 
 
 def _known_keys() -> list[str]:
-    known = backups.state(settings()).target or {}
-    return list(known["host_keys"]) if known.get("host_keys") and known["host"] == request.form.get("sftp_host", "").strip() else []
+    known = backups.state(settings()).target
+    return known.host_keys if isinstance(known, Sftp) and known.host == request.form.get("sftp_host", "").strip() else []
 
 
 @blueprint.get("/")

@@ -6,7 +6,7 @@ from flask import Blueprint, redirect, render_template, request, send_file, url_
 from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
-from appliance.host.logs import LEVELS
+from appliance.host.interface.system import LEVELS
 from appliance.services import logs
 from webui.guard import actor, needs, settings
 

@@ -9,6 +9,7 @@ from werkzeug.wrappers import Response
 
 from appliance.catalog import now
 from appliance.errors import BadInput, DpeError, NotFound
+from appliance.host.interface.network import State
 from appliance.services import overview, server
 from webui.again import FIELD, asks_again
 from webui.errors import status_of
@@ -95,13 +96,13 @@ def cancel(id: str) -> Response:
 
 def _network_page(error: DpeError | None = None, at: str = "", values: dict[str, Any] | None = None) -> Page:
     found = server.network(settings())
-    if found["trial"] and found["trial"]["state"] == "on" and not error:
+    if found.trial and found.trial.state == "on" and not error:
         return redirect(url_for("server.network_trial"), 303)
     page = render_template(
         "admin/network.html",
         found=found,
-        values=values or {**found["network"], "dns": ", ".join(found["network"]["dns"])},
-        name=request.form["name"] if at == "name" else found["name"],
+        values=values or {**found.network.model_dump(), "dns": ", ".join(found.network.dns)},
+        name=request.form["name"] if at == "name" else found.name,
         at=at,
         error=error,
     )
@@ -144,12 +145,12 @@ def _ends(left: float) -> str:
     return (now() + timedelta(seconds=left)).isoformat()
 
 
-def _trial_page(found: dict[str, Any], trial: server.Trial | None = None) -> str:
-    address = found["trial"]["network"]["address"].partition("/")[0]
+def _trial_page(found: State, trial: server.Trial | None = None) -> str:
+    address = found.trial.network.ip if found.trial else ""
     port = request.host.rpartition(":")[2] if ":" in request.host.rpartition("]")[2] else ""
     there = f"https://{address}{f':{port}' if port else ''}" if address else ""
     link = there + url_for("server.keep", token=trial.token) if trial and address else ""
-    return render_template("admin/network_trial.html", found=found, trial=found["trial"], there=there, link=link, ends=_ends)
+    return render_template("admin/network_trial.html", found=found, trial=found.trial, there=there, link=link, ends=_ends)
 
 
 @blueprint.get("/network/trial")
@@ -157,11 +158,11 @@ def _trial_page(found: dict[str, Any], trial: server.Trial | None = None) -> str
 def network_trial() -> Page:
     """Asked again and again by the page of a trial. Who is signed in at the new address has confirmed it by asking."""
     found = server.network(settings())
-    trial = found["trial"]
+    trial = found.trial
     if trial is None:
         return redirect(url_for("server.network"), 303)
     mine = request.host.rpartition(":")[0] or request.host
-    if trial["state"] == "on" and trial["applied"] and mine == trial["network"]["address"].partition("/")[0]:
+    if trial.state == "on" and trial.applied and mine == trial.network.ip:
         server.confirm_network(actor(), settings())
         found = server.network(settings())
     return _trial_page(found)
@@ -297,7 +298,7 @@ def set_proxies() -> Page:
 
 def _time_page(error: DpeError | None = None, at: str = "") -> Page:
     found = server.clock(settings())
-    servers, enabled = ", ".join(found["servers"]), found["enabled"]
+    servers, enabled = ", ".join(found.servers), found.enabled
     if at == "servers":
         servers, enabled = request.form.get("servers", ""), request.form.get("enabled") == "yes"
     page = render_template(
@@ -305,7 +306,7 @@ def _time_page(error: DpeError | None = None, at: str = "") -> Page:
         found=found,
         servers=servers,
         enabled=enabled,
-        entered=request.form.get("at", "") if at == "set" else found["now"].astimezone(zone()).strftime("%Y-%m-%dT%H:%M:%S"),
+        entered=request.form.get("at", "") if at == "set" else found.now.astimezone(zone()).strftime("%Y-%m-%dT%H:%M:%S"),
         time_zone=overview.time_zone(),
         at=at,
         error=error,

@@ -7,6 +7,8 @@ from typing import Any
 
 from appliance.errors import BadInput, DpeError
 from appliance.host.client import Client
+from appliance.host.interface import backups, disks, rescue, system, updates
+from appliance.host.rpc.verb import Arguments, LongVerb, Nothing, Verb
 
 Choices = list[tuple[str, str]]  # value and label
 Form = Mapping[str, str]
@@ -17,14 +19,14 @@ class Action:
     """`about` says in its list what it is for, `loses` before it is done what it costs; `word` has to be typed before."""
 
     name: str
-    verb: str
+    verb: Verb[Any, Any] | LongVerb[Any, Any]
     title: str
     icon: str
     about: str
     loses: str
     button: str
     choices: Callable[[Client, Form], Choices]
-    args: Callable[[Form], dict[str, Any]]
+    args: Callable[[Form], Arguments]
     choose: str = ""  # what is chosen
     nothing: str = ""  # when there is nothing to choose
     image: bool = False
@@ -34,8 +36,8 @@ class Action:
     possible: Callable[[Client], bool] = lambda host: True
 
 
-def _when(stamp: str) -> str:
-    return f"{datetime.fromisoformat(stamp):%Y-%m-%d %H:%M} UTC"
+def _when(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
 def _nothing(host: Client, form: Form) -> Choices:
@@ -43,11 +45,12 @@ def _nothing(host: Client, form: Form) -> Choices:
 
 
 def _parts(host: Client, form: Form) -> Choices:
-    return [(part["name"], f"{part['name']}: {part['state']}") for part in host.ask("units")]
+    return [(part.name, f"{part.name}: {part.state}") for part in host.call(system.UNITS)]
 
 
 def _copies(host: Client, form: Form) -> Choices:
-    return [(copy["name"], f"{_when(copy['at'])} ({copy['bytes'] >> 10} KiB)") for copy in host.ask("catalog.copies")]
+    found = host.call(rescue.CATALOG_COPIES)
+    return [(copy.name, f"{_when(datetime.fromisoformat(copy.at))} ({copy.bytes >> 10} KiB)") for copy in found]
 
 
 def _from(form: Form) -> dict[str, Any]:
@@ -57,28 +60,28 @@ def _from(form: Form) -> dict[str, Any]:
 
 
 def _backups(host: Client, form: Form) -> Choices:
-    found = host.ask("restore.list", **_from(form))
-    return [(one["id"], f"{_when(one['at'])}: {one['people']} people, {one['disks']} data disks") for one in reversed(found)]
+    found = host.call(backups.LIST_FROM, backups.From.model_validate(_from(form)))
+    return [(one.id, f"{_when(one.at)}: {one.people} people, {one.disks} data disks") for one in reversed(found)]
 
 
 ALL = (
     Action(
         "part",
-        "units.restart",
+        system.RESTART_UNIT,
         "Restart a part",
         "refresh",
         "Stops one of the appliance's processes and starts it again. Nothing is lost; machines go on.",
         "Nothing is lost. While it starts, what it does waits.",
         "Restart it",
         _parts,
-        lambda form: {"name": form.get("choice", "")},
+        lambda form: system.Which.model_validate({"name": form.get("choice", "")}),
         choose="Part",
         danger=False,
         after="It is being restarted. Look at the status in a moment.",
     ),
     Action(
         "catalog",
-        "catalog.put_back",
+        rescue.PUT_BACK,
         "Put back a copy of the catalog",
         "database",
         "For a catalog that is damaged or missing. The appliance keeps a copy of each of the last three days on its disk.",
@@ -87,87 +90,87 @@ ALL = (
         "The catalog that is there now is kept aside.",
         "Put it back",
         _copies,
-        lambda form: {"name": form.get("choice", "")},
+        lambda form: rescue.Which(name=form.get("choice", "")),
         choose="Copy of",
         nothing="There is no copy yet. One is made each day, once the appliance is set up. Restore a backup instead.",
     ),
     Action(
         "restore",
-        "restore.begin",
+        backups.RESTORE,
         "Restore a backup",
         "history",
         "Puts people, settings, keys and data disks back as they were, from the place where backups are kept.",
         "All that is on the appliance now is replaced by what is in the backup. Machines that are there now are gone; data disks are those of the backup.",
         "Restore it",
         _backups,
-        lambda form: {"snapshot": form.get("choice", ""), **_from(form)},
+        lambda form: backups.Restore.model_validate({"snapshot": form.get("choice", ""), **_from(form)}),
         choose="Backup of",
         nothing="There is no backup there.",
         word="restore",
     ),
     Action(
         "back",
-        "update.back",
+        updates.BACK,
         "Go back to the version before",
         "arrow-back-up",
         "For an update that made things worse. The server restarts into the version that ran before.",
         "The server restarts. If the newer version changed the form of the catalog, what was changed since the update is forgotten.",
         "Go back and restart",
         _nothing,
-        lambda form: {"at": datetime.now(UTC).isoformat()},
+        lambda form: updates.At(at=datetime.now(UTC)),
         image=True,
         after="The server restarts within a minute. This page comes back by itself when it is there again.",
-        possible=lambda host: bool(host.ask("update.status").get("back")),
+        possible=lambda host: host.call(updates.STATUS).back is not None,
     ),
     Action(
         "bundle",
-        "support.bundle",
+        rescue.BUNDLE,
         "Make a support bundle",
         "download",
         "A file with versions, settings, states and logs for whoever helps you. Passwords, keys and names of people are left out.",
         "Nothing is changed. It takes a minute, and you can look into the file before you send it to somebody.",
         "Make it",
         _nothing,
-        lambda form: {},
+        lambda form: Nothing(),
         danger=False,
     ),
     Action(
         "restart",
-        "power.restart",
+        system.RESTART,
         "Restart the server",
         "refresh",
         "Machines are saved before, and go on afterwards.",
         "Machines pause for some minutes, and so does this page.",
         "Restart",
         _nothing,
-        lambda form: {},
+        lambda form: Nothing(),
         danger=False,
         image=True,
         after="The server restarts. This page comes back by itself when it is there again.",
     ),
     Action(
         "off",
-        "power.off",
+        system.POWER_OFF,
         "Switch the server off",
         "player-stop",
         "Machines are saved before, and go on when it is switched on again.",
         "Nobody can use a machine until somebody switches the server on at its own button.",
         "Switch off",
         _nothing,
-        lambda form: {},
+        lambda form: Nothing(),
         image=True,
         after="The server switches itself off.",
     ),
     Action(
         "reset",
-        "reset.begin",
+        disks.RESET,
         "Factory reset",
         "trash",
         "Erases everything and begins anew, as from the box. Backups elsewhere stay.",
         "LOST: all people, settings, machines and data disks on this server. The server restarts and asks to be set up.",
         "Erase everything",
         _nothing,
-        lambda form: {"thorough": "thorough" in form},
+        lambda form: disks.Reset(thorough="thorough" in form),
         image=True,
         word="erase",
         after="The server restarts and erases everything.",
@@ -178,8 +181,8 @@ ACTIONS = {action.name: action for action in ALL}
 
 def offered(host: Client) -> list[Action]:
     """Those that this host can do."""
-    verbs, image = set(host.ask("verbs")), host.ask("image")
-    return [action for action in ALL if action.verb in verbs and (image or not action.image) and _possible(action, host)]
+    verbs, image = host.call(system.VERBS), host.call(system.IMAGE).root
+    return [action for action in ALL if action.verb.name in verbs and (image or not action.image) and _possible(action, host)]
 
 
 def _possible(action: Action, host: Client) -> bool:
@@ -189,10 +192,13 @@ def _possible(action: Action, host: Client) -> bool:
         return False
 
 
-def do(action: Action, form: Form, host: Client) -> Any:
-    """Ask the host for it. Raises BadInput when the word was not typed or nothing was chosen, and whatever the verb raises."""
+def do(action: Action, form: Form, host: Client) -> str:
+    """Ask the host for it; returns the id of its task where it is a long one. Raises BadInput when the word was not typed or nothing was chosen, and whatever the verb raises."""
     if action.word and form.get("word", "").strip().lower() != action.word:
         raise BadInput(f"Type the word {action.word} to show that you mean it.", "Nothing was done.")
     if action.choose and not form.get("choice"):
         raise BadInput("Choose one first.", "Nothing was done.")
-    return host.ask(action.verb, **action.args(form))
+    if isinstance(action.verb, LongVerb):
+        return host.begin(action.verb, action.args(form))
+    host.call(action.verb, action.args(form))
+    return ""

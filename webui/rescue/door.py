@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from appliance import durable
@@ -18,6 +18,7 @@ from appliance.catalog.owners import Keys, Owner
 from appliance.errors import DpeError, NotAllowed
 from appliance.host import rescue
 from appliance.host.client import Client
+from appliance.host.interface.rescue import KEEP_OWNERS
 from appliance.people import passwords, throttle, totp
 from appliance.people.throttle import Tried
 from appliance.settings import Settings
@@ -52,7 +53,7 @@ class Door:
     def keys(self) -> Keys:
         """Who may sign in: as the catalog says now, or said when it could last be read."""
         with contextlib.suppress(DpeError):
-            Client(self.settings, "rescue", patience=5).ask("rescue.keep")
+            Client(self.settings, "rescue", patience=5).call(KEEP_OWNERS)
         return rescue.kept(self.settings)
 
     def sign_in(self, name: str, password: str, code: str, address: str) -> str:
@@ -114,10 +115,7 @@ class Door:
         return token
 
     def _check(self, names: tuple[str, ...]) -> None:
-        moment = datetime.now(UTC)
-        wait = max((self._tried[name].wait(moment) for name in names if name in self._tried), default=timedelta())
-        if wait:
-            raise throttle.refusal(wait)
+        throttle.refuse((self._tried[name] for name in names if name in self._tried), datetime.now(UTC))
 
     def _failed(self, names: tuple[str, ...]) -> None:
         moment = datetime.now(UTC)

@@ -2,10 +2,13 @@
 
 import shutil
 from dataclasses import dataclass, field
-from typing import Any
 
 from appliance.errors import DpeError
 from appliance.host.client import Client
+from appliance.host.interface import disks, rescue, system
+from appliance.host.interface.system import Image, Part
+from appliance.host.interface.tasks import Task
+from appliance.host.rpc.verb import Nothing, R, Verb
 from appliance.settings import Settings
 
 LITTLE = 1 << 30  # bytes free, under which much fails
@@ -27,12 +30,12 @@ class Status:
     """All that the first page shows; `findings` are in the order in which they should be seen to. Sizes are bytes."""
 
     findings: list[Finding]
-    parts: list[dict[str, Any]]
-    tasks: list[Any]
+    parts: list[Part]
+    tasks: list[Task]
     total: int
     free: int
     sizes: dict[str, int]
-    image: dict[str, str] | None = None
+    image: Image | None = None
 
 
 def look(host: Client, settings: Settings) -> Status:
@@ -40,13 +43,14 @@ def look(host: Client, settings: Settings) -> Status:
     disk = shutil.disk_usage(settings.state)
     now = Status([], [], [], disk.total, disk.free, {})
     try:
-        verbs = set(host.ask("verbs"))
+        verbs = host.call(system.VERBS)
         now.tasks = host.tasks()[:5]
     except DpeError as error:
         now.findings = [Finding(error.message, error.hint)]
         return now
-    now.image = _asked(host, "image", None, now)
-    now.parts = _asked(host, "units", [], now)
+    if (build := _asked(host, system.IMAGE, now)) is not None:
+        now.image = build.root
+    now.parts = _asked(host, system.UNITS, now) or []
     now.findings += [
         Finding(
             f"{task.title} is going on, begun by {task.by or 'the appliance'}.",
@@ -60,11 +64,11 @@ def look(host: Client, settings: Settings) -> Status:
     ]
     if disk.free < LITTLE:
         now.findings.append(Finding("The disk is nearly full.", "Much fails until there is room: see below what takes it.", "", ""))
-    if "storage.problems" in verbs:
-        now.findings += [Finding(problem, "") for problem in _asked(host, "storage.problems", [], now)]
-    if "storage.look" in verbs:
-        now.sizes = _asked(host, "storage.look", {}, now).get("sizes", {})
-    if trouble := _asked(host, "catalog.state", "", now):
+    if disks.PROBLEMS.name in verbs:
+        now.findings += [Finding(problem, "") for problem in _asked(host, disks.PROBLEMS, now) or []]
+    if disks.STORAGE.name in verbs and (storage := _asked(host, disks.STORAGE, now)):
+        now.sizes = storage.sizes
+    if trouble := _asked(host, rescue.CATALOG_STATE, now):
         now.findings.append(
             Finding(
                 trouble,
@@ -75,23 +79,23 @@ def look(host: Client, settings: Settings) -> Status:
             )
         )
     for part in now.parts:
-        if part["state"] in ("failed", "stopped"):
-            how = f" ({part['status']})" if part["status"] else ""
+        if part.state in ("failed", "stopped"):
+            how = f" ({part.status})" if part.status else ""
             now.findings.append(
                 Finding(
-                    f"{part['name']} does not run{how}. {part['about']}",
+                    f"{part.name} does not run{how}. {part.about}",
                     "Read the last lines of its log, then restart it.",
                     "Its log",
                     "rescue.logs",
-                    {"source": part["name"]},
+                    {"source": part.name},
                 )
             )
     return now
 
 
-def _asked(host: Client, verb: str, otherwise: Any, now: Status) -> Any:
+def _asked(host: Client, verb: Verb[Nothing, R], now: Status) -> R | None:
     try:
-        return host.ask(verb)
+        return host.call(verb)
     except DpeError as error:
         now.findings.append(Finding(error.message, error.hint))
-        return otherwise
+        return None

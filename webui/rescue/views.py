@@ -8,7 +8,8 @@ from werkzeug.wrappers import Response
 from appliance.errors import BadInput, DpeError, NotFound
 from appliance.host import support
 from appliance.host.client import Client
-from appliance.host.logs import LEVELS, MOST
+from appliance.host.interface import backups, rescue, system, tasks
+from appliance.host.interface.system import LEVELS, MOST_LINES
 from appliance.settings import Settings
 from webui.answers import status_of
 from webui.rescue import actions, status
@@ -98,15 +99,16 @@ def logs() -> Page:
     given = request.args
     level, text = given.get("level", "debug"), given.get("text", "")[:200]
     level = level if level in LEVELS else "debug"
-    most = min(max(given.get("most", LINES, type=int), 1), MOST)
+    most = min(max(given.get("most", LINES, type=int), 1), MOST_LINES)
     sources: dict[str, str] = {}
-    lines: list[dict[str, Any]] = []
+    lines: list[system.Line] = []
     error = None
     source = given.get("source", "web")
     try:
-        sources = host().ask("logs")
+        sources = host().call(system.LOGS)
         source = source if source in sources or not sources else next(iter(sources))
-        lines = host().ask("logs.lines", source=source, most=most, level=level, text=text) if sources else []
+        wanted = system.Lines.model_validate({"source": source, "most": most, "level": level, "text": text})
+        lines = host().call(system.LOG_LINES, wanted) if sources else []
     except DpeError as refused:
         error = refused
     return render_template(
@@ -131,14 +133,14 @@ def act(name: str) -> Page:
         raise NotFound("There is no such page.", "The page Repair has what there is.")
     error: DpeError | None = None
     choices: list[Any] = []
-    disks: list[dict[str, str]] = []
+    disks: list[backups.Volume] = []
     if request.method == "POST" and "look" not in request.form:
         try:
             return _went(action, actions.do(action, request.form, host()))
         except BadInput as refused:
             error = refused
     try:
-        disks = host().ask("backup.disks") if action.name == "restore" else []
+        disks = host().call(backups.DISKS) if action.name == "restore" else []
         choices = action.choices(host(), request.values)
     except DpeError as refused:
         error = error or refused
@@ -146,9 +148,9 @@ def act(name: str) -> Page:
     return page, status_of(error) if error and request.method == "POST" else 200
 
 
-def _went(action: actions.Action, answer: Any) -> Response:
-    if isinstance(answer, dict) and "task" in answer:
-        return redirect(url_for("rescue.task", id=answer["task"]), 303)
+def _went(action: actions.Action, task: str) -> Response:
+    if task:
+        return redirect(url_for("rescue.task", id=task), 303)
     return redirect(url_for("rescue.done", name=action.name), 303)
 
 
@@ -163,12 +165,12 @@ def done(name: str) -> Page:
 @blueprint.get("/tasks/<id>")
 def task(id: str) -> str:
     task = host().task(id)
-    return render_template("rescue/task.html", task=task, bundle=task.result if task.verb == support.VERB and task.state == "done" else "")
+    return render_template("rescue/task.html", task=task, bundle=task.outcome(rescue.BUNDLE) or "")
 
 
 @blueprint.post("/tasks/<id>/cancel")
 def cancel(id: str) -> Response:
-    host().ask("task.cancel")
+    host().call(tasks.CANCEL)
     return redirect(url_for("rescue.task", id=id), 303)
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from appliance import layout
 from appliance.host import apply, config, trial
-from appliance.host.config import HostConfig, Network
+from appliance.host.config import HostConfig
+from appliance.host.interface.network import Network
 from appliance.settings import load
 
 GOLDEN = Path(__file__).parent / "golden" / "network"

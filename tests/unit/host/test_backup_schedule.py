@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.host.backup import Config, Plan, problem
+from appliance.host.backup import Config, problem
+from appliance.host.interface.backups import Plan
 from appliance.host.schedule import is_due, slot, upcoming
 
 pytestmark = pytest.mark.backup

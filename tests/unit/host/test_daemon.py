@@ -6,22 +6,32 @@ import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pytest
 
 from appliance import layout
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
-from appliance.host import tasks, verbs
+from appliance.host import tasks
 from appliance.host.client import Client
 from appliance.host.daemon import Server
-from appliance.host.verbs import Arguments, Host
+from appliance.host.interface.system import IMAGE
+from appliance.host.interface.tasks import CANCEL
+from appliance.host.rpc.registry import Host
+from appliance.host.rpc.verb import Arguments, LongVerb, Nothing, Verb
 from appliance.settings import Settings, load
-from tests.hosted import serving
+from tests.hosted import Wire, do_instead, serving
 
 
 class Count(Arguments):
     upto: int
+
+
+COUNT = LongVerb("test.count", Count, int, title="Counting")
+BROKEN = Verb("test.broken", Nothing, NoneType)
+REFUSED = Verb("test.refused", Nothing, NoneType)
+CRASH = LongVerb("test.crash", Nothing, NoneType)
 
 
 @pytest.fixture
@@ -50,19 +60,16 @@ def go(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
             raise Conflict("It was cancelled.", "Begin again.")
         return args.upto
 
-    def broken(args: Arguments, host: Host) -> None:
+    def broken(args: Nothing, host: Host) -> None:
         raise ZeroDivisionError("hidden detail")
 
-    def refused(args: Arguments, host: Host) -> None:
+    def refused(args: Nothing, host: Host) -> None:
         raise Conflict(f"Not now, {host.by}.", "Later.")
 
-    for one in (
-        verbs.Verb("test.count", "Counting", Count, count, long=True),
-        verbs.Verb("test.broken", "Broken", Arguments, broken, long=False),
-        verbs.Verb("test.refused", "Refused", Arguments, refused, long=False),
-        verbs.Verb("test.crash", "Crash", Arguments, broken, long=True),
-    ):
-        monkeypatch.setitem(verbs.VERBS, one.name, one)
+    do_instead(monkeypatch, COUNT, count)
+    do_instead(monkeypatch, BROKEN, broken)
+    do_instead(monkeypatch, REFUSED, refused)
+    do_instead(monkeypatch, CRASH, broken)
     return event
 
 
@@ -73,9 +80,9 @@ def ended(client: Client, server: Server, id: str) -> tasks.Task:
 
 def test_a_long_verb_is_a_task_that_tells_how_far_it_is(server: Server, go: threading.Event) -> None:
     client = Client(server.settings, "grace")
-    id = client.ask("test.count", upto=4)["task"]
+    id = client.begin(COUNT, Count(upto=4))
     with pytest.raises(Conflict, match="Counting is still going on, begun by grace"):
-        client.ask("test.count", upto=1)
+        client.begin(COUNT, Count(upto=1))
     go.set()
     task = ended(client, server, id)
     assert (task.state, task.result, task.by, task.said[-1], task.progress) == (tasks.DONE, 4, "grace", "at 3", 75)
@@ -85,13 +92,13 @@ def test_a_long_verb_is_a_task_that_tells_how_far_it_is(server: Server, go: thre
 
 def test_a_task_is_cancelled_and_says_so(server: Server, go: threading.Event) -> None:
     client = Client(server.settings)
-    id = client.ask("test.count", upto=1)["task"]
-    client.ask("task.cancel")
+    id = client.begin(COUNT, Count(upto=1))
+    client.call(CANCEL)
     go.set()
     task = ended(client, server, id)
     assert (task.state, task.error, task.hint) == (tasks.FAILED, "It was cancelled.", "Begin again.")
     with pytest.raises(Conflict, match="Nothing is going on"):
-        client.ask("task.cancel")
+        client.call(CANCEL)
 
 
 def test_what_was_cut_off_says_so_at_the_next_start(settings: Settings) -> None:
@@ -109,7 +116,7 @@ def test_only_the_last_tasks_are_remembered(server: Server, go: threading.Event)
     go.set()
     client = Client(server.settings)
     for _ in range(tasks.KEPT + 3):
-        client.ask("test.count", upto=0)
+        client.begin(COUNT, Count(upto=0))
         assert server.tasks.wait(10)
     assert len(client.tasks()) == tasks.KEPT
 
@@ -117,11 +124,11 @@ def test_only_the_last_tasks_are_remembered(server: Server, go: threading.Event)
 def test_errors_arrive_as_they_were_raised(server: Server, go: threading.Event) -> None:
     client = Client(server.settings, "ada")
     with pytest.raises(Conflict, match=r"Not now, ada\. Later\."):
-        client.ask("test.refused")
+        client.call(REFUSED)
     with pytest.raises(DpeError, match="an error of the appliance itself") as caught:
-        client.ask("test.broken")
+        client.call(BROKEN)
     assert "hidden" not in str(caught.value)
-    id = client.ask("test.crash")["task"]
+    id = client.begin(CRASH)
     assert "hidden" not in ended(client, server, id).error
     with pytest.raises(NotFound):
         client.task("no such")
@@ -142,7 +149,7 @@ def test_what_cannot_be_used_is_refused(
     server: Server, go: threading.Event, verb: str, args: dict[str, Any], error: type[DpeError]
 ) -> None:
     with pytest.raises(error):
-        Client(server.settings).ask(verb, **args)
+        Wire(server.settings).ask(verb, **args)
     assert tasks.everything(server.settings) == []
 
 
@@ -156,7 +163,7 @@ def test_nonsense_on_the_socket_does_no_harm(server: Server, question: bytes) ->
         line.shutdown(socket.SHUT_WR)
         said = line.makefile("rb").read()
     assert not question or "error" in json.loads(said)
-    assert Client(server.settings).ask("image") is None
+    assert Client(server.settings).call(IMAGE).root is None
 
 
 def test_a_damaged_record_is_left_out(server: Server) -> None:
@@ -171,4 +178,4 @@ def test_nobody_else_may_ask(server: Server) -> None:
     server.shutdown()
     server.server_close()
     with pytest.raises(Unavailable, match="does not answer"):
-        Client(server.settings).ask("image")
+        Client(server.settings).call(IMAGE)

@@ -14,10 +14,11 @@ from appliance.access import tls
 from appliance.catalog import Event
 from appliance.dial import Refused
 from appliance.errors import BadInput, Conflict, DpeError, Unavailable
-from appliance.host import fetch, updates, verbs
-from appliance.host.verbs import Host
+from appliance.host import fetch, updates
+from appliance.host.rpc.registry import Host
 from appliance.settings import Settings
 from tests.fake_rauc import GOOD, FakeHost
+from tests.hosted import used
 
 
 class Shelf(http.server.BaseHTTPRequestHandler):
@@ -91,8 +92,7 @@ def ask(fake_host: FakeHost, opened: Settings, shelf: int) -> Callable[..., Any]
     """Use a verb; the address is set. `ask("update.fetch")`."""
 
     def use(name: str, host: Host | None = None, **args: Any) -> Any:
-        found, checked = verbs.find(name, args)
-        return found.do(checked, host or Host(opened, "grace"))
+        return used(name, host or Host(opened, "grace"), **args)
 
     authority = (opened.tls / "appliance.crt").read_text()
     use("update.source", address=f"https://127.0.0.1:{shelf}/dpe.raucb", authority=authority, daily=False)
@@ -210,7 +210,7 @@ def test_it_looks_by_itself_only_where_that_was_switched_on(
     ask: Callable[..., Any], opened: Settings, shelf: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun: list[str] = []
-    monkeypatch.setattr(fetch.Client, "ask", lambda _self, verb, **_: begun.append(verb))
+    monkeypatch.setattr(fetch.Client, "begin", lambda _self, verb: begun.append(verb.name))
     fetch.look_daily(opened)
     assert begun == []
     authority = (opened.tls / "appliance.crt").read_text()

@@ -6,7 +6,7 @@ import pytest
 
 from appliance.host import hardware
 from appliance.host.hardware import Finding, Hardware
-from appliance.host.network import Card
+from appliance.host.interface.network import Card
 from appliance.settings import Settings
 
 CARD = Card("enp1s0", "52:54:00:12:34:56", connected=True, speed=1000, addresses=[])

@@ -13,7 +13,8 @@ from appliance import catalog
 from appliance.access import tls
 from appliance.catalog import Class, Engine, now, options, proofs
 from appliance.errors import Unavailable
-from appliance.host import health, updates
+from appliance.host import health
+from appliance.host.interface.updates import Switch
 from appliance.settings import Settings
 from tests.fake_rauc import FakeHost
 from tests.unit.conftest import small_class
@@ -57,7 +58,7 @@ def look(door: Settings, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]
     since = now() - timedelta(seconds=5)
 
     def go(*, makes: bool = False) -> None:
-        trial = updates.Switch(
+        trial = Switch(
             before="1", version="2", slot="B", by="grace", at=datetime.now(UTC), back=False, catalog=1, makes=makes
         )  # fmt: skip
         health.Health(door, trial, since).check()
@@ -89,7 +90,7 @@ def test_a_web_page_that_does_not_come(
 
 def test_nobody_at_the_door(opened: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "STARTS", 0.0)
-    trial = updates.Switch(before="1", version="2", slot="B", by="x", at=datetime.now(UTC), back=False, catalog=1)
+    trial = Switch(before="1", version="2", slot="B", by="x", at=datetime.now(UTC), back=False, catalog=1)
     with pytest.raises(Unavailable, match="does not answer"):
         health.Health(replace(opened, https_port=1), trial, now()).check()
 

@@ -5,9 +5,11 @@ import json
 import pytest
 
 from appliance.errors import BadInput, NotFound
-from appliance.host import image, logs, verbs
-from appliance.host.verbs import Host
+from appliance.host import image, logs
+from appliance.host.interface.system import LOG_LINES
+from appliance.host.rpc.registry import Host
 from appliance.settings import Settings
+from tests.hosted import used
 
 WEB = """\
 [2026-11-21 10:00:00 +0000] [7] [INFO] Starting gunicorn
@@ -96,9 +98,10 @@ def test_in_the_image_the_journal_is_asked(kept: Settings, monkeypatch: pytest.M
 )
 def test_a_question_that_makes_no_sense_is_refused(kept: Settings, bad: dict[str, object]) -> None:
     with pytest.raises(BadInput):
-        verbs.find("logs.lines", bad)
+        LOG_LINES.read(bad)
 
 
 def test_the_verb_answers_plain_values(kept: Settings) -> None:
-    verb, args = verbs.find("logs.lines", {"source": "web", "most": 1})
-    assert verb.do(args, Host(kept)) == [{"at": "", "source": "web", "level": "warning", "text": "WARNING webui: a template is slow"}]
+    assert used("logs.lines", Host(kept), source="web", most=1) == [
+        {"at": "", "source": "web", "level": "warning", "text": "WARNING webui: a template is slow"}
+    ]

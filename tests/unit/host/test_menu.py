@@ -8,7 +8,7 @@ import threading
 from collections import namedtuple
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -17,12 +17,15 @@ from appliance.access import tls
 from appliance.catalog import Account, Event, SecondFactor, Session
 from appliance.host import config, facts, image, menu, network, power, reset
 from appliance.host.daemon import Server
+from appliance.host.interface.system import OWNERS
+from appliance.host.rpc.registry import Host
+from appliance.host.rpc.verb import Nothing
 from appliance.people import passwords
 from appliance.services import second_factor, sessions
 from appliance.services.setup import ALPHABET
 from appliance.settings import Settings
 from tests import world
-from tests.hosted import serving
+from tests.hosted import do_instead, serving
 from tests.terminal import Screen
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -395,18 +398,31 @@ def test_while_dpe_host_starts_it_says_so(busy: Settings) -> None:
 
 
 def test_an_error_of_ours_is_said_and_the_menu_goes_on(busy: Settings, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    from appliance.host import verbs
-
-    def broken(args: verbs.Arguments, host: verbs.Host) -> list[str]:
+    def broken(args: Nothing, host: Host) -> list[str]:
         return ["not", "what", "is", "expected"]
 
-    monkeypatch.setitem(verbs.VERBS, "admins.owners", verbs.Verb("admins.owners", "", verbs.Arguments, broken, long=False))
+    do_instead(monkeypatch, OWNERS, broken)
     with Screen(busy) as screen:
         screen.until("4 in use")
         screen.press("enter", "4")
-        screen.until("That failed by an error of the appliance itself (TypeError")
+        screen.until("That failed by an error of the appliance itself. The log of dpe-host has")
         screen.press("enter", "escape")
         screen.until("4 in use")
+
+
+def test_an_error_of_the_menu_itself_is_said_too(busy: Settings) -> None:
+    class Shown:
+        width, height = 80, 25
+        rows: ClassVar[list[str]] = []
+
+        def draw(self, lines: list[Any], _foot: str) -> None:
+            self.rows += [getattr(line, "text", line) for line in lines]
+
+        def wait(self) -> str:
+            return "enter"
+
+    menu.Menu(Shown(), menu.House(busy)).do("Status", lambda: len(None))
+    assert "That failed by an error of the appliance itself (TypeError" in " ".join(Shown.rows)
 
 
 def test_the_real_facts(opened: Settings) -> None:

@@ -12,7 +12,7 @@ from appliance import catalog
 from appliance.catalog import Account, Grant, Group, Member, SecondFactor, now, options, owners
 from appliance.errors import Conflict, NotFound, Unavailable
 from appliance.host import copies, image, rescue
-from appliance.host.verbs import Host
+from appliance.host.rpc.registry import Host
 from appliance.settings import Settings
 from tests import world
 from tests.unit.conftest import account

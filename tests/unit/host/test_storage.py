@@ -10,10 +10,13 @@ import pytest
 from appliance import catalog, durable
 from appliance.catalog import Event, database
 from appliance.errors import BadInput, Conflict, Unavailable
-from appliance.host import ballast, facts, image, reset, storage, store
-from appliance.host.storage import Disk
-from appliance.host.verbs import Arguments, Host, find
+from appliance.host import backup, ballast, block, facts, image, reset, storage, store
+from appliance.host.interface.backups import Volume
+from appliance.host.interface.disks import Disk
+from appliance.host.rpc.registry import Host
+from appliance.host.rpc.verb import Nothing
 from appliance.settings import Settings
+from tests.hosted import used
 
 GB = 10**9
 
@@ -112,7 +115,15 @@ def test_nonsense_of_lsblk_is_an_error(settings: Settings, said: str) -> None:
 
 def test_lsblk_is_asked_for_a_tree(settings: Settings) -> None:
     """Which it makes only when the name is asked for, from util-linux 2.39 on."""
-    assert storage.COLUMNS.split(",")[0] == "NAME"
+    assert block.COLUMNS.split(",")[0] == "NAME"
+
+
+def test_only_a_file_system_that_nobody_uses_could_hold_backups() -> None:
+    ours = part(1, partlabel="dpe-data", fstype="ext4", uuid="a1")
+    plugged = device("/dev/sdb", model="Stick", children=[part(1, name="sdb1", fstype="vfat", label="OLD", uuid="b2", size=8 * GB)])
+    mounted = device("/dev/sdc", children=[part(1, fstype="xfs", uuid="c3", mountpoints=["/srv"]), part(2, fstype="swap", uuid="c4")])
+    listing = json.dumps({"blockdevices": [device("/dev/vda", children=[ours]), plugged, mounted, device("/dev/sdd", uuid="d5")]})
+    assert backup.disks(listing) == [Volume(uuid="b2", name="sdb1", label="OLD", size="8.0 GB", model="Stick")]
 
 
 def test_this_machine_s_own_disks_are_listed(settings: Settings) -> None:
@@ -282,7 +293,7 @@ def test_a_disk_that_is_full_from_the_begin_is_said(opened: Settings, monkeypatc
     assert ballast.room(opened).full
     assert Event.select().count() == 1
     assert any("full" in said for said in storage.problems(opened))
-    said = facts.facts(Arguments(), Host(opened, ""))["problems"]
+    said = facts.facts(Nothing(), Host(opened, "")).problems
     assert len([one for one in said if "The disk is" in one]) == 1, said  # on the screen, which has little room
 
 
@@ -299,9 +310,8 @@ def test_the_host_goes_on_without_a_catalog(settings: Settings, monkeypatch: pyt
 @pytest.mark.badinput
 @pytest.mark.parametrize(("verb", "args"), [("storage.use", {"disk": "/dev/vdb"}), ("reset.begin", {})])
 def test_only_the_image_erases_disks(settings: Settings, verb: str, args: dict[str, str]) -> None:
-    found, checked = find(verb, args)
     with pytest.raises(Unavailable, match="a Debian of your own"):
-        found.do(checked, Host(settings))
+        used(verb, Host(settings), **args)
 
 
 @pytest.fixture
@@ -332,9 +342,8 @@ def test_a_second_appliance_in_the_same_server_is_named_and_nothing_is_written(
     monkeypatch.setattr(reset, "write_note", lambda said: durable.write(note, "{}"))
     monkeypatch.setattr(reset, "run", lambda *_, **__: pytest.fail("it restarts"))
     for verb, args in (("reset.begin", {}), ("update.install", {"version": "2.0"})):
-        found, checked = find(verb, args)
         with pytest.raises(Conflict, match=r"sda, sdb.*leave only the right disk"):
-            found.do(checked, Host(settings, "ada"))
+            used(verb, Host(settings, "ada"), **args)
     assert not note.exists()
     assert "sda, sdb" in storage.problems(settings)[0]
 
@@ -371,9 +380,8 @@ def in_image(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("in_image")
 def test_a_third_disk_is_refused(settings: Settings) -> None:
     store.write(settings, store.Store(uuid="u", name="Big", state="used"))
-    found, checked = find("storage.use", {"disk": "/dev/vdb"})
     with pytest.raises(Conflict, match="lies on a second disk already: Big"):
-        found.do(checked, Host(settings))
+        used("storage.use", Host(settings), disk="/dev/vdb")
 
 
 def test_a_disk_that_is_missing_is_named(settings: Settings) -> None:
@@ -417,8 +425,7 @@ def test_the_note_of_a_factory_reset_is_written_before_the_restart(
 
     monkeypatch.setattr(reset, "run", run)
     monkeypatch.setattr(reset, "write_note", lambda said, path=note: durable.write(path, said.model_dump_json()))
-    found, checked = find("reset.begin", {"thorough": True})
-    found.do(checked, Host(settings, "ada"))
+    used("reset.begin", Host(settings, "ada"), thorough=True)
     assert reset.read_note(note) == reset.Note(thorough=True, second="second")
     assert ran[0][0] == "systemd-run"
     assert "reboot" in ran[0]
@@ -437,11 +444,9 @@ def test_half_a_note_erases_nothing(tmp_path: Path, content: str) -> None:
 def test_what_can_go_goes(settings: Settings) -> None:
     (settings.cache / "bootstrap").mkdir()
     (settings.cache / "bootstrap/one.tar").write_bytes(b"x" * 100_000)
-    found, checked = find("storage.clean", {})
-    assert found.do(checked, Host(settings)) >= 100_000
+    assert used("storage.clean", Host(settings)) >= 100_000
     assert list(settings.cache.iterdir()) == []
-    look, nothing = find("storage.look", {})
-    said = look.do(nothing, Host(settings))
+    said = used("storage.look", Host(settings))
     assert said["sizes"]["cache"] == 0
     assert set(said["sizes"]) == set(storage.PARTS)
     catalog.close()

@@ -17,7 +17,7 @@ from appliance.catalog import Account, models, options, report
 from appliance.catalog.models import JsonField
 from appliance.errors import CommandFailed, NotFound
 from appliance.host import copies, image, support
-from appliance.host.verbs import Host
+from appliance.host.rpc.registry import Host
 from appliance.people import passwords, secrets
 from appliance.settings import Settings
 from tests import world

@@ -10,9 +10,8 @@ from appliance import layout
 from appliance.access import tls
 from appliance.errors import BadInput, CommandFailed, Conflict, NotFound, Unavailable
 from appliance.host import apply, config, image, network, trial
-from appliance.host.client import Client
 from appliance.settings import Settings, load
-from tests.hosted import Hosted, hosted
+from tests.hosted import Hosted, Wire, hosted
 
 MAC = "52:54:00:12:34:56"
 NEW = {"mode": "static", "card": MAC, "address": "192.0.2.20/24", "gateway": "192.0.2.1", "dns": []}
@@ -45,7 +44,7 @@ def used(host: Hosted) -> str:
 
 
 def test_it_begins_after_a_pause_and_ends_by_itself(settings: Settings, host: Hosted, clock: list[float]) -> None:
-    client = Client(settings, "grace")
+    client = Wire(settings, "grace")
     begun = client.ask("network.set", network=NEW)
     assert begun["seconds"] == 92
     network.step(settings)
@@ -69,7 +68,7 @@ def test_it_begins_after_a_pause_and_ends_by_itself(settings: Settings, host: Ho
 
 
 def test_confirmed_it_stays(settings: Settings, host: Hosted, clock: list[float]) -> None:
-    client = Client(settings, "grace")
+    client = Wire(settings, "grace")
     begun = client.ask("network.set", network=NEW)
     clock[0] += 2
     network.step(settings)
@@ -87,19 +86,19 @@ def test_confirmed_it_stays(settings: Settings, host: Hosted, clock: list[float]
 def test_the_certificate_has_the_new_address_only_as_long_as_it_is_used(settings: Settings, host: Hosted, clock: list[float]) -> None:
     file, key = settings.tls / "appliance.crt", settings.tls / "appliance.key"
     before, private = file.read_bytes(), key.read_bytes()
-    Client(settings).ask("network.set", network=NEW)
+    Wire(settings).ask("network.set", network=NEW)
     clock[0] += 2
     network.step(settings)
     names = x509.load_pem_x509_certificate(file.read_bytes()).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert "192.0.2.20" in {str(one) for one in names.get_values_for_type(x509.IPAddress)}
-    Client(settings).ask("network.back")
+    Wire(settings).ask("network.back")
     assert (file.read_bytes(), key.read_bytes()) == (before, private)  # the browser's exception is for that very one
 
 
 def test_another_boot_ends_it(
     settings: Settings, host: Hosted, clock: list[float], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    Client(settings).ask("network.set", network=NEW)
+    Wire(settings).ask("network.set", network=NEW)
     other = tmp_path / "boot"
     other.write_text("another\n")
     monkeypatch.setattr(trial, "BOOT_ID", other)
@@ -115,7 +114,7 @@ def test_what_networkd_refuses_is_taken_back_at_once(
         raise CommandFailed("networkctl ended with status 1.", status=1, output="")
 
     monkeypatch.setattr(apply, "reload", refuse)
-    Client(settings).ask("network.set", network=NEW)
+    Wire(settings).ask("network.set", network=NEW)
     clock[0] += 2
     network.step(settings)
     ended = trial.last(settings)
@@ -126,19 +125,19 @@ def test_what_networkd_refuses_is_taken_back_at_once(
 
 
 def test_at_the_screen_there_is_no_trial(settings: Settings, host: Hosted) -> None:
-    assert Client(settings).ask("network.set", network=NEW, seconds=0) == {"token": "", "seconds": 0}
+    assert Wire(settings).ask("network.set", network=NEW, seconds=0) == {"token": "", "seconds": 0}
     assert "192.0.2.20/24" in used(host)
     assert config.read(settings)[0].network.address == "192.0.2.20/24"
 
 
 def test_a_new_name_is_in_the_certificate_too(settings: Settings, host: Hosted) -> None:
-    Client(settings, "grace").ask("host.name", name="Desk.example.org")
+    Wire(settings, "grace").ask("host.name", name="Desk.example.org")
     made = x509.load_pem_x509_certificate((settings.tls / "appliance.crt").read_bytes())
     names = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert "desk.example.org" in names.get_values_for_type(x509.DNSName)
     assert config.read(settings)[0].hostname == "desk.example.org"
     with pytest.raises(BadInput, match="cannot be a host name"):
-        Client(settings).ask("host.name", name="the desk")
+        Wire(settings).ask("host.name", name="the desk")
 
 
 @pytest.mark.badinput
@@ -156,14 +155,14 @@ def test_what_cannot_be_is_refused_before_anything_changes(
     settings: Settings, host: Hosted, wrong: dict[str, str], kind: type[Exception], said: str
 ) -> None:
     with pytest.raises(kind, match=said.replace("(", r"\(")):
-        Client(settings).ask("network.set", network={**NEW, **wrong})
+        Wire(settings).ask("network.set", network={**NEW, **wrong})
     assert trial.last(settings) is None
     assert host.asked == []
 
 
 @pytest.mark.badinput
 def test_the_clock_is_set_only_when_nobody_else_does(settings: Settings, host: Hosted) -> None:
-    client = Client(settings, "grace")
+    client = Wire(settings, "grace")
     with pytest.raises(Conflict, match="follows time servers"):
         client.ask("clock.set", at="2027-03-01T12:00:00+01:00")
     with pytest.raises(BadInput, match="no name of a time server"):
@@ -184,7 +183,7 @@ def test_the_clock_is_set_only_when_nobody_else_does(settings: Settings, host: H
 
 def test_outside_of_the_image_nothing_of_that_is_done(settings: Settings, tmp_path: Path) -> None:
     with hosted(settings, tmp_path, in_image=False) as host:
-        client = Client(settings)
+        client = Wire(settings)
         assert client.ask("network.get")["ours"] is False
         for verb, args in (
             ("network.set", {"network": NEW}),

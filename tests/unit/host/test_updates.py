@@ -14,10 +14,12 @@ import pytest
 from appliance import catalog
 from appliance.catalog import Event, database, lineage, options
 from appliance.errors import BadInput, Conflict, NotFound, Unavailable
-from appliance.host import health, rauc, updates, verbs
-from appliance.host.verbs import Host
+from appliance.host import health, rauc, updates
+from appliance.host.interface.updates import Switch
+from appliance.host.rpc.registry import Host
 from appliance.settings import Settings
 from tests.fake_rauc import GOOD, FakeHost
+from tests.hosted import used
 
 NEWEST = database.versions()[-1]
 
@@ -27,8 +29,7 @@ def ask(fake_host: FakeHost, opened: Settings) -> Callable[..., Any]:
     """Use a verb as dpe-host does: `ask("update.status")`."""
 
     def use(name: str, **args: Any) -> Any:
-        found, checked = verbs.find(name, args)
-        return found.do(checked, Host(opened, "grace"))
+        return used(name, Host(opened, "grace"), **args)
 
     return use
 
@@ -51,7 +52,7 @@ def written(ask: Callable[..., Any], send: Callable[..., Any]) -> None:
     ask("update.install", version="1.3.0")
 
 
-def switched(settings: Settings, ask: Callable[..., Any], send: Callable[..., Any]) -> updates.Switch:
+def switched(settings: Settings, ask: Callable[..., Any], send: Callable[..., Any]) -> Switch:
     """Up to the moment of the restart."""
     written(ask, send)
     ask("update.restart", at=datetime.now(UTC).isoformat())
@@ -158,7 +159,7 @@ def test_whatever_the_web_process_made_of_that_name_is_gone_afterwards(ask: Call
 
 def test_elsewhere_than_in_the_image_there_are_no_updates(ask: Callable[..., Any], fake_host: FakeHost) -> None:
     (fake_host.folder / "image.json").unlink()
-    assert ask("update.status") == {"image": None}
+    assert ask("update.status")["image"] is None
     with pytest.raises(Unavailable, match="Debian of your own"):
         ask("update.inspect", file="a.raucb")
     with pytest.raises(Unavailable):

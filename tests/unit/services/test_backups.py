@@ -8,6 +8,7 @@ import pytest
 from appliance import layout
 from appliance.errors import BadInput, Conflict, NotFound, Unavailable
 from appliance.host import backup, restic
+from appliance.host.interface.backups import Folder, Sftp
 from appliance.services import backups
 from appliance.settings import load
 
@@ -19,12 +20,13 @@ S3 = {
 
 
 def test_what_was_entered_becomes_a_target() -> None:
-    assert backups.entered({"kind": "folder", "folder_path": " /mnt/backup "}) == {"kind": "folder", "path": "/mnt/backup"}
+    assert backups.entered({"kind": "folder", "folder_path": " /mnt/backup "}) == Folder(kind="folder", path="/mnt/backup")
     found = backups.entered(SFTP, ["ssh-ed25519 AAAA"])
-    assert (found["port"], found["host_keys"]) == (22, ["ssh-ed25519 AAAA"])
-    assert backups.describe(found) == "dpe@backup.example.org:/srv/dpe"
-    assert "hidden" not in backups.describe(backups.entered(S3))
-    assert "hidden" not in repr(restic.TARGET.validate_python(backups.entered(S3)))
+    assert isinstance(found, Sftp)
+    assert (found.port, found.host_keys) == (22, ["ssh-ed25519 AAAA"])
+    assert str(found) == "dpe@backup.example.org:/srv/dpe"
+    assert "hidden" not in str(backups.entered(S3))
+    assert "hidden" not in repr(backups.entered(S3))
 
 
 @pytest.mark.badinput
@@ -56,14 +58,12 @@ def test_a_stored_secret_goes_to_no_other_server(tmp_path: Path) -> None:
     layout.prepare(settings)
     known: dict[str, Any] = {"target": backups.entered(S3), "repository": "x", "since": "2026-11-21T00:00:00Z"}
     backup.save(settings, backup.Config.model_validate(known))
-    again = restic.TARGET.validate_python(backups.entered({**S3, "s3_secret_key": ""}, stored=True))
+    again = backups.entered({**S3, "s3_secret_key": ""}, stored=True)
     assert getattr(backup.with_secret(settings, again), "secret_key", "") == "hidden words"
-    elsewhere = restic.TARGET.validate_python(
-        backups.entered({**S3, "s3_secret_key": "", "s3_endpoint": "https://evil.example"}, stored=True)
-    )
+    elsewhere = backups.entered({**S3, "s3_secret_key": "", "s3_endpoint": "https://evil.example"}, stored=True)
     with pytest.raises(BadInput, match="no other server"):
         backup.with_secret(settings, elsewhere)
-    with restic.at(restic.TARGET.validate_python(backups.entered(S3)), "K" * 32, settings) as there:
+    with restic.at(backups.entered(S3), "K" * 32, settings) as there:
         command = " ".join(map(str, there.command("snapshots")))
     assert "hidden" not in command
     assert "K" * 32 not in command

@@ -14,15 +14,18 @@ from werkzeug.test import TestResponse
 from appliance import catalog
 from appliance.access import cookies
 from appliance.catalog import Account, RecoveryCode, SecondFactor, now, options
-from appliance.host import copies, image, rescue, support, tasks, units, verbs
+from appliance.host import copies, image, rescue, support, tasks, units
 from appliance.host.daemon import Server
-from appliance.host.verbs import Host
+from appliance.host.interface import backups, disks
+from appliance.host.interface.rescue import BUNDLE
+from appliance.host.rpc.registry import HANDLERS, Host
+from appliance.host.rpc.verb import Nothing
 from appliance.people import totp
 from appliance.run import run
 from appliance.services import setup
 from appliance.settings import REPOSITORY, Settings
 from tests import world
-from tests.hosted import serving
+from tests.hosted import do_instead, serving
 from tests.unit.host.test_rescue import DAMAGE
 from tests.unit.webui.conftest import HOST
 from webui.rescue import create_rescue
@@ -319,16 +322,13 @@ def test_what_the_host_cannot_do_is_not_offered(page: Page, monkeypatch: pytest.
     monkeypatch.setattr(image, "found", lambda: image.Image(version="1.2", built_at=datetime.now(UTC), scenario="notebook"))
     assert offered() >= here | {"restart", "off", "reset"}
     assert "back" not in offered()  # nothing to go back to
-    monkeypatch.delitem(verbs.VERBS, "restore.begin")
+    monkeypatch.delitem(HANDLERS, "restore.begin")
     assert "restore" not in offered()
 
 
 def test_what_erases_asks_for_a_word(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
-    was = verbs.VERBS["reset.begin"]
-    monkeypatch.setitem(
-        verbs.VERBS, "reset.begin", verbs.Verb(was.name, was.title, was.model, lambda args, host: asked.append(args.thorough), long=False)
-    )
+    do_instead(monkeypatch, disks.RESET, lambda args, host: asked.append(args.thorough))
     answer = page.post("/rescue/repair/reset", word="yes", thorough="on")
     assert answer.status_code == 400
     assert "Type the word erase" in answer.text
@@ -338,16 +338,14 @@ def test_what_erases_asks_for_a_word(page: Page, monkeypatch: pytest.MonkeyPatch
     assert asked == [True]
 
 
-def test_a_backup_is_chosen_and_restored(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backup_is_chosen_and_restored(page: Page, monkeypatch: pytest.MonkeyPatch, host: Server) -> None:
     asked: list[dict[str, object]] = []
-    found = [{"id": "0123456789abcdef", "at": "2026-11-21T10:00:00+00:00", "people": 7, "machines": 3, "disks": 2}]
-    for name, do in (
-        ("restore.list", lambda args, host: found),
-        ("restore.begin", lambda args, host: asked.append(args.model_dump())),
-        ("backup.disks", lambda args, host: []),
-    ):
-        was = verbs.VERBS[name]
-        monkeypatch.setitem(verbs.VERBS, name, verbs.Verb(was.name, was.title, was.model, do, long=False))  # type: ignore[arg-type]
+    at = datetime(2026, 11, 21, 10, tzinfo=UTC)
+    found = backups.Backup("0123456789abcdef", at, 1, people=7, machines=3, disks=2, missing=0, seeds=0, schema=1, scenario="", version="")
+    restored = backups.Restored(people=7, machines=3, disks=2)
+    do_instead(monkeypatch, backups.LIST_FROM, lambda args, host: [found])
+    do_instead(monkeypatch, backups.RESTORE, lambda args, host: (asked.append(args.model_dump()), restored)[1])
+    do_instead(monkeypatch, backups.DISKS, lambda args, host: [])
     assert "2026-11-21 10:00 UTC: 7 people, 2 data disks" in page.get("/rescue/repair/restore").text
     looked = page.post("/rescue/repair/restore", look="1", disk="abcd-1234", key="secret-recovery-key")
     assert looked.status_code == 200
@@ -355,6 +353,7 @@ def test_a_backup_is_chosen_and_restored(page: Page, monkeypatch: pytest.MonkeyP
     assert asked == []
     assert page.post("/rescue/repair/restore", choice="0123456789abcdef", disk="bad uuid", word="restore").status_code == 400
     assert page.post("/rescue/repair/restore", choice="0123456789abcdef", disk="abcd-1234", key="k", word="restore").status_code == 303
+    assert host.tasks.wait(10)
     assert asked[0]["snapshot"] == "0123456789abcdef"
     assert asked[0]["target"] == {"kind": "disk", "uuid": "abcd-1234"}
 
@@ -391,11 +390,12 @@ def test_an_error_of_its_own_is_a_page_with_a_number(page: Page, monkeypatch: py
 
 
 def test_a_task_that_goes_on_is_watched_and_cancelled(page: Page, monkeypatch: pytest.MonkeyPatch, host: Server) -> None:
-    def wait(args: verbs.Arguments, host: Host) -> None:
+    def wait(args: Nothing, host: Host) -> str:
         host.tell("Half way", 50)
         assert host.cancelled.wait(10)
+        return ""
 
-    monkeypatch.setitem(verbs.VERBS, "support.bundle", verbs.Verb("support.bundle", "Support bundle", verbs.Arguments, wait, long=True))
+    do_instead(monkeypatch, BUNDLE, wait)
     answer = page.post("/rescue/repair/bundle")
     text = page.until(answer.location, "Half way").text
     assert '<meta http-equiv="refresh"' in text

@@ -10,11 +10,11 @@ import pytest
 from appliance import catalog
 from appliance.catalog import Account, Aside, AsideKind, Class, MachineState, Seed, SeedState, grants, options, seeds
 from appliance.host import config, hardware, image, network, storage, trial
-from appliance.host.verbs import VERBS, Verb
+from appliance.host.interface import disks
 from appliance.services import directory, setup
 from appliance.settings import Settings
 from tests import world
-from tests.hosted import serving
+from tests.hosted import do_instead, serving
 from tests.unit.webui.conftest import Browser
 
 ANSWERS = {
@@ -269,8 +269,7 @@ def image_of(code: str, opened: Settings, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(network, "PAUSE", 0.0)
     monkeypatch.setattr(network.tls, "add_names", lambda *_: "")
     monkeypatch.setattr(storage, "disks", lambda *_: DISKS)
-    use = Verb("storage.use", "", storage.Use, lambda args, host: done.append((args.disk, args.typed)), long=True)
-    monkeypatch.setitem(VERBS, "storage.use", use)
+    do_instead(monkeypatch, disks.USE, lambda args, host: done.append((args.disk, args.typed)))
     with serving(opened) as server:
         yield done
         assert server.tasks.wait(10)

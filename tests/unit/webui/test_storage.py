@@ -9,13 +9,13 @@ import pytest
 
 from appliance import catalog, durable
 from appliance.catalog import Event, Seed, SeedState
-from appliance.host import ballast, image, reset, storage, verbs
+from appliance.host import ballast, image, reset, storage
 from appliance.host.daemon import Server
-from appliance.host.storage import Disk
-from appliance.host.verbs import Verb
+from appliance.host.interface import disks
+from appliance.host.interface.disks import Disk
 from appliance.services import overview
 from tests import world
-from tests.hosted import serving
+from tests.hosted import do_instead, serving
 
 PAGE = "/admin/server/storage/"
 DISKS = [
@@ -33,15 +33,14 @@ def asked(monkeypatch) -> list[tuple[str, dict[str, object]]]:
     """What the page had dpe-host do that erases disks; it does not."""
     said: list[tuple[str, dict[str, object]]] = []
     assert reset.NOTE  # imported, so that its verb is there
-    for name in ("storage.use", "reset.begin"):
-        real = verbs.VERBS[name]
+    for verb in (disks.USE, disks.RESET):
 
-        def do(args, host, real=real):
-            if real.name == "storage.use":
+        def do(args, host, verb=verb):
+            if verb is disks.USE:
                 storage.refuse(next(disk for disk in DISKS if disk.path == args.disk), args.typed, 0, blank=args.disk != "/dev/vdb")
-            said.append((real.name, args.model_dump()))
+            said.append((verb.name, args.model_dump()))
 
-        monkeypatch.setitem(verbs.VERBS, name, Verb(name, real.title, real.model, do, real.long))
+        do_instead(monkeypatch, verb, do)
     return said
 
 
