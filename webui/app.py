@@ -27,6 +27,7 @@ from webui import (
     hooks,
     inbox,
     live,
+    moved,
     portal,
     runs,
     security,
@@ -71,6 +72,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.register_blueprint(area.blueprint)
     for blueprint in admin.BLUEPRINTS:
         app.register_blueprint(blueprint)
+    moved.init_app(app)
     # Exactly one proxy, the front door, says who asks; a header from further out is not believed.
     proxied = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_port=0, x_prefix=0)
     # The door's question comes in by a socket and threads of its own.

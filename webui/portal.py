@@ -76,7 +76,7 @@ def dismiss(id: int) -> Response:
     return back()
 
 
-@blueprint.post("/together/<int:id>/extend")
+@blueprint.post("/batches/<int:id>/extend")
 @needs("own", request="id")
 def extend_together(id: int) -> Response:
     number, ends_at = machines.extend_together(actor(), id)
@@ -84,7 +84,7 @@ def extend_together(id: int) -> Response:
     return back()
 
 
-@blueprint.post("/together/<int:id>/release")
+@blueprint.post("/batches/<int:id>/release")
 @needs("own", request="id")
 def release_together(id: int) -> Response:
     number = machines.release_together(actor(), id)

@@ -123,10 +123,10 @@ def test_an_admin_looks_after_what_is_set_aside(serve: Serve, browse: Browse) ->
     assert {one.name: one.wish for one in Aside.select().where(Aside.wish != "")} == {"laboratory-7": "adopt", "notebook-104": "remove"}
 
 
-@pytest.mark.parametrize("path", ["/", "/admin/disks/", "/admin/disks/kept", "/admin/recovery/", "/admin/aside/", "disk"])
+@pytest.mark.parametrize("path", ["/", "/admin/data-disks/", "/admin/retained-disks/", "/admin/disk-backups/", "/admin/orphans/", "disk"])
 def test_they_fit_on_a_phone(serve: Serve, browse: Browse, path: str) -> None:
     page = browse(serve(keeping), width=390)
     who = "ada" if path in ("/", "disk") else "grace"
     steps.sign_in(page, who)
-    page.goto(f"/disks/{DataDisk.get(DataDisk.name == 'Thesis').id}" if path == "disk" else path)
+    page.goto(f"/data-disks/{DataDisk.get(DataDisk.name == 'Thesis').id}" if path == "disk" else path)
     assert not is_sideways(page)

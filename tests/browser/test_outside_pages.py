@@ -14,7 +14,7 @@ from tests.browser.test_pages import LINT, is_sideways
 from tests.post import PASSWORD, office
 
 Browse = Callable[..., Page]
-PAGE = "/admin/settings/outside/"
+PAGE = "/admin/settings/email-and-webhooks/"
 
 
 @pytest.mark.workflow

@@ -21,7 +21,7 @@ Browse = Callable[..., Page]
 ADMIN_PAGES = [
     "/admin/", "/admin/classes/", "/admin/classes/notebook", "/admin/seeds/", "/admin/seeds/3", "/admin/machines/", "/admin/accounts/",
     "/admin/accounts/new", "/admin/accounts/2", "/admin/events/", "/admin/settings/",
-    "/admin/workflow/", "/admin/host/", "/admin/host/?span=day", "/admin/host/?as=table",
+    "/admin/workflow/", "/admin/server/metrics/", "/admin/server/metrics/?span=day", "/admin/server/metrics/?as=table",
 ]  # fmt: skip
 
 
@@ -315,7 +315,7 @@ def test_all_areas_are_in_sight(busy: Site, browse: Browse) -> None:
     """On a desk's screen nothing of the navigation is hidden behind its edge."""
     page = browse(busy, width=1280)
     steps.sign_in(page, "grace")
-    page.goto("/admin/host/")
+    page.goto("/admin/server/metrics/")
     assert page.locator(".nav-strip a").all_inner_texts()[-2:] == ["Events", "Settings"]
     strip = page.locator(".nav-strip").evaluate("strip => [strip.scrollWidth, strip.clientWidth]")
     assert strip[0] <= strip[1], strip

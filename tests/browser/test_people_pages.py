@@ -41,7 +41,7 @@ def test_a_role_is_given_shown_and_taken_away(busy: Site, browse: Browse) -> Non
 def test_what_is_left_is_shown_before_the_button_is_pressed(busy: Site, browse: Browse) -> None:
     page = browse(busy)
     steps.sign_in(page, "grace")
-    page.goto("/admin/grants/quotas")
+    page.goto("/admin/quotas/")
     page.get_by_label("Name of the person or group").fill("grace")
     page.get_by_label("Machines").fill("1")
     page.get_by_role("button", name="Set it").click()
@@ -58,7 +58,16 @@ def test_pages_of_people_fit_and_are_sound(busy: Site, browse: Browse, width: in
     page = browse(busy, width=width, scheme=scheme)
     steps.sign_in(page, "grace")
     group, mary = Group.get(), Account.get(Account.name == "mary")
-    for path in ("units/", "units/1", "groups/", f"groups/{group.id}", "grants/", "grants/quotas", f"grants/why/{mary.id}", "accounts/new"):
+    for path in (
+        "org-units/",
+        "org-units/1",
+        "groups/",
+        f"groups/{group.id}",
+        "grants/",
+        "quotas/",
+        f"accounts/{mary.id}/permissions",
+        "accounts/new",
+    ):
         page.goto(f"/admin/{path}")
         assert not is_sideways(page), path
         assert page.evaluate(LINT) == [], path

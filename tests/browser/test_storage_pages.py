@@ -60,7 +60,7 @@ def test_a_disk_with_something_on_it_is_erased_only_by_who_types_which(site: Sit
     disk.get_by_role("button", name="Erase and use for data").click()
     expect(page.get_by_role("dialog")).to_contain_text("Everything on WDC")
     page.get_by_role("button", name="Erase and use it").click()
-    page.wait_for_url("**/tasks/*")
+    page.wait_for_url("**/operations/*")
     expect(page.get_by_role("alert")).to_contain_text("would be erased. Nothing was done.")
 
     page.goto("/admin/server/storage/")
@@ -68,7 +68,7 @@ def test_a_disk_with_something_on_it_is_erased_only_by_who_types_which(site: Sit
     disk.get_by_label("Type WD-WCC7K4NP").fill("WD-WCC7K4NP")
     disk.get_by_role("button", name="Erase and use for data").press("Enter")
     page.get_by_role("button", name="Erase and use it").click()
-    page.wait_for_url("**/tasks/*")
+    page.wait_for_url("**/operations/*")
     expect(page.get_by_text("Done in")).to_be_visible()
 
 

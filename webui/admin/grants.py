@@ -13,7 +13,7 @@ from webui.errors import status_of
 from webui.format import zone
 from webui.guard import actor, needs
 
-blueprint = Blueprint("grants", __name__, url_prefix="/admin/grants")
+blueprint = Blueprint("grants", __name__, url_prefix="/admin")
 
 Page = Response | tuple[str, int]
 
@@ -23,7 +23,7 @@ AMOUNTS = [
 ]  # fmt: skip
 
 
-@blueprint.get("/")
+@blueprint.get("/grants/")
 @needs("grants.read")
 def index() -> Page:
     return _index()
@@ -74,7 +74,7 @@ def _day(name: str, *, end: bool = False) -> datetime | None:
     return datetime.combine(day, time(), zone()) + timedelta(days=1 if end else 0)
 
 
-@blueprint.post("/")
+@blueprint.post("/grants/")
 @needs("grants.manage")
 @asks_again
 def give() -> Page:
@@ -96,7 +96,7 @@ def give() -> Page:
     return redirect(url_for("grants.index"), 303)
 
 
-@blueprint.post("/take")
+@blueprint.post("/grants/revoke")
 @needs("grants.manage")
 @asks_again
 def take() -> Page:
@@ -108,7 +108,7 @@ def take() -> Page:
     return redirect(url_for("grants.index"), 303)
 
 
-@blueprint.get("/quotas")
+@blueprint.get("/quotas/")
 @needs("people.read")
 def quotas() -> Page:
     return _quotas()
@@ -126,7 +126,7 @@ def _quotas(error: DpeError | None = None) -> Page:
     return page, status_of(error) if error else 200
 
 
-@blueprint.post("/quotas")
+@blueprint.post("/quotas/")
 @needs("quotas.manage")
 def set_quota() -> Page:
     try:
@@ -146,7 +146,7 @@ def remove_quota(id: int) -> Response:
     return redirect(url_for("grants.quotas"), 303)
 
 
-@blueprint.get("/why/<int:id>")
+@blueprint.get("/accounts/<int:id>/permissions")
 @needs("people.read", account="id")
 def why(id: int) -> str:
     permission = request.args.get("permission", "")

@@ -16,7 +16,7 @@ from tests.post import PASSWORD, office
 from tests.slapd import Authority
 from tests.unit.webui.conftest import HOST, Browser
 
-PAGE = "/admin/settings/outside/"
+PAGE = "/admin/settings/email-and-webhooks/"
 FORM = {"host": "mail.invalid", "port": "587", "security": "starttls", "sender": "dpe@example.org", "authority": ""}
 SECRET = {"user": "dpe", "password": "the mail password"}
 

@@ -94,7 +94,7 @@ def test_an_empty_disk_is_given_to_data(host, grace, asked):
     answer = grace.post(PAGE + "use", {"disk": "/dev/vdc", "typed": "", "again": world.PASSWORD})
     host.tasks.wait(10)
     assert answer.status_code == 303
-    assert "/admin/server/tasks/" in answer.location
+    assert "/admin/server/operations/" in answer.location
     assert asked == [("storage.use", {"disk": "/dev/vdc", "typed": ""})]
     assert Event.select().where(Event.kind == "storage.use").count() == 1
 
