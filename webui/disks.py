@@ -1,4 +1,4 @@
-"""What outlives a person's machines: their data disks, and the kept disks of machines that are gone."""
+"""What outlives a person's machines: their data disks, and the retained disks of machines that are gone."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
@@ -95,5 +95,5 @@ def bring_back(id: str) -> Response:
 @needs("machines.manage", kept="id", own=True)
 @asks_again_unless(_own_kept)
 def forget(id: str) -> Response:
-    flash(f"The kept disk of {recovery.forget_kept(actor(), id)} is removed.", "success")
+    flash(f"The retained disk of {recovery.forget_kept(actor(), id)} is removed.", "success")
     return back()

@@ -386,7 +386,7 @@ class Menu:
         if not self.ask("facts")["shell"]:
             self.say(
                 "Shell",
-                "The appliance needs no shell. An admin who wants one all the same allows it on the web page: Server, Shell at the screen.",
+                "The appliance needs no shell. An admin who wants one all the same allows it on the web page: Server, Console shell.",
             )
             return
         from appliance import run

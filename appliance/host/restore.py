@@ -360,7 +360,7 @@ class CopiesArguments(FromArguments):
 
 @verb("restore.copies", title="Fetching copies of data disks", long=True)
 def _copies(args: CopiesArguments, host: Host) -> dict[str, int]:
-    """Fetch the copies of data disks into the folder of copies, from where the page Recovery brings them back one by one."""
+    """Fetch the copies of data disks into the folder of copies, from where the page Disk backups brings them back one by one."""
     settings, work = host.settings, host.settings.state / "fetching"
     shutil.rmtree(work, ignore_errors=True)
     try:

@@ -1,4 +1,4 @@
-"""All data disks, and the kept disks of machines that are gone."""
+"""All data disks, and the retained disks of machines that are gone."""
 
 from flask import Blueprint, render_template, request
 from flask_login import current_user

@@ -85,7 +85,7 @@ def test_host_page(grace: Browser) -> None:
 def test_the_same_as_a_table(grace: Browser) -> None:
     page = grace.get("/admin/server/metrics/?as=table").text
     assert '<svg class="plot"' not in page
-    assert 11 <= page.count('data-label="May grow to"') <= 14
+    assert 11 <= page.count('data-label="Allocated"') <= 14
     assert 'aria-current="true">Table' in page
 
 
@@ -120,7 +120,7 @@ def test_what_was_not_measured_is_not_made_up(grace: Browser) -> None:
     page = grace.get("/admin/server/metrics/").text
     assert "not measured yet" in page
     machine = Machine.get(Machine.state == MachineState.IN_USE)
-    assert "Takes of the host" not in grace.get(f"/admin/machines/{machine.id}").text
+    assert "Host memory" not in grace.get(f"/admin/machines/{machine.id}").text
     Reading.update(memory_private=388, memory_shared=21).execute()
     found = unescape(grace.get(f"/admin/machines/{machine.id}").text)
     assert f"388 MiB alone and 21 MiB of what is shared, of up to {(machine.memory + memory.allowed().overhead) / 1024:.1f} GiB" in found

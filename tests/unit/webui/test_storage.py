@@ -127,7 +127,7 @@ def test_elsewhere_than_in_the_image_nothing_is_offered_that_cannot_be_done(host
     monkeypatch.setattr(image, "found", lambda *_: None)
     page = grace.get(PAGE).text
     assert "a Debian of your own" in page
-    assert "Give it to data" not in page
+    assert "Use for data" not in page
     assert "Factory reset" not in page
 
 
