@@ -75,7 +75,7 @@ def hosted(settings: Settings, folder: Path, *, in_image: bool = True) -> Iterat
         patch.setattr(image, "found", lambda *_: build)
         patch.setattr(network, "SYS", folder / "sys")
         patch.setattr(network, "holder", lambda card, address: "52:54:00:aa:bb:cc" if address == "192.0.2.77" else "")
-        patch.setattr(apply.socket, "sethostname", lambda name: None)
+        patch.setattr("socket.sethostname", lambda name: None)
         for module in (apply, clock, power):
             patch.setattr(module, "run", made.run)
         real = apply.write

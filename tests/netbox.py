@@ -168,7 +168,7 @@ def main() -> None:
     folder = Path(os.environ["BOX"])
     network.SYS = folder / "sys"
     made = image.Image.model_validate({"version": "1", "built_at": "2026-01-01T00:00:00Z", "scenario": "notebook"})
-    image.found = lambda *_: made  # type: ignore[assignment]
+    image.found = lambda *_: made
     daemon.main() if sys.argv[1] == "host" else apply.main()
 
 
