@@ -23,7 +23,7 @@ import keys
 import sbom
 from appliance import durable
 from appliance.errors import BadInput, DpeError
-from appliance.host.image import Image
+from appliance.host.interface.system import Image
 from appliance.run import run
 from appliance.scenario.load import load as load_scenario
 from appliance.seeds import recipe, shipped

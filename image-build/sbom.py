@@ -8,7 +8,7 @@ from email import message_from_string
 from pathlib import Path
 from typing import Any
 
-from appliance.host.image import Image
+from appliance.host.interface.system import Image
 from appliance.seeds.build import SeedFiles
 from appliance.settings import REPOSITORY
 from tools import inside

@@ -13,7 +13,7 @@ from appliance.host import apply, clock, image, network, power, units
 from appliance.host.client import Client
 from appliance.host.daemon import Server
 from appliance.host.interface import AnyVerb
-from appliance.host.interface.system import Image
+from appliance.host.interface.system import Image, Part
 from appliance.host.rpc.registry import HANDLERS, Handler
 from appliance.settings import Settings
 
@@ -97,13 +97,13 @@ def hosted(settings: Settings, folder: Path, *, in_image: bool = True) -> Iterat
         patch.setattr(image, "found", lambda *_: build)
         patch.setattr(network, "SYS", folder / "sys")
         patch.setattr(network, "holder", lambda card, address: "52:54:00:aa:bb:cc" if address == "192.0.2.77" else "")
-        patch.setattr(apply.socket, "sethostname", lambda name: None)
+        patch.setattr("socket.sethostname", lambda name: None)
         for module in (apply, clock, power):
             patch.setattr(module, "run", made.run)
         real = apply.write
         patch.setattr(apply, "write", lambda host: real(host, made.written))
         parts = [
-            units.Part(name, units.PARTS[name][0], state, "2026-11-20T10:00:00+00:00", 1, memory, again, "exit-code" if again > 4 else "")
+            Part(name, units.PARTS[name][0], state, "2026-11-20T10:00:00+00:00", 1, memory, again, "exit-code" if again > 4 else "")
             for name, (state, memory, again) in PARTS.items()
         ]
         patch.setattr(units, "parts", lambda _: parts)

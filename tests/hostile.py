@@ -48,7 +48,7 @@ def filled(kind: Any, text: str) -> Any:
         return {"text" if inner[0] is not str else text: filled(inner[1], text)}
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind.model_construct(**{name: filled(field.annotation, text) for name, field in kind.model_fields.items()})
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind, include_extras=True)
         return kind(**{field.name: filled(hints[field.name], text) for field in dataclasses.fields(kind)})
     if isinstance(kind, type) and issubclass(kind, Model):

@@ -164,11 +164,12 @@ class Box:
 
 def main() -> None:
     from appliance.host import apply, daemon, image, network
+    from appliance.host.interface.system import Image
 
     folder = Path(os.environ["BOX"])
     network.SYS = folder / "sys"
-    made = image.Image.model_validate({"version": "1", "built_at": "2026-01-01T00:00:00Z", "scenario": "notebook"})
-    image.found = lambda *_: made  # type: ignore[assignment]
+    made = Image.model_validate({"version": "1", "built_at": "2026-01-01T00:00:00Z", "scenario": "notebook"})
+    image.found = lambda *_: made
     daemon.main() if sys.argv[1] == "host" else apply.main()
 
 

@@ -39,7 +39,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Statement]]:
 
     def note(sql: str, params: Any = None, *rest: Any) -> Any:
         seen.append((sql, tuple(params or ())))
-        return run(sql, params, *rest)
+        return run(sql, params, *rest)  # type: ignore[no-untyped-call]
 
     with monkeypatch.context() as patch:
         patch.setattr(database.db, "execute_sql", note)

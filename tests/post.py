@@ -42,7 +42,7 @@ class Post:
         if self.to_data:
             return self.to_data
         assert isinstance(envelope.content, bytes)
-        self.taken.append(message_from_bytes(envelope.content, policy=email.policy.default))  # type: ignore[arg-type]
+        self.taken.append(message_from_bytes(envelope.content, policy=email.policy.default))
         return "250 Taken"
 
     def authenticate(self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, data: Any) -> AuthResult:
@@ -56,7 +56,7 @@ class _Controller(Controller):
     def _trigger_server(self) -> None:
         assert self.server is not None
         self.port = self.server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]
-        super()._trigger_server()
+        super()._trigger_server()  # type: ignore[no-untyped-call]
 
 
 @contextmanager

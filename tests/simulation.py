@@ -97,13 +97,13 @@ class Flight:
 
 def activity(dice: random.Random, name: str, move: str, part: str) -> dict[str, Any]:
     kind = dice.choice(["effect", "effect", "effect", "approval", "task", "wait"])
-    options: dict[str, Any] = {
+    kinds: dict[str, dict[str, Any]] = {
         "effect": {"answers": dice.random() < 0.7},
         "approval": {"expires": dice.choice(["1h", "3d"])},
         "task": {"text": "Do it.", "expires": "2d"} | ({"escalate": "1h"} if dice.random() < 0.5 else {}),
         "wait": {"time": dice.choice(["30s", "2h"])},
-    }[kind]
-    found: dict[str, Any] = {"name": name, "kind": kind, "with": options}
+    }
+    found: dict[str, Any] = {"name": name, "kind": kind, "with": kinds[kind]}
     if dice.random() < 0.4:
         found["retry"] = {"tries": dice.randint(1, 4), "wait": "1s", "longest": "1m"}
     if dice.random() < (0.9 if move == "reclaim" else 0.4):

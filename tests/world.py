@@ -2,6 +2,7 @@
 
 import math
 import uuid
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -118,7 +119,7 @@ def account(name: str, full_name: str = "", *, is_admin: bool = False) -> Actor:
     return Actor(name, row.id, "127.0.0.1")
 
 
-def klass(name: str, spec: dict[str, object], **values: int) -> Class:
+def klass(name: str, spec: Mapping[str, object], **values: int) -> Class:
     """A class as the engine makes it from a scenario."""
     described = ClassSpec.model_validate(spec)
     with catalog.write():

@@ -5,15 +5,18 @@ A program sends `Authorization: Bearer TOKEN`; a browser that is signed in may a
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from flask import Blueprint, Response, current_app, jsonify, request, url_for
 from flask_login import current_user
+from pydantic import Field
 
 from appliance.catalog import DataDisk, KeptDisk, Machine, Run, Todo
 from appliance.errors import BadInput, NotAllowed, NotFound
 from appliance.services import classes as class_verbs
 from appliance.services import disks, inbox, machines, moves, recovery, runs, sequences, server
+from webui import forms
+from webui.forms import Form, Whole
 from webui.guard import actor, csrf, needs, row_number
 from webui.portal import application
 
@@ -29,6 +32,29 @@ SCOPES = {
     "todos": "Answer approvals and tasks",
     "sequences": "Change and promote sequences",
 }
+
+
+class Wanted(Form):
+    """Machines that are asked for."""
+
+    class_name: Annotated[str, forms.text("No class is named.")] = Field(
+        "", alias="class", validate_default=True, description='Send {"class": "NAME"}; /api/v1/classes lists them.'
+    )
+    count: Whole = Field(1, title="count", description='Send {"class": "NAME", "count": 1}.')
+
+
+class Receiver(Form):
+    """Who gets a machine."""
+
+    to: Annotated[str, forms.text("Nobody is named.")] = Field("", validate_default=True, description='Send {"to": "ACCOUNT"}.')
+
+
+class DiskName(Form):
+    """The name of a data disk, once more."""
+
+    name: Annotated[str, forms.text("Its name is missing.")] = Field(
+        "", validate_default=True, description='Send {"name": "NAME"} with the name of the data disk, as everything on it is lost.'
+    )
 
 
 def scope(name: str) -> Callable[[View], View]:
@@ -164,19 +190,11 @@ def machine(id: str) -> Answer:
 @needs("machines.use")
 @scope("machines")
 def claim() -> Answer:
-    wanted = (request.get_json(silent=True) if request.is_json else request.form) or {}
-    name = wanted.get("class") if isinstance(wanted, dict) else None
-    if not isinstance(name, str) or not name:
-        raise BadInput("No class is named.", 'Send {"class": "NAME"}; /api/v1/classes lists them.')
-    count = wanted.get("count", 1)
-    if isinstance(count, str) and count.isascii() and count.isdigit() and len(count) < 10:
-        count = int(count)
-    if not isinstance(count, int) or isinstance(count, bool):
-        raise BadInput(f"{count!r} is not a number of machines.", 'Send {"class": "NAME", "count": 1}.')
-    asked = machines.request(actor(), name, count)
+    wanted = forms.read(Wanted)
+    asked = machines.request(actor(), wanted.class_name, wanted.count)
     if asked.machine_id is None:
         return {"state": "waiting", "request": asked.id}, 202
-    if count > 1:
+    if wanted.count > 1:
         made_together = [
             machine for group in machines.grouped(current_user.account.id) if group.batch == asked.id for machine in group.machines
         ]
@@ -206,10 +224,7 @@ def move(id: str, verb: str) -> Answer:
 @needs("machines.manage", machine="id")
 @scope("machines")
 def transfer(id: str) -> Answer:
-    sent = (request.get_json(silent=True) if request.is_json else request.form) or {}
-    to = sent.get("to") if isinstance(sent, dict) else None
-    if not isinstance(to, str):
-        raise BadInput("Nobody is named.", 'Send {"to": "ACCOUNT"}.')
+    to = forms.read(Receiver).to
     return {"state": machines.get(actor(), id).state.value, "run": moves.transfer(actor(), id, to)}, 202
 
 
@@ -222,11 +237,6 @@ def release(id: str) -> Answer:
 
 
 # -- what waits for people, and runs --------------------------------------------------------
-
-
-def _sent() -> dict[str, Any]:
-    found = (request.get_json(silent=True) if request.is_json else request.form) or {}
-    return dict(found) if hasattr(found, "keys") else {}
 
 
 def _todo(todo: Todo) -> dict[str, Any]:
@@ -258,7 +268,7 @@ def todo_list() -> Answer:
 @needs("own")
 @scope("todos")
 def answer_todo(id: int) -> Answer:
-    sent = _sent()
+    sent = forms.sent()
     said, comment = sent.get("answer"), sent.get("comment", "")
     if said not in ("yes", "no") or not isinstance(comment, str):
         raise BadInput("That is neither yes nor no.", 'Send {"answer": "yes"}, or {"answer": "no", "comment": "WHY"}.')
@@ -353,11 +363,7 @@ def data_disk_list() -> Answer:
 @needs("own", disk="id")
 @scope("machines")
 def delete_data_disk(id: str) -> Answer:
-    wanted = (request.get_json(silent=True) if request.is_json else request.form) or {}
-    name = wanted.get("name") if isinstance(wanted, dict) else None
-    if not isinstance(name, str):
-        raise BadInput("Its name is missing.", 'Send {"name": "NAME"} with the name of the data disk, as everything on it is lost.')
-    disks.delete(actor(), id, name)
+    disks.delete(actor(), id, forms.read(DiskName).name)
     return {"state": "removing"}, 202
 
 
@@ -436,8 +442,7 @@ def put_sequence(name: str) -> Response:
 @needs("sequences.manage")
 @scope("sequences")
 def promote_sequence(name: str) -> Answer:
-    sent = (request.get_json(silent=True) if request.is_json else request.form) or {}
-    sent = sent if isinstance(sent, dict) else {}
+    sent = forms.sent()
     comment, untried = sent.get("comment", ""), sent.get("untried") in (True, "yes")
     made = sequences.promote(actor(), name, comment if isinstance(comment, str) else "", untried=untried)
     return {"version": made.number}

@@ -27,6 +27,7 @@ from webui import (
     hooks,
     inbox,
     live,
+    moved,
     portal,
     runs,
     security,
@@ -58,7 +59,6 @@ def create_app(settings: Settings | None = None) -> Flask:
         SEND_FILE_MAX_AGE_DEFAULT=365 * 24 * 3600,  # every address of a static file carries its content's hash
     )
     secrets_of_others.open(settings.web_secret)
-    app.jinja_env.globals["has_page"] = lambda endpoint: endpoint in app.view_functions
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.url_defaults(_fingerprint)
     app.url_map.converters["int"] = _RowNumber
@@ -71,6 +71,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.register_blueprint(area.blueprint)
     for blueprint in admin.BLUEPRINTS:
         app.register_blueprint(blueprint)
+    moved.init_app(app)
     # Exactly one proxy, the front door, says who asks; a header from further out is not believed.
     proxied = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_port=0, x_prefix=0)
     # The door's question comes in by a socket and threads of its own.

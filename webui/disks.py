@@ -1,4 +1,4 @@
-"""What outlives a person's machines: their data disks, and the kept disks of machines that are gone."""
+"""What outlives a person's machines: their data disks, and the retained disks of machines that are gone."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
@@ -22,7 +22,7 @@ def _own_kept(id: str) -> bool:
     return bool(recovery.get_kept(actor(), id).account_id == current_user.account.id)
 
 
-@blueprint.get("/disks/<id>")
+@blueprint.get("/data-disks/<id>")
 @needs("machines.read", disk="id", own=True)
 def page(id: str) -> tuple[str, int]:
     return _page(id)
@@ -43,7 +43,7 @@ def _page(id: str, error: DpeError | None = None, at: str = "") -> tuple[str, in
     return page, status_of(error) if error else 200
 
 
-@blueprint.post("/disks/<id>/rename")
+@blueprint.post("/data-disks/<id>/rename")
 @needs("machines.manage", disk="id", own=True)
 def rename(id: str) -> Response | tuple[str, int]:
     try:
@@ -54,7 +54,7 @@ def rename(id: str) -> Response | tuple[str, int]:
     return redirect(url_for("disks.page", id=id), 303)
 
 
-@blueprint.post("/disks/<id>/delete")
+@blueprint.post("/data-disks/<id>/delete")
 @needs("machines.manage", disk="id", own=True)
 @asks_again_unless(_own)
 def delete(id: str) -> Response | tuple[str, int]:
@@ -67,7 +67,7 @@ def delete(id: str) -> Response | tuple[str, int]:
     return redirect(url_for("portal.index" if own else "data_disks.index"), 303)
 
 
-@blueprint.post("/disks/<id>/back-up")
+@blueprint.post("/data-disks/<id>/back-up")
 @needs("machines.manage", disk="id", own=True)
 def back_up(id: str) -> Response:
     disks.back_up(actor(), id)
@@ -75,7 +75,7 @@ def back_up(id: str) -> Response:
     return back()
 
 
-@blueprint.post("/disks/<id>/try-again")
+@blueprint.post("/data-disks/<id>/try-again")
 @needs("machines.manage", disk="id", own=True)
 def try_again(id: str) -> Response:
     disks.try_again(actor(), id)
@@ -83,7 +83,7 @@ def try_again(id: str) -> Response:
     return back()
 
 
-@blueprint.post("/kept/<id>/bring-back")
+@blueprint.post("/retained-disks/<id>/restore")
 @needs("machines.manage", kept="id", own=True)
 def bring_back(id: str) -> Response:
     run = recovery.bring_back_kept(actor(), id)
@@ -91,9 +91,9 @@ def bring_back(id: str) -> Response:
     return back() if _own_kept(id) else redirect(url_for("runs.page", id=run), 303)
 
 
-@blueprint.post("/kept/<id>/forget")
+@blueprint.post("/retained-disks/<id>/delete")
 @needs("machines.manage", kept="id", own=True)
 @asks_again_unless(_own_kept)
 def forget(id: str) -> Response:
-    flash(f"The kept disk of {recovery.forget_kept(actor(), id)} is removed.", "success")
+    flash(f"The retained disk of {recovery.forget_kept(actor(), id)} is removed.", "success")
     return back()

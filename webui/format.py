@@ -10,9 +10,8 @@ from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
 
 from appliance.catalog import DiskState, Machine, MachineState, RunState, SeedState, SnapshotState, StepState, now, timezone
-from appliance.people.roles import PERMISSIONS
 from appliance.services import mail, overview, storage, updates
-from webui import guard
+from webui import guard, navigation
 
 STATES: dict[str, tuple[str, str]] = {
     MachineState.PLANNED: ("planned", "secondary"),
@@ -126,7 +125,7 @@ def _context() -> dict[str, Any]:
         "todo_count": _todo_count,
         "mail_on": mail.is_on,
         "announced_restart": updates.announced,
-        "may_list": [name for name in PERMISSIONS if may(name)],
+        "navigation": tuple(navigation.entries(may, request.endpoint or "")) if current_user.is_authenticated else (),
         "set_up": guard.is_set_up(),
         "disk_room": lambda: storage.room(guard.settings()),
         "disks_failing": lambda: storage.failing(guard.settings()),

@@ -200,7 +200,7 @@ GONE = {
     "account": ("There is no such account.", "It may have been deleted."),
     "class": ("There is no such class.", "The list of classes shows those there are."),
     "disk": ("There is no such data disk.", "It may have been deleted."),
-    "kept": ("There is no such kept disk.", "Its days may be over."),
+    "kept": ("There is no such retained disk.", "Its days may be over."),
     "seed": ("There is no such seed.", "The list of seeds shows those there are."),
 }
 

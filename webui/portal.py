@@ -4,17 +4,27 @@ from datetime import timedelta
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.catalog import Machine, now
-from appliance.errors import BadInput, DpeError, NotFound
+from appliance.errors import DpeError, NotFound
 from appliance.services import disks, machines, moves, overview, runs
+from webui import forms
 from webui.again import asks_again_unless
 from webui.errors import status_of
 from webui.format import span
+from webui.forms import Form, Whole
 from webui.guard import actor, back, needs, settings
 
 blueprint = Blueprint("portal", __name__)
+
+
+class Wanted(Form):
+    """What is asked for on the page."""
+
+    class_name: str = Field("", alias="class")
+    count: Whole = Field(1, title="How many at once", description="Write a whole number.")
 
 
 def application(machine: Machine) -> str:
@@ -51,15 +61,9 @@ def index() -> str:
 @blueprint.post("/request")
 @needs("machines.use")
 def ask() -> Response:
-    machines.request(actor(), request.form.get("class", ""), _count(request.form.get("count", "1")))
+    wanted = forms.read(Wanted)
+    machines.request(actor(), wanted.class_name, wanted.count)
     return redirect("/", 303)
-
-
-def _count(text: str) -> int:
-    text = text.strip()
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise BadInput(f"{text!r} is not a number." if text else "How many is missing.", "Write a whole number.")
-    return int(text)
 
 
 @blueprint.post("/requests/<int:id>/cancel")
@@ -76,7 +80,7 @@ def dismiss(id: int) -> Response:
     return back()
 
 
-@blueprint.post("/together/<int:id>/extend")
+@blueprint.post("/batches/<int:id>/extend")
 @needs("own", request="id")
 def extend_together(id: int) -> Response:
     number, ends_at = machines.extend_together(actor(), id)
@@ -84,7 +88,7 @@ def extend_together(id: int) -> Response:
     return back()
 
 
-@blueprint.post("/together/<int:id>/release")
+@blueprint.post("/batches/<int:id>/release")
 @needs("own", request="id")
 def release_together(id: int) -> Response:
     number = machines.release_together(actor(), id)

@@ -78,7 +78,7 @@ def begin(settings: Settings, size: int | None) -> IO[bytes]:
     if free < size + ROOM:
         raise Unavailable(
             f"There is too little room for a file of {size >> 20} MiB: {free >> 20} MiB are free.",
-            "Make room: delete old seeds, kept disks or copies of data disks.",
+            "Make room: delete old seeds, retained disks or copies of data disks.",
         )
     g.upload = settings.uploads / f"{uuid.uuid4().hex}{ENDING}"
     return g.upload.open("w+b")  # type: ignore[no-any-return]

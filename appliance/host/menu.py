@@ -378,7 +378,7 @@ class Menu:
         if not self.ask(system.FACTS, Nothing()).shell:
             self.say(
                 "Shell",
-                "The appliance needs no shell. An admin who wants one all the same allows it on the web page: Server, Shell at the screen.",
+                "The appliance needs no shell. An admin who wants one all the same allows it on the web page: Server, Console shell.",
             )
             return
         from appliance import run

@@ -346,7 +346,7 @@ def _same(one: Path, other: Path) -> bool:
 
 @implements(interface.FETCH_COPIES)
 def _copies(args: interface.Copies, host: Host) -> Copied:
-    """Fetch the copies of data disks into the folder of copies, from where the page Recovery brings them back one by one."""
+    """Fetch the copies of data disks into the folder of copies, from where the page Disk backups brings them back one by one."""
     settings, work = host.settings, host.settings.state / "fetching"
     shutil.rmtree(work, ignore_errors=True)
     try:

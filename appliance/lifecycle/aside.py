@@ -143,7 +143,7 @@ class SetAside:
 
     def _ask(self, stands: Standing, mark: Mark | None) -> dict[str, Any]:
         asked: dict[str, Any] = {"why": stands.value, "at": now().isoformat(), "choice": "", "by": ""}
-        message = f"{WHY[stands]} Nothing is made and nothing is removed until an admin has decided on the page Set aside."
+        message = f"{WHY[stands]} Nothing is made and nothing is removed until an admin has decided on the page Orphans."
         log.warning(message)
         with catalog.write():
             options.put("undecided", asked)

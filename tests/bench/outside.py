@@ -67,7 +67,7 @@ class Hanging:
         for admin in self.admins[0::3]:
             found.append(post(admin, "/admin/directory/test", self._directory(self.tested.port)))
         for admin in self.admins[1::3]:
-            found.append(post(admin, "/admin/settings/outside/mail/test", mail))
+            found.append(post(admin, "/admin/settings/email-and-webhooks/mail/test", mail))
         for admin in self.admins[2::3]:
             found.append(post(admin, "/admin/server/backups/test", {**target, "s3_secret_key": "s"}))
         return found

@@ -1,12 +1,13 @@
 """Fixtures of the browser tier: the web page as it is served, over TLS, and a headless Chromium in front of it."""
 
+import os
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -77,7 +78,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Site]]:
         catalog.open(settings.catalog)
         people = fill(settings) or {}
         certificate, key = tls.ensure(settings)
-        command = [
+        command: list[str | os.PathLike[str]] = [
             sys.executable, "-m", "gunicorn", "--config", REPOSITORY / "webui/gunicorn.conf.py", "--bind", f"127.0.0.1:{port}",
             "--certfile", certificate, "--keyfile", key, "webui:create_app()",
         ]  # fmt: skip
@@ -105,6 +106,9 @@ def _until_it_answers(port: int, process: Any, log: Path) -> None:
     raise AssertionError(f"the web page did not start:\n{log.read_text()}")
 
 
+Scheme = Literal["light", "dark"]
+
+
 @pytest.fixture
 def busy(serve: Callable[..., Site]) -> Site:
     """The web page on a busy morning; see tests/world.py."""
@@ -117,7 +121,7 @@ def browse(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Callab
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
 
-    def open_page(site: Site, *, width: int = 1280, height: int = 900, scheme: str = "light", **options: Any) -> Page:
+    def open_page(site: Site, *, width: int = 1280, height: int = 900, scheme: Scheme = "light", **options: Any) -> Page:
         context = chromium.new_context(
             base_url=site.url, ignore_https_errors=True, viewport={"width": width, "height": height}, color_scheme=scheme, **options
         )

@@ -27,15 +27,15 @@ def set_up(page: Page, code: str, name: str, password: str, title: str, *, pools
     page.get_by_label("Name to sign in with").fill(name)
     page.get_by_label("Password", exact=True).fill(password)
     page.get_by_label("The same password again").fill(password)
-    next_step(page, "The appliance")
+    next_step(page, "Appliance")
     page.get_by_label("Name of the appliance").fill(title)
-    next_step(page, "How many machines")
+    next_step(page, "Pools")
     for class_name, (buffer, maximum) in (pools or {}).items():
         page.locator(f"#f-buffer-{class_name}").fill(str(buffer))
         page.locator(f"#f-maximum-{class_name}").fill(str(maximum))
-    next_step(page, "Your directory")
-    next_step(page, "This hardware")
-    next_step(page, "All set?")
+    next_step(page, "Directory")
+    next_step(page, "Hardware")
+    next_step(page, "Review")
     page.get_by_role("button", name="Finish and build").click()
     expect(page).to_have_url(f"{page.url.split('/setup')[0]}/setup/progress")
 
@@ -50,7 +50,7 @@ def add_account(page: Page, name: str, password: str) -> None:
     page.goto("/admin/accounts/new")
     page.get_by_label("Name to sign in with").fill(name)
     page.get_by_label("Password", exact=True).fill(password)
-    page.get_by_role("button", name="Make the account").click()
+    page.get_by_role("button", name="Create account").click()
     expect(page.get_by_role("link", name=name, exact=True)).to_be_visible()
 
 

@@ -48,7 +48,7 @@ def sound(page: Page, name: str = "") -> None:
 
 def is_there(page: Page) -> None:
     """dpe-host answers."""
-    expect(page.get_by_role("heading", name=re.compile("Set backups up|Where backups go"))).to_be_visible()
+    expect(page.get_by_role("heading", name=re.compile("Set up backups|Target"))).to_be_visible()
 
 
 def choose_folder(page: Page, folder: Path) -> None:
@@ -80,7 +80,7 @@ def test_set_up_made_checked(
     expect(page.get_by_label("Path")).to_have_value(str(tmp_path / "nowhere"))  # nothing entered is lost
     sound(page, f"wrong-{kind}")
     choose_folder(page, target)
-    page.get_by_role("button", name="Try it").click()
+    page.get_by_role("button", name="Test").click()
     expect(page.get_by_text("can be used; no backups are there yet")).to_be_visible()
     assert not list(target.iterdir()), "trying changes nothing"
     page.get_by_role("button", name="Save").click()
@@ -99,7 +99,7 @@ def test_set_up_made_checked(
     page.goto(PAGE)
     row = page.get_by_role("row").filter(has_text="newest")
     expect(row).to_contain_text("people", timeout=PATIENCE)
-    page.get_by_role("button", name="Check them all").click()
+    page.get_by_role("button", name="Verify all").click()
     expect(page.locator(".task")).to_contain_text("Done", timeout=PATIENCE)
     page.goto(PAGE)
     expect(page.get_by_text("One backup is whole")).to_be_visible()
@@ -159,7 +159,7 @@ def test_a_new_appliance_takes_the_place_of_a_lost_one(
     expect(page.get_by_role("alert")).to_contain_text("not the setup code")
     page.get_by_label("Setup code").fill((site.settings.state / "setup-code").read_text().strip())
     page.get_by_role("button", name="Begin").click()
-    expect(page.get_by_role("heading", name="Where is the backup?")).to_be_visible()
+    expect(page.get_by_role("heading", name="Backup location")).to_be_visible()
     choose_folder(page, target)
     page.get_by_label("Recovery key").fill("ABCD-" * 7 + "ABCD")
     page.get_by_role("button", name="Look for backups").click()
@@ -167,7 +167,7 @@ def test_a_new_appliance_takes_the_place_of_a_lost_one(
     sound(page, f"restore-where-{kind}")
     page.get_by_label("Recovery key").fill(key)
     page.get_by_role("button", name="Look for backups").click()
-    expect(page.get_by_role("heading", name="Which one?")).to_be_visible()
+    expect(page.get_by_role("heading", name="Backup to restore")).to_be_visible()
     sound(page, f"restore-which-{kind}")
     page.get_by_role("button", name="Restore it").click()
     expect(page.get_by_role("heading", name="Restoring")).to_be_visible()

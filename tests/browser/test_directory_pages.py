@@ -100,14 +100,14 @@ def test_a_directory_that_lost_its_people_asks_before_it_locks_them_out(busy: Si
     synchronise()
     expect(page.get_by_text("The directory no longer has 1 of 1 people, so nothing was changed.").first).to_be_visible()
     assert not Account.get(Account.name == "emmy").disabled
-    page.get_by_role("button", name="Synchronise all the same").click()
-    page.locator("dialog#confirm").get_by_role("button", name="Synchronise all the same").click()
+    page.get_by_role("button", name="Synchronise anyway").click()
+    page.locator("dialog#confirm").get_by_role("button", name="Synchronise anyway").click()
     expect(page.get_by_text("Waiting for the engine to begin")).to_be_visible()
     synchronise()
     expect(page.get_by_text("1 removed")).to_be_visible()
     assert Account.get(Account.name == "emmy").disabled
-    page.get_by_role("button", name="Switch off").click()
-    page.locator("dialog#confirm").get_by_role("button", name="Switch off").click()
+    page.get_by_role("button", name="Disable").click()
+    page.locator("dialog#confirm").get_by_role("button", name="Disable").click()
     expect(page.get_by_text("switched off", exact=True)).to_be_visible()
     assert not page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
 

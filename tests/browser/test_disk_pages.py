@@ -84,7 +84,7 @@ def test_a_person_looks_after_their_data_disks(serve: Serve, browse: Browse) -> 
     expect(page.get_by_text("The data disk Summer is deleted.")).to_be_visible()
     expect(page.get_by_role("link", name="Summer")).to_have_count(0)
     catalog.Class.update(per_person=5).execute()
-    page.get_by_role("button", name="Bring back").click()
+    page.get_by_role("button", name="Restore").click()
     expect(page.get_by_text("coming back", exact=False).first).to_be_visible()
     assert Run.get(Run.kind == "recover").asked_by == "ada"
 
@@ -93,15 +93,15 @@ def test_an_admin_brings_back_what_another_appliance_had(serve: Serve, browse: B
     page = browse(serve(keeping))
     steps.sign_in(page, "grace")
     page.goto("/admin/machines/")
-    page.get_by_role("link", name="Recovery").click()
+    page.get_by_role("link", name="Disk backups").click()
     expect(page.get_by_role("checkbox", name="Broken")).to_be_disabled()
     page.get_by_role("checkbox", name="Lab book").check()
-    page.get_by_role("button", name="Bring back what is ticked").click()
+    page.get_by_role("button", name="Restore selected").click()
     expect(page.get_by_text("nobody here is called rosalind")).to_be_visible()
     expect(page.get_by_role("checkbox", name="Lab book")).to_be_checked()
     page.get_by_label("Who gets Lab book").fill("mary")
     page.get_by_label("Class of the machine for Lab book").select_option("studio")
-    page.get_by_role("button", name="Bring back what is ticked").click()
+    page.get_by_role("button", name="Restore selected").click()
     expect(page.get_by_role("link", name="about to go on")).to_be_visible()
     assert Run.get(Run.kind == "recover").class_name == "studio"
 
@@ -112,7 +112,7 @@ def test_an_admin_looks_after_what_is_set_aside(serve: Serve, browse: Browse) ->
     steps.sign_in(page, "grace")
     page.goto("/admin/")
     expect(page.get_by_text("3 machines and disks are set aside")).to_be_visible()
-    page.get_by_role("link", name="Set aside").click()
+    page.get_by_role("link", name="Orphans").click()
     page.get_by_label("Who gets laboratory-7").fill("mary")
     page.get_by_role("row", name="laboratory-7").get_by_role("button", name="Adopt").click()
     expect(page.get_by_text("being adopted")).to_be_visible()
@@ -123,10 +123,10 @@ def test_an_admin_looks_after_what_is_set_aside(serve: Serve, browse: Browse) ->
     assert {one.name: one.wish for one in Aside.select().where(Aside.wish != "")} == {"laboratory-7": "adopt", "notebook-104": "remove"}
 
 
-@pytest.mark.parametrize("path", ["/", "/admin/disks/", "/admin/disks/kept", "/admin/recovery/", "/admin/aside/", "disk"])
+@pytest.mark.parametrize("path", ["/", "/admin/data-disks/", "/admin/retained-disks/", "/admin/disk-backups/", "/admin/orphans/", "disk"])
 def test_they_fit_on_a_phone(serve: Serve, browse: Browse, path: str) -> None:
     page = browse(serve(keeping), width=390)
     who = "ada" if path in ("/", "disk") else "grace"
     steps.sign_in(page, who)
-    page.goto(f"/disks/{DataDisk.get(DataDisk.name == 'Thesis').id}" if path == "disk" else path)
+    page.goto(f"/data-disks/{DataDisk.get(DataDisk.name == 'Thesis').id}" if path == "disk" else path)
     assert not is_sideways(page)

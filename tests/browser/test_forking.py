@@ -38,7 +38,7 @@ WORDS = {"off": "Forking is switched off", "taking": "booting the seed", "forked
 
 
 def card(page: Page) -> Locator:
-    return page.get_by_role("region", name="How machines are made", exact=True)
+    return page.get_by_role("region", name="Provisioning", exact=True)
 
 
 def test_the_class_page_follows_the_snapshot_and_keeps_what_is_typed(busy: Site, browse: Browse) -> None:
@@ -50,7 +50,7 @@ def test_the_class_page_follows_the_snapshot_and_keeps_what_is_typed(busy: Site,
         become(state)
         expect(card(page)).to_contain_text(WORDS[state])
     expect(page.get_by_label("Cold")).to_be_checked()
-    page.get_by_role("button", name="Save how they are made").click()
+    page.get_by_role("button", name="Save provisioning").click()
     expect(page.get_by_text("Machines are made like that from now on")).to_be_visible()
     assert Class.get_by_id("notebook").readiness == "cold"
 

@@ -14,7 +14,7 @@ from tests.browser.test_pages import LINT, is_sideways
 from tests.post import PASSWORD, office
 
 Browse = Callable[..., Page]
-PAGE = "/admin/settings/outside/"
+PAGE = "/admin/settings/email-and-webhooks/"
 
 
 @pytest.mark.workflow
@@ -25,7 +25,7 @@ def test_e_mail_is_set_up_tested_and_saved(busy: Site, browse: Browse) -> None:
     page.goto("/admin/settings/")
     page.get_by_role("link", name="Set up").click()
     expect(page.get_by_role("heading", name="E-mail and webhooks", level=1)).to_be_visible()
-    expect(page.get_by_label("How others reach this page")).to_have_value(busy.url)
+    expect(page.get_by_label("URL")).to_have_value(busy.url)
     with office(auth_require_tls=False) as post:
         page.get_by_label("Server", exact=True).fill("127.0.0.1")
         page.get_by_label("Encryption").select_option("none")
@@ -46,9 +46,9 @@ def test_e_mail_is_set_up_tested_and_saved(busy: Site, browse: Browse) -> None:
     assert using is not None
     assert using[1] == PASSWORD
     expect(page.get_by_label("Its password")).to_have_value("")
-    page.get_by_role("button", name="Switch e-mail off").click()
+    page.get_by_role("button", name="Disable e-mail").click()
     page.locator("#confirm-yes").click()
-    expect(page.get_by_role("button", name="Switch e-mail on")).to_be_visible()
+    expect(page.get_by_role("button", name="Enable e-mail")).to_be_visible()
     assert mail.current() is None
 
 
@@ -58,13 +58,13 @@ def test_the_secret_of_webhooks_is_shown_once(busy: Site, browse: Browse) -> Non
     page = browse(busy)
     steps.sign_in(page, "grace")
     page.goto(PAGE)
-    page.get_by_role("button", name="Make a secret").click()
+    page.get_by_role("button", name="Create a secret").click()
     shown = page.get_by_role("textbox", name="The new secret")
     expect(shown).to_have_value(re.compile("whsec_.+"))
     first = shown.input_value()
     page.goto(PAGE)
     expect(page.get_by_text("It is shown only now.")).to_have_count(0)
-    page.get_by_role("button", name="Make a new secret").click()
+    page.get_by_role("button", name="Create a new secret").click()
     page.locator("#confirm-yes").click()
     expect(page.get_by_text("carry the signature of the secret before it, too")).to_be_visible()
     assert webhook.known_secrets() == [shown.input_value(), first]
@@ -75,7 +75,7 @@ def test_the_page_fits_and_is_sound(busy: Site, browse: Browse, width: int, sche
     page = browse(busy, width=width, scheme=scheme)
     steps.sign_in(page, "grace")
     page.goto(PAGE)
-    page.get_by_role("button", name="Make a secret").click()
+    page.get_by_role("button", name="Create a secret").click()
     for summary in page.locator("summary").all():
         summary.click()
     assert not is_sideways(page)

@@ -22,7 +22,7 @@ Browse = Callable[..., Page]
 ADMIN_PAGES = [
     "/admin/", "/admin/classes/", "/admin/classes/notebook", "/admin/seeds/", "/admin/seeds/3", "/admin/machines/", "/admin/accounts/",
     "/admin/accounts/new", "/admin/accounts/2", "/admin/events/", "/admin/settings/",
-    "/admin/workflow/", "/admin/host/", "/admin/host/?span=day", "/admin/host/?as=table",
+    "/admin/workflow/", "/admin/server/metrics/", "/admin/server/metrics/?span=day", "/admin/server/metrics/?as=table",
 ]  # fmt: skip
 
 
@@ -61,10 +61,10 @@ def test_the_wizard(serve: Serve, browse: Browse) -> None:
     expect(page.get_by_label("The same password again")).to_be_focused()
     expect(page.get_by_label("Password", exact=True)).to_have_value(world.PASSWORD)
     page.get_by_label("The same password again").fill(world.PASSWORD)
-    steps.next_step(page, "The appliance")
+    steps.next_step(page, "Appliance")
     expect(page.get_by_label("Time zone")).to_have_value("America/New_York")
     page.get_by_label("Name of the appliance").fill("Hillside School")
-    steps.next_step(page, "How many machines")
+    steps.next_step(page, "Pools")
     page.locator("#f-buffer-notebook").fill("9")
     expect(page.locator('[data-sum="ready"]')).to_have_text("9 GiB")
     expect(page.get_by_text("That is more than there is.")).to_be_visible()
@@ -72,19 +72,19 @@ def test_the_wizard(serve: Serve, browse: Browse) -> None:
     expect(page.get_by_text("That is more than there is.")).to_be_hidden()
     page.get_by_role("button", name="Back").click()
     expect(page.get_by_label("Name of the appliance")).to_have_value("Hillside School")
-    steps.next_step(page, "How many machines")
+    steps.next_step(page, "Pools")
     expect(page.locator("#f-buffer-notebook")).to_have_value("2")
-    steps.next_step(page, "Your directory")
+    steps.next_step(page, "Directory")
     page.get_by_label("Use this one").check()
     page.get_by_role("button", name="Next").last.click()
     expect(page.get_by_text("Name at least one server.")).to_be_visible()
     page.get_by_label("None, or later").check()
-    steps.next_step(page, "This hardware")
+    steps.next_step(page, "Hardware")
     expect(page.get_by_text("This server can hold")).to_be_visible()
-    steps.next_step(page, "All set?")
+    steps.next_step(page, "Review")
     page.get_by_role("button", name="Change").first.click()
     expect(page.get_by_label("Full name")).to_have_value("Grace Hopper")
-    for heading in ("The appliance", "How many machines", "Your directory", "This hardware", "All set?"):
+    for heading in ("Appliance", "Pools", "Directory", "Hardware", "Review"):
         steps.next_step(page, heading)
     page.get_by_role("button", name="Finish and build").click()
     expect(page.get_by_role("heading", name="The appliance is getting ready")).to_be_visible()
@@ -161,7 +161,7 @@ def test_waiting_shows_what_is_known_and_ends_by_itself(busy: Site, browse: Brow
             Machine.class_name == "studio", Machine.state == MachineState.CREATING
         ).execute()
     expect(card).to_contain_text("waiting for the application")
-    card.get_by_role("button", name="Stop waiting").click()
+    card.get_by_role("button", name="Cancel the request").click()
     expect(card.get_by_role("button", name=re.compile("Get in line for a statistics studio"))).to_be_visible()
 
 
@@ -320,7 +320,7 @@ def test_making_an_account_with_a_generated_password(busy: Site, browse: Browse)
     page.get_by_role("button", name="Generate").click()
     password = page.get_by_label("Password", exact=True).input_value()
     assert re.fullmatch(r"([a-z2-9]{4}-){3}[a-z2-9]{4}", password)
-    page.get_by_role("button", name="Make the account").click()
+    page.get_by_role("button", name="Create account").click()
     expect(page.get_by_text("The account emmy is made.")).to_be_visible()
     steps.sign_in(browse(busy), "emmy", password)
 
@@ -344,7 +344,7 @@ def test_all_areas_are_in_sight(busy: Site, browse: Browse) -> None:
     """On a desk's screen nothing of the navigation is hidden behind its edge."""
     page = browse(busy, width=1280)
     steps.sign_in(page, "grace")
-    page.goto("/admin/host/")
+    page.goto("/admin/server/metrics/")
     assert page.locator(".nav-strip a").all_inner_texts()[-2:] == ["Events", "Settings"]
     strip = page.locator(".nav-strip").evaluate("strip => [strip.scrollWidth, strip.clientWidth]")
     assert strip[0] <= strip[1], strip

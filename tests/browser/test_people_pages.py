@@ -18,21 +18,21 @@ def test_a_role_is_given_shown_and_taken_away(busy: Site, browse: Browse) -> Non
     page = browse(busy)
     steps.sign_in(page, "grace")
     page.goto("/admin/grants/")
-    form = page.locator("form.card").filter(has_text="Give a role")
+    form = page.locator("form.card").filter(has_text="Grant a role")
     form.get_by_label("Role").select_option("operator")
     form.get_by_label("Name of the person or group").fill("adda")
-    form.get_by_role("button", name="Give it").click()
+    form.get_by_role("button", name="Grant", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("There is no account adda.")
     expect(page.get_by_label("Role", exact=True)).to_have_value("operator")  # nothing entered is lost
     page.get_by_label("Name of the person or group").fill("ada")
-    page.get_by_role("button", name="Give it").click()
+    page.get_by_role("button", name="Grant", exact=True).click()
     page.get_by_role("link", name="ada", exact=True).click()
     expect(page.locator(".chain").filter(has_text="Operator")).to_contain_text("Ada Lovelace")
     expect(page.locator(".chain").filter(has_text="User")).to_contain_text("org unit Everybody")
     page.goto("/admin/grants/")
     page.locator("tr").filter(has_text="ada").get_by_role("checkbox").check()
-    page.get_by_role("button", name="Take away").click()
-    page.get_by_role("button", name="Take them away").click()
+    page.get_by_role("button", name="Revoke selected").click()
+    page.get_by_role("button", name="Revoke them").click()
     expect(page.get_by_text("1 taken away.")).to_be_visible()
     assert not Grant.select().where(Grant.account == Account.get(Account.name == "ada").id).count()
 
@@ -41,10 +41,10 @@ def test_a_role_is_given_shown_and_taken_away(busy: Site, browse: Browse) -> Non
 def test_what_is_left_is_shown_before_the_button_is_pressed(busy: Site, browse: Browse) -> None:
     page = browse(busy)
     steps.sign_in(page, "grace")
-    page.goto("/admin/grants/quotas")
+    page.goto("/admin/quotas/")
     page.get_by_label("Name of the person or group").fill("grace")
     page.get_by_label("Machines").fill("1")
-    page.get_by_role("button", name="Set it").click()
+    page.get_by_role("button", name="Set quota").click()
     expect(page.locator("tr").filter(has_text="grace")).to_contain_text("1 machine")
     assert Quota.select().count() == 2
     page.goto("/")
@@ -58,7 +58,16 @@ def test_pages_of_people_fit_and_are_sound(busy: Site, browse: Browse, width: in
     page = browse(busy, width=width, scheme=scheme)
     steps.sign_in(page, "grace")
     group, mary = Group.get(), Account.get(Account.name == "mary")
-    for path in ("units/", "units/1", "groups/", f"groups/{group.id}", "grants/", "grants/quotas", f"grants/why/{mary.id}", "accounts/new"):
+    for path in (
+        "org-units/",
+        "org-units/1",
+        "groups/",
+        f"groups/{group.id}",
+        "grants/",
+        "quotas/",
+        f"accounts/{mary.id}/permissions",
+        "accounts/new",
+    ):
         page.goto(f"/admin/{path}")
         assert not is_sideways(page), path
         assert page.evaluate(LINT) == [], path

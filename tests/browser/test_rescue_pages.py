@@ -72,7 +72,7 @@ def test_it_can_be_used_without_scripts(chromium: Browser, site: str, settings: 
     page.get_by_label("Name").fill("grace")
     page.get_by_label("Password").fill(world.PASSWORD)
     page.get_by_role("button", name="Sign in").click()
-    page.get_by_role("heading", name="How the appliance is").wait_for()
+    page.get_by_role("heading", name="Status").wait_for()
     assert page.get_by_text("web does not run (ended with status 3).").is_visible()
     page.get_by_role("link", name="Its log").click()
     assert page.get_by_text("no template").first.is_visible()

@@ -110,14 +110,14 @@ def test_a_draft_is_tried_and_promoted_on_purpose(site: Site, browse: Browse) ->
         Run.update(state=RunState.FAILED, problem="The desk is full.").where(Run.version.is_null(False)).execute()
     expect(page.locator("#trial")).to_contain_text("It was tried, and failed.")
     expect(page.locator("#trial")).to_contain_text("The desk is full.")
-    page.get_by_label("What is new, for the history").fill("A pause before it stops")
+    page.get_by_label("Comment, for the history").fill("A pause before it stops")
     page.get_by_label("Before the trial has ended").check()
     page.get_by_role("button", name="Promote").click()
     expect(page.get_by_text("is promoted: what begins from now on goes by it")).to_be_visible()
     page.get_by_role("link", name="History").click()
     expect(page.locator("tr").filter(has_text="A pause before it stops")).to_contain_text("grace")
-    page.locator("tr").filter(has_text="As shipped").get_by_role("button", name="Go to this one").click()
-    page.get_by_role("button", name="Go to it").click()
+    page.locator("tr").filter(has_text="As shipped").get_by_role("button", name="Roll back").click()
+    page.get_by_role("button", name="Roll back").click()
     expect(page.get_by_text("is promoted: what begins from now on goes by it")).to_be_visible()
     assert names("reclaim", "before") == ["grace"]
 

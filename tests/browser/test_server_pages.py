@@ -42,8 +42,8 @@ def confirm(page: Page) -> None:
 
 def test_a_change_of_the_network_is_kept_by_the_link_and_else_taken_back(busy: Site, host: Hosted, browse: Browse) -> None:
     page = open_page(busy, browse, "network")
-    page.get_by_label("Set here").check()
-    page.get_by_label("Network card", exact=True).select_option(label="enp1s0 – 52:54:00:12:34:56")
+    page.get_by_label("Static").check()
+    page.get_by_label("Network interface", exact=True).select_option(label="enp1s0 – 52:54:00:12:34:56")
     page.get_by_label("Address with prefix").fill("192.0.2.20/24")
     page.get_by_label("Gateway").fill("198.51.100.1")
     page.get_by_label("Name servers").fill("192.0.2.1, 192.0.2.3")
@@ -69,7 +69,7 @@ def test_a_change_of_the_network_is_kept_by_the_link_and_else_taken_back(busy: S
     page.get_by_label("Address with prefix").fill("192.0.2.21/24")
     page.get_by_role("button", name="Try it").click()
     begin(busy)
-    page.get_by_role("button", name="Take it back now").click()
+    page.get_by_role("button", name="Revert now").click()
     expect(page.get_by_text("The last change of the network was taken back")).to_be_visible()
     assert "192.0.2.20/24" in (host.written / "run/systemd/network/10-dpe.network").read_text()
 
@@ -173,8 +173,8 @@ def test_every_page_fits_and_is_sound(busy: Site, host: Hosted, browse: Browse, 
         assert not is_sideways(page), path
         assert page.evaluate(LINT) == [], path
     page.goto("/admin/server/network")
-    page.get_by_label("Set here").check()
-    page.get_by_label("Network card", exact=True).select_option(index=1)
+    page.get_by_label("Static").check()
+    page.get_by_label("Network interface", exact=True).select_option(index=1)
     page.get_by_label("Address with prefix").fill("192.0.2.20/24")
     page.get_by_role("button", name="Try it").click()
     expect(page.get_by_text("About to be used: 192.0.2.20/24")).to_be_visible()

@@ -70,7 +70,7 @@ def test_a_no_is_confirmed_with_a_reason_that_whoever_asked_reads(site: Site, br
     world.go_on()
     refused = desk.locator("#offer-studio .refused")
     expect(refused).to_contain_text("mary said no: Use a <b>notebook</b>")
-    refused.get_by_role("button", name="I have read it").click()
+    refused.get_by_role("button", name="Dismiss").click()
     expect(refused).to_have_count(0)
 
 

@@ -137,7 +137,7 @@ class Visitor:
 
     def task(self, page: Page, seconds: float = 1200) -> str:
         """Wait for the end of the task whose page this is, and return the text of that page."""
-        assert "/tasks/" in page.where, page.said
+        assert "/operations/" in page.where or "/rescue/tasks/" in page.where, page.said
 
         def look() -> str | None:
             text = self.ask(page.where).text

@@ -40,11 +40,11 @@ def fill_the_wizard(page: Page, code: str, shots: Path | None = None) -> None:
     page.get_by_role("button", name="Begin").click()
     expect(page.get_by_role("heading", name="Network")).to_be_visible()
     expect(page.get_by_text(ADDRESS).first).to_be_visible()
-    steps.next_step(page, "Your account")
+    steps.next_step(page, "Administrator account")
     page.get_by_label("Name to sign in with").fill(ADMIN)
     page.get_by_label("Password", exact=True).fill(world.PASSWORD)
     page.get_by_label("The same password again").fill(world.PASSWORD)
-    for heading in ("The appliance", "Storage", "How many machines", "Your directory", "This hardware", "All set?"):
+    for heading in ("Appliance", "Storage", "Pools", "Directory", "Hardware", "Review"):
         steps.next_step(page, heading)
         if shots:
             page.screenshot(path=shots / f"{heading.split()[-1].strip('?')}.png")

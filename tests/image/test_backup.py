@@ -96,7 +96,7 @@ def backed_up(old: Booted, grace: Visitor) -> tuple[str, str]:
     page = grace.send(page, "/backups/key")
     key = page.text.split('recovery-key mono user-select-all">')[1].split("<")[0]
     page = grace.send(page, "/backups/noted")
-    form = page.form("/backups/plan")
+    form = page.form("/backups/schedule")
     form.values.pop("seeds")  # they came with the image, and take long to encrypt in an emulated machine
     page = grace.ask(form.action, form.values)
     assert "Saved." in page.text

@@ -150,7 +150,7 @@ def follow(small: Class) -> Callable[..., int]:
     def begin(**moves: dict[str, list[dict[str, object]]]) -> int:
         around = {name: Around.model_validate(value) for name, value in moves.items()}
         with catalog.write():
-            Sequence.get_or_create(name="ours", defaults={"title": "Ours"})
+            Sequence.get_or_create(name="ours", defaults={"title": "Ours"})  # type: ignore[no-untyped-call]
             version = sequences.add("ours", sequence.dump(around), VersionState.PROMOTED, author="admin")
             Class.update(sequence="ours").where(Class.name == "small").execute()
         return int(version.id)

@@ -11,7 +11,7 @@ from webui.again import asks_again
 from webui.errors import status_of
 from webui.guard import actor, needs
 
-blueprint = Blueprint("aside", __name__, url_prefix="/admin/aside")
+blueprint = Blueprint("aside", __name__, url_prefix="/admin/orphans")
 
 
 @blueprint.get("/")

@@ -124,7 +124,7 @@ def noted() -> Page:
     return redirect(url_for("backups.index"), 303)
 
 
-@blueprint.post("/plan")
+@blueprint.post("/schedule")
 @needs("settings.manage")
 def plan() -> Page:
     try:

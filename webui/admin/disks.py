@@ -1,4 +1,4 @@
-"""All data disks, and the kept disks of machines that are gone."""
+"""All data disks, and the retained disks of machines that are gone."""
 
 from flask import Blueprint, render_template, request
 from flask_login import current_user
@@ -7,12 +7,12 @@ from appliance.catalog import data
 from appliance.services import classes, disks
 from webui.guard import actor, needs, settings
 
-blueprint = Blueprint("data_disks", __name__, url_prefix="/admin/disks")
+blueprint = Blueprint("data_disks", __name__, url_prefix="/admin")
 
 PAGE = 50
 
 
-@blueprint.get("/")
+@blueprint.get("/data-disks/")
 @needs("machines.read")
 def index() -> str:
     chosen = {
@@ -32,7 +32,7 @@ def index() -> str:
     )
 
 
-@blueprint.get("/kept")
+@blueprint.get("/retained-disks/")
 @needs("machines.read")
 def kept() -> str:
     return render_template("admin/kept.html", kept=data.kept_page(current_user.powers.reach("machines.read")))

@@ -1,29 +1,55 @@
 """Grants, quotas, and why somebody may do something."""
 
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
+from pydantic import Field
 from werkzeug.wrappers import Response
 
-from appliance.errors import BadInput, DpeError
+from appliance.errors import DpeError
 from appliance.people import roles
 from appliance.services import accounts, classes, delegation, orgs
+from webui import forms
 from webui.again import asks_again
 from webui.errors import status_of
 from webui.format import zone
+from webui.forms import DayOrNothing, Form, WholeOrNothing
 from webui.guard import actor, needs
 
-blueprint = Blueprint("grants", __name__, url_prefix="/admin/grants")
+blueprint = Blueprint("grants", __name__, url_prefix="/admin")
 
 Page = Response | tuple[str, int]
 
-# Name, label and unit; the limits are the service's.
-AMOUNTS = [
-    ("machines", "Machines", ""), ("vcpus", "Processors", ""), ("memory", "Memory", "MiB"), ("disk", "Disk", "GiB"), ("lease_minutes", "Lease", "minutes"),
-]  # fmt: skip
+HINT = "Write a whole number, or leave it empty."
+DAY = "Write it like 2030-12-31."
 
 
-@blueprint.get("/")
+class Amounts(Form):
+    """How much; what is empty has no limit. The bounds are the service's."""
+
+    machines: WholeOrNothing = Field(None, title="Machines", description=HINT)
+    vcpus: WholeOrNothing = Field(None, title="Processors", description=HINT)
+    memory: WholeOrNothing = Field(None, title="Memory", description=HINT, json_schema_extra={"unit": "MiB"})
+    disk: WholeOrNothing = Field(None, title="Disk", description=HINT, json_schema_extra={"unit": "GiB"})
+    lease_minutes: WholeOrNothing = Field(None, title="Lease", description=HINT, json_schema_extra={"unit": "minutes"})
+
+    def limits(self) -> dict[str, int | None]:
+        return {name: getattr(self, name) for name in Amounts.model_fields}
+
+
+class NewGrant(Amounts):
+    """A role over a scope, for a time, with a quota for each who gets it."""
+
+    role: str = ""
+    over: str = Field("", pattern="^$|^class:|^unit:[0-9]{1,17}$", title="Scope", description="Choose one of the list.")
+    starts: DayOrNothing = Field(None, title="From", description=DAY)
+    ends: DayOrNothing = Field(None, title="Until the end of", description=DAY)
+
+
+AMOUNTS = Amounts.model_json_schema()["properties"]
+
+
+@blueprint.get("/grants/")
 @needs("grants.read")
 def index() -> Page:
     return _index()
@@ -51,44 +77,27 @@ def _holder() -> delegation.Holder:
     return delegation.find_holder(actor(), kind, request.form.get("unit" if kind == "unit" else "name", ""))
 
 
-def _amounts() -> dict[str, int | None]:
-    found: dict[str, int | None] = {}
-    for name, label, _ in AMOUNTS:
-        text = request.form.get(name, "").strip()
-        if text and not (text.isascii() and text.isdigit() and len(text) < 12):
-            raise BadInput(f"{label}: {text[:20]!r} is not a number.", "Write a whole number, or leave it empty.")
-        found[name] = int(text) if text else None
-    return found
+def _midnight(day: date | None, *, after: int = 0) -> datetime | None:
+    """When the day begins, in the appliance's time zone; `after` days later."""
+    return datetime.combine(day, time(), zone()) + timedelta(days=after) if day else None
 
 
-def _day(name: str, *, end: bool = False) -> datetime | None:
-    text = request.form.get(name, "")
-    if not text:
-        return None
-    try:
-        day = datetime.strptime(text, "%Y-%m-%d").date()  # noqa: DTZ007
-    except ValueError:
-        raise BadInput(f"{text[:20]!r} is not a day.", "Write it like 2030-12-31.") from None
-    if not 2000 <= day.year < 9000:
-        raise BadInput(f"{text[:20]!r} is not a day of our time.", "Write it like 2030-12-31.")
-    return datetime.combine(day, time(), zone()) + timedelta(days=1 if end else 0)
-
-
-@blueprint.post("/")
+@blueprint.post("/grants/")
 @needs("grants.manage")
 @asks_again
 def give() -> Page:
-    scope, _, what = request.form.get("over", "").partition(":")
     try:
+        new = forms.read(NewGrant)
+        scope, _, what = new.over.partition(":")
         delegation.give(
             actor(),
-            request.form.get("role", ""),
+            new.role,
             _holder(),
-            over_unit=int(what) if scope == "unit" and what.isascii() and what.isdigit() and len(what) < 18 else None,
+            over_unit=int(what) if scope == "unit" else None,
             over_class=what if scope == "class" else None,
-            starts_at=_day("starts"),
-            ends_at=_day("ends", end=True),
-            limits=_amounts(),
+            starts_at=_midnight(new.starts),
+            ends_at=_midnight(new.ends, after=1),
+            limits=new.limits(),
         )
     except DpeError as error:
         return _index(error)
@@ -96,7 +105,7 @@ def give() -> Page:
     return redirect(url_for("grants.index"), 303)
 
 
-@blueprint.post("/take")
+@blueprint.post("/grants/revoke")
 @needs("grants.manage")
 @asks_again
 def take() -> Page:
@@ -108,7 +117,7 @@ def take() -> Page:
     return redirect(url_for("grants.index"), 303)
 
 
-@blueprint.get("/quotas")
+@blueprint.get("/quotas/")
 @needs("people.read")
 def quotas() -> Page:
     return _quotas()
@@ -126,12 +135,12 @@ def _quotas(error: DpeError | None = None) -> Page:
     return page, status_of(error) if error else 200
 
 
-@blueprint.post("/quotas")
+@blueprint.post("/quotas/")
 @needs("quotas.manage")
 def set_quota() -> Page:
     try:
         each = request.form.get("each") != "no"
-        delegation.set_quota(actor(), _holder(), _amounts(), each=each, class_name=request.form.get("class") or None)
+        delegation.set_quota(actor(), _holder(), forms.read(Amounts).limits(), each=each, class_name=request.form.get("class") or None)
     except DpeError as error:
         return _quotas(error)
     flash("The quota counts from now on; what is held already stays.", "success")
@@ -146,7 +155,7 @@ def remove_quota(id: int) -> Response:
     return redirect(url_for("grants.quotas"), 303)
 
 
-@blueprint.get("/why/<int:id>")
+@blueprint.get("/accounts/<int:id>/permissions")
 @needs("people.read", account="id")
 def why(id: int) -> str:
     permission = request.args.get("permission", "")

@@ -10,7 +10,7 @@ from appliance.services import host, overview
 from webui import chart
 from webui.guard import needs, settings
 
-blueprint = Blueprint("host", __name__, url_prefix="/admin/host")
+blueprint = Blueprint("host", __name__, url_prefix="/admin/server/metrics")
 
 ROWS = {"hour": timedelta(minutes=5), "day": timedelta(hours=1)}  # of the table, one each
 

@@ -12,7 +12,7 @@ from webui.again import asks_again
 from webui.errors import status_of
 from webui.guard import actor, needs
 
-blueprint = Blueprint("outside", __name__, url_prefix="/admin/settings/outside")
+blueprint = Blueprint("outside", __name__, url_prefix="/admin/settings/email-and-webhooks")
 
 Page = Response | tuple[str, int]
 

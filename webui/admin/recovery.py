@@ -11,7 +11,7 @@ from webui.errors import status_of
 from webui.format import plural
 from webui.guard import actor, needs, settings
 
-blueprint = Blueprint("recovery", __name__, url_prefix="/admin/recovery")
+blueprint = Blueprint("recovery", __name__, url_prefix="/admin/disk-backups")
 
 
 @blueprint.get("/")
@@ -20,7 +20,7 @@ def index() -> tuple[str, int]:
     return _page()
 
 
-@blueprint.post("/bring-back")
+@blueprint.post("/restore")
 @needs("settings.manage")
 @asks_again
 def bring_back() -> Response | tuple[str, int]:

@@ -64,7 +64,7 @@ def set_shell() -> Response:
     return redirect(url_for("server.index"), 303)
 
 
-@blueprint.post("/parts/<name>/restart")
+@blueprint.post("/processes/<name>/restart")
 @needs("settings.manage")
 @asks_again
 def restart_part(name: str) -> Response:
@@ -76,14 +76,14 @@ def restart_part(name: str) -> Response:
 # -- tasks -------------------------------------------------------------------------------------------
 
 
-@blueprint.get("/tasks/<id>")
+@blueprint.get("/operations/<id>")
 @needs("settings.manage")
 def task(id: str) -> str:
     """The page of a task, which renews itself while it runs."""
     return render_template("admin/task.html", t=server.task(settings(), id))
 
 
-@blueprint.post("/tasks/<id>/cancel")
+@blueprint.post("/operations/<id>/cancel")
 @needs("settings.manage")
 def cancel(id: str) -> Response:
     server.cancel(actor(), settings(), id)

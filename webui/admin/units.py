@@ -10,7 +10,7 @@ from appliance.services import delegation, orgs
 from webui.errors import status_of
 from webui.guard import actor, needs
 
-blueprint = Blueprint("units", __name__, url_prefix="/admin/units")
+blueprint = Blueprint("units", __name__, url_prefix="/admin/org-units")
 
 Page = Response | tuple[str, int]
 SHOWN = 200

@@ -86,7 +86,7 @@ ALL = (
         "database",
         "For a catalog that is damaged or missing. The appliance keeps a copy of each of the last three days on its disk.",
         "What was changed since the copy was made is forgotten: new people, settings and requests. "
-        "Machines and disks that are younger stay as they are until an admin decides, on the page Set aside, whether they are adopted again. "
+        "Machines and disks that are younger stay as they are until an admin decides, on the page Orphans, whether they are adopted again. "
         "The catalog that is there now is kept aside.",
         "Put it back",
         _copies,

@@ -55,6 +55,19 @@ class Browser:
         return answer
 
 
+@pytest.fixture(autouse=True)
+def on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages as people read them: where a template breaks its lines is nothing to a test. What keeps its lines on the page keeps them here."""
+
+    def text(answer: TestResponse) -> str:
+        found = answer.get_data(as_text=True)
+        if answer.mimetype != "text/html":
+            return found
+        return re.sub(r"(<(textarea|pre)\b.*?</\2>)|\n +", lambda match: match[1] or " ", found, flags=re.DOTALL)
+
+    monkeypatch.setattr(TestResponse, "text", property(text))
+
+
 @pytest.fixture
 def people(opened: Settings) -> dict[str, Actor]:
     return world.busy(opened)

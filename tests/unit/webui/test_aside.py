@@ -33,7 +33,7 @@ def grace(app, things):
 
 
 def test_it_shows_what_is_told_of_each(grace):
-    text = grace.get("/admin/aside/").text
+    text = grace.get("/admin/orphans/").text
     for word in ("notebook-99", "ada", "3 GiB", "saved", "Nothing tells whose it is.", "22222222-&lt;b&gt;"):
         assert word in text
     assert "<b>" not in text.replace("&lt;b&gt;", "")
@@ -48,35 +48,35 @@ def test_the_overview_says_that_something_is_set_aside(grace):
 
 def test_an_admin_adopts_for_somebody_and_removes(grace):
     machine, disk = Aside.get(Aside.name == "notebook-99").number, Aside.get(Aside.kind == AsideKind.DATA_DISK).number
-    grace.get("/admin/aside/")
-    answer = grace.post(f"/admin/aside/{disk}/adopt", {"account": "nobody-here"})
+    grace.get("/admin/orphans/")
+    answer = grace.post(f"/admin/orphans/{disk}/adopt", {"account": "nobody-here"})
     assert answer.status_code == 400
     assert "nobody of that name" in answer.text
-    assert grace.post(f"/admin/aside/{disk}/adopt", {"account": "ada"}).status_code == 303
+    assert grace.post(f"/admin/orphans/{disk}/adopt", {"account": "ada"}).status_code == 303
     assert (rows.by_number(disk).wish, rows.by_number(disk).account.name) == ("adopt", "ada")
-    assert grace.post(f"/admin/aside/{machine}/remove").status_code == 303
+    assert grace.post(f"/admin/orphans/{machine}/remove").status_code == 303
     assert (rows.by_number(machine).wish, rows.by_number(machine).wished_by) == ("remove", "grace")
-    assert "being removed" in grace.get("/admin/aside/").text
-    assert grace.post("/admin/aside/999/remove").status_code == 404
+    assert "being removed" in grace.get("/admin/orphans/").text
+    assert grace.post("/admin/orphans/999/remove").status_code == 404
 
 
 def test_an_admin_decides_how_the_appliance_goes_on_once(grace):
     with catalog.write():
         options.put("undecided", {"why": "other", "at": now().isoformat(), "choice": "", "by": ""})
-    text = grace.get("/admin/aside/").text
+    text = grace.get("/admin/orphans/").text
     assert "another catalog" in text
     assert "Adopt what is certain, and go on" in text
-    assert grace.post("/admin/aside/1/remove").status_code == 409  # that comes later
-    assert grace.post("/admin/aside/decide", {"choice": "adopt"}).status_code == 303
+    assert grace.post("/admin/orphans/1/remove").status_code == 409  # that comes later
+    assert grace.post("/admin/orphans/decide", {"choice": "adopt"}).status_code == 303
     assert (aside.undecided()["choice"], aside.undecided()["by"]) == ("adopt", "grace")
-    assert grace.post("/admin/aside/decide", {"choice": "aside"}).status_code == 409
+    assert grace.post("/admin/orphans/decide", {"choice": "aside"}).status_code == 409
 
 
 def test_how_long_things_stay_is_a_setting(grace):
-    grace.get("/admin/aside/")
-    assert grace.post("/admin/aside/days", {"days": "7"}).status_code == 303
+    grace.get("/admin/orphans/")
+    assert grace.post("/admin/orphans/days", {"days": "7"}).status_code == 303
     assert aside.days() == 7
-    answer = grace.post("/admin/aside/days", {"days": "soon"})
+    answer = grace.post("/admin/orphans/days", {"days": "soon"})
     assert answer.status_code != 303
     assert "whole number" in answer.text
     assert aside.days() == 7

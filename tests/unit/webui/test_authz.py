@@ -180,7 +180,7 @@ def test_who_may_only_look_changes_nothing_and_is_offered_nothing(app: Flask, op
 
 
 @pytest.mark.parametrize(
-    "path", ["/admin/machines/", "/admin/classes/", "/admin/seeds/", "/admin/accounts/", "/admin/units/", "/admin/groups/"]
+    "path", ["/admin/machines/", "/admin/classes/", "/admin/seeds/", "/admin/accounts/", "/admin/org-units/", "/admin/groups/"]
 )
 def test_lists_show_what_is_in_scope_only(app: Flask, opened: Settings, path: str) -> None:
     house = House()

@@ -104,7 +104,7 @@ def test_who_is_asked_again_who_they_are_is_told_to_choose_the_files_again(grace
     asked = grace.post(
         PAGE, {**files(certificate=leaf.pem, chain=MIDDLE.pem, key=leaf.key_pem(b"correct horse")), "passphrase": "correct horse"}
     )
-    assert "Is it still you?" in asked.text
+    assert "Confirm access" in asked.text
     assert "correct horse" not in asked.text
     answer = grace.post(PAGE, {"again": world.PASSWORD})
     assert "Choose them again" in answer.text

@@ -59,7 +59,7 @@ def test_changing_it_asks_once_more_who_it_is(grace: Browser) -> None:
     for path in ("/admin/directory/", "/admin/directory/switch"):
         answer = grace.post(path, FORM | SECRET)
         assert answer.status_code == 403
-        assert "Is it still you?" in answer.text
+        assert "Confirm access" in answer.text
     assert grace.post("/admin/directory/", FORM | SECRET | {"again": world.PASSWORD}).status_code == 303
     assert directory.is_on()
 
@@ -88,7 +88,7 @@ def test_an_account_of_the_directory_has_no_password_here(grace: Browser, visito
         row = Account.create(name="emmy", full_name="Emmy", password="!", directory_id="1", dn="uid=emmy,dc=example,dc=org")
     page = grace.get(f"/admin/accounts/{row.id}").text
     assert "uid=emmy,dc=example,dc=org" in page
-    assert "Set the password" not in page
+    assert "Set password" not in page
     assert grace.post(f"/admin/accounts/{row.id}/password", {"password": "a long enough password"}).status_code == 409
     assert grace.post(f"/admin/accounts/{row.id}", {"full_name": "Someone else", "email": "", "ssh_keys": ""}).status_code == 303
     assert Account.get_by_id(row.id).full_name == "Emmy"

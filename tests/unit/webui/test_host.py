@@ -64,7 +64,7 @@ def test_a_limit_far_above_the_host_does_not_flatten_all_else() -> None:
 
 
 def test_host_page(grace: Browser) -> None:
-    page = unescape(grace.get("/admin/host/").text)
+    page = unescape(grace.get("/admin/server/metrics/").text)
     for words in (
         "A test machine ran in 42 ms.",
         "QEMU 10.0.2",
@@ -76,16 +76,16 @@ def test_host_page(grace: Browser) -> None:
     ):
         assert words in page, words
     assert "<svg class=" in page
-    day = grace.get("/admin/host/?span=day").text
+    day = grace.get("/admin/server/metrics/?span=day").text
     assert 'aria-current="true">Last day' in day
-    assert 'href="/admin/host/"' in grace.get("/admin/").text
-    assert 'href="/admin/host/"' in grace.get("/admin/server/").text
+    assert 'href="/admin/server/metrics/"' in grace.get("/admin/").text
+    assert 'href="/admin/server/metrics/"' in grace.get("/admin/server/").text
 
 
 def test_the_same_as_a_table(grace: Browser) -> None:
-    page = grace.get("/admin/host/?as=table").text
+    page = grace.get("/admin/server/metrics/?as=table").text
     assert '<svg class="plot"' not in page
-    assert 11 <= page.count('data-label="May grow to"') <= 14
+    assert 11 <= page.count('data-label="Allocated"') <= 14
     assert 'aria-current="true">Table' in page
 
 
@@ -95,7 +95,7 @@ def test_host_page_before_there_is_anything_to_say(grace: Browser) -> None:
     Engine.delete().execute()
     with catalog.write():
         Machine.update(state=MachineState.RETIRED).execute()
-    page = grace.get("/admin/host/").text
+    page = grace.get("/admin/server/metrics/").text
     for words in (
         "Nothing is known of the host",
         "There is nothing to draw yet.",
@@ -108,19 +108,19 @@ def test_host_page_before_there_is_anything_to_say(grace: Browser) -> None:
 @pytest.mark.badinput
 @pytest.mark.parametrize("query", ["span=year", "as=csv", "span=%00&as=%27", "span=day&span=hour"])
 def test_strange_questions_about_the_host(grace: Browser, query: str) -> None:
-    assert grace.get(f"/admin/host/?{query}").status_code == 200
+    assert grace.get(f"/admin/server/metrics/?{query}").status_code == 200
 
 
 def test_the_host_is_the_admin_s_business(ada: Browser) -> None:
-    assert ada.get("/admin/host/").status_code == 403
+    assert ada.get("/admin/server/metrics/").status_code == 403
 
 
 def test_what_was_not_measured_is_not_made_up(grace: Browser) -> None:
     Reading.update(memory_private=0, memory_shared=0).execute()
-    page = grace.get("/admin/host/").text
+    page = grace.get("/admin/server/metrics/").text
     assert "not measured yet" in page
     machine = Machine.get(Machine.state == MachineState.IN_USE)
-    assert "Takes of the host" not in grace.get(f"/admin/machines/{machine.id}").text
+    assert "Host memory" not in grace.get(f"/admin/machines/{machine.id}").text
     Reading.update(memory_private=388, memory_shared=21).execute()
     found = unescape(grace.get(f"/admin/machines/{machine.id}").text)
     assert f"388 MiB alone and 21 MiB of what is shared, of up to {(machine.memory + memory.allowed().overhead) / 1024:.1f} GiB" in found

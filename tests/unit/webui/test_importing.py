@@ -16,7 +16,7 @@ def test_people_from_text_get_passwords_that_are_shown_once(grace: Browser) -> N
     grace.get(ADDRESS)
     answer = grace.post(ADDRESS, {"table": "name,full_name\r\nemmy,Emmy Noether\r\nsonya,Sofya Kovalevskaya\r\n"})
     assert answer.status_code == 200
-    assert "2 accounts are made" in answer.text
+    assert "2 accounts are created" in answer.text
     shown = dict(re.findall(r"<td>(\w+)</td><td class=\"mono\">([a-z0-9-]{19})</td>", answer.text))
     assert set(shown) == {"emmy", "sonya"}
     assert Account.get(Account.name == "emmy").full_name == "Emmy Noether"

@@ -16,7 +16,7 @@ from tests.post import PASSWORD, office
 from tests.slapd import Authority
 from tests.unit.webui.conftest import HOST, Browser
 
-PAGE = "/admin/settings/outside/"
+PAGE = "/admin/settings/email-and-webhooks/"
 FORM = {"host": "mail.invalid", "port": "587", "security": "starttls", "sender": "dpe@example.org", "authority": ""}
 SECRET = {"user": "dpe", "password": "the mail password"}
 
@@ -28,7 +28,7 @@ def test_what_is_saved_is_shown_but_for_the_password(grace: Browser) -> None:
     assert "not set up" in grace.get(PAGE).text
     assert grace.post(f"{PAGE}mail", FORM | SECRET).status_code == 303
     page = grace.get(PAGE).text
-    for words in ("mail.invalid", "dpe@example.org", "Leave it empty to keep the one that is stored.", HOST, "Switch e-mail off"):
+    for words in ("mail.invalid", "dpe@example.org", "Leave it empty to keep the one that is stored.", HOST, "Disable e-mail"):
         assert words in page
     assert SECRET["password"] not in page
     assert SECRET["password"] not in "".join(str(row.data) + row.message for row in Event.select())
@@ -103,7 +103,7 @@ def test_what_is_dangerous_asks_once_more_who_it_is(grace: Browser) -> None:
     with catalog.write():
         Session.update(confirmed_at=now() - timedelta(hours=1)).execute()
     for path in ("mail", "mail/switch", "webhooks/secret", "webhooks"):
-        assert "Is it still you?" in grace.post(PAGE + path, FORM).text
+        assert "Confirm access" in grace.post(PAGE + path, FORM).text
     page = grace.post(f"{PAGE}webhooks/secret", {"again": world.PASSWORD}).text
     assert "whsec_" in page
 

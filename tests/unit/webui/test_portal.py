@@ -191,13 +191,13 @@ def test_who_waits_for_several_sees_how_many_are_there(ada: Browser, people: dic
 
 def test_all_are_extended_and_given_back_with_one_button(ada: Browser, people: dict[str, Actor]) -> None:
     first = _several(people)
-    assert ada.post(f"/together/{first.id}/extend").status_code == 303
+    assert ada.post(f"/batches/{first.id}/extend").status_code == 303
     assert "Extended: 3 are held for another 11 h 59 min." in ada.get("/").text
-    assert ada.post(f"/together/{first.id}/release").status_code == 303
+    assert ada.post(f"/batches/{first.id}/release").status_code == 303
     page = ada.get("/").text
     assert "3 machines are given back and will be destroyed." in page
     assert "You hold 1 machine." in page
-    assert ada.post(f"/together/{first.id}/release").status_code == 404
+    assert ada.post(f"/batches/{first.id}/release").status_code == 404
 
 
 @pytest.mark.badinput

@@ -63,5 +63,5 @@ def test_the_way_somebody_came_is_shown_as_text(grace: Browser, host: Hosted) ->
 def test_only_who_may_and_who_says_again_who_they_are(grace: Browser, ada: Browser, host: Hosted, opened: Settings) -> None:
     assert ada.post(PAGE, {"proxies": "192.0.2.7"}).status_code == 403
     Session.update(confirmed_at=NOW - DAY).execute()
-    assert "Is it still you?" in grace.post(PAGE, {"proxies": "192.0.2.7"}).text
+    assert "Confirm access" in grace.post(PAGE, {"proxies": "192.0.2.7"}).text
     assert proxies.trusted(opened) == []

@@ -27,8 +27,8 @@ PAGES = [
     "/admin/classes/notebook",
     "/admin/seeds/",
     "/admin/settings/",
-    "/admin/host/",
-    "/admin/host/?span=day&as=table",
+    "/admin/server/metrics/",
+    "/admin/server/metrics/?span=day&as=table",
 ]
 
 

@@ -82,7 +82,7 @@ def test_a_wrong_first_code_changes_nothing(ada: Browser) -> None:
 def test_codes_are_turned_off_after_a_code(ada: Browser) -> None:
     recovery = turn_on(ada)
     grow_stale()
-    assert "Is it still you?" in ada.post("/account/codes/off").text
+    assert "Confirm access" in ada.post("/account/codes/off").text
     assert ada.post("/account/codes/off", {"again": world.PASSWORD}).status_code == 403, "the password is not enough any more"
     assert ada.post("/account/codes/off", {"again": recovery[0]}).status_code == 303
     assert not second_factor.accounts_with()
@@ -97,7 +97,7 @@ def test_what_was_entered_survives_being_asked_again(ada: Browser) -> None:
     form = {"name": 'a "name" <b>', "scope": ["read", "machines"], "days": "30"}
     asked = ada.post("/account/tokens", form)
     assert asked.status_code == 403
-    assert "Is it still you?" in asked.text
+    assert "Confirm access" in asked.text
     assert Token.select().count() == 0
     kept = [
         (html.unescape(name), html.unescape(value))
@@ -282,7 +282,7 @@ def test_taking_somebodys_machine_asks_again_and_giving_ones_own_back_does_not(
     mine = Machine.get(Machine.owner == people["ada"].account_id)
     assert ada.post(f"/machines/{mine.id}/release").status_code == 303
     theirs = Machine.get(Machine.owner == people["mary"].account_id)
-    assert "Is it still you?" in grace.post(f"/machines/{theirs.id}/release").text
+    assert "Confirm access" in grace.post(f"/machines/{theirs.id}/release").text
     assert Machine.get(Machine.id == theirs.id).state is MachineState.IN_USE
     assert grace.post(f"/machines/{theirs.id}/release", {"again": world.PASSWORD}).status_code == 303
     assert Machine.get(Machine.id == theirs.id).state is MachineState.RECLAIMING

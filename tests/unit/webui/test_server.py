@@ -133,7 +133,7 @@ def test_power_needs_a_name_that_exists_and_a_fresh_password(
 
 def test_without_dpe_host_the_pages_say_who_does_not_answer(grace: Browser) -> None:
     assert "does not answer" in grace.get("/admin/server/").text
-    for path in ("network", "time", "tasks/1"):
+    for path in ("network", "time", "operations/1"):
         assert grace.get(f"/admin/server/{path}").status_code == 503
 
 

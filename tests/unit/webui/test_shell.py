@@ -24,7 +24,7 @@ def test_an_admin_allows_a_shell_and_takes_it_back(host: Hosted, grace: Browser,
     assert "without a password" in page  # the warning of the question
     assert grace.post("/admin/server/shell", {"enabled": "yes"}).status_code == 303
     assert config.read(opened)[0].shell_enabled
-    assert "Allow no more" in grace.get("/admin/server/").text
+    assert 'badge bg-red-lt">allowed' in grace.get("/admin/server/").text
     assert grace.post("/admin/server/shell", {"enabled": "no"}).status_code == 303
     assert not config.read(opened)[0].shell_enabled
     assert [event.message for event in Event.select().where(Event.kind == "host.shell").order_by(Event.id)] == [
@@ -35,7 +35,7 @@ def test_an_admin_allows_a_shell_and_takes_it_back(host: Hosted, grace: Browser,
 
 def test_on_a_debian_of_ones_own_there_is_no_such_switch(opened: Settings, tmp_path: Path, grace: Browser) -> None:
     with hosted(opened, tmp_path, in_image=False):
-        assert "Shell at the screen" not in grace.get("/admin/server/").text
+        assert "Console shell" not in grace.get("/admin/server/").text
         assert grace.post("/admin/server/shell", {"enabled": "yes"}).status_code == 503
     assert not config.read(opened)[0].shell_enabled
 

@@ -93,7 +93,7 @@ def test_an_empty_disk_is_given_to_data(host, grace, asked):
     answer = grace.post(PAGE + "use", {"disk": "/dev/vdc", "typed": "", "again": world.PASSWORD})
     host.tasks.wait(10)
     assert answer.status_code == 303
-    assert "/admin/server/tasks/" in answer.location
+    assert "/admin/server/operations/" in answer.location
     assert asked == [("storage.use", {"disk": "/dev/vdc", "typed": ""})]
     assert Event.select().where(Event.kind == "storage.use").count() == 1
 
@@ -126,7 +126,7 @@ def test_elsewhere_than_in_the_image_nothing_is_offered_that_cannot_be_done(host
     monkeypatch.setattr(image, "found", lambda *_: None)
     page = grace.get(PAGE).text
     assert "a Debian of your own" in page
-    assert "Give it to data" not in page
+    assert "Use for data" not in page
     assert "Factory reset" not in page
 
 

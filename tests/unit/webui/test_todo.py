@@ -102,7 +102,7 @@ def test_the_page_costs_little_for_who_is_never_asked(asked: dict[str, Actor], s
 def test_the_portal_says_where_a_request_stands_and_who_has_it(asked: dict[str, Actor], signed_in: Open) -> None:
     ada, mary = signed_in("ada"), signed_in("mary")
     page = ada.get("/").text
-    for words in ("A manager says yes:", "with Mary Somerville since", "it counts as a no", "Withdraw the request", "Register the licence"):
+    for words in ("A manager says yes:", "with Mary Somerville since", "it counts as a no", "Cancel the request", "Register the licence"):
         assert words in page
     assert "The head of IT" not in page  # its conditions do not hold
     mary.get("/todo/")

@@ -53,14 +53,14 @@ def test_a_new_appliance_has_its_version_and_no_history(admin: Browser) -> None:
     page = words(admin)
     assert "Version 1.2.0" in page
     assert "No update yet" in page
-    assert "Go back to" not in page
+    assert "Roll back to" not in page
 
 
 def test_on_a_debian_of_ones_own_one_sentence_says_how(admin: Browser, fake_host: FakeHost) -> None:
     (fake_host.folder / "image.json").unlink()
     page = words(admin)
     assert "git pull" in page
-    assert "Send an update" not in page
+    assert "Upload an update" not in page
 
 
 def test_while_dpe_host_is_away_the_page_says_so(grace: Browser) -> None:
@@ -90,7 +90,7 @@ def test_a_bad_one_is_refused_in_words(admin: Browser, opened: Settings, by_scri
     answer = as_script(admin, data) if by_script else send(admin, data, "x.raucb" if data else "")
     assert answer.status_code == 400  # type: ignore[attr-defined]
     assert said in answer.text  # type: ignore[attr-defined]
-    assert (answer.json["hint"] if by_script else "Send an update") in answer.text  # type: ignore[attr-defined]
+    assert (answer.json["hint"] if by_script else "Upload an update") in answer.text  # type: ignore[attr-defined]
     assert [file.name for file in opened.uploads.iterdir() if file.name != "lock"] == []
     assert not updates.bundle_file(opened).exists()
 
