@@ -1,5 +1,6 @@
-"""Fixtures of the unit tier: a catalog of one's own, people in it, and machines that are only rows."""
+"""Fixtures of the unit tier: a catalog of one's own, people in it, and machines that are only rows. And it starts no process."""
 
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -44,6 +45,36 @@ SPEC = {
     "lease": {"minutes": 60, "extend": 30, "extensions": 2},
     "per_person": 2,
 }
+
+
+STARTS = {"subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"}
+
+
+class Watch:
+    """What Python is about to start is heard here, whoever starts it; a test that may not is ended, and told if it went on all the same."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.started: list[str] = []
+        sys.addaudithook(self.hear)
+
+    def hear(self, event: str, args: tuple[object, ...]) -> None:
+        if self.on and event in STARTS and args[:1] != ("/sbin/ldconfig",):  # by which Python itself looks for libraries
+            self.started.append(f"{event} {args[1:2] or args}")
+            raise AssertionError(f"A unit test starts no process, but {self.started[-1]}: see tests/README.md")
+
+
+watch = Watch()
+
+
+@pytest.fixture(autouse=True)
+def _starts_no_process(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What needs a real program is in tests/integration/programs; linters alone, in house/, are marked so."""
+    watch.started.clear()
+    watch.on = request.node.get_closest_marker("linter") is None
+    yield
+    watch.on = False
+    assert watch.started == []
 
 
 @pytest.fixture

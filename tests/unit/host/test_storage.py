@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from appliance import catalog, durable
+from appliance import durable
 from appliance.catalog import Event, database
 from appliance.errors import BadInput, Conflict, Unavailable
 from appliance.host import ballast, facts, image, reset, storage, store
@@ -113,10 +113,6 @@ def test_nonsense_of_lsblk_is_an_error(settings: Settings, said: str) -> None:
 def test_lsblk_is_asked_for_a_tree(settings: Settings) -> None:
     """Which it makes only when the name is asked for, from util-linux 2.39 on."""
     assert storage.COLUMNS.split(",")[0] == "NAME"
-
-
-def test_this_machine_s_own_disks_are_listed(settings: Settings) -> None:
-    assert all(disk.size > 0 and disk.use for disk in storage.disks(settings))
 
 
 EMPTY = Disk("/dev/sdb", "SSD", "X-1", 100 * GB, "empty", [])
@@ -432,16 +428,3 @@ def test_half_a_note_erases_nothing(tmp_path: Path, content: str) -> None:
     assert reset.read_note(note) is None
     assert not note.exists()
     assert reset.read_note(note) is None
-
-
-def test_what_can_go_goes(settings: Settings) -> None:
-    (settings.cache / "bootstrap").mkdir()
-    (settings.cache / "bootstrap/one.tar").write_bytes(b"x" * 100_000)
-    found, checked = find("storage.clean", {})
-    assert found.do(checked, Host(settings)) >= 100_000
-    assert list(settings.cache.iterdir()) == []
-    look, nothing = find("storage.look", {})
-    said = look.do(nothing, Host(settings))
-    assert said["sizes"]["cache"] == 0
-    assert set(said["sizes"]) == set(storage.PARTS)
-    catalog.close()

@@ -7,10 +7,10 @@ import pytest
 from appliance import catalog
 from appliance.catalog import DirectoryRun, Event, RunState, machines, now, options
 from appliance.engine import Engine
-from appliance.lifecycle import directoryruns
+from appliance.lifecycle import batch, directoryruns
 from appliance.people import secrets
 from appliance.services import directory
-from tests.unit.engine.fake import FakeProvider, settle
+from tests.unit.engine.fake import FakeProvider, in_place_of_the_playbook, settle
 
 NOBODY = {"servers": ["127.0.0.1:1"], "base": "dc=example,dc=org", "minutes": 60}
 
@@ -67,8 +67,9 @@ def test_only_the_last_are_kept(used):
     assert DirectoryRun.select().count() == directoryruns.KEPT
 
 
-def test_the_engine_synchronises_beside_its_work(used, opened, small):
+def test_the_engine_synchronises_beside_its_work(used, opened, small, monkeypatch):
     provider = FakeProvider()
+    monkeypatch.setattr(batch, "build", in_place_of_the_playbook(provider))
     engine = Engine(opened, provider, loaded=None)
     with catalog.write():
         options.put("setup_done", True)
