@@ -32,7 +32,8 @@ from tests.integration.conftest import Libvirtd, MakeSpec, kept_snapshot, take
 from tests.integration.look import answers, facts, identity, power, traces
 from tests.seeds import cached_seed, place
 
-FORKS = int(os.environ.get("DPE_TEST_FORKS", "60"))
+FORKS = int(os.environ.get("DPE_TEST_FORKS", "30"))
+CUTS = int(os.environ.get("DPE_TEST_CUTS", "4"))
 SEED = int(os.environ.get("DPE_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
 
 
@@ -239,7 +240,7 @@ provider.fork(MachineSpec.from_json(json.loads(sys.argv[1])))
 @pytest.mark.fork
 def test_a_fork_cut_off_anywhere_is_simply_made_again(libvirtd: Libvirtd, provider: LibvirtProvider, spec: MachineSpec) -> None:
     dice, command = random.Random(SEED), [sys.executable, "-c", FORK, json.dumps(spec.to_json())]
-    for cut in range(12):
+    for cut in range(CUTS):
         with subprocess.Popen(command, env={**os.environ, **environment(libvirtd.settings)}, stdout=subprocess.PIPE) as process:
             assert process.stdout
             assert process.stdout.readline() == b"now\n"

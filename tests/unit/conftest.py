@@ -1,5 +1,6 @@
 """Fixtures of the unit tier: a catalog of one's own, people in it, and machines that are only rows. And it starts no process."""
 
+import multiprocessing.util
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -65,6 +66,16 @@ class Watch:
 
 
 watch = Watch()
+_spawn = multiprocessing.util.spawnv_passfds
+
+
+def _heard(path: bytes, args: list[str], fds: list[int]) -> int:
+    """multiprocessing starts its processes below what is audited."""
+    watch.hear("os.spawn", (path, args))
+    return int(_spawn(path, args, fds))
+
+
+multiprocessing.util.spawnv_passfds = _heard
 
 
 @pytest.fixture(autouse=True)
