@@ -14,8 +14,9 @@ ONLY ?=
 # Long tests that have passed already, once more: make soak AGAIN=yes
 AGAIN ?=
 
-# The scenario of the image, and how it is made: make image SCENARIO=notebook KEYS=/root/keys VERSION=1.2.0
+# The scenario of the image, and how it is made: make image SCENARIO=notebook KEYS=/root/keys VERSION=1.2.0 BUILD=/var/cache/dpe-image
 SCENARIO ?= notebook
+BUILD ?=
 KEYS ?=
 VERSION ?=
 # Bake no seeds: make image SEEDS=no. The disk alone, neither compressed nor signed, in a few seconds: make image QUICK=yes
@@ -62,7 +63,7 @@ lock: setup-test ## Choose the newest Python packages that pyproject.toml allows
 	@image-build/lock.sh
 
 image: setup ## Make the bootable image of a SCENARIO in build/, with its manifest and signed update bundle
-	@PYTHONPATH=. $(python) image-build/build.py $(SCENARIO) $(if $(KEYS),--keys $(KEYS)) $(if $(VERSION),--version $(VERSION)) \
+	@PYTHONPATH=. $(python) image-build/build.py $(SCENARIO) $(if $(BUILD),--build $(BUILD)) $(if $(KEYS),--keys $(KEYS)) $(if $(VERSION),--version $(VERSION)) \
 	  $(if $(filter no,$(SEEDS)),--no-seeds) $(if $(QUICK),--quick)
 
 test-image: setup-test ## Boot the image in QEMU and use it; makes the tests' small image first. MARK= and ONLY= as above

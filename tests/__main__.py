@@ -27,13 +27,14 @@ class Tier:
     parts: str = "load"  # what goes to one worker, as pytest-xdist calls it
 
 
-# The middle one two files at a time: each worker has state, network and addresses of its own, and machines that are emulated fill a processor.
+# Integration two files at a time: each worker has state, network and addresses of its own, and machines that are emulated fill a processor.
 TIERS = (
-    Tier("unit", "logical", 6),
-    Tier("integration", "2", 17, marker="not alone", parts="loadfile"),
+    Tier("unit", "logical", 5),
+    Tier("integration", "2", 12, marker="not alone", parts="loadfile"),
     Tier("alone", "0", 1, folder="integration", marker="alone"),
-    Tier("browser", "logical", 6),
-    Tier("fresh", "2", 6),
+    Tier("browser", "logical", 4),
+    Tier("bench", "2", 3, parts="loadgroup"),
+    Tier("fresh", "2", 4),
 )
 
 

@@ -1,42 +1,27 @@
 """A bootable image for tests where there is none: `rauc`, `grub-editenv` and `systemctl` that say what the real ones said (RAUC 1.13), and
-the files that such a host has. The bundle and the answers in `rauc/` are real."""
+the files that such a host has. The bundle and the answers in `rauc/` are real. Whoever asks in this process starts none."""
 
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from appliance import run
+from appliance.errors import CommandFailed
 from appliance.host import image, updates
+from tests.rauc_answers import REAL, answer
 
-REAL = Path(__file__).parent / "rauc"
 GOOD = (REAL / "good.raucb").read_bytes()
 
 PROGRAM = """#!{python}
-import json, pathlib, sys
-here = pathlib.Path({folder!r})
-with (here / "asked").open("a") as log:
-    log.write(" ".join([pathlib.Path(sys.argv[0]).name, *sys.argv[1:]]) + "\\n")
-if sys.argv[1:2] == ["info"]:
-    data = pathlib.Path(sys.argv[-1]).read_bytes()
-    good = pathlib.Path({real!r}, "good.raucb").read_bytes()
-    told = "empty" if not data else "foreign" if data.startswith(b"foreign") else "" if data[-2000:] == good[-2000:] else "cut"
-    if told:
-        sys.stderr.write(pathlib.Path({real!r}, told + ".err").read_text())
-        sys.exit(1)
-    if "--output-format=json" in sys.argv:
-        said = json.loads(pathlib.Path({real!r}, "info.json").read_text())
-        said.update(json.loads((here / "bundle.json").read_text()))
-        print(json.dumps(said))
-    else:
-        print(pathlib.Path({real!r}, "info.txt").read_text())
-elif sys.argv[1:3] == ["status", "--output-format=json"]:
-    print((here / "status.json").read_text())
-elif sys.argv[1] == "install":
-    failed = (here / "fails").exists()
-    print(pathlib.Path({real!r}, "install-failed.txt" if failed else "install.txt").read_text())
-    sys.exit(failed)
+import sys
+sys.path.insert(0, {here!r})
+import rauc_answers
+rauc_answers.main({folder!r})
 """
 
 
@@ -48,14 +33,30 @@ class FakeHost:
         folder.mkdir()
         for name in ("rauc", "grub-editenv", "systemctl"):
             program = folder / name
-            program.write_text(PROGRAM.format(python=sys.executable, folder=str(folder), real=str(REAL)))
+            program.write_text(PROGRAM.format(python=sys.executable, here=str(Path(__file__).parent), folder=str(folder)))
             program.chmod(0o755)
         monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setattr(run, "run", self._run)
+        monkeypatch.setattr(run, "start", self._start)
         monkeypatch.setattr(image, "FILE", folder / "image.json")
         monkeypatch.setattr(image.found, "__defaults__", (folder / "image.json",))
         monkeypatch.setattr(updates, "COMMAND_LINE", folder / "cmdline")
         self.bundle()
         self.boot("A", "1.2.0")
+
+    def _run(self, command: Sequence[run.Argument], **_: object) -> str:
+        """In place of `appliance.run.run`, for what asks these programs in the test's own process."""
+        status, said, error = answer(self.folder, [os.fspath(part) for part in command])
+        if status:
+            raise CommandFailed(f"{command[0]} ended with status {status}: {error}", status=status, output=error.strip())
+        return said
+
+    def _start(self, command: Sequence[run.Argument], *, stdout: int, stderr: int) -> SimpleNamespace:
+        """In place of `appliance.run.start`: a process that has said it all already."""
+        assert stdout == stderr
+        status, said, error = answer(self.folder, [os.fspath(part) for part in command])
+        os.write(stdout, (said + error).encode())
+        return SimpleNamespace(wait=lambda: status)
 
     def bundle(self, **facts: str) -> None:
         """What bundles say of themselves, besides what the real one said."""

@@ -1,7 +1,5 @@
-"""A real small seed for the tests: built once for one state of the sources and kept in build/, as it takes half a minute."""
+"""A real small seed for the tests: built once for one state of the sources and kept (`kept.py`), as it takes half a minute."""
 
-import fcntl
-import hashlib
 import os
 import shutil
 from datetime import UTC, datetime
@@ -13,13 +11,10 @@ import yaml
 from appliance.scenario.schema import Scenario
 from appliance.seeds.build import SeedFiles, SeedJob, build, load_files, seed_folder
 from appliance.settings import REPOSITORY, Settings, load
+from tests import kept
 
 SMALL = REPOSITORY / "tests/scenarios/small"
-CACHE = REPOSITORY / "build/test-cache"
-_INPUTS = (
-    SMALL,
-    *(REPOSITORY / part for part in ("appliance/seeds", "playbooks/files", "playbooks/roles", "playbooks/plugins", "playbooks/seed.yml")),
-)
+_SOURCES = ("appliance/seeds", "playbooks/files", "playbooks/roles", "playbooks/plugins", "playbooks/seed.yml")
 
 
 def small_scenario() -> Scenario:
@@ -28,23 +23,15 @@ def small_scenario() -> Scenario:
 
 
 def cached_seed(class_name: str = "small") -> SeedFiles:
-    """The seed of a class of the tests' scenario, from build/test-cache or built there, without its test boot."""
-    digest = hashlib.sha256(f"{datetime.now(UTC):%G-%V}".encode())
-    for path in _INPUTS:
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.is_file() and "__pycache__" not in file.parts:
-                digest.update(f"{file.relative_to(REPOSITORY)}:{file.stat().st_mode}".encode() + file.read_bytes())
-    # A version of its own for each state of the sources: what is there already is used, as in the product.
-    version = int.from_bytes(digest.digest()[:4], "big")
-    settings = load({}, state=CACHE)
+    """The seed of a class of the tests' scenario, kept or built now, without its test boot. A week's is not used in the next one."""
+    made_of = kept.digest(class_name, f"{datetime.now(UTC):%G-%V}", SMALL, *(REPOSITORY / part for part in _SOURCES))
+    # A version of its own for each class and state of the sources: what is there already is used, as in the product.
+    version = int(made_of[:8], 16)
+    settings = load({}, state=kept.CACHE)
     spec = small_scenario().classes[class_name]
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:  # two runs of the tests may want it at the same time
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with kept.locked(f"seed-{class_name}"):
         files = build(SeedJob(version, class_name, version, spec, SMALL, test_boot=False), settings, lambda progress: None, lambda: False)
-        for other in seed_folder(class_name, version, settings).parent.iterdir():
-            if other.name != str(version):
-                shutil.rmtree(other)
+        kept.used(seed_folder(class_name, version, settings))
     return files
 
 

@@ -28,13 +28,16 @@ class Item:
 
 
 ITEMS = (
-    Item("simulation", "tests/unit/workflow/test_simulation.py", {"DPE_TEST_HISTORIES": 10_000}),
+    Item("simulation", "tests/integration/test_simulation.py", {"DPE_TEST_HISTORIES": 10_000}),
     Item("kills", "tests/integration/test_kills.py::test_kills_leak_nothing_and_rob_nobody", {"DPE_TEST_KILLS": 200}),
     Item("storm", "tests/integration/test_storm.py", {"DPE_TEST_CLAIMS": 300, "DPE_TEST_PEOPLE": 60}),
+    Item("points", "tests/integration/test_crash.py", {"DPE_TEST_POINTS": 3}),
+    Item("cuts-fork", "tests/integration/test_fork.py::test_a_fork_cut_off_anywhere_is_simply_made_again", {"DPE_TEST_CUTS": 50}),
+    Item("cuts-disk", "tests/integration/test_lifecycle.py::test_what_was_cut_off_anywhere_is_simply_done_again", {"DPE_TEST_CUTS": 20}),
     Item("forks", "tests/integration/test_fork.py::test_forks_in_a_row_lose_none_and_leave_nothing", {"DPE_TEST_FORKS": 1000}),
     *(
         Item(f"image-{name}", f"tests/image/test_{name}.py")
-        for name in ("boot", "build", "firstboot", "network", "rescue", "backup", "storage", "update", "power", "machine")
+        for name in ("smoke", "boot", "build", "firstboot", "network", "rescue", "backup", "storage", "update", "power", "machine")
     ),
 )
 

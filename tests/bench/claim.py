@@ -25,7 +25,8 @@ from appliance.people import passwords
 from appliance.settings import Settings, load
 from tests.seeds import cached_seed, place, small_scenario
 
-PEOPLE, EACH = 50, 10
+PEOPLE, EACH, LISTED = 50, 10, 10_000
+SMALLEST = {"PEOPLE": 3, "EACH": 2, "LISTED": 120}
 PASSWORD = "correct horse battery"
 
 
@@ -218,14 +219,14 @@ def run() -> Iterator[dict[str, Any]]:
         assert len(together) == total
         for name, point in (("p50", 50), ("p99", 99)):
             value, base = (statistics.quantiles(times, n=100)[point - 1] for times in (together, alone))
-            yield _result(f"claim.{name}", value, "s", "the same 500 claims one after the other", base)
+            yield _result(f"claim.{name}", value, "s", f"the same {total} claims one after the other", base)
         double = len(database.rows("SELECT machine_id FROM lease WHERE ended_at IS NULL GROUP BY machine_id HAVING count(*) > 1"))
         assert Machine.select().where(Machine.state == MachineState.ASSIGNED).count() == 2 * total + 1
-        yield _result("claim.double", double, "machines with two owners", "the same 500 claims one after the other", 0)
+        yield _result("claim.double", double, "machines with two owners", f"the same {total} claims one after the other", 0)
         admin = Person(settings, "admin")
         Machine.update(state=MachineState.RETIRED).where(Machine.number > 100).execute()
         few = statistics.median(admin.first_byte("/admin/machines/") for _ in range(20))
         Machine.update(state=MachineState.READY).where(Machine.state == MachineState.RETIRED).execute()
-        _ready(10_000 - Machine.select().count())
+        _ready(LISTED - Machine.select().count())
         many = statistics.median(admin.first_byte("/admin/machines/") for _ in range(20))
-        yield _result("claim.page_10000", many, "s to the first byte", "the same page of 100 machines", few)
+        yield _result(f"claim.page_{LISTED}", many, "s to the first byte", "the same page of 100 machines", few)

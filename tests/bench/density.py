@@ -16,6 +16,7 @@ from tests.integration.conftest import Libvirtd, take
 
 MEMORY = 512  # MiB
 FORKS, CLONES = 40, 6
+SMALLEST = {"FORKS": 2, "CLONES": 1}
 
 
 def _specs(libvirtd: Libvirtd, first: int, count: int, **changes: Any) -> list[MachineSpec]:

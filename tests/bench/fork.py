@@ -30,6 +30,7 @@ from tests.seeds import SMALL
 
 TIMES = 5
 MACHINES = 20
+SMALLEST = {"TIMES": 1, "MACHINES": 1}
 PATIENCE = 180  # seconds
 SETTLED = 3  # seconds after which the playbook that filled the buffer has ended, too
 

@@ -24,6 +24,7 @@ from tests.slapd import READER, SUFFIX
 EACH = 4  # people who wait for one server
 ROUNDS = 3
 LOOKS = 500  # requests of a round
+SMALLEST = {"ROUNDS": 1, "LOOKS": 20}
 EVERY = 0.04  # seconds between two of them
 PAUSE = 5.0  # seconds before somebody tries again: what Retry-After tells them
 BASELINE = "the same while nobody waits for others"
@@ -111,7 +112,7 @@ def hanging() -> Iterator[Hanging]:
         yield Hanging(settings, stack)
 
 
-def looks(ask: Callable[[], object], count: int = LOOKS, every: float = EVERY) -> list[float]:
+def looks(ask: Callable[[], object], count: int, every: float = EVERY) -> list[float]:
     """How long each of so many requests took, from when it was due: one each `every` seconds, however late the one before was."""
     times, begun = [], time.perf_counter()
     for number in range(count):
@@ -125,7 +126,7 @@ def looks(ask: Callable[[], object], count: int = LOOKS, every: float = EVERY) -
 def _together(asks: dict[str, Callable[[], object]], times: dict[str, list[float]]) -> None:
     """Ask for all of them at the same time, each on a connection of its own."""
     with ThreadPoolExecutor(len(asks)) as pool:
-        for name, took in zip(asks, pool.map(looks, asks.values()), strict=True):
+        for name, took in zip(asks, pool.map(lambda ask: looks(ask, LOOKS), asks.values()), strict=True):
             times[name] += took
 
 

@@ -50,6 +50,7 @@ from tests.seeds import small_scenario
 from tests.unit.engine.fake import FakeProvider
 
 COUNT = 1000
+SMALLEST = {"COUNT": 20}
 BASELINE = "an engine with no runs"
 MOVES = {
     "assign": {

@@ -30,6 +30,7 @@ from appliance.catalog import (
     Reading,
     Request,
     RequestState,
+    Run,
     Seed,
     SeedState,
     Snapshot,
@@ -50,6 +51,7 @@ from tests.bench.claim import Person, serving
 SIZES = (100, 1000, 10_000)
 CLASSES = ("small", "desktop", "notebook", "studio", "website")
 WAITING, LEAVING = 20, 30
+SMALLEST = {"SIZES": (100, 110, 120), "TIMES": 1}
 TIMES = 15
 TEST_DRIVER = "http://libvirt.org/schemas/domain/test/1.0"
 PAUSED = 3
@@ -177,10 +179,10 @@ def stir(settings: Settings) -> None:
         Machine.update(state=MachineState.ASSIGNED, owner=holders[0]).where(Machine.number.in_(ready[1::2])).execute()
 
 
-def _seconds(work: Callable[[], object], times: int = TIMES) -> float:
+def _seconds(work: Callable[[], object], most: int = 100) -> float:
     """The best of several: what it costs, whatever else this machine has to do."""
     taken = []
-    for _ in range(times):
+    for _ in range(min(TIMES, most)):
         begun = time.perf_counter()
         work()
         taken.append(time.perf_counter() - begun)
@@ -215,7 +217,9 @@ def engine(settings: Settings) -> dict[str, float]:
         wait(engine.jobs.under_way())
         stir(settings)
         engine.tick()
-        assert len(engine.jobs.under_way()) >= WAITING + LEAVING
+        engine.tick()  # what the first gave up is taken away by the second
+        assert Run.select().where(Run.ended_at.is_null()).count() >= WAITING + LEAVING
+        assert engine.jobs.under_way()  # as many as go on at a time
         found["tick"] = _seconds(engine.tick)
     finally:
         engine.stop()

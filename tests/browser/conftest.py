@@ -1,24 +1,24 @@
 """Fixtures of the browser tier: the web page as it is served, over TLS, and a headless Chromium in front of it."""
 
-import os
+import contextlib
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from appliance import catalog, layout
 from appliance.access import tls
 from appliance.catalog import Actor
-from appliance.run import start
 from appliance.settings import REPOSITORY, Settings, environment
 from appliance.settings import load as load_settings
 from tests import world
+from tests.browser.nursery import Nursery, open_nursery
 from tests.fake_rauc import fake_host
 
 __all__ = ["fake_host"]
@@ -40,7 +40,7 @@ class Site:
     url: str
     settings: Settings
     people: dict[str, Actor]
-    process: Any
+    process: psutil.Process
 
     def stop(self) -> float:
         """Stop the server as its supervisor would; returns how many seconds that took."""
@@ -66,8 +66,15 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Where the servers of all tests are forked from; each has a process, a catalog and a port of its own."""
+    with open_nursery() as nursery:
+        yield nursery
+
+
 @pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Callable[..., Site]]:
+def serve(tmp_path: Path, nursery: Nursery) -> Iterator[Callable[..., Site]]:
     """Serve the web page over a catalog that the given function filled: `serve(world.busy)`."""
     started = []
 
@@ -78,26 +85,26 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Site]]:
         catalog.open(settings.catalog)
         people = fill(settings) or {}
         certificate, key = tls.ensure(settings)
-        command: list[str | os.PathLike[str]] = [
-            sys.executable, "-m", "gunicorn", "--config", REPOSITORY / "webui/gunicorn.conf.py", "--bind", f"127.0.0.1:{port}",
-            "--certfile", certificate, "--keyfile", key, "webui:create_app()",
+        arguments = [
+            "--config", str(REPOSITORY / "webui/gunicorn.conf.py"), "--bind", f"127.0.0.1:{port}",
+            "--certfile", str(certificate), "--keyfile", str(key), "webui:create_app()",
         ]  # fmt: skip
-        with (tmp_path / "web.log").open("wb") as log:
-            process = start(command, env=environment(settings), stdout=log.fileno(), stderr=log.fileno())
+        process = nursery.server(arguments, environment(settings), tmp_path / "web.log")
         started.append(process)
         _until_it_answers(port, process, tmp_path / "web.log")
         return Site(f"https://127.0.0.1:{port}", settings, people, process)
 
     yield begin
     for process in started:
-        process.terminate()
-        process.wait(20)
+        with contextlib.suppress(psutil.NoSuchProcess):  # stopped by its test
+            process.terminate()
+            process.wait(20)
     catalog.close()
 
 
-def _until_it_answers(port: int, process: Any, log: Path) -> None:
+def _until_it_answers(port: int, process: psutil.Process, log: Path) -> None:
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and process.is_running():
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
             return

@@ -131,7 +131,7 @@ NOT_STARTED = {"fonts-dejavu-core", "fonts-liberation", "ovmf", "virtinst"}
 ALSO = (
     "tests/unit/house/test_docs.py::test_make_help_tells_every_target_and_is_what_make_does_alone",
     "tests/unit/house/test_units.py::test_the_firewall_is_read_by_nft_and_opens_the_doors_alone",
-    "tests/unit/test_run.py",
+    "tests/integration/programs/test_run.py",
     "tests/integration/test_hypervisor_daemon.py::test_it_sees_only_its_own",
 )
 

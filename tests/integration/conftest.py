@@ -20,13 +20,16 @@ import pytest
 
 from appliance import layout
 from appliance.errors import Unavailable
+from appliance.hypervisor.libvirt import snapshot_files
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import Boot, MachineSpec
 from appliance.lifecycle.specs import card
 from appliance.run import run, start
 from appliance.seeds.build import SeedFiles
-from appliance.settings import Settings, environment, load
+from appliance.settings import REPOSITORY, Settings, environment, load
+from tests import kept
 from tests.browser.conftest import chromium
+from tests.integration.look import identity
 from tests.seeds import place, small_seed
 
 __all__ = ["chromium", "small_seed"]
@@ -210,7 +213,48 @@ def take(provider: LibvirtProvider, spec: MachineSpec, folder: Path, look: Calla
     return folder
 
 
+def kept_snapshot(provider: LibvirtProvider, spec: MachineSpec, seed: SeedFiles, folder: Path) -> dict[str, str]:
+    """A snapshot of such a machine in `folder`, taken now or when it was kept, and what its machine said of its identity.
+
+    What is in its memory is the same wherever it is; the seed below its disk, and its facts, are those of this appliance.
+    """
+    hypervisor = provider.host()
+    parts = hypervisor.hypervisor, hypervisor.acceleration, json.dumps([seed.manifest["files"], spec.memory, spec.vcpus])
+
+    def make(fresh: Path) -> None:
+        def look(template: MachineSpec) -> None:
+            (fresh / "identity.json").write_text(json.dumps(identity(provider, template)))
+
+        taken = take(provider, spec, provider.settings.seeds / f"taken-{spec.id}", look)
+        run(["cp", "--archive", "--sparse=always", *taken.iterdir(), fresh])
+        shutil.rmtree(taken)
+
+    files = kept.kept("snapshot", kept.digest(*parts, REPOSITORY / "appliance/hypervisor"), make)
+    folder.mkdir(mode=0o711)
+    run(
+        [
+            "cp",
+            "--archive",
+            "--sparse=always",
+            *(files / name for name in (snapshot_files.MEMORY, snapshot_files.STATE, snapshot_files.DISK)),
+            folder,
+        ]
+    )
+    disk = folder / snapshot_files.DISK
+    disk.chmod(0o600)
+    run(["qemu-img", "rebase", "-u", "-F", "qcow2", "-b", spec.seed_disk, disk])
+    disk.chmod(0o444)
+    with provider._connection.use() as connection:
+        snapshot_files.keep(folder, provider._facts(spec, connection))
+    was, now = (snapshot_files.read(one)["files"] for one in (files, folder))
+    assert was[snapshot_files.MEMORY] == now[snapshot_files.MEMORY], f"{files} is damaged; remove it"
+    told: dict[str, str] = json.loads((files / "identity.json").read_text())
+    return told
+
+
 @pytest.fixture(scope="session")
-def small_snapshot(libvirtd: Libvirtd, make_spec: MakeSpec) -> Path:
+def small_snapshot(libvirtd: Libvirtd, make_spec: MakeSpec, small_seed: SeedFiles) -> Path:
     """A snapshot of the small seed: make_spec(slot, snapshot=small_snapshot) is a machine that can be forked."""
-    return take(libvirtd.provider, make_spec(49), libvirtd.settings.seeds / "snapshot")
+    folder = libvirtd.settings.seeds / "snapshot"
+    kept_snapshot(libvirtd.provider, make_spec(49), small_seed, folder)
+    return folder

@@ -14,7 +14,7 @@ from appliance.catalog import Lease, Machine, options
 from appliance.host import restore
 from appliance.seeds.build import SeedFiles
 from appliance.services import machines as verbs
-from tests.integration.conftest import Libvirtd, own_appliance, serving, spec_maker, take
+from tests.integration.conftest import Libvirtd, kept_snapshot, own_appliance, serving, spec_maker
 from tests.integration.test_backup import Host, done
 from tests.integration.test_outliving import fresh_catalog, in_use, running
 from tests.seeds import SMALL
@@ -31,7 +31,8 @@ def libvirtd() -> Iterator[Libvirtd]:
 
 def test_a_running_machine_comes_back_with_its_data(libvirtd: Libvirtd, small_seed: SeedFiles) -> None:
     settings, provider = replace(libvirtd.settings, scenario=SMALL), libvirtd.provider
-    snapshot = take(provider, spec_maker(settings, small_seed)(49), settings.seeds / "snapshot")
+    snapshot = settings.seeds / "snapshot"
+    kept_snapshot(provider, spec_maker(settings, small_seed)(49), small_seed, snapshot)
     alice = fresh_catalog(settings, small_seed, snapshot, "alice")["alice"]
     with catalog.write():
         options.put("scenario", {"name": "small", "title": "Small", "description": ""})

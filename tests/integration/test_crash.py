@@ -1,4 +1,4 @@
-"""The engine killed with -9 at every point of every step of every sequence that is shipped, one after the other, none left out.
+"""The engine killed with -9 at every step of every sequence that is shipped, one after the other: at one of its points by turns, in `make soak` at each.
 
 The engine, its catalog and its runner are real, and so are the process and the signal; machines are files in a folder, which
 outlive it as real ones do (tests/disk_provider.py). Real machines are in test_kills.py. After each kill the next engine brings
@@ -7,11 +7,12 @@ things to their end, and all that there is then must be as it is without the kil
 
 import json
 import multiprocessing
+import os
 import shutil
 import signal
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,8 @@ from appliance.workflow.master import master
 from tests import crashing, disk_provider
 from tests.post import Post, office
 from tests.unit.conftest import SPEC
+
+OF_A_STEP = int(os.environ.get("DPE_TEST_POINTS", "1"))
 
 pytestmark = [pytest.mark.crash, pytest.mark.workflow, pytest.mark.timeout(1800)]
 
@@ -113,16 +116,22 @@ BEGINS: dict[str, str] = {
 }
 
 
+def points(number: int) -> list[str]:
+    """At which points the step of this number is killed: all steps together see each of them."""
+    return [crashing.POINTS[(number + turn) % len(crashing.POINTS)] for turn in range(OF_A_STEP)]
+
+
 def cases() -> list[Case]:
-    """Every point of every step; what two sequences have in common is tried once."""
+    """Every step, and some or all points of it; what two sequences have in common is tried once."""
     found: dict[tuple[Any, ...], list[Case]] = {}
     for name in SHIPPED:
         body = sequence.dump(always(name))
         for move in BEGINS:
             stages = sequence.stages(move, body)
             same = (move, tuple((stage.name, stage.kind.name, str(stage.options)) for stage in stages))
-            found.setdefault(same, [Case(name, move, stage.name, point) for stage in stages for point in crashing.POINTS])
-    return [case for some in found.values() for case in some]
+            found.setdefault(same, [Case(name, move, stage.name, "") for stage in stages])
+    steps = [case for some in found.values() for case in some]
+    return [replace(case, point=point) for number, case in enumerate(steps) for point in points(number)]
 
 
 class Place:

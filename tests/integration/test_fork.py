@@ -27,12 +27,13 @@ from appliance.hypervisor.libvirt import daemon, inventory, snapshot_files, snap
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import Boot, MachineSpec, Power, Unfit
 from appliance.run import run
-from appliance.settings import environment
-from tests.integration.conftest import Libvirtd, MakeSpec, take
-from tests.integration.look import answers, facts, power, traces
+from appliance.settings import Settings, environment
+from tests.integration.conftest import Libvirtd, MakeSpec, kept_snapshot, take
+from tests.integration.look import answers, facts, identity, power, traces
 from tests.seeds import cached_seed, place
 
-FORKS = int(os.environ.get("DPE_TEST_FORKS", "60"))
+FORKS = int(os.environ.get("DPE_TEST_FORKS", "30"))
+CUTS = int(os.environ.get("DPE_TEST_CUTS", "4"))
 SEED = int(os.environ.get("DPE_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
 
 
@@ -239,7 +240,7 @@ provider.fork(MachineSpec.from_json(json.loads(sys.argv[1])))
 @pytest.mark.fork
 def test_a_fork_cut_off_anywhere_is_simply_made_again(libvirtd: Libvirtd, provider: LibvirtProvider, spec: MachineSpec) -> None:
     dice, command = random.Random(SEED), [sys.executable, "-c", FORK, json.dumps(spec.to_json())]
-    for cut in range(12):
+    for cut in range(CUTS):
         with subprocess.Popen(command, env={**os.environ, **environment(libvirtd.settings)}, stdout=subprocess.PIPE) as process:
             assert process.stdout
             assert process.stdout.readline() == b"now\n"
@@ -370,23 +371,6 @@ def test_an_agent_held_up_longer_than_libvirt_waits_is_waited_for(provider: Libv
 # -- no two alike -----------------------------------------------------------------------------
 
 RANDOM = "od -An -v -tx1 -N 32 /dev/urandom; date +%s.%N"
-IDENTITY = """
-echo machine-id $(cat /etc/machine-id)
-echo dbus-id $(cat /var/lib/dbus/machine-id 2>/dev/null)
-echo hostname $(cat /proc/sys/kernel/hostname) $(cat /etc/hostname)
-echo mac $(cat /sys/class/net/*/address | sort | tail -1)
-echo address $(ip -4 -o address show scope global | tr -s ' ' | cut -d ' ' -f 4)
-echo host-key $(cat /etc/ssh/ssh_host_*_key.pub 2> /dev/null | cut -d ' ' -f 2)
-echo reseeded $(dmesg | grep -c 'crng reseeded due to virtual machine fork')
-"""
-
-
-def identity(provider: LibvirtProvider, spec: MachineSpec) -> dict[str, str]:
-    """What makes a machine one of its own, as it says so itself."""
-    done = provider.execute(spec.id, ["sh", "-c", IDENTITY])
-    assert done.status == 0, done
-    told = dict(line.partition(" ")[::2] for line in done.output.splitlines())
-    return {**told, "secret": facts(spec)["secret"]}
 
 
 def host_key(spec: MachineSpec) -> str:
@@ -410,12 +394,12 @@ def test_ten_forks_at_once_share_nothing(
     class_name: str,
 ) -> None:
     """small12 is an older Debian, whose kernel does not notice that it was forked, and has an SSH server."""
-    settings, template, older = libvirtd.settings, dict[str, str](), class_name == "small12"
+    settings, older = libvirtd.settings, class_name == "small12"
     seed = place(cached_seed(class_name), settings, class_name)
     of_class = {"class_name": class_name, "seed_disk": seed.disk, "boot": Boot(seed.kernel, seed.initrd, seed.cmdline)}
     folder = settings.state / f"snapshot-{class_name}"
-    take(provider, make_spec(49, **of_class), folder, lambda spec: template.update(identity(provider, spec)))
-    taken = time.time()
+    template = kept_snapshot(provider, make_spec(49, **of_class), seed, folder)
+    taken = (folder / snapshot_files.STATE).stat().st_mtime
     specs = [make_spec(10 + number, snapshot=folder, **of_class) for number in range(10)]
     first, later, keys = list[str](), list[str](), list[str]()
     behind, apart = list[float](), list[float]()
@@ -510,31 +494,39 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.fixture
-def copy(libvirtd: Libvirtd, small_snapshot: Path) -> Iterator[Path]:
+@contextlib.contextmanager
+def copy_of(folder: Path, settings: Settings) -> Iterator[Path]:
     """A snapshot to be damaged."""
-    copy = libvirtd.settings.state / "damaged"
-    run(["cp", "--archive", "--sparse=always", small_snapshot, copy])
+    copy = settings.state / "damaged"
+    run(["cp", "--archive", "--sparse=always", folder, copy])
     yield copy
     shutil.rmtree(copy)
 
 
+@pytest.fixture
+def copy(libvirtd: Libvirtd, small_snapshot: Path) -> Iterator[Path]:
+    with copy_of(small_snapshot, libvirtd.settings) as copy:
+        yield copy
+
+
 @pytest.mark.fork
 @pytest.mark.badinput
-@pytest.mark.parametrize("what", sorted(DAMAGE))
 def test_a_damaged_snapshot_ends_in_a_clear_error_and_a_working_cold_machine(
-    libvirtd: Libvirtd, provider: LibvirtProvider, spec: MachineSpec, copy: Path, what: str
+    libvirtd: Libvirtd, provider: LibvirtProvider, spec: MachineSpec, small_snapshot: Path
 ) -> None:
-    """Although it was forked from before, and known to be whole; and nothing is left of what was forked."""
-    forked, before = replace(spec, snapshot=copy), traces(libvirtd.settings)
-    provider.fork(forked)
-    damage, words = DAMAGE[what]
-    damage(copy)
-    with pytest.raises(Unfit, match=words) as caught:
-        provider.fork(forked)
-    assert "by itself" in caught.value.hint
-    assert traces(libvirtd.settings) - before == set()
-    assert power(provider, spec) is None
+    """Although it was forked from before, and known to be whole; and nothing is left of what was forked, so that it is booted once, after all of them."""
+    before = traces(libvirtd.settings)
+    for what, (damage, words) in DAMAGE.items():
+        with copy_of(small_snapshot, libvirtd.settings) as copy:
+            print(what)
+            forked = replace(spec, snapshot=copy)
+            provider.fork(forked)
+            damage(copy)
+            with pytest.raises(Unfit, match=words) as caught:
+                provider.fork(forked)
+            assert "by itself" in caught.value.hint
+            assert traces(libvirtd.settings) - before == set()
+            assert power(provider, spec) is None
     cold = replace(spec, snapshot=None)
     provider.clone(cold)
     provider.start(cold)

@@ -27,6 +27,7 @@ from tests.seeds import cached_seed, place
 
 pytestmark = pytest.mark.workflow
 
+CUTS = int(os.environ.get("DPE_TEST_CUTS", "2"))
 SEED = int(os.environ.get("DPE_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
 OWNER = b"user user\n"
 
@@ -458,15 +459,15 @@ def test_what_was_cut_off_anywhere_is_simply_done_again(
     spec = replace(spec, data=data.stem)
     provider.fork(spec)
     try:
-        for cut in range(5):
+        for cut in range(CUTS):
             cut_off(libvirtd, spec, "make", data.stem, after=dice.uniform(0, 0.2))
             provider.make_data(data.stem, 2)
-            if cut < 4:
+            if cut < CUTS - 1:
                 provider.remove_data(data.stem)
         cut_off(libvirtd, spec, "start", after=dice.uniform(0, 0.3))
         up(provider, spec)
         inside(provider, spec, "dd if=/dev/urandom of=/data/ballast bs=1M count=30 2> /dev/null; echo mine > /data/note")
-        for cut in range(5):
+        for cut in range(CUTS):
             provider.remove_backup(copy)
             cut_off(libvirtd, spec, "backup", data.stem, copy, after=dice.uniform(0, 1.5))
             provider.backup_data(data.stem, copy, spec.id)
@@ -476,7 +477,7 @@ def test_what_was_cut_off_anywhere_is_simply_done_again(
             provider.remove_data(again.stem)
         cut_off(libvirtd, spec, "stop", after=dice.uniform(0, 1))
         provider.stop(spec.id)
-        for _ in range(3):
+        for _ in range(CUTS):
             provider.forget_kept(kept.stem)
             cut_off(libvirtd, spec, "keep", after=dice.uniform(0, 1.5))
             provider.keep(spec)

@@ -12,7 +12,8 @@ import yaml
 from appliance.seeds import build, unsafe
 from appliance.seeds.follow import follow
 from appliance.settings import environment, load
-from tests.seeds import CACHE, small_scenario
+from tests.kept import CACHE
+from tests.seeds import small_scenario
 
 pytestmark = pytest.mark.cases
 

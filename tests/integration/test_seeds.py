@@ -25,7 +25,9 @@ from appliance.scenario.schema import ClassSpec
 from appliance.seeds import guest
 from appliance.seeds.build import Cancelled, SeedJob, SeedProgress, build, seed_folder, seed_log, test_machine_id, work_folder
 from appliance.settings import REPOSITORY, Settings, load
-from tests.seeds import CACHE, SMALL, cached_seed, place, small_scenario
+from tests.integration.conftest import Libvirtd
+from tests.kept import CACHE
+from tests.seeds import SMALL, cached_seed, place, small_scenario
 
 test_machine_id.__test__ = False  # type: ignore[attr-defined]  its name only looks like a test's
 
@@ -101,9 +103,10 @@ def test_a_seed_is_built_booted_and_kept(appliance_settings: Settings, provider:
     assert again == []
 
 
-@pytest.fixture(params=["small", "small12"])
-def two_machines(appliance_settings: Settings, provider: LibvirtProvider, request: pytest.FixtureRequest) -> Iterator[list[MachineSpec]]:
-    settings = appliance_settings
+@pytest.fixture(scope="module", params=["small", "small12"])
+def two_machines(libvirtd: Libvirtd, request: pytest.FixtureRequest) -> Iterator[list[MachineSpec]]:
+    """Two machines of one seed, booted once for all tests of them."""
+    settings, provider = libvirtd.settings, libvirtd.provider
     seed = place(cached_seed(request.param), settings, request.param, 900)
     specs = []
     for slot in (20, 21):

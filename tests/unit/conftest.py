@@ -1,7 +1,9 @@
-"""Fixtures of the unit tier: a catalog of one's own, people in it, and machines that are only rows."""
+"""Fixtures of the unit tier: a catalog of one's own, people in it, and machines that are only rows. And it starts no process."""
 
+import multiprocessing.util
+import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -26,10 +28,8 @@ from appliance.catalog import (
     sequences,
 )
 from appliance.catalog import seeds as seed_rows
-from appliance.lifecycle import batch
 from appliance.lifecycle.performers import Performers, ended
 from appliance.scenario.schema import ClassSpec
-from appliance.seeds import build
 from appliance.settings import Settings
 from appliance.settings import load as load_settings
 from appliance.workflow import sequence
@@ -49,19 +49,44 @@ SPEC = {
 }
 
 
+STARTS = {"subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"}
+
+
+class Watch:
+    """What Python is about to start is heard here, whoever starts it; a test that may not is ended, and told if it went on all the same."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.started: list[str] = []
+        sys.addaudithook(self.hear)
+
+    def hear(self, event: str, args: tuple[object, ...]) -> None:
+        if self.on and event in STARTS and args[:1] != ("/sbin/ldconfig",):  # by which Python itself looks for libraries
+            self.started.append(f"{event} {args[1:2] or args}")
+            raise AssertionError(f"A unit test starts no process, but {self.started[-1]}: see tests/README.md")
+
+
+watch = Watch()
+_spawn = multiprocessing.util.spawnv_passfds
+
+
+def _heard(path: bytes, args: Sequence[Any], fds: Sequence[int]) -> int:
+    """multiprocessing starts its processes below what is audited."""
+    watch.hear("os.spawn", (path, args))
+    return int(_spawn(path, args, fds))
+
+
+multiprocessing.util.spawnv_passfds = _heard
+
+
 @pytest.fixture(autouse=True)
-def no_playbook(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No unit test makes machines or seeds through the real playbooks: an engine has `in_place_of_the_playbook`, tests/integration run them."""
-    started: list[Path] = []
-
-    def refuse(file: Path, *_: object) -> bool:
-        started.append(file)
-        raise AssertionError(f"a unit test wanted to start the playbook of {file}")
-
-    for module in (batch, build):
-        monkeypatch.setattr(module, "follow", refuse)
+def _starts_no_process(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What needs a real program is in tests/integration/programs; linters alone, in house/, are marked so."""
+    watch.started.clear()
+    watch.on = request.node.get_closest_marker("linter") is None
     yield
-    assert started == []
+    watch.on = False
+    assert watch.started == []
 
 
 @pytest.fixture

@@ -43,6 +43,14 @@ HARMLESS = {"event.hash", "account.ssh_keys", "run.turn"}
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image, "found", lambda: None)
     monkeypatch.setattr(support, "COMMANDS", {"memory": ["cat", "/proc/meminfo"], "missing": ["no-such-program"]})
+    monkeypatch.setattr(support, "run", read)
+
+
+def read(command: list[str], **_: object) -> str:
+    """In place of the programs: `cat` of one file, and of any other that it is not there."""
+    if command[0] != "cat":
+        raise CommandFailed(f"The program {command[0]} is not installed.", status=127, output="")
+    return Path(command[1]).read_text()
 
 
 def bundle(settings: Settings) -> dict[str, str]:

@@ -10,6 +10,7 @@ BEFORE = "2e537338a7553f5dc10392d6c898e5340ad18616"
 LONGEST = 65
 
 
+@pytest.mark.linter
 def test_subjects_are_short_and_bodies_say_why() -> None:
     try:
         told = run(["git", "log", "--no-merges", "--format=%h%x00%s%x00%b%x01", f"{BEFORE}..HEAD"], cwd=REPOSITORY)

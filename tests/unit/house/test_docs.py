@@ -24,6 +24,7 @@ def targets() -> set[str]:
     return set(re.findall(r"^([a-z][a-z-]*):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
 
 
+@pytest.mark.linter
 def test_make_help_tells_every_target_and_is_what_make_does_alone() -> None:
     said = run(["make", "--no-print-directory", "help"], cwd=REPOSITORY)
     told = set(re.findall(r"^  ([a-z-]+) {2,}\S", said, re.MULTILINE))

@@ -16,10 +16,12 @@ BIN = Path(sys.executable).parent
     [("ruff", "check", "--no-cache"), ("ruff", "format", "--check", "--no-cache"), ("mypy",), ("lint-imports",)],
     ids=["ruff-check", "ruff-format", "mypy", "import-linter"],
 )
+@pytest.mark.linter
 def test_linters_have_nothing_to_say(command: tuple[str, ...]) -> None:
     run([BIN / command[0], *command[1:]], cwd=REPOSITORY, timeout=600, hint="`make format` mends much of it.")
 
 
+@pytest.mark.linter
 @pytest.mark.parametrize("script", ["image-build/setup.sh", "image-build/lock.sh", ".ci/run"])
 def test_scripts_can_be_run(script: str) -> None:
     file = REPOSITORY / script

@@ -80,6 +80,7 @@ def test_every_process_has_a_unit_that_is_started() -> None:
         assert (UNITS / re.sub("@.*[.]", "@.", name)).exists(), name
 
 
+@pytest.mark.linter
 def test_systemd_has_nothing_to_object_to(tree: Path) -> None:
     folder = tree / "usr/lib/systemd/system"
     files = sorted(str(file) for pattern in ("dpe*.*",) for file in folder.glob(pattern) if file.is_file())
@@ -168,6 +169,7 @@ def figures() -> dict[str, float]:
     return {name: float(most) for name, most in re.findall(r"^\| `(dpe-[a-z]+)` \| ([\d.]+) \|", told, re.MULTILINE)}
 
 
+@pytest.mark.linter
 def test_no_unit_is_more_exposed_than_the_readme_says(tree: Path) -> None:
     assert {f"dpe-{part}" for part in units.PARTS} <= figures().keys()
     for name, most in figures().items():
@@ -181,6 +183,7 @@ def test_no_unit_is_more_exposed_than_the_readme_says(tree: Path) -> None:
         assert figures()[name] < 2.5
 
 
+@pytest.mark.linter
 def test_the_firewall_is_read_by_nft_and_opens_the_doors_alone() -> None:
     rules = FILES / "etc/nftables.conf"
     run(["unshare", "--net", "nft", "--check", "--file", rules])
@@ -205,6 +208,7 @@ def _environment() -> str:
     return file.read_text() if file.exists() else "DPE_HTTPS_PORT=443\n"
 
 
+@pytest.mark.linter
 def test_the_profile_of_machines_is_read_and_names_no_secret_of_ours(settings: Settings) -> None:
     profile = FILES / "etc/apparmor.d/dpe-qemu"
     run(["apparmor_parser", "--skip-kernel-load", "--skip-cache", "--quiet", profile])

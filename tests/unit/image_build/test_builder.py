@@ -110,7 +110,8 @@ def test_an_unknown_scenario_is_named() -> None:
         build.parse(["nonsense"])
 
 
-def test_a_scenario_is_a_name_or_a_folder() -> None:
+def test_a_scenario_is_a_name_or_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build, "state_of_sources", lambda: ("abc", 1, 1))
     assert build.parse(["notebook"]).name == "dpe-notebook"
     job = build.parse([str(REPOSITORY / "tests/scenarios/small"), "--version", "1.2.3", "--quick", "--no-seeds"])
     assert (job.name, job.version, job.quick, job.seeds) == ("dpe-small", "1.2.3", True, False)

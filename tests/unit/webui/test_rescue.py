@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -21,9 +20,8 @@ from appliance.host.interface.rescue import BUNDLE
 from appliance.host.rpc.registry import HANDLERS, Host
 from appliance.host.rpc.verb import Nothing
 from appliance.people import totp
-from appliance.run import run
 from appliance.services import setup
-from appliance.settings import REPOSITORY, Settings
+from appliance.settings import Settings
 from tests import world
 from tests.hosted import do_instead, serving
 from tests.unit.host.test_rescue import DAMAGE
@@ -95,14 +93,6 @@ def page(opened: Settings, grace: Account, host: Server) -> Page:
 
 
 # -- on its own feet ----
-
-
-def test_it_needs_nothing_of_what_it_comes_in_place_of() -> None:
-    loaded = run([sys.executable, "-c", "import sys, webui.rescue.__main__; print(*sys.modules)"], cwd=REPOSITORY).split()
-    ours = {name for name in loaded if name.startswith("webui")}
-    assert ours == {"webui", "webui.answers", *(name for name in ours if name.startswith("webui.rescue"))}
-    forbidden = ("appliance.services", "appliance.engine", "appliance.lifecycle", "appliance.hypervisor", "libvirt", "ansible_runner")
-    assert [name for name in loaded if name.startswith(forbidden)] == []
 
 
 def test_it_starts_and_answers_without_catalog_host_or_state(settings: Settings) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests import simulation
 
-HISTORIES = int(os.environ.get("DPE_TEST_HISTORIES", "600"))
+HISTORIES = int(os.environ.get("DPE_TEST_HISTORIES", "300"))
 FIRST = int(os.environ.get("DPE_TEST_SEED", "0"))
 
 

@@ -12,8 +12,8 @@ import pytest
 from appliance.hypervisor.libvirt import disks, snapshots
 from appliance.hypervisor.libvirt import guest as libvirt_guest
 from appliance.settings import REPOSITORY
+from tests.integration.programs.test_guest import lines
 from tests.unit.hypervisor.test_provider import spec
-from tests.unit.seeds.test_guest import lines
 
 SCRIPTS = REPOSITORY / "playbooks/roles/guest/files/root/usr/lib/dpe"
 OURS = re.compile(r"(?<![\w.$}])/(?=(etc|dev|home|proc|run|sys|var|usr/lib/dpe|usr/sbin)\b)")
