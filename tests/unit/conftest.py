@@ -3,9 +3,10 @@
 import multiprocessing.util
 import sys
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,10 +71,10 @@ watch = Watch()
 _spawn = multiprocessing.util.spawnv_passfds
 
 
-def _heard(path: bytes, args: Sequence[Any], fds: Sequence[int]) -> int:
+def _heard(path: bytes, args: Any, passfds: Any) -> int:
     """multiprocessing starts its processes below what is audited."""
     watch.hear("os.spawn", (path, args))
-    return int(_spawn(path, args, fds))
+    return int(_spawn(path, args, passfds))
 
 
 multiprocessing.util.spawnv_passfds = _heard
