@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from appliance import catalog, dial
-from appliance.catalog import Event, Level, events, options, record
+from appliance.catalog import Event, EventKind, Level, events, options, record
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ class Forwarder:
             options.put("syslog_position", position)
             if options.get("syslog_problem"):
                 options.put("syslog_problem", "")
-                record("audit.forwarding", f"Events go to {to} again; those that waited are sent.")
+                record(EventKind.AUDIT_FORWARDING, f"Events go to {to} again; those that waited are sent.")
 
     def _away(self, to: Receiver, error: Exception) -> None:
         self._retry_at = time.monotonic() + self._pause.total_seconds()
@@ -151,7 +151,7 @@ class Forwarder:
         log.warning("%s", problem)
         with catalog.write():
             if not options.get("syslog_problem"):
-                record("audit.forwarding", f"{problem} They wait until it does.", level=Level.WARNING)
+                record(EventKind.AUDIT_FORWARDING, f"{problem} They wait until it does.", level=Level.WARNING)
             if options.get("syslog_problem") != problem:
                 options.put("syslog_problem", problem)
 

@@ -13,6 +13,7 @@ from appliance.catalog import (
     Actor,
     Class,
     Engine,
+    EventKind,
     Grant,
     Group,
     HostReading,
@@ -192,12 +193,14 @@ def machine(
         ready = None if state in (MachineState.PLANNED, MachineState.CREATING) else made + timedelta(seconds=140)
         changes = {"state": state, "created_at": made, "ready_at": ready, "state_since": ready or made, "owner": owner and owner.account_id}
         Machine.update({**changes, **values}).where(Machine.id == row.id).execute()
-        record("machine.creating", f"{row.name} is being made.", class_name=cls.name, machine_id=row.id)
+        record(EventKind.MACHINE_CREATING, f"{row.name} is being made.", class_name=cls.name, machine_id=row.id)
         if owner:
             ends = catalog.now() + (left or timedelta(hours=7, minutes=42))
             began = ends - timedelta(minutes=cls.lease_minutes)
             Lease.create(machine=row.id, account=owner.account_id, began_at=began, ends_at=ends)
-            record("machine.assigned", f"{owner.name} got {row.name} at once.", owner, class_name=cls.name, machine_id=row.id, hit=True)
+            record(
+                EventKind.MACHINE_ASSIGNED, f"{owner.name} got {row.name} at once.", owner, class_name=cls.name, machine_id=row.id, hit=True
+            )
         if state is MachineState.IN_USE:
             Reading.create(
                 machine=row.id, cpu=0.18, memory_used=412, memory_private=388, memory_shared=21, disk_rate=81920.0, net_rate=20480.0
@@ -287,9 +290,14 @@ def _busy(settings: Settings) -> dict[str, Actor]:
     machine(studio, MachineState.IN_USE, owner=people["mary"], left=timedelta(hours=20))
     with catalog.write():
         Request.create(account=people["alan"].account_id, klass="studio", state=RequestState.WAITING, hit=False)
-        record("request.waiting", "alan waits for a studio: none is ready.", people["alan"], class_name="studio", hit=False)
-        record("seed.failed", "Seed studio v2 failed: the package r-base-studio does not exist.", level=Level.ERROR, class_name="studio")
-        record("sign_in.failed", "Failed sign-in as 'root'.", Actor("root", None, "192.0.2.7"), level=Level.WARNING)
+        record(EventKind.REQUEST_WAITING, "alan waits for a studio: none is ready.", people["alan"], class_name="studio", hit=False)
+        record(
+            EventKind.SEED_FAILED,
+            "Seed studio v2 failed: the package r-base-studio does not exist.",
+            level=Level.ERROR,
+            class_name="studio",
+        )
+        record(EventKind.SIGN_IN_FAILED, "Failed sign-in as 'root'.", Actor("root", None, "192.0.2.7"), level=Level.WARNING)
         _organise(people)
     engine()
     host_history(2)

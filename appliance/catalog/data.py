@@ -114,7 +114,7 @@ def due() -> list[DataDisk]:
 
 
 def tell(
-    kind: EventKind | str,
+    kind: EventKind,
     message: str,
     disk: DataDisk,
     actor: Actor = ENGINE,

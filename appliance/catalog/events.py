@@ -27,7 +27,7 @@ ENGINE = Actor("engine")
 
 
 def record(
-    kind: EventKind | str,
+    kind: EventKind,
     message: str,
     actor: Actor = ENGINE,
     *,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from appliance.catalog import options, runs, seeds, sequences, timezone
 from appliance.catalog.database import write
+from appliance.catalog.event_kinds import EventKind
 from appliance.catalog.events import Actor, record
 from appliance.catalog.machines import HELD
 from appliance.catalog.models import (
@@ -23,7 +24,6 @@ from appliance.catalog.models import (
     Handover,
     KeptDisk,
     Lease,
-    Level,
     Machine,
     MachineState,
     Run,
@@ -72,7 +72,7 @@ def adopt(id: str, taken_at: datetime, by: str, former: str, state: Path, disks:
             f"{adopted.disks} data disks are back. Every lease lasts {GRACE // timedelta(hours=1)} hours at least."
         )
         hint = f"{missing} data disks were not in it; see the page Data disks." if missing else ""
-        record("appliance.restored", words, actor, level=Level.WARNING, object="appliance", hint=hint)
+        record(EventKind.APPLIANCE_RESTORED, words, actor, object="appliance", hint=hint)
     return adopted
 
 
@@ -110,7 +110,9 @@ def _machines(moment: datetime, actor: Actor) -> list[Machine]:
         )  # fmt: skip
         assert machine.owner is not None
         message = f"{machine.name} is made again after the restore, for {machine.owner.name}; their lease ends {timezone.timestamp(ends)}."
-        record("machine.restored", message, actor, class_name=machine.class_name, machine_id=machine.id, account_id=machine.owner_id)
+        record(
+            EventKind.MACHINE_RESTORED, message, actor, class_name=machine.class_name, machine_id=machine.id, account_id=machine.owner_id
+        )
         back.append(machine)
     return back
 
@@ -161,7 +163,7 @@ def _seeds(former: str, state: Path, actor: Actor) -> int:
     for class_name in lacking:
         if class_name not in built and Class.get_by_id(class_name).enabled:
             Seed.create(klass=class_name, version=seeds.next_version(class_name), manifest={"lost": True})  # the image may have it
-            record("seed.queued", f"A seed of {class_name} is built again: it was not in the backup.", actor, class_name=class_name)
+            record(EventKind.SEED_QUEUED, f"A seed of {class_name} is built again: it was not in the backup.", actor, class_name=class_name)
     return len(lacking)
 
 

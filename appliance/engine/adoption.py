@@ -1,7 +1,7 @@
 """The sequences that are shipped, and those that the scenario brings, become rows of the catalog."""
 
 from appliance import catalog
-from appliance.catalog import Level, record
+from appliance.catalog import EventKind, record
 from appliance.settings import Settings
 from appliance.workflow import kinds
 from appliance.workflow.load import FOLDER as WORKFLOWS
@@ -14,4 +14,4 @@ def adopt_sequences(settings: Settings) -> None:
     with catalog.write():
         for name, problem in kinds.broken().items():
             message = f"The kind of activity {name} is missing: {problem}"
-            record("activities.missing", message, level=Level.ERROR, hint="Repair or remove the package that brings it.")
+            record(EventKind.ACTIVITIES_MISSING, message, hint="Repair or remove the package that brings it.")

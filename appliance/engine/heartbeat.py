@@ -7,7 +7,7 @@ from typing import Any
 
 from appliance import catalog
 from appliance.catalog import Engine as EngineRow
-from appliance.catalog import Level, now, record
+from appliance.catalog import EventKind, now, record
 from appliance.engine.readings import Readings
 from appliance.errors import Unavailable
 from appliance.hypervisor.provider import Found, Provider
@@ -57,6 +57,6 @@ class Heartbeat:
                 id=1, seen_at=now(), hypervisor_ok=not problem, hypervisor_problem=problem, host=host
             ).on_conflict_replace().execute()
             if changed and problem:
-                record("hypervisor.away", f"The hypervisor is away: {problem}", level=Level.ERROR)
+                record(EventKind.HYPERVISOR_AWAY, f"The hypervisor is away: {problem}")
             elif changed:
-                record("hypervisor.back", "The hypervisor is back; work goes on.")
+                record(EventKind.HYPERVISOR_BACK, "The hypervisor is back; work goes on.")

@@ -3,7 +3,7 @@
 import logging
 
 from appliance import catalog
-from appliance.catalog import Level, aside, machines, record, seeds, snapshots
+from appliance.catalog import EventKind, aside, machines, record, seeds, snapshots
 from appliance.engine.heartbeat import Heartbeat
 from appliance.engine.jobs import Jobs
 from appliance.hypervisor.provider import Provider
@@ -39,4 +39,4 @@ class Orphans:
         log.warning("removing %s, a leftover of a machine that is over", id)
         self.provider.destroy(id)
         with catalog.write():
-            record("machine.leftover", f"A leftover of an interrupted run ({id}) was removed.", level=Level.WARNING)
+            record(EventKind.MACHINE_LEFTOVER, f"A leftover of an interrupted run ({id}) was removed.")

@@ -4,7 +4,7 @@ import logging
 import uuid
 
 from appliance import catalog
-from appliance.catalog import Class, Machine, MachineState, doorbell, machines, record, seeds
+from appliance.catalog import Class, EventKind, Machine, MachineState, doorbell, machines, record, seeds
 from appliance.engine.readings import Readings
 from appliance.errors import Conflict
 from appliance.lifecycle import forks, master
@@ -50,7 +50,9 @@ class Pools:
             snapshot = forks.usable(klass, seed)
             for slot in machines.next_slots(decision.create, self.settings.slots):
                 machine = machines.create(klass, seed, str(uuid.uuid4()), slot, snapshot)
-                record("machine.planned", f"{machine.name} is planned.", class_name=klass.name, machine_id=machine.id, seed_id=seed.id)
+                record(
+                    EventKind.MACHINE_PLANNED, f"{machine.name} is planned.", class_name=klass.name, machine_id=machine.id, seed_id=seed.id
+                )
                 start.begin("make", machine)
         doorbell.ring()
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from appliance import catalog
 from appliance.backoff import doubled
-from appliance.catalog import Level, Machine, MachineState, now, record
+from appliance.catalog import EventKind, Machine, MachineState, now, record
 from appliance.errors import DpeError
 from appliance.host import ballast
 from appliance.hypervisor.provider import Found, Provider
@@ -58,7 +58,7 @@ class Repair:
             return
         with catalog.write():
             Machine.update(step="", problem="", attempts=0, retry_at=None).where(Machine.id == machine.id).execute()
-            record("machine.revived", f"{machine.name} runs again.", class_name=machine.class_name, machine_id=machine.id)
+            record(EventKind.MACHINE_REVIVED, f"{machine.name} runs again.", class_name=machine.class_name, machine_id=machine.id)
 
     def _has_room(self, machine: Machine) -> bool:
         """Whether a machine that found the disk full can go on. What was kept for that case is not for machines."""
@@ -69,9 +69,8 @@ class Repair:
             Machine.update(problem=STALLED, retry_at=now() + RETRY).where(Machine.id == machine.id).execute()
             if machine.problem != STALLED:
                 record(
-                    "machine.stalled",
+                    EventKind.MACHINE_STALLED,
                     f"{machine.name} stands still: it wanted to write, and the disk is full. It goes on when there is room.",
-                    level=Level.ERROR,
                     class_name=machine.class_name,
                     machine_id=machine.id,
                     hint=ballast.HINT,
@@ -91,7 +90,7 @@ class Repair:
             return
         with catalog.write():
             Machine.update(problem="", attempts=0, retry_at=None).where(Machine.id == machine.id).execute()
-            record("machine.rests", f"{machine.name} ran, though it is {machine.state.value}; it is again.", machine_id=machine.id)
+            record(EventKind.MACHINE_RESTS, f"{machine.name} ran, though it is {machine.state.value}; it is again.", machine_id=machine.id)
 
     def _make_again(self, machine: Machine) -> None:
         """Nobody has used it, so a new one under the same name is as good; but not for ever."""
@@ -115,7 +114,7 @@ class Repair:
             origin = "fork" if built.forked else "boot"
             again = machine.attempts + 1
             Machine.update(step="", problem="", attempts=again, snapshot=kept, origin=origin).where(Machine.id == machine.id).execute()
-            record("machine.revived", f"{machine.name} was made again.", class_name=machine.class_name, machine_id=machine.id)
+            record(EventKind.MACHINE_REVIVED, f"{machine.name} was made again.", class_name=machine.class_name, machine_id=machine.id)
 
 
 def _try_later(machine: Machine, error: DpeError) -> None:

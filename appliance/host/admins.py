@@ -8,7 +8,7 @@ import contextlib
 from collections.abc import Iterator
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Grant, Level, RecoveryCode, SecondFactor, grants, options, record, sessions
+from appliance.catalog import Account, Actor, EventKind, Grant, Level, RecoveryCode, SecondFactor, grants, options, record, sessions
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.host.interface import system
 from appliance.host.rpc.registry import Host, implements
@@ -57,7 +57,7 @@ def _reset(args: system.NewPassword, host: Host) -> system.Told:
         throttle.forget(account.name)
         also = ", and turned their one-time codes off" if codes else ""
         record(
-            "account.password",
+            EventKind.ACCOUNT_PASSWORD,
             f"Somebody at the server's screen gave {account.name} a new password{also}.",
             actor,
             level=Level.WARNING,

@@ -24,6 +24,7 @@ from appliance.catalog import (
     DataDisk,
     DiskState,
     Engine,
+    EventKind,
     Lease,
     Level,
     Seed,
@@ -336,7 +337,7 @@ def _run(args: Nothing, host: Host) -> Made:
             raise
         first = bool(last(settings).get("ok", True))
         _note(settings, at=_moment(), ok=False, error=str(error))
-        events.tell(settings, "backup.failed", f"The backup failed: {error.message}", level=Level.ERROR, hint=error.hint)
+        events.tell(settings, EventKind.BACKUP_FAILED, f"The backup failed: {error.message}", hint=error.hint)
         _write_to_owners(settings, f"The backup failed: {error}" if first else "")
         raise
     finally:
@@ -344,7 +345,9 @@ def _run(args: Nothing, host: Host) -> Made:
     _note(settings, at=_moment(), ok=True, error="", ok_at=_moment(), **result.model_dump())
     lacks = f" {len(result.problems)} things are missing from it." if result.problems else ""
     message = f"A backup was made at {known.target}: {result.disks} data disks, {result.people} people.{lacks}"
-    events.tell(settings, "backup.made", message, level=Level.WARNING if lacks else Level.INFO, hint=" ".join(result.problems)[:1000])
+    events.tell(
+        settings, EventKind.BACKUP_MADE, message, level=Level.WARNING if lacks else Level.INFO, hint=" ".join(result.problems)[:1000]
+    )
     return result
 
 
@@ -613,7 +616,7 @@ def _verify(args: interface.Part, host: Host) -> Checked:
     except DpeError as error:
         if not host.cancelled.is_set():
             _note(settings, checked_at=_moment(), check_ok=False, check_error=str(error))
-            events.tell(settings, "backup.damaged", f"The check of the backups failed: {error.message}", level=Level.ERROR, hint=error.hint)
+            events.tell(settings, EventKind.BACKUP_DAMAGED, f"The check of the backups failed: {error.message}", hint=error.hint)
         raise
     copies = sum(1 for disk in manifest.disks if disk.file)
     words = (
@@ -622,7 +625,7 @@ def _verify(args: interface.Part, host: Host) -> Checked:
         + f". The newest has {manifest.people} people, {manifest.machines} machines that somebody holds and {copies} data disks, and its catalog can be used."
     )
     _note(settings, checked_at=_moment(), check_ok=True, check_error="", check_words=words)
-    events.tell(settings, "backup.checked", f"The backups at {known.target} were checked: {words}")
+    events.tell(settings, EventKind.BACKUP_CHECKED, f"The backups at {known.target} were checked: {words}")
     return Checked(words=words, backups=len(found))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import catalog
-from appliance.catalog import Level, database
+from appliance.catalog import EventKind, database
 from appliance.errors import Unavailable
 from appliance.host import events
 from appliance.host.loops import every
@@ -72,17 +72,15 @@ def keep(settings: Settings) -> None:
         os.truncate(file(settings), max(size // PARTS, kept - size // PARTS))
         if not now.full:
             mark(settings).touch(mode=0o644)
-            events.tell(
-                settings, "storage.full", "The disk is full. Machines that write to it may stand still.", level=Level.ERROR, hint=HINT
-            )
+            events.tell(settings, EventKind.STORAGE_FULL, "The disk is full. Machines that write to it may stand still.", hint=HINT)
     elif kept < size and now.free > 2 * size:
         _fill(file(settings), size)
         if now.full:
             mark(settings).unlink()
-            events.tell(settings, "storage.room", "There is room on the disk again.")
+            events.tell(settings, EventKind.STORAGE_ROOM, "There is room on the disk again.")
     elif not kept and not now.full:
         mark(settings).touch(mode=0o644)
-        events.tell(settings, "storage.full", "The disk is nearly full.", level=Level.ERROR, hint=HINT)
+        events.tell(settings, EventKind.STORAGE_FULL, "The disk is nearly full.", hint=HINT)
 
 
 @every(10)

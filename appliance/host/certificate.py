@@ -45,7 +45,7 @@ def set_own(args: access.Files, host: Host) -> Certificate:
     )
     tls.use_own(host.settings, found.pem())
     served = _served(host.settings)
-    _tell(host, "certificate.changed", f"had the page served with a certificate for {', '.join(served.names)}")
+    _tell(host, EventKind.CERTIFICATE_CHANGED, f"had the page served with a certificate for {', '.join(served.names)}")
     return served
 
 
@@ -53,9 +53,9 @@ def set_own(args: access.Files, host: Host) -> Certificate:
 def remove_own(args: Nothing, host: Host) -> Certificate:
     """Serve the one that the appliance signs itself again."""
     tls.forget_own(host.settings)
-    _tell(host, "certificate.removed", "removed the page's own certificate: it is served with the appliance's again")
+    _tell(host, EventKind.CERTIFICATE_REMOVED, "removed the page's own certificate: it is served with the appliance's again")
     return _served(host.settings)
 
 
-def _tell(host: Host, kind: EventKind | str, said: str) -> None:
+def _tell(host: Host, kind: EventKind, said: str) -> None:
     events.tell(host.settings, kind, f"{host.by or 'Somebody'} {said}.", actor=Actor(host.by or "dpe-host"))

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from appliance.catalog import timezone
+from appliance.catalog import EventKind, timezone
 from appliance.errors import BadInput, CommandFailed, Conflict
 from appliance.host import apply, config, events, image
 from appliance.host.interface import system
@@ -52,7 +52,7 @@ def set_servers(args: system.TimeServers, host: Host) -> None:
     apply.write(checked)
     apply.reload_clock(checked)
     said = f"asks {', '.join(checked.ntp) or 'the usual servers'} for the time" if checked.ntp_enabled else "asks nobody for the time"
-    events.tell(host.settings, "clock.servers", f"{host.by or 'Somebody at the screen'} changed the clock: the server {said}.")
+    events.tell(host.settings, EventKind.CLOCK_SERVERS, f"{host.by or 'Somebody at the screen'} changed the clock: the server {said}.")
 
 
 @implements(system.SET_CLOCK)
@@ -68,6 +68,6 @@ def set_time(args: system.Moment, host: Host) -> None:
     run(["timedatectl", "set-time", f"{at:%Y-%m-%d %H:%M:%S} UTC"])
     events.tell(
         host.settings,
-        "clock.set",
+        EventKind.CLOCK_SET,
         f"{host.by or 'Somebody at the screen'} set the clock to {timezone.timestamp(at, events.zone(host.settings))}.",
     )

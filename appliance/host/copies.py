@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from appliance import durable, layout
-from appliance.catalog import database, owners, timezone
+from appliance.catalog import EventKind, database, owners, timezone
 from appliance.errors import Conflict, NotFound, Unavailable
 from appliance.host import events, units
 from appliance.host.interface import rescue
@@ -118,7 +118,7 @@ def _put_back(args: rescue.Which, host: Host) -> str:
     at = _moment(args.name)
     events.tell(
         host.settings,
-        "catalog.put_back",
+        EventKind.CATALOG_PUT_BACK,
         f"{host.by or 'Somebody'} put back the copy of the catalog of {timezone.timestamp(at, events.zone(host.settings))}.",
     )
     return aside

@@ -26,7 +26,7 @@ def zone(settings: Settings) -> ZoneInfo:
 
 def tell(
     settings: Settings,
-    kind: EventKind | str,
+    kind: EventKind,
     message: str,
     *,
     level: Level | None = None,

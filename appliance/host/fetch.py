@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from appliance import dial
+from appliance.catalog import EventKind
 from appliance.dial import Refused, Reply
 from appliance.errors import BadInput, Conflict, DpeError, Unavailable
 from appliance.host import image, updates
@@ -170,7 +171,7 @@ def fetch(args: Nothing, host: Host) -> Fetched:
             newer = updates.newer(staged.version, here.version)
             found = f"Version {staged.version}." if newer else f"Version {staged.version}, which is no newer than this one."
             if newer:
-                tell(settings, "update.fetched", f"The update to {staged.version} was fetched; an admin can install it.")
+                tell(settings, EventKind.UPDATE_FETCHED, f"The update to {staged.version} was fetched; an admin can install it.")
     except DpeError as error:
         _remember(settings, looked_at=datetime.now(UTC), found=error.message)
         raise

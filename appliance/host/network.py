@@ -136,7 +136,7 @@ def set_network(args: interface.Set, host: Host) -> Begun:
     with config.change(host.settings) as changed:
         changed.network = args.network
     _use(changed)
-    _say(host.settings, "network.changed", f"{host.by or 'Somebody at the screen'} changed the network: {words(args.network)}.")
+    _say(host.settings, EventKind.NETWORK_CHANGED, f"{host.by or 'Somebody at the screen'} changed the network: {words(args.network)}.")
     return Begun(token="", seconds=0)
 
 
@@ -145,7 +145,7 @@ def confirm(args: interface.Token, host: Host) -> Network:
     """Keep the network that is on trial. Answers it."""
     kept = trial.confirm(host.settings, args.token, trial.clock())
     by = host.by or getattr(trial.last(host.settings), "by", "")
-    _say(host.settings, "network.changed", f"{by} changed the network: {words(kept)}.")
+    _say(host.settings, EventKind.NETWORK_CHANGED, f"{by} changed the network: {words(kept)}.")
     return kept
 
 
@@ -166,7 +166,7 @@ def set_name(args: interface.Name, host: Host) -> None:
         changed.hostname = interface.check_host_name(args.name)
     tls.add_names(host.settings, [changed.hostname])
     _use(changed)
-    _say(host.settings, "host.name", f"{host.by or 'Somebody at the screen'} named the server {changed.hostname}.")
+    _say(host.settings, EventKind.HOST_NAME, f"{host.by or 'Somebody at the screen'} named the server {changed.hostname}.")
 
 
 def words(network: Network) -> str:
@@ -212,7 +212,7 @@ def back(settings: Settings, found: trial.Trial, why: str) -> None:
     trial.end(settings, found, why)
     with contextlib.suppress(CommandFailed):
         _use(host)
-    _say(settings, "network.back", f"The old network settings are in use again: {why}.")
+    _say(settings, EventKind.NETWORK_BACK, f"The old network settings are in use again: {why}.")
 
 
 def _use(host: HostConfig) -> None:
@@ -220,5 +220,5 @@ def _use(host: HostConfig) -> None:
     apply.reload(host)
 
 
-def _say(settings: Settings, kind: EventKind | str, message: str) -> None:
+def _say(settings: Settings, kind: EventKind, message: str) -> None:
     events.tell(settings, kind, message)

@@ -1,5 +1,6 @@
 """Restarting this server, and switching it off. Machines are saved before, and come back with it."""
 
+from appliance.catalog import EventKind
 from appliance.host import events, image
 from appliance.host.interface import system
 from appliance.host.rpc.registry import Host, implements
@@ -11,7 +12,7 @@ from appliance.run import run
 def restart(args: Nothing, host: Host) -> None:
     """Restart the server; it happens after this returns."""
     image.required()
-    events.tell(host.settings, "power.restart", f"{host.by or 'Somebody at the screen'} restarts the server.")
+    events.tell(host.settings, EventKind.POWER_RESTART, f"{host.by or 'Somebody at the screen'} restarts the server.")
     run(["systemctl", "--no-block", "reboot"])
 
 
@@ -19,5 +20,5 @@ def restart(args: Nothing, host: Host) -> None:
 def off(args: Nothing, host: Host) -> None:
     """Switch the server off; it happens after this returns."""
     image.required()
-    events.tell(host.settings, "power.off", f"{host.by or 'Somebody at the screen'} switches the server off.")
+    events.tell(host.settings, EventKind.POWER_OFF, f"{host.by or 'Somebody at the screen'} switches the server off.")
     run(["systemctl", "--no-block", "poweroff"])

@@ -1,7 +1,7 @@
 """Which reverse proxies are trusted, from the page Server. The file is root's: who has taken over the web process can at most ask, and is recorded."""
 
 from appliance.access import proxies
-from appliance.catalog import Actor, Level
+from appliance.catalog import Actor, EventKind
 from appliance.host import events
 from appliance.host.interface import access
 from appliance.host.rpc.registry import Host, implements
@@ -21,5 +21,5 @@ def set_trusted(args: access.Proxies, host: Host) -> list[str]:
     if after != before:
         proxies.trust(host.settings, after)
         said = f"{host.by or 'Somebody'} had the page trust {', '.join(after) if after else 'no reverse proxy'}."
-        events.tell(host.settings, "proxies.changed", said, level=Level.WARNING, actor=Actor(host.by or "dpe-host"))
+        events.tell(host.settings, EventKind.PROXIES_CHANGED, said, actor=Actor(host.by or "dpe-host"))
     return after

@@ -23,7 +23,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from appliance import catalog, durable, layout, qcow2
-from appliance.catalog import lineage, restoring, timezone
+from appliance.catalog import EventKind, lineage, restoring, timezone
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.host import backup, events, image, restic
 from appliance.host.backup import WORK, Config, Manifest
@@ -366,7 +366,7 @@ def _copies(args: interface.Copies, host: Host) -> Copied:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     taken = timezone.timestamp(manifest.taken_at, events.zone(settings))
-    events.tell(settings, "backup.copies", f"{fetched} copies of data disks were fetched from the backup of {taken}.")
+    events.tell(settings, EventKind.BACKUP_COPIES, f"{fetched} copies of data disks were fetched from the backup of {taken}.")
     return Copied(copies=fetched)
 
 

@@ -1,6 +1,6 @@
 """Whether the menu at the server's screen opens a shell."""
 
-from appliance.catalog import Level
+from appliance.catalog import EventKind
 from appliance.host import config, events, image
 from appliance.host.interface import system
 from appliance.host.rpc.registry import Host, implements
@@ -14,7 +14,7 @@ def switch(args: system.Switch, host: Host) -> None:
     with config.change(host.settings) as changed:
         changed.shell_enabled = args.enabled
     said = "allowed a shell" if args.enabled else "allowed no more shell"
-    events.tell(host.settings, "host.shell", f"{host.by or 'Somebody'} {said} at the server's screen.", level=Level.WARNING)
+    events.tell(host.settings, EventKind.HOST_SHELL, f"{host.by or 'Somebody'} {said} at the server's screen.")
 
 
 @implements(system.SHELL)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import durable
-from appliance.catalog import Level
+from appliance.catalog import EventKind
 from appliance.errors import BadInput, Conflict, NotFound, Unavailable
 from appliance.host import ballast, block, events, image, mirror, store
 from appliance.host.block import Device
@@ -244,9 +244,7 @@ def watch(settings: Settings, ask: Callable[[str], dict[str, Any]] = _ask, listi
         healthy, words = judge(ask(disk.path))
         after[_key(disk)] = {"healthy": healthy, "health": words, "name": disk.name}
         if healthy is False and before.get(_key(disk), {}).get("healthy") is not False:
-            events.tell(
-                settings, "disk.failing", f"The disk {disk.name} {disk.serial}: {words}", level=Level.ERROR, object=f"disk:{_key(disk)}"
-            )
+            events.tell(settings, EventKind.DISK_FAILING, f"The disk {disk.name} {disk.serial}: {words}", object=f"disk:{_key(disk)}")
     durable.write(settings.host / "health.json", json.dumps(after, indent=1))
     (settings.host / "health.json").chmod(0o644)
 
@@ -326,4 +324,4 @@ def copy(chosen: store.Store, whole: int, host: Host, found: Path | None = None)
     finally:
         store.unmount(fresh)
     store.write(host.settings, chosen)
-    events.tell(host.settings, "storage.moving", f"{host.by} gives the disk {chosen.name} to data; the server restarts for that.")
+    events.tell(host.settings, EventKind.STORAGE_MOVING, f"{host.by} gives the disk {chosen.name} to data; the server restarts for that.")

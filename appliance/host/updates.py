@@ -20,7 +20,7 @@ from packaging.version import InvalidVersion, Version
 from pydantic import AwareDatetime, BaseModel
 
 from appliance import catalog, durable, layout, run
-from appliance.catalog import Actor, EventKind, Level, database, lineage, proofs, timezone
+from appliance.catalog import Actor, EventKind, database, lineage, proofs, timezone
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.host import events, image, rauc
 from appliance.host.interface import updates as interface
@@ -413,7 +413,10 @@ def install(args: interface.Install, host: Host) -> Written:
     remember(settings, versions=versions, installed=Installed(version=bundle.version, slot=other.name, by=host.by, at=_now()))
     host.tell("It is written. It takes effect with the restart.", 100)
     events.tell(
-        settings, "update.installed", f"The update to {bundle.version} is written; it takes effect with the restart.", actor=Actor(host.by)
+        settings,
+        EventKind.UPDATE_INSTALLED,
+        f"The update to {bundle.version} is written; it takes effect with the restart.",
+        actor=Actor(host.by),
     )
     return Written(version=bundle.version)
 
@@ -482,7 +485,7 @@ def restart_when_due(settings: Settings) -> None:
         remember(settings, plan=None)
         pending_file(settings).unlink(missing_ok=True)
         message = f"The restart to {plan.version} could not be made: {error.message}"
-        events.tell(settings, "update.no_restart", message, level=Level.ERROR, hint=error.hint)
+        events.tell(settings, EventKind.UPDATE_NO_RESTART, message, hint=error.hint)
 
 
 def switch(settings: Settings, plan: Plan) -> None:
@@ -501,7 +504,7 @@ def switch(settings: Settings, plan: Plan) -> None:
     remember(settings, plan=None)
     run.run(["grub-editenv", GRUB, "set", f"trial={other.name}"])
     rauc.mark("active", "other")
-    events.tell(settings, "update.restart", f"The appliance restarts into version {plan.version}.", actor=Actor(plan.by))
+    events.tell(settings, EventKind.UPDATE_RESTART, f"The appliance restarts into version {plan.version}.", actor=Actor(plan.by))
     run.run(["systemctl", "reboot"])
 
 

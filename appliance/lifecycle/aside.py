@@ -28,6 +28,7 @@ from appliance.catalog import (
     Class,
     DataDisk,
     DiskState,
+    EventKind,
     KeptDisk,
     Lease,
     Level,
@@ -148,7 +149,7 @@ class SetAside:
         with catalog.write():
             options.put("undecided", asked)
             noted = None if mark is None else f"generation {mark.generation}, line {mark.event} of the record"
-            record("catalog.undecided", message, level=Level.ERROR, object="catalog", noted=noted, generation=lineage.here().generation)
+            record(EventKind.CATALOG_UNDECIDED, message, object="catalog", noted=noted, generation=lineage.here().generation)
         return asked
 
     def _begin(self, mark: Mark | None) -> None:
@@ -255,7 +256,7 @@ class SetAside:
                 if Aside.insert(kind=key[0], id=key[1], **values).on_conflict_ignore().execute():
                     machine = key[1] if key[0] is K.MACHINE else None
                     what = f"{said(key[0])} {values['name'] or key[1]} is here, and the catalog does not know it: it is set aside."
-                    record("aside.found", what[0].upper() + what[1:], level=Level.WARNING, machine_id=machine, object=f"aside:{key[1]}")
+                    record(EventKind.ASIDE_FOUND, what[0].upper() + what[1:], machine_id=machine, object=f"aside:{key[1]}")
 
     def _copies(self, keys: set[Key]) -> dict[Key, dict[str, Any]]:
         """What the newest copy that knows a thing tells of it: copies made each day, and catalogs that were put out of use."""
@@ -379,7 +380,7 @@ class SetAside:
             new = disks.free_name(account, disk.class_name) if account is not None else disk.name
             DataDisk.update(account=account, name=new).where(DataDisk.id == disk.id).execute()
             if disk.account_id is not None or account is not None:
-                data_rows.tell("data_disk.followed", f"The data disk {disk.name} is {name}'s: so it is noted beside it.", disk)
+                data_rows.tell(EventKind.DATA_DISK_FOLLOWED, f"The data disk {disk.name} is {name}'s: so it is noted beside it.", disk)
 
     def _give(self, machine: Machine, account: int | None, name: str) -> None:
         """A machine is somebody else's than the catalog says."""
@@ -435,7 +436,7 @@ class SetAside:
             left = Aside.select().where(Aside.kind.in_([K.MACHINE, K.DATA_DISK, K.KEPT_DISK])).count()
             message = f"The appliance goes on with this catalog: {adopted} machines and disks were adopted, {left} are set aside."
             hint = f"Every lease lasts {GRACE // timedelta(hours=1)} hours at least."
-            record("catalog.decided", message, actor, level=Level.WARNING, object="catalog", hint=hint)
+            record(EventKind.CATALOG_DECIDED, message, actor, object="catalog", hint=hint)
 
     def _attend(self, one: Aside) -> None:
         """Adopt or remove one, because somebody wants it or its time is over."""
@@ -470,9 +471,7 @@ class SetAside:
             why = "" if one.wish else ": its time was over"
             message = f"{said(one.kind)} {one.name or one.id}, which was set aside, is removed{why}."
             machine = one.id if one.kind is K.MACHINE else None
-            record(
-                "aside.removed", message[0].upper() + message[1:], actor, level=Level.WARNING, machine_id=machine, object=f"aside:{one.id}"
-            )
+            record(EventKind.ASIDE_REMOVED, message[0].upper() + message[1:], actor, machine_id=machine, object=f"aside:{one.id}")
 
     # -- adopting --------------------------------------------------------------------------------------
 
@@ -496,7 +495,7 @@ class SetAside:
 
     def _done(self, one: Aside, message: str, actor: Actor, **of: Any) -> None:
         aside.forget([(one.kind, one.id)])
-        record("aside.adopted", message, actor, object=f"aside:{one.id}", **of)
+        record(EventKind.ASIDE_ADOPTED, message, actor, object=f"aside:{one.id}", **of)
 
     def _seed(self, class_name: str, version: int | None) -> Seed:
         """The seed that something lies on, which is adopted when it is here and unknown."""
@@ -513,7 +512,10 @@ class SetAside:
                 )
                 aside.forget([(K.SEED, f"{cls.name}/{version}")])
                 record(
-                    "seed.adopted", f"The seed {cls.name} v{version}, which is here, is known again.", class_name=cls.name, seed_id=seed.id
+                    EventKind.SEED_ADOPTED,
+                    f"The seed {cls.name} v{version}, which is here, is known again.",
+                    class_name=cls.name,
+                    seed_id=seed.id,
                 )
         if seed.state is not SeedState.READY or not Path(seed.files["kernel"]).exists():
             raise NotFound(f"The seed {class_name} v{version} is not here any more.", "Without it the machine cannot start again.")

@@ -13,7 +13,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from appliance import catalog, durable
-from appliance.catalog import Backup, DataDisk, DiskState, Level, Machine, data, now
+from appliance.catalog import Backup, DataDisk, DiskState, EventKind, Machine, data, now
 from appliance.errors import DpeError, NotFound, Unavailable
 from appliance.hypervisor.provider import Provider
 from appliance.paths import below
@@ -59,7 +59,7 @@ def write(disk: DataDisk, machine: Machine | None, since: datetime, keep: int, s
     with catalog.write():
         DataDisk.update(backup_at=now(), backup_asked=False, backup_problem="").where(DataDisk.id == disk.id).execute()
         message = f"The data disk {disk.name} was copied to {target.parent.name}/{target.name}."
-        data.tell("data_disk.copied", message, disk, machine_id=machine.id if machine else None)
+        data.tell(EventKind.DATA_DISK_COPIED, message, disk, machine_id=machine.id if machine else None)
     too_many = sorted(target.parent.glob(f"*{ABOUT}"), reverse=True)[keep:]
     for old in too_many:
         old.unlink(missing_ok=True)  # first what says that it is whole
@@ -109,7 +109,7 @@ def asked(disk: DataDisk, settings: Settings, provider: Provider) -> None:
         with catalog.write():
             DataDisk.update(backup_asked=False, backup_problem=str(error)).where(DataDisk.id == disk.id).execute()
             message = f"The data disk {disk.name} could not be copied: {error.message}"
-            data.tell("data_disk.not_copied", message, disk, level=Level.ERROR, hint=error.hint)
+            data.tell(EventKind.DATA_DISK_NOT_COPIED, message, disk, hint=error.hint)
 
 
 # -- what is there --------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ import time
 from datetime import timedelta
 
 from appliance import catalog
-from appliance.catalog import DirectoryRun, Level, RunState, now, record
+from appliance.catalog import DirectoryRun, EventKind, RunState, now, record
 from appliance.errors import Conflict, DpeError
 from appliance.people import directory_settings, directory_sync, directory_tree
 
@@ -77,4 +77,4 @@ def _failed(run: DirectoryRun, error: DpeError, **counts: int) -> None:
             DirectoryRun.id == run.id
         ).execute()
         if before is None or before.problem != error.message:  # the same every hour would bury the rest
-            record("directory.failed", f"The directory could not be synchronised: {error.message}", level=Level.WARNING, hint=error.hint)
+            record(EventKind.DIRECTORY_FAILED, f"The directory could not be synchronised: {error.message}", hint=error.hint)

@@ -8,7 +8,7 @@ import uuid
 from datetime import datetime
 
 from appliance import catalog
-from appliance.catalog import DataDisk, DiskState, KeptDisk, Level, Machine, data, machines, now, record
+from appliance.catalog import DataDisk, DiskState, EventKind, KeptDisk, Machine, data, machines, now, record
 from appliance.errors import DpeError
 from appliance.hypervisor.provider import MachineSpec, Provider
 from appliance.lifecycle import backups
@@ -67,9 +67,11 @@ def _give(machine: Machine, first: str | None) -> Machine | None:
         if disk is None:
             name = free_name(owner.id, class_name)
             disk = DataDisk.create(id=str(uuid.uuid4()), account=owner, klass=class_name, name=name, size=machine.klass.data_disk)
-            data.tell("data_disk.made", f"The data disk {name} of {owner.name} is made, with {disk.size} GiB.", disk)
+            data.tell(EventKind.DATA_DISK_MADE, f"The data disk {name} of {owner.name} is made, with {disk.size} GiB.", disk)
         _set(disk, machine=machine.id)
-        data.tell("data_disk.attached", f"{machine.name} has the data disk {disk.name} of {owner.name}.", disk, machine_id=machine.id)
+        data.tell(
+            EventKind.DATA_DISK_ATTACHED, f"{machine.name} has the data disk {disk.name} of {owner.name}.", disk, machine_id=machine.id
+        )
     return None
 
 
@@ -99,7 +101,7 @@ def put_aside(machine: Machine, error: DpeError, since: datetime) -> bool:
         if disk is not None:
             _set(disk, machine=None, state=D.TROUBLED, problem=error.message)
             message = f"The data disk {disk.name} cannot be used, and is put aside: {error.message}"
-            data.tell("data_disk.troubled", message, disk, level=Level.ERROR, machine_id=machine.id, hint=error.hint)
+            data.tell(EventKind.DATA_DISK_TROUBLED, message, disk, machine_id=machine.id, hint=error.hint)
     return True
 
 
@@ -146,7 +148,7 @@ def sweep(settings: Settings, provider: Provider) -> None:
             KeptDisk.delete().where(KeptDisk.id == kept.id).execute()
             why = "its days are over" if kept.state is catalog.KeptState.KEPT else "it is not needed any more"
             message = f"The kept disk of {kept.machine_name} is removed: {why}."
-            record("kept_disk.removed", message, class_name=kept.class_name, machine_id=kept.id, account_id=kept.account_id)
+            record(EventKind.KEPT_DISK_REMOVED, message, class_name=kept.class_name, machine_id=kept.id, account_id=kept.account_id)
 
 
 def _remove(disk: DataDisk, settings: Settings, provider: Provider) -> None:
@@ -158,4 +160,4 @@ def _remove(disk: DataDisk, settings: Settings, provider: Provider) -> None:
         return
     with catalog.write():
         DataDisk.delete().where(DataDisk.id == disk.id).execute()
-        data.tell("data_disk.removed", f"The data disk {disk.name} is removed.", disk)
+        data.tell(EventKind.DATA_DISK_REMOVED, f"The data disk {disk.name} is removed.", disk)

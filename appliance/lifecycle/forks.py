@@ -5,7 +5,7 @@ from pathlib import Path
 
 from appliance import catalog
 from appliance.backoff import doubled
-from appliance.catalog import Class, Level, Machine, Seed, Snapshot, SnapshotState, now, record, snapshots
+from appliance.catalog import Class, EventKind, Machine, Seed, Snapshot, SnapshotState, now, record, snapshots
 from appliance.errors import DpeError
 from appliance.hypervisor.provider import Provider, Unfit
 from appliance.seeds import snapshot as files
@@ -40,7 +40,7 @@ def take(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:
         Snapshot.update(state=SnapshotState.BUILDING, retry_at=None, created_at=now(), ended_at=None).where(
             Snapshot.id == snapshot.id
         ).execute()
-        record("snapshot.building", f"Taking the snapshot of {name}.", class_name=seed.class_name, seed_id=seed.id)
+        record(EventKind.SNAPSHOT_BUILDING, f"Taking the snapshot of {name}.", class_name=seed.class_name, seed_id=seed.id)
 
     def report(text: str) -> None:
         with catalog.write():
@@ -63,9 +63,8 @@ def take(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:
                 ended_at=now(),
             ).where(Snapshot.id == snapshot.id).execute()
             record(
-                "snapshot.failed",
+                EventKind.SNAPSHOT_FAILED,
                 f"The snapshot of {name} could not be taken: {error.message} Its machines are booted until it can.",
-                level=Level.ERROR,
                 class_name=seed.class_name,
                 seed_id=seed.id,
                 hint=error.hint,
@@ -83,7 +82,7 @@ def take(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:
         ).where(Snapshot.id == snapshot.id).execute()
         Class.update(fork_failures=0, fork_problem="").where(Class.name == seed.class_name).execute()
         record(
-            "snapshot.ready",
+            EventKind.SNAPSHOT_READY,
             f"The snapshot of {name} is ready: its machines are forked from now on.",
             class_name=seed.class_name,
             seed_id=seed.id,
@@ -114,9 +113,8 @@ def failed(machine: Machine, error: DpeError) -> None:
             Class.name == klass.name
         ).execute()
         record(
-            "machine.not_forked",
+            EventKind.MACHINE_NOT_FORKED,
             f"{machine.name} could not be forked, and is booted instead: {error.message}",
-            level=Level.WARNING,
             class_name=klass.name,
             machine_id=machine.id,
             hint=error.hint,
@@ -141,9 +139,8 @@ def stale(snapshot: Snapshot, error: DpeError) -> None:
         if changed:
             seed = snapshot.seed
             record(
-                "snapshot.stale",
+                EventKind.SNAPSHOT_STALE,
                 f"The snapshot of {seed.class_name} v{seed.version} is no longer used: {error.message} Another one is taken.",
-                level=Level.WARNING,
                 class_name=seed.class_name,
                 seed_id=seed.id,
             )
@@ -162,9 +159,8 @@ def give_up(klass: Class, snapshot: Snapshot, error: DpeError) -> None:
         hint=error.hint,
     )
     record(
-        "class.booted",
+        EventKind.CLASS_BOOTED,
         f"Machines of {klass.name} are booted for now: {TRIES} forks in a row failed. Another snapshot is tried in {wait.total_seconds() / 60:.0f} minutes.",
-        level=Level.ERROR,
         class_name=klass.name,
     )
 

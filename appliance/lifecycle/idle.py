@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from appliance import catalog
-from appliance.catalog import Lease, Level, Machine, MachineState, machines, now, record, timezone, todos, usage
+from appliance.catalog import EventKind, Lease, Machine, MachineState, machines, now, record, timezone, todos, usage
 from appliance.catalog.usage import Watched
 from appliance.errors import Conflict, DpeError
 from appliance.hypervisor.provider import GuestSigns, Provider
@@ -155,9 +155,8 @@ def _warn(machine: Machine, lease: Lease, found: Idle, policy: Policy, then: str
         f"/#machine-{machine.number}",
     )
     record(
-        "lease.idle",
+        EventKind.LEASE_IDLE,
         said,
-        level=Level.WARNING,
         account_id=lease.account_id,
         class_name=machine.class_name,
         machine_id=machine.id,
@@ -170,7 +169,7 @@ def _give_up(machine: Machine, found: Idle, then: str) -> None:
     if then == "suspend":
         rules.demand(machine, "suspend")
         start.begin("suspend", machine)
-        record("machine.idle", f"{machine.name} is suspended: {unused}.", class_name=machine.class_name, machine_id=machine.id)
+        record(EventKind.MACHINE_IDLE, f"{machine.name} is suspended: {unused}.", class_name=machine.class_name, machine_id=machine.id)
         return
     _take_back(machine, f"{machine.name} is taken back: {unused}.", "idle")
 

@@ -12,6 +12,7 @@ from appliance.catalog import (
     Class,
     DataDisk,
     DiskState,
+    EventKind,
     KeptDisk,
     KeptState,
     Machine,
@@ -75,7 +76,7 @@ class Keeping:
                 data_id=disk.id if disk else None, size=machine.disk, bytes=size, until=until,
             ).on_conflict_ignore().execute()  # fmt: skip
             message = f"The disk of {machine.name} is kept until {timezone.timestamp(until)}."
-            record("kept_disk.kept", message, class_name=machine.class_name, machine_id=machine.id, account_id=machine.owner_id)
+            record(EventKind.KEPT_DISK_KEPT, message, class_name=machine.class_name, machine_id=machine.id, account_id=machine.owner_id)
 
         return Done({"until": until.isoformat(timespec="seconds")}, commit)
 
@@ -139,7 +140,9 @@ class Keeping:
                 DataDisk.update(state=D.READY, machine=machine.id).where(DataDisk.id == facts["disk"]).execute()
             Run.update(machine=machine.id).where(Run.id == run.id).execute()
             what = f"{kept.machine_name} comes back" if kept else f"What {account.name} had on a data disk comes back"
-            record("machine.planned", f"{what}, as {machine.name}.", class_name=cls.name, machine_id=machine.id, account_id=account.id)
+            record(
+                EventKind.MACHINE_PLANNED, f"{what}, as {machine.name}.", class_name=cls.name, machine_id=machine.id, account_id=account.id
+            )
 
         return Done({"machine": facts["machine"]}, commit)
 
@@ -149,7 +152,7 @@ class Keeping:
             with catalog.write():
                 name = disks.free_name(account.id, cls.name)
                 disk = DataDisk.create(id=facts["disk"], account=account, klass=cls.name, name=name, size=facts["size"], state=D.RESTORING)
-                data.tell("data_disk.restoring", f"The data disk {name} of {account.name} is restored from a copy.", disk)
+                data.tell(EventKind.DATA_DISK_RESTORING, f"The data disk {name} of {account.name} is restored from a copy.", disk)
         step.report("restoring the data disk")
         self.provider.restore_data(inside(self.settings.backups, facts["backup"]), facts["disk"])
 
@@ -161,7 +164,7 @@ class Keeping:
         self.provider.remove_data(disk.id)
         with catalog.write():
             DataDisk.delete().where(DataDisk.id == disk.id).execute()
-            data.tell("data_disk.not_restored", f"The data disk {disk.name} was not restored.", disk)
+            data.tell(EventKind.DATA_DISK_NOT_RESTORED, f"The data disk {disk.name} was not restored.", disk)
 
 
 def ended(run: Run) -> None:

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from appliance import catalog
-from appliance.catalog import Lease, Level, Machine, MachineState, machines, now, record, timezone, todos, usage
+from appliance.catalog import EventKind, Lease, Machine, MachineState, machines, now, record, timezone, todos, usage
 from appliance.lifecycle import master
 from appliance.people import quotas
 
@@ -43,9 +43,8 @@ def _announce(lease: Lease) -> None:
     cls, ends = machine.klass, timezone.timestamp(lease.ends_at)
     left = cls.extensions - lease.extensions if cls.extend_minutes else 0
     record(
-        "lease.warning",
+        EventKind.LEASE_WARNING,
         f"The lease of {machine.name} ends at {ends}.",
-        level=Level.WARNING,
         account_id=lease.account_id,
         class_name=machine.class_name,
         machine_id=machine.id,
@@ -107,9 +106,8 @@ def _goes_on(machine: Machine, lease: Lease) -> bool:
     if lease.kept_until is None:
         said = f"The lease of {machine.name} has ended. It is busy, and kept until it comes to rest, or until {timezone.timestamp(until)} at the latest"
         record(
-            "lease.kept_busy",
+            EventKind.LEASE_KEPT_BUSY,
             f"{said}.",
-            level=Level.WARNING,
             account_id=lease.account_id,
             class_name=cls.name,
             machine_id=machine.id,

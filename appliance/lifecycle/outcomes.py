@@ -7,6 +7,7 @@ from appliance.backoff import doubled
 from appliance.catalog import (
     Actor,
     Class,
+    EventKind,
     Lease,
     Level,
     Machine,
@@ -93,7 +94,7 @@ def _grant(asked: Request, claimed: machines.Claimed, moment: datetime) -> None:
     Request.update(state=RequestState.GRANTED, machine=claimed.id, granted_at=moment).where(Request.id == asked.id).execute()
     account = asked.account
     record(
-        "machine.assigned",
+        EventKind.MACHINE_ASSIGNED,
         f"{account.name} got {claimed.name} after waiting {(moment - asked.created_at).total_seconds():.0f} s.",
         Actor(account.name, account.id),
         class_name=asked.class_name,
@@ -181,9 +182,8 @@ def could_not_be_handed_over(machine: Machine, error: DpeError) -> None:
     found = handovers.failing(klass.name)
     if found is not None and found.until is not None and (failing is None or failing.until is None):
         record(
-            "class.not_handed_over",
+            EventKind.CLASS_NOT_HANDED_OVER,
             f"Machines of {klass.name} are handed over one at a time for now: none of the last {found.machines}, of {found.people} people, took its owner.",
-            level=Level.ERROR,
             class_name=klass.name,
             hint="Its page says why. What is fast to try: build its seed anew, or promote the one before.",
         )

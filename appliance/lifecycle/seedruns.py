@@ -57,7 +57,7 @@ def queue_shipped(loaded: Loaded, settings: Settings) -> None:
                     _end(seed, SeedState.FAILED, error)
             else:
                 Seed.update(manifest={"shipped": str(folder)}).where(Seed.id == seed.id).execute()
-                record("seed.queued", f"Seed {name} v{seed.version} came with the image.", class_name=name, seed_id=seed.id)
+                record(EventKind.SEED_QUEUED, f"Seed {name} v{seed.version} came with the image.", class_name=name, seed_id=seed.id)
 
 
 def offer_shipped(loaded: Loaded, settings: Settings) -> None:
@@ -80,7 +80,7 @@ def offer_shipped(loaded: Loaded, settings: Settings) -> None:
         for name in offers:
             if offers[name] != before.get(name):
                 record(
-                    "seed.offered",
+                    EventKind.SEED_OFFERED,
                     f"A newer seed of {name} came with the image.",
                     class_name=name,
                     hint="Use it, or build one, on its page.",
@@ -109,7 +109,7 @@ def run(seed: Seed, loaded: Loaded, settings: Settings) -> None:
         seed.save()
         doing = f"Copying seed {seed.class_name} v{seed.version} from the image." if folder else ""
         message = doing or f"Building seed {seed.class_name} v{seed.version}."
-        record("seed.building", message, class_name=seed.class_name, seed_id=seed.id)
+        record(EventKind.SEED_BUILDING, message, class_name=seed.class_name, seed_id=seed.id)
 
     def progress(step: SeedProgress) -> None:
         with catalog.write():
@@ -132,7 +132,7 @@ def run(seed: Seed, loaded: Loaded, settings: Settings) -> None:
         Class.update(failures=0, failing_until=None, problem="").where(Class.name == seed.class_name).execute()
         seeds.promote(seed)
         record(
-            "seed.promoted",
+            EventKind.SEED_PROMOTED,
             f"Seed {seed.class_name} v{seed.version} {'is here' if folder else 'boots and answers'}: promoted.",
             class_name=seed.class_name,
             seed_id=seed.id,

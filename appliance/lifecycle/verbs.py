@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Machine, MachineState, machines, now, record, seeds
+from appliance.catalog import Account, Actor, EventKind, Machine, MachineState, machines, now, record, seeds
 from appliance.errors import Conflict, DpeError, NotFound
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import NoData, Provider
@@ -213,7 +213,7 @@ class Verbs:
             message = f"{machine.name} went from {former.name} to {to.name}."
             for account in (former, to):  # each finds it among what happened to them
                 record(
-                    "machine.transferred", message, Actor(step.run.asked_by), account_id=account.id, class_name=machine.class_name,
+                    EventKind.MACHINE_TRANSFERRED, message, Actor(step.run.asked_by), account_id=account.id, class_name=machine.class_name,
                     machine_id=machine.id, before={"owner": former.name}, after={"owner": to.name},
                 )  # fmt: skip
 

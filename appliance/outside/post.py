@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from appliance import catalog
 from appliance.backoff import doubled
-from appliance.catalog import Level, now, record, todos
+from appliance.catalog import EventKind, now, record, todos
 from appliance.errors import DpeError, Unavailable
 from appliance.outside import address, mail
 
@@ -39,4 +39,4 @@ def send_due() -> None:
 def _give_up(letter: todos.Letter, error: DpeError) -> None:
     with catalog.write():
         todos.forget_letter(letter.id)
-        record("mail.refused", f"A mail to {letter.to} was not sent: {error.message}", level=Level.WARNING, hint=error.hint)
+        record(EventKind.MAIL_REFUSED, f"A mail to {letter.to} was not sent: {error.message}", hint=error.hint)

@@ -56,7 +56,7 @@ def _local_names(kind: type[Any]) -> set[str]:
     return {row.name.lower() for row in kind.select(kind.name).where(kind.directory_id.is_null())}
 
 
-def _note(kind: EventKind | str, message: str, object: str, **data: Any) -> None:
+def _note(kind: EventKind, message: str, object: str, **data: Any) -> None:
     record(kind, message, DIRECTORY, object=object, **data)
 
 
@@ -97,7 +97,7 @@ def _write_units(tree: Tree, changes: Counter[str]) -> dict[str, int]:
             if unit.id not in known:
                 # Under a name that nobody has, until those that have its own now are renamed.
                 rows[unit.id] = OrgUnit.insert(name=unit.id, parent=parent, directory_id=unit.id).execute()
-                _note("unit.created", f"The directory brought the org unit {name}.", f"unit:{name}")
+                _note(EventKind.UNIT_CREATED, f"The directory brought the org unit {name}.", f"unit:{name}")
                 changes["added"] += 1
         _set_aside(row for id, row in known.items() if id in wanted and _differences(row, wanted[id]))
         for id, values in wanted.items():
@@ -124,7 +124,7 @@ def _remove_units(tree: Tree, changes: Counter[str]) -> None:
                     )
                     continue
                 row.delete_instance()
-                _note("unit.deleted", f"The directory no longer has the org unit {row.name}.", f"unit:{row.name}")
+                _note(EventKind.UNIT_DELETED, f"The directory no longer has the org unit {row.name}.", f"unit:{row.name}")
                 changes["removed"] += 1
 
 
@@ -188,7 +188,7 @@ def _insert(somebody: Person, values: dict[str, Any], changes: Counter[str]) -> 
     off = somebody.disabled
     id: int = Account.insert(**values, directory_id=somebody.id, password=UNKNOWN, disabled=off, directory_off=off).execute()
     record(
-        "account.created",
+        EventKind.ACCOUNT_CREATED,
         f"The directory brought the account {somebody.name}.",
         DIRECTORY,
         account_id=id,
@@ -201,13 +201,21 @@ def _lock(row: Account, changes: Counter[str]) -> None:
     """The directory lets them in no more, so neither do we."""
     Account.update(disabled=True, directory_off=True).where(Account.id == row.id).execute()
     Session.delete().where(Session.account == row.id).execute()
-    record("account.disabled", f"The directory no longer lets {row.name} in.", DIRECTORY, account_id=row.id, object=f"account:{row.name}")
+    record(
+        EventKind.ACCOUNT_DISABLED,
+        f"The directory no longer lets {row.name} in.",
+        DIRECTORY,
+        account_id=row.id,
+        object=f"account:{row.name}",
+    )
     changes["removed"] += 1
 
 
 def _unlock(row: Account, changes: Counter[str]) -> None:
     Account.update(disabled=False, directory_off=False).where(Account.id == row.id).execute()
-    record("account.enabled", f"The directory lets {row.name} in again.", DIRECTORY, account_id=row.id, object=f"account:{row.name}")
+    record(
+        EventKind.ACCOUNT_ENABLED, f"The directory lets {row.name} in again.", DIRECTORY, account_id=row.id, object=f"account:{row.name}"
+    )
     changes["changed"] += 1
 
 
@@ -245,7 +253,7 @@ def _write_groups(tree: Tree, units: dict[str, int], changes: Counter[str]) -> N
                 _update("group", known[id], values, changes)
             else:
                 Group.insert(**values, directory_id=id).execute()
-                _note("group.created", f"The directory brought the group {values['name']}.", f"group:{values['name']}")
+                _note(EventKind.GROUP_CREATED, f"The directory brought the group {values['name']}.", f"group:{values['name']}")
                 changes["added"] += 1
     _write_members(tree, changes)
     _write_nestings(tree, changes)
@@ -255,7 +263,7 @@ def _forget(tree: Tree, row: Group, is_in_the_way: bool, changes: Counter[str]) 
     """Take away a group that is gone; one that rights or quotas refer to is kept, and has nobody in it."""
     if not _is_named(group=row.id):
         row.delete_instance()
-        _note("group.deleted", f"The directory no longer has the group {row.name}.", f"group:{row.name}")
+        _note(EventKind.GROUP_DELETED, f"The directory no longer has the group {row.name}.", f"group:{row.name}")
         changes["removed"] += 1
         return
     tree.problems.append(f"The group {row.name} is gone from the directory. It is kept, empty, because grants or quotas name it.")
@@ -288,7 +296,7 @@ def _write_members(tree: Tree, changes: Counter[str]) -> None:
             Member.insert_many([{"group": row.id, "account": account} for account in some]).execute()
         message = f"The directory changed who is in the group {row.name}: {len(come)} came, {len(leave)} left."
         came, left = (sorted(names[id] for id in ids) for ids in (come, leave))
-        _note("group.members", message, f"group:{row.name}", came=came, left=left)
+        _note(EventKind.GROUP_MEMBERS, message, f"group:{row.name}", came=came, left=left)
         changes["changed"] += 1
 
     _in_batches(work, change)
@@ -307,5 +315,5 @@ def _write_nestings(tree: Tree, changes: Counter[str]) -> None:
             Nesting.delete().where(Nesting.outer == outer, Nesting.inner == inner).execute()
         for outer, inner in come:
             Nesting.insert(outer=outer, inner=inner).execute()
-        _note("group.members", f"The directory changed which groups are in which: {len(come)} came, {len(leave)} left.", "group:")
+        _note(EventKind.GROUP_MEMBERS, f"The directory changed which groups are in which: {len(come)} came, {len(leave)} left.", "group:")
     changes["changed"] += len(come) + len(leave)

@@ -1,7 +1,7 @@
 """Accounts: who may come in."""
 
 from appliance import catalog
-from appliance.catalog import ROOT, Account, Actor, Lease, Session, grants, handovers, machines, record, sessions
+from appliance.catalog import ROOT, Account, Actor, EventKind, Lease, Session, grants, handovers, machines, record, sessions
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.people import names, passwords, powers, throttle
 from appliance.people import ssh_keys as keys
@@ -53,7 +53,7 @@ def create(
     with catalog.write():
         orgs.demand_unit(actor, org_unit_id)
         account = insert(name, hashed, full_name=full_name, email=email, ssh_keys=ssh_keys, org_unit_id=org_unit_id)
-        record("account.created", f"{actor.name} made the account {name}.", actor, account_id=account.id, object=f"account:{name}")
+        record(EventKind.ACCOUNT_CREATED, f"{actor.name} made the account {name}.", actor, account_id=account.id, object=f"account:{name}")
     return account
 
 
@@ -71,7 +71,7 @@ def update(actor: Actor, id: int, *, full_name: str, email: str, ssh_keys: str) 
         handovers.changed(id)
         after = {"full_name": account.full_name, "email": account.email}
         record(
-            "account.changed",
+            EventKind.ACCOUNT_CHANGED,
             f"{actor.name} changed the account {account.name}.",
             actor,
             account_id=id,
@@ -88,7 +88,7 @@ def set_ssh_keys(actor: Actor, ssh_keys: str) -> None:
     with catalog.write():
         Account.update(ssh_keys=parsed).where(Account.id == actor.account_id).execute()
         handovers.changed(actor.account_id)
-        record("account.changed", f"{actor.name} changed their SSH keys.", actor, object=f"account:{actor.name}")
+        record(EventKind.ACCOUNT_CHANGED, f"{actor.name} changed their SSH keys.", actor, object=f"account:{actor.name}")
 
 
 def set_password(actor: Actor, id: int, password: str, *, keep_session: str = "") -> None:
@@ -103,7 +103,11 @@ def set_password(actor: Actor, id: int, password: str, *, keep_session: str = ""
         account.save()
         sessions.end_all(id, keep=keep_session)
         record(
-            "account.password", f"{actor.name} set the password of {account.name}.", actor, account_id=id, object=f"account:{account.name}"
+            EventKind.ACCOUNT_PASSWORD,
+            f"{actor.name} set the password of {account.name}.",
+            actor,
+            account_id=id,
+            object=f"account:{account.name}",
         )
 
 
@@ -132,7 +136,11 @@ def disable(actor: Actor, id: int) -> None:
         account.save()
         Session.delete().where(Session.account == id).execute()
         record(
-            "account.disabled", f"{actor.name} disabled the account {account.name}.", actor, account_id=id, object=f"account:{account.name}"
+            EventKind.ACCOUNT_DISABLED,
+            f"{actor.name} disabled the account {account.name}.",
+            actor,
+            account_id=id,
+            object=f"account:{account.name}",
         )
 
 
@@ -144,7 +152,11 @@ def enable(actor: Actor, id: int) -> None:
         account.disabled = False
         account.save()
         record(
-            "account.enabled", f"{actor.name} enabled the account {account.name}.", actor, account_id=id, object=f"account:{account.name}"
+            EventKind.ACCOUNT_ENABLED,
+            f"{actor.name} enabled the account {account.name}.",
+            actor,
+            account_id=id,
+            object=f"account:{account.name}",
         )
 
 

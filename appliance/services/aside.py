@@ -3,7 +3,7 @@
 from typing import Any
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Aside, AsideKind, aside, doorbell, options, record
+from appliance.catalog import Account, Actor, Aside, AsideKind, EventKind, aside, doorbell, options, record
 from appliance.errors import BadInput, Conflict, NotFound
 
 CHOICES = ("adopt", "aside")
@@ -66,7 +66,7 @@ def remove(actor: Actor, number: int) -> None:
         one = _get(number)
         Aside.update(wish="remove", wished_by=actor.name, problem="").where(Aside.number == number).execute()
         message = f"{actor.name} wants {one.name or one.id}, which is set aside, removed."
-        record("aside.remove_asked", message, actor, object=f"aside:{one.id}")
+        record(EventKind.ASIDE_REMOVE_ASKED, message, actor, object=f"aside:{one.id}")
     doorbell.ring()
 
 
@@ -78,7 +78,7 @@ def keep_for(actor: Actor, text: str) -> None:
     with catalog.write():
         before, after = {"aside_days": days()}, {"aside_days": int(text)}
         options.put("aside_days", int(text))
-        record("settings.changed", f"{actor.name} changed how long things stay set aside.", actor, before=before, after=after)
+        record(EventKind.SETTINGS_CHANGED, f"{actor.name} changed how long things stay set aside.", actor, before=before, after=after)
     doorbell.ring()
 
 

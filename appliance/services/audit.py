@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from appliance import catalog, dial, syslog
-from appliance.catalog import Actor, Event, Level, doorbell, events, now, options, record
+from appliance.catalog import Actor, Event, EventKind, Level, doorbell, events, now, options, record
 from appliance.errors import BadInput
 
 COLUMNS = (
@@ -39,7 +39,10 @@ def verify(actor: Actor) -> events.Chain:
             {"at": now().isoformat(), "lines": chain.lines, "last": chain.last, "hash": chain.hash, "problems": chain.problems},
         )
         record(
-            "audit.verified", f"{actor.name} had the record checked; {found}", actor, level=Level.ERROR if chain.problems else Level.INFO
+            EventKind.AUDIT_VERIFIED,
+            f"{actor.name} had the record checked; {found}",
+            actor,
+            level=Level.ERROR if chain.problems else Level.INFO,
         )
     return chain
 
@@ -53,7 +56,7 @@ def last_check() -> dict[str, Any]:
 def note_export(actor: Actor, form: str) -> None:
     """Record that somebody takes a copy away."""
     with catalog.write():
-        record("audit.exported", f"{actor.name} exported events as {form}.", actor)
+        record(EventKind.AUDIT_EXPORTED, f"{actor.name} exported events as {form}.", actor)
 
 
 def _plain(event: Event) -> dict[str, Any]:
@@ -116,5 +119,5 @@ def set_forwarding(actor: Actor, *, host: str, port: str, transport: str) -> Non
         options.put("syslog", chosen)
         options.put("syslog_problem", "")
         where = f"sent on to {to}" if to else "not sent on any more"
-        record("audit.forwarding", f"{actor.name} decided: events are {where}.", actor, before=before, after=chosen)
+        record(EventKind.AUDIT_FORWARDING, f"{actor.name} decided: events are {where}.", actor, before=before, after=chosen)
     doorbell.ring()

@@ -130,7 +130,7 @@ def configure(actor: Actor, settings: Settings, target: AnyTarget, key: str) -> 
     """Use a target from now on, unless its server's key has to be confirmed first."""
     looked = _at_target(settings, actor.name, target).call(verbs.CONFIGURE, verbs.At(target=target, key=key))
     if looked.state != "confirm":
-        _tell(actor, "backup.configured", f"{actor.name} set up where backups go: {target}.")
+        _tell(actor, EventKind.BACKUP_CONFIGURED, f"{actor.name} set up where backups go: {target}.")
     return looked
 
 
@@ -142,7 +142,7 @@ def key(actor: Actor, settings: Settings) -> str:
 def noted(actor: Actor, settings: Settings) -> None:
     """They wrote the recovery key down; it is shown no more."""
     Client(settings, actor.name).call(verbs.NOTED)
-    _tell(actor, "backup.key_noted", f"{actor.name} wrote the recovery key of the backups down.")
+    _tell(actor, EventKind.BACKUP_KEY_NOTED, f"{actor.name} wrote the recovery key of the backups down.")
 
 
 def plan(actor: Actor, settings: Settings, values: Mapping[str, str], days: list[str]) -> None:
@@ -157,13 +157,13 @@ def plan(actor: Actor, settings: Settings, values: Mapping[str, str], days: list
         raise BadInput(f"{called.get(wrong, 'A day')} cannot be that.", hint) from None
     Client(settings, actor.name).call(verbs.PLAN, verbs.Schedule(plan=wanted))
     days_words = f"on {len(wanted.days)} days a week at {wanted.at}" if wanted.on else "only when asked for"
-    _tell(actor, "backup.planned", f"{actor.name} set the schedule of the backups: {days_words}.")
+    _tell(actor, EventKind.BACKUP_PLANNED, f"{actor.name} set the schedule of the backups: {days_words}.")
 
 
 def stop(actor: Actor, settings: Settings) -> None:
     """Back up no more; what is there stays."""
     Client(settings, actor.name).call(verbs.STOP)
-    _tell(actor, "backup.stopped", f"{actor.name} switched backups off.")
+    _tell(actor, EventKind.BACKUP_STOPPED, f"{actor.name} switched backups off.")
 
 
 def run(actor: Actor, settings: Settings) -> str:
@@ -179,7 +179,7 @@ def verify(actor: Actor, settings: Settings) -> str:
 def restore(actor: Actor, settings: Settings, snapshot: str, *, network: bool) -> str:
     """Put a backup in the place of what is here, after a restart; returns the task."""
     task = Client(settings, actor.name).begin(verbs.RESTORE, verbs.Restore(snapshot=snapshot, network=network))
-    _tell(actor, "backup.restore", f"{actor.name} puts a backup in the place of what is here.")
+    _tell(actor, EventKind.BACKUP_RESTORE, f"{actor.name} puts a backup in the place of what is here.")
     return task
 
 
@@ -188,7 +188,7 @@ def fetch_copies(actor: Actor, settings: Settings, snapshot: str) -> str:
     return Client(settings, actor.name).begin(verbs.FETCH_COPIES, verbs.Copies(snapshot=snapshot))
 
 
-def _tell(actor: Actor, kind: EventKind | str, message: str) -> None:
+def _tell(actor: Actor, kind: EventKind, message: str) -> None:
     with catalog.write():
         record(kind, message, actor, object="appliance")
 

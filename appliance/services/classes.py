@@ -158,7 +158,7 @@ def set_enabled(actor: Actor, name: str, *, enabled: bool) -> None:
         cls.enabled = enabled
         cls.save()
         record(
-            "class.enabled" if enabled else "class.disabled",
+            EventKind.CLASS_ENABLED if enabled else EventKind.CLASS_DISABLED,
             f"{actor.name} {'opened' if enabled else 'closed'} {name}.",
             actor,
             class_name=name,
@@ -171,7 +171,7 @@ def retry(actor: Actor, name: str) -> None:
     with catalog.write():
         handovers.try_again(name)
         Class.update(failures=0, failing_until=None, problem="").where(Class.name == get(name).name).execute()
-        record("class.retry", f"{actor.name} asked to try {name} again.", actor, class_name=name)
+        record(EventKind.CLASS_RETRY, f"{actor.name} asked to try {name} again.", actor, class_name=name)
     doorbell.ring()
 
 
@@ -223,5 +223,5 @@ def try_fork_again(actor: Actor, name: str) -> None:
             raise Conflict(f"Machines of {name} are not booted for want of a snapshot.", "Reload the page to see how they are made.")
         snapshots.retry_now(name)
         Class.update(fork_failures=0, fork_problem="").where(Class.name == name).execute()
-        record("class.fork_again", f"{actor.name} asked to try forking {name} again.", actor, class_name=name)
+        record(EventKind.CLASS_FORK_AGAIN, f"{actor.name} asked to try forking {name} again.", actor, class_name=name)
     doorbell.ring()

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Class, Grant, Group, Member, Nesting, OrgUnit, Quota, grants, now, record, timezone
+from appliance.catalog import Account, Actor, Class, EventKind, Grant, Group, Member, Nesting, OrgUnit, Quota, grants, now, record, timezone
 from appliance.catalog.grants import Place
 from appliance.errors import BadInput, Conflict, NotAllowed, NotFound
 from appliance.people import powers, roles
@@ -107,7 +107,7 @@ def give(
             Quota.create(grant=grant.id, **holder.column, each=True, class_name=over_class, **_checked(limits))
         title, name = roles.ROLES[role].title, holder_of(grant)[1]
         record(
-            "grant.given", f"{actor.name} made {name} {title} over {over(grant)}.", actor,
+            EventKind.GRANT_GIVEN, f"{actor.name} made {name} {title} over {over(grant)}.", actor,
             object=f"{holder.kind}:{name}", after=_described(grant),
         )  # fmt: skip
     return grant
@@ -142,7 +142,7 @@ def take_away(actor: Actor, ids: list[int]) -> int:
             if grant.role == "owner" and not grants.owners():
                 raise Conflict("This is the only owner of the appliance.", "Make another local account an owner first.")
             record(
-                "grant.taken",
+                EventKind.GRANT_TAKEN,
                 f"{name} is no longer {title} over {words}, by {actor.name}.",
                 actor,
                 object=f"{holder.kind}:{name}",
@@ -250,7 +250,13 @@ def set_quota(actor: Actor, holder: Holder, limits: dict[str, int | None], *, ea
         Quota.delete().where(Quota.grant.is_null(), Quota.each == each, Quota.class_name == class_name, *mine).execute()
         made = Quota.create(**holder.column, each=each, class_name=class_name, **limits)
         name = holder_of(made)[1]
-        record("quota.set", f"{actor.name} set a quota of {name}.", actor, object=f"{holder.kind}:{name}", after={**limits, "each": each})
+        record(
+            EventKind.QUOTA_SET,
+            f"{actor.name} set a quota of {name}.",
+            actor,
+            object=f"{holder.kind}:{name}",
+            after={**limits, "each": each},
+        )
     return made
 
 
@@ -263,4 +269,4 @@ def remove_quota(actor: Actor, id: int) -> None:
         holder, name = holder_of(quota)
         _demand_unbound(actor, holder)
         quota.delete_instance()
-        record("quota.removed", f"{actor.name} removed a quota of {name}.", actor, object=f"{holder.kind}:{name}")
+        record(EventKind.QUOTA_REMOVED, f"{actor.name} removed a quota of {name}.", actor, object=f"{holder.kind}:{name}")

@@ -5,7 +5,7 @@ from typing import Any
 
 from appliance import catalog
 from appliance.bulkhead import Bulkhead
-from appliance.catalog import Account, Actor, DirectoryRun, RunState, doorbell, options, record, timezone
+from appliance.catalog import Account, Actor, DirectoryRun, EventKind, RunState, doorbell, options, record, timezone
 from appliance.errors import BadInput, Conflict, DpeError, NotAllowed
 from appliance.people import directory, directory_link, directory_sync, directory_tree, passwords, secrets
 from appliance.people.directory_config import Config, config
@@ -84,7 +84,7 @@ def change(actor: Actor, values: dict[str, Any], password: str) -> None:
     with catalog.write():
         sealed = secrets.seal(PURPOSE, password) if password else ""
         options.put("directory", {"on": True, "config": after, "password": sealed})
-        record("directory.changed", f"{actor.name} changed how the directory is reached.", actor, before=before, after=after)
+        record(EventKind.DIRECTORY_CHANGED, f"{actor.name} changed how the directory is reached.", actor, before=before, after=after)
     synchronise(actor)
 
 
@@ -95,7 +95,11 @@ def switch(actor: Actor, *, on: bool) -> None:
         if not stored:
             raise Conflict("There is no directory yet.", "Say first how it is reached.")
         options.put("directory", {**stored, "on": on})
-        record("directory.on" if on else "directory.off", f"{actor.name} switched the directory {'on' if on else 'off'}.", actor)
+        record(
+            EventKind.DIRECTORY_ON if on else EventKind.DIRECTORY_OFF,
+            f"{actor.name} switched the directory {'on' if on else 'off'}.",
+            actor,
+        )
     if on:
         synchronise(actor)
 
@@ -108,7 +112,7 @@ def synchronise(actor: Actor, *, force: bool = False) -> None:
         waiting = DirectoryRun.get_or_none(DirectoryRun.state == RunState.QUEUED)
         if waiting is None:
             waiting = DirectoryRun.create(asked_by=actor.name, force=force)
-            record("directory.asked", f"{actor.name} asked for a synchronisation.", actor, force=force)
+            record(EventKind.DIRECTORY_ASKED, f"{actor.name} asked for a synchronisation.", actor, force=force)
         elif force:
             waiting.force = True
             waiting.save(only=[DirectoryRun.force])

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from appliance import catalog
-from appliance.catalog import Actor, Lease, Machine, MachineState, machines, now, record, usage
+from appliance.catalog import Actor, EventKind, Lease, Machine, MachineState, machines, now, record, usage
 from appliance.catalog import sessions as session_rows
 from appliance.errors import Conflict, NotAllowed, NotFound, Unavailable
 from appliance.lifecycle import rules
@@ -108,10 +108,9 @@ def _note_admin(actor: Actor, machine_id: str, name: str, class_name: str) -> No
         return
     with catalog.write():
         record(
-            "machine.entered",
+            EventKind.MACHINE_ENTERED,
             f"Admin {actor.name} opened the application of {name}.",
             actor,
-            level=catalog.Level.WARNING,
             class_name=class_name,
             machine_id=machine_id,
         )

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from appliance import catalog, dial
-from appliance.catalog import Actor, Step, StepState, doorbell, now, options, record, runs
+from appliance.catalog import Actor, EventKind, Step, StepState, doorbell, now, options, record, runs
 from appliance.errors import BadInput, Conflict
 from appliance.outside import webhook
 
@@ -32,7 +32,7 @@ def new_secret(actor: Actor) -> str:
         if stored.get("secret"):
             fresh |= {"before": stored["secret"], "before_until": (now() + webhook.OVERLAP).isoformat()}
         options.put("webhooks", fresh)
-        record("webhooks.secret", f"{actor.name} made a new secret for webhooks.", actor)
+        record(EventKind.WEBHOOKS_SECRET, f"{actor.name} made a new secret for webhooks.", actor)
     return secret
 
 
@@ -43,7 +43,9 @@ def trust(actor: Actor, authority: str) -> None:
         stored = options.get("webhooks")
         before = stored.get("authority", "")
         options.put("webhooks", {**stored, "authority": authority})
-        record("webhooks.authority", f"{actor.name} changed whose certificates webhooks trust.", actor, before=before, after=authority)
+        record(
+            EventKind.WEBHOOKS_AUTHORITY, f"{actor.name} changed whose certificates webhooks trust.", actor, before=before, after=authority
+        )
 
 
 def answer(token: str, body: bytes) -> None:
@@ -67,7 +69,13 @@ def answer(token: str, body: bytes) -> None:
             raise Conflict("Nothing waits for this answer any more.", "The run was cancelled, or went on without it.")
         Step.update(output={**step.output, "answer": said}).where(Step.run == run_id, Step.number == number).execute()
         runs.wake(id=run_id)
-        record("step.answered", f"{step.title}: answered from outside.", class_name=run.class_name, machine_id=run.machine_id, run=run_id)
+        record(
+            EventKind.STEP_ANSWERED,
+            f"{step.title}: answered from outside.",
+            class_name=run.class_name,
+            machine_id=run.machine_id,
+            run=run_id,
+        )
     doorbell.ring()
 
 

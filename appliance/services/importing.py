@@ -5,7 +5,7 @@ import io
 from dataclasses import dataclass
 
 from appliance import catalog
-from appliance.catalog import ROOT, Account, Actor, OrgUnit, record
+from appliance.catalog import ROOT, Account, Actor, EventKind, OrgUnit, record
 from appliance.errors import BadInput, DpeError
 from appliance.people import names, passwords, powers
 from appliance.services import accounts, orgs
@@ -153,12 +153,12 @@ def people(actor: Actor, data: bytes, unit: int = ROOT) -> list[Made]:
                 raise BadLines([str(error)]) from error
             after = {"full_name": account.full_name, "email": account.email}
             record(
-                "account.created",
+                EventKind.ACCOUNT_CREATED,
                 f"{actor.name} imported the account {person.name}.",
                 actor,
                 account_id=account.id,
                 object=f"account:{person.name}",
                 after=after,
             )
-        record("account.imported", f"{actor.name} imported {len(wanted)} accounts.", actor)
+        record(EventKind.ACCOUNT_IMPORTED, f"{actor.name} imported {len(wanted)} accounts.", actor)
     return [Made(person.name, "" if person.password else made[person.name][0]) for person in wanted]

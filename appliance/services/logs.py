@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from appliance import catalog
-from appliance.catalog import Actor, record
+from appliance.catalog import Actor, EventKind, record
 from appliance.host import support
 from appliance.host.client import Client
 from appliance.host.interface import rescue, system
@@ -38,7 +38,7 @@ def begin_bundle(actor: Actor, settings: Settings) -> str:
     """Have a support bundle made; returns the task's id. Raises Conflict while another task runs."""
     task = Client(settings, actor.name).begin(rescue.BUNDLE)
     with catalog.write():
-        record("support.bundle", f"{actor.name} made a support bundle.", actor)
+        record(EventKind.SUPPORT_BUNDLE, f"{actor.name} made a support bundle.", actor)
     return task
 
 

@@ -7,6 +7,7 @@ from appliance import catalog
 from appliance.catalog import (
     Actor,
     Class,
+    EventKind,
     Handover,
     Lease,
     Machine,
@@ -204,11 +205,11 @@ def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | No
             Request.update(trial=trial_id).where(Request.id == asked.id).execute()
         what = f"a {class_name}" if count == 1 else f"{count} of {class_name} at once"
         if plan.asks_first:
-            record("request.pending", f"{actor.name} asks for {what}.", actor, class_name=class_name, hit=False)
+            record(EventKind.REQUEST_PENDING, f"{actor.name} asks for {what}.", actor, class_name=class_name, hit=False)
         elif not claimed:
             lacking = "none is ready" if count == 1 else "not so many are ready"
             why = lacking if needed <= memory.room(asked.id) else "memory is all given out"
-            record("request.waiting", f"{actor.name} waits for {what}: {why}.", actor, class_name=class_name, hit=False)
+            record(EventKind.REQUEST_WAITING, f"{actor.name} waits for {what}: {why}.", actor, class_name=class_name, hit=False)
     doorbell.ring()
     return asked
 
@@ -230,7 +231,7 @@ def _note(actor: Actor, class_name: str, count: int, claimed: list[machines.Clai
             start.assign(asked, plan, asked_by=actor.name)
         if got:
             record(
-                "machine.assigned", f"{actor.name} got {got.name} at once.", actor, class_name=class_name, machine_id=got.id, hit=True
+                EventKind.MACHINE_ASSIGNED, f"{actor.name} got {got.name} at once.", actor, class_name=class_name, machine_id=got.id, hit=True
             )  # fmt: skip
     assert first is not None
     return first
@@ -249,7 +250,7 @@ def cancel_request(actor: Actor, id: int) -> None:
         Request.update(state=RequestState.CANCELLED, ended_at=now()).where(Request.id.in_([one.id for one in party])).execute()
         what = f"a {asked.class_name}" if len(party) == 1 else f"{len(party)} of {asked.class_name}"
         told = f"{actor.name} stopped waiting for {what}." if own else f"{actor.name} cancelled that {asked.account.name} waits for {what}."
-        record("request.cancelled", told, actor, class_name=asked.class_name)
+        record(EventKind.REQUEST_CANCELLED, told, actor, class_name=asked.class_name)
     doorbell.ring()
 
 
@@ -301,7 +302,7 @@ def extend(actor: Actor, id: str) -> datetime:
         lease.kept_until = None
         lease.save()
         record(
-            "lease.extended",
+            EventKind.LEASE_EXTENDED,
             f"{actor.name} extended {machine.name} to {timezone.timestamp(lease.ends_at)}.",
             actor,
             class_name=cls.name,
@@ -321,7 +322,7 @@ def still_here(actor: Actor, id: str) -> None:
         machine = get(actor, id, "machines.manage")
         _lease(machine)
         usage.note([id], now())
-        record("lease.kept", f"{actor.name} still uses {machine.name}.", actor, class_name=machine.class_name, machine_id=id)
+        record(EventKind.LEASE_KEPT, f"{actor.name} still uses {machine.name}.", actor, class_name=machine.class_name, machine_id=id)
 
 
 def release(actor: Actor, id: str) -> None:

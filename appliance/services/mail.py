@@ -7,7 +7,7 @@ from typing import Any
 
 from appliance import catalog
 from appliance.bulkhead import Bulkhead
-from appliance.catalog import Account, Actor, options, record
+from appliance.catalog import Account, Actor, EventKind, options, record
 from appliance.errors import BadInput, Conflict
 from appliance.outside import address, mail
 from appliance.outside.mail import PURPOSE, Server
@@ -64,7 +64,7 @@ def change(actor: Actor, values: Mapping[str, str], password: str, *, here: str 
         options.put("mail", {"on": True, "server": after, "password": secrets.seal(PURPOSE, password) if password else ""})
         if here and not address.known():
             options.put("address", address.check(here))
-        record("mail.changed", f"{actor.name} decided: mail is sent over {wanted}.", actor, before=before, after=after)
+        record(EventKind.MAIL_CHANGED, f"{actor.name} decided: mail is sent over {wanted}.", actor, before=before, after=after)
 
 
 def switch(actor: Actor, *, on: bool) -> None:
@@ -74,7 +74,7 @@ def switch(actor: Actor, *, on: bool) -> None:
         if not stored:
             raise Conflict("No mail server is known yet.", "Say first how it is reached.")
         options.put("mail", {**stored, "on": on})
-        record("mail.on" if on else "mail.off", f"{actor.name} switched e-mail {'on' if on else 'off'}.", actor)
+        record(EventKind.MAIL_ON if on else EventKind.MAIL_OFF, f"{actor.name} switched e-mail {'on' if on else 'off'}.", actor)
 
 
 def test(actor: Actor, values: Mapping[str, str], password: str) -> str:

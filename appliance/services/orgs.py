@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from appliance import catalog
-from appliance.catalog import ROOT, Account, Actor, Group, Member, Nesting, OrgUnit, grants, record
+from appliance.catalog import ROOT, Account, Actor, EventKind, Group, Member, Nesting, OrgUnit, grants, record
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.people import powers
 
@@ -89,7 +89,7 @@ def create_unit(actor: Actor, parent_id: int, name: str) -> OrgUnit:
         powers.demand(actor, "people.manage", "unit", parent_id)
         _free(parent_id, name)
         made = OrgUnit.create(parent=parent_id, name=name)
-        record("org_unit.created", f"{actor.name} made the org unit {name}.", actor, object=f"unit:{name}")
+        record(EventKind.ORG_UNIT_CREATED, f"{actor.name} made the org unit {name}.", actor, object=f"unit:{name}")
     return made
 
 
@@ -112,7 +112,14 @@ def change_unit(actor: Actor, id: int, *, name: str, parent_id: int | None) -> N
         found.name = name
         found.save()
         after = {"name": name, "parent": found.parent_id}
-        record("org_unit.changed", f"{actor.name} changed the org unit {name}.", actor, object=f"unit:{name}", before=before, after=after)
+        record(
+            EventKind.ORG_UNIT_CHANGED,
+            f"{actor.name} changed the org unit {name}.",
+            actor,
+            object=f"unit:{name}",
+            before=before,
+            after=after,
+        )
 
 
 def remove_unit(actor: Actor, id: int) -> None:
@@ -128,7 +135,7 @@ def remove_unit(actor: Actor, id: int) -> None:
             raise Conflict(f"{found.name} is not empty.", "Move its people, groups and units elsewhere first.")
         powers.demand_holding(actor, grants.carried("unit", id), "What this unit holds is not yours to take away.")
         found.delete_instance()
-        record("org_unit.removed", f"{actor.name} removed the org unit {found.name}.", actor, object=f"unit:{found.name}")
+        record(EventKind.ORG_UNIT_REMOVED, f"{actor.name} removed the org unit {found.name}.", actor, object=f"unit:{found.name}")
 
 
 def demand_unit(actor: Actor, unit_id: int) -> None:
@@ -154,7 +161,7 @@ def move_people(actor: Actor, ids: Iterable[int], unit_id: int) -> int:
             account.org_unit = to
             account.save(only=[Account.org_unit])
             record(
-                "account.moved", f"{actor.name} moved {account.name} to {to.name}.", actor,
+                EventKind.ACCOUNT_MOVED, f"{actor.name} moved {account.name} to {to.name}.", actor,
                 account_id=id, object=f"account:{account.name}", before=before, after={"org_unit": to.name},
             )  # fmt: skip
             moved += 1
@@ -180,7 +187,7 @@ def create_group(actor: Actor, name: str, about: str, unit_id: int) -> Group:
         if Group.get_or_none(Group.name == name) is not None:
             raise Conflict(f"There is already a group {name}.", "Pick another name.")
         made = Group.create(name=name, about=about.strip()[:300], org_unit=unit_id)
-        record("group.created", f"{actor.name} made the group {name}.", actor, object=f"group:{name}")
+        record(EventKind.GROUP_CREATED, f"{actor.name} made the group {name}.", actor, object=f"group:{name}")
     return made
 
 
@@ -192,7 +199,7 @@ def remove_group(actor: Actor, id: int) -> None:
         _local(found)
         powers.demand_holding(actor, grants.carried("group", id), "What this group holds is not yours to take away.")
         found.delete_instance()
-        record("group.removed", f"{actor.name} removed the group {found.name}.", actor, object=f"group:{found.name}")
+        record(EventKind.GROUP_REMOVED, f"{actor.name} removed the group {found.name}.", actor, object=f"group:{found.name}")
 
 
 def add_members(actor: Actor, id: int, names: Iterable[str]) -> int:
@@ -209,7 +216,7 @@ def add_members(actor: Actor, id: int, names: Iterable[str]) -> int:
                 raise BadInput(f"There is no account {name}.", "Write the names people sign in with. Nobody was added.")
             added += Member.insert(group=id, account=account.id).on_conflict_ignore().as_rowcount().execute()
             record(
-                "group.joined",
+                EventKind.GROUP_JOINED,
                 f"{actor.name} put {account.name} into {found.name}.",
                 actor,
                 account_id=account.id,
@@ -228,7 +235,7 @@ def remove_members(actor: Actor, id: int, account_ids: Iterable[int]) -> None:
         for account_id in account_ids:
             if Member.delete().where(Member.group == id, Member.account == account_id).execute():
                 record(
-                    "group.left",
+                    EventKind.GROUP_LEFT,
                     f"{actor.name} took somebody out of {found.name}.",
                     actor,
                     account_id=account_id,
@@ -247,7 +254,7 @@ def nest(actor: Actor, outer_id: int, inner_id: int) -> None:
             raise Conflict(f"{inner.name} contains {outer.name} already.", "Groups cannot contain each other in a circle.")
         powers.demand_holding(actor, grants.carried("group", outer_id), TOO_MIGHTY)
         Nesting.insert(outer=outer_id, inner=inner_id).on_conflict_ignore().execute()
-        record("group.joined", f"{actor.name} put the group {inner.name} into {outer.name}.", actor, object=f"group:{outer.name}")
+        record(EventKind.GROUP_JOINED, f"{actor.name} put the group {inner.name} into {outer.name}.", actor, object=f"group:{outer.name}")
 
 
 def unnest(actor: Actor, outer_id: int, inner_id: int) -> None:
@@ -258,4 +265,4 @@ def unnest(actor: Actor, outer_id: int, inner_id: int) -> None:
         _local(outer)
         powers.demand_holding(actor, grants.carried("group", outer_id), "What this group holds is not yours to take away.")
         Nesting.delete().where(Nesting.outer == outer_id, Nesting.inner == inner_id).execute()
-        record("group.left", f"{actor.name} took a group out of {outer.name}.", actor, object=f"group:{outer.name}")
+        record(EventKind.GROUP_LEFT, f"{actor.name} took a group out of {outer.name}.", actor, object=f"group:{outer.name}")

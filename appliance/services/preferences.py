@@ -3,7 +3,7 @@
 from zoneinfo import available_timezones
 
 from appliance import catalog
-from appliance.catalog import Actor, doorbell, options, record
+from appliance.catalog import Actor, EventKind, doorbell, options, record
 from appliance.errors import BadInput
 from appliance.outside import address
 
@@ -42,7 +42,7 @@ def change(actor: Actor, *, title: str, time_zone: str, overcommit: str) -> None
         before = {name: options.get(name) for name in values}
         for name, value in values.items():
             options.put(name, value)
-        record("settings.changed", f"{actor.name} changed the settings.", actor, before=before, after=values)
+        record(EventKind.SETTINGS_CHANGED, f"{actor.name} changed the settings.", actor, before=before, after=values)
     doorbell.ring()
 
 
@@ -57,7 +57,7 @@ def set_address(actor: Actor, text: str) -> None:
     with catalog.write():
         before = address.known()
         options.put("address", after)
-        record("settings.changed", f"{actor.name} changed the appliance's address to {after}.", actor, before=before, after=after)
+        record(EventKind.SETTINGS_CHANGED, f"{actor.name} changed the appliance's address to {after}.", actor, before=before, after=after)
 
 
 def overcommit() -> int:

@@ -11,6 +11,7 @@ from appliance.catalog import (
     Actor,
     Backup,
     Class,
+    EventKind,
     KeptDisk,
     KeptState,
     Run,
@@ -165,7 +166,7 @@ def forget_kept(actor: Actor, id: str) -> str:
             raise Conflict(f"{kept.machine_name} is coming back.", "Wait until it has.")
         KeptDisk.update(state=KeptState.REMOVING).where(KeptDisk.id == id).execute()
         message = f"{actor.name} removed the kept disk of {kept.machine_name}."
-        record("kept_disk.deleted", message, actor, class_name=kept.class_name, machine_id=id)
+        record(EventKind.KEPT_DISK_DELETED, message, actor, class_name=kept.class_name, machine_id=id)
     doorbell.ring()
     return kept.machine_name
 
@@ -183,5 +184,5 @@ def _begin(actor: Actor, cls: Class, account: Account, what: str, **facts: Any) 
         asked_by=actor.name,
     )
     message = f"{actor.name} brings {what} back, for {account.name}."
-    record("machine.recover", message, actor, account_id=account.id, class_name=cls.name, run=run)
+    record(EventKind.MACHINE_RECOVER, message, actor, account_id=account.id, class_name=cls.name, run=run)
     return run

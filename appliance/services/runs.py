@@ -193,7 +193,7 @@ def cancel(actor: Actor, id: int) -> None:
             machine_verbs.cancel_request(actor, sight.request.id)
         else:
             runs.cancel(id=id)
-            _tell(actor, run, "run.cancelled", f"{actor.name} cancelled: {_what(sight)}.")
+            _tell(actor, run, EventKind.RUN_CANCELLED, f"{actor.name} cancelled: {_what(sight)}.")
     doorbell.ring()
 
 
@@ -234,7 +234,7 @@ def retry(actor: Actor, id: int) -> None:
             raise Conflict(f"This run cannot be tried again. {why}", "Reload the page to see where it stands.")
         run = sight.run
         position = _first_unfinished(run, _stages(run), {line.number: line.step for line in sight.lines if line.step})
-        _tell(actor, run, "run.retried", f"{actor.name} has this tried again: {_what(sight)}.", failed=run.problem)
+        _tell(actor, run, EventKind.RUN_RETRIED, f"{actor.name} has this tried again: {_what(sight)}.", failed=run.problem)
         runs.rewind(run, position)
     doorbell.ring()
 
@@ -269,7 +269,7 @@ def skip(actor: Actor, id: int) -> None:
         number = _first_unfinished(run, _stages(run), steps) if run.state is R.FAILED else run.position
         step = steps[number]
         runs.set_step(step, state=S.CANCELLED, actor=actor.name, ended_at=now())
-        _tell(actor, run, "step.passed_over", f"{actor.name} passed over: {step.title}.", failed=step.problem)
+        _tell(actor, run, EventKind.STEP_PASSED_OVER, f"{actor.name} passed over: {step.title}.", failed=step.problem)
         if run.state is R.FAILED:
             runs.rewind(run, number + 1)
         else:
@@ -281,7 +281,7 @@ def _what(sight: Sight) -> str:
     return f"{title(sight.run.kind).lower()} {sight.machine.name if sight.machine else sight.run.class_name or ''}".strip()
 
 
-def _tell(actor: Actor, run: Run, kind: EventKind | str, message: str, **data: Any) -> None:
+def _tell(actor: Actor, run: Run, kind: EventKind, message: str, **data: Any) -> None:
     record(kind, message, actor, class_name=run.class_name, machine_id=run.machine_id, run=run.id, **data)
 
 

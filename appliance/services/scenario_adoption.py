@@ -1,7 +1,7 @@
 """The classes of the catalog, brought in line with the scenario."""
 
 from appliance import catalog
-from appliance.catalog import Class, options, policies, record, sequences
+from appliance.catalog import Class, EventKind, options, policies, record, sequences
 from appliance.scenario.load import Loaded
 
 
@@ -19,6 +19,6 @@ def adopt_scenario(loaded: Loaded) -> None:
                 continue
             if described.sequence not in ("", "none", *there):
                 message = f"{name} follows no sequence: there is no {described.sequence}."
-                record("class.no_sequence", message, class_name=name, hint="Pick another on its page.")
+                record(EventKind.CLASS_NO_SEQUENCE, message, class_name=name, hint="Pick another on its page.")
             Class.insert(name=name, **policies.columns(spec, {})).execute()
         Class.update(enabled=False).where(Class.name.not_in(list(scenario.classes))).execute()

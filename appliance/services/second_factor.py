@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, RecoveryCode, SecondFactor, grants, now, options, record
+from appliance.catalog import Account, Actor, EventKind, RecoveryCode, SecondFactor, grants, now, options, record
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.people import powers, roles, totp
 from appliance.services import accounts, overview
@@ -42,7 +42,7 @@ def require(actor: Actor, wanted: list[str]) -> None:
         options.put("codes_required", chosen)
         said = f"of {', '.join(roles.ROLES[role].title.lower() for role in chosen)}" if chosen else "of nobody"
         record(
-            "settings.changed",
+            EventKind.SETTINGS_CHANGED,
             f"{actor.name} decided that one-time codes are required {said}.",
             actor,
             before={"codes required of": before},
@@ -98,7 +98,7 @@ def confirm(actor: Actor, code: str) -> list[str]:
         row.step, row.confirmed_at = step, now()
         row.save()
         codes = _renew(row.account_id)
-        record("account.codes", f"{actor.name} turned one-time codes on.", actor, object=f"account:{actor.name}")
+        record(EventKind.ACCOUNT_CODES, f"{actor.name} turned one-time codes on.", actor, object=f"account:{actor.name}")
     return codes
 
 
@@ -116,7 +116,7 @@ def renew_recovery(actor: Actor) -> list[str]:
         if not is_on(actor.account_id):
             raise Conflict("One-time codes are not set up.", "Set them up first.")
         codes = _renew(actor.account_id)
-        record("account.codes", f"{actor.name} made new recovery codes.", actor, object=f"account:{actor.name}")
+        record(EventKind.ACCOUNT_CODES, f"{actor.name} made new recovery codes.", actor, object=f"account:{actor.name}")
     return codes
 
 
@@ -149,7 +149,7 @@ def remove(actor: Actor, account_id: int) -> None:
             raise NotFound("One-time codes are not set up.", "Reload the page to see where it stands.")
         RecoveryCode.delete().where(RecoveryCode.account == account_id).execute()
         record(
-            "account.codes",
+            EventKind.ACCOUNT_CODES,
             f"{actor.name} turned one-time codes of {account.name} off.",
             actor,
             account_id=account_id,

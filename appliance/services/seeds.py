@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from appliance import catalog
-from appliance.catalog import Actor, Class, Seed, SeedState, doorbell, now, options, record, seeds
+from appliance.catalog import Actor, Class, EventKind, Seed, SeedState, doorbell, now, options, record, seeds
 from appliance.errors import Conflict, NotFound
 
 
@@ -47,7 +47,9 @@ def _queue(class_name: str, actor: Actor, manifest: dict[str, str]) -> Seed:
     if running := seeds.unfinished(class_name):
         raise Conflict(f"Version {running[0].version} of {class_name} is being built already.", "Wait for it, or cancel it.")
     seed = Seed.create(klass=class_name, version=seeds.next_version(class_name), manifest=manifest)
-    record("seed.queued", f"{actor.name} asked for seed {class_name} v{seed.version}.", actor, class_name=class_name, seed_id=seed.id)
+    record(
+        EventKind.SEED_QUEUED, f"{actor.name} asked for seed {class_name} v{seed.version}.", actor, class_name=class_name, seed_id=seed.id
+    )
     return seed
 
 
@@ -62,7 +64,7 @@ def cancel(id: int, actor: Actor) -> None:
         seed.cancel = True
         seed.save(only=[Seed.state, Seed.ended_at, Seed.cancel])
         record(
-            "seed.cancelled",
+            EventKind.SEED_CANCELLED,
             f"{actor.name} cancelled seed {seed.class_name} v{seed.version}.",
             actor,
             class_name=seed.class_name,
@@ -79,7 +81,7 @@ def promote(id: int, actor: Actor) -> None:
             raise Conflict("Only a seed that was built and test-booted can be promoted.", "Build it again.")
         seeds.promote(seed)
         record(
-            "seed.promoted",
+            EventKind.SEED_PROMOTED,
             f"{actor.name} promoted seed {seed.class_name} v{seed.version}.",
             actor,
             class_name=seed.class_name,
@@ -100,7 +102,7 @@ def remove(id: int, actor: Actor) -> None:
             raise Conflict(f"{count} live machines were made from this version, and need it.", "They go with time; delete it then.")
         Seed.update(state=SeedState.REMOVED).where(Seed.id == id).execute()
         name = f"{seed.class_name} v{seed.version}"
-        record("seed.removed", f"{actor.name} deleted the files of seed {name}.", actor, class_name=seed.class_name, seed_id=id)
+        record(EventKind.SEED_REMOVED, f"{actor.name} deleted the files of seed {name}.", actor, class_name=seed.class_name, seed_id=id)
     doorbell.ring()
 
 

@@ -14,6 +14,7 @@ from appliance import catalog
 from appliance.catalog import (
     Actor,
     Event,
+    EventKind,
     Machine,
     Request,
     Run,
@@ -271,7 +272,7 @@ def create(actor: Actor, name: str, title: str, about: str = "", *, copy_of: str
             raise Conflict(f"There is a sequence {name} already.", "Choose another name.")
         Sequence.insert(name=name, title=title, about=about).execute()
         sequences.add(name, body, VersionState.DRAFT, author=actor.name)
-        record("sequence.created", f"{actor.name} made the sequence {name}.", actor, object=f"sequence:{name}")
+        record(EventKind.SEQUENCE_CREATED, f"{actor.name} made the sequence {name}.", actor, object=f"sequence:{name}")
 
 
 def describe(actor: Actor, name: str, title: str, about: str) -> None:
@@ -282,7 +283,7 @@ def describe(actor: Actor, name: str, title: str, about: str) -> None:
         Sequence.update(title=title, about=about).where(Sequence.name == name).execute()
         before, after = {"title": row.title, "about": row.about}, {"title": title, "about": about}
         said = f"{actor.name} described the sequence {name} anew."
-        record("sequence.described", said, actor, object=f"sequence:{name}", before=before, after=after)
+        record(EventKind.SEQUENCE_DESCRIBED, said, actor, object=f"sequence:{name}", before=before, after=after)
 
 
 def _described(name: str, title: str, about: str) -> None:
@@ -380,7 +381,7 @@ def _edit(actor: Actor, name: str, seen: str, change: Callable[[Moves], Moves]) 
         changes = [str(change) for change in diff(_plain(current), _plain(body))]
         said = "; ".join(changes[:3]) + (f"; and {len(changes) - 3} more" if len(changes) > 3 else "")
         record(
-            "sequence.edited",
+            EventKind.SEQUENCE_EDITED,
             f"{actor.name} edited the draft of {name}: {said or 'its text'}.",
             actor,
             object=f"sequence:{name}",
@@ -411,7 +412,7 @@ def discard_draft(actor: Actor, name: str) -> None:
         if sequences.promoted(name) is None:
             raise Conflict(f"{name} was never promoted: it is nothing but its draft.", "Delete the sequence instead.")
         draft.delete_instance()
-        record("sequence.discarded", f"{actor.name} discarded the draft of {name}.", actor, object=f"sequence:{name}")
+        record(EventKind.SEQUENCE_DISCARDED, f"{actor.name} discarded the draft of {name}.", actor, object=f"sequence:{name}")
 
 
 def promote(actor: Actor, name: str, comment: str = "", *, seen: str | None = None, untried: bool = False) -> SequenceVersion:
@@ -456,7 +457,14 @@ def _promote(actor: Actor, name: str, body: str, comment: str, said: str) -> Seq
     before = sequences.promoted(name)
     made = sequences.add(name, body, VersionState.PROMOTED, author=actor.name, comment=comment[:200])
     changes = [str(change) for change in diff(_plain(before.body) if before else {}, _plain(body))]
-    record("sequence.promoted", f"{said}: it is version {made.number}.", actor, object=f"sequence:{name}", comment=comment, changes=changes)
+    record(
+        EventKind.SEQUENCE_PROMOTED,
+        f"{said}: it is version {made.number}.",
+        actor,
+        object=f"sequence:{name}",
+        comment=comment,
+        changes=changes,
+    )
     doorbell.ring()
     return made
 
@@ -472,7 +480,7 @@ def delete(actor: Actor, name: str) -> None:
         if sequences.is_remembered(name):
             raise Conflict(f"There are runs that went by {name}.", "It can be deleted when they are forgotten.")
         row.delete_instance()
-        record("sequence.deleted", f"{actor.name} deleted the sequence {name}.", actor, object=f"sequence:{name}")
+        record(EventKind.SEQUENCE_DELETED, f"{actor.name} deleted the sequence {name}.", actor, object=f"sequence:{name}")
 
 
 # -- as a file ------------------------------------------------------------------------------------
@@ -527,7 +535,7 @@ def try_draft(actor: Actor, name: str, class_name: str) -> Request:
         if wrong := load.check(_plain(draft.body)):
             raise BadInput(f"It cannot be tried: {wrong[0].message}.", f"{wrong[0].hint}.")
         frozen = sequences.add(name, draft.body, VersionState.TRIAL, author=actor.name, comment=f"Tried on {class_name}")
-        record("sequence.tried", f"{actor.name} tries the draft of {name} on a {class_name}.", actor, object=f"sequence:{name}")
+        record(EventKind.SEQUENCE_TRIED, f"{actor.name} tries the draft of {name} on a {class_name}.", actor, object=f"sequence:{name}")
         return machines.request(actor, class_name, trial_id=frozen.id)
 
 

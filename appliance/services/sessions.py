@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Session, not_ahead, now, record
+from appliance.catalog import Account, Actor, EventKind, Session, not_ahead, now, record
 from appliance.catalog import sessions as rows
 from appliance.catalog.sessions import live
 from appliance.errors import NotAllowed, NotFound, Unavailable
@@ -62,7 +62,7 @@ def _known(account: Account | None, browser: str) -> str:
 def _failed(names: tuple[str, ...], name: str, address: str, message: str) -> None:
     throttle.failed(*names)
     with catalog.write():
-        record("sign_in.failed", message, Actor(name[:64], None, address), level=catalog.Level.WARNING, object=f"account:{name[:64]}")
+        record(EventKind.SIGN_IN_FAILED, message, Actor(name[:64], None, address), object=f"account:{name[:64]}")
 
 
 def _open(account: Account, address: str, agent: str, *, instead: str = "") -> str:
@@ -74,7 +74,7 @@ def _open(account: Account, address: str, agent: str, *, instead: str = "") -> s
         Session.insert(**row, confirmed_at=moment).execute()
         account.signed_in_at = moment
         account.save(only=[Account.signed_in_at])
-        record("sign_in", f"{account.name} signed in.", Actor(account.name, account.id, address), object=f"account:{account.name}")
+        record(EventKind.SIGN_IN, f"{account.name} signed in.", Actor(account.name, account.id, address), object=f"account:{account.name}")
     return token
 
 
@@ -159,10 +159,9 @@ def end_swapped(actor: Actor, id: str) -> None:
     with catalog.write():
         Session.delete().where(Session.id == id, Session.account == actor.account_id).execute()
         record(
-            "sign_in.swapped",
+            EventKind.SIGN_IN_SWAPPED,
             f"A browser was given a session of {actor.name} that was not signed in there; it is ended.",
             actor,
-            level=catalog.Level.WARNING,
             object=f"account:{actor.name}",
             hint="A page of a machine may have done it: look at the machines that this browser's person opened.",
         )
@@ -193,7 +192,7 @@ def end(actor: Actor, id: str) -> None:
     """End one of the actor's own sessions."""
     with catalog.write():
         if Session.delete().where(Session.id == id, Session.account == actor.account_id).execute():
-            record("sign_out", f"{actor.name} ended a session.", actor, object=f"account:{actor.name}")
+            record(EventKind.SIGN_OUT, f"{actor.name} ended a session.", actor, object=f"account:{actor.name}")
 
 
 def end_of(actor: Actor, account_id: int, id: str) -> None:
@@ -203,7 +202,11 @@ def end_of(actor: Actor, account_id: int, id: str) -> None:
         if not Session.delete().where(Session.id == id, Session.account == account_id).execute():
             raise NotFound("That session is over already.", "Reload the page.")
         record(
-            "sign_out", f"{actor.name} ended a session of {account.name}.", actor, account_id=account_id, object=f"account:{account.name}"
+            EventKind.SIGN_OUT,
+            f"{actor.name} ended a session of {account.name}.",
+            actor,
+            account_id=account_id,
+            object=f"account:{account.name}",
         )
 
 
@@ -212,7 +215,7 @@ def end_others(actor: Actor, keep: str) -> int:
     with catalog.write():
         ended: int = Session.delete().where(Session.account == actor.account_id, Session.id != keep).execute()
         if ended:
-            record("sign_out", f"{actor.name} signed all other browsers out.", actor, object=f"account:{actor.name}")
+            record(EventKind.SIGN_OUT, f"{actor.name} signed all other browsers out.", actor, object=f"account:{actor.name}")
     return ended
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo, available_timezones
 
 from appliance import catalog, durable
-from appliance.catalog import Account, Actor, Grant, doorbell, options, policies, record
+from appliance.catalog import Account, Actor, EventKind, Grant, doorbell, options, policies, record
 from appliance.errors import BadInput, Conflict
 from appliance.people import passwords, throttle
 from appliance.services import accounts, seeds
@@ -98,7 +98,7 @@ def finish(code: str, wishes: Wishes, address: str) -> Account:
                 policies.change(cls, {"buffer": buffer, "maximum": maximum, "minimum": min(cls.minimum, maximum)})
         options.put("setup_done", True)
         options.put("setup_code", "")
-        record("setup.done", f"{account.name} set the appliance up.", actor)
+        record(EventKind.SETUP_DONE, f"{account.name} set the appliance up.", actor)
         for cls in list(catalog.Class.select()):
             if _needs_seed(cls.name):
                 seeds.build(cls.name, actor)

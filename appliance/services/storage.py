@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from appliance import catalog
-from appliance.catalog import Actor, Seed, record, seeds
+from appliance.catalog import Actor, EventKind, Seed, record, seeds
 from appliance.errors import BadInput, Conflict
 from appliance.host import ballast
 from appliance.host.ballast import Room
@@ -86,7 +86,7 @@ def clean(actor: Actor, settings: Settings) -> int:
         raise Conflict("A seed is being built, and needs them.", "Wait for it, or stop the build.")
     freed = Client(settings, actor.name).call(disks.CLEAN)
     with catalog.write():
-        record("storage.cleaned", f"{actor.name} deleted the downloads for building seeds.", actor)
+        record(EventKind.STORAGE_CLEANED, f"{actor.name} deleted the downloads for building seeds.", actor)
     return freed
 
 
@@ -94,7 +94,7 @@ def use(actor: Actor, settings: Settings, disk: str, typed: str) -> str:
     """Give a second disk to data; returns the task. Raises what dpe-host refuses."""
     task = Client(settings, actor.name).begin(disks.USE, disks.Use(disk=disk, typed=typed))
     with catalog.write():
-        record("storage.use", f"{actor.name} gives the disk {disk} to data.", actor)
+        record(EventKind.STORAGE_USE, f"{actor.name} gives the disk {disk} to data.", actor)
     return task
 
 

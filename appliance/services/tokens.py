@@ -6,7 +6,7 @@ import secrets
 from datetime import timedelta
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Token, not_ahead, now, record
+from appliance.catalog import Account, Actor, EventKind, Token, not_ahead, now, record
 from appliance.errors import BadInput, NotFound, Unavailable
 
 PREFIX = "dpe_"  # so that one that was published by mistake is found and known for what it is
@@ -38,7 +38,7 @@ def create(actor: Actor, name: str, scope: list[str], days: int) -> str:
             account=actor.account_id, name=name, digest=_digest(token), ending=token[-4:], scope=sorted(scope), expires_at=expires
         )
         after = {"name": name, "scope": row.scope, "expires": expires.isoformat(timespec="minutes")}
-        record("account.token", f"{actor.name} made the token {name}.", actor, object=f"account:{actor.name}", after=after)
+        record(EventKind.ACCOUNT_TOKEN, f"{actor.name} made the token {name}.", actor, object=f"account:{actor.name}", after=after)
     return token
 
 
@@ -56,7 +56,7 @@ def end(actor: Actor, account_id: int, id: int) -> None:
         token.delete_instance()
         whose = "the token" if account_id == actor.account_id else f"{token.account.name}'s token"
         record(
-            "account.token",
+            EventKind.ACCOUNT_TOKEN,
             f"{actor.name} ended {whose} {token.name}.",
             actor,
             account_id=account_id,

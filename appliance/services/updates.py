@@ -84,22 +84,22 @@ def take(actor: Actor, settings: Settings, file: Path) -> Staged:
     try:
         staged = Client(settings, actor.name, CHECKED).call(verbs.INSPECT, verbs.Sent(file=file.name))
     except DpeError as error:
-        _record("update.refused", f"An update that {actor.name} sent was refused: {error.message}", actor)
+        _record(EventKind.UPDATE_REFUSED, f"An update that {actor.name} sent was refused: {error.message}", actor)
         raise
-    _record("update.taken", f"{actor.name} sent the update to {staged.version}.", actor)
+    _record(EventKind.UPDATE_TAKEN, f"{actor.name} sent the update to {staged.version}.", actor)
     return staged
 
 
 def discard(actor: Actor, settings: Settings) -> None:
     """Throw away what was sent."""
     Client(settings, actor.name).call(verbs.DISCARD)
-    _record("update.discarded", f"{actor.name} threw the update away that was not installed.", actor)
+    _record(EventKind.UPDATE_DISCARDED, f"{actor.name} threw the update away that was not installed.", actor)
 
 
 def install(actor: Actor, settings: Settings, version: str, *, older: bool) -> str:
     """Begin to write the update to the other slot; returns the task's id. Raises Conflict."""
     task = Client(settings, actor.name).begin(verbs.INSTALL, verbs.Install(version=version, older=older))
-    _record("update.begun", f"{actor.name} has the update to {version} written.", actor)
+    _record(EventKind.UPDATE_BEGUN, f"{actor.name} has the update to {version} written.", actor)
     return task
 
 
@@ -112,7 +112,7 @@ def set_source(actor: Actor, settings: Settings, *, address: str, authority: str
     """Where updates are fetched from, and whether every day without being asked. Raises BadInput."""
     Client(settings, actor.name).call(verbs.SET_SOURCE, verbs.From(address=address, authority=authority, daily=daily))
     said = f"from {address.strip()}{', every day' if daily else ''}" if address.strip() else "from nowhere"
-    _record("update.source", f"{actor.name} set that updates are fetched {said}.", actor)
+    _record(EventKind.UPDATE_SOURCE, f"{actor.name} set that updates are fetched {said}.", actor)
 
 
 def restart(actor: Actor, settings: Settings, *, when: str, at: str) -> datetime:
@@ -136,7 +136,7 @@ def stay(actor: Actor, settings: Settings) -> None:
     Client(settings, actor.name).call(verbs.STAY)
     with catalog.write():
         options.put("restart", {})
-        record("update.stays", f"{actor.name} called the restart off.", actor)
+        record(EventKind.UPDATE_STAYS, f"{actor.name} called the restart off.", actor)
 
 
 def time_of(when: str, at: str) -> datetime:
@@ -162,10 +162,10 @@ def time_of(when: str, at: str) -> datetime:
 def _announce(actor: Actor, at: datetime, why: str) -> None:
     with catalog.write():
         options.put("restart", {"at": at.isoformat(), "why": why})
-        record("update.planned", f"{actor.name} has the appliance restarted at {timezone.timestamp(at)}, for {why}.", actor)
+        record(EventKind.UPDATE_PLANNED, f"{actor.name} has the appliance restarted at {timezone.timestamp(at)}, for {why}.", actor)
 
 
-def _record(kind: EventKind | str, message: str, actor: Actor) -> None:
+def _record(kind: EventKind, message: str, actor: Actor) -> None:
     with catalog.write():
         record(kind, message, actor)
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import yaml
 
 from appliance import catalog
-from appliance.catalog import Account, Class, Group, Level, OrgUnit, VersionState, record, sequences
+from appliance.catalog import Account, Class, EventKind, Group, OrgUnit, VersionState, record, sequences
 from appliance.catalog import Sequence as Row
 from appliance.errors import DpeError
 from appliance.people.roles import ROLES
@@ -202,7 +202,7 @@ def adopt_shipped(*folders: Path) -> None:
         except (DpeError, OSError) as error:
             log.error("%s", error)
             with catalog.write():
-                record("sequence.unreadable", f"{file.name}: {error}", level=Level.ERROR, object=f"sequence:{file.stem}")
+                record(EventKind.SEQUENCE_UNREADABLE, f"{file.name}: {error}", object=f"sequence:{file.stem}")
 
 
 def _adopt(found: Sequence, digest: str) -> None:
@@ -212,7 +212,7 @@ def _adopt(found: Sequence, digest: str) -> None:
         if row is None:
             Row.insert(name=found.name, title=found.title, about=found.description, shipped=digest).execute()
             sequences.add(found.name, body, VersionState.PROMOTED, comment="As shipped")
-            record("sequence.shipped", f"The sequence {found.name} is there.", object=f"sequence:{found.name}")
+            record(EventKind.SEQUENCE_SHIPPED, f"The sequence {found.name} is there.", object=f"sequence:{found.name}")
             for cls in [cls for cls in Class.select().where(Class.sequence == "") if cls.spec.get("kind", "desktop") == found.name]:
                 Class.update(sequence=found.name).where(Class.name == cls.name).execute()
             return
@@ -230,7 +230,7 @@ def _adopt(found: Sequence, digest: str) -> None:
         version = sequences.add(found.name, body, state, comment="As shipped")
         said = "follows it" if untouched else "keeps what was promoted here; the newer one can be promoted"
         record(
-            "sequence.shipped",
+            EventKind.SEQUENCE_SHIPPED,
             f"A newer {found.name} came, version {version.number}: the appliance {said}.",
             object=f"sequence:{found.name}",
         )

@@ -281,7 +281,7 @@ class Runner:
         runs.set_step(step, state=S.DONE, output=outcome.output, problem="", hint="", actor=outcome.actor, ended_at=moment)
         runs.set_run(run, position=stage.number + 1, state=R.QUEUED, wake_at=None, why="")
         if stage.part != "core":
-            _tell(run, "step.done", f"{stage.title}: done{f' by {outcome.actor}' if outcome.actor else ''}.")
+            _tell(run, EventKind.STEP_DONE, f"{stage.title}: done{f' by {outcome.actor}' if outcome.actor else ''}.")
         if not run.cancel and not any(one.when.hold(run.facts) for one in self._left(run)):
             self._end(run, R.DONE)
 
@@ -312,13 +312,13 @@ class Runner:
         runs.set_step(step, state=S.FAILED, problem=error.message, hint=error.hint, actor=actor, ended_at=moment)
         if stage.goes_on:
             runs.set_run(run, position=stage.number + 1, state=R.QUEUED, wake_at=None, why="")
-            _tell(run, "step.failed", f"{stage.title} failed, and was passed over: {error.message}", hint=error.hint)
+            _tell(run, EventKind.STEP_FAILED, f"{stage.title} failed, and was passed over: {error.message}", hint=error.hint)
             return
         if commit:
             commit()
         self._turn_back(run, error)
         if stage.part != "core":  # of what belongs to a move, the machine's own event tells
-            _tell(run, "run.failed", f"{stage.title}: {error.message}", hint=error.hint)
+            _tell(run, EventKind.RUN_FAILED, f"{stage.title}: {error.message}", hint=error.hint)
 
     def _turn_back(self, run: Run, error: DpeError) -> Run:
         runs.set_run(run, state=R.UNDOING, wake_at=self._clock(), problem=error.message, hint=error.hint, why="being undone")
@@ -349,7 +349,7 @@ class Runner:
                 runs.set_run(run, wake_at=self._clock() + timedelta(seconds=5 * 2**step.starts))
                 return
             error = outcome.error
-            _tell(run, "step.not_undone", f"{step.title} could not be undone: {error.message}", hint=error.hint)
+            _tell(run, EventKind.STEP_NOT_UNDONE, f"{step.title} could not be undone: {error.message}", hint=error.hint)
         runs.set_step(step, state=S.UNDONE, ended_at=self._clock())
 
     def _end(self, run: Run, state: RunState) -> None:
@@ -389,5 +389,5 @@ def _nobody(context: Context, _options: Any) -> Outcome:
     return Failed(DpeError(f"Nothing here does activities of the kind {kind}.", "Install what brought it, or take it out of the sequence."))
 
 
-def _tell(run: Run, kind: EventKind | str, message: str, **data: Any) -> None:
+def _tell(run: Run, kind: EventKind, message: str, **data: Any) -> None:
     record(kind, message, class_name=run.class_name, machine_id=run.machine_id, account_id=run.account_id, run=run.id, **data)

@@ -67,7 +67,7 @@ def _put(step: Context, options: Approval | Task) -> Todo:
         **later,
     )
     if asked.holders(asked.whom(todo)):
-        _tell(step.run, "todo.open", f"{todo.title}: {_whom(todo)} asked.")
+        _tell(step.run, EventKind.TODO_OPEN, f"{todo.title}: {_whom(todo)} asked.")
         _write(step.run, todo)
     else:
         _escalate(step.run, todo, asked.OWNER, _nobody(todo, options.account), Level.WARNING if options.account else Level.INFO)
@@ -96,7 +96,7 @@ def _nobody(todo: Todo, name: str) -> str:
 
 def _escalate(run: Run, todo: Todo, role: str, why: str, level: Level | None = None) -> None:
     _set(todo, escalated_at=now(), escalate_role=role)
-    _tell(run, "todo.escalated", f"{todo.title}: {why}, so {ROLES[role].title.lower()}s are asked.", level)
+    _tell(run, EventKind.TODO_ESCALATED, f"{todo.title}: {why}, so {ROLES[role].title.lower()}s are asked.", level)
     _write(run, todo)
 
 
@@ -123,5 +123,5 @@ def _set(todo: Todo, **values: Any) -> None:
     Todo.update(values).where(Todo.id == todo.id).execute()
 
 
-def _tell(run: Run, kind: EventKind | str, message: str, level: Level | None = None) -> None:
+def _tell(run: Run, kind: EventKind, message: str, level: Level | None = None) -> None:
     record(kind, message, level=level, class_name=run.class_name, machine_id=run.machine_id, account_id=run.account_id, run=run.id)

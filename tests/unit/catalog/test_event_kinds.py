@@ -110,3 +110,12 @@ def test_an_event_has_the_level_of_its_kind_unless_it_is_said(opened: Settings) 
 def test_a_kind_that_nobody_declared_is_refused(opened: Settings) -> None:
     with pytest.raises(ValueError, match=r"machine\.sings"), catalog.write():
         record("machine.sings", "It sings.")
+
+
+def test_no_event_is_recorded_by_a_literal() -> None:
+    for where, call in calls():
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        if name in ("record", "tell", "_tell", "_note", "_record", "_say"):
+            for argument in call.args[:3]:
+                literals = {one.value for one in ast.walk(argument) if isinstance(one, ast.Constant) and isinstance(one.value, str)}
+                assert not literals & set(EventKind), f"{where}: write EventKind.{next(iter(literals)).replace('.', '_').upper()}"

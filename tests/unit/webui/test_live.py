@@ -122,7 +122,7 @@ def test_what_happened_between_page_and_stream_is_a_change(hub: live.Hub, ada: B
     stream.close()
     hub.stopping = lambda: False
     with catalog.write():
-        record("test", "something happened")
+        record("support.bundle", "something happened")
     stream = ada.client.get(address + "behind", base_url=HOST, buffered=False)
     assert [next(stream.response) for _ in range(2)] == [b"retry: 1000\n\n", b"data: changed\n\n"]
     stream.close()
