@@ -48,12 +48,13 @@ def sent() -> dict[str, Any]:
 
 
 def _told(model: type[Form], error: ValidationError) -> FormError:
-    known = {field.alias or name: field for name, field in model.model_fields.items()}
+    aliases = {field.alias: name for name, field in model.model_fields.items()}
     fields: dict[str, str] = {}
     for one in error.errors(include_url=False):
-        fields.setdefault(str(one["loc"][0]), one["msg"])
+        name = str(one["loc"][0])  # as it was sent, or as the model has it where nothing was sent
+        fields.setdefault(aliases.get(name, name), one["msg"])
     first = next(iter(fields))
-    title, hint = known[first].title, known[first].description or ""
+    title, hint = model.model_fields[first].title, model.model_fields[first].description or ""
     return FormError(fields, f"{title}: {fields[first]}" if title else fields[first], hint)
 
 

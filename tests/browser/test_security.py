@@ -165,7 +165,7 @@ def test_people_from_a_file(busy: Site, browse: Browse) -> None:
     expect(page.get_by_text("Line 3: '!' cannot be an account's name")).to_be_visible()
     page.get_by_label("Or its text").fill("name,email\nemmy,emmy@example.org\n")
     page.get_by_role("button", name="Import").click()
-    expect(page.get_by_role("heading", name="1 account is made")).to_be_visible()
+    expect(page.get_by_role("heading", name="1 account is created")).to_be_visible()
     assert Account.get(Account.name == "emmy").email == "emmy@example.org"
 
 

@@ -63,7 +63,7 @@ def on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         found = answer.get_data(as_text=True)
         if answer.mimetype != "text/html":
             return found
-        return re.sub(r"(<(textarea|pre)\b.*?</\2>)|\n +", lambda match: match[1] or " ", found, flags=re.DOTALL)
+        return re.sub(r"(<(textarea|pre)\b.*?</\2>)|\n\s*", lambda match: match[1] or " ", found, flags=re.DOTALL)
 
     monkeypatch.setattr(TestResponse, "text", property(text))
 
