@@ -14,7 +14,7 @@ from appliance import errors
 from appliance.bulkhead import Bulkhead
 from appliance.host.interface import tasks
 from appliance.host.interface.tasks import Task
-from appliance.host.rpc.verb import A, Arguments, LongVerb, Nothing, R, Verb
+from appliance.host.rpc.verb import VERSIONS, A, Arguments, LongVerb, Nothing, R, Verb
 from appliance.host.rpc.wire import LONGEST_ANSWER, Answer, Begun, Question
 from appliance.settings import Settings
 
@@ -47,7 +47,11 @@ class Client:
     def begin(self, verb: LongVerb[A, R], args: A) -> str: ...
     def begin(self, verb: LongVerb[Any, R], args: Arguments | None = None) -> str:
         """Have a long verb begun; returns the id of its task. Raises Conflict while another task runs, and Unavailable."""
-        return Begun.model_validate(self.send(verb.name, _sent(args))).task
+        said = self.send(verb.name, _sent(args))
+        try:
+            return Begun.model_validate(said, strict=True).task
+        except ValidationError as error:
+            raise errors.Unavailable(f"dpe-host began no task when it was asked for {verb.name}.", VERSIONS) from error
 
     def send(self, verb: str, args: dict[str, JsonValue]) -> JsonValue:
         """Ask by the verb's name, and return what came back. `call` and `begin` are for those that are declared."""

@@ -112,8 +112,7 @@ def test_a_directory_that_lost_its_people_asks_before_it_locks_them_out(busy: Si
     assert not page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_the_page_fits_every_screen(busy: Site, browse: Browse, school: Slapd, width: int, scheme: str) -> None:
     secrets.open(busy.settings.web_secret)
     page = browse(busy, width=width, scheme=scheme)

@@ -61,8 +61,7 @@ def whole(page: Page) -> None:
         assert control.evaluate("it => Boolean(it.labels?.length || it.textContent.trim() || it.ariaLabel)"), page.url
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_it_can_be_used_without_scripts(chromium: Browser, site: str, settings: Settings, width: int, scheme: str) -> None:
     context = chromium.new_context(
         base_url=site, ignore_https_errors=True, viewport={"width": width, "height": 900}, color_scheme=scheme, java_script_enabled=False

@@ -18,7 +18,7 @@ from appliance.services import setup
 from appliance.settings import load
 from tests import world
 from tests.browser.conftest import Site, free_port
-from tests.browser.test_pages import LINT, fresh, is_sideways
+from tests.browser.test_pages import fresh, sound
 from tests.hosted import do_instead, hosted
 from webui.app import create_app
 
@@ -76,11 +76,10 @@ def fill_account(page: Page) -> None:
 
 def looks_right(page: Page) -> None:
     """Nothing is pale, unnamed or sticks out; the headings of the other steps are hidden, not gone."""
-    assert not is_sideways(page)
-    assert [one for one in page.evaluate(LINT) if not one.startswith("headings")] == []
+    sound(page, but="headings")
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_the_whole_wizard_of_the_image(image_site: Site, browse: Browse, width: int, scheme: str) -> None:
     page = browse(image_site, width=width, scheme=scheme, reduced_motion="reduce")
     begin(image_site, page)

@@ -84,8 +84,7 @@ def test_what_can_go_is_deleted_there(site: Site, browse: Browse) -> None:
     expect(page.get_by_role("row", name="notebook v1")).to_have_count(0)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_it_fits_any_screen(site: Site, browse: Browse, width: int, scheme: str) -> None:
     ballast.mark(site.settings).touch()
     page = browse(site, width=width, scheme=scheme)

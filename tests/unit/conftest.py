@@ -1,6 +1,7 @@
 """Fixtures of the unit tier: a catalog of one's own, people in it, and machines that are only rows. And it starts no process."""
 
 import multiprocessing.util
+import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -67,6 +68,13 @@ class Watch:
             raise AssertionError(f"A unit test starts no process, but {self.started[-1]}: see tests/README.md")
 
 
+def no_program(command: list[str], **_: Any) -> "subprocess.CompletedProcess[bytes]":
+    """In place of `subprocess.run`: a host without disks, on which no program is installed."""
+    if command[0] == "lsblk":
+        return subprocess.CompletedProcess(command, 0, b'{"blockdevices": []}', b"")
+    raise FileNotFoundError(command[0])
+
+
 watch = Watch()
 _spawn = multiprocessing.util.spawnv_passfds
 
@@ -81,10 +89,12 @@ multiprocessing.util.spawnv_passfds = _heard
 
 
 @pytest.fixture(autouse=True)
-def _starts_no_process(request: pytest.FixtureRequest) -> Iterator[None]:
+def _starts_no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """What needs a real program is in tests/integration/programs; linters alone, in house/, are marked so."""
     watch.started.clear()
     watch.on = request.node.get_closest_marker("linter") is None
+    if watch.on:
+        monkeypatch.setattr(subprocess, "run", no_program)
     yield
     watch.on = False
     assert watch.started == []

@@ -38,7 +38,7 @@ def _in_words() -> Iterator[None]:
 class Arguments(BaseModel):
     """The arguments of a verb. Raises BadInput for what does not fit, whoever makes it."""
 
-    model_config = ConfigDict(extra="forbid", str_max_length=64 << 10)
+    model_config = ConfigDict(extra="forbid", str_max_length=64 << 10, hide_input_in_errors=True)
 
     def __init__(self, /, **given: Any) -> None:
         with _in_words():
@@ -64,6 +64,8 @@ class Nothing(Arguments):
 
 class Result(BaseModel):
     """What a verb answers. Fields that a newer peer adds are left out."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
 
 
 A = TypeVar("A", bound=Arguments)

@@ -1,6 +1,6 @@
 """What crosses the socket: one line of JSON there, and one back."""
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, ConfigDict, JsonValue
 
 from appliance import errors
 
@@ -11,6 +11,8 @@ LONGEST_ANSWER = 8 << 20
 
 class Question(BaseModel):
     """A verb by name, and its arguments; `by` is the name of an account or of a part of the appliance."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     verb: str
     args: dict[str, JsonValue]
@@ -25,6 +27,8 @@ class Begun(BaseModel):
 
 class Answer(BaseModel):
     """A result, or an error in words: `kind` is its class, one of ERRORS where the caller can do something about it."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
 
     result: JsonValue = None
     error: str | None = None

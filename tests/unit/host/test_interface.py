@@ -18,9 +18,10 @@ from pydantic import TypeAdapter
 from appliance import layout
 from appliance.errors import BadInput, Unavailable
 from appliance.host.client import Client
-from appliance.host.interface import AnyVerb, declared, network, system, updates
+from appliance.host.interface import AnyVerb, access, declared, network, system, updates
 from appliance.host.rpc import registry
 from appliance.host.rpc.verb import LongVerb, Nothing, Verb
+from appliance.host.rpc.wire import Answer
 from appliance.settings import REPOSITORY, Settings, load
 
 README = REPOSITORY / "appliance/host/interface/README.md"
@@ -147,6 +148,12 @@ def test_a_peer_that_answers_otherwise_is_of_another_version(settings: Settings,
         Client(settings).call(updates.STATUS) if isinstance(result, dict) and "image" in result else Client(settings).call(system.CLOCK)
 
 
+@pytest.mark.parametrize("result", [None, "1", {"task": 1}])
+def test_a_peer_that_begins_no_task_is_of_another_version(settings: Settings, result: Any) -> None:
+    with peer(settings, {"result": result}), pytest.raises(Unavailable, match="different versions, as for a moment during an update"):
+        Client(settings).begin(updates.FETCH)
+
+
 def test_what_a_newer_peer_adds_is_left_out(settings: Settings) -> None:
     facts = {"title": "Hillside School", "weather": "fine"}
     with peer(settings, {"result": facts, "also": 1}):
@@ -166,6 +173,16 @@ def test_a_time_arrives_as_one() -> None:
     assert system.SET_CLOCK.read(at.model_dump(mode="json")).at == at.at
     with pytest.raises(BadInput, match="timezone"):
         updates.BACK.read({"at": "2027-03-01T14:30:00"})
+
+
+def test_no_secret_is_in_what_is_said_of_a_wrong_one() -> None:
+    with pytest.raises(ValueError, match="valid string") as wrong:
+        system.RESET_PASSWORD.pack({"name": "grace", "password": ["hidden words"]})  # type: ignore[arg-type]
+    with pytest.raises(BadInput) as refused:
+        access.SET_CERTIFICATE.read({"files": ["hidden words"], "passphrase": ["hidden words"], "host": ""})
+    with pytest.raises(ValueError, match="Answer") as cut_off:
+        Answer.model_validate_json(b'{"result": "hidden words')
+    assert "hidden" not in f"{wrong.value} {refused.value} {cut_off.value}"
 
 
 def test_a_result_is_checked_before_it_is_sent() -> None:
