@@ -181,7 +181,7 @@ class ClassPolicy(Part):
     sequence: Annotated[
         str,
         StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,40}$"),
-        _life("sequence", "What is done on its way", "Sequence", ""),
+        _life("sequence", "Activities", "Sequence", ""),
     ] = Field(default="", description="The sequence that its machines follow, or `none`; without it the one called like its kind.")
     fork: Annotated[bool, Editable("fork", Form.MAKING, "Forking", "Fork machines from a snapshot of their seed")] = Field(
         default=True,
@@ -193,8 +193,8 @@ class ClassPolicy(Part):
         Editable(
             "readiness",
             Form.MAKING,
-            "Machines in the buffer wait",
-            "Machines in the buffer wait",
+            "Readiness of the buffer",
+            "Readiness of the buffer",
             choices={
                 "paused": (
                     "Paused",
