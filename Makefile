@@ -35,7 +35,7 @@ help: ## Say what can be made (this text)
 	@echo 'Settings are environment variables, like DPE_HTTPS_PORT=443 make run; appliance/README.md lists them.'
 
 run: setup ## Run the appliance in the foreground; Ctrl-C stops it. STATE=DIR keeps it elsewhere than /var/lib/dpe
-	@exec $(python) -m appliance.foreground
+	@exec $(python) -m appliance.supervisor
 
 setup: ## Install what the appliance needs (packages, users, Python); `make run` does it by itself
 	@image-build/setup.sh run
@@ -53,7 +53,7 @@ bench: setup-test ## Run the benchmarks, one JSON object a line. ONLY=NAME runs 
 	@exec $(python) -m tests.bench $(ONLY)
 
 lint: setup-test ## Run the linters alone
-	@exec $(python) -m pytest -q tests/unit/house/test_lint.py
+	@exec $(python) -m pytest -q tests/unit/repository/test_lint.py
 
 format: setup-test ## Format the code and mend what the linters can mend
 	@.venv/bin/ruff check --fix

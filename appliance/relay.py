@@ -25,8 +25,8 @@ from dataclasses import dataclass, field
 from appliance import catalog
 from appliance.access import cookies
 from appliance.catalog import machines
-from appliance.services import door, sessions
-from appliance.services.door import Ticket
+from appliance.services import app_access, sessions
+from appliance.services.app_access import Ticket
 from appliance.settings import Settings
 from appliance.settings import load as load_settings
 
@@ -151,7 +151,7 @@ class Relay:
             return
         loop = asyncio.get_running_loop()
         try:
-            good = await loop.run_in_executor(self._thread, door.good, {one.ticket for one in seen})
+            good = await loop.run_in_executor(self._thread, app_access.good, {one.ticket for one in seen})
             self._looked_at = time.monotonic()
         except Exception:
             if time.monotonic() - self._looked_at < BLIND:

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 
-from appliance import catalog, dial
+from appliance import catalog, connect
 from appliance.catalog import Event, EventKind, Level, events, options, record
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def _name(text: str, longest: int) -> str:
 def send(to: Receiver, lines: list[bytes]) -> None:
     """Send the lines. Raises OSError unless the receiver has them, as far as that can be told."""
     kind = socket.SOCK_DGRAM if to.transport == "udp" else socket.SOCK_STREAM
-    family, *_, address = dial.resolve(to.host, to.port, TIMEOUT, kind)[0]
+    family, *_, address = connect.resolve(to.host, to.port, TIMEOUT, kind)[0]
     with socket.socket(family, kind) as connection:
         connection.settimeout(TIMEOUT)
         connection.connect(address)

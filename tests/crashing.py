@@ -9,7 +9,7 @@ from typing import Any
 
 from appliance import catalog, layout
 from appliance.engine import Engine
-from appliance.people import secrets
+from appliance.identity import secrets
 from appliance.settings import Settings
 from appliance.settings import load as load_settings
 from appliance.workflow.runner import Begun, Runner

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from appliance import errors
 from appliance.errors import DpeError
-from appliance.hypervisor.provider import Found, GuestSigns, Unfit
+from appliance.hypervisor.provider import GuestSigns, MachineFound, Unfit
 from tests.unit.engine.fake import Data, FakeProvider, Store
 
 V = TypeVar("V")
@@ -148,7 +148,7 @@ def _shelf(folder: Path, kind: type[V]) -> Shelf[V]:
 def store(folder: Path) -> Store:
     """All that there is in a folder, which is made when it is not there; any process may look, and change it."""
     return Store(
-        domains=_shelf(folder / "domains", Found),
+        domains=_shelf(folder / "domains", MachineFound),
         files=Names(folder / "files"),
         forks=Names(folder / "forks"),
         made_of=Shelf[str](folder / "made_of", _same, _same),

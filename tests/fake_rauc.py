@@ -12,7 +12,8 @@ import pytest
 
 from appliance import run
 from appliance.errors import CommandFailed
-from appliance.host import image, updates
+from appliance.host.system import image
+from appliance.host.updates import installation
 from tests.rauc_answers import REAL, answer
 
 GOOD = (REAL / "good.raucb").read_bytes()
@@ -39,8 +40,8 @@ class FakeHost:
         monkeypatch.setattr(run, "run", self._run)
         monkeypatch.setattr(run, "start", self._start)
         monkeypatch.setattr(image, "FILE", folder / "image.json")
-        monkeypatch.setattr(image.found, "__defaults__", (folder / "image.json",))
-        monkeypatch.setattr(updates, "COMMAND_LINE", folder / "cmdline")
+        monkeypatch.setattr(image.boot_image, "__defaults__", (folder / "image.json",))
+        monkeypatch.setattr(installation, "COMMAND_LINE", folder / "cmdline")
         self.bundle()
         self.boot("A", "1.2.0")
 

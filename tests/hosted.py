@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from appliance.host import apply, clock, image, network, power, units
-from appliance.host.client import Client
-from appliance.host.daemon import Server
 from appliance.host.interface import AnyVerb
 from appliance.host.interface.system import Image, Part
+from appliance.host.rpc.client import Client
+from appliance.host.rpc.daemon import Server
 from appliance.host.rpc.registry import HANDLERS, Handler
+from appliance.host.system import apply, clock, image, network, power, processes
 from appliance.settings import Settings
 
 BUILD = {"version": "1.2.0", "built_at": "2026-11-20T10:00:00Z", "scenario": "notebook"}
@@ -94,20 +94,20 @@ def hosted(settings: Settings, folder: Path, *, in_image: bool = True) -> Iterat
     card(folder / "sys", "enp1s0", "52:54:00:12:34:56")
     card(folder / "sys", "enp2s0", "52:54:00:12:34:57", cable=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(image, "found", lambda *_: build)
+        patch.setattr(image, "boot_image", lambda *_: build)
         patch.setattr(network, "SYS", folder / "sys")
         patch.setattr(network, "holder", lambda card, address: "52:54:00:aa:bb:cc" if address == "192.0.2.77" else "")
         patch.setattr("socket.sethostname", lambda name: None)
         for module in (apply, clock, power):
             patch.setattr(module, "run", made.run)
-        real = apply.write
-        patch.setattr(apply, "write", lambda host: real(host, made.written))
+        real = apply.write_files
+        patch.setattr(apply, "write_files", lambda host: real(host, made.written))
         parts = [
-            Part(name, units.PARTS[name][0], state, "2026-11-20T10:00:00+00:00", 1, memory, again, "exit-code" if again > 4 else "")
+            Part(name, processes.PARTS[name][0], state, "2026-11-20T10:00:00+00:00", 1, memory, again, "exit-code" if again > 4 else "")
             for name, (state, memory, again) in PARTS.items()
         ]
-        patch.setattr(units, "parts", lambda _: parts)
-        patch.setattr(units, "restart", lambda _, name: made.asked.append(["restart", name]))
+        patch.setattr(processes, "parts", lambda _: parts)
+        patch.setattr(processes, "restart", lambda _, name: made.asked.append(["restart", name]))
         with serving(settings) as server:
             made.server = server
             yield made

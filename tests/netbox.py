@@ -163,13 +163,14 @@ class Box:
 
 
 def main() -> None:
-    from appliance.host import apply, daemon, image, network
     from appliance.host.interface.system import Image
+    from appliance.host.rpc import daemon
+    from appliance.host.system import apply, image, network
 
     folder = Path(os.environ["BOX"])
     network.SYS = folder / "sys"
     made = Image.model_validate({"version": "1", "built_at": "2026-01-01T00:00:00Z", "scenario": "notebook"})
-    image.found = lambda *_: made
+    image.boot_image = lambda *_: made
     daemon.main() if sys.argv[1] == "host" else apply.main()
 
 

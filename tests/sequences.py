@@ -42,8 +42,8 @@ def fill(actor: Actor) -> None:
     shipped()
     with catalog.write():
         Class.update(sequence="office").execute()
-    look = sequences.look("office")
+    look = sequences.view_sequence("office")
     added = {"name": "pause", "kind": "wait", "with": {"time": "30s"}}
-    sequences.put(actor, "office", look.stamp, Spot("stop", "before", -1), added, new=True)
-    sequences.remove(actor, "office", sequences.look("office").stamp, Spot("reclaim", "before", 0))
+    sequences.put_sequence(actor, "office", look.stamp, Spot("stop", "before", -1), added, new=True)
+    sequences.remove(actor, "office", sequences.view_sequence("office").stamp, Spot("reclaim", "before", 0))
     sequences.create(actor, "night", "Night shift", "What happens when nobody is there.")

@@ -33,9 +33,9 @@ from appliance.catalog import (
     Sequence,
     Step,
     StepState,
-    Todo,
-    TodoState,
     VersionState,
+    WorkItem,
+    WorkItemState,
     database,
     machines,
     now,
@@ -45,13 +45,13 @@ from appliance.catalog import (
 from appliance.catalog import seeds as seed_rows
 from appliance.errors import Conflict, DpeError, NotFound
 from appliance.lifecycle import master, outcomes
-from appliance.lifecycle.performers import Performers, ended
+from appliance.lifecycle.handlers import Handlers, ended
 from appliance.services import machines as verbs
 from appliance.settings import Settings
 from appliance.workflow import kinds, sequence, start
+from appliance.workflow.activities import ACTIVITIES
 from appliance.workflow.kinds import Kind, Options
-from appliance.workflow.performers import PERFORMERS
-from appliance.workflow.runner import Begun, Context, Done, Outcome, Performer, Runner, Wait, stages_of
+from appliance.workflow.runner import Begun, Context, Done, Handler, Outcome, Runner, Wait, stages_of
 from tests.unit.conftest import SPEC
 from tests.unit.engine.fake import FakeProvider
 
@@ -185,10 +185,10 @@ class Simulation:
 
     def _start(self) -> None:
         """A new engine process: all that the last one knew is lost."""
-        performers: Mapping[str, Performer] = {
-            **PERFORMERS,
-            "effect": Performer(self._effect, self._undo_effect),
-            **Performers(self.settings, self.provider).all(),
+        performers: Mapping[str, Handler] = {
+            **ACTIVITIES,
+            "effect": Handler(self._effect, self._undo_effect),
+            **Handlers(self.settings, self.provider).all(),
         }
         self.runner = Runner(performers, ended=ended, clock=self.now)
         with catalog.write():
@@ -252,12 +252,12 @@ class Simulation:
             verbs.cancel_request(next(person for person in self.people if person.account_id == one.account_id), one.id)
 
     def _answer(self) -> None:
-        todos = runs.open_todos()
+        todos = runs.open_work_items()
         if todos:
             todo = self.dice.choice(todos)
-            state = TodoState.DONE if self.dice.random() < 0.7 else TodoState.REFUSED
+            state = WorkItemState.DONE if self.dice.random() < 0.7 else WorkItemState.REFUSED
             with catalog.write():
-                Todo.update(state=state, decided_by="boss", decided_at=self.now()).where(Todo.id == todo.id).execute()
+                WorkItem.update(state=state, decided_by="boss", decided_at=self.now()).where(WorkItem.id == todo.id).execute()
                 runs.wake(todo.run_id)
         self._outside_answers([name for name in self.world.effects if self.dice.random() < 0.3])
 
@@ -285,7 +285,7 @@ class Simulation:
                 seed = seed_rows.promoted("small")
                 assert seed is not None
                 [slot] = machines.next_slots(1, 50)
-                start.begin("make", machines.create(Class.get(), seed, str(uuid.UUID(int=self.dice.getrandbits(128), version=4)), slot))
+                start.begin_run("make", machines.create(Class.get(), seed, str(uuid.UUID(int=self.dice.getrandbits(128), version=4)), slot))
         self._react()
 
     def _react(self) -> None:
@@ -300,7 +300,7 @@ class Simulation:
     def _dispatch(self) -> None:
         """Begin a step of some run that can go on, as a free thread would: one at a time for a machine."""
         keys = {flight.key for flight in self.flights}
-        for due in self._shuffled(runs.due(self.now())):
+        for due in self._shuffled(runs.due_steps(self.now())):
             key = due.machine_id or f"run-{due.id}"
             if key not in keys and (begun := self.runner.begin(due.id)) is not None:
                 self.flights.append(Flight(key, begun))
@@ -372,7 +372,7 @@ class Simulation:
             if self.flights:
                 continue
             self._plan()
-            if runs.due(self.now()):
+            if runs.due_steps(self.now()):
                 continue
             if unanswered := [name for name in self.world.effects if name not in self.world.answered]:
                 self._outside_answers(unanswered)

@@ -24,7 +24,7 @@ PATIENCE = 30.0  # seconds for something to be shown
 
 
 class Screen:
-    """`python -m appliance.host.menu` on a terminal of this size; `sent` counts the bytes that it sent."""
+    """`python -m appliance.host.console.menu` on a terminal of this size; `sent` counts the bytes that it sent."""
 
     def __init__(self, settings: Settings, *, columns: int = 80, rows: int = 24, term: str = "vt220", patience: float = 60) -> None:
         self.screen = pyte.Screen(columns, rows)

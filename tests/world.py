@@ -32,8 +32,8 @@ from appliance.catalog import (
     Sequence,
     Snapshot,
     SnapshotState,
-    Todo,
     VersionState,
+    WorkItem,
     memory,
     options,
     policies,
@@ -43,14 +43,14 @@ from appliance.catalog import (
 )
 from appliance.catalog import machines as machine_rows
 from appliance.catalog import seeds as seed_rows
-from appliance.lifecycle.performers import ended
-from appliance.people import passwords
+from appliance.identity import passwords
+from appliance.lifecycle.handlers import ended
 from appliance.scenario.schema import ClassSpec
 from appliance.services import inbox
 from appliance.services import machines as machine_verbs
 from appliance.settings import Settings
 from appliance.workflow import sequence
-from appliance.workflow.performers import PERFORMERS
+from appliance.workflow.activities import ACTIVITIES
 from appliance.workflow.runner import Runner
 from appliance.workflow.sequence import Around
 
@@ -375,13 +375,13 @@ def asking(people: dict[str, Actor]) -> None:
         Grant.create(role="approver", account=people["mary"].account_id, over_class="studio")
     machine_verbs.request(people["alan"], "studio")
     go_on()
-    inbox.decide(people["mary"], Todo.get().id, yes=False, comment="All six licences are given out <until June>.")
+    inbox.decide(people["mary"], WorkItem.get().id, yes=False, comment="All six licences are given out <until June>.")
     machine_verbs.request(people["ada"], "studio")
     go_on()
 
 
 def go_on() -> None:
     """Take all runs as far as people let them, without an engine."""
-    runner = Runner(PERFORMERS, ended=ended)
-    for due in runs.due(catalog.now()):
+    runner = Runner(ACTIVITIES, ended=ended)
+    for due in runs.due_steps(catalog.now()):
         runner.advance(due.id)

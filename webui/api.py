@@ -11,7 +11,7 @@ from flask import Blueprint, Response, current_app, jsonify, request, url_for
 from flask_login import current_user
 from pydantic import Field
 
-from appliance.catalog import DataDisk, KeptDisk, Machine, Run, Todo
+from appliance.catalog import DataDisk, KeptDisk, Machine, Run, WorkItem
 from appliance.errors import BadInput, NotAllowed, NotFound
 from appliance.services import classes as class_verbs
 from appliance.services import disks, inbox, machines, moves, recovery, runs, sequences, server
@@ -149,7 +149,7 @@ def classes() -> Answer:
 @needs("classes.read", class_="name")
 @scope("read")
 def class_policy(name: str) -> Answer:
-    found = class_verbs.policy_of(class_verbs.get(name))
+    found = class_verbs.policy_of(class_verbs.get_class(name))
     return {"policy": {one.field.name: {"value": one.value, "scenario": one.scenario, "changed": one.changed} for one in found}}
 
 
@@ -176,14 +176,14 @@ def server_status() -> Answer:
 @needs("own")
 @scope("read")
 def machine_list() -> Answer:
-    return {"machines": [_machine(machine) for machine in machines.mine(current_user.account.id)]}
+    return {"machines": [_machine(machine) for machine in machines.my_machines(current_user.account.id)]}
 
 
 @blueprint.get("/machines/<id>")
 @needs("own", machine="id")
 @scope("read")
 def machine(id: str) -> Answer:
-    return _machine(machines.get(actor(), id))
+    return _machine(machines.get_machine(actor(), id))
 
 
 @blueprint.post("/machines")
@@ -199,7 +199,7 @@ def claim() -> Answer:
             machine for group in machines.grouped(current_user.account.id) if group.batch == asked.id for machine in group.machines
         ]
         return {"machines": [_machine(machine) for machine in made_together]}, 201
-    made = _machine(machines.get(actor(), asked.machine_id))
+    made = _machine(machines.get_machine(actor(), asked.machine_id))
     return made, 201, {"Location": made["self"]}
 
 
@@ -217,7 +217,7 @@ def move(id: str, verb: str) -> Answer:
     if verb not in moves.PLAIN:
         raise NotFound(f"A machine cannot be told to {verb[:40]!r}.", f"It can be told to {', '.join(moves.PLAIN)}.")
     run = moves.plain(actor(), id, verb)
-    return {"state": machines.get(actor(), id).state.value, "run": run}, 202
+    return {"state": machines.get_machine(actor(), id).state.value, "run": run}, 202
 
 
 @blueprint.post("/machines/<id>/transfer")
@@ -225,7 +225,7 @@ def move(id: str, verb: str) -> Answer:
 @scope("machines")
 def transfer(id: str) -> Answer:
     to = forms.read(Receiver).to
-    return {"state": machines.get(actor(), id).state.value, "run": moves.transfer(actor(), id, to)}, 202
+    return {"state": machines.get_machine(actor(), id).state.value, "run": moves.transfer(actor(), id, to)}, 202
 
 
 @blueprint.post("/machines/<id>/release")
@@ -239,7 +239,7 @@ def release(id: str) -> Answer:
 # -- what waits for people, and runs --------------------------------------------------------
 
 
-def _todo(todo: Todo) -> dict[str, Any]:
+def _todo(todo: WorkItem) -> dict[str, Any]:
     asker = todo.requester
     return {
         "id": todo.id,
@@ -261,7 +261,7 @@ def _todo(todo: Todo) -> dict[str, Any]:
 @needs("own")
 @scope("read")
 def todo_list() -> Answer:
-    return {"todos": [_todo(todo) for todo in inbox.mine(actor())]}
+    return {"todos": [_todo(todo) for todo in inbox.my_work_items(actor())]}
 
 
 @blueprint.post("/todos/<int:id>")
@@ -298,7 +298,7 @@ def _run(run: Run) -> dict[str, Any]:
 @scope("read")
 def run_list() -> Answer:
     kind, state, text = (request.args.get(name, "")[:100] for name in ("kind", "state", "text"))
-    found = runs.page(actor(), kind=kind, state=state, text=text, class_name=request.args.get("class", ""), machine_id=request.args.get("machine", ""),
+    found = runs.list_runs(actor(), kind=kind, state=state, text=text, class_name=request.args.get("class", ""), machine_id=request.args.get("machine", ""),
                       before=row_number("before"))  # fmt: skip
     return {"runs": [_run(run) for run in found]}
 
@@ -307,7 +307,7 @@ def run_list() -> Answer:
 @needs("machines.read", run="id", own=True)
 @scope("read")
 def run(id: int) -> Answer:
-    sight, inside = runs.get(actor(), id), current_user.may("machines.read", "run", id)
+    sight, inside = runs.get_run(actor(), id), current_user.may("machines.read", "run", id)
     steps = [
         {
             "number": line.number,
@@ -333,7 +333,7 @@ def run(id: int) -> Answer:
 @scope("machines")
 def cancel_run(id: int) -> Answer:
     runs.cancel(actor(), id)
-    return _run(runs.get(actor(), id).run), 202
+    return _run(runs.get_run(actor(), id).run), 202
 
 
 @blueprint.post("/runs/<int:id>/retry")
@@ -341,7 +341,7 @@ def cancel_run(id: int) -> Answer:
 @scope("machines")
 def retry_run(id: int) -> Answer:
     runs.retry(actor(), id)
-    return _run(runs.get(actor(), id).run), 202
+    return _run(runs.get_run(actor(), id).run), 202
 
 
 @blueprint.post("/runs/<int:id>/skip")
@@ -349,14 +349,14 @@ def retry_run(id: int) -> Answer:
 @scope("machines")
 def skip_run(id: int) -> Answer:
     runs.skip(actor(), id)
-    return _run(runs.get(actor(), id).run), 202
+    return _run(runs.get_run(actor(), id).run), 202
 
 
 @blueprint.get("/data-disks")
 @needs("own")
 @scope("read")
 def data_disk_list() -> Answer:
-    return {"data_disks": [_data_disk(disk) for disk in disks.mine(current_user.account.id)]}
+    return {"data_disks": [_data_disk(disk) for disk in disks.my_disks(current_user.account.id)]}
 
 
 @blueprint.post("/data-disks/<id>/delete")
@@ -415,7 +415,7 @@ def sequence_list() -> Answer:
 @scope("read")
 def sequence(name: str) -> Response:
     """The draft or, without one, what is promoted: as YAML for who asks for that, else as JSON."""
-    look = sequences.look(name)
+    look = sequences.view_sequence(name)
     if request.accept_mimetypes.best_match(["application/json", "application/yaml"]) == "application/yaml":
         answer = Response(sequences.export(name), mimetype="application/yaml")
     else:
@@ -433,7 +433,7 @@ def put_sequence(name: str) -> Response:
     """Keep what is sent, YAML or JSON, as the draft of the sequence, which is made unless it is there."""
     there = any(line.row.name == name for line in sequences.everything())
     matches = sorted(request.if_match.as_set()) if request.if_match else []
-    seen = matches[0] if matches else sequences.look(name).stamp if there else ""
+    seen = matches[0] if matches else sequences.view_sequence(name).stamp if there else ""
     sequences.import_file(actor(), request.get_data(), into=name if there else "", seen=seen, name=name)
     return sequence(name)
 

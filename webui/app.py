@@ -12,15 +12,14 @@ from werkzeug.routing import IntegerConverter, Map
 
 from appliance import bulkhead, catalog, durable, settings
 from appliance.access import cookies, nginx
-from appliance.people import secrets as secrets_of_others
+from appliance.identity import secrets as secrets_of_others
 from appliance.settings import Settings
 from webui import (
     admin,
-    again,
     api,
     auth,
+    auth_request,
     disks,
-    door,
     errors,
     format,
     guard,
@@ -29,13 +28,14 @@ from webui import (
     live,
     moved,
     portal,
+    reauth,
     runs,
     security,
     setup,
     setup_restore,
     upload,
 )
-from webui.turnstile import Turnstile
+from webui.concurrency_limit import ConcurrencyLimit
 
 AT_ONCE = 4  # requests worked on at a time; enough that a few slow ones (a password's hash) hold nobody up
 
@@ -65,9 +65,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     errors.init_app(app)
     upload.init_app(app)
     guard.init_app(app)
-    again.init_app(app)
+    reauth.init_app(app)
     format.init_app(app)
-    for area in (setup, setup_restore, auth, security, portal, disks, inbox, runs, live, door, api, hooks):
+    for area in (setup, setup_restore, auth, security, portal, disks, inbox, runs, live, auth_request, api, hooks):
         app.register_blueprint(area.blueprint)
     for blueprint in admin.BLUEPRINTS:
         app.register_blueprint(blueprint)
@@ -75,7 +75,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     # Exactly one proxy, the front door, says who asks; a header from further out is not believed.
     proxied = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_port=0, x_prefix=0)
     # The door's question comes in by a socket and threads of its own.
-    turnstile = Turnstile(proxied, AT_ONCE, passing=frozenset({"/live", "/door/check", nginx.UPLOAD}))
+    turnstile = ConcurrencyLimit(proxied, AT_ONCE, passing=frozenset({"/live", "/door/check", nginx.UPLOAD}))
     app.wsgi_app = turnstile  # type: ignore[method-assign]
     bulkhead.aside = turnstile.aside
     return app

@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from appliance.errors import DpeError
 from appliance.services import accounts, second_factor, sessions, tokens
 from appliance.services import machines as machines_service
-from webui import kept
+from webui import saved_form
 from webui.errors import status_of
 from webui.format import plural
 from webui.guard import actor, back, needs, public, settings
@@ -42,7 +42,7 @@ def start_session(token: str) -> None:
     """Bind this browser to a session of the server's; nothing of an older one stays."""
     session.clear()
     session["token"] = token
-    sessions.begin(token, settings(), request.form.get("browser", "")[:64])
+    sessions.begin_session(token, settings(), request.form.get("browser", "")[:64])
 
 
 @blueprint.route("/sign-in", methods=["GET", "POST"])
@@ -51,7 +51,7 @@ def sign_in() -> Page:
     after = own_address(request.values.get("next", "/"))
     if request.method == "GET":
         return redirect(after, 303) if current_user.is_authenticated else _sign_in_page(after)
-    form = request.form.get(kept.FIELD, "")
+    form = request.form.get(saved_form.FIELD, "")
     name = request.form.get("name", "").strip()
     try:
         who = (request.remote_addr or "", request.user_agent.string, request.form.get("browser", "")[:64])
@@ -75,8 +75,8 @@ def code() -> Page:
     try:
         start_session(sessions.give_code(token, request.form.get("code", ""), request.remote_addr or "", request.user_agent.string))
     except DpeError as error:
-        return _code_page(after, request.form.get(kept.FIELD, ""), error)
-    return _go_on(after, request.form.get(kept.FIELD, ""))
+        return _code_page(after, request.form.get(saved_form.FIELD, ""), error)
+    return _go_on(after, request.form.get(saved_form.FIELD, ""))
 
 
 def _code_page(after: str, form: str = "", error: DpeError | None = None) -> Page:
@@ -86,12 +86,12 @@ def _code_page(after: str, form: str = "", error: DpeError | None = None) -> Pag
 
 def _go_on(after: str, text: str) -> Page:
     """To where somebody wanted to go, or with the form that they had sent when their session had ended."""
-    form = kept.read(text)
+    form = saved_form.read(text)
     return redirect(after, 303) if form is None else render_template("kept.html", form=form, after=after)
 
 
 def _sign_in_page(after: str, name: str = "", error: DpeError | None = None) -> Page:
-    page = render_template("sign_in.html", after=after, name=name, error=error, kept=request.form.get(kept.FIELD, ""))
+    page = render_template("sign_in.html", after=after, name=name, error=error, kept=request.form.get(saved_form.FIELD, ""))
     return _allowing_applications(page, status_of(error) if error else 200)
 
 
@@ -111,7 +111,7 @@ def sign_out() -> Response:
     if request.form.get("swapped"):
         sessions.end_swapped(actor(), current_user.session_id)
     else:
-        sessions.end(actor(), current_user.session_id)
+        sessions.end_session(actor(), current_user.session_id)
     session.clear()
     if not request.form.get("swapped"):
         flash("You are signed out.", "success")
@@ -133,7 +133,7 @@ def _account_page(error: DpeError | None = None, *, at: str = "", keys: str | No
         error=error,
         at=at,
         keys=who.ssh_keys if keys is None else keys,
-        held=len(machines_service.mine(who.id)),
+        held=len(machines_service.my_machines(who.id)),
         codes_on=second_factor.is_on(who.id),
         tokens=tokens.of_account(who.id),
     )
@@ -175,5 +175,5 @@ def end_others() -> Response:
 @blueprint.post("/account/sessions/<id>/end")
 @needs("own")
 def end_session(id: str) -> Response:
-    sessions.end(actor(), id)
+    sessions.end_session(actor(), id)
     return back()

@@ -7,15 +7,15 @@ from werkzeug.wrappers import Response
 from appliance.catalog import events
 from appliance.errors import DpeError
 from appliance.services import disks, recovery
-from webui.again import asks_again_unless
 from webui.errors import status_of
 from webui.guard import actor, back, needs, settings
+from webui.reauth import requires_reauth_unless
 
 blueprint = Blueprint("disks", __name__)
 
 
 def _own(id: str) -> bool:
-    return bool(disks.get(actor(), id).account_id == current_user.account.id)
+    return bool(disks.get_disk(actor(), id).account_id == current_user.account.id)
 
 
 def _own_kept(id: str) -> bool:
@@ -29,13 +29,13 @@ def page(id: str) -> tuple[str, int]:
 
 
 def _page(id: str, error: DpeError | None = None, at: str = "") -> tuple[str, int]:
-    disk = disks.get(actor(), id)
+    disk = disks.get_disk(actor(), id)
     page = render_template(
         "disk.html",
         disk=disk,
         taken=disks.taken(disk, settings()),
         own=disk.account_id == current_user.account.id,
-        events=events.page(object=f"data_disk:{id}", limit=20),
+        events=events.list_events(object=f"data_disk:{id}", limit=20),
         error=error,
         at=at,
         given=request.form,
@@ -56,7 +56,7 @@ def rename(id: str) -> Response | tuple[str, int]:
 
 @blueprint.post("/data-disks/<id>/delete")
 @needs("machines.manage", disk="id", own=True)
-@asks_again_unless(_own)
+@requires_reauth_unless(_own)
 def delete(id: str) -> Response | tuple[str, int]:
     own = _own(id)
     try:
@@ -93,7 +93,7 @@ def bring_back(id: str) -> Response:
 
 @blueprint.post("/retained-disks/<id>/delete")
 @needs("machines.manage", kept="id", own=True)
-@asks_again_unless(_own_kept)
+@requires_reauth_unless(_own_kept)
 def forget(id: str) -> Response:
     flash(f"The retained disk of {recovery.forget_kept(actor(), id)} is removed.", "success")
     return back()

@@ -11,7 +11,7 @@ from werkzeug.exceptions import HTTPException, Unauthorized
 
 from appliance import catalog
 from appliance.errors import DpeError
-from webui import kept
+from webui import saved_form
 from webui.answers import status_of as status_of  # as the pages know it
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def _ours(error: DpeError) -> Answer:
 
 
 def _stale(error: CSRFError) -> Answer:
-    form = kept.read(kept.of_request())
+    form = saved_form.read(saved_form.of_request())
     if form is not None and current_user.is_authenticated and not request.headers.get("HX-Request"):
         return render_template("kept.html", form=form, after="/"), 400  # signed in anew since the page was opened
     return answer("This page was open for too long, or cookies are off.", "Reload it and try again; nothing was changed.", 400)

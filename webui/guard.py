@@ -14,12 +14,12 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from appliance.catalog import Account, Actor, Token, grants
 from appliance.errors import NotAllowed, NotFound
-from appliance.people import powers
-from appliance.people.powers import Powers
-from appliance.people.roles import OWN, PERMISSIONS
+from appliance.identity import permissions
+from appliance.identity.permissions import Permissions
+from appliance.identity.roles import OWN, PERMISSIONS
 from appliance.services import inbox, sessions, tokens
 from appliance.services import setup as setup_service
-from webui import kept
+from webui import saved_form
 from webui.answers import protect
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -87,9 +87,9 @@ class Person:
         return Actor(self.account.name, self.account.id, request.remote_addr or "")
 
     @cached_property
-    def powers(self) -> Powers:
+    def powers(self) -> Permissions:
         """What they hold, as of this request."""
-        return powers.of(self.actor)
+        return permissions.of(self.actor)
 
     @cached_property
     def is_asked(self) -> bool:
@@ -105,7 +105,7 @@ class Person:
         """Whether they hold the permission over anything, or over the thing of one of the kinds in catalog.grants.PLACES."""
         if not kind:
             return self.powers.has(permission)
-        place = grants.place_of(kind, id)
+        place = grants.location_of(kind, id)
         return place is not None and self.powers.reach(permission).covers(place)
 
 
@@ -206,7 +206,7 @@ GONE = {
 
 
 def _may_know(need: Need, id: Any) -> bool:
-    place = grants.place_of(need.kind, id)
+    place = grants.location_of(need.kind, id)
     if place is None:
         return False
     if (need.own or need.permission == OWN) and place.account_id == current_user.account.id:
@@ -228,7 +228,7 @@ def _ask_to_sign_in() -> BaseResponse:
         if request.method != "GET":
             return Response(render_template("error_message.html", message="You are signed out.", hint=SIGN_IN_ELSEWHERE), 401)
         return Response(status=401, headers={"HX-Redirect": url_for("auth.sign_in", next=here())})
-    if text := kept.of_request():
+    if text := saved_form.of_request():
         return Response(render_template("sign_in.html", after=came_from, name="", error=None, kept=text), 401)
     return redirect(address, 303)
 

@@ -3,7 +3,7 @@
 from flask import Blueprint, Response, request
 
 from appliance.errors import NotFound
-from appliance.people import throttle
+from appliance.identity import throttle
 from appliance.services import hooks
 from webui.guard import csrf, public
 
@@ -16,7 +16,7 @@ blueprint = Blueprint("hooks", __name__, url_prefix="/hooks")
 def answer(token: str) -> Response:
     """204 when the answer is kept, also when it was before."""
     who = throttle.of_hook(request.remote_addr or "")
-    throttle.check(*who)
+    throttle.check_free(*who)
     request.max_content_length = hooks.LARGEST
     try:
         hooks.answer(token, request.get_data())

@@ -4,7 +4,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
-from appliance.catalog import Todo
+from appliance.catalog import WorkItem
 from appliance.errors import BadInput, DpeError
 from appliance.services import inbox
 from webui.errors import status_of
@@ -23,7 +23,7 @@ WORDS = {
 
 def _page(error: DpeError | None = None, *, at: int = 0, comment: str = "", no: bool = False) -> tuple[str, int]:
     page = render_template(
-        "todo.html", todos=inbox.mine(actor()), over=inbox.over(actor()), asked=current_user.is_asked,
+        "todo.html", todos=inbox.my_work_items(actor()), over=inbox.over(actor()), asked=current_user.is_asked,
         WORDS=WORDS, error=error, at=at, comment=comment, no=no,
     )  # fmt: skip
     return page, status_of(error) if error else 200
@@ -43,7 +43,7 @@ def answer(id: int) -> Response | tuple[str, int]:
     try:
         if said not in ANSWERS:
             raise BadInput("That is neither yes nor no.", "Press one of the buttons.")
-        todo: Todo = inbox.decide(actor(), id, yes=ANSWERS[said], comment=comment)
+        todo: WorkItem = inbox.decide(actor(), id, yes=ANSWERS[said], comment=comment)
     except DpeError as error:
         return _page(error, at=id, comment=comment, no=said == "no")
     flash(WORDS[todo.kind][todo.state.value], "success")

@@ -11,11 +11,11 @@ from appliance.catalog import Machine, now
 from appliance.errors import DpeError, NotFound
 from appliance.services import disks, machines, moves, overview, runs
 from webui import forms
-from webui.again import asks_again_unless
 from webui.errors import status_of
 from webui.format import span
 from webui.forms import Form, Whole
 from webui.guard import actor, back, needs, settings
+from webui.reauth import requires_reauth_unless
 
 blueprint = Blueprint("portal", __name__)
 
@@ -52,7 +52,7 @@ def index() -> str:
         doing=moves.doing(mine),
         possible={machine.id: moves.possible(actor(), machine) for machine in mine},
         standings={name: runs.standing(offer.request) for name, offer in offers.items() if offer.request},
-        data_disks=disks.mine(who.id),
+        data_disks=disks.my_disks(who.id),
         kept=disks.kept(who.id),
         refused={request.class_name: request for request in runs.refused(who.id)},
     )
@@ -113,9 +113,9 @@ def extend(id: str) -> Response:
 
 @blueprint.post("/machines/<id>/release")
 @needs("machines.manage", machine="id", own=True)
-@asks_again_unless(lambda id: machines.get(actor(), id).owner_id == actor().account_id)
+@requires_reauth_unless(lambda id: machines.get_machine(actor(), id).owner_id == actor().account_id)
 def release(id: str) -> Response:
-    machine = machines.get(actor(), id)
+    machine = machines.get_machine(actor(), id)
     machines.release(actor(), id)
     own = machine.owner_id == current_user.account.id
     flash(f"{machine.name} is {'given' if own else 'taken'} back and will be destroyed.", "success")
@@ -123,12 +123,12 @@ def release(id: str) -> Response:
 
 
 def _own(id: str) -> bool:
-    return machines.get(actor(), id).owner_id == actor().account_id
+    return machines.get_machine(actor(), id).owner_id == actor().account_id
 
 
 @blueprint.post("/machines/<id>/<verb>")
 @needs("machines.manage", machine="id", own=True)
-@asks_again_unless(lambda id, verb: verb != "reprovision" or _own(id))
+@requires_reauth_unless(lambda id, verb: verb != "reprovision" or _own(id))
 def move(id: str, verb: str) -> Response:
     if verb not in moves.PLAIN:
         raise NotFound("There is no such button.", "Reload the page.")
@@ -144,17 +144,17 @@ def transfer_form(id: str) -> str:
 
 @blueprint.post("/machines/<id>/transfer")
 @needs("machines.manage", machine="id")
-@asks_again_unless(_own)
+@requires_reauth_unless(_own)
 def transfer(id: str) -> Response | tuple[str, int]:
     to = request.form.get("to", "")[:200]
     try:
         moves.transfer(actor(), id, to)
     except DpeError as error:
         return _transfer(id, to, error), status_of(error)
-    machine = machines.get(actor(), id)
+    machine = machines.get_machine(actor(), id)
     flash(f"{machine.name} is being passed on to {to.strip()}.", "success")
     return redirect(url_for("machines.page", id=id), 303)
 
 
 def _transfer(id: str, to: str = "", error: DpeError | None = None) -> str:
-    return render_template("transfer.html", machine=machines.get(actor(), id, "machines.manage"), to=to, error=error)
+    return render_template("transfer.html", machine=machines.get_machine(actor(), id, "machines.manage"), to=to, error=error)

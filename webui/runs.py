@@ -17,7 +17,7 @@ PAGE = 50
 @needs("machines.read")
 def index() -> str:
     chosen = {name: request.args.get(name, "")[:100] for name in ("kind", "state", "class", "machine", "text")}
-    found = runs.page(
+    found = runs.list_runs(
         actor(), kind=chosen["kind"], state=chosen["state"], class_name=chosen["class"], machine_id=chosen["machine"], text=chosen["text"],
         before=row_number("before"), limit=PAGE,
     )  # fmt: skip
@@ -31,9 +31,13 @@ def index() -> str:
 @needs("machines.read", run="id", own=True)
 def page(id: int) -> str:
     """What came out of its steps is for those who look after machines."""
-    sight = runs.get(actor(), id)
+    sight = runs.get_run(actor(), id)
     run, inside = sight.run, current_user.may("machines.read", "run", id)
-    told = events.page(machine_id=run.machine_id, since=run.created_at, until=run.ended_at, limit=50) if run.machine_id and inside else []
+    told = (
+        events.list_events(machine_id=run.machine_id, since=run.created_at, until=run.ended_at, limit=50)
+        if run.machine_id and inside
+        else []
+    )
     return render_template("run.html", sight=sight, run=run, title=runs.title, events=told, inside=inside)
 
 

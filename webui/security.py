@@ -8,10 +8,10 @@ from werkzeug.wrappers import Response
 
 from appliance.errors import BadInput, DpeError
 from appliance.services import second_factor, tokens
-from webui.again import asks_again
 from webui.api import SCOPES
 from webui.errors import status_of
 from webui.guard import actor, needs
+from webui.reauth import requires_reauth
 
 blueprint = Blueprint("security", __name__, url_prefix="/account")
 
@@ -49,9 +49,9 @@ def _codes_page(error: DpeError | None = None, *, recovery: list[str] | None = N
 
 @blueprint.post("/codes/begin")
 @needs("own")
-@asks_again
+@requires_reauth
 def begin_codes() -> Response:
-    second_factor.begin(actor())
+    second_factor.begin_enrolment(actor())
     return redirect(url_for("security.codes"), 303)
 
 
@@ -66,14 +66,14 @@ def confirm_codes() -> Page:
 
 @blueprint.post("/codes/recovery")
 @needs("own")
-@asks_again
+@requires_reauth
 def recovery() -> Page:
     return _codes_page(recovery=second_factor.renew_recovery(actor()))
 
 
 @blueprint.post("/codes/off")
 @needs("own")
-@asks_again
+@requires_reauth
 def codes_off() -> Response:
     second_factor.remove(actor(), current_user.account.id)
     flash("One-time codes are off: your password alone lets you in.", "success")
@@ -105,7 +105,7 @@ def _tokens_page(error: DpeError | None = None, made: str = "") -> Page:
 
 @blueprint.post("/tokens")
 @needs("own")
-@asks_again
+@requires_reauth
 def new_token() -> Page:
     form = request.form
     scope = [name for name in form.getlist("scope") if name in SCOPES]
@@ -118,6 +118,6 @@ def new_token() -> Page:
 @blueprint.post("/tokens/<int:id>/end")
 @needs("own")
 def end_token(id: int) -> Response:
-    tokens.end(actor(), current_user.account.id, id)
+    tokens.end_token(actor(), current_user.account.id, id)
     flash("The token is ended; nothing that uses it gets in any more.", "success")
     return redirect(url_for("security.token_list"), 303)

@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response
 
 from appliance.catalog import Actor, options, seeds
 from appliance.errors import DpeError
-from appliance.people import names, passwords
+from appliance.identity import names, passwords
 from appliance.services import aside, classes, overview, preferences, server, sessions, setup
 from appliance.services import setup_server as setup_server_service
 from appliance.services.directory import Finding

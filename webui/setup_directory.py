@@ -6,7 +6,7 @@ from flask import flash
 
 from appliance.catalog import Actor
 from appliance.errors import DpeError
-from appliance.people.directory_config import wrong
+from appliance.identity.directory_config import wrong
 from appliance.services import directory
 from webui.admin.directory import ENCRYPTION, KINDS, NEW
 
@@ -33,7 +33,7 @@ def check(values: dict[str, str]) -> dict[str, str]:
 def test(values: dict[str, str]) -> tuple[list[directory.Finding], dict[str, str]]:
     """Try it; what was found, or why it could not be tried."""
     try:
-        return directory.check(_entered(values), values["dir_password"]), {}
+        return directory.check_directory(_entered(values), values["dir_password"]), {}
     except DpeError as error:
         return [], {"": str(error)}
 

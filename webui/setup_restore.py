@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
 from appliance.host.interface.tasks import Task
-from appliance.services import backups, server, setup
+from appliance.services import appliance_backups, server, setup
 from webui.admin.backups import host_keys
 from webui.errors import status_of
 from webui.guard import is_set_up, public, settings
@@ -35,15 +35,15 @@ def begin() -> Page:
     if values.get("step") == "code":
         return _page("where")
     try:
-        target = backups.entered(values, host_keys())
+        target = appliance_backups.entered(values, host_keys())
         if values.get("step") == "which":
             snapshot, network = values.get("snapshot", ""), values.get("network") == "yes"
-            session["restore"] = backups.restore_from(settings(), target, values.get("key", ""), snapshot, network=network)
+            session["restore"] = appliance_backups.restore_from(settings(), target, values.get("key", ""), snapshot, network=network)
             return redirect(url_for("setup_restore.progress"), 303)
-        looked = backups.test(backups.WIZARD, settings(), target, values.get("key", ""))
+        looked = appliance_backups.test(appliance_backups.WIZARD, settings(), target, values.get("key", ""))
         if looked.state == "confirm":
             return _page("where", looked=looked)
-        return _page("which", found=backups.elsewhere(settings(), target, values.get("key", "")))
+        return _page("which", found=appliance_backups.elsewhere(settings(), target, values.get("key", "")))
     except DpeError as error:
         return _page("where", error)
 
@@ -52,7 +52,7 @@ def _page(step: str, error: DpeError | None = None, **more: object) -> Page:
     known = {}
     if step == "where":  # what the server has is told only to whoever has the code
         try:
-            known = {"disks": backups.disks(settings()), "public_key": backups.public_key(settings())}
+            known = {"disks": appliance_backups.disks(settings()), "public_key": appliance_backups.public_key(settings())}
         except DpeError as away:
             error = error or away
     values = {"sftp_port": "22", **request.form.to_dict()}

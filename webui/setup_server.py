@@ -77,7 +77,7 @@ def check_storage(values: dict[str, str]) -> Errors:
     return {}
 
 
-def try_network(values: dict[str, str]) -> tuple[setup_server.Trial | None, Errors]:
+def try_network(values: dict[str, str]) -> tuple[setup_server.SetupNetworkTrial | None, Errors]:
     """Use the network on trial, if it is another one than is used now; keep it, if it is on trial already."""
     now, _ = network()
     if now is None:

@@ -122,27 +122,27 @@ def command(settings: Settings) -> list[Argument]:
     return ["nginx", "-c", _file(settings), "-e", "stderr"]
 
 
-def write(settings: Settings, house: Path) -> Path:
+def write_configuration(settings: Settings, checkout: Path) -> Path:
     """Write the configuration where nginx is told to find it, and return that file; the certificate is made if need be."""
     file = _file(settings)
     file.parent.mkdir(mode=0o711, exist_ok=True)
-    durable.write(file, _text(settings, house), mode=0o644)
+    durable.write(file, _text(settings, checkout), mode=0o644)
     return file
 
 
-def changed(settings: Settings, house: Path) -> bool:
+def changed(settings: Settings, checkout: Path) -> bool:
     """Whether configuration or certificate would be others than those that were written last; the certificate is renewed if need be.
     A reload ends idle connections and leaves workers behind, so it is for this alone."""
     try:
-        return _file(settings).read_text() != _text(settings, house)
+        return _file(settings).read_text() != _text(settings, checkout)
     except FileNotFoundError:
         return True
 
 
-def _text(settings: Settings, house: Path) -> str:
+def _text(settings: Settings, checkout: Path) -> str:
     certificate, key = tls.ensure(settings)
     served = hashlib.sha256(certificate.read_bytes()).hexdigest()  # with its chain; another key has another certificate
-    return f"# The certificate's digest is {served}.\n{configuration(settings, house, certificate, key, version())}"
+    return f"# The certificate's digest is {served}.\n{configuration(settings, checkout, certificate, key, version())}"
 
 
 def _access_log() -> Directive:
@@ -152,8 +152,8 @@ def _access_log() -> Directive:
     return ("access_log", "/dev/stderr", "door", "buffer=64k", "flush=5s")
 
 
-def configuration(settings: Settings, house: Path, certificate: Path, key: Path, version: tuple[int, ...]) -> str:
-    """The whole nginx.conf; `house` is the checkout as the nginx workers see it. Raises BadInput for a setting nginx cannot have."""
+def configuration(settings: Settings, checkout: Path, certificate: Path, key: Path, version: tuple[int, ...]) -> str:
+    """The whole nginx.conf; `checkout` is the checkout as the nginx workers see it. Raises BadInput for a setting nginx cannot have."""
     _plain("state", str(settings.state))
     address = _plain("listen", settings.listen)
     address = f"[{address}]" if ":" in address else address
@@ -217,8 +217,8 @@ def configuration(settings: Settings, house: Path, certificate: Path, key: Path,
             ("~[?&]v=", "public, max-age=31536000, immutable"),
             ("default", "no-cache"),
         ]),
-        _page_server(settings, house, listen(str(settings.https_port))),
-        _application_server(settings, house, listen(f"{settings.app_port}-{settings.app_port + settings.slots - 1}")),
+        _page_server(settings, checkout, listen(str(settings.https_port))),
+        _application_server(settings, checkout, listen(f"{settings.app_port}-{settings.app_port + settings.slots - 1}")),
     ]  # fmt: skip
     return render([
         ("daemon", "off"),
@@ -316,8 +316,8 @@ def _way() -> list[Directive]:
     ]
 
 
-def _pages(house: Path) -> list[Directive]:
-    folder = f"{house}/appliance/access/pages/"
+def _pages(checkout: Path) -> list[Directive]:
+    folder = f"{checkout}/appliance/access/pages/"
     # Whoever comes to this one is locked out by cookies whose names nobody could read: all have to go.
     clear: Directive = ("add_header", "Clear-Site-Data", '"cookies"', "always")
     return [
@@ -326,7 +326,7 @@ def _pages(house: Path) -> list[Directive]:
     ]
 
 
-def _page_server(settings: Settings, house: Path, listen: list[Directive]) -> Directive:
+def _page_server(settings: Settings, checkout: Path, listen: list[Directive]) -> Directive:
     to_web: list[Directive] = [
         ("proxy_pass", "http://web"), *_forwarded(), ("proxy_set_header", "Connection", ""), ("proxy_set_header", "Cookie", "$page_cookie"),
     ]  # fmt: skip
@@ -357,17 +357,17 @@ def _page_server(settings: Settings, house: Path, listen: list[Directive]) -> Di
             *refuse, *to_web, ("client_max_body_size", 0), ("client_body_timeout", "5m"), ("proxy_request_buffering", "off"), ("proxy_read_timeout", "10m"),
         ]),
         ("location", "/static/", [
-            ("alias", f"{house}/webui/static/"),
+            ("alias", f"{checkout}/webui/static/"),
             ("add_header", "Cache-Control", "$static_cache"),
             ("add_header", "X-Content-Type-Options", "nosniff"),
             ("add_header", "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
             ("access_log", "off"),
         ]),
-        *_pages(house),
+        *_pages(checkout),
     ])  # fmt: skip
 
 
-def _application_server(settings: Settings, house: Path, listen: list[Directive]) -> Directive:
+def _application_server(settings: Settings, checkout: Path, listen: list[Directive]) -> Directive:
     return ("server", [
         *listen,
         ("client_max_body_size", 0),
@@ -431,7 +431,7 @@ def _application_server(settings: Settings, house: Path, listen: list[Directive]
             ("return", 401, SIGNED_OUT),
         ]),
         ("location", "=", "/_dpe/portal", [("return", 302, f"https://$host:{settings.https_port}/")]),
-        *_pages(house),
+        *_pages(checkout),
     ])  # fmt: skip
 
 
@@ -445,7 +445,7 @@ def main() -> None:
         settings = load_settings()
         if asked.changed:
             sys.exit(0 if changed(settings, REPOSITORY) else 1)
-        write(settings, REPOSITORY)
+        write_configuration(settings, REPOSITORY)
     except DpeError as error:
         print(f"nginx: {error}", file=sys.stderr)
         sys.exit(255 if asked.changed else 1)  # which systemd takes for a failure, not for a no

@@ -24,7 +24,7 @@ def _file(settings: Settings) -> Path:
     return settings.tls / "trusted-proxies.json"
 
 
-def check(lines: Iterable[str], settings: Settings) -> list[str]:
+def check_proxies(lines: Iterable[str], settings: Settings) -> list[str]:
     """Addresses and networks as they are kept, each once. Raises BadInput that names the line."""
     machines = [ipaddress.ip_network(one) for one in (settings.subnet, settings.uplink)]
     found: dict[str, None] = {}
@@ -54,7 +54,7 @@ def _one(text: str, where: str, machines: list[Network]) -> str:
 def trusted(settings: Settings) -> list[str]:
     """The proxies that are trusted now."""
     try:
-        return check(json.loads(_file(settings).read_text()), settings)
+        return check_proxies(json.loads(_file(settings).read_text()), settings)
     except (FileNotFoundError, BadInput, ValueError, TypeError, AttributeError):  # trusting nobody is what is safe
         return []
 

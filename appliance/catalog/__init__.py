@@ -1,6 +1,6 @@
 """The SQLite catalog. Nothing else in the product holds SQL."""
 
-from appliance.catalog.database import Lost, attach, check, close, copy, look, open, refusal, version, versions, write
+from appliance.catalog.database import Lost, attach, check, check_integrity, close, copy, open, refusal, version, versions, write
 from appliance.catalog.event_kinds import EventKind
 from appliance.catalog.events import ENGINE, Actor, record
 from appliance.catalog.models import (
@@ -30,7 +30,7 @@ from appliance.catalog.models import (
     Nesting,
     Option,
     OrgUnit,
-    Outgoing,
+    OutgoingMail,
     Quota,
     Reading,
     RecoveryCode,
@@ -49,10 +49,10 @@ from appliance.catalog.models import (
     Step,
     StepState,
     Throttle,
-    Todo,
-    TodoState,
     Token,
     VersionState,
+    WorkItem,
+    WorkItemState,
     is_to_come,
     not_ahead,
     now,
@@ -89,7 +89,7 @@ __all__ = [
     "Nesting",
     "Option",
     "OrgUnit",
-    "Outgoing",
+    "OutgoingMail",
     "Quota",
     "Reading",
     "RecoveryCode",
@@ -108,16 +108,16 @@ __all__ = [
     "Step",
     "StepState",
     "Throttle",
-    "Todo",
-    "TodoState",
     "Token",
     "VersionState",
+    "WorkItem",
+    "WorkItemState",
     "attach",
     "check",
+    "check_integrity",
     "close",
     "copy",
     "is_to_come",
-    "look",
     "not_ahead",
     "now",
     "open",

@@ -53,7 +53,7 @@ def slots(*, running: bool) -> set[int]:
     return {slot for slot, power in found if (power in ("running", "paused")) == running}
 
 
-def due(moment: datetime) -> list[Aside]:
+def due_entries(moment: datetime) -> list[Aside]:
     """What an admin wants something done with, or whose time is over."""
     days = options.get("aside_days")
     over = f"OR (since IS NOT NULL AND julianday(?) - julianday(since) >= {days:d})" if days else ""

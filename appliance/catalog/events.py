@@ -191,7 +191,7 @@ def _found(search: Search) -> "ModelSelect[Event]":
     return query
 
 
-def page(*, before: int | None = None, limit: int = 50, **search: Any) -> list[Event]:
+def list_events(*, before: int | None = None, limit: int = 50, **search: Any) -> list[Event]:
     """Events, newest first, older than id `before`; the other arguments are those of `Search`."""
     query = _found(Search(**search)).order_by(Event.id.desc()).limit(limit)
     if before is not None:

@@ -22,7 +22,7 @@ THEIRS = "(account_id = ?1 OR group_id IN team OR org_unit_id IN unit)"
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldGrant:
     """A grant as it counts for somebody: a role over a unit with all below it, over a class, or with neither over the appliance."""
 
     role: str
@@ -31,7 +31,7 @@ class Held:
     ends_at: datetime | None
 
 
-def held_by(account_id: int) -> list[Held]:
+def held_by(account_id: int) -> list[HeldGrant]:
     """What the account holds at this moment, by itself, through its groups and through its org units."""
     found = rows(
         f"""{HOLDERS}
@@ -40,7 +40,7 @@ def held_by(account_id: int) -> list[Held]:
         """,  # noqa: S608 - both are constants
         (account_id, stamp(now())),
     )
-    return [Held(role, unit, cls, datetime.fromisoformat(ends) if ends else None) for role, unit, cls, ends in found]
+    return [HeldGrant(role, unit, cls, datetime.fromisoformat(ends) if ends else None) for role, unit, cls, ends in found]
 
 
 def holders(roles: Iterable[str], unit: int | None, cls: str | None) -> list[int]:
@@ -102,7 +102,7 @@ def below(units: Iterable[int]) -> frozenset[int]:
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where a thing is: the org units and classes it belongs to, and whose own it is."""
 
     units: frozenset[int] = frozenset()
@@ -111,7 +111,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Reach:
+class Scope:
     """How far a permission goes: over everything, or over these org units and these classes."""
 
     everything: bool = False
@@ -121,7 +121,7 @@ class Reach:
     def __bool__(self) -> bool:
         return self.everything or bool(self.units) or bool(self.classes)
 
-    def covers(self, place: Place) -> bool:
+    def covers(self, place: Location) -> bool:
         return self.everything or bool(self.units & place.units) or bool(self.classes & place.classes)
 
 
@@ -151,13 +151,13 @@ PLACES = {
 }
 
 
-def place_of(kind: str, id: Any) -> Place | None:
+def location_of(kind: str, id: Any) -> Location | None:
     """Where a thing of one of the kinds in PLACES is; None when there is none."""
     found = rows(PLACES[kind], (id,))
     if not found:
         return None
     unit, cls, account_id, *more = found[0]
-    return Place(frozenset(u for u in (unit, *more) if u is not None), frozenset([cls] if cls else []), account_id)
+    return Location(frozenset(u for u in (unit, *more) if u is not None), frozenset([cls] if cls else []), account_id)
 
 
 def owners() -> set[int]:

@@ -56,7 +56,7 @@ def standing(mark: Mark | None) -> Standing:
     return Standing.SAME if continues and known["generation"] >= mark.generation else Standing.OLDER
 
 
-def begin(mark: Mark | None) -> None:
+def begin_lineage(mark: Mark | None) -> None:
     """The next generation begins, above all that were."""
     with write():
         known = options.get("lineage")
@@ -67,7 +67,7 @@ def begin(mark: Mark | None) -> None:
 # -- the note beside it ---------------------------------------------------------------------------
 
 
-def read(file: Path) -> Mark | None:
+def read_mark(file: Path) -> Mark | None:
     """What was noted; None when nothing was, or it cannot be read."""
     try:
         return Mark(**json.loads(file.read_bytes()))
@@ -75,13 +75,13 @@ def read(file: Path) -> Mark | None:
         return None
 
 
-def keep(file: Path, mark: Mark) -> None:
+def keep_mark(file: Path, mark: Mark) -> None:
     """Note it, so that it is there whole, or as it was before, after a power cut. Raises OSError."""
     durable.write(file, json.dumps(asdict(mark)))
 
 
 def decide_beforehand(file: Path, decision: str, by: str) -> None:
     """Somebody who puts another catalog in place has decided already what becomes of the machines that it does not know: adopt or aside."""
-    mark = read(file)
+    mark = read_mark(file)
     if mark is not None:  # else there is nothing that could differ from it
-        keep(file, Mark(**{**asdict(mark), "decision": decision, "by": by}))
+        keep_mark(file, Mark(**{**asdict(mark), "decision": decision, "by": by}))

@@ -11,7 +11,7 @@ from peewee import JOIN, SQL
 
 from appliance.catalog import aside, database, memory
 from appliance.catalog.database import each, rows, write
-from appliance.catalog.grants import Reach
+from appliance.catalog.grants import Scope
 from appliance.catalog.models import (
     Account,
     Class,
@@ -41,7 +41,7 @@ class Claimed:
     name: str
 
 
-def take(class_name: str, account_id: int, ends_at: datetime, request_id: int = memory.LAST_REQUEST) -> Claimed | None:
+def take_machine(class_name: str, account_id: int, ends_at: datetime, request_id: int = memory.LAST_REQUEST) -> Claimed | None:
     """Give the account the class's best ready machine and open its lease; None when the buffer is empty or memory is (see memory.room).
 
     Newest seed first, then the machine that waited longest; none as long as somebody who asked before waits for the class. Call it
@@ -94,11 +94,11 @@ def keep_door(machine_id: str, class_name: str, account_id: int) -> None:
     )
 
 
-def take_together(class_name: str, account_id: int, ends_at: datetime, count: int, request_id: int = memory.LAST_REQUEST) -> list[Claimed]:
+def take_machines(class_name: str, account_id: int, ends_at: datetime, count: int, request_id: int = memory.LAST_REQUEST) -> list[Claimed]:
     """The same for as many machines at once: all of them or none. Call it inside `write()`."""
     if count > 1 and not _are_enough(class_name, count, request_id):
         return []
-    taken = [take(class_name, account_id, ends_at, request_id) for _ in range(count)]
+    taken = [take_machine(class_name, account_id, ends_at, request_id) for _ in range(count)]
     claimed = [one for one in taken if one is not None]
     assert len(claimed) in (0, count), "what was counted in this transaction is there"
     return claimed
@@ -468,7 +468,7 @@ def lease_of(machine_id: str) -> Lease | None:
     return found
 
 
-def page(
+def list_machines(
     *,
     state: MachineState | None = None,
     class_name: str = "",
@@ -476,7 +476,7 @@ def page(
     retired: bool = False,
     after: int | None = None,
     limit: int = 50,
-    reach: Reach = Reach(everything=True),  # noqa: B008 - immutable
+    reach: Scope = Scope(everything=True),  # noqa: B008 - immutable
 ) -> list[Machine]:
     """Machines within reach, newest first, numbers below `after`, with owner, live lease and reading joined (None where there is none)."""
     query = (

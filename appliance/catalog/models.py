@@ -192,7 +192,7 @@ class AsideKind(StrEnum):
     SNAPSHOT = "snapshot"
 
 
-class TodoState(StrEnum):
+class WorkItemState(StrEnum):
     """Where something that waits for a person stands."""
 
     OPEN = "open"
@@ -747,7 +747,7 @@ class Step(Row):
         primary_key = CompositeKey("run", "number")
 
 
-class Todo(Row):
+class WorkItem(Row):
     """Something that waits for a person: an approval or a task."""
 
     id = AutoField()
@@ -757,7 +757,7 @@ class Todo(Row):
     kind = CharField()
     title = CharField()
     text = TextField(default="")
-    state = EnumField(TodoState, default=TodoState.OPEN)
+    state = EnumField(WorkItemState, default=WorkItemState.OPEN)
     role = CharField(default="")
     account = ForeignKeyField(Account, null=True, on_delete="SET NULL", backref="todos")
     account_id: int | None
@@ -775,7 +775,7 @@ class Todo(Row):
     comment = TextField(default="")
 
 
-class Outgoing(Row):
+class OutgoingMail(Row):
     """A mail that is to be sent to somebody."""
 
     id = AutoField()
@@ -918,8 +918,8 @@ TABLES = (
     Backup,
     Run,
     Step,
-    Todo,
-    Outgoing,
+    WorkItem,
+    OutgoingMail,
     Event,
     Reading,
     HostReading,

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 from peewee import JOIN
 
 from appliance.catalog.database import change, found, rows
-from appliance.catalog.grants import Reach
-from appliance.catalog.models import Account, Machine, Run, RunState, Step, Todo, TodoState, now, stamp
+from appliance.catalog.grants import Scope
+from appliance.catalog.models import Account, Machine, Run, RunState, Step, WorkItem, WorkItemState, now, stamp
 
 
-def begin(
+def begin_run(
     kind: str,
     *,
     machine_id: str | None = None,
@@ -63,7 +63,7 @@ class Due(NamedTuple):
     machine_id: str | None
 
 
-def due(moment: datetime, limit: int = 500) -> list[Due]:
+def due_steps(moment: datetime, limit: int = 500) -> list[Due]:
     """The runs that can go on, the most urgent first."""
     result = rows(
         """
@@ -208,7 +208,7 @@ def missing() -> list[tuple[str, str]]:
     return [(id, kind) for id, kind in result]
 
 
-def page(
+def list_runs(
     *,
     kind: str = "",
     state: RunState | None = None,
@@ -219,7 +219,7 @@ def page(
     account_id: int | None = None,
     before: int | None = None,
     limit: int = 50,
-    reach: Reach = Reach(everything=True),  # noqa: B008 - immutable
+    reach: Scope = Scope(everything=True),  # noqa: B008 - immutable
     own: int | None = None,
 ) -> list[Run]:
     """Runs, newest first, ids below `before`: those within reach, and those of the account `own`; each with `.machine` and `.account`.
@@ -260,7 +260,7 @@ def rewind(run: Run, position: int) -> None:
     What people said yes to stays said.
     """
     Step.delete().where(Step.run == run.id, Step.number >= position).execute()
-    Todo.delete().where(Todo.run == run.id, Todo.number >= position, Todo.state != TodoState.DONE).execute()
+    WorkItem.delete().where(WorkItem.run == run.id, WorkItem.number >= position, WorkItem.state != WorkItemState.DONE).execute()
     set_run(
         run, state=RunState.QUEUED, position=position, ended_at=None, wake_at=None, cancel=False, woken=False, why="", problem="", hint=""
     )
@@ -272,14 +272,14 @@ def undoable(run_id: int) -> list[Step]:
     return found(Step, f"run_id = ? AND state IN ({states}) ORDER BY number DESC", (run_id,))
 
 
-def todo_of(run_id: int, number: int) -> Todo | None:
+def work_item_of(run_id: int, number: int) -> WorkItem | None:
     """What a step asked a person to do."""
-    return next(iter(found(Todo, "run_id = ? AND number = ?", (run_id, number))), None)
+    return next(iter(found(WorkItem, "run_id = ? AND number = ?", (run_id, number))), None)
 
 
-def open_todos() -> list[Todo]:
+def open_work_items() -> list[WorkItem]:
     """Everything that waits for a person, oldest first."""
-    return list(Todo.select().where(Todo.state == TodoState.OPEN).order_by(Todo.id))
+    return list(WorkItem.select().where(WorkItem.state == WorkItemState.OPEN).order_by(WorkItem.id))
 
 
 def withdraw(ids: Sequence[int], problem: str) -> None:
@@ -287,7 +287,9 @@ def withdraw(ids: Sequence[int], problem: str) -> None:
     moment = now()
     for at in range(0, len(ids), 500):
         some = list(ids[at : at + 500])
-        Todo.update(state=TodoState.WITHDRAWN, decided_at=moment).where(Todo.run.in_(some), Todo.state == TodoState.OPEN).execute()
+        WorkItem.update(state=WorkItemState.WITHDRAWN, decided_at=moment).where(
+            WorkItem.run.in_(some), WorkItem.state == WorkItemState.OPEN
+        ).execute()
         values = {"state": RunState.CANCELLED, "ended_at": moment, "wake_at": None, "why": "", "problem": problem}
         Run.update(values).where(Run.id.in_(some)).execute()
 

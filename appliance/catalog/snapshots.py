@@ -24,7 +24,7 @@ def of_seed(seed_id: int) -> list[Snapshot]:
     return list(Snapshot.select().where(Snapshot.seed == seed_id).order_by(Snapshot.id.desc()))
 
 
-def due() -> list[Snapshot]:
+def due_snapshots() -> list[Snapshot]:
     """Snapshots to be taken now: begun, or failed a while ago, of seeds whose machines should be forked; oldest first."""
     moment = now()
     waits = (Snapshot.retry_at > moment) & (Snapshot.retry_at <= moment + LONGEST_WAIT)
@@ -75,7 +75,7 @@ def unused() -> list[Snapshot]:
     return list(query)
 
 
-def begin(seed_id: int, *, attempts: int = 0) -> None:
+def begin_snapshot(seed_id: int, *, attempts: int = 0) -> None:
     """A snapshot that has yet to be taken; call it inside `write()`."""
     Snapshot.create(seed=seed_id, state=SnapshotState.BUILDING, attempts=attempts)
 

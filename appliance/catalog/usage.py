@@ -51,7 +51,7 @@ def _time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def note(ids: Iterable[str], at: datetime) -> None:
+def note_usage(ids: Iterable[str], at: datetime) -> None:
     """These machines were used; whoever was warned need not be any more. Call it inside `write()`.
 
     It is kept for classes that look for idle machines and, near the end of a lease, for those that keep busy ones."""

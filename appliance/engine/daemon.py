@@ -13,8 +13,8 @@ from appliance.engine.engine import Engine
 from appliance.engine.parking import park
 from appliance.errors import Conflict, DpeError
 from appliance.hypervisor.providers import open_provider
-from appliance.lifecycle import seedruns
-from appliance.people import secrets
+from appliance.identity import secrets
+from appliance.lifecycle import seed_builds
 from appliance.scenario.load import load as load_scenario
 from appliance.services import setup
 from appliance.services.scenario_adoption import adopt_scenario
@@ -56,8 +56,8 @@ def main() -> None:
         secrets.open(settings.web_secret)
         adopt_sequences(settings)
         adopt_scenario(loaded)  # whose classes follow them
-        seedruns.queue_shipped(loaded, settings)
-        seedruns.offer_shipped(loaded, settings)
+        seed_builds.queue_shipped(loaded, settings)
+        seed_builds.offer_shipped(loaded, settings)
         setup.ensure_code(settings)
         engine = Engine(settings, open_provider(settings), loaded)
     except DpeError as error:

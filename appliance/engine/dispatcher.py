@@ -21,7 +21,7 @@ class Dispatcher:
     def dispatch(self) -> None:
         """Hand out the runs that can go on."""
         to_make: dict[str, list[Making]] = defaultdict(list)
-        for due in runs.due(now()):
+        for due in runs.due_steps(now()):
             key = due.machine_id or f"run-{due.id}"
             if key in self.jobs or key in self.refill.batch or self._is_enough(due.kind):
                 continue

@@ -15,12 +15,12 @@ from appliance.engine.jobs import Jobs
 from appliance.engine.periodic import Controllers, table, threads
 from appliance.engine.schedule import Needs, Schedule
 from appliance.hypervisor.provider import Provider
-from appliance.lifecycle.performers import Performers, ended
-from appliance.notify import ALIVE, READY, notify
+from appliance.lifecycle.handlers import Handlers, ended
 from appliance.scenario.load import Loaded
+from appliance.sd_notify import ALIVE, READY, notify
 from appliance.settings import Settings
 from appliance.workflow import kinds
-from appliance.workflow.performers import PERFORMERS
+from appliance.workflow.activities import ACTIVITIES
 from appliance.workflow.runner import Runner
 
 log = logging.getLogger("dpe.engine")
@@ -36,9 +36,9 @@ class Engine:
         self.settings = settings
         self._bell = doorbell.Listener(settings.doorbell)
         self.jobs = Jobs(threads(settings), after=_after_job)
-        performers = Performers(settings, provider)
+        performers = Handlers(settings, provider)
         others = {plugin.kind.name: plugin.performer for plugin in kinds.plugins()}
-        self.runner = Runner({**others, **PERFORMERS, **performers.all()}, ended=ended)
+        self.runner = Runner({**others, **ACTIVITIES, **performers.all()}, ended=ended)
         self.controllers = Controllers(settings, provider, loaded, self.jobs, self.runner, performers)
         self._set_aside, heartbeat = self.controllers.set_aside, self.controllers.heartbeat
         conditions = {

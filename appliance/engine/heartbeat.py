@@ -10,7 +10,7 @@ from appliance.catalog import Engine as EngineRow
 from appliance.catalog import EventKind, now, record
 from appliance.engine.readings import Readings
 from appliance.errors import Unavailable
-from appliance.hypervisor.provider import Found, Provider
+from appliance.hypervisor.provider import MachineFound, Provider
 
 EVERY = 10.0  # seconds between two signs of life at most
 
@@ -19,7 +19,7 @@ EVERY = 10.0  # seconds between two signs of life at most
 class Seen:
     """What the hypervisor and the disks have: machines by id, ids of disks, and when the look began."""
 
-    machines: dict[str, Found]
+    machines: dict[str, MachineFound]
     disks: set[str]
     at: datetime
 

@@ -11,7 +11,7 @@ from appliance.settings import Settings
 
 def park(settings: Settings, provider: Provider) -> None:
     """Keep every running machine's memory on disk and stop it; the next engine resumes them all. Forks in the buffer are quicker made anew."""
-    trusted = lineage.standing(lineage.read(settings.mark)) in (Standing.SAME, Standing.UNMARKED) and not options.get("undecided")
+    trusted = lineage.standing(lineage.read_mark(settings.mark)) in (Standing.SAME, Standing.UNMARKED) and not options.get("undecided")
     buffered = machines.forked_and_ready() if trusted else set()  # else one may be somebody's by now
     running = [machine for machine in provider.list() if machine.power in (Power.RUNNING, Power.PAUSED)]
     saved = [machine for machine in running if machine.id not in buffered]

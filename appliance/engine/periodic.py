@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from appliance import catalog, syslog
-from appliance.catalog import machines, now, runs, todos
+from appliance.catalog import machines, now, runs, work_items
 from appliance.engine.clock import Clock
 from appliance.engine.dispatcher import Dispatcher
 from appliance.engine.heartbeat import Heartbeat
@@ -19,15 +19,15 @@ from appliance.engine.seeds import Seeds
 from appliance.engine.snapshots import Snapshots
 from appliance.engine.upkeep import Upkeep
 from appliance.hypervisor.provider import Provider
-from appliance.lifecycle import backups, directoryruns, disks, idle, leases, outcomes
+from appliance.lifecycle import directory_runs, disk_copies, disks, idle, leases, outcomes
 from appliance.lifecycle.aside import SetAside
-from appliance.lifecycle.performers import Performers
+from appliance.lifecycle.handlers import Handlers
 from appliance.lifecycle.sizing import Sizing
-from appliance.outside import post
+from appliance.outbound import mail_outbox
 from appliance.scenario.load import Loaded
 from appliance.services import setup
 from appliance.settings import Settings
-from appliance.workflow.performers.people import notice_gone
+from appliance.workflow.activities.people import notice_gone
 from appliance.workflow.runner import Queue, Runner
 
 REMEMBERED = timedelta(days=90)  # that runs are shown for after their end
@@ -50,7 +50,7 @@ class Controllers:
     loaded: Loaded
     jobs: Jobs
     runner: Runner
-    performers: Performers
+    performers: Handlers
     clock: Clock = field(default_factory=Clock)
     forwarder: syslog.Forwarder = field(default_factory=syslog.Forwarder)
 
@@ -90,8 +90,8 @@ class Controllers:
 
     def synchronise(self) -> None:
         """Bring people, groups and org units in line with the directory."""
-        if (due := directoryruns.due()) is not None:
-            directoryruns.run(due)
+        if (due := directory_runs.due_run()) is not None:
+            directory_runs.run(due)
 
     def take_back_unopened(self) -> None:
         """Take back what its owner never opened."""
@@ -99,7 +99,7 @@ class Controllers:
 
     def judge_idle(self) -> None:
         """Look for machines that nobody uses; guests that are asked may take their time."""
-        idle.look(self.provider, self.heartbeat.watched_since)
+        idle.look_for_idle(self.provider, self.heartbeat.watched_since)
 
 
 def table(of: Controllers) -> list[Periodic]:
@@ -111,12 +111,12 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("runs", EVERY_TICK, of.dispatcher.dispatch, decided),  # before all looks: somebody has just pressed the button
         Periodic("syslog", EVERY_TICK, forwarder.forward, anyway, SYSLOG, forwarder.wanted),
         Periodic("clock", EVERY_TICK, of.clock.check, decided),
-        Periodic("mail", EVERY_TICK, post.send_due, decided, Queue.NETWORK, lambda: todos.are_letters_due(now())),
+        Periodic("mail", EVERY_TICK, mail_outbox.send_due, decided, Queue.NETWORK, lambda: work_items.are_letters_due(now())),
         Periodic("approvers", 60, notice_gone, decided),
         Periodic("retention", 60, of.forget_runs, decided),
         Periodic("heartbeat", EVERY_TICK, of.heartbeat.look, decided),
         Periodic("leases", EVERY_TICK, of.keep_leases, decided),
-        Periodic("directory", EVERY_TICK, of.synchronise, decided, Queue.LONG, lambda: directoryruns.due() is not None),
+        Periodic("directory", EVERY_TICK, of.synchronise, decided, Queue.LONG, lambda: directory_runs.due_run() is not None),
         Periodic("readings", of.readings.every, of.readings.take, Needs.HYPERVISOR, READINGS),
         Periodic("unopened", 30, of.take_back_unopened, watched),
         Periodic("idle", 30, of.judge_idle, watched, Queue.NETWORK),
@@ -126,8 +126,8 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("orphans", EVERY_TICK, of.orphans.sweep, watched),
         Periodic("aside", EVERY_TICK, aside.look, watched, Queue.LONG, aside.is_due),
         Periodic("mark", EVERY_TICK, aside.mark, watched),
-        Periodic("copies", 30, lambda: backups.scan(settings), watched, Queue.NETWORK),  # another server's folder may be slow
-        Periodic("disks", EVERY_TICK, lambda: disks.sweep(settings, provider), watched, Queue.LONG, disks.due),
+        Periodic("copies", 30, lambda: disk_copies.scan(settings), watched, Queue.NETWORK),  # another server's folder may be slow
+        Periodic("disks", EVERY_TICK, lambda: disks.sweep(settings, provider), watched, Queue.LONG, disks.due_disks),
         Periodic("setup code", ONCE, lambda: setup.ensure_code(settings), set_up),  # takes it away, which the web process cannot
         Periodic("snapshots", EVERY_TICK, of.snapshots.keep, set_up),  # before machines are planned, which wait for theirs
         Periodic("smoke test", EVERY_TICK, of.snapshots.smoke_test, set_up),

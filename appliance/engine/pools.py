@@ -53,7 +53,7 @@ class Pools:
                 record(
                     EventKind.MACHINE_PLANNED, f"{machine.name} is planned.", class_name=klass.name, machine_id=machine.id, seed_id=seed.id
                 )
-                start.begin("make", machine)
+                start.begin_run("make", machine)
         doorbell.ring()
 
     def _remove_ready(self, machine: Machine, reason: str) -> None:

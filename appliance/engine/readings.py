@@ -42,7 +42,7 @@ class Readings:
         with catalog.write():
             machines.note_readings(rates)
             if busy:
-                usage.note(busy, now())
+                usage.note_usage(busy, now())
         self._last, self.cpu = latest, psutil.cpu_percent()
         self.sizing.note(facts, self.cpu / 100)
         self.facts = facts

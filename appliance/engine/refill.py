@@ -8,8 +8,8 @@ from appliance.engine.jobs import Jobs
 from appliance.errors import Conflict
 from appliance.hypervisor.provider import Provider
 from appliance.lifecycle import batch
-from appliance.lifecycle.common import note
-from appliance.lifecycle.performers import Performers
+from appliance.lifecycle.handlers import Handlers
+from appliance.lifecycle.machine_steps import note_step
 from appliance.settings import Settings
 from appliance.workflow.runner import Begun, Failed, Queue, Runner
 
@@ -28,7 +28,7 @@ class Making(NamedTuple):
 class Refill:
     """`batch` has the ids of the machines that are being made together now."""
 
-    def __init__(self, settings: Settings, provider: Provider, runner: Runner, performers: Performers, jobs: Jobs) -> None:
+    def __init__(self, settings: Settings, provider: Provider, runner: Runner, performers: Handlers, jobs: Jobs) -> None:
         self.settings, self.provider, self.runner, self.performers, self.jobs = settings, provider, runner, performers, jobs
         self.batch: set[str] = set()
         batch.tidy(settings)
@@ -57,7 +57,7 @@ class Refill:
                 self.batch.discard(id)
 
             if wanted:
-                batch.build(self.provider, list(wanted.values()), self.settings, note, done)
+                batch.build(self.provider, list(wanted.values()), self.settings, note_step, done)
         finally:
             self.batch = set()
 

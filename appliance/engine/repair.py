@@ -6,10 +6,10 @@ from appliance import catalog
 from appliance.backoff import doubled
 from appliance.catalog import EventKind, Machine, MachineState, now, record
 from appliance.errors import DpeError
-from appliance.host import ballast
-from appliance.hypervisor.provider import Found, Provider
+from appliance.host.disks import ballast
+from appliance.hypervisor.provider import MachineFound, Provider
 from appliance.lifecycle import batch, forks, outcomes, rules
-from appliance.lifecycle.common import away, note, personal
+from appliance.lifecycle.machine_steps import away, note_step, personal
 from appliance.lifecycle.specs import spec
 from appliance.settings import Settings
 
@@ -27,7 +27,7 @@ class Repair:
     def __init__(self, settings: Settings, provider: Provider) -> None:
         self.settings, self.provider = settings, provider
 
-    def revive(self, machine: Machine, there: Found | None) -> None:
+    def revive(self, machine: Machine, there: MachineFound | None) -> None:
         """A machine is not as it should be: the host was restarted, the guest was shut down, or its process died."""
         if machine.state is S.READY and (machine.snapshot_id is not None or there is None):
             self._make_again(machine)
@@ -43,9 +43,9 @@ class Repair:
             return
         wanted = spec(machine, self.settings)
         try:
-            note(machine.id, "starting again")
+            note_step(machine.id, "starting again")
             self.provider.start(wanted)
-            self.provider.wait(wanted, lambda text: note(machine.id, text), personalise=personal(machine) if held else b"")
+            self.provider.wait(wanted, lambda text: note_step(machine.id, text), personalise=personal(machine) if held else b"")
             if not held and wanted.readiness == "paused":
                 self.provider.suspend(machine.id)
         except DpeError as error:
@@ -100,7 +100,9 @@ class Repair:
                     f"{machine.name} went off again and again while it waited.", "Look at what its seed does when it is left alone."
                 )
             self.provider.destroy(machine.id)
-            built = batch.build_one(self.provider, batch.order(machine, self.settings), self.settings, lambda text: note(machine.id, text))
+            built = batch.build_one(
+                self.provider, batch.order(machine, self.settings), self.settings, lambda text: note_step(machine.id, text)
+            )
             if built.error is not None:
                 raise built.error
         except DpeError as error:

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from appliance.catalog import aside, seeds
 from appliance.engine.jobs import Jobs
-from appliance.lifecycle import proving, seedruns
+from appliance.lifecycle import seed_builds, smoke_test
 from appliance.scenario.load import Loaded
 from appliance.settings import Settings
 from appliance.workflow.runner import Queue
 
 KEY = "seed"
 # Jobs that have a machine at one of the few addresses before the slots, one of them at a time.
-TRIALS = frozenset({KEY, "snapshot", proving.ID})
+TRIALS = frozenset({KEY, "snapshot", smoke_test.ID})
 
 
 def is_base_of_aside(folder: str) -> bool:
@@ -30,9 +30,9 @@ class Seeds:
         if TRIALS & self.jobs.keys():
             return
         for seed in seeds.unfinished():
-            self.jobs.submit(Queue.LONG, KEY, seedruns.run, seed, self.loaded, self.settings)
+            self.jobs.submit(Queue.LONG, KEY, seed_builds.run, seed, self.loaded, self.settings)
             return
         for seed in seeds.leaving():
             if not is_base_of_aside(str(Path(seed.files["disk"]).parent)):
-                self.jobs.submit(Queue.LONG, KEY, seedruns.remove, seed, self.settings)
+                self.jobs.submit(Queue.LONG, KEY, seed_builds.remove, seed, self.settings)
                 return

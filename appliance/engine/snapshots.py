@@ -4,12 +4,13 @@ import logging
 import shutil
 
 from appliance import catalog
-from appliance.catalog import Snapshot, proofs, snapshots
+from appliance.catalog import Snapshot, smoke_tests, snapshots
 from appliance.engine.jobs import Jobs
 from appliance.engine.seeds import TRIALS, is_base_of_aside
 from appliance.errors import BadInput
 from appliance.hypervisor.provider import Provider
-from appliance.lifecycle import forks, proving
+from appliance.lifecycle import forks
+from appliance.lifecycle import smoke_test as proving
 from appliance.settings import Settings
 from appliance.workflow.runner import Queue
 
@@ -29,15 +30,15 @@ class Snapshots:
         """See that there is one to fork from for each class that forks, and none that nobody needs; one job at a time."""
         for seed_id in snapshots.missing():
             with catalog.write():
-                snapshots.begin(seed_id)
+                snapshots.begin_snapshot(seed_id)
         if TRIALS & self.jobs.keys():
             return
         if not self.checked:
             self.checked = True
             self.jobs.submit(Queue.LONG, KEY, self._check)
             return
-        for snapshot in snapshots.due():
-            self.jobs.submit(Queue.LONG, KEY, forks.take, snapshot, self.settings, self.provider)
+        for snapshot in snapshots.due_snapshots():
+            self.jobs.submit(Queue.LONG, KEY, forks.take_snapshot, snapshot, self.settings, self.provider)
             return
         for snapshot in snapshots.unused():
             if not is_base_of_aside(snapshot.folder):
@@ -46,14 +47,14 @@ class Snapshots:
 
     def smoke_test(self) -> None:
         """Make a machine to see whether one can be, when somebody asks."""
-        if self.checked and not TRIALS & self.jobs.keys() and (asked := proofs.asked()):
+        if self.checked and not TRIALS & self.jobs.keys() and (asked := smoke_tests.asked()):
             self.jobs.submit(Queue.LONG, proving.ID, proving.run, asked, self.settings, self.provider)
 
     def _check(self) -> None:
         """All of them are read once after a start: the host may have been upgraded, and disks forget."""
         shutil.rmtree(self.settings.run / "verified", ignore_errors=True)
         for snapshot in snapshots.ready():
-            forks.check(snapshot, self.settings, self.provider)
+            forks.check_snapshots(snapshot, self.settings, self.provider)
 
     def _remove(self, snapshot: Snapshot) -> None:
         try:

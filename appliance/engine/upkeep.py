@@ -38,7 +38,7 @@ class Upkeep:
             elif kind == "assign":
                 master.move(id, S.RECLAIMING, f"{machine.name} was given to nobody.")
             else:
-                start.begin(kind, machine, bare=machine.owner_id is None)
+                start.begin_run(kind, machine, bare=machine.owner_id is None)
 
     def repair_machines(self) -> None:
         """Have those repaired that should run or stand still, and do not."""

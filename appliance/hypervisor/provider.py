@@ -92,7 +92,7 @@ class Power(StrEnum):
     CRASHED = "crashed"
 
 
-class Found(NamedTuple):
+class MachineFound(NamedTuple):
     """One machine as the hypervisor has it. A stalled one is paused because it wanted to write and the disk was full."""
 
     id: str
@@ -201,7 +201,7 @@ class Provider(Protocol):
 
     def host(self) -> HostFacts: ...
 
-    def list(self) -> Sequence[Found]:
+    def list(self) -> Sequence[MachineFound]:
         """All machines known to the hypervisor, running or not, in one call."""
 
     def disks(self) -> Sequence[str]:

@@ -50,15 +50,15 @@ from appliance.catalog import (
     runs,
     timezone,
 )
-from appliance.catalog import data as data_rows
+from appliance.catalog import data_disks as data_rows
+from appliance.catalog.after_restore import GRACE
 from appliance.catalog.aside import Key
 from appliance.catalog.lineage import Mark, Standing
-from appliance.catalog.restoring import GRACE
 from appliance.errors import BadInput, Conflict, DpeError, NotFound
-from appliance.hypervisor.provider import Found, Power, Provider, Remains
-from appliance.lifecycle import disks, labels, master, outcomes, proving
+from appliance.hypervisor.provider import MachineFound, Power, Provider, Remains
+from appliance.identity import quotas
+from appliance.lifecycle import disks, labels, master, outcomes, smoke_test
 from appliance.paths import below, inside
-from appliance.people import quotas
 from appliance.seeds.build import load_files, test_machine_id
 from appliance.seeds.snapshot import template_id
 from appliance.settings import Settings
@@ -85,7 +85,7 @@ WHY = {
 def _ours(top: int) -> frozenset[str]:
     """Ids of the machines that the appliance makes for itself: of test boots, snapshots and the proof after an update."""
     numbers = range(1, top + 1)
-    return frozenset({proving.ID, *map(test_machine_id, numbers), *map(template_id, numbers)})
+    return frozenset({smoke_test.ID, *map(test_machine_id, numbers), *map(template_id, numbers)})
 
 
 def leftovers(unknown: set[str]) -> set[str]:
@@ -101,7 +101,7 @@ class Evidence:
     source: str
     facts: Mapping[str, Any]
     remains: Remains
-    found: Found | None
+    found: MachineFound | None
 
 
 class SetAside:
@@ -118,13 +118,13 @@ class SetAside:
 
     def goes_on(self) -> bool:
         """Whether the catalog is the one that was here, so that nothing has to be decided. It needs no hypervisor."""
-        if lineage.standing(mark := lineage.read(self.settings.mark)) is Standing.SAME:
+        if lineage.standing(mark := lineage.read_mark(self.settings.mark)) is Standing.SAME:
             self._begin(mark)
         return self.decided
 
-    def decide(self, found: Mapping[str, Found], files: set[str]) -> bool:
+    def decide(self, found: Mapping[str, MachineFound], files: set[str]) -> bool:
         """Whether work can begin. When it cannot, what is there is in the list, and an admin is asked."""
-        mark = lineage.read(self.settings.mark)
+        mark = lineage.read_mark(self.settings.mark)
         stands = lineage.standing(mark)
         there = self._there(found.keys() | files)
         counts = {key for key in there if key[0] in (K.MACHINE, K.DATA_DISK, K.KEPT_DISK)}
@@ -153,7 +153,7 @@ class SetAside:
         return asked
 
     def _begin(self, mark: Mark | None) -> None:
-        lineage.begin(mark)
+        lineage.begin_lineage(mark)
         with catalog.write():
             if options.get("undecided"):
                 options.put("undecided", {})
@@ -171,14 +171,14 @@ class SetAside:
             self._labelled = last  # whatever changes with a machine or disk is recorded
         if at_once or (last != self._marked and moment - self._marked_at >= MARK_EVERY):
             try:
-                lineage.keep(self.settings.mark, lineage.here())
+                lineage.keep_mark(self.settings.mark, lineage.here())
             except OSError as error:  # it is only a little behind then
                 log.warning("how far the catalog has got cannot be noted: %s", error)
             self._marked, self._marked_at = last, moment
 
     def is_due(self) -> bool:
         """Whether `look` has something to do."""
-        return time.monotonic() - self._looked_at >= LOOK_EVERY or bool(aside.due(now()))
+        return time.monotonic() - self._looked_at >= LOOK_EVERY or bool(aside.due_entries(now()))
 
     def look_again(self) -> None:
         """Look at everything at the next look, whenever that was last."""
@@ -196,7 +196,7 @@ class SetAside:
         for one in aside.everything():
             if one.kind is K.MACHINE and one.power in ON:
                 self._rest(one)
-        for one in aside.due(now()):
+        for one in aside.due_entries(now()):
             self._attend(one)
 
     def take_in(self, id: str) -> None:
@@ -236,7 +236,7 @@ class SetAside:
         taken = [inner for folder in seeds for inner in folder.glob("snapshot-*")]
         return found | {(K.SNAPSHOT, str(inner.relative_to(settings.seeds))) for inner in taken}
 
-    def _list(self, there: set[Key], found: Mapping[str, Found]) -> None:
+    def _list(self, there: set[Key], found: Mapping[str, MachineFound]) -> None:
         """The list says what is there and unknown, and nothing else."""
         listed, known = aside.keys(), aside.known(there)
         unknown = there - known - {(K.MACHINE, id) for id in _ours(aside.highest() + MOST_SEEDS)}
@@ -248,7 +248,7 @@ class SetAside:
                     Aside.update(power=power).where(Aside.number == one.number).execute()
         self._add(unknown - listed, found)
 
-    def _add(self, keys: set[Key], found: Mapping[str, Found]) -> None:
+    def _add(self, keys: set[Key], found: Mapping[str, MachineFound]) -> None:
         copies = self._copies(keys)
         for key in sorted(keys):
             values = self._described(key, self._evidence(key, copies.get(key, {}), found.get(key[1])))
@@ -267,9 +267,9 @@ class SetAside:
             told |= aside.told_by(file, keys)
         return told
 
-    def _evidence(self, key: Key, copy: dict[str, Any], found: Found | None) -> Evidence:
+    def _evidence(self, key: Key, copy: dict[str, Any], found: MachineFound | None) -> Evidence:
         kind, id = key
-        label = labels.read(key, self.settings.labels)
+        label = labels.read_label(key, self.settings.labels)
         source, facts = ("label", label) if label else ("copy", copy) if copy else ("remains", {})
         remains = Remains()
         try:
@@ -349,7 +349,7 @@ class SetAside:
 
     # -- an older copy, which knows what was ---------------------------------------------------------
 
-    def _correct(self, found: Mapping[str, Found], files: set[str]) -> None:
+    def _correct(self, found: Mapping[str, MachineFound], files: set[str]) -> None:
         """What is noted beside machines is newer than what an older copy knows of them: whose they are now, and which are no more.
 
         Before anybody decides: else a door would lead into somebody else's machine.
@@ -360,7 +360,7 @@ class SetAside:
                 if machine.state in machines.HELD:
                     outcomes.lost(machine, "It is not here. This catalog is from before it went.")
                 continue
-            label = labels.read((K.MACHINE, machine.id), self.settings.labels)
+            label = labels.read_label((K.MACHINE, machine.id), self.settings.labels)
             if label.get("catalog") == me and label.get("account") not in (None, machine.owner_id):
                 self._give(machine, aside.account(label["account"], label["account_name"]), label["account_name"])
             elif machine.state is S.REPROVISIONING:
@@ -370,7 +370,7 @@ class SetAside:
                     )
                     master.move(machine.id, S.IN_USE, f"{machine.name} is here, and is left as it is.")
         for disk in list(DataDisk.select()):
-            label = labels.read((K.DATA_DISK, disk.id), self.settings.labels)
+            label = labels.read_label((K.DATA_DISK, disk.id), self.settings.labels)
             if label.get("catalog") == me and label.get("account") not in (None, disk.account_id):
                 self._hand_over(disk, aside.account(label["account"], label["account_name"]), label["account_name"])
 
@@ -380,7 +380,9 @@ class SetAside:
             new = disks.free_name(account, disk.class_name) if account is not None else disk.name
             DataDisk.update(account=account, name=new).where(DataDisk.id == disk.id).execute()
             if disk.account_id is not None or account is not None:
-                data_rows.tell(EventKind.DATA_DISK_FOLLOWED, f"The data disk {disk.name} is {name}'s: so it is noted beside it.", disk)
+                data_rows.set_label_told(
+                    EventKind.DATA_DISK_FOLLOWED, f"The data disk {disk.name} is {name}'s: so it is noted beside it.", disk
+                )
 
     def _give(self, machine: Machine, account: int | None, name: str) -> None:
         """A machine is somebody else's than the catalog says."""

@@ -8,10 +8,10 @@ import uuid
 from datetime import datetime
 
 from appliance import catalog
-from appliance.catalog import DataDisk, DiskState, EventKind, KeptDisk, Machine, data, machines, now, record
+from appliance.catalog import DataDisk, DiskState, EventKind, KeptDisk, Machine, data_disks, machines, now, record
 from appliance.errors import DpeError
 from appliance.hypervisor.provider import MachineSpec, Provider
-from appliance.lifecycle import backups
+from appliance.lifecycle import disk_copies
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ D = DiskState
 
 def free_name(account_id: int, class_name: str) -> str:
     """A name that none of the account's data disks has: the class's, or that and a number."""
-    taken, name, number = data.names(account_id), class_name, 1
+    taken, name, number = data_disks.names(account_id), class_name, 1
     while name in taken:
         number += 1
         name = f"{class_name} {number}"
@@ -36,12 +36,12 @@ def attach(machine: Machine, settings: Settings, provider: Provider, *, first: s
 
     Returns what has to be waited for before it can have one, in words; empty when all is well.
     """
-    if data.of_machine(machine.id) is None:
+    if data_disks.of_machine(machine.id) is None:
         if machine.owner_id is None or not machine.klass.data_disk:
             return ""
         if (leaving := _give(machine, first)) is not None:
             return f"your data disk is with {leaving.name} still, which is being taken away"
-    disk = data.of_machine(machine.id)
+    disk = data_disks.of_machine(machine.id)
     assert disk is not None
     if disk.state is D.NEW:
         try:
@@ -59,17 +59,19 @@ def _give(machine: Machine, first: str | None) -> Machine | None:
     assert owner is not None
     with catalog.write():
         current = machines.by_id(machine.id)
-        if current is None or current.owner_id != owner.id or data.of_machine(machine.id) is not None:
+        if current is None or current.owner_id != owner.id or data_disks.of_machine(machine.id) is not None:
             return None
-        disk = data.free(owner.id, class_name, first)
-        if disk is None and (leaving := data.on_its_way(owner.id, class_name)) is not None:
+        disk = data_disks.free(owner.id, class_name, first)
+        if disk is None and (leaving := data_disks.on_its_way(owner.id, class_name)) is not None:
             return leaving
         if disk is None:
             name = free_name(owner.id, class_name)
             disk = DataDisk.create(id=str(uuid.uuid4()), account=owner, klass=class_name, name=name, size=machine.klass.data_disk)
-            data.tell(EventKind.DATA_DISK_MADE, f"The data disk {name} of {owner.name} is made, with {disk.size} GiB.", disk)
+            data_disks.set_label_told(
+                EventKind.DATA_DISK_MADE, f"The data disk {name} of {owner.name} is made, with {disk.size} GiB.", disk
+            )
         _set(disk, machine=machine.id)
-        data.tell(
+        data_disks.set_label_told(
             EventKind.DATA_DISK_ATTACHED, f"{machine.name} has the data disk {disk.name} of {owner.name}.", disk, machine_id=machine.id
         )
     return None
@@ -77,7 +79,7 @@ def _give(machine: Machine, first: str | None) -> Machine | None:
 
 def grow(machine: Machine, spec: MachineSpec, provider: Provider, personalise: bytes) -> None:
     """Let the data disk of a machine that runs have as much room as its class gives by now."""
-    disk, wanted = data.of_machine(machine.id), machine.klass.data_disk
+    disk, wanted = data_disks.of_machine(machine.id), machine.klass.data_disk
     if disk is None or spec.data is None or disk.size >= wanted:
         return
     try:
@@ -95,25 +97,25 @@ def put_aside(machine: Machine, error: DpeError, since: datetime) -> bool:
     False for one that was made only `since` the machine wants one: a next one would fare no better.
     """
     with catalog.write():
-        disk = data.of_machine(machine.id)
+        disk = data_disks.of_machine(machine.id)
         if disk is not None and disk.created_at >= since:
             return False
         if disk is not None:
             _set(disk, machine=None, state=D.TROUBLED, problem=error.message)
             message = f"The data disk {disk.name} cannot be used, and is put aside: {error.message}"
-            data.tell(EventKind.DATA_DISK_TROUBLED, message, disk, machine_id=machine.id, hint=error.hint)
+            data_disks.set_label_told(EventKind.DATA_DISK_TROUBLED, message, disk, machine_id=machine.id, hint=error.hint)
     return True
 
 
 def follow(machine_id: str, account_id: int) -> None:
     """The machine's data disk becomes another's with it; call it inside `write()`."""
-    disk = data.of_machine(machine_id)
+    disk = data_disks.of_machine(machine_id)
     if disk is not None and disk.account_id != account_id:
         _set(disk, account=account_id, name=_name_for(account_id, disk))
 
 
 def _name_for(account_id: int, disk: DataDisk) -> str:
-    return free_name(account_id, disk.class_name) if disk.name in data.names(account_id) else disk.name
+    return free_name(account_id, disk.class_name) if disk.name in data_disks.names(account_id) else disk.name
 
 
 def _set(disk: DataDisk, **values: object) -> None:
@@ -126,19 +128,19 @@ def _set(disk: DataDisk, **values: object) -> None:
 # -- what nobody wants any more -------------------------------------------------------------------
 
 
-def due() -> bool:
+def due_disks() -> bool:
     """Whether there is something for `sweep`."""
-    return bool(data.due() or data.kept_over(now()))
+    return bool(data_disks.due_disks() or data_disks.kept_over(now()))
 
 
 def sweep(settings: Settings, provider: Provider) -> None:
     """Remove the data disks that were deleted, and kept disks whose days are over."""
-    for disk in data.due():
+    for disk in data_disks.due_disks():
         if disk.state is D.REMOVING:
             _remove(disk, settings, provider)
         else:
-            backups.asked(disk, settings, provider)
-    for kept in data.kept_over(now()):
+            disk_copies.asked(disk, settings, provider)
+    for kept in data_disks.kept_over(now()):
         try:
             provider.forget_kept(kept.id)
         except DpeError as error:
@@ -160,4 +162,4 @@ def _remove(disk: DataDisk, settings: Settings, provider: Provider) -> None:
         return
     with catalog.write():
         DataDisk.delete().where(DataDisk.id == disk.id).execute()
-        data.tell(EventKind.DATA_DISK_REMOVED, f"The data disk {disk.name} is removed.", disk)
+        data_disks.set_label_told(EventKind.DATA_DISK_REMOVED, f"The data disk {disk.name} is removed.", disk)

@@ -32,7 +32,7 @@ def folder(snapshot: Snapshot, settings: Settings) -> Path:
     return files.folder_of(job(snapshot), settings)
 
 
-def take(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:
+def take_snapshot(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:
     """Take one snapshot, to its end. Meanwhile machines are booted only for people who wait."""
     seed = snapshot.seed
     name = f"{seed.class_name} v{seed.version}"
@@ -48,7 +48,7 @@ def take(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:
 
     what = job(snapshot)
     try:
-        facts = files.take(what, settings, provider, report)
+        facts = files.take_snapshot(what, settings, provider, report)
     except DpeError as error:
         provider.list()  # raises when the hypervisor is away: then it is simply tried again
         wait = _wait(snapshot.attempts)
@@ -165,7 +165,7 @@ def give_up(klass: Class, snapshot: Snapshot, error: DpeError) -> None:
     )
 
 
-def check(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:
+def check_snapshots(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:
     """Read a snapshot whole, and give it up when it does not fit."""
     what = job(snapshot)
     try:

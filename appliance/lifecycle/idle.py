@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from appliance import catalog
-from appliance.catalog import EventKind, Lease, Machine, MachineState, machines, now, record, timezone, todos, usage
+from appliance.catalog import EventKind, Lease, Machine, MachineState, machines, now, record, timezone, usage, work_items
 from appliance.catalog.usage import Watched
 from appliance.errors import Conflict, DpeError
 from appliance.hypervisor.provider import GuestSigns, Provider
@@ -92,7 +92,7 @@ def follows(policy: Policy, found: Active | Idle, warned_at: datetime | None, en
 # -- in the engine ------------------------------------------------------------------------------
 
 
-def look(provider: Provider, watched_since: datetime) -> None:
+def look_for_idle(provider: Provider, watched_since: datetime) -> None:
     """Warn of, and give up, what nobody uses. Time in which nobody looked (before `watched_since`) does not count."""
     moment = now()
     for one in usage.watched():
@@ -104,7 +104,7 @@ def look(provider: Provider, watched_since: datetime) -> None:
             found = judge(policy, signs, moment)
             if isinstance(found, Active):
                 with catalog.write():
-                    usage.note([one.machine_id], found.at)
+                    usage.note_usage([one.machine_id], found.at)
         warned_at = max(one.warned_at, watched_since) if one.warned_at else None
         try:
             _do(one, follows(policy, found, warned_at, one.ends_at, moment), found, policy)
@@ -147,7 +147,7 @@ def _warn(machine: Machine, lease: Lease, found: Idle, policy: Policy, then: str
     Lease.update(idle_warned_at=moment).where(Lease.id == lease.id).execute()
     what = "suspended" if then == "suspend" else "taken back"
     said = f"{machine.name} has not been used since {timezone.clock(found.since)}: it is {what} at {timezone.clock(moment + policy.grace)}, unless it is used."
-    todos.post(
+    work_items.post(
         [lease.account_id],
         f"idle {lease.id} {moment:%Y-%m-%dT%H:%M}",
         f"{machine.name} is {what} at {timezone.clock(moment + policy.grace)}, unless it is used",
@@ -168,7 +168,7 @@ def _give_up(machine: Machine, found: Idle, then: str) -> None:
     unused = f"nobody has used it since {timezone.clock(found.since)}"
     if then == "suspend":
         rules.demand(machine, "suspend")
-        start.begin("suspend", machine)
+        start.begin_run("suspend", machine)
         record(EventKind.MACHINE_IDLE, f"{machine.name} is suspended: {unused}.", class_name=machine.class_name, machine_id=machine.id)
         return
     _take_back(machine, f"{machine.name} is taken back: {unused}.", "idle")

@@ -24,7 +24,7 @@ def file_of(key: Key, folder: Path) -> Path:
     return below(folder, f"{key[0].value}-{key[1].replace('/', '-')}.json")
 
 
-def read(key: Key, folder: Path) -> dict[str, Any]:
+def read_label(key: Key, folder: Path) -> dict[str, Any]:
     """What is noted; empty when nothing is, or it cannot be read."""
     try:
         return dict(json.loads(file_of(key, folder).read_bytes()))
@@ -45,7 +45,7 @@ class Labels:
         lineage = options.get("lineage")
         for key, facts in aside.labels().items():
             if key not in self._noted:
-                self._noted[key] = {name: value for name, value in read(key, self.folder).items() if name not in OF}
+                self._noted[key] = {name: value for name, value in read_label(key, self.folder).items() if name not in OF}
             if self._noted[key] == facts:
                 continue
             if time.monotonic() > until:

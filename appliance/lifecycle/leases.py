@@ -3,9 +3,9 @@
 from datetime import datetime, timedelta
 
 from appliance import catalog
-from appliance.catalog import EventKind, Lease, Machine, MachineState, machines, now, record, timezone, todos, usage
+from appliance.catalog import EventKind, Lease, Machine, MachineState, machines, now, record, timezone, usage, work_items
+from appliance.identity import quotas
 from appliance.lifecycle import master
-from appliance.people import quotas
 
 BUSY = timedelta(minutes=5)  # a machine at rest for so long is not busy any more
 STEP = timedelta(minutes=1)  # by which the lease of a busy machine goes on
@@ -64,7 +64,9 @@ def _announce(lease: Lease) -> None:
 
 
 def _mail(lease: Lease, about: str, subject: str, text: str) -> None:
-    todos.post([lease.account_id], f"lease {lease.id} {about} {now():%Y-%m-%dT%H:%M}", subject, text, f"/#machine-{lease.machine.number}")
+    work_items.post(
+        [lease.account_id], f"lease {lease.id} {about} {now():%Y-%m-%dT%H:%M}", subject, text, f"/#machine-{lease.machine.number}"
+    )
 
 
 def expire() -> int:

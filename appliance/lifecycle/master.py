@@ -41,4 +41,4 @@ def move(
         record(EventKind(f"machine.{to}"), message, actor, level=level, class_name=machine.class_name, machine_id=id, **(data or {}))
         if to is MachineState.RECLAIMING:
             runs.cancel(machine_id=id)
-            start.begin("reclaim", machine, actor, bare=machine.owner_id is None, why=machine.reclaim_reason)
+            start.begin_run("reclaim", machine, actor, bare=machine.owner_id is None, why=machine.reclaim_reason)

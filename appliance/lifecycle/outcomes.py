@@ -14,7 +14,7 @@ from appliance.catalog import (
     MachineState,
     Request,
     RequestState,
-    data,
+    data_disks,
     handovers,
     machines,
     now,
@@ -23,8 +23,8 @@ from appliance.catalog import (
     sequences,
 )
 from appliance.errors import DpeError
+from appliance.identity import quotas
 from appliance.lifecycle import forks, master
-from appliance.people import quotas
 from appliance.workflow import start
 
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=10)
@@ -81,7 +81,7 @@ def serve_waiting(class_name: str) -> int:
             moment, party = now(), machines.together(first)
             minutes = quotas.allowance(first.account_id, class_name, quotas.size_of(klass)).lease(klass.lease_minutes)
             ends_at = moment + timedelta(minutes=minutes)
-            claimed = machines.take_together(class_name, first.account_id, ends_at, len(party), first.id)
+            claimed = machines.take_machines(class_name, first.account_id, ends_at, len(party), first.id)
             if not claimed:
                 break
             for asked, machine in zip(party, claimed, strict=True):
@@ -105,7 +105,7 @@ def _grant(asked: Request, claimed: machines.Claimed, moment: datetime) -> None:
         assert asked.batch_id is not None
         first = runs.of_request(asked.batch_id)
         assert first is not None
-        followed = start.Plan(first.version_id, sequences.body(first.version_id), first.facts)
+        followed = start.StartPlan(first.version_id, sequences.body(first.version_id), first.facts)
         start.assign(Request.get_by_id(asked.id), followed, asked_by=first.asked_by, approved=True)
 
 
@@ -203,7 +203,7 @@ def gone(machine: Machine) -> None:
     """Nothing is left of the machine but its history."""
     with catalog.write():
         machines.end_lease(machine.id, machine.reclaim_reason or "reclaimed")
-        data.detach(machine.id)
+        data_disks.detach(machine.id)
         master.move(
             machine.id,
             MachineState.RETIRED,

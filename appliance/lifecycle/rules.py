@@ -4,10 +4,10 @@ from datetime import timedelta
 
 from appliance import catalog
 from appliance.catalog import Account, Lease, Machine, MachineState, Run, machines, memory, now, runs
-from appliance.catalog.grants import Place
+from appliance.catalog.grants import Location
 from appliance.catalog.quotas import Size
 from appliance.errors import BadInput, Conflict
-from appliance.people import powers, quotas
+from appliance.identity import permissions, quotas
 from appliance.workflow import kinds
 from appliance.workflow.master import Move, master
 from appliance.workflow.runner import before_move
@@ -79,7 +79,7 @@ def pass_on(machine: Machine, to: Account) -> None:
         raise Conflict(f"{machine.name} is {to.name}'s already.", "Name somebody else.")
     if to.disabled:
         raise Conflict(f"The account {to.name} is disabled.", "Name somebody else, or have it enabled.")
-    if not powers.of_account(to.id).reach("machines.use").covers(Place(classes=frozenset({cls.name}))):
+    if not permissions.of_account(to.id).reach("machines.use").covers(Location(classes=frozenset({cls.name}))):
         raise Conflict(f"{to.name} may not use machines of the class {cls.name}.", "Grant them that first.")
     machines.end_lease(machine.id, f"transferred to {to.name}")
     if (held := machines.held(to.id, cls.name)) >= cls.per_person:

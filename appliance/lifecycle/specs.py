@@ -4,7 +4,7 @@ import ipaddress
 import zlib
 from typing import cast
 
-from appliance.catalog import Machine, MachineState, data
+from appliance.catalog import Machine, MachineState, data_disks
 from appliance.hypervisor.provider import Card, MachineSpec
 from appliance.paths import below, inside
 from appliance.scenario.load import MACHINE_TASKS
@@ -41,8 +41,8 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
     described, (seed_disk, boot) = machine.klass.spec, placed(machine.seed.files, settings)
     # What tasks for each machine have done to a disk is not on that of a fork, which would take its place.
     snapshot = None if machine.readiness == "cold" and machine_roles(machine, settings) else machine.snapshot
-    kept = data.coming_back_as(machine.id) if machine.owner_id is not None and machine.state in MADE else None
-    disk = data.of_machine(machine.id) if machine.owner_id is not None else None  # nobody else's has one
+    kept = data_disks.coming_back_as(machine.id) if machine.owner_id is not None and machine.state in MADE else None
+    disk = data_disks.of_machine(machine.id) if machine.owner_id is not None else None  # nobody else's has one
     return MachineSpec(
         id=machine.id,
         name=machine.name,

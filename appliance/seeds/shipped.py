@@ -39,13 +39,13 @@ def export(files: SeedFiles, folder: Path) -> Path:
     return target
 
 
-def found(class_name: str, settings: Settings) -> Path | None:
+def shipped_seeds(class_name: str, settings: Settings) -> Path | None:
     """The folder of the seed that came with the image, if one did."""
     folder = below(settings.shipped_seeds, class_name)
     return folder if folder.is_dir() else None
 
 
-def check(folder: Path, spec: ClassSpec, scenario: Path) -> None:
+def check_shipped(folder: Path, spec: ClassSpec, scenario: Path) -> None:
     """Raise Unavailable unless the seed in `folder` is what a build of the class would make."""
     if _manifest(folder).get("recipe") != recipe.digest(spec, scenario):
         raise Unavailable("The seed that came with the image was made for another state of the scenario.", BUILD)

@@ -64,7 +64,7 @@ def template_spec(job: SnapshotJob, settings: Settings) -> MachineSpec:
     )
 
 
-def take(job: SnapshotJob, settings: Settings, provider: Provider, report: Callable[[str], None]) -> dict[str, Any]:
+def take_snapshot(job: SnapshotJob, settings: Settings, provider: Provider, report: Callable[[str], None]) -> dict[str, Any]:
     """Take the snapshot into `folder_of(job)` and return its facts; one that is there already is left. May be repeated after a crash.
 
     Raises DpeError when the seed does not come up or cannot be kept; nothing is left then.

@@ -3,9 +3,9 @@
 from appliance import catalog
 from appliance.catalog import ROOT, Account, Actor, EventKind, Lease, Session, grants, handovers, machines, record, sessions
 from appliance.errors import BadInput, Conflict, NotFound
-from appliance.people import names, passwords, powers, throttle
-from appliance.people import ssh_keys as keys
-from appliance.services import orgs
+from appliance.identity import names, passwords, permissions, throttle
+from appliance.identity import ssh_keys as keys
+from appliance.services import org_units
 
 
 def everyone() -> list[Account]:
@@ -15,11 +15,11 @@ def everyone() -> list[Account]:
 
 def visible(actor: Actor) -> list[Account]:
     """The accounts within the actor's reach, by name."""
-    reach = powers.reach(actor, "people.read")
+    reach = permissions.scope_of(actor, "people.read")
     return [account for account in everyone() if reach.everything or account.org_unit_id in reach.units]
 
 
-def get(id: int) -> Account:
+def get_account(id: int) -> Account:
     """The account. Raises NotFound."""
     account: Account | None = Account.get_or_none(Account.id == id)
     if account is None:
@@ -51,7 +51,7 @@ def create(
     """A new account. Raises BadInput or Conflict, and NotFound or NotAllowed when the actor may not bring people into the unit."""
     hashed = passwords.digest(password)
     with catalog.write():
-        orgs.demand_unit(actor, org_unit_id)
+        org_units.demand_unit(actor, org_unit_id)
         account = insert(name, hashed, full_name=full_name, email=email, ssh_keys=ssh_keys, org_unit_id=org_unit_id)
         record(EventKind.ACCOUNT_CREATED, f"{actor.name} made the account {name}.", actor, account_id=account.id, object=f"account:{name}")
     return account
@@ -61,8 +61,8 @@ def update(actor: Actor, id: int, *, full_name: str, email: str, ssh_keys: str) 
     """Change an account. Raises BadInput."""
     parsed = keys.parse(ssh_keys)
     with catalog.write():
-        account = get(id)
-        powers.demand_no_less(actor, id)
+        account = get_account(id)
+        permissions.require_no_less(actor, id)
         before = {"full_name": account.full_name, "email": account.email}
         account.ssh_keys = parsed
         if account.directory_id is None:  # else the directory says who they are
@@ -95,8 +95,8 @@ def set_password(actor: Actor, id: int, password: str, *, keep_session: str = ""
     """Set a password and end the account's tokens and its sessions, except the one in `keep_session`."""
     hashed = passwords.digest(password)
     with catalog.write():
-        account = get(id)
-        powers.demand_no_less(actor, id)
+        account = get_account(id)
+        permissions.require_no_less(actor, id)
         if account.directory_id is not None:
             raise Conflict(f"The password of {account.name} is the directory's.", "Change it there.")
         account.password = hashed
@@ -114,10 +114,10 @@ def set_password(actor: Actor, id: int, password: str, *, keep_session: str = ""
 def change_own_password(actor: Actor, old: str, new: str, *, keep_session: str) -> None:
     """A person changes their own password. Raises BadInput when the old one is wrong, NotAllowed when it was so too often."""
     assert actor.account_id is not None
-    account = get(actor.account_id)
+    account = get_account(actor.account_id)
     # A browser left alone is no place to guess at; nor do others who guess elsewhere count here.
     guesses = throttle.of_guess(account.name, actor.address, known=f"session {keep_session}")
-    throttle.check(*guesses)
+    throttle.check_free(*guesses)
     if account.directory_id is None and not passwords.matches(account.password, old):
         throttle.failed(*guesses)
         raise BadInput("The old password is not right.", "Ask an admin to set a new one if you forgot it.")
@@ -127,10 +127,10 @@ def change_own_password(actor: Actor, old: str, new: str, *, keep_session: str) 
 def disable(actor: Actor, id: int) -> None:
     """Keep an account from signing in; its machines stay until their leases end."""
     with catalog.write():
-        account = get(id)
+        account = get_account(id)
         if account.id == actor.account_id:
             raise Conflict("You cannot disable your own account.", "Ask another admin.")
-        powers.demand_no_less(actor, id)
+        permissions.require_no_less(actor, id)
         keep_an_owner(without=account.id)
         account.disabled = True
         account.save()
@@ -147,8 +147,8 @@ def disable(actor: Actor, id: int) -> None:
 def enable(actor: Actor, id: int) -> None:
     """Let an account sign in again."""
     with catalog.write():
-        account = get(id)
-        powers.demand_no_less(actor, id)
+        account = get_account(id)
+        permissions.require_no_less(actor, id)
         account.disabled = False
         account.save()
         record(

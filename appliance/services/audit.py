@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from appliance import catalog, dial, syslog
+from appliance import catalog, connect, syslog
 from appliance.catalog import Actor, Event, EventKind, Level, doorbell, events, now, options, record
 from appliance.errors import BadInput
 
@@ -111,8 +111,8 @@ def set_forwarding(actor: Actor, *, host: str, port: str, transport: str) -> Non
         raise BadInput("Events are sent over TCP or UDP.", "Choose TCP unless your receiver knows only UDP.")
     to = None
     if host.strip():
-        number = dial.check_port(port, "Syslog receivers usually listen on port 514 or 601.")
-        to = syslog.Receiver(dial.check_host(host), number, transport)
+        number = connect.check_port(port, "Syslog receivers usually listen on port 514 or 601.")
+        to = syslog.Receiver(connect.check_host(host), number, transport)
     chosen = asdict(to) if to else {}
     with catalog.write():
         before = options.get("syslog")

@@ -23,7 +23,7 @@ from appliance.catalog import (
     snapshots,
 )
 from appliance.errors import BadInput, Conflict, NotFound
-from appliance.people import powers
+from appliance.identity import permissions
 from appliance.scenario import policy
 from appliance.scenario.policy import Form, PolicyField
 
@@ -49,11 +49,11 @@ def everything() -> list[Class]:
 
 def visible(actor: Actor, permission: str = "classes.read") -> list[Class]:
     """The classes within the actor's reach, by name."""
-    reach = powers.reach(actor, permission)
+    reach = permissions.scope_of(actor, permission)
     return [cls for cls in everything() if reach.everything or cls.name in reach.classes]
 
 
-def get(name: str) -> Class:
+def get_class(name: str) -> Class:
     """The class. Raises NotFound."""
     cls: Class | None = Class.get_or_none(Class.name == name)
     if cls is None:
@@ -73,7 +73,7 @@ def change_policy(actor: Actor, name: str, form: Form, values: Mapping[str, Any]
     for key, value in values.items():
         _check(fields[key], value)
     with catalog.write():
-        cls = get(name)
+        cls = get_class(name)
         counts = policies.values(cls)
         _fit(cls, counts, values)
         policies.change(cls, values)
@@ -93,7 +93,7 @@ def reset_policy(actor: Actor, name: str, key: str) -> None:
     if (field := policy.fields().get(key)) is None:
         raise NotFound(f"A policy has no {key}.")
     with catalog.write():
-        cls = get(name)
+        cls = get_class(name)
         before = policies.values(cls)
         policies.reset(cls, [key])
         after = policies.values(cls)
@@ -154,7 +154,7 @@ def _fit(cls: Class, counts: Mapping[str, Any], values: Mapping[str, Any]) -> No
 def set_enabled(actor: Actor, name: str, *, enabled: bool) -> None:
     """Offer the class or withdraw it; machines that are held stay, the buffer goes."""
     with catalog.write():
-        cls = get(name)
+        cls = get_class(name)
         cls.enabled = enabled
         cls.save()
         record(
@@ -170,7 +170,7 @@ def retry(actor: Actor, name: str) -> None:
     """Try again at once to refill a class whose machines failed to come up, and to hand them over to whom they failed."""
     with catalog.write():
         handovers.try_again(name)
-        Class.update(failures=0, failing_until=None, problem="").where(Class.name == get(name).name).execute()
+        Class.update(failures=0, failing_until=None, problem="").where(Class.name == get_class(name).name).execute()
         record(EventKind.CLASS_RETRY, f"{actor.name} asked to try {name} again.", actor, class_name=name)
     doorbell.ring()
 
@@ -218,7 +218,7 @@ def choices() -> list[Sequence]:
 def try_fork_again(actor: Actor, name: str) -> None:
     """Take another snapshot at once for a class whose machines are booted for now. Raises Conflict when they are not."""
     with catalog.write():
-        cls = get(name)
+        cls = get_class(name)
         if forking(cls).state is not ForkState.BOOTED:
             raise Conflict(f"Machines of {name} are not booted for want of a snapshot.", "Reload the page to see how they are made.")
         snapshots.retry_now(name)

@@ -9,9 +9,10 @@ from typing import Any
 
 from appliance import catalog
 from appliance.catalog import Account, Actor, Class, EventKind, Grant, Group, Member, Nesting, OrgUnit, Quota, grants, now, record, timezone
-from appliance.catalog.grants import Place
+from appliance.catalog.grants import Location
 from appliance.errors import BadInput, Conflict, NotAllowed, NotFound
-from appliance.people import powers, roles
+from appliance.identity import permissions as powers
+from appliance.identity import roles
 
 HOLDERS: dict[str, tuple[str, type[Account] | type[Group] | type[OrgUnit]]] = {
     "account": ("account", Account),
@@ -90,7 +91,7 @@ def give(
             "Give it to the unit's people, over the appliance or a class, instead.",
         )
     with catalog.write():
-        held_by = powers.demand(actor, "people.read", holder.kind, holder.id)
+        held_by = powers.require(actor, "people.read", holder.kind, holder.id)
         if over_unit is not None and OrgUnit.get_or_none(OrgUnit.id == over_unit) is None:
             raise NotFound("There is no such org unit.")
         if over_class is not None and Class.get_or_none(Class.name == over_class) is None:
@@ -98,7 +99,7 @@ def give(
         grant = Grant(role=role, **holder.column, over_unit=over_unit, over_class=over_class)
         grant.starts_at, grant.ends_at, grant.given_by_id = starts_at, ends_at, actor.account_id
         _demand_scope(actor, grant, held_by)
-        powers.demand_holding(actor, [grant], "That is more than you hold yourself.")
+        powers.require_holding(actor, [grant], "That is more than you hold yourself.")
         same = (Grant.role == role) & (Grant.over_unit == over_unit) & (Grant.over_class == over_class) & Grant.ends_at.is_null()
         if Grant.select().where(same, *[getattr(Grant, column) == id for column, id in holder.column.items()]).count():
             raise Conflict("They hold that already.", "Nothing needs to be done.")
@@ -113,10 +114,10 @@ def give(
     return grant
 
 
-def _demand_scope(actor: Actor, grant: Grant, held_by: Place) -> None:
+def _demand_scope(actor: Actor, grant: Grant, held_by: Location) -> None:
     """Grants are managed by who looks after what they are over, or after those who hold them."""
-    about = Place(frozenset({grant.over_unit_id} - {None}), frozenset({grant.over_class} - {None}))  # type: ignore[arg-type]
-    manage = powers.reach(actor, "grants.manage")
+    about = Location(frozenset({grant.over_unit_id} - {None}), frozenset({grant.over_class} - {None}))  # type: ignore[arg-type]
+    manage = powers.scope_of(actor, "grants.manage")
     if not (manage.covers(about) or manage.covers(held_by)):
         raise NotAllowed("That is outside of what you look after.", "Ask the one who does.")
 
@@ -131,12 +132,12 @@ def take_away(actor: Actor, ids: list[int]) -> int:
     with catalog.write():
         for id in ids:
             grant = Grant.get_or_none(Grant.id == id)
-            place = grants.place_of("grant", id)
-            if grant is None or place is None or not powers.reach(actor, "grants.read").covers(place):
+            place = grants.location_of("grant", id)
+            if grant is None or place is None or not powers.scope_of(actor, "grants.read").covers(place):
                 raise NotFound("There is no such grant any more.", "Reload the page.")
             holder, name = holder_of(grant)
             _demand_scope(actor, grant, place)
-            powers.demand_holding(actor, [grant], "That is more than you hold yourself, so not yours to take away.")
+            powers.require_holding(actor, [grant], "That is more than you hold yourself, so not yours to take away.")
             before, title, words = _described(grant), roles.ROLES[grant.role].title, over(grant)
             grant.delete_instance()
             if grant.role == "owner" and not grants.owners():
@@ -153,9 +154,9 @@ def take_away(actor: Actor, ids: list[int]) -> int:
 
 def visible(actor: Actor) -> list[Grant]:
     """The grants that the actor may see, newest first."""
-    reach = powers.reach(actor, "grants.read")
+    reach = powers.scope_of(actor, "grants.read")
     found = list(Grant.select().order_by(Grant.id.desc()))
-    return found if reach.everything else [grant for grant in found if (at := grants.place_of("grant", grant.id)) and reach.covers(at)]
+    return found if reach.everything else [grant for grant in found if (at := grants.location_of("grant", grant.id)) and reach.covers(at)]
 
 
 @dataclass(frozen=True)
@@ -211,15 +212,15 @@ def _checked(limits: dict[str, int | None]) -> dict[str, int | None]:
 
 def quotas(actor: Actor) -> list[Quota]:
     """The quotas of those whom the actor may see, newest first."""
-    reach = powers.reach(actor, "people.read")
+    reach = powers.scope_of(actor, "people.read")
     found = list(Quota.select().order_by(Quota.id.desc()))
-    return found if reach.everything else [quota for quota in found if (at := grants.place_of("quota", quota.id)) and reach.covers(at)]
+    return found if reach.everything else [quota for quota in found if (at := grants.location_of("quota", quota.id)) and reach.covers(at)]
 
 
 def _demand_unbound(actor: Actor, holder: Holder) -> None:
     """Whom a quota binds does not set it, unless nobody is above them."""
-    place = powers.demand(actor, "quotas.manage", holder.kind, holder.id)
-    reach = powers.reach(actor, "quotas.manage")
+    place = powers.require(actor, "quotas.manage", holder.kind, holder.id)
+    reach = powers.scope_of(actor, "quotas.manage")
     if reach.everything:
         return
     tops = [

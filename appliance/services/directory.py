@@ -7,11 +7,11 @@ from appliance import catalog
 from appliance.bulkhead import Bulkhead
 from appliance.catalog import Account, Actor, DirectoryRun, EventKind, RunState, doorbell, options, record, timezone
 from appliance.errors import BadInput, Conflict, DpeError, NotAllowed
-from appliance.people import directory, directory_link, directory_sync, directory_tree, passwords, secrets
-from appliance.people.directory_config import Config, config
-from appliance.people.directory_link import Limit
-from appliance.people.directory_settings import PURPOSE, current, entered, has_password, is_on
-from appliance.people.directory_settings import password as kept_password
+from appliance.identity import directory, directory_link, directory_sync, directory_tree, passwords, secrets
+from appliance.identity.directory_config import Config, config
+from appliance.identity.directory_link import Limit
+from appliance.identity.directory_settings import PURPOSE, current, entered, has_password, is_on
+from appliance.identity.directory_settings import password as kept_password
 
 SAMPLE = 3  # names shown of what was found
 
@@ -127,7 +127,7 @@ def runs(limit: int = 10) -> list[DirectoryRun]:
 # -- the test -------------------------------------------------------------------------------
 
 
-def check(values: dict[str, Any], password: str) -> list[Finding]:
+def check_directory(values: dict[str, Any], password: str) -> list[Finding]:
     """Try what was entered, and say of every server and of every kind of entry what was found. Raises BadInput."""
     wanted, password = _complete(values, password)
     with TESTING.wait():
@@ -156,7 +156,7 @@ def _knock(wanted: Config, password: str, server: str, limit: Limit) -> Finding:
 
 def _look(wanted: Config, password: str, limit: Limit) -> list[Finding]:
     try:
-        tree = directory_tree.read(wanted, password, limit=limit)
+        tree = directory_tree.read_tree(wanted, password, limit=limit)
     except DpeError as error:
         return [Finding(False, error.message, error.hint)]
     findings = []

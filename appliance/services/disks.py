@@ -4,33 +4,33 @@ import unicodedata
 from pathlib import Path
 
 from appliance import catalog
-from appliance.catalog import Actor, DataDisk, DiskState, EventKind, KeptDisk, data, doorbell
-from appliance.catalog.grants import Reach
+from appliance.catalog import Actor, DataDisk, DiskState, EventKind, KeptDisk, data_disks, doorbell
+from appliance.catalog.grants import Scope
 from appliance.errors import BadInput, Conflict, NotFound
-from appliance.people import powers
+from appliance.identity import permissions
 from appliance.settings import Settings
 
 LONGEST_NAME = 60
 USES = {"attached": "Used by a machine", "free": "Not in use", "nobody": "Of nobody who can sign in", "troubled": "In trouble"}
 
 
-def mine(account_id: int) -> list[DataDisk]:
+def my_disks(account_id: int) -> list[DataDisk]:
     """The data disks of an account, each with its machine as `.machine`."""
-    return data.of_account(account_id)
+    return data_disks.of_account(account_id)
 
 
-def page(*, text: str = "", class_name: str = "", use: str = "", after: str = "", reach: Reach) -> list[DataDisk]:
+def list_disks(*, text: str = "", class_name: str = "", use: str = "", after: str = "", reach: Scope) -> list[DataDisk]:
     """All data disks within reach, a page at a time."""
-    return data.page(text=text, class_name=class_name, use=use, after=after, reach=reach)
+    return data_disks.list_disks(text=text, class_name=class_name, use=use, after=after, reach=reach)
 
 
-def get(actor: Actor, id: str, permission: str = "machines.read") -> DataDisk:
+def get_disk(actor: Actor, id: str, permission: str = "machines.read") -> DataDisk:
     """A data disk that is the actor's, or that they look after. Raises NotFound for all others."""
-    disk = data.by_id(id)
+    disk = data_disks.by_id(id)
     if (
         disk is None
         or disk.state is DiskState.REMOVING
-        or not (powers.owns(actor, disk.account_id) or powers.may(actor, permission, "disk", id))
+        or not (permissions.owns(actor, disk.account_id) or permissions.may(actor, permission, "disk", id))
     ):
         raise NotFound("There is no such data disk.", "It may have been deleted.")
     return disk
@@ -54,14 +54,14 @@ def rename(actor: Actor, id: str, name: str) -> None:
     if not name or len(name) > LONGEST_NAME or any(unicodedata.category(letter).startswith("C") for letter in name):
         raise BadInput("That cannot be the name of a data disk.", f"Write 1 to {LONGEST_NAME} letters.")
     with catalog.write():
-        disk = get(actor, id, "machines.manage")
+        disk = get_disk(actor, id, "machines.manage")
         if disk.name == name:
             return
-        if disk.account_id is not None and name in data.names(disk.account_id):
+        if disk.account_id is not None and name in data_disks.names(disk.account_id):
             raise Conflict(f"There is a data disk {name} already.", "Choose another name.")
         DataDisk.update(name=name).where(DataDisk.id == id).execute()
         before = {"name": disk.name}
-        data.tell(
+        data_disks.set_label_told(
             EventKind.DATA_DISK_RENAMED,
             f"{actor.name} renamed the data disk {disk.name} to {name}.",
             disk,
@@ -77,7 +77,7 @@ def delete(actor: Actor, id: str, typed: str) -> str:
     Raises BadInput when it is another name, Conflict while a machine has the disk.
     """
     with catalog.write():
-        disk = get(actor, id, "machines.manage")
+        disk = get_disk(actor, id, "machines.manage")
         if disk.machine is not None:
             raise Conflict(f"{disk.machine.name} uses the data disk {disk.name}.", "Give the machine back first.")
         if disk.state is DiskState.RESTORING:
@@ -85,7 +85,9 @@ def delete(actor: Actor, id: str, typed: str) -> str:
         if " ".join(typed.split()) != disk.name:
             raise BadInput(f"That is not the name of the data disk {disk.name}; nothing is deleted.", f"To delete it, type {disk.name}.")
         DataDisk.update(state=DiskState.REMOVING, backup_asked=False).where(DataDisk.id == id).execute()
-        data.tell(EventKind.DATA_DISK_DELETED, f"{actor.name} deleted the data disk {disk.name} with everything on it.", disk, actor)
+        data_disks.set_label_told(
+            EventKind.DATA_DISK_DELETED, f"{actor.name} deleted the data disk {disk.name} with everything on it.", disk, actor
+        )
     doorbell.ring()
     return disk.name
 
@@ -93,24 +95,28 @@ def delete(actor: Actor, id: str, typed: str) -> str:
 def try_again(actor: Actor, id: str) -> None:
     """Let a data disk that was put aside be given to the next machine again."""
     with catalog.write():
-        disk = get(actor, id, "machines.manage")
+        disk = get_disk(actor, id, "machines.manage")
         if disk.state is not DiskState.TROUBLED:
             raise Conflict(f"The data disk {disk.name} is not in trouble.", "Reload the page to see where it stands.")
         DataDisk.update(state=DiskState.READY, problem="").where(DataDisk.id == id).execute()
-        data.tell(EventKind.DATA_DISK_TRIED_AGAIN, f"{actor.name} asked to try the data disk {disk.name} again.", disk, actor)
+        data_disks.set_label_told(
+            EventKind.DATA_DISK_TRIED_AGAIN, f"{actor.name} asked to try the data disk {disk.name} again.", disk, actor
+        )
 
 
 def kept(account_id: int) -> list[KeptDisk]:
     """The kept disks of an account's machines."""
-    return data.kept_of_account(account_id)
+    return data_disks.kept_of_account(account_id)
 
 
 def back_up(actor: Actor, id: str) -> None:
     """Have a data disk copied now."""
     with catalog.write():
-        disk = get(actor, id, "machines.manage")
+        disk = get_disk(actor, id, "machines.manage")
         if disk.state is not DiskState.READY:
             raise Conflict(f"The data disk {disk.name} cannot be copied as it is.", disk.problem or "Wait until it is ready.")
         DataDisk.update(backup_asked=True, backup_problem="").where(DataDisk.id == id).execute()
-        data.tell(EventKind.DATA_DISK_BACKUP_ASKED, f"{actor.name} asked for a copy of the data disk {disk.name}.", disk, actor)
+        data_disks.set_label_told(
+            EventKind.DATA_DISK_BACKUP_ASKED, f"{actor.name} asked for a copy of the data disk {disk.name}.", disk, actor
+        )
     doorbell.ring()

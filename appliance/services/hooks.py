@@ -4,10 +4,10 @@ import json
 from datetime import datetime
 from typing import Any
 
-from appliance import catalog, dial
+from appliance import catalog, connect
 from appliance.catalog import Actor, EventKind, Step, StepState, doorbell, now, options, record, runs
 from appliance.errors import BadInput, Conflict
-from appliance.outside import webhook
+from appliance.outbound import webhook
 
 LARGEST = 64 << 10  # bytes of an answer
 
@@ -38,7 +38,7 @@ def new_secret(actor: Actor) -> str:
 
 def trust(actor: Actor, authority: str) -> None:
     """Trust this authority's certificates (PEM) when calling; empty for those that the system trusts. Raises BadInput."""
-    authority = dial.check_authority(authority)
+    authority = connect.check_authority(authority)
     with catalog.write():
         stored = options.get("webhooks")
         before = stored.get("authority", "")

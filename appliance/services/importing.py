@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from appliance import catalog
 from appliance.catalog import ROOT, Account, Actor, EventKind, OrgUnit, record
 from appliance.errors import BadInput, DpeError
-from appliance.people import names, passwords, powers
-from appliance.services import accounts, orgs
+from appliance.identity import names, passwords, permissions
+from appliance.services import accounts, org_units
 
 COLUMNS = ("name", "full_name", "email", "password")
 LONGEST = 1000  # lines
@@ -124,7 +124,7 @@ def _problem(values: list[str], columns: list[str], taken: set[str]) -> str:
 
 def units(actor: Actor) -> list[tuple[int, str]]:
     """The org units into which the actor may import people: id, and name with those above it."""
-    reach = powers.reach(actor, "people.manage")
+    reach = permissions.scope_of(actor, "people.manage")
     every = {unit.id: unit for unit in OrgUnit.select()}
 
     def path(unit: OrgUnit) -> str:
@@ -139,7 +139,7 @@ def people(actor: Actor, data: bytes, unit: int = ROOT) -> list[Made]:
 
     Raises BadLines, or NotFound or NotAllowed for a unit into which the actor may not bring people.
     """
-    orgs.demand_unit(actor, unit)
+    org_units.demand_unit(actor, unit)
     wanted = read(data)
     made = {
         person.name: (person.password, passwords.digest(person.password)) if person.password else passwords.generate() for person in wanted

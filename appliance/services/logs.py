@@ -5,10 +5,10 @@ from pathlib import Path
 
 from appliance import catalog
 from appliance.catalog import Actor, EventKind, record
-from appliance.host import support
-from appliance.host.client import Client
 from appliance.host.interface import rescue, system
 from appliance.host.interface.system import LEVELS, Line
+from appliance.host.rpc.client import Client
+from appliance.host.system import support_bundle
 from appliance.settings import Settings
 
 COUNTS = (100, 300, 1000, 2000)  # lines that are shown
@@ -44,4 +44,4 @@ def begin_bundle(actor: Actor, settings: Settings) -> str:
 
 def bundle(settings: Settings, name: str) -> Path:
     """The file of a support bundle. Raises NotFound."""
-    return support.find(settings, name)
+    return support_bundle.find(settings, name)

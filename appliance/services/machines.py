@@ -25,11 +25,11 @@ from appliance.catalog import (
     timezone,
     usage,
 )
-from appliance.catalog.grants import Place
+from appliance.catalog.grants import Location
 from appliance.errors import BadInput, Conflict, NotFound
+from appliance.identity import permissions, quotas
+from appliance.identity.quotas import Allowance
 from appliance.lifecycle import leases, master
-from appliance.people import powers, quotas
-from appliance.people.quotas import Allowance
 from appliance.settings import Settings
 from appliance.workflow import start
 
@@ -74,14 +74,14 @@ class Offer:
 
 def offers(account_id: int) -> list[Offer]:
     """Every enabled class that this person may use."""
-    reach = powers.of_account(account_id).reach("machines.use")
+    reach = permissions.of_account(account_id).reach("machines.use")
     counts, queues, making, room = machines.counts(), machines.queues(), machines.in_making(), memory.room()
     asked = Request.select().where(Request.account == account_id, Request.state.in_(machines.ASKED)).order_by(Request.id.desc())
     mine = {request.class_name: request for request in asked}  # the oldest of each class
     held_up = handovers.held_up(account_id)
     result = []
     for cls in Class.select().where(Class.enabled == True).order_by(Class.name):  # noqa: E712
-        if not reach.covers(Place(classes=frozenset({cls.name}))):
+        if not reach.covers(Location(classes=frozenset({cls.name}))):
             continue
         request = mine.get(cls.name)
         left = quotas.allowance(account_id, cls.name, quotas.size_of(cls))
@@ -172,8 +172,8 @@ def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | No
     assert actor.account_id is not None
     with catalog.write():
         terms = machines.terms(class_name)
-        reach = powers.reach(actor, "machines.use")
-        if terms is None or not terms.enabled or not reach.covers(Place(classes=frozenset({class_name}))):
+        reach = permissions.scope_of(actor, "machines.use")
+        if terms is None or not terms.enabled or not reach.covers(Location(classes=frozenset({class_name}))):
             raise NotFound(f"There is no class {class_name}.", "Reload the page to see what there is.")
         if not 1 <= count <= max(terms.at_once, 1):
             what = f"from 1 to {terms.at_once}" if terms.at_once > 1 else "one"
@@ -196,7 +196,7 @@ def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | No
         allowed = memory.allowed()
         plan = start.plan("assign", class_name, actor.account_id, lease_minutes=minutes, count=count, trial_id=trial_id)
         ends_at = now() + timedelta(minutes=minutes)
-        claimed = [] if plan.asks_first else machines.take_together(class_name, actor.account_id, ends_at, count)
+        claimed = [] if plan.asks_first else machines.take_machines(class_name, actor.account_id, ends_at, count)
         needed = (terms.size.memory + allowed.overhead) * count
         if not claimed and needed > allowed.most:
             raise Conflict(TOO_LARGE if count == 1 else TOO_LARGE_TOGETHER, "Ask your admin.")
@@ -214,7 +214,7 @@ def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | No
     return asked
 
 
-def _note(actor: Actor, class_name: str, count: int, claimed: list[machines.Claimed], plan: start.Plan) -> Request:
+def _note(actor: Actor, class_name: str, count: int, claimed: list[machines.Claimed], plan: start.StartPlan) -> Request:
     """Write down the request, a row for each machine, with a run for each that is there; the first one's run waits for all of them."""
     assert actor.account_id is not None
     first: Request | None = None
@@ -242,7 +242,7 @@ def cancel_request(actor: Actor, id: int) -> None:
     with catalog.write():
         asked = Request.get_or_none(Request.id == id, Request.state.in_(machines.ASKED))
         own = asked is not None and asked.account_id == actor.account_id
-        if asked is None or not (own or powers.may(actor, "machines.manage", "request", id)):
+        if asked is None or not (own or permissions.may(actor, "machines.manage", "request", id)):
             raise NotFound("You are not waiting for that any more.", "Reload the page to see what you hold.")
         party = machines.asked_together(asked)
         for one in party:
@@ -254,19 +254,19 @@ def cancel_request(actor: Actor, id: int) -> None:
     doorbell.ring()
 
 
-def mine(account_id: int) -> list[Machine]:
+def my_machines(account_id: int) -> list[Machine]:
     """The machines a person holds, each with `.lease`."""
     return machines.of_account(account_id)
 
 
 def _own(actor: Actor, machine: Machine) -> bool:
-    return powers.owns(actor, machine.owner_id)
+    return permissions.owns(actor, machine.owner_id)
 
 
-def get(actor: Actor, id: str, permission: str = "machines.read") -> Machine:
+def get_machine(actor: Actor, id: str, permission: str = "machines.read") -> Machine:
     """A machine that the actor holds or looks after. Raises NotFound for all others: they do not learn that it exists."""
     machine = machines.by_id(id)
-    if machine is None or not (_own(actor, machine) or powers.may(actor, permission, "machine", id)):
+    if machine is None or not (_own(actor, machine) or permissions.may(actor, permission, "machine", id)):
         raise NotFound("There is no such machine.", "It may have been given back.")
     return machine
 
@@ -281,9 +281,9 @@ def _lease(machine: Machine) -> Lease:
 def extend(actor: Actor, id: str) -> datetime:
     """Extend the lease once by the class's rule; returns its new end. Whoever looks after machines need not keep to it."""
     with catalog.write():
-        machine = get(actor, id, "machines.manage")
+        machine = get_machine(actor, id, "machines.manage")
         lease, cls = _lease(machine), machine.klass
-        by_rule = _own(actor, machine) and not powers.may(actor, "machines.manage", "machine", id)
+        by_rule = _own(actor, machine) and not permissions.may(actor, "machines.manage", "machine", id)
         if machine.state not in machines.HELD or (lease.ends_at <= now()):
             raise Conflict(f"The lease of {machine.name} has ended.", "Ask for a new machine.")
         if by_rule and (lease.extensions >= cls.extensions or not cls.extend_minutes):
@@ -319,16 +319,16 @@ def ends_soon(lease: Lease, cls: Class) -> bool:
 def still_here(actor: Actor, id: str) -> None:
     """Say that a machine is in use, whatever it looks like: its owner is not warned until it was unused for as long again."""
     with catalog.write():
-        machine = get(actor, id, "machines.manage")
+        machine = get_machine(actor, id, "machines.manage")
         _lease(machine)
-        usage.note([id], now())
+        usage.note_usage([id], now())
         record(EventKind.LEASE_KEPT, f"{actor.name} still uses {machine.name}.", actor, class_name=machine.class_name, machine_id=id)
 
 
 def release(actor: Actor, id: str) -> None:
     """Give a machine back (its owner), or take it back (an admin); a clean one takes its place."""
     with catalog.write():
-        machine = get(actor, id, "machines.manage")
+        machine = get_machine(actor, id, "machines.manage")
         if machine.state in (MachineState.RECLAIMING, MachineState.RETIRED):
             return
         own = _own(actor, machine)

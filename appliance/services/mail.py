@@ -9,9 +9,9 @@ from appliance import catalog
 from appliance.bulkhead import Bulkhead
 from appliance.catalog import Account, Actor, EventKind, options, record
 from appliance.errors import BadInput, Conflict
-from appliance.outside import address, mail
-from appliance.outside.mail import PURPOSE, Server
-from appliance.people import secrets
+from appliance.identity import secrets
+from appliance.outbound import address, mail
+from appliance.outbound.mail import PURPOSE, Server
 
 TESTING = Bulkhead("testing a mail server", 2)
 
@@ -63,7 +63,7 @@ def change(actor: Actor, values: Mapping[str, str], password: str, *, here: str 
         before = entered()
         options.put("mail", {"on": True, "server": after, "password": secrets.seal(PURPOSE, password) if password else ""})
         if here and not address.known():
-            options.put("address", address.check(here))
+            options.put("address", address.check_address(here))
         record(EventKind.MAIL_CHANGED, f"{actor.name} decided: mail is sent over {wanted}.", actor, before=before, after=after)
 
 

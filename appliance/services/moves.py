@@ -6,8 +6,8 @@ from typing import Any
 from appliance import catalog
 from appliance.catalog import Actor, EventKind, Machine, doorbell, record
 from appliance.errors import NotAllowed
+from appliance.identity import permissions
 from appliance.lifecycle import rules
-from appliance.people import powers
 from appliance.services import machines
 from appliance.workflow import start as runs
 from appliance.workflow.master import Move, master
@@ -71,7 +71,7 @@ def transfer(actor: Actor, id: str, to: str) -> int:
 
 def possible(actor: Actor, machine: Machine) -> list[Move]:
     """Which of them the machine's state allows, and the actor may ask for."""
-    manages = powers.may(actor, "machines.manage", "machine", machine.id)
+    manages = permissions.may(actor, "machines.manage", "machine", machine.id)
     return [move for move in rules.possible(machine) if manages or (move.own and machine.owner_id == actor.account_id)]
 
 
@@ -82,8 +82,8 @@ def doing(found: Iterable[Machine]) -> dict[str, str]:
 
 
 def _allowed(actor: Actor, id: str, kind: str) -> Machine:
-    machine = machines.get(actor, id, "machines.manage")
-    if not (master().move[kind].own or powers.may(actor, "machines.manage", "machine", id)):
+    machine = machines.get_machine(actor, id, "machines.manage")
+    if not (master().move[kind].own or permissions.may(actor, "machines.manage", "machine", id)):
         raise NotAllowed("That is for those who look after machines.", "Ask your admin.")
     return machine
 
@@ -93,7 +93,7 @@ def _begin(actor: Actor, id: str, kind: str, **facts: Any) -> int:
         machine = _allowed(actor, id, kind)
         rules.demand(machine, kind)
         Machine.update(problem="").where(Machine.id == id).execute()
-        run = runs.begin(kind, machine, actor, **facts)
+        run = runs.begin_run(kind, machine, actor, **facts)
         towards = f" to {facts['to_name']}" if facts else ""
         record(
             EventKind(f"machine.{kind}_asked"),

@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from appliance.catalog import Class, Engine, Machine, MachineState, Seed, handovers, machines, memory, now, options, seeds
-from appliance.catalog.grants import Reach
-from appliance.people.powers import EVERYTHING
+from appliance.catalog.grants import Scope
+from appliance.identity.permissions import EVERYTHING
 from appliance.services import classes
 
 STALE = timedelta(seconds=30)
@@ -61,7 +61,7 @@ def health() -> Health:
     return Health(True, True, "", "", row.host)
 
 
-def pools(reach: Reach = EVERYTHING) -> list[Pools]:
+def pools(reach: Scope = EVERYTHING) -> list[Pools]:
     """Every class within reach with its pools."""
     counts, waiting, old = machines.counts(), machines.waiting(), machines.on_old_seed()
     result = []
@@ -114,11 +114,11 @@ def title() -> str:
 
 
 def machines_on_page(
-    *, state: str = "", class_name: str = "", text: str = "", retired: bool = False, after: int | None = None, reach: Reach = EVERYTHING
+    *, state: str = "", class_name: str = "", text: str = "", retired: bool = False, after: int | None = None, reach: Scope = EVERYTHING
 ) -> list[Machine]:
     """One page of machines, newest first; see catalog.machines.page."""
     wanted = MachineState(state) if state in set(MachineState) else None
-    return machines.page(state=wanted, class_name=class_name, text=text.strip(), retired=retired, after=after, reach=reach)
+    return machines.list_machines(state=wanted, class_name=class_name, text=text.strip(), retired=retired, after=after, reach=reach)
 
 
 def state_counts() -> dict[MachineState, int]:

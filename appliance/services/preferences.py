@@ -5,7 +5,7 @@ from zoneinfo import available_timezones
 from appliance import catalog
 from appliance.catalog import Actor, EventKind, doorbell, options, record
 from appliance.errors import BadInput
-from appliance.outside import address
+from appliance.outbound import address
 
 TITLE_LENGTH = 60
 OVERCOMMIT = (100, 1000)  # percent
@@ -53,7 +53,7 @@ def reached_at() -> str:
 
 def set_address(actor: Actor, text: str) -> None:
     """Say where others reach the web page. Raises BadInput."""
-    after = address.check(text)
+    after = address.check_address(text)
     with catalog.write():
         before = address.known()
         options.put("address", after)

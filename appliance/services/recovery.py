@@ -15,7 +15,7 @@ from appliance.catalog import (
     KeptDisk,
     KeptState,
     Run,
-    data,
+    data_disks,
     doorbell,
     machines,
     now,
@@ -26,7 +26,7 @@ from appliance.catalog import (
     timezone,
 )
 from appliance.errors import BadInput, Conflict, NotFound
-from appliance.people import powers, quotas
+from appliance.identity import permissions, quotas
 from appliance.workflow.conditions import facts_of
 
 SEQUENCE = "recovery"
@@ -34,7 +34,7 @@ MOST = 200  # copies at once
 
 
 @dataclass(frozen=True)
-class Found:
+class RecoverablePerson:
     """A copy that can be brought back: for whom and as what, as far as this appliance knows them; `problem` says why it cannot be."""
 
     copy: Backup
@@ -60,18 +60,18 @@ class Choice:
     class_name: str = ""
 
 
-def found() -> list[Found]:
+def recoverable() -> list[RecoverablePerson]:
     """What the folder of copies has, the newest first."""
     accounts = {account.name: account for account in Account.select().where(Account.disabled == False)}  # noqa: E712
-    classes, latest = data.classes(), {run.facts["backup"]: run for run in runs.recoveries() if "backup" in run.facts}
+    classes, latest = data_disks.classes(), {run.facts["backup"]: run for run in runs.recoveries() if "backup" in run.facts}
     seen: set[str] = set()
     result = []
-    for copy in data.backups():
+    for copy in data_disks.backups():
         cls = classes.get(copy.class_name)
         newest = not copy.problem and copy.disk not in seen
         if newest:
             seen.add(copy.disk)
-        result.append(Found(copy, accounts.get(copy.account_name), cls, newest, latest.get(copy.path), copy.problem))
+        result.append(RecoverablePerson(copy, accounts.get(copy.account_name), cls, newest, latest.get(copy.path), copy.problem))
     return result
 
 
@@ -90,13 +90,13 @@ def bring_back(actor: Actor, choices: Sequence[Choice]) -> list[int]:
     if len(choices) > MOST or len({choice.path for choice in choices}) < len(choices):
         raise BadInput(f"Each copy can be chosen once, and not more than {MOST} at a time.", "Choose fewer.")
     with catalog.write():
-        known = {one.copy.path: one for one in found()}
+        known = {one.copy.path: one for one in recoverable()}
         begun = [_begin_copy(actor, choice, known.get(choice.path)) for choice in choices]
     doorbell.ring()
     return begun
 
 
-def _begin_copy(actor: Actor, choice: Choice, one: Found | None) -> int:
+def _begin_copy(actor: Actor, choice: Choice, one: RecoverablePerson | None) -> int:
     if one is None:
         raise NotFound("A copy that was chosen is there no more.", "Reload the page to see what there is.")
     what = f"{one.copy.disk_name or one.copy.disk} of {timezone.timestamp(one.copy.taken_at)}"
@@ -127,7 +127,7 @@ def bring_back_kept(actor: Actor, id: str) -> int:
             raise Conflict(f"The days of {kept.machine_name} are over.", "Ask for a new machine.")
         if account is None or account.disabled:
             raise Conflict(f"Whoever held {kept.machine_name} has no account any more.", "Nobody can get it back.")
-        if not powers.may(actor, "machines.manage", "kept", id):
+        if not permissions.may(actor, "machines.manage", "kept", id):
             _within_limits(account, kept.klass)
         begun = _begin(actor, kept.klass, account, kept.machine_name, kept=id, disk=kept.data_id)
         KeptDisk.update(state=KeptState.RETURNING).where(KeptDisk.id == id).execute()
@@ -148,11 +148,11 @@ def _within_limits(account: Account, cls: Class) -> None:
 
 def get_kept(actor: Actor, id: str, permission: str = "machines.read") -> KeptDisk:
     """A kept disk of the actor's, or one that they look after. Raises NotFound for all others."""
-    kept = data.kept_by_id(id)
+    kept = data_disks.kept_by_id(id)
     if (
         kept is None
         or kept.state is KeptState.REMOVING
-        or not (powers.owns(actor, kept.account_id) or powers.may(actor, permission, "kept", id))
+        or not (permissions.owns(actor, kept.account_id) or permissions.may(actor, permission, "kept", id))
     ):
         raise NotFound("There is no such kept disk.", "Its days may be over.")
     return kept
@@ -174,7 +174,7 @@ def forget_kept(actor: Actor, id: str) -> str:
 def _begin(actor: Actor, cls: Class, account: Account, what: str, **facts: Any) -> int:
     version = sequences.promoted(SEQUENCE)
     found = facts_of(cls, account.id, lease_minutes=cls.lease_minutes) if version else {}
-    run = runs.begin(
+    run = runs.begin_run(
         "recover",
         class_name=cls.name,
         account_id=account.id,

@@ -17,17 +17,17 @@ from appliance.catalog import (
     SequenceVersion,
     Step,
     StepState,
-    Todo,
-    TodoState,
+    WorkItem,
+    WorkItemState,
     doorbell,
     machines,
     now,
     record,
     runs,
-    todos,
+    work_items,
 )
 from appliance.errors import BadInput, Conflict, NotFound
-from appliance.people import asked, powers
+from appliance.identity import approvers, permissions
 from appliance.services import inbox
 from appliance.services import machines as machine_verbs
 from appliance.workflow.master import master
@@ -41,7 +41,7 @@ SHOWN = 3  # names of people who are asked
 
 
 @dataclass(frozen=True)
-class Line:
+class RunRow:
     """One step as people see it. `state` is a step's, or `planned`, `skipped` when its conditions did not hold, `unreached` when the run
     ended before."""
 
@@ -53,20 +53,20 @@ class Line:
     state: str
     by: str = ""  # who did it; empty: the appliance
     step: Step | None = None
-    todo: Todo | None = None
+    todo: WorkItem | None = None
     asked: tuple[str, ...] = ()  # names of those who may decide
     more: int = 0  # of them, whose names are not here
 
 
 @dataclass(frozen=True)
-class Sight:
+class RunView:
     """A run with its steps. `cannot` says for each of cancel, retry and skip why not; empty when it can be done."""
 
     run: Run
     machine: Machine | None
     request: Request | None
     version: SequenceVersion | None
-    lines: tuple[Line, ...]
+    lines: tuple[RunRow, ...]
     cannot: dict[str, str] = field(default_factory=dict)
 
 
@@ -81,24 +81,24 @@ def kinds() -> dict[str, str]:
     return {name: move.title for name, move in master().move.items() if move.core}
 
 
-def page(actor: Actor, *, kind: str = "", state: str = "", class_name: str = "", machine_id: str = "", text: str = "", before: int | None = None,
+def list_runs(actor: Actor, *, kind: str = "", state: str = "", class_name: str = "", machine_id: str = "", text: str = "", before: int | None = None,
          limit: int = 50) -> list[Run]:  # fmt: skip
     """Runs within the actor's reach, and their own, newest first; `state` may also be `live`."""
     wanted = R(state) if state in set(R) else None
-    return runs.page(
+    return runs.list_runs(
         kind=kind, state=wanted, live=state == "live", class_name=class_name, machine_id=machine_id, text=text.strip()[:100],
-        before=before, limit=limit, reach=powers.reach(actor, "machines.read"), own=actor.account_id,
+        before=before, limit=limit, reach=permissions.scope_of(actor, "machines.read"), own=actor.account_id,
     )  # fmt: skip
 
 
 def _demand(actor: Actor, id: int, permission: str) -> Run:
     run = runs.by_id(id)
-    if run is None or not (powers.owns(actor, run.account_id) or powers.may(actor, permission, "run", id)):
+    if run is None or not (permissions.owns(actor, run.account_id) or permissions.may(actor, permission, "run", id)):
         raise NotFound("There is no such run.", "It may be forgotten, or not yours to look at.")
     return run
 
 
-def get(actor: Actor, id: int) -> Sight:
+def get_run(actor: Actor, id: int) -> RunView:
     """A run that is the actor's own or within their reach. Raises NotFound."""
     run = _demand(actor, id, "machines.read")
     stages, steps = _stages(run), {step.number: step for step in runs.steps(id)}
@@ -110,7 +110,7 @@ def get(actor: Actor, id: int) -> Sight:
         "retry": _not_repeated(actor, run, stages, steps, machine),
         "skip": _not_passed_over(actor, run, stages, steps, machine),
     }
-    return Sight(run, machine, asked_for, version, lines(run, stages, steps), cannot)
+    return RunView(run, machine, asked_for, version, lines(run, stages, steps), cannot)
 
 
 def _stages(run: Run) -> tuple[Stage, ...]:
@@ -120,19 +120,19 @@ def _stages(run: Run) -> tuple[Stage, ...]:
         return ()
 
 
-def lines(run: Run, stages: tuple[Stage, ...] | None = None, steps: dict[int, Step] | None = None) -> tuple[Line, ...]:
+def lines(run: Run, stages: tuple[Stage, ...] | None = None, steps: dict[int, Step] | None = None) -> tuple[RunRow, ...]:
     """The steps of a run: those that were begun, were skipped, or are to come."""
     stages = _stages(run) if stages is None else stages
     steps = {step.number: step for step in runs.steps(run.id)} if steps is None else steps
-    put = todos.of_run(run.id)
+    put = work_items.of_run(run.id)
     found = [_line(run, stage, steps.get(stage.number), put.get(stage.number)) for stage in stages]
     known = {line.number for line in found}
     return (*found, *(_gone(step) for number, step in steps.items() if number not in known))
 
 
-def _line(run: Run, stage: Stage, step: Step | None, todo: Todo | None) -> Line:
+def _line(run: Run, stage: Stage, step: Step | None, todo: WorkItem | None) -> RunRow:
     whom: list[Account] = []
-    if todo is not None and todo.state is TodoState.OPEN:
+    if todo is not None and todo.state is WorkItemState.OPEN:
         whom = inbox.asked_now(todo)
     if step is not None:  # what failed stays that, when it was undone
         state = "failed" if step.state is S.UNDONE and step.problem else step.state.value
@@ -144,18 +144,18 @@ def _line(run: Run, stage: Stage, step: Step | None, todo: Todo | None) -> Line:
         state = "planned" if run.ended_at is None and run.state is not R.UNDOING else "unreached"
     names = tuple(one.full_name or one.name for one in whom[:SHOWN])
     by = step.actor if step else ""
-    return Line(stage.number, stage.name, stage.title, stage.kind.name, stage.part, state, by, step, todo, names, len(whom) - len(names))
+    return RunRow(stage.number, stage.name, stage.title, stage.kind.name, stage.part, state, by, step, todo, names, len(whom) - len(names))
 
 
-def _gone(step: Step) -> Line:
-    return Line(step.number, step.name, step.title, step.kind, "", step.state.value, step.actor, step)
+def _gone(step: Step) -> RunRow:
+    return RunRow(step.number, step.name, step.title, step.kind, "", step.state.value, step.actor, step)
 
 
 # -- what may be done with it: each says why not, or nothing ------------------------------------
 
 
 def _looks_after(actor: Actor, run: Run) -> bool:
-    return powers.may(actor, "machines.manage", "run", run.id)
+    return permissions.may(actor, "machines.manage", "run", run.id)
 
 
 def _core(stages: tuple[Stage, ...]) -> list[int]:
@@ -185,7 +185,7 @@ def _not_cancelled(actor: Actor, run: Run, stages: tuple[Stage, ...], steps: dic
 def cancel(actor: Actor, id: int) -> None:
     """Have a run end early; what it did is undone. Raises Conflict with the reason when it cannot be any more."""
     with catalog.write():
-        sight = get(actor, id)
+        sight = get_run(actor, id)
         if why := sight.cannot["cancel"]:
             raise Conflict(f"This run cannot be cancelled. {why}", "Reload the page to see where it stands.")
         run = sight.run
@@ -229,7 +229,7 @@ def _not_repeated(actor: Actor, run: Run, stages: tuple[Stage, ...], steps: dict
 def retry(actor: Actor, id: int) -> None:
     """Let a failed run go on from its first step that is not done, which is done anew with all after it. Raises Conflict."""
     with catalog.write():
-        sight = get(actor, id)
+        sight = get_run(actor, id)
         if why := sight.cannot["retry"]:
             raise Conflict(f"This run cannot be tried again. {why}", "Reload the page to see where it stands.")
         run = sight.run
@@ -251,7 +251,7 @@ def _not_passed_over(actor: Actor, run: Run, stages: tuple[Stage, ...], steps: d
         return "This step belongs to the move itself."
     if stage.kind.by == "person":
         return "People are asked: it is answered under To do."
-    if run.account_id == actor.account_id and not asked.rights(actor.account_id or 0, powers.of(actor)).owner:
+    if run.account_id == actor.account_id and not approvers.rights(actor.account_id or 0, permissions.of(actor)).owner:
         return "Nobody passes over a step of what they ask for themselves."
     if failed and step.state is not S.FAILED:
         return "What came before the failure was undone: try it again instead."
@@ -261,7 +261,7 @@ def _not_passed_over(actor: Actor, run: Run, stages: tuple[Stage, ...], steps: d
 def skip(actor: Actor, id: int) -> None:
     """Go on without the step that waits or has failed. Raises Conflict for one that belongs to the move, or that people answer."""
     with catalog.write():
-        sight = get(actor, id)
+        sight = get_run(actor, id)
         if why := sight.cannot["skip"]:
             raise Conflict(f"This step cannot be passed over. {why}", "Reload the page to see where it stands.")
         run = sight.run
@@ -277,7 +277,7 @@ def skip(actor: Actor, id: int) -> None:
     doorbell.ring()
 
 
-def _what(sight: Sight) -> str:
+def _what(sight: RunView) -> str:
     return f"{title(sight.run.kind).lower()} {sight.machine.name if sight.machine else sight.run.class_name or ''}".strip()
 
 
@@ -293,10 +293,10 @@ class Standing:
     """Where somebody's request stands: its steps without those that were skipped."""
 
     run: Run
-    lines: tuple[Line, ...]
+    lines: tuple[RunRow, ...]
 
     @property
-    def at(self) -> Line | None:
+    def at(self) -> RunRow | None:
         """The step that it is at."""
         return next((line for line in self.lines if line.number >= self.run.position), None)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from appliance import catalog
 from appliance.catalog import Account, Actor, EventKind, RecoveryCode, SecondFactor, grants, now, options, record
 from appliance.errors import BadInput, Conflict, NotFound
-from appliance.people import powers, roles, totp
+from appliance.identity import permissions, roles, totp
 from appliance.services import accounts, overview
 
 
@@ -66,7 +66,7 @@ def accounts_with() -> set[int]:
     return {row.account_id for row in SecondFactor.select().where(SecondFactor.confirmed_at.is_null(False))}
 
 
-def begin(actor: Actor) -> Setup:
+def begin_enrolment(actor: Actor) -> Setup:
     """A secret for the actor's authenticator app, the same until it is confirmed. Raises Conflict when one is in use."""
     assert actor.account_id is not None
     with catalog.write():
@@ -126,7 +126,7 @@ def recovery_left(account_id: int) -> int:
     return count
 
 
-def check(account_id: int, entered: str) -> bool:
+def check_code(account_id: int, entered: str) -> bool:
     """Whether this is the account's code of now, or one of its recovery codes; either is used up by it. Call it inside `write()`."""
     row = _of(account_id)
     if row is None:
@@ -143,8 +143,8 @@ def check(account_id: int, entered: str) -> bool:
 def remove(actor: Actor, account_id: int) -> None:
     """Ask this account for codes no more: a person for themselves, or an admin for somebody whose phone is gone."""
     with catalog.write():
-        account: Account = accounts.get(account_id)
-        powers.demand_no_less(actor, account_id)
+        account: Account = accounts.get_account(account_id)
+        permissions.require_no_less(actor, account_id)
         if not SecondFactor.delete().where(SecondFactor.account == account_id).execute():
             raise NotFound("One-time codes are not set up.", "Reload the page to see where it stands.")
         RecoveryCode.delete().where(RecoveryCode.account == account_id).execute()

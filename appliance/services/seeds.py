@@ -7,7 +7,7 @@ from appliance.catalog import Actor, Class, EventKind, Seed, SeedState, doorbell
 from appliance.errors import Conflict, NotFound
 
 
-def get(id: int) -> Seed:
+def get_seed(id: int) -> Seed:
     """The seed. Raises NotFound."""
     seed = seeds.by_id(id)
     if seed is None:
@@ -56,7 +56,7 @@ def _queue(class_name: str, actor: Actor, manifest: dict[str, str]) -> Seed:
 def cancel(id: int, actor: Actor) -> None:
     """Stop a build; the promoted seed stays in use. Raises Conflict when it is not being built."""
     with catalog.write():
-        seed = get(id)
+        seed = get_seed(id)
         if seed.state is SeedState.QUEUED:
             seed.state, seed.ended_at = SeedState.CANCELLED, now()
         elif seed.state is not SeedState.BUILDING:
@@ -76,7 +76,7 @@ def cancel(id: int, actor: Actor) -> None:
 def promote(id: int, actor: Actor) -> None:
     """Make new machines from this version from now on (forward or back); the buffer is replaced gradually."""
     with catalog.write():
-        seed = get(id)
+        seed = get_seed(id)
         if seed.state is not SeedState.READY:
             raise Conflict("Only a seed that was built and test-booted can be promoted.", "Build it again.")
         seeds.promote(seed)
@@ -93,7 +93,7 @@ def promote(id: int, actor: Actor) -> None:
 def remove(id: int, actor: Actor) -> None:
     """Delete a seed's files; its row stays, for the machines that were made from it. Raises Conflict while it is of use."""
     with catalog.write():
-        seed = get(id)
+        seed = get_seed(id)
         if seed.state is not SeedState.READY:
             raise Conflict(f"Seed {seed.class_name} v{seed.version} has no files that could be deleted.")
         if seed.promoted:

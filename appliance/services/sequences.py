@@ -46,7 +46,7 @@ class Spot(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Line:
+class ActivityRow:
     """A sequence in the list of them. `newer` is a version that came with the appliance and was not promoted here."""
 
     row: Sequence
@@ -58,10 +58,10 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Look:
+class SequenceView:
     """A sequence as its page shows it: the draft or, without one, what is promoted. `stamp` goes with every change to it."""
 
-    line: Line
+    line: ActivityRow
     moves: Moves
     stamp: str
     problems: list[Problem]
@@ -97,12 +97,12 @@ def moves_around() -> list[tuple[Move, list[Kind]]]:
 # -- looking --------------------------------------------------------------------------------------
 
 
-def everything() -> list[Line]:
+def everything() -> list[ActivityRow]:
     """All sequences, by name."""
     return [_line(row) for row in sequences.all()]
 
 
-def get(name: str) -> Sequence:
+def get_sequence(name: str) -> Sequence:
     """The sequence. Raises NotFound."""
     row: Sequence | None = Sequence.get_or_none(Sequence.name == name)
     if row is None:
@@ -110,27 +110,27 @@ def get(name: str) -> Sequence:
     return row
 
 
-def look(name: str) -> Look:
+def view_sequence(name: str) -> SequenceView:
     """What its page shows. Raises NotFound."""
-    line = _line(get(name))
+    line = _line(get_sequence(name))
     body = _current(name)
     moves = _plain(body)
-    return Look(line, moves, stamp(body), check(moves))
+    return SequenceView(line, moves, stamp(body), check_sequence(moves))
 
 
 def version(name: str, number: int) -> SequenceVersion:
     """A version by its number, 0 is the draft. Raises NotFound."""
     found: SequenceVersion | None = SequenceVersion.get_or_none(
-        SequenceVersion.sequence == get(name).name, SequenceVersion.number == number
+        SequenceVersion.sequence == get_sequence(name).name, SequenceVersion.number == number
     )
     if found is None:
         raise NotFound(f"{name} has no {f'version {number}' if number else 'draft'}.", "Its page shows the versions there are.")
     return found
 
 
-def line(name: str) -> Line:
+def line(name: str) -> ActivityRow:
     """As in the list. Raises NotFound."""
-    return _line(get(name))
+    return _line(get_sequence(name))
 
 
 def activities(moves: Moves) -> list[tuple[Spot, dict[str, Any]]]:
@@ -148,12 +148,12 @@ def check_one(moves: Moves, spot: Spot, activity: dict[str, Any], *, new: bool) 
     """What would be wrong with an activity, if it stood there."""
     changed = _put(json.loads(json.dumps(moves)), spot, activity, new=new)
     number = len(changed[spot.move][spot.part]) - 1 if new and spot.number < 0 else spot.number
-    return [problem for problem in check(changed) if problem.spot == (spot.move, spot.part, number)]
+    return [problem for problem in check_sequence(changed) if problem.spot == (spot.move, spot.part, number)]
 
 
-def check(moves: Any) -> list[Problem]:
+def check_sequence(moves: Any) -> list[Problem]:
     """All that is wrong with moves, with what is only doubtful last."""
-    return load.check(moves) + load.warnings(moves)
+    return load.check_sequence(moves) + load.warnings(moves)
 
 
 def stamp(body: str) -> str:
@@ -161,11 +161,11 @@ def stamp(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()[:16]
 
 
-def _line(row: Sequence) -> Line:
+def _line(row: Sequence) -> ActivityRow:
     promoted, draft, shipped = sequences.promoted(row.name), sequences.draft(row.name), sequences.latest_shipped(row.name)
     newer = shipped if shipped and promoted and shipped.number > promoted.number and shipped.body != promoted.body else None
     body = promoted.body if promoted else draft.body if draft else ""
-    return Line(row, sequences.used_by(row.name), promoted, draft, newer, sum(1 for _ in load.activities(_plain(body))))
+    return ActivityRow(row, sequences.used_by(row.name), promoted, draft, newer, sum(1 for _ in load.activities(_plain(body))))
 
 
 def _current(name: str) -> str:
@@ -266,7 +266,7 @@ def title(activity: Mapping[str, Any]) -> str:
 def create(actor: Actor, name: str, title: str, about: str = "", *, copy_of: str = "") -> None:
     """A new sequence: a draft, empty or like another one. Raises BadInput, Conflict."""
     _described(name, title, about)
-    body = _current(get(copy_of).name) if copy_of else "{}"
+    body = _current(get_sequence(copy_of).name) if copy_of else "{}"
     with catalog.write():
         if Sequence.get_or_none(Sequence.name == name):
             raise Conflict(f"There is a sequence {name} already.", "Choose another name.")
@@ -277,7 +277,7 @@ def create(actor: Actor, name: str, title: str, about: str = "", *, copy_of: str
 
 def describe(actor: Actor, name: str, title: str, about: str) -> None:
     """Change what people read of it. Raises BadInput."""
-    row = get(name)
+    row = get_sequence(name)
     _described(name, title, about)
     with catalog.write():
         Sequence.update(title=title, about=about).where(Sequence.name == name).execute()
@@ -306,7 +306,7 @@ def save_draft(actor: Actor, name: str, moves: Moves, seen: str) -> None:
     _edit(actor, name, seen, lambda _moves: moves)
 
 
-def put(actor: Actor, name: str, seen: str, spot: Spot, activity: dict[str, Any], *, new: bool) -> None:
+def put_sequence(actor: Actor, name: str, seen: str, spot: Spot, activity: dict[str, Any], *, new: bool) -> None:
     """Put an activity in a place of the draft: as a `new` one, before what stands there (last with the number -1), or instead of it.
 
     Raises as `save_draft`, and NotFound.
@@ -362,7 +362,7 @@ def _list(moves: Moves, move: str, part: str) -> list[dict[str, Any]]:
 
 def _edit(actor: Actor, name: str, seen: str, change: Callable[[Moves], Moves]) -> None:
     with catalog.write():
-        get(name)
+        get_sequence(name)
         current = _current(name)
         if seen != stamp(current):
             raise Conflict("Somebody saved another draft in the meantime.", _since(name, seen))
@@ -404,7 +404,7 @@ def _since(name: str, seen: str) -> str:
 
 def discard_draft(actor: Actor, name: str) -> None:
     """Forget the draft. Raises Conflict when there is none, or nothing would be left."""
-    get(name)
+    get_sequence(name)
     with catalog.write():
         draft = sequences.draft(name)
         if draft is None:
@@ -420,7 +420,7 @@ def promote(actor: Actor, name: str, comment: str = "", *, seen: str | None = No
 
     Raises BadInput with the first thing that is wrong, Conflict when there is nothing to promote or it was not tried.
     """
-    get(name)
+    get_sequence(name)
     with catalog.write():
         draft = sequences.draft(name)
         if draft is None:
@@ -428,7 +428,7 @@ def promote(actor: Actor, name: str, comment: str = "", *, seen: str | None = No
         if seen is not None and seen != stamp(draft.body):
             raise Conflict("Somebody saved another draft in the meantime.", _since(name, seen))
         tried, body = trial(name), draft.body
-        if not untried and not load.check(_plain(body)) and (tried is None or tried.state != "well"):
+        if not untried and not load.check_sequence(_plain(body)) and (tried is None or tried.state != "well"):
             what = (
                 "was not tried yet" if tried is None else "is still being tried" if tried.state == "going" else "failed when it was tried"
             )
@@ -448,7 +448,7 @@ def roll_back(actor: Actor, name: str, number: int, comment: str = "") -> Sequen
 
 
 def _promote(actor: Actor, name: str, body: str, comment: str, said: str) -> SequenceVersion:
-    wrong = load.check(_plain(body))
+    wrong = load.check_sequence(_plain(body))
     if wrong:
         others = len(wrong) - 1
         more = f" {others} more {'things are' if others > 1 else 'thing is'} wrong." if others else ""
@@ -471,7 +471,7 @@ def _promote(actor: Actor, name: str, body: str, comment: str, said: str) -> Seq
 
 def delete(actor: Actor, name: str) -> None:
     """Remove a sequence with all versions. Raises Conflict when it is used, was shipped, or runs are kept that went by it."""
-    row = get(name)
+    row = get_sequence(name)
     with catalog.write():
         if used := sequences.used_by(name):
             raise Conflict(f"{name} is what machines of {', '.join(used)} follow.", "Give them another sequence first.")
@@ -488,9 +488,9 @@ def delete(actor: Actor, name: str) -> None:
 
 def export(name: str, number: int | None = None) -> str:
     """A version, or what the page shows, as its file would have it: YAML."""
-    row = get(name)
+    row = get_sequence(name)
     body = _current(name) if number is None else version(name, number).body
-    return load.write(name, row.title, row.about, _plain(body))
+    return load.write_sequence(name, row.title, row.about, _plain(body))
 
 
 def import_file(actor: Actor, content: bytes, *, into: str = "", seen: str = "", name: str = "") -> str:
@@ -506,7 +506,7 @@ def import_file(actor: Actor, content: bytes, *, into: str = "", seen: str = "",
         if not into:
             create(actor, found.name, found.title, found.description)
             seen = stamp(_current(found.name))
-        elif (row := get(into)) and (row.title, row.about) != (found.title, found.description):
+        elif (row := get_sequence(into)) and (row.title, row.about) != (found.title, found.description):
             describe(actor, into, found.title, found.description)
         save_draft(actor, found.name, load.plain(found.moves), seen)
     return found.name
@@ -516,7 +516,7 @@ def import_file(actor: Actor, content: bytes, *, into: str = "", seen: str = "",
 
 
 @dataclass(frozen=True)
-class Trial:
+class SequenceTrial:
     """How the trial of a draft stands: `state` is going, ended well or failed."""
 
     version: SequenceVersion
@@ -527,19 +527,19 @@ class Trial:
 
 def try_draft(actor: Actor, name: str, class_name: str) -> Request:
     """Ask for a machine of the class that goes by the draft as it is now, all its life. Raises BadInput, Conflict, NotFound."""
-    get(name)
+    get_sequence(name)
     with catalog.write():
         draft = sequences.draft(name)
         if draft is None:
             raise Conflict(f"{name} has no draft.", "Change something first; what is promoted needs no trial.")
-        if wrong := load.check(_plain(draft.body)):
+        if wrong := load.check_sequence(_plain(draft.body)):
             raise BadInput(f"It cannot be tried: {wrong[0].message}.", f"{wrong[0].hint}.")
         frozen = sequences.add(name, draft.body, VersionState.TRIAL, author=actor.name, comment=f"Tried on {class_name}")
         record(EventKind.SEQUENCE_TRIED, f"{actor.name} tries the draft of {name} on a {class_name}.", actor, object=f"sequence:{name}")
         return machines.request(actor, class_name, trial_id=frozen.id)
 
 
-def trial(name: str) -> Trial | None:
+def trial(name: str) -> SequenceTrial | None:
     """The last trial of the draft as it is now; None when it was not tried since it was changed."""
     draft = sequences.draft(name)
     tried: SequenceVersion | None = (
@@ -553,6 +553,6 @@ def trial(name: str) -> Trial | None:
     runs = list(Run.select().where(Run.version == tried.id).order_by(Run.id))
     machine: Machine | None = Machine.select().where(Machine.trial == tried.id).order_by(Machine.number.desc()).first()
     if any(run.state in (RunState.FAILED, RunState.CANCELLED, RunState.UNDOING) for run in runs):
-        return Trial(tried, machine, runs, "failed")
+        return SequenceTrial(tried, machine, runs, "failed")
     well = bool(runs) and all(run.state is RunState.DONE for run in runs)
-    return Trial(tried, machine, runs, "well" if well else "going")
+    return SequenceTrial(tried, machine, runs, "well" if well else "going")

@@ -9,18 +9,19 @@ from typing import Any
 import psutil
 
 from appliance.catalog import Account, Actor, Class, machines, memory, options, seeds
-from appliance.catalog.grants import Reach
+from appliance.catalog.grants import Scope
 from appliance.errors import BadInput, Conflict, DpeError
-from appliance.host import facts, hardware
-from appliance.host.client import Client
-from appliance.host.hardware import Finding
+from appliance.host.console import status as facts
 from appliance.host.interface import access, disks, system, tasks
 from appliance.host.interface import network as network_verbs
 from appliance.host.interface.access import LARGEST, Certificate
 from appliance.host.interface.network import Network
 from appliance.host.interface.system import Clock, Image, Part
 from appliance.host.interface.tasks import Task
-from appliance.people.powers import EVERYTHING
+from appliance.host.rpc.client import Client
+from appliance.host.system import hardware
+from appliance.host.system.hardware import Finding
+from appliance.identity.permissions import EVERYTHING
 from appliance.pools.capacity import Holds, holds, most
 from appliance.pools.planner import Capacity
 from appliance.services import overview
@@ -115,7 +116,7 @@ def _temperature() -> float | None:
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldMachines:
     """A class, and how many machines of it this server can hold if there are no others."""
 
     cls: Class
@@ -151,10 +152,10 @@ def _count(number: int) -> str:
     return f"{number} or more" if number >= 5000 else str(number)
 
 
-def capacity(settings: Settings, reach: Reach = EVERYTHING) -> list[Held]:
+def capacity(settings: Settings, reach: Scope = EVERYTHING) -> list[HeldMachines]:
     """For every class within reach, as the planner would count on a host without machines."""
     said = overview.health().host
-    found, main = hardware.look(settings), psutil.virtual_memory()
+    found, main = hardware.read_hardware(settings), psutil.virtual_memory()
     total, available, free = (
         said.get("memory") or main.total >> 20,
         said.get("memory_available") or main.available >> 20,
@@ -172,7 +173,7 @@ def capacity(settings: Settings, reach: Reach = EVERYTHING) -> list[Held]:
         overcommit=overcommit,
     )
     overhead = memory.allowed().overhead
-    return [Held(cls, holds(cls.spec["size"]["memory"] + overhead, empty)) for cls in classes]
+    return [HeldMachines(cls, holds(cls.spec["size"]["memory"] + overhead, empty)) for cls in classes]
 
 
 def findings(settings: Settings) -> list[Finding]:
@@ -182,7 +183,7 @@ def findings(settings: Settings) -> list[Finding]:
         problems = Client(settings).call(disks.PROBLEMS)
     except DpeError:
         problems = []
-    return hardware.findings(hardware.look(settings), said.get("acceleration", ""), said.get("reason", ""), problems)
+    return hardware.findings(hardware.read_hardware(settings), said.get("acceleration", ""), said.get("reason", ""), problems)
 
 
 # -- certificate -------------------------------------------------------------------------------------
@@ -233,7 +234,7 @@ def network(settings: Settings) -> network_verbs.State:
 
 
 @dataclass(frozen=True)
-class Trial:
+class NetworkTrialView:
     """A change of the network on its way: what confirms it, until when, and the address where; empty with DHCP."""
 
     token: str
@@ -244,12 +245,12 @@ class Trial:
 PATIENCE = {"static": 90, "dhcp": 300}  # seconds; an address that DHCP gives has to be found first
 
 
-def set_network(actor: Actor, settings: Settings, values: dict[str, Any]) -> Trial:
+def set_network(actor: Actor, settings: Settings, values: dict[str, Any]) -> NetworkTrialView:
     """Try another network. Raises BadInput and Conflict for what cannot be used."""
     seconds = PATIENCE.get(str(values.get("mode")), 90)
     begun = Client(settings, actor.name).call(network_verbs.SET, network_verbs.Set.model_validate({"network": values, "seconds": seconds}))
     address = str(values.get("address", "")).strip().partition("/")[0] if values.get("mode") == "static" else ""
-    return Trial(begun.token, datetime.now(UTC) + timedelta(seconds=begun.seconds), address)
+    return NetworkTrialView(begun.token, datetime.now(UTC) + timedelta(seconds=begun.seconds), address)
 
 
 def keep_network(settings: Settings, token: str, by: str = "") -> Network:

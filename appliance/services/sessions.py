@@ -11,7 +11,7 @@ from appliance.catalog import Account, Actor, EventKind, Session, not_ahead, now
 from appliance.catalog import sessions as rows
 from appliance.catalog.sessions import live
 from appliance.errors import NotAllowed, NotFound, Unavailable
-from appliance.people import throttle
+from appliance.identity import throttle
 from appliance.services import directory, second_factor
 from appliance.settings import Settings
 
@@ -35,7 +35,7 @@ def sign_in(name: str, password: str, address: str, agent: str = "", browser: st
     name = directory.typed(name)
     found = Account.get_or_none(Account.name == name)
     names = throttle.of_guess(name, address, known=_known(found, browser))
-    throttle.check(*names)
+    throttle.check_free(*names)
     account = directory.verify(found, name, password)
     if account is None:
         _failed(names, name, address, f"Failed sign-in as {name[:64]!r}.")
@@ -98,9 +98,9 @@ def give_code(token: str, code: str, address: str, agent: str = "") -> str:
 
 def _check_code(account: Account, code: str, address: str) -> None:
     names = throttle.of_code(account.name, address)
-    throttle.check(*names)
+    throttle.check_free(*names)
     with catalog.write():
-        fits = second_factor.check(account.id, code)
+        fits = second_factor.check_code(account.id, code)
         if fits:
             throttle.succeeded(names)
     if not fits:
@@ -118,7 +118,7 @@ def confirm(actor: Actor, session_id: str, *, password: str = "", code: str = ""
         _check_code(account, code, actor.address)
     else:
         names = throttle.of_guess(account.name, actor.address, known=f"session {session_id}")  # no stranger's guesses count here
-        throttle.check(*names)
+        throttle.check_free(*names)
         if directory.verify(account, account.name, password) is None:
             _failed(names, account.name, actor.address, f"A wrong password of {account.name}, asked for once more.")
             raise NotAllowed("That is not your password.", "Check it; after a few failures you have to wait a little.")
@@ -141,7 +141,7 @@ def is_live(id: str) -> bool:
         catalog.close()
 
 
-def begin(token: str, settings: Settings, browser: str = "") -> None:
+def begin_session(token: str, settings: Settings, browser: str = "") -> None:
     """A browser has the session of this token from now on; `browser` is what its page keeps where no page of a machine reaches.
 
     By that the browser is known when somebody signs in to the same account again, and does not wait for what others tried.
@@ -188,7 +188,7 @@ def of_account(account_id: int) -> list[Session]:
     return list(Session.select().where(live).order_by(Session.seen_at.desc()))
 
 
-def end(actor: Actor, id: str) -> None:
+def end_session(actor: Actor, id: str) -> None:
     """End one of the actor's own sessions."""
     with catalog.write():
         if Session.delete().where(Session.id == id, Session.account == actor.account_id).execute():

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from appliance import catalog, durable
 from appliance.catalog import Account, Actor, EventKind, Grant, doorbell, options, policies, record
 from appliance.errors import BadInput, Conflict
-from appliance.people import passwords, throttle
+from appliance.identity import passwords, throttle
 from appliance.services import accounts, seeds
 from appliance.settings import Settings
 
@@ -55,7 +55,7 @@ def ensure_code(settings: Settings) -> None:
 def check_code(code: str, address: str) -> None:
     """Raise BadInput when the setup code is wrong, NotAllowed when there were too many wrong ones."""
     names = throttle.of_setup(address)
-    throttle.check(*names)
+    throttle.check_free(*names)
     expected = options.get("setup_code")
     if not expected or not secrets.compare_digest(_digest(code), expected):
         throttle.failed(*names)

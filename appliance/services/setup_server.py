@@ -5,12 +5,12 @@ from typing import Any
 
 from appliance.catalog import Actor
 from appliance.errors import BadInput
-from appliance.host import image
-from appliance.host.client import Client
 from appliance.host.interface import disks as disk_verbs
 from appliance.host.interface import network as network_verbs
 from appliance.host.interface.disks import Disk
 from appliance.host.interface.network import Network, State, check_host_name
+from appliance.host.rpc.client import Client
+from appliance.host.system import image
 from appliance.services import setup
 from appliance.services.server import PATIENCE
 from appliance.settings import Settings
@@ -20,7 +20,7 @@ BY = "the wizard"
 
 def is_ours() -> bool:
     """Whether network and disks are the appliance's to decide on: in the bootable image."""
-    return image.found() is not None
+    return image.boot_image() is not None
 
 
 def network(settings: Settings) -> State:
@@ -51,7 +51,7 @@ def problems(wanted: dict[str, Any], name: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Trial:
+class SetupNetworkTrial:
     """A network on trial: whoever opens the wizard under `address` (empty: not known) keeps it with the token, within `seconds`."""
 
     token: str
@@ -59,7 +59,7 @@ class Trial:
     address: str
 
 
-def change_network(settings: Settings, code: str, address: str, wanted: dict[str, Any], name: str) -> Trial | None:
+def change_network(settings: Settings, code: str, address: str, wanted: dict[str, Any], name: str) -> SetupNetworkTrial | None:
     """Try another network, and give the server this name; None when it is the one in use.
 
     Raises what `setup.check_code` raises, BadInput, Conflict (somebody has the address) and Unavailable.
@@ -73,7 +73,7 @@ def change_network(settings: Settings, code: str, address: str, wanted: dict[str
     if network == now.network:
         return None
     begun = client.call(network_verbs.SET, network_verbs.Set(network=network, seconds=PATIENCE[network.mode]))
-    return Trial(begun.token, int(begun.seconds), network.ip)
+    return SetupNetworkTrial(begun.token, int(begun.seconds), network.ip)
 
 
 def keep_network(settings: Settings, code: str, address: str) -> None:

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from appliance import catalog
 from appliance.catalog import Actor, EventKind, Seed, record, seeds
 from appliance.errors import BadInput, Conflict
-from appliance.host import ballast
-from appliance.host.ballast import Room
-from appliance.host.client import Client
+from appliance.host.disks import ballast
+from appliance.host.disks.ballast import Room
+from appliance.host.disks.inventory import PARTS, known_health
 from appliance.host.interface import disks
 from appliance.host.interface.disks import Disk
-from appliance.host.storage import PARTS, known_health
+from appliance.host.rpc.client import Client
 from appliance.services import overview
 from appliance.settings import Settings
 
@@ -28,7 +28,7 @@ OTHER = "Everything else on this disk"
 
 
 @dataclass(frozen=True)
-class Part:
+class StorageShare:
     """What takes room, in bytes. `advice` says what can be done about it, at the page `endpoint`."""
 
     name: str
@@ -43,7 +43,7 @@ class Storage:
     """All of the page. `room` is of the file system with the state; `missing` says when the second disk does not answer."""
 
     room: Room
-    parts: list[Part]
+    parts: list[StorageShare]
     disks: list[Disk]
     unused: list[tuple[Seed, int]]
     is_image: bool
@@ -63,12 +63,15 @@ def failing(settings: Settings) -> list[str]:
     return [f"{one['name']}: {one['health']}" for one in known_health(settings).values() if one.get("healthy") is False]
 
 
-def look(settings: Settings) -> Storage:
+def read_storage(settings: Settings) -> Storage:
     """Raises Unavailable while dpe-host does not answer."""
     found = Client(settings).call(disks.STORAGE)
-    parts = [Part(name, words, found.sizes[name], *ADVICE.get(name, ("", ""))) for name, words in PARTS.items()]
+    parts = [StorageShare(name, words, found.sizes[name], *ADVICE.get(name, ("", ""))) for name, words in PARTS.items()]
     other = found.total - found.free - sum(part.size for part in parts)
-    parts = [*sorted((part for part in parts if part.size), key=lambda part: -part.size), Part("other", OTHER, max(0, other), "", "")]
+    parts = [
+        *sorted((part for part in parts if part.size), key=lambda part: -part.size),
+        StorageShare("other", OTHER, max(0, other), "", ""),
+    ]
     unused = [(seed, found.seeds.get(f"{seed.class_name}/{seed.version}", 0)) for seed in seeds.unused()]
     return Storage(
         Room(found.total, found.free, found.full),

@@ -47,7 +47,7 @@ def of_account(account_id: int) -> list[Token]:
     return list(Token.select().where(Token.account == account_id).order_by(Token.id.desc()))
 
 
-def end(actor: Actor, account_id: int, id: int) -> None:
+def end_token(actor: Actor, account_id: int, id: int) -> None:
     """Take a token away: one's own, or somebody's. Raises NotFound."""
     with catalog.write():
         token = Token.get_or_none(Token.id == id, Token.account == account_id)

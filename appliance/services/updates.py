@@ -8,11 +8,11 @@ from typing import Protocol
 from appliance import catalog
 from appliance.catalog import Actor, EventKind, now, options, record, timezone
 from appliance.errors import BadInput, DpeError
-from appliance.host.client import Client
 from appliance.host.interface import updates as verbs
 from appliance.host.interface.tasks import RUNNING, Task
 from appliance.host.interface.updates import Back, Memory, Past, Slot, Source, Staged, Switch
-from appliance.host.updates import newer
+from appliance.host.rpc.client import Client
+from appliance.host.updates.installation import newer
 from appliance.settings import Settings
 
 WARNING = timedelta(minutes=5)
@@ -79,7 +79,7 @@ def is_running(found: State) -> bool:
 # -- verbs -----------------------------------------------------------------------------------------
 
 
-def take(actor: Actor, settings: Settings, file: Path) -> Staged:
+def take_bundle(actor: Actor, settings: Settings, file: Path) -> Staged:
     """Have a file that was sent to `uploads` checked and kept. Raises BadInput saying what is wrong with it."""
     try:
         staged = Client(settings, actor.name, CHECKED).call(verbs.INSPECT, verbs.Sent(file=file.name))

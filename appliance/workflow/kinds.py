@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from appliance.errors import BadInput
-from appliance.outside import mail, webhook
-from appliance.people.roles import ROLES
+from appliance.identity.roles import ROLES
+from appliance.outbound import mail, webhook
 from appliance.settings import REPOSITORY
 from appliance.settings import load as load_settings
 from appliance.yamlfile import Part

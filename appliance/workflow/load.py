@@ -12,7 +12,7 @@ from appliance import catalog
 from appliance.catalog import Account, Class, EventKind, Group, OrgUnit, VersionState, record, sequences
 from appliance.catalog import Sequence as Row
 from appliance.errors import DpeError
-from appliance.people.roles import ROLES
+from appliance.identity.roles import ROLES
 from appliance.settings import REPOSITORY
 from appliance.workflow import kinds
 from appliance.workflow.master import master
@@ -60,7 +60,7 @@ class _Form(Source[Sequence]):
         return ""
 
 
-def check(moves: Any) -> list[Problem]:
+def check_sequence(moves: Any) -> list[Problem]:
     """All that is wrong with the moves of a sequence, plain values as in its file; nothing at all makes it raise."""
     source = _Form(Path("sequence"), Sequence, value={"name": "sequence", "title": "Sequence", "moves": moves}, patterns=_PATTERNS)
     _examine(source)
@@ -178,7 +178,7 @@ def _written(activity: Activity) -> dict[str, Any]:
     return activity.model_dump(mode="json", by_alias=True, exclude_defaults=True)
 
 
-def write(name: str, title: str, about: str, moves: Any) -> str:
+def write_sequence(name: str, title: str, about: str, moves: Any) -> str:
     """A sequence as its file has it, YAML; `load` reads it."""
     described = {"description": about} if about else {}
     value = {"name": name, "title": title, **described, "moves": moves}

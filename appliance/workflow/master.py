@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator
 
 from appliance.catalog import MachineState
-from appliance.people.roles import PERMISSIONS
+from appliance.identity.roles import PERMISSIONS
 from appliance.settings import REPOSITORY
 from appliance.yamlfile import FileErrors, Part, Place, Source
 

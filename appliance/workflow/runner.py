@@ -54,7 +54,7 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Back:
+class GoTo:
     """The run goes back to an earlier step of those that belong to the move, which is done anew, and all from there on."""
 
     to: str
@@ -68,7 +68,7 @@ class Decide:
     judge: Callable[[], "Done | Wait | Failed"]
 
 
-Outcome = Done | Wait | Failed | Back | Decide
+Outcome = Done | Wait | Failed | GoTo | Decide
 
 
 class Queue(StrEnum):
@@ -98,7 +98,7 @@ class Context:
 
 
 @dataclass(frozen=True)
-class Performer:
+class Handler:
     """What a kind of activity does, and how it is undone. Both may be called again, and then change nothing more."""
 
     perform: Callable[[Context, Any], Outcome]
@@ -111,7 +111,7 @@ class Begun:
     """A step that was begun, or whose undoing was."""
 
     context: Context
-    performer: Performer
+    performer: Handler
     undoing: bool = False
 
 
@@ -127,7 +127,7 @@ class Runner:
 
     def __init__(
         self,
-        performers: Mapping[str, Performer],
+        performers: Mapping[str, Handler],
         *,
         ended: Callable[[Run], None] = lambda _run: None,
         clock: Callable[[], datetime] = now,
@@ -203,8 +203,8 @@ class Runner:
         runs.set_step(step, state=S.RUNNING, starts=step.starts + 1, ended_at=None)
         return step
 
-    def _performer(self, stage: Stage) -> Performer:
-        return self._performers.get(stage.kind.name) or Performer(_nobody)
+    def _performer(self, stage: Stage) -> Handler:
+        return self._performers.get(stage.kind.name) or Handler(_nobody)
 
     def _context(self, run: Run, stage: Stage, step: Step) -> Context:
         def report(text: str) -> None:
@@ -262,7 +262,7 @@ class Runner:
                     self._waits(run, step, outcome)
                 case Failed():
                     self._failed(run, stage, step, outcome.error, outcome.commit, outcome.actor)
-                case Back():
+                case GoTo():
                     self._back(run, stage, outcome)
                 case Raised():
                     failures = step.attempts + 1
@@ -291,7 +291,7 @@ class Runner:
         runs.set_step(step, state=S.WAITING, starts=0)
         runs.set_run(run, state=R.QUEUED if run.woken else R.WAITING, wake_at=outcome.until, why=outcome.why)
 
-    def _back(self, run: Run, stage: Stage, outcome: Back) -> None:
+    def _back(self, run: Run, stage: Stage, outcome: GoTo) -> None:
         if outcome.commit:
             outcome.commit()
         to = next(one.number for one in stages_of(run) if one.name == outcome.to and one.part == "core")

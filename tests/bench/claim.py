@@ -20,9 +20,9 @@ from urllib.parse import urlencode
 from appliance import catalog, layout
 from appliance.catalog import Account, Class, Engine, Grant, Machine, MachineState, Seed, SeedState, database, machines, options
 from appliance.catalog import seeds as seed_rows
-from appliance.foreground import Appliance
-from appliance.people import passwords
+from appliance.identity import passwords
 from appliance.settings import Settings, load
+from appliance.supervisor import Appliance
 from tests.seeds import cached_seed, place, small_scenario
 
 PEOPLE, EACH, LISTED = 50, 10, 10_000

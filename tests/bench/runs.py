@@ -27,9 +27,9 @@ from appliance.catalog import (
     Seed,
     SeedState,
     Sequence,
-    Todo,
-    TodoState,
     VersionState,
+    WorkItem,
+    WorkItemState,
     options,
     runs,
     sequences,
@@ -37,13 +37,13 @@ from appliance.catalog import (
 from appliance.catalog import now as moment
 from appliance.catalog import seeds as seed_rows
 from appliance.engine import Engine
-from appliance.lifecycle.performers import Performers, ended
-from appliance.people import secrets
+from appliance.identity import secrets
+from appliance.lifecycle.handlers import Handlers, ended
 from appliance.run import run as run_process
 from appliance.services import inbox, machines
 from appliance.settings import REPOSITORY, Settings, load
 from appliance.workflow import sequence
-from appliance.workflow.performers import PERFORMERS
+from appliance.workflow.activities import ACTIVITIES
 from appliance.workflow.runner import Runner
 from appliance.workflow.sequence import Around
 from tests.seeds import small_scenario
@@ -68,14 +68,14 @@ def fill(settings: Settings, count: int, *, begin: bool = True) -> None:
     if begin:
         _people()
     Class.update(maximum=10_000).execute()
-    runner = Runner({**PERFORMERS, **Performers(settings, FakeProvider()).all()}, ended=ended)
+    runner = Runner({**ACTIVITIES, **Handlers(settings, FakeProvider()).all()}, ended=ended)
     people = list(Account.select().where(Account.name.startswith("person")))
     for number in range(count):
         person = people[number % len(people)]
         machines.request(catalog.Actor(person.name, person.id), "small")
     _go_on(runner)
     manager = Account.get(Account.name == "manager0")
-    for todo in list(Todo.select().where(Todo.state == TodoState.OPEN).order_by(Todo.id.desc()).limit(count // 2)):
+    for todo in list(WorkItem.select().where(WorkItem.state == WorkItemState.OPEN).order_by(WorkItem.id.desc()).limit(count // 2)):
         inbox.decide(catalog.Actor(manager.name, manager.id), todo.id, yes=True)
     _go_on(runner)
     Class.update(maximum=0).execute()  # nothing is made for those who wait: what is measured are runs
@@ -103,7 +103,7 @@ def _people() -> None:
 
 
 def _go_on(runner: Runner) -> None:
-    while due := runs.due(moment()):
+    while due := runs.due_steps(moment()):
         for one in due:
             runner.advance(one.id)
 
@@ -146,7 +146,7 @@ def measured(count: int) -> dict[str, float]:
             fill(settings, count)
             live = Run.select().where(Run.ended_at.is_null())
             assert live.count() == count
-            assert Todo.select().where(Todo.state == TodoState.OPEN).count() == count // 2
+            assert WorkItem.select().where(WorkItem.state == WorkItemState.OPEN).count() == count // 2
             # As a killed engine leaves them: some were being worked on.
             Run.update(state=RunState.RUNNING).where(Run.id.in_([row.id for row in live.limit(COUNT // 10)])).execute()
             assert not Machine.select().count()

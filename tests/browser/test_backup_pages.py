@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from appliance import catalog
-from appliance.host import backup, restore
+from appliance.host.backup import appliance_backup, restore
 from appliance.run import start
 from appliance.services import setup
 from appliance.settings import Settings, environment
@@ -32,7 +32,7 @@ def hosts() -> Iterator[Callable[[Settings], None]]:
     with ExitStack() as stack:
 
         def begin(settings: Settings) -> None:
-            process = start([sys.executable, "-m", "appliance.host.daemon"], env=environment(settings))
+            process = start([sys.executable, "-m", "appliance.host.rpc.daemon"], env=environment(settings))
             stack.callback(process.wait)
             stack.callback(process.terminate)
 
@@ -110,7 +110,7 @@ def test_set_up_made_checked(
     expect(page.get_by_role("alert")).to_contain_text("number of days")
     page.locator("#f-daily").fill("14")
     page.locator("#plan").get_by_role("button", name="Save").click()
-    known = backup.config(busy.settings)
+    known = appliance_backup.config(busy.settings)
     assert known is not None
     assert (known.plan.daily, known.plan.days) == (14, [1, 2, 3, 4, 5, 6])
 

@@ -8,8 +8,8 @@ from playwright.sync_api import Page, expect
 
 from appliance import catalog
 from appliance.catalog import Account, DirectoryRun, RunState
-from appliance.lifecycle import directoryruns
-from appliance.people import secrets
+from appliance.identity import secrets
+from appliance.lifecycle import directory_runs
 from tests import slapd
 from tests.browser import steps
 from tests.browser.conftest import Site
@@ -35,9 +35,9 @@ def school(tmp_path: Path) -> Iterator[Slapd]:
 
 def synchronise() -> None:
     """What the engine would do."""
-    run = directoryruns.due()
+    run = directory_runs.due_run()
     assert run is not None
-    directoryruns.run(run)
+    directory_runs.run(run)
 
 
 def fill(page: Page, server: Slapd, *, password: str = READER_PASSWORD) -> None:

@@ -58,7 +58,7 @@ def test_five_are_asked_for_waited_for_and_given_back_together(serve: Serve, bro
             world.machine(cls, MachineState.READY)
     outcomes.serve_waiting("notebook")
     with catalog.write():
-        three = [machine.id for machine in machines.mine(site.people["ada"].account_id)[:4]]
+        three = [machine.id for machine in machines.my_machines(site.people["ada"].account_id)[:4]]
         Machine.update(state=MachineState.IN_USE).where(Machine.id.in_(three)).execute()
     together = page.get_by_label("5 of Notebook, together")
     expect(together.get_by_text("3 of 5 are ready")).to_be_visible()

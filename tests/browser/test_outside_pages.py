@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from appliance.outside import mail, webhook
-from appliance.people import secrets
+from appliance.identity import secrets
+from appliance.outbound import mail, webhook
 from tests.browser import steps
 from tests.browser.conftest import Site
 from tests.browser.test_pages import LINT, is_sideways

@@ -11,7 +11,9 @@ from werkzeug.serving import make_server
 
 from appliance import catalog, layout
 from appliance.access import tls
-from appliance.host import copies, image, rescue, support, units
+from appliance.host.backup import catalog_copies
+from appliance.host.console import rescue
+from appliance.host.system import image, processes, support_bundle
 from appliance.settings import Settings, load
 from tests import world
 from tests.browser.conftest import free_port
@@ -24,17 +26,17 @@ PAGES = ("", "logs?source=web", "repair", "repair/part", "repair/catalog", "repa
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """A busy appliance whose web process does not come, and dpe-host."""
-    monkeypatch.setattr(image, "found", lambda: None)
-    monkeypatch.setattr(support, "COMMANDS", {})
+    monkeypatch.setattr(image, "boot_image", lambda: None)
+    monkeypatch.setattr(support_bundle, "COMMANDS", {})
     settings = load({}, state=tmp_path / "s")
     layout.prepare(settings)
     catalog.open(settings.catalog)
     world.busy(settings)
-    rescue.keep(settings)
-    copies.make(settings)
+    rescue.write_rescue(settings)
+    catalog_copies.make(settings)
     (settings.logs / "web.log").write_text("ERROR web: " + "no template " * 40 + "x" * 300 + "\n")
     told = {"since": "2026-11-21T17:58:02+00:00", "restarts": 14, "held": False, "status": "ended with status 3", "pid": 0}
-    units.tell(settings, {"web": told})
+    processes.change_process(settings, {"web": told})
     with serving(settings):
         yield settings
     catalog.close()

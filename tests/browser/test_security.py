@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from appliance import catalog, syslog
 from appliance.catalog import Account, Actor, RecoveryCode, SecondFactor, Session, Token, now, options, record
-from appliance.people import totp
+from appliance.identity import totp
 from appliance.services import tokens
 from tests import world
 from tests.browser import steps

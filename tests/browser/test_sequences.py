@@ -33,7 +33,7 @@ def site(serve: Callable[..., Site]) -> Site:
 
 
 def names(move: str, part: str) -> list[str]:
-    return [activity["name"] for activity in sequences.look("office").moves.get(move, {}).get(part, [])]
+    return [activity["name"] for activity in sequences.view_sequence("office").moves.get(move, {}).get(part, [])]
 
 
 def expect_order(page: Page, move: str, part: str, names: list[str]) -> None:
@@ -66,7 +66,7 @@ def test_an_activity_is_added_with_its_form_checked_as_it_is_filled_in(site: Sit
 
 
 def test_activities_are_moved_by_keys_buttons_and_dragging(site: Site, browse: Browse) -> None:
-    look = sequences.look("office")
+    look = sequences.view_sequence("office")
     moves = {"stop": {"before": [{"name": name, "kind": "wait", "with": {"time": "1s"}} for name in "abc"]}}
     sequences.save_draft(site.people["grace"], "office", moves, look.stamp)
     page = browse(site)

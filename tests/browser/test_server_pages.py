@@ -9,10 +9,10 @@ from types import NoneType
 import pytest
 from playwright.sync_api import Page, expect
 
-from appliance.access import own
-from appliance.host import network, trial
+from appliance.access import own_certificate
 from appliance.host.rpc.registry import HANDLERS, Host
 from appliance.host.rpc.verb import LongVerb, Nothing
+from appliance.host.system import network, network_trial
 from tests.authority import root
 from tests.browser import steps
 from tests.browser.conftest import Site
@@ -79,7 +79,7 @@ def test_a_certificate_of_ones_own_is_refused_mended_used_and_removed(
     busy: Site, host: Hosted, browse: Browse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     house = root()
-    monkeypatch.setattr(own, "authorities", lambda: [house.certificate])
+    monkeypatch.setattr(own_certificate, "authorities", lambda: [house.certificate])
     middle = house.sign("House Middle", ca=True)
     leaf = middle.sign("dpe", names=("dpe.example.org",))
     for name, content in (("dpe.crt", leaf.pem), ("chain.pem", middle.pem), ("dpe.key", leaf.key_pem(b"correct horse"))):
@@ -112,9 +112,9 @@ def test_a_certificate_of_ones_own_is_refused_mended_used_and_removed(
 
 def begin(busy: Site) -> None:
     """The change's moment has come."""
-    found = trial.current(busy.settings)
+    found = network_trial.current(busy.settings)
     assert found is not None
-    trial.write(busy.settings, found.model_copy(update={"begins": 0.0}))
+    network_trial.write_trial(busy.settings, found.model_copy(update={"begins": 0.0}))
     network.step(busy.settings)
 
 

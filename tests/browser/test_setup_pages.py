@@ -12,8 +12,9 @@ from werkzeug.serving import make_server
 from appliance import catalog, layout
 from appliance.access import tls
 from appliance.catalog import Account
-from appliance.host import config, network, storage, trial
+from appliance.host.disks import inventory
 from appliance.host.interface import disks
+from appliance.host.system import config, network, network_trial
 from appliance.services import setup
 from appliance.settings import load
 from tests import world
@@ -24,10 +25,10 @@ from webui.app import create_app
 
 Browse = Callable[..., Page]
 DISKS = [
-    storage.Disk("/dev/vda", "First disk", "A1", 64 << 30, "system", [], "The appliance itself is on it."),
-    storage.Disk("/dev/vdb", "Great SSD", "S3R1AL", 1000 << 30, "foreign", ["Windows data (NTFS) “Photos”, 999.0 GB"]),
-    storage.Disk("/dev/vdc", "Empty disk", "", 2000 << 30, "empty", [], healthy=False, health="It says that it is failing."),
-    storage.Disk("/dev/sda", "USB disk", "U1", 16 << 30, "other", [], "It is in use: /mnt."),
+    inventory.Disk("/dev/vda", "First disk", "A1", 64 << 30, "system", [], "The appliance itself is on it."),
+    inventory.Disk("/dev/vdb", "Great SSD", "S3R1AL", 1000 << 30, "foreign", ["Windows data (NTFS) “Photos”, 999.0 GB"]),
+    inventory.Disk("/dev/vdc", "Empty disk", "", 2000 << 30, "empty", [], healthy=False, health="It says that it is failing."),
+    inventory.Disk("/dev/sda", "USB disk", "U1", 16 << 30, "other", [], "It is in use: /mnt."),
 ]
 
 
@@ -40,7 +41,7 @@ def image_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site
     catalog.open(settings.catalog)
     fresh(settings)
     certificate, key = tls.ensure(settings)
-    monkeypatch.setattr(storage, "disks", lambda *_: DISKS)
+    monkeypatch.setattr(inventory, "disks", lambda *_: DISKS)
     monkeypatch.setattr(network, "PAUSE", 0.0)
     with hosted(settings, tmp_path) as host:
         assert host.server is not None
@@ -156,8 +157,8 @@ def test_without_javascript_too_and_a_browser_that_does_not_come_back_loses_noth
     page.get_by_role("button", name="Next").last.click()
     expect(page.get_by_role("heading", name="The network is being changed")).to_be_visible()
     network.step(image_site.settings)
-    late = trial.clock() + 1000
-    monkeypatch.setattr(trial, "clock", lambda: late)
+    late = network_trial.clock() + 1000
+    monkeypatch.setattr(network_trial, "clock", lambda: late)
     network.step(image_site.settings)
     page.get_by_role("button", name="Refresh").click()
     expect(page.get_by_text("The old settings are in use again")).to_be_visible()

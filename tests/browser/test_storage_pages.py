@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import expect
 
-from appliance.host import ballast, image, storage
+from appliance.host.disks import ballast, inventory
 from appliance.host.interface import disks
 from appliance.host.interface.disks import Disk
 from appliance.host.rpc.registry import Host
+from appliance.host.system import image
 from tests import world
 from tests.browser import steps
 from tests.browser.conftest import Site
@@ -34,14 +35,14 @@ SIZES = {"seeds": 6_200, "machines": 41_000, "data": 83_000, "kept": 9_100, "bac
 @pytest.fixture
 def site(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A bootable image's page, with dpe-host in this process."""
-    monkeypatch.setattr(image, "found", lambda *_: BUILT)
-    monkeypatch.setattr(storage, "disks", lambda *_: DISKS)
-    monkeypatch.setattr(storage, "sizes", lambda *_: {name: SIZES.get(name, 0) << 20 for name in storage.PARTS})
-    monkeypatch.setattr(storage, "seed_sizes", lambda *_: {"notebook/1": 2 << 30})
+    monkeypatch.setattr(image, "boot_image", lambda *_: BUILT)
+    monkeypatch.setattr(inventory, "disks", lambda *_: DISKS)
+    monkeypatch.setattr(inventory, "sizes", lambda *_: {name: SIZES.get(name, 0) << 20 for name in inventory.PARTS})
+    monkeypatch.setattr(inventory, "seed_sizes", lambda *_: {"notebook/1": 2 << 30})
 
     def do(args: disks.Use, host: Host) -> None:
         disk = next(one for one in DISKS if one.path == args.disk)
-        storage.refuse(disk, args.typed, 0, blank=disk.use == "empty")
+        inventory.refuse(disk, args.typed, 0, blank=disk.use == "empty")
         host.tell(f"Copying to {disk.name}", 100)
 
     do_instead(monkeypatch, disks.USE, do)

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from appliance import catalog
-from appliance.catalog import Actor, Run, RunState, Todo, TodoState, record
+from appliance.catalog import Actor, Run, RunState, WorkItem, WorkItemState, record
 from appliance.settings import Settings
 from tests import world
 from tests.browser import steps
@@ -29,8 +29,8 @@ def site(serve: Callable[..., Site]) -> Site:
     return serve(fill)
 
 
-def todo() -> Todo:
-    found: Todo = Todo.get(Todo.state == TodoState.OPEN)
+def todo() -> WorkItem:
+    found: WorkItem = WorkItem.get(WorkItem.state == WorkItemState.OPEN)
     return found
 
 
@@ -58,7 +58,7 @@ def test_a_no_is_confirmed_with_a_reason_that_whoever_asked_reads(site: Site, br
     expect(phone.get_by_role("button", name="Say no")).to_be_hidden()
     phone.get_by_text("Say no …").click()
     phone.get_by_role("button", name="Say no").click()
-    assert todo().state is TodoState.OPEN  # the browser asks for the reason
+    assert todo().state is WorkItemState.OPEN  # the browser asks for the reason
     phone.get_by_label("Why not?").fill("Use a <b>notebook</b>")
     phone.evaluate("document.addEventListener('htmx:after:swap', () => document.body.dataset.renewed = 'yes', {once: true})")
     with catalog.write():
@@ -80,7 +80,7 @@ def test_decided_by_another_while_it_was_open(site: Site, browse: Browse) -> Non
     page.goto("/todo/")
     page.route("**/live*", lambda route: route.abort())
     with catalog.write():
-        Todo.update(state=TodoState.DONE, decided_by="grace", decided_at=catalog.now()).where(Todo.id == todo().id).execute()
+        WorkItem.update(state=WorkItemState.DONE, decided_by="grace", decided_at=catalog.now()).where(WorkItem.id == todo().id).execute()
     page.get_by_role("button", name="Say yes").click()
     expect(page.get_by_role("alert")).to_contain_text("grace said yes already. The first answer counts.")
 
@@ -102,7 +102,7 @@ def test_a_run_is_watched_and_cancelled(site: Site, browse: Browse) -> None:
     page.get_by_role("link", name="Assign studio").click()
     expect(page.locator("#step-0")).to_contain_text("With Mary Somerville since")
     with catalog.write():
-        Todo.update(state=TodoState.DONE, decided_by="mary", decided_at=catalog.now()).where(Todo.id == todo().id).execute()
+        WorkItem.update(state=WorkItemState.DONE, decided_by="mary", decided_at=catalog.now()).where(WorkItem.id == todo().id).execute()
         Run.update(state=RunState.QUEUED).where(Run.state == RunState.WAITING).execute()
     world.go_on()
     expect(page.locator("#step-0")).to_contain_text("by mary")  # by itself

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from appliance.host import updates
+from appliance.host.updates import installation
 from tests import world
 from tests.browser import steps
 from tests.browser.conftest import Site
@@ -31,12 +31,12 @@ def image(fake_host: FakeHost, serve: Callable[..., Site]) -> Iterator[Site]:
 def history(site: Site) -> None:
     """Two updates, of which one was not good."""
     settings = site.settings
-    updates.settle(settings)
+    installation.settle(settings)
     for version, outcome, reason in (
-        ("1.2.0", updates.UPDATED, ""),
-        ("1.3.0", updates.ROLLED_BACK, "The web page does not answer: Connection refused."),
+        ("1.2.0", installation.UPDATED, ""),
+        ("1.3.0", installation.ROLLED_BACK, "The web page does not answer: Connection refused."),
     ):
-        trial = updates.Switch(
+        trial = installation.Switch(
             before="1.1.0" if version == "1.2.0" else "1.2.0",
             version=version,
             slot="B",
@@ -45,7 +45,7 @@ def history(site: Site) -> None:
             back=False,
             catalog=1,
         )
-        updates.end(settings, trial, outcome, reason=reason)
+        installation.end_update(settings, trial, outcome, reason=reason)
 
 
 def test_an_update_is_sent_installed_and_switched_to(image: Site, browse: Browse, tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_the_page_fits_and_is_sound(image: Site, browse: Browse, width: int, sch
     look()
     history(image)
     moment = datetime.now(UTC)
-    staged = updates.Staged(
+    staged = installation.Staged(
         version="1.1.0",
         built="2026-10-02T10:00:00Z",
         signed_by="Updates of the DPE Appliance",
@@ -109,11 +109,11 @@ def test_the_page_fits_and_is_sound(image: Site, browse: Browse, width: int, sch
         by="grace",
         at=moment,
     )
-    updates.remember(settings, staged=staged, versions={"A": "1.2.0", "B": "1.1.0"})
+    installation.remember(settings, staged=staged, versions={"A": "1.2.0", "B": "1.1.0"})
     look()
-    updates.remember(settings, installed=updates.Installed(version="1.4.0", slot="B", by="grace", at=moment))
+    installation.remember(settings, installed=installation.Installed(version="1.4.0", slot="B", by="grace", at=moment))
     look()
-    updates.remember(settings, plan=updates.Plan(version="1.4.0", at=moment + timedelta(hours=7), by="grace", back=False))
+    installation.remember(settings, plan=installation.Plan(version="1.4.0", at=moment + timedelta(hours=7), by="grace", back=False))
     look()
 
 

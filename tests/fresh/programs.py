@@ -117,20 +117,20 @@ IN_MACHINES = {"systemctl"}
 
 # Of packages that tests need besides: a test that starts what they bring. The tier fresh runs all of these on a bare Debian.
 STARTED_BY = {
-    "apparmor": "tests/unit/house/test_units.py::test_the_profile_of_machines_is_read_and_names_no_secret_of_ours",
+    "apparmor": "tests/unit/repository/test_units.py::test_the_profile_of_machines_is_read_and_names_no_secret_of_ours",
     "chromium": "tests/browser/test_pages.py::test_signing_in_and_out",
     "curl": "tests/integration/test_door.py::test_over_http2_many_cookies_are_no_trouble_and_too_many_are_answered_in_our_words[None]",
     "openssh-server": "tests/integration/test_backup.py::test_over_ssh_with_a_key_of_the_appliance_and_a_server_that_was_confirmed",
     "slapd": "tests/integration/test_directory.py::test_people_sign_in_over_every_encryption[starttls]",
-    "systemd": "tests/unit/house/test_units.py::test_systemd_has_nothing_to_object_to",
+    "systemd": "tests/unit/repository/test_units.py::test_systemd_has_nothing_to_object_to",
 }
 # Fonts are seen, not started; firmware is for the image's tests, and virt-clone for a benchmark, which take too long.
 NOT_STARTED = {"fonts-dejavu-core", "fonts-liberation", "ovmf", "virtinst"}
 
 # One test more for each of the appliance's own programs that tests start by themselves.
 ALSO = (
-    "tests/unit/house/test_docs.py::test_make_help_tells_every_target_and_is_what_make_does_alone",
-    "tests/unit/house/test_units.py::test_the_firewall_is_read_by_nft_and_opens_the_doors_alone",
+    "tests/unit/repository/test_docs.py::test_make_help_tells_every_target_and_is_what_make_does_alone",
+    "tests/unit/repository/test_units.py::test_the_firewall_is_read_by_nft_and_opens_the_doors_alone",
     "tests/integration/programs/test_run.py",
     "tests/integration/test_hypervisor_daemon.py::test_it_sees_only_its_own",
 )

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.host import units
+from appliance.host.system import processes
 from tests.image.booted import Booted, wait_for
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(3600)]
-SERVICES = {part: names[-1] for part, (_, names) in units.PARTS.items()}
+SERVICES = {part: names[-1] for part, (_, names) in processes.PARTS.items()}
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ S = MachineState
 def in_use(person: Actor) -> Machine:
     """A machine of somebody's own."""
     verbs.request(person, "small")
-    until(lambda: [one.state for one in verbs.mine(person.account_id)] == [S.IN_USE], 240, f"{person.name} has a machine")
-    return verbs.mine(person.account_id)[0]
+    until(lambda: [one.state for one in verbs.my_machines(person.account_id)] == [S.IN_USE], 240, f"{person.name} has a machine")
+    return verbs.my_machines(person.account_id)[0]
 
 
 def told(provider: LibvirtProvider, id: str, *, write: bool = False) -> str:

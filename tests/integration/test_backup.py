@@ -30,7 +30,7 @@ from appliance.catalog import (
     Lease,
     Machine,
     MachineState,
-    Outgoing,
+    OutgoingMail,
     Run,
     Seed,
     SeedState,
@@ -39,7 +39,7 @@ from appliance.catalog import (
     Snapshot,
     SnapshotState,
     VersionState,
-    data,
+    data_disks,
     lineage,
     now,
     options,
@@ -48,11 +48,11 @@ from appliance.catalog import (
 )
 from appliance.engine import Engine
 from appliance.errors import BadInput, CommandFailed, Conflict, Unavailable
-from appliance.host import backup, restic, restore
+from appliance.host.backup import appliance_backup, restic, restore
 from appliance.host.interface.tasks import DONE, Task
 from appliance.hypervisor.libvirt import disks
-from appliance.lifecycle import backups
-from appliance.people import secrets
+from appliance.identity import secrets
+from appliance.lifecycle import disk_copies
 from appliance.run import Process, run, start
 from appliance.settings import Settings, environment, load
 from tests.hosted import Wire
@@ -122,7 +122,10 @@ class Host:
     def _start(self) -> Process:
         with (self.settings.logs / "host.log").open("ab") as out:
             process = start(
-                [sys.executable, "-m", "appliance.host.daemon"], env=environment(self.settings), stdout=out.fileno(), stderr=out.fileno()
+                [sys.executable, "-m", "appliance.host.rpc.daemon"],
+                env=environment(self.settings),
+                stdout=out.fileno(),
+                stderr=out.fileno(),
             )
 
         def answers() -> bool:
@@ -260,7 +263,7 @@ def configured(host: Host, target: dict[str, Any]) -> str:
 
 def prepare(settings: Settings) -> None:
     """What the next start does, before anything else."""
-    run([sys.executable, "-m", "appliance.host.prepare"], env=environment(settings))
+    run([sys.executable, "-m", "appliance.host.system.prepare"], env=environment(settings))
 
 
 def fresh(stack: ExitStack) -> tuple[Settings, Host]:
@@ -278,7 +281,7 @@ def test_backup_on_one_appliance_restored_on_a_fresh_one(ours: Settings, host: H
         task = done(host.do("backup.run"))
     assert (task.result["people"], task.result["machines"], task.result["disks"], task.result["problems"]) == (2, 2, 1, [])
     assert not list(ours.backups.glob("*/*")), "copies that nobody but the backup wanted stay"
-    assert not (ours.state / backup.WORK).exists()
+    assert not (ours.state / appliance_backup.WORK).exists()
     [one] = host.ask("backup.list")
     assert (one["people"], one["machines"], one["disks"], one["seeds"], one["scenario"]) == (2, 2, 1, 1, "small")
     done(host.do("backup.verify"))
@@ -353,7 +356,7 @@ def test_what_goes_wrong_is_said_in_words(ours: Settings, host: Host, target: di
         Grant.create(role="owner", account=Account.get(Account.name == "bob").id)
     for _ in range(2):
         assert "engine, which copies data disks" in host.do("backup.run").error
-    [letter] = Outgoing.select()
+    [letter] = OutgoingMail.select()
     assert (letter.account.name, letter.subject) == ("bob", "The appliance's backup failed")
     assert "engine, which copies data disks" in letter.text
     assert not DataDisk.select().where(DataDisk.backup_asked).exists(), "nothing is asked for that nobody waits for"
@@ -388,7 +391,7 @@ def test_a_backup_of_a_newer_appliance_is_refused(
     [one] = host.ask("backup.list")
     monkeypatch.setattr(catalog, "versions", lambda: [3])
     with restic.at(restic.Folder(**target), restic.typed(key), ours) as there, pytest.raises(Conflict, match="made by a newer appliance"):
-        backup.read_manifest(there, one["id"])
+        appliance_backup.read_manifest(there, one["id"])
 
 
 def test_a_target_that_is_full(ours: Settings, host: Host, stack: ExitStack) -> None:
@@ -414,7 +417,7 @@ def test_killed_at_any_moment_the_next_backup_is_whole(ours: Settings, host: Hos
         assert host.client.tasks()[0].state in ("interrupted", "done")
         done(host.do("backup.run"))
     done(host.do("backup.verify"))
-    assert not (ours.state / backup.WORK).exists()
+    assert not (ours.state / appliance_backup.WORK).exists()
 
 
 def test_a_restore_that_is_cut_off_anywhere_ends_the_same(
@@ -469,7 +472,7 @@ def test_a_restore_that_is_cut_off_anywhere_ends_the_same(
     catalog.open(settings.catalog)
     assert Event.select().where(Event.kind == "appliance.restored").count() == 1
     assert catalog.check() == []
-    assert lineage.standing(lineage.read(settings.mark)) is lineage.Standing.SAME  # so that nobody is asked whose machines there were
+    assert lineage.standing(lineage.read_mark(settings.mark)) is lineage.Standing.SAME  # so that nobody is asked whose machines there were
     catalog.close()
     assert {"seeds/small/1/disk.qcow2", f"data/{DISK}.qcow2", "tls/certificate.pem"} <= tree()
 
@@ -525,7 +528,7 @@ def test_make_run_starts_again_with_what_was_restored(target: dict[str, Any], st
         assert [account.name for account in Account.select()] == ["ada"]
         assert Event.select().where(Event.kind == "appliance.restored").count() == 1
         catalog.close()
-        known = backup.config(settings)
+        known = appliance_backup.config(settings)
         assert known is not None, "it goes on with the backups that it came from"
         assert known.target.model_dump() == target
         assert len(client.ask("backup.list")) == 1
@@ -672,8 +675,8 @@ def test_copies_of_data_disks_alone_come_to_the_page_recovery(ours: Settings, ho
         write_to(ours.data_disk(DISK), "otherwise")
         [one] = host.ask("backup.list")
         assert done(host.do("restore.copies", snapshot=one["id"])).result == {"copies": 1}
-        backups.scan(ours)
-        [copy] = data.backups()
+        disk_copies.scan(ours)
+        [copy] = data_disks.backups()
         assert (copy.disk, copy.problem, copy.account_name) == (DISK, "", "alice")
         disks.verify(Path(copy.path))
 
@@ -741,5 +744,5 @@ def test_cancelling_ends_it_and_leaves_nothing(ours: Settings, host: Host, targe
         host.ask("task.cancel")
         task = until(lambda: (task := host.client.task(id)).state != "running" and task)
         assert task.error == "It was cancelled."
-        assert not (ours.state / backup.WORK).exists()
+        assert not (ours.state / appliance_backup.WORK).exists()
         done(host.do("backup.run"))

@@ -11,7 +11,7 @@ import pytest
 
 from appliance import catalog
 from appliance.catalog import Lease, Machine, options
-from appliance.host import restore
+from appliance.host.backup import restore
 from appliance.seeds.build import SeedFiles
 from appliance.services import machines as verbs
 from tests.integration.conftest import Libvirtd, kept_snapshot, own_appliance, serving, spec_maker

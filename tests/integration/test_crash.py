@@ -35,9 +35,9 @@ from appliance.catalog import (
     Sequence,
     Step,
     StepState,
-    Todo,
     VersionState,
-    data,
+    WorkItem,
+    data_disks,
     database,
     machines,
     now,
@@ -46,8 +46,8 @@ from appliance.catalog import (
     sequences,
 )
 from appliance.catalog import seeds as seed_rows
-from appliance.outside import mail
-from appliance.people import secrets
+from appliance.identity import secrets
+from appliance.outbound import mail
 from appliance.services import inbox, moves, recovery
 from appliance.services import machines as verbs
 from appliance.settings import Settings
@@ -232,7 +232,7 @@ class Place:
 
     def answer(self) -> None:
         """Whoever is asked says yes."""
-        for todo in runs.open_todos():
+        for todo in runs.open_work_items():
             inbox.decide(self.actor("boss"), todo.id, yes=True, comment="")
 
     def until_rest(self) -> None:
@@ -242,7 +242,9 @@ class Place:
             live = [(run.kind, run.position, run.why) for run in Run.select().where(Run.ended_at.is_null())]
             moving = set(machines.counts().get("small", {})) - {S.READY, S.IN_USE, S.STOPPED, S.SUSPENDED}
             wanted = Class.get().buffer and not Machine.select().where(Machine.state != S.RETIRED).count()
-            swept = not data.due() and not data.kept_over(now()) and not database.rows("SELECT 1 FROM outgoing LIMIT 1")
+            swept = (
+                not data_disks.due_disks() and not data_disks.kept_over(now()) and not database.rows("SELECT 1 FROM outgoing_mail LIMIT 1")
+            )
             if not live and not moving and not wanted and swept:
                 return
             assert time.monotonic() < deadline, f"{live} {moving}: {(self.state / 'engine.log').read_text()[-3000:]}"
@@ -270,13 +272,13 @@ class Place:
             "steps": sorted(
                 (s.run.kind, s.number, s.name, s.state.value) for s in Step.select(Step, Run).join(Run) if s.state not in skipped
             ),
-            "todos": [(t.title, t.state.value) for t in Todo.select().order_by(Todo.title)],
+            "todos": [(t.title, t.state.value) for t in WorkItem.select().order_by(WorkItem.title)],
             "domains": sorted((number[id], found.power.value) for id, found in world.domains.items()),
             "files": sorted(number[id] for id in world.files),
             "data": sorted((disk.size, number.get(disk.holder, 0)) for disk in world.data.values()),
             "kept": sorted(number.get(of, 0) for of in world.kept.values()),
             "mail": sorted(self.mailed().items()),
-            "unsent": sorted(database.rows("SELECT subject FROM outgoing")),
+            "unsent": sorted(database.rows("SELECT subject FROM outgoing_mail")),
             "events": sorted(
                 database.rows(
                     "SELECT kind, count(*) FROM event WHERE kind LIKE 'machine.%' OR kind LIKE 'step.%' OR kind LIKE 'todo.%' GROUP BY kind"

@@ -13,10 +13,10 @@ import pytest
 
 from appliance.bulkhead import Breaker
 from appliance.errors import BadInput, DpeError, NotAllowed, Unavailable
-from appliance.people import directory, directory_link, directory_tree
-from appliance.people.directory_config import Config
-from appliance.people.directory_config import config as make_config
-from appliance.people.directory_link import Limit
+from appliance.identity import directory, directory_link, directory_tree
+from appliance.identity.directory_config import Config
+from appliance.identity.directory_config import config as make_config
+from appliance.identity.directory_link import Limit
 from tests import slapd
 from tests.slapd import PEOPLE, READER, READER_PASSWORD, SUFFIX, Slapd
 
@@ -83,7 +83,7 @@ def test_no_letters_in_a_name_mean_somebody_else(school: Slapd, name: str) -> No
 def test_a_name_of_filter_characters_is_only_a_name(school: Slapd) -> None:
     odd = directory.authenticate(configured(school), READER_PASSWORD, "d*(x)", "odd's password")
     assert odd is not None
-    tree = directory_tree.read(configured(school), READER_PASSWORD)
+    tree = directory_tree.read_tree(configured(school), READER_PASSWORD)
     assert {person.name: person.full_name for person in tree.people.values()} == {
         "ada": "Ada Lovelace", "bob": "Bob (the *) \\ one, #2", "d*(x)": "Odd",
     }  # fmt: skip
@@ -185,7 +185,7 @@ def test_a_server_that_stops_in_the_middle_is_given_up(tmp_path: Path, monkeypat
 
         try:
             with pytest.raises(Unavailable):
-                directory_tree.read(configured(server), READER_PASSWORD, freeze, Limit(answer=0.5))
+                directory_tree.read_tree(configured(server), READER_PASSWORD, freeze, Limit(answer=0.5))
         finally:
             os.kill(server.process.pid, signal.SIGCONT)
 
@@ -197,7 +197,7 @@ def test_a_referral_is_never_followed(tmp_path: Path) -> None:
         loop = f"ou=loop,{SUFFIX}"
         where = f"ldap://127.0.0.1:{server.port}/{loop}".encode()
         server.add((loop, {"objectClass": [b"referral", b"extensibleObject"], "ou": [b"loop"], "ref": [where]}))
-        tree = directory_tree.read(configured(server), READER_PASSWORD)
+        tree = directory_tree.read_tree(configured(server), READER_PASSWORD)
         assert [person.name for person in tree.people.values()] == ["ada"]
         error = _trouble(configured(server, base=loop))
     assert isinstance(error, BadInput)
@@ -227,7 +227,7 @@ def test_what_cannot_be_used_is_named_and_the_rest_is_read(tmp_path: Path) -> No
     ]  # fmt: skip
     with slapd.serve(tmp_path / "slapd", entries) as server:
         config = configured(server)
-        tree = directory_tree.read(config, READER_PASSWORD)
+        tree = directory_tree.read_tree(config, READER_PASSWORD)
         with pytest.raises(BadInput, match="2 people called twin"):
             directory.authenticate(config, READER_PASSWORD, "twin", "whatever")
     assert sorted(person.name for person in tree.people.values()) == ["ada", "bea", "portrait"]

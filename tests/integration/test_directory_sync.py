@@ -13,8 +13,8 @@ from appliance.bulkhead import Breaker
 from appliance.catalog import ROOT, Account, Actor, DirectoryRun, Event, Grant, Group, Member, Nesting, OrgUnit, RunState
 from appliance.catalog.database import rows
 from appliance.errors import BadInput, Conflict, NotAllowed, Unavailable
-from appliance.lifecycle import directoryruns
-from appliance.people import directory_link, passwords, secrets
+from appliance.identity import directory_link, passwords, secrets
+from appliance.lifecycle import directory_runs
 from appliance.services import directory, sessions
 from appliance.settings import load as load_settings
 from tests import slapd
@@ -70,9 +70,9 @@ def use(*servers: Slapd, **values: Any) -> None:
 def synchronise(*, force: bool = False) -> DirectoryRun:
     """A synchronisation, as the engine would do it."""
     directory.synchronise(ADMIN, force=force)
-    run = directoryruns.due()
+    run = directory_runs.due_run()
     assert run is not None
-    directoryruns.run(run)
+    directory_runs.run(run)
     return DirectoryRun.get_by_id(run.id)
 
 
@@ -209,8 +209,8 @@ def test_a_directory_that_goes_away_in_the_middle_changes_nothing(office: Slapd,
         if step == "Reading groups":
             office.stop()
 
-    read = directoryruns.directory_tree.read
-    monkeypatch.setattr(directoryruns.directory_tree, "read", lambda config, password, _: read(config, password, going_away))
+    read = directory_runs.directory_tree.read_tree
+    monkeypatch.setattr(directory_runs.directory_tree, "read_tree", lambda config, password, _: read(config, password, going_away))
     run = synchronise()
     assert run.state is RunState.FAILED
     assert run.problem
@@ -283,9 +283,9 @@ def test_whoever_was_hired_a_minute_ago_comes_in_at_once(office: Slapd) -> None:
         sessions.sign_in("new", "wrong", "127.0.0.1")
     assert Account.get_or_none(Account.name == "new") is None
     _, account = sessions.sign_in("new", "first day", "127.0.0.1")
-    run = directoryruns.due()
+    run = directory_runs.due_run()
     assert run is not None  # which brings them their groups and org unit
-    directoryruns.run(run)
+    directory_runs.run(run)
     assert people()["new"] == ("New One", "sales", False)
     assert Account.get(Account.name == "new").id == account.id
 
@@ -304,7 +304,7 @@ def test_switched_off_it_lets_in_only_local_accounts(office: Slapd) -> None:
     use(office)
     synchronise()
     directory.switch(ADMIN, on=False)
-    assert directoryruns.due() is None
+    assert directory_runs.due_run() is None
     with pytest.raises(NotAllowed):
         sessions.sign_in("bob", "bob's password", "127.0.0.1")
     with pytest.raises(Conflict):
@@ -327,7 +327,7 @@ def test_the_password_lies_sealed_and_is_told_only_where_it_was_entered_for(offi
     assert directory.current()[1] == READER_PASSWORD
     for other in ({"servers": ["ldap.example.org"]}, {"encryption": "none"}, {"bind_dn": "cn=other"}, {"authority": ""}):
         with pytest.raises(BadInput, match="have changed"):
-            directory.check(entered(office) | other, "")
+            directory.check_directory(entered(office) | other, "")
         with pytest.raises(BadInput, match="have changed"):
             directory.change(ADMIN, entered(office) | other, "")
     (tmp_path / "other").write_bytes(b"another appliance's key")
@@ -340,21 +340,23 @@ def test_the_password_lies_sealed_and_is_told_only_where_it_was_entered_for(offi
 
 
 def test_the_test_says_what_it_found(office: Slapd) -> None:
-    found = directory.check(entered(office), READER_PASSWORD)
+    found = directory.check_directory(entered(office), READER_PASSWORD)
     assert [finding.ok for finding in found] == [True] * 4
     said = [finding.text for finding in found]
     assert said[0].startswith(f"127.0.0.1:{office.port} answers and takes the reading account's password. Its certificate is good until 20")
     assert said[1:] == ["3 people: ada, bob, cy", "2 groups: sellers, staff", "3 org units: lab, people, sales"]
     assert options_are_untouched()
-    wrong = directory.check(entered(office, servers=["127.0.0.1:1", f"127.0.0.1:{office.port}"], people="(uid=nobody)"), READER_PASSWORD)
+    wrong = directory.check_directory(
+        entered(office, servers=["127.0.0.1:1", f"127.0.0.1:{office.port}"], people="(uid=nobody)"), READER_PASSWORD
+    )
     assert [(finding.ok, finding.text.partition(" ")[0]) for finding in wrong] == [
         (False, "127.0.0.1:1:"), (True, f"127.0.0.1:{office.port}"), (False, "No"), (True, "2"), (True, "3"),
     ]  # fmt: skip
     assert wrong[2].hint == "Check the search base and the filter for people."
-    [refused] = directory.check(entered(office), "wrong password")
+    [refused] = directory.check_directory(entered(office), "wrong password")
     assert not refused.ok
     assert "does not take this name and password" in refused.text
-    open_to_all = directory.check(entered(office, encryption="none"), READER_PASSWORD)
+    open_to_all = directory.check_directory(entered(office, encryption="none"), READER_PASSWORD)
     assert open_to_all[0].text == "Passwords travel unencrypted."
 
 

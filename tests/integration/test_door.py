@@ -44,10 +44,10 @@ from appliance.catalog import (
     options,
 )
 from appliance.catalog import seeds as seed_rows
-from appliance.foreground import Appliance
-from appliance.people import passwords
+from appliance.identity import passwords
 from appliance.services import accounts, sessions
 from appliance.settings import Settings, load
+from appliance.supervisor import Appliance
 from tests.integration.conftest import own_addresses
 
 PASSWORD = "correct horse battery"

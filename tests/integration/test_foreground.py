@@ -24,9 +24,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from appliance import foreground, layout
+from appliance import layout, supervisor
 from appliance.errors import Unavailable
-from appliance.host import units
+from appliance.host.system import processes as units
 from appliance.run import run, start
 from appliance.settings import REPOSITORY, Settings, environment, load
 from tests.authority import root
@@ -42,7 +42,7 @@ class Running:
         self.settings = settings
         self.output = settings.state.parent / f"output-{time.monotonic_ns()}"
         with self.output.open("wb") as file:
-            command = [sys.executable, "-m", "appliance.foreground"]
+            command = [sys.executable, "-m", "appliance.supervisor"]
             self.process: subprocess.Popen[bytes] = start(
                 command, env=environment(settings), cwd=REPOSITORY, stdout=file.fileno(), stderr=file.fileno(), new_session=True
             )
@@ -369,7 +369,7 @@ def test_a_full_disk_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatc
     layout.prepare(settings)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: shutil._ntuple_diskusage(10**10, 10**10, 50 << 20))  # type: ignore[attr-defined]
     with pytest.raises(Unavailable, match="Only 50 MiB are free") as caught:
-        foreground.check(settings)
+        supervisor.check_host(settings)
     assert "DPE_STATE" in caught.value.hint
 
 
@@ -423,6 +423,6 @@ def test_on_a_disk_that_is_full_to_the_last_byte_it_starts_when_everything_is_th
 def test_without_root_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(SystemExit):
-        foreground.main()
+        supervisor.main()
     assert "needs root" in (said := capsys.readouterr().err)
     assert "sudo" in said

@@ -22,7 +22,7 @@ import psutil
 import pytest
 
 from appliance.errors import Conflict, DpeError, Unavailable
-from appliance.host import restic
+from appliance.host.backup import restic
 from appliance.hypervisor.libvirt import daemon, inventory, snapshot_files, snapshots
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import Boot, MachineSpec, Power, Unfit

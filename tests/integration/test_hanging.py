@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from appliance.people import directory
+from appliance.identity import directory
 from tests.bench.claim import Person
 from tests.bench.outside import Hanging, hanging, looks
 

@@ -156,7 +156,7 @@ class Storm:
             time.sleep(self.dice.uniform(0, 0.15))
 
     def one(self, person: Actor) -> None:
-        mine = verbs.mine(person.account_id)
+        mine = verbs.my_machines(person.account_id)
         try:
             match self.dice.choices(["request", "release", "extend", "cancel"], [5, 2, 1, 0.5])[0]:
                 case "request":
@@ -175,7 +175,7 @@ class Storm:
 
     def look(self) -> None:
         for person in self.people:
-            for machine in verbs.mine(person.account_id):
+            for machine in verbs.my_machines(person.account_id):
                 if machine.state is S.IN_USE:
                     self.held.setdefault(machine.id, person.account_id)
         for id, account_id in self.held.items():
@@ -234,7 +234,7 @@ def test_kills_leak_nothing_and_rob_nobody(appliance_settings, libvirtd, provide
     with catalog.write():
         Class.update(buffer=0).execute()
     for person in people:
-        for machine in verbs.mine(person.account_id):
+        for machine in verbs.my_machines(person.account_id):
             verbs.release(person, machine.id)
     until(lambda: machines.counts() == {}, 120, "everything was taken away")
     nothing_is_left(provider, appliance_settings)

@@ -9,8 +9,8 @@ from cryptography import x509
 
 from appliance.access import tls
 from appliance.errors import BadInput, Conflict, NotFound
-from appliance.host import config
 from appliance.host.interface.network import Network
+from appliance.host.system import config
 from appliance.settings import load
 from tests.netbox import NETWORKD, Box
 

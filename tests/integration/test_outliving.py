@@ -24,7 +24,7 @@ from appliance.catalog import (
     Snapshot,
     SnapshotState,
     VersionState,
-    data,
+    data_disks,
     machines,
     options,
     sequences,
@@ -102,7 +102,7 @@ def in_use(person: Actor, but: tuple[str, ...] = ()) -> Machine:
     """Their machine that is none of these, once they can use it."""
 
     def mine() -> list[Machine]:
-        return [m for m in verbs.mine(person.account_id or 0) if m.id not in but and m.state is S.IN_USE]
+        return [m for m in verbs.my_machines(person.account_id or 0) if m.id not in but and m.state is S.IN_USE]
 
     until(lambda: bool(mine()), f"a machine of {person.name}'s in use")
     return mine()[0]
@@ -150,11 +150,11 @@ def test_what_was_written_outlives_machine_catalog_and_disk(libvirtd: Libvirtd, 
 
         # A copy while the machine runs, of what it is about to write too.
         inside(second, "echo chapter > /data/chapter")
-        disk = data.of_machine(second.id)
+        disk = data_disks.of_machine(second.id)
         assert disk is not None
         disk_verbs.back_up(alice, disk.id)
-        until(lambda: not (data.by_id(disk.id) or disk).backup_asked, "the copy")
-        assert (data.by_id(disk.id) or disk).backup_problem == ""
+        until(lambda: not (data_disks.by_id(disk.id) or disk).backup_asked, "the copy")
+        assert (data_disks.by_id(disk.id) or disk).backup_problem == ""
         before = {copy.path for copy in Backup.select()}
         assert len(before) == 2
 
@@ -163,7 +163,7 @@ def test_what_was_written_outlives_machine_catalog_and_disk(libvirtd: Libvirtd, 
     grace, bob, alice = people["grace"], people["bob"], people["alice"]
     with running(settings, provider):
         until(lambda: {copy.path for copy in Backup.select()} == before, "the copies are found")
-        newest, older = recovery.found()
+        newest, older = recovery.recoverable()
         assert (newest.newest, older.newest, newest.problem) == (True, False, "")
         assert newest.account is not None
         assert newest.account.name == "alice"

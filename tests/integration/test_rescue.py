@@ -15,10 +15,11 @@ import pytest
 
 from appliance import catalog, layout
 from appliance.catalog import Account, Grant, options
-from appliance.foreground import Appliance
-from appliance.host import copies, units
-from appliance.people import passwords
+from appliance.host.backup import catalog_copies
+from appliance.host.system import processes
+from appliance.identity import passwords
 from appliance.settings import Settings, load
+from appliance.supervisor import Appliance
 
 PASSWORD = "correct horse battery"
 ENDS = 60  # seconds in which anything here must happen
@@ -128,16 +129,16 @@ def test_from_the_page_that_is_down_to_one_that_is_back(appliance: Appliance) ->
 
 def test_a_catalog_that_is_no_database_is_replaced_by_its_copy(appliance: Appliance) -> None:
     settings = appliance.settings
-    eventually(lambda: copies.everything(settings))  # dpe-host makes the first by itself
+    eventually(lambda: catalog_copies.everything(settings))  # dpe-host makes the first by itself
     for ending in ("", "-wal", "-shm"):
         settings.catalog.with_name(settings.catalog.name + ending).unlink(missing_ok=True)
     settings.catalog.write_bytes(b"no database" * 1000)
-    units.restart(settings, "web")
+    processes.restart(settings, "web")
     browser = Browser(settings)
     eventually(lambda: browser.ask("/")[0] == 502)
     browser.sign_in()
     assert "Put back a copy" in browser.ask("/rescue/")[2]
-    _, task, _ = browser.ask("/rescue/repair/catalog", {"choice": copies.everything(settings)[0].name})
+    _, task, _ = browser.ask("/rescue/repair/catalog", {"choice": catalog_copies.everything(settings)[0].name})
     eventually(lambda: "Done." in browser.ask(task)[2])
     eventually(lambda: browser.ask("/")[:2] == (303, "/sign-in"))
     catalog.open(settings.catalog)

@@ -10,7 +10,7 @@ from appliance import catalog
 from appliance.catalog import seeds
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import Boot, MachineSpec
-from appliance.lifecycle import seedruns
+from appliance.lifecycle import seed_builds
 from appliance.scenario.load import load as load_scenario
 from appliance.seeds import shipped
 from appliance.seeds.build import SeedFiles, seed_folder
@@ -37,10 +37,10 @@ def test_a_machine_boots_from_a_seed_that_came_with_the_image(
     catalog.open(settings.catalog)
     try:
         adopt_scenario(loaded)
-        seedruns.queue_shipped(loaded, settings)
+        seed_builds.queue_shipped(loaded, settings)
         (queued,) = seeds.unfinished()
         assert queued.class_name == "small"  # small12 was not shipped
-        seedruns.run(queued, loaded, settings)
+        seed_builds.run(queued, loaded, settings)
         seed = seeds.promoted("small")
         assert seed is not None, seeds.by_id(queued.id)
     finally:

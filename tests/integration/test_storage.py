@@ -21,7 +21,7 @@ import pytest
 from appliance import catalog, layout
 from appliance.catalog import Event, Seed, SeedState
 from appliance.errors import Conflict, Unavailable
-from appliance.host import ballast, mirror, reset, storage, store
+from appliance.host.disks import ballast, inventory, mirror, reset, second_disk
 from appliance.host.interface.disks import Disk
 from appliance.host.rpc.registry import Host
 from appliance.run import run, start
@@ -50,7 +50,7 @@ def loop(tmp_path: Path) -> Iterator[Callable[..., Path]]:
 @pytest.fixture
 def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Where the appliance mounts what is not in its place; all that is mounted below the test's folder is unmounted at the end."""
-    monkeypatch.setattr(store, "MOUNTS", tmp_path / "mounts")
+    monkeypatch.setattr(second_disk, "MOUNTS", tmp_path / "mounts")
     # As systemd has all mounts: what is mounted in one place appears wherever else that place can be seen.
     run(["mount", "--bind", tmp_path, tmp_path])
     run(["mount", "--make-shared", tmp_path])
@@ -72,7 +72,7 @@ def state(settings: Settings) -> dict[str, str]:
     return {
         str(path.relative_to(settings.state)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in settings.state.rglob("*")
-        if path.is_file() and path.relative_to(settings.state).parts[0] not in store.LEFT
+        if path.is_file() and path.relative_to(settings.state).parts[0] not in second_disk.LEFT
     }
 
 
@@ -92,7 +92,7 @@ def settings(tmp_path: Path) -> Settings:
     return settings
 
 
-MOVING = store.Store(uuid="11111111-2222-3333-4444-555555555555", name="Big X-1", state="moving")
+MOVING = second_disk.Store(uuid="11111111-2222-3333-4444-555555555555", name="Big X-1", state="moving")
 
 
 def second(loop: Callable[..., Path]) -> Path:
@@ -107,26 +107,26 @@ def test_the_state_moves_to_a_second_disk_and_is_found_there_at_each_boot(
     device, before = second(loop), state(settings)
     settings.host.joinpath("before").touch()
     settings.state.joinpath("ballast").touch()
-    storage.copy(MOVING, 24 * MIB, Host(settings, "ada"), device)  # while all goes on
-    assert store.read(settings) == MOVING
+    inventory.copy(MOVING, 24 * MIB, Host(settings, "ada"), device)  # while all goes on
+    assert second_disk.read_second_disk(settings) == MOVING
     (settings.machines / "machine-3/disk.qcow2").write_bytes(b"written meanwhile")
     changed = state(settings)
 
-    store.place(settings, device, MOVING)  # at the next boot
+    second_disk.place(settings, device, MOVING)  # at the next boot
     assert settings.state.is_mount()
     assert state(settings) == changed != before
     assert (settings.host / "host.json").exists()
-    used = store.read(settings)
+    used = second_disk.read_second_disk(settings)
     assert used is not None
     assert used.state == "used"
-    assert store.missing(settings) == ""
+    assert second_disk.missing(settings) == ""
     (settings.state / "later").write_text("on the second disk")
 
     unmount_all(tmp_path)
     assert {path.name for path in settings.state.iterdir()} <= {"host", "run"}  # the first disk's room is free
-    assert "Big X-1" in store.missing(settings)
+    assert "Big X-1" in second_disk.missing(settings)
     assert (settings.host / "before").exists()
-    store.place(settings, device, used)
+    second_disk.place(settings, device, used)
     assert (settings.state / "later").read_text() == "on the second disk"
     assert state(settings) == {**changed, "later": hashlib.sha256(b"on the second disk").hexdigest()}
 
@@ -136,7 +136,7 @@ def test_killed_anywhere_the_old_or_the_new_disk_is_used_and_whole(
     settings: Settings, loop: Callable[..., Path], mounts: Path, tmp_path: Path
 ) -> None:
     device, wanted, rng = second(loop), state(settings), random.Random(os.environ.get("DPE_TEST_SEED", "6"))
-    store.write(settings, MOVING)
+    second_disk.write_second_disk(settings, MOVING)
     code = (
         "import sys; from pathlib import Path; from appliance.host import store; from appliance.settings import load;"
         f"store.MOUNTS = Path({str(mounts)!r}); settings = load(); print('now', flush=True);"
@@ -153,11 +153,11 @@ def test_killed_anywhere_the_old_or_the_new_disk_is_used_and_whole(
             process.send_signal(signal.SIGKILL)
             kills += 1
         process.wait()
-        if settings.state.is_mount() and (store.MOUNTS / "host").is_mount():
+        if settings.state.is_mount() and (second_disk.MOUNTS / "host").is_mount():
             there = state(settings)
             assert there == wanted
         unmount_all(tmp_path)
-        found = store.read(settings)
+        found = second_disk.read_second_disk(settings)
         assert found is not None
         if found.state == "used":
             break
@@ -165,7 +165,7 @@ def test_killed_anywhere_the_old_or_the_new_disk_is_used_and_whole(
     else:
         raise AssertionError("it was never moved")
     for _ in range(2):
-        store.place(settings, device, found)
+        second_disk.place(settings, device, found)
         assert state(settings) == wanted
         unmount_all(tmp_path)
     assert kills
@@ -177,10 +177,10 @@ def test_nothing_is_removed_through_a_mount_that_shows_the_second_disk(
 ) -> None:
     """Whatever makes it do so: the copy that is left on the first disk does no harm, and removing the other one would be the end."""
     device, before = second(loop), state(settings)
-    monkeypatch.setattr(store, "run", lambda command, **more: "" if "--make-private" in command else run(command, **more))
-    store.write(settings, MOVING)
+    monkeypatch.setattr(second_disk, "run", lambda command, **more: "" if "--make-private" in command else run(command, **more))
+    second_disk.write_second_disk(settings, MOVING)
     with pytest.raises(Unavailable, match="is not removed"):
-        store.place(settings, device, MOVING)
+        second_disk.place(settings, device, MOVING)
     assert settings.state.is_mount()
     assert state(settings) == before
 
@@ -189,11 +189,11 @@ def test_what_does_not_fit_stays_where_it_is(settings: Settings, loop: Callable[
     device, before = loop("second", 16), state(settings)
     run(["mkfs.ext4", "-q", "-F", "-m", "0", device])
     with pytest.raises(Unavailable, match="cannot be copied to Big X-1"):
-        storage.copy(MOVING, 24 * MIB, Host(settings, "ada"), device)
-    assert store.read(settings) is None
-    store.write(settings, MOVING)
-    store.place(settings, device, MOVING)
-    assert store.read(settings) is None
+        inventory.copy(MOVING, 24 * MIB, Host(settings, "ada"), device)
+    assert second_disk.read_second_disk(settings) is None
+    second_disk.write_second_disk(settings, MOVING)
+    second_disk.place(settings, device, MOVING)
+    assert second_disk.read_second_disk(settings) is None
     assert not settings.state.is_mount()
     assert state(settings) == before
 
@@ -202,18 +202,18 @@ def test_a_copy_that_is_cancelled_changes_nothing(settings: Settings, loop: Call
     device, host = second(loop), Host(settings, "ada")
     host.cancelled.set()
     with pytest.raises(Conflict, match="lies where it was"):
-        storage.copy(MOVING, 1, host, device)
-    assert store.read(settings) is None
+        inventory.copy(MOVING, 1, host, device)
+    assert second_disk.read_second_disk(settings) is None
     assert not (mounts / "new").is_mount()
 
 
 def test_a_disk_that_holds_something_is_seen_as_such(settings: Settings, loop: Callable[..., Path]) -> None:
     device = loop("foreign", 16)
-    assert storage.is_blank(device)
+    assert inventory.is_blank(device)
     run(["mkfs.ext4", "-q", "-F", device])
-    assert not storage.is_blank(device)
+    assert not inventory.is_blank(device)
     with pytest.raises(Conflict, match="larger disk"):
-        storage.refuse(Disk(str(device), "Old", "X", 16 * MIB, "foreign", ["ext4"]), "X", 0, blank=False)
+        inventory.refuse(Disk(str(device), "Old", "X", 16 * MIB, "foreign", ["ext4"]), "X", 0, blank=False)
 
 
 @pytest.mark.parametrize("thorough", [False, True])
@@ -223,7 +223,7 @@ def test_a_factory_reset_leaves_an_empty_disk(loop: Callable[..., Path], tmp_pat
     folder = tmp_path / "mounted"
     for device in devices:
         run(["mkfs.ext4", "-q", "-F", device])
-        store.mount(device, folder)
+        second_disk.mount(device, folder)
         (folder / "catalog").write_bytes(marker)
         run(["umount", folder])
     assert all(marker in (tmp_path / name).read_bytes() for name in ("data", "second"))
@@ -233,7 +233,7 @@ def test_a_factory_reset_leaves_an_empty_disk(loop: Callable[..., Path], tmp_pat
     assert not note.exists()
     for name in ("data", "second"):
         assert b"a secret" not in (tmp_path / name).read_bytes()
-    store.mount(devices[0], folder)
+    second_disk.mount(devices[0], folder)
     assert {path.name for path in folder.iterdir()} == {"lost+found"}
     run(["umount", folder])
     assert run(["blkid", "-o", "value", "-s", "LABEL", devices[0]]).strip() == "dpe-data"
@@ -329,7 +329,7 @@ def served(loop: Callable[..., Path], mounts: Path, tmp_path: Path) -> Iterator[
     """dpe-host and the web page on a file system of 256 MiB."""
     device = loop("small", 256)
     run(["mkfs.ext4", "-q", "-F", "-m", "0", device])
-    store.mount(device, tmp_path / "s")
+    second_disk.mount(device, tmp_path / "s")
     settings = load({}, state=tmp_path / "s", disk_reserve=16, network="full")
     layout.prepare(settings)
     catalog.open(settings.catalog)
@@ -343,7 +343,7 @@ def served(loop: Callable[..., Path], mounts: Path, tmp_path: Path) -> Iterator[
     with (tmp_path / "log").open("wb") as log:
         processes = [
             start([sys.executable, "-m", *command], env=env, stdout=log.fileno(), stderr=log.fileno(), cwd=Path("/"))
-            for command in (["appliance.host.daemon"], gunicorn)
+            for command in (["appliance.host.rpc.daemon"], gunicorn)
         ]
     try:
         until(lambda: answers(Web(web)) and settings.host_socket.exists(), (tmp_path / "log").read_text())

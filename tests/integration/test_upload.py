@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from appliance.host import updates
 from appliance.host.interface.updates import INSPECT, Sent, Staged
 from appliance.host.rpc.registry import Host
+from appliance.host.updates import installation
 from appliance.settings import Settings
 from tests.hosted import do_instead, serving
 from tests.integration.test_door import Browser, door
@@ -34,7 +34,7 @@ class Taken:
             self.digest = hashlib.file_digest(content, "sha256").hexdigest()
         self.size = file.stat().st_size
         file.unlink()
-        return Staged(version="1.3.0", built="", signed_by="x", size=self.size, system_size=1, by=host.by, at=updates._now())
+        return Staged(version="1.3.0", built="", signed_by="x", size=self.size, system_size=1, by=host.by, at=installation._now())
 
 
 @pytest.fixture

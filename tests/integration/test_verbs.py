@@ -130,8 +130,8 @@ def ended(run: int) -> Run:
 def test_the_whole_life_of_a_machine_that_somebody_holds(settings: Settings, people: dict[str, Actor], provider: LibvirtProvider) -> None:
     alice, bob, grace = people["alice"], people["bob"], people["grace"]
     verbs.request(alice, "small")
-    until(lambda: [m.state for m in verbs.mine(alice.account_id)] == [S.IN_USE], "a machine in use")  # type: ignore[arg-type]
-    [machine] = verbs.mine(alice.account_id)  # type: ignore[arg-type]
+    until(lambda: [m.state for m in verbs.my_machines(alice.account_id)] == [S.IN_USE], "a machine in use")  # type: ignore[arg-type]
+    [machine] = verbs.my_machines(alice.account_id)  # type: ignore[arg-type]
     id = machine.id
     wanted = spec(machine, settings)
     address = wanted.card.address
@@ -176,7 +176,7 @@ def test_the_whole_life_of_a_machine_that_somebody_holds(settings: Settings, peo
     # Transfer: the new owner's name is in it. What the old one has open is ended at the front door (test_door.py).
     ended(moves.transfer(grace, id, "bob"))
     assert json.loads(inside("cat", "/run/dpe/owner.json"))["name"] == "bob"
-    assert [m.id for m in verbs.mine(bob.account_id)] == [id]  # type: ignore[arg-type]
+    assert [m.id for m in verbs.my_machines(bob.account_id)] == [id]  # type: ignore[arg-type]
 
     # Reprovision: name, address and id stay, what was on it goes.
     ended(moves.reprovision(bob, id))

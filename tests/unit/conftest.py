@@ -30,13 +30,13 @@ from appliance.catalog import (
     sequences,
 )
 from appliance.catalog import seeds as seed_rows
-from appliance.lifecycle.performers import Performers, ended
+from appliance.lifecycle.handlers import Handlers, ended
 from appliance.scenario.schema import ClassSpec
 from appliance.settings import Settings
 from appliance.settings import load as load_settings
 from appliance.workflow import sequence
-from appliance.workflow.performers import PERFORMERS
-from appliance.workflow.runner import Outcome, Performer, Runner
+from appliance.workflow.activities import ACTIVITIES
+from appliance.workflow.runner import Handler, Outcome, Runner
 from appliance.workflow.sequence import Around
 from tests.unit.engine.fake import FakeProvider
 
@@ -198,13 +198,13 @@ def follow(small: Class) -> Callable[..., int]:
 def walk(opened: Settings) -> Callable[..., None]:
     """Take every run as far as it goes, over a provider that is only memory; `walk(at, wait=...)` has another do what is a wait."""
     provider = FakeProvider()
-    performers = {**PERFORMERS, **Performers(opened, provider).all()}
+    performers = {**ACTIVITIES, **Handlers(opened, provider).all()}
 
     def go(at: datetime | None = None, **others: Callable[..., Outcome]) -> None:
         provider.files |= {machine.id for machine in Machine.select()}  # ready ones are rows of a test
-        changed = {kind: Performer(perform) for kind, perform in others.items()}
+        changed = {kind: Handler(perform) for kind, perform in others.items()}
         runner = Runner({**performers, **changed}, ended=ended, clock=lambda: at or now())
-        while due := [one.id for one in runs.due(at or now())]:
+        while due := [one.id for one in runs.due_steps(at or now())]:
             for id in due:
                 runner.advance(id)
 

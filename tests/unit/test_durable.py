@@ -133,21 +133,21 @@ ANEW = {
     "appliance/hypervisor/libvirt/network.py": "a switch of the kernel's",
     "appliance/hypervisor/libvirt/disks.py": "what `fresh` puts in its place",
     "appliance/lifecycle/batch.py": "a job's description, for the process that is started with it",
-    "appliance/lifecycle/activities.py": "the same",
+    "appliance/lifecycle/guest_activities.py": "the same",
     "appliance/seeds/build.py": "the same, and the log that a build begins",
     "appliance/seeds/play.py": "what ansible-runner is started with",
-    "appliance/host/backup.py": "in a folder that is gone with the backup that it is for",
+    "appliance/host/backup/appliance_backup.py": "in a folder that is gone with the backup that it is for",
     "appliance/workflow/document.py": "of the sources",
     "image-build/build.py": "in a tree that is built anew",
     "image-build/disk.py": "the same",
     "playbooks/plugins/connection/dpe_agent.py": "fetched for Ansible",
 }
 RENAMES = {  # of what is whole on the disk already, or goes out of the way
-    "appliance/host/config.py",
-    "appliance/host/copies.py",
-    "appliance/host/restore.py",
-    "appliance/host/updates.py",
-    "appliance/host/ballast.py",
+    "appliance/host/system/config.py",
+    "appliance/host/backup/catalog_copies.py",
+    "appliance/host/backup/restore.py",
+    "appliance/host/updates/installation.py",
+    "appliance/host/disks/ballast.py",
     "image-build/build.py",
 }
 

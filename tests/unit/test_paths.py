@@ -10,10 +10,10 @@ import pytest
 from appliance import catalog, paths
 from appliance.catalog import Class, DataDisk, Machine, Seed, SeedState, Snapshot, SnapshotState, now
 from appliance.errors import BadInput
-from appliance.host import updates
 from appliance.host.interface import AnyVerb, declared
+from appliance.host.updates import installation
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
-from appliance.lifecycle import backups, forks, keeping, seedruns
+from appliance.lifecycle import disk_copies, forks, retention, seed_builds
 from appliance.lifecycle.specs import spec
 from appliance.seeds import build, shipped, snapshot
 from appliance.settings import Settings
@@ -48,11 +48,11 @@ PATHS: dict[str, Callable[[Settings, str], Any]] = {
     "version of a seed": lambda settings, name: build.seed_folder("small", name, settings),  # type: ignore[arg-type]
     "log of a seed": lambda settings, name: build.seed_log(name, 1, settings),
     "work": lambda settings, name: build.work_folder(name, settings),  # type: ignore[arg-type]
-    "seed of the image": lambda settings, name: shipped.found(name, settings),
+    "seed of the image": lambda settings, name: shipped.shipped_seeds(name, settings),
     "snapshot": lambda settings, name: snapshot.folder_of(snapshot.SnapshotJob(1, name, 1, {}, {}), settings),
     "machine of the provider": lambda settings, name: LibvirtProvider(settings).destroy(name),
-    "catalog for going back": lambda settings, name: updates.copy_folder(settings, name),
-    "copies of a data disk": lambda settings, name: backups.write(
+    "catalog for going back": lambda settings, name: installation.copy_folder(settings, name),
+    "copies of a data disk": lambda settings, name: disk_copies.write_manifest(
         DataDisk(id=name, name="x", klass="small", size=1), None, now(), 1, settings, FakeProvider()
     ),
 }
@@ -76,7 +76,7 @@ def test_a_class_in_the_catalog_named_like_a_way_out_removes_nothing(opened: Set
         made = Snapshot.create(seed=seed.id, state=SnapshotState.STALE, folder=str(victim))
     with pytest.raises(BadInput):
         forks.folder(made, opened)  # nor does a folder that a snapshot's row names count
-    seedruns.remove(seed, opened)
+    seed_builds.remove(seed, opened)
     assert (victim / "kept").read_text() == "somebody's"
     assert Seed.get_by_id(seed.id).files == {}  # it is not tried again for ever
 
@@ -101,7 +101,7 @@ def test_no_folder_of_the_host_becomes_a_snapshot(opened: Settings, ready: Calla
 def test_no_folder_of_the_host_becomes_a_seed_of_the_image(opened: Settings, small: Class, tmp_path: Path) -> None:
     seed = Seed.create(klass="small", version=2, manifest={"shipped": str(tmp_path)})
     loaded = type("Loaded", (), {"scenario": type("Scenario", (), {"classes": {"small": object()}}), "folder": tmp_path})
-    seedruns.run(seed, loaded, opened)  # type: ignore[arg-type]
+    seed_builds.run(seed, loaded, opened)  # type: ignore[arg-type]
     found = Seed.get_by_id(seed.id)
     assert (found.state, "does not lie in" in found.problem) == (SeedState.FAILED, True)
 
@@ -110,7 +110,7 @@ def test_no_file_of_the_host_is_restored_as_a_copy(opened: Settings, small: Clas
     facts = {"disk": "0" * 36, "size": 1, "backup": "/etc/shadow"}
     step = type("Step", (), {"report": lambda _: None})
     with pytest.raises(BadInput, match="does not lie in"):
-        keeping.Keeping(opened, FakeProvider())._restore(facts, small, catalog.Account.get_by_id(alice.account_id), step)  # type: ignore[arg-type]
+        retention.Retention(opened, FakeProvider())._restore(facts, small, catalog.Account.get_by_id(alice.account_id), step)  # type: ignore[arg-type]
 
 
 # -- what is asked over dpe-host's socket ----------------------------------------------------------------

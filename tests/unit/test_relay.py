@@ -12,8 +12,8 @@ import pytest
 from appliance import relay
 from appliance.catalog import machines
 from appliance.relay import Refused, Relay, parse
-from appliance.services import door
-from appliance.services.door import Ticket
+from appliance.services import app_access
+from appliance.services.app_access import Ticket
 from appliance.settings import Settings
 
 pytestmark = pytest.mark.revoked
@@ -157,7 +157,7 @@ def test_tickets_that_are_not_good_are_cut_and_others_go_on(settings: Settings, 
 
     prolonged: list[set[str]] = []
     good: set[Ticket] = set()
-    monkeypatch.setattr(door, "good", lambda _: good)
+    monkeypatch.setattr(app_access, "good", lambda _: good)
     monkeypatch.setattr(relay.sessions, "prolong", lambda ids, _: prolonged.append(set(ids)))
 
     async def go() -> None:
@@ -174,7 +174,7 @@ def test_tickets_that_are_not_good_are_cut_and_others_go_on(settings: Settings, 
             def away(_: object) -> set[Ticket]:
                 raise OSError("the catalog is away")
 
-            monkeypatch.setattr(door, "good", away)
+            monkeypatch.setattr(app_access, "good", away)
             with pytest.raises(OSError, match="away"):
                 await tested.look()
             writer.write(b"still")  # for a while nobody knows, and nobody is cut for that
@@ -185,7 +185,7 @@ def test_tickets_that_are_not_good_are_cut_and_others_go_on(settings: Settings, 
 
             reader, writer = await ask(path, port, b"GET /ws HTTP/1.1\r\n\r\n")
             await reader.readuntil(b"\r\n\r\n")
-            monkeypatch.setattr(door, "good", lambda _: set())
+            monkeypatch.setattr(app_access, "good", lambda _: set())
             await tested.look()
             assert await asyncio.wait_for(reader.read(), 10) == b""
 

@@ -148,7 +148,7 @@ def test_none_is_lost_while_the_receiver_is_away(forwarder: syslog.Forwarder, re
     another = syslog.Forwarder("appliance.test")  # as after a restart
     another.forward()
     assert back.ids == [6, 7, 8, 9, 10, 11, 12]
-    assert [row.kind for row in events.page(limit=1)] == ["audit.forwarding"]
+    assert [row.kind for row in events.list_events(limit=1)] == ["audit.forwarding"]
     assert options.get("syslog_problem") == ""
     assert syslog.waiting() == 0
     back.close()

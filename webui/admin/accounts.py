@@ -7,11 +7,11 @@ from werkzeug.wrappers import Response
 
 from appliance.catalog import ROOT
 from appliance.errors import DpeError
-from appliance.services import accounts, orgs
+from appliance.services import accounts, org_units
 from appliance.services import machines as machines_service
-from webui.again import asks_again
 from webui.errors import status_of
 from webui.guard import actor, needs, row_number
+from webui.reauth import requires_reauth
 
 blueprint = Blueprint("accounts", __name__, url_prefix="/admin/accounts")
 
@@ -57,7 +57,7 @@ def new() -> Page:
             return redirect(url_for("accounts.index"), 303)
         except DpeError as refused:
             error = refused
-    return render_template("admin/account_new.html", values=values, error=error, tree=orgs.tree(actor(), "people.manage")), status_of(
+    return render_template("admin/account_new.html", values=values, error=error, tree=org_units.tree(actor(), "people.manage")), status_of(
         error
     ) if error else 200
 
@@ -81,29 +81,29 @@ def change(id: int) -> Page:
 
 
 def _known(id: int) -> dict[str, Any]:
-    account = accounts.get(id)
+    account = accounts.get_account(id)
     return {name: getattr(account, name) for name in ("full_name", "email", "ssh_keys")}
 
 
 def _page(id: int, values: dict[str, Any], error: DpeError | None, *, at: str = "") -> Page:
-    account, held = accounts.get(id), machines_service.mine(id)
+    account, held = accounts.get_account(id), machines_service.my_machines(id)
     page = render_template("admin/account.html", account=account, values=values, held=held, error=error, at=at)
     return page, status_of(error) if error else 200
 
 
 @blueprint.post("/<int:id>/enabled")
 @needs("people.manage", account="id")
-@asks_again
+@requires_reauth
 def enabled(id: int) -> Response:
     wanted = request.form.get("enabled") == "yes"
     (accounts.enable if wanted else accounts.disable)(actor(), id)
-    flash(f"{accounts.get(id).name} may {'sign in again' if wanted else 'not sign in any more'}.", "success")
+    flash(f"{accounts.get_account(id).name} may {'sign in again' if wanted else 'not sign in any more'}.", "success")
     return redirect(url_for("accounts.page", id=id), 303)
 
 
 @blueprint.post("/<int:id>/password")
 @needs("people.manage", account="id")
-@asks_again
+@requires_reauth
 def password(id: int) -> Page:
     try:
         accounts.set_password(actor(), id, request.form.get("password", ""))

@@ -7,9 +7,9 @@ from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
 from appliance.services import aside, recovery
-from webui.again import asks_again
 from webui.errors import status_of
 from webui.guard import actor, needs
+from webui.reauth import requires_reauth
 
 blueprint = Blueprint("aside", __name__, url_prefix="/admin/orphans")
 
@@ -22,7 +22,7 @@ def index() -> tuple[str, int]:
 
 @blueprint.post("/decide")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def decide() -> Response | tuple[str, int]:
     try:
         aside.decide(actor(), request.form.get("choice", ""))
@@ -45,7 +45,7 @@ def adopt(number: int) -> Response | tuple[str, int]:
 
 @blueprint.post("/<int:number>/remove")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def remove(number: int) -> Response | tuple[str, int]:
     try:
         aside.remove(actor(), number)

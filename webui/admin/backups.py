@@ -7,10 +7,10 @@ from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
 from appliance.host.interface.backups import Sftp, ShownTarget
-from appliance.services import backups, server
-from webui.again import asks_again
+from appliance.services import appliance_backups, server
 from webui.errors import status_of
 from webui.guard import actor, needs, settings
+from webui.reauth import requires_reauth
 
 blueprint = Blueprint("backups", __name__, url_prefix="/admin/server/backups")
 
@@ -24,8 +24,8 @@ def _page(error: DpeError | None = None, at: str = "", **more: Any) -> Page:
     state = away = None
     disks, public_key, running = [], "", None
     try:
-        state = backups.state(settings())
-        disks, public_key = backups.disks(settings()), backups.public_key(settings())
+        state = appliance_backups.state(settings())
+        disks, public_key = appliance_backups.disks(settings()), appliance_backups.public_key(settings())
         running = next((task for task in server.recent(settings()) if task.title in TASKS), None)
     except DpeError as refused:
         away = refused
@@ -60,7 +60,7 @@ def host_keys() -> list[str]:
 
 
 def _known_keys() -> list[str]:
-    known = backups.state(settings()).target
+    known = appliance_backups.state(settings()).target
     return known.host_keys if isinstance(known, Sftp) and known.host == request.form.get("sftp_host", "").strip() else []
 
 
@@ -76,7 +76,7 @@ def found() -> Page:
     """The list alone: the target may take its time to answer."""
     error, listed = None, []
     try:
-        listed = backups.everything(settings())
+        listed = appliance_backups.everything(settings())
     except DpeError as refused:
         error = refused
     return render_template("admin/_backup_list.html", found=listed, error=error)
@@ -85,8 +85,8 @@ def found() -> Page:
 def _with_target(configure: bool) -> Page:  # noqa: FBT001 - which of the form's two buttons
     key = request.form.get("key", "")
     try:
-        target = backups.entered(request.form, host_keys() or _known_keys(), stored=True)
-        looked = (backups.configure if configure else backups.test)(actor(), settings(), target, key)
+        target = appliance_backups.entered(request.form, host_keys() or _known_keys(), stored=True)
+        looked = (appliance_backups.configure if configure else appliance_backups.test)(actor(), settings(), target, key)
     except DpeError as error:
         return _page(error, "target", key=key)
     if looked.state == "confirm" or not configure:
@@ -103,23 +103,23 @@ def test() -> Page:
 
 @blueprint.post("/configure")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def configure() -> Page:
     return _with_target(configure=True)
 
 
 @blueprint.post("/key")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def key() -> Page:
     """The page that shows the recovery key."""
-    return _page(recovery_key=backups.key(actor(), settings()))
+    return _page(recovery_key=appliance_backups.key(actor(), settings()))
 
 
 @blueprint.post("/noted")
 @needs("settings.manage")
 def noted() -> Page:
-    backups.noted(actor(), settings())
+    appliance_backups.noted(actor(), settings())
     flash("Good. It is not shown again.", "success")
     return redirect(url_for("backups.index"), 303)
 
@@ -128,7 +128,7 @@ def noted() -> Page:
 @needs("settings.manage")
 def plan() -> Page:
     try:
-        backups.plan(actor(), settings(), request.form, request.form.getlist("days"))
+        appliance_backups.plan(actor(), settings(), request.form, request.form.getlist("days"))
     except DpeError as error:
         return _page(error, "plan")
     flash("Saved.", "success")
@@ -137,9 +137,9 @@ def plan() -> Page:
 
 @blueprint.post("/stop")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def stop() -> Page:
-    backups.stop(actor(), settings())
+    appliance_backups.stop(actor(), settings())
     flash("Nothing is backed up any more.", "success")
     return redirect(url_for("backups.index"), 303)
 
@@ -147,27 +147,27 @@ def stop() -> Page:
 @blueprint.post("/run")
 @needs("settings.manage")
 def run() -> Page:
-    return _begun(backups.run(actor(), settings()))
+    return _begun(appliance_backups.run(actor(), settings()))
 
 
 @blueprint.post("/verify")
 @needs("settings.manage")
 def verify() -> Page:
-    return _begun(backups.verify(actor(), settings()))
+    return _begun(appliance_backups.verify(actor(), settings()))
 
 
 @blueprint.post("/restore")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def restore() -> Page:
     network = request.form.get("network") == "yes"
-    return _begun(backups.restore(actor(), settings(), request.form.get("snapshot", ""), network=network))
+    return _begun(appliance_backups.restore(actor(), settings(), request.form.get("snapshot", ""), network=network))
 
 
 @blueprint.post("/copies")
 @needs("settings.manage")
 def copies() -> Page:
-    return _begun(backups.fetch_copies(actor(), settings(), request.form.get("snapshot", "")))
+    return _begun(appliance_backups.fetch_copies(actor(), settings(), request.form.get("snapshot", "")))
 
 
 def _begun(task: str) -> Response:

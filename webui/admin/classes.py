@@ -82,7 +82,7 @@ def reset(name: str, key: str) -> Response:
 
 
 def _page(name: str, form: Form | None = None, error: DpeError | None = None) -> tuple[str, int]:
-    cls = classes.get(name)
+    cls = classes.get_class(name)
     pools = next(pools for pools in overview.pools() if pools.cls.name == name)
     groups: dict[Form, dict[str, list[classes.Setting]]] = {one: {} for one in Form}
     for setting in classes.policy_of(cls):

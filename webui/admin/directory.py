@@ -7,12 +7,12 @@ from werkzeug.wrappers import Response
 
 from appliance.catalog import RunState
 from appliance.errors import BadInput, DpeError
-from appliance.people import directory_settings
-from appliance.people.directory_config import SHAPES, Config
+from appliance.identity import directory_settings
+from appliance.identity.directory_config import SHAPES, Config
 from appliance.services import directory
-from webui.again import asks_again
 from webui.errors import status_of
 from webui.guard import actor, back, needs
+from webui.reauth import requires_reauth
 
 blueprint = Blueprint("directory", __name__, url_prefix="/admin/directory")
 
@@ -84,7 +84,7 @@ def _entered() -> dict[str, Any]:
 
 @blueprint.post("/")
 @needs("directory.manage")
-@asks_again
+@requires_reauth
 def change() -> Page:
     values = _entered()
     try:
@@ -100,14 +100,14 @@ def change() -> Page:
 def test() -> Page:
     values = _entered()
     try:
-        return _page(values, findings=directory.check(values, request.form.get("password", "")))
+        return _page(values, findings=directory.check_directory(values, request.form.get("password", "")))
     except DpeError as error:
         return _page(values, error)
 
 
 @blueprint.post("/switch")
 @needs("directory.manage")
-@asks_again
+@requires_reauth
 def switch() -> Response:
     directory.switch(actor(), on=request.form.get("on") == "yes")
     return redirect(url_for("directory.index"), 303)

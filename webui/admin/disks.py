@@ -3,7 +3,7 @@
 from flask import Blueprint, render_template, request
 from flask_login import current_user
 
-from appliance.catalog import data
+from appliance.catalog import data_disks
 from appliance.services import classes, disks
 from webui.guard import actor, needs, settings
 
@@ -20,7 +20,7 @@ def index() -> str:
         "class_name": request.args.get("class", ""),
         "use": request.args.get("use", ""),
     }
-    found = disks.page(**chosen, after=request.args.get("after", "")[:40], reach=current_user.powers.reach("machines.read"))
+    found = disks.list_disks(**chosen, after=request.args.get("after", "")[:40], reach=current_user.powers.reach("machines.read"))
     return render_template(
         "admin/disks.html",
         disks=found,
@@ -35,4 +35,4 @@ def index() -> str:
 @blueprint.get("/retained-disks/")
 @needs("machines.read")
 def kept() -> str:
-    return render_template("admin/kept.html", kept=data.kept_page(current_user.powers.reach("machines.read")))
+    return render_template("admin/kept.html", kept=data_disks.list_retained(current_user.powers.reach("machines.read")))

@@ -11,10 +11,10 @@ from appliance.catalog import Event, Level, events
 from appliance.catalog.event_kinds import Area
 from appliance.errors import DpeError, NotFound
 from appliance.services import audit
-from webui.again import asks_again
 from webui.errors import status_of
 from webui.format import zone
 from webui.guard import actor, needs, row_number
+from webui.reauth import requires_reauth
 
 blueprint = Blueprint("events", __name__, url_prefix="/admin/events")
 
@@ -65,7 +65,7 @@ def changes(event: Event) -> list[tuple[str, Any, Any]]:
 @needs("events.read")
 def index() -> str:
     chosen = _chosen()
-    found = events.page(before=row_number("before"), limit=PAGE, **_search(chosen))
+    found = events.list_events(before=row_number("before"), limit=PAGE, **_search(chosen))
     more = any(chosen[name] for name in ("actor", "address", "object", "since", "until"))
     return render_template(
         "admin/events.html",
@@ -133,7 +133,7 @@ def check() -> Response:
 
 @blueprint.post("/record/forwarding")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def forwarding() -> Page:
     form = request.form
     host = form.get("host", "") if form.get("wanted") != "no" else ""

@@ -7,14 +7,14 @@ from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
-from appliance.people import roles
-from appliance.services import accounts, classes, delegation, orgs
+from appliance.identity import roles
+from appliance.services import accounts, classes, delegation, org_units
 from webui import forms
-from webui.again import asks_again
 from webui.errors import status_of
 from webui.format import zone
 from webui.forms import DayOrNothing, Form, WholeOrNothing
 from webui.guard import actor, needs
+from webui.reauth import requires_reauth
 
 blueprint = Blueprint("grants", __name__, url_prefix="/admin")
 
@@ -69,7 +69,7 @@ def _index(error: DpeError | None = None) -> Page:
 
 
 def _choices() -> dict[str, object]:
-    return {"ROLES": roles.ROLES, "AMOUNTS": AMOUNTS, "tree": orgs.tree(actor()), "classes": classes.everything()}
+    return {"ROLES": roles.ROLES, "AMOUNTS": AMOUNTS, "tree": org_units.tree(actor()), "classes": classes.everything()}
 
 
 def _holder() -> delegation.Holder:
@@ -84,7 +84,7 @@ def _midnight(day: date | None, *, after: int = 0) -> datetime | None:
 
 @blueprint.post("/grants/")
 @needs("grants.manage")
-@asks_again
+@requires_reauth
 def give() -> Page:
     try:
         new = forms.read(NewGrant)
@@ -107,7 +107,7 @@ def give() -> Page:
 
 @blueprint.post("/grants/revoke")
 @needs("grants.manage")
-@asks_again
+@requires_reauth
 def take() -> Page:
     try:
         taken = delegation.take_away(actor(), request.form.getlist("grant", type=int))
@@ -160,7 +160,7 @@ def remove_quota(id: int) -> Response:
 def why(id: int) -> str:
     permission = request.args.get("permission", "")
     permission = permission if permission in roles.PERMISSIONS else ""
-    account = accounts.get(id)
+    account = accounts.get_account(id)
     return render_template(
         "admin/why.html",
         account=account,

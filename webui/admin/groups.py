@@ -5,8 +5,8 @@ from werkzeug.wrappers import Response
 
 from appliance.catalog import ROOT, Account, Grant, Group, Member, Nesting, Quota
 from appliance.errors import DpeError
-from appliance.people import roles
-from appliance.services import delegation, orgs
+from appliance.identity import roles
+from appliance.services import delegation, org_units
 from webui.errors import status_of
 from webui.guard import actor, needs
 
@@ -24,7 +24,11 @@ def index() -> Page:
 
 def _index(error: DpeError | None = None) -> Page:
     page = render_template(
-        "admin/groups.html", groups=orgs.groups(actor()), tree=orgs.tree(actor(), "people.manage"), error=error, values=request.form
+        "admin/groups.html",
+        groups=org_units.groups(actor()),
+        tree=org_units.tree(actor(), "people.manage"),
+        error=error,
+        values=request.form,
     )
     return page, status_of(error) if error else 200
 
@@ -34,7 +38,7 @@ def _index(error: DpeError | None = None) -> Page:
 def new() -> Page:
     form = request.form
     try:
-        made = orgs.create_group(actor(), form.get("name", ""), form.get("about", ""), form.get("unit", ROOT, type=int))
+        made = org_units.create_group(actor(), form.get("name", ""), form.get("about", ""), form.get("unit", ROOT, type=int))
     except DpeError as error:
         return _index(error)
     flash(f"The group {made.name} is made; now put people into it.", "success")
@@ -51,12 +55,12 @@ def _page(id: int, error: DpeError | None = None) -> Page:
     members = Account.select().join(Member).where(Member.group == id).order_by(Account.name)
     page = render_template(
         "admin/group.html",
-        group=orgs.group(id),
+        group=org_units.group(id),
         members=list(members.limit(SHOWN)),
         count=members.count(),
         inner=list(Group.select().join(Nesting, on=(Nesting.inner == Group.id)).where(Nesting.outer == id).order_by(Group.name)),
         outer=list(Group.select().join(Nesting, on=(Nesting.outer == Group.id)).where(Nesting.inner == id).order_by(Group.name)),
-        others=[group for group, _ in orgs.groups(actor()) if group.id != id],
+        others=[group for group, _ in org_units.groups(actor()) if group.id != id],
         grants=list(Grant.select().where(Grant.group == id)),
         quotas=list(Quota.select().where(Quota.group == id)),
         error=error,
@@ -72,7 +76,7 @@ def _page(id: int, error: DpeError | None = None) -> Page:
 def add(id: int) -> Page:
     names = request.form.get("names", "").replace(",", " ").split()
     try:
-        added = orgs.add_members(actor(), id, names)
+        added = org_units.add_members(actor(), id, names)
     except DpeError as error:
         return _page(id, error)
     flash(f"{added} new in the group.", "success")
@@ -82,7 +86,7 @@ def add(id: int) -> Page:
 @blueprint.post("/<int:id>/take-out")
 @needs("people.manage", group="id")
 def take_out(id: int) -> Response:
-    orgs.remove_members(actor(), id, request.form.getlist("account", type=int))
+    org_units.remove_members(actor(), id, request.form.getlist("account", type=int))
     return redirect(url_for("groups.page", id=id), 303)
 
 
@@ -90,7 +94,7 @@ def take_out(id: int) -> Response:
 @needs("people.manage", group="id")
 def nest(id: int) -> Page:
     try:
-        (orgs.unnest if request.form.get("out") else orgs.nest)(actor(), id, request.form.get("inner", 0, type=int))
+        (org_units.unnest if request.form.get("out") else org_units.nest)(actor(), id, request.form.get("inner", 0, type=int))
     except DpeError as error:
         return _page(id, error)
     return redirect(url_for("groups.page", id=id), 303)
@@ -99,7 +103,7 @@ def nest(id: int) -> Page:
 @blueprint.post("/<int:id>/remove")
 @needs("people.manage", group="id")
 def remove(id: int) -> Response:
-    name = orgs.group(id).name
-    orgs.remove_group(actor(), id)
+    name = org_units.group(id).name
+    org_units.remove_group(actor(), id)
     flash(f"The group {name} is removed.", "success")
     return redirect(url_for("groups.index"), 303)

@@ -3,9 +3,9 @@
 from flask import Blueprint, render_template, request
 from flask_login import current_user
 
-from appliance.catalog import data, events
+from appliance.catalog import data_disks, events
 from appliance.catalog import machines as machine_rows
-from appliance.services import classes, host, machines, moves, overview, runs
+from appliance.services import classes, host_metrics, machines, moves, overview, runs
 from webui.guard import actor, needs, row_number, settings
 from webui.portal import application
 
@@ -38,22 +38,22 @@ def index() -> str:
 @blueprint.get("/<id>")
 @needs("machines.read", machine="id")
 def page(id: str) -> str:
-    machine = machines.get(actor(), id)
+    machine = machines.get_machine(actor(), id)
     return render_template(
         "admin/machine.html",
         machine=machine,
         cls=machine.klass,
         lease=machine_rows.lease_of(id),
         reading=machine_rows.reading_of(id),
-        events=events.page(machine_id=id, limit=100),
-        data_disk=data.of_machine(id),
-        runs=runs.page(actor(), machine_id=id, limit=10),
+        events=events.list_events(machine_id=id, limit=100),
+        data_disk=data_disks.of_machine(id),
+        runs=runs.list_runs(actor(), machine_id=id, limit=10),
         run_title=runs.title,
         address=settings().address(machine.slot),
         way=machines.way(machine, settings()),
         application=application(machine),
         held=machine.state in machine_rows.HELD,
-        nominal=host.nominal(machine.memory),
+        nominal=host_metrics.nominal(machine.memory),
         doing=moves.doing([machine]).get(id, ""),
         possible=moves.possible(actor(), machine),
     )

@@ -8,9 +8,9 @@ from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
 from appliance.services import hooks, mail, preferences
-from webui.again import asks_again
 from webui.errors import status_of
 from webui.guard import actor, needs
+from webui.reauth import requires_reauth
 
 blueprint = Blueprint("outside", __name__, url_prefix="/admin/settings/email-and-webhooks")
 
@@ -74,7 +74,7 @@ def _entered() -> dict[str, str]:
 
 @blueprint.post("/mail")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def set_mail() -> Page:
     try:
         mail.change(actor(), _entered(), request.form.get("password", ""), here=request.host_url)
@@ -95,7 +95,7 @@ def test_mail() -> Page:
 
 @blueprint.post("/mail/switch")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def switch_mail() -> Response:
     mail.switch(actor(), on=request.form.get("on") == "yes")
     return redirect(url_for("outside.index"), 303)
@@ -103,7 +103,7 @@ def switch_mail() -> Response:
 
 @blueprint.post("/webhooks/secret")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def new_secret() -> Page:
     """The page that shows the secret, once."""
     return _page(made=hooks.new_secret(actor()))
@@ -111,7 +111,7 @@ def new_secret() -> Page:
 
 @blueprint.post("/webhooks")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def set_webhooks() -> Page:
     values = {"authority": request.form.get("authority", "")}
     try:

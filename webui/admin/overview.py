@@ -4,7 +4,7 @@ from flask import Blueprint, render_template
 from flask_login import current_user
 
 from appliance.catalog import events
-from appliance.services import aside, backups, overview
+from appliance.services import appliance_backups, aside, overview
 from webui.guard import needs, settings
 
 blueprint = Blueprint("overview", __name__, url_prefix="/admin")
@@ -18,9 +18,9 @@ def index() -> str:
         health=overview.health(),
         pools=overview.pools(current_user.powers.reach("classes.read")),
         promised=overview.promised(),
-        events=events.page(limit=12) if current_user.may("events.read") else [],
+        events=events.list_events(limit=12) if current_user.may("events.read") else [],
         reserve=settings().host_reserve,
         undecided=aside.undecided(),
         set_aside=aside.count(),
-        backup_problem=backups.problem(settings()) if current_user.may("settings.manage") else "",
+        backup_problem=appliance_backups.problem(settings()) if current_user.may("settings.manage") else "",
     )

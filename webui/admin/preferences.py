@@ -7,12 +7,12 @@ from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
-from appliance.people.roles import ROLES
+from appliance.identity.roles import ROLES
 from appliance.services import mail, overview, preferences, second_factor
 from appliance.settings import describe
-from webui.again import asks_again
 from webui.errors import status_of
 from webui.guard import actor, needs, settings
+from webui.reauth import requires_reauth
 
 blueprint = Blueprint("preferences", __name__, url_prefix="/admin/settings")
 
@@ -55,7 +55,7 @@ def index() -> Response | tuple[str, int]:
 
 @blueprint.post("/codes")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def codes() -> Response:
     second_factor.require(actor(), request.form.getlist("role"))
     flash("Saved.", "success")

@@ -6,10 +6,10 @@ from werkzeug.wrappers import Response
 from appliance.errors import DpeError
 from appliance.services import classes, recovery
 from appliance.services.recovery import Choice
-from webui.again import asks_again
 from webui.errors import status_of
 from webui.format import plural
 from webui.guard import actor, needs, settings
+from webui.reauth import requires_reauth
 
 blueprint = Blueprint("recovery", __name__, url_prefix="/admin/disk-backups")
 
@@ -22,7 +22,7 @@ def index() -> tuple[str, int]:
 
 @blueprint.post("/restore")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def bring_back() -> Response | tuple[str, int]:
     try:
         begun = recovery.bring_back(actor(), [_choice(path) for path in request.form.getlist("path")])
@@ -38,7 +38,7 @@ def _choice(path: str) -> Choice:
 
 def _page(error: DpeError | None = None) -> tuple[str, int]:
     everything = request.args.get("all") == "yes"
-    found = recovery.found()
+    found = recovery.recoverable()
     page = render_template(
         "admin/recovery.html",
         found=[one for one in found if everything or one.newest or one.problem or (one.run and one.run.ended_at is None)],

@@ -36,7 +36,7 @@ def _visible() -> list[Seed]:
 @blueprint.get("/<int:id>")
 @needs("seeds.read", seed="id")
 def page(id: int) -> str:
-    seed = seeds.get(id)
+    seed = seeds.get_seed(id)
     return render_template(
         "admin/seed.html",
         seed=seed,
@@ -78,7 +78,7 @@ def _contents(manifest: dict[str, Any]) -> dict[str, Any]:
 @blueprint.get("/<int:id>/log")
 @needs("seeds.read", seed="id")
 def log(id: int) -> Response:
-    seed = seeds.get(id)
+    seed = seeds.get_seed(id)
     file = _log(seed)
     if file is None:
         raise NotFound("This seed has no log yet.", "It appears when the build begins.")

@@ -10,12 +10,12 @@ from appliance.catalog import VersionState
 from appliance.catalog import sequences as rows
 from appliance.errors import BadInput, DpeError, NotFound
 from appliance.services import classes, sequences
-from appliance.services.sequences import Look, Spot
+from appliance.services.sequences import SequenceView, Spot
 from appliance.workflow.sequence import Activity
 from webui import schema_form
-from webui.again import asks_again
 from webui.errors import status_of
 from webui.guard import actor, needs
+from webui.reauth import requires_reauth
 
 blueprint = Blueprint("sequences", __name__, url_prefix="/admin/workflow/sequences")
 
@@ -85,7 +85,7 @@ def _uploaded() -> bytes:
 
 
 def _page(name: str, error: DpeError | None = None, at: str = "", **more: Any) -> tuple[str, int]:
-    look = sequences.look(name)
+    look = sequences.view_sequence(name)
     promoted = look.line.promoted
     before = json.loads(promoted.body) if promoted else {}
     changes = sequences.diff(before, look.moves) if look.line.draft and promoted else []
@@ -111,7 +111,7 @@ def _page(name: str, error: DpeError | None = None, at: str = "", **more: Any) -
     )
 
 
-def _names(look: Look) -> set[Any]:
+def _names(look: SequenceView) -> set[Any]:
     return {activity.get("name") for _, activity in sequences.activities(look.moves)}
 
 
@@ -158,7 +158,7 @@ def put_back(name: str) -> Response:
         raise BadInput("That is no activity.", "Reload the page.") from error
     if not (isinstance(activity, dict) and isinstance(activity.get("name"), str) and isinstance(activity.get("kind"), str)):
         raise BadInput("That is no activity.", "Reload the page.")
-    sequences.put(actor(), name, request.form.get("seen", ""), _spot(), activity, new=True)
+    sequences.put_sequence(actor(), name, request.form.get("seen", ""), _spot(), activity, new=True)
     return _there(name)
 
 
@@ -178,7 +178,7 @@ def discard(name: str) -> Response:
 
 @blueprint.post("/<name>/promote")
 @needs("sequences.manage")
-@asks_again
+@requires_reauth
 def promote(name: str) -> Page:
     form = request.form
     try:
@@ -216,7 +216,7 @@ def delete(name: str) -> Page:
 
 def _form(name: str, spot: Spot, activity: dict[str, Any], error: DpeError | None = None, *, new: bool, checked: bool = True) -> Page:
     kind = sequences.kind(activity.get("kind"))
-    look = sequences.look(name)
+    look = sequences.view_sequence(name)
     problems = sequences.check_one(look.moves, spot, activity, new=new) if checked else []
     return _rendered(
         "admin/activity.html",
@@ -249,7 +249,7 @@ def _entered() -> dict[str, Any]:
 @needs("sequences.manage")
 def activity(name: str) -> Page:
     spot = _spot()
-    moves = sequences.look(name).moves
+    moves = sequences.view_sequence(name).moves
     if kind := sequences.kind(request.args.get("kind")):
         return _form(name, spot, {"name": sequences.free_name(moves, kind.name), "kind": kind.name}, new=True, checked=False)
     listed = moves.get(spot.move, {}).get(spot.part, [])
@@ -269,11 +269,11 @@ def check_activity(name: str) -> Page:
 @needs("sequences.manage")
 def save_activity(name: str) -> Page:
     spot, entered, new = _spot(), _entered(), request.form.get("new") == "yes"
-    problems = sequences.check_one(sequences.look(name).moves, spot, entered, new=new)
+    problems = sequences.check_one(sequences.view_sequence(name).moves, spot, entered, new=new)
     if any(not problem.warning for problem in problems):
         return _form(name, spot, entered, BadInput("It is not saved yet.", "Correct what is marked below."), new=new)
     try:
-        sequences.put(actor(), name, request.form.get("seen", ""), spot, entered, new=new)
+        sequences.put_sequence(actor(), name, request.form.get("seen", ""), spot, entered, new=new)
     except DpeError as error:
         return _form(name, spot, entered, error, new=new)
     return redirect(url_for("sequences.page", name=name, _anchor=f"step-{entered['name']}"), 303)
@@ -283,7 +283,7 @@ def save_activity(name: str) -> Page:
 
 
 def _file(name: str, error: DpeError | None = None) -> Page:
-    look = sequences.look(name)
+    look = sequences.view_sequence(name)
     text = request.form.get("text") or sequences.export(name)
     return _rendered("admin/sequence_file.html", error, line=look.line, text=text, seen=request.form.get("seen") or look.stamp)
 
@@ -310,7 +310,9 @@ def export(name: str) -> Response:
     number = request.args.get("version", type=int)
     text = sequences.export(name, number)
     return Response(
-        text, mimetype="application/yaml", headers={"Content-Disposition": f'attachment; filename="{sequences.get(name).name}.yml"'}
+        text,
+        mimetype="application/yaml",
+        headers={"Content-Disposition": f'attachment; filename="{sequences.get_sequence(name).name}.yml"'},
     )
 
 
@@ -333,7 +335,7 @@ def history(name: str) -> Page:
 
 @blueprint.post("/<name>/roll-back")
 @needs("sequences.manage")
-@asks_again
+@requires_reauth
 def roll_back(name: str) -> Page:
     try:
         made = sequences.roll_back(actor(), name, request.form.get("version", default=-1, type=int), request.form.get("comment", ""))

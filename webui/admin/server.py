@@ -11,10 +11,10 @@ from appliance.catalog import now
 from appliance.errors import BadInput, DpeError, NotFound
 from appliance.host.interface.network import State
 from appliance.services import overview, server
-from webui.again import FIELD, asks_again
 from webui.errors import status_of
 from webui.format import zone
 from webui.guard import actor, needs, public, settings
+from webui.reauth import FIELD, requires_reauth
 
 blueprint = Blueprint("server", __name__, url_prefix="/admin/server")
 
@@ -56,7 +56,7 @@ def hardware() -> str:
 
 @blueprint.post("/shell")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def set_shell() -> Response:
     enabled = request.form.get("enabled") == "yes"
     server.set_shell(actor(), settings(), enabled=enabled)
@@ -66,7 +66,7 @@ def set_shell() -> Response:
 
 @blueprint.post("/processes/<name>/restart")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def restart_part(name: str) -> Response:
     server.restart_part(actor(), settings(), name)
     flash(f"{name} is restarted.", "success")
@@ -117,7 +117,7 @@ def network() -> Page:
 
 @blueprint.post("/name")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def set_name() -> Page:
     try:
         server.set_name(actor(), settings(), request.form.get("name", "")[:200])
@@ -129,7 +129,7 @@ def set_name() -> Page:
 
 @blueprint.post("/network")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def set_network() -> Page:
     """The answer is the page itself: after it, this address may not be reached any more."""
     values = {name: request.form.get(name, "")[:200] for name in ("mode", "card", "address", "gateway", "dns")}
@@ -145,7 +145,7 @@ def _ends(left: float) -> str:
     return (now() + timedelta(seconds=left)).isoformat()
 
 
-def _trial_page(found: State, trial: server.Trial | None = None) -> str:
+def _trial_page(found: State, trial: server.NetworkTrialView | None = None) -> str:
     address = found.trial.network.ip if found.trial else ""
     port = request.host.rpartition(":")[2] if ":" in request.host.rpartition("]")[2] else ""
     there = f"https://{address}{f':{port}' if port else ''}" if address else ""
@@ -224,7 +224,7 @@ def certificate() -> Page:
 
 @blueprint.post("/certificate")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def set_certificate() -> Page:
     files = [content for name in CERTIFICATE_FILES if (file := request.files.get(name)) and (content := file.read())]
     try:
@@ -249,7 +249,7 @@ def set_certificate() -> Page:
 
 @blueprint.post("/certificate/remove")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def remove_certificate() -> Response:
     server.remove_certificate(actor(), settings())
     flash("The certificate that the appliance signs itself is used again. Browsers will warn of it.", "success")
@@ -282,7 +282,7 @@ def proxies() -> Page:
 
 @blueprint.post("/proxies")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def set_proxies() -> Page:
     written = request.form.get("proxies", "")
     try:
@@ -334,7 +334,7 @@ def set_time_servers() -> Page:
 
 @blueprint.post("/time/set")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def set_time() -> Page:
     try:
         server.set_time(actor(), settings(), _moment(request.form.get("at", "")))
@@ -364,7 +364,7 @@ def ask_power(what: str) -> str:
 
 @blueprint.post("/power/<what>")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def power(what: str) -> Page:
     if what not in POWER:
         raise NotFound("There is no such page.", "The page Server has what there is.")

@@ -4,8 +4,8 @@ from flask import Blueprint, flash, redirect, render_template, url_for
 from werkzeug.wrappers import Response
 
 from appliance.services import accounts, second_factor, sessions, tokens
-from webui.again import asks_again
 from webui.guard import actor, needs
+from webui.reauth import requires_reauth
 
 blueprint = Blueprint("signins", __name__, url_prefix="/admin/accounts")
 
@@ -15,7 +15,7 @@ blueprint = Blueprint("signins", __name__, url_prefix="/admin/accounts")
 def page(id: int) -> str:
     return render_template(
         "admin/signins.html",
-        account=accounts.get(id),
+        account=accounts.get_account(id),
         sessions=sessions.of_account(id),
         tokens=tokens.of_account(id),
         codes_on=second_factor.is_on(id),
@@ -38,14 +38,14 @@ def end_session(id: int, session_id: str) -> Response:
 @blueprint.post("/<int:id>/sign-in/tokens/<int:token_id>/end")
 @needs("people.manage", account="id")
 def end_token(id: int, token_id: int) -> Response:
-    tokens.end(actor(), id, token_id)
+    tokens.end_token(actor(), id, token_id)
     flash("The token is ended; nothing that uses it gets in any more.", "success")
     return _back(id)
 
 
 @blueprint.post("/<int:id>/sign-in/codes/off")
 @needs("people.manage", account="id")
-@asks_again
+@requires_reauth
 def codes_off(id: int) -> Response:
     second_factor.remove(actor(), id)
     flash("One-time codes are off; the password alone lets them in until they set up new ones.", "success")

@@ -5,10 +5,10 @@ from werkzeug.wrappers import Response
 
 from appliance.errors import BadInput, Conflict, DpeError
 from appliance.services import storage
-from webui.again import asks_again
 from webui.errors import status_of
 from webui.format import mib
 from webui.guard import actor, needs, settings
+from webui.reauth import requires_reauth
 
 blueprint = Blueprint("storage", __name__, url_prefix="/admin/server/storage")
 
@@ -23,7 +23,7 @@ def _page(at: str = "", error: DpeError | None = None) -> str:
     """The page; `error` is about what was entered at the place `at`: a disk's path, or `reset`."""
     found = trouble = None
     try:
-        found = storage.look(settings())
+        found = storage.read_storage(settings())
     except DpeError as refused:
         trouble = refused
     return render_template("admin/storage.html", found=found, trouble=trouble, at=at, error=error, given=request.form)
@@ -39,7 +39,7 @@ def clean() -> Response:
 
 @blueprint.post("/use")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def use() -> Response | tuple[str, int]:
     disk = request.form.get("disk", "")[:100]
     try:
@@ -51,7 +51,7 @@ def use() -> Response | tuple[str, int]:
 
 @blueprint.post("/reset")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def reset() -> str | tuple[str, int]:
     try:
         storage.reset(actor(), settings(), request.form.get("typed", "")[:200], thorough=request.form.get("how") == "thorough")

@@ -6,10 +6,10 @@ from werkzeug.wrappers import Response
 from appliance.errors import DpeError
 from appliance.services import updates
 from webui import upload
-from webui.again import asks_again
 from webui.errors import status_of
 from webui.format import clock
 from webui.guard import actor, needs, settings
+from webui.reauth import requires_reauth
 
 blueprint = Blueprint("updates", __name__, url_prefix="/admin/server/updates")
 
@@ -41,7 +41,7 @@ def take() -> Response | str | tuple[str, int]:
     """From a form, or as bare bytes by the page's script, which then goes where it is told."""
     by_script = request.mimetype != "multipart/form-data"
     try:
-        updates.take(actor(), settings(), upload.received(settings(), "file"))
+        updates.take_bundle(actor(), settings(), upload.received(settings(), "file"))
     except DpeError as error:
         if by_script:
             return {"message": error.message, "hint": error.hint}, status_of(error)  # type: ignore[return-value]
@@ -59,7 +59,7 @@ def discard() -> Response:
 
 @blueprint.post("/install")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def install() -> Response:
     updates.install(actor(), settings(), request.form.get("version", ""), older="older" in request.form)
     return _back("The update is being written. The appliance goes on meanwhile.")
@@ -74,7 +74,7 @@ def fetch() -> Response:
 
 @blueprint.post("/source")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def source() -> Response | str | tuple[str, int]:
     address, authority, daily = request.form.get("address", ""), request.form.get("authority", ""), "daily" in request.form
     try:
@@ -86,14 +86,14 @@ def source() -> Response | str | tuple[str, int]:
 
 @blueprint.post("/restart")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def restart() -> Response | str | tuple[str, int]:
     return _restart(updates.restart)
 
 
 @blueprint.post("/back")
 @needs("settings.manage")
-@asks_again
+@requires_reauth
 def back() -> Response | str | tuple[str, int]:
     return _restart(updates.back)
 

@@ -2,7 +2,7 @@
 
 from flask import Blueprint, render_template, request
 
-from appliance.people.roles import PERMISSIONS
+from appliance.identity.roles import PERMISSIONS
 from appliance.services import classes, workflow
 from webui import diagram
 from webui.guard import actor, needs

@@ -18,7 +18,7 @@ from appliance.access import cookies
 from appliance.settings import Settings
 from webui.answers import protect
 from webui.rescue import errors, views
-from webui.rescue.door import Door
+from webui.rescue.sign_in import SignIn
 
 
 def create_rescue(settings: Settings | None = None, memory: Path | None = None) -> Flask:
@@ -28,7 +28,7 @@ def create_rescue(settings: Settings | None = None, memory: Path | None = None) 
     app.config.update(
         SECRET_KEY=secrets.token_bytes(32),  # its own, and new with each start: who was signed in signs in again
         SETTINGS=settings,
-        DOOR=Door(settings, memory),
+        DOOR=SignIn(settings, memory),
         SESSION_COOKIE_NAME=cookies.RESCUE,
         SESSION_COOKIE_SECURE=True,
         SESSION_COOKIE_HTTPONLY=True,

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from appliance.errors import BadInput, DpeError
-from appliance.host.client import Client
 from appliance.host.interface import backups, disks, rescue, system, updates
+from appliance.host.rpc.client import Client
 from appliance.host.rpc.verb import Arguments, LongVerb, Nothing, Verb
 
 Choices = list[tuple[str, str]]  # value and label

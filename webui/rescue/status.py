@@ -4,10 +4,10 @@ import shutil
 from dataclasses import dataclass, field
 
 from appliance.errors import DpeError
-from appliance.host.client import Client
 from appliance.host.interface import disks, rescue, system
 from appliance.host.interface.system import Image, Part
 from appliance.host.interface.tasks import Task
+from appliance.host.rpc.client import Client
 from appliance.host.rpc.verb import Nothing, R, Verb
 from appliance.settings import Settings
 

@@ -6,14 +6,14 @@ from flask import Blueprint, current_app, redirect, render_template, request, se
 from werkzeug.wrappers import Response
 
 from appliance.errors import BadInput, DpeError, NotFound
-from appliance.host import support
-from appliance.host.client import Client
 from appliance.host.interface import backups, rescue, system, tasks
 from appliance.host.interface.system import LEVELS, MOST_LINES
+from appliance.host.rpc.client import Client
+from appliance.host.system import support_bundle
 from appliance.settings import Settings
 from webui.answers import status_of
 from webui.rescue import actions, status
-from webui.rescue.door import Door
+from webui.rescue.sign_in import SignIn
 
 blueprint = Blueprint("rescue", __name__, url_prefix="/rescue")
 
@@ -27,8 +27,8 @@ def settings() -> Settings:
     return found
 
 
-def door() -> Door:
-    found: Door = current_app.config["DOOR"]
+def door() -> SignIn:
+    found: SignIn = current_app.config["DOOR"]
     return found
 
 
@@ -176,4 +176,4 @@ def cancel(id: str) -> Response:
 
 @blueprint.get("/support/<name>")
 def bundle(name: str) -> Response:
-    return send_file(support.find(settings(), name), as_attachment=True, download_name=name, mimetype="application/gzip")
+    return send_file(support_bundle.find(settings(), name), as_attachment=True, download_name=name, mimetype="application/gzip")

@@ -1,4 +1,1 @@
-"""How the other processes ask `dpe-host`: what a verb is (`verb`), who does it (`registry`), and what crosses the socket (`wire`).
-
-`appliance.host.interface` declares the verbs, `appliance.host.client` uses them, `appliance.host.daemon` answers.
-"""
+"""How dpe-host is asked: verbs, the process that has them, its client, and long operations."""

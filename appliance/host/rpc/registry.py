@@ -13,7 +13,7 @@ from appliance.host.rpc.verb import VERSIONS, A, LongVerb, R, Verb
 from appliance.settings import Settings
 
 if TYPE_CHECKING:
-    from appliance.host.tasks import Tasks
+    from appliance.host.rpc.operations import Operations
 
 
 @dataclass
@@ -25,7 +25,7 @@ class Host:
     cancelled: threading.Event = field(default_factory=threading.Event)
     tell: Callable[[str, int | None], None] = lambda line, progress: None
     """Say what a long verb is doing now, and how far it is, in per cent, or None when that is not known."""
-    tasks: "Tasks | None" = None
+    tasks: "Operations | None" = None
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from appliance import qcow2
 from appliance.hypervisor.libvirt import daemon, xml
 from appliance.hypervisor.libvirt.base import Base, find, is_id, version
 from appliance.hypervisor.libvirt.memory import Taken
-from appliance.hypervisor.provider import Found, HostFacts, Power, Remains, Stats
+from appliance.hypervisor.provider import HostFacts, MachineFound, Power, Remains, Stats
 
 NOT_MEASURED = Taken(0, 0)
 OVERHEAD = 64  # MiB that QEMU needs beside a machine's memory
@@ -63,7 +63,7 @@ class Inventory(Base):
             overhead=OVERHEAD + (xml.TRANSLATED if acceleration == "emulation" else 0),
         )
 
-    def list(self) -> Sequence[Found]:
+    def list(self) -> Sequence[MachineFound]:
         with self._connection.use() as connection:
             states = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0)
         saved = {file.stem for file in (self.settings.libvirt / "lib/qemu/save").glob("*.save")}  # libvirt would be asked for each
@@ -73,7 +73,7 @@ class Inventory(Base):
             if power is Power.OFF and domain.name() in saved:
                 power = Power.SAVED
             stalled = power is Power.PAUSED and values.get("state.reason") == libvirt.VIR_DOMAIN_PAUSED_IOERROR
-            found.append(Found(domain.UUIDString(), domain.name(), power, stalled))
+            found.append(MachineFound(domain.UUIDString(), domain.name(), power, stalled))
         return found
 
     def disks(self) -> Sequence[str]:

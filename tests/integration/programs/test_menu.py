@@ -15,12 +15,14 @@ import pytest
 from appliance import catalog
 from appliance.access import tls
 from appliance.catalog import Account, Event, SecondFactor, Session
-from appliance.host import config, facts, image, menu, network, power, reset
-from appliance.host.daemon import Server
+from appliance.host.console import menu, status
+from appliance.host.disks import reset
 from appliance.host.interface.system import OWNERS
+from appliance.host.rpc.daemon import Server
 from appliance.host.rpc.registry import Host
 from appliance.host.rpc.verb import Nothing
-from appliance.people import passwords
+from appliance.host.system import config, image, network, power
+from appliance.identity import passwords
 from appliance.services import second_factor, sessions
 from appliance.services.setup import ALPHABET
 from appliance.settings import Settings
@@ -50,8 +52,8 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
 @pytest.fixture
 def house(opened: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """An appliance whose addresses, disk and name are always the same."""
-    monkeypatch.setattr(facts, "addresses", lambda settings: ["192.0.2.10", "2001:db8::10"])
-    monkeypatch.setattr(facts, "_certificate", lambda settings: PRINT)
+    monkeypatch.setattr(status, "addresses", lambda settings: ["192.0.2.10", "2001:db8::10"])
+    monkeypatch.setattr(status, "_certificate", lambda settings: PRINT)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(100 << 30, 30 << 30, 70 << 30))
     monkeypatch.setattr(socket, "gethostname", lambda: "dpe")
     return opened
@@ -96,10 +98,10 @@ def test_every_letter_of_a_setup_code_can_be_shown_large() -> None:
 
 
 def test_without_an_address_it_says_what_to_do(fresh: Settings, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "addresses", lambda settings: [])
+    monkeypatch.setattr(status, "addresses", lambda settings: [])
     with Screen(fresh) as screen:
         screen.until("No address yet: is the network cable in? F2 sets one by hand.")
-        monkeypatch.setattr(facts, "addresses", lambda settings: ["192.0.2.77"])  # the cable is in
+        monkeypatch.setattr(status, "addresses", lambda settings: ["192.0.2.77"])  # the cable is in
         screen.until("https://192.0.2.77:8443/")
 
 
@@ -251,7 +253,7 @@ def booted(busy: Settings, server: Server, monkeypatch: pytest.MonkeyPatch) -> l
     """As in the bootable image: what would be done to the server, in order."""
     done: list[Any] = []
     built = image.Image(version="1.2.3", built_at="2026-11-21T10:00:00+00:00", scenario="notebook")
-    monkeypatch.setattr(image, "found", lambda *_: built)
+    monkeypatch.setattr(image, "boot_image", lambda *_: built)
     monkeypatch.setattr(network, "cards", lambda *_: CARDS)
     monkeypatch.setattr(network, "holder", lambda card, address: "52:54:00:99:99:99" if address == "192.0.2.66" else "")
     monkeypatch.setattr(network, "_use", lambda *args, **_: done.append(args[-1].network.model_dump()))
@@ -421,7 +423,7 @@ def test_an_error_of_the_menu_itself_is_said_too(busy: Settings) -> None:
         def wait(self) -> str:
             return "enter"
 
-    menu.Menu(Shown(), menu.House(busy)).do("Status", lambda: len(None))
+    menu.Menu(Shown(), menu.Console(busy)).do("Status", lambda: len(None))
     assert "That failed by an error of the appliance itself (TypeError" in " ".join(Shown.rows)
 
 

@@ -14,7 +14,7 @@ from appliance.settings import Settings
 @pytest.mark.parametrize("listen", ["127.0.0.1", "::1"])
 def test_nginx_itself_takes_it(settings: Settings, listen: str) -> None:
     settings = replace(settings, listen=listen, https_port=17043, app_port=17100)
-    file = nginx.write(settings, Path("/house"))
+    file = nginx.write_configuration(settings, Path("/house"))
     run(["nginx", "-t", "-c", file, "-e", "stderr"])
     file.write_text(file.read_text().replace("proxy_redirect off", "proxy_redirekt off"))
     with pytest.raises(CommandFailed, match="proxy_redirekt"):
@@ -25,12 +25,12 @@ def test_nginx_itself_takes_it(settings: Settings, listen: str) -> None:
 def test_a_reload_is_asked_for_when_something_changed_and_only_then(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     house = Path("/house")
     assert nginx.changed(settings, house)
-    nginx.write(settings, house)
+    nginx.write_configuration(settings, house)
     assert not nginx.changed(settings, house)
     assert nginx.changed(replace(settings, listen="127.0.0.1"), house)
     (settings.tls / "appliance.crt").unlink()  # another is made in its place
     assert nginx.changed(settings, house)
-    nginx.write(settings, house)
+    nginx.write_configuration(settings, house)
     assert not nginx.changed(settings, house)
 
 

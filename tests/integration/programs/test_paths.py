@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from appliance import catalog, layout
-from appliance.host.client import Client
 from appliance.host.interface import system
+from appliance.host.rpc.client import Client
 from appliance.settings import Settings, load
 from tests.hosted import serving
 

@@ -33,11 +33,11 @@ def test_the_door_believes_those_alone(prepared: Settings) -> None:
         "real_ip_recursive on;",
     ]
     assert "$proxy_add_x_forwarded_for" not in said, "what came is never passed on"
-    run(["nginx", "-t", "-c", nginx.write(prepared, Path("/house")), "-e", "stderr"])
+    run(["nginx", "-t", "-c", nginx.write_configuration(prepared, Path("/house")), "-e", "stderr"])
 
 
 def test_a_change_is_noticed_and_a_damaged_file_trusts_nobody(prepared: Settings) -> None:
-    nginx.write(prepared, Path("/house"))
+    nginx.write_configuration(prepared, Path("/house"))
     assert not nginx.changed(prepared, Path("/house"))
     proxies.trust(prepared, ["192.0.2.7"])
     assert nginx.changed(prepared, Path("/house"))

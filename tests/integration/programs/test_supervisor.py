@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from appliance import foreground
+from appliance import supervisor
 from appliance.errors import Unavailable
-from appliance.foreground import Appliance, Child
 from appliance.settings import REPOSITORY, Settings, load
+from appliance.supervisor import Appliance, Process
 
 pytestmark = pytest.mark.fresh
 
@@ -23,19 +23,19 @@ def appliance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
     """An appliance of one part, which is this shell script."""
     settings = load({}, state=tmp_path)
     settings.logs.mkdir()
-    monkeypatch.setattr(foreground, "PATIENCE", 0.3)
+    monkeypatch.setattr(supervisor, "PATIENCE", 0.3)
 
     def begin(script: str) -> Appliance:
         built = Appliance.__new__(Appliance)
         built.settings, built.told = settings, {}
-        built.stopping = foreground.threading.Event()
+        built.stopping = supervisor.threading.Event()
         settings.run.mkdir(exist_ok=True)
         settings.tls.mkdir(exist_ok=True)
         built.life = life
-        built.children = [Child("part", ["sh", "-c", script], lambda: False)]
+        built.children = [Process("part", ["sh", "-c", script], lambda: False)]
         return built
 
-    with contextlib.closing(foreground._hear(tmp_path / "life")) as life:
+    with contextlib.closing(supervisor._hear(tmp_path / "life")) as life:
         yield begin
 
 
@@ -48,7 +48,7 @@ def test_what_does_not_start_is_shown_with_its_own_last_words(appliance: Callabl
     assert "part did not start: it ended with status 3. It said:" in said
     assert "100\nThere is no user libvirt-qemu.\n" in said
     assert "an hour ago" not in said
-    assert len(said.splitlines()) < foreground.LAST_WORDS + 5
+    assert len(said.splitlines()) < supervisor.LAST_WORDS + 5
     assert str(begun.settings.logs / "part.log") in caught.value.hint
 
 
@@ -75,13 +75,13 @@ while True:
 def test_what_stands_still_is_ended_and_started_again(
     appliance: Callable[[str], Appliance], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(foreground, "SILENT", 3.0)
+    monkeypatch.setattr(supervisor, "SILENT", 3.0)
     monkeypatch.setattr(Appliance, "_turn_away", lambda _: None)
     begun = appliance("")
     env = {"NOTIFY_SOCKET": str(begun.settings.state / "life")}
     command = [sys.executable, "-c", ALIVE]
     begun.children = [
-        Child(name, command, lambda: True, env, watched=watched) for name, watched in (("well", True), ("other", False), ("hangs", True))
+        Process(name, command, lambda: True, env, watched=watched) for name, watched in (("well", True), ("other", False), ("hangs", True))
     ]
     begun.start()
     _well, other, hangs = before = [child.process for child in begun.children]
@@ -112,11 +112,11 @@ def test_who_stood_still_ourselves_judges_nobody(appliance: Callable[[str], Appl
     begun.children[0].watched, begun.children[0].ready = True, lambda: True
     begun.start()
     child = begun.children[0]
-    child.heard_at -= 2 * foreground.SILENT
-    begun._end_what_hangs(time.monotonic() - 2 * foreground.LATE)
+    child.heard_at -= 2 * supervisor.SILENT
+    begun._end_what_hangs(time.monotonic() - 2 * supervisor.LATE)
     assert child.alive()
     assert child.heard_at > time.monotonic() - 5
-    child.heard_at -= 2 * foreground.SILENT
+    child.heard_at -= 2 * supervisor.SILENT
     begun._end_what_hangs(time.monotonic())
     assert not child.alive()
 

@@ -10,7 +10,7 @@ from appliance.catalog import (
     Class,
     Handover,
     Machine,
-    Outgoing,
+    OutgoingMail,
     Run,
     RunState,
     Seed,
@@ -24,11 +24,11 @@ from appliance.catalog import (
     runs,
     sessions,
     snapshots,
-    todos,
+    work_items,
 )
 from appliance.catalog.events import Actor
+from appliance.identity import totp
 from appliance.lifecycle import sizing
-from appliance.people import totp
 from appliance.services import sessions as service
 from appliance.services import tokens
 
@@ -68,18 +68,18 @@ def test_a_class_and_a_snapshot_are_tried_again(small: Class) -> None:
     Class.update(failing_until=moment + YEAR).execute()
     assert sizing._allowance(Class.get(), moment, None) == 1
     Snapshot.create(seed=Seed.get().id, fingerprint="", state=SnapshotState.FAILED, retry_at=moment + HOUR)
-    assert snapshots.due() == []
+    assert snapshots.due_snapshots() == []
     Snapshot.update(retry_at=moment + YEAR).execute()
-    assert len(snapshots.due()) == 1
+    assert len(snapshots.due_snapshots()) == 1
 
 
 def test_letters_are_sent(alice: Actor) -> None:
     with catalog.write():
-        Outgoing.create(about="a", account=alice.account_id, subject="s", text="t", path="/", tries=1, next_at=now() + 30 * MINUTE)
-    assert not todos.are_letters_due(now())
-    Outgoing.update(next_at=now() + YEAR).execute()
-    assert todos.are_letters_due(now())
-    assert len(todos.letters(now())) == 1
+        OutgoingMail.create(about="a", account=alice.account_id, subject="s", text="t", path="/", tries=1, next_at=now() + 30 * MINUTE)
+    assert not work_items.are_letters_due(now())
+    OutgoingMail.update(next_at=now() + YEAR).execute()
+    assert work_items.are_letters_due(now())
+    assert len(work_items.letters(now())) == 1
 
 
 def test_sessions_and_tokens_from_then_are_good_when_it_is_then_and_no_longer(alice: Actor) -> None:
@@ -111,7 +111,7 @@ def test_runs_look_again_at_what_they_wait_for(small: Class, ready: Callable[[in
     [machine] = ready(1)
     with catalog.write():
         waiting = Run.create(kind="stop", state=RunState.WAITING, machine=machine.id, wake_at=now() + YEAR)
-    assert waiting.id not in [one.id for one in runs.due(now())]
+    assert waiting.id not in [one.id for one in runs.due_steps(now())]
     with catalog.write():
         runs.look_again(now())
-    assert waiting.id in [one.id for one in runs.due(now())]
+    assert waiting.id in [one.id for one in runs.due_steps(now())]

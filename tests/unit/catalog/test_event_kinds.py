@@ -7,11 +7,11 @@ from functools import cache
 import pytest
 
 from appliance import catalog, syslog
-from appliance.catalog import Event, EventKind, Level, MachineState, SeedState, TodoState, document, record
+from appliance.catalog import Event, EventKind, Level, MachineState, SeedState, WorkItemState, document, record
 from appliance.catalog.event_kinds import AREAS, Area
-from appliance.host import updates
+from appliance.host.updates import installation
+from appliance.identity import directory_sync
 from appliance.lifecycle import rules
-from appliance.people import directory_sync
 from appliance.settings import REPOSITORY, Settings
 
 GIVEN = set(inspect.signature(record).parameters)  # what every event may be given, whatever its kind
@@ -86,9 +86,9 @@ FAMILIES = {  # kinds that are made of a state or a move where they are recorded
     *(f"machine.{state}" for state in MachineState),
     *(f"machine.{verb}_{what}" for verb in rules.VERBS for what in ("asked", "failed")),
     *(f"seed.{state}" for state in (SeedState.FAILED, SeedState.CANCELLED)),
-    *(f"todo.{state}" for state in (TodoState.DONE, TodoState.REFUSED)),
+    *(f"todo.{state}" for state in (WorkItemState.DONE, WorkItemState.REFUSED)),
     *(f"{kind}.changed" for kind in directory_sync.NOUNS),
-    *(f"update.{outcome.replace(' ', '_')}" for outcome in (updates.UPDATED, updates.WENT_BACK, updates.ROLLED_BACK)),
+    *(f"update.{outcome.replace(' ', '_')}" for outcome in (installation.UPDATED, installation.WENT_BACK, installation.ROLLED_BACK)),
 }
 
 

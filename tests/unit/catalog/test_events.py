@@ -179,15 +179,15 @@ def test_what_is_looked_for_is_found(opened: Settings, search: dict[str, object]
         record("sign_in.failed", "ada signed in with a wrong password.", Actor("ada", None, "192.0.2.7"), level=Level.WARNING)
         record("account.changed", "grace changed mary.", Actor("grace", 1, "192.0.2.8"), object="account:mary")
         record("class.policy", "The policy of notebook is another.", class_name="notebook")
-    assert [event.kind for event in events.page(**search)] == expected
+    assert [event.kind for event in events.list_events(**search)] == expected
     assert [event.kind for event in events.every(**search)] == expected
 
 
 def test_from_a_day_to_another(opened: Settings) -> None:
     write(1)
     moment = now()
-    assert events.page(since=moment) == []
-    assert len(events.page(until=moment)) == len(events.page(since=moment - timedelta(minutes=1), until=moment)) == 1
+    assert events.list_events(since=moment) == []
+    assert len(events.list_events(until=moment)) == len(events.list_events(since=moment - timedelta(minutes=1), until=moment)) == 1
 
 
 def test_all_events_come_in_order_however_few_at_a_time(opened: Settings) -> None:

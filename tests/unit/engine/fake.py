@@ -13,9 +13,9 @@ from appliance.errors import Conflict, DpeError, NotFound, Unavailable
 from appliance.hypervisor.libvirt import snapshot_files
 from appliance.hypervisor.provider import (
     Executed,
-    Found,
     GuestSigns,
     HostFacts,
+    MachineFound,
     MachineSpec,
     NoData,
     Power,
@@ -42,7 +42,7 @@ class Data:
 class Store:
     """All that there is. Machines are keyed by id, disks that outlive them by theirs, copies by their path."""
 
-    domains: MutableMapping[str, Found] = field(default_factory=dict)
+    domains: MutableMapping[str, MachineFound] = field(default_factory=dict)
     files: MutableSet[str] = field(default_factory=set)
     forks: MutableSet[str] = field(default_factory=set)
     made_of: MutableMapping[str, str] = field(default_factory=dict)  # the path of what a machine's disk was made of
@@ -77,7 +77,7 @@ class FakeProvider(Provider):
             raise self.fails[verb]
 
     def _set(self, id: str, power: Power, name: str = "") -> None:
-        self.domains[id] = Found(id, name or self.domains[id].name, power)
+        self.domains[id] = MachineFound(id, name or self.domains[id].name, power)
 
     def _runs(self, id: str) -> bool:
         return id in self.domains and self.domains[id].power in (Power.RUNNING, Power.PAUSED)
@@ -89,7 +89,7 @@ class FakeProvider(Provider):
         used = 0
         return HostFacts("emulation", "it is a test", "fake", 2, self.memory, self.memory - used, 100_000)
 
-    def list(self) -> Sequence[Found]:
+    def list(self) -> Sequence[MachineFound]:
         self._call("list")
         return list(self.domains.values())
 

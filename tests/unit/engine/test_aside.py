@@ -28,8 +28,8 @@ from appliance.catalog import (
 )
 from appliance.engine import Engine, park
 from appliance.errors import BadInput, Conflict, NotFound
-from appliance.hypervisor.provider import Found, Power
-from appliance.lifecycle import labels, seedruns
+from appliance.hypervisor.provider import MachineFound, Power
+from appliance.lifecycle import labels, seed_builds
 from appliance.services import aside as verbs
 from appliance.services import machines as machine_verbs
 from tests.unit.conftest import account, small_class
@@ -48,7 +48,7 @@ def image(size_gib: int = 5) -> bytes:
 def stray(provider: FakeProvider, power: Power = Power.RUNNING) -> str:
     """A machine that nobody knows."""
     id = str(uuid.uuid4())
-    provider.domains[id] = Found(id, "small-77", power)
+    provider.domains[id] = MachineFound(id, "small-77", power)
     provider.files.add(id)
     return id
 
@@ -151,7 +151,7 @@ def test_a_new_seed_takes_no_version_whose_folder_is_there(opened, small):
     (opened.seeds / "small/2").mkdir(parents=True)
     with catalog.write():
         seed = Seed.create(klass="small", version=2)
-    assert seedruns._free_version(seed, opened) == 3
+    assert seed_builds._free_version(seed, opened) == 3
 
 
 def test_the_slot_of_a_machine_set_aside_that_runs_is_given_to_nobody(opened, small):
@@ -165,7 +165,7 @@ def test_the_slot_of_a_machine_set_aside_that_runs_is_given_to_nobody(opened, sm
 def test_it_is_adopted_for_whoever_an_admin_chooses(engine, provider, alice, opened):
     machine = held(engine, alice)
     seed, slot = machine.seed.version, machine.slot
-    label = labels.read((K.MACHINE, machine.id), opened.labels)
+    label = labels.read_label((K.MACHINE, machine.id), opened.labels)
     assert (label["account_name"], label["seed"], label["slot"]) == ("alice", seed, slot)
     id, bob = stray(provider), account("bob")
     labels.file_of((K.MACHINE, id), opened.labels).write_text(
@@ -371,7 +371,7 @@ def test_a_catalog_from_before_there_were_marks_goes_on_when_it_knows_all(engine
     other = again(lambda: opened.mark.unlink())
     settle(other)
     assert verbs.undecided() == {}
-    assert lineage.read(opened.mark) is not None
+    assert lineage.read_mark(opened.mark) is not None
 
 
 def test_without_a_mark_machines_that_nobody_knows_are_asked_about(engine, again, opened, provider, alice):
@@ -405,7 +405,7 @@ def test_what_was_decided_beforehand_is_not_asked_again(engine, again, opened, p
     settle(other)
     assert verbs.undecided() == {}
     assert machine.id in provider.domains
-    assert lineage.read(opened.mark).decision == ""
+    assert lineage.read_mark(opened.mark).decision == ""
 
 
 def test_nothing_is_there_so_nothing_is_asked(engine, again, opened, provider):
@@ -480,7 +480,7 @@ def test_switching_off_meanwhile_saves_machines_that_an_older_copy_takes_for_the
     again(put_back)  # and it does not get to work before the server is switched off
     provider.calls.clear()
     for id in waiting:
-        provider.domains[id] = Found(id, "small", Power.RUNNING)
+        provider.domains[id] = MachineFound(id, "small", Power.RUNNING)
     park(opened, provider)
     assert "destroy" not in {verb for verb, _ in provider.calls}
     assert waiting <= set(provider.domains)

@@ -3,7 +3,7 @@
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Class, DataDisk, DiskState, Event, Machine, MachineState, Run, data, machines, now
+from appliance.catalog import Class, DataDisk, DiskState, Event, Machine, MachineState, Run, data_disks, machines, now
 from appliance.engine import Engine
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.services import machines as verbs
@@ -35,12 +35,12 @@ def hurry(engine):
 
 def write(engine, provider, machine, text):
     """Somebody writes to the machine's data disk."""
-    id = data.of_machine(machine.id).id
+    id = data_disks.of_machine(machine.id).id
     provider.data[id] = Data(provider.data[id].size, provider.data[id].holder, text)
 
 
 def read(engine, provider, machine):
-    return provider.data[data.of_machine(machine.id).id].content
+    return provider.data[data_disks.of_machine(machine.id).id].content
 
 
 def test_what_was_written_is_there_on_the_next_machine(giving, provider, alice):
@@ -61,7 +61,7 @@ def test_what_was_written_is_there_on_the_next_machine(giving, provider, alice):
 def test_two_machines_at_once_have_two_disks_and_other_people_others(giving, provider, alice, bob):
     mine = [got(giving, alice), got(giving, alice)]
     theirs = got(giving, bob)
-    held = [data.of_machine(machine.id) for machine in (*mine, theirs)]
+    held = [data_disks.of_machine(machine.id) for machine in (*mine, theirs)]
     assert len({disk.id for disk in held}) == 3
     assert [disk.account_id for disk in held] == [alice.account_id, alice.account_id, bob.account_id]
     assert [disk.name for disk in held] == ["small", "small 2", "small"]
@@ -71,7 +71,7 @@ def test_two_machines_at_once_have_two_disks_and_other_people_others(giving, pro
 def test_a_class_that_gives_none_gives_none(engine, provider, alice):
     settle(engine)
     machine = got(engine, alice)
-    assert data.of_machine(machine.id) is None
+    assert data_disks.of_machine(machine.id) is None
     assert provider.data == {}
 
 
@@ -104,7 +104,7 @@ def test_a_machine_that_does_not_take_its_owner_gives_the_disk_to_the_next(givin
     Class.update(failing_until=None, failures=0).execute()
     for _ in range(6):
         hurry(giving)
-    [mine] = verbs.mine(alice.account_id)
+    [mine] = verbs.my_machines(alice.account_id)
     assert mine.state is S.IN_USE
     assert read(giving, provider, mine) == "thesis"
     assert DataDisk.select().count() == 1
@@ -165,12 +165,12 @@ def test_a_disk_grows_with_its_class_and_never_shrinks(giving, provider, alice):
     first = got(giving, alice)
     write(giving, provider, first, "thesis")
     for size, expected in ((9, 9), (3, 9)):
-        [mine] = verbs.mine(alice.account_id)
+        [mine] = verbs.my_machines(alice.account_id)
         verbs.release(alice, mine.id)
         settle(giving)
         Class.update(data_disk=size).execute()
         machine = got(giving, alice)
-        assert data.of_machine(machine.id).size == expected
+        assert data_disks.of_machine(machine.id).size == expected
         assert read(giving, provider, machine) == "thesis"
         [there] = provider.data.values()
         assert there.size == expected
@@ -193,7 +193,7 @@ def test_quotas_count_data_disks_used_or_not_and_those_to_be_made(giving, alice)
     refused()
     limit(14)
     got(giving, alice)
-    for machine in verbs.mine(alice.account_id):
+    for machine in verbs.my_machines(alice.account_id):
         verbs.release(alice, machine.id)
     settle(giving)
     limit(11)

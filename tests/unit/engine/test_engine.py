@@ -32,10 +32,10 @@ from appliance.catalog import seeds as seed_rows
 from appliance.engine import Engine, clock, lock
 from appliance.engine.dispatcher import LIMITS
 from appliance.errors import Conflict, DpeError
-from appliance.host import ballast
-from appliance.hypervisor.provider import Found, Power
-from appliance.lifecycle import batch, proving
-from appliance.lifecycle.performers import ended
+from appliance.host.disks import ballast
+from appliance.hypervisor.provider import MachineFound, Power
+from appliance.lifecycle import batch, smoke_test
+from appliance.lifecycle.handlers import ended
 from appliance.seeds.build import seed_folder
 from appliance.seeds.build import test_machine_id as boot_id  # pytest takes it for a test
 from appliance.seeds.snapshot import template_id
@@ -84,7 +84,7 @@ def test_who_meets_an_empty_buffer_is_served_without_the_playbook(engine, provid
     monkeypatch.setattr(batch, "follow", never)
     verbs.request(alice, "small")
     settle(engine)
-    [mine] = verbs.mine(alice.account_id)
+    [mine] = verbs.my_machines(alice.account_id)
     assert mine.state is S.IN_USE
 
 
@@ -172,9 +172,9 @@ def test_leftovers_of_a_killed_run_are_swept_and_nothing_else(engine, provider, 
     verbs.release(alice, id)
     settle(engine)
     assert machines.by_id(id).state is S.RETIRED
-    mine, others = set(provider.domains), {proving.ID, boot_id(1), template_id(1)}
+    mine, others = set(provider.domains), {smoke_test.ID, boot_id(1), template_id(1)}
     for left in {id, *others}:
-        provider.domains[left] = Found(left, left, Power.RUNNING)
+        provider.domains[left] = MachineFound(left, left, Power.RUNNING)
         provider.files.add(left)
     settle(engine)
     assert set(provider.domains) == mine
@@ -186,7 +186,7 @@ def test_a_machine_in_use_that_stands_still_is_started_again(engine, provider, a
     settle(engine)
     id = verbs.request(alice, "small").machine_id
     settle(engine)
-    provider.domains[id] = Found(id, "x", power)
+    provider.domains[id] = MachineFound(id, "x", power)
     settle(engine)
     assert provider.domains[id].power is Power.RUNNING
     assert machines.by_id(id).state is S.IN_USE
@@ -245,7 +245,7 @@ def test_a_machine_that_takes_no_owner_gives_way_to_another(engine, provider, al
         Run.update(wake_at=now()).where(Run.ended_at.is_null()).execute()
         settle(engine, 2)
     settle(engine)
-    [mine] = verbs.mine(alice.account_id)
+    [mine] = verbs.my_machines(alice.account_id)
     assert mine.id != bad
     assert mine.state is S.IN_USE
     assert machines.by_id(bad).state is S.RETIRED
@@ -352,9 +352,9 @@ def test_several_at_once_are_made_and_handed_over_together(engine, provider, ali
         Class.update(at_once=5, per_person=5, buffer=1).execute()
     settle(engine)
     first = verbs.request(alice, "small", 5)
-    assert verbs.mine(alice.account_id) == [], "one is ready, and stays where it is"
+    assert verbs.my_machines(alice.account_id) == [], "one is ready, and stays where it is"
     settle(engine)
-    assert [machine.state for machine in verbs.mine(alice.account_id)] == [S.IN_USE] * 5
+    assert [machine.state for machine in verbs.my_machines(alice.account_id)] == [S.IN_USE] * 5
     assert states() == {S.READY: 1, S.IN_USE: 5}
     [group] = verbs.grouped(alice.account_id)
     assert (group.batch, group.ready) == (first.id, 5)
@@ -368,7 +368,7 @@ def test_one_of_several_that_cannot_be_handed_over_is_replaced(engine, provider,
         Class.update(at_once=3, per_person=3, buffer=3).execute()
     settle(engine)
     first = verbs.request(alice, "small", 3)
-    broken = verbs.mine(alice.account_id)[1].id
+    broken = verbs.my_machines(alice.account_id)[1].id
     wait = provider.wait
 
     def waits(spec, *args, **kwargs):
@@ -446,9 +446,9 @@ def test_a_machine_whose_making_ends_early_gives_way_to_another(engine, provider
 def test_a_machine_that_found_the_disk_full_says_so_once_and_goes_on_when_there_is_room(opened, engine, provider, alice):
     verbs.request(alice, "small")
     settle(engine)
-    [mine] = verbs.mine(alice.account_id)
+    [mine] = verbs.my_machines(alice.account_id)
     ballast.mark(opened).touch()
-    provider.domains[mine.id] = Found(mine.id, mine.name, Power.PAUSED, stalled=True)
+    provider.domains[mine.id] = MachineFound(mine.id, mine.name, Power.PAUSED, stalled=True)
     for _ in range(3):
         with catalog.write():
             Machine.update(retry_at=None).execute()

@@ -53,13 +53,13 @@ def test_a_snapshot_is_taken_first_and_the_buffer_is_forked_from_it(opened, fork
 
 def test_who_waits_while_the_snapshot_is_taken_gets_a_booted_machine_and_the_buffer_waits(forking, engine, provider, alice):
     with catalog.write():
-        snapshots.begin(1)
+        snapshots.begin_snapshot(1)
     engine.schedule.table = [one for one in engine.schedule.table if one.name != "snapshots"]
     settle(engine)
     assert ready() == []
     verbs.request(alice, "small")
     settle(engine)
-    [mine] = verbs.mine(alice.account_id)
+    [mine] = verbs.my_machines(alice.account_id)
     assert (mine.state, mine.origin) == (S.IN_USE, "boot")
     assert ready() == []
 
@@ -82,7 +82,7 @@ def test_who_meets_an_empty_buffer_gets_a_fork_without_the_playbook(forking, eng
     monkeypatch.setattr("appliance.lifecycle.batch.follow", lambda *_: pytest.fail("not through the playbook"))
     verbs.request(alice, "small")
     settle(engine)
-    [mine] = verbs.mine(alice.account_id)
+    [mine] = verbs.my_machines(alice.account_id)
     assert (mine.state, mine.origin) == (S.IN_USE, "fork")
     assert [verb for verb, of in provider.calls if of == mine.id] == ["fork", "start", "wait"]
 
@@ -98,7 +98,7 @@ def test_the_buffer_waits_as_the_class_says(forking, engine, provider, alice, re
     assert {m.origin for m in ready()} == {"fork" if forks_allowed and readiness != "cold" else "boot"}
     verbs.request(alice, "small")
     settle(engine)
-    [mine] = verbs.mine(alice.account_id)
+    [mine] = verbs.my_machines(alice.account_id)
     assert (mine.state, mine.origin) == (S.IN_USE, "fork" if forks_allowed else "boot")
     assert len(ready()) == 2
     assert snapshots.current(1) is None or forks_allowed
@@ -246,7 +246,7 @@ def test_a_snapshot_goes_when_nothing_lives_on_it_and_not_before(opened, forking
     assert {m.seed_id for m in ready()} == {fresh.id}
     folder = opened.seeds / "small/1" / f"snapshot-{first.id}"
     assert folder.exists()
-    [mine] = verbs.mine(alice.account_id)
+    [mine] = verbs.my_machines(alice.account_id)
     verbs.release(alice, mine.id)
     settle(engine)
     assert not folder.exists()

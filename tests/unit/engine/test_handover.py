@@ -120,7 +120,7 @@ def test_who_changes_their_keys_may_try_at_once_and_success_forgets_all(engine, 
     refuses.clear()
     verbs.request(alice, "small")
     settle(engine)
-    assert [machine.state for machine in verbs.mine(alice.account_id)] == [S.IN_USE]
+    assert [machine.state for machine in verbs.my_machines(alice.account_id)] == [S.IN_USE]
     assert not Handover.select().exists()
 
 

@@ -9,7 +9,7 @@ from appliance.catalog import Class, Event, Lease, Machine, MachineState, Run, m
 from appliance.errors import NotFound, Unavailable
 from appliance.hypervisor.provider import GuestSigns
 from appliance.lifecycle import idle
-from appliance.services import door, moves
+from appliance.services import app_access, moves
 from appliance.services import machines as verbs
 from tests.unit.engine.fake import settle
 
@@ -117,7 +117,7 @@ def test_a_guest_that_does_not_answer_says_nothing(engine, provider, held):
 
 def test_opening_it_is_use(engine, opened, held, alice):
     warned(engine, timedelta(minutes=14))
-    door.admit(alice, opened.app_port + machines.by_id(held).slot, opened)
+    app_access.admit(alice, opened.app_port + machines.by_id(held).slot, opened)
     lease = Lease.get()
     assert lease.idle_warned_at is None
     assert now() - lease.busy_at < timedelta(minutes=1)
@@ -125,17 +125,17 @@ def test_opening_it_is_use(engine, opened, held, alice):
 
 def test_a_page_that_asks_much_costs_one_write_a_minute(engine, opened, held, alice, monkeypatch):
     port = opened.app_port + machines.by_id(held).slot
-    door.admit(alice, port, opened)
+    app_access.admit(alice, port, opened)
     written: list[object] = []
-    monkeypatch.setattr(door.usage, "note", lambda *args: written.append(args))
+    monkeypatch.setattr(app_access.usage, "note_usage", lambda *args: written.append(args))
     for _ in range(50):
-        door.admit(alice, port, opened)
+        app_access.admit(alice, port, opened)
     assert written == []
     Lease.update(busy_at=now() - timedelta(seconds=61)).execute()
-    door.admit(alice, port, opened)
+    app_access.admit(alice, port, opened)
     assert len(written) == 1
     Class.update(idle_minutes=0).execute()
-    door.admit(alice, port, opened)
+    app_access.admit(alice, port, opened)
     assert len(written) == 1, "a class that does not look for it costs nothing"
 
 
@@ -160,7 +160,7 @@ def test_a_lease_that_ends_sooner_is_left_to_its_end(engine, held):
 def test_the_buffer_and_what_is_worked_on_are_never_idle(engine, held):
     Machine.update(state_since=now() - 9 * HOUR).execute()
     with catalog.write():
-        id = runs.begin("reprovision", machine_id=held, waits="a test")
+        id = runs.begin_run("reprovision", machine_id=held, waits="a test")
     look(engine)
     assert Lease.get().idle_warned_at is None
     assert machines.counts()["small"] == {S.READY: 1, S.IN_USE: 1}
@@ -208,7 +208,7 @@ def test_what_is_never_opened_is_taken_back_and_what_was_opened_is_not(engine, o
     assert idle.take_back_unopened() == 0, "they have ten minutes yet"
     other = verbs.request(alice, "small").machine_id
     settle(engine)
-    door.admit(alice, opened.app_port + machines.by_id(other).slot, opened)
+    app_access.admit(alice, opened.app_port + machines.by_id(other).slot, opened)
     unused(engine, timedelta(minutes=131))
     look(engine)
     assert machines.by_id(held).state is S.RETIRED

@@ -19,7 +19,7 @@ from appliance.catalog import (
     Run,
     RunState,
     VersionState,
-    data,
+    data_disks,
     machines,
     now,
     options,
@@ -28,7 +28,7 @@ from appliance.catalog import (
 from appliance.catalog import Sequence as Row
 from appliance.engine import Engine
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
-from appliance.lifecycle import backups
+from appliance.lifecycle import disk_copies
 from appliance.services import disks as disk_verbs
 from appliance.services import machines as verbs
 from appliance.services import recovery
@@ -116,7 +116,7 @@ def test_a_disk_is_kept_for_its_days_and_then_removed(giving, provider, kept):
 def test_a_kept_disk_comes_back_as_a_machine_of_its_owner_with_the_data_disk_it_had(giving, provider, alice, kept):
     recovery.bring_back_kept(alice, kept.id)
     settle(giving, 20)
-    [mine] = verbs.mine(alice.account_id)
+    [mine] = verbs.my_machines(alice.account_id)
     assert mine.state is S.IN_USE
     assert mine.id != kept.id
     assert provider.made_of[mine.id] == kept.id
@@ -139,7 +139,7 @@ def test_nobody_else_gets_a_machine_that_comes_back(giving, provider, alice, bob
     recovery.bring_back_kept(alice, kept.id)
     asked = verbs.request(bob, "small")
     settle(giving, 20)
-    [mine] = verbs.mine(alice.account_id)
+    [mine] = verbs.my_machines(alice.account_id)
     assert provider.made_of[mine.id] == kept.id
     assert catalog.Request.get_by_id(asked.id).machine_id != mine.id
 
@@ -153,11 +153,11 @@ def test_bringing_back_fails_and_nothing_is_lost(giving, provider, alice, kept):
     assert "disk is full" in run.problem
     assert KeptDisk.get().state == "kept"
     assert provider.kept
-    assert verbs.mine(alice.account_id) == []
+    assert verbs.my_machines(alice.account_id) == []
     provider.fails.clear()
     recovery.bring_back_kept(alice, kept.id)
     settle(giving, 20)
-    [mine] = verbs.mine(alice.account_id)
+    [mine] = verbs.my_machines(alice.account_id)
     assert read(giving, provider, mine) == "thesis"
 
 
@@ -201,34 +201,36 @@ def copied(giving, provider, person, text="thesis"):
     """A machine whose data disk was copied because somebody asked for it."""
     machine = got(giving, person)
     write(giving, provider, machine, text)
-    disk_verbs.back_up(person, data.of_machine(machine.id).id)
+    disk_verbs.back_up(person, data_disks.of_machine(machine.id).id)
     settle(giving)
     return machine
 
 
 def test_a_data_disk_is_copied_when_somebody_asks(giving, provider, alice, monkeypatch):
-    listed, tell = [], backups.data.tell
+    listed, tell = [], disk_copies.data_disks.set_label_told
 
     def told(kind, *rest, **more):
         listed.append((kind, Backup.select().count()))
         tell(kind, *rest, **more)
 
-    monkeypatch.setattr(backups.data, "tell", told)
+    monkeypatch.setattr(disk_copies.data_disks, "set_label_told", told)
     machine = copied(giving, provider, alice)
     assert ("copied", 1) in listed, "whoever hears of it finds it in the list"
     [copy] = Backup.select()
     assert (copy.machine_name, copy.class_name, copy.account_name, copy.size, copy.problem) == (machine.name, "small", "alice", 5, "")
     assert DataDisk.get().backup_at is not None
-    told = backups.read(Path(copy.path).with_name(Path(copy.path).stem + backups.ABOUT))
+    told = disk_copies.read_manifest(Path(copy.path).with_name(Path(copy.path).stem + disk_copies.ABOUT))
     assert (told.format, told.sha256, told.owner) == (1, "0" * 64, "alice")
 
 
 def test_a_sequence_copies_before_a_machine_goes_and_keeps_so_many(giving, provider, alice, monkeypatch):
     follow("copies", reclaim=activity("backup_data", copies=2))
-    real = backups.write
+    real = disk_copies.write_manifest
     for day, text in enumerate(("one", "two", "three")):
         later = timedelta(days=day)
-        monkeypatch.setattr(backups, "write", lambda disk, machine, since, *rest, later=later: real(disk, machine, since + later, *rest))
+        monkeypatch.setattr(
+            disk_copies, "write_manifest", lambda disk, machine, since, *rest, later=later: real(disk, machine, since + later, *rest)
+        )
         machine = got(giving, alice)
         write(giving, provider, machine, text)
         begun = [run.id for run in runs_of("reclaim")]
@@ -254,15 +256,15 @@ def test_copies_come_back_on_another_appliance_that_knows_nothing_of_them(giving
     elsewhere.backups.update(provider.backups)
     other = Engine(there, elsewhere, loaded=None)
     settle(other)
-    [one] = recovery.found()
+    [one] = recovery.recoverable()
     assert (one.account.name, one.cls.name, one.newest, one.missing) == ("alice", "small", True, "")
     [run] = recovery.bring_back(alice_there, [Choice(one.copy.path)])
     settle(other, 20)
     assert Run.get_by_id(run).state is R.DONE
-    [mine] = verbs.mine(alice_there.account_id)
+    [mine] = verbs.my_machines(alice_there.account_id)
     assert mine.owner.name == "alice"
     assert read(other, elsewhere, mine) == "thesis"
-    assert data.of_machine(mine.id).id != one.copy.disk
+    assert data_disks.of_machine(mine.id).id != one.copy.disk
     other.stop()
     other.close()
     catalog.close()
@@ -274,13 +276,13 @@ def test_whose_name_is_not_known_here_is_chosen(giving, provider, alice, bob, ad
     verbs.release(alice, machine.id)
     Account.update(name="alice-of-old").where(Account.id == alice.account_id).execute()
     settle(giving)
-    [one] = recovery.found()
+    [one] = recovery.recoverable()
     assert one.missing == "a person"
     with pytest.raises(BadInput, match="nobody here is called alice"):
         recovery.bring_back(admin, [Choice(one.copy.path)])
     recovery.bring_back(admin, [Choice(one.copy.path, "bob")])
     settle(giving, 20)
-    [mine] = verbs.mine(bob.account_id)
+    [mine] = verbs.my_machines(bob.account_id)
     assert read(giving, provider, mine) == "thesis"
 
 
@@ -301,9 +303,9 @@ def test_whose_name_is_not_known_here_is_chosen(giving, provider, alice, bob, ad
 def test_a_spoiled_copy_says_so_and_is_not_brought_back(giving, provider, alice, admin, spoil, says):
     copied(giving, provider, alice)
     copy = Path(Backup.get().path)
-    spoil(copy, copy.with_name(copy.stem + backups.ABOUT))
-    backups.scan(giving.settings)
-    [one] = recovery.found()
+    spoil(copy, copy.with_name(copy.stem + disk_copies.ABOUT))
+    disk_copies.scan(giving.settings)
+    [one] = recovery.recoverable()
     assert says in one.problem
     with pytest.raises(Conflict, match="cannot be brought back"):
         recovery.bring_back(admin, [Choice(one.copy.path)])
@@ -321,7 +323,7 @@ def test_a_copy_that_turns_out_damaged_leaves_nothing_behind(giving, provider, a
     assert row.state is R.FAILED
     assert "damaged" in row.problem
     assert DataDisk.select().count() == 1
-    assert len(verbs.mine(alice.account_id)) == 1
+    assert len(verbs.my_machines(alice.account_id)) == 1
     assert Backup.select().count() == 1
 
 
@@ -380,7 +382,7 @@ def test_a_killed_engine_brings_back_one_machine_and_one_disk(giving, provider, 
     again = Engine(opened, provider, loaded=None)
     settle(again, 20)
     assert Run.get_by_id(run).state is R.DONE
-    [mine] = verbs.mine(alice.account_id)
+    [mine] = verbs.my_machines(alice.account_id)
     assert DataDisk.select().count() == 2  # the one there was, and the copy's
     assert read(again, provider, mine) == "thesis"
     again.close()
@@ -402,4 +404,4 @@ def test_what_recovery_asks_first_is_asked(giving, provider, alice, admin):
     [run] = recovery.bring_back(admin, [Choice(Backup.get().path)])
     settle(giving)
     assert Run.get_by_id(run).state is R.WAITING
-    assert catalog.Todo.get().state == "open"
+    assert catalog.WorkItem.get().state == "open"

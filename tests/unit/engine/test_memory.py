@@ -95,7 +95,7 @@ def test_however_many_ask_the_host_keeps_its_reserve(engine, provider, forked, a
     assert Request.select().where(Request.state == RequestState.WAITING).count() == 2
     assert verbs.offers(alice.account_id)[0].obstacle == verbs.ALL_GIVEN_OUT
     assert "may be handed out" in Class.get().limit_reason or "the host's memory" in Class.get().limit_reason
-    verbs.release(alice, verbs.mine(alice.account_id)[0].id)
+    verbs.release(alice, verbs.my_machines(alice.account_id)[0].id)
     _look(engine)
     assert states() == {S.IN_USE: 5}
     assert Request.select().where(Request.state == RequestState.WAITING).count() == 1
@@ -127,11 +127,11 @@ def test_a_large_class_does_not_starve_beside_a_small_one(engine, provider, fork
     assert asked.state is RequestState.WAITING
     for _ in range(4):
         verbs.request(alice, "small")
-        verbs.release(alice, verbs.mine(alice.account_id)[0].id)
+        verbs.release(alice, verbs.my_machines(alice.account_id)[0].id)
         _look(engine, 4)
         if Request.get_by_id(asked.id).state is RequestState.GRANTED:
             break
-    assert [machine.class_name for machine in verbs.mine(bob.account_id)] == ["notebook"]
+    assert [machine.class_name for machine in verbs.my_machines(bob.account_id)] == ["notebook"]
 
 
 def test_the_host_is_recorded(engine, provider, forked, alice):

@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Account, DirectoryRun, Event, Outgoing, Run, RunState, Step, now, options, runs
+from appliance.catalog import Account, DirectoryRun, Event, OutgoingMail, Run, RunState, Step, now, options, runs
 from appliance.catalog import machines as machine_rows
 from appliance.engine.periodic import REMEMBERED
-from appliance.people import secrets
+from appliance.identity import secrets
 from appliance.services import directory, inbox, machines
 from tests.post import office
 from tests.unit.engine.fake import settle
@@ -37,17 +37,17 @@ def test_who_is_asked_gets_a_mail_and_who_has_gone_is_noticed(engine, follow, al
         engine.schedule.hurry("approvers", "retention")  # a minute later
         settle(engine, 4)
         assert [mail["To"] for mail in server.taken] == ["alice@example.org", "admin@example.org"]
-    assert Outgoing.select().count() == 0
+    assert OutgoingMail.select().count() == 0
     assert "so owners are asked" in Event.get(Event.kind == "todo.escalated").message
-    inbox.decide(admin, inbox.mine(admin)[0].id, yes=True)
+    inbox.decide(admin, inbox.my_work_items(admin)[0].id, yes=True)
     settle(engine)
-    assert [machine.state.value for machine in machines.mine(bob.account_id)] == ["in_use"]
+    assert [machine.state.value for machine in machines.my_machines(bob.account_id)] == ["in_use"]
 
 
 def test_runs_that_ended_long_ago_are_forgotten_with_their_steps(engine, small):
     with catalog.write():
         for days, ended in ((91, True), (89, True), (400, False)):
-            run = Run.get_by_id(runs.begin("assign", class_name="small", waits="somebody"))
+            run = Run.get_by_id(runs.begin_run("assign", class_name="small", waits="somebody"))
             Step.create(run=run.id, number=0, name="yes", kind="approval", title="Yes", state="waiting")
             moment = now() - timedelta(days=days)
             Run.update(ended_at=moment if ended else None, state=RunState.DONE if ended else RunState.WAITING).where(

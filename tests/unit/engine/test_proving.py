@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance.catalog import Class, Machine, Seed, proofs
+from appliance.catalog import Class, Machine, Seed, smoke_tests
 from appliance.errors import DpeError
-from appliance.lifecycle import proving
+from appliance.lifecycle import smoke_test
 from tests.unit.engine.fake import settle
 
 
@@ -20,21 +20,21 @@ def forking(opened, small, tmp_path):
 
 
 def asked(engine):
-    proofs.ask("why")
+    smoke_tests.ask_for_test("why")
     settle(engine)
-    return proofs.answer("why")
+    return smoke_tests.answer("why")
 
 
 def calls(provider):
-    return [verb for verb, id in provider.calls if id == proving.ID]
+    return [verb for verb, id in provider.calls if id == smoke_test.ID]
 
 
 def test_it_is_forked_answers_and_is_gone_again(forking, engine, provider):
     assert asked(engine) == ""
     assert calls(provider) == ["destroy", "fork", "start", "wait", "destroy"]
-    assert proving.ID not in provider.domains
+    assert smoke_test.ID not in provider.domains
     assert Machine.select().count() == 0
-    assert proofs.asked() is None
+    assert smoke_tests.asked() is None
 
 
 def test_a_fork_that_does_not_answer_is_booted_and_that_is_good_enough(forking, engine, provider):
@@ -47,7 +47,7 @@ def test_what_does_not_answer_is_said_and_gone_too(engine, provider):
     Class.update(buffer=0).execute()
     provider.fails["wait"] = DpeError("The agent does not answer.")
     assert asked(engine) == "The agent does not answer."
-    assert proving.ID not in provider.domains
+    assert smoke_test.ID not in provider.domains
 
 
 def test_without_a_class_to_try_there_is_nothing_wrong(engine, provider):
@@ -57,15 +57,15 @@ def test_without_a_class_to_try_there_is_nothing_wrong(engine, provider):
 
 
 def test_an_answer_to_another_question_counts_for_nothing(engine):
-    proofs.ask("one")
-    proofs.say("another", "bad")
-    assert proofs.answer("one") is None
-    assert proofs.asked() == "one"
-    proofs.forget()
-    assert proofs.asked() is None
+    smoke_tests.ask_for_test("one")
+    smoke_tests.note_outcome("another", "bad")
+    assert smoke_tests.answer("one") is None
+    assert smoke_tests.asked() == "one"
+    smoke_tests.forget()
+    assert smoke_tests.asked() is None
 
 
 def test_what_is_there_and_could_be_made(engine, provider, ready):
-    assert not proofs.makes()
+    assert not smoke_tests.makes()
     ready(1)
-    assert proofs.makes()
+    assert smoke_tests.makes()

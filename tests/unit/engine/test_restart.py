@@ -3,9 +3,9 @@
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Run, Todo, TodoState
+from appliance.catalog import Run, WorkItem, WorkItemState
 from appliance.engine import Engine
-from appliance.workflow.performers.people import notice_gone
+from appliance.workflow.activities.people import notice_gone
 from tests.bench.runs import fill
 from tests.plans import scans, statements
 from tests.unit.engine.fake import FakeProvider
@@ -27,5 +27,5 @@ def test_as_many_statements_for_sixty_runs_as_for_ten(opened, monkeypatch):
         engine.close()
         counts.append(len(seen))
         assert scans(seen) == []
-    assert (Run.select().count(), Todo.select().where(Todo.state == TodoState.OPEN).count()) == (60, 30)
+    assert (Run.select().count(), WorkItem.select().where(WorkItem.state == WorkItemState.OPEN).count()) == (60, 30)
     assert counts[0] == counts[1] < 25

@@ -3,7 +3,7 @@
 import threading
 
 from appliance.catalog import Class, MachineState, Reading, machines
-from appliance.hypervisor.provider import Found, Power
+from appliance.hypervisor.provider import MachineFound, Power
 from appliance.services import machines as verbs
 from tests.plans import scans, statements
 from tests.unit.engine.fake import settle
@@ -15,7 +15,7 @@ def test_as_many_statements_for_a_hundred_machines_as_for_ten(engine, provider, 
     provider.memory, counts = 1 << 20, []
     for more in (10, 90):
         for machine in ready(more):
-            provider.domains[machine.id] = Found(machine.id, machine.name, Power.RUNNING)
+            provider.domains[machine.id] = MachineFound(machine.id, machine.name, Power.RUNNING)
             provider.files.add(machine.id)
         Class.update(buffer=len(provider.domains), maximum=len(provider.domains)).execute()
         settle(engine, 3)

@@ -3,7 +3,7 @@
 import pytest
 
 from appliance.catalog import Machine, MachineState, machines
-from appliance.hypervisor.provider import Found, Power
+from appliance.hypervisor.provider import MachineFound, Power
 from appliance.services import machines as verbs
 from tests.unit.engine.fake import settle
 
@@ -26,7 +26,7 @@ def test_a_ready_machine_is_left_alone_when_it_waits_as_its_readiness_says(engin
     id = next(iter(provider.domains))
     Machine.update(readiness=readiness).where(Machine.id == id).execute()
     for power in Power:
-        provider.domains[id] = Found(id, "x", power)
+        provider.domains[id] = MachineFound(id, "x", power)
         assert bool(touched(engine, provider, id)) == (power not in fine), power
 
 
@@ -36,7 +36,7 @@ def test_a_machine_in_use_runs_however_it_waited(engine, provider, alice, power)
     id = verbs.request(alice, "small").machine_id
     settle(engine)
     Machine.update(readiness="cold" if power is Power.OFF else "paused").where(Machine.id == id).execute()
-    provider.domains[id] = Found(id, "x", power)
+    provider.domains[id] = MachineFound(id, "x", power)
     assert "start" in touched(engine, provider, id)
 
 

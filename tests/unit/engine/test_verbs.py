@@ -32,10 +32,10 @@ from appliance.catalog import (
 )
 from appliance.catalog import seeds as seed_rows
 from appliance.errors import BadInput, Conflict, DpeError, NotAllowed, NotFound
-from appliance.hypervisor.provider import Executed, Found, Power
+from appliance.hypervisor.provider import Executed, MachineFound, Power
 from appliance.lifecycle import master, rules
-from appliance.lifecycle.performers import Performers
-from appliance.services import door, moves
+from appliance.lifecycle.handlers import Handlers
+from appliance.services import app_access, moves
 from appliance.services import machines as verbs
 from tests.unit.engine.fake import FakeProvider, settle
 
@@ -191,13 +191,13 @@ def test_a_cancelled_reprovision_does_not_leave_a_machine_in_between(engine, pro
 
 def test_transfer_makes_machine_and_lease_anothers(engine, opened, provider, alice, bob, admin, mine):
     port = verbs.way(machines.by_id(mine), opened).port
-    assert door.admit(alice, port, opened).machine_id == mine
+    assert app_access.admit(alice, port, opened).machine_id == mine
     with pytest.raises(NotAllowed):
-        door.admit(bob, port, opened)
-    ends_at, hers = machines.lease_of(mine).ends_at, door.Ticket("hers", mine)
+        app_access.admit(bob, port, opened)
+    ends_at, hers = machines.lease_of(mine).ends_at, app_access.Ticket("hers", mine)
     with catalog.write():
         Session.insert(id="hers", account=alice.account_id, expires_at=now() + timedelta(hours=1)).execute()
-    assert door.good([hers]) == {hers}
+    assert app_access.good([hers]) == {hers}
     run = moves.transfer(admin, mine, "bob")
     settle(engine)
     assert run_of(run).state is RunState.DONE
@@ -205,12 +205,12 @@ def test_transfer_makes_machine_and_lease_anothers(engine, opened, provider, ali
     assert (machine.state, machine.owner_id, lease.account_id, lease.ends_at) == (S.IN_USE, bob.account_id, bob.account_id, ends_at)
     assert b"bob" in provider.told[mine]
     assert b"alice" not in provider.told[mine]
-    assert [m.id for m in verbs.mine(alice.account_id)] == []
+    assert [m.id for m in verbs.my_machines(alice.account_id)] == []
     with pytest.raises(NotAllowed):
-        door.admit(alice, port, opened)
-    assert door.admit(bob, port, opened).machine_id == mine
-    assert [m.id for m in verbs.mine(bob.account_id)] == [mine]
-    assert door.good([hers]) == set(), "what the former owner has open is ended, and nothing in the machine is asked to do that"
+        app_access.admit(alice, port, opened)
+    assert app_access.admit(bob, port, opened).machine_id == mine
+    assert [m.id for m in verbs.my_machines(bob.account_id)] == [mine]
+    assert app_access.good([hers]) == set(), "what the former owner has open is ended, and nothing in the machine is asked to do that"
     assert ("execute", mine) not in provider.calls
     assert {e.account_id for e in Event.select().where(Event.kind == "machine.transferred")} == {alice.account_id, bob.account_id}
     assert Lease.select().where(Lease.account == alice.account_id).get().end_reason == "transferred to bob"
@@ -370,7 +370,7 @@ def test_a_guest_that_shuts_itself_down_runs_again_unless_it_is_being_stopped(en
 def test_what_is_off_and_runs_all_the_same_is_switched_off(engine, provider, alice, mine):
     moves.stop(alice, mine)
     settle(engine)
-    provider.domains[mine] = Found(mine, "small", Power.RUNNING)
+    provider.domains[mine] = MachineFound(mine, "small", Power.RUNNING)
     settle(engine)
     assert (state(mine), provider.domains[mine].power) == (S.STOPPED, Power.OFF)
     provider.domains.pop(mine)
@@ -466,5 +466,5 @@ def test_a_quota_of_both_does_not_count_the_machine_twice(engine, alice, bob, ad
 
 
 def test_every_move_has_its_performer(opened):
-    known = Performers(opened, FakeProvider()).all()
+    known = Handlers(opened, FakeProvider()).all()
     assert {step for kind in rules.VERBS for step in master.master().move[kind].core} <= set(known)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from appliance import layout
-from appliance.host import apply, config, trial
-from appliance.host.config import HostConfig
 from appliance.host.interface.network import Network
+from appliance.host.system import apply, config, network_trial
+from appliance.host.system.config import HostConfig
 from appliance.settings import load
 
 GOLDEN = Path(__file__).parent / "golden" / "network"
@@ -37,8 +37,8 @@ def written(root: Path) -> str:
 
 @pytest.mark.parametrize("name", CASES)
 def test_files_for_systemd(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    apply.write(HostConfig.model_validate(CASES["static"]), tmp_path)  # nothing of what was before may stay
-    apply.write(HostConfig.model_validate(CASES[name]), tmp_path)
+    apply.write_files(HostConfig.model_validate(CASES["static"]), tmp_path)  # nothing of what was before may stay
+    apply.write_files(HostConfig.model_validate(CASES[name]), tmp_path)
     golden = GOLDEN / f"{name}.txt"
     if request.config.getoption("--regenerate"):
         golden.parent.mkdir(parents=True, exist_ok=True)
@@ -51,12 +51,14 @@ def test_at_boot_a_trial_is_forgotten_and_the_old_network_written(tmp_path: Path
     layout.prepare(settings)
     with config.change(settings) as host:
         host.network = Network.model_validate(CASES["lonely"]["network"])
-    trial.begin(settings, Network.model_validate(CASES["static"]["network"]), "grace", pause=0, seconds=90, now=trial.clock())
+    network_trial.begin_trial(
+        settings, Network.model_validate(CASES["static"]["network"]), "grace", pause=0, seconds=90, now=network_trial.clock()
+    )
     apply.boot(settings, tmp_path / "root")
     assert "192.0.2.10/30" in (tmp_path / "root/run/systemd/network/10-dpe.network").read_text()
-    ended = trial.last(settings)
+    ended = network_trial.last(settings)
     assert ended is not None
-    assert (ended.state, trial.current(settings)) == (trial.BACK, None)
+    assert (ended.state, network_trial.current(settings)) == (network_trial.BACK, None)
 
 
 def test_at_boot_a_broken_file_gives_a_network_all_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

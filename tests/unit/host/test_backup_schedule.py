@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.host.backup import Config, problem
+from appliance.host.backup.appliance_backup import Config, problem
+from appliance.host.backup.schedule import is_due, slot, upcoming
 from appliance.host.interface.backups import Plan
-from appliance.host.schedule import is_due, slot, upcoming
 
 pytestmark = pytest.mark.backup
 BERLIN, UTC_ZONE = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")

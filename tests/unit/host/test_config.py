@@ -7,9 +7,9 @@ import pytest
 
 from appliance import layout
 from appliance.errors import BadInput
-from appliance.host import config
-from appliance.host.config import HostConfig
 from appliance.host.interface.network import Network
+from appliance.host.system import config
+from appliance.host.system.config import HostConfig
 from appliance.settings import Settings, load
 
 STATIC = {"mode": "static", "card": "eth0", "address": "192.0.2.10/24", "gateway": "192.0.2.1", "dns": ["192.0.2.1"]}

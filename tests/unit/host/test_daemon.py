@@ -13,11 +13,11 @@ import pytest
 
 from appliance import layout
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
-from appliance.host import tasks
-from appliance.host.client import Client
-from appliance.host.daemon import Server
 from appliance.host.interface.system import IMAGE
 from appliance.host.interface.tasks import CANCEL
+from appliance.host.rpc import operations
+from appliance.host.rpc.client import Client
+from appliance.host.rpc.daemon import Server
 from appliance.host.rpc.registry import Host
 from appliance.host.rpc.verb import Arguments, LongVerb, Nothing, Verb
 from appliance.settings import Settings, load
@@ -73,7 +73,7 @@ def go(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return event
 
 
-def ended(client: Client, server: Server, id: str) -> tasks.Task:
+def ended(client: Client, server: Server, id: str) -> operations.Task:
     assert server.tasks.wait(10)
     return client.task(id)
 
@@ -85,7 +85,7 @@ def test_a_long_verb_is_a_task_that_tells_how_far_it_is(server: Server, go: thre
         client.begin(COUNT, Count(upto=1))
     go.set()
     task = ended(client, server, id)
-    assert (task.state, task.result, task.by, task.said[-1], task.progress) == (tasks.DONE, 4, "grace", "at 3", 75)
+    assert (task.state, task.result, task.by, task.said[-1], task.progress) == (operations.DONE, 4, "grace", "at 3", 75)
     assert task.ended_at >= task.begun_at
     assert [one.id for one in client.tasks()] == [id]
 
@@ -96,18 +96,18 @@ def test_a_task_is_cancelled_and_says_so(server: Server, go: threading.Event) ->
     client.call(CANCEL)
     go.set()
     task = ended(client, server, id)
-    assert (task.state, task.error, task.hint) == (tasks.FAILED, "It was cancelled.", "Begin again.")
+    assert (task.state, task.error, task.hint) == (operations.FAILED, "It was cancelled.", "Begin again.")
     with pytest.raises(Conflict, match="Nothing is going on"):
         client.call(CANCEL)
 
 
 def test_what_was_cut_off_says_so_at_the_next_start(settings: Settings) -> None:
-    tasks.folder(settings).mkdir()
-    left = tasks.Task("1", "test.count", "Counting", "grace", tasks.RUNNING, "2026-11-21T10:00:00+00:00", said=["at 1"])
-    (tasks.folder(settings) / "1.json").write_text(json.dumps(asdict(left)))
+    operations.folder(settings).mkdir()
+    left = operations.Task("1", "test.count", "Counting", "grace", operations.RUNNING, "2026-11-21T10:00:00+00:00", said=["at 1"])
+    (operations.folder(settings) / "1.json").write_text(json.dumps(asdict(left)))
     with Server(settings) as server:
-        task = tasks.get(settings, "1")
-        assert (task.state, task.said) == (tasks.INTERRUPTED, ["at 1"])
+        task = operations.get_operation(settings, "1")
+        assert (task.state, task.said) == (operations.INTERRUPTED, ["at 1"])
         assert "lost power" in task.error
         assert server.tasks.current is None
 
@@ -115,10 +115,10 @@ def test_what_was_cut_off_says_so_at_the_next_start(settings: Settings) -> None:
 def test_only_the_last_tasks_are_remembered(server: Server, go: threading.Event) -> None:
     go.set()
     client = Client(server.settings)
-    for _ in range(tasks.KEPT + 3):
+    for _ in range(operations.KEPT + 3):
         client.begin(COUNT, Count(upto=0))
         assert server.tasks.wait(10)
-    assert len(client.tasks()) == tasks.KEPT
+    assert len(client.tasks()) == operations.KEPT
 
 
 def test_errors_arrive_as_they_were_raised(server: Server, go: threading.Event) -> None:
@@ -150,7 +150,7 @@ def test_what_cannot_be_used_is_refused(
 ) -> None:
     with pytest.raises(error):
         Wire(server.settings).ask(verb, **args)
-    assert tasks.everything(server.settings) == []
+    assert operations.everything(server.settings) == []
 
 
 @pytest.mark.badinput
@@ -167,8 +167,8 @@ def test_nonsense_on_the_socket_does_no_harm(server: Server, question: bytes) ->
 
 
 def test_a_damaged_record_is_left_out(server: Server) -> None:
-    (tasks.folder(server.settings) / "x.json").write_text("{")
-    (tasks.folder(server.settings) / "y.json").write_text('{"id": "y"}')
+    (operations.folder(server.settings) / "x.json").write_text("{")
+    (operations.folder(server.settings) / "y.json").write_text('{"id": "y"}')
     assert Client(server.settings).tasks() == []
 
 

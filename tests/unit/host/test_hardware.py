@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from appliance.host import hardware
-from appliance.host.hardware import Finding, Hardware
 from appliance.host.interface.network import Card
+from appliance.host.system import hardware
+from appliance.host.system.hardware import Finding, Hardware
 from appliance.settings import Settings
 
 CARD = Card("enp1s0", "52:54:00:12:34:56", connected=True, speed=1000, addresses=[])
@@ -62,7 +62,7 @@ def test_what_the_disks_say_of_themselves_is_said() -> None:
 
 
 def test_this_machine_can_be_looked_at(settings: Settings) -> None:
-    here = hardware.look(settings)
+    here = hardware.read_hardware(settings)
     assert here.cpus > 0
     assert here.memory > 100
     assert here.disk_free <= here.disk

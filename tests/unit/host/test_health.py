@@ -11,10 +11,10 @@ import pytest
 
 from appliance import catalog
 from appliance.access import tls
-from appliance.catalog import Class, Engine, now, options, proofs
+from appliance.catalog import Class, Engine, now, options, smoke_tests
 from appliance.errors import Unavailable
-from appliance.host import health
 from appliance.host.interface.updates import Switch
+from appliance.host.updates import health
 from appliance.settings import Settings
 from tests.fake_rauc import FakeHost
 from tests.unit.conftest import small_class
@@ -127,23 +127,23 @@ def set_up() -> Class:
 def test_the_engine_is_asked_for_a_machine(look: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
     set_up()
     seen: list[str] = []
-    ask = proofs.ask
+    ask = smoke_tests.ask_for_test
 
     def answered(problem: str) -> Callable[[str], None]:
         def asked(id: str) -> None:
             ask(id)
             seen.append(id)
-            assert proofs.asked() == id
-            proofs.say(id, problem)
-            assert proofs.asked() is None
+            assert smoke_tests.asked() == id
+            smoke_tests.note_outcome(id, problem)
+            assert smoke_tests.asked() is None
 
         return asked
 
-    monkeypatch.setattr(proofs, "ask", answered(""))
+    monkeypatch.setattr(smoke_tests, "ask_for_test", answered(""))
     look(makes=True)
     assert len(seen) == 1
     assert options.get("proof") == {}
-    monkeypatch.setattr(proofs, "ask", answered("The agent does not answer."))
+    monkeypatch.setattr(smoke_tests, "ask_for_test", answered("The agent does not answer."))
     with pytest.raises(Unavailable, match="The agent does not answer"):
         look(makes=True)
     look(makes=False)  # nothing could be made before: that it cannot now is no fault of the update

@@ -17,9 +17,9 @@ from pydantic import TypeAdapter
 
 from appliance import layout
 from appliance.errors import BadInput, Unavailable
-from appliance.host.client import Client
 from appliance.host.interface import AnyVerb, access, declared, network, system, updates
 from appliance.host.rpc import registry
+from appliance.host.rpc.client import Client
 from appliance.host.rpc.verb import LongVerb, Nothing, Verb
 from appliance.host.rpc.wire import Answer
 from appliance.settings import REPOSITORY, Settings, load

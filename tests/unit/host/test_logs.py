@@ -5,9 +5,9 @@ import json
 import pytest
 
 from appliance.errors import BadInput, NotFound
-from appliance.host import image, logs
 from appliance.host.interface.system import LOG_LINES
 from appliance.host.rpc.registry import Host
+from appliance.host.system import image, logs
 from appliance.settings import Settings
 from tests.hosted import used
 
@@ -23,7 +23,7 @@ WARNING webui: a template is slow
 
 @pytest.fixture
 def kept(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.setattr(image, "found", lambda: None)
+    monkeypatch.setattr(image, "boot_image", lambda: None)
     (settings.logs / "web.log").write_text(WEB)
     (settings.logs / "web.log.1").write_text("INFO web: from before\n")
     (settings.logs / "nginx.log").write_text(
@@ -85,7 +85,7 @@ def test_the_journal_is_read() -> None:
 
 def test_in_the_image_the_journal_is_asked(kept: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[str]] = []
-    monkeypatch.setattr(image, "found", lambda: object())
+    monkeypatch.setattr(image, "boot_image", lambda: object())
     monkeypatch.setattr(logs, "run", lambda command, **_: asked.append(command) or "\n".join(map(json.dumps, JOURNAL)))
     assert len(logs.lines(kept, "web", level="error")) == 2
     assert logs.lines(kept, "kernel")

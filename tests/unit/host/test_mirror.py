@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.errors import DpeError
-from appliance.host import mirror
+from appliance.host.disks import mirror
 
 SKIP = frozenset({"host", "run"})
 LONG_AGO = 1_700_000_000

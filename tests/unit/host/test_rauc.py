@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import BadInput, CommandFailed, Unavailable
-from appliance.host import rauc
+from appliance.host.updates import rauc
 from tests.fake_rauc import GOOD, FakeHost
 
 

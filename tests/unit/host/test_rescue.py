@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Account, Grant, Group, Member, SecondFactor, now, options, owners
+from appliance.catalog import Account, Grant, Group, Member, SecondFactor, now, options, rescue_owners
 from appliance.errors import Conflict, NotFound, Unavailable
-from appliance.host import copies, image, rescue
+from appliance.host.backup import catalog_copies
+from appliance.host.console import rescue
 from appliance.host.rpc.registry import Host
+from appliance.host.system import image
 from appliance.settings import Settings
 from tests import world
 from tests.unit.conftest import account
@@ -20,7 +22,7 @@ from tests.unit.conftest import account
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "found", lambda: None)
+    monkeypatch.setattr(image, "boot_image", lambda: None)
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def test_owners_are_kept_where_the_rescue_page_reads_them(opened: Settings, grac
         team = Group.create(name="admins", about="")
         Grant.create(role="owner", group=team.id)
         Member.create(group=team.id, account=world.account("heidi").account_id)
-    rescue.keep(opened)
+    rescue.write_rescue(opened)
     assert names(opened) == ["grace", "heidi"]
     kept = rescue.kept(opened)
     assert (kept.title, kept.setup_code) == ("Hillside School", "")
@@ -52,27 +54,27 @@ def test_owners_are_kept_where_the_rescue_page_reads_them(opened: Settings, grac
 
 
 def test_what_changes_in_the_catalog_changes_there(opened: Settings, grace: Account) -> None:
-    rescue.keep(opened)
+    rescue.write_rescue(opened)
     written = rescue.file(opened).stat().st_mtime_ns
-    rescue.keep(opened)
+    rescue.write_rescue(opened)
     assert rescue.file(opened).stat().st_mtime_ns == written
     with catalog.write():
         SecondFactor.create(account=grace.id, secret="JBSWY3DPEHPK3PXP", step=7, confirmed_at=now())
         world.account("heidi", is_admin=True)
-    rescue.keep(opened)
+    rescue.write_rescue(opened)
     kept = rescue.kept(opened).owners
     assert [(one.name, one.secret, one.step) for one in kept] == [("grace", "JBSWY3DPEHPK3PXP", 7), ("heidi", "", 0)]
     with catalog.write():
         Account.update(disabled=True).where(Account.id == grace.id).execute()
-    rescue.keep(opened)
+    rescue.write_rescue(opened)
     assert names(opened) == ["heidi"]
 
 
 def test_before_set_up_the_setup_code_is_kept(opened: Settings) -> None:
     with catalog.write():
         options.put("setup_code", "ab" * 32)
-    rescue.keep(opened)
-    assert rescue.kept(opened) == owners.Keys((), "ab" * 32, "")
+    rescue.write_rescue(opened)
+    assert rescue.kept(opened) == rescue_owners.Keys((), "ab" * 32, "")
 
 
 def missing(path: Path) -> None:
@@ -123,28 +125,28 @@ DAMAGE = [missing, empty, no_database, torn, short, folder, other]
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_catalog_that_cannot_be_read_takes_nobody_away(opened: Settings, grace: Account, damage: Callable[[Path], None]) -> None:
-    rescue.keep(opened)
+    rescue.write_rescue(opened)
     with sqlite3.connect(opened.catalog) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     catalog.close()
     damage(opened.catalog)
     with pytest.raises(Unavailable, match="cannot be read"):
-        owners.read(opened.catalog)
-    rescue.keep(opened)
+        rescue_owners.read_owners(opened.catalog)
+    rescue.write_rescue(opened)
     assert names(opened) == ["grace"]
 
 
 def test_a_catalog_that_somebody_holds_takes_nobody_away(opened: Settings, grace: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(owners, "PATIENCE", 0.1)
-    rescue.keep(opened)
+    monkeypatch.setattr(rescue_owners, "PATIENCE", 0.1)
+    rescue.write_rescue(opened)
     catalog.close()
     holder = sqlite3.connect(opened.catalog, isolation_level=None)
     holder.execute("PRAGMA locking_mode=exclusive")
     holder.execute("BEGIN EXCLUSIVE")
     holder.execute("UPDATE account SET disabled = 1")
     try:
-        rescue.keep(opened)
+        rescue.write_rescue(opened)
     finally:
         holder.execute("ROLLBACK")
         holder.close()
@@ -152,11 +154,11 @@ def test_a_catalog_that_somebody_holds_takes_nobody_away(opened: Settings, grace
 
 
 def test_a_fresh_catalog_in_place_of_a_lost_one_takes_nobody_away(opened: Settings, grace: Account) -> None:
-    rescue.keep(opened)
+    rescue.write_rescue(opened)
     catalog.close()
     missing(opened.catalog)
     catalog.open(opened.catalog)  # as the engine would
-    rescue.keep(opened)
+    rescue.write_rescue(opened)
     assert names(opened) == ["grace"]
 
 
@@ -165,7 +167,7 @@ def test_a_catalog_of_a_newer_appliance_still_says_who_may_rescue(opened: Settin
     connection = sqlite3.connect(opened.catalog)
     connection.execute("PRAGMA user_version = 9999")
     connection.close()
-    rescue.keep(opened)
+    rescue.write_rescue(opened)
     assert names(opened) == ["grace"]
 
 
@@ -174,7 +176,7 @@ def test_a_broken_file_of_owners_is_nobody_and_is_written_anew(opened: Settings,
     rescue.file(opened).parent.mkdir()
     rescue.file(opened).write_text(content)
     assert names(opened) == []
-    rescue.keep(opened)
+    rescue.write_rescue(opened)
     assert names(opened) == ["grace"]
 
 
@@ -189,30 +191,30 @@ def title(settings: Settings) -> str:
 
 
 def test_a_copy_a_day_of_what_is_set_up_and_three_are_kept(opened: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    copies.keep(opened)
-    assert copies.everything(opened) == []
+    catalog_copies.make_copy(opened)
+    assert catalog_copies.everything(opened) == []
     world.set_up()
     world.account("grace", is_admin=True)
-    copies.keep(opened)
-    copies.keep(opened)
-    first = copies.everything(opened)
+    catalog_copies.make_copy(opened)
+    catalog_copies.make_copy(opened)
+    first = catalog_copies.everything(opened)
     assert len(first) == 1
     for day in range(1, 5):
-        (copies.folder(opened) / f"2026010{day}-000000.db").touch()
-    monkeypatch.setattr(copies, "DAILY", copies.timedelta(0))
-    copies.make(opened)
-    assert len(copies.everything(opened)) == copies.KEPT
-    assert list(copies.folder(opened).glob("*.new")) == []
+        (catalog_copies.folder(opened) / f"2026010{day}-000000.db").touch()
+    monkeypatch.setattr(catalog_copies, "DAILY", catalog_copies.timedelta(0))
+    catalog_copies.make(opened)
+    assert len(catalog_copies.everything(opened)) == catalog_copies.KEPT
+    assert list(catalog_copies.folder(opened).glob("*.new")) == []
 
 
 @pytest.mark.parametrize("damage", [*DAMAGE[:3], *DAMAGE[4:]])
 def test_a_copy_is_put_back_and_the_damaged_one_is_kept_aside(opened: Settings, grace: Account, damage: Callable[[Path], None]) -> None:
-    copy = copies.make(opened)
+    copy = catalog_copies.make(opened)
     with catalog.write():
         options.put("title", "Later")
     catalog.close()
     damage(opened.catalog)
-    aside = copies.put_back(opened, copy.name, Host(opened))
+    aside = catalog_copies.put_back(opened, copy.name, Host(opened))
     assert title(opened) == "Hillside School"
     assert (damage is missing) == (not list(Path(aside).iterdir()))
     catalog.open(opened.catalog)
@@ -220,35 +222,35 @@ def test_a_copy_is_put_back_and_the_damaged_one_is_kept_aside(opened: Settings, 
 
 
 def test_a_damaged_copy_is_refused_and_changes_nothing(opened: Settings, grace: Account) -> None:
-    copy = copies.make(opened)
-    no_database(copies.folder(opened) / f"{copy.name}.db")
+    copy = catalog_copies.make(opened)
+    no_database(catalog_copies.folder(opened) / f"{copy.name}.db")
     with pytest.raises(Unavailable, match="damaged"):
-        copies.put_back(opened, copy.name, Host(opened))
+        catalog_copies.put_back(opened, copy.name, Host(opened))
     assert title(opened) == "Hillside School"
     with pytest.raises(NotFound):
-        copies.put_back(opened, "20200101-000000", Host(opened))
-    empty(copies.folder(opened) / f"{copy.name}.db")
+        catalog_copies.put_back(opened, "20200101-000000", Host(opened))
+    empty(catalog_copies.folder(opened) / f"{copy.name}.db")
     with pytest.raises(Conflict, match="version 0"):
-        copies.put_back(opened, copy.name, Host(opened))
+        catalog_copies.put_back(opened, copy.name, Host(opened))
 
 
 def test_a_damaged_catalog_is_not_copied_over_good_copies(opened: Settings, grace: Account) -> None:
-    copy = copies.make(opened)
+    copy = catalog_copies.make(opened)
     catalog.close()
     no_database(opened.catalog)
     with pytest.raises(Unavailable):
-        copies.make(opened)
-    assert copies.everything(opened) == [copy]
+        catalog_copies.make(opened)
+    assert catalog_copies.everything(opened) == [copy]
 
 
 def test_no_link_in_the_web_process_folder_is_followed(opened: Settings, grace: Account, tmp_path: Path) -> None:
-    copy = copies.make(opened)
+    copy = catalog_copies.make(opened)
     catalog.close()
     missing(opened.catalog)
     (victim := tmp_path / "victim").write_text("precious")
     opened.catalog.symlink_to(victim)
     opened.catalog.with_suffix(".new").symlink_to(victim)
-    copies.put_back(opened, copy.name, Host(opened))
+    catalog_copies.put_back(opened, copy.name, Host(opened))
     assert victim.read_text() == "precious"
     assert not opened.catalog.is_symlink()
     assert title(opened) == "Hillside School"

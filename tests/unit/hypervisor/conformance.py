@@ -9,7 +9,7 @@ import pytest
 
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.hypervisor import making
-from appliance.hypervisor.provider import Found, MachineSpec, Power, Provider
+from appliance.hypervisor.provider import MachineFound, MachineSpec, Power, Provider
 
 MakeSpec = Callable[[int], MachineSpec]
 
@@ -32,7 +32,7 @@ class Conformance:
     def test_a_machine_is_forked_stopped_saved_and_started_again(self, provider: Provider, forkable: MakeSpec) -> None:
         spec = replace(forkable(11), readiness="paused")
         assert making.make(provider, spec, lambda _text: None).forked
-        assert Found(spec.id, spec.name, Power.PAUSED) in provider.list()
+        assert MachineFound(spec.id, spec.name, Power.PAUSED) in provider.list()
         assert spec.id in provider.disks()
         for _ in range(2):
             provider.start(spec)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import Conflict, DpeError, NotFound, Unavailable
-from appliance.hypervisor.provider import Found, GuestSigns, Power, Unfit
+from appliance.hypervisor.provider import GuestSigns, MachineFound, Power, Unfit
 from tests.disk_provider import VERBS, DiskProvider
 from tests.unit.engine.fake import Data, FakeProvider
 from tests.unit.hypervisor.test_provider import spec
@@ -133,7 +133,7 @@ def test_what_one_process_made_the_next_one_finds(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         second.list()
     second.away = False
-    assert first.list() == second.list() == [Found(spec().id, spec().name, Power.RUNNING)]
+    assert first.list() == second.list() == [MachineFound(spec().id, spec().name, Power.RUNNING)]
     assert second.told[spec().id] == "user é\n".encode()
     assert second.calls == [("fork", spec().id), ("clone", spec().id), ("start", spec().id), ("wait", spec().id)]
     assert {"fork", "start", "stop", "destroy", "keep", "backup_data", "list"} <= set(VERBS)

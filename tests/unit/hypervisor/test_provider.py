@@ -18,7 +18,7 @@ from appliance.hypervisor.batch import Step, perform
 from appliance.hypervisor.libvirt import inventory
 from appliance.hypervisor.libvirt.memory import Taken
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
-from appliance.hypervisor.provider import Boot, Card, Found, MachineSpec, NoData, Power, Stats, Unfit
+from appliance.hypervisor.provider import Boot, Card, MachineFound, MachineSpec, NoData, Power, Stats, Unfit
 from appliance.settings import Settings
 from tests.unit.engine.fake import FakeProvider
 
@@ -76,7 +76,7 @@ def test_a_machine_that_found_the_disk_full_is_told_from_one_that_somebody_pause
 
     provider = LibvirtProvider(settings)
     monkeypatch.setattr(provider._connection, "use", lambda: contextlib.nullcontext(Libvirt()))
-    assert provider.list() == [Found("a", "m0", power, stalled)]
+    assert provider.list() == [MachineFound("a", "m0", power, stalled)]
 
 
 def test_a_guest_without_a_balloon_driver_is_judged_by_its_resident_size() -> None:

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Account, Class, Event, Lease, Machine, MachineState, Outgoing, Quota, Run, machines, now, options, usage
+from appliance.catalog import Account, Class, Event, Lease, Machine, MachineState, OutgoingMail, Quota, Run, machines, now, options, usage
 from appliance.lifecycle import idle, leases
 from appliance.services import machines as verbs
 from appliance.services.machines import ends_soon
@@ -54,7 +54,7 @@ def ends_in(time: timedelta, **changes: object) -> None:
 
 
 def mails() -> list[str]:
-    return [row.subject for row in Outgoing.select().order_by(Outgoing.id)]
+    return [row.subject for row in OutgoingMail.select().order_by(OutgoingMail.id)]
 
 
 def test_its_holder_is_written_to_twice_with_a_way_to_extend_it(held, alice):
@@ -66,7 +66,7 @@ def test_its_holder_is_written_to_twice_with_a_way_to_extend_it(held, alice):
     assert leases.warn() == 0
     ends_in(HOUR - MINUTE, warned_at=now() - HOUR)
     assert (leases.warn(), leases.warn()) == (1, 0)
-    [first, second] = Outgoing.select()
+    [first, second] = OutgoingMail.select()
     assert (first.account_id, second.account_id) == (alice.account_id, alice.account_id)
     ends = Lease.get().ends_at.astimezone(ZoneInfo("Asia/Kathmandu"))
     assert second.subject == f"The lease of {held.name} ends at {ends:%Y-%m-%d %H:%M} +0545"
@@ -91,7 +91,7 @@ def test_whoever_extended_it_is_left_alone_until_the_next_moment_and_who_cannot_
     Lease.update(extensions=2).execute()
     ends_in(20 * MINUTE, warned_at=now() - HOUR)
     leases.warn()
-    assert "cannot be extended any more" in Outgoing.select().order_by(Outgoing.id.desc()).first().text
+    assert "cannot be extended any more" in OutgoingMail.select().order_by(OutgoingMail.id.desc()).first().text
 
 
 def test_a_class_may_choose_its_moments_or_none(held):
@@ -164,11 +164,11 @@ def test_it_can_be_extended_even_then(held, alice):
 def test_use_is_kept_near_the_end_even_where_nobody_looks_for_idle_machines(held):
     ends_in(usage.NEAR_END + MINUTE)
     with catalog.write():
-        usage.note([held.id], now())
+        usage.note_usage([held.id], now())
     assert Lease.get().busy_at is None, "a write that nobody needs"
     ends_in(usage.NEAR_END - MINUTE)
     with catalog.write():
-        usage.note([held.id], now())
+        usage.note_usage([held.id], now())
     assert Lease.get().busy_at is not None
 
 
@@ -182,10 +182,10 @@ def test_the_warning_that_nobody_uses_it_is_mailed_too(held, alice):
         def signs(self, _id, *, timeout):
             return None
 
-    idle.look(Silent(), now() - 3 * HOUR)
-    [letter] = Outgoing.select()
+    idle.look_for_idle(Silent(), now() - 3 * HOUR)
+    [letter] = OutgoingMail.select()
     assert letter.account_id == alice.account_id
     assert letter.subject.startswith(f"{held.name} is taken back at ")
     assert "I am still here" in letter.text
-    idle.look(Silent(), now() - 3 * HOUR)
+    idle.look_for_idle(Silent(), now() - 3 * HOUR)
     assert len(mails()) == 1

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Actor, Event, Seed, SeedState, restoring, seeds
+from appliance.catalog import Actor, Event, Seed, SeedState, after_restore, seeds
 from appliance.errors import Conflict, DpeError, Unavailable
-from appliance.lifecycle import seedruns
+from appliance.lifecycle import seed_builds
 from appliance.scenario.load import Loaded
 from appliance.scenario.schema import Scenario
 from appliance.seeds import recipe, shipped
@@ -84,9 +84,9 @@ def test_what_is_exported_is_the_seed_and_nothing_else(folder: Path) -> None:
 
 
 def test_a_seed_of_the_image_is_adopted_before_set_up_which_then_builds_only_the_others(with_image: Settings, loaded: Loaded) -> None:
-    seedruns.queue_shipped(loaded, with_image)
+    seed_builds.queue_shipped(loaded, with_image)
     (queued,) = seeds.unfinished()
-    seedruns.run(queued, loaded, with_image)
+    seed_builds.run(queued, loaded, with_image)
     seed = promoted("small")
     assert (seed.version, seed.state, seed.manifest["version"]) == (1, SeedState.READY, 1)
     final = seed_folder("small", 1, with_image)
@@ -98,7 +98,7 @@ def test_a_seed_of_the_image_is_adopted_before_set_up_which_then_builds_only_the
 
     finish(with_image)
     assert [(one.class_name, one.version) for one in seeds.unfinished()] == [("other", 1)]
-    seedruns.queue_shipped(loaded, with_image)
+    seed_builds.queue_shipped(loaded, with_image)
     assert len(seeds.of_class("small")) == 1
 
 
@@ -107,8 +107,8 @@ def update(settings: Settings, loaded: Loaded, **changed: str) -> None:
     about = settings.shipped_seeds / "small/seed.json"
     about.chmod(0o644)
     about.write_text(json.dumps({**json.loads(about.read_text()), **changed}))
-    seedruns.queue_shipped(loaded, settings)
-    seedruns.offer_shipped(loaded, settings)
+    seed_builds.queue_shipped(loaded, settings)
+    seed_builds.offer_shipped(loaded, settings)
 
 
 def offered() -> list[str]:
@@ -118,7 +118,7 @@ def offered() -> list[str]:
 def test_a_newer_seed_that_came_with_an_update_is_offered_and_used_when_an_admin_says_so(with_image: Settings, loaded: Loaded) -> None:
     update(with_image, loaded, built="2026-10-01T10:00:00+00:00")
     assert services.offers() == {}  # it is being copied
-    seedruns.run(seeds.unfinished()[0], loaded, with_image)
+    seed_builds.run(seeds.unfinished()[0], loaded, with_image)
     update(with_image, loaded)
     assert services.offers() == {}
     update(with_image, loaded, built="2026-11-01T10:00:00+00:00")
@@ -129,7 +129,7 @@ def test_a_newer_seed_that_came_with_an_update_is_offered_and_used_when_an_admin
 
     queued = services.use_shipped("small", Actor("ada"))
     assert services.offers() == {}
-    seedruns.run(Seed.get_by_id(queued.id), loaded, with_image)
+    seed_builds.run(Seed.get_by_id(queued.id), loaded, with_image)
     assert (promoted("small").version, promoted("small").manifest["built"]) == (2, "2026-11-01T10:00:00+00:00")
     assert seeds.of_class("small")[1].state is SeedState.READY  # to go back to
     update(with_image, loaded)
@@ -138,7 +138,7 @@ def test_a_newer_seed_that_came_with_an_update_is_offered_and_used_when_an_admin
 
 def test_what_is_no_newer_or_does_not_fit_is_not_offered(with_image: Settings, loaded: Loaded) -> None:
     update(with_image, loaded, built="2026-10-01T10:00:00+00:00")
-    seedruns.run(seeds.unfinished()[0], loaded, with_image)
+    seed_builds.run(seeds.unfinished()[0], loaded, with_image)
     update(with_image, loaded, built="2026-09-01T10:00:00+00:00")
     assert services.offers() == {}  # after going back to an older version
     update(with_image, loaded, built="2026-11-01T10:00:00+00:00")
@@ -153,7 +153,7 @@ def test_what_is_no_newer_or_does_not_fit_is_not_offered(with_image: Settings, l
 @pytest.mark.parametrize("built", ["yesterday", "2026-11-01T10:00:00", ""])
 def test_a_seed_that_does_not_say_when_it_was_built_is_not_offered(with_image: Settings, loaded: Loaded, built: str) -> None:
     update(with_image, loaded, built="2026-10-01T10:00:00+00:00")
-    seedruns.run(seeds.unfinished()[0], loaded, with_image)
+    seed_builds.run(seeds.unfinished()[0], loaded, with_image)
     update(with_image, loaded, built=built)
     assert services.offers() == {}
 
@@ -162,7 +162,7 @@ def test_the_engine_is_woken_when_what_was_asked_for_can_be_seen(
     with_image: Settings, loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     update(with_image, loaded, built="2026-10-01T10:00:00+00:00")
-    seedruns.run(seeds.unfinished()[0], loaded, with_image)
+    seed_builds.run(seeds.unfinished()[0], loaded, with_image)
     update(with_image, loaded, built="2026-11-01T10:00:00+00:00")
     rung = list[bool]()
     monkeypatch.setattr(services.doorbell, "ring", lambda: rung.append(catalog.database.db.in_transaction()))
@@ -174,7 +174,7 @@ def test_the_engine_is_woken_when_what_was_asked_for_can_be_seen(
 @pytest.mark.crash
 def test_one_whose_copy_came_to_nothing_is_offered_again(with_image: Settings, loaded: Loaded) -> None:
     update(with_image, loaded, built="2026-10-01T10:00:00+00:00")
-    seedruns.run(seeds.unfinished()[0], loaded, with_image)
+    seed_builds.run(seeds.unfinished()[0], loaded, with_image)
     update(with_image, loaded, built="2026-11-01T10:00:00+00:00")
     queued = services.use_shipped("small", Actor("ada"))
     with pytest.raises(Conflict, match="No newer seed of small"):
@@ -182,7 +182,7 @@ def test_one_whose_copy_came_to_nothing_is_offered_again(with_image: Settings, l
     disk = with_image.shipped_seeds / "small/disk.qcow2"
     disk.chmod(0o644)
     disk.write_bytes(b"half of it")
-    seedruns.run(Seed.get_by_id(queued.id), loaded, with_image)
+    seed_builds.run(Seed.get_by_id(queued.id), loaded, with_image)
     assert (Seed.get_by_id(queued.id).state, promoted("small").version) == (SeedState.FAILED, 1)
     update(with_image, loaded)
     assert list(services.offers()) == ["small"]
@@ -193,17 +193,17 @@ def test_one_whose_copy_came_to_nothing_is_offered_again(with_image: Settings, l
 
 
 def test_set_up_does_not_build_what_is_still_being_copied(with_image: Settings, loaded: Loaded) -> None:
-    seedruns.queue_shipped(loaded, with_image)
+    seed_builds.queue_shipped(loaded, with_image)
     finish(with_image)
     assert {(one.class_name, "shipped" in one.manifest) for one in seeds.unfinished()} == {("small", True), ("other", False)}
 
 
 @pytest.mark.parametrize("there", ["nothing", "another one"])
 def test_one_that_a_restored_backup_lacked_is_adopted_again_where_it_fits(with_image: Settings, loaded: Loaded, there: str) -> None:
-    seedruns.queue_shipped(loaded, with_image)
+    seed_builds.queue_shipped(loaded, with_image)
     (queued,) = seeds.unfinished()
-    seedruns.run(queued, loaded, with_image)
-    restoring.adopt("b0", catalog.now(), "grace", str(with_image.state), with_image.state, {})
+    seed_builds.run(queued, loaded, with_image)
+    after_restore.adopt("b0", catalog.now(), "grace", str(with_image.state), with_image.state, {})
     assert [one.version for one in seeds.of_class("small")] == [1]  # is the one that the catalog tells of
     if there == "nothing":
         shutil.rmtree(seed_folder("small", 1, with_image))
@@ -211,16 +211,16 @@ def test_one_that_a_restored_backup_lacked_is_adopted_again_where_it_fits(with_i
         about = seed_folder("small", 1, with_image) / "seed.json"
         about.chmod(0o644)
         about.write_text(json.dumps({**json.loads(about.read_text()), "built_at": "another time"}))
-    restoring.adopt("b1", catalog.now(), "grace", str(with_image.state), with_image.state, {})
+    after_restore.adopt("b1", catalog.now(), "grace", str(with_image.state), with_image.state, {})
     assert [(one.version, one.promoted) for one in seeds.of_class("small")] == [(2, False), (1, False)]
     kept = (loaded.folder / "roles/app/main.yml").read_text()
     (loaded.folder / "roles/app/main.yml").write_text("two")
-    seedruns.queue_shipped(loaded, with_image)
+    seed_builds.queue_shipped(loaded, with_image)
     assert ["shipped" in one.manifest for one in seeds.unfinished()] == [False]  # does not fit: it is built
     (loaded.folder / "roles/app/main.yml").write_text(kept)
-    seedruns.queue_shipped(loaded, with_image)
+    seed_builds.queue_shipped(loaded, with_image)
     (queued,) = seeds.unfinished()
-    seedruns.run(queued, loaded, with_image)
+    seed_builds.run(queued, loaded, with_image)
     seed = promoted("small")
     assert (seed.version, Path(seed.files["disk"]).read_bytes()) == (2, CONTENT["disk.qcow2"])
 
@@ -238,9 +238,9 @@ def test_a_damaged_one_is_left_out_and_a_build_offered(with_image: Settings, loa
         file.write_text(file.read_text()[:40])
     else:
         file.unlink()
-    seedruns.queue_shipped(loaded, with_image)
+    seed_builds.queue_shipped(loaded, with_image)
     for seed in seeds.unfinished():
-        seedruns.run(seed, loaded, with_image)
+        seed_builds.run(seed, loaded, with_image)
     (seed,) = seeds.of_class("small")
     assert seed.state is SeedState.FAILED
     assert "the image" in seed.problem
@@ -255,7 +255,7 @@ def test_a_damaged_one_is_left_out_and_a_build_offered(with_image: Settings, loa
 @pytest.mark.badinput
 def test_one_of_another_recipe_does_not_fit(with_image: Settings, loaded: Loaded) -> None:
     (loaded.folder / "roles/app/main.yml").write_text("two")
-    seedruns.queue_shipped(loaded, with_image)
+    seed_builds.queue_shipped(loaded, with_image)
     (seed,) = seeds.of_class("small")
     assert (seed.state, seeds.unfinished()) == (SeedState.FAILED, [])
     assert "another state of the scenario" in seed.problem
@@ -264,7 +264,7 @@ def test_one_of_another_recipe_does_not_fit(with_image: Settings, loaded: Loaded
 @pytest.mark.crash
 @pytest.mark.parametrize("at", ["copying", "moved"])
 def test_one_that_was_cut_off_is_begun_anew_or_taken_as_it_is(with_image: Settings, loaded: Loaded, folder: Path, at: str) -> None:
-    seedruns.queue_shipped(loaded, with_image)
+    seed_builds.queue_shipped(loaded, with_image)
     (seed,) = seeds.unfinished()
     work = work_folder(seed.id, with_image)
     if at == "copying":
@@ -272,9 +272,9 @@ def test_one_that_was_cut_off_is_begun_anew_or_taken_as_it_is(with_image: Settin
         (work / "disk.qcow2").write_bytes(b"half")
     else:
         shipped.adopt(seed.id, "small", 1, folder, with_image, step, never)
-    for _ in range(seedruns.BUILDS + 1):  # however often it was
+    for _ in range(seed_builds.BUILDS + 1):  # however often it was
         Seed.update(state=SeedState.BUILDING, attempts=Seed.attempts + 1).execute()
-    seedruns.run(Seed.get_by_id(seed.id), loaded, with_image)
+    seed_builds.run(Seed.get_by_id(seed.id), loaded, with_image)
     assert promoted("small").state is SeedState.READY
     assert (seed_folder("small", 1, with_image) / "disk.qcow2").read_bytes() == CONTENT["disk.qcow2"]
     assert not work.exists()

@@ -17,7 +17,7 @@ from ansible.template import Templar
 import appliance
 from appliance.catalog import Account, Class, Machine, MachineState
 from appliance.hypervisor.provider import MachineSpec
-from appliance.lifecycle import activities, batch
+from appliance.lifecycle import batch, guest_activities
 from appliance.scenario.schema import ClassSpec
 from appliance.seeds import build, play
 from appliance.settings import Settings
@@ -41,8 +41,8 @@ def activity(settings: Settings, text: str) -> None:
     step = type("Step", (), {"name": "1-1", "run": type("Run", (), {"kind": "assign"}), "report": print, "cancelled": lambda: False})
     for target in ("machine", "appliance"):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(activities, "machine_of", lambda _: machine)
-            activities.Activities(settings, FakeProvider()).playbook(step, options.model_copy(update={"target": target}))  # type: ignore[arg-type]
+            patch.setattr(guest_activities, "machine_of", lambda _: machine)
+            guest_activities.Activities(settings, FakeProvider()).playbook(step, options.model_copy(update={"target": target}))  # type: ignore[arg-type]
 
 
 def seed(settings: Settings, text: str) -> None:
@@ -88,7 +88,7 @@ def test_what_people_write_is_data_to_ansible(place: str, settings: Settings, tm
         jobs.append(json.loads(file.read_text()))
         return True
 
-    for module in (activities, build, batch):
+    for module in (guest_activities, build, batch):
         monkeypatch.setattr(module, "follow", take)
     for number, text in enumerate(PAYLOADS):
         PLACES[place](dataclasses.replace(settings, state=settings.state / str(number)), text)

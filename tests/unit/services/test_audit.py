@@ -24,7 +24,7 @@ def test_that_somebody_looked_is_recorded_with_what_was_found(admin: Actor, open
     assert audit.last_check()["lines"] == 5
     tamper(opened, "UPDATE event SET message = 'Nothing.' WHERE id = 3")
     assert audit.verify(admin).problems == ["Line 3 is not as it was written."]
-    [last] = events.page(limit=1)
+    [last] = events.list_events(limit=1)
     assert (last.kind, last.level, last.actor) == ("audit.verified", Level.ERROR, "admin")
     assert audit.last_check()["problems"]
 
@@ -75,7 +75,7 @@ def test_forwarding_is_decided_with_before_and_after(admin: Actor) -> None:
     assert audit.forwarding().waiting == Event.select().count()
     audit.set_forwarding(admin, host="", port="", transport="udp")
     assert audit.forwarding() == audit.Forwarding(None, 0, "")
-    assert events.page(limit=1)[0].data == {"before": {"host": "logs.example.org", "port": 601, "transport": "tcp"}, "after": {}}
+    assert events.list_events(limit=1)[0].data == {"before": {"host": "logs.example.org", "port": 601, "transport": "tcp"}, "after": {}}
 
 
 @pytest.mark.badinput

@@ -93,9 +93,9 @@ def test_a_class_that_does_not_exist(forking, admin):
 def test_forking_is_tried_again_at_once(forking, admin):
     failed = world.snapshot(Seed.get(), SnapshotState.FAILED)
     Class.update(fork_failures=3, fork_problem="It does not answer.").execute()
-    assert snapshots.due() == []
+    assert snapshots.due_snapshots() == []
     classes.try_fork_again(admin, "small")
-    assert [snapshot.id for snapshot in snapshots.due()] == [failed.id]
+    assert [snapshot.id for snapshot in snapshots.due_snapshots()] == [failed.id]
     assert (Class.get().fork_failures, Class.get().fork_problem) == (0, "")
     assert Event.get(Event.kind == "class.fork_again").actor == "admin"
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from appliance import catalog
 from appliance.catalog import ROOT, Account, Actor, Class, Event, Grant, Group, Lease, Member, Nesting, OrgUnit, Quota, Request, now
-from appliance.catalog.grants import Place
+from appliance.catalog.grants import Location
 from appliance.errors import BadInput, Conflict, DpeError, NotAllowed, NotFound
+from appliance.identity import permissions, roles
 from appliance.lifecycle import outcomes
-from appliance.people import powers, roles
-from appliance.services import accounts, delegation, machines, orgs
+from appliance.services import accounts, delegation, machines, org_units
 from appliance.services.delegation import Holder
 
 
@@ -29,14 +29,14 @@ def it_is(actor: Actor) -> Holder:
 
 def all_powers() -> dict[int, set[tuple[str, object]]]:
     """Everything that everybody may do, now or later: account -> permissions over appliance, units and classes."""
-    over: list[tuple[object, Place]] = [
-        ("appliance", Place()),
-        *((f"unit {unit.id}", Place(units=frozenset({unit.id}))) for unit in OrgUnit.select()),
-        *((f"class {cls.name}", Place(classes=frozenset({cls.name}))) for cls in Class.select()),
+    over: list[tuple[object, Location]] = [
+        ("appliance", Location()),
+        *((f"unit {unit.id}", Location(units=frozenset({unit.id}))) for unit in OrgUnit.select()),
+        *((f"class {cls.name}", Location(classes=frozenset({cls.name}))) for cls in Class.select()),
     ]
     found = {}
     for account in Account.select():
-        mine = powers.of_account(account.id)
+        mine = permissions.of_account(account.id)
         reaches = {name: mine.reach(name) for name in roles.PERMISSIONS}
         found[account.id] = {(name, at) for name, reach in reaches.items() for at, place in over if reach.covers(place)}
     return found
@@ -45,8 +45,8 @@ def all_powers() -> dict[int, set[tuple[str, object]]]:
 @pytest.fixture
 def school(small, admin):
     """Two units side by side, one with a unit below it; a head who looks after the first."""
-    science, arts = orgs.create_unit(admin, ROOT, "Science"), orgs.create_unit(admin, ROOT, "Arts")
-    physics = orgs.create_unit(admin, science.id, "Physics")
+    science, arts = org_units.create_unit(admin, ROOT, "Science"), org_units.create_unit(admin, ROOT, "Arts")
+    physics = org_units.create_unit(admin, science.id, "Physics")
     head = person("head")
     delegation.give(admin, "delegated_admin", it_is(head), over_unit=science.id)
     return {"science": science.id, "arts": arts.id, "physics": physics.id, "head": head}
@@ -54,13 +54,13 @@ def school(small, admin):
 
 def test_a_role_comes_through_units_and_groups_in_groups(small, admin, school):
     ada = person("ada", school["physics"])
-    orgs.create_group(admin, "inner", "", ROOT)
-    inner, outer = Group.get(Group.name == "inner"), orgs.create_group(admin, "outer", "", ROOT)
-    orgs.nest(admin, outer.id, inner.id)
-    orgs.add_members(admin, inner.id, ["ada"])
+    org_units.create_group(admin, "inner", "", ROOT)
+    inner, outer = Group.get(Group.name == "inner"), org_units.create_group(admin, "outer", "", ROOT)
+    org_units.nest(admin, outer.id, inner.id)
+    org_units.add_members(admin, inner.id, ["ada"])
     delegation.give(admin, "class_manager", Holder("group", outer.id), over_class="small")
     delegation.give(admin, "operator", Holder("unit", school["science"]))
-    mine = powers.of(ada)
+    mine = permissions.of(ada)
     assert mine.reach("classes.manage").classes == {"small"}
     assert mine.reach("machines.manage").everything
     assert not mine.has("people.manage")
@@ -73,18 +73,18 @@ def test_a_role_comes_through_units_and_groups_in_groups(small, admin, school):
 def test_grants_begin_and_end(admin, alice):
     begins, ends = now() + timedelta(hours=1), now() + timedelta(hours=2)
     grant = delegation.give(admin, "operator", it_is(alice), starts_at=begins, ends_at=ends)
-    assert not powers.of(alice).has("machines.manage")
+    assert not permissions.of(alice).has("machines.manage")
     Grant.update(starts_at=now() - timedelta(hours=1)).where(Grant.id == grant.id).execute()
-    assert powers.of(alice).has("machines.manage")
+    assert permissions.of(alice).has("machines.manage")
     Grant.update(ends_at=now()).where(Grant.id == grant.id).execute()
-    assert not powers.of(alice).has("machines.manage")
+    assert not permissions.of(alice).has("machines.manage")
     assert [r.state for r in delegation.why(Account.get_by_id(alice.account_id), "machines.manage")] == ["over"]
 
 
 def test_a_delegate_stays_within_what_they_hold_and_look_after(admin, school):
     head, ada, bob = school["head"], person("ada", school["physics"]), person("bob", school["arts"])
     delegation.give(head, "approver", it_is(ada), over_unit=school["physics"])
-    assert powers.of(ada).reach("requests.approve").units == {school["physics"]}
+    assert permissions.of(ada).reach("requests.approve").units == {school["physics"]}
     with pytest.raises(NotFound):  # somebody whom they do not look after does not exist for them
         delegation.give(head, "approver", it_is(bob), over_unit=school["physics"])
     for role, over in (("approver", school["arts"]), ("delegated_admin", ROOT)):
@@ -107,16 +107,16 @@ def test_nothing_is_passed_on_for_longer_than_it_is_held(admin, school):
 
 def test_bringing_somebody_in_needs_all_that_they_would_get(admin, school):
     head, ada = school["head"], person("ada", school["science"])
-    trusted = orgs.create_group(admin, "trusted", "", school["science"])
+    trusted = org_units.create_group(admin, "trusted", "", school["science"])
     delegation.give(admin, "class_manager", Holder("group", trusted.id), over_class="small")
     delegation.give(admin, "class_manager", Holder("unit", school["physics"]), over_class="small")
     with pytest.raises(NotAllowed, match="more than you do"):
-        orgs.add_members(head, trusted.id, ["ada"])
+        org_units.add_members(head, trusted.id, ["ada"])
     with pytest.raises(NotAllowed, match="more than you do"):
-        orgs.move_people(head, [ada.account_id], school["physics"])
+        org_units.move_people(head, [ada.account_id], school["physics"])
     with pytest.raises(NotAllowed, match="more than you do"):
         accounts.create(head, "eve", "a long password", org_unit_id=school["physics"])
-    orgs.move_people(admin, [ada.account_id], school["physics"])
+    org_units.move_people(admin, [ada.account_id], school["physics"])
     with pytest.raises(NotAllowed, match="may do more than you"):
         accounts.set_password(head, ada.account_id, "a long password")
 
@@ -127,7 +127,7 @@ def test_the_last_owner_stays(admin, alice):
         delegation.take_away(admin, [grant.id])
     delegation.give(admin, "owner", it_is(alice))
     delegation.take_away(alice, [grant.id])
-    assert not powers.of(admin).has("people.manage")
+    assert not permissions.of(admin).has("people.manage")
     taken = Event.select().where(Event.kind == "grant.taken").get()
     assert (taken.actor, taken.object, taken.data["before"]["role"]) == ("alice", "account:admin", "owner")
 
@@ -153,21 +153,21 @@ def test_grants_that_make_no_sense_are_refused(admin, alice, small, school):
 @pytest.mark.badinput
 def test_no_circles_and_nothing_lost(admin, school):
     with pytest.raises(Conflict, match="below itself"):
-        orgs.change_unit(admin, school["science"], name="Science", parent_id=school["physics"])
+        org_units.change_unit(admin, school["science"], name="Science", parent_id=school["physics"])
     with pytest.raises(Conflict, match="not empty"):
-        orgs.remove_unit(admin, school["science"])
+        org_units.remove_unit(admin, school["science"])
     with pytest.raises(Conflict, match="already an org unit"):
-        orgs.create_unit(admin, ROOT, "science")
-    a, b = orgs.create_group(admin, "a", "", ROOT), orgs.create_group(admin, "b", "", ROOT)
-    orgs.nest(admin, a.id, b.id)
+        org_units.create_unit(admin, ROOT, "science")
+    a, b = org_units.create_group(admin, "a", "", ROOT), org_units.create_group(admin, "b", "", ROOT)
+    org_units.nest(admin, a.id, b.id)
     with pytest.raises(Conflict, match="circle"):
-        orgs.nest(admin, b.id, a.id)
+        org_units.nest(admin, b.id, a.id)
     with pytest.raises(BadInput, match="no account ghost"):
-        orgs.add_members(admin, a.id, ["admin", "ghost"])
+        org_units.add_members(admin, a.id, ["admin", "ghost"])
     assert not Member.select().count()
     Nesting.insert(outer=b.id, inner=a.id).execute()  # a circle that came in some other way ends nothing
-    orgs.add_members(admin, a.id, ["admin"])
-    assert powers.of(admin).has("machines.use")
+    org_units.add_members(admin, a.id, ["admin"])
+    assert permissions.of(admin).has("machines.use")
 
 
 STEP = st.tuples(
@@ -194,11 +194,11 @@ def test_no_sequence_of_delegations_yields_what_the_first_grantor_did_not_hold(a
             OrgUnit.delete().where(OrgUnit.id != ROOT).execute()
             Grant.create(role="owner", account=admin.account_id)
             Grant.create(role="user", org_unit=ROOT)
-        units = [ROOT, *(orgs.create_unit(admin, ROOT, name).id for name in ("a", "b"))]
-        units.append(orgs.create_unit(admin, units[1], "a1").id)
-        units.append(orgs.create_unit(admin, units[3], "a11").id)
+        units = [ROOT, *(org_units.create_unit(admin, ROOT, name).id for name in ("a", "b"))]
+        units.append(org_units.create_unit(admin, units[1], "a1").id)
+        units.append(org_units.create_unit(admin, units[3], "a11").id)
         who = [person(f"p{next(count)}", unit) for unit in (units[1], units[1], units[3], units[3], units[2], ROOT)]
-        groups = [orgs.create_group(admin, f"g{n}", "", unit).id for n, unit in enumerate((units[1], units[3], units[2]))]
+        groups = [org_units.create_group(admin, f"g{n}", "", unit).id for n, unit in enumerate((units[1], units[3], units[2]))]
         delegation.give(admin, "class_manager", Holder("group", groups[1]), over_class="small")  # something worth stealing
         delegation.give(admin, "operator", Holder("unit", units[4]))
         delegation.give(admin, "delegated_admin", it_is(who[0]), over_unit=units[1])
@@ -220,13 +220,13 @@ def test_no_sequence_of_delegations_yields_what_the_first_grantor_did_not_hold(a
                     )
                     delegation.give(actor, role, holder, **over)
                 elif verb == "join":
-                    orgs.add_members(actor, groups[second % 3], [target.name])
+                    org_units.add_members(actor, groups[second % 3], [target.name])
                 elif verb == "nest":
-                    orgs.nest(actor, groups[first % 3], groups[second % 3])
+                    org_units.nest(actor, groups[first % 3], groups[second % 3])
                 elif verb == "move":
-                    orgs.move_people(actor, [target.account_id], units[second % 5])
+                    org_units.move_people(actor, [target.account_id], units[second % 5])
                 elif verb == "move_unit":
-                    orgs.change_unit(actor, units[first % 5], name=f"u{first % 5}", parent_id=units[second % 5])
+                    org_units.change_unit(actor, units[first % 5], name=f"u{first % 5}", parent_id=units[second % 5])
                 elif verb == "create":
                     made = accounts.create(actor, f"n{next(count)}", "a long password", org_unit_id=units[second % 5])
                     before[made.id] = set()
@@ -271,10 +271,10 @@ def test_every_level_binds(ready, small, admin, school):
 
 @pytest.mark.quota
 def test_groups_bind_their_members_together_and_waiting_counts(small, admin, alice, bob):
-    outer, inner = orgs.create_group(admin, "outer", "", ROOT), orgs.create_group(admin, "inner", "", ROOT)
-    orgs.nest(admin, outer.id, inner.id)
-    orgs.add_members(admin, inner.id, ["alice"])
-    orgs.add_members(admin, outer.id, ["bob"])
+    outer, inner = org_units.create_group(admin, "outer", "", ROOT), org_units.create_group(admin, "inner", "", ROOT)
+    org_units.nest(admin, outer.id, inner.id)
+    org_units.add_members(admin, inner.id, ["alice"])
+    org_units.add_members(admin, outer.id, ["bob"])
     delegation.set_quota(admin, Holder("group", outer.id), {"vcpus": 1}, each=False, class_name="small")
     machines.request(alice, "small")
     assert Request.get().state == catalog.RequestState.WAITING

@@ -11,9 +11,9 @@ from appliance import bulkhead, catalog
 from appliance.bulkhead import Breaker, Bulkhead
 from appliance.catalog import Account, Event, Throttle, options
 from appliance.errors import NotAllowed, Unavailable
-from appliance.people import directory as directory_server
-from appliance.people import directory_link
-from appliance.people import secrets as secrets_of_others
+from appliance.identity import directory as directory_server
+from appliance.identity import directory_link
+from appliance.identity import secrets as secrets_of_others
 from appliance.services import directory, sessions
 from appliance.settings import Settings
 from tests import silent, world

@@ -15,25 +15,25 @@ from appliance.catalog import (
     Group,
     Member,
     OrgUnit,
-    Outgoing,
+    OutgoingMail,
     Request,
     RequestState,
     Run,
     RunState,
-    Todo,
-    TodoState,
+    WorkItem,
+    WorkItemState,
     now,
     options,
-    todos,
+    work_items,
 )
-from appliance.catalog.grants import Place
+from appliance.catalog.grants import Location
 from appliance.errors import BadInput, Conflict, NotAllowed, NotFound
-from appliance.people import asked, powers, roles
-from appliance.services import delegation, inbox, orgs
+from appliance.identity import approvers, permissions, roles
+from appliance.services import delegation, inbox, org_units
 from appliance.services import machines as verbs
 from appliance.services import runs as run_verbs
 from appliance.services.delegation import Holder
-from appliance.workflow.performers.people import notice_gone
+from appliance.workflow.activities.people import notice_gone
 from tests.plans import scans, statements
 from tests.unit.conftest import account
 
@@ -55,7 +55,7 @@ def mail_on():
 
 
 def written():
-    return sorted((row.about.partition("-")[2], row.account.name) for row in Outgoing.select())
+    return sorted((row.about.partition("-")[2], row.account.name) for row in OutgoingMail.select())
 
 
 @pytest.fixture
@@ -70,20 +70,20 @@ def bobs(follow, walk, ready, bob, admin):
 
 
 def todo():
-    return Todo.get()
+    return WorkItem.get()
 
 
 def test_a_yes_gets_the_machine_and_is_remembered(bobs, walk, alice, bob):
     grant(alice, "approver")
-    [waits] = inbox.mine(alice)
+    [waits] = inbox.my_work_items(alice)
     assert (waits.title, waits.requester.name, waits.class_name) == ("A manager says yes", "bob", "small")
-    assert inbox.count(alice, powers.of(alice)) == 1
+    assert inbox.count(alice, permissions.of(alice)) == 1
     done = inbox.decide(alice, waits.id, yes=True, comment="  for the course ")
-    assert (done.state, done.decided_by, done.comment) == (TodoState.DONE, "alice", "for the course")
+    assert (done.state, done.decided_by, done.comment) == (WorkItemState.DONE, "alice", "for the course")
     walk()
     assert Request.get_by_id(bobs.id).state is RequestState.GRANTED
-    assert [machine.state.value for machine in verbs.mine(bob.account_id)] == ["in_use"]
-    assert inbox.mine(alice) == []
+    assert [machine.state.value for machine in verbs.my_machines(bob.account_id)] == ["in_use"]
+    assert inbox.my_work_items(alice) == []
     assert [one.id for one in inbox.over(alice)] == [waits.id]
     assert Event.get(Event.kind == "todo.done").message == "A manager says yes: alice said yes: for the course"
 
@@ -140,14 +140,14 @@ def test_who_may_is_who_holds_the_role_or_more_over_the_place(bobs, small, alice
         }
         Account.update(org_unit=units["theirs"]).where(Account.id == bob.account_id).execute()
     grant(alice, role, **{name: units.get(value, value) for name, value in scope.items()})
-    assert bool(inbox.mine(alice)) is bool(inbox.count(alice, powers.of(alice))) is may
-    assert (alice.account_id in asked.of_todo(todo())) is may  # both ways of asking say the same
+    assert bool(inbox.my_work_items(alice)) is bool(inbox.count(alice, permissions.of(alice))) is may
+    assert (alice.account_id in approvers.of_todo(todo())) is may  # both ways of asking say the same
     if may:
         inbox.decide(alice, todo().id, yes=True)
     else:
         with pytest.raises(NotFound):
             inbox.decide(alice, todo().id, yes=True)
-        assert todo().state is TodoState.OPEN
+        assert todo().state is WorkItemState.OPEN
 
 
 @pytest.mark.hostile
@@ -155,10 +155,10 @@ def test_a_delegate_makes_nobody_more_than_they_are_and_decides_nothing_that_ask
     """The same permissions over a unit, another role: who is asked for a yes goes by the role."""
     follow(assign={"before": [{"name": "yes", "kind": "approval", "with": {"role": "owner"}}]})
     ready(1)
-    unit = orgs.create_unit(admin, ROOT, "theirs").id
-    orgs.move_people(admin, [bob.account_id, alice.account_id], unit)
+    unit = org_units.create_unit(admin, ROOT, "theirs").id
+    org_units.move_people(admin, [bob.account_id, alice.account_id], unit)
     grant(alice, "delegated_admin", over_unit=unit)
-    group = orgs.create_group(admin, "team", "", unit).id
+    group = org_units.create_group(admin, "team", "", unit).id
     delegation.give(admin, "owner", Holder("group", group), over_unit=unit)
     verbs.request(bob, "small")
     walk()
@@ -166,22 +166,22 @@ def test_a_delegate_makes_nobody_more_than_they_are_and_decides_nothing_that_ask
         with pytest.raises(NotAllowed, match="more than you hold"):
             delegation.give(alice, "owner", holder, over_unit=unit)
     with pytest.raises(NotAllowed):  # nor by a group that holds it
-        orgs.add_members(alice, group, ["alice"])
-    assert inbox.mine(alice) == []
+        org_units.add_members(alice, group, ["alice"])
+    assert inbox.my_work_items(alice) == []
     with pytest.raises(NotFound):
         inbox.decide(alice, todo().id, yes=True)
     assert delegation.give(alice, "delegated_admin", Holder("account", bob.account_id), over_unit=unit)  # what they are themselves
     # Of an owner of the unit it is asked, and they can answer it: both go by one relation.
-    orgs.add_members(admin, group, ["alice"])
-    assert alice.account_id in asked.of_todo(todo())
-    assert [one.id for one in inbox.mine(alice)] == [todo().id]
+    org_units.add_members(admin, group, ["alice"])
+    assert alice.account_id in approvers.of_todo(todo())
+    assert [one.id for one in inbox.my_work_items(alice)] == [todo().id]
 
 
 @pytest.mark.hostile
 def test_who_is_asked_who_may_decide_and_who_may_pass_on_a_role_are_the_same(bobs, admin, alice, bob):
     """Every role asked of everybody who holds any, over any place: mail, page and delegation give one answer."""
-    theirs, beside = (orgs.create_unit(admin, ROOT, name).id for name in ("theirs", "beside"))
-    orgs.move_people(admin, [bob.account_id], theirs)
+    theirs, beside = (org_units.create_unit(admin, ROOT, name).id for name in ("theirs", "beside"))
+    org_units.move_people(admin, [bob.account_id], theirs)
     scopes = {"everything": {}, "unit": {"over_unit": theirs}, "class": {"over_class": "small"}, "beside": {"over_unit": beside}}
     for held, (over, scope) in itertools.product(roles.ROLES, scopes.items()):
         with catalog.write():
@@ -189,11 +189,11 @@ def test_who_is_asked_who_may_decide_and_who_may_pass_on_a_role_are_the_same(bob
             Grant.create(role=held, account=alice.account_id, **scope)
         for wanted in set(roles.ROLES) - {"user"}:
             with catalog.write():
-                Todo.update(role=wanted, escalated_at=None).execute()
+                WorkItem.update(role=wanted, escalated_at=None).execute()
             counts = over != "beside" and roles.ROLES[wanted].permissions <= roles.ROLES[held].permissions
-            assert (alice.account_id in asked.having(wanted, theirs, "small")) is counts
-            assert bool(inbox.mine(alice)) is (counts or (held, over) == ("owner", "everything"))
-            assert powers.of(alice).reach_as(wanted).covers(Place(frozenset({theirs}), frozenset({"small"}))) is counts
+            assert (alice.account_id in approvers.having(wanted, theirs, "small")) is counts
+            assert bool(inbox.my_work_items(alice)) is (counts or (held, over) == ("owner", "everything"))
+            assert permissions.of(alice).reach_as(wanted).covers(Location(frozenset({theirs}), frozenset({"small"}))) is counts
 
 
 def test_a_role_counts_through_groups_and_units_and_only_while_it_lasts(bobs, alice):
@@ -201,16 +201,16 @@ def test_a_role_counts_through_groups_and_units_and_only_while_it_lasts(bobs, al
         group = Group.create(name="managers")
         Member.create(group=group, account=alice.account_id)
         row = Grant.create(role="approver", group=group, starts_at=now() + HOURS)
-    assert inbox.mine(alice) == []
-    assert alice.account_id not in asked.of_todo(todo())
+    assert inbox.my_work_items(alice) == []
+    assert alice.account_id not in approvers.of_todo(todo())
     Grant.update(starts_at=None).where(Grant.id == row.id).execute()
-    assert len(inbox.mine(alice)) == 1
-    assert alice.account_id in asked.of_todo(todo())
+    assert len(inbox.my_work_items(alice)) == 1
+    assert alice.account_id in approvers.of_todo(todo())
     Grant.update(group=None, org_unit=ROOT, over_class="small").where(Grant.id == row.id).execute()
-    assert len(inbox.mine(alice)) == 1
-    assert alice.account_id in asked.of_todo(todo())
+    assert len(inbox.my_work_items(alice)) == 1
+    assert alice.account_id in approvers.of_todo(todo())
     Account.update(disabled=True).where(Account.id == alice.account_id).execute()
-    assert alice.account_id not in asked.of_todo(todo())
+    assert alice.account_id not in approvers.of_todo(todo())
 
 
 def test_nobody_says_yes_to_their_own_request_but_an_owner(follow, walk, ready, alice, admin):
@@ -219,16 +219,16 @@ def test_nobody_says_yes_to_their_own_request_but_an_owner(follow, walk, ready, 
     grant(alice, "approver")
     verbs.request(alice, "small")
     walk()
-    assert inbox.mine(alice) == []
+    assert inbox.my_work_items(alice) == []
     with pytest.raises(NotFound):
         inbox.decide(alice, todo().id, yes=True)
     # Nobody else could: an owner is asked at once, and the record says why.
     assert "nobody else holds the role approver over this, so owners are asked" in Event.get(Event.kind == "todo.escalated").message
-    assert asked.of_todo(todo()) == [admin.account_id]
+    assert approvers.of_todo(todo()) == [admin.account_id]
     inbox.decide(admin, todo().id, yes=True)
     verbs.request(admin, "small")
     walk()
-    [own] = inbox.mine(admin)
+    [own] = inbox.my_work_items(admin)
     inbox.decide(admin, own.id, yes=True)
     walk()
     assert {request.state for request in Request.select()} == {RequestState.GRANTED}
@@ -240,7 +240,7 @@ def test_what_is_done_by_hand_may_be_done_by_who_asked(follow, walk, ready, alic
     grant(alice, "operator")
     asked_for = verbs.request(alice, "small")
     walk()
-    [waits] = inbox.mine(alice)
+    [waits] = inbox.my_work_items(alice)
     inbox.decide(alice, waits.id, yes=True)
     walk()
     assert Request.get_by_id(asked_for.id).state is RequestState.GRANTED
@@ -251,25 +251,25 @@ def test_the_first_of_two_answers_counts(bobs, alice, admin, monkeypatch):
     inbox.decide(alice, todo().id, yes=True)
     with pytest.raises(Conflict, match=r"alice said yes already\. The first answer counts\."):
         inbox.decide(admin, todo().id, yes=False, comment="No")
-    assert todo().state is TodoState.DONE
+    assert todo().state is WorkItemState.DONE
 
 
 def test_two_answers_at_the_same_moment(bobs, alice, admin, monkeypatch):
     """The other answer comes between looking and writing."""
-    look = inbox.get
+    look = inbox.get_work_item
 
     def late(actor, id):
         found = look(actor, id)
-        assert todos.decide(id, TodoState.REFUSED, "alice", "Too large")
+        assert work_items.decide(id, WorkItemState.REFUSED, "alice", "Too large")
         return found
 
-    monkeypatch.setattr(inbox, "get", late)
+    monkeypatch.setattr(inbox, "get_work_item", late)
     with pytest.raises(Conflict, match="alice said no already"):
         inbox.decide(admin, todo().id, yes=True)
 
 
 def test_an_answer_that_comes_too_late(bobs, walk, admin):
-    Todo.update(expires_at=now()).execute()
+    WorkItem.update(expires_at=now()).execute()
     with pytest.raises(Conflict, match="its time is over"):  # before the run has noticed
         inbox.decide(admin, todo().id, yes=True)
     Run.update(wake_at=now()).execute()
@@ -285,7 +285,7 @@ def test_an_answer_to_what_was_cancelled_meanwhile(bobs, walk, bob, admin):
     with pytest.raises(Conflict, match="it was cancelled meanwhile"):  # before the run was undone
         inbox.decide(admin, todo().id, yes=True)
     walk()
-    assert todo().state is TodoState.WITHDRAWN
+    assert todo().state is WorkItemState.WITHDRAWN
     with pytest.raises(Conflict, match="it was cancelled meanwhile"):
         inbox.decide(admin, todo().id, yes=True)
     assert Run.get().state is RunState.CANCELLED
@@ -302,8 +302,8 @@ def test_one_person_is_asked_and_nobody_else(follow, walk, ready, alice, bob, ad
     carol = account("carol")
     grant(carol, "approver")
     named(follow, walk, ready, bob)
-    assert (len(inbox.mine(alice)), len(inbox.mine(carol))) == (1, 0)
-    assert asked.of_todo(todo()) == [alice.account_id]
+    assert (len(inbox.my_work_items(alice)), len(inbox.my_work_items(carol))) == (1, 0)
+    assert approvers.of_todo(todo()) == [alice.account_id]
 
 
 @pytest.mark.parametrize("before", [True, False], ids=["before it is asked", "while it waits"])
@@ -323,7 +323,7 @@ def test_an_approver_who_no_longer_exists_holds_nothing_up(follow, walk, ready, 
     if not before:
         assert written() == [(f"{todo().id}-open", "alice")]
         go()
-        assert len(inbox.mine(admin)) == 1  # could always
+        assert len(inbox.my_work_items(admin)) == 1  # could always
         notice_gone()
         notice_gone()  # says it once
     [told] = Event.select().where(Event.kind == "todo.escalated")
@@ -337,7 +337,7 @@ def test_an_approver_who_no_longer_exists_holds_nothing_up(follow, walk, ready, 
 def test_a_role_that_nobody_holds_any_more_is_noticed(bobs, alice, admin):
     assert Event.select().where(Event.kind == "todo.escalated").count() == 1  # nobody held it to begin with
     grant(alice, "approver")
-    Todo.update(escalated_at=None).execute()
+    WorkItem.update(escalated_at=None).execute()
     notice_gone()
     assert todo().escalated_at is None
     Grant.delete().where(Grant.account == alice.account_id).execute()
@@ -350,12 +350,12 @@ def test_after_a_while_others_are_asked_as_well(follow, walk, ready, alice, bob,
     grant(carol, "delegated_admin", over_class="small")
     mail_on()
     named(follow, walk, ready, bob, escalate="24h", escalate_to="delegated_admin", expires="72h")
-    assert inbox.mine(carol) == []
+    assert inbox.my_work_items(carol) == []
     walk(now() + 25 * HOURS)
-    assert len(inbox.mine(carol)) == len(inbox.mine(alice)) == 1
+    assert len(inbox.my_work_items(carol)) == len(inbox.my_work_items(alice)) == 1
     assert written() == [(f"{todo().id}-open", "alice"), (f"{todo().id}-open", "carol")]
     walk(now() + 73 * HOURS)
-    assert (todo().state, Run.get().state) == (TodoState.EXPIRED, RunState.FAILED)
+    assert (todo().state, Run.get().state) == (WorkItemState.EXPIRED, RunState.FAILED)
 
 
 def test_mail_goes_to_who_is_asked_and_then_to_who_waits(bobs, walk, follow, ready, alice, bob, admin):
@@ -366,30 +366,30 @@ def test_mail_goes_to_who_is_asked_and_then_to_who_waits(bobs, walk, follow, rea
         grant(who, "approver")
     verbs.request(bob, "small")
     walk()
-    latest = Todo.select().order_by(Todo.id.desc()).get()
+    latest = WorkItem.select().order_by(WorkItem.id.desc()).get()
     assert written() == [(f"{latest.id}-open", "alice"), (f"{latest.id}-open", "carol")]
-    letter = Outgoing.select().where(Outgoing.account == carol.account_id).get()
+    letter = OutgoingMail.select().where(OutgoingMail.account == carol.account_id).get()
     assert (letter.subject, letter.path) == ("A manager says yes: Bob, for: Small machine", f"/todo/#todo-{latest.id}")
-    Outgoing.delete().execute()
+    OutgoingMail.delete().execute()
     inbox.decide(alice, latest.id, yes=False, comment="Not now")
     assert written() == [(f"{latest.id}-answer", "bob"), (f"{latest.id}-decided", "carol")]
 
 
 def test_what_somebody_gave_does_not_show_what_waits_for_others(bobs, alice):
-    assert (inbox.mine(alice), inbox.over(alice), inbox.count(alice, powers.of(alice))) == ([], [], 0)
+    assert (inbox.my_work_items(alice), inbox.over(alice), inbox.count(alice, permissions.of(alice))) == ([], [], 0)
     with pytest.raises(NotFound):
-        inbox.get(alice, todo().id)
+        inbox.get_work_item(alice, todo().id)
     with pytest.raises(NotFound):
-        inbox.get(alice, 10**18)
+        inbox.get_work_item(alice, 10**18)
 
 
 def test_a_thousand_open_ones_are_counted_by_their_index(bobs, alice, admin, monkeypatch):
     grant(alice, "approver", over_unit=ROOT)
-    held = powers.of(alice)
+    held = permissions.of(alice)
     with statements(monkeypatch) as seen:
         inbox.count(alice, held)
-        inbox.mine(alice)
+        inbox.my_work_items(alice)
         inbox.over(alice)
-        todos.unheard()
+        work_items.unheard()
     assert len(seen) <= 11
     assert scans(seen) == []

@@ -9,7 +9,7 @@ from appliance.catalog import Class, Event, Lease, Machine, MachineState, Reques
 from appliance.catalog import seeds as seed_rows
 from appliance.errors import Conflict, DpeError, NotAllowed, NotFound
 from appliance.lifecycle import leases, outcomes
-from appliance.services import door
+from appliance.services import app_access
 from appliance.services import machines as verbs
 
 S = MachineState
@@ -20,7 +20,7 @@ def test_a_ready_machine_is_mine_at_once(ready, alice):
     [machine] = ready(1)
     asked = verbs.request(alice, "small")
     assert (asked.state, asked.machine_id, asked.hit) == (RequestState.GRANTED, machine.id, True)
-    [mine] = verbs.mine(alice.account_id)
+    [mine] = verbs.my_machines(alice.account_id)
     assert mine.id == machine.id
     assert mine.state is S.ASSIGNED
     assert timedelta(minutes=59) < mine.lease.ends_at - now() <= timedelta(minutes=60)
@@ -42,7 +42,7 @@ def test_a_machine_that_comes_up_goes_to_who_waits(ready, small, alice):
     machines.change(machine.id, [S.READY], S.CREATING)
     verbs.request(alice, "small")
     outcomes.came_up(machines.by_id(machine.id))
-    assert [m.id for m in verbs.mine(alice.account_id)] == [machine.id]
+    assert [m.id for m in verbs.my_machines(alice.account_id)] == [machine.id]
 
 
 def test_nobody_holds_more_than_the_class_allows_waiting_counted(ready, alice):
@@ -70,7 +70,7 @@ def test_newest_seed_first_then_the_machine_that_waited_longest(ready, small, al
     new = ready(1)
     verbs.request(alice, "small")
     verbs.request(alice, "small")
-    assert {m.id for m in verbs.mine(alice.account_id)} == {new[0].id, old[0].id}
+    assert {m.id for m in verbs.my_machines(alice.account_id)} == {new[0].id, old[0].id}
 
 
 def test_stop_waiting(small, alice, bob):
@@ -107,7 +107,7 @@ def test_give_back_ends_the_lease_and_reclaims(ready, alice):
     machine = machines.by_id(id)
     assert (machine.state, machine.reclaim_reason) == (S.RECLAIMING, "released")
     assert Lease.get(Lease.machine == id).end_reason == "released"
-    assert verbs.mine(alice.account_id) == []
+    assert verbs.my_machines(alice.account_id) == []
     verbs.release(alice, id)  # twice is fine
     assert Event.select().where(Event.kind == "machine.reclaiming").count() == 1
 
@@ -115,7 +115,7 @@ def test_give_back_ends_the_lease_and_reclaims(ready, alice):
 @pytest.mark.badinput
 def test_another_s_machine_does_not_exist_for_me(ready, alice, bob):
     id = held(ready, alice)
-    for verb in (verbs.get, verbs.extend, verbs.release):
+    for verb in (verbs.get_machine, verbs.extend, verbs.release):
         with pytest.raises(NotFound):
             verb(bob, id)
     assert machines.by_id(id).state is S.IN_USE
@@ -172,14 +172,14 @@ def test_failures_hold_the_class_back_doubling_and_success_forgives(ready, small
 def test_the_door_opens_for_the_owner_and_for_an_admin_who_is_recorded(ready, alice, bob, admin, opened):
     id = held(ready, alice)
     port = verbs.way(machines.by_id(id), opened).port
-    target = door.admit(alice, port, opened)
+    target = app_access.admit(alice, port, opened)
     assert (target.address, target.port) == (opened.address(machines.by_id(id).slot), 8080)
     assert machines.lease_of(id).opened_at is not None
     assert Event.select().where(Event.kind == "machine.entered").count() == 0
     with pytest.raises(NotAllowed, match="not your machine"):
-        door.admit(bob, port, opened)
-    door.admit(admin, port, opened)
-    door.admit(admin, port, opened)
+        app_access.admit(bob, port, opened)
+    app_access.admit(admin, port, opened)
+    app_access.admit(admin, port, opened)
     [entered] = Event.select().where(Event.kind == "machine.entered")
     assert (entered.actor, entered.machine_id) == ("admin", id)
 
@@ -188,13 +188,13 @@ def test_the_door_is_closed_before_hand_over_and_after_the_lease(ready, alice, o
     id = held(ready, alice, S.ASSIGNED)
     port = verbs.way(machines.by_id(id), opened).port
     with pytest.raises(Conflict, match="not ready"):
-        door.admit(alice, port, opened)
+        app_access.admit(alice, port, opened)
     machines.change(id, [S.ASSIGNED], S.IN_USE)
     verbs.release(alice, id)
     with pytest.raises((Conflict, NotAllowed)):
-        door.admit(alice, port, opened)
+        app_access.admit(alice, port, opened)
     with pytest.raises(NotFound):
-        door.admit(alice, port + 1, opened)
+        app_access.admit(alice, port + 1, opened)
 
 
 def test_nothing_is_left_of_a_machine_that_is_gone_but_its_history(ready, alice):

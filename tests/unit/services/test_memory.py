@@ -65,10 +65,10 @@ def test_what_is_held_never_exceeds_the_limit_and_who_asks_then_is_told(ready, a
     assert waiting.state is RequestState.WAITING
     assert Event.select().order_by(Event.id.desc()).get().message == "bob waits for a small: memory is all given out."
     assert outcomes.serve_waiting("small") == 0
-    [mine, _] = verbs.mine(alice.account_id)
+    [mine, _] = verbs.my_machines(alice.account_id)
     verbs.release(alice, mine.id)
     assert outcomes.serve_waiting("small") == 1
-    assert verbs.mine(bob.account_id)[0].state is S.ASSIGNED
+    assert verbs.my_machines(bob.account_id)[0].state is S.ASSIGNED
     assert memory.room() == 0
 
 
@@ -110,7 +110,7 @@ def test_a_small_machine_does_not_slip_past_who_waits_for_a_large_one(ready, lar
     assert not asked.hit
     assert not verbs.request(admin, "small").hit, "it would fit, but somebody waits for that memory"
     assert outcomes.serve_waiting("small") == 0
-    verbs.release(alice, verbs.mine(alice.account_id)[0].id)
+    verbs.release(alice, verbs.my_machines(alice.account_id)[0].id)
     assert outcomes.serve_waiting("small") == 0
     assert outcomes.serve_waiting("notebook") == 1
     assert Request.get_by_id(asked.id).state is RequestState.GRANTED

@@ -125,7 +125,7 @@ def test_guessing_is_slowed_by_account_and_address_together_and_ends(ruth):
 def test_a_session_ends_by_time_by_hand_and_with_its_account(ruth, admin):
     tokens = [sessions.sign_in("ruth", PASSWORD, "192.0.2.1")[0] for _ in range(2)]
     person = catalog.Actor("ruth", ruth.id)
-    sessions.end(person, sessions.find(tokens[0]).id)
+    sessions.end_session(person, sessions.find(tokens[0]).id)
     assert sessions.find(tokens[0]) is None
     accounts.disable(admin, ruth.id)
     assert sessions.find(tokens[1]) is None

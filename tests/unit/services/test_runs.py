@@ -3,7 +3,21 @@
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Event, Grant, Machine, MachineState, Request, RequestState, Run, RunState, Step, StepState, Todo, now, runs
+from appliance.catalog import (
+    Event,
+    Grant,
+    Machine,
+    MachineState,
+    Request,
+    RequestState,
+    Run,
+    RunState,
+    Step,
+    StepState,
+    WorkItem,
+    now,
+    runs,
+)
 from appliance.errors import Conflict, DpeError, NotFound
 from appliance.services import inbox, machines, moves
 from appliance.services import runs as verbs
@@ -28,7 +42,7 @@ def run_of(kind):
 
 
 def states(actor, run):
-    return {line.name: line.state for line in verbs.get(actor, run.id).lines}
+    return {line.name: line.state for line in verbs.get_run(actor, run.id).lines}
 
 
 @pytest.fixture
@@ -46,20 +60,20 @@ def test_steps_that_were_done_are_under_way_and_are_to_come(follow, walk, ready,
     ready(1)
     machines.request(bob, "small")
     walk()
-    [todo] = inbox.mine(admin)
+    [todo] = inbox.my_work_items(admin)
     inbox.decide(admin, todo.id, yes=True, comment="It was the blue one")
     walk()
-    sight = verbs.get(bob, run_of("assign").id)
+    sight = verbs.get_run(bob, run_of("assign").id)
     assert {line.name: line.state for line in sight.lines} == {
         "cable": "done", "large": "skipped", "yes": "waiting", "claim": "planned", "hand_over": "planned", "pause": "planned",
     }  # fmt: skip
     done, *_ = sight.lines
     assert (done.by, done.part, done.todo.comment) == ("admin", "before", "It was the blue one")
     assert sight.lines[2].asked == ("Admin",)
-    [todo] = inbox.mine(admin)
+    [todo] = inbox.my_work_items(admin)
     inbox.decide(admin, todo.id, yes=True)
     walk()
-    sight = verbs.get(bob, run_of("assign").id)
+    sight = verbs.get_run(bob, run_of("assign").id)
     assert (sight.machine.state, sight.run.state) == (S.IN_USE, R.WAITING)
     assert states(bob, sight.run)["pause"] == "waiting"
 
@@ -75,16 +89,16 @@ def test_where_a_request_stands(follow, walk, ready, bob, admin):
 
 def test_nobody_sees_the_run_of_others(held, alice, bob):
     run = run_of("assign")
-    assert verbs.get(bob, run.id).run.id == run.id
+    assert verbs.get_run(bob, run.id).run.id == run.id
     with pytest.raises(NotFound):
-        verbs.get(alice, run.id)
-    assert verbs.page(alice) == []
-    assert [one.id for one in verbs.page(bob)] == [run.id]
+        verbs.get_run(alice, run.id)
+    assert verbs.list_runs(alice) == []
+    assert [one.id for one in verbs.list_runs(bob)] == [run.id]
     with catalog.write():
         Grant.create(role="operator", account=alice.account_id, over_class="small")
-    assert [one.id for one in verbs.page(alice, text=held.name)] == [run.id]
+    assert [one.id for one in verbs.list_runs(alice, text=held.name)] == [run.id]
     with pytest.raises(NotFound):
-        verbs.get(alice, 10**18)
+        verbs.get_run(alice, 10**18)
 
 
 # -- cancelling --------------------------------------------------------------------------------
@@ -99,7 +113,7 @@ def test_a_request_is_cancelled_before_it_is_granted(follow, walk, ready, bob, a
     walk()
     assert Request.get_by_id(asked.id).state is RequestState.CANCELLED
     assert run_of("assign").state is R.CANCELLED
-    assert Todo.get().state.value == "withdrawn"
+    assert WorkItem.get().state.value == "withdrawn"
     assert who in Event.get(Event.kind == "request.cancelled").message
     with pytest.raises(Conflict, match="It has ended"):
         verbs.cancel(admin, run_of("assign").id)
@@ -125,7 +139,7 @@ def test_neither_making_nor_taking_away_is_cancelled(follow, walk, held, small, 
     with pytest.raises(Conflict, match="cannot be kept any more"):
         verbs.cancel(admin, run_of("reclaim").id)
     with catalog.write():
-        id = runs.begin("make", machine_id=held.id, class_name="small")
+        id = runs.begin_run("make", machine_id=held.id, class_name="small")
     with pytest.raises(Conflict, match="removed on its own page"):
         verbs.cancel(admin, id)
 
@@ -155,7 +169,7 @@ def test_what_failed_before_a_move_is_tried_again_from_there(follow, walk, held,
     follow(reclaim={"before": [TASK, PAUSE]})
     machines.release(bob, held.id)
     walk(wait=fail)
-    [todo] = inbox.mine(admin)
+    [todo] = inbox.my_work_items(admin)
     inbox.decide(admin, todo.id, yes=True)
     walk(wait=fail)
     run = run_of("reclaim")
@@ -167,7 +181,7 @@ def test_what_failed_before_a_move_is_tried_again_from_there(follow, walk, held,
     verbs.retry(admin, run.id)
     walk(wait=lambda *_: Done())
     assert (run_of("reclaim").state, Machine.get().state) == (R.DONE, S.RETIRED)
-    assert Todo.select().count() == 1  # what was said stays said
+    assert WorkItem.select().count() == 1  # what was said stays said
     assert Event.get(Event.kind == "run.retried").data["failed"] == "It is too hot."
     with pytest.raises(Conflict, match="Only a run that failed"):
         verbs.retry(admin, run.id)
@@ -177,12 +191,12 @@ def test_a_no_is_asked_about_anew(follow, walk, held, bob, admin):
     follow(reclaim={"before": [TASK]})
     machines.release(bob, held.id)
     walk()
-    inbox.decide(admin, inbox.mine(admin)[0].id, yes=False, comment="Not found")
+    inbox.decide(admin, inbox.my_work_items(admin)[0].id, yes=False, comment="Not found")
     walk()
     assert run_of("reclaim").state is R.FAILED
     verbs.retry(admin, run_of("reclaim").id)
     walk()
-    inbox.decide(admin, inbox.mine(admin)[0].id, yes=True)
+    inbox.decide(admin, inbox.my_work_items(admin)[0].id, yes=True)
     walk()
     assert Machine.get().state is S.RETIRED
 
@@ -192,7 +206,7 @@ def test_only_what_comes_after_is_tried_again_once_the_machine_has_moved(follow,
     ready(1)
     machines.request(bob, "small")
     walk()
-    inbox.decide(admin, inbox.mine(admin)[0].id, yes=True)
+    inbox.decide(admin, inbox.my_work_items(admin)[0].id, yes=True)
     walk(wait=fail)
     run = run_of("assign")
     before = {step.number: step.started_at for step in runs.steps(run.id)}
@@ -222,7 +236,7 @@ def test_a_refused_request_is_asked_for_again_by_who_wants_it(follow, walk, bob,
     follow(assign={"before": [YES]})
     machines.request(bob, "small")
     walk()
-    inbox.decide(admin, inbox.mine(admin)[0].id, yes=False, comment="No")
+    inbox.decide(admin, inbox.my_work_items(admin)[0].id, yes=False, comment="No")
     walk()
     with pytest.raises(Conflict, match="The request was refused: ask again"):
         verbs.retry(admin, run_of("assign").id)
@@ -241,7 +255,7 @@ def test_a_step_that_waits_is_passed_over(follow, walk, held, bob, admin):
     verbs.skip(admin, run.id)
     walk()
     assert Machine.get().state is S.RETIRED
-    assert (states(admin, run)["pause"], verbs.get(admin, run.id).lines[0].by) == ("cancelled", "admin")
+    assert (states(admin, run)["pause"], verbs.get_run(admin, run.id).lines[0].by) == ("cancelled", "admin")
     assert Event.get(Event.kind == "step.passed_over").message == "admin passed over: Let it cool."
 
 
@@ -260,7 +274,7 @@ def test_what_people_are_asked_and_what_makes_the_move_is_not_passed_over(follow
     walk()
     with pytest.raises(Conflict, match="answered under To do"):
         verbs.skip(admin, run_of("assign").id)
-    inbox.decide(admin, inbox.mine(admin)[0].id, yes=True)
+    inbox.decide(admin, inbox.my_work_items(admin)[0].id, yes=True)
     walk()
     with pytest.raises(Conflict, match="belongs to the move itself"):
         verbs.skip(admin, run_of("assign").id)
@@ -280,12 +294,12 @@ def test_nobody_passes_over_a_step_of_their_own_request(follow, walk, ready, bob
 def test_lists_are_found_by_indexes(held, bob, admin, monkeypatch):
     run = run_of("assign")
     with statements(monkeypatch) as seen:
-        verbs.page(bob)
-        verbs.page(admin)
-        verbs.page(admin, machine_id=held.id)
-        verbs.get(bob, run.id)
+        verbs.list_runs(bob)
+        verbs.list_runs(admin)
+        verbs.list_runs(admin, machine_id=held.id)
+        verbs.get_run(bob, run.id)
         verbs.refused(bob.account_id)
-        runs.due(now())
+        runs.due_steps(now())
         runs.next_wake()
         runs.missing()
     assert scans(seen) == []

@@ -36,7 +36,7 @@ def wait(name: str, time: str = "5s") -> dict[str, object]:
 
 def put(actor: Actor, *activities: dict[str, object], move: str = "stop", part: str = "before") -> None:
     for activity in activities:
-        sequences.put(actor, "office", sequences.look("office").stamp, Spot(move, part, -1), activity, new=True)
+        sequences.put_sequence(actor, "office", sequences.view_sequence("office").stamp, Spot(move, part, -1), activity, new=True)
 
 
 # -- what differs ---------------------------------------------------------------------------------
@@ -82,13 +82,13 @@ def test_what_differs_is_nothing_only_when_nothing_does(one: sequences.Moves, ot
 def test_a_draft_that_is_as_what_is_promoted_is_none(office: str, admin: Actor) -> None:
     put(admin, wait("a"))
     assert rows.draft(office) is not None
-    sequences.remove(admin, office, sequences.look(office).stamp, Spot("stop", "before", 0))
+    sequences.remove(admin, office, sequences.view_sequence(office).stamp, Spot("stop", "before", 0))
     assert rows.draft(office) is None
 
 
 def test_what_is_wrong_is_kept_in_the_draft_and_not_promoted(office: str, admin: Actor) -> None:
     put(admin, wait("a", "soon"), wait("a"))
-    look = sequences.look(office)
+    look = sequences.view_sequence(office)
     assert [(problem.spot, problem.field) for problem in look.errors] == [
         (("stop", "before", 0), "with.time"),
         (("stop", "before", 1), "name"),
@@ -103,18 +103,18 @@ def test_what_is_wrong_is_kept_in_the_draft_and_not_promoted(office: str, admin:
 
 
 def test_who_saves_second_learns_what_the_first_did(office: str, admin: Actor, bob: Actor) -> None:
-    seen = sequences.look(office).stamp
+    seen = sequences.view_sequence(office).stamp
     put(bob, wait("a"))
     with pytest.raises(Conflict) as refused:
         sequences.save_draft(admin, office, {}, seen)
     assert refused.value.hint == "bob: Wait: added before stop. Reload the page, and do yours again."
-    assert len(list(load.activities(sequences.look(office).moves))) == 4
+    assert len(list(load.activities(sequences.view_sequence(office).moves))) == 4
 
 
 def test_what_names_nobody_is_only_doubtful(office: str, admin: Actor) -> None:
     approval = {"name": "x", "kind": "approval", "with": {"account": "nobody"}, "when": {"classes": ["none"], "roles": ["king"]}}
     put(admin, approval, move="assign")
-    look = sequences.look(office)
+    look = sequences.view_sequence(office)
     assert look.errors == []
     found = {(problem.field, problem.message) for problem in look.problems if problem.spot == ("assign", "before", 1)}
     assert found == {
@@ -153,7 +153,7 @@ def test_a_run_ends_on_the_version_that_it_began_with(office: str, admin: Actor,
     assert run is not None
     planned = [stage.name for stage in runner.stages_of(run)]
     assert planned == ["manager", "first", "claim", "hand_over", "desk"]
-    sequences.save_draft(admin, office, {"assign": {"before": [wait("other")]}}, sequences.look(office).stamp)
+    sequences.save_draft(admin, office, {"assign": {"before": [wait("other")]}}, sequences.view_sequence(office).stamp)
     sequences.promote(admin, office, untried=True)
     sequences.roll_back(admin, office, 1)
     assert [stage.name for stage in runner.stages_of(Run.get_by_id(run.id))] == planned
@@ -201,13 +201,13 @@ def test_a_trial_goes_by_the_draft_all_its_life_and_nobody_else_does(
     office: str, admin: Actor, alice: Actor, ready: Callable[[int], list[Machine]]
 ) -> None:
     ready(2)
-    sequences.save_draft(admin, office, {"stop": {"before": [wait("a")]}}, sequences.look(office).stamp)
+    sequences.save_draft(admin, office, {"stop": {"before": [wait("a")]}}, sequences.view_sequence(office).stamp)
     asked = sequences.try_draft(admin, office, "small")
     tried = SequenceVersion.get(SequenceVersion.state == VersionState.TRIAL)
     machine = Machine.get_by_id(Machine.get(Machine.id == asked.machine_id).number)
     assert machine.trial_id == tried.id  # it was there at once
     with catalog.write():
-        id = start.begin("stop", machine, admin)
+        id = start.begin_run("stop", machine, admin)
     assert Run.get_by_id(id).version_id == tried.id
     other = machines.request(alice, "small")
     run = runs.of_request(other.id)
@@ -220,7 +220,7 @@ def test_a_trial_goes_by_the_draft_all_its_life_and_nobody_else_does(
 
 
 def test_a_trial_that_has_to_wait_marks_its_machine_when_it_comes(office: str, admin: Actor, ready: Callable[[int], list[Machine]]) -> None:
-    sequences.save_draft(admin, office, {"stop": {"before": [wait("a")]}}, sequences.look(office).stamp)
+    sequences.save_draft(admin, office, {"stop": {"before": [wait("a")]}}, sequences.view_sequence(office).stamp)
     asked = sequences.try_draft(admin, office, "small")
     assert asked.state is RequestState.WAITING
     ready(1)
@@ -247,10 +247,10 @@ def test_a_newer_shipped_version_is_said_until_it_is_chosen(office: str, admin: 
     sequences.promote(admin, office, untried=True)
     with catalog.write():
         rows.add(office, "{}", VersionState.KEPT, comment="As shipped")
-    newer = sequences.look(office).line.newer
+    newer = sequences.view_sequence(office).line.newer
     assert newer is not None
     assert newer.number == 3
     sequences.roll_back(admin, office, 3)
-    assert sequences.look(office).line.newer is None
+    assert sequences.view_sequence(office).line.newer is None
     assert json.loads(sequences.version(office, 4).body) == {}
     assert now() - sequences.version(office, 4).created_at < timedelta(minutes=1)

@@ -7,7 +7,7 @@ import pytest
 from appliance import catalog
 from appliance.catalog import Account, Actor, Event, RecoveryCode, SecondFactor, Session, Throttle, Token, now
 from appliance.errors import BadInput, Conflict, NotAllowed, NotFound
-from appliance.people import totp
+from appliance.identity import totp
 from appliance.services import accounts, second_factor, sessions, tokens
 from tests import world
 
@@ -22,7 +22,7 @@ def ruth(opened: object) -> Actor:
 @pytest.fixture
 def codes(ruth: Actor) -> list[str]:
     """Ruth uses one-time codes; these are her recovery codes."""
-    setup = second_factor.begin(ruth)
+    setup = second_factor.begin_enrolment(ruth)
     found = second_factor.confirm(ruth, totp.code(setup.secret, totp.step_at(now())))
     return found
 
@@ -65,12 +65,12 @@ def test_what_the_app_is_told() -> None:
 @pytest.mark.parametrize("entered", ["", "12345", "1234567", "abcdef", "²³¹²³¹", "١٢٣٤٥٦", "' OR 1=1 --", "\x00"])
 def test_what_is_no_code_fits_nothing(ruth: Actor, codes: list[str], entered: str) -> None:
     with catalog.write():
-        assert not second_factor.check(ruth.account_id or 0, entered)
+        assert not second_factor.check_code(ruth.account_id or 0, entered)
 
 
 def test_nothing_is_asked_until_the_app_has_shown_a_right_code(ruth: Actor) -> None:
-    setup = second_factor.begin(ruth)
-    assert second_factor.begin(ruth).secret == setup.secret
+    setup = second_factor.begin_enrolment(ruth)
+    assert second_factor.begin_enrolment(ruth).secret == setup.secret
     with pytest.raises(BadInput, match="not the code"):
         second_factor.confirm(ruth, "000000" if totp.code(setup.secret, totp.step_at(now())) != "000000" else "000001")
     token, _ = sessions.sign_in("ruth", world.PASSWORD, "192.0.2.1")
@@ -151,7 +151,7 @@ def test_an_admin_helps_whose_phone_is_gone(ruth: Actor, codes: list[str], admin
 
 def test_a_second_set_up_does_not_replace_the_first(ruth: Actor, codes: list[str]) -> None:
     with pytest.raises(Conflict, match="set up already"):
-        second_factor.begin(ruth)
+        second_factor.begin_enrolment(ruth)
     with pytest.raises(Conflict, match="nothing to confirm"):
         second_factor.confirm(ruth, current(ruth))
 
@@ -159,8 +159,8 @@ def test_a_second_set_up_does_not_replace_the_first(ruth: Actor, codes: list[str
 def test_new_recovery_codes_replace_the_old_ones(ruth: Actor, codes: list[str]) -> None:
     new = second_factor.renew_recovery(ruth)
     with catalog.write():
-        assert not second_factor.check(ruth.account_id or 0, codes[0])
-        assert second_factor.check(ruth.account_id or 0, new[0])
+        assert not second_factor.check_code(ruth.account_id or 0, codes[0])
+        assert second_factor.check_code(ruth.account_id or 0, new[0])
 
 
 def test_no_secret_is_in_an_event(ruth: Actor, codes: list[str]) -> None:
@@ -256,15 +256,15 @@ def test_a_token_ends_by_time_by_hand_and_with_its_account(ruth: Actor, admin: A
     assert tokens.find(token, "") is not None
     Token.update(expires_at=now() - timedelta(seconds=1)).execute()
     assert tokens.find(token, "") is None
-    tokens.end(ruth, account_id, Token.get().id)
+    tokens.end_token(ruth, account_id, Token.get().id)
     with pytest.raises(NotFound):
-        tokens.end(ruth, account_id, 1)
+        tokens.end_token(ruth, account_id, 1)
 
 
 def test_nobody_ends_a_token_by_naming_another_account(ruth: Actor, admin: Actor) -> None:
     tokens.create(ruth, "one", ["machines.read"], 1)
     with pytest.raises(NotFound):
-        tokens.end(admin, admin.account_id or 0, Token.get().id)
+        tokens.end_token(admin, admin.account_id or 0, Token.get().id)
 
 
 @pytest.mark.badinput

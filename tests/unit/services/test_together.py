@@ -31,9 +31,9 @@ from appliance.catalog import (
 )
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.lifecycle import outcomes
-from appliance.lifecycle.performers import Performers, ended
+from appliance.lifecycle.handlers import Handlers, ended
 from appliance.services import machines as verbs
-from appliance.workflow.performers import PERFORMERS
+from appliance.workflow.activities import ACTIVITIES
 from appliance.workflow.runner import Runner
 from tests.unit.engine.fake import FakeProvider
 
@@ -50,7 +50,7 @@ def many(small):
 
 @pytest.fixture
 def runner(many, opened) -> Runner:
-    return Runner({**PERFORMERS, **Performers(opened, FakeProvider()).all()}, ended=ended)
+    return Runner({**ACTIVITIES, **Handlers(opened, FakeProvider()).all()}, ended=ended)
 
 
 def states(first: Request) -> list[R]:
@@ -61,7 +61,7 @@ def test_all_are_mine_at_once_when_so_many_are_ready(many, ready, alice):
     made = ready(6)
     first = verbs.request(alice, "small", 5)
     assert states(first) == [R.GRANTED] * 5
-    assert {machine.id for machine in verbs.mine(alice.account_id)} == {machine.id for machine in made[:5]}
+    assert {machine.id for machine in verbs.my_machines(alice.account_id)} == {machine.id for machine in made[:5]}
     assert {(run.machine_id, run.position) for run in Run.select()} == {(machine.id, 1) for machine in made[:5]}, "each is handed over"
     assert Event.select().where(Event.kind == "machine.assigned").count() == 5
     assert catalog.check() == []
@@ -71,14 +71,14 @@ def test_none_is_given_until_all_can_be(many, ready, alice):
     ready(4)
     first = verbs.request(alice, "small", 5)
     assert states(first) == [R.WAITING] * 5
-    assert verbs.mine(alice.account_id) == []
+    assert verbs.my_machines(alice.account_id) == []
     assert outcomes.serve_waiting("small") == 0
     assert Run.select().count() == 1, "the first one's run waits for all"
     assert machines.waiting() == {"small": 5}, "so many the planner has to make"
     ready(1)
     assert outcomes.serve_waiting("small") == 5
     assert states(first) == [R.GRANTED] * 5
-    assert len(verbs.mine(alice.account_id)) == 5
+    assert len(verbs.my_machines(alice.account_id)) == 5
     assert Run.select().where(Run.machine.is_null(False)).count() == 5
 
 
@@ -128,7 +128,7 @@ def test_more_than_a_person_may_hold_is_refused_at_once(many, ready, alice):
     verbs.request(alice, "small")
     with pytest.raises(Conflict, match=r"You hold 1 of 4 already, so 4 more are too many\. Ask for fewer"):
         verbs.request(alice, "small", 4)
-    assert len(verbs.mine(alice.account_id)) == 1
+    assert len(verbs.my_machines(alice.account_id)) == 1
     [offer] = verbs.offers(alice.account_id)
     assert offer.at_once == 3
 
@@ -142,7 +142,7 @@ def test_more_than_a_quota_leaves_is_refused_at_once(many, ready, alice):
     [offer] = verbs.offers(alice.account_id)
     assert offer.at_once == 2
     verbs.request(alice, "small", 2)
-    assert len(verbs.mine(alice.account_id)) == 3
+    assert len(verbs.my_machines(alice.account_id)) == 3
 
 
 def test_more_than_there_may_ever_be_is_refused_at_once(many, ready, alice):
@@ -184,7 +184,7 @@ def test_who_stops_waiting_stops_for_all_of_them(many, ready, alice, bob, runner
 
 def test_after_a_while_it_is_refused_and_those_behind_get_theirs(many, ready, alice, bob, opened):
     moment = now()
-    runner = Runner({**PERFORMERS, **Performers(opened, FakeProvider()).all()}, ended=ended, clock=lambda: moment)
+    runner = Runner({**ACTIVITIES, **Handlers(opened, FakeProvider()).all()}, ended=ended, clock=lambda: moment)
     ready(2)
     first, later = verbs.request(alice, "small", 3), verbs.request(bob, "small")
     id = runs.of_request(first.id).id
@@ -217,9 +217,9 @@ def test_one_yes_is_enough_for_all_of_them(many, ready, alice, admin, runner):
     assert states(first) == [R.PENDING] * 3
     run = runs.of_request(first.id)
     runner.advance(run.id)
-    [todo] = runs.open_todos()
+    [todo] = runs.open_work_items()
     with catalog.write():
-        todo.state, todo.decided_by = catalog.TodoState.DONE, "admin"
+        todo.state, todo.decided_by = catalog.WorkItemState.DONE, "admin"
         todo.save()
         runs.wake(run.id)
     for name in ("yes", "claim"):
@@ -229,7 +229,7 @@ def test_one_yes_is_enough_for_all_of_them(many, ready, alice, admin, runner):
         runner.settle(begun, runner.perform(begun))
     assert states(first) == [R.GRANTED] * 3
     of_these = list(Run.select().where(Run.request.in_(Request.select(Request.id).where(Request.batch == first.id))))
-    assert {run.machine_id for run in of_these} == {machine.id for machine in verbs.mine(alice.account_id)[2:]}
+    assert {run.machine_id for run in of_these} == {machine.id for machine in verbs.my_machines(alice.account_id)[2:]}
     assert {runner.next(run.id).name for run in of_these} == {"hand_over"}, "nobody is asked about the others"
 
 
@@ -240,14 +240,14 @@ def test_one_no_is_enough_for_all_of_them(many, ready, alice, runner):
     run = runs.of_request(first.id)
     runner.advance(run.id)
     with catalog.write():
-        [todo] = runs.open_todos()
-        todo.state, todo.decided_by, todo.comment = catalog.TodoState.REFUSED, "admin", "not today"
+        [todo] = runs.open_work_items()
+        todo.state, todo.decided_by, todo.comment = catalog.WorkItemState.REFUSED, "admin", "not today"
         todo.save()
         runs.wake(run.id)
     runner.advance(run.id)
     assert states(first) == [R.REFUSED] * 3
     assert "not today" in Request.select().where(Request.batch == first.id).order_by(Request.id.desc()).get().reason
-    assert verbs.mine(alice.account_id) == []
+    assert verbs.my_machines(alice.account_id) == []
 
 
 def test_all_are_extended_and_given_back_with_one_word(many, ready, alice, bob):
@@ -265,7 +265,7 @@ def test_all_are_extended_and_given_back_with_one_word(many, ready, alice, bob):
     with pytest.raises(NotFound, match="You hold none of those any more"):
         verbs.release_together(bob, first.id)
     assert verbs.release_together(alice, first.id) == 3
-    assert [machine.id for machine in verbs.mine(alice.account_id)] == [alone.machines[0].id]
+    assert [machine.id for machine in verbs.my_machines(alice.account_id)] == [alone.machines[0].id]
     with pytest.raises(NotFound):
         verbs.extend_together(alice, first.id)
 

@@ -4,7 +4,7 @@ import pytest
 
 from appliance.catalog import Actor
 from appliance.settings import Settings
-from webui import door
+from webui import auth_request
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from webui import door
     ],
 )
 def test_the_way_to_sign_in_leads_back(settings: Settings, host: str, address: str) -> None:
-    assert door.answer(None, "", {"Host": host, "X-DPE-Port": "9003", "X-DPE-Uri": "/x?y=1&z"}, settings) == (
+    assert auth_request.answer(None, "", {"Host": host, "X-DPE-Port": "9003", "X-DPE-Uri": "/x?y=1&z"}, settings) == (
         401,
         {"X-DPE-Location": address},
     )
@@ -26,4 +26,4 @@ def test_the_way_to_sign_in_leads_back(settings: Settings, host: str, address: s
     "headers", [{}, {"X-DPE-Port": "x"}, {"X-DPE-Port": "9003", "Host": "[::1"}, {"X-DPE-Port": "8999"}, {"X-DPE-Port": "99999"}]
 )
 def test_an_odd_question_opens_nothing(alice: Actor, settings: Settings, headers: dict[str, str]) -> None:
-    assert door.answer(alice, "s", headers, settings) == (403, {"X-DPE-Page": "nobody"})
+    assert auth_request.answer(alice, "s", headers, settings) == (403, {"X-DPE-Page": "nobody"})

@@ -26,8 +26,8 @@ from appliance.catalog import (
 )
 from appliance.catalog import machines as machine_rows
 from appliance.catalog import seeds as seed_rows
-from appliance.people import roles
-from appliance.services import machines, orgs
+from appliance.identity import roles
+from appliance.services import machines, org_units
 from appliance.settings import Settings
 from tests import world
 from tests.unit.webui.conftest import Browser
@@ -48,7 +48,7 @@ class House:
         world.engine()
         self.owner = world.account("root", is_admin=True)
         Grant.delete().where(Grant.role == "user").execute()  # who is given nothing has nothing
-        self.units = {side: orgs.create_unit(self.owner, ROOT, side).id for side in ("in", "out")}
+        self.units = {side: org_units.create_unit(self.owner, ROOT, side).id for side in ("in", "out")}
         self.things: dict[str, dict[str, object]] = {side: {"unit": id} for side, id in self.units.items()}
         for side in ("in", "out"):
             self._fill(side)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from appliance.access import own, tls
+from appliance.access import own_certificate, tls
 from appliance.catalog import Event, Session
 from appliance.settings import Settings
 from tests import world
@@ -26,7 +26,7 @@ MIDDLE = ROOT.sign("House Middle", ca=True)
 
 @pytest.fixture
 def host(opened: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosted]:
-    monkeypatch.setattr(own, "authorities", lambda: [ROOT.certificate])
+    monkeypatch.setattr(own_certificate, "authorities", lambda: [ROOT.certificate])
     with hosted(opened, tmp_path) as made:
         yield made
 

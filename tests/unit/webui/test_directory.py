@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from appliance import catalog
 from appliance.catalog import Account, DirectoryRun, RunState, Session, now
-from appliance.people import passwords
+from appliance.identity import passwords
 from appliance.services import directory
 from tests import world
 from tests.unit.webui.conftest import Browser

@@ -21,8 +21,8 @@ def test_every_choice_has_something_to_find() -> None:
 def test_a_choice_finds_what_belongs_to_it(kind: str, opened: Settings) -> None:
     with catalog.write():
         record(kind, "Something happened.")
-    assert [event.kind for event in events.page(area=EventKind(kind).area)] == [kind]
-    assert events.page(area=Area.QUOTA) == []
+    assert [event.kind for event in events.list_events(area=EventKind(kind).area)] == [kind]
+    assert events.list_events(area=Area.QUOTA) == []
 
 
 def test_org_units_of_the_directory_are_found_with_the_others(grace: Browser) -> None:

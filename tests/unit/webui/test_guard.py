@@ -99,7 +99,7 @@ def a_run(people: dict[str, Actor]) -> None:
     """Run number 1, disks that are called 1, and a sequence that is called as a class is."""
     grace = people["grace"].account_id
     with catalog.write():
-        assert runs.begin("make", class_name="notebook") == 1
+        assert runs.begin_run("make", class_name="notebook") == 1
         Sequence.create(name="notebook", title="Notebook")
         sequences.add("notebook", "{}", VersionState.PROMOTED)
         DataDisk.create(id="1", account=grace, klass="notebook", name="data", size=1)

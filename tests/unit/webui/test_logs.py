@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance.catalog import Event
-from appliance.host import support
+from appliance.host.system import support_bundle
 from appliance.settings import Settings
 from tests.hosted import Hosted, hosted
 from tests.unit.webui.conftest import HOST, Browser
@@ -15,7 +15,7 @@ from tests.unit.webui.conftest import HOST, Browser
 
 @pytest.fixture
 def host(opened: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosted]:
-    monkeypatch.setattr(support, "COMMANDS", {})
+    monkeypatch.setattr(support_bundle, "COMMANDS", {})
     (opened.logs / "web.log").write_text("INFO web: it starts\nERROR web: <b>no template</b>\n")
     (opened.logs / "engine.log").write_text("INFO engine: ticks\n")
     with hosted(opened, tmp_path, in_image=False) as made:

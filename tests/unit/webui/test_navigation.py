@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
-from appliance.people.roles import ROLES
+from appliance.identity.roles import ROLES
 from tests.unit.webui.conftest import Browser
 from webui.navigation import SECTIONS, current, entries
 

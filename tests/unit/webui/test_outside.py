@@ -10,7 +10,7 @@ from flask import Flask
 from appliance import catalog
 from appliance.catalog import Account, Event, Session, Throttle, now, options, runs
 from appliance.catalog.models import Run, Step, StepState
-from appliance.outside import mail, webhook
+from appliance.outbound import mail, webhook
 from tests import world
 from tests.post import PASSWORD, office
 from tests.slapd import Authority
@@ -145,7 +145,7 @@ def authority_pem() -> str:
 def waiting(visitor: Browser, people: object) -> str:
     """The path at which a step that waits is answered."""
     with catalog.write():
-        id = runs.begin("assign")
+        id = runs.begin_run("assign")
         Run.update(state="waiting", position=2).where(Run.id == id).execute()
         step = Step.create(
             run=id, number=2, name="cmdb", kind="webhook", title="Tell the CMDB", state=StepState.WAITING, output={"called": "yes"}

@@ -13,13 +13,16 @@ from werkzeug.test import TestResponse
 from appliance import catalog
 from appliance.access import cookies
 from appliance.catalog import Account, RecoveryCode, SecondFactor, now, options
-from appliance.host import copies, image, rescue, support, tasks, units
-from appliance.host.daemon import Server
+from appliance.host.backup import catalog_copies
+from appliance.host.console import rescue
 from appliance.host.interface import backups, disks
 from appliance.host.interface.rescue import BUNDLE
+from appliance.host.rpc import operations
+from appliance.host.rpc.daemon import Server
 from appliance.host.rpc.registry import HANDLERS, Host
 from appliance.host.rpc.verb import Nothing
-from appliance.people import totp
+from appliance.host.system import image, processes, support_bundle
+from appliance.identity import totp
 from appliance.services import setup
 from appliance.settings import Settings
 from tests import world
@@ -69,11 +72,11 @@ class Page:
 @pytest.fixture
 def grace(opened: Settings, monkeypatch: pytest.MonkeyPatch) -> Account:
     """An owner, of an appliance that is set up; `ada` is none."""
-    monkeypatch.setattr(image, "found", lambda: None)
+    monkeypatch.setattr(image, "boot_image", lambda: None)
     world.set_up("Hillside School")
     world.account("ada")
     found: Account = Account.get_by_id(world.account("grace", is_admin=True).account_id)
-    rescue.keep(opened)
+    rescue.write_rescue(opened)
     return found
 
 
@@ -106,7 +109,7 @@ def test_it_starts_and_answers_without_catalog_host_or_state(settings: Settings)
 def test_an_owner_signs_in_whatever_happened_to_the_catalog(
     opened: Settings, grace: Account, host: Server, damage: Callable[[Path], None]
 ) -> None:
-    copy = copies.make(opened)
+    copy = catalog_copies.make(opened)
     catalog.close()
     damage(opened.catalog)
     found = Page(opened)
@@ -119,7 +122,7 @@ def test_an_owner_signs_in_whatever_happened_to_the_catalog(
         opened.catalog.rmdir()
     assert found.post("/rescue/repair/catalog", choice=copy.name).status_code == 303
     assert host.tasks.wait(10)
-    assert tasks.everything(opened)[0].state == tasks.DONE
+    assert operations.everything(opened)[0].state == operations.DONE
     assert "Everything that can be seen from here works." in found.get("/rescue/").text
 
 
@@ -200,7 +203,7 @@ def test_one_time_codes_are_asked_for_and_are_good_once(opened: Settings, grace:
     with catalog.write():
         SecondFactor.create(account=grace.id, secret=SECRET, step=0, confirmed_at=now())
         RecoveryCode.create(account=grace.id, digest=totp.digest("abcde-fghij"))
-    rescue.keep(opened)
+    rescue.write_rescue(opened)
     found = Page(opened)
     assert "One-time code" in found.get("/rescue/sign-in").text
     assert found.sign_in().status_code == 403
@@ -223,7 +226,7 @@ def test_a_password_that_was_just_changed_counts_at_once(opened: Settings, grace
 
 
 def test_before_set_up_the_setup_code_lets_in(opened: Settings, host: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "found", lambda: None)
+    monkeypatch.setattr(image, "boot_image", lambda: None)
     setup.ensure_code(opened)
     found = Page(opened)
     text = found.get("/rescue/sign-in").text
@@ -268,7 +271,7 @@ def test_cookie_and_headers_are_as_strict_as_those_of_the_other_page(page: Page)
 
 
 def supervised(settings: Settings, **held: bool) -> None:
-    units.tell(settings, {name: {"pid": os.getpid() if not down else 0, "since": "2026-11-21T10:00:00+00:00", "restarts": 2, "status": "ended with status 3" if down else "", "held": False} for name, down in held.items()})  # fmt: skip
+    processes.change_process(settings, {name: {"pid": os.getpid() if not down else 0, "since": "2026-11-21T10:00:00+00:00", "restarts": 2, "status": "ended with status 3" if down else "", "held": False} for name, down in held.items()})  # fmt: skip
 
 
 def test_a_part_that_is_down_is_named_with_what_to_do(page: Page, opened: Settings) -> None:
@@ -280,7 +283,7 @@ def test_a_part_that_is_down_is_named_with_what_to_do(page: Page, opened: Settin
     assert "ended" not in page.get("/rescue/repair/part?choice=web").text
     answer = page.post("/rescue/repair/part", choice="web")
     assert answer.location == "/rescue/done/part"
-    assert units.wished(opened, "web") == "restart"
+    assert processes.wished(opened, "web") == "restart"
     assert "It is being restarted." in page.get(answer.location).text
 
 
@@ -309,7 +312,7 @@ def test_what_the_host_cannot_do_is_not_offered(page: Page, monkeypatch: pytest.
 
     here = {"part", "catalog", "restore", "bundle"}
     assert offered() == here  # on a Debian of somebody's own
-    monkeypatch.setattr(image, "found", lambda: image.Image(version="1.2", built_at=datetime.now(UTC), scenario="notebook"))
+    monkeypatch.setattr(image, "boot_image", lambda: image.Image(version="1.2", built_at=datetime.now(UTC), scenario="notebook"))
     assert offered() >= here | {"restart", "off", "reset"}
     assert "back" not in offered()  # nothing to go back to
     monkeypatch.delitem(HANDLERS, "restore.begin")
@@ -359,7 +362,7 @@ def test_a_support_bundle_is_made_and_fetched(page: Page, opened: Settings, host
     got.close()
     for bad in ("/rescue/support/..%2Frescue%2Fowners.json", "/rescue/support/dpe-support-1.tar.gz", "/rescue/support/x"):
         assert page.get(bad).status_code == 404
-    assert support.find(opened, path[1].split("/")[-1]).stat().st_mode & 0o777 == 0o640
+    assert support_bundle.find(opened, path[1].split("/")[-1]).stat().st_mode & 0o777 == 0o640
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from flask import Flask
 
 from appliance import catalog
 from appliance.catalog import ROOT, Account, Actor, Event, Grant, Machine, MachineState, SecondFactor, Session, Token, now
-from appliance.people import totp
+from appliance.identity import totp
 from appliance.services import second_factor, tokens
 from tests import world
 from tests.unit.webui.conftest import Browser

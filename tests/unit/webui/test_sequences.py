@@ -33,7 +33,7 @@ def seen(page: str) -> str:
 
 
 def names(move: str, part: str) -> list[str]:
-    return [activity["name"] for activity in sequences.look("office").moves.get(move, {}).get(part, [])]
+    return [activity["name"] for activity in sequences.view_sequence("office").moves.get(move, {}).get(part, [])]
 
 
 def test_the_list_says_who_follows_which_and_what_is_new(grace: Browser, office: str) -> None:
@@ -82,7 +82,7 @@ def test_an_activity_is_added_changed_moved_removed_and_put_back(grace: Browser,
     answer = grace.post(f"{office}/activity", {**form, "with.time": "10s", "when.memory.above": "1024", "retry.tries": "2"})
     assert (answer.status_code, answer.location) == (303, f"{office}#step-breathe")
     assert names("assign", "before") == ["manager", "breathe"]
-    added = sequences.look("office").moves["assign"]["before"][1]
+    added = sequences.view_sequence("office").moves["assign"]["before"][1]
     assert added == {"name": "breathe", "kind": "wait", "with": {"time": "10s"}, "when": {"memory": {"above": 1024}}, "retry": {"tries": 2}}
 
     place = {"move": "assign", "part": "before", "number": "1"}
@@ -90,7 +90,7 @@ def test_an_activity_is_added_changed_moved_removed_and_put_back(grace: Browser,
     assert 'value="10s"' in page
     assert 'value="1024"' in page
     grace.post(f"{office}/activity", {**place, "seen": seen(page), "kind": "wait", "name": "breathe", "with.time": "20s"})
-    assert sequences.look("office").moves["assign"]["before"][1] == {"name": "breathe", "kind": "wait", "with": {"time": "20s"}}
+    assert sequences.view_sequence("office").moves["assign"]["before"][1] == {"name": "breathe", "kind": "wait", "with": {"time": "20s"}}
 
     to = {"to_move": "assign", "to_part": "before", "to_number": "0"}
     grace.post(f"{office}/shift", {**place, **to, "seen": seen(grace.get(office).text)})
@@ -108,8 +108,8 @@ def test_a_save_over_somebody_elses_is_refused_with_what_changed_and_loses_nothi
     grace: Browser, office: str, people: dict[str, Actor]
 ) -> None:
     page = grace.get(f"{office}/activity?move=assign&part=before&number=0").text
-    other = sequences.look("office")
-    sequences.put(
+    other = sequences.view_sequence("office")
+    sequences.put_sequence(
         people["mary"],
         "office",
         other.stamp,
@@ -178,7 +178,7 @@ def test_a_file_goes_out_and_comes_in_with_lines_of_errors(grace: Browser, offic
     assert "kind: oracle" in answer.text
     good = text.replace("30s", "45s")
     assert grace.post(f"{office}/file", {"text": good, "seen": seen(page)}).status_code == 303
-    assert sequences.look("office").moves["stop"]["before"][0]["with"] == {"time": "45s"}
+    assert sequences.view_sequence("office").moves["stop"]["before"][0]["with"] == {"time": "45s"}
     assert grace.post(f"{HERE}/import", {"text": text.replace("name: office", "name: other", 1)}).location == f"{HERE}/other"
     assert grace.get(f"{HERE}/other/export").text == text.replace("name: office", "name: other", 1)
 
@@ -204,12 +204,12 @@ def test_a_place_that_is_none_is_not_found(grace: Browser, office: str) -> None:
         "move=assign&part=before&number=9",
     ):
         assert grace.get(f"{office}/activity?{query}").status_code == 404
-    for body in ({}, {"move": "stop", "part": "before", "number": "7", "seen": sequences.look("office").stamp}):
+    for body in ({}, {"move": "stop", "part": "before", "number": "7", "seen": sequences.view_sequence("office").stamp}):
         assert grace.post(f"{office}/remove", body).status_code == 404
     for activity in ("", "[]", "{}", '{"name": ["a"], "kind": "wait"}'):
         assert grace.post(f"{office}/put-back", {"move": "stop", "part": "before", "number": "0", "activity": activity}).status_code == 400
     far = {"move": "stop", "part": "before", "number": "0", "to_move": "stop", "to_part": "after", "to_number": "9" * 40}
-    assert grace.post(f"{office}/shift", {**far, "seen": sequences.look("office").stamp}).status_code == 303
+    assert grace.post(f"{office}/shift", {**far, "seen": sequences.view_sequence("office").stamp}).status_code == 303
     assert names("stop", "after") == ["pause"]
 
 
@@ -219,7 +219,7 @@ def test_a_kind_that_is_missing_is_said_on_the_list_and_at_its_activity(
     monkeypatch.setattr(sequences, "missing", lambda: {"bells": "ImportError: no module named bells"})
     assert "no module named bells" in grace.get(f"{HERE}/").text
     moves = {"stop": {"before": [{"name": "ring", "kind": "bells"}]}}
-    sequences.save_draft(Actor("grace", 1), "office", moves, sequences.look("office").stamp)
+    sequences.save_draft(Actor("grace", 1), "office", moves, sequences.view_sequence("office").stamp)
     page = grace.get(office).text
     assert "there is no kind of activity &#39;bells&#39;" in page
     assert "Remove ring" in page

@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from appliance.catalog import Event
-from appliance.host import network, trial
+from appliance.host.system import network, network_trial
 from appliance.services import server
 from appliance.settings import Settings
 from tests.hosted import Hosted, hosted
@@ -24,9 +24,9 @@ def host(opened: Settings, tmp_path: Path) -> Iterator[Hosted]:
 
 
 def begin(settings: Settings) -> None:
-    found = trial.current(settings)
+    found = network_trial.current(settings)
     assert found is not None
-    trial.write(settings, found.model_copy(update={"begins": 0.0}))
+    network_trial.write_trial(settings, found.model_copy(update={"begins": 0.0}))
     network.step(settings)
 
 
@@ -43,7 +43,7 @@ def test_the_link_confirms_without_signing_in_once_and_in_time(grace: Browser, v
     kept = visitor.get(keep)
     assert kept.status_code == 200
     assert "192.0.2.20/24" in kept.text
-    assert trial.current(opened) is None
+    assert network_trial.current(opened) is None
     assert "kept" in grace.get("/admin/server/network/trial").text
     assert Event.select().where(Event.kind == "network.changed").count() == 1
 
@@ -57,10 +57,10 @@ def test_being_signed_in_at_the_new_address_confirms(
     monkeypatch.setattr(conftest, "HOST", "https://192.0.2.20:8443")
     moved = Browser(app.test_client())
     assert moved.get("/admin/server/network/trial").status_code == 303  # not signed in there: no proof
-    assert trial.current(opened) is not None
+    assert network_trial.current(opened) is not None
     moved.sign_in("grace")
     assert "kept" in moved.get("/admin/server/network/trial").text
-    assert trial.current(opened) is None
+    assert network_trial.current(opened) is None
 
 
 def test_a_link_after_the_time_says_so(grace: Browser, visitor: Browser, host: Hosted, opened: Settings) -> None:
@@ -99,7 +99,7 @@ def test_what_is_wrong_is_said_and_what_was_entered_stays(
     for name, value in form.items():
         if name in ("address", "gateway", "name", "servers"):
             assert f'value="{value}"' in answer.text
-    assert trial.last(opened) is None
+    assert network_trial.last(opened) is None
     assert not (opened.host / "host.json").exists()
 
 
@@ -125,7 +125,7 @@ def test_power_needs_a_name_that_exists_and_a_fresh_password(
     assert grace.get("/admin/server/power/explode").status_code == 404
     assert grace.post("/admin/server/power/explode").status_code == 404
     assert "Mary Somerville: 2 machines" in grace.get("/admin/server/power/off").text
-    monkeypatch.setattr("webui.again.sessions.confirmed_within", lambda *_: False)
+    monkeypatch.setattr("webui.reauth.sessions.confirmed_within", lambda *_: False)
     assert grace.post("/admin/server/power/off").status_code == 403
     assert host.asked == []
     monkeypatch.undo()

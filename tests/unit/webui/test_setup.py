@@ -9,8 +9,9 @@ import pytest
 
 from appliance import catalog
 from appliance.catalog import Account, Aside, AsideKind, Class, MachineState, Seed, SeedState, grants, options, seeds
-from appliance.host import config, hardware, image, network, storage, trial
+from appliance.host.disks import inventory
 from appliance.host.interface import disks
+from appliance.host.system import config, hardware, image, network, network_trial
 from appliance.services import directory, setup
 from appliance.settings import Settings
 from tests import world
@@ -179,7 +180,7 @@ def test_going_back_keeps_what_was_typed_and_asks_nothing(visitor: Browser, code
 
 def test_the_hardware_in_plain_words(visitor: Browser, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = hardware.Hardware("Great CPU", 8, True, True, True, False, 32768, 500 << 10, 400 << 10, False, [])
-    monkeypatch.setattr(hardware, "look", lambda settings: found)
+    monkeypatch.setattr(hardware, "read_hardware", lambda settings: found)
     visitor.get("/setup")
     page = visitor.post("/setup", {**ANSWERS, "code": code, "step": "directory", "go": "next"}).text
     assert "Hardware virtualisation is there, but is not used" in page
@@ -249,9 +250,9 @@ def test_what_was_typed_of_a_directory_that_is_not_wanted_is_no_error(visitor: B
 
 CARD = network.Card("enp1s0", "52:54:00:00:00:01", connected=True, speed=1000, addresses=["192.0.2.10/24"])
 DISKS = [
-    storage.Disk("/dev/vda", "First", "A1", 64 << 30, "system", [], "The appliance itself is on it."),
-    storage.Disk("/dev/vdb", "Empty SSD", "B2", 500 << 30, "empty", []),
-    storage.Disk("/dev/vdc", "Old disk", "C3", 500 << 30, "foreign", ["Windows data (NTFS), 500 GB"]),
+    inventory.Disk("/dev/vda", "First", "A1", 64 << 30, "system", [], "The appliance itself is on it."),
+    inventory.Disk("/dev/vdb", "Empty SSD", "B2", 500 << 30, "empty", []),
+    inventory.Disk("/dev/vdc", "Old disk", "C3", 500 << 30, "foreign", ["Windows data (NTFS), 500 GB"]),
 ]
 FIXED = {"net_mode": "static", "net_card": "enp1s0", "net_address": "192.0.2.20/24", "net_gateway": "192.0.2.1", "net_dns": "192.0.2.1",
          "net_name": "dpe-lab"}  # fmt: skip
@@ -262,13 +263,13 @@ def image_of(code: str, opened: Settings, monkeypatch: pytest.MonkeyPatch) -> It
     """As in the bootable image, with a dpe-host: what was done to the server."""
     done: list[Any] = []
     built = image.Image(version="1.2.3", built_at="2026-11-21T10:00:00+00:00", scenario="notebook")
-    monkeypatch.setattr(image, "found", lambda *_: built)
+    monkeypatch.setattr(image, "boot_image", lambda *_: built)
     monkeypatch.setattr(network, "cards", lambda *_: [CARD])
     monkeypatch.setattr(network, "holder", lambda card, address: "52:54:00:99:99:99" if address == "192.0.2.66" else "")
     monkeypatch.setattr(network, "_use", lambda *args, **_: done.append((args[-1].hostname, args[-1].network.address)))
     monkeypatch.setattr(network, "PAUSE", 0.0)
     monkeypatch.setattr(network.tls, "add_names", lambda *_: "")
-    monkeypatch.setattr(storage, "disks", lambda *_: DISKS)
+    monkeypatch.setattr(inventory, "disks", lambda *_: DISKS)
     do_instead(monkeypatch, disks.USE, lambda args, host: done.append((args.disk, args.typed)))
     with serving(opened) as server:
         yield done
@@ -317,8 +318,8 @@ def test_a_network_that_nobody_keeps_is_gone_and_what_was_typed_is_not(
     sent = {**ANSWERS, "code": code, **FIXED}
     page = visitor.post("/setup", {**sent, "step": "network", "go": "next"}).text
     network.step(opened)
-    clock = trial.clock() + 1000
-    monkeypatch.setattr(trial, "clock", lambda: clock)
+    clock = network_trial.clock() + 1000
+    monkeypatch.setattr(network_trial, "clock", lambda: clock)
     network.step(opened)
     assert image_of[-1] == ("dpe-lab", "")
     page = visitor.post("/setup", {**fields(page), "step": "network", "go": "network"}).text
@@ -385,7 +386,7 @@ def test_a_disk_that_cannot_be_given_is_refused(visitor: Browser, code: str, ima
 
 def test_while_dpe_host_is_away_the_wizard_goes_on(visitor: Browser, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     built = image.Image(version="1.2.3", built_at="2026-11-21T10:00:00+00:00", scenario="notebook")
-    monkeypatch.setattr(image, "found", lambda *_: built)
+    monkeypatch.setattr(image, "boot_image", lambda *_: built)
     page, values = visitor.get("/setup").text, {"code": code}
     for expected in ("network", "you", "appliance", "storage", "pools"):
         page = visitor.post("/setup", {**fields(page), **values, "go": "next"}).text

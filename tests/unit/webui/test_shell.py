@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from appliance.catalog import Event
-from appliance.host import config
+from appliance.host.system import config
 from appliance.settings import Settings
 from tests.hosted import Hosted, hosted
 from tests.unit.webui.conftest import Browser

@@ -9,10 +9,11 @@ import pytest
 
 from appliance import catalog, durable
 from appliance.catalog import Event, Seed, SeedState
-from appliance.host import ballast, image, reset, storage
-from appliance.host.daemon import Server
+from appliance.host.disks import ballast, inventory, reset
 from appliance.host.interface import disks
 from appliance.host.interface.disks import Disk
+from appliance.host.rpc.daemon import Server
+from appliance.host.system import image
 from appliance.services import overview
 from tests import world
 from tests.hosted import do_instead, serving
@@ -37,7 +38,7 @@ def asked(monkeypatch) -> list[tuple[str, dict[str, object]]]:
 
         def do(args, host, verb=verb):
             if verb is disks.USE:
-                storage.refuse(next(disk for disk in DISKS if disk.path == args.disk), args.typed, 0, blank=args.disk != "/dev/vdb")
+                inventory.refuse(next(disk for disk in DISKS if disk.path == args.disk), args.typed, 0, blank=args.disk != "/dev/vdb")
             said.append((verb.name, args.model_dump()))
 
         do_instead(monkeypatch, verb, do)
@@ -47,8 +48,8 @@ def asked(monkeypatch) -> list[tuple[str, dict[str, object]]]:
 @pytest.fixture
 def host(opened, people, monkeypatch, asked) -> Iterator[Server]:
     """dpe-host of the bootable image, with three disks."""
-    monkeypatch.setattr(image, "found", lambda *_: BUILT)
-    monkeypatch.setattr(storage, "disks", lambda *_: DISKS)
+    monkeypatch.setattr(image, "boot_image", lambda *_: BUILT)
+    monkeypatch.setattr(inventory, "disks", lambda *_: DISKS)
     with serving(opened) as server:
         yield server
         server.tasks.wait(10)
@@ -123,7 +124,7 @@ def test_who_showed_no_password_for_a_while_is_asked_before_anything_is_erased(h
 
 
 def test_elsewhere_than_in_the_image_nothing_is_offered_that_cannot_be_done(host, grace, monkeypatch):
-    monkeypatch.setattr(image, "found", lambda *_: None)
+    monkeypatch.setattr(image, "boot_image", lambda *_: None)
     page = grace.get(PAGE).text
     assert "a Debian of your own" in page
     assert "Use for data" not in page

@@ -8,8 +8,8 @@ import pytest
 from flask import Flask
 
 from appliance import catalog
-from appliance.catalog import Actor, Request, RequestState, Run, RunState, Step, Todo, TodoState, now, runs
-from appliance.people import powers
+from appliance.catalog import Actor, Request, RequestState, Run, RunState, Step, WorkItem, WorkItemState, now, runs
+from appliance.identity import permissions
 from appliance.services import inbox, tokens
 from tests import world
 from tests.unit.webui.conftest import HOST, Browser
@@ -25,8 +25,8 @@ def asked(people: dict[str, Actor]) -> dict[str, Actor]:
     return people
 
 
-def todo() -> Todo:
-    found: Todo = Todo.get(Todo.state == TodoState.OPEN)
+def todo() -> WorkItem:
+    found: WorkItem = WorkItem.get(WorkItem.state == WorkItemState.OPEN)
     return found
 
 
@@ -80,22 +80,22 @@ def test_what_is_for_others_does_not_exist(asked: dict[str, Actor], signed_in: O
     answer = ada.post(f"/todo/{todo().id}", {"answer": "yes"})
     assert answer.status_code == 404
     assert "There is no such to-do." in answer.text
-    assert todo().state is TodoState.OPEN
+    assert todo().state is WorkItemState.OPEN
     assert ada.post(f"/todo/{2**62}", {"answer": "yes"}).status_code == 404
 
 
 def test_expired_while_it_was_open_in_the_browser(asked: dict[str, Actor], signed_in: Open) -> None:
     mary = signed_in("mary")
     mary.get("/todo/")
-    Todo.update(expires_at=now()).where(Todo.state == TodoState.OPEN).execute()
+    WorkItem.update(expires_at=now()).where(WorkItem.state == WorkItemState.OPEN).execute()
     answer = mary.post(f"/todo/{todo().id}", {"answer": "yes"})
     assert answer.status_code == 409
     assert "its time is over" in answer.text
 
 
 def test_the_page_costs_little_for_who_is_never_asked(asked: dict[str, Actor], signed_in: Open) -> None:
-    assert inbox.count(asked["ada"], powers.of(asked["ada"])) == 0
-    assert not inbox.is_asked(asked["ada"], powers.of(asked["ada"]))
+    assert inbox.count(asked["ada"], permissions.of(asked["ada"])) == 0
+    assert not inbox.is_asked(asked["ada"], permissions.of(asked["ada"]))
     assert "People with a role such as approver are asked here." in signed_in("ada").get("/todo/").text
 
 
@@ -214,7 +214,7 @@ def test_the_api_of_todos_and_runs(app: Flask, asked: dict[str, Actor]) -> None:
 def test_a_long_list_is_read_page_by_page(asked: dict[str, Actor], signed_in: Open) -> None:
     with catalog.write():
         for _ in range(60):
-            runs.begin("make", class_name="studio")
+            runs.begin_run("make", class_name="studio")
     grace = signed_in("grace")
     page = grace.get("/admin/workflow/runs/").text
     assert page.count('class="name"') == 50

@@ -11,8 +11,8 @@ import pytest
 
 from appliance import catalog
 from appliance.catalog import Event, options
-from appliance.host import updates
-from appliance.host.daemon import Server
+from appliance.host.rpc.daemon import Server
+from appliance.host.updates import installation
 from appliance.settings import Settings
 from tests.fake_rauc import GOOD, FakeHost
 from tests.hosted import serving
@@ -76,7 +76,7 @@ def test_an_update_is_sent_and_shown(admin: Browser, opened: Settings, by_script
     page = words(admin)
     assert "Version 1.3.0 is here" in page
     assert "Our builds" in page
-    assert updates.bundle_file(opened).read_bytes() == GOOD
+    assert installation.bundle_file(opened).read_bytes() == GOOD
     assert [file.name for file in opened.uploads.iterdir()] == ["lock"]
     assert Event.select().where(Event.kind == "update.taken").count() == 1
 
@@ -92,7 +92,7 @@ def test_a_bad_one_is_refused_in_words(admin: Browser, opened: Settings, by_scri
     assert said in answer.text  # type: ignore[attr-defined]
     assert (answer.json["hint"] if by_script else "Upload an update") in answer.text  # type: ignore[attr-defined]
     assert [file.name for file in opened.uploads.iterdir() if file.name != "lock"] == []
-    assert not updates.bundle_file(opened).exists()
+    assert not installation.bundle_file(opened).exists()
 
 
 def test_left_overs_are_removed_and_only_one_is_sent_at_a_time(admin: Browser, opened: Settings) -> None:
@@ -103,7 +103,7 @@ def test_left_overs_are_removed_and_only_one_is_sent_at_a_time(admin: Browser, o
     held.close()
     send(admin)
     assert not (opened.uploads / "old.raucb").exists()
-    assert updates.bundle_file(opened).exists()
+    assert installation.bundle_file(opened).exists()
 
 
 def test_too_little_room_is_said_before_anything_is_read(admin: Browser, opened: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,11 +141,11 @@ def test_installed_restarted_called_off(admin: Browser, server: Server, opened: 
     page = words(admin)
     assert "The appliance restarts at" in page
     assert "for an update to 1.3.0" in page
-    plan = updates.memory(opened).plan
+    plan = installation.memory(opened).plan
     assert plan is not None
     assert timedelta(minutes=4) < plan.at - datetime.now(UTC) <= timedelta(minutes=5)
     admin.post(PAGE + "stay")
-    assert updates.memory(opened).plan is None
+    assert installation.memory(opened).plan is None
     assert "The appliance restarts" not in words(admin)
 
 
@@ -189,15 +189,15 @@ def test_an_older_one_is_said_plainly_and_not_installed_by_mistake(
     admin.post(PAGE + "install", {"version": "1.1.0"})
     assert server.tasks.wait(20)
     assert "1.1.0 is older than 1.2.0, which runs." in words(admin)
-    assert updates.memory(opened).installed is None
+    assert installation.memory(opened).installed is None
     admin.post(PAGE + "install", {"version": "1.1.0", "older": "on"})
     assert server.tasks.wait(20)
-    assert updates.memory(opened).installed is not None
+    assert installation.memory(opened).installed is not None
 
 
 def test_what_was_rolled_back_is_said_with_its_reason(admin: Browser, opened: Settings) -> None:
-    trial = updates.Switch(before="1.2.0", version="1.3.0", slot="B", by="grace", at=datetime.now(UTC), back=False, catalog=1)
-    updates.end(opened, trial, updates.ROLLED_BACK, reason="The web page answers 502.")
+    trial = installation.Switch(before="1.2.0", version="1.3.0", slot="B", by="grace", at=datetime.now(UTC), back=False, catalog=1)
+    installation.end_update(opened, trial, installation.ROLLED_BACK, reason="The web page answers 502.")
     page = words(admin)
     assert "The update to 1.3.0 was not good, and the appliance went back to 1.2.0 by itself" in page
     assert "The web page answers 502." in page

@@ -11,8 +11,8 @@ import pytest
 from appliance import catalog
 from appliance.catalog import Run, Sequence, VersionState, now, runs, sequences
 from appliance.workflow import kinds
-from appliance.workflow.performers import PERFORMERS
-from appliance.workflow.runner import Context, Done, Outcome, Performer, Runner
+from appliance.workflow.activities import ACTIVITIES
+from appliance.workflow.runner import Context, Done, Handler, Outcome, Runner
 from tests.simulation import EFFECT
 
 
@@ -35,9 +35,9 @@ class Bench:
             self.done.append(f"undo {step.stage.name}")
             self.undoes(step)
 
-        core = Performer(effect)
+        core = Handler(effect)
         self.runner = Runner(
-            {**PERFORMERS, "effect": Performer(effect, undo), "stop": core, "make": core, "destroy": core},
+            {**ACTIVITIES, "effect": Handler(effect, undo), "stop": core, "make": core, "destroy": core},
             ended=self.ended.append,
             clock=lambda: self.moment,
         )
@@ -51,7 +51,7 @@ class Bench:
         with catalog.write():
             Sequence.get_or_create(name="s", defaults={"title": "S"})
             version = sequences.add("s", json.dumps(moves), VersionState.PROMOTED)
-            return runs.begin("reclaim", version_id=version.id, facts=facts)
+            return runs.begin_run("reclaim", version_id=version.id, facts=facts)
 
     def go(self, id: int) -> Run:
         self.runner.advance(id)

@@ -72,7 +72,7 @@ def test_each_error_names_its_line_and_what_to_write(right: str, tmp_path: Path)
 
 def test_a_placeholder_that_is_none_is_said_at_its_field() -> None:
     mail = {"name": "tell", "kind": "notify", "with": {"to": "owner", "subject": "{machine}", "text": "Dear {nobody}"}}
-    [problem] = load.check({"stop": {"after": [mail]}})
+    [problem] = load.check_sequence({"stop": {"after": [mail]}})
     assert (problem.spot, problem.field) == (("stop", "after", 0), "with.text")
     assert "there is no placeholder {nobody}" in problem.message
 
@@ -103,7 +103,7 @@ def test_a_kind_stands_only_where_it_can(monkeypatch: pytest.MonkeyPatch) -> Non
 
     narrow = dataclasses.replace(known()["wait"], moves=frozenset({("stop", "before")}))
     monkeypatch.setitem(kinds._KNOWN, "wait", narrow)
-    [problem] = load.check({"assign": {"after": [{"name": "a", "kind": "wait", "with": {"time": "5s"}}]}})
+    [problem] = load.check_sequence({"assign": {"after": [{"name": "a", "kind": "wait", "with": {"time": "5s"}}]}})
     assert problem.place == ("moves", "assign", "after", 0, "kind")
     assert "Wait cannot come after assign" in problem.message
     assert problem.hint == "put it before stop"
@@ -113,7 +113,7 @@ def test_the_form_and_the_file_say_the_same_at_the_same_place(tmp_path: Path) ->
     import yaml
 
     text = GOOD.replace("72h", "soon").replace("tries: 2", "tries: 0").replace("name: settle", "name: manager")
-    problems = load.check(yaml.safe_load(text)["moves"])
+    problems = load.check_sequence(yaml.safe_load(text)["moves"])
     assert {(problem.spot, problem.field) for problem in problems} == {
         (("assign", "before", 0), "with.expires"),
         (("assign", "after", 0), "name"),
@@ -127,7 +127,7 @@ def test_the_form_and_the_file_say_the_same_at_the_same_place(tmp_path: Path) ->
 
 def test_a_good_one_goes_round_as_yaml(tmp_path: Path) -> None:
     found = load.load(tmp_path / "office.yml", GOOD.encode())
-    text = load.write(found.name, found.title, found.description, load.plain(found.moves))
+    text = load.write_sequence(found.name, found.title, found.description, load.plain(found.moves))
     assert load.load(tmp_path / "office.yml", text.encode()) == found
     assert sequence.moves(sequence.dump(found.moves)) == found.moves
 
@@ -162,7 +162,7 @@ bodies = st.dictionaries(
 
 @given(bodies | values)
 def test_whatever_is_given_it_is_checked_and_nothing_is_raised(moves: object) -> None:
-    problems = load.check(moves)
+    problems = load.check_sequence(moves)
     if not problems:
         found = sequence.Sequence.model_validate({"name": "x", "title": "x", "moves": moves})
         for move in found.moves:
@@ -175,7 +175,7 @@ def test_whatever_is_given_it_is_checked_and_nothing_is_raised(moves: object) ->
 def write(folder: Path, name: str, time: str) -> None:
     folder.mkdir(exist_ok=True)
     moves = {"stop": {"before": [{"name": "pause", "kind": "wait", "with": {"time": time}}]}}
-    (folder / f"{name}.yml").write_text(load.write(name, name.title(), "", moves))
+    (folder / f"{name}.yml").write_text(load.write_sequence(name, name.title(), "", moves))
 
 
 def versions(name: str) -> list[tuple[int, str]]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from appliance.catalog import MachineState, machines
 from appliance.engine import daemon
-from appliance.people.roles import PERMISSIONS
+from appliance.identity.roles import PERMISSIONS
 from appliance.services import overview
 from appliance.settings import Settings
 from appliance.workflow.master import FILE, Master, Move, State, core, load, master

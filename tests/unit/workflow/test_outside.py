@@ -13,13 +13,13 @@ from appliance.catalog import Account, Actor, Grant, Machine, Run, RunState, Seq
 from appliance.catalog import now as real_now
 from appliance.catalog import sequences as sequence_rows
 from appliance.errors import Conflict
-from appliance.outside import webhook
-from appliance.people import secrets
+from appliance.identity import secrets
+from appliance.outbound import webhook
 from appliance.services import hooks
 from appliance.settings import Settings
 from appliance.workflow import kinds, sequence
-from appliance.workflow.performers import PERFORMERS
-from appliance.workflow.runner import Done, Performer, Runner
+from appliance.workflow.activities import ACTIVITIES
+from appliance.workflow.runner import Done, Handler, Runner
 from tests.post import office
 from tests.receiver import Receiver, serving
 
@@ -42,7 +42,7 @@ class Engine:
         """As after a restart."""
         with catalog.write():
             runs.requeue()
-        self.runner = Runner({**PERFORMERS, "stop": Performer(self._stop)}, clock=self.now)
+        self.runner = Runner({**ACTIVITIES, "stop": Handler(self._stop)}, clock=self.now)
 
     def now(self) -> datetime:
         return real_now() + self.offset
@@ -58,7 +58,7 @@ class Engine:
             if Sequence.get_or_none(Sequence.name == "told") is None:
                 Sequence.create(name="told", title="Told")
             version = sequence_rows.add("told", body, VersionState.PROMOTED)
-            return runs.begin(
+            return runs.begin_run(
                 "stop", machine_id=self.machine.id, class_name="small", account_id=self.person.account_id,
                 version_id=version.id,
             )  # fmt: skip

@@ -13,8 +13,8 @@ from appliance.engine import adopt_sequences
 from appliance.services import sequences as service
 from appliance.settings import Settings
 from appliance.workflow import kinds, load, sequence
-from appliance.workflow.performers import PERFORMERS
-from appliance.workflow.runner import Performer, Runner
+from appliance.workflow.activities import ACTIVITIES
+from appliance.workflow.runner import Handler, Runner
 
 pytestmark = pytest.mark.workflow
 
@@ -56,18 +56,18 @@ def begin(body: str) -> int:
     with catalog.write():
         Row.insert(name="house", title="House").execute()
         version = sequences.add("house", body, VersionState.PROMOTED)
-        return runs.begin("stop", version_id=version.id)
+        return runs.begin_run("stop", version_id=version.id)
 
 
 def test_a_kind_from_another_package_is_offered_checked_and_done(opened: Settings, install: Callable[[str, str], None]) -> None:
     install("bells", MODULE)
     assert "ring" in [kind.name for kind in service.kinds_of("stop", "before")]
     wrong = {"stop": {"before": [{"name": "bell", "kind": "ring", "with": {"bell": ""}}]}}
-    assert [problem.field for problem in load.check(wrong)] == ["with.bell"]
+    assert [problem.field for problem in load.check_sequence(wrong)] == ["with.bell"]
     id = begin('{"stop":{"before":[{"name":"bell","kind":"ring","with":{"bell":"door"}}]}}')
-    done = {name: Performer(lambda step, options: pytest.fail("only the bell")) for name in ("stop",)}
+    done = {name: Handler(lambda step, options: pytest.fail("only the bell")) for name in ("stop",)}
     others = {plugin.kind.name: plugin.performer for plugin in kinds.plugins()}
-    runner = Runner({**PERFORMERS, **done, **others})
+    runner = Runner({**ACTIVITIES, **done, **others})
     begun = runner.begin(id)
     assert begun is not None
     runner.settle(begun, runner.perform(begun))
@@ -87,7 +87,7 @@ def test_one_that_cannot_be_imported_stops_nothing_and_is_told_of(
 
 def test_a_run_with_a_kind_that_is_gone_fails_and_says_so(opened: Settings) -> None:
     id = begin('{"stop":{"before":[{"name":"bell","kind":"ring","with":{"bell":"door"}}]}}')
-    runner = Runner(PERFORMERS)
+    runner = Runner(ACTIVITIES)
     assert runner.next(id) is None
     runner.advance(id)
     run = Run.get_by_id(id)

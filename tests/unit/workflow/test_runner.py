@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Account, Event, Grant, Request, Run, RunState, Step, StepState, Todo, TodoState, runs
+from appliance.catalog import Account, Event, Grant, Request, Run, RunState, Step, StepState, WorkItem, WorkItemState, runs
 from appliance.errors import Conflict, DpeError
 from appliance.workflow.runner import CUT_OFF, Done, Failed, Wait
 from tests.unit.workflow.conftest import effect
@@ -60,7 +60,7 @@ def test_a_finished_step_is_never_done_again_however_often_the_engine_dies(bench
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             bench.runner.advance(id)
-        assert runs.due(bench.moment) == []  # until the next engine says so, it is taken for being done
+        assert runs.due_steps(bench.moment) == []  # until the next engine says so, it is taken for being done
         with catalog.write():
             assert runs.requeue() == 1
     assert bench.go(id).state is R.DONE
@@ -95,9 +95,9 @@ def test_a_failure_is_tried_again_after_waits_that_double_and_survive_a_restart(
         waits.append(round((run.wake_at - bench.moment).total_seconds()))
         with catalog.write():
             runs.requeue()
-        assert runs.due(bench.moment) == []
+        assert runs.due_steps(bench.moment) == []
         bench.moment = run.wake_at
-        assert [due.id for due in runs.due(bench.moment)] == [id]
+        assert [due.id for due in runs.due_steps(bench.moment)] == [id]
     assert waits == [10, 20, 25]
     assert run.state is R.FAILED
     assert run.problem == "Not now."
@@ -186,7 +186,7 @@ def test_a_wake_up_while_the_step_looks_is_not_lost_and_one_too_many_does_no_har
     assert bench.go(id).state is R.DONE
     with catalog.write():
         runs.wake(id)
-    assert runs.due(bench.moment) == []
+    assert runs.due_steps(bench.moment) == []
 
 
 def test_nobody_does_a_step_that_another_is_at(bench):
@@ -197,8 +197,8 @@ def test_nobody_does_a_step_that_another_is_at(bench):
 
 def test_the_most_urgent_goes_first(bench):
     with catalog.write():
-        ids = [runs.begin("reclaim", priority=priority) for priority in (5, 0, 3)]
-    assert [due.id for due in runs.due(bench.moment)] == [ids[1], ids[2], ids[0]]
+        ids = [runs.begin_run("reclaim", priority=priority) for priority in (5, 0, 3)]
+    assert [due.id for due in runs.due_steps(bench.moment)] == [ids[1], ids[2], ids[0]]
 
 
 def test_a_run_ends_on_the_version_it_began_with(bench):
@@ -258,9 +258,9 @@ def approval(**options):
     return {"name": "boss", "kind": "approval", "title": "The boss says yes", "with": options}
 
 
-def decide(id: int, state: TodoState, comment: str = "") -> None:
+def decide(id: int, state: WorkItemState, comment: str = "") -> None:
     with catalog.write():
-        Todo.update(state=state, decided_by="boss", comment=comment).where(Todo.run == id).execute()
+        WorkItem.update(state=state, decided_by="boss", comment=comment).where(WorkItem.run == id).execute()
         runs.wake(id)
 
 
@@ -270,8 +270,8 @@ def test_an_approval_is_put_once_and_the_run_goes_on_with_the_answer(bench, boss
     with catalog.write():
         runs.wake(id)
     bench.go(id)
-    assert Todo.select().count() == 1
-    decide(id, TodoState.DONE)
+    assert WorkItem.select().count() == 1
+    decide(id, WorkItemState.DONE)
     assert bench.go(id).state is R.DONE
     assert runs.step(id, 0).actor == "boss"
 
@@ -279,7 +279,7 @@ def test_an_approval_is_put_once_and_the_run_goes_on_with_the_answer(bench, boss
 def test_a_no_ends_the_run_and_its_reason_is_kept(bench):
     id = bench.begin(effect("one"), approval())
     bench.go(id)
-    decide(id, TodoState.REFUSED, "too large")
+    decide(id, WorkItemState.REFUSED, "too large")
     run = bench.go(id)
     assert run.state is R.FAILED
     assert run.problem == "boss said no: too large"
@@ -291,12 +291,12 @@ def test_an_approval_escalates_then_expires(bench, boss):
     assert bench.go(id).wake_at == bench.moment + timedelta(hours=2)
     bench.later(hours=2)
     assert bench.go(id).wake_at == bench.moment + timedelta(hours=22)
-    assert Todo.get().escalated_at is not None
+    assert WorkItem.get().escalated_at is not None
     assert Event.select().where(Event.kind == "todo.escalated").count() == 1
     bench.later(days=1)
     run = bench.go(id)
     assert run.state is R.FAILED
-    assert Todo.get().state is TodoState.EXPIRED
+    assert WorkItem.get().state is WorkItemState.EXPIRED
     assert "nobody answered in time" in run.problem
 
 
@@ -306,14 +306,14 @@ def test_what_nobody_need_answer_any_more_is_withdrawn(bench):
     with catalog.write():
         runs.cancel(id=id)
     assert bench.go(id).state is R.CANCELLED
-    assert Todo.get().state is TodoState.WITHDRAWN
+    assert WorkItem.get().state is WorkItemState.WITHDRAWN
 
 
 @pytest.mark.badinput
 def test_an_approver_who_does_not_exist_is_passed_over_at_once(bench):
     id = bench.begin(approval(account="nobody"))
     assert bench.go(id).state is R.WAITING
-    assert Todo.get().escalated_at is not None
+    assert WorkItem.get().escalated_at is not None
     assert Event.select().where(Event.kind == "todo.escalated").count() == 1
 
 

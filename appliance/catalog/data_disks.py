@@ -1,0 +1,183 @@
+"""Data disks, the kept disks of machines that are gone, and the copies that were found: whose they are and which machine has them."""
+
+from datetime import datetime
+from typing import Any
+
+from peewee import JOIN
+
+from appliance.catalog.event_kinds import EventKind
+from appliance.catalog.events import ENGINE, Actor, record
+from appliance.catalog.grants import Scope
+from appliance.catalog.models import Account, Backup, Class, DataDisk, DiskState, KeptDisk, KeptState, Level, Machine, MachineState, now
+
+LEAVING = (MachineState.FAILED, MachineState.RECLAIMING)
+
+
+def by_id(id: str) -> DataDisk | None:
+    found: DataDisk | None = DataDisk.get_or_none(DataDisk.id == id)
+    return found
+
+
+def of_machine(machine_id: str) -> DataDisk | None:
+    """The data disk that a machine has."""
+    found: DataDisk | None = DataDisk.get_or_none(DataDisk.machine == machine_id)
+    return found
+
+
+def free(account_id: int, class_name: str, first: str | None = None) -> DataDisk | None:
+    """The account's data disk of the class that its next machine gets: the one with the id `first`, else the one used last."""
+    query = (
+        DataDisk.select()
+        .where(
+            DataDisk.account == account_id,
+            DataDisk.klass == class_name,
+            DataDisk.machine.is_null(),
+            DataDisk.state.in_([DiskState.NEW, DiskState.READY]),
+        )
+        .order_by((DataDisk.id == first).desc(), DataDisk.last_used_at.desc(), DataDisk.created_at, DataDisk.id)
+    )
+    found: DataDisk | None = query.first()
+    return found
+
+
+def on_its_way(account_id: int, class_name: str) -> Machine | None:
+    """A machine that is being taken away and has a data disk of the account's and the class yet."""
+    query = (
+        Machine.select()
+        .join(DataDisk, on=(DataDisk.machine == Machine.id))
+        .where(DataDisk.account == account_id, DataDisk.klass == class_name, Machine.state.in_(LEAVING))
+    )
+    found: Machine | None = query.first()
+    return found
+
+
+def names(account_id: int) -> set[str]:
+    """The names of the account's data disks."""
+    return {disk.name for disk in DataDisk.select(DataDisk.name).where(DataDisk.account == account_id)}
+
+
+def detach(machine_id: str) -> None:
+    """The machine has its data disk no more; call it inside `write()`."""
+    DataDisk.update(machine=None, last_used_at=now()).where(DataDisk.machine == machine_id).execute()
+
+
+def of_account(account_id: int) -> list[DataDisk]:
+    """An account's data disks, with the machine that has each as `.machine`."""
+    query = (
+        DataDisk.select(DataDisk, Machine)
+        .join(Machine, JOIN.LEFT_OUTER, on=(DataDisk.machine == Machine.id))
+        .where(DataDisk.account == account_id, DataDisk.state != DiskState.REMOVING)
+        .order_by(DataDisk.klass, DataDisk.name)
+    )
+    return list(query)
+
+
+def list_disks(
+    *,
+    text: str = "",
+    class_name: str = "",
+    use: str = "",
+    after: str = "",
+    limit: int = 50,
+    reach: Scope = Scope(everything=True),  # noqa: B008 - immutable
+) -> list[DataDisk]:
+    """Data disks within reach by id, those above `after`, with owner and machine joined. use: attached, free, nobody or troubled."""
+    query = (
+        DataDisk.select(DataDisk, Account, Machine)
+        .join_from(DataDisk, Account, JOIN.LEFT_OUTER)
+        .join_from(DataDisk, Machine, JOIN.LEFT_OUTER, on=(DataDisk.machine == Machine.id))
+        .where(DataDisk.id > after)
+        .order_by(DataDisk.id)
+        .limit(limit)
+    )
+    if class_name:
+        query = query.where(DataDisk.klass == class_name)
+    if text:
+        fits = DataDisk.name.contains(text) | Account.name.contains(text) | Account.full_name.contains(text) | Machine.name.contains(text)
+        query = query.where(fits)
+    if use == "attached":
+        query = query.where(DataDisk.machine.is_null(False))
+    elif use == "free":
+        query = query.where(DataDisk.machine.is_null())
+    elif use == "nobody":
+        query = query.where(DataDisk.account.is_null() | (Account.disabled == True))  # noqa: E712
+    elif use == "troubled":
+        query = query.where(DataDisk.state == DiskState.TROUBLED)
+    if not reach.everything:
+        query = query.where(DataDisk.klass.in_(list(reach.classes)) | Account.org_unit.in_(list(reach.units)))
+    return list(query)
+
+
+def due_disks() -> list[DataDisk]:
+    """The data disks to be removed or copied."""
+    return list(DataDisk.select().where((DataDisk.state == DiskState.REMOVING) | (DataDisk.backup_asked == True)).order_by(DataDisk.id))  # noqa: E712
+
+
+def set_label_told(
+    kind: EventKind,
+    message: str,
+    disk: DataDisk,
+    actor: Actor = ENGINE,
+    *,
+    level: Level | None = None,
+    machine_id: str | None = None,
+    **more: Any,
+) -> None:
+    """Write an event of a data disk, inside `write()`."""
+    record(
+        kind, message, actor, level=level, account_id=None if actor.account_id else disk.account_id,
+        class_name=disk.class_name, machine_id=machine_id, object=f"data_disk:{disk.id}", **more,
+    )  # fmt: skip
+
+
+# -- kept disks ---------------------------------------------------------------------------------
+
+
+def kept_by_id(id: str) -> KeptDisk | None:
+    found: KeptDisk | None = KeptDisk.get_or_none(KeptDisk.id == id)
+    return found
+
+
+def coming_back_as(machine_id: str) -> KeptDisk | None:
+    """The kept disk of which a machine is made."""
+    found: KeptDisk | None = KeptDisk.get_or_none(KeptDisk.machine == machine_id)
+    return found
+
+
+def kept_of_account(account_id: int) -> list[KeptDisk]:
+    """The kept disks of an account's machines, the newest first."""
+    query = KeptDisk.select().where(KeptDisk.account == account_id, KeptDisk.state != KeptState.REMOVING)
+    return list(query.order_by(KeptDisk.created_at.desc()))
+
+
+def list_retained(reach: Scope, limit: int = 500) -> list[KeptDisk]:
+    """The kept disks within reach, the first to go first, with owner joined."""
+    query = (
+        KeptDisk.select(KeptDisk, Account)
+        .join(Account, JOIN.LEFT_OUTER)
+        .where(KeptDisk.state != KeptState.REMOVING)
+        .order_by(KeptDisk.until)
+        .limit(limit)
+    )
+    if not reach.everything:
+        query = query.where(KeptDisk.klass.in_(list(reach.classes)) | Account.org_unit.in_(list(reach.units)))
+    return list(query)
+
+
+def kept_over(moment: datetime) -> list[KeptDisk]:
+    """The kept disks to be removed."""
+    over = (KeptDisk.state == KeptState.REMOVING) | ((KeptDisk.state == KeptState.KEPT) & (KeptDisk.until <= moment))
+    return list(KeptDisk.select().where(over))
+
+
+# -- copies -------------------------------------------------------------------------------------
+
+
+def backups() -> list[Backup]:
+    """The copies that were found, the newest first."""
+    return list(Backup.select().order_by(Backup.taken_at.desc(), Backup.path))
+
+
+def classes() -> dict[str, Class]:
+    """Every class by its name."""
+    return {cls.name: cls for cls in Class.select()}

@@ -1,0 +1,1 @@
+"""Backup of the appliance and its restore; copies of the catalog."""

@@ -1,0 +1,1 @@
+"""This server: hardware, network, clock, certificate, processes, logs."""

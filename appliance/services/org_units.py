@@ -1,0 +1,268 @@
+"""Org units and groups: where people are, and who is given the same.
+
+Coming into a unit or a group gives what it carries, so whoever brings somebody in must hold all of that.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from appliance import catalog
+from appliance.catalog import ROOT, Account, Actor, EventKind, Group, Member, Nesting, OrgUnit, grants, record
+from appliance.errors import BadInput, Conflict, NotFound
+from appliance.identity import permissions
+
+TOO_MIGHTY = "They would come to hold more than you do."
+FOLLOWED = "The directory says where this is.", "Change it in the directory; it is followed here."
+
+
+@dataclass(frozen=True)
+class Branch:
+    """An org unit as a line of the tree: `path` is its name with those above it; `people` are those in it, not below."""
+
+    unit: OrgUnit
+    depth: int
+    path: str
+    people: int
+
+
+def tree(actor: Actor, permission: str = "people.read") -> list[Branch]:
+    """The org units within reach, each below the one it belongs to."""
+    reach = permissions.scope_of(actor, permission)
+    below: dict[int | None, list[OrgUnit]] = {}
+    counts: dict[int, int] = {}
+    for unit in OrgUnit.select().order_by(OrgUnit.name):
+        below.setdefault(unit.parent_id, []).append(unit)
+    for account in Account.select(Account.org_unit):
+        counts[account.org_unit_id] = counts.get(account.org_unit_id, 0) + 1
+    lines: list[Branch] = []
+
+    def walk(parent: int | None, depth: int, path: str) -> None:
+        for unit in below.get(parent, ()):
+            name = f"{path} / {unit.name}" if path and parent != ROOT else unit.name
+            shown = reach.everything or unit.id in reach.units
+            if shown:
+                lines.append(Branch(unit, depth, name, counts.get(unit.id, 0)))
+            walk(unit.id, depth + shown, name)
+
+    walk(None, 0, "")
+    return lines
+
+
+def unit(id: int) -> OrgUnit:
+    """The org unit. Raises NotFound."""
+    found: OrgUnit | None = OrgUnit.get_or_none(OrgUnit.id == id)
+    if found is None:
+        raise NotFound("There is no such org unit.")
+    return found
+
+
+def group(id: int) -> Group:
+    """The group. Raises NotFound."""
+    found: Group | None = Group.get_or_none(Group.id == id)
+    if found is None:
+        raise NotFound("There is no such group.")
+    return found
+
+
+def _name(name: str) -> str:
+    name = " ".join(name.split())
+    if not name or len(name) > 100 or not name.isprintable():
+        raise BadInput("A name of 1 to 100 characters is needed.", "Write one.")
+    return name
+
+
+def _free(parent_id: int, name: str, but: int | None = None) -> None:
+    taken = OrgUnit.get_or_none(OrgUnit.parent == parent_id, OrgUnit.name == name)
+    if taken is not None and taken.id != but:
+        raise Conflict(f"There is already an org unit {name} there.", "Pick another name.")
+
+
+def _local(thing: OrgUnit | Group) -> None:
+    if thing.directory_id is not None:
+        raise Conflict(*FOLLOWED)
+
+
+def create_unit(actor: Actor, parent_id: int, name: str) -> OrgUnit:
+    """A new org unit below another. Raises NotFound, BadInput or Conflict."""
+    name = _name(name)
+    with catalog.write():
+        permissions.require(actor, "people.manage", "unit", parent_id)
+        _free(parent_id, name)
+        made = OrgUnit.create(parent=parent_id, name=name)
+        record(EventKind.ORG_UNIT_CREATED, f"{actor.name} made the org unit {name}.", actor, object=f"unit:{name}")
+    return made
+
+
+def change_unit(actor: Actor, id: int, *, name: str, parent_id: int | None) -> None:
+    """Rename an org unit, or put it below another. Raises Conflict when that would close a circle."""
+    name = _name(name)
+    with catalog.write():
+        permissions.require(actor, "people.manage", "unit", id)
+        found = unit(id)
+        _local(found)
+        before = {"name": found.name, "parent": found.parent_id}
+        if id != ROOT and parent_id is not None and parent_id != found.parent_id:
+            permissions.require(actor, "people.manage", "unit", parent_id)
+            if parent_id in grants.below([id]):
+                raise Conflict(f"{found.name} cannot be put below itself.", "Choose another place.")
+            permissions.require_holding(actor, grants.carried("unit", parent_id), TOO_MIGHTY)
+            found.parent = parent_id
+        if found.parent_id is not None:
+            _free(found.parent_id, name, id)
+        found.name = name
+        found.save()
+        after = {"name": name, "parent": found.parent_id}
+        record(
+            EventKind.ORG_UNIT_CHANGED,
+            f"{actor.name} changed the org unit {name}.",
+            actor,
+            object=f"unit:{name}",
+            before=before,
+            after=after,
+        )
+
+
+def remove_unit(actor: Actor, id: int) -> None:
+    """Remove an org unit that nothing is in. Raises Conflict when something is."""
+    with catalog.write():
+        permissions.require(actor, "people.manage", "unit", id)
+        found = unit(id)
+        _local(found)
+        if id == ROOT:
+            raise Conflict("This is the unit that everybody is in.", "It can be renamed.")
+        inside = Account.select().where(Account.org_unit == id).count() + Group.select().where(Group.org_unit == id).count()
+        if inside or OrgUnit.select().where(OrgUnit.parent == id).count():
+            raise Conflict(f"{found.name} is not empty.", "Move its people, groups and units elsewhere first.")
+        permissions.require_holding(actor, grants.carried("unit", id), "What this unit holds is not yours to take away.")
+        found.delete_instance()
+        record(EventKind.ORG_UNIT_REMOVED, f"{actor.name} removed the org unit {found.name}.", actor, object=f"unit:{found.name}")
+
+
+def demand_unit(actor: Actor, unit_id: int) -> None:
+    """Raise NotFound or NotAllowed when the actor may not bring people into the unit."""
+    permissions.require(actor, "people.manage", "unit", unit_id)
+    permissions.require_holding(actor, grants.carried("unit", unit_id), TOO_MIGHTY)
+
+
+def move_people(actor: Actor, ids: Iterable[int], unit_id: int) -> int:
+    """Put accounts into a unit, all or none; returns how many were moved."""
+    with catalog.write():
+        demand_unit(actor, unit_id)
+        to, moved = unit(unit_id), 0
+        for id in ids:
+            permissions.require(actor, "people.manage", "account", id)
+            permissions.require_no_less(actor, id)
+            account = Account.get_by_id(id)
+            if account.directory_id is not None:
+                raise Conflict(f"The directory says where {account.name} is.", "Move them in the directory; it is followed here.")
+            if account.org_unit_id == unit_id:
+                continue
+            before = {"org_unit": account.org_unit.name}
+            account.org_unit = to
+            account.save(only=[Account.org_unit])
+            record(
+                EventKind.ACCOUNT_MOVED, f"{actor.name} moved {account.name} to {to.name}.", actor,
+                account_id=id, object=f"account:{account.name}", before=before, after={"org_unit": to.name},
+            )  # fmt: skip
+            moved += 1
+    return moved
+
+
+def groups(actor: Actor) -> list[tuple[Group, int]]:
+    """The groups within reach, by name, with the number of their own members."""
+    reach = permissions.scope_of(actor, "people.read")
+    counts = dict(grants.member_counts())
+    return [
+        (found, counts.get(found.id, 0))
+        for found in Group.select().order_by(Group.name)
+        if reach.everything or found.org_unit_id in reach.units
+    ]
+
+
+def create_group(actor: Actor, name: str, about: str, unit_id: int) -> Group:
+    """A new group, looked after by whoever looks after the unit. Raises NotFound, BadInput or Conflict."""
+    name = _name(name)
+    with catalog.write():
+        permissions.require(actor, "people.manage", "unit", unit_id)
+        if Group.get_or_none(Group.name == name) is not None:
+            raise Conflict(f"There is already a group {name}.", "Pick another name.")
+        made = Group.create(name=name, about=about.strip()[:300], org_unit=unit_id)
+        record(EventKind.GROUP_CREATED, f"{actor.name} made the group {name}.", actor, object=f"group:{name}")
+    return made
+
+
+def remove_group(actor: Actor, id: int) -> None:
+    """Remove a group; its members stay, what it held is gone."""
+    with catalog.write():
+        permissions.require(actor, "people.manage", "group", id)
+        found = group(id)
+        _local(found)
+        permissions.require_holding(actor, grants.carried("group", id), "What this group holds is not yours to take away.")
+        found.delete_instance()
+        record(EventKind.GROUP_REMOVED, f"{actor.name} removed the group {found.name}.", actor, object=f"group:{found.name}")
+
+
+def add_members(actor: Actor, id: int, names: Iterable[str]) -> int:
+    """Bring accounts, by name, into a group, all or none; returns how many are new in it. Raises BadInput naming who is not there."""
+    with catalog.write():
+        permissions.require(actor, "people.manage", "group", id)
+        found = group(id)
+        _local(found)
+        permissions.require_holding(actor, grants.carried("group", id), TOO_MIGHTY)
+        reach, added = permissions.scope_of(actor, "people.read"), 0
+        for name in names:
+            account = Account.get_or_none(Account.name == name)
+            if account is None or not (reach.everything or account.org_unit_id in reach.units):
+                raise BadInput(f"There is no account {name}.", "Write the names people sign in with. Nobody was added.")
+            added += Member.insert(group=id, account=account.id).on_conflict_ignore().as_rowcount().execute()
+            record(
+                EventKind.GROUP_JOINED,
+                f"{actor.name} put {account.name} into {found.name}.",
+                actor,
+                account_id=account.id,
+                object=f"group:{found.name}",
+            )
+    return added
+
+
+def remove_members(actor: Actor, id: int, account_ids: Iterable[int]) -> None:
+    """Take accounts out of a group."""
+    with catalog.write():
+        permissions.require(actor, "people.manage", "group", id)
+        found = group(id)
+        _local(found)
+        permissions.require_holding(actor, grants.carried("group", id), "What this group holds is not yours to take away.")
+        for account_id in account_ids:
+            if Member.delete().where(Member.group == id, Member.account == account_id).execute():
+                record(
+                    EventKind.GROUP_LEFT,
+                    f"{actor.name} took somebody out of {found.name}.",
+                    actor,
+                    account_id=account_id,
+                    object=f"group:{found.name}",
+                )
+
+
+def nest(actor: Actor, outer_id: int, inner_id: int) -> None:
+    """Put a group into a group. Raises Conflict when that would close a circle."""
+    with catalog.write():
+        permissions.require(actor, "people.manage", "group", outer_id)
+        permissions.require(actor, "people.read", "group", inner_id)
+        outer, inner = group(outer_id), group(inner_id)
+        _local(outer)
+        if outer_id in grants.inner_groups(inner_id):
+            raise Conflict(f"{inner.name} contains {outer.name} already.", "Groups cannot contain each other in a circle.")
+        permissions.require_holding(actor, grants.carried("group", outer_id), TOO_MIGHTY)
+        Nesting.insert(outer=outer_id, inner=inner_id).on_conflict_ignore().execute()
+        record(EventKind.GROUP_JOINED, f"{actor.name} put the group {inner.name} into {outer.name}.", actor, object=f"group:{outer.name}")
+
+
+def unnest(actor: Actor, outer_id: int, inner_id: int) -> None:
+    """Take a group out of a group."""
+    with catalog.write():
+        permissions.require(actor, "people.manage", "group", outer_id)
+        outer = group(outer_id)
+        _local(outer)
+        permissions.require_holding(actor, grants.carried("group", outer_id), "What this group holds is not yours to take away.")
+        Nesting.delete().where(Nesting.outer == outer_id, Nesting.inner == inner_id).execute()
+        record(EventKind.GROUP_LEFT, f"{actor.name} took a group out of {outer.name}.", actor, object=f"group:{outer.name}")

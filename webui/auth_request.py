@@ -1,0 +1,69 @@
+"""What the front door asks: may this browser through to the application behind this port?
+
+nginx asks about every such request (`auth_request`).
+"""
+
+from collections.abc import Mapping
+from typing import cast
+from urllib.parse import quote, urlsplit
+
+from flask import Blueprint, Response, request
+from flask_login import current_user
+
+from appliance.catalog import Actor
+from appliance.errors import Conflict, NotAllowed, NotFound
+from appliance.services import app_access
+from appliance.settings import Settings
+from webui.guard import public, settings
+from webui.reauth import lacks_codes
+
+blueprint = Blueprint("door", __name__)
+
+SIGN_IN = "/sign-in"
+
+
+@blueprint.get("/door/check")
+@public
+def check() -> Response:
+    """The answer to nginx, for whoever is signed in with this browser."""
+    actor, session_id = (current_user.actor, current_user.session_id) if current_user.is_authenticated and not lacks_codes() else (None, "")
+    status, headers = answer(actor, session_id, cast(Mapping[str, str], request.headers), settings())
+    return Response(status=status, headers=headers)
+
+
+@blueprint.get("/healthz")
+@public
+def healthz() -> Response:
+    """That this process answers; says nothing of the engine."""
+    return Response("ok\n", mimetype="text/plain")
+
+
+def answer(actor: Actor | None, session_id: str, headers: Mapping[str, str], settings: Settings) -> tuple[int, dict[str, str]]:
+    """The status and headers of the answer to nginx about one request of `actor` (None: not signed in) with their session.
+
+    `headers` are those of nginx's question: Host, X-DPE-Port and X-DPE-Uri. The answer is 200 with X-DPE-Upstream (address:port) and
+    X-DPE-Ticket, both for the relay, and for a machine that was never opened X-DPE-Clear (what the browser is to forget of the machine
+    before it); or 401 with X-DPE-Location (where to sign in); or 403 with X-DPE-Page (the name of a page of `pages/`).
+    """
+    try:
+        port = int(headers.get("X-DPE-Port", ""))
+        host = urlsplit(f"//{headers.get('Host', '')}").hostname or ""
+    except ValueError:
+        return 403, {"X-DPE-Page": "nobody"}
+    if actor is None:
+        host = f"[{host}]" if ":" in host else host
+        after = f"https://{host}:{port}{headers.get('X-DPE-Uri', '/')}"
+        return 401, {"X-DPE-Location": f"https://{host}:{settings.https_port}{SIGN_IN}?next={quote(after, safe='')}"}
+    try:
+        target = app_access.admit(actor, port, settings)
+    except NotFound:
+        return 403, {"X-DPE-Page": "nobody"}
+    except NotAllowed:
+        return 403, {"X-DPE-Page": "denied"}
+    except app_access.Rests:
+        return 403, {"X-DPE-Page": "rests"}
+    except Conflict:
+        return 403, {"X-DPE-Page": "starting"}
+    answer = {"X-DPE-Upstream": f"{target.address}:{target.port}", "X-DPE-Ticket": f"{session_id} {target.machine_id}"}
+    # The port is the one of their last machine, whose page may have left a service worker that would go on answering here.
+    return 200, {**answer, "X-DPE-Clear": '"storage"'} if target.fresh else answer

@@ -1,0 +1,96 @@
+"""What is asked of a person besides the password: who they are once more, before what is dangerous; and codes, where their role requires them.
+
+The first question is a page with the form that was sent in it, so that nothing entered is lost: the answer comes to the same
+address together with it, and the view then sees what it would have seen at once.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from flask import Flask, current_app, redirect, render_template, request, url_for
+from flask_login import current_user
+from werkzeug.wrappers import Response
+
+from appliance.errors import DpeError, NotAllowed
+from appliance.services import second_factor, sessions
+from webui.errors import status_of
+from webui.guard import actor
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+FRESH = timedelta(minutes=15)
+FIELD = "again"
+
+
+def requires_reauth(view: View) -> View:
+    """Before a POST to this view, whoever showed no password or code for a while is asked for it."""
+    return requires_reauth_unless(lambda **_: False)(view)
+
+
+def requires_reauth_unless(harmless: Callable[..., bool]) -> Callable[[View], View]:
+    """The same, but not when `harmless`, called with the view's arguments, says so."""
+
+    def mark(view: View) -> View:
+        view.harmless = harmless  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
+# What opens for somebody who has yet to set up the codes that a role of theirs requires.
+OPEN = frozenset(
+    {
+        "static",
+        "auth.sign_out",
+        "door.check",
+        "door.healthz",
+        "live.stream",
+        "security.codes",
+        "security.begin_codes",
+        "security.confirm_codes",
+    }
+)
+
+
+def init_app(app: Flask) -> None:
+    app.before_request(_ask_for_codes)
+    app.before_request(_ask)
+
+
+def lacks_codes() -> bool:
+    """Whether a role of the person who asks requires one-time codes, and they have none."""
+    return current_user.is_authenticated and second_factor.is_missing(current_user.account.id)
+
+
+def _ask_for_codes() -> Response | None:
+    if request.endpoint in OPEN or not lacks_codes():
+        return None
+    if request.blueprint == "api":
+        raise NotAllowed("A role of this account needs one-time codes.", "Sign in to the web page and set them up.")
+    there = url_for("security.codes")
+    return Response(status=401, headers={"HX-Redirect": there}) if request.headers.get("HX-Request") else redirect(there, 303)
+
+
+def _ask() -> Response | tuple[str, int] | None:
+    view = current_app.view_functions.get(request.endpoint or "")
+    harmless = getattr(view, "harmless", None)
+    if request.method != "POST" or harmless is None or harmless(**(request.view_args or {})):
+        return None
+    session_id = current_user.session_id
+    if sessions.confirmed_within(session_id, FRESH):
+        return None
+    error = None
+    if FIELD in request.form:
+        try:
+            answer = request.form[FIELD]
+            sessions.confirm(actor(), session_id, password=answer, code=answer)
+            return None
+        except DpeError as refused:
+            error = refused
+    # A form with files is entered anew: a page cannot choose them again, and what belongs to them may be their passphrase.
+    files = any(file.filename for file in request.files.values())
+    kept = [] if files else [(name, value) for name, value in request.form.items(multi=True) if name not in (FIELD, "csrf_token")]
+    by_code = second_factor.is_on(current_user.account.id)
+    page = render_template("again.html", kept=kept, files=files, by_code=by_code, error=error, field=FIELD, minutes=FRESH.seconds // 60)
+    return page, status_of(error) if error else 403
