@@ -1,4 +1,4 @@
-"""A simulated appliance: the real catalog, runner and performers, driven by dice instead of threads and time.
+"""A simulated appliance: the real catalog, runner and handlers, driven by dice instead of threads and time.
 
 One seed is one history of some people, machines and activities in which anything may happen between any two transactions:
 the engine is killed, a reply is lost, a wake-up comes twice, the clock jumps, the provider fails, somebody cancels. At its
@@ -185,12 +185,12 @@ class Simulation:
 
     def _start(self) -> None:
         """A new engine process: all that the last one knew is lost."""
-        performers: Mapping[str, Handler] = {
+        handlers: Mapping[str, Handler] = {
             **ACTIVITIES,
             "effect": Handler(self._effect, self._undo_effect),
             **Handlers(self.settings, self.provider).all(),
         }
-        self.runner = Runner(performers, ended=ended, clock=self.now)
+        self.runner = Runner(handlers, ended=ended, clock=self.now)
         with catalog.write():
             runs.requeue()
 

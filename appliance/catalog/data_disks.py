@@ -113,7 +113,7 @@ def due_disks() -> list[DataDisk]:
     return list(DataDisk.select().where((DataDisk.state == DiskState.REMOVING) | (DataDisk.backup_asked == True)).order_by(DataDisk.id))  # noqa: E712
 
 
-def set_label_told(
+def record_disk_event(
     kind: EventKind,
     message: str,
     disk: DataDisk,

@@ -57,7 +57,7 @@ class Dispatcher:
                 begun = self.runner.begin(id)
                 if begun is None:
                     return
-                queue = begun.performer.queue
+                queue = begun.handler.queue
                 self.runner.settle(begun, self.runner.perform(begun))
                 known = runs.by_id(id)
                 if known is None or known.machine_id != machine_id:

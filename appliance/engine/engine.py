@@ -36,10 +36,10 @@ class Engine:
         self.settings = settings
         self._bell = doorbell.Listener(settings.doorbell)
         self.jobs = Jobs(threads(settings), after=_after_job)
-        performers = Handlers(settings, provider)
-        others = {plugin.kind.name: plugin.performer for plugin in kinds.plugins()}
-        self.runner = Runner({**others, **ACTIVITIES, **performers.all()}, ended=ended)
-        self.controllers = Controllers(settings, provider, loaded, self.jobs, self.runner, performers)
+        handlers = Handlers(settings, provider)
+        others = {plugin.kind.name: plugin.handler for plugin in kinds.plugins()}
+        self.runner = Runner({**others, **ACTIVITIES, **handlers.all()}, ended=ended)
+        self.controllers = Controllers(settings, provider, loaded, self.jobs, self.runner, handlers)
         self._set_aside, heartbeat = self.controllers.set_aside, self.controllers.heartbeat
         conditions = {
             Needs.DECISION: lambda: self._set_aside.decided,

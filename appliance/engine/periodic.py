@@ -50,7 +50,7 @@ class Controllers:
     loaded: Loaded
     jobs: Jobs
     runner: Runner
-    performers: Handlers
+    handlers: Handlers
     clock: Clock = field(default_factory=Clock)
     forwarder: syslog.Forwarder = field(default_factory=syslog.Forwarder)
 
@@ -60,7 +60,7 @@ class Controllers:
         self.set_aside = SetAside(settings, provider)
         self.readings = Readings(settings, provider, sizing)
         self.heartbeat = Heartbeat(provider, self.readings)
-        self.dispatcher = Dispatcher(self.runner, Refill(settings, provider, self.runner, self.performers, jobs), jobs)
+        self.dispatcher = Dispatcher(self.runner, Refill(settings, provider, self.runner, self.handlers, jobs), jobs)
         self.upkeep = Upkeep(self.runner, self.heartbeat, Repair(settings, provider), jobs)
         self.orphans = Orphans(provider, self.heartbeat, self.set_aside, jobs)
         self.snapshots = Snapshots(settings, provider, jobs)

@@ -28,8 +28,8 @@ class Making(NamedTuple):
 class Refill:
     """`batch` has the ids of the machines that are being made together now."""
 
-    def __init__(self, settings: Settings, provider: Provider, runner: Runner, performers: Handlers, jobs: Jobs) -> None:
-        self.settings, self.provider, self.runner, self.performers, self.jobs = settings, provider, runner, performers, jobs
+    def __init__(self, settings: Settings, provider: Provider, runner: Runner, handlers: Handlers, jobs: Jobs) -> None:
+        self.settings, self.provider, self.runner, self.handlers, self.jobs = settings, provider, runner, handlers, jobs
         self.batch: set[str] = set()
         batch.tidy(settings)
 
@@ -53,7 +53,7 @@ class Refill:
             wanted = {id: batch.order(machine, self.settings) for id, machine in left.items()}
 
             def done(id: str, built: batch.Built) -> None:
-                self.runner.settle(begun[id], self.performers.made(left.pop(id), built, wanted[id].spec.readiness))
+                self.runner.settle(begun[id], self.handlers.made(left.pop(id), built, wanted[id].spec.readiness))
                 self.batch.discard(id)
 
             if wanted:
@@ -70,7 +70,7 @@ class Refill:
             self.runner.settle(step, self.runner.perform(step))
             return None
         try:
-            self.performers.creating(one.machine, "is being made for the buffer")
+            self.handlers.creating(one.machine, "is being made for the buffer")
         except Conflict as conflict:
             self.runner.settle(step, Failed(conflict))
             return None

@@ -380,7 +380,7 @@ class SetAside:
             new = disks.free_name(account, disk.class_name) if account is not None else disk.name
             DataDisk.update(account=account, name=new).where(DataDisk.id == disk.id).execute()
             if disk.account_id is not None or account is not None:
-                data_rows.set_label_told(
+                data_rows.record_disk_event(
                     EventKind.DATA_DISK_FOLLOWED, f"The data disk {disk.name} is {name}'s: so it is noted beside it.", disk
                 )
 

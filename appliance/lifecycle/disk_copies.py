@@ -59,7 +59,7 @@ def write_manifest(disk: DataDisk, machine: Machine | None, since: datetime, kee
     with catalog.write():
         DataDisk.update(backup_at=now(), backup_asked=False, backup_problem="").where(DataDisk.id == disk.id).execute()
         message = f"The data disk {disk.name} was copied to {target.parent.name}/{target.name}."
-        data_disks.set_label_told(EventKind.DATA_DISK_COPIED, message, disk, machine_id=machine.id if machine else None)
+        data_disks.record_disk_event(EventKind.DATA_DISK_COPIED, message, disk, machine_id=machine.id if machine else None)
     too_many = sorted(target.parent.glob(f"*{ABOUT}"), reverse=True)[keep:]
     for old in too_many:
         old.unlink(missing_ok=True)  # first what says that it is whole
@@ -109,7 +109,7 @@ def asked(disk: DataDisk, settings: Settings, provider: Provider) -> None:
         with catalog.write():
             DataDisk.update(backup_asked=False, backup_problem=str(error)).where(DataDisk.id == disk.id).execute()
             message = f"The data disk {disk.name} could not be copied: {error.message}"
-            data_disks.set_label_told(EventKind.DATA_DISK_NOT_COPIED, message, disk, hint=error.hint)
+            data_disks.record_disk_event(EventKind.DATA_DISK_NOT_COPIED, message, disk, hint=error.hint)
 
 
 # -- what is there --------------------------------------------------------------------------------

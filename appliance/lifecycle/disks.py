@@ -67,11 +67,11 @@ def _give(machine: Machine, first: str | None) -> Machine | None:
         if disk is None:
             name = free_name(owner.id, class_name)
             disk = DataDisk.create(id=str(uuid.uuid4()), account=owner, klass=class_name, name=name, size=machine.klass.data_disk)
-            data_disks.set_label_told(
+            data_disks.record_disk_event(
                 EventKind.DATA_DISK_MADE, f"The data disk {name} of {owner.name} is made, with {disk.size} GiB.", disk
             )
         _set(disk, machine=machine.id)
-        data_disks.set_label_told(
+        data_disks.record_disk_event(
             EventKind.DATA_DISK_ATTACHED, f"{machine.name} has the data disk {disk.name} of {owner.name}.", disk, machine_id=machine.id
         )
     return None
@@ -103,7 +103,7 @@ def put_aside(machine: Machine, error: DpeError, since: datetime) -> bool:
         if disk is not None:
             _set(disk, machine=None, state=D.TROUBLED, problem=error.message)
             message = f"The data disk {disk.name} cannot be used, and is put aside: {error.message}"
-            data_disks.set_label_told(EventKind.DATA_DISK_TROUBLED, message, disk, machine_id=machine.id, hint=error.hint)
+            data_disks.record_disk_event(EventKind.DATA_DISK_TROUBLED, message, disk, machine_id=machine.id, hint=error.hint)
     return True
 
 
@@ -162,4 +162,4 @@ def _remove(disk: DataDisk, settings: Settings, provider: Provider) -> None:
         return
     with catalog.write():
         DataDisk.delete().where(DataDisk.id == disk.id).execute()
-        data_disks.set_label_told(EventKind.DATA_DISK_REMOVED, f"The data disk {disk.name} is removed.", disk)
+        data_disks.record_disk_event(EventKind.DATA_DISK_REMOVED, f"The data disk {disk.name} is removed.", disk)

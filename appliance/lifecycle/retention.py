@@ -152,7 +152,7 @@ class Retention:
             with catalog.write():
                 name = disks.free_name(account.id, cls.name)
                 disk = DataDisk.create(id=facts["disk"], account=account, klass=cls.name, name=name, size=facts["size"], state=D.RESTORING)
-                data_disks.set_label_told(
+                data_disks.record_disk_event(
                     EventKind.DATA_DISK_RESTORING, f"The data disk {name} of {account.name} is restored from a copy.", disk
                 )
         step.report("restoring the data disk")
@@ -166,7 +166,7 @@ class Retention:
         self.provider.remove_data(disk.id)
         with catalog.write():
             DataDisk.delete().where(DataDisk.id == disk.id).execute()
-            data_disks.set_label_told(EventKind.DATA_DISK_NOT_RESTORED, f"The data disk {disk.name} was not restored.", disk)
+            data_disks.record_disk_event(EventKind.DATA_DISK_NOT_RESTORED, f"The data disk {disk.name} was not restored.", disk)
 
 
 def ended(run: Run) -> None:

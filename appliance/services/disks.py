@@ -61,7 +61,7 @@ def rename(actor: Actor, id: str, name: str) -> None:
             raise Conflict(f"There is a data disk {name} already.", "Choose another name.")
         DataDisk.update(name=name).where(DataDisk.id == id).execute()
         before = {"name": disk.name}
-        data_disks.set_label_told(
+        data_disks.record_disk_event(
             EventKind.DATA_DISK_RENAMED,
             f"{actor.name} renamed the data disk {disk.name} to {name}.",
             disk,
@@ -85,7 +85,7 @@ def delete(actor: Actor, id: str, typed: str) -> str:
         if " ".join(typed.split()) != disk.name:
             raise BadInput(f"That is not the name of the data disk {disk.name}; nothing is deleted.", f"To delete it, type {disk.name}.")
         DataDisk.update(state=DiskState.REMOVING, backup_asked=False).where(DataDisk.id == id).execute()
-        data_disks.set_label_told(
+        data_disks.record_disk_event(
             EventKind.DATA_DISK_DELETED, f"{actor.name} deleted the data disk {disk.name} with everything on it.", disk, actor
         )
     doorbell.ring()
@@ -99,7 +99,7 @@ def try_again(actor: Actor, id: str) -> None:
         if disk.state is not DiskState.TROUBLED:
             raise Conflict(f"The data disk {disk.name} is not in trouble.", "Reload the page to see where it stands.")
         DataDisk.update(state=DiskState.READY, problem="").where(DataDisk.id == id).execute()
-        data_disks.set_label_told(
+        data_disks.record_disk_event(
             EventKind.DATA_DISK_TRIED_AGAIN, f"{actor.name} asked to try the data disk {disk.name} again.", disk, actor
         )
 
@@ -116,7 +116,7 @@ def back_up(actor: Actor, id: str) -> None:
         if disk.state is not DiskState.READY:
             raise Conflict(f"The data disk {disk.name} cannot be copied as it is.", disk.problem or "Wait until it is ready.")
         DataDisk.update(backup_asked=True, backup_problem="").where(DataDisk.id == id).execute()
-        data_disks.set_label_told(
+        data_disks.record_disk_event(
             EventKind.DATA_DISK_BACKUP_ASKED, f"{actor.name} asked for a copy of the data disk {disk.name}.", disk, actor
         )
     doorbell.ring()

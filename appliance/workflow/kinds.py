@@ -1,7 +1,7 @@
 """The kinds of activity: what each does, who does it, and the schema of its options. Forms, validation and documentation come from here.
 
-What a kind does is a performer (see runner.py); the two are apart so that the web page knows the one without the other.
-Another package adds a kind through an entry point of the group `dpe.activities`, an object with `kind` and `performer`.
+What a kind does is a handler (see runner.py); the two are apart so that the web page knows the one without the other.
+Another package adds a kind through an entry point of the group `dpe.activities`, an object with `kind` and `handler`.
 """
 
 import logging
@@ -295,8 +295,8 @@ def _from_entry_points() -> tuple[tuple[Any, ...], Mapping[str, str]]:
     for point in entry_points(group="dpe.activities"):
         try:
             one = point.load()
-            if not (isinstance(one.kind, Kind) and callable(one.performer.perform)):
-                raise TypeError("it has no kind, or no performer")
+            if not (isinstance(one.kind, Kind) and callable(one.handler.perform)):
+                raise TypeError("it has no kind, or no handler")
             register([one.kind])
             found.append(one)
         except Exception as error:
@@ -306,7 +306,7 @@ def _from_entry_points() -> tuple[tuple[Any, ...], Mapping[str, str]]:
 
 
 def plugins() -> tuple[Any, ...]:
-    """What other packages brought: objects with `kind` and `performer`."""
+    """What other packages brought: objects with `kind` and `handler`."""
     return _from_entry_points()[0]
 
 

@@ -1,7 +1,7 @@
 """The durable runner: takes a run from step to step so that a kill at any point changes nothing.
 
-For each step, one transaction writes that it begins, then its performer works outside of any transaction, then one
-transaction keeps the result together with whatever the performer wants committed with it. A performer may therefore be called
+For each step, one transaction writes that it begins, then its handler works outside of any transaction, then one
+transaction keeps the result together with whatever the handler wants committed with it. A handler may therefore be called
 again for a step whose result was lost, and must find what it left: all names outside derive from the ids of run and machine.
 The design is that of DBOS: a finished step is never run again, and what a killed process was doing is queued anew.
 """
@@ -37,7 +37,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Wait:
-    """The step goes on at a time, or with None only when the run is woken; then its performer is called again."""
+    """The step goes on at a time, or with None only when the run is woken; then its handler is called again."""
 
     until: datetime | None
     why: str
@@ -81,7 +81,7 @@ class Queue(StrEnum):
 
 @dataclass(frozen=True)
 class Context:
-    """What a performer knows. `report` shows people where it stands; `cancelled` says whether to stop early."""
+    """What a handler knows. `report` shows people where it stands; `cancelled` says whether to stop early."""
 
     run: Run
     stage: Stage
@@ -111,13 +111,13 @@ class Begun:
     """A step that was begun, or whose undoing was."""
 
     context: Context
-    performer: Handler
+    handler: Handler
     undoing: bool = False
 
 
 @dataclass(frozen=True)
 class Raised:
-    """The performer failed, and may be tried again."""
+    """The handler failed, and may be tried again."""
 
     error: DpeError
 
@@ -127,13 +127,13 @@ class Runner:
 
     def __init__(
         self,
-        performers: Mapping[str, Handler],
+        handlers: Mapping[str, Handler],
         *,
         ended: Callable[[Run], None] = lambda _run: None,
         clock: Callable[[], datetime] = now,
     ) -> None:
         """`ended` is called in the transaction that ends a run."""
-        self._performers, self._ended, self._clock = performers, ended, clock
+        self._handlers, self._ended, self._clock = handlers, ended, clock
 
     def next(self, id: int) -> Stage | None:
         """The step at which a run stands; None when it has ended, is being undone, or can only fail: its kind of activity is gone."""
@@ -144,8 +144,8 @@ class Runner:
 
     def queue(self, stage: Stage | None) -> Queue:
         """Which threads do the step; ending and undoing a run talks to the outside, if anything."""
-        performer = self._performers.get(stage.kind.name) if stage else None
-        return performer.queue if performer else Queue.NETWORK
+        handler = self._handlers.get(stage.kind.name) if stage else None
+        return handler.queue if handler else Queue.NETWORK
 
     def _left(self, run: Run) -> tuple[Stage, ...]:
         return stages_of(run)[run.position :]
@@ -192,7 +192,7 @@ class Runner:
                 turn=run.turn + 1,
                 started_at=run.started_at or moment,
             )
-        return Begun(self._context(run, stage, step), self._performer(stage))
+        return Begun(self._context(run, stage, step), self._handler(stage))
 
     def _note(self, run: Run, stage: Stage, step: Step | None, moment: datetime) -> Step:
         if step is None:
@@ -203,8 +203,8 @@ class Runner:
         runs.set_step(step, state=S.RUNNING, starts=step.starts + 1, ended_at=None)
         return step
 
-    def _performer(self, stage: Stage) -> Handler:
-        return self._performers.get(stage.kind.name) or Handler(_nobody)
+    def _handler(self, stage: Stage) -> Handler:
+        return self._handlers.get(stage.kind.name) or Handler(_nobody)
 
     def _context(self, run: Run, stage: Stage, step: Step) -> Context:
         def report(text: str) -> None:
@@ -219,13 +219,13 @@ class Runner:
 
     def perform(self, begun: Begun) -> Outcome | Raised:
         """Do what was begun, outside of any transaction."""
-        context, performer = begun.context, begun.performer
+        context, handler = begun.context, begun.handler
         try:
             if begun.undoing:
-                assert performer.undo is not None
-                performer.undo(context, context.stage.options)
+                assert handler.undo is not None
+                handler.undo(context, context.stage.options)
                 return Done()
-            return performer.perform(context, context.stage.options)
+            return handler.perform(context, context.stage.options)
         except DpeError as error:
             return Raised(error)
         except Exception:
@@ -331,14 +331,14 @@ class Runner:
             stage = by_number.get(step.number)
             if moved and stage is not None and stage.part != "after":
                 break  # what came before a move stands, once the machine has moved
-            performer = self._performer(stage) if stage else None
-            if stage is None or performer is None or performer.undo is None:
+            handler = self._handler(stage) if stage else None
+            if stage is None or handler is None or handler.undo is None:
                 if step.state is not S.DONE and step.state is not S.FAILED:
                     runs.set_step(step, state=S.CANCELLED, ended_at=self._clock())
                 continue
             runs.set_step(step, state=S.UNDOING, starts=step.starts + 1 if step.state is S.UNDOING else 1)
             runs.set_run(run, wake_at=None, turn=run.turn + 1)
-            return Begun(self._context(run, stage, step), performer, undoing=True)
+            return Begun(self._context(run, stage, step), handler, undoing=True)
         self._end(run, R.CANCELLED if run.cancel else R.FAILED)
         return None
 

@@ -32,7 +32,7 @@ OVMF = Path("/usr/share/OVMF")
 PRELUDE = """import json
 from appliance import catalog
 from appliance.catalog import options  # which makes catalog.options known, too
-from appliance.host.client import Client
+from appliance.host.rpc.client import Client
 from appliance.settings import load
 settings = load()
 """

@@ -198,12 +198,12 @@ def follow(small: Class) -> Callable[..., int]:
 def walk(opened: Settings) -> Callable[..., None]:
     """Take every run as far as it goes, over a provider that is only memory; `walk(at, wait=...)` has another do what is a wait."""
     provider = FakeProvider()
-    performers = {**ACTIVITIES, **Handlers(opened, provider).all()}
+    handlers = {**ACTIVITIES, **Handlers(opened, provider).all()}
 
     def go(at: datetime | None = None, **others: Callable[..., Outcome]) -> None:
         provider.files |= {machine.id for machine in Machine.select()}  # ready ones are rows of a test
         changed = {kind: Handler(perform) for kind, perform in others.items()}
-        runner = Runner({**performers, **changed}, ended=ended, clock=lambda: at or now())
+        runner = Runner({**handlers, **changed}, ended=ended, clock=lambda: at or now())
         while due := [one.id for one in runs.due_steps(at or now())]:
             for id in due:
                 runner.advance(id)

@@ -138,6 +138,8 @@ ANEW = {
     "appliance/seeds/play.py": "what ansible-runner is started with",
     "appliance/host/backup/appliance_backup.py": "in a folder that is gone with the backup that it is for",
     "appliance/workflow/document.py": "of the sources",
+    "appliance/scenario/document.py": "the same",
+    "appliance/catalog/document.py": "the same",
     "image-build/build.py": "in a tree that is built anew",
     "image-build/disk.py": "the same",
     "playbooks/plugins/connection/dpe_agent.py": "fetched for Ansible",

@@ -52,9 +52,9 @@ def implements(verb: Verb[A, R] | LongVerb[A, R]) -> Callable[[Callable[[A, Host
 
 def load() -> None:
     """Import every module of dpe-host, which say what they do; the daemon, which is a program, does nothing itself."""
-    for module in pkgutil.iter_modules(appliance.host.__path__):
-        if module.name != "daemon":
-            importlib.import_module(f"appliance.host.{module.name}")
+    for module in pkgutil.walk_packages(appliance.host.__path__, "appliance.host."):
+        if module.name != "appliance.host.rpc.daemon":
+            importlib.import_module(module.name)
 
 
 def find(name: str) -> Handler[Any, Any]:

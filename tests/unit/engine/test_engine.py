@@ -117,7 +117,8 @@ def test_a_machine_that_does_not_come_up_is_thrown_away_and_the_class_held_back(
 def test_a_machine_whose_tasks_fail_is_thrown_away_and_the_class_held_back(engine, provider, monkeypatch, tmp_path):
     (tmp_path / "house/roles/web/tasks").mkdir(parents=True)
     (tmp_path / "house/roles/web/tasks/machine.yml").touch()
-    engine.settings = replace(engine.settings, scenario=tmp_path / "house")
+    refill = engine.controllers.dispatcher.refill
+    refill.settings = replace(refill.settings, scenario=tmp_path / "house")
     with catalog.write():
         Class.update(spec={**Class.get().spec, "roles": ["web"]}).execute()
     failing = True

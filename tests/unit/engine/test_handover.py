@@ -15,7 +15,7 @@ from appliance.services import accounts, classes, overview, runs
 from appliance.services import machines as verbs
 from tests.unit.conftest import account
 from tests.unit.engine.fake import Data, settle
-from tests.unit.people.test_ssh_keys import KEY
+from tests.unit.identity.test_ssh_keys import KEY
 
 pytestmark = pytest.mark.lost
 

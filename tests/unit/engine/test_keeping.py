@@ -13,6 +13,7 @@ from appliance.catalog import (
     Class,
     DataDisk,
     Event,
+    EventKind,
     KeptDisk,
     Lease,
     MachineState,
@@ -207,15 +208,15 @@ def copied(giving, provider, person, text="thesis"):
 
 
 def test_a_data_disk_is_copied_when_somebody_asks(giving, provider, alice, monkeypatch):
-    listed, tell = [], disk_copies.data_disks.set_label_told
+    listed, tell = [], disk_copies.data_disks.record_disk_event
 
     def told(kind, *rest, **more):
         listed.append((kind, Backup.select().count()))
         tell(kind, *rest, **more)
 
-    monkeypatch.setattr(disk_copies.data_disks, "set_label_told", told)
+    monkeypatch.setattr(disk_copies.data_disks, "record_disk_event", told)
     machine = copied(giving, provider, alice)
-    assert ("copied", 1) in listed, "whoever hears of it finds it in the list"
+    assert (EventKind.DATA_DISK_COPIED, 1) in listed, "whoever hears of it finds it in the list"
     [copy] = Backup.select()
     assert (copy.machine_name, copy.class_name, copy.account_name, copy.size, copy.problem) == (machine.name, "small", "alice", 5, "")
     assert DataDisk.get().backup_at is not None

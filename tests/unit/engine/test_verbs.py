@@ -465,6 +465,6 @@ def test_a_quota_of_both_does_not_count_the_machine_twice(engine, alice, bob, ad
     assert machines.lease_of(mine).account_id == bob.account_id
 
 
-def test_every_move_has_its_performer(opened):
+def test_every_move_has_its_handler(opened):
     known = Handlers(opened, FakeProvider()).all()
     assert {step for kind in rules.VERBS for step in master.master().move[kind].core} <= set(known)

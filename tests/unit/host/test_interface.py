@@ -82,7 +82,7 @@ def test_the_table_of_verbs_is_that_of_the_code(request: pytest.FixtureRequest) 
 
 
 SNIPPET = """
-from appliance.host.client import Client
+from appliance.host.rpc.client import Client
 from appliance.host.interface import system, updates
 from appliance.host.rpc.registry import Host, implements
 from appliance.host.rpc.verb import Nothing

@@ -22,7 +22,7 @@ from appliance.outbound import mail
 from appliance.outbound.mail import Server
 from tests.post import PASSWORD, listener, office
 from tests.slapd import Authority
-from tests.unit.outside.conftest import shown
+from tests.unit.outbound.conftest import shown
 
 pytestmark = pytest.mark.usefixtures("key")
 

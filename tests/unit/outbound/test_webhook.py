@@ -20,7 +20,7 @@ from appliance.outbound import address, webhook
 from tests.post import listener
 from tests.receiver import Receiver, serving
 from tests.slapd import Authority
-from tests.unit.outside.conftest import shown
+from tests.unit.outbound.conftest import shown
 
 pytestmark = pytest.mark.usefixtures("key")
 

@@ -76,13 +76,20 @@ def test_events_become_lines(capsys: pytest.CaptureFixture[str]) -> None:
     report({"event": "runner_on_failed", "stdout": "", "event_data": {"task": "One", "res": {"msg": "ignored"}, "ignore_errors": True}})
     report({"event": "runner_on_ok", "stdout": "ok", "event_data": {"task": "One", "res": {"dpe": {"id": {"ok": True}}}}})
     report({"event": "playbook_on_task_start", "stdout": "", "event_data": {"name": "Two"}})
-    report({"event": "runner_on_failed", "stdout": "\x1b[31mfatal\x1b[0m\r\n", "event_data": {"task": "Two", "res": {"msg": "broke"}}})
+    report(
+        {
+            "event": "runner_on_failed",
+            "stdout": "\x1b[31mfatal\x1b[0m\r\n",
+            "event_data": {"task": "Two", "host": "web", "res": {"msg": "broke"}},
+        }
+    )
+    report({"event": "playbook_on_stats", "event_data": {"failures": {"web": 1}, "dark": {"db": 1}, "ok": {"one": 3}}})
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
         {"kind": "output", "text": "\nTASK [One] ***"},
         {"kind": "task", "number": 1, "name": "One"},
         {"kind": "output", "text": "ok"},
-        {"kind": "result", "task": "One", "result": {"id": {"ok": True}}},
         {"kind": "task", "number": 2, "name": "Two"},
         {"kind": "output", "text": "fatal"},
-        {"kind": "failed", "task": "Two", "message": "broke", "role": ""},
+        {"kind": "failed", "task": "Two", "message": "broke", "role": "", "host": "web"},
+        {"kind": "ended", "failed": ["db", "web"]},
     ]

@@ -65,7 +65,7 @@ def machines(settings: Settings, text: str) -> None:
 
 
 PLACES: dict[str, Callable[[Settings, str], None]] = {
-    "lifecycle/activities.py": activity,
+    "lifecycle/guest_activities.py": activity,
     "seeds/build.py": seed,
     "lifecycle/batch.py": machines,
 }

@@ -160,7 +160,10 @@ def test_a_form_sent_after_the_session_ended_is_offered_again(ada: Browser, ther
     assert answer.status_code == 200
     assert "Send it now?" in answer.text
     assert re.search(r'<form [^>]*action="/account/keys"', answer.text)
-    fields = {name: html.unescape(value) for name, value in re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', answer.text)}
+    fields = {
+        name: html.unescape(value)
+        for name, value in re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', answer.get_data(as_text=True))
+    }
     assert fields["keys"] == typed
     assert fields["csrf_token"] != ada.token
     assert (

@@ -129,7 +129,7 @@ def test_who_waits_for_others_lets_the_next_one_work_and_comes_back_in_turn() ->
 
 @pytest.mark.cases
 def test_all_who_wait_together_leave_threads_for_those_who_do_not() -> None:
-    for name in ("backups", "directory", "mail"):
+    for name in ("appliance_backups", "directory", "mail"):
         importlib.import_module(f"appliance.services.{name}")
     shipped = runpy.run_path(str(Path(webui.__file__).parent / "gunicorn.conf.py"))
     ours = [one for one in Bulkhead.every if one.what != "testing"]  # the tests' own

@@ -28,6 +28,7 @@ from appliance.settings import Settings
 from tests.unit.webui.conftest import HOST, Browser
 from webui import create_app
 from webui.guard import PUBLIC, Need
+from webui.moved import MOVED
 
 
 def addresses(app: Flask, method: str) -> list[tuple[str, Need]]:
@@ -55,6 +56,7 @@ def addresses(app: Flask, method: str) -> list[tuple[str, Need]]:
                     "verb": "stop",
                     "what": "restart",
                     "key": "buffer",
+                    "rest": "more",
                 }
                 path = adapter.build(rule.endpoint, {name: arguments[name] for name in rule.arguments}, method=method)
                 found.append((path, app.view_functions[rule.endpoint].need))  # type: ignore[attr-defined]
@@ -121,6 +123,9 @@ def test_every_page_opens_for_an_admin_whole_and_live(app: Flask, grace: Browser
         ):
             continue
         whole, live = grace.get(path), grace.live(path)
+        if whole.status_code == live.status_code == 308:  # moved: test_moved.py
+            assert path.startswith(tuple(old.split("<")[0] for old in MOVED)), path
+            continue
         if (
             whole.status_code == live.status_code == 503
         ):  # what only dpe-host can show, which is not there: tests of their own have a real one

@@ -21,14 +21,14 @@ pytestmark = pytest.mark.workflow
 MODULE = """
 from pydantic import Field
 from appliance.workflow.kinds import Kind, Options
-from appliance.workflow.runner import Done, Performer
+from appliance.workflow.runner import Done, Handler
 
 class Ring(Options):
     bell: str = Field(min_length=1, description="Which bell.")
 
 class Plugin:
     kind = Kind("ring", "Ring a bell", "Rings the bell of the house.", Ring)
-    performer = Performer(lambda step, options: Done({"rang": options.bell}))
+    handler = Handler(lambda step, options: Done({"rang": options.bell}))
 """
 
 
@@ -66,7 +66,7 @@ def test_a_kind_from_another_package_is_offered_checked_and_done(opened: Setting
     assert [problem.field for problem in load.check_sequence(wrong)] == ["with.bell"]
     id = begin('{"stop":{"before":[{"name":"bell","kind":"ring","with":{"bell":"door"}}]}}')
     done = {name: Handler(lambda step, options: pytest.fail("only the bell")) for name in ("stop",)}
-    others = {plugin.kind.name: plugin.performer for plugin in kinds.plugins()}
+    others = {plugin.kind.name: plugin.handler for plugin in kinds.plugins()}
     runner = Runner({**ACTIVITIES, **done, **others})
     begun = runner.begin(id)
     assert begun is not None

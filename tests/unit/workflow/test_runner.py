@@ -214,7 +214,7 @@ def test_a_run_ends_on_the_version_it_began_with(bench):
 
 def test_a_kind_of_activity_that_nobody_does_any_more_fails_and_says_so(bench):
     id = bench.begin(effect("one"))
-    bench.runner._performers = {}
+    bench.runner._handlers = {}
     run = bench.go(id)
     assert run.state is R.FAILED
     assert "Nothing here does activities of the kind effect" in run.problem
