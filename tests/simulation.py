@@ -387,7 +387,7 @@ class Simulation:
     def _nothing_overslept(self) -> None:
         """No run waits for what has happened already."""
         late = """
-            SELECT run.id FROM run JOIN todo ON todo.run_id = run.id AND todo.number = run.position WHERE run.state = 'waiting' AND todo.state <> 'open'
+            SELECT run.id FROM run JOIN work_item AS item ON item.run_id = run.id AND item.number = run.position WHERE run.state = 'waiting' AND item.state <> 'open'
             UNION SELECT run.id FROM run JOIN request ON request.id = run.request_id
             WHERE run.state = 'waiting' AND run.why = 'a machine of this class' AND request.state <> 'waiting'
         """

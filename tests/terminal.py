@@ -33,7 +33,7 @@ class Screen:
         self.master, slave = pty.openpty()
         self._size(columns, rows)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", f"from appliance.host import menu; menu.PATIENCE = {patience}; menu.main()"],
+            [sys.executable, "-c", f"from appliance.host.console import menu; menu.PATIENCE = {patience}; menu.main()"],
             stdin=slave, stdout=slave, stderr=subprocess.DEVNULL, start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
             env={**os.environ, **environment(settings), "TERM": term, "LC_ALL": "C.UTF-8"},

@@ -69,16 +69,17 @@ class Files(FakeProvider):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__()
+        self.settings = settings
         for disk in settings.data.glob("*.qcow2"):
-            self.data[str(disk)] = Data(1)
+            self.data[disk.stem] = Data(1)
 
-    def make_data(self, path: Path, size: int) -> None:
-        if not path.exists():
-            disks.make(path, size, disks.ROOT)
-        super().make_data(path, size)
+    def make_data(self, id: str, size: int) -> None:
+        if not self.settings.data_disk(id).exists():
+            disks.make(self.settings.data_disk(id), size, disks.ROOT)
+        super().make_data(id, size)
 
-    def backup_data(self, source: Path, target: Path, id: str | None = None) -> None:
-        disks.make_copy(source, target, source)
+    def backup_data(self, id: str, target: Path, machine: str | None = None) -> None:
+        disks.make_copy(self.settings.data_disk(id), target, self.settings.data_disk(id))
 
 
 def until(what: Callable[[], Any], seconds: float = 60) -> Any:

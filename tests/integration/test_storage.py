@@ -138,9 +138,9 @@ def test_killed_anywhere_the_old_or_the_new_disk_is_used_and_whole(
     device, wanted, rng = second(loop), state(settings), random.Random(os.environ.get("DPE_TEST_SEED", "6"))
     second_disk.write_second_disk(settings, MOVING)
     code = (
-        "import sys; from pathlib import Path; from appliance.host import store; from appliance.settings import load;"
-        f"store.MOUNTS = Path({str(mounts)!r}); settings = load(); print('now', flush=True);"
-        f"store.place(settings, Path({str(device)!r}), store.read(settings))"
+        "import sys; from pathlib import Path; from appliance.host.disks import second_disk; from appliance.settings import load;"
+        f"second_disk.MOUNTS = Path({str(mounts)!r}); settings = load(); print('now', flush=True);"
+        f"second_disk.place(settings, Path({str(device)!r}), second_disk.read_second_disk(settings))"
     )
     kills = 0
     for _ in range(40):

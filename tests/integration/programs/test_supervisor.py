@@ -64,7 +64,7 @@ def test_what_says_nothing_or_never_comes_is_shown_so(appliance: Callable[[str],
 ALIVE = f"""
 import sys, time
 sys.path.insert(0, {str(REPOSITORY)!r})
-from appliance.notify import ALIVE, notify
+from appliance.sd_notify import ALIVE, notify
 while True:
     notify(ALIVE)
     time.sleep(0.05)
