@@ -8,7 +8,9 @@ from appliance.hypervisor.provider import Provider, Service
 from appliance.settings import Settings
 
 GROUP = "dpe.providers"
-SHIPPED = EntryPoint("libvirt", "appliance.hypervisor.libvirt", GROUP)  # there, too, where the appliance was copied and not installed
+SHIPPED = {  # there, too, where the appliance was copied and not installed
+    "libvirt": "appliance.hypervisor.libvirt",
+}
 
 
 class Plugin(Protocol):
@@ -31,7 +33,8 @@ def provider_service(settings: Settings) -> Service | None:
 
 
 def _plugin(settings: Settings) -> Plugin:
-    known = {point.name: point for point in (SHIPPED, *entry_points(group=GROUP))}
+    shipped = (EntryPoint(name, module, GROUP) for name, module in SHIPPED.items())
+    known = {point.name: point for point in (*shipped, *entry_points(group=GROUP))}
     if settings.provider not in known:
         raise BadInput(f"There is no provider {settings.provider!r}.", f"Set DPE_PROVIDER to one of these: {', '.join(sorted(known))}.")
     try:

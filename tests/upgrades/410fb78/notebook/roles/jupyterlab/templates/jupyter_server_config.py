@@ -18,7 +18,7 @@ signal.signal(signal.SIGUSR2, renew)  # Jupyter uses the other one
 # Who may come in is decided before: the machines' network lets only the appliance's front door reach this
 # port, and the front door lets only the owner through. A token here would be a second lock with no key.
 c.ServerApp.ip = "0.0.0.0"
-c.ServerApp.port = {{spec.application.port}}
+c.ServerApp.port = {{ spec.application.port }}
 c.ServerApp.port_retries = 0
 c.IdentityProvider.token = ""
 c.PasswordIdentityProvider.hashed_password = ""
