@@ -117,7 +117,7 @@ def test_a_draft_is_tried_and_promoted_on_purpose(site: Site, browse: Browse) ->
     page.get_by_role("link", name="History").click()
     expect(page.locator("tr").filter(has_text="A pause before it stops")).to_contain_text("grace")
     page.locator("tr").filter(has_text="As shipped").get_by_role("button", name="Roll back").click()
-    page.get_by_role("button", name="Roll back").click()
+    page.locator("dialog#confirm").get_by_role("button", name="Roll back").click()
     expect(page.get_by_text("is promoted: what begins from now on goes by it")).to_be_visible()
     assert names("reclaim", "before") == ["grace"]
 

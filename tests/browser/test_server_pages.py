@@ -151,7 +151,7 @@ def test_processes_clock_and_power(busy: Site, host: Hosted, browse: Browse) -> 
     page.get_by_label("Ask time servers").uncheck()
     page.get_by_role("button", name="Save").click()
     page.get_by_label("Date and time in Europe/Berlin").fill("2027-03-01T14:30:00")
-    page.get_by_role("button", name="Set it").click()
+    page.get_by_role("button", name="Set clock").click()
     confirm(page)
     expect(page.get_by_text("The clock is set.")).to_be_visible()
     assert ["timedatectl", "set-time", "2027-03-01 13:30:00 UTC"] in host.asked

@@ -57,10 +57,10 @@ def test_an_update_is_sent_installed_and_switched_to(image: Site, browse: Browse
     broken = tmp_path / "broken.raucb"
     broken.write_bytes(GOOD[:9000])
     page.get_by_label("The update's file").set_input_files(broken)
-    page.get_by_role("button", name="Send").click()
+    page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("only a part of one")
     page.get_by_label("The update's file").set_input_files(REAL / "good.raucb")
-    page.get_by_role("button", name="Send").click()
+    page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.get_by_role("heading", name="Version 1.3.0 is here")).to_be_visible()
     page.get_by_role("button", name="Install 1.3.0").click()
     expect(page.get_by_role("heading", name="1.3.0 is written, and waits for a restart")).to_be_visible()  # by itself
@@ -81,7 +81,7 @@ def test_without_script_the_form_does_it_alone(image: Site, browse: Browse) -> N
     steps.sign_in(page, "grace")
     page.goto(PAGE)
     page.get_by_label("The update's file").set_input_files(REAL / "good.raucb")
-    page.get_by_role("button", name="Send").click()
+    page.get_by_role("button", name="Upload", exact=True).click()
     expect(page.get_by_role("heading", name="Version 1.3.0 is here")).to_be_visible()
 
 
@@ -123,4 +123,4 @@ def test_on_a_debian_of_ones_own(busy: Site, browse: Browse) -> None:
     with serving(busy.settings):
         page.goto(PAGE)
         expect(page.get_by_text("git pull")).to_be_visible()
-        expect(page.get_by_role("button", name="Send")).to_have_count(0)
+        expect(page.get_by_role("button", name="Upload", exact=True)).to_have_count(0)
