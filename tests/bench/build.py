@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,9 +58,11 @@ def _spec(settings: Settings, slot: int) -> MachineSpec:
     )  # fmt: skip
 
 
-def _answers(libvirtd: Libvirtd, id: str) -> None:
+def _answers(libvirtd: Libvirtd, id: str, failed: Sequence[DpeError] = ()) -> None:
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
+        if failed:
+            raise failed[0]
         try:
             libvirtd.provider.execute(id, ["/bin/true"], timeout=5)
             return
@@ -84,7 +86,7 @@ def by_batch(libvirtd: Libvirtd) -> float:
         building = pool.submit(
             batch.build, libvirtd.provider, [batch.Order(spec) for spec in specs], libvirtd.settings, lambda _id, _text: None, done
         )
-        seconds = _timed(lambda: [_answers(libvirtd, spec.id) for spec in specs])
+        seconds = _timed(lambda: [_answers(libvirtd, spec.id, failed) for spec in specs])
         building.result()
     assert not failed, failed
     for spec in specs:

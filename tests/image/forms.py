@@ -12,6 +12,7 @@ from urllib.parse import urlencode, urlsplit
 
 from tests import world
 from tests.image.booted import Booted, wait_for
+from tests.pages import on_one_line
 
 
 @dataclass
@@ -75,7 +76,8 @@ class Page:
 
     @property
     def text(self) -> str:
-        return self.body.decode(errors="replace")
+        text = self.body.decode(errors="replace")
+        return on_one_line(text) if text.lstrip().startswith("<") else text
 
     @property
     def said(self) -> str:

@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from appliance.catalog import Actor
 from appliance.settings import Settings
-from tests import world
+from tests import pages, world
 from tests.fake_rauc import fake_host
 from webui import create_app
 from webui.live import hub
@@ -57,13 +57,13 @@ class Browser:
 
 @pytest.fixture(autouse=True)
 def on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pages as people read them: where a template breaks its lines is nothing to a test. What keeps its lines on the page keeps them here."""
+    """Where a template breaks its lines is nothing to a test."""
 
     def text(answer: TestResponse) -> str:
         found = answer.get_data(as_text=True)
         if answer.mimetype != "text/html":
             return found
-        return re.sub(r"(<(textarea|pre)\b.*?</\2>)|\n\s*", lambda match: match[1] or " ", found, flags=re.DOTALL)
+        return pages.on_one_line(found)
 
     monkeypatch.setattr(TestResponse, "text", property(text))
 
