@@ -1,6 +1,7 @@
 """Each benchmark at its smallest size, as `make bench` would print it: what its results look like. Their figures need a quiet machine."""
 
 import json
+import os
 import sys
 
 import pytest
@@ -9,16 +10,10 @@ from appliance.run import run
 from appliance.settings import REPOSITORY
 from tests.bench.__main__ import KEYS, NAMES
 
-# Those have a network, or ports, that are the same in each run.
-MACHINES = {"build", "density", "fork", "scale"}
+LONG = set() if "DPE_TEST_LONG_BENCH" in os.environ else {"fork"}  # minutes even at its smallest: `make soak ONLY=bench-fork`
 
 
-def named() -> list[object]:
-    """Each under its name; those of a group run one after the other."""
-    return [pytest.param(name, marks=pytest.mark.xdist_group("machines" if name in MACHINES else "pages")) for name in NAMES]
-
-
-@pytest.mark.parametrize("name", named())
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in LONG])
 def test_a_benchmark_says_what_it_measured_and_against_what(name: str) -> None:
     said = run([sys.executable, "-m", "tests.bench", "--smallest", name], cwd=REPOSITORY, timeout=600)
     results = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
