@@ -86,7 +86,7 @@ def check_host(settings: Settings) -> None:
             "Make room, or set DPE_STATE elsewhere.",
         )
     classes = load_scenario(settings.scenario).scenario.classes
-    if not any(settings.seeds.iterdir()) and any(shipped.shipped_seeds(name, settings) is None for name in classes):
+    if not any(settings.seeds.iterdir()) and any(shipped.shipped_seed(name, settings) is None for name in classes):
         sources.mirror(settings.debian_mirror)  # the first seed is built right after the wizard
     master()
     _check_port(settings.listen, settings.https_port, "https_port")
@@ -459,7 +459,7 @@ class Appliance:
         }
         if told != self.told:
             with contextlib.suppress(OSError):  # the disk may be full; it is told again
-                processes.change_process(self.settings, told)
+                processes.write_processes(self.settings, told)
                 self.told = told
 
     def _renew_door(self) -> None:

@@ -112,7 +112,7 @@ def init_app(app: Flask) -> None:
 def _context() -> dict[str, Any]:
     """What every template knows. A request for the live part of a page gets that part alone."""
     may = current_user.may if current_user.is_authenticated else lambda *_: False
-    live = request.headers.get("HX-Target") == "main#live"
+    live = guard.asks_for_live_part()
     return {
         "layout": "live.html" if live else "base.html",
         "person": current_user if current_user.is_authenticated else None,

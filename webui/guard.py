@@ -28,6 +28,7 @@ csrf = CSRFProtect()
 login = LoginManager()
 
 
+WITHOUT_PAGES = ("door", "live", "api", "hooks")  # blueprints that programs ask, and no person sees
 PUBLIC = "public"
 
 
@@ -171,9 +172,14 @@ def _first_setup() -> BaseResponse | None:
         "server.keep",
     ):
         return None
-    if request.blueprint in ("door", "live", "api", "hooks"):
+    if request.blueprint in WITHOUT_PAGES:
         return Response(status=401)
     return redirect(url_for("setup.wizard"), 303)
+
+
+def asks_for_live_part() -> bool:
+    """Whether a page asks for its own live part again, and for no more."""
+    return request.headers.get("HX-Target") == "main#live"
 
 
 def _check() -> BaseResponse | None:

@@ -15,7 +15,7 @@ from flask_login import current_user
 
 from appliance import catalog
 from appliance.services import sessions
-from webui.guard import actor, needs
+from webui.guard import WITHOUT_PAGES, actor, asks_for_live_part, needs
 
 log = logging.getLogger(__name__)
 blueprint = Blueprint("live", __name__)
@@ -110,7 +110,7 @@ hub = Hub()
 
 @blueprint.before_app_request
 def _remember_the_last_event() -> None:
-    if request.endpoint != "static" and request.blueprint not in ("live", "door", "api", "hooks"):
+    if request.endpoint != "static" and request.blueprint not in WITHOUT_PAGES and not asks_for_live_part():
         g.last_event = hub.last_event()
 
 

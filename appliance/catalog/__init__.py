@@ -1,6 +1,6 @@
 """The SQLite catalog. Nothing else in the product holds SQL."""
 
-from appliance.catalog.database import Lost, attach, check, check_integrity, close, copy, open, refusal, version, versions, write
+from appliance.catalog.database import Lost, attach, check, check_catalog_file, close, copy, open, refusal, version, versions, write
 from appliance.catalog.event_kinds import EventKind
 from appliance.catalog.events import ENGINE, Actor, record
 from appliance.catalog.models import (
@@ -114,7 +114,7 @@ __all__ = [
     "WorkItemState",
     "attach",
     "check",
-    "check_integrity",
+    "check_catalog_file",
     "close",
     "copy",
     "is_to_come",

@@ -108,7 +108,7 @@ def copy(source: Path, target: Path) -> int:
         ):
             live.backup(copied)
             copied.execute("PRAGMA journal_mode=delete")  # one file, which needs no others beside it
-        return check_integrity(target)
+        return check_catalog_file(target)
     except sqlite3.Error as error:
         raise Unavailable(f"The catalog {source} cannot be copied: {error}.", "See that there is room, and check the disk.") from error
 
@@ -122,7 +122,7 @@ def make_whole(path: Path) -> None:
         raise Unavailable(f"The catalog {path} cannot be read: {error}.", "Check the disk, or restore a backup.") from error
 
 
-def check_integrity(path: Path) -> int:
+def check_catalog_file(path: Path) -> int:
     """The version of the catalog in a file that nobody uses. Raises Unavailable when the file is damaged."""
     try:
         with contextlib.closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:

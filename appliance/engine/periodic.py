@@ -127,7 +127,7 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("aside", EVERY_TICK, aside.look, watched, Queue.LONG, aside.is_due),
         Periodic("mark", EVERY_TICK, aside.mark, watched),
         Periodic("copies", 30, lambda: disk_copies.scan(settings), watched, Queue.NETWORK),  # another server's folder may be slow
-        Periodic("disks", EVERY_TICK, lambda: disks.sweep(settings, provider), watched, Queue.LONG, disks.due_disks),
+        Periodic("disks", EVERY_TICK, lambda: disks.sweep(settings, provider), watched, Queue.LONG, disks.is_sweep_due),
         Periodic("setup code", ONCE, lambda: setup.ensure_code(settings), set_up),  # takes it away, which the web process cannot
         Periodic("snapshots", EVERY_TICK, of.snapshots.keep, set_up),  # before machines are planned, which wait for theirs
         Periodic("smoke test", EVERY_TICK, of.snapshots.smoke_test, set_up),

@@ -54,7 +54,7 @@ class Snapshots:
         """All of them are read once after a start: the host may have been upgraded, and disks forget."""
         shutil.rmtree(self.settings.run / "verified", ignore_errors=True)
         for snapshot in snapshots.ready():
-            forks.check_snapshots(snapshot, self.settings, self.provider)
+            forks.check_snapshot(snapshot, self.settings, self.provider)
 
     def _remove(self, snapshot: Snapshot) -> None:
         try:

@@ -128,7 +128,7 @@ def _set(disk: DataDisk, **values: object) -> None:
 # -- what nobody wants any more -------------------------------------------------------------------
 
 
-def due_disks() -> bool:
+def is_sweep_due() -> bool:
     """Whether there is something for `sweep`."""
     return bool(data_disks.due_disks() or data_disks.kept_over(now()))
 

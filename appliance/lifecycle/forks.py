@@ -165,7 +165,7 @@ def give_up(klass: Class, snapshot: Snapshot, error: DpeError) -> None:
     )
 
 
-def check_snapshots(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:
+def check_snapshot(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:
     """Read a snapshot whole, and give it up when it does not fit."""
     what = job(snapshot)
     try:

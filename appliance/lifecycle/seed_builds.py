@@ -44,7 +44,7 @@ class _Cancel:
 def queue_shipped(loaded: Loaded, settings: Settings) -> None:
     """Queue the seeds that came with the image, for classes that never had one, or lost it; say which of them do not fit."""
     for name, spec in loaded.scenario.classes.items():
-        folder, known = shipped.shipped_seeds(name, settings), seeds.of_class(name)
+        folder, known = shipped.shipped_seed(name, settings), seeds.of_class(name)
         lost = next((seed for seed in known if seed.state is SeedState.QUEUED and seed.manifest.get("lost")), None)
         if folder is None or (known and lost is None):
             continue
@@ -64,7 +64,7 @@ def offer_shipped(loaded: Loaded, settings: Settings) -> None:
     """Note which seeds of the image are newer than all that their classes had, as they are after an update: an admin may take them."""
     offers = dict[str, dict[str, str]]()
     for name, spec in loaded.scenario.classes.items():
-        folder, known = shipped.shipped_seeds(name, settings), seeds.of_class(name)
+        folder, known = shipped.shipped_seed(name, settings), seeds.of_class(name)
         if folder is None or not known or seeds.unfinished(name):
             continue
         try:

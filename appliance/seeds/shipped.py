@@ -39,7 +39,7 @@ def export(files: SeedFiles, folder: Path) -> Path:
     return target
 
 
-def shipped_seeds(class_name: str, settings: Settings) -> Path | None:
+def shipped_seed(class_name: str, settings: Settings) -> Path | None:
     """The folder of the seed that came with the image, if one did."""
     folder = below(settings.shipped_seeds, class_name)
     return folder if folder.is_dir() else None

@@ -36,7 +36,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settin
     catalog_copies.make(settings)
     (settings.logs / "web.log").write_text("ERROR web: " + "no template " * 40 + "x" * 300 + "\n")
     told = {"since": "2026-11-21T17:58:02+00:00", "restarts": 14, "held": False, "status": "ended with status 3", "pid": 0}
-    processes.change_process(settings, {"web": told})
+    processes.write_processes(settings, {"web": told})
     with serving(settings):
         yield settings
     catalog.close()

@@ -48,7 +48,7 @@ PATHS: dict[str, Callable[[Settings, str], Any]] = {
     "version of a seed": lambda settings, name: build.seed_folder("small", name, settings),  # type: ignore[arg-type]
     "log of a seed": lambda settings, name: build.seed_log(name, 1, settings),
     "work": lambda settings, name: build.work_folder(name, settings),  # type: ignore[arg-type]
-    "seed of the image": lambda settings, name: shipped.shipped_seeds(name, settings),
+    "seed of the image": lambda settings, name: shipped.shipped_seed(name, settings),
     "snapshot": lambda settings, name: snapshot.folder_of(snapshot.SnapshotJob(1, name, 1, {}, {}), settings),
     "machine of the provider": lambda settings, name: LibvirtProvider(settings).destroy(name),
     "catalog for going back": lambda settings, name: installation.copy_folder(settings, name),

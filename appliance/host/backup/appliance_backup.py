@@ -636,7 +636,7 @@ def check_newest(there: Repository, snapshot: str, settings: Settings) -> Manife
     manifest = read_manifest(there, snapshot)
     with tempfile.TemporaryDirectory(dir=settings.run) as place:
         there.ask("restore", snapshot, "--target", place, "--include", f"/{WORK}/catalog.db", timeout=3600)
-        version = catalog.check_integrity(Path(place) / WORK / "catalog.db")
+        version = catalog.check_catalog_file(Path(place) / WORK / "catalog.db")
     if version != manifest.schema_version:
         raise Conflict("The newest backup's catalog is not the one that its manifest tells of.", "Make a new backup.")
     return manifest

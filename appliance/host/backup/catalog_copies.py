@@ -69,7 +69,7 @@ def put_back(settings: Settings, name: str, host: Host) -> str:
     if not copy.exists():
         raise NotFound("There is no such copy.", "Reload the page to see those there are.")
     host.tell("Looking whether the copy is whole", 0)
-    version = database.check_integrity(copy)
+    version = database.check_catalog_file(copy)
     if not 0 < version <= database.versions()[-1]:
         raise Conflict(
             f"The copy is of version {version}; this appliance knows versions up to {database.versions()[-1]}.",

@@ -180,7 +180,7 @@ def _below(new: Path, name: str) -> Path:
 def _arrange(new: Path, manifest: Manifest, args: interface.Restore, host: Host) -> Ready:
     """Lay out what was fetched as it is put in place."""
     settings, put = host.settings, place(host.settings) / "put"
-    version = catalog.check_integrity(new / WORK / "catalog.db")
+    version = catalog.check_catalog_file(new / WORK / "catalog.db")
     if version != manifest.schema_version:
         raise Conflict("The backup's catalog is not the one that its manifest tells of.", "Choose another backup.")
     for name in ("catalog", "data"):

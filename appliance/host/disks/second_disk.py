@@ -125,7 +125,7 @@ def keep_back(mounted: Path) -> None:
         run(["tune2fs", "-r", str((KEPT_BACK << 20) // block), source])
 
 
-def check_second_disk(what: Path) -> None:
+def repair_file_system(what: Path) -> None:
     """Have a file system repaired that was not unmounted. Raises Unavailable when it cannot be."""
     try:
         run(["e2fsck", "-p", what], timeout=None)
@@ -144,7 +144,7 @@ def place(settings: Settings, found: Path | None, store: Store) -> None:
         return
     if settings.state.is_mount():
         return
-    check_second_disk(found)
+    repair_file_system(found)
     if store.state == "moving":
         try:
             _move(settings, found, store)

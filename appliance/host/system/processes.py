@@ -70,7 +70,7 @@ def forget(settings: Settings) -> None:
         grant(settings, name)
 
 
-def change_process(settings: Settings, processes: dict[str, dict[str, Any]]) -> None:
+def write_processes(settings: Settings, processes: dict[str, dict[str, Any]]) -> None:
     """The supervisor's word on its children: for each name pid (0: none), since, restarts, status, and whether it is held stopped."""
     durable.write(settings.run / "processes.json", json.dumps(processes))
 

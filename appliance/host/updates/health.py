@@ -51,7 +51,7 @@ class Health:
     def _catalog(self) -> str:
         try:
             catalog.attach(self.settings.catalog)
-            found = database.check_integrity(self.settings.catalog)
+            found = database.check_catalog_file(self.settings.catalog)
         except DpeError as error:
             return error.message
         finally:

@@ -165,7 +165,7 @@ def _fit_catalog(settings: Settings, version: str, before: str) -> datetime | No
     if not settings.catalog.exists() or not settings.catalog.stat().st_size:
         return None
     newest = database.versions()[-1]
-    if catalog.check_integrity(settings.catalog) <= newest:
+    if catalog.check_catalog_file(settings.catalog) <= newest:
         return None
     found = fitting(settings, version, newest)
     if found is None:
@@ -202,7 +202,7 @@ def settle(settings: Settings) -> None:
         # Nobody put another catalog here, but one from before catalogs had an identity gets one when it is brought forward.
         lineage.decide_beforehand(settings.mark, "adopt", f"the update to {trial.version}")
         with contextlib.suppress(DpeError):  # then the copy of a moment ago is used
-            if catalog.check_integrity(settings.catalog) == trial.catalog:
+            if catalog.check_catalog_file(settings.catalog) == trial.catalog:
                 keep_catalog(settings, trial.before)
         if put_back := _fit_catalog(settings, trial.version, trial.before):
             durable.write(folder(settings) / "put-back", put_back.isoformat())

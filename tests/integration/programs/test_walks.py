@@ -38,9 +38,6 @@ class Copy:
     def tests(self, *chosen: str) -> None:
         self.python("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *chosen)
 
-    def regenerate(self, *chosen: str) -> None:
-        self.python("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "--regenerate", *chosen)
-
 
 def a_setting(copy: Copy) -> None:
     copy.add("appliance/settings.py", "    listen: str", '    motto: str = _setting("", "A line under the title of each page.")\n')
@@ -118,7 +115,7 @@ def a_verb_of_dpe_host(copy: Copy) -> None:
         power.read_text()
         + '\n\n@implements(system.MOTTO)\ndef motto(args: Nothing, host: Host) -> str:\n    """A line for everybody."""\n    return "Press one button."\n'
     )
-    copy.regenerate("tests/unit/host/test_interface.py")
+    copy.tests("--regenerate", "tests/unit/host/test_interface.py")
     copy.tests("tests/unit/host/test_interface.py")
 
 

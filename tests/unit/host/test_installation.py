@@ -414,7 +414,7 @@ def test_a_power_cut_while_the_catalog_is_put_back_leaves_one_that_is_whole(
         patch.setattr(Path, "rename", cut)
         with pytest.raises(KeyboardInterrupt):
             installation.settle(opened)
-    assert database.check_integrity(opened.catalog) == NEWEST + 1
+    assert database.check_catalog_file(opened.catalog) == NEWEST + 1
     installation.settle(opened)
     catalog.open(opened.catalog)
     assert options.get("title") == "Before"

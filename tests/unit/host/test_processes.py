@@ -38,9 +38,9 @@ def supervisor(settings: Settings) -> Iterator[list[str]]:
                     did.append(f"{wish} {name}")
                 if wish == "restart":
                     processes.grant(settings, name)
-            processes.change_process(settings, {name: child(processes.wished(settings, name) == "stop") for name in ("web", "engine")})
+            processes.write_processes(settings, {name: child(processes.wished(settings, name) == "stop") for name in ("web", "engine")})
 
-    processes.change_process(settings, {"web": child(), "engine": child()})
+    processes.write_processes(settings, {"web": child(), "engine": child()})
     thread = threading.Thread(target=supervise)
     thread.start()
     yield did
@@ -69,7 +69,7 @@ def test_parts_are_stopped_meanwhile_and_started_again_whatever_happens(settings
 
 
 def test_a_part_that_does_not_stop_is_an_error_and_nothing_is_held(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    processes.change_process(settings, {"web": child()})
+    processes.write_processes(settings, {"web": child()})
     monkeypatch.setattr(processes, "PATIENCE", 0.2)
     with pytest.raises(Unavailable, match="web did not stop"), processes.stopped(settings, "web"):
         raise AssertionError("it went on")

@@ -271,7 +271,7 @@ def test_cookie_and_headers_are_as_strict_as_those_of_the_other_page(page: Page)
 
 
 def supervised(settings: Settings, **held: bool) -> None:
-    processes.change_process(settings, {name: {"pid": os.getpid() if not down else 0, "since": "2026-11-21T10:00:00+00:00", "restarts": 2, "status": "ended with status 3" if down else "", "held": False} for name, down in held.items()})  # fmt: skip
+    processes.write_processes(settings, {name: {"pid": os.getpid() if not down else 0, "since": "2026-11-21T10:00:00+00:00", "restarts": 2, "status": "ended with status 3" if down else "", "held": False} for name, down in held.items()})  # fmt: skip
 
 
 def test_a_part_that_is_down_is_named_with_what_to_do(page: Page, opened: Settings) -> None:
