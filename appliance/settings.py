@@ -19,6 +19,7 @@ from appliance.errors import BadInput
 from appliance.paths import below
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+FIRST_SLOT = 16  # the first address that is a machine's; those before are the gateway's and of machines that are only made to look
 
 
 def _setting(default: Any, help: str, *, path: bool = False) -> Any:
@@ -127,10 +128,6 @@ class Settings:
         """The file of the disk that the machine of this id had."""
         return below(self.kept, f"{id}.qcow2")
 
-    def machine_folder(self, id: str) -> Path:
-        """Where the disk and the logs of the machine of this id are."""
-        return below(self.machines, id)
-
     @property
     def cache(self) -> Path:
         """Downloads; may be deleted at any time."""
@@ -161,7 +158,7 @@ class Settings:
 
     def address(self, slot: int) -> str:
         """The address of the machine in `slot` (0 ... slots-1)."""
-        return str(ipaddress.ip_network(self.subnet)[slot + 16])
+        return str(ipaddress.ip_network(self.subnet)[slot + FIRST_SLOT])
 
     @property
     def gateway(self) -> str:

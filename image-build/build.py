@@ -154,7 +154,7 @@ def seeds(job: Job) -> list[SeedFiles]:
             remove(folder)
         if not folder.exists():
             say(f"seed of {class_name}")
-        task = SeedJob(1, class_name, version, spec, job.scenario, test_boot=False)
+        task = SeedJob(1, class_name, version, spec, job.scenario)
         made.append(build(task, settings, lambda at: say(f"  {at.task_number}/{at.task_total} {at.task_name}"), lambda: False))
     return made
 

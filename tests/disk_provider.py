@@ -152,6 +152,7 @@ def store(folder: Path) -> Store:
         files=Names(folder / "files"),
         forks=Names(folder / "forks"),
         made_of=Shelf[str](folder / "made_of", _same, _same),
+        snapshots=Shelf[dict[str, Any]](folder / "snapshots", _same, _same),
         told=Shelf[bytes](folder / "told", bytes.decode, str.encode),
         signs=_shelf(folder / "signs", GuestSigns),
         data=_shelf(folder / "data", Data),

@@ -30,7 +30,7 @@ def cached_seed(class_name: str = "small") -> SeedFiles:
     settings = load({}, state=kept.CACHE)
     spec = small_scenario().classes[class_name]
     with kept.locked(f"seed-{class_name}"):
-        files = build(SeedJob(version, class_name, version, spec, SMALL, test_boot=False), settings, lambda progress: None, lambda: False)
+        files = build(SeedJob(version, class_name, version, spec, SMALL), settings, lambda progress: None, lambda: False)
         kept.used(seed_folder(class_name, version, settings))
     return files
 

@@ -135,7 +135,14 @@ def seed(class_name: str, version: int, state: SeedState = SeedState.READY, *, p
     manifest = (
         {"os": "debian-13", "kernel": "6.12.48+deb13-amd64", "seconds": 192.4, "packages": PACKAGES} if state is SeedState.READY else {}
     )
-    defaults = {"state": state, "created_at": began, "started_at": began, "ended_at": ended, "manifest": manifest}
+    defaults = {
+        "state": state,
+        "created_at": began,
+        "started_at": began,
+        "ended_at": ended,
+        "manifest": manifest,
+        "stored": state is SeedState.READY,
+    }
     with catalog.write():
         row = Seed.create(klass=class_name, version=version, **{**defaults, **values})
         if promoted:
@@ -159,7 +166,7 @@ def snapshot(of: Seed, state: SnapshotState = SnapshotState.READY, **values: obj
     began = catalog.now() - timedelta(minutes=20)
     by_state: dict[SnapshotState, dict[str, object]] = {
         SnapshotState.BUILDING: {"created_at": catalog.now() - timedelta(seconds=14), "step": "booting the seed"},
-        SnapshotState.READY: {"facts": FACTS, "folder": f"/seeds/{of.class_name}/{of.version}/snapshot", "ended_at": began + timedelta(seconds=31)},
+        SnapshotState.READY: {"facts": FACTS, "name": f"{of.name}/snapshot-1", "ended_at": began + timedelta(seconds=31)},
         SnapshotState.FAILED: {
             "attempts": 2, "retry_at": catalog.now() + timedelta(minutes=18), "ended_at": began + timedelta(seconds=90),
             "problem": "3 forks in a row failed. The last one: The agent does not answer.", "hint": "Look at the log of the hypervisor.",

@@ -33,6 +33,8 @@ from appliance.catalog.models import (
     Snapshot,
     now,
 )
+from appliance.errors import BadInput
+from appliance.paths import below
 
 GRACE = timedelta(hours=24)  # that every lease has at least, from the moment of the restore
 SEQUENCE = "recovery"
@@ -151,14 +153,13 @@ def _seeds(former: str, state: Path, actor: Actor) -> int:
     """Seeds lie elsewhere now; those whose files did not come with the backup are built again. Returns how many those are."""
     lacking: list[str] = []
     for seed in list(Seed.select()):
-        files = {name: _moved(value, former, state) for name, value in seed.files.items()}
-        if seed.state is SeedState.READY and not _is_there(files, seed.manifest):
+        if seed.state is SeedState.READY and not _is_there(seed, state):
             if seed.promoted:
                 lacking.append(seed.class_name)
             values: dict[str, object] = {"state": SeedState.REMOVED, "promoted": False, "problem": NOT_IN_IT, "hint": "Build a new one."}
             Seed.update(values).where(Seed.id == seed.id).execute()
         else:
-            Seed.update(files=files, log=_moved(seed.log, former, state)).where(Seed.id == seed.id).execute()
+            Seed.update(log=_moved(seed.log, former, state)).where(Seed.id == seed.id).execute()
     built = {seed.class_name for seed in list(Seed.select().where(Seed.state.in_([SeedState.QUEUED, SeedState.BUILDING])))}
     for class_name in lacking:
         if class_name not in built and Class.get_by_id(class_name).enabled:
@@ -167,12 +168,12 @@ def _seeds(former: str, state: Path, actor: Actor) -> int:
     return len(lacking)
 
 
-def _is_there(files: Mapping[str, str], manifest: Mapping[str, object]) -> bool:
+def _is_there(seed: Seed, state: Path) -> bool:
     """Whether a seed's files are those that it was made with: a fresh appliance may have another one of that class and version."""
-    disk = Path(files.get("disk", "/nowhere"))
     try:
-        return disk.exists() and bool(json.loads((disk.parent / "seed.json").read_bytes()) == manifest)
-    except (OSError, ValueError):
+        folder = below(state, "seeds", seed.class_name, seed.version)
+        return (folder / "disk.qcow2").exists() and bool(json.loads((folder / "seed.json").read_bytes()) == seed.manifest)
+    except (OSError, ValueError, BadInput):
         return False
 
 

@@ -42,9 +42,9 @@ def count() -> int:
     return found
 
 
-def bases() -> set[str]:
-    """Paths of the disks that what is set aside lies on, which must stay as long as it does."""
-    return {row[0] for row in rows("SELECT DISTINCT base FROM aside WHERE base <> ''")}
+def is_base(name: str) -> bool:
+    """Whether something that is set aside lies on the seed or snapshot of this name, or on a snapshot of the seed, which must stay as long as it does."""
+    return bool(rows("SELECT 1 FROM aside WHERE substr(base || '/', 1, length(?1) + 1) = ?1 || '/' LIMIT 1", (name,)))
 
 
 def slots(*, running: bool) -> set[int]:
@@ -83,8 +83,9 @@ def known(keys: Collection[Key]) -> set[Key]:
         # The disk is there before the row, as long as the machine is.
         AsideKind.KEPT_DISK: "SELECT id FROM kept_disk WHERE id IN ({0}) UNION SELECT id FROM machine WHERE state <> 'retired' AND id IN ({0})",
         AsideKind.SEED: "SELECT class_name || '/' || version FROM seed WHERE class_name || '/' || version IN ({})",
-        AsideKind.SNAPSHOT: """SELECT seed.class_name || '/' || seed.version || '/snapshot-' || snapshot.id FROM snapshot JOIN seed ON seed.id = snapshot.seed_id
-            WHERE seed.class_name || '/' || seed.version || '/snapshot-' || snapshot.id IN ({})""",
+        # One that is being taken has its name as soon as it is whole, and its row has it then.
+        AsideKind.SNAPSHOT: """SELECT name FROM snapshot WHERE name IN ({0}) UNION SELECT seed.class_name || '/' || seed.version || '/snapshot-' || snapshot.id FROM snapshot JOIN seed ON seed.id = snapshot.seed_id
+            WHERE seed.class_name || '/' || seed.version || '/snapshot-' || snapshot.id IN ({0})""",
     }
     found: set[Key] = set()
     for kind, query in sql.items():

@@ -473,11 +473,21 @@ class Seed(Row):
     problem = TextField(default="")
     hint = TextField(default="")
     log = TextField(default="")
-    files = JsonField(default=dict)
+    stored = BooleanField(default=False)
     manifest = JsonField(default=dict)
     created_at = UtcField(default=now)
     started_at = UtcField(null=True)
     ended_at = UtcField(null=True)
+
+    @property
+    def name(self) -> str:
+        """What the provider knows it by, as long as it is stored."""
+        return f"{self.class_name}/{self.version}"
+
+    @property
+    def cmdline(self) -> str:
+        """What its kernel is told."""
+        return str(self.manifest.get("cmdline", ""))
 
 
 class Snapshot(Row):
@@ -492,7 +502,7 @@ class Snapshot(Row):
     step = TextField(default="")
     problem = TextField(default="")
     hint = TextField(default="")
-    folder = TextField(default="")
+    name = TextField(default="")
     facts = JsonField(default=dict)
     created_at = UtcField(default=now)
     ended_at = UtcField(null=True)

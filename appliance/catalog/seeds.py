@@ -51,7 +51,7 @@ def unused() -> list[Seed]:
 
 def leaving() -> list[Seed]:
     """Seeds whose files are to be removed."""
-    return [seed for seed in Seed.select().where(Seed.state == SeedState.REMOVED) if seed.files]
+    return list(Seed.select().where(Seed.state == SeedState.REMOVED, Seed.stored == True))  # noqa: E712
 
 
 def promote(seed: Seed) -> None:

@@ -67,7 +67,7 @@ def unused() -> list[Snapshot]:
         Snapshot.select(Snapshot, Seed)
         .join(Seed)
         .where(
-            Snapshot.folder != "",
+            Snapshot.name != "",
             (Snapshot.state == SnapshotState.STALE) | (Seed.promoted == False),  # noqa: E712
             Snapshot.id.not_in(live),
         )

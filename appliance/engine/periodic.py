@@ -64,7 +64,7 @@ class Controllers:
         self.upkeep = Upkeep(self.runner, self.heartbeat, Repair(settings, provider), jobs)
         self.orphans = Orphans(provider, self.heartbeat, self.set_aside, jobs)
         self.snapshots = Snapshots(settings, provider, jobs)
-        self.seeds = Seeds(settings, self.loaded, jobs)
+        self.seeds = Seeds(settings, provider, self.loaded, jobs)
         self.pools = Pools(settings, self.readings, sizing)
 
     # -- work that needs no controller of its own ---------------------------------------------

@@ -1,9 +1,8 @@
 """Seeds: built and removed, one at a time."""
 
-from pathlib import Path
-
 from appliance.catalog import aside, seeds
 from appliance.engine.jobs import Jobs
+from appliance.hypervisor.provider import Provider
 from appliance.lifecycle import seed_builds, smoke_test
 from appliance.scenario.load import Loaded
 from appliance.settings import Settings
@@ -14,25 +13,20 @@ KEY = "seed"
 TRIALS = frozenset({KEY, "snapshot", smoke_test.ID})
 
 
-def is_base_of_aside(folder: str) -> bool:
-    """Whether a machine that is set aside has its disk on one in this folder."""
-    return any(Path(base).is_relative_to(folder) for base in aside.bases())
-
-
 class Seeds:
     """Hands out the next build or removal."""
 
-    def __init__(self, settings: Settings, loaded: Loaded, jobs: Jobs) -> None:
-        self.settings, self.loaded, self.jobs = settings, loaded, jobs
+    def __init__(self, settings: Settings, provider: Provider, loaded: Loaded, jobs: Jobs) -> None:
+        self.settings, self.provider, self.loaded, self.jobs = settings, provider, loaded, jobs
 
     def build(self) -> None:
         """Build what is asked for; when nothing is, remove what nobody wants."""
         if TRIALS & self.jobs.keys():
             return
         for seed in seeds.unfinished():
-            self.jobs.submit(Queue.LONG, KEY, seed_builds.run, seed, self.loaded, self.settings)
+            self.jobs.submit(Queue.LONG, KEY, seed_builds.run, seed, self.loaded, self.settings, self.provider)
             return
         for seed in seeds.leaving():
-            if not is_base_of_aside(str(Path(seed.files["disk"]).parent)):
+            if not aside.is_base(seed.name):
                 self.jobs.submit(Queue.LONG, KEY, seed_builds.remove, seed, self.settings)
                 return

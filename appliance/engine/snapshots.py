@@ -1,20 +1,14 @@
 """Snapshots that machines are forked from, and the smoke test, which is made after they were looked at."""
 
-import logging
-import shutil
-
 from appliance import catalog
-from appliance.catalog import Snapshot, smoke_tests, snapshots
+from appliance.catalog import aside, smoke_tests, snapshots
 from appliance.engine.jobs import Jobs
-from appliance.engine.seeds import TRIALS, is_base_of_aside
-from appliance.errors import BadInput
+from appliance.engine.seeds import TRIALS
 from appliance.hypervisor.provider import Provider
 from appliance.lifecycle import forks
 from appliance.lifecycle import smoke_test as proving
 from appliance.settings import Settings
 from appliance.workflow.runner import Queue
-
-log = logging.getLogger("dpe.engine")
 
 KEY = "snapshot"
 
@@ -41,8 +35,8 @@ class Snapshots:
             self.jobs.submit(Queue.LONG, KEY, forks.take_snapshot, snapshot, self.settings, self.provider)
             return
         for snapshot in snapshots.unused():
-            if not is_base_of_aside(snapshot.folder):
-                self.jobs.submit(Queue.LONG, KEY, self._remove, snapshot)
+            if not aside.is_base(snapshot.name):
+                self.jobs.submit(Queue.LONG, KEY, forks.remove, snapshot, self.provider)
                 return
 
     def smoke_test(self) -> None:
@@ -52,13 +46,5 @@ class Snapshots:
 
     def _check(self) -> None:
         """All of them are read once after a start: the host may have been upgraded, and disks forget."""
-        shutil.rmtree(self.settings.run / "verified", ignore_errors=True)
         for snapshot in snapshots.ready():
             forks.check_snapshot(snapshot, self.settings, self.provider)
-
-    def _remove(self, snapshot: Snapshot) -> None:
-        try:
-            shutil.rmtree(forks.folder(snapshot, self.settings), ignore_errors=True)
-        except BadInput as error:
-            log.error("nothing of the snapshot %s is removed: %s", snapshot.id, error)
-        forks.forget(snapshot)

@@ -1,7 +1,10 @@
 """What runs machines, seen from outside: plain values in, plain values out, no catalog and no libvirt types.
 
 Every verb is idempotent and works under names that derive from the machine's id, so that a verb cut
-off by a crash is simply called again and adopts what it finds.
+off by a crash is simply called again and adopts what it finds. Seeds, snapshots and disks are spoken of by
+their names; where they lie is the provider's own. Only copies of data disks are files, wherever an admin wants them.
+
+A seed's name is `class/version`, a snapshot's that of its seed and `snapshot-<number>` below it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +13,6 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
-
-from pydantic import TypeAdapter
 
 from appliance.errors import Unavailable
 from appliance.scenario.policy import Readiness
@@ -26,15 +27,6 @@ class Unfit(Unavailable):
 
 
 @dataclass(frozen=True)
-class Boot:
-    """How a seed starts: its kernel is kept beside its disk, which saves firmware and boot menu."""
-
-    kernel: Path
-    initrd: Path
-    cmdline: str
-
-
-@dataclass(frozen=True)
 class Card:
     """A machine's network card and the only address that may be used behind it."""
 
@@ -42,20 +34,21 @@ class Card:
     address: str
     prefix: int
     gateway: str
-    tap: str
 
 
 @dataclass(frozen=True)
 class MachineSpec:
-    """Everything needed to make one machine. `id` is a UUID and becomes the domain's; memory is MiB, disk_size and data_size GiB."""
+    """Everything needed to make one machine. `id` is a UUID and becomes the domain's; memory is MiB, disk_size and data_size GiB.
+
+    seed: its name; cmdline: what the seed's kernel is told.
+    """
 
     id: str
     name: str
     class_name: str
-    seed_disk: Path
-    disk: Path
+    seed: str
+    cmdline: str
     disk_size: int
-    boot: Boot
     vcpus: int
     memory: int
     card: Card
@@ -63,23 +56,10 @@ class MachineSpec:
     application_ready: str
     boot_timeout: int
     readiness: Readiness = "running"  # how it waits in the buffer
-    snapshot: Path | None = None  # folder of the snapshot to fork it from; without one it is booted
+    snapshot: str | None = None  # name of the snapshot to fork it from; without one it is booted
     kept: str | None = None  # id of a disk that `keep` made, which `clone` copies instead of the seed's; such a machine has no snapshot
     data: str | None = None  # id of its data disk, made by `make_data`, which outlives it
     data_size: int = 0
-
-    def to_json(self) -> dict[str, Any]:
-        """The spec as plain values, for a playbook."""
-        dumped: dict[str, Any] = _ADAPTER.dump_python(self, mode="json")
-        return dumped
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "MachineSpec":
-        """The spec that `to_json` gave. Raises pydantic.ValidationError when it is not one."""
-        return _ADAPTER.validate_python(data)
-
-
-_ADAPTER = TypeAdapter(MachineSpec)
 
 
 class Power(StrEnum):
@@ -105,13 +85,13 @@ class MachineFound(NamedTuple):
 class Remains:
     """What a machine's definition and disk tell of it when nothing else does. Empty and 0: they do not.
 
-    base: path of the disk that its own lies on; tap: its card's; memory is MiB; bytes: what its files take; made: when its disk was.
+    base: name of the seed or snapshot that its disk lies on; mac: its card's; memory is MiB; bytes: what its files take; made: when its disk was.
     """
 
     name: str = ""
     class_name: str = ""
     base: str = ""
-    tap: str = ""
+    mac: str = ""
     vcpus: int = 0
     memory: int = 0
     bytes: int = 0
@@ -242,23 +222,32 @@ class Provider(Protocol):
         is asked once a second, says that nobody wants the machine any more.
         """
 
-    def check_snapshot(self, spec: MachineSpec, folder: Path) -> None:
-        """Raise Unfit unless machines such as `spec` can be forked here from the snapshot in `folder`."""
+    def check_snapshot(self, spec: MachineSpec, snapshot: str) -> None:
+        """Read a snapshot whole, and raise Unfit unless machines such as `spec` can be forked here from it."""
 
-    def boot_template(self, spec: MachineSpec, folder: Path) -> None:
-        """Start a machine whose memory is a file in `folder`, for `take_snapshot`."""
+    def boot_template(self, spec: MachineSpec, snapshot: str) -> None:
+        """Start a machine whose memory is kept in a snapshot that is to have this name, for `take_snapshot`. One that runs for it already is adopted.
 
-    def take_snapshot(self, spec: MachineSpec, folder: Path) -> None:
-        """Keep memory, device state and disk of a machine started by `boot_template`, when it is idle, and remove it.
-
-        `folder` is a snapshot afterwards.
+        Raises Unavailable when there is no room for it.
         """
 
-    def describe_snapshot(self, folder: Path) -> Mapping[str, Any]:
+    def take_snapshot(self, spec: MachineSpec, snapshot: str) -> None:
+        """Keep memory, device state and disk of a machine started by `boot_template`, when it is idle, and remove it.
+
+        The snapshot is there afterwards, whole; until then there is none of that name.
+        """
+
+    def describe_snapshot(self, snapshot: str) -> Mapping[str, Any]:
         """What a snapshot depends on, in words where a person may read it, and its `size` on disk in MiB. Raises Unfit."""
+
+    def remove_snapshot(self, snapshot: str) -> None:
+        """Remove a snapshot that no machine lies on, or what a try to take it left. None is fine."""
 
     def execute(self, id: str, command: Sequence[str], *, input: bytes = b"", timeout: float = 60) -> Executed:
         """Run a command in the machine through its agent."""
+
+    def console(self, id: str) -> str:
+        """The end of what the machine said on its console; empty when it is not known."""
 
     def signs(self, id: str, *, timeout: float = 10) -> GuestSigns:
         """Whether somebody works in a running machine. Raises Unavailable when its agent does not answer in time."""

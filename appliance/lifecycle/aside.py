@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from appliance import catalog, qcow2
+from appliance import catalog
 from appliance.catalog import (
     Account,
     Actor,
@@ -57,9 +57,9 @@ from appliance.catalog.lineage import Mark, Standing
 from appliance.errors import BadInput, Conflict, DpeError, NotFound
 from appliance.hypervisor.provider import MachineFound, Power, Provider, Remains
 from appliance.identity import quotas
-from appliance.lifecycle import disks, labels, master, outcomes, smoke_test
-from appliance.paths import below, inside
-from appliance.seeds.build import load_files, test_machine_id
+from appliance.lifecycle import disks, labels, master, outcomes, smoke_test, specs
+from appliance.paths import below
+from appliance.seeds.build import load_files, seed_folder, test_machine_id
 from appliance.seeds.snapshot import template_id
 from appliance.settings import Settings
 
@@ -296,11 +296,11 @@ class SetAside:
         facts, remains = dict(told.facts), told.remains
         if kind in (K.SEED, K.SNAPSHOT):
             facts["class"], facts["seed"] = id.split("/")[0], int(id.split("/")[1])
-        elif kind is K.MACHINE and "seed" not in facts and (base := self._base(remains.base)):
+        elif kind is K.MACHINE and "seed" not in facts and (base := _seed_of(remains.base)):
             facts["class"], facts["seed"] = base
         class_name = str(facts.get("class") or remains.class_name)
         facts |= {name: getattr(remains, name) for name in ("vcpus", "memory") if getattr(remains, name) and name not in facts}
-        made, slot = facts.get("made"), facts.get("slot", self._slot(remains.tap))
+        made, slot = facts.get("made"), facts.get("slot", specs.slot_of(remains.mac, self.settings))
         same = facts.get("catalog") == options.get("lineage")["id"]
         account = aside.account(facts.get("account"), facts.get("account_name") or "") if same else None
         return {
@@ -334,18 +334,6 @@ class SetAside:
         if not same:
             return f"It was {owner}'s in another catalog; whether that is the same person here only you can tell."
         return "" if account is not None else f"It is {owner}'s, who has no account here."
-
-    def _base(self, path: str) -> tuple[str, int] | None:
-        """Class and version of the seed that a disk lies on, from its path, if that is one of ours."""
-        try:
-            parts = Path(path).relative_to(self.settings.seeds).parts
-        except ValueError:
-            return None
-        return (parts[0], int(parts[1])) if len(parts) in (3, 4) and parts[1].isdecimal() and ".." not in parts else None
-
-    def _slot(self, tap: str) -> int | None:
-        found = re.fullmatch(re.escape(f"{self.settings.network}-m") + r"(\d{1,5})", tap)
-        return int(found[1]) if found and int(found[1]) < self.settings.slots else None
 
     # -- an older copy, which knows what was ---------------------------------------------------------
 
@@ -463,8 +451,10 @@ class SetAside:
             self.provider.remove_data(one.id)
         elif one.kind is K.KEPT_DISK:
             self.provider.forget_kept(one.id)
-        elif any(Path(base).is_relative_to(self._path(key)) for base in aside.bases()):
-            raise Conflict("A machine or kept disk that is set aside lies on it.", "Adopt or remove that first.")
+        elif aside.is_base(one.id):
+            raise Conflict("A machine that is set aside lies on it.", "Adopt or remove that first.")
+        elif one.kind is K.SNAPSHOT:
+            self.provider.remove_snapshot(one.id)
         else:
             shutil.rmtree(self._path(key), ignore_errors=True)
         labels.file_of(key, self.settings.labels).unlink(missing_ok=True)
@@ -507,10 +497,9 @@ class SetAside:
         seed = aside.seed(cls.name, version)
         if seed is None:
             files = load_files(cls.name, version, self.settings)
-            paths = {"disk": str(files.disk), "kernel": str(files.kernel), "initrd": str(files.initrd), "cmdline": files.cmdline}
             with catalog.write():
                 seed = Seed.create(
-                    klass=cls.name, version=version, state=SeedState.READY, files=paths, manifest=files.manifest, ended_at=now()
+                    klass=cls.name, version=version, state=SeedState.READY, stored=True, manifest=files.manifest, ended_at=now()
                 )
                 aside.forget([(K.SEED, f"{cls.name}/{version}")])
                 record(
@@ -519,7 +508,7 @@ class SetAside:
                     class_name=cls.name,
                     seed_id=seed.id,
                 )
-        if seed.state is not SeedState.READY or not Path(seed.files["kernel"]).exists():
+        if seed.state is not SeedState.READY or not seed_folder(cls.name, version, self.settings).exists():
             raise NotFound(f"The seed {class_name} v{version} is not here any more.", "Without it the machine cannot start again.")
         return seed
 
@@ -575,13 +564,12 @@ class SetAside:
 
     def _snapshot(self, one: Aside, seed: Seed) -> Snapshot | None:
         """The snapshot that a fork lies on, which has to stay as long as it does."""
-        folder = inside(self.settings.seeds, one.base).parent if one.base else Path()
-        if not folder.name.startswith("snapshot-"):
+        if one.base in ("", seed.name):
             return None
-        found: Snapshot | None = Snapshot.get_or_none(Snapshot.folder == str(folder))
+        found: Snapshot | None = Snapshot.get_or_none(Snapshot.name == one.base)
         if found is None:
-            found = Snapshot.create(seed=seed, state=SnapshotState.STALE, folder=str(folder), ended_at=now())
-            aside.forget([(K.SNAPSHOT, str(folder.relative_to(self.settings.seeds)))])
+            found = Snapshot.create(seed=seed, state=SnapshotState.STALE, name=one.base, ended_at=now())
+            aside.forget([(K.SNAPSHOT, one.base)])
         return found
 
     def _free_slot(self, one: Aside, there: set[str]) -> int:
@@ -631,6 +619,11 @@ def _examine(path: Path) -> Remains:
     if manifest.is_file():
         with contextlib.suppress(ValueError, LookupError, TypeError):
             made = datetime.fromisoformat(json.loads(manifest.read_bytes())["built"])
-    return Remains(
-        base=qcow2.backing(path) if path.is_file() else "", bytes=sum(file.lstat().st_blocks * 512 for file in files), made=made
-    )  # fmt: skip
+    return Remains(bytes=sum(file.lstat().st_blocks * 512 for file in files), made=made)
+
+
+def _seed_of(base: str) -> tuple[str, int] | None:
+    """Class and version of the seed that a disk lies on, itself or through a snapshot; None when that cannot be told."""
+    class_name, _, rest = base.partition("/")
+    version = rest.partition("/")[0]
+    return (class_name, int(version)) if version.isdecimal() else None

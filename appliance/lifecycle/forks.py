@@ -1,15 +1,17 @@
 """Snapshots and forks as the catalog sees them: taken, used, counted, given up for a while, and tried again."""
 
+import logging
 from datetime import timedelta
-from pathlib import Path
 
 from appliance import catalog
 from appliance.backoff import doubled
 from appliance.catalog import Class, EventKind, Machine, Seed, Snapshot, SnapshotState, now, record, snapshots
-from appliance.errors import DpeError
+from appliance.errors import BadInput, DpeError
 from appliance.hypervisor.provider import Provider, Unfit
 from appliance.seeds import snapshot as files
 from appliance.settings import Settings
+
+log = logging.getLogger(__name__)
 
 TRIES = 3  # forks of a class that may fail one after the other before its machines are booted instead
 AGAIN = timedelta(minutes=10)  # after which another snapshot is tried, doubling
@@ -24,12 +26,8 @@ def usable(klass: Class, seed: Seed) -> Snapshot | None:
 def job(snapshot: Snapshot) -> files.SnapshotJob:
     """What seeds.snapshot needs to know."""
     seed = snapshot.seed
-    return files.SnapshotJob(snapshot.id, seed.class_name, seed.version, seed.files, seed.klass.spec)
-
-
-def folder(snapshot: Snapshot, settings: Settings) -> Path:
-    """Where its files are, whatever the catalog says of that."""
-    return files.folder_of(job(snapshot), settings)
+    name = snapshot.name or f"{seed.name}/snapshot-{snapshot.id}"
+    return files.SnapshotJob(snapshot.id, name, seed.class_name, seed.version, seed.cmdline, seed.klass.spec)
 
 
 def take_snapshot(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:
@@ -76,7 +74,7 @@ def take_snapshot(snapshot: Snapshot, settings: Settings, provider: Provider) ->
             step="",
             problem="",
             hint="",
-            folder=str(files.folder_of(what, settings)),
+            name=what.name,
             facts=facts,
             ended_at=now(),
         ).where(Snapshot.id == snapshot.id).execute()
@@ -169,12 +167,16 @@ def check_snapshot(snapshot: Snapshot, settings: Settings, provider: Provider) -
     """Read a snapshot whole, and give it up when it does not fit."""
     what = job(snapshot)
     try:
-        provider.check_snapshot(files.template_spec(what, settings), files.folder_of(what, settings))
+        provider.check_snapshot(files.template_spec(what, settings), what.name)
     except Unfit as error:
         stale(snapshot, error)
 
 
-def forget(snapshot: Snapshot) -> None:
-    """The files of the snapshot are gone."""
+def remove(snapshot: Snapshot, provider: Provider) -> None:
+    """Remove a snapshot that nobody forks from any more."""
+    try:
+        provider.remove_snapshot(snapshot.name)
+    except BadInput as error:
+        log.error("nothing of the snapshot %s is removed: %s", snapshot.id, error)
     with catalog.write():
-        Snapshot.update(folder="", state=SnapshotState.STALE).where(Snapshot.id == snapshot.id).execute()
+        Snapshot.update(name="", state=SnapshotState.STALE).where(Snapshot.id == snapshot.id).execute()

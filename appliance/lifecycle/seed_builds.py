@@ -13,10 +13,11 @@ from pathlib import Path
 from appliance import catalog
 from appliance.catalog import Class, EventKind, Seed, SeedState, Snapshot, SnapshotState, now, options, record, seeds
 from appliance.errors import BadInput, DpeError
+from appliance.hypervisor.provider import Provider
 from appliance.paths import inside
 from appliance.scenario.load import Loaded
 from appliance.seeds import shipped
-from appliance.seeds.build import SeedFiles, SeedJob, SeedProgress, build, seed_folder
+from appliance.seeds.build import SeedFiles, SeedJob, SeedProgress, build, clear, seed_folder
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -87,10 +88,11 @@ def offer_shipped(loaded: Loaded, settings: Settings) -> None:
                 )
 
 
-def run(seed: Seed, loaded: Loaded, settings: Settings) -> None:
+def run(seed: Seed, loaded: Loaded, settings: Settings, provider: Provider) -> None:
     """Build one queued (or interrupted) seed to its end. The promoted seed is replaced only by one that booted and answered."""
     folder = seed.manifest.get("shipped")
     if seed.attempts >= BUILDS and not folder:
+        clear(seed.id, seed.class_name, seed.version, settings)
         _end(seed, SeedState.FAILED, DpeError(f"The build was cut off {BUILDS} times.", "Look at the engine's log, then build again."))
         return
     described = loaded.scenario.classes.get(seed.class_name)
@@ -120,13 +122,13 @@ def run(seed: Seed, loaded: Loaded, settings: Settings) -> None:
         if folder:
             files = _adopt(seed, inside(settings.shipped_seeds, folder), settings, progress, cancelled)
         else:
-            files = build(SeedJob(seed.id, seed.class_name, seed.version, described, loaded.folder), settings, progress, cancelled)
+            job = SeedJob(seed.id, seed.class_name, seed.version, described, loaded.folder)
+            files = build(job, settings, progress, cancelled, provider)
     except DpeError as error:
         _end(seed, SeedState.CANCELLED if cancelled.wanted else SeedState.FAILED, error)
         return
     with catalog.write():
-        paths = {"disk": str(files.disk), "kernel": str(files.kernel), "initrd": str(files.initrd), "cmdline": files.cmdline}
-        Seed.update(state=SeedState.READY, ended_at=now(), files=paths, manifest=files.manifest, task="", problem="", hint="").where(
+        Seed.update(state=SeedState.READY, ended_at=now(), stored=True, manifest=files.manifest, task="", problem="", hint="").where(
             Seed.id == seed.id
         ).execute()
         Class.update(failures=0, failing_until=None, problem="").where(Class.name == seed.class_name).execute()
@@ -154,8 +156,8 @@ def remove(seed: Seed, settings: Settings) -> None:
     except BadInput as error:
         log.error("nothing of the seed %s is removed: %s", seed.id, error)
     with catalog.write():
-        Snapshot.update(folder="", state=SnapshotState.STALE).where(Snapshot.seed == seed.id).execute()
-        Seed.update(files={}).where(Seed.id == seed.id).execute()
+        Snapshot.update(name="", state=SnapshotState.STALE).where(Snapshot.seed == seed.id).execute()
+        Seed.update(stored=False).where(Seed.id == seed.id).execute()
 
 
 def _adopt(

@@ -10,8 +10,6 @@ from appliance.errors import DpeError
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import Card, MachineSpec, Provider
 from appliance.lifecycle import forks
-from appliance.paths import inside
-from appliance.seeds.build import placed
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -22,24 +20,23 @@ PLACE = 13  # among the addresses before the machines' slots
 
 def spec(seed: Seed, settings: Settings) -> MachineSpec:
     """A machine of the seed as the next one of its class would be, which waits running."""
-    described, (disk, boot) = seed.klass.spec, placed(seed.files, settings)
+    described = seed.klass.spec
     subnet = ipaddress.ip_network(settings.subnet)
     snapshot = forks.usable(seed.klass, seed)
     return MachineSpec(
         id=ID,
         name=f"proof-{seed.class_name}",
         class_name=seed.class_name,
-        seed_disk=disk,
-        disk=settings.machine_folder(ID) / "disk.qcow2",
+        seed=seed.name,
+        cmdline=seed.cmdline,
         disk_size=described["size"]["disk"],
-        boot=boot,
         vcpus=described["size"]["vcpus"],
         memory=described["size"]["memory"],
-        card=Card("52:54:00:00:00:0d", str(subnet[2 + PLACE]), subnet.prefixlen, settings.gateway, f"{settings.network}s{PLACE}"),
+        card=Card("52:54:00:00:00:0d", str(subnet[2 + PLACE]), subnet.prefixlen, settings.gateway),
         application_port=described["application"]["port"],
         application_ready=described["application"]["ready"],
         boot_timeout=described["boot_timeout"],
-        snapshot=None if snapshot is None else inside(settings.seeds, snapshot.folder),
+        snapshot=None if snapshot is None else snapshot.name,
     )
 
 

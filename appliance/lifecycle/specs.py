@@ -6,17 +6,16 @@ from typing import cast
 
 from appliance.catalog import Machine, MachineState, data_disks
 from appliance.hypervisor.provider import Card, MachineSpec
-from appliance.paths import below, inside
+from appliance.paths import below
 from appliance.scenario.load import MACHINE_TASKS
 from appliance.scenario.policy import Readiness
-from appliance.seeds.build import placed
 from appliance.settings import Settings
 
 MADE = (MachineState.PLANNED, MachineState.CREATING)
 
 
 def card(settings: Settings, slot: int) -> Card:
-    """The network card of a slot: MAC, address and tap name follow from it, so that they are known beforehand.
+    """The network card of a slot: MAC and address follow from it, so that they are known beforehand.
 
     The MAC has QEMU's prefix 52:54:00, a byte that tells appliances on one host apart, and the slot.
     """
@@ -26,8 +25,13 @@ def card(settings: Settings, slot: int) -> Card:
         address=settings.address(slot),
         prefix=ipaddress.ip_network(settings.subnet).prefixlen,
         gateway=settings.gateway,
-        tap=f"{settings.network}-m{slot}",
     )
+
+
+def slot_of(mac: str, settings: Settings) -> int | None:
+    """The slot that a card with this MAC belongs to; None when it is none of this appliance's."""
+    slot = int.from_bytes(bytes.fromhex(mac.replace(":", ""))[-2:], "big") if mac else settings.slots
+    return slot if slot < settings.slots and card(settings, slot).mac == mac else None
 
 
 def machine_roles(machine: Machine, settings: Settings) -> list[str]:
@@ -38,7 +42,7 @@ def machine_roles(machine: Machine, settings: Settings) -> list[str]:
 
 def spec(machine: Machine, settings: Settings) -> MachineSpec:
     """Everything needed to make the machine."""
-    described, (seed_disk, boot) = machine.klass.spec, placed(machine.seed.files, settings)
+    described, seed = machine.klass.spec, machine.seed
     # What tasks for each machine have done to a disk is not on that of a fork, which would take its place.
     snapshot = None if machine.readiness == "cold" and machine_roles(machine, settings) else machine.snapshot
     kept = data_disks.coming_back_as(machine.id) if machine.owner_id is not None and machine.state in MADE else None
@@ -47,10 +51,9 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
         id=machine.id,
         name=machine.name,
         class_name=machine.class_name,
-        seed_disk=seed_disk,
-        disk=settings.machine_folder(machine.id) / "disk.qcow2",
+        seed=seed.name,
+        cmdline=seed.cmdline,
         disk_size=machine.disk,
-        boot=boot,
         vcpus=machine.vcpus,
         memory=machine.memory,
         card=card(settings, machine.slot),
@@ -58,7 +61,7 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
         application_ready=described["application"]["ready"],
         boot_timeout=described["boot_timeout"],
         readiness=cast(Readiness, machine.readiness),
-        snapshot=None if snapshot is None else inside(settings.seeds, snapshot.folder),
+        snapshot=None if snapshot is None else snapshot.name,
         kept=None if kept is None else kept.id,
         data=None if disk is None else disk.id,
         data_size=disk.size if disk else 0,

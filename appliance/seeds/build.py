@@ -1,7 +1,7 @@
-"""Build a seed: run playbooks/seed.yml for a class, follow it, keep the result or explain the failure.
+"""Build a seed: run playbooks/seed.yml for a class, follow it, boot what it made once, keep the result or explain the failure.
 
-A build works in one folder, settings.state/work/<seed id>; what it made is moved to settings.seeds by
-one rename at the very end. So a build that fails, is cancelled or dies with the engine leaves nothing
+A build works in one folder, settings.state/work/<seed id>. What it made is booted under a name that is no seed's, `<class>/<version>.new`, and
+gets its own by one rename at the very end. So a build that fails, is cancelled or dies with the engine leaves nothing
 that could be taken for a seed, and may simply be repeated.
 """
 
@@ -13,8 +13,8 @@ import shutil
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,8 +22,8 @@ from typing import Any
 
 from appliance import durable
 from appliance.errors import DpeError, Unavailable
-from appliance.hypervisor.provider import Boot, Card, MachineSpec
-from appliance.paths import below, inside
+from appliance.hypervisor.provider import Card, MachineSpec, Provider
+from appliance.paths import below
 from appliance.scenario.schema import ClassSpec
 from appliance.seeds import recipe, sources, unsafe
 from appliance.seeds.failure import explain
@@ -51,7 +51,8 @@ FACTS = (
     },
     {"name": "Say what starts services", "ansible.builtin.set_fact": {"ansible_service_mgr": "systemd", "cacheable": True}},
 )
-BOOT_TASKS = ("Start it", "Wait until its agent and its application answer")  # in seed.yml
+BOOT_TASKS = ("Make a machine of the seed", "Start it", "Wait until its agent and its application answer", "Remove it")
+UNTRIED = ".new"  # behind the name of a seed that has yet to boot
 LEAST_SPACE = 1536  # MiB that the smallest class needs
 
 
@@ -59,7 +60,7 @@ LEAST_SPACE = 1536  # MiB that the smallest class needs
 class SeedJob:
     """What to build. `version` counts from 1 per class; `scenario` is the scenario's folder.
 
-    `fresh` takes nothing from the cache; without `test_boot` the image is kept as it is made, for where no hypervisor runs.
+    `fresh` takes nothing from the cache.
     """
 
     seed_id: int
@@ -68,7 +69,11 @@ class SeedJob:
     spec: ClassSpec
     scenario: Path
     fresh: bool = False
-    test_boot: bool = True
+
+    @property
+    def name(self) -> str:
+        """The seed's."""
+        return f"{self.class_name}/{self.version}"
 
 
 @dataclass(frozen=True)
@@ -101,12 +106,6 @@ def seed_folder(class_name: str, version: int, settings: Settings) -> Path:
     return below(settings.seeds, class_name, version)
 
 
-def placed(files: Mapping[str, str], settings: Settings) -> tuple[Path, Boot]:
-    """A seed's disk and what boots it, as its row in the catalog names them. Raises BadInput for files that are no seed's."""
-    disk, kernel, initrd = (inside(settings.seeds, files[name]) for name in ("disk", "kernel", "initrd"))
-    return disk, Boot(kernel, initrd, files["cmdline"])
-
-
 def seed_log(class_name: str, version: int, settings: Settings) -> Path:
     """The log of a build, finished or not."""
     return below(settings.logs, "seeds", f"{class_name}-{version}.log")
@@ -123,23 +122,21 @@ def test_machine_id(seed_id: int) -> str:
 
 
 def boot_spec(job: SeedJob, settings: Settings) -> MachineSpec:
-    """The throwaway machine of the test boot. Its address is one of the 14 that lie before the machines' slots."""
+    """The throwaway machine of the test boot, of the seed that is tried. Its address is one of the 14 that lie before the machines' slots."""
     id = test_machine_id(job.seed_id)
     subnet = ipaddress.ip_network(settings.subnet)
     place = job.seed_id % 14
-    result = work_folder(job.seed_id, settings) / "result"
     mac = ":".join(f"{byte:02x}" for byte in (0x52, 0x54, 0x00, *hashlib.sha256(id.encode()).digest()[:3]))
     return MachineSpec(
         id=id,
         name=f"seed-{job.class_name}-{job.version}",
         class_name=job.class_name,
-        seed_disk=result / "disk.qcow2",
-        disk=settings.machine_folder(id) / "disk.qcow2",
+        seed=f"{job.name}{UNTRIED}",
+        cmdline=CMDLINE,
         disk_size=job.spec.size.disk,
-        boot=Boot(result / "vmlinuz", result / "initrd", CMDLINE),
         vcpus=job.spec.size.vcpus,
         memory=job.spec.size.memory,
-        card=Card(mac, str(subnet[2 + place]), subnet.prefixlen, settings.gateway, f"{settings.network}s{place}"),
+        card=Card(mac, str(subnet[2 + place]), subnet.prefixlen, settings.gateway),
         application_port=job.spec.application.port,
         application_ready=job.spec.application.ready,
         boot_timeout=job.spec.boot_timeout,
@@ -156,9 +153,16 @@ def load_files(class_name: str, version: int, settings: Settings) -> SeedFiles:
         raise Unavailable(f"The files of seed {version} of {class_name} are missing or damaged: {error}.", "Build a new seed.") from error
 
 
-def build(job: SeedJob, settings: Settings, progress: Callable[[SeedProgress], None], cancelled: Callable[[], bool]) -> SeedFiles:
+def build(
+    job: SeedJob,
+    settings: Settings,
+    progress: Callable[[SeedProgress], None],
+    cancelled: Callable[[], bool],
+    provider: Provider | None = None,
+) -> SeedFiles:
     """Build the seed and return its files; `progress` is called at each task, `cancelled` asked several times a second.
 
+    It is booted once with the `provider`; without one the image is kept as it is made, for where no hypervisor runs.
     Raises BadInput (the scenario must be corrected), Unavailable (disk full, mirror not reached), Cancelled,
     or DpeError for any other task that fails. In each case the log stays and everything else is removed.
     """
@@ -166,10 +170,20 @@ def build(job: SeedJob, settings: Settings, progress: Callable[[SeedProgress], N
     if not final.exists():
         try:
             with _emptied(work_folder(job.seed_id, settings)) as work:
-                _Build(job, settings, work, progress, cancelled).run(final)
+                _Build(job, settings, work, progress, cancelled, provider).run(final)
         except OSError as error:
             raise Unavailable(f"The seed of {job.class_name} cannot be built: {error}.", "Look at the disk that holds it.") from error
     return load_files(job.class_name, job.version, settings)
+
+
+def clear(seed_id: int, class_name: str, version: int, settings: Settings) -> None:
+    """Remove what a build that was cut off left, if it is not tried again."""
+    for folder in (work_folder(seed_id, settings), _untried(class_name, version, settings)):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _untried(class_name: str, version: int, settings: Settings) -> Path:
+    return below(settings.seeds, class_name, f"{version}{UNTRIED}")
 
 
 @contextmanager
@@ -189,11 +203,25 @@ class _Build:
     """One try."""
 
     def __init__(
-        self, job: SeedJob, settings: Settings, work: Path, progress: Callable[[SeedProgress], None], cancelled: Callable[[], bool]
+        self,
+        job: SeedJob,
+        settings: Settings,
+        work: Path,
+        progress: Callable[[SeedProgress], None],
+        cancelled: Callable[[], bool],
+        provider: Provider | None = None,
     ) -> None:
-        self.job, self.settings, self.work, self.progress, self.cancelled = job, settings, work, progress, cancelled
+        self.job, self.settings, self.work, self.progress, self.cancelled, self.provider = (
+            job,
+            settings,
+            work,
+            progress,
+            cancelled,
+            provider,
+        )
+        self.untried = _untried(job.class_name, job.version, settings)
         self.begun = self.lap = time.monotonic()
-        self.total = 0
+        self.total = self.number = 0
         self.task = ""
         self.seconds: dict[str, float] = {}
         self.failure: tuple[str, str, str] | None = None  # task, message, role
@@ -205,49 +233,59 @@ class _Build:
     def run(self, final: Path) -> None:
         """Build, and move the result to `final`."""
         try:
-            file = self.described("job.json", self.description())
-            well = follow(file, environment(self.settings), self.take, self.cancelled)
+            well = follow(self.described(self.description()), environment(self.settings), self.take, self.cancelled)
             self.end_task()
-            if self.cancelled():
-                raise Cancelled(
-                    f"The build of seed {self.job.version} of {self.job.class_name} was cancelled.", "Build again when you like."
-                )
+            self.check_cancelled()
             if not well or self.failure:
                 raise self.explain(*(self.failure or ("", self.output, "")))
-            durable.write(self.work / "result/seed.json", json.dumps(self.manifest(), indent=1), mode=0o444)
-            for file in (self.work / "result").iterdir():
-                os.chown(file, 0, 0)  # the test boot gave them to the hypervisor's user, who could then write to them
-            final.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            self.untried.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            shutil.rmtree(self.untried, ignore_errors=True)  # of an earlier try
+            durable.replace(self.work / "result", self.untried)
+            if self.provider is not None:
+                self.test_boot(self.provider)
+            durable.write(self.untried / "seed.json", json.dumps(self.manifest(), indent=1), mode=0o444)
             os.sync()  # else a power cut could leave the name, and the catalog's word for it, without the content
-            durable.replace(self.work / "result", final)
+            durable.replace(self.untried, final)
         except OSError as error:
             raise self.note(self.explain("", str(error))) from error
         except DpeError as error:
             raise self.note(error) from error
         finally:
-            self.discard()
+            shutil.rmtree(self.untried, ignore_errors=True)
         self.write(f"Built in {time.monotonic() - self.begun:.0f} s.")
 
-    def discard(self) -> None:
-        """Remove the machine of a test boot that did not come to its end, after keeping what it said."""
-        spec = boot_spec(self.job, self.settings)
-        if not spec.disk.parent.exists():
-            return
-        serial = spec.disk.parent / "serial.log"
-        if serial.exists():
-            self.write(f"\nThe machine's console:\n{serial.read_text(errors='replace')[-8000:]}")
-        shutil.rmtree(self.work, ignore_errors=True)  # the disk may be full
-        try:
-            self.work.mkdir(mode=0o711)
-            file = self.described("discard.json", self.describe("retire.yml", {"machines": [spec.to_json()]}))
-        except OSError:
-            return  # the engine removes machines that it knows nothing of
-        follow(file, environment(self.settings), lambda event: self.write(event.get("text", "")), lambda: False)
+    def check_cancelled(self) -> None:
+        """Raise Cancelled when somebody asked to stop."""
+        if self.cancelled():
+            raise Cancelled(f"The build of seed {self.job.version} of {self.job.class_name} was cancelled.", "Build again when you like.")
 
-    def described(self, name: str, description: dict[str, Any]) -> Path:
+    def test_boot(self, provider: Provider) -> None:
+        """Make a machine of the seed, which must answer; what it said is kept in the log when it does not."""
+        spec = boot_spec(self.job, self.settings)
+        provider.destroy(spec.id)  # what an earlier try left
+        steps: tuple[Callable[[], None], ...] = (
+            lambda: provider.clone(spec),
+            lambda: provider.start(spec),
+            lambda: provider.wait(spec, given_up=self.cancelled),
+            lambda: provider.destroy(spec.id),
+        )
+        try:
+            for name, step in zip(BOOT_TASKS, steps, strict=True):
+                self.begin_task(name, self.number + 1)
+                self.write(name)
+                step()
+                self.end_task()
+        except DpeError as error:
+            self.write(f"\nThe machine's console:\n{provider.console(spec.id)}")
+            with suppress(DpeError):  # the engine removes machines that it knows nothing of
+                provider.destroy(spec.id)
+            self.check_cancelled()
+            raise self.explain(self.task, str(error)) from error
+
+    def described(self, description: dict[str, Any]) -> Path:
         """Write a description for the inner process; returns the file."""
         Path(description["runner"]).mkdir(mode=0o700)
-        file = self.work / name
+        file = self.work / "job.json"
         file.write_text(json.dumps(description))
         return file
 
@@ -269,17 +307,19 @@ class _Build:
         """One event of the inner process."""
         match event["kind"]:
             case "total":
-                self.total = event["tasks"]
+                self.total = event["tasks"] + (len(BOOT_TASKS) if self.provider is not None else 0)
             case "task":
                 self.end_task()
-                self.task = event["name"]
-                number = event["number"]
-                self.progress(SeedProgress(number, max(self.total, number), self.task, time.monotonic() - self.begun))
+                self.begin_task(event["name"], event["number"])
             case "output":
                 self.write(event["text"])
                 self.output = (self.output + event["text"] + "\n")[-4000:]
             case "failed":
                 self.failure = self.failure or (event["task"], event["message"], event["role"])
+
+    def begin_task(self, name: str, number: int) -> None:
+        self.task, self.number = name, number
+        self.progress(SeedProgress(number, max(self.total, number), name, time.monotonic() - self.begun))
 
     def end_task(self) -> None:
         now = time.monotonic()
@@ -299,16 +339,6 @@ class _Build:
         """MiB that a build of this class takes while it runs: tree, packages, raw disk and image, as large as the last seed."""
         known = [file.stat().st_size >> 20 for file in below(self.settings.seeds, self.job.class_name).glob("*/disk.qcow2")]
         return max([LEAST_SPACE, *(4 * size for size in known)])
-
-    def describe(self, playbook: str, variables: dict[str, Any]) -> dict[str, Any]:
-        """What play.py reads, for any playbook of ours."""
-        local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **AS_ROOT}
-        return {
-            "playbook": str(PLAYBOOKS / playbook),
-            "runner": str(self.work / "runner"),
-            "inventory": {"all": {"hosts": {"localhost": local}}},
-            "variables": {"state": str(self.settings.state), **variables},
-        }
 
     def description(self) -> dict[str, Any]:
         """What play.py reads."""
@@ -344,18 +374,20 @@ class _Build:
             "kernel_modules": KERNEL_MODULES,
             "spec": job.spec.model_dump(mode="json"),
             "roles_play": str(roles),
-            "boot_spec": boot_spec(job, settings).to_json(),
         }
-        description = self.describe("seed.yml", variables)
+        local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **AS_ROOT}
         inside = {"ansible_connection": "dpe_chroot", "ansible_host": str(tree), "ansible_python_interpreter": "/usr/bin/python3"}
-        description["inventory"]["all"]["hosts"]["root"] = {**inside, "ansible_package_use": "dpe_packages", **AS_ROOT}
-        description["roles"] = [str(PLAYBOOKS / "roles"), str(job.scenario.resolve() / "roles")]
-        description["skip"] = [] if job.test_boot else ["boot"]
-        return description
+        return {
+            "playbook": str(PLAYBOOKS / "seed.yml"),
+            "runner": str(work / "runner"),
+            "inventory": {"all": {"hosts": {"localhost": local, "root": {**inside, "ansible_package_use": "dpe_packages", **AS_ROOT}}}},
+            "variables": variables,
+            "roles": [str(PLAYBOOKS / "roles"), str(job.scenario.resolve() / "roles")],
+        }
 
     def manifest(self) -> dict[str, Any]:
         """What is known of a finished seed, in the result folder."""
-        result = self.work / "result"
+        result = self.untried
         installed = dict(line.split() for line in (self.work / "packages.txt").read_text().splitlines())
         files = {}
         for file in sorted(result.iterdir()):
@@ -370,7 +402,7 @@ class _Build:
             "recipe": recipe.digest(self.job.spec, self.job.scenario.resolve()),
             "built": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - self.begun, 1),
-            "boot_seconds": round(sum(self.seconds.get(task, 0) for task in BOOT_TASKS), 1) or None,
+            "boot_seconds": round(sum(self.seconds.get(task, 0) for task in BOOT_TASKS[1:3]), 1) or None,
             "tasks": self.seconds,
             "files": files,
             "packages": installed,

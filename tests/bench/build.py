@@ -17,7 +17,7 @@ from typing import Any
 from appliance import layout
 from appliance.errors import DpeError
 from appliance.hypervisor.libvirt import daemon
-from appliance.hypervisor.provider import Boot, MachineSpec
+from appliance.hypervisor.provider import MachineSpec
 from appliance.lifecycle import batch
 from appliance.lifecycle.specs import card
 from appliance.run import run as command
@@ -52,8 +52,8 @@ def _spec(settings: Settings, slot: int) -> MachineSpec:
     seed, id = place(cached_seed(), settings), str(uuid.uuid4())
     described = small_scenario().classes["small"]
     return MachineSpec(
-        id=id, name=f"bench-{slot}", class_name="small", seed_disk=seed.disk, disk=settings.machines / id / "disk.qcow2",
-        disk_size=described.size.disk, boot=Boot(seed.kernel, seed.initrd, seed.cmdline), vcpus=1, memory=described.size.memory,
+        id=id, name=f"bench-{slot}", class_name="small", seed="small/1", cmdline=seed.cmdline,
+        disk_size=described.size.disk, vcpus=1, memory=described.size.memory,
         card=card(settings, slot), application_port=described.application.port, application_ready=described.application.ready, boot_timeout=300,
     )  # fmt: skip
 

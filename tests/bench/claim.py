@@ -55,9 +55,7 @@ def serving(*parts: str, whole: bool = False, **changes: Any) -> Iterator[Settin
         catalog.open(settings.catalog)
         _fill(buffer=0 if whole else 1000)
         if whole:
-            seed = place(cached_seed(), settings)
-            files = {"disk": str(seed.disk), "kernel": str(seed.kernel), "initrd": str(seed.initrd), "cmdline": seed.cmdline}
-            Seed.update(files=files).execute()
+            Seed.update(stored=True, manifest=place(cached_seed(), settings).manifest).execute()
         appliance = Appliance(settings)
         appliance.children = [child for child in appliance.children if whole or child.name in ("web", "relay", "nginx", *parts)]
         try:

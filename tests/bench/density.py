@@ -6,7 +6,6 @@ Real machines of 512 MiB from the tests' small seed, on a libvirtd of the benchm
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from appliance.hypervisor.provider import MachineSpec, Stats
@@ -49,9 +48,9 @@ def booted(libvirtd: Libvirtd) -> int:
     return _taken(libvirtd, specs)
 
 
-def paused(libvirtd: Libvirtd, folder: Path) -> int:
+def paused(libvirtd: Libvirtd, snapshot: str) -> int:
     """MiB that paused forks of the same seed take."""
-    specs = _specs(libvirtd, 1, FORKS, snapshot=folder, readiness="paused")
+    specs = _specs(libvirtd, 1, FORKS, snapshot=snapshot, readiness="paused")
     for spec in specs:
         libvirtd.provider.fork(spec)
     return _taken(libvirtd, specs)
@@ -69,7 +68,8 @@ def run() -> Iterator[dict[str, Any]]:
         clones = booted(libvirtd)
         [template] = _specs(libvirtd, 0, 1)
         nominal = MEMORY + libvirtd.provider.host().overhead
-        forks = paused(libvirtd, take(libvirtd.provider, template, libvirtd.settings.state / "snapshot"))
+        take(libvirtd.provider, template, snapshot := f"{template.seed}/snapshot-1")
+        forks = paused(libvirtd, snapshot)
     fork, clone = forks / FORKS / MEMORY, clones / CLONES / MEMORY
     yield {
         "name": "density.paused",

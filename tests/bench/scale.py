@@ -103,8 +103,7 @@ def fill(size: int) -> None:
                 name=name, spec=spec, minimum=0, maximum=0, buffer=0, lease_minutes=60, extend_minutes=30, extensions=1, per_person=1000,
             )  # fmt: skip
             seed_rows.promote(Seed.create(klass=name, version=1, state=SeedState.READY))
-        folder = catalog.database.folder().parent / "seeds/scale/1"
-        Seed.update(files={name: f"{folder}/{name}" for name in ("disk", "kernel", "initrd")} | {"cmdline": ""}).execute()
+        Seed.update(stored=True).execute()
         seeds = {seed.class_name: seed.id for seed in list(Seed.select())}
         snapshots = {name: Snapshot.create(seed=seed, state=SnapshotState.READY).id for name, seed in seeds.items()}
         machines, leases, readings, events = [], [], [], []
@@ -167,7 +166,7 @@ def stir(settings: Settings) -> None:
         rush = Class.create(
             name="rush", spec=spec, minimum=0, maximum=100, buffer=0, lease_minutes=60, extend_minutes=30, extensions=1, per_person=1,
         )  # fmt: skip
-        seed = Seed.create(klass="rush", version=1, state=SeedState.READY, files=Seed.get().files)
+        seed = Seed.create(klass="rush", version=1, state=SeedState.READY, stored=True)
         seed_rows.promote(seed)
         for account in holders:
             Request.create(account=account, klass="rush", state=RequestState.WAITING, hit=False)

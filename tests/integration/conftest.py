@@ -22,7 +22,7 @@ from appliance import layout
 from appliance.errors import Unavailable
 from appliance.hypervisor.libvirt import snapshot_files
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
-from appliance.hypervisor.provider import Boot, MachineSpec
+from appliance.hypervisor.provider import MachineSpec
 from appliance.lifecycle.specs import card
 from appliance.run import run, start
 from appliance.seeds.build import SeedFiles
@@ -177,10 +177,9 @@ def spec_maker(settings: Settings, small_seed: SeedFiles) -> MakeSpec:
             id=id,
             name=f"small-{id[:8]}",
             class_name="small",
-            seed_disk=seed.disk,
-            disk=settings.machines / id / "disk.qcow2",
+            seed="small/1",
+            cmdline=seed.cmdline,
             disk_size=2,
-            boot=Boot(seed.kernel, seed.initrd, seed.cmdline),
             vcpus=1,
             memory=256,
             card=card(settings, slot),
@@ -199,22 +198,20 @@ def make_spec(appliance_settings: Settings, small_seed: SeedFiles) -> MakeSpec:
     return spec_maker(appliance_settings, small_seed)
 
 
-def take(provider: LibvirtProvider, spec: MachineSpec, folder: Path, look: Callable[[MachineSpec], object] = lambda _spec: None) -> Path:
-    """A snapshot of such a machine, taken as the product does it; `look` is shown the machine while it still runs."""
-    folder.mkdir(mode=0o711)
-    template = replace(spec, disk=folder / "disk.qcow2")
+def take(provider: LibvirtProvider, spec: MachineSpec, name: str, look: Callable[[MachineSpec], object] = lambda _spec: None) -> None:
+    """Take a snapshot of such a machine, as the product does it; `look` is shown the machine while it still runs."""
+    provider.layout.snapshot(name).parent.mkdir(mode=0o711, exist_ok=True)
     try:
-        provider.boot_template(template, folder)
-        provider.wait(template)
-        look(template)
-        provider.take_snapshot(template, folder)
+        provider.boot_template(spec, name)
+        provider.wait(spec)
+        look(spec)
+        provider.take_snapshot(spec, name)
     finally:
-        provider.destroy(template.id)
-    return folder
+        provider.destroy(spec.id)
 
 
-def kept_snapshot(provider: LibvirtProvider, spec: MachineSpec, seed: SeedFiles, folder: Path) -> dict[str, str]:
-    """A snapshot of such a machine in `folder`, taken now or when it was kept, and what its machine said of its identity.
+def kept_snapshot(provider: LibvirtProvider, spec: MachineSpec, seed: SeedFiles, name: str) -> dict[str, str]:
+    """A snapshot of such a machine under a name, taken now or when it was kept, and what its machine said of its identity.
 
     What is in its memory is the same wherever it is; the seed below its disk, and its facts, are those of this appliance.
     """
@@ -225,12 +222,14 @@ def kept_snapshot(provider: LibvirtProvider, spec: MachineSpec, seed: SeedFiles,
         def look(template: MachineSpec) -> None:
             (fresh / "identity.json").write_text(json.dumps(identity(provider, template)))
 
-        taken = take(provider, spec, provider.settings.seeds / f"taken-{spec.id}", look)
-        run(["cp", "--archive", "--sparse=always", *taken.iterdir(), fresh])
-        shutil.rmtree(taken)
+        taken = f"{spec.class_name}/taken/snapshot-{spec.id}"
+        take(provider, spec, taken, look)
+        run(["cp", "--archive", "--sparse=always", *provider.layout.snapshot(taken).iterdir(), fresh])
+        provider.remove_snapshot(taken)
 
     files = kept.kept("snapshot", kept.digest(*parts, REPOSITORY / "appliance/hypervisor"), make)
-    folder.mkdir(mode=0o711)
+    folder = provider.layout.snapshot(name)
+    folder.mkdir(mode=0o711, parents=True)
     run(
         [
             "cp",
@@ -242,7 +241,7 @@ def kept_snapshot(provider: LibvirtProvider, spec: MachineSpec, seed: SeedFiles,
     )
     disk = folder / snapshot_files.DISK
     disk.chmod(0o600)
-    run(["qemu-img", "rebase", "-u", "-F", "qcow2", "-b", spec.seed_disk, disk])
+    run(["qemu-img", "rebase", "-u", "-F", "qcow2", "-b", provider.layout.seed_disk(spec.seed), disk])
     disk.chmod(0o444)
     with provider._connection.use() as connection:
         snapshot_files.keep(folder, provider._facts(spec, connection))
@@ -253,8 +252,11 @@ def kept_snapshot(provider: LibvirtProvider, spec: MachineSpec, seed: SeedFiles,
 
 
 @pytest.fixture(scope="session")
-def small_snapshot(libvirtd: Libvirtd, make_spec: MakeSpec, small_seed: SeedFiles) -> Path:
-    """A snapshot of the small seed: make_spec(slot, snapshot=small_snapshot) is a machine that can be forked."""
-    folder = libvirtd.settings.seeds / "snapshot"
-    kept_snapshot(libvirtd.provider, make_spec(49), small_seed, folder)
-    return folder
+def small_snapshot(libvirtd: Libvirtd, make_spec: MakeSpec, small_seed: SeedFiles) -> str:
+    """The name of a snapshot of the small seed: make_spec(slot, snapshot=small_snapshot) is a machine that can be forked.
+
+    It lies beside no seed's files, so that no engine takes it for one of its own.
+    """
+    name = "small/shared/snapshot-1"
+    kept_snapshot(libvirtd.provider, make_spec(49), small_seed, name)
+    return name

@@ -206,14 +206,8 @@ def ours(stack: ExitStack) -> Settings:
             name="small", spec=small_scenario().classes["small"].model_dump(mode="json"), minimum=0, maximum=3, buffer=1, lease_minutes=60,
             extend_minutes=30, extensions=1, per_person=3, data_disk=1, fork=False,
         )  # fmt: skip
-        files = {
-            "disk": str(folder / "disk.qcow2"),
-            "kernel": str(folder / "vmlinuz"),
-            "initrd": str(folder / "initrd"),
-            "cmdline": "quiet",
-        }
-        seed = Seed.create(klass="small", version=1, state=SeedState.READY, promoted=True, files=files)
-        Snapshot.create(seed=seed.id, state=SnapshotState.READY, folder=str(folder / "snapshot-1"))
+        seed = Seed.create(klass="small", version=1, state=SeedState.READY, promoted=True, stored=True)
+        Snapshot.create(seed=seed.id, state=SnapshotState.READY, name=f"{seed.name}/snapshot-1")
         alice, bob = (Account.create(name=name, password="!", email=f"{name}@example.org") for name in ("alice", "bob"))
         size = {"klass": "small", "seed": seed.id, "vcpus": 1, "memory": 256, "disk": 2}
         Machine.create(id="m1", name="small-1", slot=0, door=0, state=S.IN_USE, owner=alice, **size)
@@ -322,7 +316,7 @@ def test_backup_on_one_appliance_restored_on_a_fresh_one(ours: Settings, host: H
         short, long = (Lease.get(Lease.machine == id, Lease.ended_at.is_null()) for id in ("m1", "m2"))
         assert timedelta(hours=23) < short.ends_at - now() <= timedelta(hours=24)
         assert long.ends_at - now() > timedelta(days=4)
-        assert Seed.get().files["disk"] == str(seed_disk)
+        assert Seed.get().stored
         assert (Session.select().count(), Snapshot.select().count()) == (0, 0)
         assert options.get("title") == "House of Ada"
         assert Event.select().where(Event.kind == "appliance.restored").count() == 1
@@ -700,12 +694,11 @@ def test_without_seeds_they_are_built_again_and_the_machines_wait_for_them(
         (1, "removed", False),
         (2, "queued", False),
     ]
-    options_of = {name: str(settings.seeds / "small/3" / name) for name in ("disk", "kernel", "initrd")} | {"cmdline": ""}
     Seed.update(state=SeedState.FAILED).where(Seed.version == 2).execute()  # no test builds it
     with engine(settings):
         until(lambda: Run.select().where(Run.why.contains("a seed of its class")).count() == 2)
         with catalog.write():
-            Seed.create(klass="small", version=3, state=SeedState.READY, promoted=True, files=options_of)
+            Seed.create(klass="small", version=3, state=SeedState.READY, promoted=True, stored=True)
             Class.update(buffer=0).execute()
         until(lambda: Machine.select().where(Machine.state == S.IN_USE).count() == 2)
         assert {machine.seed.version for machine in Machine.select().where(Machine.state == S.IN_USE)} == {3}

@@ -31,7 +31,7 @@ def libvirtd() -> Iterator[Libvirtd]:
 
 def test_a_running_machine_comes_back_with_its_data(libvirtd: Libvirtd, small_seed: SeedFiles) -> None:
     settings, provider = replace(libvirtd.settings, scenario=SMALL), libvirtd.provider
-    snapshot = settings.seeds / "snapshot"
+    snapshot = "small/shared/snapshot-1"
     kept_snapshot(provider, spec_maker(settings, small_seed)(49), small_seed, snapshot)
     alice = fresh_catalog(settings, small_seed, snapshot, "alice")["alice"]
     with catalog.write():

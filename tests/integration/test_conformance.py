@@ -12,7 +12,7 @@ from tests.unit.hypervisor import conformance
 
 class TestLibvirt(conformance.Conformance):
     @pytest.fixture
-    def forkable(self, provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: Path) -> Iterator[conformance.MakeSpec]:
+    def forkable(self, provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: str) -> Iterator[conformance.MakeSpec]:
         made = {}
         yield lambda slot: made.setdefault(slot, make_spec(slot, snapshot=small_snapshot))
         for spec in made.values():

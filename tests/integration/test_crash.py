@@ -165,9 +165,7 @@ class Place:
                 name="small", spec=SPEC | {"user": "user", "boot_timeout": 60}, minimum=0, maximum=4, buffer=0, lease_minutes=60,
                 extend_minutes=30, extensions=2, per_person=2, fork=False, readiness="running", sequence=sequence_name, data_disk=1,
             )  # fmt: skip
-            folder = self.settings.state / "seeds/small/1"
-            files = {"disk": f"{folder}/disk.qcow2", "kernel": f"{folder}/vmlinuz", "initrd": f"{folder}/initrd", "cmdline": ""}
-            seed_rows.promote(Seed.create(klass="small", version=1, state=SeedState.READY, files=files))
+            seed_rows.promote(Seed.create(klass="small", version=1, state=SeedState.READY, stored=True))
         catalog.close()
 
     def server(self) -> dict[str, Any]:

@@ -20,12 +20,14 @@ from pathlib import Path
 import libvirt
 import psutil
 import pytest
+from pydantic import TypeAdapter
 
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.host.backup import restic
 from appliance.hypervisor.libvirt import daemon, inventory, snapshot_files, snapshots
+from appliance.hypervisor.libvirt.layout import Layout
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
-from appliance.hypervisor.provider import Boot, MachineSpec, Power, Unfit
+from appliance.hypervisor.provider import MachineSpec, Power, Unfit
 from appliance.run import run
 from appliance.settings import Settings, environment
 from tests.integration.conftest import Libvirtd, MakeSpec, kept_snapshot, take
@@ -38,7 +40,7 @@ SEED = int(os.environ.get("DPE_TEST_SEED", "0")) or random.SystemRandom().randra
 
 
 @pytest.fixture
-def spec(libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: Path) -> Iterator[MachineSpec]:
+def spec(libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: str) -> Iterator[MachineSpec]:
     """A fork that is only described; what the test makes of it is taken away, and nothing of it may be left."""
     spec, before = make_spec(5, snapshot=small_snapshot), traces(libvirtd.settings)
     yield spec
@@ -70,7 +72,7 @@ def test_a_fork_waits_paused_and_is_itself_when_it_resumes(
     provider: LibvirtProvider,
     spec: MachineSpec,
     make_spec: MakeSpec,
-    small_snapshot: Path,
+    small_snapshot: str,
     domain: Callable[[MachineSpec], libvirt.virDomain],
 ) -> None:
     provider.fork(spec)
@@ -78,13 +80,13 @@ def test_a_fork_waits_paused_and_is_itself_when_it_resumes(
     described = ET.fromstring(domain(spec).XMLDesc())
     assert described.findtext("name") == spec.name
     assert [mac.get("address") for mac in described.findall("devices/interface/mac")] == [spec.card.mac]
-    assert [target.get("dev") for target in described.findall("devices/interface/target")] == [spec.card.tap]
+    assert [target.get("dev") for target in described.findall("devices/interface/target")] == [provider.network.tap(spec.card)]
     told = domain(spec).metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, "urn:dpe:machine:1")
     assert f'id="{spec.id}"' in told
     assert 'class="small"' in told
-    assert provider.network.admitted()[spec.id] == [spec.card.tap, spec.card.mac, spec.card.address]
-    disk = json.loads(run(["qemu-img", "info", "--force-share", "--output=json", spec.disk]))
-    assert disk["full-backing-filename"] == str(small_snapshot / snapshot_files.DISK)
+    assert provider.network.admitted()[spec.id] == [provider.network.tap(spec.card), spec.card.mac, spec.card.address]
+    disk = json.loads(run(["qemu-img", "info", "--force-share", "--output=json", provider.layout.disk(spec.id)]))
+    assert disk["full-backing-filename"] == str(provider.layout.snapshot(small_snapshot) / snapshot_files.DISK)
     assert disk["actual-size"] < 1 << 20
     assert not answers(spec.card.address)
 
@@ -115,8 +117,8 @@ def test_no_two_forks_ever_read_the_same_random_numbers(
 ) -> None:
     """A program that was running in the template reads some every 20 ms, from the moment that its forks go on. small12's kernel knows nothing of forks."""
     seed = place(cached_seed(class_name), libvirtd.settings, class_name)
-    of_class = {"class_name": class_name, "seed_disk": seed.disk, "boot": Boot(seed.kernel, seed.initrd, seed.cmdline)}
-    folder, before = libvirtd.settings.state / f"snapshot-read-{class_name}", list[str]()
+    of_class = {"class_name": class_name, "seed": f"{class_name}/1", "cmdline": seed.cmdline}
+    name, before = f"{class_name}/read/snapshot-1", list[str]()
 
     def lines(spec: MachineSpec) -> list[str]:
         return provider.execute(spec.id, ["cat", "/run/read"]).output.split()
@@ -130,8 +132,8 @@ def test_no_two_forks_ever_read_the_same_random_numbers(
         provider.execute(spec.id, [snapshots.STILL_COMMAND])
         before[:] = lines(spec)  # what it has read when it comes to rest is in both
 
-    take(provider, make_spec(47, **of_class), folder, look)
-    specs = [make_spec(7 + number, snapshot=folder, **of_class) for number in range(2)]
+    take(provider, make_spec(47, **of_class), name, look)
+    specs = [make_spec(7 + number, snapshot=name, **of_class) for number in range(2)]
     try:
         for spec in specs:
             provider.fork(spec)
@@ -157,11 +159,14 @@ def test_no_fork_can_take_memory_out_from_under_the_others(
     provider: LibvirtProvider,
     spec: MachineSpec,
     make_spec: MakeSpec,
-    small_snapshot: Path,
+    small_snapshot: str,
     domain: Callable[[MachineSpec], libvirt.virDomain],
 ) -> None:
     """What a balloon gives back QEMU punches out of the file that all forks have their memory from."""
-    other, before = make_spec(6, snapshot=small_snapshot), snapshot_files.digest(small_snapshot / snapshot_files.MEMORY)
+    other, before = (
+        make_spec(6, snapshot=small_snapshot),
+        snapshot_files.digest(provider.layout.snapshot(small_snapshot) / snapshot_files.MEMORY),
+    )
     provider.fork(spec)
     provider.fork(other)
     try:
@@ -172,7 +177,7 @@ def test_no_fork_can_take_memory_out_from_under_the_others(
         assert not {"0x1002", "0x1045"} & set(devices)  # virtio's balloon, old and new: with one, a driver of the guest's own would do
         with pytest.raises(libvirt.libvirtError, match="balloon"):
             domain(spec).setMemoryFlags(128 << 10, libvirt.VIR_DOMAIN_AFFECT_LIVE)
-        assert snapshot_files.digest(small_snapshot / snapshot_files.MEMORY) == before
+        assert snapshot_files.digest(provider.layout.snapshot(small_snapshot) / snapshot_files.MEMORY) == before
         provider.start(other)
         provider.wait(other)
         assert facts(other)["hostname"] == other.name
@@ -226,20 +231,21 @@ def test_every_verb_may_be_repeated(provider: LibvirtProvider, spec: MachineSpec
 
 
 FORK = """
-import json, sys
+import sys
+from pydantic import TypeAdapter
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import MachineSpec
 from appliance.settings import load
 provider = LibvirtProvider(load())
 provider.list()
 print("now", flush=True)
-provider.fork(MachineSpec.from_json(json.loads(sys.argv[1])))
+provider.fork(TypeAdapter(MachineSpec).validate_json(sys.argv[1]))
 """
 
 
 @pytest.mark.fork
 def test_a_fork_cut_off_anywhere_is_simply_made_again(libvirtd: Libvirtd, provider: LibvirtProvider, spec: MachineSpec) -> None:
-    dice, command = random.Random(SEED), [sys.executable, "-c", FORK, json.dumps(spec.to_json())]
+    dice, command = random.Random(SEED), [sys.executable, "-c", FORK, TypeAdapter(MachineSpec).dump_json(spec).decode()]
     for cut in range(CUTS):
         with subprocess.Popen(command, env={**os.environ, **environment(libvirtd.settings)}, stdout=subprocess.PIPE) as process:
             assert process.stdout
@@ -269,25 +275,24 @@ def test_a_template_whose_engine_was_killed_before_its_card_was_plugged_in_comes
     def killed(*_: object) -> None:
         raise Killed
 
-    (folder := libvirtd.settings.state / "cut-off").mkdir(mode=0o711)
-    template = replace(make_spec(48), disk=folder / "disk.qcow2")
+    template, name = make_spec(48), "small/1/snapshot-48"
     try:
         with monkeypatch.context() as patch:
             patch.setattr(provider, "_plug_in", killed)
             with pytest.raises(Killed):
-                provider.boot_template(template, folder)
+                provider.boot_template(template, name)
         for _ in range(2):
-            provider.boot_template(template, folder)
+            provider.boot_template(template, name)
         provider.wait(template)
     finally:
         provider.destroy(template.id)
-        shutil.rmtree(folder)
+        provider.remove_snapshot(name)
 
 
 @pytest.mark.fork
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
 def test_forks_outlive_libvirtd_and_are_adopted(
-    libvirtd: Libvirtd, provider: LibvirtProvider, spec: MachineSpec, make_spec: MakeSpec, small_snapshot: Path, signum: signal.Signals
+    libvirtd: Libvirtd, provider: LibvirtProvider, spec: MachineSpec, make_spec: MakeSpec, small_snapshot: str, signum: signal.Signals
 ) -> None:
     paused = make_spec(6, snapshot=small_snapshot)
     try:
@@ -396,11 +401,11 @@ def test_ten_forks_at_once_share_nothing(
     """small12 is an older Debian, whose kernel does not notice that it was forked, and has an SSH server."""
     settings, older = libvirtd.settings, class_name == "small12"
     seed = place(cached_seed(class_name), settings, class_name)
-    of_class = {"class_name": class_name, "seed_disk": seed.disk, "boot": Boot(seed.kernel, seed.initrd, seed.cmdline)}
-    folder = settings.state / f"snapshot-{class_name}"
-    template = kept_snapshot(provider, make_spec(49, **of_class), seed, folder)
-    taken = (folder / snapshot_files.STATE).stat().st_mtime
-    specs = [make_spec(10 + number, snapshot=folder, **of_class) for number in range(10)]
+    of_class = {"class_name": class_name, "seed": f"{class_name}/1", "cmdline": seed.cmdline}
+    name = f"{class_name}/ten/snapshot-1"
+    template = kept_snapshot(provider, make_spec(49, **of_class), seed, name)
+    taken = (provider.layout.snapshot(name) / snapshot_files.STATE).stat().st_mtime
+    specs = [make_spec(10 + number, snapshot=name, **of_class) for number in range(10)]
     first, later, keys = list[str](), list[str](), list[str]()
     behind, apart = list[float](), list[float]()
     try:
@@ -495,16 +500,17 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @contextlib.contextmanager
-def copy_of(folder: Path, settings: Settings) -> Iterator[Path]:
+def copy_of(name: str, settings: Settings) -> Iterator[str]:
     """A snapshot to be damaged."""
-    copy = settings.state / "damaged"
-    run(["cp", "--archive", "--sparse=always", folder, copy])
+    copy, layout = "small/damaged/snapshot-1", Layout(settings)
+    layout.snapshot(copy).parent.mkdir(mode=0o711, exist_ok=True)
+    run(["cp", "--archive", "--sparse=always", layout.snapshot(name), layout.snapshot(copy)])
     yield copy
-    shutil.rmtree(copy)
+    shutil.rmtree(layout.snapshot(copy))
 
 
 @pytest.fixture
-def copy(libvirtd: Libvirtd, small_snapshot: Path) -> Iterator[Path]:
+def copy(libvirtd: Libvirtd, small_snapshot: str) -> Iterator[str]:
     with copy_of(small_snapshot, libvirtd.settings) as copy:
         yield copy
 
@@ -512,7 +518,7 @@ def copy(libvirtd: Libvirtd, small_snapshot: Path) -> Iterator[Path]:
 @pytest.mark.fork
 @pytest.mark.badinput
 def test_a_damaged_snapshot_ends_in_a_clear_error_and_a_working_cold_machine(
-    libvirtd: Libvirtd, provider: LibvirtProvider, spec: MachineSpec, small_snapshot: Path
+    libvirtd: Libvirtd, provider: LibvirtProvider, spec: MachineSpec, small_snapshot: str
 ) -> None:
     """Although it was forked from before, and known to be whole; and nothing is left of what was forked, so that it is booted once, after all of them."""
     before = traces(libvirtd.settings)
@@ -521,7 +527,7 @@ def test_a_damaged_snapshot_ends_in_a_clear_error_and_a_working_cold_machine(
             print(what)
             forked = replace(spec, snapshot=copy)
             provider.fork(forked)
-            damage(copy)
+            damage(provider.layout.snapshot(copy))
             with pytest.raises(Unfit, match=words) as caught:
                 provider.fork(forked)
             assert "by itself" in caught.value.hint
@@ -574,21 +580,21 @@ def test_what_goes_wrong_late_leaves_nothing_either(
 @pytest.mark.fork
 @pytest.mark.badinput
 def test_a_file_touched_after_it_was_verified_is_read_again(
-    provider: LibvirtProvider, spec: MachineSpec, copy: Path, monkeypatch: pytest.MonkeyPatch
+    provider: LibvirtProvider, spec: MachineSpec, copy: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, digest = list[str](), snapshot_files.digest
     monkeypatch.setattr(snapshot_files, "digest", lambda file: read.append(file.name) or digest(file))
-    forked = replace(spec, snapshot=copy)
+    forked, state = replace(spec, snapshot=copy), provider.layout.snapshot(copy) / "state"
     provider.fork(forked)
     assert sorted(read) == ["disk.qcow2", "memory", "state"]
     provider.fork(forked)
     assert len(read) == 3, "it is read each time"
-    times = (copy / "state").stat()
-    flip(copy / "state", 100_000)
-    os.utime(copy / "state", ns=(times.st_atime_ns, times.st_mtime_ns))  # an accident does not do that; who does is found out too
+    times = state.stat()
+    flip(state, 100_000)
+    os.utime(state, ns=(times.st_atime_ns, times.st_mtime_ns))  # an accident does not do that; who does is found out too
     with pytest.raises(Unfit, match="state is damaged"):
         provider.fork(forked)
-    flip(copy / "state", 100_000)
+    flip(state, 100_000)
     provider.fork(forked)
     assert len(read) > 6
 
@@ -617,7 +623,7 @@ GROWTH = {"the kernel's memory": 100, "libvirtd's memory": 16, "libvirtd's files
 @pytest.mark.fork
 @pytest.mark.timeout(2400)
 def test_forks_in_a_row_lose_none_and_leave_nothing(
-    libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: Path, capsys: pytest.CaptureFixture[str]
+    libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     settings, resumed, going = libvirtd.settings, 0, deque[Future[None]]()
     before = traces(settings)

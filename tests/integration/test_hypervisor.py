@@ -8,26 +8,23 @@ import json
 import shutil
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import libvirt
 import pytest
 
 from appliance.errors import BadInput, DpeError, NotFound, Unavailable
-from appliance.hypervisor.batch import Step, perform
+from appliance.hypervisor import making
 from appliance.hypervisor.libvirt import daemon, inventory
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import MachineSpec, Power, Unfit
 from appliance.lifecycle import batch
 from appliance.run import run
-from appliance.seeds.follow import follow
-from appliance.settings import REPOSITORY, Settings, environment
+from appliance.settings import Settings
 from tests.integration.conftest import Libvirtd, MakeSpec
 from tests.integration.look import answers, boot_id, facts, power, traces
 
@@ -38,13 +35,12 @@ def pair(libvirtd: Libvirtd, make_spec: MakeSpec) -> Iterator[tuple[MachineSpec,
     provider, specs = libvirtd.provider, (make_spec(1), make_spec(2))
     before = traces(libvirtd.settings)
     try:
-        for step in (Step.CLONE, Step.START, Step.WAIT):
-            for outcome in perform(provider, step, specs, parallel=2):
-                assert outcome.ok, outcome
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda spec: making.make(provider, spec, lambda _text: None), specs))
         yield specs
     finally:
-        outcomes = perform(provider, Step.DESTROY, specs, parallel=2)
-    assert all(outcome.ok for outcome in outcomes), outcomes
+        for spec in specs:
+            provider.destroy(spec.id)
     assert traces(libvirtd.settings) - before == set()
     assert {spec.id for spec in specs}.isdisjoint({*provider.disks(), *(found.id for found in provider.list())})
 
@@ -62,24 +58,25 @@ def spec(provider: LibvirtProvider, make_spec: MakeSpec) -> Iterator[MachineSpec
 
 def test_every_verb_may_be_repeated_and_adopts(provider: LibvirtProvider, pair: tuple[MachineSpec, MachineSpec]) -> None:
     first = pair[0]
-    before, inode, said = boot_id(first), first.disk.stat().st_ino, list[str]()
+    disk = provider.layout.disk(first.id)
+    before, inode, said = boot_id(first), disk.stat().st_ino, list[str]()
     provider.clone(first)
     provider.start(first)
     provider.wait(first, said.append)
-    assert (boot_id(first), first.disk.stat().st_ino) == (before, inode)
+    assert (boot_id(first), disk.stat().st_ino) == (before, inode)
     assert said[:2] == ["waiting for its agent", "giving it its name and address"]
     assert power(provider, first) is Power.RUNNING
     assert first.id in provider.disks()
 
 
-def test_a_disk_is_a_thin_overlay_that_only_qemu_may_read(pair: tuple[MachineSpec, MachineSpec]) -> None:
-    first = pair[0]
-    told = json.loads(run(["qemu-img", "info", "--force-share", "--output=json", first.disk]))
+def test_a_disk_is_a_thin_overlay_that_only_qemu_may_read(provider: LibvirtProvider, pair: tuple[MachineSpec, MachineSpec]) -> None:
+    disk, seed = provider.layout.disk(pair[0].id), provider.layout.seed_disk(pair[0].seed)
+    told = json.loads(run(["qemu-img", "info", "--force-share", "--output=json", disk]))
     assert told["virtual-size"] == 2 << 30
-    assert told["full-backing-filename"] == str(first.seed_disk)
+    assert told["full-backing-filename"] == str(seed)
     assert told["actual-size"] < 100 << 20
-    assert (first.disk.owner(), first.disk.stat().st_mode & 0o777) == (daemon.USER, 0o600)
-    assert (first.seed_disk.owner(), first.seed_disk.stat().st_mode & 0o777) == ("root", 0o444)
+    assert (disk.owner(), disk.stat().st_mode & 0o777) == (daemon.USER, 0o600)
+    assert (seed.owner(), seed.stat().st_mode & 0o777) == ("root", 0o444)
 
 
 def test_the_domain_says_whose_it_is(libvirtd: Libvirtd, pair: tuple[MachineSpec, MachineSpec]) -> None:
@@ -124,7 +121,7 @@ def test_stats_of_all_in_one_call(provider: LibvirtProvider, pair: tuple[Machine
 
 
 def test_a_guest_cannot_fill_the_disk_through_its_serial_port(provider: LibvirtProvider, pair: tuple[MachineSpec, MachineSpec]) -> None:
-    log = pair[0].disk.parent / "serial.log"
+    log = provider.layout.serial_log(pair[0].id)
     with log.open("ab") as file:
         file.write(b"x" * (inventory.LARGEST_LOG + 1))
     provider.stats()
@@ -328,7 +325,7 @@ def test_machines_outlive_libvirtd_and_are_adopted(
     ):
         with pytest.raises(Unavailable, match="does not answer"):
             verb()
-    assert first.disk.exists()
+    assert provider.layout.disk(first.id).exists()
     assert first.id in provider.disks()
     assert boot_id(first) == before
     libvirtd.start()
@@ -346,7 +343,7 @@ def test_machines_outlive_libvirtd_and_are_adopted(
 
 
 def test_a_machine_whose_agent_never_comes_is_given_up_in_time(provider: LibvirtProvider, spec: MachineSpec) -> None:
-    silent = replace(spec, boot_timeout=4, boot=replace(spec.boot, cmdline=f"{spec.boot.cmdline} init=/bin/sh"))
+    silent = replace(spec, boot_timeout=4, cmdline=f"{spec.cmdline} init=/bin/sh")
     provider.clone(silent)
     provider.start(silent)
     begun = time.monotonic()
@@ -391,30 +388,36 @@ def test_no_room_for_a_clone(provider: LibvirtProvider, spec: MachineSpec) -> No
 
 
 @pytest.mark.badinput
-def test_a_disk_that_fills_up_while_cloning(provider: LibvirtProvider, spec: MachineSpec, tmp_path: Path) -> None:
-    run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", tmp_path])
+def test_a_disk_that_fills_up_while_cloning(provider: LibvirtProvider, spec: MachineSpec) -> None:
+    (folder := provider.layout.machine(spec.id)).mkdir()
+    run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder])
     try:
         tight = LibvirtProvider(replace(provider.settings, disk_reserve=0))
         with pytest.raises(Unavailable, match="There is no room for the disk"):
-            tight.clone(replace(spec, disk=tmp_path / spec.id / "disk.qcow2"))
-        assert not (tmp_path / spec.id / "disk.qcow2").exists()
+            tight.clone(spec)
+        assert not provider.layout.disk(spec.id).exists()
     finally:
-        run(["umount", tmp_path])
+        run(["umount", folder])
 
 
 @pytest.mark.badinput
-def test_a_seed_that_is_gone_or_no_image(provider: LibvirtProvider, spec: MachineSpec, tmp_path: Path) -> None:
+def test_a_seed_that_is_gone_or_no_image(provider: LibvirtProvider, spec: MachineSpec) -> None:
+    wrong = replace(spec, seed="small/text")
     with pytest.raises(Unavailable, match="is missing"):
-        provider.clone(replace(spec, seed_disk=tmp_path / "none.qcow2"))
-    (tmp_path / "text").write_text("not an image")
-    with pytest.raises(DpeError, match="not a qcow2 image"):
-        provider.clone(replace(spec, seed_disk=tmp_path / "text"))
+        provider.clone(wrong)
+    (disk := provider.layout.seed_disk(wrong.seed)).parent.mkdir()
+    try:
+        disk.write_text("not an image")
+        with pytest.raises(DpeError, match="not a qcow2 image"):
+            provider.clone(wrong)
+    finally:
+        shutil.rmtree(disk.parent)
     assert spec.id not in provider.disks()
 
 
 def test_a_disk_is_never_smaller_than_its_seed(provider: LibvirtProvider, spec: MachineSpec) -> None:
     provider.clone(replace(spec, disk_size=1))
-    assert json.loads(run(["qemu-img", "info", "--output=json", spec.disk]))["virtual-size"] == 2 << 30
+    assert json.loads(run(["qemu-img", "info", "--output=json", provider.layout.disk(spec.id)]))["virtual-size"] == 2 << 30
 
 
 def test_destroy_takes_whatever_there_is(libvirtd: Libvirtd, provider: LibvirtProvider, spec: MachineSpec) -> None:
@@ -434,18 +437,16 @@ def test_destroy_takes_whatever_there_is(libvirtd: Libvirtd, provider: LibvirtPr
             provider.destroy(bad)
 
 
-# -- playbooks --------------------------------------------------------------------------------
+# -- batches --------------------------------------------------------------------------------
 
 
 @pytest.mark.fork
-def test_a_batch_and_the_playbook_that_removes_machines(
-    appliance_settings: Settings, provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: Path, tmp_path: Path
-) -> None:
+def test_a_batch(appliance_settings: Settings, provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: str) -> None:
     """One is booted, one cannot be made, one is forked, and one should be, from a snapshot that is no good."""
     settings, told, built = appliance_settings, list[tuple[str, str]](), dict[str, batch.Built]()
-    good, bad = make_spec(8), make_spec(9, seed_disk=Path("/no/such/seed"))
+    good, bad = make_spec(8), make_spec(9, seed="small/77")
     forked = make_spec(6, snapshot=small_snapshot, readiness="paused")
-    instead = make_spec(7, snapshot=tmp_path / "none", readiness="paused")
+    instead = make_spec(7, snapshot="small/1/snapshot-77", readiness="paused")
     specs = [good, bad, forked, instead]
     try:
         batch.build(provider, [batch.Order(spec) for spec in specs], settings, lambda id, text: told.append((id, text)), built.__setitem__)
@@ -453,7 +454,10 @@ def test_a_batch_and_the_playbook_that_removes_machines(
         assert (built[good.id].error, built[good.id].forked) == (None, False)
         error = built[bad.id].error
         assert error is not None
-        assert (error.message, error.hint) == ("The seed's disk /no/such/seed is missing.", "Build a new seed of the class.")
+        assert (error.message, error.hint) == (
+            f"The seed's disk {settings.seeds}/small/77/disk.qcow2 is missing.",
+            "Build a new seed of the class.",
+        )
         assert (built[forked.id].error, built[forked.id].forked, built[forked.id].fork_error) == (None, True, None)
         assert (built[instead.id].error, built[instead.id].forked) == (None, False)
         assert isinstance(built[instead.id].fork_error, Unfit)
@@ -471,23 +475,6 @@ def test_a_batch_and_the_playbook_that_removes_machines(
             provider.start(spec)
             provider.wait(spec)
             assert facts(spec)["hostname"] == spec.name
-
-        events: list[dict[str, object]] = []
-        local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-        job = {
-            "playbook": str(REPOSITORY / "playbooks/retire.yml"),
-            "runner": str(tmp_path),
-            "inventory": {"all": {"hosts": {"localhost": local}}},
-            "variables": {"machines": [spec.to_json() for spec in specs], "state": str(settings.state)},
-            "roles": [],
-            "skip": [],
-        }
-        (tmp_path / "job.json").write_text(json.dumps(job))
-        assert follow(tmp_path / "job.json", environment(settings), events.append, lambda: False)
-        assert events[-1] == {"kind": "ended", "failed": []}
-        for spec in specs:
-            assert spec.id not in provider.disks()
-            assert power(provider, spec) is None
     finally:
         for spec in specs:
             provider.destroy(spec.id)

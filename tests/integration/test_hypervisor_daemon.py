@@ -60,7 +60,7 @@ def test_the_network_made_again_keeps_what_was_admitted(libvirtd: Libvirtd) -> N
     network.admit("one", first)
     network.admit("one", first)
     network.up()
-    assert network.admitted()["one"] == [first.tap, first.mac, first.address]
+    assert network.admitted()["one"] == [network.tap(first), first.mac, first.address]
     # The slot goes to another machine: whatever was left of the last one is forgotten.
     network.admit("other", first)
     assert "one" not in network.admitted()
@@ -127,7 +127,7 @@ def test_without_a_libvirtd_every_verb_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.lost
 def test_a_machine_that_was_being_started_when_libvirtd_was_killed_can_be_made_again(
-    libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: Path
+    libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: str
 ) -> None:
     """What libvirt has written of it by then, put in the place of what it wrote later; others go on."""
     half, other = (make_spec(slot, snapshot=small_snapshot) for slot in (5, 6))

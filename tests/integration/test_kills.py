@@ -103,8 +103,7 @@ def populate(settings: Settings, small_seed: SeedFiles) -> list[Actor]:
             extensions=1000,
             per_person=2,
         )
-        paths = {"disk": str(files.disk), "kernel": str(files.kernel), "initrd": str(files.initrd), "cmdline": files.cmdline}
-        seed_rows.promote(Seed.create(klass=klass.name, version=1, state=SeedState.READY, files=paths))
+        seed_rows.promote(Seed.create(klass=klass.name, version=1, state=SeedState.READY, stored=True, manifest=files.manifest))
         made = [Account.create(name=f"person{n}", password="!") for n in range(PEOPLE)]
     return [Actor(account.name, account.id) for account in made]
 
@@ -196,8 +195,8 @@ def nothing_is_left(provider, settings) -> None:
         assert found.power is (Power.PAUSED if waits else Power.RUNNING)
     assert list((settings.run / "fork").iterdir()) == []
     assert not list((settings.state / "work").glob("snapshot-*"))
-    kept = {folder.name for folder in settings.seeds.glob("small/1/snapshot-*")}
-    assert kept == {f"snapshot-{snapshot.id}" for snapshot in snapshots.of_seed(1) if snapshot.folder}
+    kept = {str(folder.relative_to(settings.seeds)) for folder in settings.seeds.glob("small/1/snapshot-*")}
+    assert kept == {snapshot.name for snapshot in snapshots.of_seed(1) if snapshot.name}
     assert set(provider.disks()) == set(live)
     assert set(provider.network.admitted()) == set(live)
     running = [p for p in psutil.process_iter(["cmdline"]) if p.info["cmdline"] and str(settings.machines) in " ".join(p.info["cmdline"])]

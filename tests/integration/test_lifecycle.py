@@ -14,11 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.hypervisor.libvirt import daemon, disks
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
-from appliance.hypervisor.provider import Boot, MachineSpec, NoData, Power
+from appliance.hypervisor.provider import MachineSpec, NoData, Power
 from appliance.run import run, start
 from appliance.settings import Settings, environment
 from tests.integration.conftest import Libvirtd, MakeSpec
@@ -68,7 +69,7 @@ def data(libvirtd: Libvirtd, provider: LibvirtProvider) -> Iterator[Path]:
 
 
 @pytest.fixture
-def spec(libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: Path) -> Iterator[MachineSpec]:
+def spec(libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: str) -> Iterator[MachineSpec]:
     """A fork that is only described; nothing of it may be left."""
     spec, before = make_spec(7, snapshot=small_snapshot), traces(libvirtd.settings)
     yield spec
@@ -77,7 +78,7 @@ def spec(libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, sma
 
 
 @pytest.fixture
-def other(provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: Path) -> Iterator[MachineSpec]:
+def other(provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: str) -> Iterator[MachineSpec]:
     other = make_spec(8, snapshot=small_snapshot)
     yield other
     provider.destroy(other.id)
@@ -216,8 +217,7 @@ def test_a_data_disk_grows_and_never_shrinks(provider: LibvirtProvider, spec: Ma
 
 def test_an_older_guest_boots_with_its_data_disk(libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, data: Path) -> None:
     seed = place(cached_seed("small12"), libvirtd.settings, "small12")
-    boot = Boot(seed.kernel, seed.initrd, seed.cmdline)
-    spec = make_spec(7, class_name="small12", seed_disk=seed.disk, boot=boot, data=data.stem)
+    spec = make_spec(7, class_name="small12", seed="small12/1", cmdline=seed.cmdline, data=data.stem)
     try:
         provider.clone(spec)
         provider.start(spec)
@@ -419,14 +419,15 @@ def test_a_copy_of_a_disk_that_is_written_to_is_of_one_moment(
 
 
 VERB = """
-import json, sys
+import sys
+from pydantic import TypeAdapter
 from pathlib import Path
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import MachineSpec
 from appliance.settings import load
 provider = LibvirtProvider(load())
 provider.list()
-spec = MachineSpec.from_json(json.loads(sys.argv[1]))
+spec = TypeAdapter(MachineSpec).validate_json(sys.argv[1])
 given = sys.argv[3:]
 print("now", flush=True)
 match sys.argv[2]:
@@ -441,7 +442,7 @@ match sys.argv[2]:
 
 def cut_off(libvirtd: Libvirtd, spec: MachineSpec, verb: str, *given: str | Path, after: float) -> None:
     """Begin a verb in a process, and kill that."""
-    command: list[str | Path] = [sys.executable, "-c", VERB, json.dumps(spec.to_json()), verb, *given]
+    command: list[str | Path] = [sys.executable, "-c", VERB, TypeAdapter(MachineSpec).dump_json(spec).decode(), verb, *given]
     with subprocess.Popen(command, env={**os.environ, **environment(libvirtd.settings)}, stdout=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stdout.readline() == b"now\n"
@@ -536,8 +537,8 @@ def test_a_kept_disk_comes_back_without_its_seed(
     provider.keep(spec)  # it is, although the machine is gone
     told = json.loads(run(["qemu-img", "info", "--output=json", kept]))
     assert "backing-filename" not in told
-    gone = Path("/gone/with/the/seed")
-    again = make_spec(7, kept=kept.stem, seed_disk=gone, boot=Boot(gone, gone, "nothing"), disk_size=3)
+    again = make_spec(7, kept=kept.stem, seed="small/7", cmdline="nothing", disk_size=3)  # which is gone
+    disk = provider.layout.disk(again.id)
     try:
         provider.clone(again)
         provider.clone(again)
@@ -548,9 +549,9 @@ def test_a_kept_disk_comes_back_without_its_seed(
         provider.wait(again, personalise=OWNER)
         assert inside(provider, again, "cat /root/note") == "mine\n"
         assert facts(again)["hostname"] == again.name
-        told = json.loads(run(["qemu-img", "info", "--force-share", "--output=json", again.disk]))
+        told = json.loads(run(["qemu-img", "info", "--force-share", "--output=json", disk]))
         assert (told["virtual-size"], told.get("backing-filename")) == (3 << 30, None)
-        assert (again.disk.owner(), again.disk.stat().st_mode & 0o777) == (daemon.USER, 0o600)
+        assert (disk.owner(), disk.stat().st_mode & 0o777) == (daemon.USER, 0o600)
     finally:
         provider.destroy(again.id)
     with pytest.raises(Unavailable, match="is missing"):

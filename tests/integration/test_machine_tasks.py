@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -19,7 +18,7 @@ pytestmark = pytest.mark.fork
 
 
 @pytest.fixture
-def specs(provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: Path) -> Iterator[list[MachineSpec]]:
+def specs(provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: str) -> Iterator[list[MachineSpec]]:
     specs = [make_spec(slot, snapshot=small_snapshot, readiness="paused") for slot in (21, 22, 23)]
     yield specs
     for spec in specs:

@@ -1,7 +1,6 @@
 """What a real machine takes of the host's memory, as the engine is told."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -31,7 +30,7 @@ def reading(provider: LibvirtProvider, spec: MachineSpec) -> Stats:
 
 @pytest.mark.fork
 def test_private_and_shared_memory_are_those_of_its_process(
-    provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: Path, made: Callable[[MachineSpec], MachineSpec]
+    provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: str, made: Callable[[MachineSpec], MachineSpec]
 ) -> None:
     first, second = (made(make_spec(slot, snapshot=small_snapshot)) for slot in (20, 21))
     provider.fork(first)

@@ -56,7 +56,7 @@ KEEPS = {
 }
 
 
-def fresh_catalog(settings: Settings, seed: SeedFiles, snapshot: Path, *people: str) -> dict[str, Actor]:
+def fresh_catalog(settings: Settings, seed: SeedFiles, snapshot: str, *people: str) -> dict[str, Actor]:
     """A catalog that knows nothing but the small class, whose machines have a data disk, and these people."""
     catalog.close()
     empty(settings)
@@ -70,9 +70,8 @@ def fresh_catalog(settings: Settings, seed: SeedFiles, snapshot: Path, *people: 
             name="small", spec={**small_scenario().classes["small"].model_dump(mode="json"), "boot_timeout": 600}, minimum=0, maximum=3, buffer=0,
             lease_minutes=600, extend_minutes=30, extensions=1, per_person=3, sequence="keeps", data_disk=1,
         )  # fmt: skip
-        paths = {"disk": str(files.disk), "kernel": str(files.kernel), "initrd": str(files.initrd), "cmdline": files.cmdline}
-        seed_rows.promote(row := Seed.create(klass="small", version=1, state=SeedState.READY, files=paths))
-        Snapshot.create(seed=row.id, state=SnapshotState.READY, folder=str(snapshot))
+        seed_rows.promote(row := Seed.create(klass="small", version=1, state=SeedState.READY, stored=True, manifest=files.manifest))
+        Snapshot.create(seed=row.id, state=SnapshotState.READY, name=snapshot)
         made = {name: Account.create(name=name, full_name=name.title(), password="!") for name in people}
     return {name: Actor(name, account.id) for name, account in made.items()}
 
@@ -108,7 +107,7 @@ def in_use(person: Actor, but: tuple[str, ...] = ()) -> Machine:
     return mine()[0]
 
 
-def test_what_was_written_outlives_machine_catalog_and_disk(libvirtd: Libvirtd, small_seed: SeedFiles, small_snapshot: Path) -> None:
+def test_what_was_written_outlives_machine_catalog_and_disk(libvirtd: Libvirtd, small_seed: SeedFiles, small_snapshot: str) -> None:
     settings, provider = libvirtd.settings, LibvirtProvider(libvirtd.settings)
 
     def inside(machine: Machine, command: str) -> str:

@@ -18,12 +18,12 @@ import pytest
 
 from appliance.errors import BadInput, DpeError, Unavailable
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
-from appliance.hypervisor.provider import Boot, Card, MachineSpec
+from appliance.hypervisor.provider import Card, MachineSpec
 from appliance.run import run
 from appliance.scenario.load import load as load_scenario
 from appliance.scenario.schema import ClassSpec
 from appliance.seeds import guest
-from appliance.seeds.build import Cancelled, SeedJob, SeedProgress, build, seed_folder, seed_log, test_machine_id, work_folder
+from appliance.seeds.build import BOOT_TASKS, Cancelled, SeedJob, SeedProgress, build, seed_log, test_machine_id, work_folder
 from appliance.settings import REPOSITORY, Settings, load
 from tests.integration.conftest import Libvirtd
 from tests.kept import CACHE
@@ -46,14 +46,14 @@ def settings(tmp_path: Path) -> Settings:
     return settings
 
 
-def job(spec: ClassSpec | None = None, scenario: Path = SMALL, *, test_boot: bool = False, version: int = 1) -> SeedJob:
-    return SeedJob(version, "small", version, spec or small_scenario().classes["small"], scenario, test_boot=test_boot)
+def job(spec: ClassSpec | None = None, scenario: Path = SMALL, *, version: int = 1) -> SeedJob:
+    return SeedJob(version, "small", version, spec or small_scenario().classes["small"], scenario)
 
 
 def nothing_left(settings: Settings) -> None:
     """What must be true after any build that did not end well."""
     assert not work_folder(1, settings).exists()
-    assert not seed_folder("small", 1, settings).exists()
+    assert list(settings.seeds.glob("small/*")) == []
     assert str(settings.state / "work") not in Path("/proc/self/mountinfo").read_text()
     assert _processes(settings) == []
 
@@ -76,13 +76,14 @@ def test_a_seed_is_built_booted_and_kept(appliance_settings: Settings, provider:
     for kept in (CACHE / "cache/bootstrap").glob("*.tar"):
         if not (settings.cache / "bootstrap" / kept.name).exists():
             shutil.copy2(kept, settings.cache / "bootstrap")
-    files = build(SeedJob(id, class_name, id, small_scenario().classes[class_name], SMALL), settings, steps.append, never)
+    files = build(SeedJob(id, class_name, id, small_scenario().classes[class_name], SMALL), settings, steps.append, never, provider)
 
     numbers = [step.task_number for step in steps]
     assert numbers == list(range(1, len(steps) + 1))
     assert {step.task_total for step in steps} == {len(steps)}
     assert [step.elapsed for step in steps] == sorted(step.elapsed for step in steps)
-    assert "TASK [Remove it]" in seed_log(class_name, id, settings).read_text()
+    assert "Remove it" in seed_log(class_name, id, settings).read_text()
+    assert [step.task_name for step in steps][-len(BOOT_TASKS) :] == list(BOOT_TASKS)
 
     manifest = files.manifest
     assert manifest == json.loads((files.disk.parent / "seed.json").read_text())
@@ -99,7 +100,7 @@ def test_a_seed_is_built_booted_and_kept(appliance_settings: Settings, provider:
     assert test_machine_id(id) not in {*provider.disks(), *(found.id for found in provider.list())}
     # What is there already is not built again.
     again: list[SeedProgress] = []
-    assert build(SeedJob(id, class_name, id, small_scenario().classes[class_name], SMALL), settings, again.append, never) == files
+    assert build(SeedJob(id, class_name, id, small_scenario().classes[class_name], SMALL), settings, again.append, never, provider) == files
     assert again == []
 
 
@@ -111,10 +112,9 @@ def two_machines(libvirtd: Libvirtd, request: pytest.FixtureRequest) -> Iterator
     specs = []
     for slot in (20, 21):
         id = str(uuid.uuid4())
-        card = Card(f"52:54:00:00:90:{slot:02x}", settings.address(slot), 16, settings.gateway, f"{settings.network}x{slot}")
-        boot = Boot(seed.kernel, seed.initrd, seed.cmdline)
-        disk = settings.machines / id / "disk.qcow2"
-        specs.append(MachineSpec(id, f"seeds-{slot}", request.param, seed.disk, disk, 2, boot, 1, 256, card, 8080, "/ready", 240))
+        card = Card(f"52:54:00:00:90:{slot:02x}", settings.address(slot), 16, settings.gateway)
+        name = f"{request.param}/900"
+        specs.append(MachineSpec(id, f"seeds-{slot}", request.param, name, seed.cmdline, 2, 1, 256, card, 8080, "/ready", 240))
     try:
         for spec in specs:
             provider.clone(spec)
@@ -234,7 +234,7 @@ def test_a_build_whose_engine_is_killed_dies_with_it_and_can_be_repeated(setting
         "import sys; from pathlib import Path; from appliance.settings import load; from appliance.seeds.build import SeedJob, build\n"
         "from tests.seeds import SMALL, small_scenario\n"
         "spec = small_scenario().classes['small']\n"
-        "build(SeedJob(1, 'small', 1, spec, SMALL, test_boot=False), load({}, state=sys.argv[1]), lambda s: print(s.task_name, flush=True), lambda: False)"
+        "build(SeedJob(1, 'small', 1, spec, SMALL), load({}, state=sys.argv[1]), lambda s: print(s.task_name, flush=True), lambda: False)"
     )
     engine = subprocess.Popen([sys.executable, "-c", script, settings.state], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
     assert engine.stdout

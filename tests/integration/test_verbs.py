@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -66,7 +65,7 @@ AROUND = {
 
 
 @pytest.fixture
-def people(libvirtd: Libvirtd, small_seed: object, small_snapshot: Path) -> Iterator[dict[str, Actor]]:
+def people(libvirtd: Libvirtd, small_seed: object, small_snapshot: str) -> Iterator[dict[str, Actor]]:
     """A catalog that was set up, with the small class, its seed and snapshot, and three people; a sequence has something around two moves."""
     settings = libvirtd.settings
     empty(settings)
@@ -80,9 +79,8 @@ def people(libvirtd: Libvirtd, small_seed: object, small_snapshot: Path) -> Iter
             name="small", spec=small_scenario().classes["small"].model_dump(mode="json"), minimum=0, maximum=2, buffer=0,
             lease_minutes=600, extend_minutes=30, extensions=1, per_person=2, sequence="around",
         )  # fmt: skip
-        paths = {"disk": str(files.disk), "kernel": str(files.kernel), "initrd": str(files.initrd), "cmdline": files.cmdline}
-        seed_rows.promote(seed := Seed.create(klass="small", version=1, state=SeedState.READY, files=paths))
-        Snapshot.create(seed=seed.id, state=SnapshotState.READY, folder=str(small_snapshot))
+        seed_rows.promote(seed := Seed.create(klass="small", version=1, state=SeedState.READY, stored=True, manifest=files.manifest))
+        Snapshot.create(seed=seed.id, state=SnapshotState.READY, name=small_snapshot)
         made = {name: Account.create(name=name, full_name=name.title(), password="!") for name in ("alice", "bob", "grace")}
         Grant.create(role="owner", account=made["grace"].id)
     yield {name: Actor(name, account.id) for name, account in made.items()}

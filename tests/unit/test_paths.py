@@ -2,6 +2,7 @@
 
 import typing
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,11 @@ from appliance.catalog import Class, DataDisk, Machine, Seed, SeedState, Snapsho
 from appliance.errors import BadInput
 from appliance.host.interface import AnyVerb, declared
 from appliance.host.updates import installation
+from appliance.hypervisor.libvirt.layout import Layout
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.lifecycle import disk_copies, forks, retention, seed_builds
 from appliance.lifecycle.specs import spec
-from appliance.seeds import build, shipped, snapshot
+from appliance.seeds import build, shipped
 from appliance.settings import Settings
 from tests.unit.engine.fake import FakeProvider
 
@@ -43,13 +45,15 @@ def test_a_plain_name_makes_one(tmp_path: Path, name: str) -> None:
 PATHS: dict[str, Callable[[Settings, str], Any]] = {
     "data disk": lambda settings, name: settings.data_disk(name),
     "kept disk": lambda settings, name: settings.kept_disk(name),
-    "machine": lambda settings, name: settings.machine_folder(name),
+    "machine": lambda settings, name: Layout(settings).machine(name),
+    "seed of a machine": lambda settings, name: Layout(settings).seed_disk(f"{name}/1"),
+    "snapshot of a machine": lambda settings, name: Layout(settings).snapshot(f"small/{name}/snapshot-1"),
     "seed": lambda settings, name: build.seed_folder(name, 1, settings),
     "version of a seed": lambda settings, name: build.seed_folder("small", name, settings),  # type: ignore[arg-type]
     "log of a seed": lambda settings, name: build.seed_log(name, 1, settings),
     "work": lambda settings, name: build.work_folder(name, settings),  # type: ignore[arg-type]
     "seed of the image": lambda settings, name: shipped.shipped_seed(name, settings),
-    "snapshot": lambda settings, name: snapshot.folder_of(snapshot.SnapshotJob(1, name, 1, {}, {}), settings),
+    "snapshot": lambda settings, name: Layout(settings).snapshot(name),
     "machine of the provider": lambda settings, name: LibvirtProvider(settings).destroy(name),
     "catalog for going back": lambda settings, name: installation.copy_folder(settings, name),
     "copies of a data disk": lambda settings, name: disk_copies.write_manifest(
@@ -72,36 +76,32 @@ def test_a_class_in_the_catalog_named_like_a_way_out_removes_nothing(opened: Set
     (victim / "kept").write_text("somebody's")
     with catalog.write():
         Class.insert({**small.__data__, "name": "../victim"}).execute()
-        seed = Seed.create(klass="../victim", version=1, state=SeedState.REMOVED, files={"disk": "x"})
-        made = Snapshot.create(seed=seed.id, state=SnapshotState.STALE, folder=str(victim))
-    with pytest.raises(BadInput):
-        forks.folder(made, opened)  # nor does a folder that a snapshot's row names count
+        seed = Seed.create(klass="../victim", version=1, state=SeedState.REMOVED, stored=True)
+        made = [
+            Snapshot.create(seed=seed.id, state=SnapshotState.STALE, name=name)
+            for name in (str(victim), "../victim/1", "small/../../victim")
+        ]
+    for one in made:
+        forks.remove(one, LibvirtProvider(opened))
     seed_builds.remove(seed, opened)
     assert (victim / "kept").read_text() == "somebody's"
-    assert Seed.get_by_id(seed.id).files == {}  # it is not tried again for ever
+    assert not Seed.get_by_id(seed.id).stored  # it is not tried again for ever
+    assert {one.name for one in Snapshot.select()} == {""}
 
 
-@pytest.mark.parametrize("which", ["disk", "kernel", "initrd"])
-def test_no_file_of_the_host_becomes_a_machines_disk_or_kernel(opened: Settings, ready: Callable[..., list[Machine]], which: str) -> None:
-    machine = ready(1)[0]
-    assert spec(machine, opened).seed_disk == opened.seeds / "small/1/disk.qcow2"
-    for file in ("/etc/shadow", str(opened.web_secret), f"{opened.seeds}/../tls/key.pem", str(opened.seeds)):
-        Seed.update(files={**machine.seed.files, which: file}).execute()
+@pytest.mark.parametrize("name", ["../tls", "small/..", "small/1/..", "/etc", "small", "", "small/1/disk.qcow2", ".."])
+def test_no_file_of_the_host_becomes_a_machines_disk_or_kernel(opened: Settings, ready: Callable[..., list[Machine]], name: str) -> None:
+    wanted, provider = spec(ready(1)[0], opened), LibvirtProvider(opened)
+    assert (wanted.seed, Layout(opened).seed_disk(wanted.seed)) == ("small/1", opened.seeds / "small/1/disk.qcow2")
+    for verb, given in ((provider.clone, replace(wanted, seed=name)), (provider.fork, replace(wanted, snapshot=name))):
         with pytest.raises(BadInput):
-            spec(Machine.get(Machine.id == machine.id), opened)
-
-
-def test_no_folder_of_the_host_becomes_a_snapshot(opened: Settings, ready: Callable[..., list[Machine]]) -> None:
-    machine = ready(1)[0]
-    Machine.update(snapshot=Snapshot.create(seed=machine.seed_id, state=SnapshotState.READY, folder="/etc").id).execute()
-    with pytest.raises(BadInput):
-        spec(Machine.get(Machine.id == machine.id), opened)
+            verb(given)
 
 
 def test_no_folder_of_the_host_becomes_a_seed_of_the_image(opened: Settings, small: Class, tmp_path: Path) -> None:
     seed = Seed.create(klass="small", version=2, manifest={"shipped": str(tmp_path)})
     loaded = type("Loaded", (), {"scenario": type("Scenario", (), {"classes": {"small": object()}}), "folder": tmp_path})
-    seed_builds.run(seed, loaded, opened)  # type: ignore[arg-type]
+    seed_builds.run(seed, loaded, opened, FakeProvider())  # type: ignore[arg-type]
     found = Seed.get_by_id(seed.id)
     assert (found.state, "does not lie in" in found.problem) == (SeedState.FAILED, True)
 

@@ -45,7 +45,7 @@ from appliance.host.interface.backups import S3, AnyTarget, Backup, Checked, Fou
 from appliance.host.rpc.registry import Host, implements
 from appliance.host.rpc.verb import Nothing
 from appliance.host.system import events, image
-from appliance.paths import below, inside
+from appliance.paths import below
 from appliance.settings import Settings
 
 FORMAT = 1
@@ -502,11 +502,9 @@ def _gather(work: Path, copies: list[Copy], known: Config, host: Host) -> Manife
     seeds: list[str] = []
     if known.plan.seeds:
         for seed in list(Seed.select().where(Seed.promoted == True, Seed.state == SeedState.READY)):  # noqa: E712
-            if "disk" not in seed.files:
-                continue  # it has no files yet, or any more: nothing of it can be kept
-            place = inside(settings.seeds, seed.files["disk"]).parent
+            place = below(settings.seeds, seed.class_name, seed.version)
             if (place / "disk.qcow2").exists():
-                seeds.append(f"{seed.class_name}/{seed.version}")
+                seeds.append(seed.name)
                 files += [os_path(place / name, settings) for name in SEED_FILES if (place / name).exists()]
     disks = []
     for one in copies:

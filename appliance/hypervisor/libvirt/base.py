@@ -1,4 +1,4 @@
-"""What the parts of the provider share: the connection, the network, where files are, and questions to libvirt about a domain."""
+"""What the parts of the provider share: connection, network, layout, and questions to libvirt about a domain."""
 
 import os
 import re
@@ -11,9 +11,9 @@ import libvirt
 
 from appliance.hypervisor.libvirt import daemon, disks
 from appliance.hypervisor.libvirt.connection import Connection
+from appliance.hypervisor.libvirt.layout import Layout
 from appliance.hypervisor.libvirt.memory import Gauge
 from appliance.hypervisor.libvirt.network import Network
-from appliance.paths import below
 from appliance.settings import Settings
 
 _ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -25,6 +25,7 @@ class Base:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.layout = Layout(settings)
         self.network = Network(settings)
         self._connection = Connection(daemon.uri(settings))
         self._machine_type = ""
@@ -40,23 +41,12 @@ class Base:
     def _disk_free(self) -> int:
         return shutil.disk_usage(self.settings.machines).free >> 20
 
-    def _serial_log(self, id: str) -> Path:
-        return self.settings.machine_folder(id) / "serial.log"
-
-    def _log(self, name: str) -> Path:
-        """What QEMU and libvirt say of a machine."""
-        return below(self.settings.libvirt / "log/qemu", f"{name}.log")
-
-    def _log_link(self, id: str) -> Path:
-        """Leads to a fork's log, as libvirt forgets its name when it goes off."""
-        return self.settings.machine_folder(id) / "qemu.log"
-
     def _socket(self, id: str) -> Path:
-        """For a machine's device state, in a folder where QEMU may make it. Its name is short, as those of sockets must be."""
-        folder = self.settings.run / "fork"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        shutil.chown(folder, daemon.USER, daemon.USER)
-        return below(folder, id[:13])
+        """For a machine's device state, in a folder where QEMU may make it."""
+        socket = self.layout.socket(id)
+        socket.parent.mkdir(mode=0o700, exist_ok=True)
+        shutil.chown(socket.parent, daemon.USER, daemon.USER)
+        return socket
 
 
 def is_id(name: str) -> bool:

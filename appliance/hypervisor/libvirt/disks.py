@@ -18,7 +18,8 @@ from typing import Any
 
 from appliance import durable, qcow2
 from appliance.errors import BadInput, CommandFailed, Conflict, DpeError, Unavailable
-from appliance.hypervisor.provider import Boot, NoData
+from appliance.hypervisor.libvirt.layout import Boot
+from appliance.hypervisor.provider import NoData
 from appliance.run import Argument, confined, run
 
 LONGEST = 6 * 3600  # seconds for copying a disk

@@ -47,7 +47,7 @@ class Guest(Base):
         say = report or (lambda _text: None)
         times = LONGER if daemon.acceleration(self.settings)[0] == "emulation" else 1
         patience = _Patience(lambda: self._used(spec.id), spec.boot_timeout, times)
-        said = f"What it said is in {self._serial_log(spec.id)}."
+        said = f"What it said is in {self.layout.serial_log(spec.id)}."
 
         def until(ready: Callable[[], bool], pause: float, what: str, hint: str) -> None:
             def alive_and_ready() -> bool:
@@ -174,7 +174,7 @@ class _Personalising:
                 raise (NoData if done.status == DATA_IS_NOT_OURS else DpeError)(
                     f"{self.spec.name} did not take its name and address {self.spec.card.address}:"
                     f" {(done.error or done.output).strip()[-300:]}",
-                    f"Look at {PERSONALISE_COMMAND} in its seed. What it said is in {self.spec.disk.parent / 'serial.log'}.",
+                    f"Look at {PERSONALISE_COMMAND} in its seed. What it said is in {self.provider.layout.serial_log(self.spec.id)}.",
                 )
         return self.over
 

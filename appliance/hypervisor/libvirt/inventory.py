@@ -21,6 +21,7 @@ from appliance.hypervisor.provider import HostFacts, MachineFound, Power, Remain
 NOT_MEASURED = Taken(0, 0)
 OVERHEAD = 64  # MiB that QEMU needs beside a machine's memory
 LARGEST_LOG, KEPT_OF_LOG = 1 << 20, 64 << 10
+END_OF_CONSOLE = 8000  # characters
 
 _POWER = {
     libvirt.VIR_DOMAIN_RUNNING: Power.RUNNING,
@@ -79,37 +80,43 @@ class Inventory(Base):
     def disks(self) -> Sequence[str]:
         return [entry.name for entry in os.scandir(self.settings.machines) if is_id(entry.name)]
 
+    def console(self, id: str) -> str:
+        try:
+            return self.layout.serial_log(id).read_text(errors="replace")[-END_OF_CONSOLE:]
+        except FileNotFoundError:
+            return ""
+
     def stats(self) -> Sequence[Stats]:
         flags = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
         with self._connection.use() as connection:
             readings = connection.getAllDomainStats(_STATS, flags)
         for domain, _ in readings:
-            _shorten(self._serial_log(domain.UUIDString()))
-            _shorten(self._log(domain.name()))
+            _shorten(self.layout.serial_log(domain.UUIDString()))
+            _shorten(self.layout.log(domain.name()))
         folder = self.settings.libvirt / "run/qemu"
         taken = self._memory.look({domain.UUIDString(): folder / f"{domain.name()}.pid" for domain, _ in readings})
         return [_reading(domain.UUIDString(), values, taken.get(domain.UUIDString(), NOT_MEASURED)) for domain, values in readings]
 
     def examine(self, id: str) -> Remains:
-        disk = self.settings.machine_folder(id) / "disk.qcow2"
+        disk = self.layout.disk(id)
         with self._connection.use() as connection:
             domain = find(connection, id)
             described = None if domain is None else ET.fromstring(domain.XMLDesc())  # noqa: S314  our own libvirtd's
         files = [file.lstat() for file in disk.parent.rglob("*")] if disk.parent.is_dir() else []
         found = Remains(
-            base=qcow2.backing(disk) if disk.exists() else "",
+            base=self.layout.base(qcow2.backing(disk)) if disk.exists() else "",
             bytes=sum(file.st_blocks * 512 for file in files),
             made=datetime.fromtimestamp(disk.parent.stat().st_ctime, UTC) if files else None,
         )
         if described is None:
             return found
         told = described.find(f"metadata/{{{xml.NAMESPACE}}}machine")
-        tap = described.find("devices/interface/target")
+        mac = described.find("devices/interface/mac")
         return replace(
             found,
             name=described.findtext("name", ""),
             class_name="" if told is None else told.get("class", ""),
-            tap="" if tap is None else tap.get("dev", ""),
+            mac="" if mac is None else mac.get("address", ""),
             vcpus=int(described.findtext("vcpu", "0")),
             memory=int(described.findtext("memory", "0")) >> 10,
         )

@@ -15,7 +15,7 @@ from appliance.errors import BadInput, CommandFailed, NotFound, Unavailable
 from appliance.hypervisor.libvirt import agent, daemon, disks, xml
 from appliance.hypervisor.libvirt.base import QEMUS, find, has_disk, is_id, lasting
 from appliance.hypervisor.libvirt.connection import ignoring
-from appliance.hypervisor.libvirt.volumes import Volumes, boot_of
+from appliance.hypervisor.libvirt.volumes import Volumes
 from appliance.hypervisor.provider import MachineSpec
 
 log = logging.getLogger(__name__)
@@ -27,29 +27,34 @@ class Machines(Volumes):
     """Made, started, stopped and removed."""
 
     def clone(self, spec: MachineSpec) -> None:
-        if spec.disk.exists():
+        disk = self.layout.disk(spec.id)
+        if disk.exists():
             return
         if spec.kept is not None:
-            self._copy_kept(spec, self.settings.kept_disk(spec.kept))
+            self._copy_kept(spec, self.layout.kept_disk(spec.kept))
             return
-        if not spec.seed_disk.exists():
-            raise Unavailable(f"The seed's disk {spec.seed_disk} is missing.", "Build a new seed of the class.")
-        self._overlay(spec, spec.seed_disk)
+        self._overlay(spec, self._seed_disk(spec), disk)
 
-    def _overlay(self, spec: MachineSpec, below: Path) -> None:
+    def _seed_disk(self, spec: MachineSpec) -> Path:
+        disk = self.layout.seed_disk(spec.seed)
+        if not disk.exists():
+            raise Unavailable(f"The seed's disk {disk} is missing.", "Build a new seed of the class.")
+        return disk
+
+    def _overlay(self, spec: MachineSpec, below: Path, disk: Path) -> None:
         """A disk that takes only what the machine writes, on top of another."""
         if self._disk_free() < self.settings.disk_reserve:
             raise self._disk_full(spec)
-        fresh = spec.disk.with_suffix(".new")
+        fresh = disk.with_suffix(".new")
         size = max(
             spec.disk_size << 30, disks.virtual_size(below, "Build a new seed of the class.", alone=False)
         )  # smaller than what is below, it would lack the end of the file system
         try:
-            spec.disk.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+            disk.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
             run.run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", below.resolve(), fresh, str(size)])
             shutil.chown(fresh, daemon.USER, daemon.USER)
             fresh.chmod(0o600)
-            durable.replace(fresh, spec.disk)
+            durable.replace(fresh, disk)
         except (CommandFailed, OSError) as error:
             if os.strerror(errno.ENOSPC) in str(error):
                 raise self._disk_full(spec) from error
@@ -61,9 +66,10 @@ class Machines(Volumes):
         if boot is None or not kept.exists():
             raise Unavailable(f"The kept disk {kept} is missing.", "Its days may be over.")
         disks.make_room(self.settings.machines, self.settings.disk_reserve, kept)
-        spec.disk.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-        disks.give_boot(boot, spec.disk)
-        disks.expand(kept, spec.disk, QEMUS, spec.disk_size << 30)
+        disk = self.layout.disk(spec.id)
+        disk.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+        disks.give_boot(boot, disk)
+        disks.expand(kept, disk, QEMUS, spec.disk_size << 30)
 
     def _disk_full(self, spec: MachineSpec) -> Unavailable:
         return Unavailable(
@@ -73,11 +79,11 @@ class Machines(Volumes):
         )
 
     def start(self, spec: MachineSpec) -> None:
-        data = None if spec.data is None else self.settings.data_disk(spec.data)
+        data = None if spec.data is None else self.layout.data_disk(spec.data)
         with self._connection.use() as connection:
             domain = find(connection, spec.id)
             if data is not None and not (domain is not None and domain.isActive() and has_disk(domain, data)):
-                disks.claim(data, spec.disk.parent)
+                disks.claim(data, self.layout.machine(spec.id))
                 disks.check(data)
             if domain is None or not domain.isActive():
                 # Anew each time, because host and QEMU may have changed; a saved machine keeps what it was saved with.
@@ -100,9 +106,11 @@ class Machines(Volumes):
             log.warning("%s cannot be resumed and boots instead: %s", domain.name(), error)
             domain.createWithFlags(libvirt.VIR_DOMAIN_START_FORCE_BOOT)
 
-    def _describe(self, spec: MachineSpec, connection: libvirt.virConnect, memory: xml.MemoryFile | None = None) -> xml.Domain:
-        """The machine; one whose memory is a file has its card and data disk plugged in afterwards."""
-        boot = boot_of(spec)
+    def _describe(
+        self, spec: MachineSpec, connection: libvirt.virConnect, memory: xml.MemoryFile | None = None, disk: Path | None = None
+    ) -> xml.Domain:
+        """The machine; one whose memory is a file has its card and data disk plugged in afterwards. `disk` takes the place of its own."""
+        boot = self._boot(spec)
         kvm = daemon.acceleration(self.settings)[0] == "kvm"
         kind = "kvm" if kvm else "qemu"
         if not self._machine_type:
@@ -124,11 +132,11 @@ class Machines(Volumes):
             initrd=boot.initrd,
             cmdline=boot.cmdline,
             devices=(
-                xml.Disk(spec.disk),
+                xml.Disk(disk or self.layout.disk(spec.id)),
                 *(() if memory else (self._card(spec),)),
-                *(() if memory or spec.data is None else (xml.data_disk(self.settings.data_disk(spec.data), disks.serial(spec.data)),)),
+                *(() if memory or spec.data is None else (xml.data_disk(self.layout.data_disk(spec.data), disks.serial(spec.data)),)),
                 xml.Agent(),
-                xml.Serial(self._serial_log(spec.id)),
+                xml.Serial(self.layout.serial_log(spec.id)),
                 xml.Random(),
                 xml.NoBalloon() if memory else xml.Balloon(),
             ),
@@ -136,7 +144,7 @@ class Machines(Volumes):
         )
 
     def _card(self, spec: MachineSpec) -> xml.Interface:
-        return xml.Interface(self.network.bridge, spec.card.mac, spec.card.tap)
+        return xml.Interface(self.network.bridge, spec.card.mac, self.network.tap(spec.card))
 
     def suspend(self, id: str) -> None:
         with self._connection.use() as connection:
@@ -155,7 +163,7 @@ class Machines(Volumes):
         with self._connection.use() as connection:
             domain = find(connection, id)
             if domain is None:
-                if not self.settings.machine_folder(id).exists():
+                if not self.layout.machine(id).exists():
                     raise NotFound(f"The hypervisor has no machine {id}.")
                 return  # a fork that went off by itself
             if not domain.isActive():
@@ -203,7 +211,7 @@ class Machines(Volumes):
     def destroy(self, id: str) -> None:
         if not is_id(id):
             raise BadInput(f"{id!r} is not the id of a machine.")
-        folder = self.settings.machine_folder(id)
+        folder = self.layout.machine(id)
         with self._connection.use() as connection:
             domain = find(connection, id)
             if domain is not None:
@@ -213,10 +221,10 @@ class Machines(Volumes):
             # The folder and the domain go after all else: by these a destroy that was cut off is found again.
             self.network.expel(id)
             self._socket(id).unlink(missing_ok=True)
-            if self._log_link(id).is_symlink():
-                self._log_link(id).readlink().unlink(missing_ok=True)
+            if self.layout.log_link(id).is_symlink():
+                self.layout.log_link(id).readlink().unlink(missing_ok=True)
             if domain is not None:
-                self._log(domain.name()).unlink(missing_ok=True)
+                self.layout.log(domain.name()).unlink(missing_ok=True)
                 flags = libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
                 with ignoring(libvirt.VIR_ERR_NO_DOMAIN):
                     domain.undefineFlags(flags)

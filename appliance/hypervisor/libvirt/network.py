@@ -15,7 +15,7 @@ from typing import Any
 from appliance.errors import BadInput, CommandFailed, Conflict
 from appliance.hypervisor.provider import Card
 from appliance.run import run
-from appliance.settings import Settings
+from appliance.settings import FIRST_SLOT, Settings
 
 Json = dict[str, Any]
 
@@ -90,13 +90,19 @@ class Network:
     def _linked(self) -> bool:
         return any(link["ifname"] == self.outer for link in _ip("link"))
 
+    def tap(self, card: Card) -> str:
+        """The name of a card's end on this host, after its address: m and the slot, or t and its place among the addresses before the slots."""
+        place = int(ipaddress.ip_address(card.address)) - int(self.subnet.network_address)
+        return f"{self.name}-m{place - FIRST_SLOT}" if place >= FIRST_SLOT else f"{self.name}-t{place}"
+
     def admit(self, id: str, card: Card) -> None:
-        """Let the machine use its card: this tap, with this MAC and this address, and no other."""
-        key = [card.tap, card.mac, card.address]
+        """Let the machine use its card: its tap, with this MAC and this address, and no other."""
+        tap = self.tap(card)
+        key = [tap, card.mac, card.address]
         admitted = self._elements()
         if admitted.get(id) == [key]:
             return
-        old = [other for keys in admitted.values() for other in keys if other[0] == card.tap or other == key]
+        old = [other for keys in admitted.values() for other in keys if other[0] == tap or other == key]
         old += [other for other in admitted.get(id, []) if other not in old]
         self._nft([*_delete(self.name, old), {"add": {"element": _elements(self.name, [_element(key, id)])}}])
 

@@ -70,13 +70,13 @@ def read(folder: Path) -> dict[str, Any]:
 def check(folder: Path, facts: Facts, verified: Path) -> None:
     """Raise Unfit, saying why, unless the snapshot fits the host and its files are whole.
 
-    `verified` is a folder for what is known of files read before; removing it has all of them read again.
+    `verified` is a folder for what is known of files read before, which `forget` has read again.
     """
     recorded = read(folder)
     if changed := facts.differs(recorded):
         raise Unfit(f"The snapshot no longer fits this host: {changed}.", "Another one is taken by itself.")
     seen = _identity(folder)
-    note = verified / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}.json"
+    note = _note(folder, verified)
     with _reading:
         with contextlib.suppress(OSError, ValueError):
             if json.loads(note.read_text()) == seen:
@@ -84,6 +84,15 @@ def check(folder: Path, facts: Facts, verified: Path) -> None:
         for name, known in recorded["files"].items():
             _read_whole(folder / name, known)
         durable.write(note, json.dumps(seen))
+
+
+def forget(folder: Path, verified: Path) -> None:
+    """Have the snapshot read whole at its next check."""
+    _note(folder, verified).unlink(missing_ok=True)
+
+
+def _note(folder: Path, verified: Path) -> Path:
+    return verified / f"{hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]}.json"
 
 
 def _read_whole(file: Path, known: Mapping[str, Any]) -> None:

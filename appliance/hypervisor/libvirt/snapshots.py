@@ -2,17 +2,19 @@
 
 import contextlib
 import hashlib
+import os
 import shutil
 import time
 import uuid
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import libvirt
 
+from appliance import durable
 from appliance.errors import DpeError, Unavailable
 from appliance.hypervisor.libvirt import daemon, monitor, snapshot_files, xml
 from appliance.hypervisor.libvirt.base import find, version
@@ -24,32 +26,55 @@ STILL_COMMAND = "/usr/lib/dpe/still"
 IDLE = 0.1  # of one processor, over a second: what a guest that waits uses under emulation
 BUSY_AT_MOST = 60  # seconds for a guest to become idle before its snapshot is taken as it is
 READ_ONLY_MEMORY = 8_002_000  # the QEMU that first took a read-only file for private memory
+BOOTING = "booting"  # lies beside what a template writes as long as nothing was done to it but booting
 
 
 class Snapshots(Machines):
     """Taken, checked, and forked from."""
 
-    def boot_template(self, spec: MachineSpec, folder: Path) -> None:
-        memory = folder / snapshot_files.MEMORY
-        spec = replace(spec, disk=folder / snapshot_files.DISK)
-        with self._connection.use() as connection:
+    def boot_template(self, spec: MachineSpec, snapshot: str) -> None:
+        work = self.layout.snapshot_work(snapshot)
+        with _writing(), self._connection.use() as connection:
             domain = find(connection, spec.id)
-            if domain is None or not domain.isActive():
-                self._serial_log(spec.id).parent.mkdir(mode=0o711, exist_ok=True)
-                self.clone(spec)
-                with memory.open("wb") as file:
-                    file.truncate(spec.memory << 20)
-                shutil.chown(memory, daemon.USER, daemon.USER)
-                described = self._describe(spec, connection, xml.MemoryFile(memory, shared=True, incoming=False))
-                domain = connection.createXML(xml.to_text(described.to_xml()))
+            if domain is None or not domain.isActive() or not (work / BOOTING).exists():
+                domain = self._boot_anew(spec, work, connection)
             if not _has_card(domain):  # nor has one whose engine was killed just now
                 self._plug_in(domain, spec)
+
+    def _boot_anew(self, spec: MachineSpec, work: Path, connection: libvirt.virConnect) -> libvirt.virDomain:
+        """Without what an earlier try left."""
+        seed, memory, disk = self._seed_disk(spec), work / snapshot_files.MEMORY, work / snapshot_files.DISK
+        free, kept_back = self._disk_free(), self.settings.disk_reserve
+        if free < kept_back + spec.memory:
+            raise Unavailable(
+                f"A snapshot may take {spec.memory} MiB, and {free} MiB are free, of which {kept_back} MiB are kept back.",
+                "Remove old seeds, or put the state on a larger disk. Until then machines are booted.",
+            )
+        self.destroy(spec.id)
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(mode=0o711, parents=True)
+        (work / BOOTING).touch()
+        self.layout.machine(spec.id).mkdir(mode=0o711, exist_ok=True)
+        self._overlay(spec, seed, disk)
+        with memory.open("wb") as file:
+            file.truncate(spec.memory << 20)
+        shutil.chown(memory, daemon.USER, daemon.USER)
+        described = self._describe(spec, connection, xml.MemoryFile(memory, shared=True, incoming=False), disk)
+        return connection.createXML(xml.to_text(described.to_xml()))
 
     def _plug_in(self, domain: libvirt.virDomain, spec: MachineSpec) -> None:
         self.network.admit(spec.id, spec.card)
         domain.attachDeviceFlags(xml.to_text(self._card(spec).to_xml()), libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
-    def take_snapshot(self, spec: MachineSpec, folder: Path) -> None:
+    def take_snapshot(self, spec: MachineSpec, snapshot: str) -> None:
+        with _writing():
+            folder = self.layout.snapshot_work(snapshot)
+            (folder / BOOTING).unlink(missing_ok=True)
+            self._take(spec, folder)
+            os.sync()  # its directory entries, too, before anybody says that it is there
+            durable.replace(folder, self.layout.snapshot(snapshot))
+
+    def _take(self, spec: MachineSpec, folder: Path) -> None:
         with self._connection.use() as connection:
             _wait_until_idle(connection.lookupByUUIDString(spec.id))  # what it has left to do each fork would do again
         done = self.execute(spec.id, [STILL_COMMAND], timeout=spec.boot_timeout)
@@ -81,8 +106,8 @@ class Snapshots(Machines):
 
     def _facts(self, spec: MachineSpec, connection: libvirt.virConnect) -> snapshot_files.Facts:
         """What a snapshot of such a machine depends on here and now."""
-        anyone = replace(spec, id=str(uuid.UUID(int=0)), name="any", class_name="any", disk=Path("disk"))
-        described = self._describe(anyone, connection, _forked_memory(Path("memory"), connection))
+        anyone = replace(spec, id=str(uuid.UUID(int=0)), name="any", class_name="any")
+        described = self._describe(anyone, connection, _forked_memory(Path("memory"), connection), Path("disk"))
         told = xml.to_text(described.to_xml()) + self._cpu
         return snapshot_files.Facts(
             hypervisor=f"QEMU {version(connection.getVersion())}",
@@ -93,26 +118,37 @@ class Snapshots(Machines):
             domain=hashlib.sha256(told.encode()).hexdigest(),
         )
 
-    def describe_snapshot(self, folder: Path) -> Mapping[str, Any]:
+    def describe_snapshot(self, snapshot: str) -> Mapping[str, Any]:
+        folder = self.layout.snapshot(snapshot)
         facts = {name: value for name, value in snapshot_files.read(folder).items() if name != "files"}
         return {**facts, "size": sum(file.stat().st_blocks * 512 for file in folder.iterdir()) >> 20}
 
-    def check_snapshot(self, spec: MachineSpec, folder: Path) -> None:
+    def remove_snapshot(self, snapshot: str) -> None:
+        for folder in (self.layout.snapshot(snapshot), self.layout.snapshot_work(snapshot)):
+            shutil.rmtree(folder, ignore_errors=True)
+        snapshot_files.forget(self.layout.snapshot(snapshot), self.layout.verified)
+
+    def check_snapshot(self, spec: MachineSpec, snapshot: str) -> None:
+        snapshot_files.forget(self.layout.snapshot(snapshot), self.layout.verified)
+        self._check(spec, snapshot)
+
+    def _check(self, spec: MachineSpec, snapshot: str) -> None:
         with self._connection.use() as connection:
-            snapshot_files.check(folder, self._facts(spec, connection), self.settings.run / "verified")
+            snapshot_files.check(self.layout.snapshot(snapshot), self._facts(spec, connection), self.layout.verified)
 
     def fork(self, spec: MachineSpec) -> None:
         assert spec.snapshot is not None
+        folder, disk = self.layout.snapshot(spec.snapshot), self.layout.disk(spec.id)
         try:
-            self.check_snapshot(spec, spec.snapshot)
+            self._check(spec, spec.snapshot)
             with self._connection.use() as connection:
-                if find(connection, spec.id) is not None or spec.disk.parent.exists():
+                if find(connection, spec.id) is not None or disk.parent.exists():
                     self.destroy(spec.id)
-                self._overlay(spec, spec.snapshot / snapshot_files.DISK)
-                self._log_link(spec.id).symlink_to(self._log(spec.name))
-                described = self._describe(spec, connection, _forked_memory(spec.snapshot / snapshot_files.MEMORY, connection))
+                self._overlay(spec, folder / snapshot_files.DISK, disk)
+                self.layout.log_link(spec.id).symlink_to(self.layout.log(spec.name))
+                described = self._describe(spec, connection, _forked_memory(folder / snapshot_files.MEMORY, connection))
                 domain = connection.createXML(xml.to_text(described.to_xml()), libvirt.VIR_DOMAIN_START_PAUSED)
-                monitor.load_state(domain, self._socket(spec.id), (spec.snapshot / snapshot_files.STATE).read_bytes())
+                monitor.load_state(domain, self._socket(spec.id), (folder / snapshot_files.STATE).read_bytes())
                 self._plug_in(domain, spec)
         except (DpeError, OSError) as error:
             with contextlib.suppress(DpeError):
@@ -120,6 +156,14 @@ class Snapshots(Machines):
             if isinstance(error, OSError):
                 raise Unavailable(f"{spec.name} could not be forked: {error}") from error
             raise
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(f"The snapshot cannot be written: {error}.", "Look at the disk that holds it.") from error
 
 
 def _reads_only(connection: libvirt.virConnect) -> bool:

@@ -11,7 +11,8 @@ from appliance.errors import Conflict, DpeError, NotFound, Unavailable
 from appliance.hypervisor.libvirt import disks, xml
 from appliance.hypervisor.libvirt.base import QEMUS, find, has_disk, targets
 from appliance.hypervisor.libvirt.guest import Guest
-from appliance.hypervisor.provider import Boot, MachineSpec
+from appliance.hypervisor.libvirt.layout import Boot
+from appliance.hypervisor.provider import MachineSpec
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ class Volumes(Guest):
     """Each is one file; disks.py has what is done to the files alone."""
 
     def make_data(self, id: str, size: int) -> None:
-        path = self.settings.data_disk(id)
+        path = self.layout.data_disk(id)
         if not path.exists():
             disks.make_room(self.settings.data, self.settings.disk_reserve)
             disks.make(path, size, QEMUS)
@@ -42,11 +43,11 @@ class Volumes(Guest):
                 disks.grow(path, size)
 
     def remove_data(self, id: str) -> None:
-        disks.remove(self.settings.data_disk(id))
+        disks.remove(self.layout.data_disk(id))
 
     def detach_data(self, spec: MachineSpec) -> None:
         assert spec.data is not None
-        data = self.settings.data_disk(spec.data)
+        data = self.layout.data_disk(spec.data)
         with self._connection.use() as connection:
             domain = find(connection, spec.id)
             if domain is not None and domain.hasManagedSaveImage():
@@ -55,14 +56,14 @@ class Volumes(Guest):
                 if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
                     raise Conflict(f"{spec.name} is paused.", "Resume or stop it first.")
                 self._unplug(domain, data)
-        disks.release(data, spec.disk.parent)
+        disks.release(data, self.layout.machine(spec.id))
 
     def _take_other_away(self, domain: libvirt.virDomain, spec: MachineSpec) -> None:
         """A machine whose data disk was found to be of no use is given another one."""
         for file, target in targets(domain).items():
             if target == xml.DATA_TARGET:
                 self._unplug(domain, Path(file))
-                disks.release(Path(file), spec.disk.parent)
+                disks.release(Path(file), self.layout.machine(spec.id))
 
     def _attach(self, domain: libvirt.virDomain, data: Path) -> None:
         try:
@@ -83,7 +84,7 @@ class Volumes(Guest):
             raise Unavailable(f"{domain.name()} does not let go of its data disk.", "Stop the machine.")
 
     def backup_data(self, id: str, target: Path, machine: str | None = None) -> None:
-        source = self.settings.data_disk(id)
+        source = self.layout.data_disk(id)
         if disks.has_copy(target):
             return
         disks.virtual_size(source)
@@ -131,7 +132,7 @@ class Volumes(Guest):
             raise Unavailable(f"A job of {domain.name()} does not end.", "Look at libvirtd's log.")
 
     def restore_data(self, backup: Path, id: str) -> None:
-        target = self.settings.data_disk(id)
+        target = self.layout.data_disk(id)
         if not target.exists():
             disks.make_room(target.parent, self.settings.disk_reserve, *([backup] if backup.exists() else []))
         disks.restore(backup, target, QEMUS)
@@ -140,7 +141,7 @@ class Volumes(Guest):
         disks.remove_copy(backup)
 
     def keep(self, spec: MachineSpec) -> int:
-        target = self.settings.kept_disk(spec.id)
+        target = self.layout.kept_disk(spec.id)
         if not target.exists():
             self._keep(spec, target)
         return target.stat().st_blocks * 512
@@ -150,25 +151,25 @@ class Volumes(Guest):
             domain = find(connection, spec.id)
             if domain is not None and domain.isActive():
                 raise Conflict(f"{spec.name} runs, so that its disk cannot be kept.", "Stop it first.")
-        if not spec.disk.exists():
+        disk = self.layout.disk(spec.id)
+        if not disk.exists():
             raise NotFound(f"{spec.name} has no disk to be kept.")
-        disks.make_room(target.parent, self.settings.disk_reserve, spec.disk)
-        disks.give_boot(boot_of(spec), target)
-        disks.compress(spec.disk, target)
+        disks.make_room(target.parent, self.settings.disk_reserve, disk)
+        disks.give_boot(self._boot(spec), target)
+        disks.compress(disk, target)
+
+    def _boot(self, spec: MachineSpec) -> Boot:
+        """A machine that was made of a kept disk has its own."""
+        return disks.own_boot(self.layout.disk(spec.id)) or self.layout.seed_boot(spec.seed, spec.cmdline)
 
     def data_size(self, id: str) -> int:
-        return -(-disks.virtual_size(self.settings.data_disk(id)) // (1 << 30))
+        return -(-disks.virtual_size(self.layout.data_disk(id)) // (1 << 30))
 
     def kept_size(self, id: str) -> int:
-        return -(-disks.virtual_size(self.settings.kept_disk(id), alone=False) // (1 << 30))
+        return -(-disks.virtual_size(self.layout.kept_disk(id), alone=False) // (1 << 30))
 
     def forget_kept(self, id: str) -> None:
-        disks.remove_kept(self.settings.kept_disk(id))
-
-
-def boot_of(spec: MachineSpec) -> Boot:
-    """A machine that was made of a kept disk has its own."""
-    return disks.own_boot(spec.disk) or spec.boot
+        disks.remove_kept(self.layout.kept_disk(id))
 
 
 def _data_xml(path: Path) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Actor, Lease, MachineState, database, machines, models
+from appliance.catalog import Actor, Lease, MachineState, aside, database, machines, models
 from appliance.errors import Conflict, Unavailable
 from appliance.services import machines as verbs
 
@@ -15,7 +15,7 @@ from appliance.services import machines as verbs
 def at_version(path: Path, version: int) -> None:
     """A catalog as an appliance of that version left it, with a row in it where there is a table for one."""
     connection = sqlite3.connect(path, isolation_level=None)
-    for number in range(1, version + 1):
+    for number in (known for known in database.versions() if known <= version):
         connection.executescript((database.MIGRATIONS / f"{number:04}.sql").read_text())
     connection.execute(f"PRAGMA user_version = {version}")
     if version:
@@ -34,6 +34,23 @@ def test_every_older_catalog_is_brought_forward(tmp_path, version):
         assert catalog.Account.get(catalog.Account.name == "kept").password == "!"
     copies = list(tmp_path.glob("catalog-v*.db"))
     assert bool(copies) == (0 < version < database.versions()[-1])
+    catalog.close()
+
+
+def test_what_something_set_aside_lies_on_is_known_by_its_name(tmp_path):
+    """Until version 15 it was the path of a disk."""
+    path, seeds = tmp_path / "catalog.db", '/srv/a "b"/seeds'
+    at_version(path, 14)
+    disks = ["", f"{seeds}/small/3/disk.qcow2", f"{seeds}/seeds/1/snapshot-2/disk.qcow2"]
+    connection = sqlite3.connect(path)
+    for number, disk in enumerate(disks):
+        connection.execute("INSERT INTO aside (kind, id, base, found_at) VALUES ('machine', ?, ?, '2026-01-01')", (str(number), disk))
+    connection.commit()
+    connection.close()
+    catalog.open(path)
+    assert [row[0] for row in database.rows("SELECT base FROM aside ORDER BY number")] == ["", "small/3", "seeds/1/snapshot-2"]
+    found = {name: aside.is_base(name) for name in ("small/3", "small", "small/33", "seeds/1", "seeds/1/snapshot-2", "seeds/1/snapshot-22")}
+    assert {name for name, lies in found.items() if lies} == {"small/3", "small", "seeds/1", "seeds/1/snapshot-2"}
     catalog.close()
 
 

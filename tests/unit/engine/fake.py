@@ -9,8 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from appliance.errors import Conflict, DpeError, NotFound, Unavailable
-from appliance.hypervisor.libvirt import snapshot_files
+from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.hypervisor.provider import (
     Executed,
     GuestSigns,
@@ -22,6 +21,7 @@ from appliance.hypervisor.provider import (
     Provider,
     Remains,
     Stats,
+    Unfit,
 )
 from appliance.paths import below
 
@@ -45,7 +45,8 @@ class Store:
     domains: MutableMapping[str, MachineFound] = field(default_factory=dict)
     files: MutableSet[str] = field(default_factory=set)
     forks: MutableSet[str] = field(default_factory=set)
-    made_of: MutableMapping[str, str] = field(default_factory=dict)  # the path of what a machine's disk was made of
+    made_of: MutableMapping[str, str] = field(default_factory=dict)  # the name of what a machine's disk was made of
+    snapshots: MutableMapping[str, dict[str, Any]] = field(default_factory=dict)  # what they depend on, by their names
     told: MutableMapping[str, bytes] = field(default_factory=dict)
     signs: MutableMapping[str, GuestSigns] = field(default_factory=dict)
     data: MutableMapping[str, Data] = field(default_factory=dict)
@@ -64,7 +65,7 @@ class FakeProvider(Provider):
         self.store = store = store or Store()
         self.domains, self.files, self.forks, self.made_of = store.domains, store.files, store.forks, store.made_of
         self.told, self.fails, self.calls = store.told, store.fails, store.calls
-        self.data, self.backups, self.kept = store.data, store.backups, store.kept
+        self.data, self.backups, self.kept, self.snapshots = store.data, store.backups, store.kept, store.snapshots
         self.memory = memory
         self._one_holder = threading.Lock()
 
@@ -119,7 +120,7 @@ class FakeProvider(Provider):
             return
         if spec.kept is not None and spec.kept not in self.kept:
             raise Unavailable(f"The kept disk {spec.kept} is missing.")
-        self.made_of[spec.id] = str(spec.kept or spec.seed_disk)
+        self.made_of[spec.id] = spec.kept or _named(spec.seed, 2)
         self.files.add(spec.id)
 
     def start(self, spec: MachineSpec) -> None:
@@ -146,7 +147,7 @@ class FakeProvider(Provider):
     def fork(self, spec: MachineSpec) -> None:
         self._call("fork", spec.id)
         assert spec.snapshot is not None
-        self.made_of[spec.id] = str(spec.snapshot)
+        self.made_of[spec.id] = _named(spec.snapshot, 3)
         self.files.add(spec.id)
         self.forks.add(spec.id)
         self._set(spec.id, Power.PAUSED, spec.name)
@@ -170,27 +171,35 @@ class FakeProvider(Provider):
         assert spec.data is None or self.holder(spec.data) == spec.id
         self.told[spec.id] = personalise
 
-    def check_snapshot(self, spec: MachineSpec, folder: Path) -> None:
+    def check_snapshot(self, spec: MachineSpec, snapshot: str) -> None:
         self._call("check", spec.id)
+        self.describe_snapshot(snapshot)
 
-    def boot_template(self, spec: MachineSpec, folder: Path) -> None:
+    def boot_template(self, spec: MachineSpec, snapshot: str) -> None:
         self._call("template", spec.id)
+        _named(snapshot, 3)
         self._set(spec.id, Power.RUNNING, spec.name)
 
-    def take_snapshot(self, spec: MachineSpec, folder: Path) -> None:
+    def take_snapshot(self, spec: MachineSpec, snapshot: str) -> None:
         self._call("snapshot", spec.id)
-        for name in (snapshot_files.MEMORY, snapshot_files.STATE, snapshot_files.DISK):
-            (folder / name).write_bytes(b"of a test")
-        snapshot_files.keep(folder, snapshot_files.Facts("QEMU 7.2.0", "qemu", "pc-q35-7.2", "any", spec.memory, "any"))
+        self.snapshots[_named(snapshot, 3)] = {"hypervisor": "QEMU 7.2.0", "memory": spec.memory, "size": 0}
         del self.domains[spec.id]
 
-    def describe_snapshot(self, folder: Path) -> Mapping[str, Any]:
-        return {**{name: value for name, value in snapshot_files.read(folder).items() if name != "files"}, "size": 0}
+    def describe_snapshot(self, snapshot: str) -> Mapping[str, Any]:
+        if _named(snapshot, 3) not in self.snapshots:
+            raise Unfit(f"The snapshot {snapshot} is missing.")
+        return self.snapshots[snapshot]
+
+    def remove_snapshot(self, snapshot: str) -> None:
+        self.snapshots.pop(_named(snapshot, 3), None)
 
     def execute(self, id: str, command: Sequence[str], *, input: bytes = b"", timeout: float = 60) -> Executed:
         self._call("execute", id)
         assert self.domains[id].power is Power.RUNNING
         return Executed(0, "", "")
+
+    def console(self, id: str) -> str:
+        return f"{self.domains[id].name} login: " if id in self.domains else ""
 
     # -- ending -------------------------------------------------------------------------------
 
@@ -298,9 +307,12 @@ class FakeProvider(Provider):
     def close(self) -> None: ...
 
 
-def _named(id: str) -> str:
-    """The id of a disk. Raises BadInput when it leads elsewhere."""
-    return below(Path("/disks"), id).name
+def _named(name: str, parts: int = 1) -> str:
+    """The id of a disk, or the name of a seed or snapshot, which have more parts. Raises BadInput when it is none, or leads elsewhere."""
+    found = name.split("/")
+    if len(found) != parts or not found[-1].startswith("snapshot-" if parts == 3 else ""):
+        raise BadInput(f"{name!r} is no name.")
+    return str(below(Path("/"), *found))[1:]
 
 
 def settle(engine: "Engine", ticks: int = 12) -> None:

@@ -242,7 +242,7 @@ def test_what_something_set_aside_lies_on_cannot_be_removed(engine, opened, alic
     look(engine)
     [one] = verbs.everything()
     with catalog.write():
-        Aside.insert(kind=K.MACHINE, id="fork", base=str(folder / "disk.qcow2")).execute()
+        Aside.insert(kind=K.MACHINE, id="fork", base="small/77/snapshot-1").execute()
     verbs.remove(alice, one.number)
     engine.controllers.set_aside._attend(aside.by_number(one.number))
     assert folder.exists()
@@ -253,12 +253,8 @@ def test_what_something_set_aside_lies_on_cannot_be_removed(engine, opened, alic
 
 
 def seed_files(opened, seed) -> None:
-    """A seed as it lies on the disk, and is noted in the catalog."""
-    folder = opened.seeds / seed.class_name / str(seed.version)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vmlinuz").touch()
-    with catalog.write():
-        Seed.update(files={**seed.files, "kernel": str(folder / "vmlinuz")}).where(Seed.id == seed.id).execute()
+    """A seed as it lies on the disk."""
+    (opened.seeds / seed.name).mkdir(parents=True, exist_ok=True)
 
 
 def test_an_older_copy_destroys_nothing_and_what_is_certain_is_adopted(engine, again, opened, provider, alice):
@@ -312,6 +308,25 @@ def test_a_machine_younger_than_the_copy_is_its_owners_again(engine, again, open
     assert not opened.data_disk(disk).exists()
     next_one = held(other, account("bob"))
     assert next_one.name != name
+
+
+def test_a_fork_is_adopted_together_with_the_snapshot_that_it_lies_on(engine, again, opened, provider, alice):
+    with catalog.write():
+        Class.update(buffer=0).execute()
+    settle(engine)
+    seed_files(opened, Seed.get())
+    put_back = copied(opened)
+    machine = held(engine, alice)
+    provider.made_of[machine.id] = "small/1/snapshot-77"
+    (opened.seeds / "small/1/snapshot-77").mkdir()
+    other = again(put_back)
+    settle(other)
+    assert {one.id for one in verbs.everything()} == {machine.id, "small/1/snapshot-77"}
+    verbs.decide(alice, "adopt")
+    settle(other)
+    look(other)
+    assert machines.by_id(machine.id).snapshot.name == "small/1/snapshot-77"
+    assert verbs.everything() == [], "it is known from then on"
 
 
 def test_setting_all_aside_adopts_nothing_and_deletes_nothing(engine, again, opened, provider, alice):

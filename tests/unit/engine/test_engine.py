@@ -266,7 +266,7 @@ def test_a_buffer_that_would_exhaust_the_memory_is_bounded_and_the_reason_is_sai
 def test_a_new_seed_replaces_the_buffer_without_emptying_it(engine, provider):
     settle(engine)
     with catalog.write():
-        fresh = Seed.create(klass="small", version=2, state=SeedState.READY, files=Seed.get().files)
+        fresh = Seed.create(klass="small", version=2, state=SeedState.READY, stored=True)
         seed_rows.promote(fresh)
     lowest = 2
     for _ in range(25):
@@ -474,7 +474,7 @@ def test_the_files_of_a_deleted_seed_go(opened, engine, admin):
     with pytest.raises(Conflict, match="made from this version"):
         seed_verbs.remove(old.id, admin)
     with catalog.write():
-        new = Seed.create(klass="small", version=2, state=SeedState.READY, files=old.files)
+        new = Seed.create(klass="small", version=2, state=SeedState.READY, stored=True)
         seed_rows.promote(new)
     if seed_rows.machines_on(old.id):
         with pytest.raises(Conflict, match="live machines"):

@@ -1,7 +1,6 @@
 """Snapshots taken, used, counted, given up and tried again, by an engine over a provider that is only memory."""
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -19,11 +18,8 @@ pytestmark = pytest.mark.fork
 
 
 @pytest.fixture
-def forking(opened, small, tmp_path):
+def forking(opened, small):
     """The class small forks, and waits paused."""
-    disk = Path(Seed.get().files["disk"])
-    disk.parent.mkdir(parents=True)
-    disk.write_bytes(b"of a test")
     Class.update(fork=True, readiness="paused").execute()
     return Class
 
@@ -41,14 +37,14 @@ def test_a_snapshot_is_taken_first_and_the_buffer_is_forked_from_it(opened, fork
     taken = snapshots.current(1)
     assert taken.state is SnapshotState.READY
     assert taken.facts["hypervisor"] == "QEMU 7.2.0"
-    assert "files" not in taken.facts
     assert {(m.origin, m.readiness, m.snapshot_id) for m in ready()} == {("fork", "paused", taken.id)}
     assert {provider.domains[m.id].power for m in ready()} == {Power.PAUSED}
     assert [verb for verb, _ in provider.calls].count("clone") == 0
     klass = Class.get()
     assert (klass.forked, klass.fork_failed) == (2, 0)
     assert kinds("snapshot") == ["snapshot.building", "snapshot.ready"]
-    assert not list((opened.state / "work").glob("snapshot-*"))
+    assert taken.name == f"small/1/snapshot-{taken.id}"
+    assert list(provider.snapshots) == [taken.name]
 
 
 def test_who_waits_while_the_snapshot_is_taken_gets_a_booted_machine_and_the_buffer_waits(forking, engine, provider, alice):
@@ -198,9 +194,9 @@ def test_a_hypervisor_that_goes_away_while_a_snapshot_is_taken_is_not_held_again
     provider.fails["snapshot"] = Unavailable("libvirtd is away.")
     take = provider.take_snapshot
 
-    def gone(spec, folder):
+    def gone(spec, snapshot):
         provider.away = True
-        take(spec, folder)
+        take(spec, snapshot)
 
     provider.take_snapshot = gone
     settle(engine, 4)
@@ -239,18 +235,16 @@ def test_a_snapshot_goes_when_nothing_lives_on_it_and_not_before(opened, forking
     verbs.request(alice, "small")
     settle(engine)
     with catalog.write():
-        fresh = Seed.create(klass="small", version=2, state=SeedState.READY, files=Seed.get().files)
+        fresh = Seed.create(klass="small", version=2, state=SeedState.READY, stored=True)
         seed_rows.promote(fresh)
-    opened.seeds.joinpath("small/2").mkdir()
     settle(engine, 30)
     assert {m.seed_id for m in ready()} == {fresh.id}
-    folder = opened.seeds / "small/1" / f"snapshot-{first.id}"
-    assert folder.exists()
+    assert first.name in provider.snapshots
     [mine] = verbs.my_machines(alice.account_id)
     verbs.release(alice, mine.id)
     settle(engine)
-    assert not folder.exists()
-    assert snapshots.by_id(first.id).folder == ""
+    assert first.name not in provider.snapshots
+    assert snapshots.by_id(first.id).name == ""
     assert snapshots.current(fresh.id).state is SnapshotState.READY
 
 

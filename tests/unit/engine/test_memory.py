@@ -1,12 +1,9 @@
 """The engine on a host whose memory really is used: what is made, what gives way, and what is never done to the host."""
 
-from pathlib import Path
-
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Class, Event, HostReading, MachineState, Reading, Request, RequestState, Seed, machines, memory, options
-from appliance.catalog import seeds as seed_rows
+from appliance.catalog import Class, Event, HostReading, MachineState, Reading, Request, RequestState, machines, memory, options
 from appliance.hypervisor.provider import HostFacts, Power, Stats
 from appliance.services import machines as verbs
 from tests import world
@@ -43,13 +40,8 @@ def provider():
 
 
 @pytest.fixture
-def forked(engine, opened, tmp_path) -> None:
+def forked(engine) -> None:
     """A class whose machines wait as paused forks; three are wanted."""
-    for name in ("small", "notebook"):
-        opened.seeds.joinpath(name, "1").mkdir(parents=True)
-    disk, *others = (str(opened.seeds / "small/1" / name) for name in ("disk.qcow2", "vmlinuz", "initrd"))
-    Path(disk).write_bytes(b"of a test")
-    Seed.update(files=dict(zip(("disk", "kernel", "initrd", "cmdline"), (disk, *others, "c"), strict=True))).execute()
     Class.update(fork=True, readiness="paused", buffer=3, maximum=40, per_person=40).execute()
     _look(engine, 8)
 
@@ -117,7 +109,7 @@ def test_more_may_be_handed_out_than_there_is_when_the_admin_says_so(engine, pro
 
 def test_a_large_class_does_not_starve_beside_a_small_one(engine, provider, forked, alice, bob):
     world.klass("notebook", world.NOTEBOOK, buffer=1)
-    world.seed("notebook", 1, promoted=True, files=seed_rows.promoted("small").files)
+    world.seed("notebook", 1, promoted=True, stored=True)
     Class.update(fork=True, readiness="paused").execute()
     _look(engine, 8)
     for _ in range(4):

@@ -1,21 +1,16 @@
 """A machine that is made only to see whether one can be."""
 
-from pathlib import Path
-
 import pytest
 
-from appliance.catalog import Class, Machine, Seed, smoke_tests
+from appliance.catalog import Class, Machine, smoke_tests
 from appliance.errors import DpeError
 from appliance.lifecycle import smoke_test
 from tests.unit.engine.fake import settle
 
 
 @pytest.fixture
-def forking(opened, small, tmp_path):
+def forking(opened, small):
     """The class small forks, and waits paused."""
-    disk = Path(Seed.get().files["disk"])
-    disk.parent.mkdir(parents=True)
-    disk.write_bytes(b"of a test")
     Class.update(fork=True, readiness="paused", buffer=0).execute()
 
 

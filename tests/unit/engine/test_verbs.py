@@ -2,7 +2,6 @@
 
 import json
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -123,15 +122,14 @@ def test_reprovision_gives_a_clean_disk_from_the_promoted_seed_and_keeps_name_sl
         moves.stop(alice, mine)
         settle(engine)
     with catalog.write():
-        files = {**before.seed.files, "disk": before.seed.files["disk"].replace("small/1", "small/2")}
-        seed_rows.promote(Seed.create(klass="small", version=2, state=SeedState.READY, files=files))
+        seed_rows.promote(Seed.create(klass="small", version=2, state=SeedState.READY, stored=True))
     calls = len(provider.calls)
     run = moves.reprovision(alice, mine)
     settle(engine)
     after = machines.by_id(mine)
     assert run_of(run).state is RunState.DONE
     assert (after.state, after.name, after.slot, after.owner_id) == (S.IN_USE, before.name, before.slot, alice.account_id)
-    assert provider.made_of[mine] == files["disk"]
+    assert provider.made_of[mine] == "small/2"
     assert after.seed.version == 2
     assert [verb for verb, id in provider.calls[calls:] if id == mine and verb in ("destroy", "clone", "start")] == [
         "destroy",
@@ -147,9 +145,7 @@ def test_reprovision_forks_what_the_snapshot_fits(engine, provider, alice, mine,
     with catalog.write():
         Machine.update(memory=mib).where(Machine.id == mine).execute()
         catalog.Class.update(fork=True).execute()
-        snapshot = Snapshot.create(
-            seed=machines.by_id(mine).seed_id, state=SnapshotState.READY, folder=f"{Path(Seed.get().files['disk']).parent}/snapshot-1"
-        )
+        snapshot = Snapshot.create(seed=machines.by_id(mine).seed_id, state=SnapshotState.READY, name="small/1/snapshot-1")
     moves.reprovision(alice, mine)
     settle(engine)
     machine = machines.by_id(mine)

@@ -9,7 +9,7 @@ import pytest
 
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.hypervisor import making
-from appliance.hypervisor.provider import MachineFound, MachineSpec, Power, Provider
+from appliance.hypervisor.provider import MachineFound, MachineSpec, Power, Provider, Unfit
 
 MakeSpec = Callable[[int], MachineSpec]
 
@@ -101,9 +101,43 @@ class Conformance:
         for _ in range(2):
             provider.remove_data(data)
 
-    @pytest.mark.parametrize("id", ["../x", "a/b"])
-    def test_a_name_that_leads_elsewhere_is_refused(self, provider: Provider, tmp_path: Path, id: str) -> None:
+    def test_a_snapshot_is_taken_forked_from_and_removed_by_its_name(self, provider: Provider, forkable: MakeSpec) -> None:
+        template, name = replace(forkable(19), snapshot=None), f"{forkable(19).seed}/snapshot-990"
+        with pytest.raises(Unfit):
+            provider.describe_snapshot(name)
+        for _ in range(2):
+            provider.boot_template(template, name)
+        provider.wait(template)
+        with pytest.raises(Unfit):
+            provider.describe_snapshot(name)  # there is none until it is whole
+        provider.take_snapshot(template, name)
+        assert power(provider, template) is None
+        assert provider.describe_snapshot(name)["memory"] == template.memory
+        provider.check_snapshot(template, name)
+        fork = replace(forkable(20), snapshot=name)
+        provider.fork(fork)
+        assert provider.examine(fork.id).base == name
+        provider.destroy(fork.id)
+        for _ in range(2):
+            provider.remove_snapshot(name)
+        with pytest.raises(Unfit):
+            provider.check_snapshot(template, name)
+
+    def test_a_machine_tells_the_name_of_its_seed_and_what_it_said(self, provider: Provider, forkable: MakeSpec) -> None:
+        spec = replace(forkable(13), snapshot=None)
+        assert provider.console(spec.id) == ""
+        assert made(provider, spec) == spec
+        assert provider.examine(spec.id).base == spec.seed
+        assert provider.console(spec.id) != ""
+        provider.destroy(spec.id)
+
+    @pytest.mark.parametrize("id", ["../x", "a/b", "../a/b", "a/../snapshot-1", "/etc/passwd", "a/1/b"])
+    def test_a_name_that_leads_elsewhere_is_refused(self, provider: Provider, forkable: MakeSpec, tmp_path: Path, id: str) -> None:
         for verb in (
+            lambda: provider.describe_snapshot(id),
+            lambda: provider.remove_snapshot(id),
+            lambda: provider.boot_template(forkable(12), id),
+            lambda: provider.fork(replace(forkable(12), snapshot=id)),
             lambda: provider.make_data(id, 1),
             lambda: provider.remove_data(id),
             lambda: provider.backup_data(id, tmp_path / "copy"),

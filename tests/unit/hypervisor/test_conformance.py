@@ -14,7 +14,7 @@ from tests.unit.hypervisor.test_provider import spec
 class InMemory(Conformance):
     @pytest.fixture
     def forkable(self) -> MakeSpec:
-        return lambda slot: replace(spec(slot), snapshot=Path("/snapshot"))
+        return lambda slot: replace(spec(slot), snapshot="small/1/snapshot-1")
 
     @pytest.fixture
     def copy(self, tmp_path: Path) -> Path:

@@ -23,7 +23,7 @@ def provider(request: pytest.FixtureRequest, tmp_path: Path) -> FakeProvider:
 def test_a_machine_stops_and_starts(provider: FakeProvider) -> None:
     with pytest.raises(NotFound):
         provider.stop(spec().id)
-    provider.fork(replace(spec(), snapshot=Path("/snapshot")))
+    provider.fork(replace(spec(), snapshot="small/1/snapshot-1"))
     provider.start(spec())
     for _ in range(2):
         provider.stop(spec().id)

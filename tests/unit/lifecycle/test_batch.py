@@ -56,7 +56,7 @@ def built(provider: FakeProvider, orders: list[Order], settings: Settings) -> di
 
 
 def forked(number: int = 0) -> MachineSpec:
-    return replace(spec(number), snapshot=Path("/snapshot"), readiness="paused")
+    return replace(spec(number), snapshot="small/1/snapshot-1", readiness="paused")
 
 
 def test_without_tasks_nothing_of_ansible_is_started(settings: Settings, play: Play) -> None:
@@ -106,7 +106,7 @@ def test_a_machine_with_tasks_runs_for_them_and_then_waits_as_it_should(
     settings: Settings, play: Play, readiness: Literal["running", "paused", "cold"], forks: bool, calls: list[str], power: Power
 ) -> None:
     provider = FakeProvider()
-    wanted = replace(spec(), readiness=readiness, snapshot=Path("/snapshot") if forks else None)
+    wanted = replace(spec(), readiness=readiness, snapshot="small/1/snapshot-1" if forks else None)
     assert built(provider, [Order(wanted, ["one"])], settings)[wanted.id] == Built(None, forks)
     assert [verb for verb, _ in provider.calls] == calls
     assert [found.power for found in provider.list()] == [power]

@@ -13,6 +13,7 @@ from appliance.scenario.schema import Scenario
 from appliance.seeds.build import SeedFiles, SeedProgress
 from appliance.services import seeds as verbs
 from tests.unit.conftest import SPEC
+from tests.unit.engine.fake import FakeProvider
 
 FILES = SeedFiles(Path("/s/disk.qcow2"), Path("/s/vmlinuz"), Path("/s/initrd"), "root=/dev/vda", {"packages": {"bash": "5"}})
 
@@ -31,14 +32,14 @@ def queued(small, admin) -> Seed:
 
 def run(monkeypatch, seed, loaded, settings, build):
     monkeypatch.setattr(seed_builds, "build", build)
-    seed_builds.run(seed, loaded, settings)
+    seed_builds.run(seed, loaded, settings, FakeProvider())
     return Seed.get_by_id(seed.id)
 
 
 def test_a_good_build_is_promoted_and_the_older_version_kept(queued, loaded, opened, monkeypatch):
     seen = []
 
-    def build(job, settings, progress, cancelled):
+    def build(job, settings, progress, cancelled, provider):
         progress(SeedProgress(3, 21, "Install packages", 1.0))
         row = Seed.get_by_id(queued.id)
         seen.append((row.state, row.task_number, row.task_total, row.task))
@@ -46,7 +47,7 @@ def test_a_good_build_is_promoted_and_the_older_version_kept(queued, loaded, ope
 
     after = run(monkeypatch, queued, loaded, opened, build)
     assert seen == [(SeedState.BUILDING, 3, 21, "Install packages")]
-    assert (after.state, after.promoted, after.files["disk"], after.manifest) == (SeedState.READY, True, "/s/disk.qcow2", FILES.manifest)
+    assert (after.state, after.promoted, after.stored, after.manifest) == (SeedState.READY, True, True, FILES.manifest)
     older = Seed.get(Seed.version == 1)
     assert (older.state, older.promoted) == (SeedState.READY, False)
     assert Path(after.log).name == "small-2.log"
@@ -65,7 +66,7 @@ def test_a_failed_build_leaves_the_promoted_one_in_use_and_says_what_to_do(queue
 
 
 def test_a_cancelled_build_leaves_the_promoted_one_in_use(queued, loaded, opened, monkeypatch, admin):
-    def build(job, settings, progress, cancelled):
+    def build(job, settings, progress, cancelled, provider):
         assert not cancelled()
         verbs.cancel(queued.id, admin)
         cancelled.asked_at = 0.0

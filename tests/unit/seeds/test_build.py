@@ -1,14 +1,21 @@
 """What a build derives from its job."""
 
 import ipaddress
+import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from appliance.errors import Unavailable
+from appliance.errors import Conflict, DpeError, Unavailable
+from appliance.hypervisor.libvirt.network import Network
+from appliance.hypervisor.provider import MachineSpec
 from appliance.scenario.schema import Application, ClassSpec
 from appliance.seeds import build
 from appliance.settings import Settings
+from tests.unit.engine.fake import FakeProvider
 
 SPEC = ClassSpec(title="One", os="debian-13", application=Application(port=80))
 
@@ -23,7 +30,7 @@ def test_the_test_boot_takes_no_address_of_a_machine(settings: Settings) -> None
     assert not {card.address for card in cards} & machines
     assert len({card.address for card in cards}) == 14
     assert all(ipaddress.ip_address(card.address) in ipaddress.ip_network(settings.subnet) for card in cards)
-    assert max(len(card.tap) for card in cards) <= 15
+    assert max(len(Network(settings).tap(card)) for card in cards) <= 15
     assert len({card.mac for card in cards}) == len(cards)
 
 
@@ -36,3 +43,102 @@ def test_a_repeated_build_finds_the_machine_of_the_earlier_try(settings: Setting
 def test_files_that_are_gone_are_said_to_be(settings: Settings) -> None:
     with pytest.raises(Unavailable, match="seed 3 of one are missing or damaged"):
         build.load_files("one", 3, settings)
+
+
+# -- the test boot --------------------------------------------------------------------------------
+
+
+class Play:
+    """Takes the place of Ansible: lays down what seed.yml makes."""
+
+    def __call__(self, file: Path, _environment: object, take: Callable[[dict[str, Any]], None], cancelled: Callable[[], bool]) -> bool:
+        work = Path(json.loads(file.read_text())["variables"]["work"])
+        (work / "result").mkdir()
+        for name in ("disk.qcow2", "vmlinuz", "initrd"):
+            (work / "result" / name).write_text(name)
+        (work / "packages.txt").write_text("bash 5\n")
+        (work / "kernel.txt").write_text("6.12\n")
+        take({"kind": "total", "tasks": 1})
+        take({"kind": "task", "number": 1, "name": "Make the disk image"})
+        return True
+
+
+@pytest.fixture
+def built(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., build.SeedFiles]:
+    monkeypatch.setattr(build, "follow", Play())
+    (tmp_path / "scenario/roles").mkdir(parents=True)
+    wanted = replace(job(7), scenario=tmp_path / "scenario")
+
+    def make(provider: FakeProvider | None, cancelled: Callable[[], bool] = lambda: False) -> build.SeedFiles:
+        steps: list[build.SeedProgress] = []
+        try:
+            return build.build(wanted, settings, steps.append, cancelled, provider)
+        finally:
+            assert [step.task_number for step in steps] == list(range(1, len(steps) + 1))
+            assert {step.task_total for step in steps} == {5 if provider else 1}
+            assert not build.work_folder(7, settings).exists()
+
+    return make
+
+
+def test_a_seed_is_booted_once_under_a_name_that_is_no_seed_s(settings: Settings, built: Callable[..., build.SeedFiles]) -> None:
+    names: list[str] = []
+
+    class Looking(FakeProvider):
+        def clone(self, spec: MachineSpec) -> None:
+            names.append(spec.seed)
+            assert sorted(file.name for file in (settings.seeds / spec.seed).iterdir()) == ["disk.qcow2", "initrd", "vmlinuz"]
+            assert not (settings.seeds / "one/1").exists()
+            super().clone(spec)
+
+    provider = Looking()
+    files = built(provider)
+    assert names == ["one/1.new"]
+    assert [verb for verb, _ in provider.calls] == ["destroy", "clone", "start", "wait", "destroy"]
+    assert files.disk == settings.seeds / "one/1/disk.qcow2"
+    assert files.manifest["boot_seconds"] is None or files.manifest["boot_seconds"] >= 0
+    assert [folder.name for folder in (settings.seeds / "one").iterdir()] == ["1"]
+
+
+def test_where_no_hypervisor_runs_a_seed_is_kept_as_it_is_made(built: Callable[..., build.SeedFiles]) -> None:
+    assert built(None).manifest["boot_seconds"] is None
+
+
+def test_a_seed_that_does_not_answer_is_none_and_its_console_is_in_the_log(
+    settings: Settings, built: Callable[..., build.SeedFiles]
+) -> None:
+    provider = FakeProvider()
+    provider.fails["wait"] = Unavailable("Its agent does not answer.", "Does it boot?")
+    (settings.seeds / "one/1.new").mkdir(parents=True)  # of a try that was killed
+    with pytest.raises(DpeError, match=r"in the task “Wait until its agent and its application answer”: Its agent does not answer"):
+        built(provider)
+    assert provider.domains == {}
+    assert list((settings.seeds / "one").iterdir()) == []
+    log = build.seed_log("one", 1, settings).read_text()
+    assert "The machine's console:\nseed-one-1 login:" in log
+    assert "Its agent does not answer." in log
+
+
+def test_a_build_cancelled_while_it_boots_is_cancelled(settings: Settings, built: Callable[..., build.SeedFiles]) -> None:
+    class Waiting(FakeProvider):
+        asked = False
+
+        def wait(self, spec: MachineSpec, *_: object, given_up: Callable[[], bool] | None = None, **__: object) -> None:
+            self.asked = True
+            assert given_up is not None
+            assert given_up()
+            raise Conflict("It is not wanted any more.")
+
+    provider = Waiting()
+    with pytest.raises(build.Cancelled):
+        built(provider, lambda: provider.asked)
+    assert provider.domains == {}
+    assert list((settings.seeds / "one").iterdir()) == []
+
+
+def test_what_a_build_left_that_is_not_tried_again_goes(settings: Settings) -> None:
+    for folder in (build.work_folder(7, settings) / "tree", settings.seeds / "one/1.new", settings.seeds / "one/1"):
+        folder.mkdir(parents=True)
+    build.clear(7, "one", 1, settings)
+    assert not build.work_folder(7, settings).exists()
+    assert [folder.name for folder in (settings.seeds / "one").iterdir()] == ["1"]

@@ -21,6 +21,7 @@ from appliance.services import setup
 from appliance.services.scenario_adoption import adopt_scenario
 from appliance.settings import Settings, load
 from tests.unit.conftest import SPEC
+from tests.unit.engine.fake import FakeProvider
 
 CONTENT = {"disk.qcow2": b"disk" + bytes(5 << 20) + b"end" + bytes(1 << 20), "vmlinuz": b"kernel", "initrd": b"initrd"}
 
@@ -86,11 +87,11 @@ def test_what_is_exported_is_the_seed_and_nothing_else(folder: Path) -> None:
 def test_a_seed_of_the_image_is_adopted_before_set_up_which_then_builds_only_the_others(with_image: Settings, loaded: Loaded) -> None:
     seed_builds.queue_shipped(loaded, with_image)
     (queued,) = seeds.unfinished()
-    seed_builds.run(queued, loaded, with_image)
+    seed_builds.run(queued, loaded, with_image, FakeProvider())
     seed = promoted("small")
     assert (seed.version, seed.state, seed.manifest["version"]) == (1, SeedState.READY, 1)
     final = seed_folder("small", 1, with_image)
-    assert seed.files == {"disk": f"{final}/disk.qcow2", "kernel": f"{final}/vmlinuz", "initrd": f"{final}/initrd", "cmdline": "root"}
+    assert (seed.stored, seed.name, seed.cmdline) == (True, "small/1", "root")
     assert all((final / name).read_bytes() == content for name, content in CONTENT.items())
     assert (final / "disk.qcow2").stat().st_mode & 0o777 == 0o444
     assert (final / "disk.qcow2").stat().st_blocks * 512 < 4 << 20  # its holes are holes
@@ -118,7 +119,7 @@ def offered() -> list[str]:
 def test_a_newer_seed_that_came_with_an_update_is_offered_and_used_when_an_admin_says_so(with_image: Settings, loaded: Loaded) -> None:
     update(with_image, loaded, built="2026-10-01T10:00:00+00:00")
     assert services.offers() == {}  # it is being copied
-    seed_builds.run(seeds.unfinished()[0], loaded, with_image)
+    seed_builds.run(seeds.unfinished()[0], loaded, with_image, FakeProvider())
     update(with_image, loaded)
     assert services.offers() == {}
     update(with_image, loaded, built="2026-11-01T10:00:00+00:00")
@@ -129,7 +130,7 @@ def test_a_newer_seed_that_came_with_an_update_is_offered_and_used_when_an_admin
 
     queued = services.use_shipped("small", Actor("ada"))
     assert services.offers() == {}
-    seed_builds.run(Seed.get_by_id(queued.id), loaded, with_image)
+    seed_builds.run(Seed.get_by_id(queued.id), loaded, with_image, FakeProvider())
     assert (promoted("small").version, promoted("small").manifest["built"]) == (2, "2026-11-01T10:00:00+00:00")
     assert seeds.of_class("small")[1].state is SeedState.READY  # to go back to
     update(with_image, loaded)
@@ -138,7 +139,7 @@ def test_a_newer_seed_that_came_with_an_update_is_offered_and_used_when_an_admin
 
 def test_what_is_no_newer_or_does_not_fit_is_not_offered(with_image: Settings, loaded: Loaded) -> None:
     update(with_image, loaded, built="2026-10-01T10:00:00+00:00")
-    seed_builds.run(seeds.unfinished()[0], loaded, with_image)
+    seed_builds.run(seeds.unfinished()[0], loaded, with_image, FakeProvider())
     update(with_image, loaded, built="2026-09-01T10:00:00+00:00")
     assert services.offers() == {}  # after going back to an older version
     update(with_image, loaded, built="2026-11-01T10:00:00+00:00")
@@ -153,7 +154,7 @@ def test_what_is_no_newer_or_does_not_fit_is_not_offered(with_image: Settings, l
 @pytest.mark.parametrize("built", ["yesterday", "2026-11-01T10:00:00", ""])
 def test_a_seed_that_does_not_say_when_it_was_built_is_not_offered(with_image: Settings, loaded: Loaded, built: str) -> None:
     update(with_image, loaded, built="2026-10-01T10:00:00+00:00")
-    seed_builds.run(seeds.unfinished()[0], loaded, with_image)
+    seed_builds.run(seeds.unfinished()[0], loaded, with_image, FakeProvider())
     update(with_image, loaded, built=built)
     assert services.offers() == {}
 
@@ -162,7 +163,7 @@ def test_the_engine_is_woken_when_what_was_asked_for_can_be_seen(
     with_image: Settings, loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     update(with_image, loaded, built="2026-10-01T10:00:00+00:00")
-    seed_builds.run(seeds.unfinished()[0], loaded, with_image)
+    seed_builds.run(seeds.unfinished()[0], loaded, with_image, FakeProvider())
     update(with_image, loaded, built="2026-11-01T10:00:00+00:00")
     rung = list[bool]()
     monkeypatch.setattr(services.doorbell, "ring", lambda: rung.append(catalog.database.db.in_transaction()))
@@ -174,7 +175,7 @@ def test_the_engine_is_woken_when_what_was_asked_for_can_be_seen(
 @pytest.mark.crash
 def test_one_whose_copy_came_to_nothing_is_offered_again(with_image: Settings, loaded: Loaded) -> None:
     update(with_image, loaded, built="2026-10-01T10:00:00+00:00")
-    seed_builds.run(seeds.unfinished()[0], loaded, with_image)
+    seed_builds.run(seeds.unfinished()[0], loaded, with_image, FakeProvider())
     update(with_image, loaded, built="2026-11-01T10:00:00+00:00")
     queued = services.use_shipped("small", Actor("ada"))
     with pytest.raises(Conflict, match="No newer seed of small"):
@@ -182,7 +183,7 @@ def test_one_whose_copy_came_to_nothing_is_offered_again(with_image: Settings, l
     disk = with_image.shipped_seeds / "small/disk.qcow2"
     disk.chmod(0o644)
     disk.write_bytes(b"half of it")
-    seed_builds.run(Seed.get_by_id(queued.id), loaded, with_image)
+    seed_builds.run(Seed.get_by_id(queued.id), loaded, with_image, FakeProvider())
     assert (Seed.get_by_id(queued.id).state, promoted("small").version) == (SeedState.FAILED, 1)
     update(with_image, loaded)
     assert list(services.offers()) == ["small"]
@@ -202,7 +203,7 @@ def test_set_up_does_not_build_what_is_still_being_copied(with_image: Settings, 
 def test_one_that_a_restored_backup_lacked_is_adopted_again_where_it_fits(with_image: Settings, loaded: Loaded, there: str) -> None:
     seed_builds.queue_shipped(loaded, with_image)
     (queued,) = seeds.unfinished()
-    seed_builds.run(queued, loaded, with_image)
+    seed_builds.run(queued, loaded, with_image, FakeProvider())
     after_restore.adopt("b0", catalog.now(), "grace", str(with_image.state), with_image.state, {})
     assert [one.version for one in seeds.of_class("small")] == [1]  # is the one that the catalog tells of
     if there == "nothing":
@@ -220,9 +221,9 @@ def test_one_that_a_restored_backup_lacked_is_adopted_again_where_it_fits(with_i
     (loaded.folder / "roles/app/main.yml").write_text(kept)
     seed_builds.queue_shipped(loaded, with_image)
     (queued,) = seeds.unfinished()
-    seed_builds.run(queued, loaded, with_image)
+    seed_builds.run(queued, loaded, with_image, FakeProvider())
     seed = promoted("small")
-    assert (seed.version, Path(seed.files["disk"]).read_bytes()) == (2, CONTENT["disk.qcow2"])
+    assert (seed.version, (with_image.seeds / seed.name / "disk.qcow2").read_bytes()) == (2, CONTENT["disk.qcow2"])
 
 
 @pytest.mark.badinput
@@ -240,7 +241,7 @@ def test_a_damaged_one_is_left_out_and_a_build_offered(with_image: Settings, loa
         file.unlink()
     seed_builds.queue_shipped(loaded, with_image)
     for seed in seeds.unfinished():
-        seed_builds.run(seed, loaded, with_image)
+        seed_builds.run(seed, loaded, with_image, FakeProvider())
     (seed,) = seeds.of_class("small")
     assert seed.state is SeedState.FAILED
     assert "the image" in seed.problem
@@ -274,7 +275,7 @@ def test_one_that_was_cut_off_is_begun_anew_or_taken_as_it_is(with_image: Settin
         shipped.adopt(seed.id, "small", 1, folder, with_image, step, never)
     for _ in range(seed_builds.BUILDS + 1):  # however often it was
         Seed.update(state=SeedState.BUILDING, attempts=Seed.attempts + 1).execute()
-    seed_builds.run(Seed.get_by_id(seed.id), loaded, with_image)
+    seed_builds.run(Seed.get_by_id(seed.id), loaded, with_image, FakeProvider())
     assert promoted("small").state is SeedState.READY
     assert (seed_folder("small", 1, with_image) / "disk.qcow2").read_bytes() == CONTENT["disk.qcow2"]
     assert not work.exists()

@@ -1,5 +1,6 @@
 """An appliance of 410fb78 after its update: what that version left behind, as text in tests/upgrades/, under the code of today."""
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ import pytest
 from flask import Flask
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Class, Event, OrgUnit, WorkItem, database, options, sequences
+from appliance.catalog import Account, Actor, Class, Event, OrgUnit, Seed, Snapshot, WorkItem, database, options, sequences
 from appliance.host.backup.appliance_backup import Manifest
 from appliance.identity import permissions, secrets
 from appliance.outbound import webhook
@@ -54,6 +55,23 @@ def grace(app: Flask) -> Browser:
 def test_a_copy_of_the_catalog_is_left_beside_it(opened: Settings) -> None:
     assert (opened.catalog.parent / "catalog-v6.db").exists()
     assert database.rows("PRAGMA user_version")[0][0] == catalog.versions()[-1]
+
+
+def test_seeds_and_snapshots_are_known_by_their_names(settings: Settings) -> None:
+    """They were known by where their files lay."""
+    old, seeds = sqlite3.connect(settings.catalog), "/var/lib/dpe/seeds"
+    old.executescript((LEFT / "catalog.sql").read_text())
+    files = {"disk": f"{seeds}/notebook/2/disk.qcow2", "kernel": f"{seeds}/notebook/2/vmlinuz", "cmdline": "root=/dev/vda quiet"}
+    old.execute("UPDATE seed SET files = ? WHERE id = 2", (json.dumps(files),))
+    old.execute("UPDATE snapshot SET folder = ? WHERE id = 2", (f"{seeds}/notebook/2/snapshot-7",))
+    old.commit()
+    old.close()
+    catalog.open(settings.catalog)
+    seed, without = Seed.get_by_id(2), Seed.get_by_id(1)
+    assert (seed.name, seed.stored, seed.cmdline, seed.manifest["os"]) == ("notebook/2", True, "root=/dev/vda quiet", "debian-13")
+    assert (without.name, without.stored, without.cmdline) == ("notebook/1", False, "")
+    assert {snapshot.id: snapshot.name for snapshot in Snapshot.select()} == {1: "", 2: "notebook/2/snapshot-7", 3: "studio/1/snapshot"}
+    catalog.close()
 
 
 def test_people_have_what_they_had(app: Flask) -> None:
