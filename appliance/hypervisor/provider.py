@@ -98,6 +98,23 @@ class Remains:
     made: datetime | None = None
 
 
+class VolumeKind(StrEnum):
+    """What is kept outside machines."""
+
+    DATA = "data"
+    KEPT = "kept"
+    SNAPSHOT = "snapshot"
+
+
+class VolumeFound(NamedTuple):
+    """A data disk or a kept one, with its id, or a snapshot, with its name. bytes: what it takes; made: when it was last written to."""
+
+    kind: VolumeKind
+    id: str
+    bytes: int = 0
+    made: datetime | None = None
+
+
 @dataclass(frozen=True)
 class Stats:
     """One reading of a machine. cpu_ns counts up; memory figures are MiB, disk and net bytes count up.
@@ -186,6 +203,9 @@ class Provider(Protocol):
 
     def disks(self) -> Sequence[str]:
         """Ids of the machines that have files on disk here."""
+
+    def volumes(self) -> Sequence[VolumeFound]:
+        """All that is kept here outside machines, whether anybody knows of it or not."""
 
     def clone(self, spec: MachineSpec) -> None:
         """Make the machine's disk, a thin overlay on its seed's, or a copy of spec.kept, whose kernel it boots then too."""

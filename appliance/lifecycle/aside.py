@@ -55,7 +55,7 @@ from appliance.catalog.after_restore import GRACE
 from appliance.catalog.aside import Key
 from appliance.catalog.lineage import Mark, Standing
 from appliance.errors import BadInput, Conflict, DpeError, NotFound
-from appliance.hypervisor.provider import MachineFound, Power, Provider, Remains
+from appliance.hypervisor.provider import MachineFound, Power, Provider, Remains, VolumeFound, VolumeKind
 from appliance.identity import quotas
 from appliance.lifecycle import disks, labels, master, outcomes, smoke_test, specs
 from appliance.paths import below
@@ -70,6 +70,7 @@ LABEL_FOR = 0.2  # seconds of a tick at most that labels are written in; the res
 MARK_EVERY = 5.0  # seconds between notes of how far the catalog has got
 LOOK_EVERY = 30.0  # seconds between looks at disks and seeds
 MOST_SEEDS = 200  # numbers of seeds and snapshots above those known that an older copy may not know
+VOLUMES = {VolumeKind.DATA: K.DATA_DISK, VolumeKind.KEPT: K.KEPT_DISK, VolumeKind.SNAPSHOT: K.SNAPSHOT}
 MADE_FOR = (S.PLANNED, S.CREATING, S.READY, S.ASSIGNED)
 ON = (Power.RUNNING, Power.PAUSED)
 WAITED = "It was nobody's: it waited in the buffer."
@@ -227,14 +228,14 @@ class SetAside:
 
     def _there(self, ids: set[str]) -> set[Key]:
         """All machines, disks and seeds, known or not."""
-        settings = self.settings
         found: set[Key] = {(K.MACHINE, id) for id in ids}
-        found |= {(K.DATA_DISK, file.stem) for file in settings.data.glob("*.qcow2")}
-        found |= {(K.KEPT_DISK, file.stem) for file in settings.kept.glob("*.qcow2")}
-        seeds = [folder for folder in settings.seeds.glob("*/*") if folder.name.isdecimal() and folder.is_dir()]
-        found |= {(K.SEED, f"{folder.parent.name}/{folder.name}") for folder in seeds}
-        taken = [inner for folder in seeds for inner in folder.glob("snapshot-*")]
-        return found | {(K.SNAPSHOT, str(inner.relative_to(settings.seeds))) for inner in taken}
+        seeds = [folder for folder in self.settings.seeds.glob("*/*") if folder.name.isdecimal() and folder.is_dir()]
+        return found | {(K.SEED, f"{folder.parent.name}/{folder.name}") for folder in seeds} | self._volumes().keys()
+
+    def _volumes(self) -> dict[Key, VolumeFound]:
+        """Disks and snapshots, without those of what is no seed."""
+        every = self.provider.volumes()
+        return {(VOLUMES[one.kind], one.id): one for one in every if one.kind is not VolumeKind.SNAPSHOT or _seed_of(one.id)}
 
     def _list(self, there: set[Key], found: Mapping[str, MachineFound]) -> None:
         """The list says what is there and unknown, and nothing else."""
@@ -273,21 +274,25 @@ class SetAside:
         source, facts = ("label", label) if label else ("copy", copy) if copy else ("remains", {})
         remains = Remains()
         try:
-            remains = self.provider.examine(id) if kind is K.MACHINE else _examine(self._path(key))
+            remains = self._examine(key)
         except (DpeError, OSError) as error:
             log.warning("%s %s cannot be looked at: %s", kind.value, id, error)
         return Evidence(source, facts, remains, found)
 
-    def _path(self, key: Key) -> Path:
-        """Where a thing that is no machine lies."""
+    def _examine(self, key: Key) -> Remains:
+        """What it tells of itself."""
         kind, id = key
-        if kind is K.DATA_DISK:
-            return self.settings.data_disk(id)
-        if kind is K.KEPT_DISK:
-            return self.settings.kept_disk(id)
-        parts = id.split("/")
-        if len(parts) != (2 if kind is K.SEED else 3):
-            raise BadInput(f"{id!r} is no seed and no snapshot.")
+        if kind is K.MACHINE:
+            return self.provider.examine(id)
+        if kind is K.SEED:
+            return _remains_of_seed(self._seed_folder(id))
+        found = self._volumes().get(key)
+        return Remains(bytes=found.bytes, made=found.made) if found else Remains()
+
+    def _seed_folder(self, name: str) -> Path:
+        parts = name.split("/")
+        if len(parts) != 2:
+            raise BadInput(f"{name!r} is no seed.")
         return below(self.settings.seeds, *parts)
 
     def _described(self, key: Key, told: Evidence) -> dict[str, Any]:
@@ -456,7 +461,7 @@ class SetAside:
         elif one.kind is K.SNAPSHOT:
             self.provider.remove_snapshot(one.id)
         else:
-            shutil.rmtree(self._path(key), ignore_errors=True)
+            shutil.rmtree(self._seed_folder(one.id), ignore_errors=True)
         labels.file_of(key, self.settings.labels).unlink(missing_ok=True)
         with catalog.write():
             aside.forget([key])
@@ -564,7 +569,7 @@ class SetAside:
 
     def _snapshot(self, one: Aside, seed: Seed) -> Snapshot | None:
         """The snapshot that a fork lies on, which has to stay as long as it does."""
-        if one.base in ("", seed.name):
+        if not one.base.rpartition("/")[2].startswith("snapshot-"):
             return None
         found: Snapshot | None = Snapshot.get_or_none(Snapshot.name == one.base)
         if found is None:
@@ -611,15 +616,12 @@ def _lease(machine_id: str, cls: Class, account: int) -> datetime:
     return ends
 
 
-def _examine(path: Path) -> Remains:
-    """What a file or folder tells."""
-    files = [path, *path.rglob("*")] if path.is_dir() else [path]
-    made = datetime.fromtimestamp(path.lstat().st_mtime, UTC)
-    manifest = path / "seed.json"
-    if manifest.is_file():
-        with contextlib.suppress(ValueError, LookupError, TypeError):
-            made = datetime.fromisoformat(json.loads(manifest.read_bytes())["built"])
-    return Remains(bytes=sum(file.lstat().st_blocks * 512 for file in files), made=made)
+def _remains_of_seed(folder: Path) -> Remains:
+    """What a seed's files tell."""
+    made = datetime.fromtimestamp(folder.lstat().st_mtime, UTC)
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        made = datetime.fromisoformat(json.loads((folder / "seed.json").read_bytes())["built"])
+    return Remains(bytes=sum(file.lstat().st_blocks * 512 for file in (folder, *folder.rglob("*"))), made=made)
 
 
 def _seed_of(base: str) -> tuple[str, int] | None:

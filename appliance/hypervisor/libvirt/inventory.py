@@ -1,5 +1,6 @@
 """What there is: machines, what they use, and the host."""
 
+import contextlib
 import os
 import shutil
 import xml.etree.ElementTree as ET
@@ -16,7 +17,7 @@ from appliance import qcow2
 from appliance.hypervisor.libvirt import daemon, xml
 from appliance.hypervisor.libvirt.base import Base, find, is_id, version
 from appliance.hypervisor.libvirt.memory import Taken
-from appliance.hypervisor.provider import HostFacts, MachineFound, Power, Remains, Stats
+from appliance.hypervisor.provider import HostFacts, MachineFound, Power, Remains, Stats, VolumeFound
 
 NOT_MEASURED = Taken(0, 0)
 OVERHEAD = 64  # MiB that QEMU needs beside a machine's memory
@@ -79,6 +80,14 @@ class Inventory(Base):
 
     def disks(self) -> Sequence[str]:
         return [entry.name for entry in os.scandir(self.settings.machines) if is_id(entry.name)]
+
+    def volumes(self) -> Sequence[VolumeFound]:
+        found = []
+        for kind, id, path in self.layout.volumes():
+            with contextlib.suppress(FileNotFoundError):  # it went just now
+                made = datetime.fromtimestamp(path.lstat().st_mtime, UTC)
+                found.append(VolumeFound(kind, id, sum(file.lstat().st_blocks * 512 for file in (path, *path.rglob("*"))), made))
+        return found
 
     def console(self, id: str) -> str:
         try:

@@ -3,10 +3,12 @@
 Seeds are put here by `appliance.seeds`; everything else is made and removed by the provider.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.errors import BadInput
+from appliance.hypervisor.provider import VolumeKind
 from appliance.paths import below
 from appliance.settings import Settings
 
@@ -107,3 +109,10 @@ class Layout:
 
     def kept_disk(self, id: str) -> Path:
         return self._settings.kept_disk(id)
+
+    def volumes(self) -> Iterator[tuple[VolumeKind, str, Path]]:
+        """All that lies here outside machines: what it is, its id or name, and its file or folder."""
+        for kind, folder in ((VolumeKind.DATA, self._settings.data), (VolumeKind.KEPT, self._settings.kept)):
+            yield from ((kind, file.stem, file) for file in folder.glob("*.qcow2"))
+        for folder in self._settings.seeds.glob(f"*/*/{SNAPSHOT}*"):
+            yield VolumeKind.SNAPSHOT, "/".join(folder.parts[-3:]), folder

@@ -44,7 +44,7 @@ class Snapshots(Machines):
     def _boot_anew(self, spec: MachineSpec, work: Path, connection: libvirt.virConnect) -> libvirt.virDomain:
         """Without what an earlier try left."""
         seed, memory, disk = self._seed_disk(spec), work / snapshot_files.MEMORY, work / snapshot_files.DISK
-        free, kept_back = self._disk_free(), self.settings.disk_reserve
+        free, kept_back = shutil.disk_usage(self.settings.state).free >> 20, self.settings.disk_reserve
         if free < kept_back + spec.memory:
             raise Unavailable(
                 f"A snapshot may take {spec.memory} MiB, and {free} MiB are free, of which {kept_back} MiB are kept back.",

@@ -22,6 +22,8 @@ from appliance.hypervisor.provider import (
     Remains,
     Stats,
     Unfit,
+    VolumeFound,
+    VolumeKind,
 )
 from appliance.paths import below
 
@@ -96,6 +98,14 @@ class FakeProvider(Provider):
 
     def disks(self) -> Sequence[str]:
         return list(self.files)
+
+    def volumes(self) -> Sequence[VolumeFound]:
+        kinds: dict[VolumeKind, Mapping[str, object]] = {
+            VolumeKind.DATA: self.data,
+            VolumeKind.KEPT: self.kept,
+            VolumeKind.SNAPSHOT: self.snapshots,
+        }
+        return [VolumeFound(kind, id, 1 << 20) for kind, there in kinds.items() for id in there]
 
     def stats(self) -> Sequence[Stats]:
         self._call("stats")

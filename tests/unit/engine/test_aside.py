@@ -1,7 +1,6 @@
 """What the catalog does not know is set aside, never deleted; another or an older catalog makes and removes nothing until somebody decides."""
 
 import shutil
-import struct
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -38,11 +37,6 @@ from tests.unit.engine.fake import Data, FakeProvider, settle
 pytestmark = pytest.mark.lost
 
 S, K = MachineState, catalog.AsideKind
-
-
-def image(size_gib: int = 5) -> bytes:
-    """As much of an empty qcow2 image of version 2 as is looked at."""
-    return b"QFI\xfb" + struct.pack(">IQIIQ", 2, 0, 0, 16, size_gib << 30) + bytes(480)
 
 
 def stray(provider: FakeProvider, power: Power = Power.RUNNING) -> str:
@@ -133,18 +127,15 @@ def test_a_machine_that_nobody_knows_is_stopped_shown_and_never_deleted(engine, 
     assert ("destroy", id) not in provider.calls
 
 
-def test_disks_and_seeds_that_nobody_knows_stay_and_are_shown(engine, opened):
-    disk, kept = str(uuid.uuid4()), str(uuid.uuid4())
-    opened.data_disk(disk).write_bytes(image())
-    opened.kept_disk(kept).write_bytes(image())
-    snapshot = opened.seeds / "small/77/snapshot-9"
-    snapshot.mkdir(parents=True)
+def test_disks_and_seeds_that_nobody_knows_stay_and_are_shown(engine, opened, provider):
+    disk, kept, snapshot = str(uuid.uuid4()), str(uuid.uuid4()), "small/77/snapshot-9"
+    provider.data[disk], provider.kept[kept], provider.snapshots[snapshot] = Data(1), 1, {}
+    (opened.seeds / "small/77").mkdir(parents=True)
     look(engine)
     found = {(one.kind, one.id) for one in verbs.everything()}
-    assert found == {(K.DATA_DISK, disk), (K.KEPT_DISK, kept), (K.SEED, "small/77"), (K.SNAPSHOT, "small/77/snapshot-9")}
-    assert opened.data_disk(disk).exists()
-    assert opened.kept_disk(kept).exists()
-    assert snapshot.exists()
+    assert found == {(K.DATA_DISK, disk), (K.KEPT_DISK, kept), (K.SEED, "small/77"), (K.SNAPSHOT, snapshot)}
+    assert {one.bytes for one in verbs.everything() if one.kind is not K.SEED} == {1 << 20}
+    assert {disk, kept, snapshot} == {*provider.data, *provider.kept, *provider.snapshots}
 
 
 def test_a_new_seed_takes_no_version_whose_folder_is_there(opened, small):
@@ -305,7 +296,7 @@ def test_a_machine_younger_than_the_copy_is_its_owners_again(engine, again, open
     assert provider.domains[machine.id].power is Power.RUNNING
     assert Lease.get(Lease.machine == machine.id).ends_at > now() + timedelta(hours=23)
     assert verbs.everything() == []
-    assert not opened.data_disk(disk).exists()
+    assert disk not in provider.data
     next_one = held(other, account("bob"))
     assert next_one.name != name
 
@@ -318,7 +309,7 @@ def test_a_fork_is_adopted_together_with_the_snapshot_that_it_lies_on(engine, ag
     put_back = copied(opened)
     machine = held(engine, alice)
     provider.made_of[machine.id] = "small/1/snapshot-77"
-    (opened.seeds / "small/1/snapshot-77").mkdir()
+    provider.snapshots["small/1/snapshot-77"] = {}
     other = again(put_back)
     settle(other)
     assert {one.id for one in verbs.everything()} == {machine.id, "small/1/snapshot-77"}
@@ -347,7 +338,7 @@ def test_setting_all_aside_adopts_nothing_and_deletes_nothing(engine, again, ope
 def test_a_missing_catalog_destroys_nothing_before_or_after_set_up(engine, again, opened, provider, alice):
     machine = held(engine, alice)
     kept = str(uuid.uuid4())
-    opened.data_disk(kept).write_bytes(image())
+    provider.data[kept] = Data(5)
     before = dict(provider.domains)
     other = again(lambda: taken(opened))
     settle(other)
@@ -361,7 +352,7 @@ def test_a_missing_catalog_destroys_nothing_before_or_after_set_up(engine, again
     verbs.decide(grace, "adopt")  # nothing is certain: whether this alice is the same only a person can tell
     look(other)
     assert before.keys() <= provider.domains.keys()
-    assert opened.data_disk(kept).exists()
+    assert kept in provider.data
     one = Aside.get(Aside.id == machine.id)
     assert (one.account_name, one.class_name, one.account_id) == ("alice", "small", None)
     assert one.doubt
@@ -444,8 +435,6 @@ def test_data_and_kept_disks_younger_than_the_copy_are_their_owners_again(engine
             until=now() + timedelta(days=2),
         )  # fmt: skip
         catalog.record("data_disk.made", "A data disk is there.")
-    opened.data_disk(disk).write_bytes(image())
-    opened.kept_disk(kept).write_bytes(image(2))
     provider.data[disk], provider.kept[kept] = Data(5), 2
     settle(engine)
     other = again(put_back)

@@ -9,7 +9,7 @@ import pytest
 
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.hypervisor import making
-from appliance.hypervisor.provider import MachineFound, MachineSpec, Power, Provider, Unfit
+from appliance.hypervisor.provider import MachineFound, MachineSpec, Power, Provider, Unfit, VolumeKind
 
 MakeSpec = Callable[[int], MachineSpec]
 
@@ -24,6 +24,13 @@ def made(provider: Provider, spec: MachineSpec) -> MachineSpec:
 def power(provider: Provider, spec: MachineSpec) -> Power | None:
     found = {machine.id: machine for machine in provider.list()}
     return found[spec.id].power if spec.id in found else None
+
+
+def kept_outside(provider: Provider) -> set[tuple[VolumeKind, str]]:
+    """What is kept outside machines."""
+    found = provider.volumes()
+    assert all(one.bytes > 0 for one in found)
+    return {(one.kind, one.id) for one in found}
 
 
 class Conformance:
@@ -85,6 +92,7 @@ class Conformance:
         provider.make_data(data, 1)
         provider.make_data(data, 1)
         assert provider.data_size(data) == 1
+        assert (VolumeKind.DATA, data) in kept_outside(provider)
         for _ in range(2):
             provider.start(first)
             provider.wait(first)
@@ -100,6 +108,7 @@ class Conformance:
         provider.destroy(second.id)
         for _ in range(2):
             provider.remove_data(data)
+        assert (VolumeKind.DATA, data) not in kept_outside(provider)
 
     def test_a_snapshot_is_taken_forked_from_and_removed_by_its_name(self, provider: Provider, forkable: MakeSpec) -> None:
         template, name = replace(forkable(19), snapshot=None), f"{forkable(19).seed}/snapshot-990"
@@ -113,6 +122,7 @@ class Conformance:
         provider.take_snapshot(template, name)
         assert power(provider, template) is None
         assert provider.describe_snapshot(name)["memory"] == template.memory
+        assert (VolumeKind.SNAPSHOT, name) in kept_outside(provider)
         provider.check_snapshot(template, name)
         fork = replace(forkable(20), snapshot=name)
         provider.fork(fork)
@@ -185,6 +195,7 @@ class Conformance:
         provider.destroy(spec.id)
         assert provider.keep(spec) > 0
         assert provider.kept_size(kept) == spec.disk_size
+        assert (VolumeKind.KEPT, kept) in kept_outside(provider)
         again = replace(forkable(18), snapshot=None, kept=kept)
         provider.clone(again)
         for _ in range(2):
