@@ -63,16 +63,10 @@ def ready() -> list[Snapshot]:
 def unused() -> list[Snapshot]:
     """Snapshots with files that nobody will fork from again, and no machine lives on."""
     live = Machine.select(Machine.snapshot).where(Machine.state != MachineState.RETIRED, Machine.snapshot.is_null(False))
-    query = (
-        Snapshot.select(Snapshot, Seed)
-        .join(Seed)
-        .where(
-            Snapshot.name != "",
-            (Snapshot.state == SnapshotState.STALE) | (Seed.promoted == False),  # noqa: E712
-            Snapshot.id.not_in(live),
-        )
-    )
-    return list(query)
+    current = (Snapshot.state != SnapshotState.STALE) & (Seed.promoted == True)  # noqa: E712
+    # By its name: one that was adopted with its machine may be another one's by now, which found it taken already.
+    used = Snapshot.select(Snapshot.name).join(Seed).where(current | Snapshot.id.in_(live))
+    return list(Snapshot.select(Snapshot, Seed).join(Seed).where(Snapshot.name != "", Snapshot.name.not_in(used)))
 
 
 def begin_snapshot(seed_id: int, *, attempts: int = 0) -> None:

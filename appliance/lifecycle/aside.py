@@ -250,9 +250,9 @@ class SetAside:
         self._add(unknown - listed, found)
 
     def _add(self, keys: set[Key], found: Mapping[str, MachineFound]) -> None:
-        copies = self._copies(keys)
+        copies, volumes = self._copies(keys), self._volumes() if keys else {}
         for key in sorted(keys):
-            values = self._described(key, self._evidence(key, copies.get(key, {}), found.get(key[1])))
+            values = self._described(key, self._evidence(key, copies.get(key, {}), found.get(key[1]), volumes.get(key)))
             with catalog.write():
                 if Aside.insert(kind=key[0], id=key[1], **values).on_conflict_ignore().execute():
                     machine = key[1] if key[0] is K.MACHINE else None
@@ -268,26 +268,19 @@ class SetAside:
             told |= aside.told_by(file, keys)
         return told
 
-    def _evidence(self, key: Key, copy: dict[str, Any], found: MachineFound | None) -> Evidence:
+    def _evidence(self, key: Key, copy: dict[str, Any], found: MachineFound | None, volume: VolumeFound | None) -> Evidence:
         kind, id = key
         label = labels.read_label(key, self.settings.labels)
         source, facts = ("label", label) if label else ("copy", copy) if copy else ("remains", {})
-        remains = Remains()
+        remains = Remains() if volume is None else Remains(bytes=volume.bytes, made=volume.made)
         try:
-            remains = self._examine(key)
+            if kind is K.MACHINE:
+                remains = self.provider.examine(id)
+            elif kind is K.SEED:
+                remains = _remains_of_seed(self._seed_folder(id))
         except (DpeError, OSError) as error:
             log.warning("%s %s cannot be looked at: %s", kind.value, id, error)
         return Evidence(source, facts, remains, found)
-
-    def _examine(self, key: Key) -> Remains:
-        """What it tells of itself."""
-        kind, id = key
-        if kind is K.MACHINE:
-            return self.provider.examine(id)
-        if kind is K.SEED:
-            return _remains_of_seed(self._seed_folder(id))
-        found = self._volumes().get(key)
-        return Remains(bytes=found.bytes, made=found.made) if found else Remains()
 
     def _seed_folder(self, name: str) -> Path:
         parts = name.split("/")

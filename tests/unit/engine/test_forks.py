@@ -248,6 +248,20 @@ def test_a_snapshot_goes_when_nothing_lives_on_it_and_not_before(opened, forking
     assert snapshots.current(fresh.id).state is SnapshotState.READY
 
 
+def test_what_is_forked_from_stays_although_it_was_adopted_under_another_number_before(forking, engine, provider):
+    settle(engine)
+    first = snapshots.current(1)
+    Snapshot.create(seed=1, state=SnapshotState.STALE, name=first.name)
+    settle(engine)
+    assert first.name in provider.snapshots
+    with catalog.write():
+        Snapshot.update(state=SnapshotState.STALE).where(Snapshot.id == first.id).execute()
+        Class.update(fork=False, buffer=0).execute()
+    Machine.update(state=S.RETIRED).execute()
+    settle(engine)
+    assert provider.snapshots == {}, "nobody needs it any more"
+
+
 def test_no_fork_is_made_when_the_admin_says_so(forking, engine, provider):
     Class.update(fork=False).execute()
     settle(engine)
