@@ -223,21 +223,25 @@ def engine(host: dict[str, object] = HOST, problem: str = "") -> None:
 def host_history(hours: int = 24) -> None:
     """The host's memory over a day: people come in the morning; the engine was away for half an hour."""
     end = catalog.now().replace(second=0, microsecond=0)
+    readings = []
+    for minute in range(hours * 60):
+        if 200 <= minute < 230:
+            continue
+        held = 2 + round(14 * max(0.0, math.sin((hours * 60 - minute) / 230)))
+        readings.append(
+            {
+                "at": end - timedelta(minutes=minute),
+                "cpu": 0.05 + held / 40,
+                "memory": HOST["memory"],
+                "memory_available": 62000 - held * 1900 - minute % 7 * 90,
+                "machines_private": held * 1750 + 340,
+                "machines_shared": 900,
+                "machines_nominal": (held + 10) * 2600,
+                "machines_limit": 64512,
+            }
+        )
     with catalog.write():
-        for minute in range(hours * 60):
-            if 200 <= minute < 230:
-                continue
-            held = 2 + round(14 * max(0.0, math.sin((hours * 60 - minute) / 230)))
-            HostReading.create(
-                at=end - timedelta(minutes=minute),
-                cpu=0.05 + held / 40,
-                memory=HOST["memory"],
-                memory_available=62000 - held * 1900 - minute % 7 * 90,
-                machines_private=held * 1750 + 340,
-                machines_shared=900,
-                machines_nominal=(held + 10) * 2600,
-                machines_limit=64512,
-            )
+        HostReading.insert_many(readings).execute()
         memory.allow(memory.Allowed(64512, 64512))
 
 

@@ -232,8 +232,8 @@ def next_slots(count: int, slots: int) -> list[int]:
     last = rows("SELECT slot FROM machine ORDER BY number DESC LIMIT 1")
     start = last[0][0] + 1 if last else 0
     resting = aside.slots(running=False)
-    ring = [(start + offset) % slots for offset in range(slots)]
-    chosen = itertools.chain((slot for slot in ring if slot not in resting), (slot for slot in ring if slot in resting))
+    ring = [range(start % slots, slots), range(start % slots)] if slots else []
+    chosen = (slot for last in (False, True) for part in ring for slot in part if (slot in resting) is last)
     return list(itertools.islice((slot for slot in chosen if slot not in used), count))
 
 

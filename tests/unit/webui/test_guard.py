@@ -68,7 +68,8 @@ def test_every_view_says_who_may_call_it(app: Flask) -> None:
     assert silent == []
 
 
-def test_a_view_that_does_not_say_is_not_served(app: Flask, people: dict[str, Actor]) -> None:
+def test_a_view_that_does_not_say_is_not_served(opened: Settings, people: dict[str, Actor]) -> None:
+    app = create_app(opened)
     app.add_url_rule("/forgotten", "forgotten", lambda: "secret")
     answer = app.test_client().get("/forgotten", base_url=HOST)
     assert answer.status_code == 500
