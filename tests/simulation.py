@@ -141,13 +141,13 @@ class Template:
             for n in range(PEOPLE):
                 Account.create(name=f"person{n}", password="!")
             Grant.create(role="approver", account=Account.create(name="boss", password="!").id)
-            klass = Class.create(
+            machine_class = Class.create(
                 name="small", spec=SPEC | {"per_person": 2, "user": "user", "boot_timeout": 60}, minimum=0, maximum=4, buffer=1,
                 lease_minutes=60, extend_minutes=30, extensions=2, per_person=2, fork=False, readiness="running", sequence="simulated",
             )  # fmt: skip
             folder = file.parents[1] / "seeds/small/1"
             files = {"disk": f"{folder}/disk.qcow2", "kernel": f"{folder}/vmlinuz", "initrd": f"{folder}/initrd", "cmdline": ""}
-            seed_rows.promote(Seed.create(klass=klass.name, version=1, state=SeedState.READY, files=files))
+            seed_rows.promote(Seed.create(machine_class=machine_class.name, version=1, state=SeedState.READY, files=files))
             Sequence.create(name="simulated", title="Simulated")
         catalog.close()
         self._copy = sqlite3.connect(":memory:")

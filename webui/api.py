@@ -132,8 +132,8 @@ def classes() -> Answer:
     offers = machines.offers(current_user.account.id)
     found = [
         {
-            "name": o.cls.name,
-            "title": o.cls.spec["title"],
+            "name": o.machine_class.name,
+            "title": o.machine_class.spec["title"],
             "ready": o.ready,
             "held": o.held,
             "at_once": o.at_once,

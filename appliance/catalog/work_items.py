@@ -20,7 +20,7 @@ class Over:
 
     roles: frozenset[str]
     units: frozenset[int] | None = None
-    cls: str | None = None
+    class_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ def _allowed(rights: Rights) -> tuple[str, list[object]]:
         if over.units is not None:
             asked += f" AND account.org_unit_id IN ({_places(over.units)})"
             values += over.units
-        elif over.cls is not None:
+        elif over.class_name is not None:
             asked += " AND work_item.class_name = ?"
-            values.append(over.cls)
+            values.append(over.class_name)
         either.append(f"({asked})")
     # Nobody says yes to what they ask for themselves.
     return f"({' OR '.join(either)}) AND (work_item.kind <> 'approval' OR work_item.requester_id IS NOT ?)", [*values, rights.account_id]
@@ -64,7 +64,7 @@ def count(rights: Rights) -> int:
 
 
 def open_for(rights: Rights, *, limit: int = 200) -> list[WorkItem]:
-    """What waits for them, oldest first, each with `.requester`, `.klass` and `.run`."""
+    """What waits for them, oldest first, each with `.requester`, `.machine_class` and `.run`."""
     allowed, values = _allowed(rights)
     sql = f"""SELECT work_item.id FROM work_item LEFT JOIN account ON account.id = work_item.requester_id
               WHERE work_item.state = 'open' AND {allowed} ORDER BY work_item.id LIMIT ?"""  # noqa: S608

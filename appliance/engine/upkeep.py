@@ -33,7 +33,7 @@ class Upkeep:
             assert machine is not None
             asked = None if kind != "assign" else Request.get_or_none(Request.machine == id, Request.state == RequestState.GRANTED)
             if asked is not None:
-                minutes = machine.klass.lease_minutes
+                minutes = machine.machine_class.lease_minutes
                 start.assign(asked, start.plan(kind, machine.class_name, machine.owner_id, lease_minutes=minutes), approved=True)
             elif kind == "assign":
                 master.move(id, S.RECLAIMING, f"{machine.name} was given to nobody.")

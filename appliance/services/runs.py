@@ -314,7 +314,7 @@ def refused(account_id: int, moment: datetime | None = None) -> list[Request]:
     latest: dict[str, Request] = {}
     for one in found.where(Request.dismissed == False).order_by(Request.id):  # noqa: E712
         latest[one.class_name] = one
-    newer = {name for name, one in latest.items() if Request.select().where(Request.account == account_id, Request.klass == name, Request.id > one.id, Request.state != RequestState.REFUSED).exists()}  # fmt: skip
+    newer = {name for name, one in latest.items() if Request.select().where(Request.account == account_id, Request.machine_class == name, Request.id > one.id, Request.state != RequestState.REFUSED).exists()}  # fmt: skip
     return [one for name, one in reversed(latest.items()) if name not in newer]
 
 
@@ -325,5 +325,5 @@ def dismiss(actor: Actor, request_id: int) -> None:
         if one is None:
             raise NotFound("There is no such request of yours.", "Reload the page to see what you hold.")
         Request.update(dismissed=True).where(
-            Request.account == actor.account_id, Request.klass == one.class_name, Request.state == RequestState.REFUSED
+            Request.account == actor.account_id, Request.machine_class == one.class_name, Request.state == RequestState.REFUSED
         ).execute()

@@ -71,7 +71,7 @@ def begin_run(kind: str, machine: Machine, actor: Actor = ENGINE, *, bare: bool 
     `facts` are what its steps go by besides. Raises peewee's IntegrityError when one of the kind is alive already.
     """
     lease = machines.lease_of(machine.id)
-    minutes = round((lease.ends_at - lease.began_at) / timedelta(minutes=1)) if lease else machine.klass.lease_minutes
+    minutes = round((lease.ends_at - lease.began_at) / timedelta(minutes=1)) if lease else machine.machine_class.lease_minutes
     found = plan(kind, machine.class_name, machine.owner_id, lease_minutes=minutes, trial_id=machine.trial_id)
     return runs.begin_run(
         kind,

@@ -53,9 +53,9 @@ def test_five_are_asked_for_waited_for_and_given_back_together(serve: Serve, bro
     expect(offer.get_by_text("3 of 5 are ready")).to_be_visible()
     assert not is_sideways(page)
     with catalog.write():
-        cls = Class.get(Class.name == "notebook")
+        machine_class = Class.get(Class.name == "notebook")
         for _ in range(2):
-            world.machine(cls, MachineState.READY)
+            world.machine(machine_class, MachineState.READY)
     outcomes.serve_waiting("notebook")
     with catalog.write():
         three = [machine.id for machine in machines.my_machines(site.people["ada"].account_id)[:4]]

@@ -28,7 +28,7 @@ ADMIN_PAGES = [
 
 def fresh(settings: Settings) -> None:
     """An appliance that was never set up."""
-    world.klass("notebook", world.NOTEBOOK)
+    world.machine_class("notebook", world.NOTEBOOK)
     world.engine(world.EMULATED)
     setup.ensure_code(settings)
 

@@ -212,16 +212,16 @@ def ours(stack: ExitStack) -> Settings:
             "initrd": str(folder / "initrd"),
             "cmdline": "quiet",
         }
-        seed = Seed.create(klass="small", version=1, state=SeedState.READY, promoted=True, files=files)
+        seed = Seed.create(machine_class="small", version=1, state=SeedState.READY, promoted=True, files=files)
         Snapshot.create(seed=seed.id, state=SnapshotState.READY, folder=str(folder / "snapshot-1"))
         alice, bob = (Account.create(name=name, password="!", email=f"{name}@example.org") for name in ("alice", "bob"))
-        size = {"klass": "small", "seed": seed.id, "vcpus": 1, "memory": 256, "disk": 2}
+        size = {"machine_class": "small", "seed": seed.id, "vcpus": 1, "memory": 256, "disk": 2}
         Machine.create(id="m1", name="small-1", slot=0, door=0, state=S.IN_USE, owner=alice, **size)
         Lease.create(machine="m1", account=alice, ends_at=now() + timedelta(hours=1))
         Machine.create(id="m2", name="small-2", slot=1, door=1, state=S.STOPPED, owner=bob, **size)
         Lease.create(machine="m2", account=bob, ends_at=now() + timedelta(days=5))
         Machine.create(id="m3", name="small-3", slot=2, door=2, state=S.READY, **size)
-        DataDisk.create(id=DISK, account=alice, klass="small", name="thesis", size=1, machine="m1", state=DiskState.READY)
+        DataDisk.create(id=DISK, account=alice, machine_class="small", name="thesis", size=1, machine="m1", state=DiskState.READY)
         Session.create(id="x" * 64, account=alice, expires_at=now() + timedelta(days=1))
         record("support.bundle", "Something was done.")
     disks.make(settings.data_disk(DISK), 1, disks.ROOT)
@@ -705,7 +705,7 @@ def test_without_seeds_they_are_built_again_and_the_machines_wait_for_them(
     with engine(settings):
         until(lambda: Run.select().where(Run.why.contains("a seed of its class")).count() == 2)
         with catalog.write():
-            Seed.create(klass="small", version=3, state=SeedState.READY, promoted=True, files=options_of)
+            Seed.create(machine_class="small", version=3, state=SeedState.READY, promoted=True, files=options_of)
             Class.update(buffer=0).execute()
         until(lambda: Machine.select().where(Machine.state == S.IN_USE).count() == 2)
         assert {machine.seed.version for machine in Machine.select().where(Machine.state == S.IN_USE)} == {3}

@@ -167,7 +167,7 @@ class Place:
             )  # fmt: skip
             folder = self.settings.state / "seeds/small/1"
             files = {"disk": f"{folder}/disk.qcow2", "kernel": f"{folder}/vmlinuz", "initrd": f"{folder}/initrd", "cmdline": ""}
-            seed_rows.promote(Seed.create(klass="small", version=1, state=SeedState.READY, files=files))
+            seed_rows.promote(Seed.create(machine_class="small", version=1, state=SeedState.READY, files=files))
         catalog.close()
 
     def server(self) -> dict[str, Any]:

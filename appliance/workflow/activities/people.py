@@ -61,7 +61,7 @@ def _put(step: Context, options: Approval | Task) -> WorkItem:
         role="" if options.account else options.role,
         account=account,
         requester=step.run.account_id,
-        klass=step.run.class_name,
+        machine_class=step.run.class_name,
         created_at=step.now,
         escalate_role=options.escalate_to,
         **later,
@@ -103,7 +103,7 @@ def _escalate(run: Run, todo: WorkItem, role: str, why: str, level: Level | None
 def _write(run: Run, todo: WorkItem) -> None:
     """Mail to whoever is asked and was not before."""
     asker = todo.requester and (todo.requester.full_name or todo.requester.name)
-    what = todo.klass.spec["title"] if todo.klass is not None else ""
+    what = todo.machine_class.spec["title"] if todo.machine_class is not None else ""
     about = f"{asker or 'The appliance'}{f', for: {what}' if what else ''}"
     until = f"Please answer until {timezone.timestamp(todo.expires_at)}." if todo.expires_at else ""
     text = "\n\n".join(part for part in (todo.text, f"Asked by {about}.", until) if part)

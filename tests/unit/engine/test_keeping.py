@@ -258,7 +258,7 @@ def test_copies_come_back_on_another_appliance_that_knows_nothing_of_them(giving
     other = Engine(there, elsewhere, loaded=None)
     settle(other)
     [one] = recovery.recoverable()
-    assert (one.account.name, one.cls.name, one.newest, one.missing) == ("alice", "small", True, "")
+    assert (one.account.name, one.machine_class.name, one.newest, one.missing) == ("alice", "small", True, "")
     [run] = recovery.bring_back(alice_there, [Choice(one.copy.path)])
     settle(other, 20)
     assert Run.get_by_id(run).state is R.DONE

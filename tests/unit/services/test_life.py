@@ -33,8 +33,8 @@ def test_it_is_changed_and_the_record_says_from_what_to_what(small, farm, admin)
     Class.update(per_person=5).execute()
     wanted = {**NOW, "sequence": "farm", "idle_then": "suspend", "data_disk": 20, "at_once": 5, "idle_minutes": 90, "connect_minutes": 30}
     classes.change_policy(admin, "small", Form.LIFE, wanted)
-    cls = Class.get()
-    assert {key: getattr(cls, key) for key in wanted} == wanted
+    machine_class = Class.get()
+    assert {key: getattr(machine_class, key) for key in wanted} == wanted
     event = Event.get(Event.kind == "class.life")
     assert (event.actor, event.data["before"], event.data["after"]) == ("admin", NOW, wanted)
 
@@ -71,24 +71,29 @@ def _adopt(tmp_path, **more):
 
 def test_a_new_class_has_it_from_the_scenario(farm, tmp_path):
     lease = {"minutes": 60, "idle": {"minutes": 30, "warning": 5, "then": "suspend"}, "connect": 20}
-    cls = _adopt(tmp_path, sequence="farm", at_once=2, together=10, lease=lease)
-    assert (cls.sequence, cls.at_once, cls.together_minutes) == ("farm", 2, 10)
-    assert (cls.idle_minutes, cls.idle_grace, cls.idle_then, cls.connect_minutes) == (30, 5, "suspend", 20)
+    machine_class = _adopt(tmp_path, sequence="farm", at_once=2, together=10, lease=lease)
+    assert (machine_class.sequence, machine_class.at_once, machine_class.together_minutes) == ("farm", 2, 10)
+    assert (machine_class.idle_minutes, machine_class.idle_grace, machine_class.idle_then, machine_class.connect_minutes) == (
+        30,
+        5,
+        "suspend",
+        20,
+    )
 
 
 @pytest.mark.cases
 def test_a_scenario_says_when_the_end_of_a_lease_is_announced(opened, tmp_path):
     lease = {"warnings": {"first": 120, "last": 0}, "busy": 30}
-    cls = _adopt(tmp_path, lease=lease)
-    assert (cls.warn_first, cls.warn_last, cls.busy_grace) == (120, 0, 30)
+    machine_class = _adopt(tmp_path, lease=lease)
+    assert (machine_class.warn_first, machine_class.warn_last, machine_class.busy_grace) == (120, 0, 30)
 
 
 def test_what_an_admin_changed_is_kept(farm, admin, tmp_path):
     _adopt(tmp_path, sequence="farm")
     classes.change_policy(admin, "fresh", Form.LIFE, {**NOW, "idle_minutes": 45})
-    cls = _adopt(tmp_path, sequence="farm", at_once=2)
-    assert (cls.sequence, cls.idle_minutes) == ("", 45)
-    assert cls.at_once == 2  # which nobody changed: it follows the scenario
+    machine_class = _adopt(tmp_path, sequence="farm", at_once=2)
+    assert (machine_class.sequence, machine_class.idle_minutes) == ("", 45)
+    assert machine_class.at_once == 2  # which nobody changed: it follows the scenario
 
 
 @pytest.mark.parametrize(("said", "follows"), [({}, "server"), ({"sequence": "none"}, ""), ({"sequence": "nosuch"}, "")])

@@ -21,15 +21,15 @@ def things(opened):
         seed = seed_rows.promoted("notebook")
         ada = people["ada"].account_id
         disk = DataDisk.create(
-            id=str(uuid.uuid4()), account=ada, klass="notebook", name="Thesis", size=20, state=DiskState.READY, last_used_at=now()
+            id=str(uuid.uuid4()), account=ada, machine_class="notebook", name="Thesis", size=20, state=DiskState.READY, last_used_at=now()
         )
-        gone = machines.create(seed.klass, seed, str(uuid.uuid4()), 77)
+        gone = machines.create(seed.machine_class, seed, str(uuid.uuid4()), 77)
         machines.change(gone.id, list(catalog.MachineState), catalog.MachineState.RETIRED)
         kept = KeptDisk.create(
             id=gone.id,
             machine_name=gone.name,
             account=ada,
-            klass="notebook",
+            machine_class="notebook",
             seed=seed,
             size=8,
             bytes=10**9,

@@ -24,8 +24,14 @@ def farm(grace: Browser) -> None:
 def test_it_is_shown_and_saved(grace: Browser, farm: None) -> None:
     assert '<option value="farm">Test farm</option>' in grace.get("/admin/classes/notebook").text
     assert grace.post("/admin/classes/notebook/life", FORM).headers["Location"] == "/admin/classes/notebook"
-    cls = Class.get(Class.name == "notebook")
-    assert (cls.sequence, cls.idle_then, cls.data_disk, cls.at_once, cls.idle_minutes) == ("farm", "suspend", 20, 2, 90)
+    machine_class = Class.get(Class.name == "notebook")
+    assert (
+        machine_class.sequence,
+        machine_class.idle_then,
+        machine_class.data_disk,
+        machine_class.at_once,
+        machine_class.idle_minutes,
+    ) == ("farm", "suspend", 20, 2, 90)
     page = grace.get("/admin/classes/notebook").text
     assert '<option value="farm" selected>Test farm</option>' in page
     assert "Many machines for an hour or two." in page

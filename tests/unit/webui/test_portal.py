@@ -137,10 +137,10 @@ def test_nothing_on_offer(ada: Browser) -> None:
 
 
 def test_titles_are_text(ada: Browser) -> None:
-    cls = Class.get_by_id("notebook")
-    cls.spec = {**cls.spec, "title": "<b>Bold</b>", "description": "<script>alert(1)</script>"}
+    machine_class = Class.get_by_id("notebook")
+    machine_class.spec = {**machine_class.spec, "title": "<b>Bold</b>", "description": "<script>alert(1)</script>"}
     with catalog.write():
-        cls.save()
+        machine_class.save()
     page = ada.get("/").text
     assert "&lt;b&gt;" in page
     assert "<script>alert" not in page

@@ -27,7 +27,7 @@ ANSWERS = {
 @pytest.fixture
 def code(opened: Settings) -> str:
     """The code of an appliance that was never set up, with a class and an engine."""
-    world.klass("notebook", world.NOTEBOOK)
+    world.machine_class("notebook", world.NOTEBOOK)
     world.engine(world.EMULATED)
     setup.ensure_code(opened)
     return (opened.state / "setup-code").read_text().strip()

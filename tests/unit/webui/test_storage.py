@@ -81,7 +81,7 @@ def test_downloads_are_deleted_unless_a_build_needs_them(host, grace, opened):
 
 def test_a_seed_that_nothing_uses_is_deleted_from_there(host, grace):
     grace.get(PAGE)
-    old = Seed.get(Seed.klass == "notebook", Seed.version == 1)
+    old = Seed.get(Seed.machine_class == "notebook", Seed.version == 1)
     answer = grace.post(f"/admin/seeds/{old.id}/remove")
     assert answer.status_code == 303
     assert Seed.get_by_id(old.id).state is SeedState.REMOVED
