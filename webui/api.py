@@ -32,6 +32,7 @@ SCOPES = {
     "todos": "Answer approvals and tasks",
     "sequences": "Change and promote sequences",
 }
+FORMER_FIELDS = {"at_once": "burst", "together_minutes": "batch_window"}  # of a class's policy; they are still in answers
 
 
 class Wanted(Form):
@@ -136,7 +137,8 @@ def classes() -> Answer:
             "title": o.machine_class.spec["title"],
             "ready": o.ready,
             "held": o.held,
-            "at_once": o.at_once,
+            "burst": o.burst,
+            "at_once": o.burst,  # its former name
             "waiting": o.request is not None,
             "refusal": o.refusal,
         }
@@ -149,8 +151,11 @@ def classes() -> Answer:
 @needs("classes.read", class_="name")
 @scope("read")
 def class_policy(name: str) -> Answer:
-    found = class_verbs.policy_of(class_verbs.get_class(name))
-    return {"policy": {one.field.name: {"value": one.value, "scenario": one.scenario, "changed": one.changed} for one in found}}
+    found = {
+        one.field.name: {"value": one.value, "scenario": one.scenario, "changed": one.changed}
+        for one in class_verbs.policy_of(class_verbs.get_class(name))
+    }
+    return {"policy": {**found, **{former: found[now] for former, now in FORMER_FIELDS.items()}}}
 
 
 @blueprint.get("/server")

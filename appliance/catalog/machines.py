@@ -123,7 +123,7 @@ class Terms:
 
     enabled: bool
     per_person: int
-    at_once: int
+    burst: int
     lease_minutes: int
     maximum: int
     size: Size
@@ -133,7 +133,7 @@ def terms(class_name: str) -> Terms | None:
     """The terms of a class; None when there is no such class."""
     found = rows(
         """
-        SELECT enabled, per_person, at_once, lease_minutes, maximum,
+        SELECT enabled, per_person, burst, lease_minutes, maximum,
                json_extract(spec, '$.size.vcpus'), json_extract(spec, '$.size.memory'), json_extract(spec, '$.size.disk')
         FROM class WHERE name = ?
         """,
@@ -141,8 +141,8 @@ def terms(class_name: str) -> Terms | None:
     )
     if not found:
         return None
-    enabled, per_person, at_once, lease_minutes, maximum, *size = found[0]
-    return Terms(bool(enabled), per_person, at_once, lease_minutes, maximum, Size(*size))
+    enabled, per_person, burst, lease_minutes, maximum, *size = found[0]
+    return Terms(bool(enabled), per_person, burst, lease_minutes, maximum, Size(*size))
 
 
 def note_request(

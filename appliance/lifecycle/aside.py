@@ -158,18 +158,18 @@ class SetAside:
             if options.get("undecided"):
                 options.put("undecided", {})
         self.decided = True
-        self.mark(at_once=True)
+        self.mark(immediately=True)
 
     # -- at every look ---------------------------------------------------------------------------
 
-    def mark(self, *, at_once: bool = False) -> None:
+    def mark(self, *, immediately: bool = False) -> None:
         """Note how far the catalog has got, and what it says of machines and disks."""
         if not self.decided:
             return
         moment, last = time.monotonic(), events.last_id()
-        if (at_once or last != self._labelled) and self._labels.keep(None if at_once else LABEL_FOR):
+        if (immediately or last != self._labelled) and self._labels.keep(None if immediately else LABEL_FOR):
             self._labelled = last  # whatever changes with a machine or disk is recorded
-        if at_once or (last != self._marked and moment - self._marked_at >= MARK_EVERY):
+        if immediately or (last != self._marked and moment - self._marked_at >= MARK_EVERY):
             try:
                 lineage.keep_mark(self.settings.mark, lineage.here())
             except OSError as error:  # it is only a little behind then

@@ -168,7 +168,7 @@ def _wait_for(party: list[Request], step: Context) -> Wait | Failed:
     """Somebody waits for one machine as long as it takes, but for several at once only as long as their class says."""
     if len(party) == 1:
         return Wait(None, "a machine of this class")
-    minutes = party[0].machine_class.together_minutes
+    minutes = party[0].machine_class.batch_window
     until = step.since + timedelta(minutes=minutes)
     if step.now >= until:
         what = f"There were not {len(party)} at once within {minutes} minutes."

@@ -145,10 +145,10 @@ def _fit(machine_class: Class, counts: Mapping[str, Any], values: Mapping[str, A
     sequence = values.get("sequence")
     if sequence and sequence != machine_class.sequence and sequence not in [one.name for one in choices()]:
         raise BadInput(f"There is no sequence {sequence} to follow.", "Choose another, or promote a version of it first.")
-    if values.get("at_once", 1) > max(1, min(found["per_person"], found["maximum"])):
+    if values.get("burst", 1) > max(1, min(found["per_person"], found["maximum"])):
         per_person, maximum = found["per_person"], found["maximum"]
         what, most = ("machines per person", per_person) if per_person < maximum else ("the maximum", maximum)
-        raise BadInput(f"At once ({values['at_once']}) is above {what} ({most}).", "Raise that in the policy first, or lower this.")
+        raise BadInput(f"Burst ({values['burst']}) is above {what} ({most}).", "Raise that in the policy first, or lower this.")
 
 
 def set_enabled(actor: Actor, name: str, *, enabled: bool) -> None:

@@ -44,7 +44,7 @@ class Offer:
     """One class as a person sees it: the big button, or why it cannot be pressed. A `ready` machine would be theirs at once.
 
     Who has to wait is number `place` in the queue and knows `wait` when the class's latest machines tell it; `making` are
-    the machines in creation, oldest first. They may ask for `at_once` together, and wait for `wanted`, of which `there` are ready.
+    the machines in creation, oldest first. They may ask for `burst` together, and wait for `wanted`, of which `there` are ready.
     """
 
     machine_class: Class
@@ -57,7 +57,7 @@ class Offer:
     wait: timedelta | None
     allowance: Allowance
     obstacle: str  # why none comes soon, in words for people who cannot change it; empty when nothing is in the way
-    at_once: int = 1
+    burst: int = 1
     wanted: int = 1
     there: int = 0
     first: tuple[str, ...] = ()  # what comes before they get one, for one at a time; known when the button can be pressed
@@ -96,9 +96,9 @@ def offers(account_id: int) -> list[Offer]:
         wait = None if ready and not request else _wait(machine_class, before, coming)
         obstacle = "" if ready else _obstacle(machine_class, full=full)
         refusal = _refusal(machine_class, held, left) or _held_up(held_up.get(machine_class.name))
-        at_once = 1 if refusal else _at_once(machine_class, held, left)
+        burst = 1 if refusal else _burst(machine_class, held, left)
         offer = Offer(
-            machine_class, ready, held, request, ahead.people, refusal, coming, wait, left, obstacle, at_once, wanted, min(there, wanted)
+            machine_class, ready, held, request, ahead.people, refusal, coming, wait, left, obstacle, burst, wanted, min(there, wanted)
         )
         if not request and not refusal:
             offer = replace(offer, first=start.plan("assign", machine_class.name, account_id, lease_minutes=offer.lease_minutes).first)
@@ -106,9 +106,9 @@ def offers(account_id: int) -> list[Offer]:
     return result
 
 
-def _at_once(machine_class: Class, held: int, left: Allowance) -> int:
+def _burst(machine_class: Class, held: int, left: Allowance) -> int:
     """How many this person may ask for together."""
-    most = [machine_class.at_once, machine_class.per_person - held, machine_class.maximum, memory.allowed().most // size(machine_class)]
+    most = [machine_class.burst, machine_class.per_person - held, machine_class.maximum, memory.allowed().most // size(machine_class)]
     return max(1, min([*most, left.left] if left.left is not None else most))
 
 
@@ -177,8 +177,8 @@ def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | No
         reach = permissions.scope_of(actor, "machines.use")
         if terms is None or not terms.enabled or not reach.covers(Location(classes=frozenset({class_name}))):
             raise NotFound(f"There is no class {class_name}.", "Reload the page to see what there is.")
-        if not 1 <= count <= max(terms.at_once, 1):
-            what = f"from 1 to {terms.at_once}" if terms.at_once > 1 else "one"
+        if not 1 <= count <= max(terms.burst, 1):
+            what = f"from 1 to {terms.burst}" if terms.burst > 1 else "one"
             raise BadInput(f"{count} of these at once cannot be had.", f"Ask for {what}.")
         held = machines.held(actor.account_id, class_name)
         if held + count > terms.per_person:

@@ -117,6 +117,30 @@ def test_a_catalog_from_before_keeps_its_values(tmp_path: Path) -> None:
         catalog.close()
 
 
+def test_a_catalog_from_before_burst_and_batch_window_keeps_what_was_said_of_both(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
+    at_version(path, 13)
+    spec = ClassSpec.model_validate({**SPEC, "per_person": 9, "policy": {"maximum": 9}, "burst": 2}).model_dump(mode="json")
+    former = dict(spec)
+    former["at_once"], former["together"] = former.pop("burst"), former.pop("batch_window")
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(
+        "INSERT INTO class (name, spec, overrides, minimum, maximum, buffer, lease_minutes, extend_minutes, extensions, per_person, at_once,"
+        " together_minutes, updated_at)"
+        " VALUES ('fresh', ?, ?, 0, 9, 1, 480, 240, 3, 9, 5, 30, '2026-01-01T00:00:00.000000+00:00')",
+        (json.dumps(former), json.dumps({"at_once": 5, "together_minutes": 30})),
+    )
+    connection.close()
+    catalog.open(path)
+    try:
+        machine_class = Class.get()
+        assert (machine_class.burst, machine_class.batch_window) == (5, 30)
+        assert machine_class.overrides == {"burst": 5, "batch_window": 30}
+        assert machine_class.spec == spec
+    finally:
+        catalog.close()
+
+
 def test_nothing_else_writes_the_columns_of_a_policy() -> None:
     """But for the sequences that came with the appliance, which the classes follow that have none."""
     written = {

@@ -350,7 +350,7 @@ def test_a_receiver_that_answers_nothing_holds_no_machine_up(engine, monkeypatch
 
 def test_several_at_once_are_made_and_handed_over_together(engine, provider, alice):
     with catalog.write():
-        Class.update(at_once=5, per_person=5, buffer=1).execute()
+        Class.update(burst=5, per_person=5, buffer=1).execute()
     settle(engine)
     first = verbs.request(alice, "small", 5)
     assert verbs.my_machines(alice.account_id) == [], "one is ready, and stays where it is"
@@ -366,7 +366,7 @@ def test_several_at_once_are_made_and_handed_over_together(engine, provider, ali
 
 def test_one_of_several_that_cannot_be_handed_over_is_replaced(engine, provider, alice, monkeypatch):
     with catalog.write():
-        Class.update(at_once=3, per_person=3, buffer=3).execute()
+        Class.update(burst=3, per_person=3, buffer=3).execute()
     settle(engine)
     first = verbs.request(alice, "small", 3)
     broken = verbs.my_machines(alice.account_id)[1].id
