@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from appliance import catalog
-from appliance.catalog import EventKind, Lease, Machine, MachineState, machines, now, record, timezone, usage, work_items
+from appliance.catalog import EventKind, Lease, Machine, MachineState, machines, now, outgoing_mail, record, timezone, usage
 from appliance.identity import quotas
 from appliance.lifecycle import master
 
@@ -60,7 +60,7 @@ def _announce(lease: Lease) -> None:
 
 
 def _mail(lease: Lease, about: str, subject: str, text: str) -> None:
-    work_items.post(
+    outgoing_mail.enqueue_mail(
         [lease.account_id], f"lease {lease.id} {about} {now():%Y-%m-%dT%H:%M}", subject, text, f"/#machine-{lease.machine.number}"
     )
 

@@ -3,7 +3,20 @@
 from typing import Any
 
 from appliance import catalog
-from appliance.catalog import Account, EventKind, Level, Run, WorkItem, WorkItemState, now, record, runs, timezone, work_items
+from appliance.catalog import (
+    Account,
+    EventKind,
+    Level,
+    Run,
+    WorkItem,
+    WorkItemState,
+    now,
+    outgoing_mail,
+    record,
+    runs,
+    timezone,
+    work_items,
+)
 from appliance.catalog.work_items import Asked
 from appliance.errors import NotAllowed, Unavailable
 from appliance.identity import approvers
@@ -107,7 +120,7 @@ def _write(run: Run, todo: WorkItem) -> None:
     about = f"{asker or 'The appliance'}{f', for: {what}' if what else ''}"
     until = f"Please answer until {timezone.timestamp(todo.expires_at)}." if todo.expires_at else ""
     text = "\n\n".join(part for part in (todo.text, f"Asked by {about}.", until) if part)
-    work_items.post(approvers.of_todo(todo), f"todo-{todo.id}-open", f"{todo.title}: {about}", text, f"/todo/#todo-{todo.id}")
+    outgoing_mail.enqueue_mail(approvers.of_todo(todo), f"todo-{todo.id}-open", f"{todo.title}: {about}", text, f"/todo/#todo-{todo.id}")
 
 
 def _whom(todo: WorkItem) -> str:
