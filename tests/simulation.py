@@ -51,7 +51,7 @@ from appliance.settings import Settings
 from appliance.workflow import kinds, sequence, start
 from appliance.workflow.activities import ACTIVITIES
 from appliance.workflow.kinds import Kind, Options
-from appliance.workflow.runner import Begun, Context, Done, Handler, Outcome, Runner, Wait, stages_of
+from appliance.workflow.runner import Begun, Context, Done, Handler, Outcome, Runner, Wait, planned_steps_of
 from tests.unit.conftest import SPEC
 from tests.unit.engine.fake import FakeProvider
 
@@ -320,7 +320,7 @@ class Simulation:
         self.flights.remove(flight)
         self.settled.append(flight)
         self.runner.settle(flight.begun, flight.outcome)
-        step = runs.step(flight.begun.context.run.id, flight.begun.context.stage.number)
+        step = runs.step(flight.begun.context.run.id, flight.begun.context.planned.number)
         if step is not None and step.state is StepState.DONE:
             self.world.finished.add(flight.begun.context.name)
 
@@ -435,7 +435,7 @@ class Simulation:
 
     @staticmethod
     def _moved(run: Run) -> bool:
-        core = [stage.number for stage in stages_of(run) if stage.part == "core"]
+        core = [planned.number for planned in planned_steps_of(run) if planned.part == "core"]
         return run.position > max(core)
 
 

@@ -66,7 +66,7 @@ class Refill:
         step = self.runner.begin(one.run_id)
         if step is None:
             return None
-        if step.undoing or step.context.stage.name != "make":
+        if step.undoing or step.context.planned.name != "make":
             self.runner.settle(step, self.runner.perform(step))
             return None
         try:

@@ -54,8 +54,8 @@ class Upkeep:
         run = rules.at_work(id)
         if run is None:
             return False
-        stage = self.runner.next(run.id)
-        return stage is None or stage.part == "core"
+        planned = self.runner.next(run.id)
+        return planned is None or planned.part == "core"
 
 
 def _missing(seen: Seen) -> set[str]:

@@ -124,7 +124,7 @@ class Handlers:
                 return Wait(now(), "another data disk")
             if waits := away(self.provider):
                 return waits
-            if step.attempts + 1 < step.stage.tries:
+            if step.attempts + 1 < step.planned.tries:
                 raise
             return _not_handed_over(machine, error, step)
 

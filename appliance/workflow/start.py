@@ -37,7 +37,7 @@ def plan(
     if kind not in sequence.moves(followed.body):
         return StartPlan(followed.version_id, followed.body, {})
     facts = facts_of(Class.get_by_id(class_name), account_id, lease_minutes=lease_minutes, count=count)
-    # Not the stages: what cannot be done any more is found out in the run, where it fails; it is never passed over.
+    # Not the planned steps: what cannot be done any more is found out in the run, where it fails; it is never passed over.
     first = tuple(one.title or one.name for one in sequence.moves(followed.body)[kind].before if one.when.hold(facts))
     return StartPlan(followed.version_id, followed.body, facts, first)
 

@@ -36,12 +36,12 @@ def withdraw(step: Context, _options: Any) -> None:
     """Nobody need answer any more."""
     with catalog.write():
         WorkItem.update(state=T.WITHDRAWN, decided_at=step.now).where(
-            WorkItem.run == step.run.id, WorkItem.number == step.stage.number, WorkItem.state == T.OPEN
+            WorkItem.run == step.run.id, WorkItem.number == step.planned.number, WorkItem.state == T.OPEN
         ).execute()
 
 
 def _judge(step: Context, options: Approval | Task) -> Done | Wait | Failed:
-    todo = runs.work_item_of(step.run.id, step.stage.number) or _put(step, options)
+    todo = runs.work_item_of(step.run.id, step.planned.number) or _put(step, options)
     if todo.state is T.OPEN:
         if todo.expires_at is not None and todo.expires_at <= step.now:
             _set(todo, state=T.EXPIRED, decided_at=step.now)
@@ -67,9 +67,9 @@ def _put(step: Context, options: Approval | Task) -> WorkItem:
     }
     todo = WorkItem.create(
         run=step.run.id,
-        number=step.stage.number,
-        kind=step.stage.kind.name,
-        title=step.stage.title,
+        number=step.planned.number,
+        kind=step.planned.kind.name,
+        title=step.planned.title,
         text=options.text,
         role="" if options.account else options.role,
         account=account,

@@ -391,9 +391,9 @@ def test_a_killed_engine_brings_back_one_machine_and_one_disk(giving, provider, 
 
 def test_the_shipped_sequence_fits(engine):
     shipped = load(Path("playbooks/workflows/recovery.yml"))
-    stages = sequence.stages("recover", sequence.dump(shipped.moves))
-    assert [stage.name for stage in stages if stage.part == "core"] == ["recover", "make", "hand_over"]
-    assert any(stage.part == "after" for stage in stages)
+    planned_steps = sequence.planned_steps("recover", sequence.dump(shipped.moves))
+    assert [planned.name for planned in planned_steps if planned.part == "core"] == ["recover", "make", "hand_over"]
+    assert any(planned.part == "after" for planned in planned_steps)
 
 
 def test_what_recovery_asks_first_is_asked(giving, provider, alice, admin):

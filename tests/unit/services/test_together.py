@@ -225,7 +225,7 @@ def test_one_yes_is_enough_for_all_of_them(many, ready, alice, admin, runner):
     for name in ("yes", "claim"):
         begun = runner.begin(run.id)
         assert begun is not None
-        assert begun.context.stage.name == name
+        assert begun.context.planned.name == name
         runner.settle(begun, runner.perform(begun))
     assert states(first) == [R.GRANTED] * 3
     of_these = list(Run.select().where(Run.request.in_(Request.select(Request.id).where(Request.batch == first.id))))

@@ -28,11 +28,11 @@ class Bench:
 
     def __post_init__(self) -> None:
         def effect(step: Context, _options: Any) -> Outcome:
-            self.done.append(step.stage.name)
+            self.done.append(step.planned.name)
             return self.says(step)
 
         def undo(step: Context, _options: Any) -> None:
-            self.done.append(f"undo {step.stage.name}")
+            self.done.append(f"undo {step.planned.name}")
             self.undoes(step)
 
         core = Handler(effect)
