@@ -12,12 +12,12 @@ from appliance.catalog import Account, Actor, Class, machines, memory, options, 
 from appliance.catalog.grants import Scope
 from appliance.errors import BadInput, Conflict, DpeError
 from appliance.host.console import status as facts
-from appliance.host.interface import access, disks, system, tasks
+from appliance.host.interface import access, disks, operations, system
 from appliance.host.interface import network as network_verbs
 from appliance.host.interface.access import LARGEST, Certificate
 from appliance.host.interface.network import Network
+from appliance.host.interface.operations import Operation
 from appliance.host.interface.system import Clock, Image, Part
-from appliance.host.interface.tasks import Task
 from appliance.host.rpc.client import Client
 from appliance.host.system import hardware
 from appliance.host.system.hardware import Finding
@@ -32,25 +32,25 @@ SEED = 3072  # MiB that a seed and its snapshot will take
 SENSORS = ("coretemp", "k10temp", "cpu_thermal", "acpitz")  # of those that a server has, the first is shown
 
 
-# -- tasks -------------------------------------------------------------------------------------------
+# -- operations --------------------------------------------------------------------------------------
 
 
-def recent(settings: Settings) -> list[Task]:
-    """The last tasks, the newest first. Raises Unavailable while dpe-host does not answer."""
-    return Client(settings).tasks()[:RECENT]
+def recent(settings: Settings) -> list[Operation]:
+    """The last operations, the newest first. Raises Unavailable while dpe-host does not answer."""
+    return Client(settings).operations()[:RECENT]
 
 
-def task(settings: Settings, id: str) -> Task:
+def get_operation(settings: Settings, id: str) -> Operation:
     """Raises NotFound, and Unavailable while dpe-host does not answer."""
-    return Client(settings).task(id)
+    return Client(settings).operation(id)
 
 
 def cancel(actor: Actor, settings: Settings, id: str) -> None:
-    """Ask a task to end. Raises Conflict when it has ended."""
+    """Ask an operation to end. Raises Conflict when it has ended."""
     client = Client(settings, actor.name)
-    if client.task(id).state != tasks.RUNNING:
+    if client.operation(id).state != operations.RUNNING:
         raise Conflict("It has ended already.", "Reload the page.")
-    client.call(tasks.CANCEL)
+    client.call(operations.CANCEL)
 
 
 # -- how it is ---------------------------------------------------------------------------------------

@@ -137,15 +137,15 @@ class Visitor:
         assert "/sign-out" in came.text, came.said
         return came
 
-    def task(self, page: Page, seconds: float = 1200) -> str:
-        """Wait for the end of the task whose page this is, and return the text of that page."""
-        assert "/operations/" in page.where or "/rescue/tasks/" in page.where, page.said
+    def operation(self, page: Page, seconds: float = 1200) -> str:
+        """Wait for the end of the operation whose page this is, and return the text of that page."""
+        assert "/operations/" in page.where or "/rescue/operations/" in page.where, page.said
 
         def look() -> str | None:
             text = self.ask(page.where).text
             return None if "/cancel" in text or 'hx-trigger="every' in text or "http-equiv" in text else text
 
-        return wait_for(look, seconds, f"the end of the task {page.where}")
+        return wait_for(look, seconds, f"the end of the operation {page.where}")
 
 
 def setup_code(server: Booted) -> str:

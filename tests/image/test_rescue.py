@@ -51,14 +51,14 @@ def a_broken_catalog_is_put_back(server: Booted) -> None:
     visitor = rescue(server)  # whose password is known although nobody can read the catalog
     page = comes(visitor, "/rescue/", lambda page: "Put back a copy" in page.text)
     page = visitor.ask("/rescue/repair/catalog")
-    assert "Done." in visitor.task(visitor.send(page, "/repair/catalog"))
+    assert "Done." in visitor.operation(visitor.send(page, "/repair/catalog"))
     comes(Visitor(server), "/sign-in", lambda page: page.status == 200)
     Visitor(server).sign_in("grace")
     comes(visitor, "/rescue/", lambda page: "Everything that can be seen from here works." in page.text)
 
 
 def the_support_bundle_has_no_secret(server: Booted, visitor: Visitor, grace: Visitor) -> None:
-    text = visitor.task(visitor.send(visitor.ask("/rescue/repair/bundle"), "/repair/bundle"))
+    text = visitor.operation(visitor.send(visitor.ask("/rescue/repair/bundle"), "/repair/bundle"))
     link = re.search(r'href="(/rescue/support/[^"]+)"', text)
     assert link, text
     page = visitor.ask(link[1])

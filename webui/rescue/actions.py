@@ -193,7 +193,7 @@ def _possible(action: Action, host: Client) -> bool:
 
 
 def do(action: Action, form: Form, host: Client) -> str:
-    """Ask the host for it; returns the id of its task where it is a long one. Raises BadInput when the word was not typed or nothing was chosen, and whatever the verb raises."""
+    """Ask the host for it; returns the id of its operation where it is a long one. Raises BadInput when the word was not typed or nothing was chosen, and whatever the verb raises."""
     if action.word and form.get("word", "").strip().lower() != action.word:
         raise BadInput(f"Type the word {action.word} to show that you mean it.", "Nothing was done.")
     if action.choose and not form.get("choice"):

@@ -273,7 +273,7 @@ def image_of(code: str, opened: Settings, monkeypatch: pytest.MonkeyPatch) -> It
     do_instead(monkeypatch, disks.USE, lambda args, host: done.append((args.disk, args.typed)))
     with serving(opened) as server:
         yield done
-        assert server.tasks.wait(10)
+        assert server.operations.wait(10)
 
 
 def test_the_image_asks_for_network_and_storage_too(visitor: Browser, code: str, image_of: list[Any], opened: Settings) -> None:
