@@ -71,10 +71,10 @@ class Policy(Part):
     buffer: Annotated[int, _pools("buffer", "Ready and waiting")] = Field(
         default=1, ge=0, le=MANY, description="Machines kept ready and unassigned, so that a person gets one at once."
     )
-    minimum: Annotated[int, _pools("minimum", "At least")] = Field(
+    minimum: Annotated[int, _pools("minimum", "Minimum")] = Field(
         default=0, ge=0, le=MANY, description="Machines that exist at least, assigned or not."
     )
-    maximum: Annotated[int, _pools("maximum", "At most")] = Field(
+    maximum: Annotated[int, _pools("maximum", "Maximum")] = Field(
         default=10, ge=0, le=MANY, description="Machines that exist at most, assigned or not, whatever is asked for."
     )
 

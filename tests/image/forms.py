@@ -211,7 +211,7 @@ def somebody_holds_a_machine(server: Booted) -> None:
     grace.sign_in("grace")
     page = grace.ask("/admin/accounts/new")
     made = grace.send(page, "/accounts/new", name="alice", full_name="Alice Liddell", password=ALICE)
-    assert "The account alice is made." in made.text, made.said
+    assert "The account alice is created." in made.text, made.said
     promoted = (
         "from appliance.catalog import Seed\nprint(Seed.select().where(Seed.machine_class == 'small', Seed.promoted == True).count())"
     )

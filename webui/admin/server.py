@@ -20,7 +20,7 @@ blueprint = Blueprint("server", __name__, url_prefix="/admin/server")
 
 Page = str | Response | tuple[str, int]
 
-POWER = {"restart": "Restart the server", "off": "Switch the server off"}
+POWER = {"restart": "Restart the server", "off": "Shut the server down"}
 
 
 @blueprint.get("/")

@@ -72,8 +72,8 @@ def look(host: Client, settings: Settings) -> Status:
         now.findings.append(
             Finding(
                 trouble,
-                "It remembers people, machines and settings. Put back a copy of it, or restore a backup.",
-                "Put back a copy",
+                "It remembers people, machines and settings. Restore a copy of it, or a backup.",
+                "Restore a copy",
                 "rescue.act",
                 {"name": "catalog"},
             )

@@ -117,7 +117,7 @@ def test_an_owner_signs_in_whatever_happened_to_the_catalog(
     status = found.get("/rescue/")
     assert status.status_code == 200
     assert "The catalog " in status.text
-    assert "Put back a copy" in status.text
+    assert "Restore a copy" in status.text
     if damage.__name__ == "folder":
         opened.catalog.rmdir()
     assert found.post("/rescue/repair/catalog", choice=copy.name).status_code == 303
