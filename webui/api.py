@@ -114,7 +114,7 @@ def _data_disk(disk: DataDisk) -> dict[str, Any]:
     }
 
 
-def _kept_disk(kept: KeptDisk) -> dict[str, Any]:
+def _retained_disk(kept: KeptDisk) -> dict[str, Any]:
     return {"id": kept.id, "machine": kept.machine_name, "class": kept.class_name, "state": kept.state.value, "until": _time(kept.until)}
 
 
@@ -380,17 +380,20 @@ def back_up_data_disk(id: str) -> Answer:
     return {"state": "asked"}, 202
 
 
-@blueprint.get("/kept-disks")
+@blueprint.get("/retained-disks")
+@blueprint.get("/kept-disks")  # its former address
 @needs("own")
 @scope("read")
-def kept_disk_list() -> Answer:
-    return {"kept_disks": [_kept_disk(kept) for kept in disks.kept(current_user.account.id)]}
+def retained_disk_list() -> Answer:
+    found = [_retained_disk(kept) for kept in disks.kept(current_user.account.id)]
+    return {"retained_disks": found, "kept_disks": found}
 
 
-@blueprint.post("/kept-disks/<id>/bring-back")
+@blueprint.post("/retained-disks/<id>/restore")
+@blueprint.post("/kept-disks/<id>/bring-back")  # its former address
 @needs("own", kept="id")
 @scope("machines")
-def bring_back(id: str) -> Answer:
+def restore_retained_disk(id: str) -> Answer:
     return {"run": recovery.bring_back_kept(actor(), id)}, 202
 
 
