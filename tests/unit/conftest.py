@@ -162,13 +162,13 @@ def small_class() -> Class:
     """The same, in whichever catalog is open."""
     described = ClassSpec.model_validate(SPEC)
     with catalog.write():
-        klass = Class.create(name="small", **policies.columns(described.model_dump(mode="json"), POLICY))
+        machine_class = Class.create(name="small", **policies.columns(described.model_dump(mode="json"), POLICY))
         folder = catalog.database.folder().parent / "seeds/small/1"
         files = {name: f"{folder}/{file}" for name, file in {"disk": "disk.qcow2", "kernel": "vmlinuz", "initrd": "initrd"}.items()}
         files["cmdline"] = "root=/dev/vda"
-        seed = Seed.create(klass="small", version=1, state=SeedState.READY, files=files)
+        seed = Seed.create(machine_class="small", version=1, state=SeedState.READY, files=files)
         seed_rows.promote(seed)
-    return klass
+    return machine_class
 
 
 @pytest.fixture

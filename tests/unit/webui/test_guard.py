@@ -105,9 +105,16 @@ def a_run(people: dict[str, Actor]) -> None:
         assert runs.begin_run("make", class_name="notebook") == 1
         Sequence.create(name="notebook", title="Notebook")
         sequences.add("notebook", "{}", VersionState.PROMOTED)
-        DataDisk.create(id="1", account=grace, klass="notebook", name="data", size=1)
+        DataDisk.create(id="1", account=grace, machine_class="notebook", name="data", size=1)
         KeptDisk.create(
-            id="1", machine_name="notebook-1", account=grace, klass="notebook", seed=Seed.get().id, size=8, bytes=1, until=catalog.now()
+            id="1",
+            machine_name="notebook-1",
+            account=grace,
+            machine_class="notebook",
+            seed=Seed.get().id,
+            size=8,
+            bytes=1,
+            until=catalog.now(),
         )
 
 
