@@ -11,7 +11,6 @@ from jinja2.bccache import Bucket, BytecodeCache
 from appliance import catalog
 from appliance.identity import passwords
 
-
 IN_EARNEST = passwords._hasher
 
 
