@@ -92,7 +92,7 @@ def populate(settings: Settings, small_seed: SeedFiles) -> list[Actor]:
     files = place(small_seed, settings)
     with catalog.write():
         options.put("setup_done", True)
-        klass = Class.create(
+        machine_class = Class.create(
             name="small",
             spec=described.model_dump(mode="json"),
             minimum=0,
@@ -103,7 +103,9 @@ def populate(settings: Settings, small_seed: SeedFiles) -> list[Actor]:
             extensions=1000,
             per_person=2,
         )
-        seed_rows.promote(Seed.create(klass=klass.name, version=1, state=SeedState.READY, stored=True, manifest=files.manifest))
+        seed_rows.promote(
+            Seed.create(machine_class=machine_class.name, version=1, state=SeedState.READY, stored=True, manifest=files.manifest)
+        )
         made = [Account.create(name=f"person{n}", password="!") for n in range(PEOPLE)]
     return [Actor(account.name, account.id) for account in made]
 

@@ -70,7 +70,7 @@ def fresh_catalog(settings: Settings, seed: SeedFiles, snapshot: str, *people: s
             name="small", spec={**small_scenario().classes["small"].model_dump(mode="json"), "boot_timeout": 600}, minimum=0, maximum=3, buffer=0,
             lease_minutes=600, extend_minutes=30, extensions=1, per_person=3, sequence="keeps", data_disk=1,
         )  # fmt: skip
-        seed_rows.promote(row := Seed.create(klass="small", version=1, state=SeedState.READY, stored=True, manifest=files.manifest))
+        seed_rows.promote(row := Seed.create(machine_class="small", version=1, state=SeedState.READY, stored=True, manifest=files.manifest))
         Snapshot.create(seed=row.id, state=SnapshotState.READY, name=snapshot)
         made = {name: Account.create(name=name, full_name=name.title(), password="!") for name in people}
     return {name: Actor(name, account.id) for name, account in made.items()}

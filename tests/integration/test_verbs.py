@@ -79,7 +79,9 @@ def people(libvirtd: Libvirtd, small_seed: object, small_snapshot: str) -> Itera
             name="small", spec=small_scenario().classes["small"].model_dump(mode="json"), minimum=0, maximum=2, buffer=0,
             lease_minutes=600, extend_minutes=30, extensions=1, per_person=2, sequence="around",
         )  # fmt: skip
-        seed_rows.promote(seed := Seed.create(klass="small", version=1, state=SeedState.READY, stored=True, manifest=files.manifest))
+        seed_rows.promote(
+            seed := Seed.create(machine_class="small", version=1, state=SeedState.READY, stored=True, manifest=files.manifest)
+        )
         Snapshot.create(seed=seed.id, state=SnapshotState.READY, name=small_snapshot)
         made = {name: Account.create(name=name, full_name=name.title(), password="!") for name in ("alice", "bob", "grace")}
         Grant.create(role="owner", account=made["grace"].id)

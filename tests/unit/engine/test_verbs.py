@@ -122,7 +122,7 @@ def test_reprovision_gives_a_clean_disk_from_the_promoted_seed_and_keeps_name_sl
         moves.stop(alice, mine)
         settle(engine)
     with catalog.write():
-        seed_rows.promote(Seed.create(klass="small", version=2, state=SeedState.READY, stored=True))
+        seed_rows.promote(Seed.create(machine_class="small", version=2, state=SeedState.READY, stored=True))
     calls = len(provider.calls)
     run = moves.reprovision(alice, mine)
     settle(engine)
