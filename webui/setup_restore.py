@@ -9,7 +9,7 @@ from flask import Blueprint, redirect, render_template, request, session, url_fo
 from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
-from appliance.host.interface.tasks import Task
+from appliance.host.interface.operations import Operation
 from appliance.services import appliance_backups, server, setup
 from webui.admin.backups import host_keys
 from webui.errors import status_of
@@ -66,7 +66,7 @@ def progress() -> Page:
     """How far it is, for whoever began it; afterwards the restored appliance asks them to sign in."""
     if is_set_up() or "restore" not in session:
         return redirect("/", 303)
-    task: Task | None = None
+    operation: Operation | None = None
     with contextlib.suppress(DpeError):  # it restarts
-        task = server.task(settings(), session["restore"])
-    return render_template("setup_restore_progress.html", task=task)
+        operation = server.get_operation(settings(), session["restore"])
+    return render_template("setup_restore_progress.html", operation=operation)

@@ -64,7 +64,7 @@ class Engine:
                 log.exception("a tick failed")
             notify(ALIVE)  # one that fails is none that hangs
             self._bell.wait(max(TICK, min(RESTS * (time.monotonic() - begun), LONGEST_REST)))
-        self._set_aside.mark(at_once=True)
+        self._set_aside.mark(immediately=True)
 
     def tick(self) -> None:
         """Look, compare, plan, and hand out jobs."""
@@ -80,7 +80,7 @@ class Engine:
         """Let the threads end, and the bell go."""
         self.jobs.close()
         self.controllers.recorder.close()
-        self._set_aside.mark(at_once=True)
+        self._set_aside.mark(immediately=True)
         self._bell.close()
 
 

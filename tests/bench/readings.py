@@ -56,11 +56,11 @@ def host(count: int) -> Iterator[tuple[Settings, Made]]:
         spec = small_scenario().classes["small"].model_dump(mode="json")
         with catalog.write():
             for name in ("small", "notebook", "studio"):
-                klass = Class.create(
+                made_class = Class.create(
                     name=name, spec=spec, minimum=0, maximum=count, buffer=0, lease_minutes=60, extend_minutes=30, extensions=1, per_person=1,
                 )  # fmt: skip
-            seed = Seed.create(klass=klass.name, version=1, state=SeedState.READY)
-            ids = [machines.create(klass, seed, str(uuid.UUID(int=slot + 1)), slot).id for slot in range(count)]
+            seed = Seed.create(machine_class=made_class.name, version=1, state=SeedState.READY)
+            ids = [machines.create(made_class, seed, str(uuid.UUID(int=slot + 1)), slot).id for slot in range(count)]
             Machine.update(state=MachineState.IN_USE).execute()
         try:
             yield settings, Made(ids)

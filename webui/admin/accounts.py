@@ -53,7 +53,7 @@ def new() -> Page:
         values = {**_entered(), "name": request.form.get("name", "").strip(), "password": request.form.get("password", "")}
         try:
             accounts.create(actor(), **values, org_unit_id=request.form.get("unit", ROOT, type=int))
-            flash(f"The account {values['name']} is made. Tell its owner the password; they can change it.", "success")
+            flash(f"The account {values['name']} is created. Tell its owner the password; they can change it.", "success")
             return redirect(url_for("accounts.index"), 303)
         except DpeError as refused:
             error = refused

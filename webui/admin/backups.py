@@ -15,7 +15,7 @@ from webui.reauth import requires_reauth
 blueprint = Blueprint("backups", __name__, url_prefix="/admin/server/backups")
 
 Page = Response | str | tuple[str, int]
-TASKS = ("Backup", "Check of the backups", "Restore", "Fetching copies of data disks")
+OPERATIONS = ("Backup", "Check of the backups", "Restore", "Fetching copies of data disks")
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -26,7 +26,7 @@ def _page(error: DpeError | None = None, at: str = "", **more: Any) -> Page:
     try:
         state = appliance_backups.state(settings())
         disks, public_key = appliance_backups.disks(settings()), appliance_backups.public_key(settings())
-        running = next((task for task in server.recent(settings()) if task.title in TASKS), None)
+        running = next((operation for operation in server.recent(settings()) if operation.title in OPERATIONS), None)
     except DpeError as refused:
         away = refused
     page = render_template(
@@ -35,7 +35,7 @@ def _page(error: DpeError | None = None, at: str = "", **more: Any) -> Page:
         away=away,
         disks=disks,
         public_key=public_key,
-        task=running,
+        operation=running,
         error=error,
         at=at,
         values=request.form if at == "target" else from_target(state.target if state else None),
@@ -170,5 +170,5 @@ def copies() -> Page:
     return _begun(appliance_backups.fetch_copies(actor(), settings(), request.form.get("snapshot", "")))
 
 
-def _begun(task: str) -> Response:
-    return redirect(url_for("server.task", id=task), 303)
+def _begun(operation: str) -> Response:
+    return redirect(url_for("server.operation", id=operation), 303)

@@ -84,16 +84,16 @@ def reset(name: str, key: str) -> Response:
 
 
 def _page(name: str, form: Form | None = None, error: DpeError | None = None) -> tuple[str, int]:
-    cls = classes.get_class(name)
-    pools = next(pools for pools in overview.pools() if pools.cls.name == name)
+    machine_class = classes.get_class(name)
+    pools = next(pools for pools in overview.pools() if pools.machine_class.name == name)
     groups: dict[Form, dict[str, list[classes.Setting]]] = {one: {} for one in Form}
-    for setting in classes.policy_of(cls):
+    for setting in classes.policy_of(machine_class):
         editable = setting.field.editable
         groups[editable.form].setdefault(editable.group, []).append(setting)
     page = render_template(
         "admin/class.html",
         pools=pools,
-        cls=pools.cls,
+        machine_class=pools.machine_class,
         groups=groups,
         refused=form,
         error=error,

@@ -101,7 +101,7 @@ def give() -> Page:
         )
     except DpeError as error:
         return _index(error)
-    flash("Given.", "success")
+    flash("Granted.", "success")
     return redirect(url_for("grants.index"), 303)
 
 
@@ -113,7 +113,7 @@ def take() -> Page:
         taken = delegation.take_away(actor(), request.form.getlist("grant", type=int))
     except DpeError as error:
         return _index(error)
-    flash(f"{taken} taken away." if taken else "Tick what is to be taken away.", "success")
+    flash(f"{taken} revoked." if taken else "Tick what is to be revoked.", "success")
     return redirect(url_for("grants.index"), 303)
 
 

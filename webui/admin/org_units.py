@@ -34,7 +34,7 @@ def new() -> Page:
         made = org_units.create_unit(actor(), request.form.get("parent", ROOT, type=int), request.form.get("name", ""))
     except DpeError as error:
         return _index(error)
-    flash(f"The org unit {made.name} is made.", "success")
+    flash(f"The org unit {made.name} is created.", "success")
     return redirect(url_for("units.index"), 303)
 
 

@@ -43,10 +43,10 @@ def clean() -> Response:
 def use() -> Response | tuple[str, int]:
     disk = request.form.get("disk", "")[:100]
     try:
-        task = storage.use(actor(), settings(), disk, request.form.get("typed", "")[:200])
+        operation = storage.use(actor(), settings(), disk, request.form.get("typed", "")[:200])
     except (BadInput, Conflict) as error:
         return _page(disk, error), status_of(error)
-    return redirect(url_for("server.task", id=task), 303)
+    return redirect(url_for("server.operation", id=operation), 303)
 
 
 @blueprint.post("/reset")

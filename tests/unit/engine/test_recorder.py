@@ -142,7 +142,7 @@ def test_requests_are_counted_once_and_who_waits_is_told(looks, alice, monkeypat
     with catalog.write():
         for hit in (True, True, False):
             state = RequestState.GRANTED if hit else RequestState.WAITING
-            Request.create(account=alice.account_id, klass="small", state=state, hit=hit, created_at=looks.at)
+            Request.create(account=alice.account_id, machine_class="small", state=state, hit=hit, created_at=looks.at)
     looks.take(20)
     found = looks.last(SMALL)
     assert (found["hits"], found["misses"], found["queue"], found["wait"]) == (360, 180, 1, 20)

@@ -15,10 +15,16 @@ from appliance.catalog import Actor, EventKind, Machine, MachineState, now, reco
 from appliance.readings import FIGURES, METRICS_EACH, Kind, Store, Subject
 from appliance.services import readings, tokens
 from appliance.settings import Settings
+from tests import world
 from tests.unit.webui.conftest import HOST, Browser
 from webui import charts
 
 Call = Callable[..., TestResponse]
+
+
+@pytest.fixture(autouse=True)
+def _read(people: dict[str, Actor], opened: Settings) -> None:
+    world.history(opened)
 
 
 @pytest.fixture

@@ -7,10 +7,12 @@ import pytest
 from appliance import catalog
 from appliance.catalog import Class, Engine, Machine, MachineState, Reading, memory
 from appliance.settings import Settings
+from tests import world
 from tests.unit.webui.conftest import Browser
 
 
-def test_host_page(grace: Browser) -> None:
+def test_host_page(grace: Browser, opened: Settings) -> None:
+    world.history(opened)
     page = unescape(grace.get("/admin/server/metrics/").text)
     for words in (
         "A test machine ran in 42 ms.",
