@@ -38,9 +38,9 @@ def test_every_older_catalog_is_brought_forward(tmp_path, version):
 
 
 def test_what_something_set_aside_lies_on_is_known_by_its_name(tmp_path):
-    """Until version 15 it was the path of a disk."""
+    """Until version 16 it was the path of a disk."""
     path, seeds = tmp_path / "catalog.db", '/srv/a "b"/seeds'
-    at_version(path, 14)
+    at_version(path, 15)
     disks = ["", f"{seeds}/small/3/disk.qcow2", f"{seeds}/seeds/1/snapshot-2/disk.qcow2"]
     connection = sqlite3.connect(path)
     for number, disk in enumerate(disks):
