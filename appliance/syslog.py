@@ -126,7 +126,7 @@ class Forwarder:
         """Send everything that was not sent yet. A receiver that is away is tried again later."""
         while (to := receiver()) is not None:
             count = AT_ONCE[to.transport]
-            batch = list(itertools.islice(events.every(after=options.get("syslog_position"), at_once=count), count))
+            batch = list(itertools.islice(events.every(after=options.get("syslog_position"), batch_size=count), count))
             if not batch:
                 break
             try:

@@ -26,8 +26,8 @@ class Crashing(Runner):
     mark: Path
 
     def _here(self, begun: Begun, point: str) -> None:
-        run, stage = begun.context.run, begun.context.stage
-        if (run.kind, stage.name, point) == self.point and not self.mark.exists():
+        run, planned = begun.context.run, begun.context.planned
+        if (run.kind, planned.name, point) == self.point and not self.mark.exists():
             self.mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -56,7 +56,7 @@ def card(sys: Path, name: str, mac: str, *, cable: bool = True, speed: int = 100
 
 
 class Wire(Client):
-    """Asks by a verb's name, and gets what crosses the socket as it is: a long verb's answer is {"task": id}."""
+    """Asks by a verb's name, and gets what crosses the socket as it is: a long verb's answer is {"operation": id}."""
 
     def ask(self, verb: str, **args: Any) -> Any:
         return self.send(verb, args)

@@ -51,7 +51,7 @@ from appliance.settings import Settings
 from appliance.workflow import kinds, sequence, start
 from appliance.workflow.activities import ACTIVITIES
 from appliance.workflow.kinds import Kind, Options
-from appliance.workflow.runner import Begun, Context, Done, Handler, Outcome, Runner, Wait, stages_of
+from appliance.workflow.runner import Begun, Context, Done, Handler, Outcome, Runner, Wait, planned_steps_of
 from tests.unit.conftest import SPEC
 from tests.unit.engine.fake import FakeProvider
 
@@ -141,13 +141,13 @@ class Template:
             for n in range(PEOPLE):
                 Account.create(name=f"person{n}", password="!")
             Grant.create(role="approver", account=Account.create(name="boss", password="!").id)
-            klass = Class.create(
+            machine_class = Class.create(
                 name="small", spec=SPEC | {"per_person": 2, "user": "user", "boot_timeout": 60}, minimum=0, maximum=4, buffer=1,
                 lease_minutes=60, extend_minutes=30, extensions=2, per_person=2, fork=False, readiness="running", sequence="simulated",
             )  # fmt: skip
             folder = file.parents[1] / "seeds/small/1"
             files = {"disk": f"{folder}/disk.qcow2", "kernel": f"{folder}/vmlinuz", "initrd": f"{folder}/initrd", "cmdline": ""}
-            seed_rows.promote(Seed.create(klass=klass.name, version=1, state=SeedState.READY, files=files))
+            seed_rows.promote(Seed.create(machine_class=machine_class.name, version=1, state=SeedState.READY, files=files))
             Sequence.create(name="simulated", title="Simulated")
         catalog.close()
         self._copy = sqlite3.connect(":memory:")
@@ -320,7 +320,7 @@ class Simulation:
         self.flights.remove(flight)
         self.settled.append(flight)
         self.runner.settle(flight.begun, flight.outcome)
-        step = runs.step(flight.begun.context.run.id, flight.begun.context.stage.number)
+        step = runs.step(flight.begun.context.run.id, flight.begun.context.planned.number)
         if step is not None and step.state is StepState.DONE:
             self.world.finished.add(flight.begun.context.name)
 
@@ -435,7 +435,7 @@ class Simulation:
 
     @staticmethod
     def _moved(run: Run) -> bool:
-        core = [stage.number for stage in stages_of(run) if stage.part == "core"]
+        core = [planned.number for planned in planned_steps_of(run) if planned.part == "core"]
         return run.position > max(core)
 
 

@@ -120,7 +120,7 @@ def account(name: str, full_name: str = "", *, is_admin: bool = False) -> Actor:
     return Actor(name, row.id, "127.0.0.1")
 
 
-def klass(name: str, spec: Mapping[str, object], **values: int) -> Class:
+def machine_class(name: str, spec: Mapping[str, object], **values: int) -> Class:
     """A class as the engine makes it from a scenario."""
     described = ClassSpec.model_validate(spec)
     with catalog.write():
@@ -137,7 +137,7 @@ def seed(class_name: str, version: int, state: SeedState = SeedState.READY, *, p
     )
     defaults = {"state": state, "created_at": began, "started_at": began, "ended_at": ended, "manifest": manifest}
     with catalog.write():
-        row = Seed.create(klass=class_name, version=version, **{**defaults, **values})
+        row = Seed.create(machine_class=class_name, version=version, **{**defaults, **values})
         if promoted:
             seed_rows.promote(row)
     return Seed.get_by_id(row.id)
@@ -175,7 +175,7 @@ def snapshot(of: Seed, state: SnapshotState = SnapshotState.READY, **values: obj
 
 
 def machine(
-    cls: Class,
+    machine_class: Class,
     state: MachineState,
     *,
     owner: Actor | None = None,
@@ -184,22 +184,27 @@ def machine(
     **values: object,
 ) -> Machine:
     """A machine in a state, with a lease when it has an owner."""
-    promoted = seed_rows.promoted(cls.name)
+    promoted = seed_rows.promoted(machine_class.name)
     assert promoted is not None
     made: datetime = catalog.now() - age
     with catalog.write():
         (slot,) = machine_rows.next_slots(1, 60_000)
-        row = machine_rows.create(cls, promoted, str(uuid.uuid4()), slot)
+        row = machine_rows.create(machine_class, promoted, str(uuid.uuid4()), slot)
         ready = None if state in (MachineState.PLANNED, MachineState.CREATING) else made + timedelta(seconds=140)
         changes = {"state": state, "created_at": made, "ready_at": ready, "state_since": ready or made, "owner": owner and owner.account_id}
         Machine.update({**changes, **values}).where(Machine.id == row.id).execute()
-        record(EventKind.MACHINE_CREATING, f"{row.name} is being made.", class_name=cls.name, machine_id=row.id)
+        record(EventKind.MACHINE_CREATING, f"{row.name} is being made.", class_name=machine_class.name, machine_id=row.id)
         if owner:
             ends = catalog.now() + (left or timedelta(hours=7, minutes=42))
-            began = ends - timedelta(minutes=cls.lease_minutes)
+            began = ends - timedelta(minutes=machine_class.lease_minutes)
             Lease.create(machine=row.id, account=owner.account_id, began_at=began, ends_at=ends)
             record(
-                EventKind.MACHINE_ASSIGNED, f"{owner.name} got {row.name} at once.", owner, class_name=cls.name, machine_id=row.id, hit=True
+                EventKind.MACHINE_ASSIGNED,
+                f"{owner.name} got {row.name} at once.",
+                owner,
+                class_name=machine_class.name,
+                machine_id=row.id,
+                hit=True,
             )
         if state is MachineState.IN_USE:
             Reading.create(
@@ -223,21 +228,25 @@ def engine(host: dict[str, object] = HOST, problem: str = "") -> None:
 def host_history(hours: int = 24) -> None:
     """The host's memory over a day: people come in the morning; the engine was away for half an hour."""
     end = catalog.now().replace(second=0, microsecond=0)
+    readings = []
+    for minute in range(hours * 60):
+        if 200 <= minute < 230:
+            continue
+        held = 2 + round(14 * max(0.0, math.sin((hours * 60 - minute) / 230)))
+        readings.append(
+            {
+                "at": end - timedelta(minutes=minute),
+                "cpu": 0.05 + held / 40,
+                "memory": HOST["memory"],
+                "memory_available": 62000 - held * 1900 - minute % 7 * 90,
+                "machines_private": held * 1750 + 340,
+                "machines_shared": 900,
+                "machines_nominal": (held + 10) * 2600,
+                "machines_limit": 64512,
+            }
+        )
     with catalog.write():
-        for minute in range(hours * 60):
-            if 200 <= minute < 230:
-                continue
-            held = 2 + round(14 * max(0.0, math.sin((hours * 60 - minute) / 230)))
-            HostReading.create(
-                at=end - timedelta(minutes=minute),
-                cpu=0.05 + held / 40,
-                memory=HOST["memory"],
-                memory_available=62000 - held * 1900 - minute % 7 * 90,
-                machines_private=held * 1750 + 340,
-                machines_shared=900,
-                machines_nominal=(held + 10) * 2600,
-                machines_limit=64512,
-            )
+        HostReading.insert_many(readings).execute()
         memory.allow(memory.Allowed(64512, 64512))
 
 
@@ -258,8 +267,8 @@ def busy(settings: Settings) -> dict[str, Actor]:
 def _busy(settings: Settings) -> dict[str, Actor]:
     set_up()
     people = {name: account(name, full, is_admin=name == "grace") for name, full in PEOPLE.items()}
-    notebook = klass("notebook", NOTEBOOK, buffer=3, maximum=24, per_person=2)
-    studio = klass("studio", STUDIO, buffer=1, maximum=6)
+    notebook = machine_class("notebook", NOTEBOOK, buffer=3, maximum=24, per_person=2)
+    studio = machine_class("studio", STUDIO, buffer=1, maximum=6)
     log = settings.logs / "seeds" / "notebook-3.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text("".join(f"TASK [jupyterlab : step {number}] ****\nok: [seed]\n" for number in range(1, 60)))
@@ -289,7 +298,7 @@ def _busy(settings: Settings) -> dict[str, Actor]:
     machine(studio, MachineState.CREATING, age=timedelta(seconds=95), step="booting")
     machine(studio, MachineState.IN_USE, owner=people["mary"], left=timedelta(hours=20))
     with catalog.write():
-        Request.create(account=people["alan"].account_id, klass="studio", state=RequestState.WAITING, hit=False)
+        Request.create(account=people["alan"].account_id, machine_class="studio", state=RequestState.WAITING, hit=False)
         record(EventKind.REQUEST_WAITING, "alan waits for a studio: none is ready.", people["alan"], class_name="studio", hit=False)
         record(
             EventKind.SEED_FAILED,
@@ -318,14 +327,14 @@ def _organise(people: dict[str, Actor]) -> None:
 PEOPLE = {"grace": "Grace Hopper", "ada": "Ada Lovelace", "alan": "Alan Turing", "mary": "Mary Somerville"}
 
 
-def many_machines(cls: Class, count: int, owner: Actor) -> None:
+def many_machines(machine_class: Class, count: int, owner: Actor) -> None:
     """`count` machines of a class, a third of them held by `owner`, in one transaction."""
-    promoted = seed_rows.promoted(cls.name)
+    promoted = seed_rows.promoted(machine_class.name)
     assert promoted is not None
     states = [MachineState.IN_USE, MachineState.READY, MachineState.RETIRED]
     rows = [
         {
-            "id": str(uuid.UUID(int=number)), "name": f"{cls.name}-m{number}", "klass": cls.name, "seed": promoted.id, "slot": 100_000 + number, "door": 100_000 + number,
+            "id": str(uuid.UUID(int=number)), "name": f"{machine_class.name}-m{number}", "machine_class": machine_class.name, "seed": promoted.id, "slot": 100_000 + number, "door": 100_000 + number,
             "state": states[number % 3], "state_since": catalog.now(), "vcpus": 1, "memory": 512, "disk": 8, "step": "", "problem": "",
             "attempts": 0, "reclaim_reason": "", "created_at": catalog.now(), "ready_at": catalog.now(),
             "owner": owner.account_id if number % 3 == 0 else None,
@@ -367,7 +376,7 @@ ASKING = {
 def asking(people: dict[str, Actor]) -> None:
     """People are asked before somebody gets a studio: mary is an approver, ada and alan have asked, and alan's was refused."""
     with catalog.write():
-        Request.update(state=RequestState.CANCELLED, ended_at=catalog.now()).where(Request.klass == "studio").execute()
+        Request.update(state=RequestState.CANCELLED, ended_at=catalog.now()).where(Request.machine_class == "studio").execute()
         Sequence.create(name="asking", title="Asking")
         moves = {name: Around.model_validate(around) for name, around in ASKING.items()}
         sequences.add("asking", sequence.dump(moves), VersionState.PROMOTED, author="grace")

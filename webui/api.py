@@ -32,6 +32,7 @@ SCOPES = {
     "todos": "Answer approvals and tasks",
     "sequences": "Change and promote sequences",
 }
+FORMER_FIELDS = {"at_once": "burst", "together_minutes": "batch_window"}  # of a class's policy; they are still in answers
 
 
 class Wanted(Form):
@@ -113,7 +114,7 @@ def _data_disk(disk: DataDisk) -> dict[str, Any]:
     }
 
 
-def _kept_disk(kept: KeptDisk) -> dict[str, Any]:
+def _retained_disk(kept: KeptDisk) -> dict[str, Any]:
     return {"id": kept.id, "machine": kept.machine_name, "class": kept.class_name, "state": kept.state.value, "until": _time(kept.until)}
 
 
@@ -132,11 +133,12 @@ def classes() -> Answer:
     offers = machines.offers(current_user.account.id)
     found = [
         {
-            "name": o.cls.name,
-            "title": o.cls.spec["title"],
+            "name": o.machine_class.name,
+            "title": o.machine_class.spec["title"],
             "ready": o.ready,
             "held": o.held,
-            "at_once": o.at_once,
+            "burst": o.burst,
+            "at_once": o.burst,  # its former name
             "waiting": o.request is not None,
             "refusal": o.refusal,
         }
@@ -149,8 +151,11 @@ def classes() -> Answer:
 @needs("classes.read", class_="name")
 @scope("read")
 def class_policy(name: str) -> Answer:
-    found = class_verbs.policy_of(class_verbs.get_class(name))
-    return {"policy": {one.field.name: {"value": one.value, "scenario": one.scenario, "changed": one.changed} for one in found}}
+    found = {
+        one.field.name: {"value": one.value, "scenario": one.scenario, "changed": one.changed}
+        for one in class_verbs.policy_of(class_verbs.get_class(name))
+    }
+    return {"policy": {**found, **{former: found[now] for former, now in FORMER_FIELDS.items()}}}
 
 
 @blueprint.get("/server")
@@ -375,17 +380,20 @@ def back_up_data_disk(id: str) -> Answer:
     return {"state": "asked"}, 202
 
 
-@blueprint.get("/kept-disks")
+@blueprint.get("/retained-disks")
+@blueprint.get("/kept-disks")  # its former address
 @needs("own")
 @scope("read")
-def kept_disk_list() -> Answer:
-    return {"kept_disks": [_kept_disk(kept) for kept in disks.kept(current_user.account.id)]}
+def retained_disk_list() -> Answer:
+    found = [_retained_disk(kept) for kept in disks.kept(current_user.account.id)]
+    return {"retained_disks": found, "kept_disks": found}
 
 
-@blueprint.post("/kept-disks/<id>/bring-back")
+@blueprint.post("/retained-disks/<id>/restore")
+@blueprint.post("/kept-disks/<id>/bring-back")  # its former address
 @needs("own", kept="id")
 @scope("machines")
-def bring_back(id: str) -> Answer:
+def restore_retained_disk(id: str) -> Answer:
     return {"run": recovery.bring_back_kept(actor(), id)}, 202
 
 

@@ -42,12 +42,8 @@ AT_ONCE = 4  # requests worked on at a time; enough that a few slow ones (a pass
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The application: pages, live stream and the front door's question, over the catalog of `settings`."""
-    settings = settings or load_settings()
-    catalog.open(settings.catalog)
     app = Flask(__name__)
     app.config.update(
-        SECRET_KEY=_secret(settings.web_secret),
-        SETTINGS=settings,
         SESSION_COOKIE_NAME=cookies.SESSION,
         SESSION_COOKIE_SECURE=True,
         SESSION_COOKIE_HTTPONLY=True,
@@ -58,7 +54,6 @@ def create_app(settings: Settings | None = None) -> Flask:
         MAX_CONTENT_LENGTH=256 * 1024,
         SEND_FILE_MAX_AGE_DEFAULT=365 * 24 * 3600,  # every address of a static file carries its content's hash
     )
-    secrets_of_others.open(settings.web_secret)
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.url_defaults(_fingerprint)
     app.url_map.converters["int"] = _RowNumber
@@ -78,7 +73,15 @@ def create_app(settings: Settings | None = None) -> Flask:
     turnstile = ConcurrencyLimit(proxied, AT_ONCE, passing=frozenset({"/live", "/door/check", nginx.UPLOAD}))
     app.wsgi_app = turnstile  # type: ignore[method-assign]
     bulkhead.aside = turnstile.aside
+    work_on(app, settings or load_settings())
     return app
+
+
+def work_on(app: Flask, settings: Settings) -> None:
+    """Have the application work over the catalog of `settings` from now on, with the key that is kept beside it."""
+    catalog.open(settings.catalog)
+    app.config.update(SECRET_KEY=_secret(settings.web_secret), SETTINGS=settings, SETUP_DONE=False)
+    secrets_of_others.open(settings.web_secret)
 
 
 class _RowNumber(IntegerConverter):

@@ -81,7 +81,7 @@ def delete(id: str) -> Response | tuple[str, int]:
 @needs("machines.manage", disk="id", own=True)
 def back_up(id: str) -> Response:
     disks.back_up(actor(), id)
-    flash("A copy is being made.", "success")
+    flash("It is being backed up.", "success")
     return back()
 
 

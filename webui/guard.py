@@ -144,7 +144,6 @@ def row_number(name: str) -> int | None:
 
 def init_app(app: Flask) -> None:
     public(app.view_functions["static"])
-    app.config["SETUP_DONE"] = False
     app.before_request(_first_setup)
     app.before_request(_check)
     csrf.init_app(app)

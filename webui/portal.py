@@ -42,7 +42,7 @@ def application(machine: Machine) -> str:
 @needs("own")
 def index() -> str:
     who = current_user.account
-    offers = {offer.cls.name: offer for offer in machines.offers(who.id)}
+    offers = {offer.machine_class.name: offer for offer in machines.offers(who.id)}
     groups = machines.grouped(who.id)
     mine = [machine for group in groups for machine in group.machines]
     return render_template(

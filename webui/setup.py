@@ -89,7 +89,11 @@ def _defaults() -> dict[str, str]:
 
 
 def _pool_defaults() -> dict[str, str]:
-    return {f"{key}-{cls.name}": str(getattr(cls, key)) for cls in classes.everything() for key in ("buffer", "maximum")}
+    return {
+        f"{key}-{machine_class.name}": str(getattr(machine_class, key))
+        for machine_class in classes.everything()
+        for key in ("buffer", "maximum")
+    }
 
 
 def _page(step: str, values: dict[str, str], errors: dict[str, dict[str, str]], findings: list[Finding] | None = None) -> tuple[str, int]:
@@ -168,14 +172,14 @@ def _check_appliance(values: dict[str, str]) -> dict[str, str]:
 
 def _check_pools(values: dict[str, str]) -> dict[str, str]:
     errors = {}
-    for cls in classes.everything():
+    for machine_class in classes.everything():
         for key in ("buffer", "maximum"):
-            if not re.fullmatch(r"[0-9]{1,5}", values[f"{key}-{cls.name}"].strip(), re.ASCII):
-                errors[f"{key}-{cls.name}"] = "Write a whole number, like 2."
-        if not any(field.endswith(f"-{cls.name}") for field in errors):
-            buffer, maximum = (int(values[f"{key}-{cls.name}"]) for key in ("buffer", "maximum"))
+            if not re.fullmatch(r"[0-9]{1,5}", values[f"{key}-{machine_class.name}"].strip(), re.ASCII):
+                errors[f"{key}-{machine_class.name}"] = "Write a whole number, like 2."
+        if not any(field.endswith(f"-{machine_class.name}") for field in errors):
+            buffer, maximum = (int(values[f"{key}-{machine_class.name}"]) for key in ("buffer", "maximum"))
             if buffer > maximum:
-                errors[f"buffer-{cls.name}"] = f"{buffer} ready machines do not fit under a maximum of {maximum}."
+                errors[f"buffer-{machine_class.name}"] = f"{buffer} ready machines do not fit under a maximum of {maximum}."
     return errors
 
 
@@ -201,7 +205,10 @@ def _test_directory(values: dict[str, str]) -> tuple[str, int]:
 
 
 def _finish(values: dict[str, str]) -> Response | tuple[str, int]:
-    pools = {cls.name: (int(values[f"buffer-{cls.name}"]), int(values[f"maximum-{cls.name}"])) for cls in classes.everything()}
+    pools = {
+        machine_class.name: (int(values[f"buffer-{machine_class.name}"]), int(values[f"maximum-{machine_class.name}"]))
+        for machine_class in classes.everything()
+    }
     name, password, address = values["name"], values["password"], request.remote_addr or ""
     wishes = setup.Wishes(name, values["full_name"], password, values["title"], values["time_zone"], pools)
     try:
@@ -240,6 +247,6 @@ ACTS: dict[tuple[str, str], Callable[[dict[str, str]], Response | tuple[str, int
 @blueprint.get("/setup/progress")
 @needs("settings.manage")
 def progress() -> str:
-    latest = [next(iter(seeds.of_class(cls.name)), None) for cls in classes.everything()]
-    builds = [(seed, classes.forking(seed.klass)) for seed in latest if seed is not None]
+    latest = [next(iter(seeds.of_class(machine_class.name)), None) for machine_class in classes.everything()]
+    builds = [(seed, classes.forking(seed.machine_class)) for seed in latest if seed is not None]
     return render_template("setup_progress.html", builds=builds, pools=overview.pools(), health=overview.health())

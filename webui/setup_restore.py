@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
 from appliance.host.interface.backups import Volume
-from appliance.host.interface.tasks import Task
+from appliance.host.interface.operations import Operation
 from appliance.services import appliance_backups, server, setup
 from webui import forms
 from webui.admin.backups import Target, bound_target
@@ -79,7 +79,7 @@ def progress() -> Page:
     """How far it is, for whoever began it; afterwards the restored appliance asks them to sign in."""
     if is_set_up() or "restore" not in session:
         return redirect("/", 303)
-    task: Task | None = None
+    operation: Operation | None = None
     with contextlib.suppress(DpeError):  # it restarts
-        task = server.task(settings(), session["restore"])
-    return render_template("setup_restore_progress.html", task=task)
+        operation = server.get_operation(settings(), session["restore"])
+    return render_template("setup_restore_progress.html", operation=operation)

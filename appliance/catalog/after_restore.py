@@ -162,7 +162,7 @@ def _seeds(former: str, state: Path, actor: Actor) -> int:
     built = {seed.class_name for seed in list(Seed.select().where(Seed.state.in_([SeedState.QUEUED, SeedState.BUILDING])))}
     for class_name in lacking:
         if class_name not in built and Class.get_by_id(class_name).enabled:
-            Seed.create(klass=class_name, version=seeds.next_version(class_name), manifest={"lost": True})  # the image may have it
+            Seed.create(machine_class=class_name, version=seeds.next_version(class_name), manifest={"lost": True})  # the image may have it
             record(EventKind.SEED_QUEUED, f"A seed of {class_name} is built again: it was not in the backup.", actor, class_name=class_name)
     return len(lacking)
 

@@ -110,7 +110,7 @@ def number_above(number: int) -> None:
 
 def seed(class_name: str, version: int) -> Seed | None:
     """A seed by its class and version."""
-    found: Seed | None = Seed.get_or_none(Seed.klass == class_name, Seed.version == version)
+    found: Seed | None = Seed.get_or_none(Seed.machine_class == class_name, Seed.version == version)
     return found
 
 

@@ -30,7 +30,7 @@ def free(account_id: int, class_name: str, first: str | None = None) -> DataDisk
         DataDisk.select()
         .where(
             DataDisk.account == account_id,
-            DataDisk.klass == class_name,
+            DataDisk.machine_class == class_name,
             DataDisk.machine.is_null(),
             DataDisk.state.in_([DiskState.NEW, DiskState.READY]),
         )
@@ -45,7 +45,7 @@ def on_its_way(account_id: int, class_name: str) -> Machine | None:
     query = (
         Machine.select()
         .join(DataDisk, on=(DataDisk.machine == Machine.id))
-        .where(DataDisk.account == account_id, DataDisk.klass == class_name, Machine.state.in_(LEAVING))
+        .where(DataDisk.account == account_id, DataDisk.machine_class == class_name, Machine.state.in_(LEAVING))
     )
     found: Machine | None = query.first()
     return found
@@ -67,7 +67,7 @@ def of_account(account_id: int) -> list[DataDisk]:
         DataDisk.select(DataDisk, Machine)
         .join(Machine, JOIN.LEFT_OUTER, on=(DataDisk.machine == Machine.id))
         .where(DataDisk.account == account_id, DataDisk.state != DiskState.REMOVING)
-        .order_by(DataDisk.klass, DataDisk.name)
+        .order_by(DataDisk.machine_class, DataDisk.name)
     )
     return list(query)
 
@@ -91,7 +91,7 @@ def list_disks(
         .limit(limit)
     )
     if class_name:
-        query = query.where(DataDisk.klass == class_name)
+        query = query.where(DataDisk.machine_class == class_name)
     if text:
         fits = DataDisk.name.contains(text) | Account.name.contains(text) | Account.full_name.contains(text) | Machine.name.contains(text)
         query = query.where(fits)
@@ -104,7 +104,7 @@ def list_disks(
     elif use == "troubled":
         query = query.where(DataDisk.state == DiskState.TROUBLED)
     if not reach.everything:
-        query = query.where(DataDisk.klass.in_(list(reach.classes)) | Account.org_unit.in_(list(reach.units)))
+        query = query.where(DataDisk.machine_class.in_(list(reach.classes)) | Account.org_unit.in_(list(reach.units)))
     return list(query)
 
 
@@ -160,7 +160,7 @@ def list_retained(reach: Scope, limit: int = 500) -> list[KeptDisk]:
         .limit(limit)
     )
     if not reach.everything:
-        query = query.where(KeptDisk.klass.in_(list(reach.classes)) | Account.org_unit.in_(list(reach.units)))
+        query = query.where(KeptDisk.machine_class.in_(list(reach.classes)) | Account.org_unit.in_(list(reach.units)))
     return list(query)
 
 
@@ -180,4 +180,4 @@ def backups() -> list[Backup]:
 
 def classes() -> dict[str, Class]:
     """Every class by its name."""
-    return {cls.name: cls for cls in Class.select()}
+    return {machine_class.name: machine_class for machine_class in Class.select()}

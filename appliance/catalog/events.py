@@ -199,9 +199,9 @@ def list_events(*, before: int | None = None, limit: int = 50, **search: Any) ->
     return list(query)
 
 
-def every(*, after: int = 0, at_once: int = 1000, **search: Any) -> Iterator[Event]:
+def every(*, after: int = 0, batch_size: int = 1000, **search: Any) -> Iterator[Event]:
     """All events, oldest first, from the one after id `after`; the other arguments are those of `Search`."""
-    while found := list(_found(Search(**search)).where(Event.id > after).order_by(Event.id).limit(at_once)):
+    while found := list(_found(Search(**search)).where(Event.id > after).order_by(Event.id).limit(batch_size)):
         yield from found
         after = found[-1].id
 

@@ -27,7 +27,7 @@ class HeldGrant:
 
     role: str
     unit: int | None
-    cls: str | None
+    class_name: str | None
     ends_at: datetime | None
 
 
@@ -40,15 +40,15 @@ def held_by(account_id: int) -> list[HeldGrant]:
         """,  # noqa: S608 - both are constants
         (account_id, stamp(now())),
     )
-    return [HeldGrant(role, unit, cls, datetime.fromisoformat(ends) if ends else None) for role, unit, cls, ends in found]
+    return [HeldGrant(role, unit, class_name, datetime.fromisoformat(ends) if ends else None) for role, unit, class_name, ends in found]
 
 
-def holders(roles: Iterable[str], unit: int | None, cls: str | None) -> list[int]:
+def holders(roles: Iterable[str], unit: int | None, class_name: str | None) -> list[int]:
     """The accounts that may sign in and hold one of the roles over the org unit, over the class, or over everything, now."""
-    return [row[0] for row in rows(*holders_sql(roles, unit, cls))]
+    return [row[0] for row in rows(*holders_sql(roles, unit, class_name))]
 
 
-def holders_sql(roles: Iterable[str], unit: int | None, cls: str | None) -> tuple[str, tuple[Any, ...]]:
+def holders_sql(roles: Iterable[str], unit: int | None, class_name: str | None) -> tuple[str, tuple[Any, ...]]:
     """How that is asked, and of what, for whoever has a connection of their own."""
     chosen = list(roles)
     sql = f"""
@@ -71,7 +71,7 @@ def holders_sql(roles: Iterable[str], unit: int | None, cls: str | None) -> tupl
             OR id IN (SELECT member.account_id FROM member JOIN team ON team.id = member.group_id) OR org_unit_id IN unit)
         ORDER BY id
         """  # noqa: S608 - numbers of parameters
-    return sql, (stamp(now()), unit, cls, *chosen)
+    return sql, (stamp(now()), unit, class_name, *chosen)
 
 
 def groups_of(account_id: int) -> list[int]:
@@ -156,8 +156,8 @@ def location_of(kind: str, id: Any) -> Location | None:
     found = rows(PLACES[kind], (id,))
     if not found:
         return None
-    unit, cls, account_id, *more = found[0]
-    return Location(frozenset(u for u in (unit, *more) if u is not None), frozenset([cls] if cls else []), account_id)
+    unit, class_name, account_id, *more = found[0]
+    return Location(frozenset(u for u in (unit, *more) if u is not None), frozenset([class_name] if class_name else []), account_id)
 
 
 def owners() -> set[int]:

@@ -18,14 +18,14 @@ CLASS_WAITS, CLASS_WAITS_LONGEST = timedelta(seconds=30), timedelta(minutes=10)
 
 def failed(class_name: str, account_id: int, problem: str, hint: str) -> bool:
     """A machine of the class did not take the person; whether they have had their tries. Call it inside `write()`."""
-    before = Handover.get_or_none(Handover.klass == class_name, Handover.account == account_id)
+    before = Handover.get_or_none(Handover.machine_class == class_name, Handover.account == account_id)
     moment, failures, in_a_row = now(), 1, 1
     if before is not None:
         failures, in_a_row = before.failures + 1, before.in_a_row + 1
     over = failures >= TRIES
     wait = doubled(PERSON_WAITS, failures - TRIES, PERSON_WAITS_LONGEST) if over else timedelta()
     Handover.insert(
-        klass=class_name,
+        machine_class=class_name,
         account=account_id,
         failures=failures,
         in_a_row=in_a_row,
@@ -39,14 +39,14 @@ def failed(class_name: str, account_id: int, problem: str, hint: str) -> bool:
 
 def is_last(class_name: str, account_id: int) -> bool:
     """Whether the person has had their tries, should one more machine of the class not take them."""
-    before = Handover.get_or_none(Handover.klass == class_name, Handover.account == account_id)
+    before = Handover.get_or_none(Handover.machine_class == class_name, Handover.account == account_id)
     return (0 if before is None else before.failures) + 1 >= TRIES
 
 
 def worked(class_name: str, account_id: int) -> None:
     """A machine of the class took the person. Call it inside `write()`."""
-    Handover.delete().where(Handover.klass == class_name, Handover.account == account_id).execute()
-    Handover.update(in_a_row=0).where(Handover.klass == class_name, Handover.in_a_row > 0).execute()
+    Handover.delete().where(Handover.machine_class == class_name, Handover.account == account_id).execute()
+    Handover.update(in_a_row=0).where(Handover.machine_class == class_name, Handover.in_a_row > 0).execute()
 
 
 def changed(account_id: int) -> None:
@@ -56,7 +56,7 @@ def changed(account_id: int) -> None:
 
 def try_again(class_name: str) -> None:
     """Let everybody try again at once. Call it inside `write()`."""
-    Handover.delete().where(Handover.klass == class_name).execute()
+    Handover.delete().where(Handover.machine_class == class_name).execute()
 
 
 def held_up(account_id: int) -> dict[str, Handover]:
@@ -82,7 +82,7 @@ class Failing:
 
 def failing(class_name: str) -> Failing | None:
     """What a class's page says of its hand-overs; None when there is nothing to say."""
-    query = Handover.select(Handover, Account).join(Account).where(Handover.klass == class_name).order_by(Handover.failed_at)
+    query = Handover.select(Handover, Account).join(Account).where(Handover.machine_class == class_name).order_by(Handover.failed_at)
     there, moment = list(query), now()
     row = [one for one in there if one.in_a_row]
     held = tuple(one.account.name for one in there if one.failures >= TRIES and is_to_come(one.held_until, PERSON_WAITS_LONGEST, moment))

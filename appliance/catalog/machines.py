@@ -123,7 +123,7 @@ class Terms:
 
     enabled: bool
     per_person: int
-    at_once: int
+    burst: int
     lease_minutes: int
     maximum: int
     size: Size
@@ -133,7 +133,7 @@ def terms(class_name: str) -> Terms | None:
     """The terms of a class; None when there is no such class."""
     found = rows(
         """
-        SELECT enabled, per_person, at_once, lease_minutes, maximum,
+        SELECT enabled, per_person, burst, lease_minutes, maximum,
                json_extract(spec, '$.size.vcpus'), json_extract(spec, '$.size.memory'), json_extract(spec, '$.size.disk')
         FROM class WHERE name = ?
         """,
@@ -141,8 +141,8 @@ def terms(class_name: str) -> Terms | None:
     )
     if not found:
         return None
-    enabled, per_person, at_once, lease_minutes, maximum, *size = found[0]
-    return Terms(bool(enabled), per_person, at_once, lease_minutes, maximum, Size(*size))
+    enabled, per_person, burst, lease_minutes, maximum, *size = found[0]
+    return Terms(bool(enabled), per_person, burst, lease_minutes, maximum, Size(*size))
 
 
 def note_request(
@@ -167,7 +167,7 @@ def note_request(
     return Request(
         id=id,
         account=account_id,
-        klass=class_name,
+        machine_class=class_name,
         state=state,
         hit=claimed is not None,
         machine=machine_id,
@@ -232,24 +232,24 @@ def next_slots(count: int, slots: int) -> list[int]:
     last = rows("SELECT slot FROM machine ORDER BY number DESC LIMIT 1")
     start = last[0][0] + 1 if last else 0
     resting = aside.slots(running=False)
-    ring = [(start + offset) % slots for offset in range(slots)]
-    chosen = itertools.chain((slot for slot in ring if slot not in resting), (slot for slot in ring if slot in resting))
+    ring = [range(start % slots, slots), range(start % slots)] if slots else []
+    chosen = (slot for last in (False, True) for part in ring for slot in part if (slot in resting) is last)
     return list(itertools.islice((slot for slot in chosen if slot not in used), count))
 
 
-def create(cls: Class, seed: Seed, id: str, slot: int, snapshot: Snapshot | None = None) -> Machine:
+def create(machine_class: Class, seed: Seed, id: str, slot: int, snapshot: Snapshot | None = None) -> Machine:
     """A new planned machine, to be forked from the snapshot if there is one; its name is the class's and a number that is never used again."""
     last = rows("SELECT seq FROM sqlite_sequence WHERE name = 'machine'")
     number = (last[0][0] if last else 0) + 1
-    size = cls.spec["size"]
+    size = machine_class.spec["size"]
     return Machine.create(
         number=number,
         id=id,
-        name=f"{cls.name}-{number}",
-        klass=cls.name,
+        name=f"{machine_class.name}-{number}",
+        machine_class=machine_class.name,
         seed=seed.id,
         snapshot=snapshot.id if snapshot else None,
-        readiness=cls.readiness,
+        readiness=machine_class.readiness,
         slot=slot,
         door=free_door(slot),
         state=MachineState.PLANNED,
@@ -354,7 +354,7 @@ def largest(class_name: str, count: int) -> list[Machine]:
     query = (
         Machine.select(Machine, Seed)
         .join(Seed)
-        .where(Machine.klass == class_name, Machine.state == MachineState.READY, Machine.readiness != "cold")
+        .where(Machine.machine_class == class_name, Machine.state == MachineState.READY, Machine.readiness != "cold")
         .order_by(Machine.readiness.desc(), Machine.origin, Seed.promoted, Machine.number)
         .limit(count)
     )
@@ -366,7 +366,7 @@ def dispensable(class_name: str, count: int) -> list[Machine]:
     query = (
         Machine.select(Machine, Seed)
         .join(Seed)
-        .where(Machine.klass == class_name, Machine.state == MachineState.READY)
+        .where(Machine.machine_class == class_name, Machine.state == MachineState.READY)
         .order_by(Seed.promoted, Machine.number)
         .limit(count)
     )
@@ -403,7 +403,7 @@ def on_old_seed() -> dict[str, int]:
 def first_waiting(class_name: str) -> Request | None:
     """The request that has waited longest for a machine of the class."""
     found: Request | None = (
-        Request.select().where(Request.klass == class_name, Request.state == RequestState.WAITING).order_by(Request.id).first()
+        Request.select().where(Request.machine_class == class_name, Request.state == RequestState.WAITING).order_by(Request.id).first()
     )
     return found
 
@@ -492,13 +492,13 @@ def list_machines(
     elif not retired:
         query = query.where(Machine.state != MachineState.RETIRED)
     if class_name:
-        query = query.where(Machine.klass == class_name)
+        query = query.where(Machine.machine_class == class_name)
     if text:
         query = query.where(Machine.name.contains(text) | Account.name.contains(text) | Account.full_name.contains(text))
     if after is not None:
         query = query.where(Machine.number < after)
     if not reach.everything:
-        query = query.where(Machine.klass.in_(list(reach.classes)) | Account.org_unit.in_(list(reach.units)))
+        query = query.where(Machine.machine_class.in_(list(reach.classes)) | Account.org_unit.in_(list(reach.units)))
     return list(query)
 
 
@@ -512,7 +512,7 @@ def making_times(class_name: str, limit: int = 20) -> list[timedelta]:
     was, forked or booted, since the one is many times quicker than the other."""
     query = (
         Machine.select(Machine.created_at, Machine.ready_at, Machine.origin)
-        .where(Machine.klass == class_name, Machine.ready_at.is_null(False))
+        .where(Machine.machine_class == class_name, Machine.ready_at.is_null(False))
         .order_by(Machine.number.desc())
         .limit(limit)
     )

@@ -444,8 +444,8 @@ class Class(Row):
     fork_problem = TextField(default="")
     sequence = CharField(default="")
     data_disk = IntegerField(default=0)
-    at_once = IntegerField(default=1)
-    together_minutes = IntegerField(default=60)
+    burst = IntegerField(default=1)
+    batch_window = IntegerField(default=60)
     idle_minutes = IntegerField(default=0)
     idle_grace = IntegerField(default=15)
     idle_then = CharField(default="reclaim")
@@ -460,7 +460,7 @@ class Seed(Row):
     """An immutable, versioned disk image of a class, or the building of one."""
 
     id = AutoField()
-    klass = ForeignKeyField(Class, column_name="class_name", backref="seeds", object_id_name="class_name")
+    machine_class = ForeignKeyField(Class, column_name="class_name", backref="seeds", object_id_name="class_name")
     class_name: str  # peewee makes the raw column of each foreign key; mypy has to be told
     version = IntegerField()
     state = EnumField(SeedState, default=SeedState.QUEUED)
@@ -530,7 +530,7 @@ class Machine(Row):
     number = AutoField()
     id = CharField(unique=True)
     name = CharField(unique=True)
-    klass = ForeignKeyField(Class, column_name="class_name", backref="machines", object_id_name="class_name")
+    machine_class = ForeignKeyField(Class, column_name="class_name", backref="machines", object_id_name="class_name")
     class_name: str
     seed = ForeignKeyField(Seed, backref="machines")
     seed_id: int
@@ -584,14 +584,14 @@ class KeptDoor(Row):
 
     account = ForeignKeyField(Account, on_delete="CASCADE")
     account_id: int
-    klass = ForeignKeyField(Class, column_name="class_name", object_id_name="class_name")
+    machine_class = ForeignKeyField(Class, column_name="class_name", object_id_name="class_name")
     class_name: str
     door = IntegerField()
     used_at = UtcField(default=now)
 
     class Meta:
         table_name = "kept_door"
-        primary_key = CompositeKey("account", "klass", "door")
+        primary_key = CompositeKey("account", "machine_class", "door")
 
 
 class Request(Row):
@@ -599,7 +599,7 @@ class Request(Row):
 
     id = AutoField()
     account = ForeignKeyField(Account, backref="requests")
-    klass = ForeignKeyField(Class, column_name="class_name", backref="requests", object_id_name="class_name")
+    machine_class = ForeignKeyField(Class, column_name="class_name", backref="requests", object_id_name="class_name")
     class_name: str
     account_id: int
     state = EnumField(RequestState)
@@ -620,7 +620,7 @@ class Request(Row):
 class Handover(Row):
     """Machines of a class that did not take a person, until one does."""
 
-    klass = ForeignKeyField(Class, column_name="class_name", on_delete="CASCADE", object_id_name="class_name")
+    machine_class = ForeignKeyField(Class, column_name="class_name", on_delete="CASCADE", object_id_name="class_name")
     class_name: str
     account = ForeignKeyField(Account, on_delete="CASCADE")
     account_id: int
@@ -632,7 +632,7 @@ class Handover(Row):
     held_until = UtcField()
 
     class Meta:
-        primary_key = CompositeKey("klass", "account")
+        primary_key = CompositeKey("machine_class", "account")
 
 
 class DataDisk(Row):
@@ -641,7 +641,7 @@ class DataDisk(Row):
     id = CharField(primary_key=True)
     account = ForeignKeyField(Account, null=True, on_delete="SET NULL", backref="data_disks")
     account_id: int | None
-    klass = ForeignKeyField(Class, column_name="class_name", backref="data_disks", object_id_name="class_name")
+    machine_class = ForeignKeyField(Class, column_name="class_name", backref="data_disks", object_id_name="class_name")
     class_name: str
     name = CharField()
     size = IntegerField()
@@ -663,7 +663,7 @@ class KeptDisk(Row):
     machine_name = CharField()
     account = ForeignKeyField(Account, null=True, on_delete="SET NULL", backref="kept_disks")
     account_id: int | None
-    klass = ForeignKeyField(Class, column_name="class_name", backref="kept_disks", object_id_name="class_name")
+    machine_class = ForeignKeyField(Class, column_name="class_name", backref="kept_disks", object_id_name="class_name")
     class_name: str
     seed = ForeignKeyField(Seed)
     seed_id: int
@@ -702,7 +702,7 @@ class Run(Row):
     machine_id: str | None
     request = ForeignKeyField(Request, null=True, backref="runs")
     request_id: int | None
-    klass = ForeignKeyField(Class, null=True, column_name="class_name", object_id_name="class_name")
+    machine_class = ForeignKeyField(Class, null=True, column_name="class_name", object_id_name="class_name")
     class_name: str | None
     account = ForeignKeyField(Account, null=True, on_delete="SET NULL")
     account_id: int | None
@@ -763,7 +763,7 @@ class WorkItem(Row):
     account_id: int | None
     requester = ForeignKeyField(Account, null=True, on_delete="SET NULL")
     requester_id: int | None
-    klass = ForeignKeyField(Class, null=True, column_name="class_name", object_id_name="class_name")
+    machine_class = ForeignKeyField(Class, null=True, column_name="class_name", object_id_name="class_name")
     class_name: str | None
     created_at = UtcField(default=now)
     escalates_at = UtcField(null=True)

@@ -21,10 +21,10 @@ def scenarios(spec: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def values(cls: Class) -> dict[str, Any]:
+def values(machine_class: Class) -> dict[str, Any]:
     """What counts, by name."""
-    merged = effective(cls.spec, cls.overrides)
-    return {name: getattr(cls, name) if name in COLUMNS else value for name, value in merged.items()}
+    merged = effective(machine_class.spec, machine_class.overrides)
+    return {name: getattr(machine_class, name) if name in COLUMNS else value for name, value in merged.items()}
 
 
 def effective(spec: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def effective(spec: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str
     found = scenarios(spec) | {name: value for name, value in overrides.items() if name in policy.fields()}
     for name in ("minimum", "buffer"):
         found[name] = min(found[name], found["maximum"])
-    found["at_once"] = min(found["at_once"], max(1, min(found["per_person"], found["maximum"])))
+    found["burst"] = min(found["burst"], max(1, min(found["per_person"], found["maximum"])))
     return found
 
 
@@ -42,39 +42,51 @@ def columns(spec: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, 
     return {"spec": dict(spec), "overrides": dict(overrides), **counts}
 
 
-def change(cls: Class, wanted: Mapping[str, Any]) -> None:
+def change(machine_class: Class, wanted: Mapping[str, Any]) -> None:
     """Set values of a class; what is as the scenario has it follows the scenario from then on. Call it inside `write()`."""
-    now_counts, scenario = values(cls), scenarios(cls.spec)
+    now_counts, scenario = values(machine_class), scenarios(machine_class.spec)
     changed = {name: value for name, value in wanted.items() if value != now_counts[name]}
-    overrides = {**_noticed(cls), **changed}
+    overrides = {**_noticed(machine_class), **changed}
     _save(
-        cls,
-        cls.spec,
+        machine_class,
+        machine_class.spec,
         {name: value for name, value in overrides.items() if name not in changed or value != scenario[name]},
         updated_at=now(),
     )
 
 
-def reset(cls: Class, names: Iterable[str]) -> None:
+def reset(machine_class: Class, names: Iterable[str]) -> None:
     """Let the scenario say these again. Call it inside `write()`."""
-    _save(cls, cls.spec, {name: value for name, value in _noticed(cls).items() if name not in set(names)}, updated_at=now())
+    _save(
+        machine_class,
+        machine_class.spec,
+        {name: value for name, value in _noticed(machine_class).items() if name not in set(names)},
+        updated_at=now(),
+    )
 
 
-def follow(cls: Class, spec: Mapping[str, Any]) -> None:
+def follow(machine_class: Class, spec: Mapping[str, Any]) -> None:
     """Bring a class in line with its scenario: an admin's values stay, all others are as the scenario has them now. Call it inside `write()`."""
     scenario = scenarios(spec)
-    _save(cls, spec, {name: value for name, value in _noticed(cls).items() if name in cls.overrides or value != scenario[name]})
+    _save(
+        machine_class,
+        spec,
+        {name: value for name, value in _noticed(machine_class).items() if name in machine_class.overrides or value != scenario[name]},
+    )
 
 
-def _noticed(cls: Class) -> dict[str, Any]:
+def _noticed(machine_class: Class) -> dict[str, Any]:
     """The overrides, and what the columns have that neither these nor the scenario explain: from before overrides were kept, when only the columns
     said what an admin had changed."""
-    counts = effective(cls.spec, cls.overrides)
-    return {**cls.overrides, **{name: getattr(cls, name) for name in counts.keys() & COLUMNS if getattr(cls, name) != counts[name]}}
+    counts = effective(machine_class.spec, machine_class.overrides)
+    return {
+        **machine_class.overrides,
+        **{name: getattr(machine_class, name) for name in counts.keys() & COLUMNS if getattr(machine_class, name) != counts[name]},
+    }
 
 
-def _save(cls: Class, spec: Mapping[str, Any], overrides: Mapping[str, Any], **more: Any) -> None:
+def _save(machine_class: Class, spec: Mapping[str, Any], overrides: Mapping[str, Any], **more: Any) -> None:
     row = {**columns(spec, overrides), **more}
-    Class.update(**row).where(Class.name == cls.name).execute()
+    Class.update(**row).where(Class.name == machine_class.name).execute()
     for name, value in row.items():
-        setattr(cls, name, value)
+        setattr(machine_class, name, value)

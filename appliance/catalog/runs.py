@@ -237,7 +237,7 @@ def list_runs(
         (kind, Run.kind == kind),
         (state, Run.state == state),
         (live, Run.ended_at.is_null()),
-        (class_name, Run.klass == class_name),
+        (class_name, Run.machine_class == class_name),
         (machine_id, Run.machine == machine_id),
         (text, Machine.name.contains(text) | Account.name.contains(text)),
         (account_id is not None, Run.account == account_id),
@@ -249,7 +249,7 @@ def list_runs(
     if not reach and own is not None:
         query = query.where(Run.account == own)
     elif not reach.everything:
-        theirs = Account.org_unit.in_(list(reach.units)) | Run.klass.in_(list(reach.classes))
+        theirs = Account.org_unit.in_(list(reach.units)) | Run.machine_class.in_(list(reach.classes))
         query = query.where(theirs if own is None else theirs | (Run.account == own))
     return list(query)
 

@@ -11,19 +11,19 @@ def by_id(id: int) -> Seed | None:
 
 def of_class(class_name: str) -> list[Seed]:
     """All versions of a class, newest first."""
-    return list(Seed.select().where(Seed.klass == class_name).order_by(Seed.version.desc()))
+    return list(Seed.select().where(Seed.machine_class == class_name).order_by(Seed.version.desc()))
 
 
 def promoted(class_name: str) -> Seed | None:
     """The seed that new machines of the class are made from."""
-    found: Seed | None = Seed.get_or_none(Seed.klass == class_name, Seed.promoted == True)  # noqa: E712
+    found: Seed | None = Seed.get_or_none(Seed.machine_class == class_name, Seed.promoted == True)  # noqa: E712
     return found
 
 
 def unfinished(class_name: str | None = None) -> list[Seed]:
     """Builds that wait or run, oldest first."""
     query = Seed.select().where(Seed.state.in_([SeedState.QUEUED, SeedState.BUILDING])).order_by(Seed.id)
-    return list(query if class_name is None else query.where(Seed.klass == class_name))
+    return list(query if class_name is None else query.where(Seed.machine_class == class_name))
 
 
 def next_version(class_name: str) -> int:
@@ -56,5 +56,5 @@ def leaving() -> list[Seed]:
 
 def promote(seed: Seed) -> None:
     """Make this the class's seed; call it inside `write()`."""
-    Seed.update(promoted=False).where(Seed.klass == seed.class_name, Seed.promoted == True).execute()  # noqa: E712
+    Seed.update(promoted=False).where(Seed.machine_class == seed.class_name, Seed.promoted == True).execute()  # noqa: E712
     Seed.update(promoted=True).where(Seed.id == seed.id).execute()

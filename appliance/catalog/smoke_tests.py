@@ -15,7 +15,7 @@ def makes() -> bool:
 def seed() -> Seed | None:
     """The seed to try: one that is promoted, of a class that is offered; the class that needs least memory."""
     found: list[Seed] = list(Seed.select(Seed, Class).join(Class).where(Seed.promoted == True, Class.enabled == True))  # noqa: E712
-    return min(found, key=lambda one: (one.klass.spec["size"]["memory"], one.klass.name), default=None)
+    return min(found, key=lambda one: (one.machine_class.spec["size"]["memory"], one.machine_class.name), default=None)
 
 
 def ask_for_test(id: str) -> None:

@@ -2,16 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 
 from peewee import JOIN
 
-from appliance.catalog import options
 from appliance.catalog.database import rows
 from appliance.catalog.models import Account, Class, Run, WorkItem, WorkItemState, now, stamp
-
-LONGEST_WAIT = timedelta(hours=1)  # between two tries to send a letter
 
 
 @dataclass(frozen=True)
@@ -20,7 +17,7 @@ class Over:
 
     roles: frozenset[str]
     units: frozenset[int] | None = None
-    cls: str | None = None
+    class_name: str | None = None
 
 
 @dataclass(frozen=True)
@@ -44,9 +41,9 @@ def _allowed(rights: Rights) -> tuple[str, list[object]]:
         if over.units is not None:
             asked += f" AND account.org_unit_id IN ({_places(over.units)})"
             values += over.units
-        elif over.cls is not None:
+        elif over.class_name is not None:
             asked += " AND work_item.class_name = ?"
-            values.append(over.cls)
+            values.append(over.class_name)
         either.append(f"({asked})")
     # Nobody says yes to what they ask for themselves.
     return f"({' OR '.join(either)}) AND (work_item.kind <> 'approval' OR work_item.requester_id IS NOT ?)", [*values, rights.account_id]
@@ -64,7 +61,7 @@ def count(rights: Rights) -> int:
 
 
 def open_for(rights: Rights, *, limit: int = 200) -> list[WorkItem]:
-    """What waits for them, oldest first, each with `.requester`, `.klass` and `.run`."""
+    """What waits for them, oldest first, each with `.requester`, `.machine_class` and `.run`."""
     allowed, values = _allowed(rights)
     sql = f"""SELECT work_item.id FROM work_item LEFT JOIN account ON account.id = work_item.requester_id
               WHERE work_item.state = 'open' AND {allowed} ORDER BY work_item.id LIMIT ?"""  # noqa: S608
@@ -139,66 +136,3 @@ def unheard() -> dict[Asked, list[int]]:
     ):
         found.setdefault(Asked(*asked), []).append(id)
     return found
-
-
-# -- mail about them, and about anything else -------------------------------------------------
-
-
-class Letter(NamedTuple):
-    """A mail that is to be sent now."""
-
-    id: int
-    about: str
-    to: str
-    subject: str
-    text: str
-    path: str
-    tries: int
-    created_at: datetime
-
-
-def post(accounts: Iterable[int], about: str, subject: str, text: str, path: str) -> None:
-    """Have this mailed to them, once, however often it is said, unless no mail is sent; call it inside `write()`."""
-    if not options.get("mail").get("on"):
-        return
-    moment = stamp(now())
-    for account in accounts:
-        rows(
-            """
-            INSERT INTO outgoing_mail (about, account_id, subject, text, path, created_at, next_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
-            ON CONFLICT DO NOTHING RETURNING id
-            """,
-            (about, account, subject, text, path, moment),
-        )
-
-
-def _due(moment: datetime) -> tuple[str, str]:
-    """Until when a letter must have waited to be sent now, and from when on its wait is from a clock that was ahead, and over, too."""
-    return stamp(moment), stamp(moment + LONGEST_WAIT)
-
-
-def are_letters_due(moment: datetime) -> bool:
-    """Whether there is anything to be sent now."""
-    return bool(rows("SELECT 1 FROM outgoing_mail WHERE next_at <= ? OR next_at > ? LIMIT 1", _due(moment)))
-
-
-def letters(moment: datetime, limit: int = 50) -> list[Letter]:
-    """What is to be sent now, oldest first. Who has no address by then, or may not sign in any more, gets none."""
-    found = rows(
-        """
-        SELECT outgoing_mail.id, about, CASE WHEN disabled THEN '' ELSE email END, subject, text, path, tries, outgoing_mail.created_at
-        FROM outgoing_mail JOIN account ON account.id = account_id WHERE next_at <= ? OR next_at > ? ORDER BY next_at LIMIT ?
-        """,
-        (*_due(moment), limit),
-    )
-    return [Letter._make((*row, datetime.fromisoformat(created))) for *row, created in found]
-
-
-def forget_letter(id: int) -> None:
-    """It was sent, or never will be; call it inside `write()`."""
-    rows("DELETE FROM outgoing_mail WHERE id = ? RETURNING id", (id,))
-
-
-def put_off(id: int, until: datetime) -> None:
-    """Try it again then; call it inside `write()`."""
-    rows("UPDATE outgoing_mail SET tries = tries + 1, next_at = ? WHERE id = ? RETURNING id", (stamp(until), id))

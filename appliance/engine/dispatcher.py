@@ -25,13 +25,13 @@ class Dispatcher:
             key = due.machine_id or f"run-{due.id}"
             if key in self.jobs or key in self.refill.batch or self._is_enough(due.kind):
                 continue
-            stage = self.runner.next(due.id)
-            if stage is not None and stage.name == "make" and due.kind == "make" and due.machine_id:
+            planned = self.runner.next(due.id)
+            if planned is not None and planned.name == "make" and due.kind == "make" and due.machine_id:
                 machine = machines.by_id(due.machine_id)
                 assert machine is not None
                 to_make[machine.class_name].append(Making(due.id, machine))
                 continue
-            self.jobs.submit(self.runner.queue(stage), key, self._advance, due.id, due.machine_id, kind=due.kind)
+            self.jobs.submit(self.runner.queue(planned), key, self._advance, due.id, due.machine_id, kind=due.kind)
         self._make(to_make)
 
     def _is_enough(self, kind: str) -> bool:

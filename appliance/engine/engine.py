@@ -64,7 +64,7 @@ class Engine:
                 log.exception("a tick failed")
             notify(ALIVE)  # one that fails is none that hangs
             self._bell.wait(max(TICK, min(RESTS * (time.monotonic() - begun), LONGEST_REST)))
-        self._set_aside.mark(at_once=True)
+        self._set_aside.mark(immediately=True)
 
     def tick(self) -> None:
         """Look, compare, plan, and hand out jobs."""
@@ -79,7 +79,7 @@ class Engine:
     def close(self) -> None:
         """Let the threads end, and the bell go."""
         self.jobs.close()
-        self._set_aside.mark(at_once=True)
+        self._set_aside.mark(immediately=True)
         self._bell.close()
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from appliance import catalog, syslog
-from appliance.catalog import machines, now, runs, work_items
+from appliance.catalog import machines, now, outgoing_mail, runs
 from appliance.engine.clock import Clock
 from appliance.engine.dispatcher import Dispatcher
 from appliance.engine.heartbeat import Heartbeat
@@ -111,7 +111,7 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("runs", EVERY_TICK, of.dispatcher.dispatch, decided),  # before all looks: somebody has just pressed the button
         Periodic("syslog", EVERY_TICK, forwarder.forward, anyway, SYSLOG, forwarder.wanted),
         Periodic("clock", EVERY_TICK, of.clock.check, decided),
-        Periodic("mail", EVERY_TICK, mail_outbox.send_due, decided, Queue.NETWORK, lambda: work_items.are_letters_due(now())),
+        Periodic("mail", EVERY_TICK, mail_outbox.send_due, decided, Queue.NETWORK, lambda: outgoing_mail.is_mail_due(now())),
         Periodic("approvers", 60, notice_gone, decided),
         Periodic("retention", 60, of.forget_runs, decided),
         Periodic("heartbeat", EVERY_TICK, of.heartbeat.look, decided),

@@ -29,7 +29,7 @@ class Pools:
         if self.readings.facts is None:
             return
         demands, capacity = self.sizing.look(self.readings.facts)
-        known = {klass.name: (klass.limit_reason, klass.short_of_memory) for klass in list(Class.select())}
+        known = {machine_class.name: (machine_class.limit_reason, machine_class.short_of_memory) for machine_class in list(Class.select())}
         for decision in plan(demands, capacity):
             if (decision.reason, decision.short_of_memory) != known[decision.name]:
                 with catalog.write():
@@ -45,13 +45,17 @@ class Pools:
 
     def _create(self, decision: Decision) -> None:
         with catalog.write():
-            klass, seed = Class.get_by_id(decision.name), seeds.promoted(decision.name)
+            machine_class, seed = Class.get_by_id(decision.name), seeds.promoted(decision.name)
             assert seed is not None
-            snapshot = forks.usable(klass, seed)
+            snapshot = forks.usable(machine_class, seed)
             for slot in machines.next_slots(decision.create, self.settings.slots):
-                machine = machines.create(klass, seed, str(uuid.uuid4()), slot, snapshot)
+                machine = machines.create(machine_class, seed, str(uuid.uuid4()), slot, snapshot)
                 record(
-                    EventKind.MACHINE_PLANNED, f"{machine.name} is planned.", class_name=klass.name, machine_id=machine.id, seed_id=seed.id
+                    EventKind.MACHINE_PLANNED,
+                    f"{machine.name} is planned.",
+                    class_name=machine_class.name,
+                    machine_id=machine.id,
+                    seed_id=seed.id,
                 )
                 start.begin_run("make", machine)
         doorbell.ring()

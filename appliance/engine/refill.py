@@ -14,7 +14,7 @@ from appliance.settings import Settings
 from appliance.workflow.runner import Begun, Failed, Queue, Runner
 
 KEY = "batch"
-YIELD_SECONDS = 3  # that a refill gives way at most
+YIELD_SECONDS = 3  # that a refill waits at most for hand-overs
 FORKS = 10  # times as many machines in a batch that begins with a fork: they share the start-up of what is run in each
 
 
@@ -43,7 +43,11 @@ class Refill:
 
     @staticmethod
     def _yields_to_people(planned: list[Making]) -> bool:
-        """Whether it waits a moment for people whose machines are being handed over: forks, and what is run in them, would take the processors from them."""
+        """Whether it waits a moment for people whose machines are being handed over.
+
+        A claim empties a place in the buffer at the moment its machine is woken for somebody. A batch of forks, and what roles run in
+        them, would take the processors that this needs; nobody waits for the batch.
+        """
         return now() - min(one.machine.created_at for one in planned) < timedelta(seconds=YIELD_SECONDS) and machines.are_assigned()
 
     def _make(self, chosen: list[Making]) -> None:
@@ -66,7 +70,7 @@ class Refill:
         step = self.runner.begin(one.run_id)
         if step is None:
             return None
-        if step.undoing or step.context.stage.name != "make":
+        if step.undoing or step.context.planned.name != "make":
             self.runner.settle(step, self.runner.perform(step))
             return None
         try:

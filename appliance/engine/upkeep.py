@@ -33,7 +33,7 @@ class Upkeep:
             assert machine is not None
             asked = None if kind != "assign" else Request.get_or_none(Request.machine == id, Request.state == RequestState.GRANTED)
             if asked is not None:
-                minutes = machine.klass.lease_minutes
+                minutes = machine.machine_class.lease_minutes
                 start.assign(asked, start.plan(kind, machine.class_name, machine.owner_id, lease_minutes=minutes), approved=True)
             elif kind == "assign":
                 master.move(id, S.RECLAIMING, f"{machine.name} was given to nobody.")
@@ -54,8 +54,8 @@ class Upkeep:
         run = rules.at_work(id)
         if run is None:
             return False
-        stage = self.runner.next(run.id)
-        return stage is None or stage.part == "core"
+        planned = self.runner.next(run.id)
+        return planned is None or planned.part == "core"
 
 
 def _missing(seen: Seen) -> set[str]:

@@ -1,4 +1,4 @@
-"""One step for many machines at once: what the playbooks do, through playbooks/library/dpe_machines.py."""
+"""One action for many machines at once: what the playbooks do, through playbooks/library/dpe_machines.py."""
 
 import time
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from appliance.errors import DpeError
 from appliance.hypervisor.provider import MachineSpec, Provider
 
 
-class Step(StrEnum):
+class Action(StrEnum):
     """What can be done to machines; each may be repeated, and does nothing to a machine that needs it not."""
 
     CLONE = "clone"
@@ -21,7 +21,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a step ended for one machine."""
+    """How an action ended for one machine."""
 
     id: str
     ok: bool
@@ -30,31 +30,31 @@ class Outcome:
     seconds: float
 
 
-def perform(provider: Provider, step: Step, specs: Sequence[MachineSpec], *, parallel: int) -> list[Outcome]:
-    """Do `step` to every machine, at most `parallel` at a time. One that fails does not keep the others from theirs."""
+def perform(provider: Provider, action: Action, specs: Sequence[MachineSpec], *, parallel: int) -> list[Outcome]:
+    """Do `action` to every machine, at most `parallel` at a time. One that fails does not keep the others from theirs."""
 
     def one(spec: MachineSpec) -> Outcome:
         begun = time.monotonic()
         error, hint = "", ""
         try:
-            _one(provider, step, spec)
+            _one(provider, action, spec)
         except DpeError as problem:
             error, hint = problem.message, problem.hint
         return Outcome(spec.id, not error, error, hint, round(time.monotonic() - begun, 3))
 
     # Waiting costs the host nothing, so that all machines may come up in their own time.
-    workers = len(specs) if step is Step.WAIT else parallel
+    workers = len(specs) if action is Action.WAIT else parallel
     with ThreadPoolExecutor(max(1, workers)) as pool:
         return list(pool.map(one, specs))
 
 
-def _one(provider: Provider, step: Step, spec: MachineSpec) -> None:
-    match step:
-        case Step.CLONE:
+def _one(provider: Provider, action: Action, spec: MachineSpec) -> None:
+    match action:
+        case Action.CLONE:
             provider.clone(spec)
-        case Step.START:
+        case Action.START:
             provider.start(spec)
-        case Step.WAIT:
+        case Action.WAIT:
             provider.wait(spec)
-        case Step.DESTROY:
+        case Action.DESTROY:
             provider.destroy(spec.id)

@@ -14,9 +14,9 @@ from appliance.identity.roles import ROLES, counting_as
 OWNER = "owner"
 
 
-def having(role: str, unit: int | None, cls: str | None) -> list[int]:
+def having(role: str, unit: int | None, class_name: str | None) -> list[int]:
     """The accounts that count as holding the role over an org unit, a class, or everything: one answer for whoever asks for a role."""
-    return grants.holders(counting_as(role), unit, cls)
+    return grants.holders(counting_as(role), unit, class_name)
 
 
 def rights(account_id: int, held: permissions.Permissions) -> Rights:
@@ -25,10 +25,10 @@ def rights(account_id: int, held: permissions.Permissions) -> Rights:
     for one in held.held:
         covered = frozenset(name for name in ROLES if one.role in counting_as(name))
         # Nobody is asked as a user, which nearly everybody is.
-        over[one.unit, one.cls] = over.get((one.unit, one.cls), frozenset()) | covered - {"user"}
+        over[one.unit, one.class_name] = over.get((one.unit, one.class_name), frozenset()) | covered - {"user"}
     found = tuple(
-        Over(roles, None if unit is None else grants.below([unit]), cls)
-        for (unit, cls), roles in over.items()
+        Over(roles, None if unit is None else grants.below([unit]), class_name)
+        for (unit, class_name), roles in over.items()
         if roles
     )  # fmt: skip
     return Rights(account_id, OWNER in over.get((None, None), ()), found)

@@ -41,6 +41,6 @@ def generate() -> tuple[str, str]:
 def matches(stored: str | None, password: str) -> bool:
     """Whether the password is the one that was hashed; takes the same time when there is no hash at all."""
     try:
-        return _hasher.verify(stored or _NOBODY, password[:LONGEST]) and stored is not None
+        return _hasher.verify(stored or _NOBODY, password[:LONGEST]) and bool(stored)
     except (VerificationError, InvalidHashError):
         return False

@@ -13,7 +13,7 @@ EVERYTHING = Scope(everything=True)
 
 
 def _kind(held: HeldGrant) -> str | None:
-    return roles.UNIT if held.unit is not None else roles.CLASS if held.cls is not None else None
+    return roles.UNIT if held.unit is not None else roles.CLASS if held.class_name is not None else None
 
 
 def _over(found: list[HeldGrant]) -> Scope:
@@ -21,7 +21,9 @@ def _over(found: list[HeldGrant]) -> Scope:
     if any(_kind(held) is None for held in found):
         return EVERYTHING
     units = {held.unit for held in found if held.unit is not None}
-    return Scope(units=grants.below(units) if units else frozenset(), classes=frozenset(held.cls for held in found if held.cls))
+    return Scope(
+        units=grants.below(units) if units else frozenset(), classes=frozenset(held.class_name for held in found if held.class_name)
+    )
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ class Allowance:
         return min(minutes, self.lease_minutes or minutes)
 
 
-def size_of(cls: Class) -> Size:
+def size_of(machine_class: Class) -> Size:
     """What a machine of the class takes."""
-    size = cls.spec["size"]
+    size = machine_class.spec["size"]
     return Size(size["vcpus"], size["memory"], size["disk"])
 
 

@@ -158,18 +158,18 @@ class SetAside:
             if options.get("undecided"):
                 options.put("undecided", {})
         self.decided = True
-        self.mark(at_once=True)
+        self.mark(immediately=True)
 
     # -- at every look ---------------------------------------------------------------------------
 
-    def mark(self, *, at_once: bool = False) -> None:
+    def mark(self, *, immediately: bool = False) -> None:
         """Note how far the catalog has got, and what it says of machines and disks."""
         if not self.decided:
             return
         moment, last = time.monotonic(), events.last_id()
-        if (at_once or last != self._labelled) and self._labels.keep(None if at_once else LABEL_FOR):
+        if (immediately or last != self._labelled) and self._labels.keep(None if immediately else LABEL_FOR):
             self._labelled = last  # whatever changes with a machine or disk is recorded
-        if at_once or (last != self._marked and moment - self._marked_at >= MARK_EVERY):
+        if immediately or (last != self._marked and moment - self._marked_at >= MARK_EVERY):
             try:
                 lineage.keep_mark(self.settings.mark, lineage.here())
             except OSError as error:  # it is only a little behind then
@@ -407,7 +407,7 @@ class SetAside:
                 master.move(machine.id, S.QUARANTINED, message, level=Level.INFO, problem=f"It is {name}'s.")
             else:
                 machines.keep_door(machine.id, machine.class_name, account)
-                _lease(machine.id, machine.klass, account)
+                _lease(machine.id, machine.machine_class, account)
 
     # -- what was decided -----------------------------------------------------------------------------
 
@@ -501,22 +501,27 @@ class SetAside:
 
     def _seed(self, class_name: str, version: int | None) -> Seed:
         """The seed that something lies on, which is adopted when it is here and unknown."""
-        cls = self._class(class_name)
+        machine_class = self._class(class_name)
         if version is None:
             raise NotFound("It is not known which seed it was made from.", "It can be removed, or kept as it is.")
-        seed = aside.seed(cls.name, version)
+        seed = aside.seed(machine_class.name, version)
         if seed is None:
-            files = load_files(cls.name, version, self.settings)
+            files = load_files(machine_class.name, version, self.settings)
             paths = {"disk": str(files.disk), "kernel": str(files.kernel), "initrd": str(files.initrd), "cmdline": files.cmdline}
             with catalog.write():
                 seed = Seed.create(
-                    klass=cls.name, version=version, state=SeedState.READY, files=paths, manifest=files.manifest, ended_at=now()
+                    machine_class=machine_class.name,
+                    version=version,
+                    state=SeedState.READY,
+                    files=paths,
+                    manifest=files.manifest,
+                    ended_at=now(),
                 )
-                aside.forget([(K.SEED, f"{cls.name}/{version}")])
+                aside.forget([(K.SEED, f"{machine_class.name}/{version}")])
                 record(
                     EventKind.SEED_ADOPTED,
-                    f"The seed {cls.name} v{version}, which is here, is known again.",
-                    class_name=cls.name,
+                    f"The seed {machine_class.name} v{version}, which is here, is known again.",
+                    class_name=machine_class.name,
                     seed_id=seed.id,
                 )
         if seed.state is not SeedState.READY or not Path(seed.files["kernel"]).exists():
@@ -527,26 +532,26 @@ class SetAside:
         self._seed(one.class_name, one.facts["seed"])
 
     def _adopt_data(self, one: Aside, actor: Actor) -> None:
-        account, cls = self._owner(one), self._class(one.class_name)
+        account, machine_class = self._owner(one), self._class(one.class_name)
         size = self.provider.data_size(one.id)
         with catalog.write():
-            name = one.name if one.name and one.name not in data_rows.names(account.id) else disks.free_name(account.id, cls.name)
-            DataDisk.create(id=one.id, account=account, klass=cls.name, name=name, size=size, state=DiskState.READY)
-            self._done(one, f"The data disk {name} is known again, as {account.name}'s.", actor, class_name=cls.name)
+            name = one.name if one.name and one.name not in data_rows.names(account.id) else disks.free_name(account.id, machine_class.name)
+            DataDisk.create(id=one.id, account=account, machine_class=machine_class.name, name=name, size=size, state=DiskState.READY)
+            self._done(one, f"The data disk {name} is known again, as {account.name}'s.", actor, class_name=machine_class.name)
 
     def _adopt_kept(self, one: Aside, actor: Actor) -> None:
         account, seed = self._owner(one), self._seed(one.class_name, one.facts.get("seed"))
         until = max(now() + GRACE, datetime.fromisoformat(one.facts["until"]) if "until" in one.facts else now())
         with catalog.write():
             KeptDisk.create(
-                id=one.id, machine_name=one.name or one.id, account=account, klass=one.class_name, seed=seed, data_id=one.facts.get("data"),
+                id=one.id, machine_name=one.name or one.id, account=account, machine_class=one.class_name, seed=seed, data_id=one.facts.get("data"),
                 size=self.provider.kept_size(one.id), bytes=one.bytes, until=until,
             )  # fmt: skip
             self._done(one, f"The kept disk of {one.name} is known again, as {account.name}'s.", actor, class_name=one.class_name)
 
     def _adopt_machine(self, one: Aside, actor: Actor) -> None:
-        account, cls, facts = self._owner(one), self._class(one.class_name), one.facts
-        seed = self._seed(cls.name, facts.get("seed"))
+        account, machine_class, facts = self._owner(one), self._class(one.class_name), one.facts
+        seed = self._seed(machine_class.name, facts.get("seed"))
         if not one.name:
             raise NotFound("Its name is not known.", "It can be removed, or kept as it is.")
         if Machine.get_or_none(Machine.name == one.name) is not None:
@@ -557,21 +562,21 @@ class SetAside:
         if data and (unknown := Aside.get_or_none(Aside.kind == K.DATA_DISK, Aside.id == data)):
             unknown.account = account
             self._adopt_data(unknown, actor)
-        power, size = found[one.id].power if one.id in found else Power.OFF, cls.spec["size"]
+        power, size = found[one.id].power if one.id in found else Power.OFF, machine_class.spec["size"]
         state = {Power.RUNNING: S.IN_USE, Power.PAUSED: S.IN_USE, Power.SAVED: S.SUSPENDED}.get(power, S.STOPPED)
         with catalog.write():
             snapshot = self._snapshot(one, seed)
             machine = Machine.create(
-                id=one.id, name=one.name, klass=cls.name, seed=seed, slot=slot, door=machines.free_door(slot), state=state, owner=account, snapshot=snapshot,
+                id=one.id, name=one.name, machine_class=machine_class.name, seed=seed, slot=slot, door=machines.free_door(slot), state=state, owner=account, snapshot=snapshot,
                 origin="fork" if snapshot else "boot", vcpus=facts.get("vcpus") or size["vcpus"], memory=facts.get("memory") or size["memory"],
                 disk=facts.get("disk") or size["disk"], created_at=one.made_at or now(), ready_at=now(),
             )  # fmt: skip
-            machines.keep_door(machine.id, cls.name, account.id)
-            ends = _lease(machine.id, cls, account.id)
+            machines.keep_door(machine.id, machine_class.name, account.id)
+            ends = _lease(machine.id, machine_class, account.id)
             if data:
                 DataDisk.update(machine=machine.id).where(DataDisk.id == data, DataDisk.account == account.id).execute()
             message = f"{one.name} is known again, as {account.name}'s; their lease ends {timezone.timestamp(ends)}."
-            self._done(one, message, actor, machine_id=machine.id, class_name=cls.name)
+            self._done(one, message, actor, machine_id=machine.id, class_name=machine_class.name)
 
     def _snapshot(self, one: Aside, seed: Seed) -> Snapshot | None:
         """The snapshot that a fork lies on, which has to stay as long as it does."""
@@ -615,9 +620,9 @@ def said(kind: AsideKind) -> str:
     }[kind]
 
 
-def _lease(machine_id: str, cls: Class, account: int) -> datetime:
+def _lease(machine_id: str, machine_class: Class, account: int) -> datetime:
     """A lease as long as a new one, and a day at least; returns its end. Call it inside `write()`."""
-    minutes = quotas.allowance(account, cls.name, quotas.size_of(cls)).lease(cls.lease_minutes)
+    minutes = quotas.allowance(account, machine_class.name, quotas.size_of(machine_class)).lease(machine_class.lease_minutes)
     ends = now() + max(timedelta(minutes=minutes), GRACE)
     Lease.create(machine=machine_id, account=account, ends_at=ends)
     return ends

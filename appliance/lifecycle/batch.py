@@ -56,7 +56,7 @@ class Built:
 
 def order(machine: Machine, settings: Settings) -> Order:
     """What is to be made, as the catalog has it."""
-    return Order(spec(machine, settings), machine_roles(machine, settings), machine.klass.spec)
+    return Order(spec(machine, settings), machine_roles(machine, settings), machine.machine_class.spec)
 
 
 def build(provider: Provider, orders: Sequence[Order], settings: Settings, report: Report, done: Done) -> None:

@@ -37,7 +37,7 @@ def attach(machine: Machine, settings: Settings, provider: Provider, *, first: s
     Returns what has to be waited for before it can have one, in words; empty when all is well.
     """
     if data_disks.of_machine(machine.id) is None:
-        if machine.owner_id is None or not machine.klass.data_disk:
+        if machine.owner_id is None or not machine.machine_class.data_disk:
             return ""
         if (leaving := _give(machine, first)) is not None:
             return f"your data disk is with {leaving.name} still, which is being taken away"
@@ -66,7 +66,9 @@ def _give(machine: Machine, first: str | None) -> Machine | None:
             return leaving
         if disk is None:
             name = free_name(owner.id, class_name)
-            disk = DataDisk.create(id=str(uuid.uuid4()), account=owner, klass=class_name, name=name, size=machine.klass.data_disk)
+            disk = DataDisk.create(
+                id=str(uuid.uuid4()), account=owner, machine_class=class_name, name=name, size=machine.machine_class.data_disk
+            )
             data_disks.record_disk_event(
                 EventKind.DATA_DISK_MADE, f"The data disk {name} of {owner.name} is made, with {disk.size} GiB.", disk
             )
@@ -79,7 +81,7 @@ def _give(machine: Machine, first: str | None) -> Machine | None:
 
 def grow(machine: Machine, spec: MachineSpec, provider: Provider, personalise: bytes) -> None:
     """Let the data disk of a machine that runs have as much room as its class gives by now."""
-    disk, wanted = data_disks.of_machine(machine.id), machine.klass.data_disk
+    disk, wanted = data_disks.of_machine(machine.id), machine.machine_class.data_disk
     if disk is None or spec.data is None or disk.size >= wanted:
         return
     try:

@@ -15,16 +15,16 @@ TRIES = 3  # forks of a class that may fail one after the other before its machi
 AGAIN = timedelta(minutes=10)  # after which another snapshot is tried, doubling
 
 
-def usable(klass: Class, seed: Seed) -> Snapshot | None:
+def usable(machine_class: Class, seed: Seed) -> Snapshot | None:
     """What a new machine of the class is to be forked from; None when it is to be booted."""
-    found = snapshots.current(seed.id) if klass.fork else None
+    found = snapshots.current(seed.id) if machine_class.fork else None
     return found if found is not None and found.state is SnapshotState.READY else None
 
 
 def job(snapshot: Snapshot) -> files.SnapshotJob:
     """What seeds.snapshot needs to know."""
     seed = snapshot.seed
-    return files.SnapshotJob(snapshot.id, seed.class_name, seed.version, seed.files, seed.klass.spec)
+    return files.SnapshotJob(snapshot.id, seed.class_name, seed.version, seed.files, seed.machine_class.spec)
 
 
 def folder(snapshot: Snapshot, settings: Settings) -> Path:
@@ -107,15 +107,15 @@ def answered(class_name: str) -> None:
 def failed(machine: Machine, error: DpeError) -> None:
     """A machine that should have been a fork was, or will be, booted instead: count it, and give forking up after a few."""
     with catalog.write():
-        klass = Class.get_by_id(machine.class_name)
-        failures = klass.fork_failures + 1
-        Class.update(fork_failed=klass.fork_failed + 1, fork_failures=failures, fork_problem=str(error)).where(
-            Class.name == klass.name
+        machine_class = Class.get_by_id(machine.class_name)
+        failures = machine_class.fork_failures + 1
+        Class.update(fork_failed=machine_class.fork_failed + 1, fork_failures=failures, fork_problem=str(error)).where(
+            Class.name == machine_class.name
         ).execute()
         record(
             EventKind.MACHINE_NOT_FORKED,
             f"{machine.name} could not be forked, and is booted instead: {error.message}",
-            class_name=klass.name,
+            class_name=machine_class.name,
             machine_id=machine.id,
             hint=error.hint,
         )
@@ -125,7 +125,7 @@ def failed(machine: Machine, error: DpeError) -> None:
         if isinstance(error, Unfit):
             stale(snapshot, error)
         elif failures >= TRIES:
-            give_up(klass, snapshot, error)
+            give_up(machine_class, snapshot, error)
 
 
 def stale(snapshot: Snapshot, error: DpeError) -> None:
@@ -146,7 +146,7 @@ def stale(snapshot: Snapshot, error: DpeError) -> None:
             )
 
 
-def give_up(klass: Class, snapshot: Snapshot, error: DpeError) -> None:
+def give_up(machine_class: Class, snapshot: Snapshot, error: DpeError) -> None:
     """Forks keep failing though nothing is known to be wrong with their snapshot: boot for a while, then try with another."""
     wait = _wait(snapshot.attempts)
     Snapshot.update(state=SnapshotState.STALE, problem=error.message).where(Snapshot.id == snapshot.id).execute()
@@ -160,8 +160,8 @@ def give_up(klass: Class, snapshot: Snapshot, error: DpeError) -> None:
     )
     record(
         EventKind.CLASS_BOOTED,
-        f"Machines of {klass.name} are booted for now: {TRIES} forks in a row failed. Another snapshot is tried in {wait.total_seconds() / 60:.0f} minutes.",
-        class_name=klass.name,
+        f"Machines of {machine_class.name} are booted for now: {TRIES} forks in a row failed. Another snapshot is tried in {wait.total_seconds() / 60:.0f} minutes.",
+        class_name=machine_class.name,
     )
 
 

@@ -74,7 +74,7 @@ class Activities:
         if machine.state is not MachineState.IN_USE:
             return _does_not_run(machine)
         mark = f"{MARKS}/{step.name}-{step.attempts}"
-        user = "root" if options.user == "root" else machine.klass.spec["user"]
+        user = "root" if options.user == "root" else machine.machine_class.spec["user"]
         seconds = duration(options.timeout).total_seconds()
         try:
             done = self.provider.execute(

@@ -124,7 +124,7 @@ class Handlers:
                 return Wait(now(), "another data disk")
             if waits := away(self.provider):
                 return waits
-            if step.attempts + 1 < step.stage.tries:
+            if step.attempts + 1 < step.planned.tries:
                 raise
             return _not_handed_over(machine, error, step)
 
@@ -168,7 +168,7 @@ def _wait_for(party: list[Request], step: Context) -> Wait | Failed:
     """Somebody waits for one machine as long as it takes, but for several at once only as long as their class says."""
     if len(party) == 1:
         return Wait(None, "a machine of this class")
-    minutes = party[0].klass.together_minutes
+    minutes = party[0].machine_class.batch_window
     until = step.since + timedelta(minutes=minutes)
     if step.now >= until:
         what = f"There were not {len(party)} at once within {minutes} minutes."

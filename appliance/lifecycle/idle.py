@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from appliance import catalog
-from appliance.catalog import EventKind, Lease, Machine, MachineState, machines, now, record, timezone, usage, work_items
+from appliance.catalog import EventKind, Lease, Machine, MachineState, machines, now, outgoing_mail, record, timezone, usage
 from appliance.catalog.usage import Watched
 from appliance.errors import Conflict, DpeError
 from appliance.hypervisor.provider import GuestSigns, Provider
@@ -147,7 +147,7 @@ def _warn(machine: Machine, lease: Lease, found: Idle, policy: Policy, then: str
     Lease.update(idle_warned_at=moment).where(Lease.id == lease.id).execute()
     what = "suspended" if then == "suspend" else "taken back"
     said = f"{machine.name} has not been used since {timezone.clock(found.since)}: it is {what} at {timezone.clock(moment + policy.grace)}, unless it is used."
-    work_items.post(
+    outgoing_mail.enqueue_mail(
         [lease.account_id],
         f"idle {lease.id} {moment:%Y-%m-%dT%H:%M}",
         f"{machine.name} is {what} at {timezone.clock(moment + policy.grace)}, unless it is used",

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from appliance import catalog
-from appliance.catalog import EventKind, Lease, Machine, MachineState, machines, now, record, timezone, usage, work_items
+from appliance.catalog import EventKind, Lease, Machine, MachineState, machines, now, outgoing_mail, record, timezone, usage
 from appliance.identity import quotas
 from appliance.lifecycle import master
 
@@ -40,8 +40,8 @@ def warn() -> int:
 
 def _announce(lease: Lease) -> None:
     machine: Machine = lease.machine
-    cls, ends = machine.klass, timezone.timestamp(lease.ends_at)
-    left = cls.extensions - lease.extensions if cls.extend_minutes else 0
+    machine_class, ends = machine.machine_class, timezone.timestamp(lease.ends_at)
+    left = machine_class.extensions - lease.extensions if machine_class.extend_minutes else 0
     record(
         EventKind.LEASE_WARNING,
         f"The lease of {machine.name} ends at {ends}.",
@@ -49,22 +49,18 @@ def _announce(lease: Lease) -> None:
         class_name=machine.class_name,
         machine_id=machine.id,
     )
-    text = (
-        f"The lease of your {cls.spec['title']} {machine.name} ends at {ends}. Then the machine is taken back, with everything on it.\n\n"
-    )
+    text = f"The lease of your {machine_class.spec['title']} {machine.name} ends at {ends}. Then the machine is taken back, with everything on it.\n\n"
     if left > 0:
-        text += (
-            f"You can extend it {left} more time{'s' if left > 1 else ''}, by {cls.extend_minutes} minutes each: sign in and press Extend."
-        )
+        text += f"You can extend it {left} more time{'s' if left > 1 else ''}, by {machine_class.extend_minutes} minutes each: sign in and press Extend."
     else:
         text += "It cannot be extended any more. Save elsewhere what you want to keep."
-    if cls.busy_grace:
-        text += f"\n\nIf it is busy at that time, it is kept until it comes to rest, for {cls.busy_grace} minutes at most."
+    if machine_class.busy_grace:
+        text += f"\n\nIf it is busy at that time, it is kept until it comes to rest, for {machine_class.busy_grace} minutes at most."
     _mail(lease, f"ends {ends}", f"The lease of {machine.name} ends at {ends}", text)
 
 
 def _mail(lease: Lease, about: str, subject: str, text: str) -> None:
-    work_items.post(
+    outgoing_mail.enqueue_mail(
         [lease.account_id], f"lease {lease.id} {about} {now():%Y-%m-%dT%H:%M}", subject, text, f"/#machine-{lease.machine.number}"
     )
 
@@ -96,11 +92,11 @@ def expire() -> int:
 
 def _goes_on(machine: Machine, lease: Lease) -> bool:
     """Let the lease of a busy machine go on for a step, if its class and the holder's quotas let it; say so at the first."""
-    moment, cls = now(), machine.klass
-    if not cls.busy_grace or machine.state is not MachineState.IN_USE or lease.busy_at is None or lease.busy_at < moment - BUSY:
+    moment, machine_class = now(), machine.machine_class
+    if not machine_class.busy_grace or machine.state is not MachineState.IN_USE or lease.busy_at is None or lease.busy_at < moment - BUSY:
         return False
-    until: datetime = lease.kept_until or lease.ends_at + timedelta(minutes=cls.busy_grace)
-    limit = quotas.allowance(lease.account_id, cls.name, quotas.size_of(cls)).lease_minutes
+    until: datetime = lease.kept_until or lease.ends_at + timedelta(minutes=machine_class.busy_grace)
+    limit = quotas.allowance(lease.account_id, machine_class.name, quotas.size_of(machine_class)).lease_minutes
     if limit is not None:
         until = min(until, lease.began_at + timedelta(minutes=limit))
     if until <= moment:
@@ -111,7 +107,7 @@ def _goes_on(machine: Machine, lease: Lease) -> bool:
             EventKind.LEASE_KEPT_BUSY,
             f"{said}.",
             account_id=lease.account_id,
-            class_name=cls.name,
+            class_name=machine_class.name,
             machine_id=machine.id,
         )
         _mail(lease, "kept", f"{machine.name} is kept while it is busy", f"{said}; then it is taken back, with everything on it.")

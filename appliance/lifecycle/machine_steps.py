@@ -35,7 +35,7 @@ def personal(machine: Machine, owner: Account | None = None) -> bytes:
     owner = owner or machine.owner
     assert owner is not None
     return guest.personalise_input(
-        user=machine.klass.spec["user"],
+        user=machine.machine_class.spec["user"],
         full_name=owner.full_name or owner.name,
         owner=owner.name,
         ssh_keys=ssh_keys.usable(owner.ssh_keys),

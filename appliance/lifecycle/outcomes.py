@@ -62,9 +62,9 @@ def came_up(machine: Machine, readiness: str = "running", *, forked: bool = Fals
 
 def _comes_back(machine: Machine, moment: datetime) -> None:
     """It was made for somebody, and is nobody else's."""
-    klass, owner = machine.klass, machine.owner
+    machine_class, owner = machine.machine_class, machine.owner
     assert owner is not None
-    minutes = quotas.allowance(owner.id, klass.name, quotas.size_of(klass)).lease(klass.lease_minutes)
+    minutes = quotas.allowance(owner.id, machine_class.name, quotas.size_of(machine_class)).lease(machine_class.lease_minutes)
     Lease.create(machine=machine.id, account=owner, began_at=moment, ends_at=moment + timedelta(minutes=minutes))
     master.move(machine.id, MachineState.ASSIGNED, f"{machine.name} was made for {owner.name}.")
 
@@ -76,10 +76,10 @@ def serve_waiting(class_name: str) -> int:
     """
     served = 0
     with catalog.write():
-        klass = Class.get_by_id(class_name)
+        machine_class = Class.get_by_id(class_name)
         while (first := machines.first_waiting(class_name)) is not None:
             moment, party = now(), machines.together(first)
-            minutes = quotas.allowance(first.account_id, class_name, quotas.size_of(klass)).lease(klass.lease_minutes)
+            minutes = quotas.allowance(first.account_id, class_name, quotas.size_of(machine_class)).lease(machine_class.lease_minutes)
             ends_at = moment + timedelta(minutes=minutes)
             claimed = machines.take_machines(class_name, first.account_id, ends_at, len(party), first.id)
             if not claimed:
@@ -112,12 +112,12 @@ def _grant(asked: Request, claimed: machines.Claimed, moment: datetime) -> None:
 def did_not_come_up(machine: Machine, error: DpeError) -> None:
     """The machine failed before anybody held it: it will be reclaimed, and its class waits a little, doubling, before the next try."""
     with catalog.write():
-        klass = Class.get_by_id(machine.class_name)
-        failures = klass.failures + 1
+        machine_class = Class.get_by_id(machine.class_name)
+        failures = machine_class.failures + 1
         current = machines.by_id(machine.id)
         is_planned = current is not None and current.state is MachineState.PLANNED  # nothing of it exists, so that nothing has failed
         wait = doubled(FIRST_WAIT, failures - 1, LONGEST_WAIT)
-        Class.update(failures=failures, failing_until=now() + wait, problem=str(error)).where(Class.name == klass.name).execute()
+        Class.update(failures=failures, failing_until=now() + wait, problem=str(error)).where(Class.name == machine_class.name).execute()
         master.move(
             machine.id,
             MachineState.RECLAIMING if is_planned else MachineState.FAILED,
@@ -158,10 +158,10 @@ def could_not_be_handed_over(machine: Machine, error: DpeError) -> None:
 
     Call it inside `write()`.
     """
-    klass, owner = machine.klass, machine.owner
+    machine_class, owner = machine.machine_class, machine.owner
     assert owner is not None
-    failing = handovers.failing(klass.name)
-    over = handovers.failed(klass.name, owner.id, error.message, error.hint)
+    failing = handovers.failing(machine_class.name)
+    over = handovers.failed(machine_class.name, owner.id, error.message, error.hint)
     asked = Request.get_or_none(Request.machine == machine.id, Request.state == RequestState.GRANTED)
     if asked is not None:
         # Who has had their tries is refused as soon as what was done for them is undone, and served no more until then.
@@ -179,12 +179,12 @@ def could_not_be_handed_over(machine: Machine, error: DpeError) -> None:
         owner=None,
         reclaim_reason="failed",
     )
-    found = handovers.failing(klass.name)
+    found = handovers.failing(machine_class.name)
     if found is not None and found.until is not None and (failing is None or failing.until is None):
         record(
             EventKind.CLASS_NOT_HANDED_OVER,
-            f"Machines of {klass.name} are handed over one at a time for now: none of the last {found.machines}, of {found.people} people, took its owner.",
-            class_name=klass.name,
+            f"Machines of {machine_class.name} are handed over one at a time for now: none of the last {found.machines}, of {found.people} people, took its owner.",
+            class_name=machine_class.name,
             hint="Its page says why. What is fast to try: build its seed anew, or promote the one before.",
         )
 

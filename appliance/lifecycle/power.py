@@ -167,10 +167,10 @@ class PowerVerbs:
 
     def _renew(self, machine: Machine) -> None:
         with catalog.write():
-            klass, seed = machine.klass, seeds.promoted(machine.class_name)
+            machine_class, seed = machine.machine_class, seeds.promoted(machine.class_name)
             if seed is None:
                 raise Conflict(f"No seed of {machine.class_name} is promoted.", "Build one, then try again.")
-            snapshot, size = forks.usable(klass, seed), klass.spec["size"]
+            snapshot, size = forks.usable(machine_class, seed), machine_class.spec["size"]
             if (machine.vcpus, machine.memory) != (size["vcpus"], size["memory"]):
                 snapshot = None  # it is of a machine of another size
             master.move(

@@ -72,7 +72,7 @@ class Retention:
         def commit() -> None:
             disk = data_disks.of_machine(machine.id)
             KeptDisk.insert(
-                id=machine.id, machine_name=machine.name, account=machine.owner_id, klass=machine.class_name, seed=machine.seed_id,
+                id=machine.id, machine_name=machine.name, account=machine.owner_id, machine_class=machine.class_name, seed=machine.seed_id,
                 data_id=disk.id if disk else None, size=machine.disk, bytes=size, until=until,
             ).on_conflict_ignore().execute()  # fmt: skip
             message = f"The disk of {machine.name} is kept until {timezone.timestamp(until)}."
@@ -116,24 +116,24 @@ class Retention:
         kept = data_disks.kept_by_id(facts["kept"]) if "kept" in facts else None
         if "kept" in facts and kept is None:
             return Failed(NotFound("The kept disk is gone.", "Its days may be over."))
-        cls = Class.get_by_id(run.class_name)
-        seed = kept.seed if kept else seeds.promoted(cls.name)
+        machine_class = Class.get_by_id(run.class_name)
+        seed = kept.seed if kept else seeds.promoted(machine_class.name)
         if seed is None:
-            return Failed(Conflict(f"{cls.name} has no seed yet.", "Build one, then bring the machine back."))
-        if cls.spec["size"]["memory"] + memory.allowed().overhead > memory.room():
+            return Failed(Conflict(f"{machine_class.name} has no seed yet.", "Build one, then bring the machine back."))
+        if machine_class.spec["size"]["memory"] + memory.allowed().overhead > memory.room():
             return Wait(now() + LATER, "memory: it is all given out")
         if "backup" in facts:
-            self._restore(facts, cls, account, step)
+            self._restore(facts, machine_class, account, step)
 
         def commit() -> None:
             slots = machines.next_slots(1, self.settings.slots)
             if not slots:
                 raise Conflict("There are as many machines as there can be.", "Have some given back.")
-            snapshot = None if kept else forks.usable(cls, seed)
-            machine = machines.create(cls, seed, facts["machine"], slots[0], snapshot)
+            snapshot = None if kept else forks.usable(machine_class, seed)
+            machine = machines.create(machine_class, seed, facts["machine"], slots[0], snapshot)
             size = max(machine.disk, kept.size) if kept else machine.disk
             Machine.update(owner=account, disk=size).where(Machine.id == machine.id).execute()
-            machines.keep_door(machine.id, cls.name, account.id)
+            machines.keep_door(machine.id, machine_class.name, account.id)
             if kept:
                 KeptDisk.update(machine=machine.id).where(KeptDisk.id == kept.id).execute()
             if "backup" in facts:
@@ -141,17 +141,23 @@ class Retention:
             Run.update(machine=machine.id).where(Run.id == run.id).execute()
             what = f"{kept.machine_name} comes back" if kept else f"What {account.name} had on a data disk comes back"
             record(
-                EventKind.MACHINE_PLANNED, f"{what}, as {machine.name}.", class_name=cls.name, machine_id=machine.id, account_id=account.id
+                EventKind.MACHINE_PLANNED,
+                f"{what}, as {machine.name}.",
+                class_name=machine_class.name,
+                machine_id=machine.id,
+                account_id=account.id,
             )
 
         return Done({"machine": facts["machine"]}, commit)
 
-    def _restore(self, facts: dict[str, Any], cls: Class, account: Account, step: Context) -> None:
+    def _restore(self, facts: dict[str, Any], machine_class: Class, account: Account, step: Context) -> None:
         """The data disk of the copy, under an id of its own."""
         if data_disks.by_id(facts["disk"]) is None:
             with catalog.write():
-                name = disks.free_name(account.id, cls.name)
-                disk = DataDisk.create(id=facts["disk"], account=account, klass=cls.name, name=name, size=facts["size"], state=D.RESTORING)
+                name = disks.free_name(account.id, machine_class.name)
+                disk = DataDisk.create(
+                    id=facts["disk"], account=account, machine_class=machine_class.name, name=name, size=facts["size"], state=D.RESTORING
+                )
                 data_disks.record_disk_event(
                     EventKind.DATA_DISK_RESTORING, f"The data disk {name} of {account.name} is restored from a copy.", disk
                 )

@@ -72,19 +72,19 @@ def pass_on(machine: Machine, to: Account) -> None:
     Raises Conflict when they hold it already, cannot use such a machine, or may not have another one.
     """
     to, lease = Account.get_by_id(to.id), machines.lease_of(machine.id)  # as they are now
-    cls, former = machine.klass, machine.owner
+    machine_class, former = machine.machine_class, machine.owner
     if former is None or lease is None or lease.account_id != former.id or lease.ends_at <= now():
         raise Conflict(f"Nobody holds {machine.name} any more.", "Reload the page to see where it stands.")
     if to.id == former.id:
         raise Conflict(f"{machine.name} is {to.name}'s already.", "Name somebody else.")
     if to.disabled:
         raise Conflict(f"The account {to.name} is disabled.", "Name somebody else, or have it enabled.")
-    if not permissions.of_account(to.id).reach("machines.use").covers(Location(classes=frozenset({cls.name}))):
-        raise Conflict(f"{to.name} may not use machines of the class {cls.name}.", "Grant them that first.")
+    if not permissions.of_account(to.id).reach("machines.use").covers(Location(classes=frozenset({machine_class.name}))):
+        raise Conflict(f"{to.name} may not use machines of the class {machine_class.name}.", "Grant them that first.")
     machines.end_lease(machine.id, f"transferred to {to.name}")
-    if (held := machines.held(to.id, cls.name)) >= cls.per_person:
-        raise Conflict(f"{to.name} holds {held} of {cls.per_person} already.", "They have to give one back first.")
-    left = quotas.allowance(to.id, cls.name, Size(machine.vcpus, machine.memory, machine.disk))
+    if (held := machines.held(to.id, machine_class.name)) >= machine_class.per_person:
+        raise Conflict(f"{to.name} holds {held} of {machine_class.per_person} already.", "They have to give one back first.")
+    left = quotas.allowance(to.id, machine_class.name, Size(machine.vcpus, machine.memory, machine.disk))
     if left.left == 0:
         reason = left.reason.replace("Your quota", f"The quota of {to.name}", 1)
         raise Conflict(f"{reason}.", "They have to give something back first, or get more.")

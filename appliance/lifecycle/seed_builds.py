@@ -49,7 +49,7 @@ def queue_shipped(loaded: Loaded, settings: Settings) -> None:
         if folder is None or (known and lost is None):
             continue
         with catalog.write():
-            seed = lost or Seed.create(klass=name, version=seeds.next_version(name))
+            seed = lost or Seed.create(machine_class=name, version=seeds.next_version(name))
             try:
                 shipped.check_shipped(folder, spec, loaded.folder)
             except DpeError as error:

@@ -98,27 +98,27 @@ class Sizing:
     def _demands(self, parts: list[Part], overhead: int) -> list[Demand]:
         waiting, old, moment, taking = machines.waiting(), machines.on_old_seed(), now(), snapshots.being_taken()
         found = []
-        for klass in list(Class.select().order_by(Class.name)):
-            seed = seeds.promoted(klass.name)
+        for machine_class in list(Class.select().order_by(Class.name)):
+            seed = seeds.promoted(machine_class.name)
             if seed is None:
                 continue
-            of = {part.kind: part for part in parts if part.class_name == klass.name}
+            of = {part.kind: part for part in parts if part.class_name == machine_class.name}
 
             def count(*kinds: Kind, of: dict[Kind, Part] = of) -> int:
                 return sum(of[kind].count for kind in kinds if kind in of)
 
-            nominal = klass.spec["size"]["memory"] + overhead
-            cost = self._cost(klass, nominal, of.get(Kind.FORK), is_forked=forks.usable(klass, seed) is not None)
+            nominal = machine_class.spec["size"]["memory"] + overhead
+            cost = self._cost(machine_class, nominal, of.get(Kind.FORK), is_forked=forks.usable(machine_class, seed) is not None)
             found.append(
                 Demand(
-                    klass.name,
-                    Policy(klass.minimum, klass.maximum, klass.buffer),
+                    machine_class.name,
+                    Policy(machine_class.minimum, machine_class.maximum, machine_class.buffer),
                     Pools(
                         creation=count(Kind.MAKING),
                         ready=count(*READY),
-                        old=old.get(klass.name, 0),
+                        old=old.get(machine_class.name, 0),
                         production=count(Kind.HELD, Kind.OFF),
-                        waiting=waiting.get(klass.name, 0),
+                        waiting=waiting.get(machine_class.name, 0),
                         standing=count(*STANDING),
                         cold=count(Kind.COLD),
                         leaving=count(Kind.LEAVING),
@@ -126,31 +126,33 @@ class Sizing:
                     memory=nominal,
                     disk=DISK_PER_MACHINE,
                     allowance=_allowance(
-                        klass, moment, max(0, waiting.get(klass.name, 0) - count(Kind.MAKING)) if klass.name in taking else None
+                        machine_class,
+                        moment,
+                        max(0, waiting.get(machine_class.name, 0) - count(Kind.MAKING)) if machine_class.name in taking else None,
                     ),
-                    offered=klass.enabled,
+                    offered=machine_class.enabled,
                     cost=cost,
                     frees=_frees([of[kind] for kind in (*STANDING, Kind.FORK) if kind in of]) or cost or nominal,
                 )
             )
         return found
 
-    def _cost(self, klass: Class, nominal: int, measured: Part | None, *, is_forked: bool) -> int | None:
+    def _cost(self, machine_class: Class, nominal: int, measured: Part | None, *, is_forked: bool) -> int | None:
         """What one more of the class takes while it waits; None: all its memory."""
         if measured is not None and measured.measured:
-            self._costs[klass.name] = round(measured.mean)
-        if klass.readiness == "cold":
+            self._costs[machine_class.name] = round(measured.mean)
+        if machine_class.readiness == "cold":
             return 0
-        if klass.readiness == "paused" and is_forked:
-            return min(self._costs.get(klass.name, nominal // ESTIMATE), nominal)
+        if machine_class.readiness == "paused" and is_forked:
+            return min(self._costs.get(machine_class.name, nominal // ESTIMATE), nominal)
         return None
 
 
-def _allowance(klass: Class, moment: datetime, only: int | None) -> int | None:
+def _allowance(machine_class: Class, moment: datetime, only: int | None) -> int | None:
     """How many machines may be made now. While their snapshot is being taken, `only` those that somebody waits for: the others will be forks."""
-    if not klass.failures:
+    if not machine_class.failures:
         return only
-    after_failures = 0 if is_to_come(klass.failing_until, outcomes.LONGEST_WAIT, moment) else 1
+    after_failures = 0 if is_to_come(machine_class.failing_until, outcomes.LONGEST_WAIT, moment) else 1
     return after_failures if only is None else min(after_failures, only)
 
 

@@ -22,9 +22,9 @@ PLACE = 13  # among the addresses before the machines' slots
 
 def spec(seed: Seed, settings: Settings) -> MachineSpec:
     """A machine of the seed as the next one of its class would be, which waits running."""
-    described, (disk, boot) = seed.klass.spec, placed(seed.files, settings)
+    described, (disk, boot) = seed.machine_class.spec, placed(seed.files, settings)
     subnet = ipaddress.ip_network(settings.subnet)
-    snapshot = forks.usable(seed.klass, seed)
+    snapshot = forks.usable(seed.machine_class, seed)
     return MachineSpec(
         id=ID,
         name=f"proof-{seed.class_name}",

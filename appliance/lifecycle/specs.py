@@ -33,12 +33,12 @@ def card(settings: Settings, slot: int) -> Card:
 def machine_roles(machine: Machine, settings: Settings) -> list[str]:
     """The roles of the machine's class that bring tasks for each machine, in their order."""
     roles = settings.scenario / "roles"
-    return [role for role in machine.klass.spec.get("roles", []) if (below(roles, role) / MACHINE_TASKS).is_file()]
+    return [role for role in machine.machine_class.spec.get("roles", []) if (below(roles, role) / MACHINE_TASKS).is_file()]
 
 
 def spec(machine: Machine, settings: Settings) -> MachineSpec:
     """Everything needed to make the machine."""
-    described, (seed_disk, boot) = machine.klass.spec, placed(machine.seed.files, settings)
+    described, (seed_disk, boot) = machine.machine_class.spec, placed(machine.seed.files, settings)
     # What tasks for each machine have done to a disk is not on that of a fork, which would take its place.
     snapshot = None if machine.readiness == "cold" and machine_roles(machine, settings) else machine.snapshot
     kept = data_disks.coming_back_as(machine.id) if machine.owner_id is not None and machine.state in MADE else None

@@ -5,19 +5,19 @@ from datetime import timedelta
 
 from appliance import catalog
 from appliance.backoff import doubled
-from appliance.catalog import EventKind, now, record, work_items
+from appliance.catalog import EventKind, now, outgoing_mail, record
 from appliance.errors import DpeError, Unavailable
 from appliance.outbound import address, mail
 
 log = logging.getLogger(__name__)
 
-FIRST, LONGEST = timedelta(minutes=1), work_items.LONGEST_WAIT  # waits between tries, doubling
+FIRST, LONGEST = timedelta(minutes=1), outgoing_mail.LONGEST_WAIT  # waits between tries, doubling
 GIVEN_UP = timedelta(days=3)
 
 
 def send_due() -> None:
     """Send what is due. A message that was sent but not forgotten, because the process died in between, is sent again as the same message."""
-    for letter in work_items.letters(now()):
+    for letter in outgoing_mail.due_mail(now()):
         link = address.link(letter.path)
         try:
             if letter.to and mail.current() is not None:
@@ -25,7 +25,7 @@ def send_due() -> None:
         except Unavailable as error:
             if now() - letter.created_at < GIVEN_UP:
                 with catalog.write():
-                    work_items.put_off(letter.id, now() + doubled(FIRST, letter.tries, LONGEST))
+                    outgoing_mail.defer_mail(letter.id, now() + doubled(FIRST, letter.tries, LONGEST))
                 log.warning("mail to %s: %s", letter.to, error)
                 return  # the next one would most likely meet the same
             _give_up(letter, error)
@@ -33,10 +33,10 @@ def send_due() -> None:
             _give_up(letter, error)
         else:
             with catalog.write():
-                work_items.forget_letter(letter.id)
+                outgoing_mail.delete_mail(letter.id)
 
 
-def _give_up(letter: work_items.Letter, error: DpeError) -> None:
+def _give_up(letter: outgoing_mail.Letter, error: DpeError) -> None:
     with catalog.write():
-        work_items.forget_letter(letter.id)
+        outgoing_mail.delete_mail(letter.id)
         record(EventKind.MAIL_REFUSED, f"A mail to {letter.to} was not sent: {error.message}", hint=error.hint)

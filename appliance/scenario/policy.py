@@ -10,7 +10,7 @@ from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import AliasChoices, BaseModel, Field, StringConstraints, model_validator
 from pydantic.fields import FieldInfo
 
 from appliance.yamlfile import Part
@@ -71,10 +71,10 @@ class Policy(Part):
     buffer: Annotated[int, _pools("buffer", "Ready and waiting")] = Field(
         default=1, ge=0, le=MANY, description="Machines kept ready and unassigned, so that a person gets one at once."
     )
-    minimum: Annotated[int, _pools("minimum", "At least")] = Field(
+    minimum: Annotated[int, _pools("minimum", "Minimum")] = Field(
         default=0, ge=0, le=MANY, description="Machines that exist at least, assigned or not."
     )
-    maximum: Annotated[int, _pools("maximum", "At most")] = Field(
+    maximum: Annotated[int, _pools("maximum", "Maximum")] = Field(
         default=10, ge=0, le=MANY, description="Machines that exist at most, assigned or not, whatever is asked for."
     )
 
@@ -164,7 +164,7 @@ class LeaseTerms(Part):
 
 
 class ClassPolicy(Part):
-    """All that an admin may change of a class, in the shape of scenario.yml."""
+    """All that an admin may change of a class, in the shape of scenario.yml. A second name is a former one, which is still read."""
 
     size: Size = Field(default=Size(), description="Processors, memory and disk of one machine.")
     policy: Policy = Field(default=Policy(), description="How large the pools are, until an admin changes it.")
@@ -172,11 +172,19 @@ class ClassPolicy(Part):
     per_person: Annotated[int, _lease("per_person", "Machines per person", "at once")] = Field(
         default=1, ge=1, le=1000, description="Machines of this class that one person may hold at once."
     )
-    at_once: Annotated[int, _life("at_once", "Several at once", "At once", "machines")] = Field(
-        default=1, ge=1, le=1000, description="Machines that one request may be for: it gets all of them together, or none."
+    burst: Annotated[int, _life("burst", "Several at once", "Burst", "machines")] = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        validation_alias=AliasChoices("burst", "at_once"),
+        description="Machines that one request may be for: it gets all of them together, or none.",
     )
-    together: Annotated[int, _life("together_minutes", "Several at once", "Refused after")] = Field(
-        default=60, ge=1, le=10080, description="Minutes after which a request for several is refused, if so many were never there."
+    batch_window: Annotated[int, _life("batch_window", "Several at once", "Batch window")] = Field(
+        default=60,
+        ge=1,
+        le=10080,
+        validation_alias=AliasChoices("batch_window", "together"),
+        description="Minutes after which a request for several is refused, if so many were never there.",
     )
     sequence: Annotated[
         str,
@@ -213,12 +221,12 @@ class ClassPolicy(Part):
     )
 
     @model_validator(mode="after")
-    def _together(self) -> "ClassPolicy":
-        if self.at_once > max(1, min(self.per_person, self.policy.maximum)):
+    def _fits(self) -> "ClassPolicy":
+        if self.burst > max(1, min(self.per_person, self.policy.maximum)):
             bound = "per_person" if self.per_person < self.policy.maximum else "policy.maximum"
             raise ValueError(
-                f"at_once ({self.at_once}) is above {bound} ({min(self.per_person, self.policy.maximum)})",
-                f"raise {bound} or lower at_once",
+                f"burst ({self.burst}) is above {bound} ({min(self.per_person, self.policy.maximum)})",
+                f"raise {bound} or lower burst",
             )
         return self
 

@@ -25,7 +25,7 @@ BUILD = "Build the seed instead; that needs a Debian mirror."
 PIECE = 1 << 20  # bytes
 ZEROS = bytes(PIECE)
 
-Step = Callable[[str, int, int], None]
+Report = Callable[[str, int, int], None]
 
 
 def export(files: SeedFiles, folder: Path) -> Path:
@@ -62,7 +62,7 @@ def newer(folder: Path, known: Iterable[Mapping[str, Any]]) -> str:
 
 
 def adopt(
-    seed_id: int, class_name: str, version: int, folder: Path, settings: Settings, step: Step, cancelled: Callable[[], bool]
+    seed_id: int, class_name: str, version: int, folder: Path, settings: Settings, report: Report, cancelled: Callable[[], bool]
 ) -> SeedFiles:
     """Make the seed in `folder` that version of the class; one that is there is left. May be repeated after a crash.
 
@@ -77,7 +77,7 @@ def adopt(
         _check_room(manifest, settings)
         work.mkdir(mode=0o711, parents=True)
         for number, (name, listed) in enumerate(manifest["files"].items(), 1):
-            step(f"Copy {name} from the image", number, len(manifest["files"]))
+            report(f"Copy {name} from the image", number, len(manifest["files"]))
             if _copy(folder / name, work / name, cancelled) != listed["sha256"]:
                 raise Unavailable(f"The seed that came with the image is damaged: {name} is not as it was made.", BUILD)
         durable.write(work / "seed.json", json.dumps(manifest, indent=1), mode=0o444)

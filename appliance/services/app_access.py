@@ -62,7 +62,7 @@ def admit(actor: Actor, door_port: int, settings: Settings) -> Target:
     fresh = own and _note_opened(machine)
     if not own:
         _note_admin(actor, machine.id, machine.name, machine.class_name)
-    return Target(settings.address(machine.slot), machine.klass.spec["application"]["port"], machine.id, fresh)
+    return Target(settings.address(machine.slot), machine.machine_class.spec["application"]["port"], machine.id, fresh)
 
 
 def good(tickets: Iterable[Ticket]) -> set[Ticket]:
@@ -94,7 +94,7 @@ def _note_opened(machine: Machine) -> bool:
     if lease.opened_at is None:
         with contextlib.suppress(Unavailable), catalog.write():  # a disk that is full keeps nobody from their machine
             Lease.update(opened_at=moment).where(Lease.id == lease.id).execute()
-    wanted = machine.klass.idle_minutes or (machine.klass.busy_grace and lease.ends_at <= moment + usage.NEAR_END)
+    wanted = machine.machine_class.idle_minutes or (machine.machine_class.busy_grace and lease.ends_at <= moment + usage.NEAR_END)
     if wanted and (lease.busy_at is None or lease.busy_at <= moment - usage.ONCE_IN or lease.idle_warned_at):
         with contextlib.suppress(Unavailable), catalog.write():
             usage.note_usage([machine.id], moment)

@@ -167,24 +167,24 @@ def stop(actor: Actor, settings: Settings) -> None:
 
 
 def run(actor: Actor, settings: Settings) -> str:
-    """Make a backup now; returns the task."""
+    """Make a backup now; returns the operation."""
     return Client(settings, actor.name).begin(verbs.RUN)
 
 
 def verify(actor: Actor, settings: Settings) -> str:
-    """Read all backups again; returns the task."""
+    """Read all backups again; returns the operation."""
     return Client(settings, actor.name).begin(verbs.VERIFY, verbs.Part())
 
 
 def restore(actor: Actor, settings: Settings, snapshot: str, *, network: bool) -> str:
-    """Put a backup in the place of what is here, after a restart; returns the task."""
-    task = Client(settings, actor.name).begin(verbs.RESTORE, verbs.Restore(snapshot=snapshot, network=network))
+    """Put a backup in the place of what is here, after a restart; returns the operation."""
+    operation = Client(settings, actor.name).begin(verbs.RESTORE, verbs.Restore(snapshot=snapshot, network=network))
     _tell(actor, EventKind.BACKUP_RESTORE, f"{actor.name} puts a backup in the place of what is here.")
-    return task
+    return operation
 
 
 def fetch_copies(actor: Actor, settings: Settings, snapshot: str) -> str:
-    """Fetch the copies of data disks of a backup into the folder of copies; returns the task."""
+    """Fetch the copies of data disks of a backup into the folder of copies; returns the operation."""
     return Client(settings, actor.name).begin(verbs.FETCH_COPIES, verbs.Copies(snapshot=snapshot))
 
 
@@ -204,6 +204,6 @@ def elsewhere(settings: Settings, target: AnyTarget, key: str) -> list[Backup]:
 
 
 def restore_from(settings: Settings, target: AnyTarget, key: str, snapshot: str, *, network: bool) -> str:
-    """Restore a backup of a target; returns the task."""
+    """Restore a backup of a target; returns the operation."""
     wanted = verbs.Restore(target=target, key=key, snapshot=snapshot, network=network)
     return Client(settings, WIZARD.name).begin(verbs.RESTORE, wanted)

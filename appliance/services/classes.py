@@ -50,20 +50,20 @@ def everything() -> list[Class]:
 def visible(actor: Actor, permission: str = "classes.read") -> list[Class]:
     """The classes within the actor's reach, by name."""
     reach = permissions.scope_of(actor, permission)
-    return [cls for cls in everything() if reach.everything or cls.name in reach.classes]
+    return [machine_class for machine_class in everything() if reach.everything or machine_class.name in reach.classes]
 
 
 def get_class(name: str) -> Class:
     """The class. Raises NotFound."""
-    cls: Class | None = Class.get_or_none(Class.name == name)
-    if cls is None:
+    machine_class: Class | None = Class.get_or_none(Class.name == name)
+    if machine_class is None:
         raise NotFound(f"There is no class {name}.")
-    return cls
+    return machine_class
 
 
-def policy_of(cls: Class) -> list[Setting]:
+def policy_of(machine_class: Class) -> list[Setting]:
     """The policy of a class, field by field, in the order of the page."""
-    counts, scenario = policies.values(cls), policies.scenarios(cls.spec)
+    counts, scenario = policies.values(machine_class), policies.scenarios(machine_class.spec)
     return [Setting(field, counts[name], scenario[name], counts[name] != scenario[name]) for name, field in policy.fields().items()]
 
 
@@ -73,10 +73,10 @@ def change_policy(actor: Actor, name: str, form: Form, values: Mapping[str, Any]
     for key, value in values.items():
         _check(fields[key], value)
     with catalog.write():
-        cls = get_class(name)
-        counts = policies.values(cls)
-        _fit(cls, counts, values)
-        policies.change(cls, values)
+        machine_class = get_class(name)
+        counts = policies.values(machine_class)
+        _fit(machine_class, counts, values)
+        policies.change(machine_class, values)
         record(
             RECORDED[form],
             _changed(actor, name, form),
@@ -93,10 +93,10 @@ def reset_policy(actor: Actor, name: str, key: str) -> None:
     if (field := policy.fields().get(key)) is None:
         raise NotFound(f"A policy has no {key}.")
     with catalog.write():
-        cls = get_class(name)
-        before = policies.values(cls)
-        policies.reset(cls, [key])
-        after = policies.values(cls)
+        machine_class = get_class(name)
+        before = policies.values(machine_class)
+        policies.reset(machine_class, [key])
+        after = policies.values(machine_class)
         changed = [one for one in after if after[one] != before[one]]  # what was bounded by it is free again, too
         record(
             RECORDED[field.editable.form],
@@ -134,7 +134,7 @@ def _check(field: PolicyField, value: Any) -> None:
         raise BadInput(f"{label} cannot be {value}.", f"It is between {field.low} and {field.high}.", field=field.name)
 
 
-def _fit(cls: Class, counts: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+def _fit(machine_class: Class, counts: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """Whether values fit each other, and what there is."""
     found = {**counts, **values}
     for key in ("minimum", "buffer"):
@@ -143,22 +143,22 @@ def _fit(cls: Class, counts: Mapping[str, Any], values: Mapping[str, Any]) -> No
                 f"{key.capitalize()} ({found[key]}) is above the maximum ({found['maximum']}).", "Raise the maximum or lower it.", field=key
             )
     sequence = values.get("sequence")
-    if sequence and sequence != cls.sequence and sequence not in [one.name for one in choices()]:
+    if sequence and sequence != machine_class.sequence and sequence not in [one.name for one in choices()]:
         raise BadInput(f"There is no sequence {sequence} to follow.", "Choose another, or promote a version of it first.", field="sequence")
-    if values.get("at_once", 1) > max(1, min(found["per_person"], found["maximum"])):
+    if values.get("burst", 1) > max(1, min(found["per_person"], found["maximum"])):
         per_person, maximum = found["per_person"], found["maximum"]
         what, most = ("machines per person", per_person) if per_person < maximum else ("the maximum", maximum)
         raise BadInput(
-            f"At once ({values['at_once']}) is above {what} ({most}).", "Raise that in the policy first, or lower this.", field="at_once"
+            f"Burst ({values['burst']}) is above {what} ({most}).", "Raise that in the policy first, or lower this.", field="burst"
         )
 
 
 def set_enabled(actor: Actor, name: str, *, enabled: bool) -> None:
     """Offer the class or withdraw it; machines that are held stay, the buffer goes."""
     with catalog.write():
-        cls = get_class(name)
-        cls.enabled = enabled
-        cls.save()
+        machine_class = get_class(name)
+        machine_class.enabled = enabled
+        machine_class.save()
         record(
             EventKind.CLASS_ENABLED if enabled else EventKind.CLASS_DISABLED,
             f"{actor.name} {'opened' if enabled else 'closed'} {name}.",
@@ -199,13 +199,15 @@ class Forking:
 STANDS = {SnapshotState.BUILDING: ForkState.TAKING, SnapshotState.READY: ForkState.FORKED, SnapshotState.FAILED: ForkState.BOOTED}
 
 
-def forking(cls: Class) -> Forking:
+def forking(machine_class: Class) -> Forking:
     """How machines of the class are made, now."""
-    seed = seeds.promoted(cls.name)
+    seed = seeds.promoted(machine_class.name)
     snapshot = snapshots.current(seed.id) if seed else None
-    if not cls.fork:
+    if not machine_class.fork:
         state = ForkState.OFF
-    elif seed is None or (not (cls.enabled and cls.maximum) and (snapshot is None or snapshot.state is not SnapshotState.READY)):
+    elif seed is None or (
+        not (machine_class.enabled and machine_class.maximum) and (snapshot is None or snapshot.state is not SnapshotState.READY)
+    ):
         state = ForkState.IDLE
     else:
         state = ForkState.TAKING if snapshot is None else STANDS[snapshot.state]
@@ -220,8 +222,8 @@ def choices() -> list[Sequence]:
 def try_fork_again(actor: Actor, name: str) -> None:
     """Take another snapshot at once for a class whose machines are booted for now. Raises Conflict when they are not."""
     with catalog.write():
-        cls = get_class(name)
-        if forking(cls).state is not ForkState.BOOTED:
+        machine_class = get_class(name)
+        if forking(machine_class).state is not ForkState.BOOTED:
             raise Conflict(f"Machines of {name} are not booted for want of a snapshot.", "Reload the page to see how they are made.")
         snapshots.retry_now(name)
         Class.update(fork_failures=0, fork_problem="").where(Class.name == name).execute()

@@ -39,7 +39,7 @@ class Share:
 class ClassMemory:
     """A class: what one machine may grow to, and its machines by kind."""
 
-    cls: Class
+    machine_class: Class
     each: int
     shares: list[Share]
 
@@ -54,10 +54,12 @@ def by_class(reach: Scope = EVERYTHING) -> list[ClassMemory]:
     parts = {(part.class_name, part.kind): part for part in memory.parts()}
     return [
         ClassMemory(
-            cls, nominal(cls.spec["size"]["memory"]), [_share(parts[cls.name, kind]) for kind in KINDS if (cls.name, kind) in parts]
+            machine_class,
+            nominal(machine_class.spec["size"]["memory"]),
+            [_share(parts[machine_class.name, kind]) for kind in KINDS if (machine_class.name, kind) in parts],
         )
-        for cls in Class.select().order_by(Class.name)
-        if reach.everything or cls.name in reach.classes
+        for machine_class in Class.select().order_by(Class.name)
+        if reach.everything or machine_class.name in reach.classes
     ]
 
 

@@ -1,7 +1,7 @@
 """What waits for a person: approvals and tasks, and answering them. Who may is written in people/asked.py."""
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, EventKind, WorkItem, WorkItemState, doorbell, now, record, runs, work_items
+from appliance.catalog import Account, Actor, EventKind, WorkItem, WorkItemState, doorbell, now, outgoing_mail, record, runs, work_items
 from appliance.catalog.work_items import Rights
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.identity import approvers, permissions
@@ -86,9 +86,9 @@ def decide(actor: Actor, id: int, *, yes: bool, comment: str = "") -> WorkItem:
             run=todo.run_id,
         )
         text = f"{actor.name} {said}{f': {comment}' if comment else '.'}"
-        work_items.post(set(whom) - {actor.account_id}, f"todo-{id}-decided", f"{todo.title}: answered", text, "/todo/")
+        outgoing_mail.enqueue_mail(set(whom) - {actor.account_id}, f"todo-{id}-decided", f"{todo.title}: answered", text, "/todo/")
         if todo.requester_id is not None and todo.requester_id != actor.account_id:
-            work_items.post([todo.requester_id], f"todo-{id}-answer", f"{todo.title}: {said}", text, "/")
+            outgoing_mail.enqueue_mail([todo.requester_id], f"todo-{id}-answer", f"{todo.title}: {said}", text, "/")
         runs.wake(todo.run_id)
     doorbell.ring()
     return WorkItem.get_by_id(id)

@@ -35,11 +35,11 @@ def lines(settings: Settings, wanted: Wanted) -> list[Line]:
 
 
 def begin_bundle(actor: Actor, settings: Settings) -> str:
-    """Have a support bundle made; returns the task's id. Raises Conflict while another task runs."""
-    task = Client(settings, actor.name).begin(rescue.BUNDLE)
+    """Have a support bundle made; returns the operation's id. Raises Conflict while another operation runs."""
+    operation = Client(settings, actor.name).begin(rescue.BUNDLE)
     with catalog.write():
         record(EventKind.SUPPORT_BUNDLE, f"{actor.name} made a support bundle.", actor)
-    return task
+    return operation
 
 
 def bundle(settings: Settings, name: str) -> Path:

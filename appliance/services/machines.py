@@ -44,10 +44,10 @@ class Offer:
     """One class as a person sees it: the big button, or why it cannot be pressed. A `ready` machine would be theirs at once.
 
     Who has to wait is number `place` in the queue and knows `wait` when the class's latest machines tell it; `making` are
-    the machines in creation, oldest first. They may ask for `at_once` together, and wait for `wanted`, of which `there` are ready.
+    the machines in creation, oldest first. They may ask for `burst` together, and wait for `wanted`, of which `there` are ready.
     """
 
-    cls: Class
+    machine_class: Class
     ready: int
     held: int
     request: Request | None  # theirs, waiting
@@ -57,7 +57,7 @@ class Offer:
     wait: timedelta | None
     allowance: Allowance
     obstacle: str  # why none comes soon, in words for people who cannot change it; empty when nothing is in the way
-    at_once: int = 1
+    burst: int = 1
     wanted: int = 1
     there: int = 0
     first: tuple[str, ...] = ()  # what comes before they get one, for one at a time; known when the button can be pressed
@@ -65,7 +65,7 @@ class Offer:
     @property
     def lease_minutes(self) -> int:
         """How long a lease lasts for this person."""
-        return self.allowance.lease(self.cls.lease_minutes)
+        return self.allowance.lease(self.machine_class.lease_minutes)
 
     @property
     def place(self) -> int:
@@ -80,55 +80,57 @@ def offers(account_id: int) -> list[Offer]:
     mine = {request.class_name: request for request in asked}  # the oldest of each class
     held_up = handovers.held_up(account_id)
     result = []
-    for cls in Class.select().where(Class.enabled == True).order_by(Class.name):  # noqa: E712
-        if not reach.covers(Location(classes=frozenset({cls.name}))):
+    for machine_class in Class.select().where(Class.enabled == True).order_by(Class.name):  # noqa: E712
+        if not reach.covers(Location(classes=frozenset({machine_class.name}))):
             continue
-        request = mine.get(cls.name)
-        left = quotas.allowance(account_id, cls.name, quotas.size_of(cls))
-        held = machines.held(account_id, cls.name)
-        full = size(cls) > room
-        there = counts.get(cls.name, {}).get(MachineState.READY, 0)
-        ahead = machines.ahead(request) if request else queues.get(cls.name, machines.Queue())
+        request = mine.get(machine_class.name)
+        left = quotas.allowance(account_id, machine_class.name, quotas.size_of(machine_class))
+        held = machines.held(account_id, machine_class.name)
+        full = size(machine_class) > room
+        there = counts.get(machine_class.name, {}).get(MachineState.READY, 0)
+        ahead = machines.ahead(request) if request else queues.get(machine_class.name, machines.Queue())
         ready = 0 if full or ahead.people else there
         wanted = len(machines.together(request)) if request else 1
-        coming = [machine for machine in making if machine.class_name == cls.name]
+        coming = [machine for machine in making if machine.class_name == machine_class.name]
         before = max(0, ahead.machines + wanted - 1 - (there if wanted > 1 else 0))
-        wait = None if ready and not request else _wait(cls, before, coming)
-        obstacle = "" if ready else _obstacle(cls, full=full)
-        refusal = _refusal(cls, held, left) or _held_up(held_up.get(cls.name))
-        at_once = 1 if refusal else _at_once(cls, held, left)
-        offer = Offer(cls, ready, held, request, ahead.people, refusal, coming, wait, left, obstacle, at_once, wanted, min(there, wanted))
+        wait = None if ready and not request else _wait(machine_class, before, coming)
+        obstacle = "" if ready else _obstacle(machine_class, full=full)
+        refusal = _refusal(machine_class, held, left) or _held_up(held_up.get(machine_class.name))
+        burst = 1 if refusal else _burst(machine_class, held, left)
+        offer = Offer(
+            machine_class, ready, held, request, ahead.people, refusal, coming, wait, left, obstacle, burst, wanted, min(there, wanted)
+        )
         if not request and not refusal:
-            offer = replace(offer, first=start.plan("assign", cls.name, account_id, lease_minutes=offer.lease_minutes).first)
+            offer = replace(offer, first=start.plan("assign", machine_class.name, account_id, lease_minutes=offer.lease_minutes).first)
         result.append(offer)
     return result
 
 
-def _at_once(cls: Class, held: int, left: Allowance) -> int:
+def _burst(machine_class: Class, held: int, left: Allowance) -> int:
     """How many this person may ask for together."""
-    most = [cls.at_once, cls.per_person - held, cls.maximum, memory.allowed().most // size(cls)]
+    most = [machine_class.burst, machine_class.per_person - held, machine_class.maximum, memory.allowed().most // size(machine_class)]
     return max(1, min([*most, left.left] if left.left is not None else most))
 
 
-def size(cls: Class) -> int:
+def size(machine_class: Class) -> int:
     """All the host's memory, in MiB, that one machine of the class may take."""
-    asked: int = cls.spec["size"]["memory"]
+    asked: int = machine_class.spec["size"]["memory"]
     return asked + memory.allowed().overhead
 
 
-def _obstacle(cls: Class, *, full: bool) -> str:
-    if cls.problem:
+def _obstacle(machine_class: Class, *, full: bool) -> str:
+    if machine_class.problem:
         return "New ones do not come up at the moment; your admin can see why."
     if full:
         return ALL_GIVEN_OUT
-    if cls.limit_reason:
+    if machine_class.limit_reason:
         return "The appliance is full: yours comes when somebody gives one back."
     return ""
 
 
-def _wait(cls: Class, ahead: int, coming: list[Machine]) -> timedelta | None:
+def _wait(machine_class: Class, ahead: int, coming: list[Machine]) -> timedelta | None:
     """About how long until a person with `ahead` people before them gets a machine; None when nothing is known yet."""
-    times = sorted(machines.making_times(cls.name))
+    times = sorted(machines.making_times(machine_class.name))
     if not times:
         return None
     usual = times[len(times) // 2]
@@ -138,16 +140,16 @@ def _wait(cls: Class, ahead: int, coming: list[Machine]) -> timedelta | None:
     return usual * (ahead // max(len(coming), 1) + 1)
 
 
-def _refusal(cls: Class, held: int, left: Allowance) -> str:
-    if seeds.promoted(cls.name) is None:
+def _refusal(machine_class: Class, held: int, left: Allowance) -> str:
+    if seeds.promoted(machine_class.name) is None:
         return "It is still being prepared: its first seed has not been built yet."
-    if held >= cls.per_person:
-        return f"You hold {held} of {cls.per_person} already."
+    if held >= machine_class.per_person:
+        return f"You hold {held} of {machine_class.per_person} already."
     if left.left == 0:
         return f"{left.reason}."
-    if not cls.maximum:
+    if not machine_class.maximum:
         return NONE_AT_ALL
-    if size(cls) > memory.allowed().most:
+    if size(machine_class) > memory.allowed().most:
         return TOO_LARGE
     return ""
 
@@ -175,8 +177,8 @@ def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | No
         reach = permissions.scope_of(actor, "machines.use")
         if terms is None or not terms.enabled or not reach.covers(Location(classes=frozenset({class_name}))):
             raise NotFound(f"There is no class {class_name}.", "Reload the page to see what there is.")
-        if not 1 <= count <= max(terms.at_once, 1):
-            what = f"from 1 to {terms.at_once}" if terms.at_once > 1 else "one"
+        if not 1 <= count <= max(terms.burst, 1):
+            what = f"from 1 to {terms.burst}" if terms.burst > 1 else "one"
             raise BadInput(f"{count} of these at once cannot be had.", f"Ask for {what}.")
         held = machines.held(actor.account_id, class_name)
         if held + count > terms.per_person:
@@ -282,14 +284,14 @@ def extend(actor: Actor, id: str) -> datetime:
     """Extend the lease once by the class's rule; returns its new end. Whoever looks after machines need not keep to it."""
     with catalog.write():
         machine = get_machine(actor, id, "machines.manage")
-        lease, cls = _lease(machine), machine.klass
+        lease, machine_class = _lease(machine), machine.machine_class
         by_rule = _own(actor, machine) and not permissions.may(actor, "machines.manage", "machine", id)
         if machine.state not in machines.HELD or (lease.ends_at <= now()):
             raise Conflict(f"The lease of {machine.name} has ended.", "Ask for a new machine.")
-        if by_rule and (lease.extensions >= cls.extensions or not cls.extend_minutes):
+        if by_rule and (lease.extensions >= machine_class.extensions or not machine_class.extend_minutes):
             raise Conflict(f"The lease of {machine.name} was extended as often as it may be.", "Save your work elsewhere, or ask an admin.")
-        ends_at: datetime = lease.ends_at + timedelta(minutes=cls.extend_minutes or cls.lease_minutes)
-        limit = quotas.allowance(lease.account_id, cls.name, quotas.size_of(cls)).lease_minutes
+        ends_at: datetime = lease.ends_at + timedelta(minutes=machine_class.extend_minutes or machine_class.lease_minutes)
+        limit = quotas.allowance(lease.account_id, machine_class.name, quotas.size_of(machine_class)).lease_minutes
         if limit is not None:
             ends_at = min(ends_at, lease.began_at + timedelta(minutes=limit))
             if ends_at - lease.ends_at < timedelta(minutes=1):
@@ -305,15 +307,15 @@ def extend(actor: Actor, id: str) -> datetime:
             EventKind.LEASE_EXTENDED,
             f"{actor.name} extended {machine.name} to {timezone.timestamp(lease.ends_at)}.",
             actor,
-            class_name=cls.name,
+            class_name=machine_class.name,
             machine_id=id,
         )
     return ends_at
 
 
-def ends_soon(lease: Lease, cls: Class) -> bool:
+def ends_soon(lease: Lease, machine_class: Class) -> bool:
     """Whether the last announcement of its end is due: nobody should have to look at a clock."""
-    return any(lease.ends_at - before <= now() for before in leases.announced(lease.ends_at - lease.began_at, 0, cls.warn_last))
+    return any(lease.ends_at - before <= now() for before in leases.announced(lease.ends_at - lease.began_at, 0, machine_class.warn_last))
 
 
 def still_here(actor: Actor, id: str) -> None:
@@ -423,4 +425,4 @@ class Way:
 
 def way(machine: Machine, settings: Settings) -> Way:
     """The front door port and path of a machine's application."""
-    return Way(settings.app_port + machine.door, machine.klass.spec["application"]["path"])
+    return Way(settings.app_port + machine.door, machine.machine_class.spec["application"]["path"])

@@ -19,7 +19,7 @@ PRODUCTION = machines.HELD
 class Pools:
     """A class and how many of its machines are in which state of their life."""
 
-    cls: Class
+    machine_class: Class
     creation: int
     buffer: int
     production: int
@@ -65,24 +65,24 @@ def pools(reach: Scope = EVERYTHING) -> list[Pools]:
     """Every class within reach with its pools."""
     counts, waiting, old = machines.counts(), machines.waiting(), machines.on_old_seed()
     result = []
-    for cls in Class.select().order_by(Class.name):
-        if not (reach.everything or cls.name in reach.classes):
+    for machine_class in Class.select().order_by(Class.name):
+        if not (reach.everything or machine_class.name in reach.classes):
             continue
-        states, forking = counts.get(cls.name, {}), classes.forking(cls)
+        states, forking = counts.get(machine_class.name, {}), classes.forking(machine_class)
         result.append(
             Pools(
-                cls=cls,
+                machine_class=machine_class,
                 creation=sum(states.get(state, 0) for state in CREATION),
                 buffer=states.get(MachineState.READY, 0),
                 production=sum(states.get(state, 0) for state in PRODUCTION),
                 leaving=states.get(MachineState.RECLAIMING, 0) + states.get(MachineState.FAILED, 0),
                 troubled=states.get(MachineState.QUARANTINED, 0),
-                waiting=waiting.get(cls.name, 0),
+                waiting=waiting.get(machine_class.name, 0),
                 seed=forking.seed,
-                building=next(iter(seeds.unfinished(cls.name)), None),
-                old=old.get(cls.name, 0),
+                building=next(iter(seeds.unfinished(machine_class.name)), None),
+                old=old.get(machine_class.name, 0),
                 forking=forking,
-                handing=handovers.failing(cls.name),
+                handing=handovers.failing(machine_class.name),
             )
         )
     return result

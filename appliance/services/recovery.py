@@ -39,7 +39,7 @@ class RecoverablePerson:
 
     copy: Backup
     account: Account | None
-    cls: Class | None
+    machine_class: Class | None
     newest: bool  # of its disk
     run: Run | None  # that is at work on it, or was the last
     problem: str
@@ -47,7 +47,7 @@ class RecoverablePerson:
     @property
     def missing(self) -> str:
         """What has to be chosen before it can be brought back."""
-        lacks = [name for name, there in (("a person", self.account), ("a class", self.cls)) if there is None]
+        lacks = [name for name, there in (("a person", self.account), ("a class", self.machine_class)) if there is None]
         return " and ".join(lacks)
 
 
@@ -67,11 +67,11 @@ def recoverable() -> list[RecoverablePerson]:
     seen: set[str] = set()
     result = []
     for copy in data_disks.backups():
-        cls = classes.get(copy.class_name)
+        machine_class = classes.get(copy.class_name)
         newest = not copy.problem and copy.disk not in seen
         if newest:
             seen.add(copy.disk)
-        result.append(RecoverablePerson(copy, accounts.get(copy.account_name), cls, newest, latest.get(copy.path), copy.problem))
+        result.append(RecoverablePerson(copy, accounts.get(copy.account_name), machine_class, newest, latest.get(copy.path), copy.problem))
     return result
 
 
@@ -112,16 +112,16 @@ def _begin_copy(actor: Actor, choice: Choice, one: RecoverablePerson | None) -> 
             "Say who gets it, or make the account first.",
             field=f"account {choice.path}",
         )
-    cls = Class.get_or_none(Class.name == (choice.class_name or one.copy.class_name))
-    if cls is None:
+    machine_class = Class.get_or_none(Class.name == (choice.class_name or one.copy.class_name))
+    if machine_class is None:
         raise BadInput(
             f"{what}: there is no class {choice.class_name or one.copy.class_name}.",
             "Choose the class of the machine.",
             field=f"class {choice.path}",
         )
-    if seeds.promoted(cls.name) is None:
-        raise Conflict(f"{what}: {cls.name} has no seed yet.", "Build one first.")
-    return _begin(actor, cls, account, f"the data disk {what}", backup=one.copy.path, disk=str(uuid.uuid4()), size=one.copy.size)
+    if seeds.promoted(machine_class.name) is None:
+        raise Conflict(f"{what}: {machine_class.name} has no seed yet.", "Build one first.")
+    return _begin(actor, machine_class, account, f"the data disk {what}", backup=one.copy.path, disk=str(uuid.uuid4()), size=one.copy.size)
 
 
 def bring_back_kept(actor: Actor, id: str) -> int:
@@ -136,20 +136,20 @@ def bring_back_kept(actor: Actor, id: str) -> int:
         if account is None or account.disabled:
             raise Conflict(f"Whoever held {kept.machine_name} has no account any more.", "Nobody can get it back.")
         if not permissions.may(actor, "machines.manage", "kept", id):
-            _within_limits(account, kept.klass)
-        begun = _begin(actor, kept.klass, account, kept.machine_name, kept=id, disk=kept.data_id)
+            _within_limits(account, kept.machine_class)
+        begun = _begin(actor, kept.machine_class, account, kept.machine_name, kept=id, disk=kept.data_id)
         KeptDisk.update(state=KeptState.RETURNING).where(KeptDisk.id == id).execute()
     doorbell.ring()
     return begun
 
 
-def _within_limits(account: Account, cls: Class) -> None:
-    held = machines.held(account.id, cls.name) + runs.coming_back(account.id, cls.name)
-    if not cls.enabled:
-        raise Conflict(f"{cls.name} is closed.", "Ask your admin.")
-    if held >= cls.per_person:
-        raise Conflict(f"You hold {held} of {cls.per_person} already.", "Give one back first.")
-    left = quotas.allowance(account.id, cls.name, quotas.size_of(cls))
+def _within_limits(account: Account, machine_class: Class) -> None:
+    held = machines.held(account.id, machine_class.name) + runs.coming_back(account.id, machine_class.name)
+    if not machine_class.enabled:
+        raise Conflict(f"{machine_class.name} is closed.", "Ask your admin.")
+    if held >= machine_class.per_person:
+        raise Conflict(f"You hold {held} of {machine_class.per_person} already.", "Give one back first.")
+    left = quotas.allowance(account.id, machine_class.name, quotas.size_of(machine_class))
     if left.left == 0:
         raise Conflict(f"{left.reason}.", "Give something back first, or ask your admin for more.")
 
@@ -179,12 +179,12 @@ def forget_kept(actor: Actor, id: str) -> str:
     return kept.machine_name
 
 
-def _begin(actor: Actor, cls: Class, account: Account, what: str, **facts: Any) -> int:
+def _begin(actor: Actor, machine_class: Class, account: Account, what: str, **facts: Any) -> int:
     version = sequences.promoted(SEQUENCE)
-    found = facts_of(cls, account.id, lease_minutes=cls.lease_minutes) if version else {}
+    found = facts_of(machine_class, account.id, lease_minutes=machine_class.lease_minutes) if version else {}
     run = runs.begin_run(
         "recover",
-        class_name=cls.name,
+        class_name=machine_class.name,
         account_id=account.id,
         version_id=version.id if version else None,
         priority=1,
@@ -192,5 +192,5 @@ def _begin(actor: Actor, cls: Class, account: Account, what: str, **facts: Any) 
         asked_by=actor.name,
     )
     message = f"{actor.name} brings {what} back, for {account.name}."
-    record(EventKind.MACHINE_RECOVER, message, actor, account_id=account.id, class_name=cls.name, run=run)
+    record(EventKind.MACHINE_RECOVER, message, actor, account_id=account.id, class_name=machine_class.name, run=run)
     return run

@@ -31,8 +31,8 @@ from appliance.identity import approvers, permissions
 from appliance.services import inbox
 from appliance.services import machines as machine_verbs
 from appliance.workflow.master import master
-from appliance.workflow.runner import stages_of
-from appliance.workflow.sequence import Stage
+from appliance.workflow.runner import planned_steps_of
+from appliance.workflow.sequence import PlannedStep
 
 R, S = RunState, StepState
 LIVE = (R.QUEUED, R.RUNNING, R.WAITING, R.UNDOING)
@@ -101,50 +101,52 @@ def _demand(actor: Actor, id: int, permission: str) -> Run:
 def get_run(actor: Actor, id: int) -> RunView:
     """A run that is the actor's own or within their reach. Raises NotFound."""
     run = _demand(actor, id, "machines.read")
-    stages, steps = _stages(run), {step.number: step for step in runs.steps(id)}
+    planned_steps, steps = _planned_steps(run), {step.number: step for step in runs.steps(id)}
     machine = machines.by_id(run.machine_id) if run.machine_id else None
     asked_for = Request.get_or_none(Request.id == run.request_id)
     version = SequenceVersion.get_or_none(SequenceVersion.id == run.version_id)
     cannot = {
-        "cancel": _not_cancelled(actor, run, stages, steps, asked_for),
-        "retry": _not_repeated(actor, run, stages, steps, machine),
-        "skip": _not_passed_over(actor, run, stages, steps, machine),
+        "cancel": _not_cancelled(actor, run, planned_steps, steps, asked_for),
+        "retry": _not_repeated(actor, run, planned_steps, steps, machine),
+        "skip": _not_passed_over(actor, run, planned_steps, steps, machine),
     }
-    return RunView(run, machine, asked_for, version, lines(run, stages, steps), cannot)
+    return RunView(run, machine, asked_for, version, lines(run, planned_steps, steps), cannot)
 
 
-def _stages(run: Run) -> tuple[Stage, ...]:
+def _planned_steps(run: Run) -> tuple[PlannedStep, ...]:
     try:
-        return stages_of(run)
+        return planned_steps_of(run)
     except BadInput:  # a kind of activity is gone: what was done is known still
         return ()
 
 
-def lines(run: Run, stages: tuple[Stage, ...] | None = None, steps: dict[int, Step] | None = None) -> tuple[RunRow, ...]:
+def lines(run: Run, planned_steps: tuple[PlannedStep, ...] | None = None, steps: dict[int, Step] | None = None) -> tuple[RunRow, ...]:
     """The steps of a run: those that were begun, were skipped, or are to come."""
-    stages = _stages(run) if stages is None else stages
+    planned_steps = _planned_steps(run) if planned_steps is None else planned_steps
     steps = {step.number: step for step in runs.steps(run.id)} if steps is None else steps
     put = work_items.of_run(run.id)
-    found = [_line(run, stage, steps.get(stage.number), put.get(stage.number)) for stage in stages]
+    found = [_line(run, planned, steps.get(planned.number), put.get(planned.number)) for planned in planned_steps]
     known = {line.number for line in found}
     return (*found, *(_gone(step) for number, step in steps.items() if number not in known))
 
 
-def _line(run: Run, stage: Stage, step: Step | None, todo: WorkItem | None) -> RunRow:
+def _line(run: Run, planned: PlannedStep, step: Step | None, todo: WorkItem | None) -> RunRow:
     whom: list[Account] = []
     if todo is not None and todo.state is WorkItemState.OPEN:
         whom = inbox.asked_now(todo)
     if step is not None:  # what failed stays that, when it was undone
         state = "failed" if step.state is S.UNDONE and step.problem else step.state.value
-    elif stage.part == "core" and stage.number < run.position:
+    elif planned.part == "core" and planned.number < run.position:
         state = "done"  # with the run's beginning: a ready machine is claimed before there is a run
-    elif stage.number < run.position or not stage.when.hold(run.facts):
+    elif planned.number < run.position or not planned.when.hold(run.facts):
         state = "skipped"
     else:
         state = "planned" if run.ended_at is None and run.state is not R.UNDOING else "unreached"
     names = tuple(one.full_name or one.name for one in whom[:SHOWN])
     by = step.actor if step else ""
-    return RunRow(stage.number, stage.name, stage.title, stage.kind.name, stage.part, state, by, step, todo, names, len(whom) - len(names))
+    return RunRow(
+        planned.number, planned.name, planned.title, planned.kind.name, planned.part, state, by, step, todo, names, len(whom) - len(names)
+    )
 
 
 def _gone(step: Step) -> RunRow:
@@ -158,18 +160,20 @@ def _looks_after(actor: Actor, run: Run) -> bool:
     return permissions.may(actor, "machines.manage", "run", run.id)
 
 
-def _core(stages: tuple[Stage, ...]) -> list[int]:
-    return [stage.number for stage in stages if stage.part == "core"]
+def _core(planned_steps: tuple[PlannedStep, ...]) -> list[int]:
+    return [planned.number for planned in planned_steps if planned.part == "core"]
 
 
-def _not_cancelled(actor: Actor, run: Run, stages: tuple[Stage, ...], steps: dict[int, Step], asked_for: Request | None) -> str:
+def _not_cancelled(
+    actor: Actor, run: Run, planned_steps: tuple[PlannedStep, ...], steps: dict[int, Step], asked_for: Request | None
+) -> str:
     if run.ended_at is not None:
         return "It has ended."
     if run.cancel or run.state is R.UNDOING:
         return "It is being undone already."
     if not _looks_after(actor, run) and run.asked_by != actor.name:
         return "Somebody else began it, who looks after machines."
-    core = _core(stages)
+    core = _core(planned_steps)
     if core and run.position > core[-1]:
         return ""  # the machine has moved: only what comes after is left out
     if run.kind == "assign":
@@ -197,23 +201,23 @@ def cancel(actor: Actor, id: int) -> None:
     doorbell.ring()
 
 
-def _first_unfinished(run: Run, stages: tuple[Stage, ...], steps: dict[int, Step]) -> int:
-    passed_over = {stage.number for stage in stages if stage.goes_on}
+def _first_unfinished(run: Run, planned_steps: tuple[PlannedStep, ...], steps: dict[int, Step]) -> int:
+    passed_over = {planned.number for planned in planned_steps if planned.goes_on}
     open_ones = (
         step.number for step in steps.values() if step.state is not S.DONE and not (step.state is S.FAILED and step.number in passed_over)
     )
     return min(open_ones, default=run.position)
 
 
-def _not_repeated(actor: Actor, run: Run, stages: tuple[Stage, ...], steps: dict[int, Step], machine: Machine | None) -> str:
+def _not_repeated(actor: Actor, run: Run, planned_steps: tuple[PlannedStep, ...], steps: dict[int, Step], machine: Machine | None) -> str:
     if run.state is not R.FAILED:
         return "Only a run that failed is tried again."
     if not _looks_after(actor, run):
         return "That is for whoever looks after machines."
-    if not stages:
+    if not planned_steps:
         return "A kind of activity that it needs is gone."
-    core = _core(stages)
-    moved = _first_unfinished(run, stages, steps) > core[-1]
+    core = _core(planned_steps)
+    moved = _first_unfinished(run, planned_steps, steps) > core[-1]
     if run.kind == "assign" and not moved:
         return "The request was refused: ask again."
     move = master().move[run.kind]
@@ -233,29 +237,31 @@ def retry(actor: Actor, id: int) -> None:
         if why := sight.cannot["retry"]:
             raise Conflict(f"This run cannot be tried again. {why}", "Reload the page to see where it stands.")
         run = sight.run
-        position = _first_unfinished(run, _stages(run), {line.number: line.step for line in sight.lines if line.step})
+        position = _first_unfinished(run, _planned_steps(run), {line.number: line.step for line in sight.lines if line.step})
         _tell(actor, run, EventKind.RUN_RETRIED, f"{actor.name} has this tried again: {_what(sight)}.", failed=run.problem)
         runs.rewind(run, position)
     doorbell.ring()
 
 
-def _not_passed_over(actor: Actor, run: Run, stages: tuple[Stage, ...], steps: dict[int, Step], machine: Machine | None) -> str:
+def _not_passed_over(
+    actor: Actor, run: Run, planned_steps: tuple[PlannedStep, ...], steps: dict[int, Step], machine: Machine | None
+) -> str:
     if not _looks_after(actor, run):
         return "That is for whoever looks after machines."
     failed = run.state is R.FAILED
-    position = _first_unfinished(run, stages, steps) if failed else run.position
-    stage, step = next((one for one in stages if one.number == position), None), steps.get(position)
-    if run.cancel or not (failed or run.state is R.WAITING) or stage is None or step is None:
+    position = _first_unfinished(run, planned_steps, steps) if failed else run.position
+    planned, step = next((one for one in planned_steps if one.number == position), None), steps.get(position)
+    if run.cancel or not (failed or run.state is R.WAITING) or planned is None or step is None:
         return "Only a step that waits or has failed is passed over."
-    if stage.part == "core":
+    if planned.part == "core":
         return "This step belongs to the move itself."
-    if stage.kind.by == "person":
+    if planned.kind.by == "person":
         return "People are asked: it is answered under To do."
     if run.account_id == actor.account_id and not approvers.rights(actor.account_id or 0, permissions.of(actor)).owner:
         return "Nobody passes over a step of what they ask for themselves."
     if failed and step.state is not S.FAILED:
         return "What came before the failure was undone: try it again instead."
-    return _not_repeated(actor, run, stages, steps, machine) if failed else ""
+    return _not_repeated(actor, run, planned_steps, steps, machine) if failed else ""
 
 
 def skip(actor: Actor, id: int) -> None:
@@ -266,7 +272,7 @@ def skip(actor: Actor, id: int) -> None:
             raise Conflict(f"This step cannot be passed over. {why}", "Reload the page to see where it stands.")
         run = sight.run
         steps = {line.number: line.step for line in sight.lines if line.step}
-        number = _first_unfinished(run, _stages(run), steps) if run.state is R.FAILED else run.position
+        number = _first_unfinished(run, _planned_steps(run), steps) if run.state is R.FAILED else run.position
         step = steps[number]
         runs.set_step(step, state=S.CANCELLED, actor=actor.name, ended_at=now())
         _tell(actor, run, EventKind.STEP_PASSED_OVER, f"{actor.name} passed over: {step.title}.", failed=step.problem)
@@ -314,7 +320,7 @@ def refused(account_id: int, moment: datetime | None = None) -> list[Request]:
     latest: dict[str, Request] = {}
     for one in found.where(Request.dismissed == False).order_by(Request.id):  # noqa: E712
         latest[one.class_name] = one
-    newer = {name for name, one in latest.items() if Request.select().where(Request.account == account_id, Request.klass == name, Request.id > one.id, Request.state != RequestState.REFUSED).exists()}  # fmt: skip
+    newer = {name for name, one in latest.items() if Request.select().where(Request.account == account_id, Request.machine_class == name, Request.id > one.id, Request.state != RequestState.REFUSED).exists()}  # fmt: skip
     return [one for name, one in reversed(latest.items()) if name not in newer]
 
 
@@ -325,5 +331,5 @@ def dismiss(actor: Actor, request_id: int) -> None:
         if one is None:
             raise NotFound("There is no such request of yours.", "Reload the page to see what you hold.")
         Request.update(dismissed=True).where(
-            Request.account == actor.account_id, Request.klass == one.class_name, Request.state == RequestState.REFUSED
+            Request.account == actor.account_id, Request.machine_class == one.class_name, Request.state == RequestState.REFUSED
         ).execute()

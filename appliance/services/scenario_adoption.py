@@ -13,9 +13,9 @@ def adopt_scenario(loaded: Loaded) -> None:
         options.put("scenario", {"name": scenario.name, "title": scenario.title, "description": scenario.description})
         for name, described in scenario.classes.items():
             spec = described.model_dump(mode="json")
-            cls: Class | None = Class.get_or_none(Class.name == name)
-            if cls is not None:
-                policies.follow(cls, spec)
+            machine_class: Class | None = Class.get_or_none(Class.name == name)
+            if machine_class is not None:
+                policies.follow(machine_class, spec)
                 continue
             if described.sequence not in ("", "none", *there):
                 message = f"{name} follows no sequence: there is no {described.sequence}."

@@ -46,7 +46,7 @@ def _queue(class_name: str, actor: Actor, manifest: dict[str, str]) -> Seed:
         raise NotFound(f"There is no class {class_name}.")
     if running := seeds.unfinished(class_name):
         raise Conflict(f"Version {running[0].version} of {class_name} is being built already.", "Wait for it, or cancel it.")
-    seed = Seed.create(klass=class_name, version=seeds.next_version(class_name), manifest=manifest)
+    seed = Seed.create(machine_class=class_name, version=seeds.next_version(class_name), manifest=manifest)
     record(
         EventKind.SEED_QUEUED, f"{actor.name} asked for seed {class_name} v{seed.version}.", actor, class_name=class_name, seed_id=seed.id
     )

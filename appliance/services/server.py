@@ -12,12 +12,12 @@ from appliance.catalog import Account, Actor, Class, machines, memory, options, 
 from appliance.catalog.grants import Scope
 from appliance.errors import BadInput, Conflict, DpeError
 from appliance.host.console import status as facts
-from appliance.host.interface import access, disks, system, tasks
+from appliance.host.interface import access, disks, operations, system
 from appliance.host.interface import network as network_verbs
 from appliance.host.interface.access import LARGEST, Certificate
 from appliance.host.interface.network import Network
+from appliance.host.interface.operations import Operation
 from appliance.host.interface.system import Clock, Image, Part
-from appliance.host.interface.tasks import Task
 from appliance.host.rpc.client import Client
 from appliance.host.system import hardware
 from appliance.host.system.hardware import Finding
@@ -32,25 +32,25 @@ SEED = 3072  # MiB that a seed and its snapshot will take
 SENSORS = ("coretemp", "k10temp", "cpu_thermal", "acpitz")  # of those that a server has, the first is shown
 
 
-# -- tasks -------------------------------------------------------------------------------------------
+# -- operations --------------------------------------------------------------------------------------
 
 
-def recent(settings: Settings) -> list[Task]:
-    """The last tasks, the newest first. Raises Unavailable while dpe-host does not answer."""
-    return Client(settings).tasks()[:RECENT]
+def recent(settings: Settings) -> list[Operation]:
+    """The last operations, the newest first. Raises Unavailable while dpe-host does not answer."""
+    return Client(settings).operations()[:RECENT]
 
 
-def task(settings: Settings, id: str) -> Task:
+def get_operation(settings: Settings, id: str) -> Operation:
     """Raises NotFound, and Unavailable while dpe-host does not answer."""
-    return Client(settings).task(id)
+    return Client(settings).operation(id)
 
 
 def cancel(actor: Actor, settings: Settings, id: str) -> None:
-    """Ask a task to end. Raises Conflict when it has ended."""
+    """Ask an operation to end. Raises Conflict when it has ended."""
     client = Client(settings, actor.name)
-    if client.task(id).state != tasks.RUNNING:
+    if client.operation(id).state != operations.RUNNING:
         raise Conflict("It has ended already.", "Reload the page.")
-    client.call(tasks.CANCEL)
+    client.call(operations.CANCEL)
 
 
 # -- how it is ---------------------------------------------------------------------------------------
@@ -119,13 +119,13 @@ def _temperature() -> float | None:
 class HeldMachines:
     """A class, and how many machines of it this server can hold if there are no others."""
 
-    cls: Class
+    machine_class: Class
     holds: Holds
 
     @property
     def words(self) -> str:
         """In one sentence, like "This server can hold 38 notebooks."."""
-        title = self.cls.spec["title"]
+        title = self.machine_class.spec["title"]
         first, _, rest = title.partition(" ")
         noun = f"{first if first[1:] != first[1:].lower() else first.lower()} {rest}".strip()
         count = self.holds.count
@@ -136,15 +136,15 @@ class HeldMachines:
         """What runs out first, and how far the others would go."""
         found = self.holds
         ends = {
-            "memory": f"memory, of which each may use {self.cls.spec['size']['memory']} MiB",
+            "memory": f"memory, of which each may use {self.machine_class.spec['size']['memory']} MiB",
             "disk": "room on the disk",
             "slots": "addresses and ports (the setting slots)",
         }
         others = {"memory": "memory", "disk": "the disk", "slots": "addresses"}
         rest = [f"{others[name]} would do for {_count(number)}" for name, number in vars(found).items() if name != found.binds]
         bound = f"What ends first is {ends[found.binds]}; {', '.join(rest)}."
-        if self.cls.maximum < found.count:
-            bound += f" Its policy allows {self.cls.maximum}."
+        if self.machine_class.maximum < found.count:
+            bound += f" Its policy allows {self.machine_class.maximum}."
         return bound
 
 
@@ -161,10 +161,12 @@ def capacity(settings: Settings, reach: Scope = EVERYTHING) -> list[HeldMachines
         said.get("memory_available") or main.available >> 20,
         said.get("disk_free") or found.disk_free,
     )
-    classes = [cls for cls in Class.select().order_by(Class.name) if reach.everything or cls.name in reach.classes]
+    classes = [
+        machine_class for machine_class in Class.select().order_by(Class.name) if reach.everything or machine_class.name in reach.classes
+    ]
     parts = [part for part in memory.parts() if part.kind not in (memory.Kind.COLD, memory.Kind.OFF)]
     overcommit: int = options.get("overcommit")
-    to_build = sum(seeds.promoted(cls.name) is None for cls in classes)
+    to_build = sum(seeds.promoted(machine_class.name) is None for machine_class in classes)
     empty = Capacity(
         memory=available + sum(part.private for part in parts) - settings.host_reserve,
         disk=free - settings.disk_reserve - SEED * to_build,
@@ -173,7 +175,7 @@ def capacity(settings: Settings, reach: Scope = EVERYTHING) -> list[HeldMachines
         overcommit=overcommit,
     )
     overhead = memory.allowed().overhead
-    return [HeldMachines(cls, holds(cls.spec["size"]["memory"] + overhead, empty)) for cls in classes]
+    return [HeldMachines(machine_class, holds(machine_class.spec["size"]["memory"] + overhead, empty)) for machine_class in classes]
 
 
 def findings(settings: Settings) -> list[Finding]:

@@ -73,7 +73,7 @@ def _needs_seed(class_name: str) -> bool:
 
 def to_build() -> int:
     """How many seeds are built when set-up is finished."""
-    return sum(_needs_seed(cls.name) for cls in catalog.Class.select())
+    return sum(_needs_seed(machine_class.name) for machine_class in catalog.Class.select())
 
 
 def finish(code: str, wishes: Wishes, address: str) -> Account:
@@ -94,17 +94,19 @@ def finish(code: str, wishes: Wishes, address: str) -> Account:
         actor = Actor(account.name, account.id, address)
         options.put("title", wishes.title.strip()[:60])
         options.put("time_zone", wishes.time_zone)
-        for cls in list(catalog.Class.select()):
-            if cls.name in wishes.pools:
-                buffer, maximum = wishes.pools[cls.name]
+        for machine_class in list(catalog.Class.select()):
+            if machine_class.name in wishes.pools:
+                buffer, maximum = wishes.pools[machine_class.name]
                 if not 0 <= buffer <= maximum:
-                    raise BadInput(f"{cls.name}: {buffer} ready machines do not fit under a maximum of {maximum}.", "Raise the maximum.")
-                policies.change(cls, {"buffer": buffer, "maximum": maximum, "minimum": min(cls.minimum, maximum)})
+                    raise BadInput(
+                        f"{machine_class.name}: {buffer} ready machines do not fit under a maximum of {maximum}.", "Raise the maximum."
+                    )
+                policies.change(machine_class, {"buffer": buffer, "maximum": maximum, "minimum": min(machine_class.minimum, maximum)})
         options.put("setup_done", True)
         options.put("setup_code", "")
         record(EventKind.SETUP_DONE, f"{account.name} set the appliance up.", actor)
-        for cls in list(catalog.Class.select()):
-            if _needs_seed(cls.name):
-                seeds.build(cls.name, actor)
+        for machine_class in list(catalog.Class.select()):
+            if _needs_seed(machine_class.name):
+                seeds.build(machine_class.name, actor)
     doorbell.ring()
     return account

@@ -99,5 +99,5 @@ def word_for(disk: Disk) -> str:
 
 
 def use_disk(actor: Actor, settings: Settings, disk: str, typed: str) -> str:
-    """Begin to give a second disk to data; returns the id of the task. The server restarts at its end."""
+    """Begin to give a second disk to data; returns the id of the operation. The server restarts at its end."""
     return Client(settings, actor.name).begin(disk_verbs.USE, disk_verbs.Use(disk=disk, typed=typed))

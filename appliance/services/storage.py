@@ -94,11 +94,11 @@ def clean(actor: Actor, settings: Settings) -> int:
 
 
 def use(actor: Actor, settings: Settings, disk: str, typed: str) -> str:
-    """Give a second disk to data; returns the task. Raises what dpe-host refuses."""
-    task = Client(settings, actor.name).begin(disks.USE, disks.Use(disk=disk, typed=typed))
+    """Give a second disk to data; returns the operation. Raises what dpe-host refuses."""
+    operation = Client(settings, actor.name).begin(disks.USE, disks.Use(disk=disk, typed=typed))
     with catalog.write():
         record(EventKind.STORAGE_USE, f"{actor.name} gives the disk {disk} to data.", actor)
-    return task
+    return operation
 
 
 def reset(actor: Actor, settings: Settings, typed: str, *, thorough: bool) -> None:

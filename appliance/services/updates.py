@@ -9,7 +9,7 @@ from appliance import catalog
 from appliance.catalog import Actor, EventKind, now, options, record, timezone
 from appliance.errors import BadInput, DpeError
 from appliance.host.interface import updates as verbs
-from appliance.host.interface.tasks import RUNNING, Task
+from appliance.host.interface.operations import RUNNING, Operation
 from appliance.host.interface.updates import Back, Memory, Past, Slot, Source, Staged, Switch
 from appliance.host.rpc.client import Client
 from appliance.host.updates.installation import newer
@@ -40,7 +40,7 @@ class State:
     memory: Memory
     free: int
     source: Source
-    task: Task | None  # of updates, the one that runs or ran last
+    operation: Operation | None  # of updates, the one that runs or ran last
 
     @property
     def staged_is_older(self) -> bool:
@@ -67,13 +67,13 @@ def state(settings: Settings) -> State | None:
         memory=said,
         free=said.free,
         source=client.call(verbs.SOURCE),
-        task=next((task for task in client.tasks() if task.verb.startswith("update.")), None),
+        operation=next((operation for operation in client.operations() if operation.verb.startswith("update.")), None),
     )
 
 
 def is_running(found: State) -> bool:
     """Whether something is being fetched or written now."""
-    return found.task is not None and found.task.state == RUNNING
+    return found.operation is not None and found.operation.state == RUNNING
 
 
 # -- verbs -----------------------------------------------------------------------------------------
@@ -97,14 +97,14 @@ def discard(actor: Actor, settings: Settings) -> None:
 
 
 def install(actor: Actor, settings: Settings, version: str, *, older: bool) -> str:
-    """Begin to write the update to the other slot; returns the task's id. Raises Conflict."""
-    task = Client(settings, actor.name).begin(verbs.INSTALL, verbs.Install(version=version, older=older))
+    """Begin to write the update to the other slot; returns the operation's id. Raises Conflict."""
+    operation = Client(settings, actor.name).begin(verbs.INSTALL, verbs.Install(version=version, older=older))
     _record(EventKind.UPDATE_BEGUN, f"{actor.name} has the update to {version} written.", actor)
-    return task
+    return operation
 
 
 def fetch(actor: Actor, settings: Settings) -> str:
-    """Begin to fetch what is at the configured address; returns the task's id. Raises Conflict and BadInput."""
+    """Begin to fetch what is at the configured address; returns the operation's id. Raises Conflict and BadInput."""
     return Client(settings, actor.name).begin(verbs.FETCH)
 
 

@@ -61,10 +61,10 @@ class When(Part):
         return True
 
 
-def facts_of(cls: Class, account_id: int | None, *, lease_minutes: int, count: int = 1) -> dict[str, Any]:
+def facts_of(machine_class: Class, account_id: int | None, *, lease_minutes: int, count: int = 1) -> dict[str, Any]:
     """What conditions are judged by: of the class and, unless there is none, of the person."""
-    size = cls.spec["size"]
-    facts: dict[str, Any] = {"class": cls.name, "lease_minutes": lease_minutes, "count": count}
+    size = machine_class.spec["size"]
+    facts: dict[str, Any] = {"class": machine_class.name, "lease_minutes": lease_minutes, "count": count}
     facts |= {name: size[name] for name in ("vcpus", "memory", "disk")}
     account = None if account_id is None else Account.get_or_none(Account.id == account_id)
     if account is not None:

@@ -240,16 +240,16 @@ class Webhook(Options):
 
 
 CORE = (
-    Kind("make", "Make the machine", "Forks it from its seed's snapshot, or boots it.", core=True, tries=1, title_now="being made"),
+    Kind("make", "Create the machine", "Forks it from its seed's snapshot, or boots it.", core=True, tries=1, title_now="being made"),
     Kind("claim", "Find a machine", "Takes a ready machine, or waits for one.", core=True, tries=0, title_now="waiting for a machine"),
     Kind("hand_over", "Hand it over", "Wakes the machine and puts its owner's name and keys into it.", core=True, tries=4),
-    Kind("recover", "Bring it back", "Plans a machine of what was kept or copied.", core=True, title_now="being brought back"),
+    Kind("recover", "Restore it", "Plans a machine of what was kept or copied.", core=True, title_now="being brought back"),
     Kind("destroy", "Take it away", "Removes the machine with its system disk.", core=True, tries=0),
     Kind("stop", "Shut it down", "Shuts the machine down; its disk stays.", core=True, title_now="being stopped"),
     Kind("start", "Boot it", "Boots the machine from its own disk.", core=True, title_now="being started"),
     Kind("suspend", "Save its memory", "Writes the machine's memory to disk and stops it.", core=True, title_now="being suspended"),
     Kind("resume", "Let it go on", "Lets a suspended machine go on where it was.", core=True, title_now="being resumed"),
-    Kind("reprovision", "Make it anew", "Gives the machine a clean disk from the promoted seed.", core=True, title_now="being made anew"),
+    Kind("reprovision", "Reprovision it", "Gives the machine a clean disk from the promoted seed.", core=True, title_now="being made anew"),
     Kind("transfer", "Pass it on", "Puts the new owner's name and keys into the machine.", core=True, title_now="being passed on"),
 )
 DISKS = (

@@ -213,8 +213,12 @@ def _adopt(found: Sequence, digest: str) -> None:
             Row.insert(name=found.name, title=found.title, about=found.description, shipped=digest).execute()
             sequences.add(found.name, body, VersionState.PROMOTED, comment="As shipped")
             record(EventKind.SEQUENCE_SHIPPED, f"The sequence {found.name} is there.", object=f"sequence:{found.name}")
-            for cls in [cls for cls in Class.select().where(Class.sequence == "") if cls.spec.get("kind", "desktop") == found.name]:
-                Class.update(sequence=found.name).where(Class.name == cls.name).execute()
+            for machine_class in [
+                machine_class
+                for machine_class in Class.select().where(Class.sequence == "")
+                if machine_class.spec.get("kind", "desktop") == found.name
+            ]:
+                Class.update(sequence=found.name).where(Class.name == machine_class.name).execute()
             return
         if not row.shipped:
             log.warning("the sequence %s was made here; the shipped one of the same name is left out", found.name)

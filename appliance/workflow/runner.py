@@ -17,7 +17,7 @@ from appliance import catalog
 from appliance.catalog import EventKind, Run, RunState, Step, StepState, now, record, runs, sequences
 from appliance.errors import BadInput, Conflict, DpeError
 from appliance.workflow import master, sequence
-from appliance.workflow.sequence import Stage
+from appliance.workflow.sequence import PlannedStep
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ class Context:
     """What a handler knows. `report` shows people where it stands; `cancelled` says whether to stop early."""
 
     run: Run
-    stage: Stage
+    planned: PlannedStep
     attempts: int  # times it failed already
     since: datetime  # when it was begun first
     now: datetime
@@ -94,7 +94,7 @@ class Context:
     @property
     def name(self) -> str:
         """A name for the step that is the same however often it is tried."""
-        return f"{self.run.id}-{self.stage.name}"
+        return f"{self.run.id}-{self.planned.name}"
 
 
 @dataclass(frozen=True)
@@ -135,20 +135,20 @@ class Runner:
         """`ended` is called in the transaction that ends a run."""
         self._handlers, self._ended, self._clock = handlers, ended, clock
 
-    def next(self, id: int) -> Stage | None:
+    def next(self, id: int) -> PlannedStep | None:
         """The step at which a run stands; None when it has ended, is being undone, or can only fail: its kind of activity is gone."""
         run = runs.by_id(id)
         if run is None or run.ended_at is not None or run.state is R.UNDOING or run.cancel:
             return None
-        return next((stage for stage in self._all(run)[run.position :] if stage.when.hold(run.facts)), None)
+        return next((planned for planned in self._all(run)[run.position :] if planned.when.hold(run.facts)), None)
 
-    def queue(self, stage: Stage | None) -> Queue:
+    def queue(self, planned: PlannedStep | None) -> Queue:
         """Which threads do the step; ending and undoing a run talks to the outside, if anything."""
-        handler = self._handlers.get(stage.kind.name) if stage else None
+        handler = self._handlers.get(planned.kind.name) if planned else None
         return handler.queue if handler else Queue.NETWORK
 
-    def _left(self, run: Run) -> tuple[Stage, ...]:
-        return stages_of(run)[run.position :]
+    def _left(self, run: Run) -> tuple[PlannedStep, ...]:
+        return planned_steps_of(run)[run.position :]
 
     def advance(self, id: int) -> None:
         """Take the run as far as it goes now."""
@@ -172,41 +172,41 @@ class Runner:
                 left = self._left(run)
             except BadInput as gone:
                 return self._begin_undo(self._turn_back(run, gone))
-            stage = next((stage for stage in left if stage.when.hold(run.facts)), None)
-            if stage is None:
+            planned = next((planned for planned in left if planned.when.hold(run.facts)), None)
+            if planned is None:
                 self._end(run, R.DONE)
                 return None
-            step = runs.step(id, stage.number)
-            if step is not None and stage.tries and step.starts >= CUT_OFF:
+            step = runs.step(id, planned.number)
+            if step is not None and planned.tries and step.starts >= CUT_OFF:
                 died = DpeError(f"The engine died {CUT_OFF} times while it did this.", "Look at its log, then try again.")
-                self._failed(run, stage, step, died, None, "")
+                self._failed(run, planned, step, died, None, "")
                 return self._begin_undo(run) if run.state is R.UNDOING else None
-            step = self._note(run, stage, step, moment)
+            step = self._note(run, planned, step, moment)
             runs.set_run(
                 run,
                 state=R.RUNNING,
-                position=stage.number,
+                position=planned.number,
                 wake_at=None,
                 woken=False,
                 why="",
                 turn=run.turn + 1,
                 started_at=run.started_at or moment,
             )
-        return Begun(self._context(run, stage, step), self._handler(stage))
+        return Begun(self._context(run, planned, step), self._handler(planned))
 
-    def _note(self, run: Run, stage: Stage, step: Step | None, moment: datetime) -> Step:
+    def _note(self, run: Run, planned: PlannedStep, step: Step | None, moment: datetime) -> Step:
         if step is None:
             return Step.create(
-                run=run.id, number=stage.number, name=stage.name, kind=stage.kind.name, title=stage.title, state=S.RUNNING, starts=1,
+                run=run.id, number=planned.number, name=planned.name, kind=planned.kind.name, title=planned.title, state=S.RUNNING, starts=1,
                 started_at=moment,
             )  # fmt: skip
         runs.set_step(step, state=S.RUNNING, starts=step.starts + 1, ended_at=None)
         return step
 
-    def _handler(self, stage: Stage) -> Handler:
-        return self._handlers.get(stage.kind.name) or Handler(_nobody)
+    def _handler(self, planned: PlannedStep) -> Handler:
+        return self._handlers.get(planned.kind.name) or Handler(_nobody)
 
-    def _context(self, run: Run, stage: Stage, step: Step) -> Context:
+    def _context(self, run: Run, planned: PlannedStep, step: Step) -> Context:
         def report(text: str) -> None:
             with catalog.write():
                 runs.set_run(run, why=text)
@@ -215,7 +215,7 @@ class Runner:
             known = runs.by_id(run.id)
             return known is None or known.cancel
 
-        return Context(run, stage, step.attempts, step.started_at, self._clock(), report, cancelled)
+        return Context(run, planned, step.attempts, step.started_at, self._clock(), report, cancelled)
 
     def perform(self, begun: Begun) -> Outcome | Raised:
         """Do what was begun, outside of any transaction."""
@@ -223,13 +223,13 @@ class Runner:
         try:
             if begun.undoing:
                 assert handler.undo is not None
-                handler.undo(context, context.stage.options)
+                handler.undo(context, context.planned.options)
                 return Done()
-            return handler.perform(context, context.stage.options)
+            return handler.perform(context, context.planned.options)
         except DpeError as error:
             return Raised(error)
         except Exception:
-            log.exception("run %d: %s failed", context.run.id, context.stage.name)
+            log.exception("run %d: %s failed", context.run.id, context.planned.name)
             return Raised(DpeError("Something went wrong on our side.", "The engine's log has the rest."))
 
     def settle(self, begun: Begun, outcome: Outcome | Raised) -> None:
@@ -242,46 +242,46 @@ class Runner:
             self._settle(begun, Failed(conflict))
 
     def _settle(self, begun: Begun, outcome: Outcome | Raised) -> None:
-        stage, id = begun.context.stage, begun.context.run.id
+        planned, id = begun.context.planned, begun.context.run.id
         with catalog.write():
-            run, step = runs.by_id(id), runs.step(id, stage.number)
+            run, step = runs.by_id(id), runs.step(id, planned.number)
             if run is None or step is None or run.ended_at is not None or run.turn != begun.context.run.turn:
                 return
             if begun.undoing:
                 if run.state is R.UNDOING and step.state is S.UNDOING:
                     self._undone(run, step, outcome)
                 return
-            if run.state is not R.RUNNING or run.position != stage.number or step.state is not S.RUNNING:
+            if run.state is not R.RUNNING or run.position != planned.number or step.state is not S.RUNNING:
                 return
             if isinstance(outcome, Decide):
                 outcome = outcome.judge()
             match outcome:
                 case Done():
-                    self._done(run, stage, step, outcome)
+                    self._done(run, planned, step, outcome)
                 case Wait():
                     self._waits(run, step, outcome)
                 case Failed():
-                    self._failed(run, stage, step, outcome.error, outcome.commit, outcome.actor)
+                    self._failed(run, planned, step, outcome.error, outcome.commit, outcome.actor)
                 case GoTo():
-                    self._back(run, stage, outcome)
+                    self._back(run, planned, outcome)
                 case Raised():
                     failures = step.attempts + 1
-                    if stage.tries and failures >= stage.tries:
+                    if planned.tries and failures >= planned.tries:
                         runs.set_step(step, attempts=failures)
-                        self._failed(run, stage, step, outcome.error, None, "")
+                        self._failed(run, planned, step, outcome.error, None, "")
                     else:
-                        self._again(run, stage, step, outcome.error, failures)
+                        self._again(run, planned, step, outcome.error, failures)
 
     # -- what becomes of it: each inside the transaction --------------------------------------
 
-    def _done(self, run: Run, stage: Stage, step: Step, outcome: Done) -> None:
+    def _done(self, run: Run, planned: PlannedStep, step: Step, outcome: Done) -> None:
         if outcome.commit:
             outcome.commit()
         moment = self._clock()
         runs.set_step(step, state=S.DONE, output=outcome.output, problem="", hint="", actor=outcome.actor, ended_at=moment)
-        runs.set_run(run, position=stage.number + 1, state=R.QUEUED, wake_at=None, why="")
-        if stage.part != "core":
-            _tell(run, EventKind.STEP_DONE, f"{stage.title}: done{f' by {outcome.actor}' if outcome.actor else ''}.")
+        runs.set_run(run, position=planned.number + 1, state=R.QUEUED, wake_at=None, why="")
+        if planned.part != "core":
+            _tell(run, EventKind.STEP_DONE, f"{planned.title}: done{f' by {outcome.actor}' if outcome.actor else ''}.")
         if not run.cancel and not any(one.when.hold(run.facts) for one in self._left(run)):
             self._end(run, R.DONE)
 
@@ -291,54 +291,54 @@ class Runner:
         runs.set_step(step, state=S.WAITING, starts=0)
         runs.set_run(run, state=R.QUEUED if run.woken else R.WAITING, wake_at=outcome.until, why=outcome.why)
 
-    def _back(self, run: Run, stage: Stage, outcome: GoTo) -> None:
+    def _back(self, run: Run, planned: PlannedStep, outcome: GoTo) -> None:
         if outcome.commit:
             outcome.commit()
-        to = next(one.number for one in stages_of(run) if one.name == outcome.to and one.part == "core")
+        to = next(one.number for one in planned_steps_of(run) if one.name == outcome.to and one.part == "core")
         Step.update(state=S.UNDONE, starts=0, attempts=0, ended_at=self._clock()).where(
-            Step.run == run.id, Step.number.between(to, stage.number)
+            Step.run == run.id, Step.number.between(to, planned.number)
         ).execute()
         runs.set_run(run, position=to, state=R.QUEUED, wake_at=None, why="")
 
-    def _again(self, run: Run, stage: Stage, step: Step, error: DpeError, failures: int) -> None:
+    def _again(self, run: Run, planned: PlannedStep, step: Step, error: DpeError, failures: int) -> None:
         runs.set_step(step, state=S.WAITING, starts=0, attempts=failures, problem=error.message, hint=error.hint)
-        until = self._clock() + stage.retry.pause(failures)
+        until = self._clock() + planned.retry.pause(failures)
         runs.set_run(run, state=R.QUEUED if run.cancel else R.WAITING, wake_at=until, why=f"Tried again after a failure: {error.message}")
         if failures == 1:
-            log.warning("run %d: %s: %s", run.id, stage.name, error)
+            log.warning("run %d: %s: %s", run.id, planned.name, error)
 
-    def _failed(self, run: Run, stage: Stage, step: Step, error: DpeError, commit: Callable[[], None] | None, actor: str) -> None:
+    def _failed(self, run: Run, planned: PlannedStep, step: Step, error: DpeError, commit: Callable[[], None] | None, actor: str) -> None:
         moment = self._clock()
         runs.set_step(step, state=S.FAILED, problem=error.message, hint=error.hint, actor=actor, ended_at=moment)
-        if stage.goes_on:
-            runs.set_run(run, position=stage.number + 1, state=R.QUEUED, wake_at=None, why="")
-            _tell(run, EventKind.STEP_FAILED, f"{stage.title} failed, and was passed over: {error.message}", hint=error.hint)
+        if planned.goes_on:
+            runs.set_run(run, position=planned.number + 1, state=R.QUEUED, wake_at=None, why="")
+            _tell(run, EventKind.STEP_FAILED, f"{planned.title} failed, and was passed over: {error.message}", hint=error.hint)
             return
         if commit:
             commit()
         self._turn_back(run, error)
-        if stage.part != "core":  # of what belongs to a move, the machine's own event tells
-            _tell(run, EventKind.RUN_FAILED, f"{stage.title}: {error.message}", hint=error.hint)
+        if planned.part != "core":  # of what belongs to a move, the machine's own event tells
+            _tell(run, EventKind.RUN_FAILED, f"{planned.title}: {error.message}", hint=error.hint)
 
     def _turn_back(self, run: Run, error: DpeError) -> Run:
         runs.set_run(run, state=R.UNDOING, wake_at=self._clock(), problem=error.message, hint=error.hint, why="being undone")
         return run
 
     def _begin_undo(self, run: Run) -> Begun | None:
-        by_number = {stage.number: stage for stage in self._all(run)}
-        moved = max((stage.number for stage in by_number.values() if stage.part == "core"), default=0) < run.position
+        by_number = {planned.number: planned for planned in self._all(run)}
+        moved = max((planned.number for planned in by_number.values() if planned.part == "core"), default=0) < run.position
         for step in runs.undoable(run.id):
-            stage = by_number.get(step.number)
-            if moved and stage is not None and stage.part != "after":
+            planned = by_number.get(step.number)
+            if moved and planned is not None and planned.part != "after":
                 break  # what came before a move stands, once the machine has moved
-            handler = self._handler(stage) if stage else None
-            if stage is None or handler is None or handler.undo is None:
+            handler = self._handler(planned) if planned else None
+            if planned is None or handler is None or handler.undo is None:
                 if step.state is not S.DONE and step.state is not S.FAILED:
                     runs.set_step(step, state=S.CANCELLED, ended_at=self._clock())
                 continue
             runs.set_step(step, state=S.UNDOING, starts=step.starts + 1 if step.state is S.UNDOING else 1)
             runs.set_run(run, wake_at=None, turn=run.turn + 1)
-            return Begun(self._context(run, stage, step), handler, undoing=True)
+            return Begun(self._context(run, planned, step), handler, undoing=True)
         self._end(run, R.CANCELLED if run.cancel else R.FAILED)
         return None
 
@@ -356,9 +356,9 @@ class Runner:
         runs.set_run(run, state=state, ended_at=self._clock(), wake_at=None, why="")
         self._ended(run)
 
-    def _all(self, run: Run) -> tuple[Stage, ...]:
+    def _all(self, run: Run) -> tuple[PlannedStep, ...]:
         try:
-            return stages_of(run)
+            return planned_steps_of(run)
         except BadInput:
             return ()
 
@@ -373,9 +373,9 @@ def _can_go_on(run: Run, moment: datetime) -> bool:
             return False  # it has ended, or somebody is at work on it
 
 
-def stages_of(run: Run) -> tuple[Stage, ...]:
+def planned_steps_of(run: Run) -> tuple[PlannedStep, ...]:
     """All steps of a run, from the version of the sequence that it began with."""
-    return sequence.stages(run.kind, sequences.body(run.version_id), bare=bool(run.facts.get("bare")))
+    return sequence.planned_steps(run.kind, sequences.body(run.version_id), bare=bool(run.facts.get("bare")))
 
 
 def before_move(run: Run) -> bool:
@@ -385,7 +385,7 @@ def before_move(run: Run) -> bool:
 
 
 def _nobody(context: Context, _options: Any) -> Outcome:
-    kind = context.stage.kind.name
+    kind = context.planned.kind.name
     return Failed(DpeError(f"Nothing here does activities of the kind {kind}.", "Install what brought it, or take it out of the sequence."))
 
 

@@ -64,7 +64,7 @@ class Sequence(Part):
 
 
 @dataclass(frozen=True)
-class Stage:
+class PlannedStep:
     """One step of a run as it is planned: its activity with its options read."""
 
     number: int
@@ -95,24 +95,24 @@ def dump(found: Mapping[str, Around]) -> str:
 
 
 @lru_cache(maxsize=1024)
-def stages(kind: str, body: str, *, bare: bool = False) -> tuple[Stage, ...]:
+def planned_steps(kind: str, body: str, *, bare: bool = False) -> tuple[PlannedStep, ...]:
     """The steps of a run of this kind: what comes before the move, what belongs to it, what comes after.
 
     A `bare` one has only what belongs to the move: nobody ever held the machine. Raises BadInput when a kind of activity is gone.
     """
     around = Around() if bare else moves(body).get(kind, Around())
-    found: list[Stage] = []
+    found: list[PlannedStep] = []
     for activity in around.before:
-        found.append(_stage(len(found), activity, "before"))
+        found.append(_planned_step(len(found), activity, "before"))
     for name in master.core(kind):
         core = kinds.known()[name]
-        found.append(Stage(len(found), name, core, core.title, Options(), When(), Retry(), core.tries, False, "core"))
+        found.append(PlannedStep(len(found), name, core, core.title, Options(), When(), Retry(), core.tries, False, "core"))
     for activity in around.after:
-        found.append(_stage(len(found), activity, "after"))
+        found.append(_planned_step(len(found), activity, "after"))
     return tuple(found)
 
 
-def _stage(number: int, activity: Activity, part: Literal["before", "after"]) -> Stage:
+def _planned_step(number: int, activity: Activity, part: Literal["before", "after"]) -> PlannedStep:
     kind = kinds.known().get(activity.kind)
     if kind is None:
         raise BadInput(
@@ -125,9 +125,9 @@ def _stage(number: int, activity: Activity, part: Literal["before", "after"]) ->
     retry = activity.retry or Retry()
     tries = activity.retry.tries if activity.retry else kind.tries
     goes_on = activity.on_failure == "go_on"
-    return Stage(number, activity.name, kind, activity.title or kind.title, options, activity.when, retry, tries, goes_on, part)
+    return PlannedStep(number, activity.name, kind, activity.title or kind.title, options, activity.when, retry, tries, goes_on, part)
 
 
 def core_at(kind: str, body: str, name: str) -> int:
-    """The number of a core step among the stages of a run."""
+    """The number of a core step among the planned steps of a run."""
     return len(moves(body).get(kind, Around()).before) + master.core(kind).index(name)

@@ -37,7 +37,7 @@ def plan(
     if kind not in sequence.moves(followed.body):
         return StartPlan(followed.version_id, followed.body, {})
     facts = facts_of(Class.get_by_id(class_name), account_id, lease_minutes=lease_minutes, count=count)
-    # Not the stages: what cannot be done any more is found out in the run, where it fails; it is never passed over.
+    # Not the planned steps: what cannot be done any more is found out in the run, where it fails; it is never passed over.
     first = tuple(one.title or one.name for one in sequence.moves(followed.body)[kind].before if one.when.hold(facts))
     return StartPlan(followed.version_id, followed.body, facts, first)
 
@@ -71,7 +71,7 @@ def begin_run(kind: str, machine: Machine, actor: Actor = ENGINE, *, bare: bool 
     `facts` are what its steps go by besides. Raises peewee's IntegrityError when one of the kind is alive already.
     """
     lease = machines.lease_of(machine.id)
-    minutes = round((lease.ends_at - lease.began_at) / timedelta(minutes=1)) if lease else machine.klass.lease_minutes
+    minutes = round((lease.ends_at - lease.began_at) / timedelta(minutes=1)) if lease else machine.machine_class.lease_minutes
     found = plan(kind, machine.class_name, machine.owner_id, lease_minutes=minutes, trial_id=machine.trial_id)
     return runs.begin_run(
         kind,

@@ -1,13 +1,13 @@
 #!/usr/bin/python
-"""Ansible module: one step for a batch of machines. All it does is in appliance.hypervisor."""
+"""Ansible module: one action for a batch of machines. All it does is in appliance.hypervisor."""
 
 DOCUMENTATION = """
 ---
 module: dpe_machines
-short_description: Do one step to a batch of machines
+short_description: Do one action to a batch of machines
 description:
   - Clones, starts, waits for or destroys machines on the appliance's hypervisor, several at a time.
-  - Every step may be repeated, and adopts what an earlier try left.
+  - Every action may be repeated, and adopts what an earlier try left.
   - A machine that fails does not fail the others, nor the task; what became of each is in C(machines).
   - Must run under the Python that has the appliance installed, on the appliance itself.
 options:
@@ -16,7 +16,7 @@ options:
     type: list
     elements: dict
     required: true
-  step:
+  action:
     description: What to do.
     type: str
     choices: [clone, start, wait, destroy]
@@ -29,11 +29,11 @@ options:
 
 EXAMPLES = """
 - name: Clone the disks
-  dpe_machines: { step: clone, machines: "{{ machines }}", state: "{{ state }}" }
+  dpe_machines: { action: clone, machines: "{{ machines }}", state: "{{ state }}" }
   register: cloned
 
 - name: Start them
-  dpe_machines: { step: start, machines: "{{ machines }}", state: "{{ state }}" }
+  dpe_machines: { action: start, machines: "{{ machines }}", state: "{{ state }}" }
 """
 
 RETURN = """
@@ -54,7 +54,7 @@ from ansible.module_utils.basic import AnsibleModule  # noqa: E402
 
 from appliance import settings  # noqa: E402
 from appliance.errors import DpeError  # noqa: E402
-from appliance.hypervisor.batch import Step, perform  # noqa: E402
+from appliance.hypervisor.batch import Action, perform  # noqa: E402
 from appliance.hypervisor.provider import MachineSpec  # noqa: E402
 from appliance.hypervisor.providers import open_provider  # noqa: E402
 
@@ -63,17 +63,17 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "machines": {"type": "list", "elements": "dict", "required": True},
-            "step": {"type": "str", "choices": [step.value for step in Step], "required": True},
+            "action": {"type": "str", "choices": [action.value for action in Action], "required": True},
             "state": {"type": "path", "required": True},
         }
     )
-    step = Step(module.params["step"])
+    action = Action(module.params["action"])
     try:
         loaded = settings.load(state=module.params["state"])
         specs = [MachineSpec.from_json(machine) for machine in module.params["machines"]]
         provider = open_provider(loaded)
         try:
-            outcomes = perform(provider, step, specs, parallel=loaded.parallel)
+            outcomes = perform(provider, action, specs, parallel=loaded.parallel)
         finally:
             provider.close()
     except (DpeError, ValueError) as error:
@@ -84,7 +84,7 @@ def main() -> None:
     module.exit_json(
         changed=bool(well),
         machines=machines,
-        msg=" ".join([f"{step.value}: {len(well)} of {len(machines)} machines went well.", *errors]),
+        msg=" ".join([f"{action.value}: {len(well)} of {len(machines)} machines went well.", *errors]),
     )
 
 

@@ -75,11 +75,11 @@ def _fill(*, buffer: int) -> None:
     hashed = passwords.digest(PASSWORD)
     with catalog.write():
         options.put("setup_done", True)
-        klass = Class.create(
+        machine_class = Class.create(
             name="small", spec=described.model_dump(mode="json"), minimum=0, maximum=10_000, buffer=buffer,
             lease_minutes=60, extend_minutes=30, extensions=1, per_person=1000,
         )  # fmt: skip
-        seed_rows.promote(Seed.create(klass=klass.name, version=1, state=SeedState.READY))
+        seed_rows.promote(Seed.create(machine_class=machine_class.name, version=1, state=SeedState.READY))
         Grant.create(role="owner", account=Account.create(name="admin", password=hashed))
         for n in range(PEOPLE):
             Account.create(name=f"person{n}", password=hashed)
@@ -87,11 +87,11 @@ def _fill(*, buffer: int) -> None:
 
 
 def _ready(count: int) -> None:
-    klass, seed = Class.get(), Seed.get()
+    machine_class, seed = Class.get(), Seed.get()
     with catalog.write():
         first = Machine.select().count()
         for slot in range(first, first + count):
-            machine = machines.create(klass, seed, str(uuid.uuid4()), slot)
+            machine = machines.create(machine_class, seed, str(uuid.uuid4()), slot)
             machines.change(machine.id, [MachineState.PLANNED], MachineState.READY)
 
 

@@ -4,9 +4,7 @@ Everything is real: engine, libvirtd, web page and front door, driven over HTTPS
 point that is timed is always the same: the application answers.
 """
 
-import shutil
 import statistics
-import sys
 import tempfile
 import time
 import uuid
@@ -16,16 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from appliance import catalog
-from appliance.catalog import Class, Machine, MachineState, doorbell, machines
+from appliance.catalog import Class, Machine, MachineState, doorbell
 from appliance.errors import DpeError
 from appliance.hypervisor.provider import MachineSpec
 from appliance.lifecycle import batch
-from appliance.run import run as command
-from appliance.settings import Settings, environment
+from appliance.settings import Settings, load
 from tests.bench.build import _spec, by_virt_clone, hypervisor
 from tests.bench.claim import Person, serving
 from tests.integration.conftest import Libvirtd
+from tests.integration.conftest import serving as hypervisor_of
 from tests.seeds import SMALL
 
 TIMES = 5
@@ -137,13 +134,13 @@ def _appliance() -> Iterator[Settings]:
         Path(folder).chmod(0o711)  # QEMU is another user
         state = Path(folder) / "s"
         changes = {"network": "benchf", "subnet": "10.234.0.0/16", "uplink": "169.254.234.0/30", "scenario": SMALL, "app_port": 12100}
-        with serving(state=state, whole=True, **changes) as settings:
-            yield settings
-        catalog.open(settings.catalog)
-        for machine in machines.live():
-            shutil.rmtree(settings.machines / machine.id, ignore_errors=True)
-        catalog.close()
-        command([sys.executable, "-m", "appliance.hypervisor.libvirt.daemon", "--remove"], env=environment(settings))
+        settings = load({}, state=state, **changes)
+        try:
+            with serving(state=state, whole=True, **changes) as served:
+                yield served
+        finally:  # machines outlive the appliance, and those of a run that failed would be in the way of the next
+            with hypervisor_of(settings):
+                pass
 
 
 def _buffer(count: int, origin: str = "fork") -> None:
@@ -164,7 +161,7 @@ def _click(settings: Settings, person: Person) -> float:
     machine = held.get()
     at_the_door = Person.__new__(Person)
     at_the_door.settings, at_the_door.cookie = settings, person.cookie
-    at_the_door.go_to(settings.app_port + machine.slot)
+    at_the_door.go_to(settings.app_port + machine.door)
     _until(lambda: at_the_door.ask("GET", "/ready")[0] == 204, "the application at the front door")
     seconds = time.perf_counter() - begun
     assert Machine.get(Machine.id == machine.id).origin == "fork"

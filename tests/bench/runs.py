@@ -85,14 +85,14 @@ def _people() -> None:
     described = small_scenario().classes["small"]
     with catalog.write():
         options.put("setup_done", True)
-        klass = Class.create(
+        machine_class = Class.create(
             name="small", spec=described.model_dump(mode="json"), minimum=0, maximum=10_000, buffer=0,
             lease_minutes=60, extend_minutes=30, extensions=1, per_person=100, sequence="asking",
         )  # fmt: skip
         Sequence.create(name="asking", title="Asking")
         body = sequence.dump({name: Around.model_validate(around) for name, around in MOVES.items()})
         sequences.add("asking", body, VersionState.PROMOTED)
-        seed_rows.promote(Seed.create(klass=klass.name, version=1, state=SeedState.READY))
+        seed_rows.promote(Seed.create(machine_class=machine_class.name, version=1, state=SeedState.READY))
         admin = Account.create(name="admin", password="!")
         Grant.create(role="owner", account=admin)
         managers = [Account.create(name=f"manager{number}", password="!") for number in range(5)]

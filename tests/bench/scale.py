@@ -102,7 +102,7 @@ def fill(size: int) -> None:
             Class.create(
                 name=name, spec=spec, minimum=0, maximum=0, buffer=0, lease_minutes=60, extend_minutes=30, extensions=1, per_person=1000,
             )  # fmt: skip
-            seed_rows.promote(Seed.create(klass=name, version=1, state=SeedState.READY))
+            seed_rows.promote(Seed.create(machine_class=name, version=1, state=SeedState.READY))
         folder = catalog.database.folder().parent / "seeds/scale/1"
         Seed.update(files={name: f"{folder}/{name}" for name in ("disk", "kernel", "initrd")} | {"cmdline": ""}).execute()
         seeds = {seed.class_name: seed.id for seed in list(Seed.select())}
@@ -115,7 +115,7 @@ def fill(size: int) -> None:
             id, owner = str(uuid.UUID(int=number)), holders[number % len(holders)] if state is MachineState.IN_USE else None
             machines.append(
                 {
-                    "number": number, "id": id, "name": f"{name}-{number}", "klass": name, "seed": seeds[name], "snapshot": snapshots[name], "slot": (number - 1) % size, "door": (number - 1) % size,
+                    "number": number, "id": id, "name": f"{name}-{number}", "machine_class": name, "seed": seeds[name], "snapshot": snapshots[name], "slot": (number - 1) % size, "door": (number - 1) % size,
                     "state": state, "state_since": begun, "vcpus": 1, "memory": 512, "disk": 8, "owner": owner, "origin": "fork",
                     "readiness": readiness, "step": "", "problem": "", "attempts": 0, "reclaim_reason": "", "created_at": begun,
                     "ready_at": begun,
@@ -167,14 +167,17 @@ def stir(settings: Settings) -> None:
         rush = Class.create(
             name="rush", spec=spec, minimum=0, maximum=100, buffer=0, lease_minutes=60, extend_minutes=30, extensions=1, per_person=1,
         )  # fmt: skip
-        seed = Seed.create(klass="rush", version=1, state=SeedState.READY, files=Seed.get().files)
+        seed = Seed.create(machine_class="rush", version=1, state=SeedState.READY, files=Seed.get().files)
         seed_rows.promote(seed)
         for account in holders:
-            Request.create(account=account, klass="rush", state=RequestState.WAITING, hit=False)
+            Request.create(account=account, machine_class="rush", state=RequestState.WAITING, hit=False)
         for slot in machine_rows.next_slots(WAITING, settings.slots):
             machine = machine_rows.create(rush, seed, str(uuid.uuid4()), slot)
             machine_rows.change(machine.id, [MachineState.PLANNED], MachineState.CREATING)
-        ready = [row.number for row in Machine.select().where(Machine.state == MachineState.READY, Machine.klass != "small").limit(LEAVING)]
+        ready = [
+            row.number
+            for row in Machine.select().where(Machine.state == MachineState.READY, Machine.machine_class != "small").limit(LEAVING)
+        ]
         Machine.update(state=MachineState.RECLAIMING).where(Machine.number.in_(ready[::2])).execute()
         Machine.update(state=MachineState.ASSIGNED, owner=holders[0]).where(Machine.number.in_(ready[1::2])).execute()
 
@@ -255,7 +258,7 @@ def pages(settings: Settings) -> dict[str, float]:
     }
     for name, path in addresses.items():
         found[name] = min(admin.first_byte(path) for _ in range(TIMES))
-    machine = Machine.select().where(Machine.state == MachineState.ASSIGNED, Machine.klass == "small").get()
+    machine = Machine.select().where(Machine.state == MachineState.ASSIGNED, Machine.machine_class == "small").get()
     Machine.update(state=MachineState.IN_USE).where(Machine.number == machine.number).execute()
     application = http.server.ThreadingHTTPServer((settings.address(machine.slot), 8080), Application)
     threading.Thread(target=application.serve_forever).start()

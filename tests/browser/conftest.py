@@ -17,11 +17,13 @@ from appliance.access import tls
 from appliance.catalog import Actor
 from appliance.settings import REPOSITORY, Settings, environment
 from appliance.settings import load as load_settings
-from tests import world
+from tests import quick, world
 from tests.browser.nursery import Nursery, open_nursery
 from tests.fake_rauc import fake_host
 
 __all__ = ["fake_host"]
+
+quick.passwords_and_templates()
 
 QUIET = [
     "--no-sandbox",

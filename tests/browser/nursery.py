@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +16,11 @@ from typing import Any
 
 import psutil
 
+import webui
+from appliance import catalog, settings
 from appliance.run import environ, start
 from appliance.settings import REPOSITORY
+from tests import quick
 
 
 class Nursery:
@@ -47,8 +51,13 @@ def open_nursery() -> Iterator[Nursery]:
 def main() -> None:
     from gunicorn.app import wsgiapp
 
-    import webui.admin  # noqa: F401  what it is all about: servers have it already
-
+    # What it is all about: servers have the page's modules and templates already.
+    quick.passwords_and_templates()
+    with tempfile.TemporaryDirectory() as folder:
+        pages = webui.create_app(settings.load(state=Path(folder), network="nursery"))
+        for template in pages.jinja_env.list_templates(["html"]):
+            pages.jinja_env.get_template(template)
+        catalog.close()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them here
     for line in sys.stdin:
         told = json.loads(line)

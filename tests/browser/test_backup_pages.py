@@ -94,13 +94,13 @@ def test_set_up_made_checked(
     expect(page.get_by_role("button", name="Show the recovery key")).to_have_count(0)
 
     page.get_by_role("button", name="Back up now").click()
-    expect(page.locator(".task")).to_contain_text("Done", timeout=PATIENCE)
-    sound(page, f"task-{kind}")
+    expect(page.locator(".operation")).to_contain_text("Done", timeout=PATIENCE)
+    sound(page, f"operation-{kind}")
     page.goto(PAGE)
     row = page.get_by_role("row").filter(has_text="newest")
     expect(row).to_contain_text("people", timeout=PATIENCE)
     page.get_by_role("button", name="Verify all").click()
-    expect(page.locator(".task")).to_contain_text("Done", timeout=PATIENCE)
+    expect(page.locator(".operation")).to_contain_text("Done", timeout=PATIENCE)
     page.goto(PAGE)
     expect(page.get_by_text("One backup is whole")).to_be_visible()
 

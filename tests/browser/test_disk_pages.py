@@ -25,28 +25,35 @@ def keeping(settings: Settings) -> dict[str, Actor]:
         assert seed is not None
         [held] = machines.of_account(ada)
 
-        def disk(account: int | None, name: str, cls: str = "notebook", **values: object) -> DataDisk:
+        def disk(account: int | None, name: str, class_name: str = "notebook", **values: object) -> DataDisk:
             defaults = {"size": 20, "state": DiskState.READY, "last_used_at": now() - 3 * day, "created_at": now() - 40 * day}
-            return DataDisk.create(id=str(uuid.uuid4()), account=account, klass=cls, name=name, **{**defaults, **values})
+            return DataDisk.create(id=str(uuid.uuid4()), account=account, machine_class=class_name, name=name, **{**defaults, **values})
 
         thesis = disk(ada, "Thesis", machine=held.id, backup_at=now() - timedelta(hours=5))
         disk(ada, "notebook 2")
         disk(alan, "studio", "studio", state=DiskState.TROUBLED, problem="The data disk is damaged: it is not a qcow2 image.")
         disk(None, "notebook")
         disk(mary, "Stars", "studio", backup_problem="There is no room for a disk: 12 MiB are free.")
-        gone = machines.create(seed.klass, seed, str(uuid.uuid4()), 77)
+        gone = machines.create(seed.machine_class, seed, str(uuid.uuid4()), 77)
         machines.change(gone.id, list(MachineState), MachineState.RETIRED)
         KeptDisk.create(
-            id=gone.id, machine_name=gone.name, account=ada, klass="notebook", seed=seed, size=8, bytes=2_400_000_000, until=now() + 2 * day
+            id=gone.id,
+            machine_name=gone.name,
+            account=ada,
+            machine_class="notebook",
+            seed=seed,
+            size=8,
+            bytes=2_400_000_000,
+            until=now() + 2 * day,
         )
-        for id, name, owner, cls, age, problem in (
+        for id, name, owner, class_name, age, problem in (
             (thesis.id, "Thesis", "ada", "notebook", timedelta(hours=5), ""),
             (thesis.id, "Thesis", "ada", "notebook", day, ""),
             (str(uuid.uuid4()), "Lab book", "rosalind", "laboratory", 9 * day, ""),
             (str(uuid.uuid4()), "Broken", "mary", "studio", 3 * day, "The copy is damaged: it has 4 bytes instead of 734003200."),
         ):
             Backup.create(
-                path=f"/copies/{id}/{age.total_seconds():.0f}.qcow2", disk=id, disk_name=name, machine_name=f"{cls}-1", class_name=cls,
+                path=f"/copies/{id}/{age.total_seconds():.0f}.qcow2", disk=id, disk_name=name, machine_name=f"{class_name}-1", class_name=class_name,
                 account_name=owner, size=20, bytes=734_003_200, taken_at=now() - age, problem=problem,
             )  # fmt: skip
         Aside.create(

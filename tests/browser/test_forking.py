@@ -19,7 +19,7 @@ CLASS = "/admin/classes/notebook"
 
 
 def seed() -> Seed:
-    found: Seed = Seed.get(Seed.klass == "notebook", Seed.promoted == True)  # noqa: E712
+    found: Seed = Seed.get(Seed.machine_class == "notebook", Seed.promoted == True)  # noqa: E712
     return found
 
 

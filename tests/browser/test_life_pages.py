@@ -24,7 +24,7 @@ def farm(settings: Settings) -> dict[str, Actor]:
     """A busy morning on which ada may have several notebooks at once; the one that she holds seems unused."""
     people = world.busy(settings)
     with catalog.write():
-        Class.update(at_once=5, per_person=9, idle_minutes=60, idle_grace=15).where(Class.name == "notebook").execute()
+        Class.update(burst=5, per_person=9, idle_minutes=60, idle_grace=15).where(Class.name == "notebook").execute()
         mine = Machine.get(Machine.owner == people["ada"].account_id)
         Lease.update(idle_warned_at=now() - timedelta(minutes=6)).where(Lease.machine == mine.id).execute()
         Sequence.create(name="farm", title="Test environment", about="Many machines for an hour or two.")
@@ -53,9 +53,9 @@ def test_five_are_asked_for_waited_for_and_given_back_together(serve: Serve, bro
     expect(offer.get_by_text("3 of 5 are ready")).to_be_visible()
     assert not is_sideways(page)
     with catalog.write():
-        cls = Class.get(Class.name == "notebook")
+        machine_class = Class.get(Class.name == "notebook")
         for _ in range(2):
-            world.machine(cls, MachineState.READY)
+            world.machine(machine_class, MachineState.READY)
     outcomes.serve_waiting("notebook")
     with catalog.write():
         three = [machine.id for machine in machines.my_machines(site.people["ada"].account_id)[:4]]
@@ -94,11 +94,11 @@ def test_a_machines_life_is_set_with_the_keyboard_alone(serve: Serve, browse: Br
     form.get_by_label("Sequence").select_option("Test environment")
     form.get_by_label("Idle after").fill("90")
     form.get_by_label("It is suspended").check()
-    form.get_by_label("At once").fill("10")
+    form.get_by_label("Burst").fill("10")
     page.keyboard.press("Enter")
-    expect(form.get_by_text("At once (10) is above machines per person (9).")).to_be_visible()
+    expect(form.get_by_text("Burst (10) is above machines per person (9).")).to_be_visible()
     expect(form.get_by_label("Idle after")).to_have_value("90")
-    form.get_by_label("At once").fill("9")
+    form.get_by_label("Burst").fill("9")
     page.keyboard.press("Enter")
     expect(page.get_by_text("Saved. What is under way ends as it began")).to_be_visible()
     expect(form.get_by_label("It is suspended")).to_be_checked()

@@ -28,7 +28,7 @@ ADMIN_PAGES = [
 
 def fresh(settings: Settings) -> None:
     """An appliance that was never set up."""
-    world.klass("notebook", world.NOTEBOOK)
+    world.machine_class("notebook", world.NOTEBOOK)
     world.engine(world.EMULATED)
     setup.ensure_code(settings)
 
@@ -262,13 +262,13 @@ def test_what_is_typed_survives_a_live_page(busy: Site, browse: Browse) -> None:
     steps.sign_in(page, "grace")
     page.goto("/admin/classes/notebook")
     page.get_by_label("Ready and waiting").fill("7")
-    page.get_by_label("At most").focus()
+    page.get_by_label("Maximum").focus()
     with catalog.write():
         Machine.update(state=MachineState.RECLAIMING).where(Machine.class_name == "notebook", Machine.state == MachineState.READY).execute()
         record("support.bundle", "The buffer is gone.")
     expect(page.locator('[data-pool="buffer"]')).to_have_text("0 / 3")
     expect(page.get_by_label("Ready and waiting")).to_have_value("7")
-    expect(page.get_by_label("At most")).to_be_focused()
+    expect(page.get_by_label("Maximum")).to_be_focused()
     page.get_by_role("button", name="Save the policy").click()
     expect(page.get_by_text("The policy is saved")).to_be_visible()
     assert Class.get_by_id("notebook").buffer == 7
@@ -321,7 +321,7 @@ def test_making_an_account_with_a_generated_password(busy: Site, browse: Browse)
     password = page.get_by_label("Password", exact=True).input_value()
     assert re.fullmatch(r"([a-z2-9]{4}-){3}[a-z2-9]{4}", password)
     page.get_by_role("button", name="Create account").click()
-    expect(page.get_by_text("The account emmy is made.")).to_be_visible()
+    expect(page.get_by_text("The account emmy is created.")).to_be_visible()
     steps.sign_in(browse(busy), "emmy", password)
 
 

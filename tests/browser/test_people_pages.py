@@ -33,7 +33,7 @@ def test_a_role_is_given_shown_and_taken_away(busy: Site, browse: Browse) -> Non
     page.locator("tr").filter(has_text="ada").get_by_role("checkbox").check()
     page.get_by_role("button", name="Revoke selected").click()
     page.get_by_role("button", name="Revoke them").click()
-    expect(page.get_by_text("1 taken away.")).to_be_visible()
+    expect(page.get_by_text("1 revoked.")).to_be_visible()
     assert not Grant.select().where(Grant.account == Account.get(Account.name == "ada").id).count()
 
 

@@ -81,8 +81,8 @@ def test_it_can_be_used_without_scripts(chromium: Browser, site: str, settings: 
         page.goto(f"/rescue/{path}")
         whole(page)
     page.goto("/rescue/repair")
-    page.get_by_role("link", name="Make it").click()
-    page.get_by_role("button", name="Make it").click()
+    page.get_by_role("link", name="Create it").click()
+    page.get_by_role("button", name="Create it").click()
     with page.expect_download() as got:
         page.get_by_role("link", name="Download it").click(timeout=30_000)  # the page renews itself until then
     assert got.value.suggested_filename.startswith("dpe-support-")

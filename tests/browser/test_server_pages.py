@@ -129,7 +129,7 @@ def test_a_task_is_watched_and_cancelled(busy: Site, host: Hosted, browse: Brows
 
     do_instead(monkeypatch, LongVerb("test.count", Nothing, NoneType, title="Counting"), count)
     assert host.server is not None
-    host.server.tasks.begin(HANDLERS["test.count"], Nothing(), "grace")
+    host.server.operations.begin(HANDLERS["test.count"], Nothing(), "grace")
     page = open_page(busy, browse)
     page.get_by_role("link", name="Counting").click()
     expect(page.get_by_role("progressbar")).to_have_attribute("value", "40")

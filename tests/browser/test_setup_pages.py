@@ -53,7 +53,7 @@ def image_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site
         yield Site(f"https://127.0.0.1:{port}", settings, {}, None)
         server.shutdown()
         thread.join()
-        assert host.server.tasks.wait(10)
+        assert host.server.operations.wait(10)
     catalog.close()
 
 

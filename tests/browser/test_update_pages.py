@@ -25,7 +25,7 @@ def image(fake_host: FakeHost, serve: Callable[..., Site]) -> Iterator[Site]:
     site = serve(world.busy)
     with serving(site.settings) as host:
         yield site
-        host.tasks.wait(20)
+        host.operations.wait(20)
 
 
 def history(site: Site) -> None:

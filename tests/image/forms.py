@@ -137,15 +137,15 @@ class Visitor:
         assert "/sign-out" in came.text, came.said
         return came
 
-    def task(self, page: Page, seconds: float = 1200) -> str:
-        """Wait for the end of the task whose page this is, and return the text of that page."""
-        assert "/operations/" in page.where or "/rescue/tasks/" in page.where, page.said
+    def operation(self, page: Page, seconds: float = 1200) -> str:
+        """Wait for the end of the operation whose page this is, and return the text of that page."""
+        assert "/operations/" in page.where or "/rescue/operations/" in page.where, page.said
 
         def look() -> str | None:
             text = self.ask(page.where).text
             return None if "/cancel" in text or 'hx-trigger="every' in text or "http-equiv" in text else text
 
-        return wait_for(look, seconds, f"the end of the task {page.where}")
+        return wait_for(look, seconds, f"the end of the operation {page.where}")
 
 
 def setup_code(server: Booted) -> str:
@@ -184,12 +184,12 @@ ROWS = f"""
 from datetime import timedelta
 from appliance.catalog import Account, DataDisk, DiskState, Lease, Machine, MachineState, Seed, now
 alice = Account.get(Account.name == "alice")
-seed = Seed.get(Seed.klass == "small", Seed.promoted == True)
+seed = Seed.get(Seed.machine_class == "small", Seed.promoted == True)
 of = {{"vcpus": 1, "memory": 256, "disk": 2}}
 with catalog.write():
-    Machine.create(id="m1", name="small-7", klass="small", seed=seed, slot=3, door=3, state=MachineState.QUARANTINED, owner=alice, **of)
+    Machine.create(id="m1", name="small-7", machine_class="small", seed=seed, slot=3, door=3, state=MachineState.QUARANTINED, owner=alice, **of)
     Lease.create(machine="m1", account=alice, ends_at=now() + timedelta(days=5))
-    DataDisk.create(id="{DISK}", account=alice, klass="small", name="thesis", size=1, state=DiskState.READY)
+    DataDisk.create(id="{DISK}", account=alice, machine_class="small", name="thesis", size=1, state=DiskState.READY)
 print("1")
 """
 KEPT = """
@@ -211,8 +211,10 @@ def somebody_holds_a_machine(server: Booted) -> None:
     grace.sign_in("grace")
     page = grace.ask("/admin/accounts/new")
     made = grace.send(page, "/accounts/new", name="alice", full_name="Alice Liddell", password=ALICE)
-    assert "The account alice is made." in made.text, made.said
-    promoted = "from appliance.catalog import Seed\nprint(Seed.select().where(Seed.klass == 'small', Seed.promoted == True).count())"
+    assert "The account alice is created." in made.text, made.said
+    promoted = (
+        "from appliance.catalog import Seed\nprint(Seed.select().where(Seed.machine_class == 'small', Seed.promoted == True).count())"
+    )
     wait_for(lambda: python(server, promoted) or None, 900, "the seed that came with the image")
     server.shell(f"qemu-img create -q -f qcow2 {FILE} 1G && qemu-io -f qcow2 -c 'write -P 116 512M 3M' {FILE}")
     server.shell(f"chown dpe-qemu: {FILE} && chmod 600 {FILE}")

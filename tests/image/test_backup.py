@@ -74,7 +74,7 @@ def test_what_one_appliance_backed_up_a_fresh_one_restores(boot: Boot, disk: Pat
 
 def checked(server: Booted, grace: Visitor) -> None:
     """The button that reads all of it again."""
-    assert "Done" in grace.task(grace.send(grace.ask(PAGE), "/backups/verify"), 1800)
+    assert "Done" in grace.operation(grace.send(grace.ask(PAGE), "/backups/verify"), 1800)
     assert "One backup is whole" in grace.ask(PAGE).text
 
 
@@ -83,7 +83,7 @@ def damaged(server: Booted, grace: Visitor) -> None:
     server.shell("mkdir /run/disk && mount LABEL=backups /run/disk")
     pack = server.shell("find /run/disk/dpe-backup/data -type f -size +8k | head -1").strip()
     server.shell(f"chmod 600 {pack}; printf damaged | dd of={pack} bs=1 seek=5000 conv=notrunc status=none; umount /run/disk")
-    assert "are damaged" in grace.task(grace.send(grace.ask(PAGE), "/backups/verify"), 1800)
+    assert "are damaged" in grace.operation(grace.send(grace.ask(PAGE), "/backups/verify"), 1800)
     assert "The last check found" in grace.ask(PAGE).text
 
 
@@ -100,7 +100,7 @@ def backed_up(old: Booted, grace: Visitor) -> tuple[str, str]:
     form.values.pop("seeds")  # they came with the image, and take long to encrypt in an emulated machine
     page = grace.ask(form.action, form.values)
     assert "Saved." in page.text
-    said = grace.task(grace.send(page, "/backups/run"), 1800)
+    said = grace.operation(grace.send(page, "/backups/run"), 1800)
     assert "Done" in said, said
     [facts] = old.ask("backup.list")
     assert (facts["people"], facts["machines"], facts["disks"], facts["missing"], facts["seeds"]) == (2, 1, 1, 0, 0)

@@ -147,7 +147,7 @@ def accounts_are_kept(storm: Storm) -> None:
             made = grace.send(
                 grace.ask("/admin/accounts/new"), "/accounts/new", name=f"user{number}", full_name="", password=world.PASSWORD
             )
-            assert f"The account user{number} is made." in made.text, made.said
+            assert f"The account user{number} is created." in made.text, made.said
             told.append(f"user{number}")
 
     assert not storm.cut_during(8 * ACCOUNT, "accounts are made", make_accounts)
@@ -170,7 +170,7 @@ def test_power_cuts_from_the_seed_to_a_machine(storm: Callable[..., Storm], micr
     grace = Visitor(server)
     grace.sign_in("grace")
     made = grace.send(grace.ask("/admin/accounts/new"), "/accounts/new", name="nina", full_name="", password=world.PASSWORD)
-    assert "The account nina is made." in made.text, made.said
+    assert "The account nina is created." in made.text, made.said
     for _ in range(2):
         a_claim_is_kept(going)
     wait_for(lambda: None if server.leftovers() else True, 120, "an appliance without leftovers")

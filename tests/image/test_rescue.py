@@ -36,7 +36,7 @@ def test_from_a_page_that_does_not_start_and_a_broken_catalog_to_one_that_is_bac
     page = comes(visitor, "/rescue/", lambda page: "web does not run" in page.text)
     assert "ImportError: no module named nothing" in visitor.ask("/rescue/logs?source=web&level=debug").text
     offered = visitor.ask("/rescue/repair").text
-    for words in ("Restart a part", "Put back a copy of the catalog", "Restore a backup", "Make a support bundle", "Factory reset"):
+    for words in ("Restart a process", "Restore a copy of the catalog", "Restore a backup", "Create a support bundle", "Factory reset"):
         assert words in offered
     assert "Go back to the version before" not in offered  # there is none; test_update.py has one
     assert "There is no backup there." in visitor.ask("/rescue/repair/restore").text
@@ -49,16 +49,16 @@ def a_broken_catalog_is_put_back(server: Booted) -> None:
     server.shell(f"systemctl stop dpe-engine; printf 'no database%.0s' $(seq 5000) >{CATALOG}; rm -f {CATALOG}-wal {CATALOG}-shm")
     mend_the_page(server)
     visitor = rescue(server)  # whose password is known although nobody can read the catalog
-    page = comes(visitor, "/rescue/", lambda page: "Put back a copy" in page.text)
+    page = comes(visitor, "/rescue/", lambda page: "Restore a copy" in page.text)
     page = visitor.ask("/rescue/repair/catalog")
-    assert "Done." in visitor.task(visitor.send(page, "/repair/catalog"))
+    assert "Done." in visitor.operation(visitor.send(page, "/repair/catalog"))
     comes(Visitor(server), "/sign-in", lambda page: page.status == 200)
     Visitor(server).sign_in("grace")
     comes(visitor, "/rescue/", lambda page: "Everything that can be seen from here works." in page.text)
 
 
 def the_support_bundle_has_no_secret(server: Booted, visitor: Visitor, grace: Visitor) -> None:
-    text = visitor.task(visitor.send(visitor.ask("/rescue/repair/bundle"), "/repair/bundle"))
+    text = visitor.operation(visitor.send(visitor.ask("/rescue/repair/bundle"), "/repair/bundle"))
     link = re.search(r'href="(/rescue/support/[^"]+)"', text)
     assert link, text
     page = visitor.ask(link[1])

@@ -36,14 +36,14 @@ def title(server: Booted) -> str:
     return found
 
 
-def ended(server: Booted, task: str) -> dict[str, Any]:
-    """A task of dpe-host's, when it has ended."""
+def ended(server: Booted, operation: str) -> dict[str, Any]:
+    """An operation of dpe-host's, when it has ended."""
 
     def look() -> dict[str, Any] | None:
-        found: dict[str, Any] = server.ask("task", id=task)
+        found: dict[str, Any] = server.ask("operation", id=operation)
         return found if found["state"] != "running" else None
 
-    return wait_for(look, 300, f"the end of task {task}")
+    return wait_for(look, 300, f"the end of operation {operation}")
 
 
 def up(server: Booted) -> Booted:
@@ -109,16 +109,16 @@ def test_a_second_disk_is_given_to_data_and_missed_when_it_is_gone_and_others_ar
     # What holds something is not erased for the asking, nor by whoever means another disk.
     for serial in ("disk2", "disk3"):
         for typed in ("", "disk1"):
-            task = ended(server, server.ask("storage.use", disk=place[serial], typed=typed)["task"])
-            assert task["state"] == "failed"
-            assert "Nothing was done." in task["error"]
-            assert task["hint"] == f"To erase it all, type {serial}."
-    task = ended(server, server.ask("storage.use", disk=place["disk0"], typed="disk0")["task"])
-    assert "The appliance itself is on it." in task["error"]
+            operation = ended(server, server.ask("storage.use", disk=place[serial], typed=typed)["operation"])
+            assert operation["state"] == "failed"
+            assert "Nothing was done." in operation["error"]
+            assert operation["hint"] == f"To erase it all, type {serial}."
+    operation = ended(server, server.ask("storage.use", disk=place["disk0"], typed="disk0")["operation"])
+    assert "The appliance itself is on it." in operation["error"]
 
     remember(server, "/var/lib/dpe")
     code = setup_code(server)
-    task = server.ask("storage.use", disk=place["disk1"])["task"]
+    operation = server.ask("storage.use", disk=place["disk1"])["operation"]
     first_boot = server.shell("cat /proc/sys/kernel/random/boot_id")
 
     def moved() -> bool | None:
@@ -134,7 +134,7 @@ def test_a_second_disk_is_given_to_data_and_missed_when_it_is_gone_and_others_ar
     assert server.shell(whole.format("/var/lib/dpe/host")).strip() == "disk0"
     assert title(server) == SECRET
     assert setup_code(server) == code
-    assert server.python(f"print(json.dumps(Client(settings).task({task!r}).state))") == "done"
+    assert server.python(f"print(json.dumps(Client(settings).operation({operation!r}).state))") == "done"
     assert server.shell("ls /run/dpe-store/first").split() == ["host", "run"]  # its room is free
 
     server.power_cut()

@@ -132,18 +132,18 @@ def sent(server: Booted, device: str, bundle: Path, harm: str = "true") -> Any:
 
 
 def ended(server: Booted, id: str) -> dict[str, Any]:
-    """The task, when it has ended."""
+    """The operation, when it has ended."""
 
     def look() -> dict[str, Any] | None:
-        task: dict[str, Any] = ask(server, "task", id=id)
-        return task if task["state"] != "running" else None
+        operation: dict[str, Any] = ask(server, "operation", id=id)
+        return operation if operation["state"] != "running" else None
 
-    return wait_for(look, 900, f"the end of task {id}")
+    return wait_for(look, 900, f"the end of operation {id}")
 
 
 def install(server: Booted, version: str) -> None:
-    task = ended(server, ask(server, "update.install", version=version)["task"])
-    assert task["state"] == "done", task
+    operation = ended(server, ask(server, "update.install", version=version)["operation"])
+    assert operation["state"] == "done", operation
 
 
 def switch(server: Booted) -> None:
@@ -249,8 +249,8 @@ def test_updates(boot: Boot, bundles: Bundles) -> None:
     assert ask(server, "update.status")["staged"] is None
 
     assert sent(server, "/dev/disk/by-id/virtio-disk1", newer)["version"] == "99.1.0"
-    task = ask(server, "update.install", version="99.1.0")["task"]
-    wait_for(lambda: (ask(server, "task", id=task)["progress"] or 0) >= 80 or None, 600, "writing")
+    operation = ask(server, "update.install", version="99.1.0")["operation"]
+    wait_for(lambda: (ask(server, "operation", id=operation)["progress"] or 0) >= 80 or None, 600, "writing")
     kept = what_is_kept(server)
     server.power_cut()
     server.start()
@@ -259,7 +259,7 @@ def test_updates(boot: Boot, bundles: Bundles) -> None:
     assert (slot(server), ask(server, "image")["version"]) == ("A", version)
     state = ask(server, "update.status")
     assert (state["installed"], state["past"], state["staged"]["version"]) == (None, [], "99.1.0")
-    assert ask(server, "task", id=task)["state"] == "interrupted"
+    assert ask(server, "operation", id=operation)["state"] == "interrupted"
     assert what_is_kept(server) == kept
 
     install(server, "99.1.0")

@@ -49,7 +49,7 @@ from appliance.catalog import (
 from appliance.engine import Engine
 from appliance.errors import BadInput, CommandFailed, Conflict, Unavailable
 from appliance.host.backup import appliance_backup, restic, restore
-from appliance.host.interface.tasks import DONE, Task
+from appliance.host.interface.operations import DONE, Operation
 from appliance.hypervisor.libvirt import disks
 from appliance.identity import secrets
 from appliance.lifecycle import disk_copies
@@ -141,12 +141,12 @@ class Host:
         return self.client.ask(verb, **args)
 
     def begin(self, verb: str, **args: Any) -> str:
-        return str(self.ask(verb, **args)["task"])
+        return str(self.ask(verb, **args)["operation"])
 
-    def do(self, verb: str, **args: Any) -> Task:
+    def do(self, verb: str, **args: Any) -> Operation:
         """A long verb to its end."""
         id = self.begin(verb, **args)
-        return until(lambda: (task := self.client.task(id)).state != "running" and task, 300)
+        return until(lambda: (operation := self.client.operation(id)).state != "running" and operation, 300)
 
     def kill(self) -> None:
         self.process.kill()
@@ -212,16 +212,16 @@ def ours(stack: ExitStack) -> Settings:
             "initrd": str(folder / "initrd"),
             "cmdline": "quiet",
         }
-        seed = Seed.create(klass="small", version=1, state=SeedState.READY, promoted=True, files=files)
+        seed = Seed.create(machine_class="small", version=1, state=SeedState.READY, promoted=True, files=files)
         Snapshot.create(seed=seed.id, state=SnapshotState.READY, folder=str(folder / "snapshot-1"))
         alice, bob = (Account.create(name=name, password="!", email=f"{name}@example.org") for name in ("alice", "bob"))
-        size = {"klass": "small", "seed": seed.id, "vcpus": 1, "memory": 256, "disk": 2}
+        size = {"machine_class": "small", "seed": seed.id, "vcpus": 1, "memory": 256, "disk": 2}
         Machine.create(id="m1", name="small-1", slot=0, door=0, state=S.IN_USE, owner=alice, **size)
         Lease.create(machine="m1", account=alice, ends_at=now() + timedelta(hours=1))
         Machine.create(id="m2", name="small-2", slot=1, door=1, state=S.STOPPED, owner=bob, **size)
         Lease.create(machine="m2", account=bob, ends_at=now() + timedelta(days=5))
         Machine.create(id="m3", name="small-3", slot=2, door=2, state=S.READY, **size)
-        DataDisk.create(id=DISK, account=alice, klass="small", name="thesis", size=1, machine="m1", state=DiskState.READY)
+        DataDisk.create(id=DISK, account=alice, machine_class="small", name="thesis", size=1, machine="m1", state=DiskState.READY)
         Session.create(id="x" * 64, account=alice, expires_at=now() + timedelta(days=1))
         record("support.bundle", "Something was done.")
     disks.make(settings.data_disk(DISK), 1, disks.ROOT)
@@ -251,9 +251,9 @@ def host(stack: ExitStack, ours: Settings) -> Host:
     return found
 
 
-def done(task: Task) -> Task:
-    assert task.state == DONE, (task.error, task.hint, task.said)
-    return task
+def done(operation: Operation) -> Operation:
+    assert operation.state == DONE, (operation.error, operation.hint, operation.said)
+    return operation
 
 
 def configured(host: Host, target: dict[str, Any]) -> str:
@@ -279,8 +279,13 @@ def fresh(stack: ExitStack) -> tuple[Settings, Host]:
 def test_backup_on_one_appliance_restored_on_a_fresh_one(ours: Settings, host: Host, target: dict[str, Any], stack: ExitStack) -> None:
     key = configured(host, target)
     with engine(ours):
-        task = done(host.do("backup.run"))
-    assert (task.result["people"], task.result["machines"], task.result["disks"], task.result["problems"]) == (2, 2, 1, [])
+        operation = done(host.do("backup.run"))
+    assert (operation.result["people"], operation.result["machines"], operation.result["disks"], operation.result["problems"]) == (
+        2,
+        2,
+        1,
+        [],
+    )
     assert not list(ours.backups.glob("*/*")), "copies that nobody but the backup wanted stay"
     assert not (ours.state / appliance_backup.WORK).exists()
     [one] = host.ask("backup.list")
@@ -378,8 +383,8 @@ def test_a_flipped_byte_is_found(ours: Settings, host: Host, target: dict[str, A
     content[len(content) // 2] ^= 1
     pack.chmod(0o600)
     pack.write_bytes(content)
-    task = host.do("backup.verify")
-    assert "are damaged" in task.error
+    operation = host.do("backup.verify")
+    assert "are damaged" in operation.error
     assert "are damaged" in host.ask("backup.state")["problem"]
 
 
@@ -402,8 +407,8 @@ def test_a_target_that_is_full(ours: Settings, host: Host, stack: ExitStack) -> 
     stack.callback(run, ["umount", small])
     configured(host, {"kind": "folder", "path": str(small)})
     with engine(ours):
-        task = host.do("backup.run")
-    assert "There is no room left" in task.error, task
+        operation = host.do("backup.run")
+    assert "There is no room left" in operation.error, operation
     assert not host.ask("backup.state")["last"]["ok"]
 
 
@@ -415,7 +420,7 @@ def test_killed_at_any_moment_the_next_backup_is_whole(ours: Settings, host: Hos
             time.sleep(after)  # a moment is what is wanted
             host.kill()
             host.restart()
-        assert host.client.tasks()[0].state in ("interrupted", "done")
+        assert host.client.operations()[0].state in ("interrupted", "done")
         done(host.do("backup.run"))
     done(host.do("backup.verify"))
     assert not (ours.state / appliance_backup.WORK).exists()
@@ -647,8 +652,8 @@ def test_over_ssh_with_a_key_of_the_appliance_and_a_server_that_was_confirmed(ou
     # The server goes in the middle.
     (ours.seeds / "small/1/disk.qcow2").write_bytes(os.urandom(40 << 20))
     with engine(ours), sshd.going_in_the_middle():
-        task = host.do("backup.run")
-    assert (task.state, "cannot be reached" in task.error) == ("failed", True), task
+        operation = host.do("backup.run")
+    assert (operation.state, "cannot be reached" in operation.error) == ("failed", True), operation
     catalog.open(ours.catalog)
     assert Event.select().where(Event.kind == "backup.failed").count() == 1
     catalog.close()
@@ -705,7 +710,7 @@ def test_without_seeds_they_are_built_again_and_the_machines_wait_for_them(
     with engine(settings):
         until(lambda: Run.select().where(Run.why.contains("a seed of its class")).count() == 2)
         with catalog.write():
-            Seed.create(klass="small", version=3, state=SeedState.READY, promoted=True, files=options_of)
+            Seed.create(machine_class="small", version=3, state=SeedState.READY, promoted=True, files=options_of)
             Class.update(buffer=0).execute()
         until(lambda: Machine.select().where(Machine.state == S.IN_USE).count() == 2)
         assert {machine.seed.version for machine in Machine.select().where(Machine.state == S.IN_USE)} == {3}
@@ -717,8 +722,8 @@ def test_a_disk_that_could_not_be_copied_is_told_of_and_put_aside(
     key = configured(host, target)
     with engine(ours) as provider:
         provider.backup_data = refuse  # type: ignore[method-assign]
-        task = done(host.do("backup.run"))
-    assert task.result["problems"] == ["thesis: There is no room for a disk."]
+        operation = done(host.do("backup.run"))
+    assert operation.result["problems"] == ["thesis: There is no room for a disk."]
     settings, other = fresh(stack)
     [one] = other.ask("restore.list", target=target, key=key)
     assert (one["disks"], one["missing"]) == (0, 1)
@@ -741,9 +746,9 @@ def test_cancelling_ends_it_and_leaves_nothing(ours: Settings, host: Host, targe
     (ours.seeds / "small/1/disk.qcow2").write_bytes(os.urandom(60 << 20))
     with engine(ours):
         id = host.begin("backup.run")
-        until(lambda: "Writing" in host.client.task(id).line)
-        host.ask("task.cancel")
-        task = until(lambda: (task := host.client.task(id)).state != "running" and task)
-        assert task.error == "It was cancelled."
+        until(lambda: "Writing" in host.client.operation(id).line)
+        host.ask("operation.cancel")
+        operation = until(lambda: (operation := host.client.operation(id)).state != "running" and operation)
+        assert operation.error == "It was cancelled."
         assert not (ours.state / appliance_backup.WORK).exists()
         done(host.do("backup.run"))

@@ -127,9 +127,9 @@ def cases() -> list[Case]:
     for name in SHIPPED:
         body = sequence.dump(always(name))
         for move in BEGINS:
-            stages = sequence.stages(move, body)
-            same = (move, tuple((stage.name, stage.kind.name, str(stage.options)) for stage in stages))
-            found.setdefault(same, [Case(name, move, stage.name, "") for stage in stages])
+            planned_steps = sequence.planned_steps(move, body)
+            same = (move, tuple((planned.name, planned.kind.name, str(planned.options)) for planned in planned_steps))
+            found.setdefault(same, [Case(name, move, planned.name, "") for planned in planned_steps])
     steps = [case for some in found.values() for case in some]
     return [replace(case, point=point) for number, case in enumerate(steps) for point in points(number)]
 
@@ -167,7 +167,7 @@ class Place:
             )  # fmt: skip
             folder = self.settings.state / "seeds/small/1"
             files = {"disk": f"{folder}/disk.qcow2", "kernel": f"{folder}/vmlinuz", "initrd": f"{folder}/initrd", "cmdline": ""}
-            seed_rows.promote(Seed.create(klass="small", version=1, state=SeedState.READY, files=files))
+            seed_rows.promote(Seed.create(machine_class="small", version=1, state=SeedState.READY, files=files))
         catalog.close()
 
     def server(self) -> dict[str, Any]:

@@ -219,18 +219,18 @@ def _fill() -> None:
     hashed = passwords.digest(PASSWORD)
     with catalog.write():
         options.put("setup_done", True)
-        klass = Class.create(
+        machine_class = Class.create(
             name="small", spec=SPEC, minimum=0, maximum=9, buffer=0, lease_minutes=60, extend_minutes=30, extensions=1, per_person=9
         )
         Class.create(
             name="notebook", spec=SPEC, minimum=0, maximum=99, buffer=0, lease_minutes=60, extend_minutes=30, extensions=1, per_person=9
         )
-        seed_rows.promote(Seed.create(klass="notebook", version=1, state=SeedState.READY))
-        seed_rows.promote(seed := Seed.create(klass="small", version=1, state=SeedState.READY))
+        seed_rows.promote(Seed.create(machine_class="notebook", version=1, state=SeedState.READY))
+        seed_rows.promote(seed := Seed.create(machine_class="small", version=1, state=SeedState.READY))
         people = {name: Account.create(name=name, password=hashed) for name in ("ada", "bob", "admin", "eve")}
         Grant.create(role="owner", account=people["admin"])
         for slot, owner in {OWN: "ada", OTHER: "bob", STARTING: "ada", SILENT: "ada"}.items():
-            machine = machines.create(klass, seed, str(uuid.uuid4()), slot)
+            machine = machines.create(machine_class, seed, str(uuid.uuid4()), slot)
             state = MachineState.ASSIGNED if slot == STARTING else MachineState.IN_USE
             machines.change(machine.id, [MachineState.PLANNED], state, owner=people[owner])
             Lease.create(machine=machine, account=people[owner], began_at=now(), ends_at=now() + timedelta(hours=1))
@@ -466,10 +466,10 @@ def test_every_door_is_open_and_none_beyond(door: Settings, visitor: Browser) ->
 def _held(door: Settings, name: str) -> Iterator[Machine]:
     """A machine of somebody's own, with an application in it, for one test."""
     with catalog.write():
-        klass, seed, account = Class.get_by_id("small"), seed_rows.promoted("small"), Account.get(Account.name == name)
+        machine_class, seed, account = Class.get_by_id("small"), seed_rows.promoted("small"), Account.get(Account.name == name)
         assert seed is not None
         (slot,) = machines.next_slots(1, door.slots)
-        machine = machines.create(klass, seed, str(uuid.uuid4()), slot)
+        machine = machines.create(machine_class, seed, str(uuid.uuid4()), slot)
         machines.change(machine.id, [MachineState.PLANNED], MachineState.IN_USE, owner=account)
         Lease.create(machine=machine, account=account, began_at=now(), ends_at=now() + timedelta(hours=1))
     server = ThreadingHTTPServer((door.address(slot), 8080), Application)

@@ -20,7 +20,7 @@ import libvirt
 import pytest
 
 from appliance.errors import BadInput, DpeError, NotFound, Unavailable
-from appliance.hypervisor.batch import Step, perform
+from appliance.hypervisor.batch import Action, perform
 from appliance.hypervisor.libvirt import daemon, inventory
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import MachineSpec, Power, Unfit
@@ -38,12 +38,12 @@ def pair(libvirtd: Libvirtd, make_spec: MakeSpec) -> Iterator[tuple[MachineSpec,
     provider, specs = libvirtd.provider, (make_spec(1), make_spec(2))
     before = traces(libvirtd.settings)
     try:
-        for step in (Step.CLONE, Step.START, Step.WAIT):
-            for outcome in perform(provider, step, specs, parallel=2):
+        for action in (Action.CLONE, Action.START, Action.WAIT):
+            for outcome in perform(provider, action, specs, parallel=2):
                 assert outcome.ok, outcome
         yield specs
     finally:
-        outcomes = perform(provider, Step.DESTROY, specs, parallel=2)
+        outcomes = perform(provider, Action.DESTROY, specs, parallel=2)
     assert all(outcome.ok for outcome in outcomes), outcomes
     assert traces(libvirtd.settings) - before == set()
     assert {spec.id for spec in specs}.isdisjoint({*provider.disks(), *(found.id for found in provider.list())})

@@ -92,7 +92,7 @@ def populate(settings: Settings, small_seed: SeedFiles) -> list[Actor]:
     files = place(small_seed, settings)
     with catalog.write():
         options.put("setup_done", True)
-        klass = Class.create(
+        machine_class = Class.create(
             name="small",
             spec=described.model_dump(mode="json"),
             minimum=0,
@@ -104,7 +104,7 @@ def populate(settings: Settings, small_seed: SeedFiles) -> list[Actor]:
             per_person=2,
         )
         paths = {"disk": str(files.disk), "kernel": str(files.kernel), "initrd": str(files.initrd), "cmdline": files.cmdline}
-        seed_rows.promote(Seed.create(klass=klass.name, version=1, state=SeedState.READY, files=paths))
+        seed_rows.promote(Seed.create(machine_class=machine_class.name, version=1, state=SeedState.READY, files=paths))
         made = [Account.create(name=f"person{n}", password="!") for n in range(PEOPLE)]
     return [Actor(account.name, account.id) for account in made]
 

@@ -71,7 +71,7 @@ def fresh_catalog(settings: Settings, seed: SeedFiles, snapshot: Path, *people: 
             lease_minutes=600, extend_minutes=30, extensions=1, per_person=3, sequence="keeps", data_disk=1,
         )  # fmt: skip
         paths = {"disk": str(files.disk), "kernel": str(files.kernel), "initrd": str(files.initrd), "cmdline": files.cmdline}
-        seed_rows.promote(row := Seed.create(klass="small", version=1, state=SeedState.READY, files=paths))
+        seed_rows.promote(row := Seed.create(machine_class="small", version=1, state=SeedState.READY, files=paths))
         Snapshot.create(seed=row.id, state=SnapshotState.READY, folder=str(snapshot))
         made = {name: Account.create(name=name, full_name=name.title(), password="!") for name in people}
     return {name: Actor(name, account.id) for name, account in made.items()}

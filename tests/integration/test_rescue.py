@@ -137,9 +137,9 @@ def test_a_catalog_that_is_no_database_is_replaced_by_its_copy(appliance: Applia
     browser = Browser(settings)
     eventually(lambda: browser.ask("/")[0] == 502)
     browser.sign_in()
-    assert "Put back a copy" in browser.ask("/rescue/")[2]
-    _, task, _ = browser.ask("/rescue/repair/catalog", {"choice": catalog_copies.everything(settings)[0].name})
-    eventually(lambda: "Done." in browser.ask(task)[2])
+    assert "Restore a copy" in browser.ask("/rescue/")[2]
+    _, operation, _ = browser.ask("/rescue/repair/catalog", {"choice": catalog_copies.everything(settings)[0].name})
+    eventually(lambda: "Done." in browser.ask(operation)[2])
     eventually(lambda: browser.ask("/")[:2] == (303, "/sign-in"))
     catalog.open(settings.catalog)
     assert [account.name for account in Account.select()] == ["admin"]

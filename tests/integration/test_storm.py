@@ -135,12 +135,12 @@ def prepared(small_seed: SeedFiles) -> Iterator[tuple[Settings, list[str]]]:
         files = place(small_seed, settings)
         with catalog.write():
             options.put("setup_done", True)
-            klass = Class.create(
+            machine_class = Class.create(
                 name="small", spec=small_scenario().classes["small"].model_dump(mode="json"), minimum=0, maximum=MAXIMUM, buffer=3,
                 lease_minutes=60, extend_minutes=30, extensions=1, per_person=1,
             )  # fmt: skip
             paths = {"disk": str(files.disk), "kernel": str(files.kernel), "initrd": str(files.initrd), "cmdline": files.cmdline}
-            seed_rows.promote(Seed.create(klass=klass.name, version=1, state=SeedState.READY, files=paths))
+            seed_rows.promote(Seed.create(machine_class=machine_class.name, version=1, state=SeedState.READY, files=paths))
             made = [Account.create(name=f"person{n}", password="!") for n in range(PEOPLE)]
         every = [tokens.create(Actor(one.name, one.id), "storm", ["read", "machines"], 1) for one in made]
         catalog.close()

@@ -81,7 +81,7 @@ def people(libvirtd: Libvirtd, small_seed: object, small_snapshot: Path) -> Iter
             lease_minutes=600, extend_minutes=30, extensions=1, per_person=2, sequence="around",
         )  # fmt: skip
         paths = {"disk": str(files.disk), "kernel": str(files.kernel), "initrd": str(files.initrd), "cmdline": files.cmdline}
-        seed_rows.promote(seed := Seed.create(klass="small", version=1, state=SeedState.READY, files=paths))
+        seed_rows.promote(seed := Seed.create(machine_class="small", version=1, state=SeedState.READY, files=paths))
         Snapshot.create(seed=seed.id, state=SnapshotState.READY, folder=str(small_snapshot))
         made = {name: Account.create(name=name, full_name=name.title(), password="!") for name in ("alice", "bob", "grace")}
         Grant.create(role="owner", account=made["grace"].id)

@@ -38,7 +38,10 @@ from appliance.workflow import sequence
 from appliance.workflow.activities import ACTIVITIES
 from appliance.workflow.runner import Handler, Outcome, Runner
 from appliance.workflow.sequence import Around
+from tests import quick
 from tests.unit.engine.fake import FakeProvider
+
+quick.passwords_and_templates()
 
 SPEC = {
     "title": "Small machine",
@@ -107,10 +110,15 @@ def settings(tmp_path: Path) -> Settings:
     return settings
 
 
+@pytest.fixture(scope="session")
+def _open_catalog(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
+    return quick.catalogs(tmp_path_factory.mktemp("migrated"))
+
+
 @pytest.fixture
-def opened(settings: Settings) -> Iterator[Settings]:
+def opened(settings: Settings, _open_catalog: Callable[[Path], None]) -> Iterator[Settings]:
     """An empty catalog, open."""
-    catalog.open(settings.catalog)
+    _open_catalog(settings.catalog)
     yield settings
     catalog.close()
 
@@ -154,13 +162,13 @@ def small_class() -> Class:
     """The same, in whichever catalog is open."""
     described = ClassSpec.model_validate(SPEC)
     with catalog.write():
-        klass = Class.create(name="small", **policies.columns(described.model_dump(mode="json"), POLICY))
+        machine_class = Class.create(name="small", **policies.columns(described.model_dump(mode="json"), POLICY))
         folder = catalog.database.folder().parent / "seeds/small/1"
         files = {name: f"{folder}/{file}" for name, file in {"disk": "disk.qcow2", "kernel": "vmlinuz", "initrd": "initrd"}.items()}
         files["cmdline"] = "root=/dev/vda"
-        seed = Seed.create(klass="small", version=1, state=SeedState.READY, files=files)
+        seed = Seed.create(machine_class="small", version=1, state=SeedState.READY, files=files)
         seed_rows.promote(seed)
-    return klass
+    return machine_class
 
 
 @pytest.fixture

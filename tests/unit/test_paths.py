@@ -53,7 +53,7 @@ PATHS: dict[str, Callable[[Settings, str], Any]] = {
     "machine of the provider": lambda settings, name: LibvirtProvider(settings).destroy(name),
     "catalog for going back": lambda settings, name: installation.copy_folder(settings, name),
     "copies of a data disk": lambda settings, name: disk_copies.write_manifest(
-        DataDisk(id=name, name="x", klass="small", size=1), None, now(), 1, settings, FakeProvider()
+        DataDisk(id=name, name="x", machine_class="small", size=1), None, now(), 1, settings, FakeProvider()
     ),
 }
 
@@ -72,7 +72,7 @@ def test_a_class_in_the_catalog_named_like_a_way_out_removes_nothing(opened: Set
     (victim / "kept").write_text("somebody's")
     with catalog.write():
         Class.insert({**small.__data__, "name": "../victim"}).execute()
-        seed = Seed.create(klass="../victim", version=1, state=SeedState.REMOVED, files={"disk": "x"})
+        seed = Seed.create(machine_class="../victim", version=1, state=SeedState.REMOVED, files={"disk": "x"})
         made = Snapshot.create(seed=seed.id, state=SnapshotState.STALE, folder=str(victim))
     with pytest.raises(BadInput):
         forks.folder(made, opened)  # nor does a folder that a snapshot's row names count
@@ -99,7 +99,7 @@ def test_no_folder_of_the_host_becomes_a_snapshot(opened: Settings, ready: Calla
 
 
 def test_no_folder_of_the_host_becomes_a_seed_of_the_image(opened: Settings, small: Class, tmp_path: Path) -> None:
-    seed = Seed.create(klass="small", version=2, manifest={"shipped": str(tmp_path)})
+    seed = Seed.create(machine_class="small", version=2, manifest={"shipped": str(tmp_path)})
     loaded = type("Loaded", (), {"scenario": type("Scenario", (), {"classes": {"small": object()}}), "folder": tmp_path})
     seed_builds.run(seed, loaded, opened)  # type: ignore[arg-type]
     found = Seed.get_by_id(seed.id)

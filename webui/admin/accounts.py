@@ -77,7 +77,7 @@ def new() -> Page:
         try:
             asked = forms.read(NewAccount)
             accounts.create(actor(), **asked.model_dump(exclude={"unit"}), org_unit_id=asked.unit)
-            flash(f"The account {asked.name} is made. Tell its owner the password; they can change it.", "success")
+            flash(f"The account {asked.name} is created. Tell its owner the password; they can change it.", "success")
             return redirect(url_for("accounts.index"), 303)
         except DpeError as refused:
             error = refused

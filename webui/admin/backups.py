@@ -18,7 +18,7 @@ from webui.reauth import requires_reauth
 blueprint = Blueprint("backups", __name__, url_prefix="/admin/server/backups")
 
 Page = Response | str | tuple[str, int]
-TASKS = ("Backup", "Check of the backups", "Restore", "Fetching copies of data disks")
+OPERATIONS = ("Backup", "Check of the backups", "Restore", "Fetching copies of data disks")
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -93,7 +93,7 @@ def _page(error: DpeError | None = None, **more: Any) -> Page:
     try:
         state = appliance_backups.state(settings())
         disks, public_key = appliance_backups.disks(settings()), appliance_backups.public_key(settings())
-        running = next((task for task in server.recent(settings()) if task.title in TASKS), None)
+        running = next((operation for operation in server.recent(settings()) if operation.title in OPERATIONS), None)
     except DpeError as refused:
         away = refused
     plan = state.plan.model_dump() if state else {}
@@ -103,7 +103,7 @@ def _page(error: DpeError | None = None, **more: Any) -> Page:
         away=away,
         disks=disks,
         public_key=public_key,
-        task=running,
+        operation=running,
         error=error,
         target=bound_target(state.target if state else None, disks, error),
         schedule=forms.bound(Schedule, plan, error, choices={"days": {number: day[:3] for number, day in enumerate(DAYS)}}),
@@ -235,5 +235,5 @@ def copies() -> Page:
     return _begun(appliance_backups.fetch_copies(actor(), settings(), forms.read(Restore).snapshot))
 
 
-def _begun(task: str) -> Response:
-    return redirect(url_for("server.task", id=task), 303)
+def _begun(operation: str) -> Response:
+    return redirect(url_for("server.operation", id=operation), 303)

@@ -103,7 +103,7 @@ def reset(name: str, key: str) -> Response:
 
 
 def _page(name: str, error: DpeError | None = None) -> tuple[str, int]:
-    cls = classes.get_class(name)
+    machine_class = classes.get_class(name)
     sequences = classes.choices()
     offered = {
         key: {value: label for value, (label, _) in field.editable.choices.items()}
@@ -111,9 +111,9 @@ def _page(name: str, error: DpeError | None = None) -> tuple[str, int]:
         if field.editable.choices
     }
     offered |= {"sequence": {"": "None: only the moves themselves"} | {one.name: one.title for one in sequences}}
-    policy = classes.policy_of(cls)
+    policy = classes.policy_of(machine_class)
     values = {setting.field.name: setting.value for setting in policy}
-    pools = next(pools for pools in overview.pools() if pools.cls.name == name)
+    pools = next(pools for pools in overview.pools() if pools.machine_class.name == name)
     groups: dict[Form, dict[str, list[classes.Setting]]] = {one: {} for one in Form}
     for setting in policy:
         editable = setting.field.editable
@@ -121,7 +121,7 @@ def _page(name: str, error: DpeError | None = None) -> tuple[str, int]:
     page = render_template(
         "admin/class.html",
         pools=pools,
-        cls=pools.cls,
+        machine_class=pools.machine_class,
         groups=groups,
         forms={one: forms.bound(form_of(one), values, error, choices=offered) for one in Form},
         sequences=sequences,

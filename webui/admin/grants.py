@@ -81,7 +81,9 @@ def index() -> Page:
 
 def _index(error: DpeError | None = None) -> Page:
     tree = org_units.tree(actor())
-    over = {"": "The whole appliance"} | {f"class:{cls.name}": f"Class {cls.name}" for cls in classes.everything()}
+    over = {"": "The whole appliance"} | {
+        f"class:{machine_class.name}": f"Class {machine_class.name}" for machine_class in classes.everything()
+    }
     choices: dict[str, dict[Any, str]] = {
         "role": {id: f"{role.title}: {role.about}" for id, role in roles.ROLES.items()},
         "unit": _units(tree),
@@ -128,7 +130,7 @@ def give() -> Page:
         )
     except DpeError as error:
         return _index(error)
-    flash("Given.", "success")
+    flash("Granted.", "success")
     return redirect(url_for("grants.index"), 303)
 
 
@@ -140,7 +142,7 @@ def take() -> Page:
         taken = delegation.take_away(actor(), forms.read(Revoked).grant)
     except DpeError as error:
         return _index(error)
-    flash(f"{taken} taken away." if taken else "Tick what is to be taken away.", "success")
+    flash(f"{taken} revoked." if taken else "Tick what is to be revoked.", "success")
     return redirect(url_for("grants.index"), 303)
 
 
@@ -151,7 +153,7 @@ def quotas() -> Page:
 
 
 def _quotas(error: DpeError | None = None) -> Page:
-    offered = {"": "all classes together"} | {cls.name: f"class {cls.name}" for cls in classes.everything()}
+    offered = {"": "all classes together"} | {machine_class.name: f"class {machine_class.name}" for machine_class in classes.everything()}
     page = render_template(
         "admin/quotas.html",
         quotas=delegation.quotas(actor()),

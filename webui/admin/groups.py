@@ -61,7 +61,7 @@ def new() -> Page:
         made = org_units.create_group(actor(), asked.name, asked.about, asked.unit)
     except DpeError as error:
         return _index(error)
-    flash(f"The group {made.name} is made; now put people into it.", "success")
+    flash(f"The group {made.name} is created; now put people into it.", "success")
     return redirect(url_for("groups.page", id=made.id), 303)
 
 

@@ -50,7 +50,7 @@ def _wanted(given: Any) -> logs.Wanted:
 @blueprint.post("/support")
 @needs("settings.manage")
 def make_bundle() -> Response:
-    return redirect(url_for("server.task", id=logs.begin_bundle(actor(), settings())), 303)
+    return redirect(url_for("server.operation", id=logs.begin_bundle(actor(), settings())), 303)
 
 
 @blueprint.get("/support/<name>")

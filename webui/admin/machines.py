@@ -42,7 +42,7 @@ def page(id: str) -> str:
     return render_template(
         "admin/machine.html",
         machine=machine,
-        cls=machine.klass,
+        machine_class=machine.machine_class,
         lease=machine_rows.lease_of(id),
         reading=machine_rows.reading_of(id),
         events=events.list_events(machine_id=id, limit=100),

@@ -49,7 +49,7 @@ def new() -> Page:
         made = org_units.create_unit(actor(), ROOT if asked.parent is None else asked.parent, asked.name)
     except DpeError as error:
         return _index(error)
-    flash(f"The org unit {made.name} is made.", "success")
+    flash(f"The org unit {made.name} is created.", "success")
     return redirect(url_for("units.index"), 303)
 
 

@@ -64,13 +64,13 @@ def _page(error: DpeError | None = None) -> tuple[str, int]:
     everything = request.args.get("all") == "yes"
     found = recovery.recoverable()
     stored, offered = dict[str, Any](), dict[str, dict[str, str]]()
-    every = {cls.name: cls.name for cls in classes.everything()}
+    every = {machine_class.name: machine_class.name for machine_class in classes.everything()}
     for one in found:
         stored |= {
             f"account {one.copy.path}": one.account.name if one.account else "",
-            f"class {one.copy.path}": one.cls.name if one.cls else "",
+            f"class {one.copy.path}": one.machine_class.name if one.machine_class else "",
         }
-        offered[f"class {one.copy.path}"] = every if one.cls else {"": f"choose: {one.copy.class_name} is not here"} | every
+        offered[f"class {one.copy.path}"] = every if one.machine_class else {"": f"choose: {one.copy.class_name} is not here"} | every
     page = render_template(
         "admin/recovery.html",
         found=[one for one in found if everything or one.newest or one.problem or (one.run and one.run.ended_at is None)],

@@ -45,7 +45,7 @@ def page(id: int) -> str:
         machines_on=seed_rows.machines_on(id),
         health=overview.health(),
         snapshots=snapshots.of_seed(id),
-        cls=seed.klass,
+        machine_class=seed.machine_class,
         **_contents(seed.manifest),
     )
 

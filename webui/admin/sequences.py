@@ -102,7 +102,7 @@ def _page(name: str, error: DpeError | None = None, at: str = "", **more: Any) -
         if changes
         else [],
         trial=sequences.trial(name),
-        classes=[cls for cls in classes.visible(actor(), "machines.use") if cls.enabled],
+        classes=[machine_class for machine_class in classes.visible(actor(), "machines.use") if machine_class.enabled],
         values=request.form,
         title_of=sequences.title,
         kind_of=sequences.kind,

@@ -24,7 +24,7 @@ blueprint = Blueprint("server", __name__, url_prefix="/admin/server")
 
 Page = str | Response | tuple[str, int]
 
-POWER = {"restart": "Restart the server", "off": "Switch the server off"}
+POWER = {"restart": "Restart the server", "off": "Shut the server down"}
 
 
 class Enabled(Form):
@@ -36,9 +36,9 @@ class Enabled(Form):
 @blueprint.get("/")
 @needs("settings.manage")
 def index() -> str:
-    tasks, network, clock, certificate, proxies, error = [], None, None, None, None, None
+    operations, network, clock, certificate, proxies, error = [], None, None, None, None, None
     try:
-        tasks, network, clock = server.recent(settings()), server.network(settings()), server.clock(settings())
+        operations, network, clock = server.recent(settings()), server.network(settings()), server.clock(settings())
         certificate, proxies = server.certificate(settings()), server.proxies(settings())
     except DpeError as refused:
         error = refused
@@ -47,7 +47,7 @@ def index() -> str:
         status=server.status(settings()),
         findings=[found for found in server.findings(settings()) if found.level != "ok"],
         held=server.capacity(settings(), current_user.powers.reach("classes.read")),
-        tasks=tasks,
+        operations=operations,
         network=network,
         clock=clock,
         certificate=certificate,
@@ -83,14 +83,14 @@ def restart_part(name: str) -> Response:
     return redirect(url_for("server.index"), 303)
 
 
-# -- tasks -------------------------------------------------------------------------------------------
+# -- operations --------------------------------------------------------------------------------------
 
 
 @blueprint.get("/operations/<id>")
 @needs("settings.manage")
-def task(id: str) -> str:
-    """The page of a task, which renews itself while it runs."""
-    return render_template("admin/task.html", t=server.task(settings(), id))
+def operation(id: str) -> str:
+    """The page of an operation, which renews itself while it runs."""
+    return render_template("admin/operation.html", t=server.get_operation(settings(), id))
 
 
 @blueprint.post("/operations/<id>/cancel")
@@ -98,7 +98,7 @@ def task(id: str) -> str:
 def cancel(id: str) -> Response:
     server.cancel(actor(), settings(), id)
     flash("It ends as soon as it can.", "success")
-    return redirect(url_for("server.task", id=id), 303)
+    return redirect(url_for("server.operation", id=id), 303)
 
 
 # -- network -----------------------------------------------------------------------------------------

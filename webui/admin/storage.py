@@ -66,10 +66,10 @@ def clean() -> Response:
 def use() -> Response | tuple[str, int]:
     try:
         asked = forms.read(Use)
-        task = storage.use(actor(), settings(), asked.disk, asked.typed)
+        operation = storage.use(actor(), settings(), asked.disk, asked.typed)
     except (BadInput, Conflict) as error:
         return _page(error), status_of(error)
-    return redirect(url_for("server.task", id=task), 303)
+    return redirect(url_for("server.operation", id=operation), 303)
 
 
 @blueprint.post("/reset")

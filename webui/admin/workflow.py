@@ -13,7 +13,7 @@ blueprint = Blueprint("workflow", __name__, url_prefix="/admin/workflow")
 @blueprint.get("/")
 @needs("classes.read")
 def index() -> str:
-    names = {cls.name for cls in classes.visible(actor(), "classes.read")}
+    names = {machine_class.name for machine_class in classes.visible(actor(), "classes.read")}
     chosen = request.args.get("class", "")
     chosen = chosen if chosen in names else ""
     master = workflow.master()

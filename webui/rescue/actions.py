@@ -68,27 +68,27 @@ ALL = (
     Action(
         "part",
         system.RESTART_UNIT,
-        "Restart a part",
+        "Restart a process",
         "refresh",
         "Stops one of the appliance's processes and starts it again. Nothing is lost; machines go on.",
         "Nothing is lost. While it starts, what it does waits.",
         "Restart it",
         _parts,
         lambda form: system.Which.model_validate({"name": form.get("choice", "")}),
-        choose="Part",
+        choose="Process",
         danger=False,
         after="It is being restarted. Look at the status in a moment.",
     ),
     Action(
         "catalog",
         rescue.PUT_BACK,
-        "Put back a copy of the catalog",
+        "Restore a copy of the catalog",
         "database",
         "For a catalog that is damaged or missing. The appliance keeps a copy of each of the last three days on its disk.",
         "What was changed since the copy was made is forgotten: new people, settings and requests. "
         "Machines and disks that are younger stay as they are until an admin decides, on the page Orphans, whether they are adopted again. "
         "The catalog that is there now is kept aside.",
-        "Put it back",
+        "Restore it",
         _copies,
         lambda form: rescue.Which(name=form.get("choice", "")),
         choose="Copy of",
@@ -125,11 +125,11 @@ ALL = (
     Action(
         "bundle",
         rescue.BUNDLE,
-        "Make a support bundle",
+        "Create a support bundle",
         "download",
         "A file with versions, settings, states and logs for whoever helps you. Passwords, keys and names of people are left out.",
         "Nothing is changed. It takes a minute, and you can look into the file before you send it to somebody.",
-        "Make it",
+        "Create it",
         _nothing,
         lambda form: Nothing(),
         danger=False,
@@ -151,15 +151,15 @@ ALL = (
     Action(
         "off",
         system.POWER_OFF,
-        "Switch the server off",
+        "Shut the server down",
         "player-stop",
         "Machines are saved before, and go on when it is switched on again.",
         "Nobody can use a machine until somebody switches the server on at its own button.",
-        "Switch off",
+        "Shut down",
         _nothing,
         lambda form: Nothing(),
         image=True,
-        after="The server switches itself off.",
+        after="The server shuts down.",
     ),
     Action(
         "reset",
@@ -193,7 +193,7 @@ def _possible(action: Action, host: Client) -> bool:
 
 
 def do(action: Action, form: Form, host: Client) -> str:
-    """Ask the host for it; returns the id of its task where it is a long one. Raises BadInput when the word was not typed or nothing was chosen, and whatever the verb raises."""
+    """Ask the host for it; returns the id of its operation where it is a long one. Raises BadInput when the word was not typed or nothing was chosen, and whatever the verb raises."""
     if action.word and form.get("word", "").strip().lower() != action.word:
         raise BadInput(f"Type the word {action.word} to show that you mean it.", "Nothing was done.")
     if action.choose and not form.get("choice"):

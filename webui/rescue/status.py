@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from appliance.errors import DpeError
 from appliance.host.interface import disks, rescue, system
+from appliance.host.interface.operations import Operation
 from appliance.host.interface.system import Image, Part
-from appliance.host.interface.tasks import Task
 from appliance.host.rpc.client import Client
 from appliance.host.rpc.verb import Nothing, R, Verb
 from appliance.settings import Settings
@@ -31,7 +31,7 @@ class Status:
 
     findings: list[Finding]
     parts: list[Part]
-    tasks: list[Task]
+    operations: list[Operation]
     total: int
     free: int
     sizes: dict[str, int]
@@ -44,7 +44,7 @@ def look(host: Client, settings: Settings) -> Status:
     now = Status([], [], [], disk.total, disk.free, {})
     try:
         verbs = host.call(system.VERBS)
-        now.tasks = host.tasks()[:5]
+        now.operations = host.operations()[:5]
     except DpeError as error:
         now.findings = [Finding(error.message, error.hint)]
         return now
@@ -53,14 +53,14 @@ def look(host: Client, settings: Settings) -> Status:
     now.parts = _asked(host, system.UNITS, now) or []
     now.findings += [
         Finding(
-            f"{task.title} is going on, begun by {task.by or 'the appliance'}.",
+            f"{operation.title} is going on, begun by {operation.by or 'the appliance'}.",
             "Wait for it to end.",
             "Watch it",
-            "rescue.task",
-            {"id": task.id},
+            "rescue.operation",
+            {"id": operation.id},
         )
-        for task in now.tasks
-        if task.state == "running"
+        for operation in now.operations
+        if operation.state == "running"
     ]
     if disk.free < LITTLE:
         now.findings.append(Finding("The disk is nearly full.", "Much fails until there is room: see below what takes it.", "", ""))
@@ -72,8 +72,8 @@ def look(host: Client, settings: Settings) -> Status:
         now.findings.append(
             Finding(
                 trouble,
-                "It remembers people, machines and settings. Put back a copy of it, or restore a backup.",
-                "Put back a copy",
+                "It remembers people, machines and settings. Restore a copy of it, or a backup.",
+                "Restore a copy",
                 "rescue.act",
                 {"name": "catalog"},
             )

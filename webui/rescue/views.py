@@ -6,7 +6,7 @@ from flask import Blueprint, current_app, redirect, render_template, request, se
 from werkzeug.wrappers import Response
 
 from appliance.errors import BadInput, DpeError, NotFound
-from appliance.host.interface import backups, rescue, system, tasks
+from appliance.host.interface import backups, operations, rescue, system
 from appliance.host.interface.system import LEVELS, MOST_LINES
 from appliance.host.rpc.client import Client
 from appliance.host.system import support_bundle
@@ -148,9 +148,9 @@ def act(name: str) -> Page:
     return page, status_of(error) if error and request.method == "POST" else 200
 
 
-def _went(action: actions.Action, task: str) -> Response:
-    if task:
-        return redirect(url_for("rescue.task", id=task), 303)
+def _went(action: actions.Action, operation: str) -> Response:
+    if operation:
+        return redirect(url_for("rescue.operation", id=operation), 303)
     return redirect(url_for("rescue.done", name=action.name), 303)
 
 
@@ -162,16 +162,16 @@ def done(name: str) -> Page:
     return render_template("rescue/done.html", action=action)
 
 
-@blueprint.get("/tasks/<id>")
-def task(id: str) -> str:
-    task = host().task(id)
-    return render_template("rescue/task.html", task=task, bundle=task.outcome(rescue.BUNDLE) or "")
+@blueprint.get("/operations/<id>")
+def operation(id: str) -> str:
+    operation = host().operation(id)
+    return render_template("rescue/operation.html", operation=operation, bundle=operation.outcome(rescue.BUNDLE) or "")
 
 
-@blueprint.post("/tasks/<id>/cancel")
+@blueprint.post("/operations/<id>/cancel")
 def cancel(id: str) -> Response:
-    host().call(tasks.CANCEL)
-    return redirect(url_for("rescue.task", id=id), 303)
+    host().call(operations.CANCEL)
+    return redirect(url_for("rescue.operation", id=id), 303)
 
 
 @blueprint.get("/support/<name>")

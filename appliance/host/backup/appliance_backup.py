@@ -34,7 +34,7 @@ from appliance.catalog import (
     grants,
     now,
     options,
-    work_items,
+    outgoing_mail,
 )
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.host.backup import restic
@@ -360,7 +360,7 @@ def _write_to_owners(settings: Settings, text: str) -> None:
         catalog.attach(settings.catalog)
         with catalog.write():
             about = f"backup-{_moment()}"
-            work_items.post(
+            outgoing_mail.enqueue_mail(
                 sorted(grants.owners()),
                 about,
                 "The appliance's backup failed",

@@ -40,7 +40,7 @@ PARTS = {
     "machines": "Machines",
     "libvirt": "Memory of suspended machines",
     "data": "Data disks",
-    "kept": "Kept disks of machines that are gone",
+    "kept": "Retained disks of machines that are gone",
     "backups": "Copies of data disks",
     "catalog": "Catalog",
     "cache": "Downloads for building seeds",

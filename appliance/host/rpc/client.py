@@ -12,8 +12,8 @@ from pydantic import JsonValue, ValidationError
 
 from appliance import errors
 from appliance.bulkhead import Bulkhead
-from appliance.host.interface import tasks
-from appliance.host.interface.tasks import Task
+from appliance.host.interface import operations
+from appliance.host.interface.operations import Operation
 from appliance.host.rpc.verb import VERSIONS, A, Arguments, LongVerb, Nothing, R, Verb
 from appliance.host.rpc.wire import LONGEST_ANSWER, Answer, Begun, Question
 from appliance.settings import Settings
@@ -46,12 +46,12 @@ class Client:
     @overload
     def begin(self, verb: LongVerb[A, R], args: A) -> str: ...
     def begin(self, verb: LongVerb[Any, R], args: Arguments | None = None) -> str:
-        """Have a long verb begun; returns the id of its task. Raises Conflict while another task runs, and Unavailable."""
+        """Have a long verb begun; returns the id of its operation. Raises Conflict while another operation runs, and Unavailable."""
         said = self.send(verb.name, _sent(args))
         try:
-            return Begun.model_validate(said, strict=True).task
+            return Begun.model_validate(said, strict=True).operation
         except ValidationError as error:
-            raise errors.Unavailable(f"dpe-host began no task when it was asked for {verb.name}.", VERSIONS) from error
+            raise errors.Unavailable(f"dpe-host began no operation when it was asked for {verb.name}.", VERSIONS) from error
 
     def send(self, verb: str, args: dict[str, JsonValue]) -> JsonValue:
         """Ask by the verb's name, and return what came back. `call` and `begin` are for those that are declared."""
@@ -77,13 +77,13 @@ class Client:
                 "It is started again by itself; try again in a moment. If that does not help, restart the appliance.",
             ) from error
 
-    def tasks(self) -> list[Task]:
-        """Tasks that are remembered, the newest first."""
-        return self.call(tasks.TASKS)
+    def operations(self) -> list[Operation]:
+        """Operations that are remembered, the newest first."""
+        return self.call(operations.OPERATIONS)
 
-    def task(self, id: str) -> Task:
+    def operation(self, id: str) -> Operation:
         """Raises NotFound."""
-        return self.call(tasks.TASK, tasks.Which(id=id))
+        return self.call(operations.OPERATION, operations.Which(id=id))
 
 
 def _sent(args: Arguments | None) -> dict[str, JsonValue]:

@@ -27,14 +27,14 @@ LOOK = 2.0  # seconds between looks whether to end
 
 
 class Server(socketserver.ThreadingUnixStreamServer):
-    """Listens where the settings say; `tasks` are the long verbs."""
+    """Listens where the settings say; `operations` are the long verbs."""
 
     daemon_threads = True
 
     def __init__(self, settings: Settings) -> None:
         load_verbs()
         self.settings = settings
-        self.tasks = Operations(settings)
+        self.operations = Operations(settings)
         settings.host_socket.unlink(missing_ok=True)
         super().__init__(str(settings.host_socket), _Connection)
         layout.share_socket(settings.host_socket)
@@ -55,8 +55,8 @@ class Server(socketserver.ThreadingUnixStreamServer):
             if verb.root and not root:
                 raise NotAllowed("That is done at the server's own screen only.", "Go there, or ask somebody who can.")
             if isinstance(verb, LongVerb):
-                return Answer(result={"task": self.tasks.begin(handler, checked, by)})
-            return Answer(result=verb.pack(handler.do(checked, Host(self.settings, by, tasks=self.tasks))))
+                return Answer(result={"operation": self.operations.begin(handler, checked, by)})
+            return Answer(result=verb.pack(handler.do(checked, Host(self.settings, by, operations=self.operations))))
         except DpeError as error:
             return Answer.of(error)
         except Exception:
@@ -94,8 +94,8 @@ def main() -> None:
         periodic.start_loops(settings, stop)
         notify(READY)
         stop.wait()
-        server.tasks.cancel()
-        server.tasks.wait(20)
+        server.operations.cancel()
+        server.operations.wait(20)
         server.shutdown()
     settings.host_socket.unlink(missing_ok=True)
 

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass
 class Host:
-    """What a verb is given besides its arguments. `by` names who asked, for the record; `tasks` are the daemon's."""
+    """What a verb is given besides its arguments. `by` names who asked, for the record; `operations` are the daemon's."""
 
     settings: Settings
     by: str = ""
     cancelled: threading.Event = field(default_factory=threading.Event)
     tell: Callable[[str, int | None], None] = lambda line, progress: None
     """Say what a long verb is doing now, and how far it is, in per cent, or None when that is not known."""
-    tasks: "Operations | None" = None
+    operations: "Operations | None" = None
 
 
 @dataclass(frozen=True)

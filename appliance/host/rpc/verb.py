@@ -1,6 +1,6 @@
 """What a verb of dpe-host is: a name, the model of its arguments and the type of its result, declared once for both sides of the socket.
 
-A *quick* verb answers at once; a *long* one is a task, which the daemon runs beside and keeps record of. Either side checks what it
+A *quick* verb answers at once; a *long* one is an operation, which the daemon runs beside and keeps record of. Either side checks what it
 sends and what it gets, strictly: text is never taken for a number.
 """
 
@@ -114,4 +114,4 @@ class Verb(_Declared[A, R]):
 
 
 class LongVerb(_Declared[A, R]):
-    """A long verb: a task, whose title it is; the result is that of the task."""
+    """A long verb: an operation, whose title it is; the result is that of the operation."""

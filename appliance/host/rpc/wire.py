@@ -20,9 +20,9 @@ class Question(BaseModel):
 
 
 class Begun(BaseModel):
-    """What a long verb answers: the id of its task."""
+    """What a long verb answers: the id of its operation."""
 
-    task: str
+    operation: str
 
 
 class Answer(BaseModel):

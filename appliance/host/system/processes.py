@@ -224,9 +224,9 @@ def resume(settings: Settings) -> None:
 
 
 def restart(settings: Settings, name: str) -> None:
-    """Ask for a part to be stopped and started; it happens after this returns. Raises Conflict while a task holds it stopped."""
+    """Ask for a part to be stopped and started; it happens after this returns. Raises Conflict while an operation holds it stopped."""
     if wished(settings, name) == "stop":
-        raise Conflict(f"{name} is stopped while a task goes on.", "It is started by itself when the task has ended.")
+        raise Conflict(f"{name} is stopped while an operation goes on.", "It is started by itself when the operation has ended.")
     if image.boot_image():
         run(["systemctl", "reset-failed", *_of((name,))])  # it may have used up its tries
         run(["systemctl", "--no-block", "restart", *_of((name,))])

@@ -57,7 +57,7 @@ about.json      version of the appliance, of the system and of what it is made o
 settings.json   settings of the appliance; of what an admin decided only switches and numbers
 parts.json      the appliance's processes
 catalog.json    how many rows each table has, the schema, the last events
-tasks.json      what dpe-host did last
+operations.json what dpe-host did last
 host/           hardware, disks and network, as the system shows them
 logs/           the last lines of each log
 
@@ -156,8 +156,8 @@ def _catalog(settings: Settings) -> Any:
         return {"trouble": trouble or error.message}
 
 
-def _tasks(settings: Settings) -> Any:
-    return [asdict(task) | {"result": None} for task in operations.everything(settings)]
+def _operations(settings: Settings) -> Any:
+    return [asdict(operation) | {"result": None} for operation in operations.everything(settings)]
 
 
 JSON: dict[str, Callable[[Settings], Any]] = {
@@ -165,7 +165,7 @@ JSON: dict[str, Callable[[Settings], Any]] = {
     "settings.json": _settings,
     "parts.json": lambda settings: [asdict(part) for part in processes.parts(settings)],
     "catalog.json": _catalog,
-    "tasks.json": _tasks,
+    "operations.json": _operations,
 }
 COMMANDS = {
     "cpu": ["lscpu"],

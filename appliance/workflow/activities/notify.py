@@ -56,7 +56,7 @@ def _words(step: Context, path: str) -> dict[str, str]:
     owner = _owner(run.machine)
     return {
         "machine": run.machine.name if run.machine else "a machine",
-        "class": str(run.klass.spec.get("title") or run.class_name) if run.klass else "",
+        "class": str(run.machine_class.spec.get("title") or run.class_name) if run.machine_class else "",
         "owner": _called(owner),
         "requester": _called(run.account),
         "run": str(run.id),

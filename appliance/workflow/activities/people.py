@@ -3,7 +3,20 @@
 from typing import Any
 
 from appliance import catalog
-from appliance.catalog import Account, EventKind, Level, Run, WorkItem, WorkItemState, now, record, runs, timezone, work_items
+from appliance.catalog import (
+    Account,
+    EventKind,
+    Level,
+    Run,
+    WorkItem,
+    WorkItemState,
+    now,
+    outgoing_mail,
+    record,
+    runs,
+    timezone,
+    work_items,
+)
 from appliance.catalog.work_items import Asked
 from appliance.errors import NotAllowed, Unavailable
 from appliance.identity import approvers
@@ -23,12 +36,12 @@ def withdraw(step: Context, _options: Any) -> None:
     """Nobody need answer any more."""
     with catalog.write():
         WorkItem.update(state=T.WITHDRAWN, decided_at=step.now).where(
-            WorkItem.run == step.run.id, WorkItem.number == step.stage.number, WorkItem.state == T.OPEN
+            WorkItem.run == step.run.id, WorkItem.number == step.planned.number, WorkItem.state == T.OPEN
         ).execute()
 
 
 def _judge(step: Context, options: Approval | Task) -> Done | Wait | Failed:
-    todo = runs.work_item_of(step.run.id, step.stage.number) or _put(step, options)
+    todo = runs.work_item_of(step.run.id, step.planned.number) or _put(step, options)
     if todo.state is T.OPEN:
         if todo.expires_at is not None and todo.expires_at <= step.now:
             _set(todo, state=T.EXPIRED, decided_at=step.now)
@@ -54,14 +67,14 @@ def _put(step: Context, options: Approval | Task) -> WorkItem:
     }
     todo = WorkItem.create(
         run=step.run.id,
-        number=step.stage.number,
-        kind=step.stage.kind.name,
-        title=step.stage.title,
+        number=step.planned.number,
+        kind=step.planned.kind.name,
+        title=step.planned.title,
         text=options.text,
         role="" if options.account else options.role,
         account=account,
         requester=step.run.account_id,
-        klass=step.run.class_name,
+        machine_class=step.run.class_name,
         created_at=step.now,
         escalate_role=options.escalate_to,
         **later,
@@ -103,11 +116,11 @@ def _escalate(run: Run, todo: WorkItem, role: str, why: str, level: Level | None
 def _write(run: Run, todo: WorkItem) -> None:
     """Mail to whoever is asked and was not before."""
     asker = todo.requester and (todo.requester.full_name or todo.requester.name)
-    what = todo.klass.spec["title"] if todo.klass is not None else ""
+    what = todo.machine_class.spec["title"] if todo.machine_class is not None else ""
     about = f"{asker or 'The appliance'}{f', for: {what}' if what else ''}"
     until = f"Please answer until {timezone.timestamp(todo.expires_at)}." if todo.expires_at else ""
     text = "\n\n".join(part for part in (todo.text, f"Asked by {about}.", until) if part)
-    work_items.post(approvers.of_todo(todo), f"todo-{todo.id}-open", f"{todo.title}: {about}", text, f"/todo/#todo-{todo.id}")
+    outgoing_mail.enqueue_mail(approvers.of_todo(todo), f"todo-{todo.id}-open", f"{todo.title}: {about}", text, f"/todo/#todo-{todo.id}")
 
 
 def _whom(todo: WorkItem) -> str:

@@ -49,12 +49,12 @@ def _refusal(options: Webhook, said: dict[str, Any]) -> Failed | None:
 
 
 def _output(step: Context) -> dict[str, Any]:
-    row = runs.step(step.run.id, step.stage.number)
+    row = runs.step(step.run.id, step.planned.number)
     return row.output if row is not None else {}
 
 
 def _note(step: Context, output: dict[str, Any]) -> None:
-    Step.update(output=output).where(Step.run == step.run.id, Step.number == step.stage.number).execute()
+    Step.update(output=output).where(Step.run == step.run.id, Step.number == step.planned.number).execute()
 
 
 def _host(options: Webhook) -> str:
@@ -62,18 +62,18 @@ def _host(options: Webhook) -> str:
 
 
 def _asking(step: Context) -> Asking:
-    return Asking(step.run.id, step.stage.number, step.since)
+    return Asking(step.run.id, step.planned.number, step.since)
 
 
 def _payload(step: Context, options: Webhook) -> dict[str, Any]:
-    run, stage = step.run, step.stage
+    run, planned = step.run, step.planned
     payload: dict[str, Any] = {
-        "type": options.event or f"{run.kind}.{stage.part}",
+        "type": options.event or f"{run.kind}.{planned.part}",
         "timestamp": step.since.isoformat(),
         "data": {
             "run": run.id,
             "move": run.kind,
-            "step": stage.name,
+            "step": planned.name,
             "class": run.class_name,
             "machine": _machine(run.machine),
             "requester": _account(run.account),

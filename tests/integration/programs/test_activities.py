@@ -78,7 +78,7 @@ def test_only_the_end_of_what_it_says_is_kept(here, step) -> None:
 
 
 def test_as_the_account_of_the_owner(here, step) -> None:
-    catalog.Class.update(spec={**machines.by_id(step("guest", None).run.machine_id).klass.spec, "user": "nobody"}).execute()
+    catalog.Class.update(spec={**machines.by_id(step("guest", None).run.machine_id).machine_class.spec, "user": "nobody"}).execute()
     options = Guest(run=["id", "-un"], user="owner")
     assert here.guest(step("guest", options), options).output["output"] == "nobody"
 

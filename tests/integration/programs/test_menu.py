@@ -68,7 +68,7 @@ def server(house: Settings) -> Iterator[Server]:
 @pytest.fixture
 def fresh(house: Settings) -> Settings:
     """Not yet set up."""
-    world.klass("notebook", world.NOTEBOOK)
+    world.machine_class("notebook", world.NOTEBOOK)
     world.engine(world.EMULATED)
     (house.state / "setup-code").write_text("ABCD-EFGH-2345\n")
     return house

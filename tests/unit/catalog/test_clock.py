@@ -21,10 +21,10 @@ from appliance.catalog import (
     handovers,
     is_to_come,
     now,
+    outgoing_mail,
     runs,
     sessions,
     snapshots,
-    work_items,
 )
 from appliance.catalog.events import Actor
 from appliance.identity import totp
@@ -76,10 +76,10 @@ def test_a_class_and_a_snapshot_are_tried_again(small: Class) -> None:
 def test_letters_are_sent(alice: Actor) -> None:
     with catalog.write():
         OutgoingMail.create(about="a", account=alice.account_id, subject="s", text="t", path="/", tries=1, next_at=now() + 30 * MINUTE)
-    assert not work_items.are_letters_due(now())
+    assert not outgoing_mail.is_mail_due(now())
     OutgoingMail.update(next_at=now() + YEAR).execute()
-    assert work_items.are_letters_due(now())
-    assert len(work_items.letters(now())) == 1
+    assert outgoing_mail.is_mail_due(now())
+    assert len(outgoing_mail.due_mail(now())) == 1
 
 
 def test_sessions_and_tokens_from_then_are_good_when_it_is_then_and_no_longer(alice: Actor) -> None:

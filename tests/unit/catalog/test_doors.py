@@ -66,7 +66,7 @@ def test_whoever_holds_a_machine_keeps_their_port_when_another_wants_it(ready, a
     give_back(first)
     ready(1)
     with catalog.write():
-        KeptDoor.insert(account=bob.account_id, klass="small", door=port, used_at=catalog.now()).execute()
+        KeptDoor.insert(account=bob.account_id, machine_class="small", door=port, used_at=catalog.now()).execute()
     held = claim(bob)
     assert door_of(held) == port
     ready(1)

@@ -192,7 +192,7 @@ def test_from_a_day_to_another(opened: Settings) -> None:
 
 def test_all_events_come_in_order_however_few_at_a_time(opened: Settings) -> None:
     write(10)
-    assert [event.id for event in events.every(at_once=3, after=2)] == list(range(3, 11))
+    assert [event.id for event in events.every(batch_size=3, after=2)] == list(range(3, 11))
 
 
 def test_a_line_costs_little(opened: Settings, record_property: Callable[[str, object], None]) -> None:

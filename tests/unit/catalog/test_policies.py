@@ -32,8 +32,8 @@ def adopt(**more: object) -> Class:
     return found
 
 
-def pools(cls: Class) -> tuple[int, int, int]:
-    return cls.minimum, cls.buffer, cls.maximum
+def pools(machine_class: Class) -> tuple[int, int, int]:
+    return machine_class.minimum, machine_class.buffer, machine_class.maximum
 
 
 def test_every_column_of_a_policy_belongs_to_a_field() -> None:
@@ -57,9 +57,9 @@ def test_every_column_of_a_policy_belongs_to_a_field() -> None:
 def test_a_newer_scenario_reaches_what_nobody_changed(opened: Settings, admin: catalog.Actor) -> None:
     adopt(policy={"buffer": 1, "maximum": 8}, lease={"minutes": 60})
     classes.change_policy(admin, "fresh", Form.POLICY, {"maximum": 12, "lease_minutes": 60})
-    cls = adopt(policy={"buffer": 3, "maximum": 9}, lease={"minutes": 90})
-    assert pools(cls) == (0, 3, 12)
-    assert (cls.lease_minutes, cls.overrides) == (90, {"maximum": 12})
+    machine_class = adopt(policy={"buffer": 3, "maximum": 9}, lease={"minutes": 90})
+    assert pools(machine_class) == (0, 3, 12)
+    assert (machine_class.lease_minutes, machine_class.overrides) == (90, {"maximum": 12})
 
 
 def test_a_value_that_is_the_scenarios_follows_it_again(opened: Settings, admin: catalog.Actor) -> None:
@@ -82,16 +82,16 @@ def test_what_an_admin_decided_stays_though_the_scenario_came_to_it(opened: Sett
 def test_a_newer_scenario_with_less_room_bounds_what_an_admin_wanted(opened: Settings, admin: catalog.Actor) -> None:
     adopt(policy={"maximum": 10})
     classes.change_policy(admin, "fresh", Form.POLICY, {"buffer": 8})
-    cls = adopt(policy={"maximum": 5})
-    assert (pools(cls), cls.overrides) == ((0, 5, 5), {"buffer": 8})
-    cls = adopt(policy={"maximum": 10})
-    assert pools(cls) == (0, 8, 10), "it is there again with the room for it"
+    machine_class = adopt(policy={"maximum": 5})
+    assert (pools(machine_class), machine_class.overrides) == ((0, 5, 5), {"buffer": 8})
+    machine_class = adopt(policy={"maximum": 10})
+    assert pools(machine_class) == (0, 8, 10), "it is there again with the room for it"
 
 
 def test_the_wizards_pools_are_an_admins(opened: Settings) -> None:
-    cls = adopt(policy={"buffer": 1, "maximum": 10})
+    machine_class = adopt(policy={"buffer": 1, "maximum": 10})
     with catalog.write():
-        policies.change(cls, {"buffer": 2, "maximum": 6})
+        policies.change(machine_class, {"buffer": 2, "maximum": 6})
     assert pools(adopt(policy={"buffer": 5, "maximum": 20})) == (0, 2, 6)
 
 
@@ -110,9 +110,33 @@ def test_a_catalog_from_before_keeps_its_values(tmp_path: Path) -> None:
     catalog.open(path)
     try:
         assert pools(Class.get()) == (0, 5, 8)
-        cls = adopt(policy={"buffer": 2, "maximum": 9}, lease={"minutes": 90, "idle": {"minutes": 30}})
-        assert (pools(cls), cls.lease_minutes, cls.idle_minutes) == ((0, 5, 9), 90, 45)
-        assert cls.overrides == {"buffer": 5, "idle_minutes": 45}
+        machine_class = adopt(policy={"buffer": 2, "maximum": 9}, lease={"minutes": 90, "idle": {"minutes": 30}})
+        assert (pools(machine_class), machine_class.lease_minutes, machine_class.idle_minutes) == ((0, 5, 9), 90, 45)
+        assert machine_class.overrides == {"buffer": 5, "idle_minutes": 45}
+    finally:
+        catalog.close()
+
+
+def test_a_catalog_from_before_burst_and_batch_window_keeps_what_was_said_of_both(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "catalog.db"
+    at_version(path, 13)
+    spec = ClassSpec.model_validate({**SPEC, "per_person": 9, "policy": {"maximum": 9}, "burst": 2}).model_dump(mode="json")
+    former = dict(spec)
+    former["at_once"], former["together"] = former.pop("burst"), former.pop("batch_window")
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(
+        "INSERT INTO class (name, spec, overrides, minimum, maximum, buffer, lease_minutes, extend_minutes, extensions, per_person, at_once,"
+        " together_minutes, updated_at)"
+        " VALUES ('fresh', ?, ?, 0, 9, 1, 480, 240, 3, 9, 5, 30, '2026-01-01T00:00:00.000000+00:00')",
+        (json.dumps(former), json.dumps({"at_once": 5, "together_minutes": 30})),
+    )
+    connection.close()
+    catalog.open(path)
+    try:
+        machine_class = Class.get()
+        assert (machine_class.burst, machine_class.batch_window) == (5, 30)
+        assert machine_class.overrides == {"burst": 5, "batch_window": 30}
+        assert machine_class.spec == spec
     finally:
         catalog.close()
 
@@ -173,8 +197,8 @@ def test_a_new_field_of_a_scenario_is_checked() -> None:
 
 
 def test_a_new_field_can_be_changed_without_a_column(greeting: None, opened: Settings, admin: catalog.Actor) -> None:
-    cls = adopt()
-    assert policies.values(cls)["greeting_minutes"] == 7
+    machine_class = adopt()
+    assert policies.values(machine_class)["greeting_minutes"] == 7
     with pytest.raises(BadInput, match=r"Greeting minutes cannot be 12\. It is between 1 and 9"):
         classes.change_policy(admin, "fresh", Form.LIFE, {"greeting_minutes": 12})
     classes.change_policy(admin, "fresh", Form.LIFE, {"greeting_minutes": 9})

@@ -5,22 +5,23 @@ from collections.abc import Iterator
 import pytest
 
 from appliance import catalog
-from appliance.catalog import options
+from appliance.catalog import Class, options
 from appliance.engine import Engine
+from appliance.settings import Settings
 from tests.unit.engine.fake import FakeProvider
 
 
 @pytest.fixture
-def provider():
+def provider() -> FakeProvider:
     return FakeProvider()
 
 
 @pytest.fixture
-def engine(opened, small, provider) -> Iterator[Engine]:
+def engine(opened: Settings, small: Class, provider: FakeProvider) -> Iterator[Engine]:
     """An engine that was set up."""
     with catalog.write():
         options.put("setup_done", True)
-    made = Engine(opened, provider, loaded=None)
+    made = Engine(opened, provider, loaded=None)  # type: ignore[arg-type]
     yield made
     made.stop()
     made.close()

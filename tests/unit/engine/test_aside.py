@@ -150,7 +150,7 @@ def test_disks_and_seeds_that_nobody_knows_stay_and_are_shown(engine, opened):
 def test_a_new_seed_takes_no_version_whose_folder_is_there(opened, small):
     (opened.seeds / "small/2").mkdir(parents=True)
     with catalog.write():
-        seed = Seed.create(klass="small", version=2)
+        seed = Seed.create(machine_class="small", version=2)
     assert seed_builds._free_version(seed, opened) == 3
 
 
@@ -423,9 +423,9 @@ def test_data_and_kept_disks_younger_than_the_copy_are_their_owners_again(engine
     put_back = copied(opened)
     disk, kept = str(uuid.uuid4()), str(uuid.uuid4())
     with catalog.write():
-        DataDisk.create(id=disk, account=alice.account_id, klass="small", name="Thesis", size=5, state=catalog.DiskState.READY)
+        DataDisk.create(id=disk, account=alice.account_id, machine_class="small", name="Thesis", size=5, state=catalog.DiskState.READY)
         KeptDisk.create(
-            id=kept, machine_name="small-9", account=alice.account_id, klass="small", seed=Seed.get(), size=2, bytes=1,
+            id=kept, machine_name="small-9", account=alice.account_id, machine_class="small", seed=Seed.get(), size=2, bytes=1,
             until=now() + timedelta(days=2),
         )  # fmt: skip
         catalog.record("data_disk.made", "A data disk is there.")

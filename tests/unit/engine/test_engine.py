@@ -101,10 +101,10 @@ def test_an_ended_lease_is_reclaimed_and_replaced(engine, provider, alice):
 def test_a_machine_that_does_not_come_up_is_thrown_away_and_the_class_held_back(engine, provider):
     provider.fails["wait"] = DpeError("The agent did not answer within 300 s.", "Look at its console.")
     settle(engine)
-    klass = Class.get()
-    assert klass.failures >= 1
-    assert klass.failing_until > now()
-    assert "agent did not answer" in klass.problem
+    machine_class = Class.get()
+    assert machine_class.failures >= 1
+    assert machine_class.failing_until > now()
+    assert "agent did not answer" in machine_class.problem
     assert provider.domains == {}
     assert provider.files == set()
     provider.fails.clear()
@@ -131,9 +131,9 @@ def test_a_machine_whose_tasks_fail_is_thrown_away_and_the_class_held_back(engin
 
     monkeypatch.setattr(batch, "follow", follow)
     settle(engine)
-    klass = Class.get()
-    assert klass.failing_until > now()
-    assert "Write its name failed: The disk is full." in klass.problem
+    machine_class = Class.get()
+    assert machine_class.failing_until > now()
+    assert "Write its name failed: The disk is full." in machine_class.problem
     assert provider.files == set()
     failing = False
     Class.update(failing_until=now()).execute()
@@ -266,7 +266,7 @@ def test_a_buffer_that_would_exhaust_the_memory_is_bounded_and_the_reason_is_sai
 def test_a_new_seed_replaces_the_buffer_without_emptying_it(engine, provider):
     settle(engine)
     with catalog.write():
-        fresh = Seed.create(klass="small", version=2, state=SeedState.READY, files=Seed.get().files)
+        fresh = Seed.create(machine_class="small", version=2, state=SeedState.READY, files=Seed.get().files)
         seed_rows.promote(fresh)
     lowest = 2
     for _ in range(25):
@@ -350,7 +350,7 @@ def test_a_receiver_that_answers_nothing_holds_no_machine_up(engine, monkeypatch
 
 def test_several_at_once_are_made_and_handed_over_together(engine, provider, alice):
     with catalog.write():
-        Class.update(at_once=5, per_person=5, buffer=1).execute()
+        Class.update(burst=5, per_person=5, buffer=1).execute()
     settle(engine)
     first = verbs.request(alice, "small", 5)
     assert verbs.my_machines(alice.account_id) == [], "one is ready, and stays where it is"
@@ -366,7 +366,7 @@ def test_several_at_once_are_made_and_handed_over_together(engine, provider, ali
 
 def test_one_of_several_that_cannot_be_handed_over_is_replaced(engine, provider, alice, monkeypatch):
     with catalog.write():
-        Class.update(at_once=3, per_person=3, buffer=3).execute()
+        Class.update(burst=3, per_person=3, buffer=3).execute()
     settle(engine)
     first = verbs.request(alice, "small", 3)
     broken = verbs.my_machines(alice.account_id)[1].id
@@ -474,7 +474,7 @@ def test_the_files_of_a_deleted_seed_go(opened, engine, admin):
     with pytest.raises(Conflict, match="made from this version"):
         seed_verbs.remove(old.id, admin)
     with catalog.write():
-        new = Seed.create(klass="small", version=2, state=SeedState.READY, files=old.files)
+        new = Seed.create(machine_class="small", version=2, state=SeedState.READY, files=old.files)
         seed_rows.promote(new)
     if seed_rows.machines_on(old.id):
         with pytest.raises(Conflict, match="live machines"):

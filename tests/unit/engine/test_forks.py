@@ -45,8 +45,8 @@ def test_a_snapshot_is_taken_first_and_the_buffer_is_forked_from_it(opened, fork
     assert {(m.origin, m.readiness, m.snapshot_id) for m in ready()} == {("fork", "paused", taken.id)}
     assert {provider.domains[m.id].power for m in ready()} == {Power.PAUSED}
     assert [verb for verb, _ in provider.calls].count("clone") == 0
-    klass = Class.get()
-    assert (klass.forked, klass.fork_failed) == (2, 0)
+    machine_class = Class.get()
+    assert (machine_class.forked, machine_class.fork_failed) == (2, 0)
     assert kinds("snapshot") == ["snapshot.building", "snapshot.ready"]
     assert not list((opened.state / "work").glob("snapshot-*"))
 
@@ -113,10 +113,10 @@ def test_a_fork_that_does_not_answer_is_destroyed_counted_and_booted(forking, en
     assert [verb for verb, of in provider.calls if of == id] == ["start", "wait", "destroy", "clone", "start", "wait"]
     machine = machines.by_id(id)
     assert (machine.state, machine.owner_id, machine.origin, machine.snapshot_id) == (S.IN_USE, alice.account_id, "boot", None)
-    klass = Class.get()
-    assert (klass.fork_failed, klass.fork_failures) == (1, 1)
-    assert "does not answer" in klass.fork_problem
-    assert klass.failures == 0
+    machine_class = Class.get()
+    assert (machine_class.fork_failed, machine_class.fork_failures) == (1, 1)
+    assert "does not answer" in machine_class.fork_problem
+    assert machine_class.failures == 0
     assert kinds("machine.not_forked") == ["machine.not_forked"]
 
 
@@ -239,7 +239,7 @@ def test_a_snapshot_goes_when_nothing_lives_on_it_and_not_before(opened, forking
     verbs.request(alice, "small")
     settle(engine)
     with catalog.write():
-        fresh = Seed.create(klass="small", version=2, state=SeedState.READY, files=Seed.get().files)
+        fresh = Seed.create(machine_class="small", version=2, state=SeedState.READY, files=Seed.get().files)
         seed_rows.promote(fresh)
     opened.seeds.joinpath("small/2").mkdir()
     settle(engine, 30)

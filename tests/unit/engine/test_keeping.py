@@ -258,7 +258,7 @@ def test_copies_come_back_on_another_appliance_that_knows_nothing_of_them(giving
     other = Engine(there, elsewhere, loaded=None)
     settle(other)
     [one] = recovery.recoverable()
-    assert (one.account.name, one.cls.name, one.newest, one.missing) == ("alice", "small", True, "")
+    assert (one.account.name, one.machine_class.name, one.newest, one.missing) == ("alice", "small", True, "")
     [run] = recovery.bring_back(alice_there, [Choice(one.copy.path)])
     settle(other, 20)
     assert Run.get_by_id(run).state is R.DONE
@@ -391,9 +391,9 @@ def test_a_killed_engine_brings_back_one_machine_and_one_disk(giving, provider, 
 
 def test_the_shipped_sequence_fits(engine):
     shipped = load(Path("playbooks/workflows/recovery.yml"))
-    stages = sequence.stages("recover", sequence.dump(shipped.moves))
-    assert [stage.name for stage in stages if stage.part == "core"] == ["recover", "make", "hand_over"]
-    assert any(stage.part == "after" for stage in stages)
+    planned_steps = sequence.planned_steps("recover", sequence.dump(shipped.moves))
+    assert [planned.name for planned in planned_steps if planned.part == "core"] == ["recover", "make", "hand_over"]
+    assert any(planned.part == "after" for planned in planned_steps)
 
 
 def test_what_recovery_asks_first_is_asked(giving, provider, alice, admin):

@@ -116,7 +116,7 @@ def test_more_may_be_handed_out_than_there_is_when_the_admin_says_so(engine, pro
 
 
 def test_a_large_class_does_not_starve_beside_a_small_one(engine, provider, forked, alice, bob):
-    world.klass("notebook", world.NOTEBOOK, buffer=1)
+    world.machine_class("notebook", world.NOTEBOOK, buffer=1)
     world.seed("notebook", 1, promoted=True, files=seed_rows.promoted("small").files)
     Class.update(fork=True, readiness="paused").execute()
     _look(engine, 8)

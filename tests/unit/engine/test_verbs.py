@@ -124,7 +124,7 @@ def test_reprovision_gives_a_clean_disk_from_the_promoted_seed_and_keeps_name_sl
         settle(engine)
     with catalog.write():
         files = {**before.seed.files, "disk": before.seed.files["disk"].replace("small/1", "small/2")}
-        seed_rows.promote(Seed.create(klass="small", version=2, state=SeedState.READY, files=files))
+        seed_rows.promote(Seed.create(machine_class="small", version=2, state=SeedState.READY, files=files))
     calls = len(provider.calls)
     run = moves.reprovision(alice, mine)
     settle(engine)

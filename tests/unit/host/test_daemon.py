@@ -13,8 +13,8 @@ import pytest
 
 from appliance import layout
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
+from appliance.host.interface.operations import CANCEL
 from appliance.host.interface.system import IMAGE
-from appliance.host.interface.tasks import CANCEL
 from appliance.host.rpc import operations
 from appliance.host.rpc.client import Client
 from appliance.host.rpc.daemon import Server
@@ -73,9 +73,9 @@ def go(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return event
 
 
-def ended(client: Client, server: Server, id: str) -> operations.Task:
-    assert server.tasks.wait(10)
-    return client.task(id)
+def ended(client: Client, server: Server, id: str) -> operations.Operation:
+    assert server.operations.wait(10)
+    return client.operation(id)
 
 
 def test_a_long_verb_is_a_task_that_tells_how_far_it_is(server: Server, go: threading.Event) -> None:
@@ -84,10 +84,16 @@ def test_a_long_verb_is_a_task_that_tells_how_far_it_is(server: Server, go: thre
     with pytest.raises(Conflict, match="Counting is still going on, begun by grace"):
         client.begin(COUNT, Count(upto=1))
     go.set()
-    task = ended(client, server, id)
-    assert (task.state, task.result, task.by, task.said[-1], task.progress) == (operations.DONE, 4, "grace", "at 3", 75)
-    assert task.ended_at >= task.begun_at
-    assert [one.id for one in client.tasks()] == [id]
+    operation = ended(client, server, id)
+    assert (operation.state, operation.result, operation.by, operation.said[-1], operation.progress) == (
+        operations.DONE,
+        4,
+        "grace",
+        "at 3",
+        75,
+    )
+    assert operation.ended_at >= operation.begun_at
+    assert [one.id for one in client.operations()] == [id]
 
 
 def test_a_task_is_cancelled_and_says_so(server: Server, go: threading.Event) -> None:
@@ -95,21 +101,21 @@ def test_a_task_is_cancelled_and_says_so(server: Server, go: threading.Event) ->
     id = client.begin(COUNT, Count(upto=1))
     client.call(CANCEL)
     go.set()
-    task = ended(client, server, id)
-    assert (task.state, task.error, task.hint) == (operations.FAILED, "It was cancelled.", "Begin again.")
+    operation = ended(client, server, id)
+    assert (operation.state, operation.error, operation.hint) == (operations.FAILED, "It was cancelled.", "Begin again.")
     with pytest.raises(Conflict, match="Nothing is going on"):
         client.call(CANCEL)
 
 
 def test_what_was_cut_off_says_so_at_the_next_start(settings: Settings) -> None:
     operations.folder(settings).mkdir()
-    left = operations.Task("1", "test.count", "Counting", "grace", operations.RUNNING, "2026-11-21T10:00:00+00:00", said=["at 1"])
+    left = operations.Operation("1", "test.count", "Counting", "grace", operations.RUNNING, "2026-11-21T10:00:00+00:00", said=["at 1"])
     (operations.folder(settings) / "1.json").write_text(json.dumps(asdict(left)))
     with Server(settings) as server:
-        task = operations.get_operation(settings, "1")
-        assert (task.state, task.said) == (operations.INTERRUPTED, ["at 1"])
-        assert "lost power" in task.error
-        assert server.tasks.current is None
+        operation = operations.get_operation(settings, "1")
+        assert (operation.state, operation.said) == (operations.INTERRUPTED, ["at 1"])
+        assert "lost power" in operation.error
+        assert server.operations.current is None
 
 
 def test_only_the_last_tasks_are_remembered(server: Server, go: threading.Event) -> None:
@@ -117,8 +123,8 @@ def test_only_the_last_tasks_are_remembered(server: Server, go: threading.Event)
     client = Client(server.settings)
     for _ in range(operations.KEPT + 3):
         client.begin(COUNT, Count(upto=0))
-        assert server.tasks.wait(10)
-    assert len(client.tasks()) == operations.KEPT
+        assert server.operations.wait(10)
+    assert len(client.operations()) == operations.KEPT
 
 
 def test_errors_arrive_as_they_were_raised(server: Server, go: threading.Event) -> None:
@@ -131,7 +137,7 @@ def test_errors_arrive_as_they_were_raised(server: Server, go: threading.Event) 
     id = client.begin(CRASH)
     assert "hidden" not in ended(client, server, id).error
     with pytest.raises(NotFound):
-        client.task("no such")
+        client.operation("no such")
 
 
 @pytest.mark.badinput
@@ -169,7 +175,7 @@ def test_nonsense_on_the_socket_does_no_harm(server: Server, question: bytes) ->
 def test_a_damaged_record_is_left_out(server: Server) -> None:
     (operations.folder(server.settings) / "x.json").write_text("{")
     (operations.folder(server.settings) / "y.json").write_text('{"id": "y"}')
-    assert Client(server.settings).tasks() == []
+    assert Client(server.settings).operations() == []
 
 
 def test_nobody_else_may_ask(server: Server) -> None:

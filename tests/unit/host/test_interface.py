@@ -57,7 +57,7 @@ def untyped(schema: Any, at: str = "") -> list[str]:
 @pytest.mark.parametrize("verb", declared().values(), ids=lambda verb: verb.name)
 def test_all_that_crosses_the_socket_has_a_type(verb: AnyVerb) -> None:
     found = untyped(verb.arguments.model_json_schema()) + untyped(TypeAdapter(verb.result).json_schema())
-    assert [one for one in found if not one.endswith(".result")] == []  # of a task, which its verb declares
+    assert [one for one in found if not one.endswith(".result")] == []  # of an operation, which its verb declares
 
 
 def shown(kind: Any) -> str:
@@ -69,7 +69,7 @@ def shown(kind: Any) -> str:
 def table() -> str:
     rows = ["| verb | arguments | result | |", "| --- | --- | --- | --- |"]
     for verb in declared().values():
-        about = ", ".join(word for word, is_so in (("a task", isinstance(verb, LongVerb)), ("root alone", verb.root)) if is_so)
+        about = ", ".join(word for word, is_so in (("an operation", isinstance(verb, LongVerb)), ("root alone", verb.root)) if is_so)
         rows.append(f"| `{verb.name}` | {shown(verb.arguments)} | {shown(verb.result)} | {about} |")
     return "\n".join(rows) + "\n"
 
@@ -148,7 +148,7 @@ def test_a_peer_that_answers_otherwise_is_of_another_version(settings: Settings,
         Client(settings).call(updates.STATUS) if isinstance(result, dict) and "image" in result else Client(settings).call(system.CLOCK)
 
 
-@pytest.mark.parametrize("result", [None, "1", {"task": 1}])
+@pytest.mark.parametrize("result", [None, "1", {"operation": 1}])
 def test_a_peer_that_begins_no_task_is_of_another_version(settings: Settings, result: Any) -> None:
     with peer(settings, {"result": result}), pytest.raises(Unavailable, match="different versions, as for a moment during an update"):
         Client(settings).begin(updates.FETCH)

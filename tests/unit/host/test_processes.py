@@ -62,7 +62,7 @@ def eventually(settings: Settings, expected: dict[str, str]) -> None:
 def test_parts_are_stopped_meanwhile_and_started_again_whatever_happens(settings: Settings, supervisor: list[str]) -> None:
     with pytest.raises(ZeroDivisionError), processes.stopped(settings, "web", "engine"):
         assert states(settings) == {"web": "stopped", "engine": "stopped"}
-        with pytest.raises(Conflict, match="web is stopped while a task goes on"):
+        with pytest.raises(Conflict, match="web is stopped while an operation goes on"):
             processes.restart(settings, "web")
         _ = 1 // 0
     eventually(settings, {"web": "failed", "engine": "failed"})  # these have no process, but nobody holds them

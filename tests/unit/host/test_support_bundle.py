@@ -252,7 +252,7 @@ def test_people_are_numbers(opened: Settings) -> None:
 def test_what_helps_is_in_it(opened: Settings) -> None:
     world.busy(opened)
     found = bundle(opened)
-    assert {"README.txt", "about.json", "settings.json", "parts.json", "catalog.json", "tasks.json", "host/memory.txt"} <= set(found)
+    assert {"README.txt", "about.json", "settings.json", "parts.json", "catalog.json", "operations.json", "host/memory.txt"} <= set(found)
     assert "MemTotal" in found["host/memory.txt"]
     assert "no-such-program" in found["host/missing.txt"]
     kept = json.loads(found["catalog.json"])

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from appliance.errors import Conflict, Unavailable
 from appliance.hypervisor import making
-from appliance.hypervisor.batch import Step, perform
+from appliance.hypervisor.batch import Action, perform
 from appliance.hypervisor.libvirt import inventory
 from appliance.hypervisor.libvirt.memory import Taken
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
@@ -110,14 +110,14 @@ class Failing(FakeProvider):
 
 def test_one_failure_leaves_the_others_alone() -> None:
     provider = Failing()
-    outcomes = perform(provider, Step.CLONE, [spec(0), spec(1), spec(2)], parallel=2)
+    outcomes = perform(provider, Action.CLONE, [spec(0), spec(1), spec(2)], parallel=2)
     assert [(outcome.id, outcome.ok) for outcome in outcomes] == [(spec(0).id, True), (spec(1).id, False), (spec(2).id, True)]
     assert (outcomes[1].error, outcomes[1].hint) == ("No room.", "Make some.")
     assert provider.files == {spec(0).id, spec(2).id}
 
 
 def test_nothing_to_do_is_fine() -> None:
-    assert perform(FakeProvider(), Step.START, [], parallel=2) == []
+    assert perform(FakeProvider(), Action.START, [], parallel=2) == []
 
 
 @pytest.mark.parametrize("readiness", ["running", "paused", "cold"])
@@ -134,7 +134,7 @@ def test_each_machine_takes_the_steps_it_needs(readiness: Literal["running", "pa
         ("paused", False): ["clone", "start", "wait", "suspend"],
         ("cold", False): ["clone"],
     }[readiness, forks]
-    assert perform(provider, Step.DESTROY, [spec()], parallel=1)[0].ok
+    assert perform(provider, Action.DESTROY, [spec()], parallel=1)[0].ok
     assert provider.files == set()
 
 
@@ -211,8 +211,8 @@ def test_all_wait_at_once_and_no_more_than_told_are_started_at_once() -> None:
                 self.here -= 1
 
     provider, specs = Meeting(), [spec(number) for number in range(4)]
-    assert all(outcome.ok for outcome in perform(provider, Step.WAIT, specs, parallel=1))
-    perform(provider, Step.START, specs, parallel=2)
+    assert all(outcome.ok for outcome in perform(provider, Action.WAIT, specs, parallel=1))
+    perform(provider, Action.START, specs, parallel=2)
     assert provider.most <= 2
 
 
@@ -222,4 +222,4 @@ def test_a_bug_is_not_an_outcome() -> None:
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        perform(Broken(), Step.CLONE, [spec()], parallel=1)
+        perform(Broken(), Action.CLONE, [spec()], parallel=1)

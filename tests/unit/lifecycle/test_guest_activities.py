@@ -18,7 +18,7 @@ from appliance.workflow import kinds
 from appliance.workflow.conditions import When
 from appliance.workflow.kinds import Guest, Playbook
 from appliance.workflow.runner import Context, Failed
-from appliance.workflow.sequence import Retry, Stage
+from appliance.workflow.sequence import PlannedStep, Retry
 from tests.unit.engine.fake import FakeProvider
 
 pytestmark = pytest.mark.workflow
@@ -49,10 +49,10 @@ def step(ready, alice) -> Callable[..., Context]:
         run = runs.begin_run("stop", machine_id=id, class_name="small")
 
     def make(kind: str, options: Any, attempts: int = 0, cancelled: Callable[[], bool] = lambda: False) -> Context:
-        stage = Stage(0, "mine", kinds.known()[kind], "", options, When(), Retry(), 3, False, "before")
+        planned = PlannedStep(0, "mine", kinds.known()[kind], "", options, When(), Retry(), 3, False, "before")
         found = runs.by_id(run)
         assert found is not None
-        return Context(found, stage, attempts, now(), now() + timedelta(), cancelled=cancelled)
+        return Context(found, planned, attempts, now(), now() + timedelta(), cancelled=cancelled)
 
     return make
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Account, Event, OutgoingMail, now, options, work_items
+from appliance.catalog import Account, Event, OutgoingMail, now, options, outgoing_mail
 from appliance.outbound import mail, mail_outbox
 from tests.post import office
 
@@ -27,7 +27,7 @@ def use(port, *, on=True):
 
 def put(*accounts, about="todo-1-open"):
     with catalog.write():
-        work_items.post(accounts, about, "A manager says yes: Bob", "Is it for a course?", "/todo/#todo-1")
+        outgoing_mail.enqueue_mail(accounts, about, "A manager says yes: Bob", "Is it for a course?", "/todo/#todo-1")
 
 
 def test_it_is_sent_once_with_a_way_to_the_page(ada):
@@ -35,20 +35,20 @@ def test_it_is_sent_once_with_a_way_to_the_page(ada):
         use(server.port)
         put(ada)
         put(ada)  # said twice
-        assert work_items.are_letters_due(now())
+        assert outgoing_mail.is_mail_due(now())
         mail_outbox.send_due()
         mail_outbox.send_due()
         [sent] = server.taken
     assert (sent["To"], sent["Subject"]) == ("ada@example.org", "A manager says yes: Bob")
     assert sent.get_content().split() == ["Is", "it", "for", "a", "course?", "https://dpe.example.org/todo/#todo-1"]
-    assert not work_items.are_letters_due(now())
+    assert not outgoing_mail.is_mail_due(now())
 
 
 def test_a_kill_between_sending_and_forgetting_repeats_the_same_message(ada, monkeypatch):
     with office() as server:
         use(server.port)
         put(ada)
-        monkeypatch.setattr(work_items, "forget_letter", lambda _id: None)
+        monkeypatch.setattr(outgoing_mail, "delete_mail", lambda _id: None)
         mail_outbox.send_due()
         mail_outbox.send_due()
         first, second = server.taken
@@ -62,7 +62,7 @@ def test_while_the_server_is_away_it_waits_longer_and_longer_and_is_given_up_in_
         OutgoingMail.update(next_at=now()).execute()
         mail_outbox.send_due()
         assert timedelta(minutes=minutes - 0.5) < OutgoingMail.get().next_at - now() <= timedelta(minutes=minutes)
-    assert not work_items.are_letters_due(now())
+    assert not outgoing_mail.is_mail_due(now())
     OutgoingMail.update(next_at=now(), created_at=now() - mail_outbox.GIVEN_UP).execute()
     mail_outbox.send_due()
     assert OutgoingMail.select().count() == 0

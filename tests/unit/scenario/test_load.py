@@ -60,6 +60,24 @@ def test_the_scenarios_that_come_with_the_product_are_right(folder: Path) -> Non
         assert load(folder).scenario.name == folder.name
 
 
+def test_the_former_names_of_keys_are_still_read(tmp_path: Path) -> None:
+    loaded = load(write(tmp_path, f"{GOOD}    per_person: 3\n    at_once: 3\n    together: 10\n"))
+    notes = loaded.scenario.classes["notes"]
+    assert (notes.burst, notes.batch_window) == (3, 10)
+    assert {"burst": 3, "batch_window": 10}.items() <= notes.model_dump().items(), "it is kept by the names of today"
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [("burst: 0", "burst is 0, which is too small"), ("at_once: 0", "at_once is 0, which is too small"),
+     ("at_once: 2\n    burst: 2", "at_once is not a known key")],
+)  # fmt: skip
+def test_an_error_names_the_key_that_is_written(tmp_path: Path, key: str, says: str) -> None:
+    [(_, line, message, _)] = errors(write(tmp_path, f"{GOOD}    per_person: 3\n    {key}\n"))
+    assert (line, says in message) == (16, True), message
+
+
 @pytest.mark.badinput
 @pytest.mark.parametrize(
     ("old", "new", "line", "says", "hint"),

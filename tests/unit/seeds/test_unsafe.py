@@ -36,7 +36,7 @@ def ansible() -> None:
 def activity(settings: Settings, text: str) -> None:
     """A playbook of a sequence, with all that is known of machine, class and owner."""
     machine = filled(Machine, text)
-    machine.klass, machine.owner, machine.state, machine.slot = filled(Class, text), filled(Account, text), MachineState.IN_USE, 1
+    machine.machine_class, machine.owner, machine.state, machine.slot = filled(Class, text), filled(Account, text), MachineState.IN_USE, 1
     options = filled(Playbook, text).model_copy(update={"playbook": "write-motd.yml", "timeout": "1m"})
     step = type("Step", (), {"name": "1-1", "run": type("Run", (), {"kind": "assign"}), "report": print, "cancelled": lambda: False})
     for target in ("machine", "appliance"):

@@ -36,7 +36,7 @@ def test_what_is_said_follows_the_snapshot_of_the_promoted_seed(forking):
     catalog.Snapshot.update(state=SnapshotState.STALE).execute()
     assert (state(), classes.forking(forking).snapshot) == (ForkState.TAKING, None)
     with catalog.write():
-        fresh = Seed.create(klass="small", version=2, state=catalog.SeedState.READY)
+        fresh = Seed.create(machine_class="small", version=2, state=catalog.SeedState.READY)
         seed_rows.promote(fresh)
     made = world.snapshot(fresh)
     assert (state(), classes.forking(forking).snapshot) == (ForkState.FORKED, made)
@@ -65,8 +65,8 @@ def test_a_closed_class_with_a_snapshot_still_forks_once_it_is_asked_to(forking)
 def test_a_change_leaves_machines_alone_and_is_recorded(ready, forking, admin):
     [machine] = ready(1)
     classes.change_policy(admin, "small", Form.MAKING, {"fork": False, "readiness": "cold"})
-    klass = Class.get()
-    assert (klass.fork, klass.readiness) == (False, "cold")
+    machine_class = Class.get()
+    assert (machine_class.fork, machine_class.readiness) == (False, "cold")
     assert (machines.by_id(machine.id).state, machines.by_id(machine.id).readiness) == (MachineState.READY, machine.readiness)
     event = Event.get(Event.kind == "class.making")
     assert event.data == {"before": {"fork": True, "readiness": "paused"}, "after": {"fork": False, "readiness": "cold"}}

@@ -32,7 +32,7 @@ def all_powers() -> dict[int, set[tuple[str, object]]]:
     over: list[tuple[object, Location]] = [
         ("appliance", Location()),
         *((f"unit {unit.id}", Location(units=frozenset({unit.id}))) for unit in OrgUnit.select()),
-        *((f"class {cls.name}", Location(classes=frozenset({cls.name}))) for cls in Class.select()),
+        *((f"class {machine_class.name}", Location(classes=frozenset({machine_class.name}))) for machine_class in Class.select()),
     ]
     found = {}
     for account in Account.select():

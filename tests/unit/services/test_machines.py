@@ -65,7 +65,7 @@ def test_a_class_that_is_not_there_or_withdrawn_is_not_found(ready, alice):
 def test_newest_seed_first_then_the_machine_that_waited_longest(ready, small, alice):
     old = ready(2)
     with catalog.write():
-        fresh = catalog.Seed.create(klass="small", version=2, state=catalog.SeedState.READY)
+        fresh = catalog.Seed.create(machine_class="small", version=2, state=catalog.SeedState.READY)
         seed_rows.promote(fresh)
     new = ready(1)
     verbs.request(alice, "small")
@@ -159,10 +159,10 @@ def test_failures_hold_the_class_back_doubling_and_success_forgives(ready, small
         [machine] = ready(1)
         Machine.update(state=S.CREATING).where(Machine.id == machine.id).execute()
         outcomes.did_not_come_up(machines.by_id(machine.id), NO_AGENT)
-        klass = Class.get()
-        waits.append(round((klass.failing_until - now()).total_seconds() / 5))
+        machine_class = Class.get()
+        waits.append(round((machine_class.failing_until - now()).total_seconds() / 5))
     assert waits == [1, 2, 4]
-    assert klass.problem.startswith("The agent does not answer.")
+    assert machine_class.problem.startswith("The agent does not answer.")
     [machine] = ready(1)
     Machine.update(state=S.CREATING).where(Machine.id == machine.id).execute()
     outcomes.came_up(machines.by_id(machine.id))

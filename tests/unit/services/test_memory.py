@@ -39,9 +39,9 @@ def allow(mib: int) -> None:
 @pytest.fixture
 def large(small):
     """A class of 1024 MiB beside the small one."""
-    klass = world.klass("notebook", world.NOTEBOOK)
+    machine_class = world.machine_class("notebook", world.NOTEBOOK)
     world.seed("notebook", 1, promoted=True)
-    return klass
+    return machine_class
 
 
 def ready_large(large, count=1):

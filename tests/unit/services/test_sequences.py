@@ -151,12 +151,12 @@ def test_a_run_ends_on_the_version_that_it_began_with(office: str, admin: Actor,
     asked = machines.request(admin, "small")
     run = runs.of_request(asked.id)
     assert run is not None
-    planned = [stage.name for stage in runner.stages_of(run)]
+    planned = [step.name for step in runner.planned_steps_of(run)]
     assert planned == ["manager", "first", "claim", "hand_over", "desk"]
     sequences.save_draft(admin, office, {"assign": {"before": [wait("other")]}}, sequences.view_sequence(office).stamp)
     sequences.promote(admin, office, untried=True)
     sequences.roll_back(admin, office, 1)
-    assert [stage.name for stage in runner.stages_of(Run.get_by_id(run.id))] == planned
+    assert [step.name for step in runner.planned_steps_of(Run.get_by_id(run.id))] == planned
     later = start.plan("assign", "small", admin.account_id, lease_minutes=5)
     promoted = rows.promoted(office)
     assert promoted is not None

@@ -21,7 +21,7 @@ def made_by_the_planner(settings: Settings, facts: HostFacts, alice: Actor, peop
     with catalog.write():
         Class.update(maximum=10_000, buffer=0).where(Class.name == "small").execute()
         for _ in range(people):
-            Request.create(account=alice.account_id, klass="small", state=RequestState.WAITING, hit=False)
+            Request.create(account=alice.account_id, machine_class="small", state=RequestState.WAITING, hit=False)
     demands, capacity = Sizing(settings).look(facts)
     (decision,) = plan(demands, capacity)
     return decision.create
@@ -80,7 +80,7 @@ def test_what_ends_first_is_named_with_how_far_the_others_go(small: Class, opene
 
 
 def test_seeds_that_are_still_to_be_built_have_their_room(opened: Settings) -> None:
-    world.klass("notebook", world.NOTEBOOK)
+    world.machine_class("notebook", world.NOTEBOOK)
     world.engine({**asdict(FACTS), "disk_free": 8192})
     [told] = server.capacity(opened)
     assert told.holds.disk == (8192 - 2048 - server.SEED) // 512

@@ -44,7 +44,7 @@ R, S = RequestState, MachineState
 def many(small):
     """The class gives up to five at once."""
     with catalog.write():
-        Class.update(at_once=5, per_person=10).execute()
+        Class.update(burst=5, per_person=10).execute()
     return small
 
 
@@ -130,7 +130,7 @@ def test_more_than_a_person_may_hold_is_refused_at_once(many, ready, alice):
         verbs.request(alice, "small", 4)
     assert len(verbs.my_machines(alice.account_id)) == 1
     [offer] = verbs.offers(alice.account_id)
-    assert offer.at_once == 3
+    assert offer.burst == 3
 
 
 def test_more_than_a_quota_leaves_is_refused_at_once(many, ready, alice):
@@ -140,7 +140,7 @@ def test_more_than_a_quota_leaves_is_refused_at_once(many, ready, alice):
     with pytest.raises(Conflict, match=r"Your quota: 1 of 3 machines in use, so 3 more are too many\."):
         verbs.request(alice, "small", 3)
     [offer] = verbs.offers(alice.account_id)
-    assert offer.at_once == 2
+    assert offer.burst == 2
     verbs.request(alice, "small", 2)
     assert len(verbs.my_machines(alice.account_id)) == 3
 
@@ -155,7 +155,7 @@ def test_more_than_there_may_ever_be_is_refused_at_once(many, ready, alice):
     with pytest.raises(Conflict, match="too little memory for so many"):
         verbs.request(alice, "small", 3)
     [offer] = verbs.offers(alice.account_id)
-    assert offer.at_once == 2
+    assert offer.burst == 2
     assert Request.select().count() == 0
 
 
@@ -225,7 +225,7 @@ def test_one_yes_is_enough_for_all_of_them(many, ready, alice, admin, runner):
     for name in ("yes", "claim"):
         begun = runner.begin(run.id)
         assert begun is not None
-        assert begun.context.stage.name == name
+        assert begun.context.planned.name == name
         runner.settle(begun, runner.perform(begun))
     assert states(first) == [R.GRANTED] * 3
     of_these = list(Run.select().where(Run.request.in_(Request.select(Request.id).where(Request.batch == first.id))))

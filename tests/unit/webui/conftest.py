@@ -9,11 +9,13 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from appliance import catalog
 from appliance.catalog import Actor
-from appliance.settings import Settings
+from appliance.settings import Settings, load
 from tests import pages, world
 from tests.fake_rauc import fake_host
 from webui import create_app
+from webui.app import work_on
 from webui.live import hub
 
 __all__ = ["fake_host"]
@@ -73,10 +75,20 @@ def people(opened: Settings) -> dict[str, Actor]:
     return world.busy(opened)
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Flask:
+    """The application, made once: its 400 addresses take longer to compile than most tests."""
+    app = create_app(load(state=tmp_path_factory.mktemp("web"), network="unit"))
+    catalog.close()
+    return app
+
+
 @pytest.fixture
-def app(opened: Settings) -> Flask:
+def app(made: Flask, opened: Settings) -> Flask:
+    """The application over the catalog of this test. A test that adds to it makes one of its own."""
     hub.stopping = lambda: False
-    return create_app(opened)
+    work_on(made, opened)
+    return made
 
 
 @pytest.fixture

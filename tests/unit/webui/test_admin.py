@@ -65,8 +65,8 @@ POLICY = {
 
 def test_policy(grace: Browser) -> None:
     assert grace.post("/admin/classes/notebook", POLICY).status_code == 303
-    cls = Class.get_by_id("notebook")
-    assert {name: str(getattr(cls, name)) for name in POLICY} == POLICY
+    machine_class = Class.get_by_id("notebook")
+    assert {name: str(getattr(machine_class, name)) for name in POLICY} == POLICY
 
 
 @pytest.mark.badinput
@@ -103,16 +103,16 @@ def test_what_does_not_exist(grace: Browser, path: str) -> None:
 
 def test_building_promoting_and_rolling_back(grace: Browser) -> None:
     answer = grace.post("/admin/classes/studio/build")
-    built = Seed.get(Seed.klass == "studio", Seed.state == SeedState.QUEUED)
+    built = Seed.get(Seed.machine_class == "studio", Seed.state == SeedState.QUEUED)
     assert answer.headers["Location"] == f"/admin/seeds/{built.id}"
     assert grace.post("/admin/classes/studio/build").status_code == 409
     assert grace.post(f"/admin/seeds/{built.id}/promote").status_code == 409
     assert grace.post(f"/admin/seeds/{built.id}/cancel").status_code == 303
     assert Seed.get_by_id(built.id).state is SeedState.CANCELLED
-    first = Seed.get(Seed.klass == "notebook", Seed.version == 1)
+    first = Seed.get(Seed.machine_class == "notebook", Seed.version == 1)
     assert "Roll back" in grace.get("/admin/classes/notebook").text
     assert grace.post(f"/admin/seeds/{first.id}/promote").status_code == 303
-    assert Seed.get(Seed.klass == "notebook", Seed.promoted == True).version == 1  # noqa: E712
+    assert Seed.get(Seed.machine_class == "notebook", Seed.promoted == True).version == 1  # noqa: E712
 
 
 def test_a_seed_that_came_with_an_update_is_offered_and_taken(grace: Browser) -> None:
@@ -128,7 +128,7 @@ def test_a_seed_that_came_with_an_update_is_offered_and_taken(grace: Browser) ->
     assert "came with this version" not in grace.get("/admin/classes/notebook").text
     assert grace.post("/admin/classes/notebook/use-shipped").status_code == 409
     answer = grace.post("/admin/classes/studio/use-shipped")
-    queued = Seed.get(Seed.klass == "studio", Seed.state == SeedState.QUEUED)
+    queued = Seed.get(Seed.machine_class == "studio", Seed.state == SeedState.QUEUED)
     assert answer.headers["Location"] == f"/admin/seeds/{queued.id}"
     assert queued.manifest == {"shipped": "/usr/share/dpe/seeds/studio"}
     assert "came with this version" not in grace.get("/admin/seeds/").text
@@ -155,7 +155,7 @@ def test_only_logs_are_shown(grace: Browser, opened: Settings) -> None:
 
 
 def test_a_seeds_packages(grace: Browser) -> None:
-    page = grace.get(f"/admin/seeds/{Seed.get(Seed.promoted == True, Seed.klass == 'notebook').id}").text  # noqa: E712
+    page = grace.get(f"/admin/seeds/{Seed.get(Seed.promoted == True, Seed.machine_class == 'notebook').id}").text  # noqa: E712
     assert "qemu-guest-agent" in page
     assert "6.12.48+deb13-amd64" in page
 

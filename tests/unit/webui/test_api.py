@@ -64,7 +64,7 @@ def test_who_has_to_wait_is_told_so(call: Call) -> None:
 
 
 def test_several_at_once(call: Call) -> None:
-    Class.update(at_once=5, per_person=9).execute()
+    Class.update(burst=5, per_person=9).execute()
     made = call("POST", "/machines", json={"class": "notebook", "count": 2})
     assert made.status_code == 201
     assert made.json is not None
@@ -72,13 +72,14 @@ def test_several_at_once(call: Call) -> None:
     assert call("POST", "/machines", json={"class": "notebook", "count": 2}).status_code == 202, "one is ready"
     listed = call("GET", "/classes").json
     assert listed is not None
-    assert {one["name"]: one["at_once"] for one in listed["classes"]} == {"notebook": 4, "studio": 5}, "of nine, five are theirs"
+    assert {one["name"]: one["burst"] for one in listed["classes"]} == {"notebook": 4, "studio": 5}, "of nine, five are theirs"
+    assert [one["at_once"] for one in listed["classes"]] == [one["burst"] for one in listed["classes"]], "its former name"
 
 
 @pytest.mark.badinput
 @pytest.mark.parametrize("count", ["", "x", None, 1.5, True, [], 6, 0, -1])
 def test_a_number_that_is_none(call: Call, count: object) -> None:
-    Class.update(at_once=5, per_person=9).execute()
+    Class.update(burst=5, per_person=9).execute()
     assert call("POST", "/machines", json={"class": "notebook", "count": count}).status_code == 400
 
 

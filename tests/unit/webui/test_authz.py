@@ -58,26 +58,26 @@ class House:
         with catalog.write():
             Account.update(org_unit=self.units[side]).where(Account.id == person.account_id).execute()
             name = f"{side}side"
-            cls = world.klass(name, world.NOTEBOOK)
-            seed_rows.promote(seed := Seed.create(klass=name, version=1, state=SeedState.READY))
-            machine = machine_rows.create(cls, seed, str(uuid.uuid4()), 7 if side == "in" else 8)
+            machine_class = world.machine_class(name, world.NOTEBOOK)
+            seed_rows.promote(seed := Seed.create(machine_class=name, version=1, state=SeedState.READY))
+            machine = machine_rows.create(machine_class, seed, str(uuid.uuid4()), 7 if side == "in" else 8)
             Machine.update(state=MachineState.IN_USE, owner=person.account_id).where(Machine.id == machine.id).execute()
             group = Group.create(name=side, org_unit=self.units[side])
             grant = Grant.create(role="user", account=person.account_id, over_class=name)
             quota = Quota.create(account=person.account_id, each=True, machines=5)
-            disk = DataDisk.create(id=str(uuid.uuid4()), account=person.account_id, klass=name, name="data", size=1)
+            disk = DataDisk.create(id=str(uuid.uuid4()), account=person.account_id, machine_class=name, name="data", size=1)
             kept = KeptDisk.create(
                 id=machine.id,
                 machine_name=machine.name,
                 account=person.account_id,
-                klass=name,
+                machine_class=name,
                 seed=seed,
                 size=8,
                 bytes=1,
                 until=catalog.now(),
             )
-            asked = Request.create(account=person.account_id, klass=name, state=RequestState.WAITING, hit=False)
-            run = Run.create(kind="assign", state=RunState.WAITING, request=asked, klass=name, account=person.account_id)
+            asked = Request.create(account=person.account_id, machine_class=name, state=RequestState.WAITING, hit=False)
+            run = Run.create(kind="assign", state=RunState.WAITING, request=asked, machine_class=name, account=person.account_id)
         self.things[side] |= {
             "account": person.account_id, "class": name, "seed": seed.id, "machine": machine.id,
             "group": group.id, "grant": grant.id, "quota": quota.id, "request": asked.id, "disk": disk.id, "kept": kept.id,
@@ -196,8 +196,8 @@ def test_lists_show_what_is_in_scope_only(app: Flask, opened: Settings, path: st
 def test_what_is_granted_by_default_is_what_everybody_had(app: Flask, opened: Settings) -> None:
     [grant] = Grant.select()
     assert (grant.role, grant.org_unit_id, grant.over_class) == ("user", ROOT, None)
-    world.klass("notebook", world.NOTEBOOK)
+    world.machine_class("notebook", world.NOTEBOOK)
     ada = world.account("ada").account_id or 0
-    assert [offer.cls.name for offer in machines.offers(ada)] == ["notebook"]
+    assert [offer.machine_class.name for offer in machines.offers(ada)] == ["notebook"]
     grant.delete_instance()
     assert machines.offers(ada) == []

@@ -47,7 +47,8 @@ def test_only_a_field_goes_back_and_only_by_an_admin(grace: Browser, ada: Browse
 
 def test_the_api_says_whose_each_value_is(grace: Browser, notebook: Class) -> None:
     found = grace.get("/api/v1/classes/notebook/policy").json["policy"]
-    assert set(found) == set(policy.fields())
+    assert set(found) == {*policy.fields(), "at_once", "together_minutes"}
+    assert (found["at_once"], found["together_minutes"]) == (found["burst"], found["batch_window"]), "their former names"
     assert found["buffer"] == {"value": 3, "scenario": 1, "changed": True}
     assert found["lease_minutes"] == {"value": 480, "scenario": 480, "changed": False}
 

@@ -21,15 +21,15 @@ def things(opened):
         seed = seed_rows.promoted("notebook")
         ada = people["ada"].account_id
         disk = DataDisk.create(
-            id=str(uuid.uuid4()), account=ada, klass="notebook", name="Thesis", size=20, state=DiskState.READY, last_used_at=now()
+            id=str(uuid.uuid4()), account=ada, machine_class="notebook", name="Thesis", size=20, state=DiskState.READY, last_used_at=now()
         )
-        gone = machines.create(seed.klass, seed, str(uuid.uuid4()), 77)
+        gone = machines.create(seed.machine_class, seed, str(uuid.uuid4()), 77)
         machines.change(gone.id, list(catalog.MachineState), catalog.MachineState.RETIRED)
         kept = KeptDisk.create(
             id=gone.id,
             machine_name=gone.name,
             account=ada,
-            klass="notebook",
+            machine_class="notebook",
             seed=seed,
             size=8,
             bytes=10**9,
@@ -181,11 +181,12 @@ def test_the_api_lists_deletes_and_brings_back(app, things):
     head = {"Authorization": f"Bearer {secret}"}
     [found] = client.get("/api/v1/data-disks", headers=head).get_json()["data_disks"]
     assert (found["name"], found["size"], found["machine"]) == ("Thesis", 20, None)
-    [one] = client.get("/api/v1/kept-disks", headers=head).get_json()["kept_disks"]
+    [one] = client.get("/api/v1/retained-disks", headers=head).get_json()["retained_disks"]
+    assert client.get("/api/v1/kept-disks", headers=head).get_json()["kept_disks"] == [one], "its former name"
     assert one["id"] == kept.id
     for body in ({}, {"name": 3}, {"name": "other"}):
         assert client.post(f"/api/v1/data-disks/{disk.id}/delete", headers=head, json=body).status_code == 400
     assert client.post(f"/api/v1/data-disks/{disk.id}/back-up", headers=head).status_code == 202
     assert client.post(f"/api/v1/data-disks/{disk.id}/delete", headers=head, json={"name": "Thesis"}).status_code == 202
     catalog.Class.update(per_person=5).execute()
-    assert client.post(f"/api/v1/kept-disks/{kept.id}/bring-back", headers=head).status_code == 202
+    assert client.post(f"/api/v1/retained-disks/{kept.id}/restore", headers=head).status_code == 202

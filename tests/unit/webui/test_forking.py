@@ -23,7 +23,7 @@ def notebook() -> Class:
 
 def fail() -> Snapshot:
     """The snapshot of the notebook's seed fails instead."""
-    seed = Seed.get(Seed.klass == "notebook", Seed.promoted == True)  # noqa: E712
+    seed = Seed.get(Seed.machine_class == "notebook", Seed.promoted == True)  # noqa: E712
     Snapshot.update(state=SnapshotState.STALE).where(Snapshot.seed == seed.id).execute()
     return world.snapshot(seed, SnapshotState.FAILED)
 
@@ -105,7 +105,7 @@ def test_only_an_admin_and_only_a_class_that_is_there(grace: Browser, ada: Brows
 
 
 def test_a_seeds_snapshots(grace: Browser) -> None:
-    seed = Seed.get(Seed.klass == "notebook", Seed.promoted == True)  # noqa: E712
+    seed = Seed.get(Seed.machine_class == "notebook", Seed.promoted == True)  # noqa: E712
     address = f"/admin/seeds/{seed.id}"
     page = grace.get(address).text
     for words in ("no longer used", "hypervisor was QEMU 10.0.1", "pc-q35-10.0", "412 MiB", "removed"):
@@ -114,7 +114,7 @@ def test_a_seeds_snapshots(grace: Browser) -> None:
     page = grace.get(address).text
     for words in ("3 forks in a row failed", "Look at the log of the hypervisor.", "Tried 2 times; again in"):
         assert words in page
-    older = Seed.get(Seed.klass == "notebook", Seed.version == 1)
+    older = Seed.get(Seed.machine_class == "notebook", Seed.version == 1)
     assert "is taken when this version is promoted" in grace.get(f"/admin/seeds/{older.id}").text
     Class.update(fork=False).execute()
     assert "forking is switched off" in grace.get(f"/admin/seeds/{older.id}").text
@@ -137,7 +137,7 @@ def test_a_machine_says_how_it_was_made_and_how_it_waits(grace: Browser) -> None
 def test_who_waits_for_a_fork_is_told_a_moment(grace: Browser, ada: Browser) -> None:
     Machine.update(state=MachineState.RETIRED).where(Machine.state.in_([MachineState.READY, MachineState.CREATING])).execute()
     with catalog.write():
-        Machine.update(ready_at=Machine.created_at).where(Machine.klass == "notebook").execute()
+        Machine.update(ready_at=Machine.created_at).where(Machine.machine_class == "notebook").execute()
         Request.delete().execute()
     assert "None is ready; a moment, you will be number 1" in ada.get("/").text
     assert [format.roughly(timedelta(seconds=seconds)) for seconds in (0.3, 8, 240)] == ["a moment", "about 10 seconds", "about 4 minutes"]

@@ -68,7 +68,8 @@ def test_every_view_says_who_may_call_it(app: Flask) -> None:
     assert silent == []
 
 
-def test_a_view_that_does_not_say_is_not_served(app: Flask, people: dict[str, Actor]) -> None:
+def test_a_view_that_does_not_say_is_not_served(opened: Settings, people: dict[str, Actor]) -> None:
+    app = create_app(opened)
     app.add_url_rule("/forgotten", "forgotten", lambda: "secret")
     answer = app.test_client().get("/forgotten", base_url=HOST)
     assert answer.status_code == 500
@@ -104,9 +105,16 @@ def a_run(people: dict[str, Actor]) -> None:
         assert runs.begin_run("make", class_name="notebook") == 1
         Sequence.create(name="notebook", title="Notebook")
         sequences.add("notebook", "{}", VersionState.PROMOTED)
-        DataDisk.create(id="1", account=grace, klass="notebook", name="data", size=1)
+        DataDisk.create(id="1", account=grace, machine_class="notebook", name="data", size=1)
         KeptDisk.create(
-            id="1", machine_name="notebook-1", account=grace, klass="notebook", seed=Seed.get().id, size=8, bytes=1, until=catalog.now()
+            id="1",
+            machine_name="notebook-1",
+            account=grace,
+            machine_class="notebook",
+            seed=Seed.get().id,
+            size=8,
+            bytes=1,
+            until=catalog.now(),
         )
 
 

@@ -9,7 +9,7 @@ from appliance.catalog import Class, Sequence, VersionState, sequences
 from tests.unit.webui.conftest import Browser
 
 FORM = {
-    "sequence": "farm", "idle_then": "suspend", "data_disk": "20", "at_once": "2", "together_minutes": "30", "idle_minutes": "90",
+    "sequence": "farm", "idle_then": "suspend", "data_disk": "20", "burst": "2", "batch_window": "30", "idle_minutes": "90",
     "idle_grace": "15", "connect_minutes": "0",
 }  # fmt: skip
 
@@ -24,8 +24,14 @@ def farm(grace: Browser) -> None:
 def test_it_is_shown_and_saved(grace: Browser, farm: None) -> None:
     assert '<option value="farm">Test farm</option>' in grace.get("/admin/classes/notebook").text
     assert grace.post("/admin/classes/notebook/life", FORM).headers["Location"] == "/admin/classes/notebook"
-    cls = Class.get(Class.name == "notebook")
-    assert (cls.sequence, cls.idle_then, cls.data_disk, cls.at_once, cls.idle_minutes) == ("farm", "suspend", 20, 2, 90)
+    machine_class = Class.get(Class.name == "notebook")
+    assert (machine_class.sequence, machine_class.idle_then, machine_class.data_disk, machine_class.burst, machine_class.idle_minutes) == (
+        "farm",
+        "suspend",
+        20,
+        2,
+        90,
+    )
     page = grace.get("/admin/classes/notebook").text
     assert '<option value="farm" selected>Test farm</option>' in page
     assert "Many machines for an hour or two." in page
@@ -44,9 +50,9 @@ def test_a_sequence_that_is_gone_is_not_changed_in_silence(grace: Browser) -> No
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ({"at_once": "many"}, "At once: 'many' is not a number."),
+        ({"burst": "many"}, "Burst: 'many' is not a number."),
         ({"idle_minutes": ""}, "Idle after: a number is missing."),
-        ({"at_once": "3"}, "At once (3) is above machines per person (2)."),
+        ({"burst": "3"}, "Burst (3) is above machines per person (2)."),
         ({"sequence": "nosuch"}, "There is no sequence nosuch to follow."),
         ({"idle_then": ""}, "What becomes of an idle machine cannot be ''."),
     ],
@@ -58,5 +64,5 @@ def test_what_does_not_fit_is_said_and_nothing_that_was_entered_is_lost(
     assert answer.status_code == 400
     page = unescape(answer.text)
     assert words in page
-    assert 'name="together_minutes" type="number" value="30"' in page
+    assert 'name="batch_window" type="number" value="30"' in page
     assert Class.get(Class.name == "notebook").idle_minutes == 0

@@ -59,9 +59,9 @@ def test_others_see_no_logs(signed_in: Callable[[str], Browser], host: Hosted) -
 
 def test_a_support_bundle_is_made_recorded_and_fetched(grace: Browser, host: Hosted, opened: Settings) -> None:
     grace.get("/admin/server/logs")
-    task = grace.post("/admin/server/support").location
-    host.server.tasks.wait(20)
-    path = re.search(r'href="(/admin/server/support/[^"]+)"', grace.get(task).text)
+    operation = grace.post("/admin/server/support").location
+    host.server.operations.wait(20)
+    path = re.search(r'href="(/admin/server/support/[^"]+)"', grace.get(operation).text)
     assert path
     got = grace.client.get(path[1], base_url=HOST)
     assert got.headers["Content-Disposition"].startswith("attachment")

@@ -53,7 +53,7 @@ def test_a_form_that_was_open_during_an_update_still_counts(signed_in: Callable[
     moved = grace.post("/admin/units/", {"name": "Library"})
     assert moved.status_code == 308
     assert grace.post(moved.location, {"name": "Library"}).status_code == 303
-    assert "The org unit Library is made." in grace.get("/admin/org-units/").text
+    assert "The org unit Library is created." in grace.get("/admin/org-units/").text
 
 
 def test_who_may_not_see_a_page_does_not_by_its_former_address(signed_in: Callable[[str], Browser], visitor: Browser) -> None:

@@ -137,10 +137,10 @@ def test_nothing_on_offer(ada: Browser) -> None:
 
 
 def test_titles_are_text(ada: Browser) -> None:
-    cls = Class.get_by_id("notebook")
-    cls.spec = {**cls.spec, "title": "<b>Bold</b>", "description": "<script>alert(1)</script>"}
+    machine_class = Class.get_by_id("notebook")
+    machine_class.spec = {**machine_class.spec, "title": "<b>Bold</b>", "description": "<script>alert(1)</script>"}
     with catalog.write():
-        cls.save()
+        machine_class.save()
     page = ada.get("/").text
     assert "&lt;b&gt;" in page
     assert "<script>alert" not in page
@@ -163,13 +163,13 @@ def test_why_nothing_comes_soon_in_words_for_people(signed_in: Callable[[str], B
 
 
 def _several(people: dict[str, Actor], count: int = 3) -> Request:
-    Class.update(at_once=5, per_person=9).where(Class.name == "notebook").execute()
+    Class.update(burst=5, per_person=9).where(Class.name == "notebook").execute()
     return machines.request(people["ada"], "notebook", count)
 
 
 def test_a_class_that_gives_several_at_once_asks_how_many(ada: Browser, people: dict[str, Actor]) -> None:
     assert "How many at once" not in ada.get("/").text
-    Class.update(at_once=5, per_person=9).where(Class.name == "notebook").execute()
+    Class.update(burst=5, per_person=9).where(Class.name == "notebook").execute()
     assert 'type="number" name="count" value="1" min="1" max="5"' in ada.get("/").text
     assert ada.post("/request", {"class": "notebook", "count": "3"}).status_code == 303
     page = ada.get("/").text
@@ -203,7 +203,7 @@ def test_all_are_extended_and_given_back_with_one_button(ada: Browser, people: d
 @pytest.mark.badinput
 @pytest.mark.parametrize("count", ["", "x", "-1", "0", "6", "1.5", "9" * 40, "²"])
 def test_a_number_that_is_none(ada: Browser, people: dict[str, Actor], count: str) -> None:
-    Class.update(at_once=5, per_person=9).where(Class.name == "notebook").execute()
+    Class.update(burst=5, per_person=9).where(Class.name == "notebook").execute()
     before = Request.select().count()
     assert ada.post("/request", {"class": "notebook", "count": count}).status_code == 400
     assert Request.select().count() == before

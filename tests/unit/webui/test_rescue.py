@@ -117,11 +117,11 @@ def test_an_owner_signs_in_whatever_happened_to_the_catalog(
     status = found.get("/rescue/")
     assert status.status_code == 200
     assert "The catalog " in status.text
-    assert "Put back a copy" in status.text
+    assert "Restore a copy" in status.text
     if damage.__name__ == "folder":
         opened.catalog.rmdir()
     assert found.post("/rescue/repair/catalog", choice=copy.name).status_code == 303
-    assert host.tasks.wait(10)
+    assert host.operations.wait(10)
     assert operations.everything(opened)[0].state == operations.DONE
     assert "Everything that can be seen from here works." in found.get("/rescue/").text
 
@@ -165,7 +165,7 @@ def test_nobody_sees_anything_before_they_have_signed_in(opened: Settings, grace
             assert answer.status_code in (303, 400, 405), (path, answer.status_code)
             assert "Source" not in answer.text
     found.get("/rescue/sign-in")
-    for path in ("/rescue/repair/part", "/rescue/tasks/1/cancel"):
+    for path in ("/rescue/repair/part", "/rescue/operations/1/cancel"):
         assert found.post(path, choice="web").location == "/rescue/sign-in"
 
 
@@ -346,7 +346,7 @@ def test_a_backup_is_chosen_and_restored(page: Page, monkeypatch: pytest.MonkeyP
     assert asked == []
     assert page.post("/rescue/repair/restore", choice="0123456789abcdef", disk="bad uuid", word="restore").status_code == 400
     assert page.post("/rescue/repair/restore", choice="0123456789abcdef", disk="abcd-1234", key="k", word="restore").status_code == 303
-    assert host.tasks.wait(10)
+    assert host.operations.wait(10)
     assert asked[0]["snapshot"] == "0123456789abcdef"
     assert asked[0]["target"] == {"kind": "disk", "uuid": "abcd-1234"}
 
@@ -366,7 +366,7 @@ def test_a_support_bundle_is_made_and_fetched(page: Page, opened: Settings, host
 
 
 @pytest.mark.parametrize(
-    "path", ["/rescue/nothing", "/rescue/repair/nothing", "/rescue/done/nothing", "/rescue/tasks/nothing", "/", "/admin"]
+    "path", ["/rescue/nothing", "/rescue/repair/nothing", "/rescue/done/nothing", "/rescue/operations/nothing", "/", "/admin"]
 )
 def test_what_is_not_there_is_a_page_that_says_so(page: Page, path: str) -> None:
     answer = page.get(path)
@@ -394,5 +394,5 @@ def test_a_task_that_goes_on_is_watched_and_cancelled(page: Page, monkeypatch: p
     assert '<meta http-equiv="refresh"' in text
     assert "Watch it" in page.get("/rescue/").text
     assert page.post(answer.location + "/cancel").status_code == 303
-    assert host.tasks.wait(10)
+    assert host.operations.wait(10)
     assert '<meta http-equiv="refresh"' not in page.get(answer.location).text

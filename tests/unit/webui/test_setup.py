@@ -27,7 +27,7 @@ ANSWERS = {
 @pytest.fixture
 def code(opened: Settings) -> str:
     """The code of an appliance that was never set up, with a class and an engine."""
-    world.klass("notebook", world.NOTEBOOK)
+    world.machine_class("notebook", world.NOTEBOOK)
     world.engine(world.EMULATED)
     setup.ensure_code(opened)
     return (opened.state / "setup-code").read_text().strip()
@@ -273,7 +273,7 @@ def image_of(code: str, opened: Settings, monkeypatch: pytest.MonkeyPatch) -> It
     do_instead(monkeypatch, disks.USE, lambda args, host: done.append((args.disk, args.typed)))
     with serving(opened) as server:
         yield done
-        assert server.tasks.wait(10)
+        assert server.operations.wait(10)
 
 
 def test_the_image_asks_for_network_and_storage_too(visitor: Browser, code: str, image_of: list[Any], opened: Settings) -> None:

@@ -53,7 +53,7 @@ def host(opened, people, monkeypatch, asked) -> Iterator[Server]:
     monkeypatch.setattr(inventory, "disks", lambda *_: DISKS)
     with serving(opened) as server:
         yield server
-        server.tasks.wait(10)
+        server.operations.wait(10)
 
 
 def test_it_says_what_takes_the_room_and_where_it_can_go(host, grace, opened):
@@ -82,7 +82,7 @@ def test_downloads_are_deleted_unless_a_build_needs_them(host, grace, opened):
 
 def test_a_seed_that_nothing_uses_is_deleted_from_there(host, grace):
     grace.get(PAGE)
-    old = Seed.get(Seed.klass == "notebook", Seed.version == 1)
+    old = Seed.get(Seed.machine_class == "notebook", Seed.version == 1)
     answer = grace.post(f"/admin/seeds/{old.id}/remove")
     assert answer.status_code == 303
     assert Seed.get_by_id(old.id).state is SeedState.REMOVED
@@ -93,7 +93,7 @@ def test_a_seed_that_nothing_uses_is_deleted_from_there(host, grace):
 def test_an_empty_disk_is_given_to_data(host, grace, asked):
     grace.get(PAGE)
     answer = grace.post(PAGE + "use", {"disk": "/dev/vdc", "typed": "", "again": world.PASSWORD})
-    host.tasks.wait(10)
+    host.operations.wait(10)
     assert answer.status_code == 303
     assert "/admin/server/operations/" in answer.location
     assert asked == [("storage.use", {"disk": "/dev/vdc", "typed": ""})]

@@ -135,7 +135,7 @@ def test_large_files_are_for_this_page_alone(admin: Browser) -> None:
 def test_installed_restarted_called_off(admin: Browser, server: Server, opened: Settings) -> None:
     send(admin)
     assert admin.post(PAGE + "install", {"version": "1.3.0"}).status_code == 303
-    assert server.tasks.wait(20)
+    assert server.operations.wait(20)
     assert "1.3.0 is written, and waits for a restart" in words(admin)
     assert admin.post(PAGE + "restart", {"when": "soon"}).status_code == 303
     page = words(admin)
@@ -172,7 +172,7 @@ def test_everybody_who_is_signed_in_sees_when(server: Server, ada: Browser, visi
 def test_a_wrong_time_loses_nothing(admin: Browser, server: Server, opened: Settings, when: str, at: str, said: str) -> None:
     send(admin)
     admin.post(PAGE + "install", {"version": "1.3.0"})
-    assert server.tasks.wait(20)
+    assert server.operations.wait(20)
     answer = admin.post(PAGE + "restart", {"when": when, "at": at})
     assert answer.status_code == 400
     assert said in answer.text
@@ -187,11 +187,11 @@ def test_an_older_one_is_said_plainly_and_not_installed_by_mistake(
     send(admin)
     assert "This is older than 1.2.0" in words(admin)
     admin.post(PAGE + "install", {"version": "1.1.0"})
-    assert server.tasks.wait(20)
+    assert server.operations.wait(20)
     assert "1.1.0 is older than 1.2.0, which runs." in words(admin)
     assert installation.memory(opened).installed is None
     admin.post(PAGE + "install", {"version": "1.1.0", "older": "on"})
-    assert server.tasks.wait(20)
+    assert server.operations.wait(20)
     assert installation.memory(opened).installed is not None
 
 

@@ -1,5 +1,6 @@
 """The words of the pages: those of the glossary in webui/README.md and no others for the same things, in headings, labels, buttons and tabs."""
 
+import ast
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -11,11 +12,21 @@ from jinja2 import Environment
 
 import webui
 import webui.app
+from appliance.settings import REPOSITORY
 from webui.forms import Form
 from webui.navigation import SECTIONS
 
 ROOT = Path(webui.__file__).parent
 TEMPLATES = [path for folder in ("templates", "rescue/templates") for path in sorted((ROOT / folder).rglob("*.html"))]
+# What names things to people in Python: pages, the menu at the server's screen, titles of operations, fields, kinds of events and activities.
+SOURCES = [
+    path
+    for place in (
+        "webui/**/*.py", "appliance/host/console/*.py", "appliance/host/interface/*.py", "appliance/scenario/policy.py",
+        "appliance/catalog/event_kinds.py", "appliance/workflow/kinds.py",
+    )
+    for path in sorted(REPOSITORY.glob(place))
+]  # fmt: skip
 ENVIRONMENT = Environment()
 LABELS = {"title", "h1", "h2", "h3", "legend", "summary", "button", "a", "label", "th", "dt"}
 ATTRIBUTES = ("aria-label", "data-label", "title", "data-confirm-title", "data-confirm-button")
@@ -74,6 +85,26 @@ def labels(path: Path) -> tuple[tuple[str, str], ...]:
     return (*parser.found, *arguments)
 
 
+@cache
+def python_labels(path: Path) -> tuple[tuple[str, str], ...]:
+    """What a module names things: (where, text). Flashes, which are sentences, and any other text that begins like a label and ends like none."""
+    tree = ast.parse(path.read_text())
+    flashed = {
+        id(inner)
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "flash"
+        for inner in ast.walk(call.args[0])
+    }
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documentation:
+            text = " ".join(node.value.split())
+            if re.match(r"[A-Z]", text) and (id(node) in flashed or not text.endswith(".")):
+                found.append((f"line {node.lineno}", text.rstrip(".")))
+    return tuple(found)
+
+
 def glossary() -> Iterator[tuple[str, str, str, list[str]]]:
     """The lines of the table: word, meaning, what it is elsewhere, what it is never called here."""
     text = (ROOT / "README.md").read_text().split("## Words", 1)[1].split("\n## ", 1)[0]
@@ -110,6 +141,18 @@ def test_fields_are_named_with_the_words_of_the_glossary() -> None:
     titles = {field.title for form in forms() for field in form.model_fields.values() if field.title}
     assert {"Retention", "Time zone", "Search base", "Scope"} <= titles
     assert {title: found for title in titles if (found := replaced_in(title))} == {}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(REPOSITORY)))
+def test_what_python_names_is_named_with_the_words_of_the_glossary(path: Path) -> None:
+    wrong = [f"{where}: “{text}” is called “{REPLACED[old]}” here" for where, text in python_labels(path) for old in replaced_in(text)]
+    assert wrong == []
+
+
+def test_the_collector_sees_what_python_names() -> None:
+    seen = {text for path in SOURCES for _, text in python_labels(path)}
+    assert {"Granted", "Factory reset", "Restore a copy of the catalog", "Shut down", "Burst", "Orphans", "Create the machine"} <= seen
+    assert len(seen) > 400
 
 
 def test_the_collector_sees_what_people_see() -> None:

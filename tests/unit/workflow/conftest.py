@@ -10,6 +10,7 @@ import pytest
 
 from appliance import catalog
 from appliance.catalog import Run, Sequence, VersionState, now, runs, sequences
+from appliance.settings import Settings
 from appliance.workflow import kinds
 from appliance.workflow.activities import ACTIVITIES
 from appliance.workflow.runner import Context, Done, Handler, Outcome, Runner
@@ -28,11 +29,11 @@ class Bench:
 
     def __post_init__(self) -> None:
         def effect(step: Context, _options: Any) -> Outcome:
-            self.done.append(step.stage.name)
+            self.done.append(step.planned.name)
             return self.says(step)
 
         def undo(step: Context, _options: Any) -> None:
-            self.done.append(f"undo {step.stage.name}")
+            self.done.append(f"undo {step.planned.name}")
             self.undoes(step)
 
         core = Handler(effect)
@@ -49,7 +50,7 @@ class Bench:
         """A run whose move is `destroy`, with these activities before it."""
         moves = {"reclaim": {"before": list(activities), "after": list(after)}}
         with catalog.write():
-            Sequence.get_or_create(name="s", defaults={"title": "S"})
+            Sequence.get_or_create(name="s", defaults={"title": "S"})  # type: ignore[no-untyped-call]
             version = sequences.add("s", json.dumps(moves), VersionState.PROMOTED)
             return runs.begin_run("reclaim", version_id=version.id, facts=facts)
 
@@ -65,6 +66,6 @@ def effect(name: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def bench(opened, monkeypatch) -> Bench:
+def bench(opened: Settings, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.setitem(kinds._KNOWN, "effect", EFFECT)
     return Bench()

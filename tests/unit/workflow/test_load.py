@@ -166,7 +166,7 @@ def test_whatever_is_given_it_is_checked_and_nothing_is_raised(moves: object) ->
     if not problems:
         found = sequence.Sequence.model_validate({"name": "x", "title": "x", "moves": moves})
         for move in found.moves:
-            sequence.stages(move, sequence.dump(found.moves))  # what is sound can be run
+            sequence.planned_steps(move, sequence.dump(found.moves))  # what is sound can be run
 
 
 # -- what is shipped ------------------------------------------------------------------------------

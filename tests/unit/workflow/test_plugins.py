@@ -48,7 +48,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
     yield do
     kinds._from_entry_points.cache_clear()
-    sequence.stages.cache_clear()
+    sequence.planned_steps.cache_clear()
     sys.modules.pop("bells", None)
 
 

@@ -37,7 +37,7 @@ def test_result_state_and_event_are_kept_together_or_not_at_all(bench):
         Account.create(name="x", password="!")
         raise DpeError("cut off in the middle")
 
-    bench.says = lambda step: Done(commit=commit if step.stage.name == "one" else None)
+    bench.says = lambda step: Done(commit=commit if step.planned.name == "one" else None)
     id = bench.begin(effect("one"))
     with pytest.raises(DpeError, match="cut off"):
         bench.runner.advance(id)
@@ -51,7 +51,7 @@ def test_result_state_and_event_are_kept_together_or_not_at_all(bench):
 
 def test_a_finished_step_is_never_done_again_however_often_the_engine_dies(bench):
     def dies(step):
-        if step.stage.name == "two" and bench.done.count("two") < 3:
+        if step.planned.name == "two" and bench.done.count("two") < 3:
             raise KeyboardInterrupt  # as kill -9: nothing is written any more
         return Done()
 
@@ -105,14 +105,14 @@ def test_a_failure_is_tried_again_after_waits_that_double_and_survive_a_restart(
 
 
 def test_a_failure_that_may_be_passed_over_is(bench):
-    bench.says = lambda step: Failed(DpeError("No.")) if step.stage.name == "one" else Done()
+    bench.says = lambda step: Failed(DpeError("No.")) if step.planned.name == "one" else Done()
     run = bench.go(bench.begin(effect("one", on_failure="go_on")))
     assert run.state is R.DONE
     assert states(run.id) == [("one", "failed"), ("destroy", "done")]
 
 
 def test_what_was_done_before_the_move_is_undone_in_reverse_when_it_fails(bench):
-    bench.says = lambda step: Failed(DpeError("No.")) if step.stage.name == "three" else Done()
+    bench.says = lambda step: Failed(DpeError("No.")) if step.planned.name == "three" else Done()
     run = bench.go(bench.begin(effect("one"), effect("two"), effect("three")))
     assert run.state is R.FAILED
     assert bench.done == ["one", "two", "three", "undo three", "undo two", "undo one"]
@@ -120,19 +120,19 @@ def test_what_was_done_before_the_move_is_undone_in_reverse_when_it_fails(bench)
 
 
 def test_what_came_before_the_move_stands_once_it_is_made(bench):
-    bench.says = lambda step: Failed(DpeError("No.")) if step.stage.name == "after" else Done()
+    bench.says = lambda step: Failed(DpeError("No.")) if step.planned.name == "after" else Done()
     run = bench.go(bench.begin(effect("one"), after=(effect("after"),)))
     assert run.state is R.FAILED
     assert bench.done == ["one", "destroy", "after", "undo after"]
 
 
 def test_undoing_goes_on_where_it_was_cut_off_and_what_cannot_be_undone_is_said(bench):
-    bench.says = lambda step: Failed(DpeError("No.")) if step.stage.name == "two" else Done()
+    bench.says = lambda step: Failed(DpeError("No.")) if step.planned.name == "two" else Done()
 
     def undo(step):
-        if step.stage.name == "two" and bench.done.count("undo two") < 2:
+        if step.planned.name == "two" and bench.done.count("undo two") < 2:
             raise KeyboardInterrupt
-        if step.stage.name == "one":
+        if step.planned.name == "one":
             raise DpeError("It is stuck.")
 
     bench.undoes = undo
@@ -150,7 +150,7 @@ def test_undoing_goes_on_where_it_was_cut_off_and_what_cannot_be_undone_is_said(
 
 
 def test_a_cancelled_run_is_undone_and_ends(bench):
-    bench.says = lambda step: Wait(None, "an answer") if step.stage.name == "two" else Done()
+    bench.says = lambda step: Wait(None, "an answer") if step.planned.name == "two" else Done()
     id = bench.begin(effect("one"), effect("two"))
     assert bench.go(id).state is R.WAITING
     with catalog.write():

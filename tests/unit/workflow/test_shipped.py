@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from appliance.workflow import load
-from appliance.workflow.sequence import dump, stages
+from appliance.workflow.sequence import dump, planned_steps
 
 SMALL = {"class": "small", "memory": 1024, "vcpus": 1, "disk": 8, "lease_minutes": 480, "count": 1}
 
@@ -14,7 +14,7 @@ SMALL = {"class": "small", "memory": 1024, "vcpus": 1, "disk": 8, "lease_minutes
 def steps(name: str, move: str, **facts: Any) -> list[str]:
     """The steps that are done for a machine such as SMALL, but for these facts."""
     body = dump(load.load(load.FOLDER / f"{name}.yml").moves)
-    return [stage.name for stage in stages(move, body) if stage.when.hold({**SMALL, **facts})]
+    return [planned.name for planned in planned_steps(move, body) if planned.when.hold({**SMALL, **facts})]
 
 
 @pytest.mark.workflow

@@ -14,7 +14,7 @@ RUNNING, DONE, FAILED, INTERRUPTED = "running", "done", "failed", "interrupted"
 
 
 @dataclass
-class Task:
+class Operation:
     """One use of a long verb. Times are ISO 8601, UTC; progress is per cent, or None when not known; `result` is as the verb declares it."""
 
     id: str
@@ -44,7 +44,7 @@ class Task:
         return datetime.fromisoformat(self.ended_at) if self.ended_at else None
 
     def outcome(self, verb: LongVerb[Any, R]) -> R | None:
-        """What came of it, if it is a task of this verb that is done."""
+        """What came of it, if it is an operation of this verb that is done."""
         return verb.unpack(self.result) if self.verb == verb.name and self.state == DONE else None
 
 
@@ -52,6 +52,6 @@ class Which(Arguments):
     id: str
 
 
-TASKS = Verb("tasks", Nothing, list[Task])
-TASK = Verb("task", Which, Task)
-CANCEL = Verb("task.cancel", Nothing, NoneType)
+OPERATIONS = Verb("operations", Nothing, list[Operation])
+OPERATION = Verb("operation", Which, Operation)
+CANCEL = Verb("operation.cancel", Nothing, NoneType)

@@ -1,0 +1,51 @@
+"""What the product takes its time for, done quickly where a test is about something else."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import CodeType
+
+from flask import Flask
+from jinja2.bccache import Bucket, BytecodeCache
+
+from appliance import catalog
+from appliance.identity import passwords
+
+IN_EARNEST = passwords._hasher
+
+
+class Compiled(BytecodeCache):
+    """Templates that were compiled once by this process; each application would compile them anew."""
+
+    def __init__(self) -> None:
+        self.code: dict[str, tuple[str, CodeType]] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        found = self.code.get(bucket.key)
+        if found and found[0] == bucket.checksum:
+            bucket.code = found[1]
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        assert bucket.code
+        self.code[bucket.key] = bucket.checksum, bucket.code
+
+
+def passwords_and_templates() -> None:
+    """For this process: passwords are hashed at little cost, and templates compiled once. What a hash costs in earnest, test_passwords.py asks."""
+    passwords._hasher = passwords._quick
+    passwords._NOBODY = passwords._quick.hash("nobody has this password")
+    Flask.jinja_options = {**Flask.jinja_options, "bytecode_cache": Compiled()}
+
+
+def catalogs(folder: Path) -> Callable[[Path], None]:
+    """Open catalogs that are copies of one that was migrated in `folder`; the 13 steps on the way are test_migrations' and take a tenth of a second."""
+    template = folder / "catalog.db"
+    catalog.open(template)
+    catalog.close()
+
+    def open_copy(path: Path) -> None:
+        if not path.exists() or not path.stat().st_size:  # an empty file that holds its place
+            shutil.copy(template, path)
+        catalog.open(path)
+
+    return open_copy
