@@ -113,6 +113,8 @@ PEM = "-----BEGIN CERTIFICATE-----"
         ("/admin/directory/test", DIRECTORY | {"servers": "no_host:port"}, "servers"),
         ("/admin/orphans/days", {"days": "soon"}, "days"),
         ("/admin/events/record/forwarding", {"host": "logs.example.org", "port": "0", "transport": "tcp"}, "port"),
+        ("/admin/workflow/sequences/", {"title": "Paint", "name": "Paint it"}, "name"),
+        ("/admin/workflow/sequences/", {"title": "P" * 300, "name": "paint"}, "title"),
         ("/account/password", {"old": "wrong", "new": "a long password"}, "old"),
         ("/account/password", {"old": world.PASSWORD, "new": "short"}, "new"),
         ("/account/keys", {"keys": KEY}, "keys"),

@@ -11,9 +11,7 @@ import pytest
 from jinja2 import Environment
 
 import webui
-import webui.app
 from appliance.settings import REPOSITORY
-from webui.forms import Form
 from webui.navigation import SECTIONS
 
 ROOT = Path(webui.__file__).parent
@@ -127,20 +125,6 @@ def replaced_in(text: str) -> list[str]:
 def test_what_is_named_is_named_with_the_words_of_the_glossary(path: Path) -> None:
     wrong = [f"{kind}: “{text}” is called “{REPLACED[old]}” here" for kind, text in labels(path) for old in replaced_in(text)]
     assert wrong == []
-
-
-def forms(model: type[Form] = Form) -> Iterator[type[Form]]:
-    """The forms of all pages."""
-    for one in model.__subclasses__():
-        if one.__module__.startswith("webui."):
-            yield one
-        yield from forms(one)
-
-
-def test_fields_are_named_with_the_words_of_the_glossary() -> None:
-    titles = {field.title for form in forms() for field in form.model_fields.values() if field.title}
-    assert {"Retention", "Time zone", "Search base", "Scope"} <= titles
-    assert {title: found for title in titles if (found := replaced_in(title))} == {}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(REPOSITORY)))
