@@ -29,12 +29,13 @@ class Tier:
 
 # Integration two files at a time: each worker has state, network and addresses of its own, and machines that are emulated fill a processor.
 TIERS = (
-    Tier("unit", "logical", 5),
-    Tier("integration", "2", 12, marker="not alone", parts="loadfile"),
+    Tier("unit", "logical", 3),
+    Tier("integration", "2", 17, marker="not alone", parts="loadfile"),
     Tier("alone", "0", 1, folder="integration", marker="alone"),
-    Tier("browser", "logical", 4),
-    Tier("bench", "0", 3),  # their networks and ports are the same in each run
-    Tier("fresh", "2", 4),
+    Tier("browser", "logical", 5),
+    Tier("bench", "0", 2),  # their networks and ports are the same in each run
+    Tier("fresh", "2", 3),
+    Tier("image", "0", 5, marker="smoke"),
 )
 
 
@@ -54,7 +55,7 @@ def run(tier: Tier, marker: str) -> Result:
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", f"tests/{tier.folder or tier.name}", f"--junitxml={report}"]
     if not marker or tier.name == "fresh":
-        command += ["-n", tier.workers, "--maxprocesses", "8", "--dist", tier.parts]
+        command += ["-n", tier.workers, "--maxprocesses", "8", "--dist", tier.parts, "--no-loadscope-reorder"]
     if wanted := " and ".join(f"({one})" for one in (tier.marker, marker) if one):
         command += ["-m", wanted]
     begun, wrong = time.monotonic(), []

@@ -38,7 +38,7 @@ ITEMS = (
     Item("bench-fork", "tests/bench/test_shape.py", {"DPE_TEST_LONG_BENCH": 1}),
     *(
         Item(f"image-{name}", f"tests/image/test_{name}.py")
-        for name in ("smoke", "boot", "build", "firstboot", "network", "rescue", "backup", "storage", "update", "power", "machine")
+        for name in ("boot", "build", "firstboot", "network", "rescue", "backup", "storage", "update", "power", "machine")
     ),
 )
 

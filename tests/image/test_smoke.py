@@ -7,7 +7,7 @@ import pytest
 from tests.image.booted import Booted, build
 from tests.kept import CACHE
 
-pytestmark = [pytest.mark.image, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.image, pytest.mark.smoke, pytest.mark.timeout(1800)]
 
 
 def test_it_boots_to_the_setup_page_and_again_after_a_power_cut(tmp_path: Path) -> None:

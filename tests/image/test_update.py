@@ -3,12 +3,15 @@
 The newer builds are the image's own system with another version in it, signed with its keys.
 """
 
+import contextlib
 import json
 import os
 import random
 import shutil
+import sqlite3
 import struct
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -343,3 +346,34 @@ def test_a_newer_seed_of_the_image_is_offered_and_used(boot: Boot, came_up: Path
     wait_for(lambda: server.catalog(there) == [[2]] or None, 600, "the newer seed")
     server.shell("cmp /var/lib/dpe/seeds/small/2/disk.qcow2 /usr/share/dpe/seeds/small/disk.qcow2", 300)
     assert "came with this version" not in grace.ask("/admin/seeds/").text
+
+
+def test_what_an_earlier_version_left_behind_is_gone_on_with(boot: Boot, micro: Path, tmp_path: Path) -> None:
+    """The catalog and the key of 410fb78, as they lie on the data partition when a system of today starts over them for the first time."""
+    left = REPOSITORY / "tests/upgrades/410fb78"
+    (old := tmp_path / "old").mkdir()
+    with contextlib.closing(sqlite3.connect(old / "catalog.db")) as connection:
+        connection.executescript((left / "catalog.sql").read_text())
+    shutil.copy(left / "web-secret", old)
+    with tarfile.open(archive := tmp_path / "old.tar", "w") as tar:
+        tar.add(old, "old")
+    server = boot(of=micro, disks=[as_disk(archive)])
+    server.wait_page()
+    server.wait_shell()
+    server.shell("systemctl stop 'dpe-*'", 300)
+    state = "/var/lib/dpe"  # whose owners and modes are put right at each start
+    server.shell(f"cd /run && tar -xf /dev/disk/by-id/virtio-disk1 && rm -f {state}/catalog/catalog*")
+    server.shell(f"cp /run/old/catalog.db {state}/catalog/ && cp /run/old/web-secret {state}/ && sync")
+    server.power_cut()
+    server.start()
+    server.wait_page("/sign-in", 900)
+    server.wait_shell()
+    for name in ("dpe-engine", "dpe-web", "dpe-host", "dpe-libvirtd"):
+        wait_for(lambda name=name: unit(server, name) == "active" or None, 300, name)  # type: ignore[misc]
+    assert server.catalog("PRAGMA user_version") == [[catalog.versions()[-1]]]
+    visitor = Visitor(server)
+    visitor.sign_in("grace")
+    page = visitor.ask("/admin/classes/").text
+    for title in ("Notebook", "Studio"):
+        assert title in page
+    server.shell(f"test -s {state}/catalog/catalog-v6.db")

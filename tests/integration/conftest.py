@@ -34,7 +34,25 @@ from tests.seeds import place, small_seed
 
 __all__ = ["chromium", "small_seed"]
 
+# Files that take longest, in the order of their minutes: they begin first, so that the workers end at about the same time.
+LONGEST = (
+    "test_firstpath",
+    "test_backup_machines",
+    "test_backup",
+    "test_lifecycle",
+    "test_fork",
+    "test_seeds",
+    "test_foreground",
+    "test_hypervisor",
+    "test_kills",
+    "test_menu",
+)
+
 MakeSpec = Callable[..., MachineSpec]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 class Libvirtd:
