@@ -207,7 +207,7 @@ def _value(field: schema_form.Field, stored: Mapping[str, Any], typed: Mapping[s
         chosen = (stored if typed is None else typed).get(field.name)
         return [str(one) for one in chosen] if isinstance(chosen, list | tuple | set | frozenset) else []
     if typed is None:
-        return schema_form.shown(field, stored)
+        return schema_form.typed(field, stored.get(field.name))
     if field.widget == "check":
         return _ticked(typed.get(field.name))
     return str(typed.get(field.name, ""))

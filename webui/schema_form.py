@@ -152,6 +152,11 @@ def shown(field: Field, values: Mapping[str, Any]) -> Any:
     value: Any = values
     for key in field.name.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
+    return typed(field, value)
+
+
+def typed(field: Field, value: Any) -> Any:
+    """A value of the field, or None for what would be anyhow, as it is entered."""
     if field.widget == "check":
         return bool(field.default if value is None else value)
     if value is None:
