@@ -68,6 +68,7 @@ def prepare(settings: Settings) -> None:
     _directory(settings.catalog.parent, 0o2770, web)
     # SQLite gives the files it makes beside the catalog the catalog's own owner and mode.
     _file(settings.catalog, 0o660, web)
+    _file(settings.readings, 0o660, web)
     if not settings.web_secret.exists() or not settings.web_secret.stat().st_size:
         durable.write(settings.web_secret, secrets.token_bytes(32))
     _file(settings.web_secret, 0o640, web)

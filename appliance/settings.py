@@ -58,6 +58,11 @@ class Settings:
         return self.state / "catalog" / "catalog.db"
 
     @property
+    def readings(self) -> Path:
+        """Host, classes and machines over time; beside the catalog, because the web process keeps what applications send."""
+        return self.catalog.parent / "readings.db"
+
+    @property
     def doorbell(self) -> Path:
         return self.catalog.parent / "doorbell"
 

@@ -1,5 +1,6 @@
 """A catalog as it looks after a busy morning, for tests of the pages and for their pictures. Rows only: no machine is real."""
 
+import contextlib
 import math
 import uuid
 from collections.abc import Mapping
@@ -16,7 +17,6 @@ from appliance.catalog import (
     EventKind,
     Grant,
     Group,
-    HostReading,
     Lease,
     Level,
     Machine,
@@ -45,6 +45,8 @@ from appliance.catalog import machines as machine_rows
 from appliance.catalog import seeds as seed_rows
 from appliance.identity import passwords
 from appliance.lifecycle.handlers import ended
+from appliance.readings import HOST as HOST_READINGS
+from appliance.readings import Kind, Store, Subject
 from appliance.scenario.schema import ClassSpec
 from appliance.services import inbox
 from appliance.services import machines as machine_verbs
@@ -225,29 +227,38 @@ def engine(host: dict[str, object] = HOST, problem: str = "") -> None:
         ).on_conflict_replace().execute()
 
 
-def host_history(hours: int = 24) -> None:
-    """The host's memory over a day: people come in the morning; the engine was away for half an hour."""
-    end = catalog.now().replace(second=0, microsecond=0)
-    readings = []
-    for minute in range(hours * 60):
-        if 200 <= minute < 230:
-            continue
-        held = 2 + round(14 * max(0.0, math.sin((hours * 60 - minute) / 230)))
-        readings.append(
-            {
-                "at": end - timedelta(minutes=minute),
-                "cpu": 0.05 + held / 40,
-                "memory": HOST["memory"],
-                "memory_available": 62000 - held * 1900 - minute % 7 * 90,
-                "machines_private": held * 1750 + 340,
-                "machines_shared": 900,
-                "machines_nominal": (held + 10) * 2600,
-                "machines_limit": 64512,
-            }
-        )
-    with catalog.write():
-        HostReading.insert_many(readings).execute()
-        memory.allow(memory.Allowed(64512, 64512))
+def history(settings: Settings, minutes: int = 60) -> None:
+    """The last hour of host, classes and machines in use, a look every twenty seconds; the engine was away for five minutes."""
+    end = catalog.now()
+    classes = [row.name for row in Class.select()]
+    held = [row.id for row in Machine.select().where(Machine.state == MachineState.IN_USE)]
+    with contextlib.closing(Store(settings.readings)) as store:
+        for number in range(minutes * 3):
+            at = end - timedelta(minutes=minutes) + timedelta(seconds=20 * number)
+            if 20 <= number / 3 < 25:
+                continue
+            busy = 0.5 + 0.5 * math.sin(number / 23)
+            load = {
+                "cpu": round(0.05 + 0.6 * busy, 3), "memory_used": 300 + 200 * busy, "memory_private": 280 + 190 * busy, "memory_shared": 21,
+                "disk_read": 40_000 * busy, "disk_written": 90_000.0, "net_received": 20_000 + 300_000 * busy, "net_sent": 15_000.0,
+            }  # fmt: skip
+            pools = {
+                "creation": 1, "buffer": 3, "production": 2 + number // 60, "queue": number // 90, "wait": number % 90 * (number // 90),
+                "hits": 12 * busy, "misses": 2,
+            }  # fmt: skip
+            host: dict[str, float | None] = {
+                "memory": 65_536, "memory_private": 5000 + 20_000 * busy, "memory_shared": 900, "memory_other": 6000,
+                "memory_allocated": 26_000 + 9000 * busy, "memory_allocatable": 64_512, "disk_usage": 0.57,
+                "memory_used": None,
+            }  # fmt: skip
+            store.record(
+                at,
+                {
+                    HOST_READINGS: {**load, **pools, **host},
+                    **{Subject(Kind.CLASS, name): {**load, **pools} for name in classes},
+                    **{Subject(Kind.MACHINE, id): {**load, "memory": 1024} for id in held},
+                },
+            )
 
 
 def set_up(title: str = "Hillside School", time_zone: str = "Europe/Berlin") -> None:
@@ -309,7 +320,7 @@ def _busy(settings: Settings) -> dict[str, Actor]:
         record(EventKind.SIGN_IN_FAILED, "Failed sign-in as 'root'.", Actor("root", None, "192.0.2.7"), level=Level.WARNING)
         _organise(people)
     engine()
-    host_history(2)
+    memory.allow(memory.Allowed(64512, 64512))
     return people
 
 

@@ -13,8 +13,9 @@ from pydantic import Field
 
 from appliance.catalog import DataDisk, KeptDisk, Machine, Run, WorkItem
 from appliance.errors import BadInput, NotAllowed, NotFound
+from appliance.readings import HOST, Kind, Series, Subject
 from appliance.services import classes as class_verbs
-from appliance.services import disks, inbox, machines, moves, recovery, runs, sequences, server
+from appliance.services import disks, inbox, machines, moves, readings, recovery, runs, sequences, server
 from webui import forms
 from webui.forms import Form, Whole
 from webui.guard import actor, csrf, needs, row_number
@@ -29,6 +30,7 @@ csrf.exempt(blueprint)  # of the check that comes first; see _check_scope
 SCOPES = {
     "read": "See the account's machines, what it can get and what waits for it",
     "machines": "Get machines, stop and start them, extend them and give them back",
+    "readings": "Send what the account's machines say of themselves",
     "todos": "Answer approvals and tasks",
     "sequences": "Change and promote sequences",
 }
@@ -206,6 +208,54 @@ def claim() -> Answer:
         return {"machines": [_machine(machine) for machine in made_together]}, 201
     made = _machine(machines.get_machine(actor(), asked.machine_id))
     return made, 201, {"Location": made["self"]}
+
+
+# -- readings over time ---------------------------------------------------------------------
+
+
+def _series(series: Series) -> dict[str, Any]:
+    figures = {name: {"mean": mean, **({"most": series.most[name]} if name in series.most else {})} for name, mean in series.mean.items()}
+    return {"step": series.step, "times": series.times, "figures": figures}
+
+
+def _readings(subject: Subject) -> Answer:
+    found = readings.over_time(current_app.config["SETTINGS"], subject, request.args.get("span", "hour"))
+    return {
+        "from": _time(found.begin),
+        "to": _time(found.end),
+        **_series(found.series),
+        "sent": {name: _series(series) for name, series in found.sent.items()},
+        "marks": [{"at": _time(mark.at), "kind": mark.kind, "text": mark.text} for mark in found.marks],
+    }
+
+
+@blueprint.get("/server/readings")
+@needs("classes.read")
+@scope("read")
+def server_readings() -> Answer:
+    return _readings(HOST)
+
+
+@blueprint.get("/classes/<name>/readings")
+@needs("classes.read", class_="name")
+@scope("read")
+def class_readings(name: str) -> Answer:
+    return _readings(Subject(Kind.CLASS, name))
+
+
+@blueprint.get("/machines/<id>/readings")
+@needs("machines.read", machine="id", own=True)
+@scope("read")
+def machine_readings(id: str) -> Answer:
+    return _readings(Subject(Kind.MACHINE, id))
+
+
+@blueprint.post("/machines/<id>/readings")
+@needs("own", machine="id")
+@scope("readings")
+def send_readings(id: str) -> Answer:
+    readings.send(current_app.config["SETTINGS"], id, forms.sent())
+    return {"state": "kept"}, 201
 
 
 @blueprint.post("/machines/<id>/extend")

@@ -20,6 +20,7 @@ copy @tabler/core tabler dist/css/tabler.min.css
 # The package names its licence (MIT) but does not carry the text.
 install -m 644 licenses/tabler-core.txt "$vendor/tabler-$(version @tabler/core)/LICENSE"
 copy @tabler/icons icons LICENSE
+copy uplot uplot dist/uPlot.iife.min.js dist/uPlot.min.css LICENSE
 node sprite.mjs node_modules/@tabler/icons/icons icons.txt > "$vendor/icons-$(version @tabler/icons)/sprite.svg"
 # Source maps are not shipped, so nothing should ask for them.
 sed -i '/^[/][*/]# sourceMappingURL=/d' "$vendor"/tabler-*/tabler.min.css "$vendor"/htmx-*/htmx.min.js

@@ -56,6 +56,7 @@ class Area(StrEnum):
     UPDATE = "update", "Updates"
     BACKUP = "backup", "Backups"
     CATALOG = "catalog", "Catalog"
+    READINGS = "readings", "Readings"
     SUPPORT = "support", "Support"
     SETTINGS = "settings", "Settings"
     AUDIT = "audit", "This record"
@@ -330,6 +331,7 @@ class EventKind(StrEnum):
     )
     CATALOG_DECIDED = "catalog.decided", "Somebody decided what becomes of what is here.", WARNING, "hint"
     CATALOG_PUT_BACK = "catalog.put_back", "A copy of the catalog was put back.", INFO, "hint"
+    READINGS_LOST = "readings.lost", "The file of readings was damaged, and another one was begun.", WARNING, "hint"
     SUPPORT_BUNDLE = "support.bundle", "Somebody made a support bundle."
 
     AUDIT_VERIFIED = "audit.verified", "Somebody had the record checked; an error when it is not as it was written."

@@ -206,6 +206,25 @@ def every(*, after: int = 0, batch_size: int = 1000, **search: Any) -> Iterator[
         after = found[-1].id
 
 
+def of_kinds(
+    kinds: Iterable[EventKind], since: datetime, *, class_name: str | None = None, machine_id: str | None = None, limit: int = 100
+) -> list[tuple[datetime, EventKind]]:
+    """When the last events of some kinds were since a time, of a class or a machine when one is given; oldest first."""
+    chosen = list(kinds)
+    words = sorted({word for kind in chosen for word in kind.area.words})
+    index, whose = "event_machine", "machine_id = ?4"
+    if machine_id is None:
+        index, whose = "event_area", f"{WORD} IN (SELECT value FROM json_each(?4))"  # noqa: S608 - a constant
+    found = rows(
+        f"""
+        SELECT at, kind FROM event INDEXED BY {index} WHERE {whose} AND kind IN (SELECT value FROM json_each(?1)) AND at >= ?2
+        AND (?3 IS NULL OR class_name = ?3) ORDER BY +id DESC LIMIT ?5
+        """,  # noqa: S608 - both are constants
+        (json.dumps(chosen), stamp(since), class_name, json.dumps(words) if machine_id is None else machine_id, limit),
+    )
+    return [(datetime.fromisoformat(at), EventKind(kind)) for at, kind in reversed(found)]
+
+
 def last_id() -> int:
     """The number of the last line; 0 when there is none."""
     last: int = rows("SELECT coalesce(max(id), 0) FROM event")[0][0]

@@ -1,15 +1,15 @@
-"""Memory: what people hold and may still be given, what was measured, and the host over time. All sizes are MiB."""
+"""Memory: what people hold and may still be given, and what was measured. All sizes are MiB."""
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import StrEnum
 
 from appliance.catalog import options
 from appliance.catalog.database import rows
-from appliance.catalog.models import HostReading, now, stamp
+from appliance.catalog.models import now, stamp
 
-KEPT = timedelta(hours=24)  # readings of the host
+KEPT = timedelta(hours=24)  # the last readings of machines that do not run
 LAST_REQUEST = 2**63 - 1
 NO_LIMIT = 2**62
 
@@ -120,18 +120,6 @@ def room(before: int = LAST_REQUEST) -> int:
         (now_allowed.overhead, before, now_allowed.limit),
     )[0][0]
     return now_allowed.limit - taken
-
-
-def note_host(**values: float) -> None:
-    """Keep the host's reading of this minute; the last of a minute stays, for a day. Call it inside `write()`."""
-    moment = now()
-    HostReading.insert(at=moment.replace(second=0, microsecond=0), **values).on_conflict_replace().execute()
-    HostReading.delete().where(HostReading.at < moment - KEPT).execute()
-
-
-def host_readings(since: datetime) -> list[HostReading]:
-    """The host's readings since a time, oldest first, a minute apart."""
-    return list(HostReading.select().where(HostReading.at >= since).order_by(HostReading.at))
 
 
 def forget_readings() -> None:

@@ -822,19 +822,6 @@ class Reading(Row):
     net_rate = FloatField()
 
 
-class HostReading(Row):
-    """The host at one time. Memory is MiB; `machines_*` are of all machines together."""
-
-    at = UtcField(primary_key=True)
-    cpu = FloatField()
-    memory = IntegerField()
-    memory_available = IntegerField()
-    machines_private = IntegerField()
-    machines_shared = IntegerField()
-    machines_nominal = IntegerField()
-    machines_limit = IntegerField()
-
-
 class Engine(Row):
     """What the engine last said of itself and its host; one row."""
 
@@ -922,7 +909,6 @@ TABLES = (
     OutgoingMail,
     Event,
     Reading,
-    HostReading,
     Engine,
     DirectoryRun,
     Aside,

@@ -79,6 +79,7 @@ class Engine:
     def close(self) -> None:
         """Let the threads end, and the bell go."""
         self.jobs.close()
+        self.controllers.recorder.close()
         self._set_aside.mark(immediately=True)
         self._bell.close()
 

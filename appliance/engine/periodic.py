@@ -11,7 +11,9 @@ from appliance.engine.heartbeat import Heartbeat
 from appliance.engine.jobs import Jobs
 from appliance.engine.orphans import Orphans
 from appliance.engine.pools import Pools
+from appliance.engine.readings import EVERY as READ_EVERY
 from appliance.engine.readings import Readings
+from appliance.engine.recorder import Recorder
 from appliance.engine.refill import Refill
 from appliance.engine.repair import Repair
 from appliance.engine.schedule import EVERY_TICK, ONCE, Needs, Periodic
@@ -24,6 +26,7 @@ from appliance.lifecycle.aside import SetAside
 from appliance.lifecycle.handlers import Handlers
 from appliance.lifecycle.sizing import Sizing
 from appliance.outbound import mail_outbox
+from appliance.readings import Store
 from appliance.scenario.load import Loaded
 from appliance.services import setup
 from appliance.settings import Settings
@@ -59,6 +62,7 @@ class Controllers:
         sizing = Sizing(settings)
         self.set_aside = SetAside(settings, provider)
         self.readings = Readings(settings, provider, sizing)
+        self.recorder = Recorder(Store(settings.readings), self.readings)
         self.heartbeat = Heartbeat(provider, self.readings)
         self.dispatcher = Dispatcher(self.runner, Refill(settings, provider, self.runner, self.handlers, jobs), jobs)
         self.upkeep = Upkeep(self.runner, self.heartbeat, Repair(settings, provider), jobs)
@@ -118,6 +122,7 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("leases", EVERY_TICK, of.keep_leases, decided),
         Periodic("directory", EVERY_TICK, of.synchronise, decided, Queue.LONG, lambda: directory_runs.due_run() is not None),
         Periodic("readings", of.readings.every, of.readings.take, Needs.HYPERVISOR, READINGS),
+        Periodic("recorder", READ_EVERY, of.recorder.record, Needs.HYPERVISOR, READINGS),  # after them, in the one thread of their queue
         Periodic("unopened", 30, of.take_back_unopened, watched),
         Periodic("idle", 30, of.judge_idle, watched, Queue.NETWORK),
         Periodic("orphaned runs", EVERY_TICK, of.upkeep.adopt_orphans, watched),

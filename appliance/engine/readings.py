@@ -1,15 +1,17 @@
 """Readings of machines and host: load, memory, and what is left for the planner."""
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import psutil
 
 from appliance import catalog
-from appliance.catalog import machines, now, usage
+from appliance.catalog import machines, memory, now, usage
 from appliance.hypervisor.provider import HostFacts, Provider, Stats
 from appliance.lifecycle import idle
-from appliance.lifecycle.sizing import Sizing
+from appliance.lifecycle.sizing import HostMemory, Sizing
+from appliance.readings.figures import LARGEST, plausible
 from appliance.settings import Settings
 
 EVERY = 10.0  # seconds
@@ -17,11 +19,13 @@ EVERY_WHEN_SCARCE = 2.0  # the same while the host has little memory left
 
 
 class Readings:
-    """The latest reading; None and nought before the first."""
+    """The latest reading; None and nought before the first. `machines` has each machine's figures (see appliance/readings), by its id."""
 
     def __init__(self, settings: Settings, provider: Provider, sizing: Sizing) -> None:
         self.settings, self.provider, self.sizing = settings, provider, sizing
         self.facts: HostFacts | None = None
+        self.memory: HostMemory | None = None
+        self.machines: dict[str, dict[str, float | None]] = {}
         self.cpu = 0.0  # percent of all processors
         self._last: dict[str, tuple[float, Stats]] = {}
 
@@ -37,28 +41,48 @@ class Readings:
         known = machines.live_ids()
         latest = {stats.id: (moment, stats) for stats in readings if stats.id in known}
         # The first reading of a machine knows no rates yet.
-        rates = {id: _rates(*self._last.get(id, (moment, stats)), moment, stats) for id, (_, stats) in latest.items()}
+        found = {id: figures(*self._last.get(id, (moment, stats)), moment, stats) for id, (_, stats) in latest.items()}
+        rates = {id: _rates(found[id], stats) for id, (_, stats) in latest.items()}
         busy = [id for id, rate in rates.items() if idle.is_busy(cpu=rate["cpu"], network=rate["net_rate"], disk=rate["disk_rate"])]
         with catalog.write():
             machines.note_readings(rates)
             if busy:
                 usage.note_usage(busy, now())
-        self._last, self.cpu = latest, psutil.cpu_percent()
-        self.sizing.note(facts, self.cpu / 100)
+            memory.forget_readings()
+        self._last, self.machines, self.cpu = latest, found, psutil.cpu_percent()
+        self.memory = self.sizing.measure(facts)
         self.facts = facts
 
 
-def _rates(then: float, before: Stats, moment: float, after: Stats) -> dict[str, Any]:
-    seconds = max(moment - then, 0.001)
+def figures(then: float, before: Stats, moment: float, after: Stats) -> dict[str, float | None]:
+    """What two readings of a machine say, by the names of appliance.readings. None for what is not known or cannot be: what a guest says of
+    its memory is its own word, counters of a machine that was restarted begin at nought again, and the first reading has no rates."""
+    seconds = moment - then
 
-    def rate(a: int, b: int) -> float:
-        return max(0, b - a) / seconds  # a restarted machine counts from nought again
+    def rate(a: float, b: float, most: float = LARGEST) -> float | None:
+        return plausible((b - a) / seconds, most) if seconds > 0 else None
 
+    cpu = rate(before.cpu_ns, after.cpu_ns)
     return {
-        "cpu": min(1.0, rate(before.cpu_ns, after.cpu_ns) / 1e9 / max(after.vcpus, 1)),
-        "memory_used": after.memory_used,
-        "memory_private": after.memory_private,
-        "memory_shared": after.memory_shared,
-        "disk_rate": rate(before.disk_read + before.disk_written, after.disk_read + after.disk_written),
-        "net_rate": rate(before.net_received + before.net_sent, after.net_received + after.net_sent),
+        "cpu": None if cpu is None else round(min(1.0, cpu / 1e9 / max(after.vcpus, 1)), 4),
+        "memory": plausible(after.memory) or None,
+        "memory_used": plausible(after.memory_used, after.memory) or None,
+        "memory_private": plausible(after.memory_private) or None,
+        "memory_shared": plausible(after.memory_shared) if after.memory_private else None,
+        "disk_read": rate(before.disk_read, after.disk_read),
+        "disk_written": rate(before.disk_written, after.disk_written),
+        "net_received": rate(before.net_received, after.net_received),
+        "net_sent": rate(before.net_sent, after.net_sent),
+    }
+
+
+def _rates(found: Mapping[str, float | None], stats: Stats) -> dict[str, Any]:
+    """The last reading as the catalog keeps it, with nought for what is not known."""
+    return {
+        "cpu": found["cpu"] or 0.0,
+        "memory_used": stats.memory_used,
+        "memory_private": stats.memory_private,
+        "memory_shared": stats.memory_shared,
+        "disk_rate": (found["disk_read"] or 0.0) + (found["disk_written"] or 0.0),
+        "net_rate": (found["net_received"] or 0.0) + (found["net_sent"] or 0.0),
     }

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import NamedTuple
 
 from appliance import catalog
 from appliance.catalog import Class, is_to_come, machines, memory, now, options, seeds, snapshots
@@ -20,6 +21,15 @@ COMMITTED = (Kind.HELD, *STANDING)  # may use all their memory
 ONLY_DISK = (Kind.COLD, Kind.OFF)
 
 
+class HostMemory(NamedTuple):
+    """What all machines take of the host's memory, may grow to, and what may be allocated at most; MiB."""
+
+    private: int
+    shared: int
+    allocated: int
+    allocatable: int
+
+
 class Sizing:
     """What the planner has to know; remembers what forks cost while there are none to measure."""
 
@@ -28,21 +38,16 @@ class Sizing:
         self._costs: dict[str, int] = {}
         self._relieved: HostFacts | None = None  # the facts for which ready machines were last removed
 
-    def note(self, facts: HostFacts, cpu: float) -> None:
-        """Keep a reading of the host; the machines' have been kept."""
+    def measure(self, facts: HostFacts) -> HostMemory:
+        """What a reading of the host means; those of the machines have been kept."""
         parts = memory.parts()
         living = [part for part in parts if part.kind not in ONLY_DISK]
-        with catalog.write():
-            memory.note_host(
-                cpu=cpu,
-                memory=facts.memory,
-                memory_available=facts.memory_available,
-                machines_private=sum(part.private for part in living),
-                machines_shared=sum(part.shared for part in living),
-                machines_nominal=sum(part.nominal for part in living),
-                machines_limit=self._limit(facts, parts, options.get("overcommit")),
-            )
-            memory.forget_readings()
+        return HostMemory(
+            sum(part.private for part in living),
+            sum(part.shared for part in living),
+            sum(part.nominal for part in living),
+            self._limit(facts, parts, options.get("overcommit")),
+        )
 
     def look(self, facts: HostFacts) -> tuple[list[Demand], Capacity]:
         """Classes and host as they are now. Tells the catalog how much memory people may hold."""

@@ -1,14 +1,11 @@
-"""The host in numbers: what its memory was used for, and what machines of each class really take. Sizes are MiB."""
+"""The host in numbers: what machines of each class really take. Sizes are MiB."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 
-from appliance.catalog import Class, HostReading, memory, now
+from appliance.catalog import Class, memory
 from appliance.catalog.grants import Scope
 from appliance.catalog.memory import Kind
 from appliance.identity.permissions import EVERYTHING
-
-SPANS = {"hour": timedelta(hours=1), "day": timedelta(hours=24)}
 
 # How machines that take memory are called, in the order of their life.
 KINDS = {
@@ -42,11 +39,6 @@ class ClassMemory:
     machine_class: Class
     each: int
     shares: list[Share]
-
-
-def readings(span: str) -> list[HostReading]:
-    """The host's readings of the last "hour" or "day", oldest first."""
-    return memory.host_readings(now() - SPANS[span])
 
 
 def by_class(reach: Scope = EVERYTHING) -> list[ClassMemory]:

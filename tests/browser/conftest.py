@@ -121,7 +121,9 @@ Scheme = Literal["light", "dark"]
 @pytest.fixture
 def busy(serve: Callable[..., Site]) -> Site:
     """The web page on a busy morning; see tests/world.py."""
-    return serve(world.busy)
+    site: Site = serve(world.busy)
+    world.history(site.settings)
+    return site
 
 
 @pytest.fixture

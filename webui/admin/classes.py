@@ -10,9 +10,10 @@ from werkzeug.wrappers import Response
 
 from appliance.catalog import seeds as seed_rows
 from appliance.errors import DpeError
+from appliance.readings import Kind, Subject
 from appliance.scenario.policy import Form, PolicyField, fields
 from appliance.services import classes, overview, seeds
-from webui import forms
+from webui import charts, forms
 from webui.errors import status_of
 from webui.forms import Line, Ticked, Whole
 from webui.guard import actor, back, needs
@@ -128,6 +129,7 @@ def _page(name: str, error: DpeError | None = None) -> tuple[str, int]:
         seeds=seed_rows.of_class(name)[:6],
         offers=seeds.offers(),
         machines=overview.machines_on_page(class_name=name, reach=current_user.powers.reach("machines.read"))[:8],
+        charts=charts.of(Subject(Kind.CLASS, name)),
     )
     return page, status_of(error) if error else 200
 

@@ -5,7 +5,9 @@ from flask_login import current_user
 
 from appliance.catalog import data_disks, events
 from appliance.catalog import machines as machine_rows
+from appliance.readings import Kind, Subject
 from appliance.services import classes, host_metrics, machines, moves, overview, runs
+from webui import charts
 from webui.guard import actor, needs, row_number, settings
 from webui.portal import application
 
@@ -56,4 +58,5 @@ def page(id: str) -> str:
         nominal=host_metrics.nominal(machine.memory),
         doing=moves.doing([machine]).get(id, ""),
         possible=moves.possible(actor(), machine),
+        charts=charts.of(Subject(Kind.MACHINE, id)),
     )

@@ -1,13 +1,16 @@
 """The engine on a host whose memory really is used: what is made, what gives way, and what is never done to the host."""
 
+import contextlib
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Class, Event, HostReading, MachineState, Reading, Request, RequestState, Seed, machines, memory, options
+from appliance.catalog import Class, Event, MachineState, Reading, Request, RequestState, Seed, machines, memory, now, options
 from appliance.catalog import seeds as seed_rows
 from appliance.hypervisor.provider import HostFacts, Power, Stats
+from appliance.readings import FIGURES, HOST, Store
 from appliance.services import machines as verbs
 from tests import world
 from tests.unit.engine.fake import FakeProvider, settle
@@ -137,8 +140,12 @@ def test_a_large_class_does_not_starve_beside_a_small_one(engine, provider, fork
 def test_the_host_is_recorded(engine, provider, forked, alice):
     verbs.request(alice, "small")
     _look(engine)
-    last = memory.host_readings(HostReading.get().at)[-1]
-    assert (last.memory, last.machines_limit) == (provider.memory, 5 * EACH)
-    assert (last.machines_private, last.machines_shared) == (RUNNING + 3 * WAITING, 40)
-    assert last.machines_nominal == 4 * EACH
+    engine.controllers.recorder.record()
+    with contextlib.closing(Store(engine.settings.readings)) as store:
+        found = store.series(HOST, FIGURES, timedelta(hours=1), now()).mean
+    last = {name: values[-1] for name, values in found.items()}
+    assert (last["memory"], last["memory_allocatable"]) == (provider.memory, 5 * EACH)
+    assert (last["memory_private"], last["memory_shared"]) == (RUNNING + 3 * WAITING, 40)
+    assert last["memory_allocated"] == 4 * EACH
+    assert last["memory_other"] == 0, "nothing but machines uses memory"
     assert {row.memory_private for row in Reading.select()} == {RUNNING, WAITING}

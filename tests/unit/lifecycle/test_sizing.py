@@ -3,7 +3,7 @@
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Class, HostReading, Machine, MachineState, Reading, Seed, Snapshot, SnapshotState, memory, options
+from appliance.catalog import Class, Machine, MachineState, Reading, Seed, Snapshot, SnapshotState, memory, options
 from appliance.hypervisor.provider import HostFacts
 from appliance.lifecycle.sizing import Sizing
 from appliance.pools.planner import plan
@@ -142,13 +142,11 @@ def test_forty_paused_forks_stand_ready_where_six_booted_machines_would(sizing, 
     assert plan(*sizing.look(facts(total - 70, total)))[0].create == 39
 
 
-def test_a_reading_of_the_host_is_kept_with_what_it_meant(sizing, forked, ready):
+def test_what_a_reading_of_the_host_means(sizing, forked, ready):
     made = ready(3)
     put(made[:1], S.IN_USE, readiness="running", taken=(200, 30))
     put(made[1:2], taken=(30, 10))
     put(made[2:], readiness="cold", origin="boot")
-    sizing.note(facts(available=8000), 0.25)
-    [kept] = HostReading.select()
-    assert (kept.cpu, kept.memory, kept.memory_available) == (0.25, 9216, 8000)
-    assert (kept.machines_private, kept.machines_shared) == (230, 40)
-    assert (kept.machines_nominal, kept.machines_limit) == (2 * EACH, 8000 + 230 - 256)
+    found = sizing.measure(facts(available=8000))
+    assert (found.private, found.shared) == (230, 40)
+    assert (found.allocated, found.allocatable) == (2 * EACH, 8000 + 230 - 256)

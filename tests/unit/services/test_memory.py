@@ -11,7 +11,6 @@ from appliance.catalog import (
     Actor,
     Class,
     Event,
-    HostReading,
     Machine,
     MachineState,
     Quota,
@@ -223,26 +222,6 @@ def test_when_memory_is_short_those_that_take_most_go_first_and_cold_ones_never(
         Machine.update(readiness=readiness, origin=origin).where(Machine.id == machine.id).execute()
     assert [m.id for m in machines.largest("small", 9)] == [made[3].id, made[2].id, made[1].id]
     assert machines.largest("small", 0) == []
-
-
-def reading(moment, **values):
-    defaults = {"cpu": 0.1, "memory": 8000, "memory_available": 4000, "machines_private": 1, "machines_shared": 1, "machines_nominal": 1}
-    HostReading.create(at=moment, **{**defaults, "machines_limit": 1, **values})
-
-
-def test_the_host_s_readings_are_one_a_minute_for_a_day(opened, monkeypatch):
-    end = now().replace(second=40, microsecond=5)
-    for age in (timedelta(hours=23), timedelta(hours=25), timedelta(minutes=1, seconds=40)):
-        reading(end - age)
-    monkeypatch.setattr(memory, "now", lambda: end)
-    values = {"cpu": 0.5, "memory": 8000, "machines_private": 1, "machines_shared": 2, "machines_nominal": 3, "machines_limit": 4}
-    with catalog.write():
-        memory.note_host(memory_available=3000, **values)
-        memory.note_host(memory_available=2000, **values)
-    kept = memory.host_readings(end - timedelta(days=3))
-    assert [found.memory_available for found in kept] == [4000, 4000, 2000]
-    assert kept[-1].at == end.replace(second=0, microsecond=0)
-    assert len(memory.host_readings(end - timedelta(hours=1))) == 2
 
 
 def test_readings_of_machines_long_gone_are_dropped(ready):

@@ -1,69 +1,18 @@
-"""The host's page: its chart, the same as a table, and what machines take."""
+"""The host's page: what it is, and what machines take. Its charts are in test_charts.py."""
 
-import re
-from datetime import timedelta
 from html import unescape
 
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Class, Engine, HostReading, Machine, MachineState, Reading, memory, now
+from appliance.catalog import Class, Engine, Machine, MachineState, Reading, memory
+from appliance.settings import Settings
+from tests import world
 from tests.unit.webui.conftest import Browser
-from webui import chart
 
 
-def row(minutes_ago: float, **values: int) -> HostReading:
-    defaults = {
-        "cpu": 0.1, "memory": 8000, "memory_available": 5000, "machines_private": 1000, "machines_shared": 500, "machines_nominal": 4000,
-        "machines_limit": 7000,
-    }  # fmt: skip
-    return HostReading(at=END - timedelta(minutes=minutes_ago), **{**defaults, **values})
-
-
-END = now().replace(second=0, microsecond=0)
-HOUR = timedelta(hours=1)
-
-
-def points(path: str) -> list[tuple[float, float]]:
-    return [(float(x), float(y)) for x, y in re.findall(r"([\d.]+),([\d.-]+)", path)]
-
-
-def test_areas_lie_on_each_other_and_end_at_the_present() -> None:
-    drawn = chart.draw([row(60), row(59), row(58), row(1), row(0)], HOUR, END)
-    assert drawn
-    assert (drawn.top, drawn.ticks) == (8192, [8192, 6144, 4096, 2048, 0])
-    height = chart.HEIGHT
-    assert points(drawn.areas["private"])[-4:] == [(983.3, 280.9), (1000.0, 280.9), (1000.0, height), (983.3, height)]
-    tops = {name: points(path)[0][1] for name, path in drawn.areas.items()}
-    used = {name: round((1 - y / height) * drawn.top) for name, y in tops.items()}
-    assert used == {"private": pytest.approx(1000, abs=3), "shared": pytest.approx(1500, abs=3), "other": pytest.approx(3500, abs=3)}
-    assert drawn.last.free == 8000 - 3500
-
-
-def test_nothing_is_drawn_where_nothing_was_read() -> None:
-    drawn = chart.draw([row(minute) for minute in (60, 59, 58, 20, 19)], HOUR, END)
-    assert drawn
-    assert drawn.lines["limit"].count("M") == 2
-    assert chart.draw([row(1)], HOUR, END) is None
-    assert chart.draw([], HOUR, END) is None
-
-
-def test_a_day_has_no_more_points_than_can_be_seen() -> None:
-    drawn = chart.draw([row(minute) for minute in range(24 * 60, -1, -1)], timedelta(hours=24), END)
-    assert drawn
-    assert len(points(drawn.lines["memory"])) <= chart.POINTS + 1
-    assert drawn.lines["memory"].count("M") == 1
-    assert len(drawn.bands) <= 61
-
-
-def test_a_limit_far_above_the_host_does_not_flatten_all_else() -> None:
-    drawn = chart.draw([row(1, machines_limit=70_000), row(0, machines_limit=70_000)], HOUR, END)
-    assert drawn
-    assert drawn.top == 8192
-    assert all(y < 0 for _, y in points(drawn.lines["limit"]))
-
-
-def test_host_page(grace: Browser) -> None:
+def test_host_page(grace: Browser, opened: Settings) -> None:
+    world.history(opened)
     page = unescape(grace.get("/admin/server/metrics/").text)
     for words in (
         "A test machine ran in 42 ms.",
@@ -75,23 +24,12 @@ def test_host_page(grace: Browser) -> None:
         "There is no swap.",
     ):
         assert words in page, words
-    assert "<svg class=" in page
-    day = grace.get("/admin/server/metrics/?span=day").text
-    assert 'aria-current="true">Last day' in day
     assert 'href="/admin/server/metrics/"' in grace.get("/admin/").text
     assert 'href="/admin/server/metrics/"' in grace.get("/admin/server/").text
 
 
-def test_the_same_as_a_table(grace: Browser) -> None:
-    page = grace.get("/admin/server/metrics/?as=table").text
-    assert '<svg class="plot"' not in page
-    assert 11 <= page.count('data-label="Allocated"') <= 14
-    assert 'aria-current="true">Table' in page
-
-
-def test_host_page_before_there_is_anything_to_say(grace: Browser) -> None:
-    HostReading.delete().where(HostReading.at < now() - timedelta(minutes=2)).execute()
-    HostReading.delete().where(HostReading.at != HostReading.select(HostReading.at).limit(1)).execute()
+def test_host_page_before_there_is_anything_to_say(grace: Browser, opened: Settings) -> None:
+    opened.readings.unlink()
     Engine.delete().execute()
     with catalog.write():
         Machine.update(state=MachineState.RETIRED).execute()

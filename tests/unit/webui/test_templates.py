@@ -58,7 +58,13 @@ def test_vendored_files_are_the_locked_versions_with_their_licences() -> None:
     lock = json.loads((ROOT / "package-lock.json").read_text())
     assert "resolved" not in (ROOT / "package-lock.json").read_text()
     wanted = json.loads((ROOT / "package.json").read_text())["dependencies"]
-    folders = {"@fontsource-variable/inter": "inter", "@tabler/core": "tabler", "@tabler/icons": "icons", "htmx.org": "htmx"}
+    folders = {
+        "@fontsource-variable/inter": "inter",
+        "@tabler/core": "tabler",
+        "@tabler/icons": "icons",
+        "htmx.org": "htmx",
+        "uplot": "uplot",
+    }
     assert {path.name for path in (ROOT / "static/vendor").iterdir()} == {f"{folders[name]}-{version}" for name, version in wanted.items()}
     for name, version in wanted.items():
         assert lock["packages"][f"node_modules/{name}"]["version"] == version

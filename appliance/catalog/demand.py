@@ -1,0 +1,53 @@
+"""Who asks for machines, and what there is of them: what is read of classes over time."""
+
+from collections import defaultdict
+from datetime import datetime
+from typing import NamedTuple
+
+from appliance.catalog.database import rows
+
+
+class Waiting(NamedTuple):
+    """Machines that people wait for, and since when the first of them does."""
+
+    machines: int
+    since: datetime
+
+
+class Asked(NamedTuple):
+    """Requests that were met at once, and those that had to wait."""
+
+    hits: int = 0
+    misses: int = 0
+
+
+def classes_of_machines() -> dict[str, str]:
+    """The class of every machine that is not retired, by the machine's id."""
+    return dict(rows("SELECT id, class_name FROM machine WHERE state <> 'retired'"))
+
+
+def class_names() -> list[str]:
+    """All classes."""
+    return [row[0] for row in rows("SELECT name FROM class")]
+
+
+def waiting() -> dict[str, Waiting]:
+    """Who waits, by class; classes for which nobody does are not in it."""
+    found = rows("SELECT class_name, count(*), min(created_at) FROM request WHERE state = 'waiting' GROUP BY class_name")
+    return {name: Waiting(count, datetime.fromisoformat(since)) for name, count, since in found}
+
+
+def last_request() -> int:
+    """The number of the last request; 0 when there is none."""
+    last: int = rows("SELECT coalesce(max(id), 0) FROM request")[0][0]
+    return last
+
+
+def asked_between(after: int, last: int) -> dict[str, Asked]:
+    """The requests with numbers above `after` up to `last`, by class."""
+    found: dict[str, dict[bool, int]] = defaultdict(dict)
+    for name, hit, count in rows(
+        "SELECT class_name, hit, count(*) FROM request WHERE id > ? AND id <= ? AND hit IS NOT NULL GROUP BY class_name, hit", (after, last)
+    ):
+        found[name][bool(hit)] = count
+    return {name: Asked(counts.get(True, 0), counts.get(False, 0)) for name, counts in found.items()}
