@@ -37,15 +37,15 @@ class AddressRefused(DpeError):
     """Somebody outside said no, or is not who they should be; trying again does not help. What may pass is Unavailable."""
 
 
-def check_host(text: str) -> str:
-    """The name or address of a host. Raises BadInput."""
+def check_host(text: str, field: str = "host") -> str:
+    """The name or address of a host. Raises BadInput, about the field."""
     text = text.strip()
     try:
         return str(ipaddress.ip_address(text.strip("[]")))
     except ValueError:
         if not NAME.fullmatch(text):
             raise BadInput(
-                f"{text[:60]!r} is not a name or address of a host.", "Write one like server.example.org or 192.0.2.10."
+                f"{text[:60]!r} is not a name or address of a host.", "Write one like server.example.org or 192.0.2.10.", field=field
             ) from None
         return text
 
@@ -54,7 +54,7 @@ def check_port(text: str, hint: str) -> int:
     """The number of a port. Raises BadInput, which says `hint`."""
     text = text.strip()
     if not (text.isascii() and text.isdigit() and 0 < int(text[:6]) < 65536):
-        raise BadInput(f"{text[:20]!r} is not a port.", hint)
+        raise BadInput(f"{text[:20]!r} is not a port.", hint, field="port")
     return int(text)
 
 
@@ -65,7 +65,9 @@ def check_authority(pem: str) -> str:
         if pem and not x509.load_pem_x509_certificates(pem.encode()):
             raise ValueError
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise BadInput("The authority's certificate cannot be read.", "Paste it whole, with its BEGIN and END lines.") from error
+        raise BadInput(
+            "The authority's certificate cannot be read.", "Paste it whole, with its BEGIN and END lines.", field="authority"
+        ) from error
     return pem
 
 

@@ -2,12 +2,13 @@
 
 
 class DpeError(Exception):
-    """What went wrong, in `message`, and what the person can do about it, in `hint`."""
+    """What went wrong, in `message`, and what the person can do about it, in `hint`; `field` is the name of what was entered, if it is about that."""
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", *, field: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.field = field
 
     def __str__(self) -> str:
         return f"{self.message} {self.hint}".rstrip()

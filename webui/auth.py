@@ -5,19 +5,49 @@ from urllib.parse import urlsplit
 
 from flask import Blueprint, flash, redirect, render_template, request, session, url_for
 from flask_login import current_user
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
+from appliance.identity import passwords
 from appliance.services import accounts, second_factor, sessions, tokens
 from appliance.services import machines as machines_service
-from webui import saved_form
+from webui import forms, saved_form
 from webui.errors import status_of
 from webui.format import plural
-from webui.guard import actor, back, needs, public, settings
+from webui.forms import SECRET, Form, Ticked
+from webui.guard import Arriving, SignIn, actor, back, needs, public, settings
 
 blueprint = Blueprint("auth", __name__)
 
 Page = Response | str | tuple[str, int]
+
+
+class Code(Arriving):
+    code: str = Field(title="Code", description="No phone at hand? Use one of your recovery codes here.", json_schema_extra=SECRET)
+
+
+class SigningOut(Form):
+    swapped: Ticked = False
+
+
+class OwnPassword(Form):
+    old: str = Field(title="Old password", json_schema_extra=SECRET)
+    password: str = Field(
+        alias="new",
+        title="New password",
+        description=f"At least {passwords.SHORTEST} characters. A few words in a row are easy to remember.",
+        json_schema_extra=SECRET,
+    )
+
+
+class OwnKeys(Form):
+    ssh_keys: str = Field(
+        "",
+        alias="keys",
+        title="Public keys, one a line",
+        description="Machines that you get from now on let these in. Each is the line in a file like id_ed25519.pub.",
+    )
 
 
 def own_address(address: str) -> str:
@@ -38,49 +68,55 @@ def own_address(address: str) -> str:
     return "/"
 
 
-def start_session(token: str) -> None:
-    """Bind this browser to a session of the server's; nothing of an older one stays."""
+def start_session(token: str, browser: str = "") -> None:
+    """Bind this browser to a session of the server's; nothing of an older one stays. `browser` is what the browser is known by."""
     session.clear()
     session["token"] = token
-    sessions.begin_session(token, settings(), request.form.get("browser", "")[:64])
+    sessions.begin_session(token, settings(), browser[:64])
+
+
+def _after(asked: str) -> str:
+    """Where the page of signing in leads: its address says it, or its form."""
+    return own_address(request.args.get("next", asked))
 
 
 @blueprint.route("/sign-in", methods=["GET", "POST"])
 @public
 def sign_in() -> Page:
-    after = own_address(request.values.get("next", "/"))
     if request.method == "GET":
+        after = _after("/")
         return redirect(after, 303) if current_user.is_authenticated else _sign_in_page(after)
-    form = request.form.get(saved_form.FIELD, "")
-    name = request.form.get("name", "").strip()
+    asked = forms.read(SignIn)
+    after = _after(asked.next)
     try:
-        who = (request.remote_addr or "", request.user_agent.string, request.form.get("browser", "")[:64])
-        token, _ = sessions.sign_in(name, request.form.get("password", ""), *who)
+        token, _ = sessions.sign_in(asked.name, asked.password, request.remote_addr or "", request.user_agent.string, asked.browser[:64])
     except DpeError as error:
-        return _sign_in_page(after, name, error)
-    start_session(token)
+        return _sign_in_page(after, asked.kept, error)
+    start_session(token, asked.browser)
     if sessions.waiting(token):
-        return _code_page(after, form) if form else redirect(url_for("auth.code", next=after), 303)
-    return _go_on(after, form)
+        return _code_page(after, asked.kept) if asked.kept else redirect(url_for("auth.code", next=after), 303)
+    return _go_on(after, asked.kept)
 
 
 @blueprint.route("/sign-in/code", methods=["GET", "POST"])
 @public
 def code() -> Page:
-    after, token = own_address(request.values.get("next", "/")), session.get("token", "")
+    asked, token = forms.read(Code), session.get("token", "")
+    after = _after(asked.next)
     if not sessions.waiting(token):
         return redirect(url_for("auth.sign_in", next=after), 303)
     if request.method == "GET":
         return _code_page(after)
     try:
-        start_session(sessions.give_code(token, request.form.get("code", ""), request.remote_addr or "", request.user_agent.string))
+        given = sessions.give_code(token, asked.code, request.remote_addr or "", request.user_agent.string)
     except DpeError as error:
-        return _code_page(after, request.form.get(saved_form.FIELD, ""), error)
-    return _go_on(after, request.form.get(saved_form.FIELD, ""))
+        return _code_page(after, asked.kept, error)
+    start_session(given, asked.browser)
+    return _go_on(after, asked.kept)
 
 
-def _code_page(after: str, form: str = "", error: DpeError | None = None) -> Page:
-    page = render_template("sign_in_code.html", after=after, error=error, kept=form)
+def _code_page(after: str, kept: str = "", error: DpeError | None = None) -> Page:
+    page = render_template("sign_in_code.html", after=after, form=forms.bound(Code, error=error), kept=kept)
     return _allowing_applications(page, status_of(error) if error else 200)
 
 
@@ -90,8 +126,8 @@ def _go_on(after: str, text: str) -> Page:
     return redirect(after, 303) if form is None else render_template("kept.html", form=form, after=after)
 
 
-def _sign_in_page(after: str, name: str = "", error: DpeError | None = None) -> Page:
-    page = render_template("sign_in.html", after=after, name=name, error=error, kept=request.form.get(saved_form.FIELD, ""))
+def _sign_in_page(after: str, kept: str = "", error: DpeError | None = None) -> Page:
+    page = render_template("sign_in.html", after=after, form=forms.bound(SignIn, error=error), kept=kept)
     return _allowing_applications(page, status_of(error) if error else 200)
 
 
@@ -108,12 +144,13 @@ def _allowing_applications(page: str, status: int = 200) -> Response:
 @blueprint.post("/sign-out")
 @needs("own")
 def sign_out() -> Response:
-    if request.form.get("swapped"):
+    swapped = forms.read(SigningOut).swapped
+    if swapped:
         sessions.end_swapped(actor(), current_user.session_id)
     else:
         sessions.end_session(actor(), current_user.session_id)
     session.clear()
-    if not request.form.get("swapped"):
+    if not swapped:
         flash("You are signed out.", "success")
     return redirect(url_for("auth.sign_in"), 303)
 
@@ -124,15 +161,14 @@ def account() -> Page:
     return _account_page()
 
 
-def _account_page(error: DpeError | None = None, *, at: str = "", keys: str | None = None) -> Page:
+def _account_page(error: DpeError | None = None) -> Page:
     who = current_user.account
     page = render_template(
         "account.html",
         account=who,
         sessions=sessions.of_account(who.id),
-        error=error,
-        at=at,
-        keys=who.ssh_keys if keys is None else keys,
+        password=forms.bound(OwnPassword, error=error),
+        keys=forms.bound(OwnKeys, {"keys": who.ssh_keys}, error),
         held=len(machines_service.my_machines(who.id)),
         codes_on=second_factor.is_on(who.id),
         tokens=tokens.of_account(who.id),
@@ -143,11 +179,11 @@ def _account_page(error: DpeError | None = None, *, at: str = "", keys: str | No
 @blueprint.post("/account/password")
 @needs("own")
 def password() -> Page:
-    form = request.form
     try:
-        accounts.change_own_password(actor(), form.get("old", ""), form.get("new", ""), keep_session=current_user.session_id)
+        asked = forms.read(OwnPassword)
+        accounts.change_own_password(actor(), asked.old, asked.password, keep_session=current_user.session_id)
     except DpeError as error:
-        return _account_page(error, at="password")
+        return _account_page(error)
     flash("Your password is changed; other browsers are signed out, and your tokens are ended.", "success")
     return redirect(url_for("auth.account"), 303)
 
@@ -155,11 +191,10 @@ def password() -> Page:
 @blueprint.post("/account/keys")
 @needs("own")
 def keys() -> Page:
-    text = request.form.get("keys", "")
     try:
-        accounts.set_ssh_keys(actor(), text)
+        accounts.set_ssh_keys(actor(), forms.read(OwnKeys).ssh_keys)
     except DpeError as error:
-        return _account_page(error, at="keys", keys=text)
+        return _account_page(error)
     flash("Your keys are saved; machines you get from now on have them.", "success")
     return redirect(url_for("auth.account"), 303)
 

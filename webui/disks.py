@@ -1,17 +1,28 @@
 """What outlives a person's machines: their data disks, and the retained disks of machines that are gone."""
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, url_for
 from flask_login import current_user
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.catalog import events
 from appliance.errors import DpeError
 from appliance.services import disks, recovery
+from webui import forms
 from webui.errors import status_of
+from webui.forms import Form, Line
 from webui.guard import actor, back, needs, settings
 from webui.reauth import requires_reauth_unless
 
 blueprint = Blueprint("disks", __name__)
+
+
+class Name(Form):
+    name: Line = Field(title="What it is called")
+
+
+class Deletion(Form):
+    typed: str = Field(title="Its name")
 
 
 def _own(id: str) -> bool:
@@ -28,7 +39,7 @@ def page(id: str) -> tuple[str, int]:
     return _page(id)
 
 
-def _page(id: str, error: DpeError | None = None, at: str = "") -> tuple[str, int]:
+def _page(id: str, error: DpeError | None = None) -> tuple[str, int]:
     disk = disks.get_disk(actor(), id)
     page = render_template(
         "disk.html",
@@ -36,9 +47,8 @@ def _page(id: str, error: DpeError | None = None, at: str = "") -> tuple[str, in
         taken=disks.taken(disk, settings()),
         own=disk.account_id == current_user.account.id,
         events=events.list_events(object=f"data_disk:{id}", limit=20),
-        error=error,
-        at=at,
-        given=request.form,
+        name=forms.bound(Name, {"name": disk.name}, error),
+        deletion=forms.bound(Deletion, error=error),
     )
     return page, status_of(error) if error else 200
 
@@ -47,9 +57,9 @@ def _page(id: str, error: DpeError | None = None, at: str = "") -> tuple[str, in
 @needs("machines.manage", disk="id", own=True)
 def rename(id: str) -> Response | tuple[str, int]:
     try:
-        disks.rename(actor(), id, request.form.get("name", ""))
+        disks.rename(actor(), id, forms.read(Name).name)
     except DpeError as refused:
-        return _page(id, refused, "name")
+        return _page(id, refused)
     flash("Renamed.", "success")
     return redirect(url_for("disks.page", id=id), 303)
 
@@ -60,9 +70,9 @@ def rename(id: str) -> Response | tuple[str, int]:
 def delete(id: str) -> Response | tuple[str, int]:
     own = _own(id)
     try:
-        name = disks.delete(actor(), id, request.form.get("typed", ""))
+        name = disks.delete(actor(), id, forms.read(Deletion).typed)
     except DpeError as refused:
-        return _page(id, refused, "delete")
+        return _page(id, refused)
     flash(f"The data disk {name} is deleted.", "success")
     return redirect(url_for("portal.index" if own else "data_disks.index"), 303)
 

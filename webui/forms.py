@@ -1,19 +1,37 @@
 """What a request sent, by one way: a form, or the JSON of a call, becomes a pydantic model, and what does not fit is told at its field.
 
-A field's title is what people call it, its description the hint that goes with an error.
+A form is a model: a field's title is its label, its description its help. `read` is what was sent as that model, `bound` the same form as a page
+shows it, with what was typed and what is wrong with it; `templates/_forms.html` draws it. Nobody else reads `request.form`, which a test keeps so.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import date
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
-from flask import request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
-from pydantic_core import PydanticCustomError
+from flask import g, request
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints, ValidationError
+from pydantic.config import JsonDict
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from appliance.errors import BadInput
+from appliance.errors import BadInput, DpeError
+from webui import schema_form
 
 DIGITS = 12  # more than a number that means something has
+SECRET: JsonDict = {"widget": "password"}  # of a field that is not shown again
+ONE_LINE: JsonDict = {"widget": "text"}  # of one that may be long, or holds several words, and is no box of several lines
+CHECKS: JsonDict = {"widget": "checks"}  # of a field with a box for each choice
+
+# What pydantic says in its own way of what browsers and programs may send.
+WORDS = {
+    "missing": "it is missing.",
+    "string_type": "it is not text.",
+    "string_too_long": "it is longer than {max_length} characters.",
+    "string_pattern_mismatch": "it is not one of the choices.",
+    "literal_error": "it is not one of the choices.",
+    "int_parsing": "it is not one of the choices.",  # the value of a list's entry
+}
 
 
 class Form(BaseModel):
@@ -29,22 +47,48 @@ class FormError(BadInput):
     """What was entered does not fit. `fields` has, by name, what is wrong with each field; the message is the first."""
 
     def __init__(self, fields: dict[str, str], message: str, hint: str) -> None:
-        super().__init__(message, hint)
+        super().__init__(message, hint, field=next(iter(fields)))
         self.fields = fields
+
+
+# -- reading -----------------------------------------------------------------------------------------
 
 
 def read(model: type[Read]) -> Read:
     """What the request sent, as the model. Raises FormError."""
+    g.form = model
     try:
-        return model.model_validate(sent())
+        return model.model_validate(sent(model))
     except ValidationError as error:
         raise _told(model, error) from None
 
 
-def sent() -> dict[str, Any]:
-    """What the request sent: JSON, or a form; nothing when it is neither, or no object."""
-    found = request.get_json(silent=True) if request.is_json else request.form.to_dict()
-    return found if isinstance(found, dict) else {}
+def sent(model: type[Form] | None = None) -> dict[str, Any]:
+    """What the request sent: JSON, or a form; nothing when it is neither, or no object.
+
+    Of a form, what the model has as several is a list, and what it requires is there, if empty.
+    """
+    if request.is_json:
+        found = request.get_json(silent=True)
+        return found if isinstance(found, dict) else {}
+    typed: dict[str, Any] = request.form.to_dict()
+    for name, field in fields_of(model).items() if model else ():
+        if field.widget == "checks":
+            typed[name] = request.form.getlist(name)
+        elif field.required:
+            typed.setdefault(name, "")
+    return typed
+
+
+def was_sent(model: type[Form]) -> bool:
+    """Whether it is this form that the request sent."""
+    return g.get("form") is model
+
+
+@cache
+def fields_of(model: type[Form]) -> dict[str, schema_form.Field]:
+    """The model's fields as forms have them, by the names under which they are sent."""
+    return {field.name: field for field in schema_form.fields_of(model.model_json_schema())}
 
 
 def _told(model: type[Form], error: ValidationError) -> FormError:
@@ -52,10 +96,148 @@ def _told(model: type[Form], error: ValidationError) -> FormError:
     fields: dict[str, str] = {}
     for one in error.errors(include_url=False):
         name = str(one["loc"][0])  # as it was sent, or as the model has it where nothing was sent
-        fields.setdefault(aliases.get(name, name), one["msg"])
+        said = WORDS[one["type"]].format(**one.get("ctx", {})) if one["type"] in WORDS else one["msg"]
+        fields.setdefault(aliases.get(name, name), said)
     first = next(iter(fields))
-    title, hint = model.model_fields[first].title, model.model_fields[first].description or ""
-    return FormError(fields, f"{title}: {fields[first]}" if title else fields[first], hint)
+    return FormError(fields, _sentence(model, first, fields[first]), model.model_fields[first].description or "")
+
+
+def _sentence(model: type[Form], name: str, said: str) -> str:
+    title = model.model_fields[name].title
+    return f"{title}: {said}" if title else said
+
+
+# -- showing -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BoundField:
+    """A field as a page shows it. `value` is text, whether a box is checked, or the list of what is chosen; `prefix` keeps the ids of forms apart."""
+
+    field: schema_form.Field
+    value: Any
+    error: str = ""
+    choices: Mapping[str, str] | None = None  # value -> words
+    prefix: str = ""
+
+    @property
+    def id(self) -> str:
+        return self._id("f")
+
+    @property
+    def error_id(self) -> str:
+        return self._id("e")
+
+    @property
+    def help_id(self) -> str:
+        return self._id("h")
+
+    def _id(self, kind: str) -> str:
+        return f"{kind}-{self.prefix}{self.field.name}".replace(" ", "-")
+
+    @property
+    def widget(self) -> str:
+        return "select" if self.choices is not None and self.field.widget in ("text", "number") else self.field.widget
+
+    @property
+    def sent(self) -> str:
+        """The value as a hidden field sends it along."""
+        return ("yes" if self.value else "") if self.widget == "check" else str(self.value)
+
+    def described_by(self, help: str) -> str | None:
+        """The ids of what describes it: its error, and its help if it has one."""
+        return " ".join(id for id, text in ((self.error_id, self.error), (self.help_id, help)) if text) or None
+
+
+@dataclass(frozen=True)
+class BoundForm:
+    """A form as a page shows it: its fields by name, and the error that it was refused with."""
+
+    fields: Mapping[str, BoundField]
+    error: DpeError | None = None
+    faults: tuple[tuple[str, str], ...] = ()  # what is wrong, in sentences, each with the id of its field or nothing
+
+    def __getitem__(self, name: str) -> BoundField:
+        return self.fields[name]
+
+    def having(self, name: str, value: Any) -> "BoundForm":
+        """The same with another value in a field."""
+        return replace(self, fields={**self.fields, name: replace(self.fields[name], value=value)})
+
+
+def bound(
+    model: type[Form],
+    stored: Mapping[str, Any] | None = None,
+    error: DpeError | None = None,
+    *,
+    choices: Mapping[str, Mapping[Any, str]] | None = None,
+    prefix: str = "",
+    keep: bool = False,
+) -> BoundForm:
+    """The form with what is stored; or with what was typed and the error, if it is this form that the request sent and that was refused.
+
+    `keep` shows what was typed all the same, as after a test. Passwords are typed anew, unless `keep` is given. `choices` are the values that a
+    list offers, with their words, where the model itself does not say them.
+    """
+    mine = was_sent(model)
+    error = error if mine else None
+    typed = sent(model) if mine and (error or keep) else None
+    wrong = _wrong(model, error)
+    found = {}
+    for name, field in fields_of(model).items():
+        value = _value(field, stored or {}, typed)
+        if field.widget == "password" and not keep:
+            value = ""
+        offered = (choices or {}).get(name)
+        words = {str(one): text for one, text in offered.items()} if offered is not None else field.words
+        if (
+            words is not None
+            and field.widget != "checks"
+            and value
+            and value not in words
+            and name in (stored or {} if typed is None else typed)
+        ):
+            words = {value: f"{value} (not there any more)", **words}
+        found[name] = BoundField(field, value, wrong.get(name, ""), words, prefix)
+    return BoundForm(found, error, _faults(model, error, found))
+
+
+def _value(field: schema_form.Field, stored: Mapping[str, Any], typed: Mapping[str, Any] | None) -> Any:
+    if field.widget == "checks":
+        chosen = (stored if typed is None else typed).get(field.name)
+        return [str(one) for one in chosen] if isinstance(chosen, list | tuple | set | frozenset) else []
+    if typed is None:
+        return schema_form.typed(field, stored.get(field.name))
+    if field.widget == "check":
+        return _ticked(typed.get(field.name))
+    return str(typed.get(field.name, ""))
+
+
+def _names(model: type[Form]) -> dict[str, str]:
+    """Under which name each of the model's fields is sent."""
+    sent = {name: field.alias or name for name, field in model.model_fields.items()}
+    return {alias: alias for alias in sent.values()} | sent
+
+
+def _wrong(model: type[Form], error: DpeError | None) -> dict[str, str]:
+    """What is wrong with each field, by the names under which they are sent."""
+    if isinstance(error, FormError):
+        names = _names(model)
+        return {names[name]: said for name, said in error.fields.items()}
+    return {name: str(error)} if error is not None and (name := _names(model).get(error.field)) else {}
+
+
+def _faults(model: type[Form], error: DpeError | None, found: Mapping[str, BoundField]) -> tuple[tuple[str, str], ...]:
+    if error is None:
+        return ()
+    if isinstance(error, FormError):
+        names = _names(model)
+        return tuple((_sentence(model, name, said), found[names[name]].id) for name, said in error.fields.items())
+    name = _names(model).get(error.field)
+    return ((error.message, found[name].id if name else ""),)
+
+
+# -- kinds of fields ---------------------------------------------------------------------------------
 
 
 def _whole(value: Any) -> Any:
@@ -95,6 +277,35 @@ def text(missing: str) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def _ticked(value: Any) -> bool:
+    return value not in (None, False, "", "no")
+
+
+def _words_of(value: Any) -> Any:
+    return value.replace(",", " ").split() if isinstance(value, str) else value
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Text that is one of these, each with its words: a list in a form."""
+
+    words: Mapping[str, str]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "enum": list(self.words), "words": dict(self.words)}
+
+    def _check(self, value: str) -> str:
+        if value not in self.words:
+            raise PydanticCustomError("choice", "{typed} is not one of the choices.", {"typed": repr(value[:40])})
+        return value
+
+
 Whole = Annotated[int, BeforeValidator(_whole)]
 WholeOrNothing = Annotated[int | None, _or_nothing(_whole)]
 DayOrNothing = Annotated[date | None, _or_nothing(_day)]
+Line = Annotated[str, StringConstraints(strip_whitespace=True)]
+Ticked = Annotated[bool, BeforeValidator(_ticked)]
+Words = Annotated[list[str], BeforeValidator(_words_of)]  # typed in one field, with commas, blanks or line ends between them

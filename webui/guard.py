@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from flask import Flask, Response, abort, current_app, redirect, render_template, request, session, url_for
 from flask_login import LoginManager, current_user
 from flask_wtf.csrf import CSRFProtect
+from pydantic import Field
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -19,8 +20,9 @@ from appliance.identity.permissions import Permissions
 from appliance.identity.roles import OWN, PERMISSIONS
 from appliance.services import inbox, sessions, tokens
 from appliance.services import setup as setup_service
-from webui import saved_form
+from webui import forms, saved_form
 from webui.answers import protect
+from webui.forms import SECRET, Form, Line
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -40,6 +42,19 @@ class Need:
     kind: str = ""  # of the thing; empty: held over anything
     argument: str = ""  # of the view, with the thing's id
     own: bool = False
+
+
+class Arriving(Form):
+    """What the pages of signing in pass on: where to go afterwards, a form that was kept, and what this browser is known by."""
+
+    next: str = "/"
+    kept: str = ""
+    browser: str = ""
+
+
+class SignIn(Arriving):
+    name: Line = Field(title="Name")
+    password: str = Field(title="Password", json_schema_extra=SECRET)
 
 
 def needs(permission: str, *, own: bool = False, **thing: str) -> Callable[[View], View]:
@@ -234,7 +249,7 @@ def _ask_to_sign_in() -> BaseResponse:
             return Response(render_template("error_message.html", message="You are signed out.", hint=SIGN_IN_ELSEWHERE), 401)
         return Response(status=401, headers={"HX-Redirect": url_for("auth.sign_in", next=here())})
     if text := saved_form.of_request():
-        return Response(render_template("sign_in.html", after=came_from, name="", error=None, kept=text), 401)
+        return Response(render_template("sign_in.html", after=came_from, form=forms.bound(SignIn), kept=text), 401)
     return redirect(address, 303)
 
 

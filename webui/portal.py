@@ -13,7 +13,7 @@ from appliance.services import disks, machines, moves, overview, runs
 from webui import forms
 from webui.errors import status_of
 from webui.format import span
-from webui.forms import Form, Whole
+from webui.forms import Form, Line, Whole
 from webui.guard import actor, back, needs, settings
 from webui.reauth import requires_reauth_unless
 
@@ -25,6 +25,10 @@ class Wanted(Form):
 
     class_name: str = Field("", alias="class")
     count: Whole = Field(1, title="How many at once", description="Write a whole number.")
+
+
+class Transfer(Form):
+    to: Line = Field(max_length=200, title="Account of the person who gets it", description="The name that they sign in with.")
 
 
 def application(machine: Machine) -> str:
@@ -146,15 +150,17 @@ def transfer_form(id: str) -> str:
 @needs("machines.manage", machine="id")
 @requires_reauth_unless(_own)
 def transfer(id: str) -> Response | tuple[str, int]:
-    to = request.form.get("to", "")[:200]
     try:
+        to = forms.read(Transfer).to
         moves.transfer(actor(), id, to)
     except DpeError as error:
-        return _transfer(id, to, error), status_of(error)
+        return _transfer(id, error), status_of(error)
     machine = machines.get_machine(actor(), id)
-    flash(f"{machine.name} is being passed on to {to.strip()}.", "success")
+    flash(f"{machine.name} is being passed on to {to}.", "success")
     return redirect(url_for("machines.page", id=id), 303)
 
 
-def _transfer(id: str, to: str = "", error: DpeError | None = None) -> str:
-    return render_template("transfer.html", machine=machines.get_machine(actor(), id, "machines.manage"), to=to, error=error)
+def _transfer(id: str, error: DpeError | None = None) -> str:
+    return render_template(
+        "transfer.html", machine=machines.get_machine(actor(), id, "machines.manage"), form=forms.bound(Transfer, error=error)
+    )

@@ -58,6 +58,11 @@ def init_app(app: Flask) -> None:
     app.before_request(_ask)
 
 
+def was_answered() -> bool:
+    """Whether this request brings the answer to the question who it is, and with it the form that was kept meanwhile."""
+    return FIELD in request.form
+
+
 def lacks_codes() -> bool:
     """Whether a role of the person who asks requires one-time codes, and they have none."""
     return current_user.is_authenticated and second_factor.is_missing(current_user.account.id)
@@ -81,7 +86,7 @@ def _ask() -> Response | tuple[str, int] | None:
     if sessions.confirmed_within(session_id, FRESH):
         return None
     error = None
-    if FIELD in request.form:
+    if was_answered():
         try:
             answer = request.form[FIELD]
             sessions.confirm(actor(), session_id, password=answer, code=answer)

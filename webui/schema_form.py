@@ -26,14 +26,16 @@ class Field:
     name: str
     label: str
     help: str
-    widget: str  # text, area, number, check, select, duration, lines, numbers, pairs, yaml, group
+    widget: str  # text, area, password, date, number, check, select, duration, lines, numbers, pairs, yaml, group
     required: bool
     default: Any = None
     choices: tuple[str, ...] = ()
     minimum: int | None = None
     maximum: int | None = None
     longest: int | None = None
+    words: Mapping[str, str] | None = None  # of each choice, where the schema says them
     fields: tuple["Field", ...] = ()
+    unit: str = ""
 
     @property
     def key(self) -> str:
@@ -52,7 +54,7 @@ def _fields(schema: Mapping[str, Any], kinds: Mapping[str, Any], prefix: str, wi
             continue
         found = _resolved(described, kinds)
         name = prefix + key
-        widget = _widget(found)
+        widget = described.get("widget") or _widget(found)
         inner = tuple(_fields(found, kinds, f"{name}.")) if widget == "group" else ()
         yield Field(
             name,
@@ -65,7 +67,9 @@ def _fields(schema: Mapping[str, Any], kinds: Mapping[str, Any], prefix: str, wi
             found.get("minimum", found.get("exclusiveMinimum")),
             found.get("maximum", found.get("exclusiveMaximum")),
             found.get("maxLength"),
+            {choice: found["words"][choice] for choice in found["enum"]} if "words" in found else None,  # pydantic sorts keys, not lists
             inner,
+            described.get("unit", ""),
         )
 
 
@@ -92,6 +96,8 @@ def _widget(schema: Mapping[str, Any]) -> str:
         case "string":
             if schema.get("pattern") == DURATION:
                 return "duration"
+            if schema.get("format") in ("date", "password"):
+                return str(schema["format"])
             return "area" if schema.get("maxLength", 0) > LONG else "text"
         case "integer" | "number":
             return "number"
@@ -146,6 +152,11 @@ def shown(field: Field, values: Mapping[str, Any]) -> Any:
     value: Any = values
     for key in field.name.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
+    return typed(field, value)
+
+
+def typed(field: Field, value: Any) -> Any:
+    """A value of the field, or None for what would be anyhow, as it is entered."""
     if field.widget == "check":
         return bool(field.default if value is None else value)
     if value is None:

@@ -4,12 +4,15 @@ import segno
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 from markupsafe import Markup
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.errors import BadInput, DpeError
 from appliance.services import second_factor, tokens
+from webui import forms
 from webui.api import SCOPES
 from webui.errors import status_of
+from webui.forms import CHECKS, SECRET, Form, Line
 from webui.guard import actor, needs
 from webui.reauth import requires_reauth
 
@@ -18,6 +21,16 @@ blueprint = Blueprint("security", __name__, url_prefix="/account")
 Page = Response | tuple[str, int]
 
 DAYS = {7: "A week", 30: "A month", 90: "Three months", 366: "A year"}
+
+
+class Code(Form):
+    code: str = Field(title="Code", json_schema_extra=SECRET)
+
+
+class NewToken(Form):
+    name: Line = Field(title="Name", description="Like “backup script on my laptop”.")
+    scope: list[str] = Field([], title="Scope", json_schema_extra=CHECKS)
+    days: Line = Field("", title="Valid for")
 
 
 def _picture(address: str) -> Markup:
@@ -42,6 +55,7 @@ def _codes_page(error: DpeError | None = None, *, recovery: list[str] | None = N
         picture=_picture(setup.address) if setup else "",
         recovery=recovery,
         error=error,
+        form=forms.bound(Code, error=error),
         required=second_factor.is_missing(id),
     )
     return page, status_of(error) if error else 200
@@ -59,7 +73,7 @@ def begin_codes() -> Response:
 @needs("own")
 def confirm_codes() -> Page:
     try:
-        return _codes_page(recovery=second_factor.confirm(actor(), request.form.get("code", "")))
+        return _codes_page(recovery=second_factor.confirm(actor(), forms.read(Code).code))
     except BadInput as error:
         return _codes_page(error)
 
@@ -87,17 +101,11 @@ def token_list() -> Page:
 
 
 def _tokens_page(error: DpeError | None = None, made: str = "") -> Page:
-    form = request.form
     page = render_template(
         "account_tokens.html",
         tokens=tokens.of_account(current_user.account.id),
         made=made,
-        error=error,
-        name=form.get("name", "") if error else "",
-        chosen=form.getlist("scope") if error else ["read"],
-        days=form.get("days", "90", type=str) if error else "90",
-        SCOPES=SCOPES,
-        DAYS=DAYS,
+        form=forms.bound(NewToken, {"scope": ["read"], "days": 90}, error, choices={"scope": SCOPES, "days": DAYS}),
         root=request.host_url.replace("http:", "https:"),
     )
     return page, status_of(error) if error else 200
@@ -107,10 +115,10 @@ def _tokens_page(error: DpeError | None = None, made: str = "") -> Page:
 @needs("own")
 @requires_reauth
 def new_token() -> Page:
-    form = request.form
-    scope = [name for name in form.getlist("scope") if name in SCOPES]
     try:
-        return _tokens_page(made=tokens.create(actor(), form.get("name", ""), scope, form.get("days", 0, type=int)))
+        asked = forms.read(NewToken)
+        scope = [name for name in asked.scope if name in SCOPES]
+        return _tokens_page(made=tokens.create(actor(), asked.name, scope, int(asked.days) if asked.days.isdecimal() else 0))
     except DpeError as error:
         return _tokens_page(error)
 

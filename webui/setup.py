@@ -20,7 +20,7 @@ from appliance.identity import names, passwords
 from appliance.services import aside, classes, overview, preferences, server, sessions, setup
 from appliance.services import setup_server as setup_server_service
 from appliance.services.directory import Finding
-from webui import auth, setup_directory, setup_server
+from webui import auth, forms, setup_directory, setup_server
 from webui.admin.preferences import zones
 from webui.guard import is_set_up, needs, public, settings
 
@@ -69,7 +69,7 @@ def wizard() -> Response | str | tuple[str, int]:
         return redirect("/", 303)
     if request.method == "GET":
         return _page("code", dict(DEFAULTS), {})
-    typed = request.form.to_dict()
+    typed = {name: value for name, value in forms.sent().items() if isinstance(value, str)}
     if errors := _errors(DEFAULTS | typed, ["code"]):
         return _page("code", DEFAULTS | typed, errors)
     values = DEFAULTS | setup_directory.DEFAULTS | _defaults() | typed
@@ -216,7 +216,7 @@ def _finish(values: dict[str, str]) -> Response | tuple[str, int]:
         token, _ = sessions.sign_in(name, password, address, request.user_agent.string)
     except DpeError as error:
         return _page("review", values, {"review": {"": str(error)}})
-    auth.start_session(token)
+    auth.start_session(token, values.get("browser", ""))
     actor = Actor(account.name, account.id, address)
     setup_directory.use(actor, values)
     if "storage" in _steps():

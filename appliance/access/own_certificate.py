@@ -149,11 +149,11 @@ def _key(text: bytes, passphrase: bytes | None, *, pem: bool = True) -> PrivateK
     except TypeError:  # it is encrypted
         pass
     if passphrase is None:
-        raise BadInput("The key is encrypted, and its passphrase is missing.", "Enter the passphrase below.")
+        raise BadInput("The key is encrypted, and its passphrase is missing.", "Enter the passphrase below.", field="passphrase")
     try:
         return load(text, password=passphrase)
     except ValueError as error:
-        raise BadInput("The passphrase does not open the key.", "Enter it again, or choose another key.") from error
+        raise BadInput("The passphrase does not open the key.", "Enter it again, or choose another key.", field="passphrase") from error
 
 
 def _binary(content: bytes, passphrase: bytes | None) -> Iterator[x509.Certificate | PrivateKeyTypes]:
@@ -187,7 +187,9 @@ def _bundle(content: bytes, passphrase: bytes | None) -> pkcs12.PKCS12KeyAndCert
             refused = error
     if "password" in str(refused).lower():
         said = "does not open it" if passphrase else "is missing"
-        raise BadInput(f"The file seems to be PKCS #12, and its passphrase {said}.", "Enter the passphrase below.") from refused
+        raise BadInput(
+            f"The file seems to be PKCS #12, and its passphrase {said}.", "Enter the passphrase below.", field="passphrase"
+        ) from refused
     raise BadInput(
         "A file is neither a certificate nor a key.", "PEM, DER, PKCS #7 (.p7b) and PKCS #12 (.pfx, .p12) can be read."
     ) from refused

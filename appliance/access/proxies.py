@@ -32,7 +32,7 @@ def check_proxies(lines: Iterable[str], settings: Settings) -> list[str]:
         if text := line.strip():
             found[_one(text, f"Line {number}", machines)] = None
     if len(found) > MOST:
-        raise BadInput(f"{len(found)} proxies are too many.", f"Name at most {MOST}, as networks if need be.")
+        raise BadInput(f"{len(found)} proxies are too many.", f"Name at most {MOST}, as networks if need be.", field="proxies")
     return list(found)
 
 
@@ -40,13 +40,19 @@ def _one(text: str, where: str, machines: list[Network]) -> str:
     try:
         network = ipaddress.ip_network(text, strict=False)
     except ValueError:
-        raise BadInput(f"{where}: {text[:60]!r} is neither an address nor a network.", EXAMPLE) from None
+        raise BadInput(f"{where}: {text[:60]!r} is neither an address nor a network.", EXAMPLE, field="proxies") from None
     if network.prefixlen < WIDEST[network.version]:
         raise BadInput(
-            f"{where}: {network} is nearly everybody.", "Name your proxies alone: who is trusted can claim to come from anywhere."
+            f"{where}: {network} is nearly everybody.",
+            "Name your proxies alone: who is trusted can claim to come from anywhere.",
+            field="proxies",
         )
     if any(network.version == one.version and network.overlaps(one) for one in machines):
-        raise BadInput(f"{where}: machines have addresses in {network}.", "Name your proxies alone: a machine could claim to be anybody.")
+        raise BadInput(
+            f"{where}: machines have addresses in {network}.",
+            "Name your proxies alone: a machine could claim to be anybody.",
+            field="proxies",
+        )
     single = network.prefixlen == network.max_prefixlen
     return str(network.network_address) if single else str(network)
 

@@ -149,7 +149,7 @@ def config(values: dict[str, Any]) -> Config:
         first = error.errors()[0]
         text = str(first["ctx"]["error"]) if "error" in first.get("ctx", {}) else f"{first['loc'][0]}: {first['msg']}."
         message, _, hint = text.partition(". ")
-        raise BadInput(message.rstrip(".") + ".", hint) from error
+        raise BadInput(message.rstrip(".") + ".", hint, field=str(first["loc"][0]) if first["loc"] else "template") from error
 
 
 def wrong(values: dict[str, Any]) -> dict[str, str]:

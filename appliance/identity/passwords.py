@@ -21,9 +21,13 @@ _NOBODY = _hasher.hash("nobody has this password")
 def digest(password: str) -> str:
     """The hash to store. Raises BadInput for a password too short or too long."""
     if len(password) < SHORTEST:
-        raise BadInput(f"The password is too short: it needs at least {SHORTEST} characters.", "A few words in a row are easy to remember.")
+        raise BadInput(
+            f"The password is too short: it needs at least {SHORTEST} characters.",
+            "A few words in a row are easy to remember.",
+            field="password",
+        )
     if len(password) > LONGEST:
-        raise BadInput(f"The password is longer than {LONGEST} characters.", "Use a shorter one.")
+        raise BadInput(f"The password is longer than {LONGEST} characters.", "Use a shorter one.", field="password")
     return _hasher.hash(password)
 
 

@@ -28,7 +28,9 @@ def _key(line: str) -> str:
         load_ssh_public_key(f"{kind} {blob}".encode("ascii"))
     except (ValueError, UnsupportedAlgorithm) as error:
         raise BadInput(
-            f"This is not a public SSH key: {line[:40]}", "Paste the line from a file like id_ed25519.pub, one key a line."
+            f"This is not a public SSH key: {line[:40]}",
+            "Paste the line from a file like id_ed25519.pub, one key a line.",
+            field="ssh_keys",
         ) from error
     return f"{kind} {blob} {comment[:LONGEST_COMMENT]}".rstrip()
 
@@ -43,7 +45,11 @@ def parse(text: str) -> str:
     """The keys of a form, one a line, as the catalog keeps them. Raises BadInput, naming the line, for what is no public key."""
     found = [_key(line) for line in _lines(text)]
     if len(found) > MOST:
-        raise BadInput(f"These are {len(found)} keys, and one person may have {MOST}.", "Take out those that you do not use any more.")
+        raise BadInput(
+            f"These are {len(found)} keys, and one person may have {MOST}.",
+            "Take out those that you do not use any more.",
+            field="ssh_keys",
+        )
     return "\n".join(found)
 
 

@@ -59,10 +59,10 @@ def person(name: str) -> Account:
     """Who is to get a machine, by the name of their account. Raises BadInput."""
     name = name.strip()
     if not name:
-        raise BadInput("Nobody is named.", "Write the name of an account.")
+        raise BadInput("Nobody is named.", "Write the name of an account.", field="to")
     found: Account | None = Account.get_or_none(Account.name == name)
     if found is None:
-        raise BadInput(f"There is no account {name}.", "Write the name that the person signs in with.")
+        raise BadInput(f"There is no account {name}.", "Write the name that the person signs in with.", field="to")
     return found
 
 

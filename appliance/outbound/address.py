@@ -16,8 +16,12 @@ def check_address(text: str) -> str:
     except ValueError:
         parts, port = urlsplit(""), None
     if parts.scheme not in ("https", "http") or not parts.hostname or text != f"{parts.scheme}://{parts.netloc}" or "@" in parts.netloc:
-        raise BadInput(f"{text[:80]!r} is not the appliance's address.", "Write one like https://dpe.example.org:8443, without a page.")
-    host = check_host(parts.hostname)
+        raise BadInput(
+            f"{text[:80]!r} is not the appliance's address.",
+            "Write one like https://dpe.example.org:8443, without a page.",
+            field="address",
+        )
+    host = check_host(parts.hostname, "address")
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{f':{port}' if port else ''}"
 
 

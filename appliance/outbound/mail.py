@@ -48,22 +48,26 @@ class Server:
         return f"{self.host} port {self.port}"
 
 
-def check_address(text: str) -> str:
-    """An e-mail address. Raises BadInput."""
+def check_address(text: str, field: str = "sender") -> str:
+    """An e-mail address. Raises BadInput, about the field."""
     text = text.strip()
     with contextlib.suppress(ValueError, MessageError, IndexError):  # the library's parser stumbles over some
         if _ADDRESS.fullmatch(text) and text.isascii() and text.isprintable() and Address(addr_spec=text).addr_spec == text:
             return text
-    raise BadInput(f"{text[:80]!r} is not an e-mail address.", "Write one like somebody@example.org.")
+    raise BadInput(f"{text[:80]!r} is not an e-mail address.", "Write one like somebody@example.org.", field=field)
 
 
 def server(values: Mapping[str, str]) -> Server:
     """What was entered, checked. Raises BadInput."""
     if values["security"] not in SECURITY:
-        raise BadInput("Encryption is not one of the choices.", "Choose one.")
+        raise BadInput("Encryption is not one of the choices.", "Choose one.", field="security")
     user = values["user"].strip()
     if len(user) > 200 or not (user.isascii() and user.isprintable()):
-        raise BadInput("That cannot be the name of an account at the server.", "It is often the sender's address; accents cannot be used.")
+        raise BadInput(
+            "That cannot be the name of an account at the server.",
+            "It is often the sender's address; accents cannot be used.",
+            field="user",
+        )
     return Server(
         connect.check_host(values["host"]),
         connect.check_port(values["port"], "Mail servers usually listen on 587 for StartTLS, on 465 for TLS and on 25 for neither."),
@@ -87,7 +91,7 @@ def message(to: str, subject: str, text: str, *, sender: str, id: str) -> EmailM
     made = EmailMessage(policy=email.policy.SMTP.clone(cte_type="7bit"))
     title = _line(options.get("title") or "DPE Appliance")
     made["From"] = Address(title, addr_spec=check_address(sender))
-    made["To"] = Address(addr_spec=check_address(to))
+    made["To"] = Address(addr_spec=check_address(to, ""))
     made["Subject"] = _line(subject)[:SUBJECT]
     made["Date"] = format_datetime(now())
     name = hashlib.sha256(f"{id}\n{to}".encode()).hexdigest()[:40]

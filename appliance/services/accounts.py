@@ -31,10 +31,12 @@ def insert(name: str, password: str, *, full_name: str = "", email: str = "", ss
     """A new account with a password already hashed; call it inside `write()`."""
     if not names.ACCOUNT.fullmatch(name):
         raise BadInput(
-            f"{name!r} cannot be an account's name.", "Use up to 32 letters, digits, dots, dashes and underscores, starting with a letter."
+            f"{name!r} cannot be an account's name.",
+            "Use up to 32 letters, digits, dots, dashes and underscores, starting with a letter.",
+            field="name",
         )
     if Account.get_or_none(Account.name == name) is not None:
-        raise Conflict(f"There is already an account {name}.", "Pick another name.")
+        raise Conflict(f"There is already an account {name}.", "Pick another name.", field="name")
     return Account.create(
         name=name,
         password=password,
@@ -120,7 +122,7 @@ def change_own_password(actor: Actor, old: str, new: str, *, keep_session: str) 
     throttle.check_free(*guesses)
     if account.directory_id is None and not passwords.matches(account.password, old):
         throttle.failed(*guesses)
-        raise BadInput("The old password is not right.", "Ask an admin to set a new one if you forgot it.")
+        raise BadInput("The old password is not right.", "Ask an admin to set a new one if you forgot it.", field="old")
     set_password(actor, actor.account_id, new, keep_session=keep_session)
 
 

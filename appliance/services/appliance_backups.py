@@ -70,7 +70,7 @@ def entered(values: Mapping[str, str], host_keys: list[str] | None = None, *, st
     """A target from a form, whose fields are `<kind>_<name>`; `stored` says that its secret may be. Raises BadInput, naming the field."""
     kind = values.get("kind", "")
     if kind not in FIELDS:
-        raise BadInput("It is not said where backups go.", "Choose one.")
+        raise BadInput("It is not said where backups go.", "Choose one.", field="kind")
     target: dict[str, Any] = {name: values.get(f"{kind}_{name}", "").strip() for name in FIELDS[kind]}
     if kind == "sftp":
         target |= {"port": target["port"] or "22", "host_keys": host_keys or []}
@@ -82,7 +82,8 @@ def entered(values: Mapping[str, str], host_keys: list[str] | None = None, *, st
     except ValidationError as error:
         wrong = str(error.errors()[0]["loc"][1])
         called, hint = FIELDS[kind].get(wrong, ("It", "Mend it and try again."))
-        raise BadInput(f"{called} {'is missing' if not target.get(wrong) else 'cannot be that'}.", hint) from None
+        what = "is missing" if not target.get(wrong) else "cannot be that"
+        raise BadInput(f"{called} {what}.", hint, field=f"{kind}_{wrong}") from None
 
 
 def state(settings: Settings) -> State:
@@ -145,16 +146,15 @@ def noted(actor: Actor, settings: Settings) -> None:
     _tell(actor, EventKind.BACKUP_KEY_NOTED, f"{actor.name} wrote the recovery key of the backups down.")
 
 
-def plan(actor: Actor, settings: Settings, values: Mapping[str, str], days: list[str]) -> None:
-    """Set when backups are made and how many are kept. Raises BadInput, naming the field."""
+def plan(actor: Actor, settings: Settings, values: Mapping[str, Any], days: list[str]) -> None:
+    """Set when backups are made and how many are kept; `values` are the other fields of a Plan. Raises BadInput, about the field."""
     called = {"at": "The time", "daily": "The number of days", "weekly": "The number of weeks", "monthly": "The number of months"}
-    given = {name: values.get(name, "").strip() for name in called}
     try:
-        wanted = Plan.model_validate({**given, "on": values.get("on") == "yes", "seeds": values.get("seeds") == "yes", "days": days})
+        wanted = Plan.model_validate({**values, "days": days})
     except ValidationError as error:
         wrong = str(error.errors()[0]["loc"][0])
         hint = "Write one like 02:30." if wrong == "at" else "Write a whole number; for days at least 1, and at most 400."
-        raise BadInput(f"{called.get(wrong, 'A day')} cannot be that.", hint) from None
+        raise BadInput(f"{called.get(wrong, 'A day')} cannot be that.", hint, field=wrong) from None
     Client(settings, actor.name).call(verbs.PLAN, verbs.Schedule(plan=wanted))
     days_words = f"on {len(wanted.days)} days a week at {wanted.at}" if wanted.on else "only when asked for"
     _tell(actor, EventKind.BACKUP_PLANNED, f"{actor.name} set the schedule of the backups: {days_words}.")

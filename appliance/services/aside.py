@@ -54,7 +54,7 @@ def adopt(actor: Actor, number: int, account_name: str = "") -> None:
         if one.kind in LABELLED and (account_name or one.doubt):
             account = Account.get_or_none(Account.name == account_name.strip(), Account.disabled == False)  # noqa: E712
             if account is None:
-                raise BadInput("There is nobody of that name who may sign in.", "Write the name of an account.")
+                raise BadInput("There is nobody of that name who may sign in.", "Write the name of an account.", field="account")
             values["account"] = account.id
         Aside.update(wish="adopt", wished_by=actor.name, problem="", **values).where(Aside.number == number).execute()
     doorbell.ring()
@@ -74,7 +74,7 @@ def keep_for(actor: Actor, text: str) -> None:
     """Set after how many days what is set aside is removed by itself; 0: never. Raises BadInput."""
     text = text.strip()
     if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) <= MOST_DAYS):
-        raise BadInput(f"{text!r} is no number of days.", f"Write a whole number up to {MOST_DAYS}; 0 means never.")
+        raise BadInput(f"{text!r} is no number of days.", f"Write a whole number up to {MOST_DAYS}; 0 means never.", field="days")
     with catalog.write():
         before, after = {"aside_days": days()}, {"aside_days": int(text)}
         options.put("aside_days", int(text))

@@ -108,7 +108,7 @@ def forwarding() -> Forwarding:
 def set_forwarding(actor: Actor, *, host: str, port: str, transport: str) -> None:
     """Send events on to a syslog receiver, from where one got; an empty host ends it. Raises BadInput."""
     if transport not in ("tcp", "udp"):
-        raise BadInput("Events are sent over TCP or UDP.", "Choose TCP unless your receiver knows only UDP.")
+        raise BadInput("Events are sent over TCP or UDP.", "Choose TCP unless your receiver knows only UDP.", field="transport")
     to = None
     if host.strip():
         number = connect.check_port(port, "Syslog receivers usually listen on port 514 or 601.")

@@ -127,11 +127,11 @@ def _check(field: PolicyField, value: Any) -> None:
     if field.editable.choices:
         if value not in field.editable.choices:
             *most, last = field.editable.choices
-            raise BadInput(f"{field.editable.label} cannot be {value!r}.", f"Choose {', '.join(most)} or {last}.")
+            raise BadInput(f"{field.editable.label} cannot be {value!r}.", f"Choose {', '.join(most)} or {last}.", field=field.name)
     elif type(value) is not type(field.default):
-        raise BadInput(f"{label} cannot be {value!r}.", f"It is a {type(field.default).__name__}.")
+        raise BadInput(f"{label} cannot be {value!r}.", f"It is a {type(field.default).__name__}.", field=field.name)
     elif (field.low is not None and value < field.low) or (field.high is not None and value > field.high):
-        raise BadInput(f"{label} cannot be {value}.", f"It is between {field.low} and {field.high}.")
+        raise BadInput(f"{label} cannot be {value}.", f"It is between {field.low} and {field.high}.", field=field.name)
 
 
 def _fit(machine_class: Class, counts: Mapping[str, Any], values: Mapping[str, Any]) -> None:
@@ -140,15 +140,17 @@ def _fit(machine_class: Class, counts: Mapping[str, Any], values: Mapping[str, A
     for key in ("minimum", "buffer"):
         if found[key] > found["maximum"]:
             raise BadInput(
-                f"{key.capitalize()} ({found[key]}) is above the maximum ({found['maximum']}).", "Raise the maximum or lower it."
+                f"{key.capitalize()} ({found[key]}) is above the maximum ({found['maximum']}).", "Raise the maximum or lower it.", field=key
             )
     sequence = values.get("sequence")
     if sequence and sequence != machine_class.sequence and sequence not in [one.name for one in choices()]:
-        raise BadInput(f"There is no sequence {sequence} to follow.", "Choose another, or promote a version of it first.")
+        raise BadInput(f"There is no sequence {sequence} to follow.", "Choose another, or promote a version of it first.", field="sequence")
     if values.get("burst", 1) > max(1, min(found["per_person"], found["maximum"])):
         per_person, maximum = found["per_person"], found["maximum"]
         what, most = ("machines per person", per_person) if per_person < maximum else ("the maximum", maximum)
-        raise BadInput(f"Burst ({values['burst']}) is above {what} ({most}).", "Raise that in the policy first, or lower this.")
+        raise BadInput(
+            f"Burst ({values['burst']}) is above {what} ({most}).", "Raise that in the policy first, or lower this.", field="burst"
+        )
 
 
 def set_enabled(actor: Actor, name: str, *, enabled: bool) -> None:

@@ -45,14 +45,15 @@ def holder_of(thing: Grant | Quota) -> tuple[Holder, str]:
 def find_holder(actor: Actor, kind: str, name: str) -> Holder:
     """Somebody by name (an org unit by its id). Raises BadInput when there is nobody of that name within the actor's reach."""
     if kind not in HOLDERS:
-        raise BadInput("It has to be a person, a group or an org unit.", "Choose one.")
+        raise BadInput("It has to be a person, a group or an org unit.", "Choose one.", field="kind")
     model: Any = HOLDERS[kind][1]
     if kind == "unit":
         found = model.get_or_none(model.id == int(name)) if name.isascii() and name.isdigit() and len(name) < 18 else None
     else:
         found = model.get_or_none(model.name == name.strip())
     if found is None or not powers.may(actor, "people.read", kind, found.id):
-        raise BadInput(f"There is no {'org unit' if kind == 'unit' else kind} {name[:60]}.", "Check the name.")
+        what, field = ("org unit", "unit") if kind == "unit" else (kind, "name")
+        raise BadInput(f"There is no {what} {name[:60]}.", "Check the name.", field=field)
     return Holder(kind, found.id)
 
 
@@ -79,9 +80,9 @@ def give(
     Raises NotFound, BadInput, Conflict, and NotAllowed when it is more than the actor may give.
     """
     if role not in roles.ROLES:
-        raise BadInput("There is no such role.", "Choose one.")
+        raise BadInput("There is no such role.", "Choose one.", field="role")
     if ends_at is not None and ends_at <= max(now(), starts_at or now()):
-        raise BadInput("It would end before it begins.", "Choose a later day.")
+        raise BadInput("It would end before it begins.", "Choose a later day.", field="ends")
     kind = roles.UNIT if over_unit is not None else roles.CLASS if over_class is not None else None
     if over_unit is not None and over_class is not None:
         raise BadInput("A grant is over an org unit or over a class.", "Give it twice.")
@@ -89,6 +90,7 @@ def give(
         raise BadInput(
             f"{roles.ROLES[role].title} over {'an org unit' if kind == roles.UNIT else 'a class'} would allow nothing.",
             "Give it to the unit's people, over the appliance or a class, instead.",
+            field="over",
         )
     with catalog.write():
         held_by = powers.require(actor, "people.read", holder.kind, holder.id)
@@ -204,9 +206,9 @@ def _links(account: Account, grant: Grant) -> list[str]:
 def _checked(limits: dict[str, int | None]) -> dict[str, int | None]:
     for name, value in limits.items():
         if value is not None and not 0 <= value <= LIMITS[name]:
-            raise BadInput(f"{name.replace('_', ' ').capitalize()} cannot be {value}.", f"It is between 0 and {LIMITS[name]}.")
+            raise BadInput(f"{name.replace('_', ' ').capitalize()} cannot be {value}.", f"It is between 0 and {LIMITS[name]}.", field=name)
     if limits.get("lease_minutes") == 0:
-        raise BadInput("A lease of no length is no lease.", "Set machines to 0 instead.")
+        raise BadInput("A lease of no length is no lease.", "Set machines to 0 instead.", field="lease_minutes")
     return limits
 
 
@@ -242,7 +244,7 @@ def set_quota(actor: Actor, holder: Holder, limits: dict[str, int | None], *, ea
     """
     limits = _checked(limits)
     if all(value is None for value in limits.values()):
-        raise BadInput("A quota without a limit limits nothing.", "Fill in at least one number.")
+        raise BadInput("A quota without a limit limits nothing.", "Fill in at least one number.", field="machines")
     with catalog.write():
         _demand_unbound(actor, holder)
         if class_name is not None and Class.get_or_none(Class.name == class_name) is None:

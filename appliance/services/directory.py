@@ -65,13 +65,14 @@ def _complete(values: dict[str, Any], password: str) -> tuple[Config, str]:
     if password or not wanted.bind_dn:
         return wanted, password if wanted.bind_dn else ""
     if not has_password():
-        raise BadInput("The reading account's password is missing.", "Enter it, or leave the account's name empty too.")
+        raise BadInput("The reading account's password is missing.", "Enter it, or leave the account's name empty too.", field="password")
     before = config(stored["config"])
     same = ("servers", "encryption", "authority", "bind_dn")
     if any(getattr(before, name) != getattr(wanted, name) for name in same):
         raise BadInput(
             "Servers, encryption or the reading account have changed.",
             "Enter the reading account's password again: it is not told to others.",
+            field="password",
         )
     return wanted, kept_password()
 

@@ -52,13 +52,13 @@ def rename(actor: Actor, id: str, name: str) -> None:
     """Call a data disk something else. Raises BadInput for what cannot be a name, Conflict for one that another has."""
     name = " ".join(name.split())
     if not name or len(name) > LONGEST_NAME or any(unicodedata.category(letter).startswith("C") for letter in name):
-        raise BadInput("That cannot be the name of a data disk.", f"Write 1 to {LONGEST_NAME} letters.")
+        raise BadInput("That cannot be the name of a data disk.", f"Write 1 to {LONGEST_NAME} letters.", field="name")
     with catalog.write():
         disk = get_disk(actor, id, "machines.manage")
         if disk.name == name:
             return
         if disk.account_id is not None and name in data_disks.names(disk.account_id):
-            raise Conflict(f"There is a data disk {name} already.", "Choose another name.")
+            raise Conflict(f"There is a data disk {name} already.", "Choose another name.", field="name")
         DataDisk.update(name=name).where(DataDisk.id == id).execute()
         before = {"name": disk.name}
         data_disks.record_disk_event(
@@ -83,7 +83,9 @@ def delete(actor: Actor, id: str, typed: str) -> str:
         if disk.state is DiskState.RESTORING:
             raise Conflict(f"{disk.name} is being restored.", "Wait until that is done, or cancel it on the page of its run.")
         if " ".join(typed.split()) != disk.name:
-            raise BadInput(f"That is not the name of the data disk {disk.name}; nothing is deleted.", f"To delete it, type {disk.name}.")
+            raise BadInput(
+                f"That is not the name of the data disk {disk.name}; nothing is deleted.", f"To delete it, type {disk.name}.", field="typed"
+            )
         DataDisk.update(state=DiskState.REMOVING, backup_asked=False).where(DataDisk.id == id).execute()
         data_disks.record_disk_event(
             EventKind.DATA_DISK_DELETED, f"{actor.name} deleted the data disk {disk.name} with everything on it.", disk, actor

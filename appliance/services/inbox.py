@@ -61,9 +61,9 @@ def decide(actor: Actor, id: int, *, yes: bool, comment: str = "") -> WorkItem:
     """
     comment = comment.replace("\r\n", "\n").strip()
     if len(comment) > LONGEST:
-        raise BadInput(f"A comment has at most {LONGEST} characters; this has {len(comment)}.", "Say it in fewer words.")
+        raise BadInput(f"A comment has at most {LONGEST} characters; this has {len(comment)}.", "Say it in fewer words.", field="comment")
     if not yes and not comment:
-        raise BadInput("Say why not: whoever asked reads it.", "Write a sentence, then answer again.")
+        raise BadInput("Say why not: whoever asked reads it.", "Write a sentence, then answer again.", field="comment")
     state = T.DONE if yes else T.REFUSED
     with catalog.write():
         todo = get_work_item(actor, id)

@@ -41,14 +41,18 @@ def _complete(values: Mapping[str, str], password: str) -> tuple[Server, str]:
     if password:
         if not (password.isascii() and password.isprintable()):
             raise BadInput(
-                "Mail servers are told passwords in plain letters only.", "Have a password without accents made for the appliance."
+                "Mail servers are told passwords in plain letters only.",
+                "Have a password without accents made for the appliance.",
+                field="password",
             )
         return wanted, password
     if not stored.get("password"):
-        raise BadInput("The password is missing.", "Enter it, or leave the account's name empty too.")
+        raise BadInput("The password is missing.", "Enter it, or leave the account's name empty too.", field="password")
     before = Server(**stored["server"])
     if any(getattr(before, name) != getattr(wanted, name) for name in ("host", "port", "security", "authority", "user")):
-        raise BadInput("Server, encryption or account have changed.", "Enter the password again: it is not told to others.")
+        raise BadInput(
+            "Server, encryption or account have changed.", "Enter the password again: it is not told to others.", field="password"
+        )
     return wanted, secrets.unseal(PURPOSE, stored["password"])
 
 

@@ -67,14 +67,14 @@ def group(id: int) -> Group:
 def _name(name: str) -> str:
     name = " ".join(name.split())
     if not name or len(name) > 100 or not name.isprintable():
-        raise BadInput("A name of 1 to 100 characters is needed.", "Write one.")
+        raise BadInput("A name of 1 to 100 characters is needed.", "Write one.", field="name")
     return name
 
 
 def _free(parent_id: int, name: str, but: int | None = None) -> None:
     taken = OrgUnit.get_or_none(OrgUnit.parent == parent_id, OrgUnit.name == name)
     if taken is not None and taken.id != but:
-        raise Conflict(f"There is already an org unit {name} there.", "Pick another name.")
+        raise Conflict(f"There is already an org unit {name} there.", "Pick another name.", field="name")
 
 
 def _local(thing: OrgUnit | Group) -> None:
@@ -104,7 +104,7 @@ def change_unit(actor: Actor, id: int, *, name: str, parent_id: int | None) -> N
         if id != ROOT and parent_id is not None and parent_id != found.parent_id:
             permissions.require(actor, "people.manage", "unit", parent_id)
             if parent_id in grants.below([id]):
-                raise Conflict(f"{found.name} cannot be put below itself.", "Choose another place.")
+                raise Conflict(f"{found.name} cannot be put below itself.", "Choose another place.", field="parent")
             permissions.require_holding(actor, grants.carried("unit", parent_id), TOO_MIGHTY)
             found.parent = parent_id
         if found.parent_id is not None:
@@ -213,7 +213,7 @@ def add_members(actor: Actor, id: int, names: Iterable[str]) -> int:
         for name in names:
             account = Account.get_or_none(Account.name == name)
             if account is None or not (reach.everything or account.org_unit_id in reach.units):
-                raise BadInput(f"There is no account {name}.", "Write the names people sign in with. Nobody was added.")
+                raise BadInput(f"There is no account {name}.", "Write the names people sign in with. Nobody was added.", field="names")
             added += Member.insert(group=id, account=account.id).on_conflict_ignore().as_rowcount().execute()
             record(
                 EventKind.GROUP_JOINED,

@@ -15,14 +15,16 @@ def check_title(title: str) -> str:
     """The title as it will be kept. Raises BadInput."""
     title = " ".join(title.split())
     if not title or len(title) > TITLE_LENGTH:
-        raise BadInput(f"The appliance needs a name of 1 to {TITLE_LENGTH} characters.", "Your team's or school's name is a good one.")
+        raise BadInput(
+            f"The appliance needs a name of 1 to {TITLE_LENGTH} characters.", "Your team's or school's name is a good one.", field="title"
+        )
     return title
 
 
 def check_time_zone(name: str) -> str:
     """The time zone. Raises BadInput when there is none of that name."""
     if name not in available_timezones():
-        raise BadInput(f"There is no time zone {name!r}.", "Pick one from the list, like Europe/Berlin.")
+        raise BadInput(f"There is no time zone {name!r}.", "Pick one from the list, like Europe/Berlin.", field="time_zone")
     return name
 
 
@@ -31,7 +33,9 @@ def check_overcommit(text: str) -> int:
     low, high = OVERCOMMIT
     text = text.strip()
     if not (text.isascii() and text.isdigit() and len(text) < 10 and low <= int(text) <= high):
-        raise BadInput(f"The memory handed out cannot be {text!r} percent.", f"Write a whole number between {low} and {high}.")
+        raise BadInput(
+            f"The memory handed out cannot be {text!r} percent.", f"Write a whole number between {low} and {high}.", field="overcommit"
+        )
     return int(text)
 
 

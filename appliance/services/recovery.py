@@ -107,10 +107,18 @@ def _begin_copy(actor: Actor, choice: Choice, one: RecoverablePerson | None) -> 
     name = choice.account.strip() or one.copy.account_name
     account = Account.get_or_none(Account.name == name, Account.disabled == False)  # noqa: E712
     if account is None:
-        raise BadInput(f"{what}: nobody here is called {name or 'that'}.", "Say who gets it, or make the account first.")
+        raise BadInput(
+            f"{what}: nobody here is called {name or 'that'}.",
+            "Say who gets it, or make the account first.",
+            field=f"account {choice.path}",
+        )
     machine_class = Class.get_or_none(Class.name == (choice.class_name or one.copy.class_name))
     if machine_class is None:
-        raise BadInput(f"{what}: there is no class {choice.class_name or one.copy.class_name}.", "Choose the class of the machine.")
+        raise BadInput(
+            f"{what}: there is no class {choice.class_name or one.copy.class_name}.",
+            "Choose the class of the machine.",
+            field=f"class {choice.path}",
+        )
     if seeds.promoted(machine_class.name) is None:
         raise Conflict(f"{what}: {machine_class.name} has no seed yet.", "Build one first.")
     return _begin(actor, machine_class, account, f"the data disk {what}", backup=one.copy.path, disk=str(uuid.uuid4()), size=one.copy.size)

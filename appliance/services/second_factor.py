@@ -93,7 +93,9 @@ def confirm(actor: Actor, code: str) -> list[str]:
         step = totp.matching_step(row.secret, code, now(), row.step)
         if step is None:
             raise BadInput(
-                "That is not the code that the app should show now.", "Wait for the next one; if none fits, set the phone's clock right."
+                "That is not the code that the app should show now.",
+                "Wait for the next one; if none fits, set the phone's clock right.",
+                field="code",
             )
         row.step, row.confirmed_at = step, now()
         row.save()

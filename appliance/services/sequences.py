@@ -269,7 +269,7 @@ def create(actor: Actor, name: str, title: str, about: str = "", *, copy_of: str
     body = _current(get_sequence(copy_of).name) if copy_of else "{}"
     with catalog.write():
         if Sequence.get_or_none(Sequence.name == name):
-            raise Conflict(f"There is a sequence {name} already.", "Choose another name.")
+            raise Conflict(f"There is a sequence {name} already.", "Choose another name.", field="name")
         Sequence.insert(name=name, title=title, about=about).execute()
         sequences.add(name, body, VersionState.DRAFT, author=actor.name)
         record(EventKind.SEQUENCE_CREATED, f"{actor.name} made the sequence {name}.", actor, object=f"sequence:{name}")
@@ -291,11 +291,12 @@ def _described(name: str, title: str, about: str) -> None:
         sequence.Sequence(name=name, title=title, description=about)
     except ValidationError as error:
         wrong = error.errors()[0]
-        what = {"name": "The name", "title": "The title", "description": "The description"}[str(wrong["loc"][0])]
+        field = str(wrong["loc"][0])
+        what = {"name": "The name", "title": "The title", "description": "The description"}[field]
         hint = (
             "A small letter, then small letters, digits, hyphens and underscores, 41 at most." if what == "The name" else wrong["msg"] + "."
         )
-        raise BadInput(f"{what} cannot be {wrong['input']!r}.", hint) from error
+        raise BadInput(f"{what} cannot be {wrong['input']!r}.", hint, field=field) from error
 
 
 def save_draft(actor: Actor, name: str, moves: Moves, seen: str) -> None:

@@ -59,7 +59,11 @@ def check_code(code: str, address: str) -> None:
     expected = options.get("setup_code")
     if not expected or not secrets.compare_digest(_digest(code), expected):
         throttle.failed(*names)
-        raise BadInput("That is not the setup code.", "It is shown on the appliance's own screen, or at the end of what `make run` prints.")
+        raise BadInput(
+            "That is not the setup code.",
+            "It is shown on the appliance's own screen, or at the end of what `make run` prints.",
+            field="code",
+        )
 
 
 def _needs_seed(class_name: str) -> bool:

@@ -105,5 +105,5 @@ def reset(actor: Actor, settings: Settings, typed: str, *, thorough: bool) -> No
     """Factory reset: `typed` is the appliance's title. Raises BadInput when it is another."""
     title = overview.title()
     if " ".join(typed.split()) != " ".join(title.split()):
-        raise BadInput("That is not the name of this appliance; nothing is erased.", f"To erase everything, type {title}.")
+        raise BadInput("That is not the name of this appliance; nothing is erased.", f"To erase everything, type {title}.", field="typed")
     Client(settings, actor.name).call(disks.RESET, disks.Reset(thorough=thorough))

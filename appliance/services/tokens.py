@@ -24,11 +24,11 @@ def create(actor: Actor, name: str, scope: list[str], days: int) -> str:
     """A new token for the actor's own account; it is returned this once, and kept only as a hash. Raises BadInput."""
     name = " ".join(name.split())
     if not name or len(name) > 60:
-        raise BadInput("A token needs a name of 1 to 60 characters.", "Say which program will use it.")
+        raise BadInput("A token needs a name of 1 to 60 characters.", "Say which program will use it.", field="name")
     if not scope:
-        raise BadInput("A token that may do nothing is of no use.", "Choose what it is for.")
+        raise BadInput("A token that may do nothing is of no use.", "Choose what it is for.", field="scope")
     if not 1 <= days <= LONGEST:
-        raise BadInput(f"A token is good for 1 to {LONGEST} days.", "Choose a shorter time; a new one is made quickly.")
+        raise BadInput(f"A token is good for 1 to {LONGEST} days.", "Choose a shorter time; a new one is made quickly.", field="days")
     token = PREFIX + secrets.token_urlsafe(32)
     with catalog.write():
         if Token.select().where(Token.account == actor.account_id).count() >= EACH:

@@ -153,9 +153,9 @@ def time_of(when: str, at: str) -> datetime:
             raise ValueError
         moment = datetime.fromisoformat(at).replace(tzinfo=zone).astimezone(UTC)
     except ValueError as error:
-        raise BadInput("That is no time for the restart.", "Choose a day and a time.") from error
+        raise BadInput("That is no time for the restart.", "Choose a day and a time.", field="at") from error
     if moment < now():
-        raise BadInput("That time has passed.", "Choose a later one, or restart in five minutes.")
+        raise BadInput("That time has passed.", "Choose a later one, or restart in five minutes.", field="at")
     return moment
 
 

@@ -1,5 +1,6 @@
 """What outlives machines, in a real browser."""
 
+import re
 import uuid
 from datetime import timedelta
 
@@ -84,7 +85,7 @@ def test_a_person_looks_after_their_data_disks(serve: Serve, browse: Browse) -> 
     expect(page.get_by_role("heading", name="Summer")).to_be_visible()
     page.get_by_label("Type Summer to delete it").fill("Sumer")
     page.get_by_role("button", name="Delete the data disk").click()
-    expect(page.get_by_text("nothing is deleted")).to_be_visible()
+    expect(page.get_by_role("alert")).to_contain_text("nothing is deleted")
     expect(page.get_by_label("Type Summer to delete it")).to_have_value("Sumer")
     page.get_by_label("Type Summer to delete it").fill("Summer")
     page.keyboard.press("Enter")
@@ -102,10 +103,13 @@ def test_an_admin_brings_back_what_another_appliance_had(serve: Serve, browse: B
     page.goto("/admin/machines/")
     page.get_by_role("link", name="Disk backups").click()
     expect(page.get_by_role("checkbox", name="Broken")).to_be_disabled()
+    expect(page.get_by_label("Who gets Thesis")).to_have_value("ada")
     page.get_by_role("checkbox", name="Lab book").check()
     page.get_by_role("button", name="Restore selected").click()
-    expect(page.get_by_text("nobody here is called rosalind")).to_be_visible()
+    expect(page.get_by_role("alert")).to_contain_text("nobody here is called rosalind")
     expect(page.get_by_role("checkbox", name="Lab book")).to_be_checked()
+    expect(page.get_by_label("Who gets Thesis")).to_have_value("ada")
+    expect(page.get_by_label("Who gets Lab book")).to_have_accessible_description(re.compile("nobody here is called rosalind"))
     page.get_by_label("Who gets Lab book").fill("mary")
     page.get_by_label("Class of the machine for Lab book").select_option("studio")
     page.get_by_role("button", name="Restore selected").click()

@@ -88,7 +88,7 @@ def test_transfer_from_the_machines_page(busy: Site, browse: Browse, mine: Machi
     expect(field).to_be_focused()
     page.keyboard.type("nosuch")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("There is no account nosuch.")).to_be_visible()
+    expect(page.get_by_role("alert")).to_contain_text("There is no account nosuch.")
     expect(field).to_have_value("nosuch")
     expect(field).to_be_focused()
     field.fill("grace")

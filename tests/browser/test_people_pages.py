@@ -71,3 +71,19 @@ def test_pages_of_people_fit_and_are_sound(busy: Site, browse: Browse, width: in
         page.goto(f"/admin/{path}")
         assert not is_sideways(page), path
         assert page.evaluate(LINT) == [], path
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_what_is_refused_has_the_focus_and_leads_to_its_field(busy: Site, browse: Browse, script: bool) -> None:
+    page = browse(busy, java_script_enabled=script)
+    steps.sign_in(page, "grace")
+    page.goto("/admin/groups/")
+    name = page.get_by_label("Name")
+    name.fill(" ")
+    page.get_by_label("Description").fill("Who paints")
+    page.get_by_role("button", name="Create group").click()
+    expect(page.get_by_role("alert")).to_be_focused()
+    page.get_by_role("link", name="A name of 1 to 100 characters is needed.").click()
+    expect(name).to_be_focused()
+    expect(name).to_have_accessible_description("A name of 1 to 100 characters is needed. Write one.")
+    expect(page.get_by_label("Description")).to_have_value("Who paints")

@@ -1,15 +1,17 @@
 """Accounts: who may come in."""
 
-from typing import Any
-
 from flask import Blueprint, flash, redirect, render_template, request, url_for
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.catalog import ROOT
 from appliance.errors import DpeError
+from appliance.identity import passwords
 from appliance.services import accounts, org_units
 from appliance.services import machines as machines_service
+from webui import forms
 from webui.errors import status_of
+from webui.forms import SECRET, Form, Line, Ticked
 from webui.guard import actor, needs, row_number
 from webui.reauth import requires_reauth
 
@@ -38,56 +40,80 @@ def index() -> str:
     )
 
 
-def _entered() -> dict[str, Any]:
-    form = request.form
-    texts = {name: form.get(name, "").strip() for name in ("full_name", "email", "ssh_keys")}
-    return texts
+class Details(Form):
+    """Who it is; what is empty is not known."""
+
+    full_name: Line = Field("", max_length=100, title="Full name")
+    email: Line = Field("", max_length=200, title="E-mail")
+    ssh_keys: Line = Field("", title="Public SSH keys, one a line")
+
+
+class Password(Form):
+    password: str = Field(
+        title="Password",
+        description=f"At least {passwords.SHORTEST} characters. It is shown nowhere again: tell it to its owner, who can change it.",
+        json_schema_extra=SECRET,
+    )
+
+
+class NewAccount(Details, Password):
+    name: Line = Field(
+        title="Name to sign in with", description="Letters, digits, dots, dashes and underscores. It cannot be changed later."
+    )
+    unit: int = Field(ROOT, title="Org unit")
+
+
+class Enabled(Form):
+    """A button that switches something on or off."""
+
+    enabled: Ticked = False
 
 
 @blueprint.route("/new", methods=["GET", "POST"])
 @needs("people.manage")
 def new() -> Page:
-    values: dict[str, Any] = {"name": "", "full_name": "", "email": "", "ssh_keys": "", "password": ""}
     error = None
     if request.method == "POST":
-        values = {**_entered(), "name": request.form.get("name", "").strip(), "password": request.form.get("password", "")}
         try:
-            accounts.create(actor(), **values, org_unit_id=request.form.get("unit", ROOT, type=int))
-            flash(f"The account {values['name']} is created. Tell its owner the password; they can change it.", "success")
+            asked = forms.read(NewAccount)
+            accounts.create(actor(), **asked.model_dump(exclude={"unit"}), org_unit_id=asked.unit)
+            flash(f"The account {asked.name} is created. Tell its owner the password; they can change it.", "success")
             return redirect(url_for("accounts.index"), 303)
         except DpeError as refused:
             error = refused
-    return render_template("admin/account_new.html", values=values, error=error, tree=org_units.tree(actor(), "people.manage")), status_of(
-        error
-    ) if error else 200
+    units = {line.unit.id: line.path for line in org_units.tree(actor(), "people.manage")}
+    stored = {"unit": next(iter(units), ROOT)}
+    form = forms.bound(NewAccount, stored, error, choices={"unit": units}, keep=True)  # the password too: it may have been made here
+    return render_template("admin/account_new.html", form=form), status_of(error) if error else 200
 
 
 @blueprint.get("/<int:id>")
 @needs("people.read", account="id")
 def page(id: int) -> Page:
-    return _page(id, _known(id), None)
+    return _page(id)
 
 
 @blueprint.post("/<int:id>")
 @needs("people.manage", account="id")
 def change(id: int) -> Page:
-    values = _entered()
     try:
-        accounts.update(actor(), id, **values)
+        accounts.update(actor(), id, **forms.read(Details).model_dump())
     except DpeError as error:
-        return _page(id, values, error)
+        return _page(id, error)
     flash("Saved.", "success")
     return redirect(url_for("accounts.page", id=id), 303)
 
 
-def _known(id: int) -> dict[str, Any]:
-    account = accounts.get_account(id)
-    return {name: getattr(account, name) for name in ("full_name", "email", "ssh_keys")}
-
-
-def _page(id: int, values: dict[str, Any], error: DpeError | None, *, at: str = "") -> Page:
+def _page(id: int, error: DpeError | None = None) -> Page:
     account, held = accounts.get_account(id), machines_service.my_machines(id)
-    page = render_template("admin/account.html", account=account, values=values, held=held, error=error, at=at)
+    stored = {name: getattr(account, name) for name in Details.model_fields}
+    page = render_template(
+        "admin/account.html",
+        account=account,
+        form=forms.bound(Details, stored, error),
+        password=forms.bound(Password, error=error),
+        held=held,
+    )
     return page, status_of(error) if error else 200
 
 
@@ -95,7 +121,7 @@ def _page(id: int, values: dict[str, Any], error: DpeError | None, *, at: str = 
 @needs("people.manage", account="id")
 @requires_reauth
 def enabled(id: int) -> Response:
-    wanted = request.form.get("enabled") == "yes"
+    wanted = forms.read(Enabled).enabled
     (accounts.enable if wanted else accounts.disable)(actor(), id)
     flash(f"{accounts.get_account(id).name} may {'sign in again' if wanted else 'not sign in any more'}.", "success")
     return redirect(url_for("accounts.page", id=id), 303)
@@ -106,8 +132,8 @@ def enabled(id: int) -> Response:
 @requires_reauth
 def password(id: int) -> Page:
     try:
-        accounts.set_password(actor(), id, request.form.get("password", ""))
+        accounts.set_password(actor(), id, forms.read(Password).password)
     except DpeError as error:
-        return _page(id, _known(id), error, at="password")
+        return _page(id, error)
     flash("The new password is set, and all browsers of this account are signed out.", "success")
     return redirect(url_for("accounts.page", id=id), 303)

@@ -2,16 +2,33 @@
 
 from datetime import timedelta
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, url_for
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
 from appliance.services import aside, recovery
+from webui import forms
 from webui.errors import status_of
+from webui.forms import Form, Line
 from webui.guard import actor, needs
 from webui.reauth import requires_reauth
 
 blueprint = Blueprint("aside", __name__, url_prefix="/admin/orphans")
+
+
+class Decision(Form):
+    choice: str = ""
+
+
+class Adoption(Form):
+    account: Line = Field("", title="Owner")
+
+
+class Retention(Form):
+    days: Line = Field(
+        title="Retention", description="Counted from when it was set aside. 0 means never.", json_schema_extra={"unit": "days"}
+    )
 
 
 @blueprint.get("/")
@@ -25,7 +42,7 @@ def index() -> tuple[str, int]:
 @requires_reauth
 def decide() -> Response | tuple[str, int]:
     try:
-        aside.decide(actor(), request.form.get("choice", ""))
+        aside.decide(actor(), forms.read(Decision).choice)
     except DpeError as refused:
         return _page(refused)
     flash("The appliance goes on in a moment.", "success")
@@ -36,9 +53,9 @@ def decide() -> Response | tuple[str, int]:
 @needs("settings.manage")
 def adopt(number: int) -> Response | tuple[str, int]:
     try:
-        aside.adopt(actor(), number, request.form.get("account", ""))
+        aside.adopt(actor(), number, forms.read(Adoption).account)
     except DpeError as refused:
-        return _page(refused)
+        return _page(refused, number)
     flash("It is adopted in a moment.", "success")
     return _back()
 
@@ -59,7 +76,7 @@ def remove(number: int) -> Response | tuple[str, int]:
 @needs("settings.manage")
 def days() -> Response | tuple[str, int]:
     try:
-        aside.keep_for(actor(), request.form.get("days", ""))
+        aside.keep_for(actor(), forms.read(Retention).days)
     except DpeError as refused:
         return _page(refused)
     flash("Saved.", "success")
@@ -70,12 +87,18 @@ def _back() -> Response:
     return redirect(url_for("aside.index"), 303)
 
 
-def _page(error: DpeError | None = None) -> tuple[str, int]:
+def _page(error: DpeError | None = None, number: int | None = None) -> tuple[str, int]:
+    """The page; `number` is what the error is about, if it is one of the orphans."""
+    things = aside.everything()
     page = render_template(
         "admin/aside.html",
-        things=aside.everything(),
+        things=things,
         undecided=aside.undecided(),
-        days=request.form.get("days", aside.days()),
+        adoptions={
+            one.number: forms.bound(Adoption, error=error if one.number == number else None, prefix=f"{one.number}-") for one in things
+        },
+        days=aside.days(),
+        retention=forms.bound(Retention, {"days": aside.days()}, error),
         most=aside.MOST_DAYS,
         people=recovery.people(),
         ends=lambda one: one.since + timedelta(days=aside.days()),

@@ -2,13 +2,16 @@
 
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, url_for
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
-from appliance.host.interface.backups import Sftp, ShownTarget
+from appliance.host.interface.backups import Sftp, ShownTarget, Volume
 from appliance.services import appliance_backups, server
+from webui import forms
 from webui.errors import status_of
+from webui.forms import CHECKS, SECRET, Form, Line, Ticked
 from webui.guard import actor, needs, settings
 from webui.reauth import requires_reauth
 
@@ -19,8 +22,72 @@ OPERATIONS = ("Backup", "Check of the backups", "Restore", "Fetching copies of d
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
-def _page(error: DpeError | None = None, at: str = "", **more: Any) -> Page:
-    """The page; `at` says which form the error is in."""
+KINDS = {
+    "disk": "A disk plugged into this server",
+    "folder": "A folder of this server",
+    "sftp": "Another server, through SSH",
+    "s3": "A bucket that speaks S3",
+}
+
+
+class Target(Form):
+    """Where backups go: the fields of each kind begin with it. Which of them have to be there is for the service to say."""
+
+    kind: str = Field(title="Where")
+    disk_uuid: Line = Field("", title="Which one", description="Nothing on it is erased; backups get a folder of their own, dpe-backup.")
+    folder_path: Line = Field("", title="Path", description="It must be there already, and not on the disk of the appliance itself.")
+    sftp_host: Line = Field("", title="Server")
+    sftp_port: Line = Field("22", title="Port")
+    sftp_user: Line = Field("", title="User")
+    sftp_path: Line = Field("", title="Folder there")
+    s3_endpoint: Line = Field("", title="Address")
+    s3_bucket: Line = Field("", title="Bucket")
+    s3_prefix: Line = Field("", title="Folder in it", description="Empty if the bucket is for this alone.")
+    s3_region: Line = Field("", title="Region", description="Empty if the provider names none.")
+    s3_access_key: Line = Field("", title="Access key")
+    s3_secret_key: Line = Field("", title="Its secret", json_schema_extra=SECRET)
+    host_keys: str = ""  # of an SSH server, with commas, as they were shown
+    confirmed: Ticked = False  # by pressing the button under them, or before
+    key: str = Field(
+        "",
+        title="Their recovery key",
+        description="To go on with the backups of an appliance that was lost. Otherwise leave it empty: a key is made.",
+    )
+
+    def values(self) -> dict[str, str]:
+        return {name: str(value) for name, value in self.model_dump().items()}
+
+    def keys_seen(self) -> list[str]:
+        """The keys of an SSH server that were shown and confirmed."""
+        return [one for one in self.host_keys.split(",") if one] if self.confirmed else []
+
+
+class Schedule(Form):
+    on: Ticked = Field(
+        False,
+        title="Back up by itself",
+        description="One that was missed, because the server was off, is made up. If one fails, owners are told by e-mail, and it is tried again "
+        "every hour.",
+    )
+    at: Line = Field(title="At")
+    days: list[str] = Field([], title="On", json_schema_extra=CHECKS)
+    daily: Line = Field(title="Days to go back", json_schema_extra={"unit": "days"})
+    weekly: Line = Field(title="Weeks to go back", json_schema_extra={"unit": "weeks"})
+    monthly: Line = Field(title="Months to go back", json_schema_extra={"unit": "months"})
+    seeds: Ticked = Field(
+        False,
+        title="With seeds",
+        description="The images that machines are made from, one to three GiB each, stored once. Without them they are built again after a restore, "
+        "which needs the Debian mirror.",
+    )
+
+
+class Restore(Form):
+    snapshot: str = ""
+    network: Ticked = False
+
+
+def _page(error: DpeError | None = None, **more: Any) -> Page:
     state = away = None
     disks, public_key, running = [], "", None
     try:
@@ -29,6 +96,7 @@ def _page(error: DpeError | None = None, at: str = "", **more: Any) -> Page:
         running = next((operation for operation in server.recent(settings()) if operation.title in OPERATIONS), None)
     except DpeError as refused:
         away = refused
+    plan = state.plan.model_dump() if state else {}
     page = render_template(
         "admin/backups.html",
         state=state,
@@ -37,31 +105,27 @@ def _page(error: DpeError | None = None, at: str = "", **more: Any) -> Page:
         public_key=public_key,
         operation=running,
         error=error,
-        at=at,
-        values=request.form if at == "target" else from_target(state.target if state else None),
-        plan=request.form if at == "plan" else None,
-        planned_days=request.form.getlist("days"),
-        DAYS=DAYS,
+        target=bound_target(state.target if state else None, disks, error),
+        schedule=forms.bound(Schedule, plan, error, choices={"days": {number: day[:3] for number, day in enumerate(DAYS)}}),
         **more,
     )
     return (page, status_of(error)) if error else page
 
 
-def from_target(target: ShownTarget | None) -> dict[str, Any]:
-    """The form's values for a target."""
-    if target is None:
-        return {"kind": "", "sftp_port": "22"}
-    return {"kind": target.kind, **{f"{target.kind}_{name}": value for name, value in target.model_dump().items()}}
+def bound_target(
+    target: ShownTarget | None, disks: list[Volume], error: DpeError | None = None, model: type[Target] = Target
+) -> forms.BoundForm:
+    """The form of a target; what was typed is kept, as it may only have been tested."""
+    stored = {"kind": target.kind, **{f"{target.kind}_{name}": value for name, value in target.model_dump().items()}} if target else {}
+    volumes = {disk.uuid: f"{disk.label or disk.model or disk.name}, {disk.size} ({disk.name})" for disk in disks}
+    if (uuid := str(stored.get("disk_uuid", ""))) and uuid not in volumes:
+        volumes = {uuid: f"{uuid}, not plugged in now"} | volumes
+    return forms.bound(model, stored, error, choices={"kind": KINDS, "disk_uuid": volumes}, keep=True)
 
 
-def host_keys() -> list[str]:
-    """The keys of an SSH server that were shown and confirmed by pressing the button under them, or before."""
-    return [one for one in request.form.get("host_keys", "").split(",") if one] if request.form.get("confirmed") == "yes" else []
-
-
-def _known_keys() -> list[str]:
+def _known_keys(host: str) -> list[str]:
     known = appliance_backups.state(settings()).target
-    return known.host_keys if isinstance(known, Sftp) and known.host == request.form.get("sftp_host", "").strip() else []
+    return known.host_keys if isinstance(known, Sftp) and known.host == host else []
 
 
 @blueprint.get("/")
@@ -83,14 +147,14 @@ def found() -> Page:
 
 
 def _with_target(configure: bool) -> Page:  # noqa: FBT001 - which of the form's two buttons
-    key = request.form.get("key", "")
     try:
-        target = appliance_backups.entered(request.form, host_keys() or _known_keys(), stored=True)
-        looked = (appliance_backups.configure if configure else appliance_backups.test)(actor(), settings(), target, key)
+        asked = forms.read(Target)
+        target = appliance_backups.entered(asked.values(), asked.keys_seen() or _known_keys(asked.sftp_host), stored=True)
+        looked = (appliance_backups.configure if configure else appliance_backups.test)(actor(), settings(), target, asked.key)
     except DpeError as error:
-        return _page(error, "target", key=key)
+        return _page(error)
     if looked.state == "confirm" or not configure:
-        return _page(at="target", looked=looked, key=key)
+        return _page(looked=looked)
     flash("Backups go there from now on." if looked.state == "empty" else f"Backups go there from now on. {looked.words}", "success")
     return redirect(url_for("backups.index"), 303)
 
@@ -128,9 +192,10 @@ def noted() -> Page:
 @needs("settings.manage")
 def plan() -> Page:
     try:
-        appliance_backups.plan(actor(), settings(), request.form, request.form.getlist("days"))
+        asked = forms.read(Schedule)
+        appliance_backups.plan(actor(), settings(), asked.model_dump(exclude={"days"}), asked.days)
     except DpeError as error:
-        return _page(error, "plan")
+        return _page(error)
     flash("Saved.", "success")
     return redirect(url_for("backups.index"), 303)
 
@@ -160,14 +225,14 @@ def verify() -> Page:
 @needs("settings.manage")
 @requires_reauth
 def restore() -> Page:
-    network = request.form.get("network") == "yes"
-    return _begun(appliance_backups.restore(actor(), settings(), request.form.get("snapshot", ""), network=network))
+    asked = forms.read(Restore)
+    return _begun(appliance_backups.restore(actor(), settings(), asked.snapshot, network=asked.network))
 
 
 @blueprint.post("/copies")
 @needs("settings.manage")
 def copies() -> Page:
-    return _begun(appliance_backups.fetch_copies(actor(), settings(), request.form.get("snapshot", "")))
+    return _begun(appliance_backups.fetch_copies(actor(), settings(), forms.read(Restore).snapshot))
 
 
 def _begun(operation: str) -> Response:

@@ -1,18 +1,21 @@
 """Classes: their policy, how their machines are made, seeds and machines."""
 
+from functools import cache
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, url_for
 from flask_login import current_user
+from pydantic import Field, create_model
 from werkzeug.wrappers import Response
 
 from appliance.catalog import seeds as seed_rows
-from appliance.errors import BadInput, DpeError
+from appliance.errors import DpeError
 from appliance.readings import Kind, Subject
 from appliance.scenario.policy import Form, PolicyField, fields
 from appliance.services import classes, overview, seeds
-from webui import charts
+from webui import charts, forms
 from webui.errors import status_of
+from webui.forms import Line, Ticked, Whole
 from webui.guard import actor, back, needs
 
 blueprint = Blueprint("classes", __name__, url_prefix="/admin/classes")
@@ -22,6 +25,35 @@ SAVED = {
     Form.LIFE: "Saved. What is under way ends as it began; everything else goes by this from now on.",
     Form.MAKING: "Saved. Machines are made like that from now on; those that exist stay as they are.",
 }
+
+
+class Enabled(forms.Form):
+    """A button that switches something on or off."""
+
+    enabled: Ticked = False
+
+
+def form_of(form: Form) -> type[forms.Form]:
+    """The fields of a class's policy that are saved together, as one form."""
+    return _form_of(form, tuple(name for name, field in fields().items() if field.editable.form is form))
+
+
+@cache
+def _form_of(form: Form, names: tuple[str, ...]) -> type[forms.Form]:
+    return create_model(f"{form.name.title()}Form", __base__=forms.Form, **{name: _kind(fields()[name]) for name in names})
+
+
+def _kind(field: PolicyField) -> Any:
+    about: Any = {
+        "title": field.editable.label,
+        "description": field.help,
+        "json_schema_extra": {"unit": field.editable.unit, "minimum": field.low, "maximum": field.high},
+    }
+    if field.widget == "choice":
+        return Line, Field(**about)
+    if field.widget == "number":
+        return Whole, Field(**about)
+    return (Ticked, Field(False, **about)) if field.widget == "switch" else (Line, Field("", **about))
 
 
 @blueprint.get("/")
@@ -56,23 +88,11 @@ def making(name: str) -> Response | tuple[str, int]:
 
 def _change(name: str, form: Form) -> Response | tuple[str, int]:
     try:
-        wanted = {key: _entered(field) for key, field in fields().items() if field.editable.form is form}
-        classes.change_policy(actor(), name, form, wanted)
+        classes.change_policy(actor(), name, form, forms.read(form_of(form)).model_dump())
     except DpeError as refused:
-        return _page(name, form, refused)
+        return _page(name, refused)
     flash(SAVED[form], "success")
     return redirect(url_for("classes.page", name=name), 303)
-
-
-def _entered(field: PolicyField) -> Any:
-    text, label = request.form.get(field.name, "").strip(), field.editable.label
-    if field.widget == "switch":
-        return text == "yes"
-    if field.widget != "number":
-        return text
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise BadInput(f"{label}: {text!r} is not a number." if text else f"{label}: a number is missing.", "Write a whole number.")
-    return int(text)
 
 
 @blueprint.post("/<name>/reset/<key>")
@@ -83,11 +103,20 @@ def reset(name: str, key: str) -> Response:
     return redirect(url_for("classes.page", name=name), 303)
 
 
-def _page(name: str, form: Form | None = None, error: DpeError | None = None) -> tuple[str, int]:
+def _page(name: str, error: DpeError | None = None) -> tuple[str, int]:
     machine_class = classes.get_class(name)
+    sequences = classes.choices()
+    offered = {
+        key: {value: label for value, (label, _) in field.editable.choices.items()}
+        for key, field in fields().items()
+        if field.editable.choices
+    }
+    offered |= {"sequence": {"": "None: only the moves themselves"} | {one.name: one.title for one in sequences}}
+    policy = classes.policy_of(machine_class)
+    values = {setting.field.name: setting.value for setting in policy}
     pools = next(pools for pools in overview.pools() if pools.machine_class.name == name)
     groups: dict[Form, dict[str, list[classes.Setting]]] = {one: {} for one in Form}
-    for setting in classes.policy_of(machine_class):
+    for setting in policy:
         editable = setting.field.editable
         groups[editable.form].setdefault(editable.group, []).append(setting)
     page = render_template(
@@ -95,10 +124,8 @@ def _page(name: str, form: Form | None = None, error: DpeError | None = None) ->
         pools=pools,
         machine_class=pools.machine_class,
         groups=groups,
-        refused=form,
-        error=error,
-        entered=request.form,
-        sequences=classes.choices(),
+        forms={one: forms.bound(form_of(one), values, error, choices=offered) for one in Form},
+        sequences=sequences,
         seeds=seed_rows.of_class(name)[:6],
         offers=seeds.offers(),
         machines=overview.machines_on_page(class_name=name, reach=current_user.powers.reach("machines.read"))[:8],
@@ -110,7 +137,7 @@ def _page(name: str, form: Form | None = None, error: DpeError | None = None) ->
 @blueprint.post("/<name>/enabled")
 @needs("classes.manage", class_="name")
 def enabled(name: str) -> Response:
-    wanted = request.form.get("enabled") == "yes"
+    wanted = forms.read(Enabled).enabled
     classes.set_enabled(actor(), name, enabled=wanted)
     flash(f"{name} is {'open' if wanted else 'closed'} for new requests.", "success")
     return back()

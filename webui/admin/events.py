@@ -2,17 +2,20 @@
 
 from collections.abc import Iterator
 from datetime import datetime, time, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.catalog import Event, Level, events
 from appliance.catalog.event_kinds import Area
 from appliance.errors import DpeError, NotFound
 from appliance.services import audit
+from webui import forms
 from webui.errors import status_of
 from webui.format import zone
+from webui.forms import ONE_LINE, Form, Line, OneOf
 from webui.guard import actor, needs, row_number
 from webui.reauth import requires_reauth
 
@@ -98,23 +101,27 @@ def record() -> Page:
     return _record_page()
 
 
+class Forwarding(Form):
+    host: Line = Field("", max_length=253, title="Receiver", description="Name or address.", json_schema_extra=ONE_LINE)
+    port: Line = Field("514", title="Port")
+    transport: Annotated[str, OneOf({"tcp": "TCP", "udp": "UDP"})] = Field(
+        "tcp",
+        title="Protocol",
+        description="With TCP nothing is lost while the receiver is away. UDP cannot tell. Neither is encrypted: use a network that you trust.",
+    )
+    wanted: str = ""  # "no" of the button that ends it
+
+
 def _record_page(error: DpeError | None = None) -> Page:
     check, forwarding = audit.last_check(), audit.forwarding()
     to = forwarding.receiver
-    values = (
-        dict(request.form)
-        if error
-        else {"host": to.host, "port": to.port, "transport": to.transport}
-        if to
-        else {"port": 514, "transport": "tcp"}
-    )
+    stored = {"host": to.host, "port": to.port, "transport": to.transport} if to else {}
     page = render_template(
         "admin/record.html",
         check=check,
         checked_at=datetime.fromisoformat(check["at"]) if check else None,
         forwarding=forwarding,
-        values=values,
-        error=error,
+        form=forms.bound(Forwarding, stored, error),
         count=events.last_id(),
     )
     return page, status_of(error) if error else 200
@@ -135,11 +142,11 @@ def check() -> Response:
 @needs("settings.manage")
 @requires_reauth
 def forwarding() -> Page:
-    form = request.form
-    host = form.get("host", "") if form.get("wanted") != "no" else ""
     try:
-        audit.set_forwarding(actor(), host=host, port=form.get("port", "").strip(), transport=form.get("transport", "tcp"))
+        asked = forms.read(Forwarding)
+        host = asked.host if asked.wanted != "no" else ""
+        audit.set_forwarding(actor(), host=host, port=asked.port, transport=asked.transport)
     except DpeError as error:
         return _record_page(error)
-    flash("Saved. Events are sent on from now." if host.strip() else "Events are not sent on any more.", "success")
+    flash("Saved. Events are sent on from now." if host else "Events are not sent on any more.", "success")
     return redirect(url_for("events.record"), 303)

@@ -1,6 +1,7 @@
 """Grants, quotas, and why somebody may do something."""
 
 from datetime import date, datetime, time, timedelta
+from typing import Annotated, Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from pydantic import Field
@@ -12,7 +13,7 @@ from appliance.services import accounts, classes, delegation, org_units
 from webui import forms
 from webui.errors import status_of
 from webui.format import zone
-from webui.forms import DayOrNothing, Form, WholeOrNothing
+from webui.forms import CHECKS, DayOrNothing, Form, Line, OneOf, WholeOrNothing
 from webui.guard import actor, needs
 from webui.reauth import requires_reauth
 
@@ -22,6 +23,20 @@ Page = Response | tuple[str, int]
 
 HINT = "Write a whole number, or leave it empty."
 DAY = "Write it like 2030-12-31."
+
+
+class Somebody(Form):
+    """Who holds it."""
+
+    kind: Annotated[str, OneOf({"account": "A person", "group": "A group", "unit": "An org unit and all below it"})] = Field(
+        "account", title="Who"
+    )
+    name: Line = Field("", max_length=100, title="Name of the person or group")
+    unit: Line = Field("", title="Or org unit")
+
+    def holder(self) -> delegation.Holder:
+        """Raises BadInput when there is nobody of that name."""
+        return delegation.find_holder(actor(), self.kind, self.unit if self.kind == "unit" else self.name)
 
 
 class Amounts(Form):
@@ -37,16 +52,25 @@ class Amounts(Form):
         return {name: getattr(self, name) for name in Amounts.model_fields}
 
 
-class NewGrant(Amounts):
+class NewGrant(Somebody, Amounts):
     """A role over a scope, for a time, with a quota for each who gets it."""
 
-    role: str = ""
+    role: str = Field("", title="Role")
     over: str = Field("", pattern="^$|^class:|^unit:[0-9]{1,17}$", title="Scope", description="Choose one of the list.")
     starts: DayOrNothing = Field(None, title="From", description=DAY)
     ends: DayOrNothing = Field(None, title="Until the end of", description=DAY)
 
 
-AMOUNTS = Amounts.model_json_schema()["properties"]
+class NewQuota(Somebody, Amounts):
+    each: Annotated[str, OneOf({"yes": "each person in it", "no": "all of them together"})] = Field("yes", title="Applies to")
+    class_name: str = Field("", alias="class", title="Class")
+
+
+class Revoked(Form):
+    grant: list[int] = Field([], title="Grants", json_schema_extra=CHECKS)
+
+
+AMOUNTS = tuple(Amounts.model_fields)
 
 
 @blueprint.get("/grants/")
@@ -56,25 +80,30 @@ def index() -> Page:
 
 
 def _index(error: DpeError | None = None) -> Page:
+    tree = org_units.tree(actor())
+    over = {"": "The whole appliance"} | {
+        f"class:{machine_class.name}": f"Class {machine_class.name}" for machine_class in classes.everything()
+    }
+    choices: dict[str, dict[Any, str]] = {
+        "role": {id: f"{role.title}: {role.about}" for id, role in roles.ROLES.items()},
+        "unit": _units(tree),
+        "over": over | {f"unit:{line.unit.id}": f"Org unit {line.path}" for line in tree},
+    }
     page = render_template(
         "admin/grants.html",
         grants=delegation.visible(actor()),
         holder_of=delegation.holder_of,
         over=delegation.over,
         error=error,
-        values=request.form if error else request.args,
-        **_choices(),
+        form=forms.bound(NewGrant, request.args, error, choices=choices),
+        ROLES=roles.ROLES,
+        AMOUNTS=AMOUNTS,
     )
     return page, status_of(error) if error else 200
 
 
-def _choices() -> dict[str, object]:
-    return {"ROLES": roles.ROLES, "AMOUNTS": AMOUNTS, "tree": org_units.tree(actor()), "classes": classes.everything()}
-
-
-def _holder() -> delegation.Holder:
-    kind = request.form.get("kind", "account")
-    return delegation.find_holder(actor(), kind, request.form.get("unit" if kind == "unit" else "name", ""))
+def _units(tree: list[org_units.Branch]) -> dict[int, str]:
+    return {line.unit.id: line.path for line in tree}
 
 
 def _midnight(day: date | None, *, after: int = 0) -> datetime | None:
@@ -92,7 +121,7 @@ def give() -> Page:
         delegation.give(
             actor(),
             new.role,
-            _holder(),
+            new.holder(),
             over_unit=int(what) if scope == "unit" else None,
             over_class=what if scope == "class" else None,
             starts_at=_midnight(new.starts),
@@ -110,7 +139,7 @@ def give() -> Page:
 @requires_reauth
 def take() -> Page:
     try:
-        taken = delegation.take_away(actor(), request.form.getlist("grant", type=int))
+        taken = delegation.take_away(actor(), forms.read(Revoked).grant)
     except DpeError as error:
         return _index(error)
     flash(f"{taken} revoked." if taken else "Tick what is to be revoked.", "success")
@@ -124,13 +153,13 @@ def quotas() -> Page:
 
 
 def _quotas(error: DpeError | None = None) -> Page:
+    offered = {"": "all classes together"} | {machine_class.name: f"class {machine_class.name}" for machine_class in classes.everything()}
     page = render_template(
         "admin/quotas.html",
         quotas=delegation.quotas(actor()),
         holder_of=delegation.holder_of,
-        error=error,
-        values=request.form if error else request.args,
-        **_choices(),
+        form=forms.bound(NewQuota, request.args, error, choices={"unit": _units(org_units.tree(actor())), "class": offered}),
+        AMOUNTS=AMOUNTS,
     )
     return page, status_of(error) if error else 200
 
@@ -139,8 +168,8 @@ def _quotas(error: DpeError | None = None) -> Page:
 @needs("quotas.manage")
 def set_quota() -> Page:
     try:
-        each = request.form.get("each") != "no"
-        delegation.set_quota(actor(), _holder(), forms.read(Amounts).limits(), each=each, class_name=request.form.get("class") or None)
+        new = forms.read(NewQuota)
+        delegation.set_quota(actor(), new.holder(), new.limits(), each=new.each == "yes", class_name=new.class_name or None)
     except DpeError as error:
         return _quotas(error)
     flash("The quota counts from now on; what is held already stays.", "success")

@@ -1,19 +1,43 @@
 """Groups: people, and groups, who are given the same."""
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, url_for
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.catalog import ROOT, Account, Grant, Group, Member, Nesting, Quota
 from appliance.errors import DpeError
 from appliance.identity import roles
 from appliance.services import delegation, org_units
+from webui import forms
 from webui.errors import status_of
+from webui.forms import CHECKS, ONE_LINE, Form, Line, Ticked, Words
 from webui.guard import actor, needs
 
 blueprint = Blueprint("groups", __name__, url_prefix="/admin/groups")
 
 Page = Response | tuple[str, int]
 SHOWN = 500
+
+
+class NewGroup(Form):
+    name: Line = Field(max_length=100, title="Name")
+    about: Line = Field("", max_length=300, title="Description", json_schema_extra=ONE_LINE)
+    unit: int = Field(ROOT, title="Managed by")
+
+
+class NewMembers(Form):
+    names: Words = Field(title="Accounts to add, by the names they sign in with")
+
+
+class Members(Form):
+    account: list[int] = Field([], title="Accounts", json_schema_extra=CHECKS)
+
+
+class Nested(Form):
+    """Another group that goes in, or out again."""
+
+    inner: int = Field(0, title="Group")
+    out: Ticked = False
 
 
 @blueprint.get("/")
@@ -23,22 +47,18 @@ def index() -> Page:
 
 
 def _index(error: DpeError | None = None) -> Page:
-    page = render_template(
-        "admin/groups.html",
-        groups=org_units.groups(actor()),
-        tree=org_units.tree(actor(), "people.manage"),
-        error=error,
-        values=request.form,
-    )
+    units = {line.unit.id: line.path for line in org_units.tree(actor(), "people.manage")}
+    form = forms.bound(NewGroup, error=error, choices={"unit": units})
+    page = render_template("admin/groups.html", groups=org_units.groups(actor()), form=form)
     return page, status_of(error) if error else 200
 
 
 @blueprint.post("/")
 @needs("people.manage")
 def new() -> Page:
-    form = request.form
     try:
-        made = org_units.create_group(actor(), form.get("name", ""), form.get("about", ""), form.get("unit", ROOT, type=int))
+        asked = forms.read(NewGroup)
+        made = org_units.create_group(actor(), asked.name, asked.about, asked.unit)
     except DpeError as error:
         return _index(error)
     flash(f"The group {made.name} is created; now put people into it.", "success")
@@ -53,6 +73,7 @@ def page(id: int) -> Page:
 
 def _page(id: int, error: DpeError | None = None) -> Page:
     members = Account.select().join(Member).where(Member.group == id).order_by(Account.name)
+    others = {group.id: group.name for group, _ in org_units.groups(actor()) if group.id != id}
     page = render_template(
         "admin/group.html",
         group=org_units.group(id),
@@ -60,11 +81,11 @@ def _page(id: int, error: DpeError | None = None) -> Page:
         count=members.count(),
         inner=list(Group.select().join(Nesting, on=(Nesting.inner == Group.id)).where(Nesting.outer == id).order_by(Group.name)),
         outer=list(Group.select().join(Nesting, on=(Nesting.outer == Group.id)).where(Nesting.inner == id).order_by(Group.name)),
-        others=[group for group, _ in org_units.groups(actor()) if group.id != id],
         grants=list(Grant.select().where(Grant.group == id)),
         quotas=list(Quota.select().where(Quota.group == id)),
         error=error,
-        values=request.form,
+        new=forms.bound(NewMembers, error=error),
+        nested=forms.bound(Nested, error=error, choices={"inner": others}),
         ROLES=roles.ROLES,
         over=delegation.over,
     )
@@ -74,9 +95,8 @@ def _page(id: int, error: DpeError | None = None) -> Page:
 @blueprint.post("/<int:id>/add")
 @needs("people.manage", group="id")
 def add(id: int) -> Page:
-    names = request.form.get("names", "").replace(",", " ").split()
     try:
-        added = org_units.add_members(actor(), id, names)
+        added = org_units.add_members(actor(), id, forms.read(NewMembers).names)
     except DpeError as error:
         return _page(id, error)
     flash(f"{added} new in the group.", "success")
@@ -86,7 +106,7 @@ def add(id: int) -> Page:
 @blueprint.post("/<int:id>/take-out")
 @needs("people.manage", group="id")
 def take_out(id: int) -> Response:
-    org_units.remove_members(actor(), id, request.form.getlist("account", type=int))
+    org_units.remove_members(actor(), id, forms.read(Members).account)
     return redirect(url_for("groups.page", id=id), 303)
 
 
@@ -94,7 +114,8 @@ def take_out(id: int) -> Response:
 @needs("people.manage", group="id")
 def nest(id: int) -> Page:
     try:
-        (org_units.unnest if request.form.get("out") else org_units.nest)(actor(), id, request.form.get("inner", 0, type=int))
+        asked = forms.read(Nested)
+        (org_units.unnest if asked.out else org_units.nest)(actor(), id, asked.inner)
     except DpeError as error:
         return _page(id, error)
     return redirect(url_for("groups.page", id=id), 303)

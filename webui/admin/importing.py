@@ -1,28 +1,41 @@
 """Many accounts at once, from a table."""
 
 from flask import Blueprint, render_template, request
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.services import importing
+from webui import forms
 from webui.errors import status_of
+from webui.forms import Form
 from webui.guard import actor, needs
 
 blueprint = Blueprint("importing", __name__, url_prefix="/admin/accounts/import")
 
 
+class Table(Form):
+    """The table, unless it came as a file."""
+
+    table: str = Field("", title="Or its text")
+    unit: int | None = Field(None, title="Into the org unit")
+
+
 @blueprint.route("/", methods=["GET", "POST"])
 @needs("people.manage")
 def index() -> Response | tuple[str, int]:
-    made, error, text = None, None, request.form.get("table", "")
+    made, error, data = None, None, b""
     units = importing.units(actor())
-    unit = request.form.get("unit", units[0][0], type=int)
     if request.method == "POST":
         file = request.files.get("file")
         data = file.read() if file else b""
         try:
-            made = importing.people(actor(), data or text.encode(), unit)
-        except importing.BadLines as refused:
-            error, text = refused, data.decode(errors="replace") or text  # a file cannot be chosen for somebody again
+            asked = forms.read(Table)
+            made = importing.people(actor(), data or asked.table.encode(), units[0][0] if asked.unit is None else asked.unit)
+        except (importing.BadLines, forms.FormError) as refused:
+            error = refused
+    form = forms.bound(Table, {"unit": units[0][0]}, error, choices={"unit": dict(units)})
+    if data:
+        form = form.having("table", data.decode(errors="replace"))  # a file cannot be chosen for somebody again
     limits = {"COLUMNS": importing.COLUMNS, "longest": importing.LONGEST}
-    page = render_template("admin/import.html", made=made, error=error, text=text, units=units, unit=unit, **limits)
+    page = render_template("admin/import.html", made=made, error=error, form=form, **limits)
     return page, status_of(error) if error else 200

@@ -1,19 +1,32 @@
 """Org units: the tree that everybody is in."""
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, redirect, render_template, url_for
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.catalog import ROOT, Account, Grant, Group, Quota
 from appliance.errors import DpeError
 from appliance.identity import roles
 from appliance.services import delegation, org_units
+from webui import forms
 from webui.errors import status_of
+from webui.forms import CHECKS, Form, Line
 from webui.guard import actor, needs
 
 blueprint = Blueprint("units", __name__, url_prefix="/admin/org-units")
 
 Page = Response | tuple[str, int]
 SHOWN = 200
+
+
+class Unit(Form):
+    name: Line = Field(max_length=100, title="Name")
+    parent: int | None = Field(None, title="Parent")
+
+
+class Move(Form):
+    account: list[int] = Field([], title="Accounts", json_schema_extra=CHECKS)
+    to: int = Field(0, title="Move selected to")
 
 
 @blueprint.get("/")
@@ -23,15 +36,17 @@ def index() -> Page:
 
 
 def _index(error: DpeError | None = None) -> Page:
-    page = render_template("admin/units.html", tree=org_units.tree(actor()), error=error, values=request.form)
-    return page, status_of(error) if error else 200
+    tree = org_units.tree(actor())
+    form = forms.bound(Unit, error=error, choices={"parent": {line.unit.id: line.path for line in tree}})
+    return render_template("admin/units.html", tree=tree, form=form), status_of(error) if error else 200
 
 
 @blueprint.post("/")
 @needs("people.manage")
 def new() -> Page:
     try:
-        made = org_units.create_unit(actor(), request.form.get("parent", ROOT, type=int), request.form.get("name", ""))
+        asked = forms.read(Unit)
+        made = org_units.create_unit(actor(), ROOT if asked.parent is None else asked.parent, asked.name)
     except DpeError as error:
         return _index(error)
     flash(f"The org unit {made.name} is created.", "success")
@@ -46,16 +61,18 @@ def page(id: int) -> Page:
 
 def _page(id: int, error: DpeError | None = None) -> Page:
     people = Account.select().where(Account.org_unit == id).order_by(Account.name)
+    unit = org_units.unit(id)
+    units = {line.unit.id: line.path for line in org_units.tree(actor(), "people.manage")}
     page = render_template(
         "admin/unit.html",
-        unit=org_units.unit(id),
-        tree=org_units.tree(actor(), "people.manage"),
+        unit=unit,
+        form=forms.bound(Unit, {"name": unit.name, "parent": unit.parent_id}, error, choices={"parent": units}),
+        move=forms.bound(Move, choices={"to": units}),
         people=list(people.limit(SHOWN)),
         count=people.count(),
         groups=list(Group.select().where(Group.org_unit == id).order_by(Group.name)),
         grants=list(Grant.select().where(Grant.org_unit == id)),
         quotas=list(Quota.select().where(Quota.org_unit == id)),
-        error=error,
         ROLES=roles.ROLES,
         over=delegation.over,
         ROOT=ROOT,
@@ -67,7 +84,8 @@ def _page(id: int, error: DpeError | None = None) -> Page:
 @needs("people.manage", unit="id")
 def change(id: int) -> Page:
     try:
-        org_units.change_unit(actor(), id, name=request.form.get("name", ""), parent_id=request.form.get("parent", type=int))
+        asked = forms.read(Unit)
+        org_units.change_unit(actor(), id, name=asked.name, parent_id=asked.parent)
     except DpeError as error:
         return _page(id, error)
     flash("Saved.", "success")
@@ -86,7 +104,7 @@ def remove(id: int) -> Response:
 @blueprint.post("/<int:id>/move")
 @needs("people.manage", unit="id")
 def move(id: int) -> Response:
-    to = request.form.get("to", 0, type=int)
-    moved = org_units.move_people(actor(), request.form.getlist("account", type=int), to)
-    flash(f"{moved} moved to {org_units.unit(to).name}.", "success")
+    asked = forms.read(Move)
+    moved = org_units.move_people(actor(), asked.account, asked.to)
+    flash(f"{moved} moved to {org_units.unit(asked.to).name}.", "success")
     return redirect(url_for("units.page", id=id), 303)

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.catalog import VersionState
@@ -12,8 +13,9 @@ from appliance.errors import BadInput, DpeError, NotFound
 from appliance.services import classes, sequences
 from appliance.services.sequences import SequenceView, Spot
 from appliance.workflow.sequence import Activity
-from webui import schema_form
+from webui import forms, schema_form
 from webui.errors import status_of
+from webui.forms import Form, Line
 from webui.guard import actor, needs
 from webui.reauth import requires_reauth
 
@@ -24,6 +26,16 @@ Page = Response | tuple[str, int]
 ABOUT = schema_form.fields_of(Activity.model_json_schema(), without=("kind", "with", "title", "name"))
 NAMES = schema_form.fields_of(Activity.model_json_schema(), without=("kind", "with", "when", "retry", "on_failure"))
 LARGEST = 256 << 10  # bytes of a file
+
+
+class Description(Form):
+    title: Line = Field(title="Title", description="What people read.")
+    description: Line = Field("", alias="about", title="Description")
+
+
+class NewSequence(Description):
+    name: Line = Field(title="Short name", description="Small letters, digits and hyphens; it stays.")
+    copy_of: str = Field("", title="Begin with")
 
 
 def _rendered(template: str, error: DpeError | None = None, **values: Any) -> tuple[str, int]:
@@ -40,7 +52,11 @@ def _there(name: str, message: str = "") -> Response:
 
 
 def _list(error: DpeError | None = None, at: str = "") -> Page:
-    return _rendered("admin/sequences.html", error, at=at, lines=sequences.everything(), missing=sequences.missing(), values=request.form)
+    lines = sequences.everything()
+    offered = {"": "nothing"} | {line.row.name: f"what {line.row.title} has" for line in lines}
+    new = forms.bound(NewSequence, error=error, choices={"copy_of": offered})
+    text = forms.sent().get("text", "")
+    return _rendered("admin/sequences.html", error, at=at, lines=lines, missing=sequences.missing(), new=new, text=text)
 
 
 @blueprint.get("/")
@@ -52,14 +68,12 @@ def index() -> Page:
 @blueprint.post("/")
 @needs("sequences.manage")
 def create() -> Page:
-    form = request.form
     try:
-        sequences.create(
-            actor(), form.get("name", "").strip(), form.get("title", "").strip(), form.get("about", ""), copy_of=form.get("copy_of", "")
-        )
+        asked = forms.read(NewSequence)
+        sequences.create(actor(), asked.name, asked.title, asked.description, copy_of=asked.copy_of)
     except DpeError as error:
-        return _list(error, "new")
-    return _there(form["name"].strip(), "It is there, as a draft: add activities, then promote it.")
+        return _list(error)
+    return _there(asked.name, "It is there, as a draft: add activities, then promote it.")
 
 
 @blueprint.post("/import")
@@ -93,6 +107,7 @@ def _page(name: str, error: DpeError | None = None, at: str = "", **more: Any) -
         "admin/sequence.html",
         error,
         at=at,
+        description=forms.bound(Description, {"title": look.line.row.title, "about": look.line.row.about}, error),
         look=look,
         line=look.line,
         moves=sequences.moves_around(),
@@ -125,9 +140,10 @@ def page(name: str) -> Page:
 @needs("sequences.manage")
 def describe(name: str) -> Page:
     try:
-        sequences.describe(actor(), name, request.form.get("title", "").strip(), request.form.get("about", "").strip())
+        asked = forms.read(Description)
+        sequences.describe(actor(), name, asked.title, asked.description)
     except BadInput as error:
-        return _page(name, error, "describe")
+        return _page(name, error)
     return _there(name, "Saved.")
 
 

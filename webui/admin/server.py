@@ -1,26 +1,36 @@
 """The server itself: how it is, its network, clock, power and hardware, and what dpe-host does or did."""
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 from werkzeug.wrappers import Response
 
 from appliance.catalog import now
 from appliance.errors import BadInput, DpeError, NotFound
 from appliance.host.interface.network import State
 from appliance.services import overview, server
+from webui import forms
 from webui.errors import status_of
 from webui.format import zone
+from webui.forms import ONE_LINE, SECRET, Form, Line, OneOf, Ticked, Words
 from webui.guard import actor, needs, public, settings
-from webui.reauth import FIELD, requires_reauth
+from webui.reauth import requires_reauth, was_answered
 
 blueprint = Blueprint("server", __name__, url_prefix="/admin/server")
 
 Page = str | Response | tuple[str, int]
 
 POWER = {"restart": "Restart the server", "off": "Shut the server down"}
+
+
+class Enabled(Form):
+    """A button that switches something on or off."""
+
+    enabled: Ticked = False
 
 
 @blueprint.get("/")
@@ -58,7 +68,7 @@ def hardware() -> str:
 @needs("settings.manage")
 @requires_reauth
 def set_shell() -> Response:
-    enabled = request.form.get("enabled") == "yes"
+    enabled = forms.read(Enabled).enabled
     server.set_shell(actor(), settings(), enabled=enabled)
     flash("The menu at the server's screen opens a shell from now on." if enabled else "The menu opens no more shells.", "success")
     return redirect(url_for("server.index"), 303)
@@ -94,17 +104,41 @@ def cancel(id: str) -> Response:
 # -- network -----------------------------------------------------------------------------------------
 
 
-def _network_page(error: DpeError | None = None, at: str = "", values: dict[str, Any] | None = None) -> Page:
+MODES = {"dhcp": "Automatic (DHCP)", "static": "Static"}
+
+
+class HostName(Form):
+    name: Line = Field(
+        title="Host name",
+        description="How it calls itself to the DHCP server and in the certificate, like dpe or dpe.example.org. How it calls itself to people is in "
+        "the settings.",
+    )
+
+
+class Network(Form):
+    mode: Annotated[str, OneOf(MODES)] = Field(title="IPv4 address")
+    card: Line = Field("", title="Network interface")
+    address: Line = Field("", title="Address with prefix", description="Like 192.0.2.10/24, or with the netmask: 192.0.2.10/255.255.255.0")
+    gateway: Line = Field("", title="Gateway", description="Your router. Empty where there is none.")
+    dns: Words = Field([], title="Name servers", description="Up to three, separated by commas.", json_schema_extra=ONE_LINE)
+
+
+def _network_page(error: DpeError | None = None) -> Page:
     found = server.network(settings())
     if found.trial and found.trial.state == "on" and not error:
         return redirect(url_for("server.network_trial"), 303)
+    now = found.network
+    card = next((one.mac for one in found.cards if now.card in (one.mac, one.name)), now.card)
+    if not card and now.mode == "static" and found.cards:
+        card = found.cards[0].mac
+    cards = {"": "Every interface (DHCP only)"} | {
+        one.mac: f"{one.name} – {one.mac}{'' if one.connected else ' (no cable)'}" for one in found.cards
+    }
     page = render_template(
         "admin/network.html",
         found=found,
-        values=values or {**found.network.model_dump(), "dns": ", ".join(found.network.dns)},
-        name=request.form["name"] if at == "name" else found.name,
-        at=at,
-        error=error,
+        name=forms.bound(HostName, {"name": found.name}, error),
+        network=forms.bound(Network, now.model_dump() | {"card": card, "dns": ", ".join(now.dns)}, error, choices={"card": cards}),
     )
     return page, status_of(error) if error else 200
 
@@ -120,9 +154,9 @@ def network() -> Page:
 @requires_reauth
 def set_name() -> Page:
     try:
-        server.set_name(actor(), settings(), request.form.get("name", "")[:200])
+        server.set_name(actor(), settings(), forms.read(HostName).name)
     except BadInput as error:
-        return _network_page(error, "name")
+        return _network_page(error)
     flash("The server has its new name.", "success")
     return redirect(url_for("server.network"), 303)
 
@@ -132,12 +166,10 @@ def set_name() -> Page:
 @requires_reauth
 def set_network() -> Page:
     """The answer is the page itself: after it, this address may not be reached any more."""
-    values = {name: request.form.get(name, "")[:200] for name in ("mode", "card", "address", "gateway", "dns")}
-    asked = {**values, "dns": values["dns"].replace(",", " ").split()}
     try:
-        trial = server.set_network(actor(), settings(), asked)
+        trial = server.set_network(actor(), settings(), forms.read(Network).model_dump())
     except DpeError as error:
-        return _network_page(error, "network", values)
+        return _network_page(error)
     return _trial_page(server.network(settings()), trial)
 
 
@@ -200,14 +232,31 @@ def keep(token: str) -> Page:
 CERTIFICATE_FILES = ("certificate", "chain", "key")
 
 
-def _certificate_page(error: DpeError | None = None) -> Page:
-    page = render_template(
-        "admin/certificate.html",
-        found=server.certificate(settings()),
-        ticked={name: request.form.get(name) == "yes" for name in ("other_name", "private_authority")},
-        host=_host(),
-        error=error,
+class OwnCertificate(Form):
+    """What goes with the files."""
+
+    passphrase: str = Field(
+        "",
+        max_length=1000,
+        title="Passphrase",
+        description="If the key or the .pfx is encrypted. It is used once and not kept.",
+        json_schema_extra=SECRET,
     )
+    private_authority: Ticked = Field(
+        False,
+        title="Our browsers know its authority",
+        description="For an authority of your own house: a chain that does not lead to a known one is not refused.",
+    )
+    other_name: Ticked = Field(
+        False,
+        title="It is for another name",
+        description="For when people will open the page by another name than you do now.",
+    )
+
+
+def _certificate_page(error: DpeError | None = None) -> Page:
+    form = forms.bound(OwnCertificate, error=error)
+    page = render_template("admin/certificate.html", found=server.certificate(settings()), form=form, host=_host())
     return page, status_of(error) if error else 200
 
 
@@ -228,7 +277,8 @@ def certificate() -> Page:
 def set_certificate() -> Page:
     files = [content for name in CERTIFICATE_FILES if (file := request.files.get(name)) and (content := file.read())]
     try:
-        if FIELD in request.form and not files:
+        given = forms.read(OwnCertificate)
+        if was_answered() and not files:
             raise BadInput(
                 "The files were not kept while you were asked who you are.", "Choose them again; you are not asked another time."
             )
@@ -236,10 +286,10 @@ def set_certificate() -> Page:
             actor(),
             settings(),
             files,
-            request.form.get("passphrase", ""),
+            given.passphrase,
             host=_host(),
-            other_name=request.form.get("other_name") == "yes",
-            private_authority=request.form.get("private_authority") == "yes",
+            other_name=given.other_name,
+            private_authority=given.private_authority,
         )
     except DpeError as error:
         return _certificate_page(error)
@@ -259,17 +309,24 @@ def remove_certificate() -> Response:
 # -- reverse proxies ---------------------------------------------------------------------------------
 
 
-def _proxies_page(written: str | None = None, error: DpeError | None = None) -> Page:
+class Proxies(Form):
+    proxies: str = Field(
+        "",
+        max_length=20000,
+        title="Addresses and networks",
+        description="One a line, like 192.0.2.7, 10.1.0.0/24 or 2001:db8::7. Leave it empty when there is none. What is open goes on.",
+    )
+
+
+def _proxies_page(error: DpeError | None = None) -> Page:
     known = server.proxies(settings())
     via, claim = request.headers.get("X-DPE-Via", ""), request.headers.get("X-DPE-Claim", "")[:200]
     page = render_template(
         "admin/proxies.html",
-        known=known,
-        written="\n".join(known) if written is None else written,
+        form=forms.bound(Proxies, {"proxies": "\n".join(known)}, error),
         here=request.remote_addr or "",
         via=via,
         claim=claim,
-        error=error,
     )
     return page, status_of(error) if error else 200
 
@@ -284,11 +341,10 @@ def proxies() -> Page:
 @needs("settings.manage")
 @requires_reauth
 def set_proxies() -> Page:
-    written = request.form.get("proxies", "")
     try:
-        known = server.trust_proxies(actor(), settings(), written)
+        known = server.trust_proxies(actor(), settings(), forms.read(Proxies).proxies)
     except DpeError as error:
-        return _proxies_page(written, error)
+        return _proxies_page(error)
     flash(f"Saved: {', '.join(known)} may say where people come from." if known else "Saved: no proxy is trusted.", "success")
     return redirect(url_for("server.proxies"), 303)
 
@@ -296,20 +352,39 @@ def set_proxies() -> Page:
 # -- clock -------------------------------------------------------------------------------------------
 
 
-def _time_page(error: DpeError | None = None, at: str = "") -> Page:
+class TimeServers(Form):
+    enabled: Ticked = Field(
+        False,
+        title="Ask time servers",
+        description="Switch it off only where none can be reached; then set the clock below by hand.",
+    )
+    servers: Words = Field(
+        [],
+        title="Servers",
+        description="Names or addresses, separated by commas; mostly your router or domain controller is one. Empty means those that DHCP names.",
+        json_schema_extra=ONE_LINE,
+    )
+
+
+def _moment(value: str) -> datetime:
+    try:
+        return datetime.fromisoformat(value[:40]).replace(tzinfo=zone())
+    except ValueError:
+        raise PydanticCustomError("moment", "{typed} is no date and time.", {"typed": repr(value[:40])}) from None
+
+
+class Clock(Form):
+    at: Annotated[datetime, BeforeValidator(_moment)] = Field(title="Date and time", description="Write it like 2027-03-01 14:30.")
+
+
+def _time_page(error: DpeError | None = None) -> Page:
     found = server.clock(settings())
-    servers, enabled = ", ".join(found.servers), found.enabled
-    if at == "servers":
-        servers, enabled = request.form.get("servers", ""), request.form.get("enabled") == "yes"
     page = render_template(
         "admin/time.html",
         found=found,
-        servers=servers,
-        enabled=enabled,
-        entered=request.form.get("at", "") if at == "set" else found.now.astimezone(zone()).strftime("%Y-%m-%dT%H:%M:%S"),
+        servers=forms.bound(TimeServers, {"enabled": found.enabled, "servers": ", ".join(found.servers)}, error),
+        clock=forms.bound(Clock, {"at": found.now.astimezone(zone()).strftime("%Y-%m-%dT%H:%M:%S")}, error),
         time_zone=overview.time_zone(),
-        at=at,
-        error=error,
     )
     return page, status_of(error) if error else 200
 
@@ -323,11 +398,11 @@ def time() -> Page:
 @blueprint.post("/time/servers")
 @needs("settings.manage")
 def set_time_servers() -> Page:
-    asked = request.form.get("servers", "")[:1000].replace(",", " ").split()
     try:
-        server.set_time_servers(actor(), settings(), asked, enabled=request.form.get("enabled") == "yes")
+        asked = forms.read(TimeServers)
+        server.set_time_servers(actor(), settings(), asked.servers, enabled=asked.enabled)
     except DpeError as error:
-        return _time_page(error, "servers")
+        return _time_page(error)
     flash("Saved.", "success")
     return redirect(url_for("server.time"), 303)
 
@@ -337,18 +412,11 @@ def set_time_servers() -> Page:
 @requires_reauth
 def set_time() -> Page:
     try:
-        server.set_time(actor(), settings(), _moment(request.form.get("at", "")))
+        server.set_time(actor(), settings(), forms.read(Clock).at)
     except DpeError as error:
-        return _time_page(error, "set")
+        return _time_page(error)
     flash("The clock is set.", "success")
     return redirect(url_for("server.time"), 303)
-
-
-def _moment(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text[:40]).replace(tzinfo=zone())
-    except ValueError:
-        raise BadInput(f"{text[:40]!r} is no date and time.", "Write it like 2027-03-01 14:30.") from None
 
 
 # -- power -------------------------------------------------------------------------------------------

@@ -1,16 +1,35 @@
 """Disks: what takes the room and can go, how they are, a second one for the data, and factory reset."""
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from typing import Annotated
+
+from flask import Blueprint, flash, redirect, render_template, url_for
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.errors import BadInput, Conflict, DpeError
 from appliance.services import storage
+from webui import forms
 from webui.errors import status_of
 from webui.format import mib
+from webui.forms import Form, OneOf
 from webui.guard import actor, needs, settings
 from webui.reauth import requires_reauth
 
 blueprint = Blueprint("storage", __name__, url_prefix="/admin/server/storage")
+
+HOW = {"quick": "Quickly", "thorough": "Thoroughly"}
+
+
+class Use(Form):
+    """A disk for data; who means it types what it is called, when something is on it."""
+
+    disk: str = Field(max_length=100, title="Disk")
+    typed: str = Field("", max_length=200, title="Its name")
+
+
+class Reset(Form):
+    how: Annotated[str, OneOf(HOW)] = Field("quick", title="How")
+    typed: str = Field(max_length=200, title="The appliance's name")
 
 
 @blueprint.get("/")
@@ -19,14 +38,18 @@ def index() -> str:
     return _page()
 
 
-def _page(at: str = "", error: DpeError | None = None) -> str:
-    """The page; `error` is about what was entered at the place `at`: a disk's path, or `reset`."""
+def _page(error: DpeError | None = None) -> str:
     found = trouble = None
     try:
         found = storage.read_storage(settings())
     except DpeError as refused:
         trouble = refused
-    return render_template("admin/storage.html", found=found, trouble=trouble, at=at, error=error, given=request.form)
+    chosen = forms.sent().get("disk")
+    use = {
+        disk.path: forms.bound(Use, {"disk": disk.path}, error if disk.path == chosen else None, prefix=f"{number}-")
+        for number, disk in enumerate(found.disks if found else ())
+    }
+    return render_template("admin/storage.html", found=found, trouble=trouble, use=use, reset=forms.bound(Reset, error=error))
 
 
 @blueprint.post("/clean")
@@ -41,11 +64,11 @@ def clean() -> Response:
 @needs("settings.manage")
 @requires_reauth
 def use() -> Response | tuple[str, int]:
-    disk = request.form.get("disk", "")[:100]
     try:
-        operation = storage.use(actor(), settings(), disk, request.form.get("typed", "")[:200])
+        asked = forms.read(Use)
+        operation = storage.use(actor(), settings(), asked.disk, asked.typed)
     except (BadInput, Conflict) as error:
-        return _page(disk, error), status_of(error)
+        return _page(error), status_of(error)
     return redirect(url_for("server.operation", id=operation), 303)
 
 
@@ -54,7 +77,8 @@ def use() -> Response | tuple[str, int]:
 @requires_reauth
 def reset() -> str | tuple[str, int]:
     try:
-        storage.reset(actor(), settings(), request.form.get("typed", "")[:200], thorough=request.form.get("how") == "thorough")
+        asked = forms.read(Reset)
+        storage.reset(actor(), settings(), asked.typed, thorough=asked.how == "thorough")
     except DpeError as error:
-        return _page("reset", error), status_of(error)
+        return _page(error), status_of(error)
     return render_template("admin/reset.html")

@@ -1,30 +1,67 @@
 """Updates of the appliance itself: sent or fetched, looked at, written beside what runs, and switched to at a time that people are told."""
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
 from appliance.services import updates
-from webui import upload
+from webui import forms, upload
 from webui.errors import status_of
 from webui.format import clock
+from webui.forms import Form, Line, Ticked
 from webui.guard import actor, needs, settings
 from webui.reauth import requires_reauth
 
 blueprint = Blueprint("updates", __name__, url_prefix="/admin/server/updates")
 
 
-def _page(error: DpeError | None = None, source: dict[str, object] | None = None) -> str | tuple[str, int]:
+class Source(Form):
+    address: Line = Field(
+        "",
+        title="Address of the update",
+        description="Where the newest update always lies, like https://updates.example.org/dpe.raucb. Leave it empty to ask nobody.",
+    )
+    daily: Ticked = Field(
+        False,
+        title="Look there every day, and fetch what is new. It is installed only when you say so.",
+    )
+    authority: Line = Field(
+        "",
+        title="Certificate of its authority",
+        description="Only for a server of your own whose certificate nobody else knows.",
+    )
+
+
+class Restart(Form):
+    when: str = Field("soon", title="When")
+    at: str = Field("", title="Day and time of the restart")
+
+
+class Back(Restart):
+    """A restart into the version before."""
+
+
+class Install(Form):
+    version: str = Field("", title="Version")
+    older: Ticked = Field(False, title="Install anyway")
+
+
+WHEN = {"soon": "In five minutes", "night": "Tonight at 03:00", "at": "At"}
+
+
+def _page(error: DpeError | None = None) -> str | tuple[str, int]:
     state, away = None, None
     try:
         state = updates.state(settings())
     except DpeError as refused:
         away = refused
-    entered = source or (
-        {"address": state.source.address, "authority": state.source.authority, "daily": state.source.daily} if state else {}
+    source = forms.bound(Source, state.source.model_dump() if state else {}, error)
+    restart, back = (
+        forms.bound(model, error=error, choices={"when": WHEN}, prefix=prefix) for model, prefix in ((Restart, "go-"), (Back, "back-"))
     )
     running = state is not None and updates.is_running(state)
-    page = render_template("admin/updates.html", state=state, running=running, away=away, error=error, source=entered, values=request.form)
+    page = render_template("admin/updates.html", state=state, running=running, away=away, error=error, source=source, go=restart, back=back)
     return (page, status_of(error)) if error else page
 
 
@@ -61,7 +98,8 @@ def discard() -> Response:
 @needs("settings.manage")
 @requires_reauth
 def install() -> Response:
-    updates.install(actor(), settings(), request.form.get("version", ""), older="older" in request.form)
+    asked = forms.read(Install)
+    updates.install(actor(), settings(), asked.version, older=asked.older)
     return _back("The update is being written. The appliance goes on meanwhile.")
 
 
@@ -76,11 +114,10 @@ def fetch() -> Response:
 @needs("settings.manage")
 @requires_reauth
 def source() -> Response | str | tuple[str, int]:
-    address, authority, daily = request.form.get("address", ""), request.form.get("authority", ""), "daily" in request.form
     try:
-        updates.set_source(actor(), settings(), address=address, authority=authority, daily=daily)
+        updates.set_source(actor(), settings(), **forms.read(Source).model_dump())
     except DpeError as error:
-        return _page(error, {"address": address, "authority": authority, "daily": daily})
+        return _page(error)
     return _back("Saved.")
 
 
@@ -88,19 +125,20 @@ def source() -> Response | str | tuple[str, int]:
 @needs("settings.manage")
 @requires_reauth
 def restart() -> Response | str | tuple[str, int]:
-    return _restart(updates.restart)
+    return _restart(updates.restart, Restart)
 
 
 @blueprint.post("/back")
 @needs("settings.manage")
 @requires_reauth
 def back() -> Response | str | tuple[str, int]:
-    return _restart(updates.back)
+    return _restart(updates.back, Back)
 
 
-def _restart(verb: updates.Verb) -> Response | str | tuple[str, int]:
+def _restart(verb: updates.Verb, form: type[Restart]) -> Response | str | tuple[str, int]:
     try:
-        at = verb(actor(), settings(), when=request.form.get("when", ""), at=request.form.get("at", ""))
+        asked = forms.read(form)
+        at = verb(actor(), settings(), when=asked.when, at=asked.at)
     except DpeError as error:
         return _page(error)
     return _back(f"The appliance restarts at {clock(at).striptags()}. Everybody who is signed in is told.")

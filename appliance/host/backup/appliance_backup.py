@@ -192,9 +192,9 @@ def with_secret(settings: Settings, target: Target) -> Target:
     if isinstance(target, S3) and target.secret_key == "*":  # noqa: S105
         known = config(settings)
         if known is None or not isinstance(known.target, S3) or known.target.access_key != target.access_key:
-            raise BadInput("The secret of the access key is missing.", "Enter it.")
+            raise BadInput("The secret of the access key is missing.", "Enter it.", field="s3_secret_key")
         if known.target.endpoint.rstrip("/") != target.endpoint.rstrip("/"):
-            raise BadInput("The secret goes to no other server than the one it was entered for.", "Enter it again.")
+            raise BadInput("The secret goes to no other server than the one it was entered for.", "Enter it again.", field="s3_secret_key")
         return target.model_copy(update={"secret_key": known.target.secret_key})
     return target
 
@@ -239,7 +239,7 @@ def _plain(target: Target) -> Any:
 @implements(interface.PLAN)
 def _plan(args: interface.Schedule, host: Host) -> None:
     if args.plan.on and not args.plan.days:
-        raise BadInput("No day is chosen.", "Choose one or more, or switch the schedule off.")
+        raise BadInput("No day is chosen.", "Choose one or more, or switch the schedule off.", field="days")
     save(host.settings, configured(host.settings).model_copy(update={"plan": args.plan}))
 
 

@@ -57,6 +57,7 @@ def typed(key: str) -> str:
         raise BadInput(
             "That is not a recovery key.",
             f"It has {GROUPS} groups of {GROUP} letters and digits, and was shown when the backup was set up.",
+            field="key",
         )
     return found
 

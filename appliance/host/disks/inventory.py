@@ -268,6 +268,7 @@ def refuse(disk: Disk, typed: str, needed: int, *, blank: bool) -> None:
         raise BadInput(
             f"There is something on {disk.name} ({what}), which would be erased. Nothing was done.",
             f"To erase it all, type {disk.serial or disk.name}.",
+            field="typed",
         )
 
 

@@ -31,16 +31,17 @@ def check_host_name(name: str) -> str:
         raise BadInput(
             f"{name!r} cannot be a host name." if name else "The host name is missing.",
             "Use letters from a to z, digits and dashes, at most 64 of them; dots only between the parts of a full name, like dpe.example.org.",
+            field="name",
         )
     return name
 
 
-def check_address(text: str, what: str) -> str:
-    """An IP address as it is kept. Raises BadInput that begins with `what`."""
+def check_address(text: str, what: str, field: str) -> str:
+    """An IP address as it is kept. Raises BadInput that begins with `what`, about the field."""
     try:
         return str(ipaddress.ip_address(text.strip()))
     except ValueError:
-        raise BadInput(f"{what} {text.strip()!r} is no IP address.", "Write one like 192.0.2.1.") from None
+        raise BadInput(f"{what} {text.strip()!r} is no IP address.", "Write one like 192.0.2.1.", field=field) from None
 
 
 class Network(BaseModel):
@@ -65,7 +66,9 @@ class Network(BaseModel):
         if MAC.fullmatch(card.lower()):
             return card.lower()
         if card and not CARD.fullmatch(card):
-            raise BadInput(f"{card!r} is no network card.", "Choose one of the list, or write its MAC address, like 52:54:00:12:34:56.")
+            raise BadInput(
+                f"{card!r} is no network card.", "Choose one of the list, or write its MAC address, like 52:54:00:12:34:56.", field="card"
+            )
         return card
 
     @field_validator("address")
@@ -76,16 +79,16 @@ class Network(BaseModel):
     @field_validator("gateway")
     @classmethod
     def _check_gateway(cls, gateway: str) -> str:
-        return check_address(gateway, "The gateway") if gateway.strip() else ""
+        return check_address(gateway, "The gateway", "gateway") if gateway.strip() else ""
 
     @field_validator("dns")
     @classmethod
     def _check_dns(cls, dns: list[str]) -> list[str]:
-        found = [check_address(one, "The name server") for one in dns if one.strip()]
+        found = [check_address(one, "The name server", "dns") for one in dns if one.strip()]
         if twice := next((one for one in found if found.count(one) > 1), None):
-            raise BadInput(f"The name server {twice} is listed twice.", "Write each once.")
+            raise BadInput(f"The name server {twice} is listed twice.", "Write each once.", field="dns")
         if len(found) > MOST_DNS:
-            raise BadInput(f"{len(found)} name servers are more than the {MOST_DNS} that are asked.", "Keep the best ones.")
+            raise BadInput(f"{len(found)} name servers are more than the {MOST_DNS} that are asked.", "Keep the best ones.", field="dns")
         return found
 
     @model_validator(mode="after")
@@ -94,17 +97,20 @@ class Network(BaseModel):
             self.address, self.gateway, self.dns = "", "", []
             return self
         if not self.card:
-            raise BadInput("It is not said which network card gets the address.", "Choose one.")
+            raise BadInput("It is not said which network card gets the address.", "Choose one.", field="card")
         if not self.address:
-            raise BadInput("The address is missing.", "Write it with its prefix, like 192.0.2.10/24.")
+            raise BadInput("The address is missing.", "Write it with its prefix, like 192.0.2.10/24.", field="address")
         mine = IPv4Interface(self.address)
         if self.gateway and ipaddress.ip_address(self.gateway) not in mine.network:
             raise BadInput(
                 f"The gateway {self.gateway} is not in the network of the address, {mine.network}.",
                 "Correct the gateway, or the number after the slash of the address.",
+                field="gateway",
             )
         if self.gateway == str(mine.ip):
-            raise BadInput("The gateway has the same address as this server.", "Write your router's address as the gateway.")
+            raise BadInput(
+                "The gateway has the same address as this server.", "Write your router's address as the gateway.", field="gateway"
+            )
         return self
 
     @property
@@ -116,12 +122,16 @@ class Network(BaseModel):
 def _interface(text: str) -> IPv4Interface:
     text = text.strip()
     if "/" not in text:
-        check_address(text, "The address")
-        raise BadInput(f"The address {text} has no prefix.", f"Write how large the network is, like {text}/24 or {text}/255.255.255.0.")
+        check_address(text, "The address", "address")
+        raise BadInput(
+            f"The address {text} has no prefix.",
+            f"Write how large the network is, like {text}/24 or {text}/255.255.255.0.",
+            field="address",
+        )
     try:
         found = IPv4Interface(text)
     except ValueError:
-        raise BadInput(f"{text!r} is no IPv4 address with a prefix.", "Write one like 192.0.2.10/24.") from None
+        raise BadInput(f"{text!r} is no IPv4 address with a prefix.", "Write one like 192.0.2.10/24.", field="address") from None
     net = found.network
     if (
         found.is_loopback
@@ -130,10 +140,14 @@ def _interface(text: str) -> IPv4Interface:
         or found.is_link_local
         or found.ip in ipaddress.ip_network("240.0.0.0/4")
     ):
-        raise BadInput(f"{found.ip} cannot be the address of a server.", "Write one of your own network.")
+        raise BadInput(f"{found.ip} cannot be the address of a server.", "Write one of your own network.", field="address")
     if net.prefixlen < 31 and found.ip in (net.network_address, net.broadcast_address):
         part = "the network itself" if found.ip == net.network_address else "everybody in the network"
-        raise BadInput(f"{found.ip} means {part}, {net}, and no server in it.", "Write another address, or another number after the slash.")
+        raise BadInput(
+            f"{found.ip} means {part}, {net}, and no server in it.",
+            "Write another address, or another number after the slash.",
+            field="address",
+        )
     return found
 
 

@@ -32,7 +32,7 @@ def _in_words() -> Iterator[None]:
         where, message, cause = _words(error)
         if isinstance(cause, DpeError):
             raise cause from None
-        raise BadInput(f"{where or 'The arguments'}: {message}.", "Mend it and try again.") from None
+        raise BadInput(f"{where or 'The arguments'}: {message}.", "Mend it and try again.", field=where.rpartition(".")[2]) from None
 
 
 class Arguments(BaseModel):

@@ -26,7 +26,7 @@ class Begun(BaseModel):
 
 
 class Answer(BaseModel):
-    """A result, or an error in words: `kind` is its class, one of ERRORS where the caller can do something about it."""
+    """A result, or an error in words: `kind` is its class, one of ERRORS where the caller can do something about it, `field` what it is about."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
@@ -34,19 +34,20 @@ class Answer(BaseModel):
     error: str | None = None
     hint: str = ""
     kind: str = ""
+    field: str = ""
 
     @classmethod
     def of(cls, error: errors.DpeError) -> "Answer":
         kind = next((name for name, known in ERRORS.items() if isinstance(error, known)), "DpeError")
-        return cls(error=error.message, hint=error.hint, kind=kind)
+        return cls(error=error.message, hint=error.hint, kind=kind, field=error.field)
 
     def check(self) -> JsonValue:
         """The result. Raises the DpeError that the verb raised."""
         if self.error is not None:
-            raise ERRORS.get(self.kind, errors.DpeError)(self.error, self.hint)
+            raise ERRORS.get(self.kind, errors.DpeError)(self.error, self.hint, field=self.field)
         return self.result
 
     def line(self) -> bytes:
         """As it is sent: an error without a result, a result without an error."""
-        left_out = {"result"} if self.error is not None else {"error", "hint", "kind"}
+        left_out = {"result"} if self.error is not None else {"error", "hint", "kind", "field"}
         return self.model_dump_json(exclude=left_out).encode() + b"\n"

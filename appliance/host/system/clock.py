@@ -66,7 +66,7 @@ def set_time(args: system.Moment, host: Host) -> None:
         raise Conflict("The clock follows time servers.", "Switch them off first, or correct which servers are asked.")
     at = args.at.astimezone(UTC)
     if not EARLIEST <= at < LATEST:
-        raise BadInput(f"{at:%Y-%m-%d} is no date of today.", "Write the present date and time.")
+        raise BadInput(f"{at:%Y-%m-%d} is no date of today.", "Write the present date and time.", field="at")
     run(["timedatectl", "set-time", f"{at:%Y-%m-%d %H:%M:%S} UTC"])
     events.record_event(
         host.settings,

@@ -43,11 +43,11 @@ class HostConfig(BaseModel):
         found = list(dict.fromkeys(one.strip().lower() for one in ntp if one.strip()))
         for one in found:
             if not is_name(one) and ":" not in one:
-                raise BadInput(f"{one!r} is no name of a time server.", "Write names or addresses, like ntp.example.org.")
+                raise BadInput(f"{one!r} is no name of a time server.", "Write names or addresses, like ntp.example.org.", field="servers")
             if ":" in one:
-                check_address(one, "The time server")
+                check_address(one, "The time server", "servers")
         if len(found) > MOST_NTP:
-            raise BadInput(f"{len(found)} time servers are more than {MOST_NTP}.", "Keep the nearest ones.")
+            raise BadInput(f"{len(found)} time servers are more than {MOST_NTP}.", "Keep the nearest ones.", field="servers")
         return found
 
 

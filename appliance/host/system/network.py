@@ -65,18 +65,25 @@ def check_network(settings: Settings, network: Network) -> None:
     """Raise BadInput for what this host cannot use, and Conflict when somebody else has the address."""
     card = _find(network.card)
     if network.card and card is None:
-        raise BadInput(f"There is no network card {network.card} in this server.", f"There are: {', '.join(one.name for one in cards())}.")
+        names = ", ".join(one.name for one in cards())
+        raise BadInput(f"There is no network card {network.card} in this server.", f"There are: {names}.", field="card")
     if card is None or network.mode == "dhcp":
         return
     mine = ipaddress.ip_interface(network.address)
     for name, taken in (("the machines", settings.subnet), ("the link to the machines", settings.uplink)):
         if mine.network.overlaps(ipaddress.ip_network(taken)):
             raise BadInput(
-                f"{mine.network} is in use inside of the appliance, for {name} ({taken}).", "Use another network for this server."
+                f"{mine.network} is in use inside of the appliance, for {name} ({taken}).",
+                "Use another network for this server.",
+                field="address",
             )
     everywhere = [address.partition("/")[0] for one in cards() for address in one.addresses]
     if network.ip not in everywhere and (other := holder(card.name, network.ip)):
-        raise Conflict(f"{network.ip} is in use already, by the device with the MAC address {other}.", "Choose an address that is free.")
+        raise Conflict(
+            f"{network.ip} is in use already, by the device with the MAC address {other}.",
+            "Choose an address that is free.",
+            field="address",
+        )
 
 
 def holder(card: str, address: str, wait: float = ARP_WAIT) -> str:

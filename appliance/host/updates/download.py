@@ -59,10 +59,12 @@ def check_address(text: str) -> str:
         parts = urlsplit(text)
         plain = text.isascii() and text.isprintable() and " " not in text and "#" not in text and len(text) <= 2000
         if plain and parts.scheme == "https" and parts.hostname and parts.port != 0 and "@" not in parts.netloc:
-            connect.check_host(parts.hostname)
+            connect.check_host(parts.hostname, "address")
             return text
     raise BadInput(
-        f"{text[:80]!r} is not an address of updates.", "Write one like https://updates.example.org/dpe.raucb, without a password in it."
+        f"{text[:80]!r} is not an address of updates.",
+        "Write one like https://updates.example.org/dpe.raucb, without a password in it.",
+        field="address",
     )
 
 
@@ -147,7 +149,7 @@ def set_source(args: interface.From, host: Host) -> None:
     address = check_address(args.address) if args.address.strip() else ""
     authority = connect.check_authority(args.authority)
     if args.daily and not address:
-        raise BadInput("Nothing can be fetched without an address.", "Enter one, or do not look every day.")
+        raise BadInput("Nothing can be fetched without an address.", "Enter one, or do not look every day.", field="address")
     kept = before if address == before.address else Kept()
     installation.store(_file(host.settings), kept.model_copy(update={"address": address, "authority": authority, "daily": args.daily}))
 

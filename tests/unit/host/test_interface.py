@@ -185,6 +185,19 @@ def test_no_secret_is_in_what_is_said_of_a_wrong_one() -> None:
     assert "hidden" not in f"{wrong.value} {refused.value} {cut_off.value}"
 
 
+def test_an_error_says_what_it_is_about_on_the_other_side_too() -> None:
+    answer = Answer.model_validate_json(Answer.of(BadInput("It is taken.", "Choose another.", field="address")).line())
+    with pytest.raises(BadInput) as told:
+        answer.check()
+    assert (told.value.message, told.value.hint, told.value.field) == ("It is taken.", "Choose another.", "address")
+    with pytest.raises(BadInput) as told:
+        network.SET.read({"network": {"mode": "both"}, "seconds": 90})
+    assert told.value.field == "mode"
+    with pytest.raises(BadInput) as told:
+        network.SET_NAME.read({"name": 7})
+    assert told.value.field == "name"
+
+
 def test_a_result_is_checked_before_it_is_sent() -> None:
     with pytest.raises(ValueError, match="valid string"):
         Verb("x", Nothing, str).pack(7)  # type: ignore[arg-type]

@@ -1,5 +1,6 @@
 """What a request sent becomes a model, and what does not fit is told at its field."""
 
+import html
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ from flask import Flask
 from pydantic import Field
 
 from tests import world
+from tests.pages import is_at
 from tests.unit.webui.conftest import Browser
 from webui import forms
 from webui.forms import DayOrNothing, Form, FormError, Whole, WholeOrNothing
@@ -64,3 +66,71 @@ def test_the_page_says_it_at_the_field_and_keeps_what_was_entered(signed_in: Cal
     assert answer.status_code == 400
     assert "Scope" in answer.text
     assert "&#39;2030-13-31&#39; is not a day." in answer.text.split('id="f-ends"')[1].split("</form>")[0]
+
+
+MAIL = {"host": "mail.example.org", "port": "587", "security": "starttls", "sender": "dpe@example.org"}
+DIRECTORY = {
+    "kind": "ldap",
+    "encryption": "starttls",
+    "servers": "ldap.example.org",
+    "base": "dc=example,dc=org",
+    "minutes": "60",
+    "sign_in": "search",
+}
+KEY = "ssh-rsa broken"
+ACCOUNTS = {"name": "emmy", "password": "a long password", "full_name": "Emmy Noether"}
+SETTINGS = {"title": "Hillside", "time_zone": "Europe/Berlin", "overcommit": "150"}
+PEM = "-----BEGIN CERTIFICATE-----"
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("path", "sent", "field"),
+    [
+        ("/admin/settings/", SETTINGS | {"title": " "}, "title"),
+        ("/admin/settings/", SETTINGS | {"time_zone": "Moon/Copernicus"}, "time_zone"),
+        ("/admin/settings/", SETTINGS | {"overcommit": "much"}, "overcommit"),
+        ("/admin/accounts/new", ACCOUNTS | {"name": "ada"}, "name"),
+        ("/admin/accounts/new", ACCOUNTS | {"name": "no name"}, "name"),
+        ("/admin/accounts/new", ACCOUNTS | {"password": "short"}, "password"),
+        ("/admin/accounts/new", ACCOUNTS | {"ssh_keys": KEY}, "ssh_keys"),
+        ("/admin/accounts/new", ACCOUNTS | {"full_name": "E" * 101}, "full_name"),
+        ("/admin/groups/", {"name": "", "about": "Who paints"}, "name"),
+        ("/admin/org-units/", {"name": ""}, "name"),
+        ("/admin/grants/", {"role": "user", "kind": "account", "name": "nobody"}, "name"),
+        ("/admin/grants/", {"role": "user", "kind": "account", "name": "ada", "ends": "2001-01-01"}, "ends"),
+        ("/admin/quotas/", {"kind": "group", "name": "nobody", "machines": "3"}, "name"),
+        ("/admin/quotas/", {"kind": "account", "name": "ada", "memory": "99999999999"}, "memory"),
+        ("/admin/settings/email-and-webhooks/mail", MAIL | {"host": "no host"}, "host"),
+        ("/admin/settings/email-and-webhooks/mail", MAIL | {"port": "many"}, "port"),
+        ("/admin/settings/email-and-webhooks/mail", MAIL | {"sender": "somebody"}, "sender"),
+        ("/admin/settings/email-and-webhooks/mail", MAIL | {"user": "dpe"}, "password"),
+        ("/admin/settings/email-and-webhooks/mail/test", MAIL | {"authority": PEM}, "authority"),
+        ("/admin/settings/email-and-webhooks/address", {"address": "here"}, "address"),
+        ("/admin/settings/email-and-webhooks/webhooks", {"authority": PEM}, "hooks-authority"),
+        ("/admin/directory/", DIRECTORY | {"base": "nowhere"}, "base"),
+        ("/admin/directory/", DIRECTORY | {"minutes": "7"}, "minutes"),
+        ("/admin/directory/test", DIRECTORY | {"servers": "no_host:port"}, "servers"),
+        ("/admin/orphans/days", {"days": "soon"}, "days"),
+        ("/admin/events/record/forwarding", {"host": "logs.example.org", "port": "0", "transport": "tcp"}, "port"),
+        ("/admin/workflow/sequences/", {"title": "Paint", "name": "Paint it"}, "name"),
+        ("/admin/workflow/sequences/", {"title": "P" * 300, "name": "paint"}, "title"),
+        ("/account/password", {"old": "wrong", "new": "a long password"}, "old"),
+        ("/account/password", {"old": world.PASSWORD, "new": "short"}, "new"),
+        ("/account/keys", {"keys": KEY}, "keys"),
+        ("/account/tokens", {"name": "", "scope": "read", "days": "30"}, "name"),
+        ("/account/tokens", {"name": "backup", "days": "30"}, "scope"),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_field_and_in_a_summary_that_has_the_focus(
+    grace: Browser, path: str, sent: dict[str, str], field: str
+) -> None:
+    answer = grace.post(path, sent)
+    assert answer.status_code in (400, 409)
+    assert is_at(field, answer.text)
+    name = field.removeprefix("hooks-")
+    for key, value in sent.items():
+        if f'name="{key}"' in answer.text and key not in ("old", "new", name) and len(value) < 60:
+            assert value in answer.text, key
+    typed = sent.get(name, "")
+    assert name in ("password", "old", "new", "scope") or html.escape(typed, quote=False) in html.unescape(answer.text)

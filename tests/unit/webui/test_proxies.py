@@ -10,6 +10,7 @@ from appliance.catalog import Event, Session
 from appliance.settings import Settings
 from tests.authority import DAY, NOW
 from tests.hosted import Hosted, hosted
+from tests.pages import is_at
 from tests.unit.webui.conftest import Browser
 
 pytestmark = pytest.mark.hostile
@@ -49,6 +50,7 @@ def test_a_wrong_line_is_said_and_what_was_written_stays(grace: Browser, host: H
     assert answer.status_code == 400
     assert "Line 2: &#39;proxy&#39; is neither an address nor a network." in answer.text
     assert "192.0.2.7\nproxy</textarea>" in answer.text
+    assert is_at("proxies", answer.text)
     assert proxies.trusted(opened) == []
 
 

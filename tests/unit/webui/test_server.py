@@ -11,6 +11,7 @@ from appliance.host.system import network, network_trial
 from appliance.services import server
 from appliance.settings import Settings
 from tests.hosted import Hosted, hosted
+from tests.pages import is_at
 from tests.unit.webui import conftest
 from tests.unit.webui.conftest import Browser
 
@@ -75,27 +76,28 @@ def test_a_link_after_the_time_says_so(grace: Browser, visitor: Browser, host: H
 
 @pytest.mark.badinput
 @pytest.mark.parametrize(
-    ("path", "form", "said"),
+    ("path", "form", "said", "at"),
     [
-        ("network", {**NEW, "address": "192.0.2.20"}, "has no prefix"),
-        ("network", {**NEW, "gateway": "198.51.100.9"}, "is not in the network of the address"),
-        ("network", {**NEW, "address": "192.0.2.77/24"}, "is in use already"),
-        ("network", {**NEW, "dns": "one two"}, "is no IP address"),
-        ("network", {"mode": "static"}, "not said which network card"),
-        ("network", {}, "mode"),
-        ("name", {"name": "büro 1"}, "cannot be a host name"),
-        ("time/servers", {"enabled": "yes", "servers": "a_b"}, "no name of a time server"),
-        ("time/set", {"at": "2027-03-01T14:30"}, "follows time servers"),
-        ("time/set", {"at": "tomorrow"}, "is no date and time"),
+        ("network", {**NEW, "address": "192.0.2.20"}, "has no prefix", "address"),
+        ("network", {**NEW, "gateway": "198.51.100.9"}, "is not in the network of the address", "gateway"),
+        ("network", {**NEW, "address": "192.0.2.77/24"}, "is in use already", "address"),
+        ("network", {**NEW, "dns": "one two"}, "is no IP address", "dns"),
+        ("network", {"mode": "static"}, "not said which network card", "card"),
+        ("network", {}, "mode", "mode"),
+        ("name", {"name": "büro 1"}, "cannot be a host name", "name"),
+        ("time/servers", {"enabled": "yes", "servers": "a_b"}, "no name of a time server", "servers"),
+        ("time/set", {"at": "2027-03-01T14:30"}, "follows time servers", ""),
+        ("time/set", {"at": "tomorrow"}, "is no date and time", ""),  # its form is not there while servers are asked
     ],
 )
 def test_what_is_wrong_is_said_and_what_was_entered_stays(
-    grace: Browser, host: Hosted, opened: Settings, path: str, form: dict[str, str], said: str
+    grace: Browser, host: Hosted, opened: Settings, path: str, form: dict[str, str], said: str, at: str
 ) -> None:
     grace.get("/admin/server/network")
     answer = grace.post(f"/admin/server/{path}", form)
     assert answer.status_code in (400, 409)
     assert said in answer.text
+    assert not at or is_at(at, answer.text)
     for name, value in form.items():
         if name in ("address", "gateway", "name", "servers"):
             assert f'value="{value}"' in answer.text

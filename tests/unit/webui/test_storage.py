@@ -17,6 +17,7 @@ from appliance.host.system import image
 from appliance.services import overview
 from tests import world
 from tests.hosted import do_instead, serving
+from tests.pages import is_at
 
 PAGE = "/admin/server/storage/"
 DISKS = [
@@ -106,6 +107,7 @@ def test_factory_reset_asks_for_the_name_and_loses_nothing_otherwise(host, grace
         answer = grace.post(PAGE + "reset", {"typed": typed, "how": "thorough"})
         assert answer.status_code == 400
         assert "nothing is erased" in answer.text
+        assert is_at("typed", answer.text)
         assert f'value="{typed}"' in answer.text
     assert asked == []
     answer = grace.post(PAGE + "reset", {"typed": overview.title(), "how": "thorough"})
