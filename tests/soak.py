@@ -34,6 +34,7 @@ ITEMS = (
     Item("points", "tests/integration/test_crash.py", {"DPE_TEST_POINTS": 3}),
     Item("cuts-fork", "tests/integration/test_fork.py::test_a_fork_cut_off_anywhere_is_simply_made_again", {"DPE_TEST_CUTS": 50}),
     Item("cuts-disk", "tests/integration/test_lifecycle.py::test_what_was_cut_off_anywhere_is_simply_done_again", {"DPE_TEST_CUTS": 20}),
+    Item("forks-at-once", "tests/integration/test_fork.py::test_forks_at_once_share_nothing", {"DPE_TEST_AT_ONCE": 10}),
     Item("forks", "tests/integration/test_fork.py::test_forks_in_a_row_lose_none_and_leave_nothing", {"DPE_TEST_FORKS": 1000}),
     Item("bench-fork", "tests/bench/test_shape.py", {"DPE_TEST_LONG_BENCH": 1}),
     *(

@@ -126,6 +126,11 @@ def something_that_the_engine_does(copy: Copy) -> None:
     copy.add("appliance/engine/README.md", "| `decision`", "| `motto` | tick | tick | | nothing |\n")
 
 
+def a_figure_over_time(copy: Copy) -> None:
+    copy.add("appliance/readings/figures.py", '    "value": "what', '    "mottos": "lines that were read",\n')
+    copy.tests("tests/unit/readings")
+
+
 def an_event(copy: Copy) -> None:
     copy.add("appliance/catalog/event_kinds.py", "    SIGN_OUT =", '    SIGN_KEPT = "sign.kept", "A session was prolonged."\n')
     sessions = copy.root / "appliance/services/sessions.py"
@@ -189,6 +194,7 @@ WALKS: dict[str, Callable[[Copy], None]] = {
     "A provider": a_provider,
     "A page": a_page,
     "A verb of dpe-host": a_verb_of_dpe_host,
+    "A figure over time": a_figure_over_time,
     "Something that the engine does by itself": something_that_the_engine_does,
     "An event": an_event,
     "A field of a class's policy": a_field_of_a_class_s_policy,

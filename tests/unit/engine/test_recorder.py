@@ -88,7 +88,7 @@ def test_two_readings_are_rates() -> None:
         ({"cpu_ns": 5}, {"cpu"}),
         ({"disk_read": 0, "net_sent": math.inf}, {"disk_read", "net_sent"}),
     ],
-    ids=str,
+    ids=lambda found: "-".join(sorted(found)),
 )
 def test_what_cannot_be_is_missing_and_the_rest_is_kept(lie: dict[str, float], missing: set[str]) -> None:
     found = figures(100.0, BEFORE, 110.0, replace(AFTER, **lie))  # type: ignore[arg-type]
