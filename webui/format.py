@@ -82,6 +82,7 @@ def init_app(app: Flask) -> None:
         when=when,
         moment=datetime.fromisoformat,
         clock=clock,
+        hour=hour,
         ago=ago,
         span=span,
         mib=mib,
@@ -165,6 +166,11 @@ def clock(moment: datetime) -> Markup:
     """A time to the minute, in the appliance's zone; with the day when it is not today."""
     local, today = moment.astimezone(zone()), now().astimezone(zone())
     return _moment(moment, local.strftime("%H:%M" if local.date() == today.date() else "%a %-d %b, %H:%M"))
+
+
+def hour(moment: datetime) -> str:
+    """A time to the minute, of a day that is clear, also over midnight."""
+    return f"{moment.astimezone(zone()):%H:%M}"
 
 
 def ago(moment: datetime | None) -> str:

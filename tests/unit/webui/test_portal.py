@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from flask import Flask
 
 from appliance import catalog
 from appliance.catalog import (
@@ -24,6 +25,7 @@ from appliance.catalog import (
 )
 from appliance.services import machines
 from tests.unit.webui.conftest import Browser
+from webui import format
 
 
 def test_the_button_says_how_many_are_ready(ada: Browser) -> None:
@@ -223,6 +225,13 @@ def test_who_is_warned_that_nobody_uses_it_may_say_that_they_do(ada: Browser, pe
 
 
 @pytest.mark.cases
+def test_a_time_of_a_day_that_is_clear_names_no_day_also_over_midnight(app: Flask) -> None:
+    tomorrow = now() + timedelta(days=1)
+    with app.test_request_context():
+        assert re.fullmatch(r"\d\d:\d\d", format.hour(tomorrow))
+        assert re.search(r"\w{3} \d+ \w{3}, \d\d:\d\d", format.clock(tomorrow))
+
+
 def test_the_end_of_a_lease_is_told_on_the_page_and_by_the_browser(ada: Browser, people: dict[str, Actor]) -> None:
     machine = Machine.get(Machine.owner == people["ada"].account_id)
     Lease.update(began_at=now() - timedelta(hours=8), ends_at=now() + timedelta(hours=2), extensions=0).execute()
