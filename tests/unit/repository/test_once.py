@@ -22,7 +22,6 @@ ONCE = {
             "webui/forms.py",
             "webui/saved_form.py",  # whatever the form has, it goes along with signing in, and with the question who it is
             "webui/admin/sequences.py",  # activities, whose forms schema_form makes of what each kind says
-            "webui/rescue/views.py",  # imports nothing of the application
         },
         "forms.read() is what a request sent",
     ),
