@@ -138,6 +138,8 @@ PEM = "-----BEGIN CERTIFICATE-----"
         ("/admin/events/record/forwarding", {"host": "logs.example.org", "port": "0", "transport": "tcp"}, "port"),
         ("/admin/workflow/sequences/", {"title": "Paint", "name": "Paint it"}, "name"),
         ("/admin/workflow/sequences/", {"title": "P" * 300, "name": "paint"}, "title"),
+        ("/admin/workflow/sequences/import", {"text": "name: paint\ntitel: Paint\n"}, "text"),
+        ("/admin/accounts/import/", {"table": "name,email\n!,x\n"}, "table"),
         ("/account/password", {"old": "wrong", "new": "a long password"}, "old"),
         ("/account/password", {"old": world.PASSWORD, "new": "short"}, "new"),
         ("/account/keys", {"keys": KEY}, "keys"),
