@@ -113,12 +113,19 @@ def interactive(command: Sequence[Argument]) -> int:
     return subprocess.call(_argv(command))
 
 
-def confined(command: Sequence[Argument]) -> list[str]:
-    """`command` wrapped so that it and all it ever starts die with the calling thread's process.
+def tied(command: Sequence[Argument]) -> list[str]:
+    """`command` wrapped so that it dies with the calling thread's process, which has to start it itself.
 
-    setpriv ties the wrapper to us; unshare ties the namespace's first process to the wrapper; and
+    The kernel is asked to kill it when its parent dies; who died before that was asked is not its parent any more, and it is not begun at all.
+    """
+    ours = '[ "$PPID" = "$0" ] && exec "$@"'
+    return ["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", ours, str(os.getpid()), *_argv(command)]
+
+
+def confined(command: Sequence[Argument]) -> list[str]:
+    """`command` wrapped so that it and all it ever starts die with the calling thread's process, which has to start it itself.
+
+    The wrapper is tied to us; unshare ties the namespace's first process to the wrapper; and
     the kernel kills a PID namespace with its first process. A nested `setsid` does not escape it.
     """
-    holder = ["setpriv", "--pdeathsig", "KILL", "--"]
-    namespace = ["unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"]
-    return [*holder, *namespace, *_argv(command)]
+    return tied(["unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--", *command])

@@ -163,7 +163,7 @@ class Process:
     def start(self, logs: Path) -> None:
         """Start it; what it says goes to its log."""
         reading, writing = os.pipe()
-        command = run.confined(self.command) if self.confined else ["setpriv", "--pdeathsig", "KILL", "--", *self.command]
+        command = run.confined(self.command) if self.confined else run.tied(self.command)
         try:
             # A session of its own: Ctrl-C is for the supervisor, which stops the others in their order.
             self.process = run.start(

@@ -1,6 +1,7 @@
 """Pages as people read them."""
 
 import re
+from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
 _BREAKS = re.compile(r"(<(textarea|pre)\b.*?</\2>)|\n\s*", re.DOTALL)
@@ -51,3 +52,61 @@ def is_at(field: str, text: str) -> bool:
         and (summary.get("role"), summary.get("tabindex")) == ("alert", "-1")
         and bool(page.by(href=f"#f-{field}"))
     )
+
+
+@dataclass
+class Form:
+    """One form of a page: where it goes, and what its fields hold."""
+
+    method: str
+    action: str
+    values: dict[str, str] = field(default_factory=dict)
+    buttons: list[tuple[str, str]] = field(default_factory=list)
+
+
+class _Forms(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[Form] = []
+        self.open: Form | None = None
+        self.select = self.area = ""
+        self.option = False  # whether one is open whose text is its value
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        has = {name: value or "" for name, value in attrs}
+        name, value = has.get("name", ""), has.get("value", "")
+        if tag == "form":
+            self.open = Form(has.get("method", "get").lower(), has.get("action", "").partition("#")[0])
+            self.found.append(self.open)
+        elif self.open is None or (not name and tag != "option") or "disabled" in has:
+            return
+        elif tag == "select":
+            self.select = name
+        elif tag == "option" and self.select and ("selected" in has or self.select not in self.open.values):
+            self.open.values[self.select], self.option = value, "value" not in has
+        elif tag == "textarea":
+            self.area, self.open.values[name] = name, ""
+        elif tag == "button":
+            self.open.buttons.append((name, value))
+        elif tag == "input" and (has.get("type") not in ("checkbox", "radio") or "checked" in has):
+            self.open.values[name] = value or ("on" if has.get("type") == "checkbox" else "")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.option = False
+        if tag == "form":
+            self.open = None
+        elif tag == "select":
+            self.select = ""
+        elif tag == "textarea":
+            self.area = ""
+
+    def handle_data(self, data: str) -> None:
+        if self.open and (self.area or self.option):
+            self.open.values[self.area or self.select] += data
+
+
+def forms_of(text: str) -> list[Form]:
+    """A page's forms, as a browser would send them."""
+    parser = _Forms()
+    parser.feed(text)
+    return parser.found

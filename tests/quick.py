@@ -1,7 +1,7 @@
 """What the product takes its time for, done quickly where a test is about something else."""
 
-import shutil
-from collections.abc import Callable
+import tempfile
+from functools import cache
 from pathlib import Path
 from types import CodeType
 
@@ -37,15 +37,18 @@ def passwords_and_templates() -> None:
     Flask.jinja_options = {**Flask.jinja_options, "bytecode_cache": Compiled()}
 
 
-def catalogs(folder: Path) -> Callable[[Path], None]:
-    """Open catalogs that are copies of one that was migrated in `folder`; the 13 steps on the way are test_migrations' and take a tenth of a second."""
-    template = folder / "catalog.db"
-    catalog.open(template)
-    catalog.close()
+@cache
+def _migrated() -> bytes:
+    """A catalog as it is when it was made just now."""
+    with tempfile.TemporaryDirectory() as folder:
+        catalog.open(file := Path(folder) / "catalog.db")
+        catalog.close()
+        return file.read_bytes()
 
-    def open_copy(path: Path) -> None:
-        if not path.exists() or not path.stat().st_size:  # an empty file that holds its place
-            shutil.copy(template, path)
-        catalog.open(path)
 
-    return open_copy
+def open_catalog(path: Path) -> None:
+    """Open a new catalog that is a copy of one made before; the steps on the way are test_migrations' and take a tenth of a second."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists() or not path.stat().st_size:  # an empty file that holds its place
+        path.write_bytes(_migrated())
+    catalog.open(path)

@@ -11,7 +11,16 @@ from functools import cache
 from typing import Annotated, Any, TypeVar
 
 from flask import g, request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    ValidationError,
+)
 from pydantic.config import JsonDict
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from werkzeug.datastructures import FileStorage
@@ -45,10 +54,11 @@ Read = TypeVar("Read", bound=Form)
 
 
 class FormError(BadInput):
-    """What was entered does not fit. `fields` has, by name, what is wrong with each field; the message is the first."""
+    """What was entered does not fit. `fields` has, by the model's names, what is wrong with each field; the message is the first."""
 
-    def __init__(self, fields: dict[str, str], message: str, hint: str) -> None:
-        super().__init__(message, hint, field=next(iter(fields)))
+    def __init__(self, model: type[Form], fields: dict[str, str]) -> None:
+        first = next(iter(fields))
+        super().__init__(_sentence(model, first, fields[first]), model.model_fields[first].description or "", field=first)
         self.fields = fields
 
 
@@ -58,8 +68,13 @@ class FormError(BadInput):
 def read(model: type[Read]) -> Read:
     """What the request sent, as the model. Raises FormError."""
     g.form = model
+    return check(model, sent(model))
+
+
+def check(model: type[Read], values: Mapping[str, Any]) -> Read:
+    """What was entered, as the model. Raises FormError, and what the model's own checks raise."""
     try:
-        return model.model_validate(sent(model))
+        return model.model_validate(values)
     except ValidationError as error:
         raise _told(model, error) from None
 
@@ -101,8 +116,7 @@ def _told(model: type[Form], error: ValidationError) -> FormError:
         name = str(one["loc"][0])  # as it was sent, or as the model has it where nothing was sent
         said = WORDS[one["type"]].format(**one.get("ctx", {})) if one["type"] in WORDS else one["msg"]
         fields.setdefault(aliases.get(name, name), said)
-    first = next(iter(fields))
-    return FormError(fields, _sentence(model, first, fields[first]), model.model_fields[first].description or "")
+    return FormError(model, fields)
 
 
 def _sentence(model: type[Form], name: str, said: str) -> str:
@@ -176,15 +190,17 @@ def bound(
     choices: Mapping[str, Mapping[Any, str]] | None = None,
     prefix: str = "",
     keep: bool = False,
+    mine: bool = False,
 ) -> BoundForm:
     """The form with what is stored; or with what was typed and the error, if it is this form that the request sent and that was refused.
 
     `keep` shows what was typed all the same, as after a test. Passwords are typed anew, unless `keep` is given. `choices` are the values that a
-    list offers, with their words, where the model itself does not say them.
+    list offers, with their words, where the model itself does not say them. `mine` is said where a request sends several forms: the values are then
+    what was typed in this one, and the error is about it.
     """
-    mine = was_sent(model)
-    error = error if mine else None
-    typed = sent(model) if mine and (error or keep) else None
+    asked = was_sent(model)
+    error = error if asked or mine else None
+    typed = sent(model) if asked and (error or keep) else None
     wrong = _wrong(model, error)
     found = {}
     for name, field in fields_of(model).items():
@@ -282,6 +298,18 @@ def text(missing: str) -> BeforeValidator:
         return value
 
     return BeforeValidator(check)
+
+
+def checked(by: Callable[[str], str]) -> AfterValidator:
+    """What a service checks itself: what it raises is said at the field."""
+
+    def check(value: str) -> str:
+        try:
+            return by(value)
+        except DpeError as error:
+            raise PydanticCustomError("refused", str(error)) from None
+
+    return AfterValidator(check)
 
 
 def _ticked(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""First set-up: a wizard of one form whose steps are shown one at a time.
+"""First set-up: a wizard of one form whose steps are shown one at a time, each with a model of its own.
 
 All that was typed travels in the form itself, so going back, an error or a restart of this process loses
 nothing, and nothing is kept here for somebody who has not finished.
@@ -7,24 +7,31 @@ nothing, and nothing is kept here for somebody who has not finished.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import psutil
 from flask import Blueprint, redirect, render_template, request, url_for
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, create_model, field_validator
+from pydantic_core import PydanticCustomError
 from werkzeug.wrappers import Response
 
 from appliance.catalog import Actor, options, seeds
 from appliance.errors import DpeError
-from appliance.identity import names, passwords
-from appliance.services import aside, classes, overview, preferences, server, sessions, setup
+from appliance.identity import passwords
+from appliance.services import accounts, aside, classes, overview, preferences, server, sessions, setup
 from appliance.services import setup_server as setup_server_service
-from appliance.services.directory import Finding
+from appliance.services.directory import Finding, check_directory
 from webui import auth, forms, setup_directory, setup_server
 from webui.admin.preferences import zones
+from webui.forms import SECRET, Form, Line, checked
 from webui.guard import is_set_up, needs, public, settings
 
 blueprint = Blueprint("setup", __name__)
+
+Values = dict[str, Any]  # what was typed, in all steps
+Asked = dict[str, Any]  # the same as the form of each step
 
 STEPS = {
     "code": "Setup code",
@@ -39,7 +46,106 @@ STEPS = {
 }
 HARDWARE_ICONS = {"kvm": "bolt", "cpu": "cpu", "memory": "activity", "disk": "database", "network": "route"}
 SERVER = ("network", "storage")  # only where these are the appliance's to decide on
-DEFAULTS = {"code": "", "name": "", "full_name": "", "password": "", "again": "", "title": "", "time_zone": "UTC"}
+
+
+class Pressed(Form):
+    """Which button was pressed at which step, and what the browser is known by."""
+
+    step: str = "code"
+    go: str = "next"
+    browser: str = ""
+
+
+def _check_code(code: str) -> str:
+    try:
+        setup.check_code(code, request.remote_addr or "")
+    except DpeError as error:
+        error.field = "code"  # that there were too many is said there as well
+        raise
+    return code
+
+
+class Code(Form):
+    code: Annotated[Line, AfterValidator(_check_code)] = Field(
+        title="Setup code",
+        description="It is on the appliance's own screen, or at the end of what make run prints. It proves that you are the one who started it.",
+    )
+
+
+class You(Form):
+    """The first admin."""
+
+    name: Annotated[str, checked(accounts.check_name)] = Field(title="Name to sign in with")
+    full_name: str = Field("", title="Full name", description="Optional; shown to other admins.")
+    password: Annotated[str, checked(passwords.check)] = Field(
+        title="Password",
+        description=f"At least {passwords.SHORTEST} characters. A few words in a row are easy to remember.",
+        json_schema_extra=SECRET,
+    )
+    again: str = Field(title="The same password again", json_schema_extra=SECRET)
+
+    @field_validator("again")
+    @classmethod
+    def _is_the_same(cls, again: str, info: ValidationInfo) -> str:
+        if again != info.data.get("password", again):
+            raise PydanticCustomError("differs", "The two passwords differ. Type the second one again.")
+        return again
+
+
+class Appliance(Form):
+    title: Annotated[str, checked(preferences.check_title)] = Field(title="Name of the appliance")
+    time_zone: Annotated[str, checked(preferences.check_time_zone)] = Field("UTC", title="Time zone")
+
+
+def _count(value: Any) -> int:
+    if not re.fullmatch(r"[0-9]{1,5}", str(value).strip(), re.ASCII):
+        raise PydanticCustomError("count", "Write a whole number, like 2.")
+    return int(value)
+
+
+def _fits(buffer: int, info: ValidationInfo) -> int:
+    maximum = info.data.get(str(info.field_name).replace("buffer", "maximum"), buffer)
+    if buffer > maximum:
+        raise PydanticCustomError("fits", f"{buffer} ready machines do not fit under a maximum of {maximum}.")
+    return buffer
+
+
+Count = Annotated[int, BeforeValidator(_count)]
+Ready = Annotated[int, BeforeValidator(_count), AfterValidator(_fits)]
+
+
+def _pools() -> type[Form]:
+    """How many machines of each class there are to be: `buffer-CLASS` and `maximum-CLASS`."""
+    return _pools_of(tuple((one.name, one.spec["title"], one.buffer, one.maximum) for one in classes.everything()))
+
+
+@lru_cache(maxsize=2)
+def _pools_of(sizes: tuple[tuple[str, str, int, int], ...]) -> type[Form]:
+    machines: Any = {"unit": "machines"}
+    found: Any = {}
+    for number, (name, title, buffer, maximum) in enumerate(sizes):
+        found |= {
+            f"maximum_{number}": (Count, Field(maximum, alias=f"maximum-{name}", title=f"Maximum of {title}", json_schema_extra=machines)),
+            f"buffer_{number}": (
+                Ready,
+                Field(buffer, alias=f"buffer-{name}", title=f"Ready and waiting of {title}", json_schema_extra=machines),
+            ),
+        }
+    return create_model("Pools", __base__=Form, **found)
+
+
+FORMS: dict[str, type[Form]] = {
+    "code": Code,
+    "network": setup_server.Network,
+    "you": You,
+    "appliance": Appliance,
+    "storage": setup_server.Storage,
+    "directory": setup_directory.Directory,
+}
+
+
+def _form_of(step: str) -> type[Form]:
+    return _pools() if step == "pools" else FORMS.get(step, Form)
 
 
 def _steps() -> list[str]:
@@ -68,63 +174,65 @@ def wizard() -> Response | str | tuple[str, int]:
     if is_set_up():
         return redirect("/", 303)
     if request.method == "GET":
-        return _page("code", dict(DEFAULTS), {})
-    typed = {name: value for name, value in forms.sent().items() if isinstance(value, str)}
-    if errors := _errors(DEFAULTS | typed, ["code"]):
-        return _page("code", DEFAULTS | typed, errors)
-    values = DEFAULTS | setup_directory.DEFAULTS | _defaults() | typed
-    names, go = _steps(), values.get("go", "next")
-    step = values.get("step", "code")
-    at = names.index(step) if step in names else 0
-    if errors := _errors(values, names[: at + 1] if go in ("next", "finish") else []):
-        return _page(next(name for name in names if name in errors), values, errors)
+        return _page("code", {})
+    pressed, values = forms.read(Pressed), forms.sent()
+    try:
+        forms.check(Code, values)
+    except DpeError as error:
+        return _page("code", values, error)
+    values = _defaults() | values
+    names, go = _steps(), pressed.go
+    step = pressed.step if pressed.step in names else "code"
+    at, asked = names.index(step), Asked()
+    for name in names[1 : at + 1] if go in ("next", "finish") else ():
+        try:
+            asked[name] = forms.check(_form_of(name), values)
+        except DpeError as error:
+            return _page(name, values, error)
     if act := ACTS.get((step, go)):
-        return act(values)
-    return _page(go if go in names else names[max(at - 1, 0) if go == "back" else min(at + 1, len(names) - 1)], values, {})
+        try:
+            return act(values, asked)
+        except DpeError as error:
+            return _page(step, values, error)
+    return _page(go if go in names else names[max(at - 1, 0) if go == "back" else min(at + 1, len(names) - 1)], values)
 
 
-def _defaults() -> dict[str, str]:
+def _defaults() -> Values:
     server = setup_server.defaults() if setup_server_service.is_ours() else {}
-    return {**_pool_defaults(), **server, "title": options.get("scenario").get("title", "")}
+    return {**server, "title": options.get("scenario").get("title", "")}
 
 
-def _pool_defaults() -> dict[str, str]:
-    return {
-        f"{key}-{machine_class.name}": str(getattr(machine_class, key))
-        for machine_class in classes.everything()
-        for key in ("buffer", "maximum")
-    }
-
-
-def _page(step: str, values: dict[str, str], errors: dict[str, dict[str, str]], findings: list[Finding] | None = None) -> tuple[str, int]:
+def _page(step: str, values: Values, error: DpeError | None = None, findings: list[Finding] | None = None) -> tuple[str, int]:
     known = step != "code"  # until the code is right, the page tells nothing of the appliance
     names = _steps()
     net, disks = setup_server.network() if step == "network" else None, setup_server.disks() if step in ("storage", "review") else None
+    choices = {"time_zone": {zone: zone for zone in zones()}} if known else {}
+    if net and net[0]:
+        choices["net_card"] = {card.name: card.name if card.connected else f"{card.name} (no cable)" for card in net[0].cards}
     page = render_template(
         "setup.html",
         step=step,
         STEPS={name: STEPS[name] for name in names},
         at=names.index(step),
+        form={
+            name: forms.bound(_form_of(name), values, error if name == step else None, choices=choices, keep=True, mine=True)
+            for name in (names if known else ["code"])
+        },
         net=net,
         disks=disks if "storage" in names else None,
         here=urlsplit(request.host_url).hostname,
-        keep_at=lambda address: f"https://{address}{_port()}{url_for('server.keep', token=values['net_token'])}",
+        keep_at=lambda address, token: f"https://{address}{_port()}{url_for('server.keep', token=token)}",
         findings=findings,
         found_here=aside.count(),
         held=server.capacity(settings()) if step == "hardware" else [],
         findings_of_host=server.findings(settings()) if step == "hardware" else [],
         HARDWARE_ICONS=HARDWARE_ICONS,
-        **setup_directory.CHOICES,
-        values=values,
-        errors=errors.get(step, {}),
         classes=classes.everything() if known else [],
         to_build=setup.to_build() if step == "review" else 0,
         host=_host() if known else None,
-        zones=zones() if known else [],
         known=known,
-        SHORTEST=passwords.SHORTEST,
     )
-    return page, 400 if errors else 200
+    return page, 400 if error else 200
 
 
 def _port() -> str:
@@ -133,110 +241,42 @@ def _port() -> str:
     return f":{port}" if port else ""
 
 
-def _errors(values: dict[str, str], steps: list[str]) -> dict[str, dict[str, str]]:
-    """What is wrong in these steps: step -> field -> what to do."""
-    found = {step: CHECKS[step](values) for step in steps if step in CHECKS}
-    return {step: errors for step, errors in found.items() if errors}
-
-
-def _check_code(values: dict[str, str]) -> dict[str, str]:
-    try:
-        setup.check_code(values["code"], request.remote_addr or "")
-    except DpeError as error:
-        return {"code": str(error)}
-    return {}
-
-
-def _check_you(values: dict[str, str]) -> dict[str, str]:
-    errors = {}
-    if not names.ACCOUNT.fullmatch(values["name"]):
-        errors["name"] = "Use up to 32 letters, digits, dots, dashes and underscores, starting with a letter."
-    if len(values["password"]) < passwords.SHORTEST:
-        errors["password"] = f"It needs at least {passwords.SHORTEST} characters. A few words in a row are easy to remember."
-    elif len(values["password"]) > passwords.LONGEST:
-        errors["password"] = f"It is longer than {passwords.LONGEST} characters."
-    elif values["password"] != values["again"]:
-        errors["again"] = "The two passwords differ. Type the second one again."
-    return errors
-
-
-def _check_appliance(values: dict[str, str]) -> dict[str, str]:
-    errors = {}
-    for field, check in (("title", preferences.check_title), ("time_zone", preferences.check_time_zone)):
-        try:
-            check(values[field])
-        except DpeError as error:
-            errors[field] = str(error)
-    return errors
-
-
-def _check_pools(values: dict[str, str]) -> dict[str, str]:
-    errors = {}
-    for machine_class in classes.everything():
-        for key in ("buffer", "maximum"):
-            if not re.fullmatch(r"[0-9]{1,5}", values[f"{key}-{machine_class.name}"].strip(), re.ASCII):
-                errors[f"{key}-{machine_class.name}"] = "Write a whole number, like 2."
-        if not any(field.endswith(f"-{machine_class.name}") for field in errors):
-            buffer, maximum = (int(values[f"{key}-{machine_class.name}"]) for key in ("buffer", "maximum"))
-            if buffer > maximum:
-                errors[f"buffer-{machine_class.name}"] = f"{buffer} ready machines do not fit under a maximum of {maximum}."
-    return errors
-
-
-def _network(values: dict[str, str]) -> tuple[str, int]:
+def _network(values: Values, asked: Asked) -> tuple[str, int]:
     """On from the network: another one than is used now is tried first. Who goes on from a trial came over it, and keeps it."""
-    trial, errors = setup_server.try_network(values)
-    if trial is None and not errors:
-        return _page("you", values, {})
-    return _page("network", values | {"net_token": trial.token if trial else ""}, {"network": errors} if errors else {})
+    trial = setup_server.try_network(asked["network"], values["code"])
+    return _page("network", values | {"net_token": trial.token}) if trial else _page("you", values)
 
 
-def _take_network_back(values: dict[str, str]) -> tuple[str, int]:
-    errors = setup_server.take_back(values)
-    return _page("network", values, {"network": errors} if errors else {})
+def _take_network_back(values: Values, asked: Asked) -> tuple[str, int]:
+    setup_server.take_back(values["code"])
+    return _page("network", values)
 
 
-def _test_directory(values: dict[str, str]) -> tuple[str, int]:
-    findings: list[Finding] = []
-    errors = setup_directory.check(values | {"dir_use": "yes"})
-    if not errors:
-        findings, errors = setup_directory.test(values)
-    return _page("directory", values, {"directory": errors} if errors else {}, findings or None)
+def _test_directory(values: Values, asked: Asked) -> tuple[str, int]:
+    wanted = forms.check(setup_directory.Directory, values | {"dir_use": "yes"})
+    return _page("directory", values, findings=check_directory(wanted.values(), wanted.password))
 
 
-def _finish(values: dict[str, str]) -> Response | tuple[str, int]:
-    pools = {
-        machine_class.name: (int(values[f"buffer-{machine_class.name}"]), int(values[f"maximum-{machine_class.name}"]))
-        for machine_class in classes.everything()
-    }
-    name, password, address = values["name"], values["password"], request.remote_addr or ""
-    wishes = setup.Wishes(name, values["full_name"], password, values["title"], values["time_zone"], pools)
-    try:
-        account = setup.finish(values["code"], wishes, address)
-        token, _ = sessions.sign_in(name, password, address, request.user_agent.string)
-    except DpeError as error:
-        return _page("review", values, {"review": {"": str(error)}})
-    auth.start_session(token, values.get("browser", ""))
+def _finish(values: Values, asked: Asked) -> Response:
+    you: You = asked["you"]
+    about: Appliance = asked["appliance"]
+    sizes, address = asked["pools"].model_dump(by_alias=True), request.remote_addr or ""
+    pools = {one.name: (sizes[f"buffer-{one.name}"], sizes[f"maximum-{one.name}"]) for one in classes.everything()}
+    wishes = setup.Wishes(you.name, you.full_name, you.password, about.title, about.time_zone, pools)
+    account = setup.finish(values["code"], wishes, address)
+    token, _ = sessions.sign_in(you.name, you.password, address, request.user_agent.string)
+    auth.start_session(token, forms.read(Pressed).browser)
     actor = Actor(account.name, account.id, address)
-    setup_directory.use(actor, values)
-    if "storage" in _steps():
-        setup_server.use_disk(actor, values)
+    setup_directory.use(actor, asked["directory"])
+    if "storage" in asked:
+        setup_server.use_disk(actor, asked["storage"])
     if request.headers.get("HX-Request"):
         return Response(headers={"HX-Redirect": url_for("setup.progress")})
     return redirect(url_for("setup.progress"), 303)
 
 
-CHECKS = {
-    "code": _check_code,
-    "network": setup_server.check_network,
-    "you": _check_you,
-    "appliance": _check_appliance,
-    "storage": setup_server.check_storage,
-    "pools": _check_pools,
-    "directory": setup_directory.check,
-}
 # What a step's button does besides leading elsewhere.
-ACTS: dict[tuple[str, str], Callable[[dict[str, str]], Response | tuple[str, int]]] = {
+ACTS: dict[tuple[str, str], Callable[[Values, Asked], Response | tuple[str, int]]] = {
     ("network", "next"): _network,
     ("network", "undo"): _take_network_back,
     ("directory", "test"): _test_directory,

@@ -18,8 +18,8 @@ _quick = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 _NOBODY = _hasher.hash("nobody has this password")
 
 
-def digest(password: str) -> str:
-    """The hash to store. Raises BadInput for a password too short or too long."""
+def check(password: str) -> str:
+    """The password itself. Raises BadInput for one that is too short or too long."""
     if len(password) < SHORTEST:
         raise BadInput(
             f"The password is too short: it needs at least {SHORTEST} characters.",
@@ -28,7 +28,12 @@ def digest(password: str) -> str:
         )
     if len(password) > LONGEST:
         raise BadInput(f"The password is longer than {LONGEST} characters.", "Use a shorter one.", field="password")
-    return _hasher.hash(password)
+    return password
+
+
+def digest(password: str) -> str:
+    """The hash to store. Raises what check() raises."""
+    return _hasher.hash(check(password))
 
 
 def generate() -> tuple[str, str]:

@@ -27,15 +27,20 @@ def get_account(id: int) -> Account:
     return account
 
 
-def insert(name: str, password: str, *, full_name: str = "", email: str = "", ssh_keys: str = "", org_unit_id: int = ROOT) -> Account:
-    """A new account with a password already hashed; call it inside `write()`."""
+def check_name(name: str) -> str:
+    """The name itself. Raises BadInput for what no account can be called."""
     if not names.ACCOUNT.fullmatch(name):
         raise BadInput(
             f"{name!r} cannot be an account's name.",
             "Use up to 32 letters, digits, dots, dashes and underscores, starting with a letter.",
             field="name",
         )
-    if Account.get_or_none(Account.name == name) is not None:
+    return name
+
+
+def insert(name: str, password: str, *, full_name: str = "", email: str = "", ssh_keys: str = "", org_unit_id: int = ROOT) -> Account:
+    """A new account with a password already hashed; call it inside `write()`."""
+    if Account.get_or_none(Account.name == check_name(name)) is not None:
         raise Conflict(f"There is already an account {name}.", "Pick another name.", field="name")
     return Account.create(
         name=name,

@@ -29,24 +29,21 @@ def network(settings: Settings) -> State:
 
 
 def problems(wanted: dict[str, Any], name: str) -> dict[str, str]:
-    """What is wrong with the network that was typed, by field: mode, card, address, gateway, dns and name."""
+    """What is wrong with the network that was typed, by field: card, address, gateway, dns and name."""
     found = {}
+    given: dict[str, Any] = {"mode": "static"}
+    for field in ("card", "address", "gateway", "dns") if wanted["mode"] == "static" else ():
+        try:
+            # Each with those before it, so that what is refused is what came last.
+            given[field] = wanted[field]
+            Network.model_validate({"card": "any", "address": "192.0.2.1/24", **given})
+        except BadInput as error:
+            found[field] = str(error)
+            break
     try:
         check_host_name(name)
     except BadInput as error:
         found["name"] = str(error)
-    if wanted["mode"] not in ("dhcp", "static"):
-        found["mode"] = "Choose one of the two."
-    elif wanted["mode"] == "static":
-        given: dict[str, Any] = {"mode": "static"}
-        for field in ("card", "address", "gateway", "dns"):
-            try:
-                # Each with those before it, so that what is refused is what came last.
-                given[field] = wanted[field]
-                Network.model_validate({"card": "any", "address": "192.0.2.1/24", **given})
-            except BadInput as error:
-                found[field] = str(error)
-                break
     return found
 
 

@@ -4,66 +4,14 @@ import http.client
 import re
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from html.parser import HTMLParser
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from tests import world
 from tests.image.booted import Booted, wait_for
-from tests.pages import on_one_line
-
-
-@dataclass
-class Form:
-    """One form of a page: where it goes, and what its fields hold."""
-
-    method: str
-    action: str
-    values: dict[str, str] = field(default_factory=dict)
-    buttons: list[tuple[str, str]] = field(default_factory=list)
-
-
-class _Forms(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[Form] = []
-        self.open: Form | None = None
-        self.select = self.area = ""
-        self.option = False  # whether one is open whose text is its value
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        has = {name: value or "" for name, value in attrs}
-        name, value = has.get("name", ""), has.get("value", "")
-        if tag == "form":
-            self.open = Form(has.get("method", "get").lower(), has.get("action", "").partition("#")[0])
-            self.found.append(self.open)
-        elif self.open is None or (not name and tag != "option") or "disabled" in has:
-            return
-        elif tag == "select":
-            self.select = name
-        elif tag == "option" and self.select and ("selected" in has or self.select not in self.open.values):
-            self.open.values[self.select], self.option = value, "value" not in has
-        elif tag == "textarea":
-            self.area, self.open.values[name] = name, ""
-        elif tag == "button":
-            self.open.buttons.append((name, value))
-        elif tag == "input" and (has.get("type") not in ("checkbox", "radio") or "checked" in has):
-            self.open.values[name] = value or ("on" if has.get("type") == "checkbox" else "")
-
-    def handle_endtag(self, tag: str) -> None:
-        self.option = False
-        if tag == "form":
-            self.open = None
-        elif tag == "select":
-            self.select = ""
-        elif tag == "textarea":
-            self.area = ""
-
-    def handle_data(self, data: str) -> None:
-        if self.open and (self.area or self.option):
-            self.open.values[self.area or self.select] += data
+from tests.pages import Form, forms_of, on_one_line
 
 
 @dataclass
@@ -87,10 +35,9 @@ class Page:
 
     def form(self, action: str) -> Form:
         """The form whose address ends so."""
-        parser = _Forms()
-        parser.feed(self.text)
-        found = [form for form in parser.found if form.action.endswith(action)]
-        assert found, f"{self.where} ({self.status}) has no form {action}: {[form.action for form in parser.found]}; {self.said}"
+        forms = forms_of(self.text)
+        found = [form for form in forms if form.action.endswith(action)]
+        assert found, f"{self.where} ({self.status}) has no form {action}: {[form.action for form in forms]}; {self.said}"
         return found[0]
 
 

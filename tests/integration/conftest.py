@@ -174,7 +174,22 @@ def appliance_settings() -> Iterator[Settings]:
 def libvirtd(appliance_settings: Settings) -> Iterator[Libvirtd]:
     """Its libvirtd, running."""
     with serving(appliance_settings) as libvirtd:
+        shared.append(libvirtd)
         yield libvirtd
+        shared.remove(libvirtd)
+
+
+shared: list[Libvirtd] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_is_left() -> Iterator[None]:
+    """Machines that a file's tests left have addresses that those of the next want."""
+    yield
+    for libvirtd in shared:
+        if libvirtd.process is not None:
+            for id in {machine.id for machine in libvirtd.provider.list()} | set(libvirtd.provider.disks()):
+                libvirtd.provider.destroy(id)
 
 
 @pytest.fixture

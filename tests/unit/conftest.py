@@ -110,15 +110,10 @@ def settings(tmp_path: Path) -> Settings:
     return settings
 
 
-@pytest.fixture(scope="session")
-def _open_catalog(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], None]:
-    return quick.catalogs(tmp_path_factory.mktemp("migrated"))
-
-
 @pytest.fixture
-def opened(settings: Settings, _open_catalog: Callable[[Path], None]) -> Iterator[Settings]:
+def opened(settings: Settings) -> Iterator[Settings]:
     """An empty catalog, open."""
-    _open_catalog(settings.catalog)
+    quick.open_catalog(settings.catalog)
     yield settings
     catalog.close()
 

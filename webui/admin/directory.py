@@ -40,18 +40,19 @@ STATES = {
 NEW: dict[str, Any] = {name: field.get_default() for name, field in Config.model_fields.items()} | {"servers": (), "base": ""}
 
 
-class Connection(Form):
-    """How the directory is reached and read: the fields of directory_config.Config, and the password."""
+class Reached(Form):
+    """How the directory is reached: what every directory needs, with the names of directory_config.Config's fields, and the password."""
 
     kind: Annotated[str, OneOf(KINDS)] = Field(NEW["kind"], title="Kind")
     encryption: Annotated[str, OneOf(ENCRYPTION)] = Field(
         NEW["encryption"], title="Encryption", description="The server's certificate is checked in any case."
     )
     servers: Words = Field(
+        [],
         title="Servers, one a line",
         description="Called as in their certificates, with :PORT where it is not the usual one. When the first is away, the next is asked.",
     )
-    base: Line = Field(title="Search base", description="Everything below this place is read.")
+    base: Line = Field("", title="Search base", description="Everything below this place is read.")
     bind_dn: Line = Field(
         "", title="Reading account", description="May look at everybody, needs to change nothing. Empty if anybody may read."
     )
@@ -61,6 +62,15 @@ class Connection(Form):
         title="Certificate of the authority",
         description="Only if the servers' certificates are signed in your own house. Empty means the authorities that everybody trusts.",
     )
+
+    def values(self) -> dict[str, Any]:
+        """All but the password, as Config has them."""
+        return NEW | self.model_dump(include=set(Config.model_fields)) | {"servers": tuple(self.servers)}
+
+
+class Connection(Reached):
+    """How it is reached and read."""
+
     sign_in: Annotated[str, OneOf(SIGN_IN)] = Field(NEW["sign_in"], title="Signing in")
     template: Line = Field("", title="Pattern", description="Only for trying at once; {name} is what the person typed.")
     minutes: Annotated[str, OneOf(EVERY)] = Field(str(NEW["minutes"]), title="Synchronise")
@@ -71,10 +81,6 @@ class Connection(Form):
     name: Line = Field("", title="Name to sign in with")
     full_name: Line = Field("", title="Full name")
     mail: Line = Field("", title="E-mail")
-
-    def values(self) -> dict[str, Any]:
-        """All but the password, as Config has them."""
-        return self.model_dump(exclude={"password"}) | {"servers": tuple(self.servers), "minutes": int(self.minutes)}
 
 
 class On(Form):

@@ -162,7 +162,7 @@ def _at_text(error: DpeError | None) -> DpeError | None:
     if not isinstance(error, FileErrors):
         return error
     lines = sorted({one.line for one in error.errors})
-    return FormError({"text": f"See line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}."}, error.message, error.hint)
+    return FormError(SequenceFile, {"text": f"See line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}."})
 
 
 @blueprint.get("/")

@@ -27,7 +27,7 @@ from appliance import durable
 from appliance.errors import BadInput, CommandFailed, Conflict, DpeError, NotFound, Unavailable
 from appliance.host.interface.backups import S3, Disk, Folder, Sftp, Target
 from appliance.host.rpc.registry import Host
-from appliance.run import Argument, run, start
+from appliance.run import Argument, run, start, tied
 from appliance.settings import Settings
 
 # Letters and digits that cannot be taken for one another on paper.
@@ -128,14 +128,8 @@ class Repository:
 
     def command(self, *arguments: Argument) -> list[Argument]:
         """The command line, of a process that dies with us and gives way to machines."""
-        nice: list[Argument] = ["setpriv", "--pdeathsig", "KILL", "--", "nice", "-n", "10"]
-        return [
-            *nice,
-            "restic",
-            "--quiet" if "--json" not in arguments else "--json",
-            *self.options,
-            *[a for a in arguments if a != "--json"],
-        ]
+        answer = "--json" if "--json" in arguments else "--quiet"
+        return list(tied(["nice", "-n", "10", "restic", answer, *self.options, *[a for a in arguments if a != "--json"]]))
 
     def ask(self, *arguments: Argument, timeout: float | None = None) -> str:
         """Run restic to its end; what it prints. Raises DpeError in words."""

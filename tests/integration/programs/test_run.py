@@ -70,3 +70,13 @@ def test_a_confined_tree_dies_with_its_starter_even_from_a_session_of_its_own(tm
         if mark.read_text() == before:
             break
         assert time.monotonic() < deadline, "the tree outlived its starter"
+
+
+def test_what_is_tied_is_not_begun_when_its_starter_died_before_the_kernel_was_told(tmp_path: Path):
+    """Whoever starts it then is not who wrapped it."""
+    there, mark = tmp_path / "there", tmp_path / "mark"
+    assert subprocess.run(run.tied(["cp", "/dev/null", there]), check=False).returncode == 0
+    assert there.exists()
+    assert subprocess.run(["sh", "-c", '"$@"; exit $?', "sh", *run.tied(["cp", "/dev/null", mark])], check=False).returncode == 1
+    assert subprocess.run(["sh", "-c", '"$@"; exit $?', "sh", *run.confined(["cp", "/dev/null", mark])], check=False).returncode == 1
+    assert not mark.exists()

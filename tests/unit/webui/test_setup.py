@@ -16,6 +16,7 @@ from appliance.services import directory, setup
 from appliance.settings import Settings
 from tests import world
 from tests.hosted import do_instead, serving
+from tests.pages import Page, forms_of, is_at
 from tests.unit.webui.conftest import Browser
 
 ANSWERS = {
@@ -35,11 +36,7 @@ def code(opened: Settings) -> str:
 
 def fields(page: str) -> dict[str, str]:
     """What the form holds, as a browser would send it."""
-    inputs = [tag for tag in re.findall(r"<input[^>]*>", page) if 'type="radio"' not in tag or " checked" in tag]
-    pairs = [re.search(r' name="([^"]+)"[^>]* value="([^"]*)"', tag) for tag in inputs]
-    found = {unescape(pair[1]): unescape(pair[2]) for pair in pairs if pair}
-    zone = re.search(r"<option selected>([^<]+)</option>", page)
-    return {**found, **({"time_zone": zone[1]} if zone else {})}
+    return next(form.values for form in forms_of(page) if form.action == "/setup")
 
 
 def step(page: str) -> str:
@@ -152,6 +149,7 @@ def test_codes_cannot_be_guessed_for_long(visitor: Browser, code: str) -> None:
         ("appliance", {"time_zone": "Europe/Atlantis"}, "no time zone"),
         ("pools", {"buffer-notebook": "many"}, "Write a whole number"),
         ("pools", {"buffer-notebook": "-1"}, "Write a whole number"),
+        ("pools", {"buffer-notebook": "x"}, "Ready and waiting of Notebook: Write a whole number"),
         ("pools", {"buffer-notebook": "6"}, "6 ready machines do not fit under a maximum of 5."),
     ],
 )  # fmt: skip
@@ -393,3 +391,64 @@ def test_while_dpe_host_is_away_the_wizard_goes_on(visitor: Browser, code: str, 
         assert step(page) == expected
         values = ANSWERS
     assert "does not answer" not in page
+
+
+# -- every step ---------------------------------------------------------------------------------------------
+
+EVERYTHING = {
+    **ANSWERS, **FIXED, **DIRECTORY, "net_name": "dpe", "disk": "/dev/vdb", "dir_encryption": "ldaps",
+    "dir_servers": "a.example.org\nb.example.org", "dir_bind_dn": "cn=reader,dc=example,dc=org", "dir_password": "the reader's",
+}  # fmt: skip
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("at", "wrong", "at_fields"),
+    [
+        ("network", {"net_mode": "token ring"}, ["net_mode"]),
+        ("network", {"net_card": "wlan7"}, ["net_card"]),
+        ("network", {"net_address": "192.0.2.20", "net_name": "Große Kiste"}, ["net_address", "net_name"]),
+        ("network", {"net_address": "192.0.2.66/24"}, ["net_address"]),
+        ("network", {"net_gateway": "198.51.100.1"}, ["net_gateway"]),
+        ("network", {"net_dns": "nameserver"}, ["net_dns"]),
+        ("you", {"name": "0 bad", "password": "short"}, ["name", "password"]),
+        ("you", {"again": "something else"}, ["again"]),
+        ("appliance", {"title": "  ", "time_zone": "Europe/Atlantis"}, ["title", "time_zone"]),
+        ("storage", {"disk": "/dev/vda"}, ["disk"]),
+        ("storage", {"disk": "/dev/vdc", "disk_word": "B2"}, ["disk_word"]),
+        ("pools", {"buffer-notebook": "many", "maximum-notebook": "{more}"}, ["buffer-notebook", "maximum-notebook"]),
+        ("pools", {"buffer-notebook": "6"}, ["buffer-notebook"]),
+        ("directory", {"dir_kind": "nis"}, ["dir_kind"]),
+        ("directory", {"dir_servers": "ldap://x", "dir_base": "here"}, ["dir_servers", "dir_base"]),
+        ("directory", {"dir_password": "", "dir_authority": "nonsense"}, ["dir_password", "dir_authority"]),
+    ],
+)
+def test_what_is_wrong_in_a_step_is_at_its_fields_and_in_a_summary_and_no_other_step_loses_anything(
+    visitor: Browser, code: str, image_of: list[Any], at: str, wrong: dict[str, str], at_fields: list[str]
+) -> None:
+    visitor.get("/setup")
+    sent = {**EVERYTHING, **wrong, "code": code}
+    answer = visitor.post("/setup", {**sent, "step": at, "go": "next"})
+    assert (answer.status_code, step(answer.text)) == (400, at)
+    for field in at_fields:
+        assert is_at(field, answer.text), field
+    kept = fields(answer.text)
+    assert [name for name in sent if kept.get(name) != sent[name]] == ([] if "disk" not in at_fields else ["disk"])
+
+
+@pytest.mark.badinput
+def test_a_wrong_code_is_at_its_field_which_keeps_the_focus(visitor: Browser, code: str) -> None:
+    visitor.get("/setup")
+    page = Page(visitor.post("/setup", {"code": "AAAA-BBBB-CCCC", "step": "code", "go": "next"}).text)
+    field = page.by(id="f-code")
+    assert ("autofocus" in field, field["aria-invalid"], "e-code" in field["aria-describedby"].split()) == (True, "true", True)
+    assert page.by(href="#f-code")
+    assert "autofocus" not in page.by(role="alert")
+
+
+def test_forms_that_are_not_shown_go_along_whole(visitor: Browser, code: str, image_of: list[Any]) -> None:
+    visitor.get("/setup")
+    sent = {**EVERYTHING, "code": code}
+    for at in ("network", "you", "appliance", "storage", "pools", "directory", "hardware", "review"):
+        kept = fields(visitor.post("/setup", {**sent, "step": "review", "go": at}).text)
+        assert {name: kept.get(name) for name in sent} == sent, at

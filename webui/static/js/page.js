@@ -171,7 +171,8 @@ document.addEventListener('htmx:after:swap', event => {
   if (event.target.id !== 'wizard' && !document.getElementById('wizard')) return;
   wizard();
   const form = document.getElementById('wizard');
-  (form?.querySelector('fieldset:not([hidden]) .is-invalid') || form?.querySelector('fieldset:not([hidden]) input:not([type=hidden]), fieldset:not([hidden]) select') || form?.querySelector('h1'))?.focus();
+  const step = form?.querySelector(':scope > .card > fieldset:not([hidden])');
+  (form?.querySelector('[autofocus]') || step?.querySelector('input:not([type=hidden]), select') || step?.querySelector('h1'))?.focus();
 });
 
 // -- What is shown only once can be copied or printed.
