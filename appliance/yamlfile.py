@@ -99,8 +99,8 @@ class Source(Generic[Model]):
             try:
                 node = loader.get_single_node()
                 if node is None:
-                    needed = [name for name, field in model.model_fields.items() if field.is_required()]
-                    self.wrong((), "the file is empty", f"write {', '.join(needed[:-1])} and {needed[-1]}")
+                    *others, last = [name for name, field in model.model_fields.items() if field.is_required()] or ["a value"]
+                    self.wrong((), "the file is empty", f"write {', '.join(others)} and {last}" if others else f"write {last}")
                 else:
                     self.value = self._convert(node, (), loader)
                     self._read = True

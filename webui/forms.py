@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic.config import JsonDict
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from werkzeug.datastructures import FileStorage
 
 from appliance.errors import BadInput, DpeError
 from webui import schema_form
@@ -81,7 +82,7 @@ def check(model: type[Read], values: Mapping[str, Any]) -> Read:
 def sent(model: type[Form] | None = None) -> dict[str, Any]:
     """What the request sent: JSON, or a form; nothing when it is neither, or no object.
 
-    Of a form, what the model has as several is a list, and what it requires is there, if empty.
+    Of a form, what the model has as several is a list, a file is one, and what it requires is there, if empty.
     """
     if request.is_json:
         found = request.get_json(silent=True)
@@ -90,6 +91,8 @@ def sent(model: type[Form] | None = None) -> dict[str, Any]:
     for name, field in fields_of(model).items() if model else ():
         if field.widget == "checks":
             typed[name] = request.form.getlist(name)
+        elif field.widget == "file":
+            typed[name] = request.files.get(name)
         elif field.required:
             typed.setdefault(name, "")
     return typed
@@ -202,8 +205,8 @@ def bound(
     found = {}
     for name, field in fields_of(model).items():
         value = _value(field, stored or {}, typed)
-        if field.widget == "password" and not keep:
-            value = ""
+        if field.widget == "file" or (field.widget == "password" and not keep):
+            value = ""  # a file cannot be chosen for somebody again
         offered = (choices or {}).get(name)
         words = {str(one): text for one, text in offered.items()} if offered is not None else field.words
         if (
@@ -278,6 +281,10 @@ def _day(value: Any) -> Any:
     return day
 
 
+def _content(value: Any) -> Any:
+    return value.read() if isinstance(value, FileStorage) else value or b""
+
+
 def _or_nothing(check: Callable[[Any], Any]) -> BeforeValidator:
     return BeforeValidator(lambda value: None if value is None or (isinstance(value, str) and not value.strip()) else check(value))
 
@@ -336,4 +343,5 @@ WholeOrNothing = Annotated[int | None, _or_nothing(_whole)]
 DayOrNothing = Annotated[date | None, _or_nothing(_day)]
 Line = Annotated[str, StringConstraints(strip_whitespace=True)]
 Ticked = Annotated[bool, BeforeValidator(_ticked)]
+Upload = Annotated[bytes, BeforeValidator(_content)]  # a file that is small enough to hold; see upload.py for others
 Words = Annotated[list[str], BeforeValidator(_words_of)]  # typed in one field, with commas, blanks or line ends between them

@@ -10,17 +10,23 @@ from typing import Any, TypeVar
 
 from flask import Flask, current_app, redirect, render_template, request, url_for
 from flask_login import current_user
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError, NotAllowed
 from appliance.services import second_factor, sessions
+from webui import forms, saved_form
 from webui.errors import status_of
+from webui.forms import SECRET, Form
 from webui.guard import actor
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 FRESH = timedelta(minutes=15)
-FIELD = "again"
+
+
+class Confirmation(Form):
+    again: str = Field(title="Your password", json_schema_extra=SECRET)
 
 
 def requires_reauth(view: View) -> View:
@@ -60,7 +66,7 @@ def init_app(app: Flask) -> None:
 
 def was_answered() -> bool:
     """Whether this request brings the answer to the question who it is, and with it the form that was kept meanwhile."""
-    return FIELD in request.form
+    return "again" in forms.sent()
 
 
 def lacks_codes() -> bool:
@@ -88,14 +94,20 @@ def _ask() -> Response | tuple[str, int] | None:
     error = None
     if was_answered():
         try:
-            answer = request.form[FIELD]
+            answer = forms.read(Confirmation).again
             sessions.confirm(actor(), session_id, password=answer, code=answer)
             return None
         except DpeError as refused:
+            refused.field = "again"  # whatever it is, it is about the one thing that is asked
             error = refused
-    # A form with files is entered anew: a page cannot choose them again, and what belongs to them may be their passphrase.
-    files = any(file.filename for file in request.files.values())
-    kept = [] if files else [(name, value) for name, value in request.form.items(multi=True) if name not in (FIELD, "csrf_token")]
+    kept = saved_form.fields()
     by_code = second_factor.is_on(current_user.account.id)
-    page = render_template("again.html", kept=kept, files=files, by_code=by_code, error=error, field=FIELD, minutes=FRESH.seconds // 60)
+    page = render_template(
+        "again.html",
+        kept=[(name, value) for name, value in kept or [] if name != "again"],
+        files=kept is None,
+        by_code=by_code,
+        form=forms.bound(Confirmation, error=error),
+        minutes=FRESH.seconds // 60,
+    )
     return page, status_of(error) if error else 403

@@ -21,13 +21,22 @@ class Form:
     fields: list[tuple[str, str]]
 
 
+def fields() -> list[tuple[str, str]] | None:
+    """What the form of this request has, in its order and without its token, to be sent once more by hidden fields.
+
+    None of one with files: a page cannot choose them again, and what belongs to them may be their passphrase.
+    """
+    if any(file.filename for file in request.files.values()):
+        return None
+    return [(name, value) for name, value in request.form.items(multi=True) if name != "csrf_token"]
+
+
 def of_request() -> str:
     """The form of this request, for a hidden field; nothing when it has none, or when another page than ours sent it."""
     # One with files is not even read: it may be large, and nobody has signed in yet.
     if request.mimetype != "application/x-www-form-urlencoded" or request.method != "POST" or not request.form or not _is_ours():
         return ""
-    fields = [[name, value] for name, value in request.form.items(multi=True) if name != "csrf_token"]
-    text = json.dumps({"address": request.full_path.rstrip("?"), "fields": fields})
+    text = json.dumps({"address": request.full_path.rstrip("?"), "fields": fields()})
     return text if len(text) <= MOST else ""
 
 

@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from werkzeug.datastructures import MultiDict
 
-from appliance.workflow.kinds import DURATION
-from appliance.workflow.sequence import Sequence
-from appliance.yamlfile import Source
+from appliance.yamlfile import Part, Source
 
 LONG = 200  # characters; longer text gets a box of several lines
+FORMATS = {"date": "date", "password": "password", "binary": "file"}  # of text -> widget
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Field:
     name: str
     label: str
     help: str
-    widget: str  # text, area, password, date, number, check, select, duration, lines, numbers, pairs, yaml, group
+    widget: str  # text, area, password, date, number, check, select, duration, file, lines, numbers, pairs, yaml, group
     required: bool
     default: Any = None
     choices: tuple[str, ...] = ()
@@ -54,7 +52,7 @@ def _fields(schema: Mapping[str, Any], kinds: Mapping[str, Any], prefix: str, wi
             continue
         found = _resolved(described, kinds)
         name = prefix + key
-        widget = described.get("widget") or _widget(found)
+        widget = described.get("widget") or found.get("widget") or _widget(found)
         inner = tuple(_fields(found, kinds, f"{name}.")) if widget == "group" else ()
         yield Field(
             name,
@@ -94,10 +92,8 @@ def _widget(schema: Mapping[str, Any]) -> str:
         return "select"
     match schema.get("type"):
         case "string":
-            if schema.get("pattern") == DURATION:
-                return "duration"
-            if schema.get("format") in ("date", "password"):
-                return str(schema["format"])
+            if schema.get("format") in FORMATS:
+                return FORMATS[schema["format"]]
             return "area" if schema.get("maxLength", 0) > LONG else "text"
         case "integer" | "number":
             return "number"
@@ -114,7 +110,7 @@ def _widget(schema: Mapping[str, Any]) -> str:
     return "yaml"
 
 
-def read(fields: tuple[Field, ...], form: MultiDict[str, str]) -> dict[str, Any]:
+def read(fields: tuple[Field, ...], form: Mapping[str, Any]) -> dict[str, Any]:
     """What was entered. What is empty, or as it would be anyhow, is left out."""
     found: dict[str, Any] = {}
     for field in fields:
@@ -125,7 +121,7 @@ def read(fields: tuple[Field, ...], form: MultiDict[str, str]) -> dict[str, Any]
         elif field.widget == "check":
             if (value := field.name in form) != bool(field.default):
                 found[field.key] = value
-        elif (text := form.get(field.name, "").replace("\r\n", "\n").strip()) and (field.required or text != _typed(field.default)):
+        elif (text := str(form.get(field.name, "")).replace("\r\n", "\n").strip()) and (field.required or text != _typed(field.default)):
             found[field.key] = _value(field, text)
     return found
 
@@ -142,7 +138,7 @@ def _value(field: Field, text: str) -> Any:
             lines = [line.partition(":") for line in text.split("\n") if line.strip()]
             return {key.strip(): value.strip() for key, _, value in lines} if all(colon for _, colon, _ in lines) else text
         case "yaml":
-            source = Source(Path("value"), Sequence, text.encode())
+            source = Source(Path("value"), Part, text.encode())
             return text if source.errors else source.value
     return text
 

@@ -21,7 +21,7 @@ class BadLines(BadInput):
 
     def __init__(self, problems: list[str]) -> None:
         more = f"and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        super().__init__("Nothing was imported.", "Mend what is named below, and import the whole table again.")
+        super().__init__("Nothing was imported.", "Mend what is named, and import the whole table again.", field="table")
         self.problems = [*problems[:SHOWN], *([more] if more else [])]
 
 

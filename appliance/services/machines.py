@@ -176,7 +176,7 @@ def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | No
         terms = machines.terms(class_name)
         reach = permissions.scope_of(actor, "machines.use")
         if terms is None or not terms.enabled or not reach.covers(Location(classes=frozenset({class_name}))):
-            raise NotFound(f"There is no class {class_name}.", "Reload the page to see what there is.")
+            raise NotFound(f"There is no class {class_name}.", "Reload the page to see what there is.", field="class_name")
         if not 1 <= count <= max(terms.burst, 1):
             what = f"from 1 to {terms.burst}" if terms.burst > 1 else "one"
             raise BadInput(f"{count} of these at once cannot be had.", f"Ask for {what}.")

@@ -433,7 +433,9 @@ def promote(actor: Actor, name: str, comment: str = "", *, seen: str | None = No
             what = (
                 "was not tried yet" if tried is None else "is still being tried" if tried.state == "going" else "failed when it was tried"
             )
-            raise Conflict(f"The draft {what}.", "Try it on a machine first, or say that it is to be promoted all the same.")
+            raise Conflict(
+                f"The draft {what}.", "Try it on a machine first, or say that it is to be promoted all the same.", field="untried"
+            )
         draft.delete_instance()
         return _promote(actor, name, body, comment, f"{actor.name} promoted a new version of {name}")
 
@@ -502,7 +504,9 @@ def import_file(actor: Actor, content: bytes, *, into: str = "", seen: str = "",
     name = name or into
     found = load.load(Path(f"{name or 'sequence'}.yml"), content)
     if name and found.name != name:
-        raise BadInput(f"This is the sequence {found.name}, not {name}.", f"Write name: {name}, or import it from the list of sequences.")
+        raise BadInput(
+            f"This is the sequence {found.name}, not {name}.", f"Write name: {name}, or import it from the list of sequences.", field="text"
+        )
     with catalog.write():
         if not into:
             create(actor, found.name, found.title, found.description)

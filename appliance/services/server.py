@@ -201,7 +201,7 @@ def set_certificate(
 ) -> Certificate:
     """Serve one of the admin's own; `host` is the name under which they see the page. Raises BadInput with what is wrong; nothing is changed then."""
     if not files:
-        raise BadInput("No file was sent.", "Choose the certificate and its key, or a .pfx with both.")
+        raise BadInput("No file was sent.", "Choose the certificate and its key, or a .pfx with both.", field="certificate")
     if any(len(content) > LARGEST for content in files):
         raise BadInput("A file is too large to be a certificate or a key.", "Choose the ones that your authority gave you.")
     sent = [base64.b64encode(content).decode() for content in files]

@@ -26,7 +26,7 @@ from appliance.yamlfile import Part
 log = logging.getLogger(__name__)
 
 DURATION = r"^[1-9][0-9]{0,5}(s|m|h|d)$"
-Duration = Annotated[str, StringConstraints(pattern=DURATION)]
+Duration = Annotated[str, StringConstraints(pattern=DURATION), Field(json_schema_extra={"widget": "duration"})]
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 

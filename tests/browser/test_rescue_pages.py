@@ -86,4 +86,11 @@ def test_it_can_be_used_without_scripts(chromium: Browser, site: str, settings: 
     with page.expect_download() as got:
         page.get_by_role("link", name="Download it").click(timeout=30_000)  # the page renews itself until then
     assert got.value.suggested_filename.startswith("dpe-support-")
+    page.goto("/rescue/repair/reset")
+    page.get_by_label("Type “erase”").fill("yes")
+    page.get_by_role("button", name="Erase everything").click()
+    assert page.locator(".form-summary").evaluate("it => it === document.activeElement")
+    page.get_by_role("link", name="Type the word erase").click()
+    assert page.get_by_label("Type “erase”").input_value() == "yes"
+    whole(page)
     context.close()

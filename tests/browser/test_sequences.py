@@ -104,6 +104,9 @@ def test_a_draft_is_tried_and_promoted_on_purpose(site: Site, browse: Browse) ->
     page.goto(HERE)
     page.get_by_role("button", name="Promote").click()
     expect(page.get_by_role("alert")).to_contain_text("The draft was not tried yet.")
+    expect(page.get_by_role("alert")).to_be_focused()
+    page.get_by_role("link", name="The draft was not tried yet.").click()
+    expect(page.get_by_label("Although it was not tried")).to_be_focused()
     page.get_by_role("button", name="Try it").click()
     expect(page.locator("#trial")).to_contain_text("It is being tried.")
     with catalog.write():

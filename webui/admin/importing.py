@@ -7,15 +7,16 @@ from werkzeug.wrappers import Response
 from appliance.services import importing
 from webui import forms
 from webui.errors import status_of
-from webui.forms import Form
+from webui.forms import Form, Upload
 from webui.guard import actor, needs
 
 blueprint = Blueprint("importing", __name__, url_prefix="/admin/accounts/import")
 
 
 class Table(Form):
-    """The table, unless it came as a file."""
+    """The table as a file or, without one, as text."""
 
+    file: Upload = Field(b"", title="A file")
     table: str = Field("", title="Or its text")
     unit: int | None = Field(None, title="Into the org unit")
 
@@ -26,10 +27,9 @@ def index() -> Response | tuple[str, int]:
     made, error, data = None, None, b""
     units = importing.units(actor())
     if request.method == "POST":
-        file = request.files.get("file")
-        data = file.read() if file else b""
         try:
             asked = forms.read(Table)
+            data = asked.file
             made = importing.people(actor(), data or asked.table.encode(), units[0][0] if asked.unit is None else asked.unit)
         except (importing.BadLines, forms.FormError) as refused:
             error = refused

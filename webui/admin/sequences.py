@@ -1,10 +1,11 @@
 """Sequences: what is done before and after the moves of machines, edited as drafts, tried, promoted."""
 
 import json
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 from werkzeug.wrappers import Response
 
 from appliance.catalog import VersionState
@@ -13,9 +14,10 @@ from appliance.errors import BadInput, DpeError, NotFound
 from appliance.services import classes, sequences
 from appliance.services.sequences import SequenceView, Spot
 from appliance.workflow.sequence import Activity
+from appliance.yamlfile import FileErrors
 from webui import forms, schema_form
 from webui.errors import status_of
-from webui.forms import Form, Line
+from webui.forms import BoundForm, Form, FormError, Line, Ticked, Upload, Whole
 from webui.guard import actor, needs
 from webui.reauth import requires_reauth
 
@@ -25,7 +27,7 @@ Page = Response | tuple[str, int]
 
 ABOUT = schema_form.fields_of(Activity.model_json_schema(), without=("kind", "with", "title", "name"))
 NAMES = schema_form.fields_of(Activity.model_json_schema(), without=("kind", "with", "when", "retry", "on_failure"))
-LARGEST = 256 << 10  # bytes of a file
+LONGEST = 1000  # activities in a list
 
 
 class Description(Form):
@@ -36,6 +38,96 @@ class Description(Form):
 class NewSequence(Description):
     name: Line = Field(title="Short name", description="Small letters, digits and hyphens; it stays.")
     copy_of: str = Field("", title="Begin with")
+
+
+class SequenceFile(Form):
+    """A sequence as YAML: a file or, without one, text. `seen` is the stamp of the draft that it is to replace."""
+
+    file: Upload = Field(b"", title="File", description="As “Export” of another sequence gives it.")
+    text: str = Field("", title="Or its text")
+    seen: str = ""
+
+    @property
+    def content(self) -> bytes:
+        return self.file or self.text.encode()
+
+
+class Trial(Form):
+    class_name: str = Field("", alias="class", title="Class of the machine")
+
+
+class Promotion(Form):
+    comment: Line = Field("", max_length=200, title="Comment, for the history")
+    seen: str = ""
+    untried: Ticked = Field(False, title="Although it was not tried")
+
+
+class RollBack(Form):
+    version: Whole = Field(title="Version")
+    comment: Line = Field("", max_length=200, title="Comment, for the history")
+
+
+def _number(value: Any) -> int:
+    """A place in a list; -1, its end, for what is none."""
+    try:
+        return max(-1, min(int(str(value)), LONGEST))
+    except ValueError:
+        return -1
+
+
+def _activity(value: Any) -> Any:
+    try:
+        found = json.loads(value)
+    except (TypeError, ValueError):
+        found = None
+    if not (isinstance(found, dict) and isinstance(found.get("name"), str) and isinstance(found.get("kind"), str)):
+        raise PydanticCustomError("activity", "That is no activity.")
+    return found
+
+
+Number = Annotated[int, BeforeValidator(_number)]
+
+
+class Place(Form):
+    """Where an activity stands, and the stamp of the draft that it was `seen` in."""
+
+    move: str = ""
+    part: str = ""
+    number: Number = -1
+    seen: str = ""
+
+    @property
+    def spot(self) -> Spot:
+        """Raises NotFound when there is no such place."""
+        return _spot(self.move, self.part, self.number)
+
+
+class Shift(Place):
+    to_move: str = ""
+    to_part: str = ""
+    to_number: Number = -1
+
+    @property
+    def to(self) -> Spot:
+        """Raises NotFound when there is no such place."""
+        return _spot(self.to_move, self.to_part, self.to_number)
+
+
+class Removed(Place):
+    activity: Annotated[dict[str, Any], BeforeValidator(_activity)] = Field(description="Reload the page.")
+
+
+class Edited(Place):
+    """What goes along with the fields of an activity, which are made of its kind."""
+
+    kind: str = ""
+    new: Ticked = False
+
+
+def _spot(move: str, part: str, number: int) -> Spot:
+    if move not in {one.name for one, _ in sequences.moves_around()} or part not in ("before", "after"):
+        raise NotFound("There is no such place in a sequence.", "Go back to the sequence, and choose again.")
+    return Spot(move, part, number)
 
 
 def _rendered(template: str, error: DpeError | None = None, **values: Any) -> tuple[str, int]:
@@ -51,12 +143,26 @@ def _there(name: str, message: str = "") -> Response:
 # -- the list -------------------------------------------------------------------------------------
 
 
-def _list(error: DpeError | None = None, at: str = "") -> Page:
+def _list(error: DpeError | None = None, uploaded: bytes = b"") -> Page:
     lines = sequences.everything()
     offered = {"": "nothing"} | {line.row.name: f"what {line.row.title} has" for line in lines}
     new = forms.bound(NewSequence, error=error, choices={"copy_of": offered})
-    text = forms.sent().get("text", "")
-    return _rendered("admin/sequences.html", error, at=at, lines=lines, missing=sequences.missing(), new=new, text=text)
+    file = _as_file({}, error, uploaded)
+    return _rendered("admin/sequences.html", error, lines=lines, missing=sequences.missing(), new=new, file=file)
+
+
+def _as_file(stored: dict[str, str], error: DpeError | None, uploaded: bytes) -> BoundForm:
+    """The form of a file, where one that was refused is text: nobody can choose it for somebody again."""
+    form = forms.bound(SequenceFile, stored, _at_text(error))
+    return form.having("text", uploaded.decode(errors="replace")) if uploaded else form
+
+
+def _at_text(error: DpeError | None) -> DpeError | None:
+    """The error as the form of a file tells it: what is wrong with lines is wrong with the text."""
+    if not isinstance(error, FileErrors):
+        return error
+    lines = sorted({one.line for one in error.errors})
+    return FormError(SequenceFile, {"text": f"See line{'s' if len(lines) > 1 else ''} {', '.join(map(str, lines))}."})
 
 
 @blueprint.get("/")
@@ -79,34 +185,27 @@ def create() -> Page:
 @blueprint.post("/import")
 @needs("sequences.manage")
 def import_new() -> Page:
+    asked = forms.read(SequenceFile)
     try:
-        name = sequences.import_file(actor(), _uploaded())
+        name = sequences.import_file(actor(), asked.content)
     except DpeError as error:
-        return _list(error, "import")
+        return _list(error, asked.file)
     return _there(name, "It is imported, as a draft.")
-
-
-def _uploaded() -> bytes:
-    """A file, or text."""
-    file = request.files.get("file")
-    content = (file.stream.read(LARGEST + 1) if file and file.filename else b"") or request.form.get("text", "").encode()
-    if len(content) > LARGEST:
-        raise BadInput(f"A sequence has at most {LARGEST >> 10} KiB.", "Is it the right file?")
-    return content
 
 
 # -- one ------------------------------------------------------------------------------------------
 
 
-def _page(name: str, error: DpeError | None = None, at: str = "", **more: Any) -> tuple[str, int]:
+def _page(name: str, error: DpeError | None = None, **more: Any) -> tuple[str, int]:
     look = sequences.view_sequence(name)
     promoted = look.line.promoted
     before = json.loads(promoted.body) if promoted else {}
     changes = sequences.diff(before, look.moves) if look.line.draft and promoted else []
+    usable = {one.name: one.spec["title"] for one in classes.visible(actor(), "machines.use") if one.enabled}
+    followed = [one for one in usable if one in look.line.classes]
     return _rendered(
         "admin/sequence.html",
         error,
-        at=at,
         description=forms.bound(Description, {"title": look.line.row.title, "about": look.line.row.about}, error),
         look=look,
         line=look.line,
@@ -117,8 +216,9 @@ def _page(name: str, error: DpeError | None = None, at: str = "", **more: Any) -
         if changes
         else [],
         trial=sequences.trial(name),
-        classes=[machine_class for machine_class in classes.visible(actor(), "machines.use") if machine_class.enabled],
-        values=request.form,
+        classes=usable,
+        trying=forms.bound(Trial, {"class": followed[-1] if followed else ""}, error, choices={"class": usable}),
+        promotion=forms.bound(Promotion, error=error),
         title_of=sequences.title,
         kind_of=sequences.kind,
         kinds_of=sequences.kinds_of,
@@ -147,41 +247,27 @@ def describe(name: str) -> Page:
     return _there(name, "Saved.")
 
 
-def _spot(prefix: str = "") -> Spot:
-    """The place that a form or an address names. Raises NotFound when it cannot be one."""
-    values = request.values
-    number = values.get(f"{prefix}number", default=-1, type=int)
-    spot = Spot(values.get(f"{prefix}move", ""), values.get(f"{prefix}part", ""), max(-1, min(number, 1000)))
-    if spot.move not in {move.name for move, _ in sequences.moves_around()} or spot.part not in ("before", "after"):
-        raise NotFound("There is no such place in a sequence.", "Go back to the sequence, and choose again.")
-    return spot
-
-
 @blueprint.post("/<name>/remove")
 @needs("sequences.manage")
 def remove(name: str) -> Page:
-    spot = _spot()
-    taken = sequences.remove(actor(), name, request.form.get("seen", ""), spot)
-    return _page(name, undo=(spot, taken))
+    asked = forms.read(Place)
+    taken = sequences.remove(actor(), name, asked.seen, asked.spot)
+    return _page(name, undo=(asked.spot, taken))
 
 
 @blueprint.post("/<name>/put-back")
 @needs("sequences.manage")
 def put_back(name: str) -> Response:
-    try:
-        activity = json.loads(request.form.get("activity", ""))
-    except ValueError as error:
-        raise BadInput("That is no activity.", "Reload the page.") from error
-    if not (isinstance(activity, dict) and isinstance(activity.get("name"), str) and isinstance(activity.get("kind"), str)):
-        raise BadInput("That is no activity.", "Reload the page.")
-    sequences.put_sequence(actor(), name, request.form.get("seen", ""), _spot(), activity, new=True)
+    asked = forms.read(Removed)
+    sequences.put_sequence(actor(), name, asked.seen, asked.spot, asked.activity, new=True)
     return _there(name)
 
 
 @blueprint.post("/<name>/shift")
 @needs("sequences.manage")
 def shift(name: str) -> Response:
-    sequences.shift(actor(), name, request.form.get("seen", ""), _spot(), _spot("to_"))
+    asked = forms.read(Shift)
+    sequences.shift(actor(), name, asked.seen, asked.spot, asked.to)
     return _there(name)
 
 
@@ -196,13 +282,11 @@ def discard(name: str) -> Response:
 @needs("sequences.manage")
 @requires_reauth
 def promote(name: str) -> Page:
-    form = request.form
     try:
-        made = sequences.promote(
-            actor(), name, form.get("comment", "").strip(), seen=form.get("seen", ""), untried=form.get("untried") == "yes"
-        )
+        asked = forms.read(Promotion)
+        made = sequences.promote(actor(), name, asked.comment, seen=asked.seen, untried=asked.untried)
     except DpeError as error:
-        return _page(name, error, "promote")
+        return _page(name, error)
     return _there(name, f"Version {made.number} is promoted: what begins from now on goes by it.")
 
 
@@ -210,9 +294,9 @@ def promote(name: str) -> Page:
 @needs("sequences.manage")
 def try_draft(name: str) -> Page:
     try:
-        sequences.try_draft(actor(), name, request.form.get("class", ""))
+        sequences.try_draft(actor(), name, forms.read(Trial).class_name)
     except DpeError as error:
-        return _page(name, error, "try")
+        return _page(name, error)
     return _there(name, "It is being tried: you have asked for a machine that goes by the draft.")
 
 
@@ -222,7 +306,7 @@ def delete(name: str) -> Page:
     try:
         sequences.delete(actor(), name)
     except DpeError as error:
-        return _page(name, error, "delete")
+        return _page(name, error)
     flash(f"{name} is deleted.", "success")
     return redirect(url_for("sequences.index"), 303)
 
@@ -230,17 +314,17 @@ def delete(name: str) -> Page:
 # -- an activity ----------------------------------------------------------------------------------
 
 
-def _form(name: str, spot: Spot, activity: dict[str, Any], error: DpeError | None = None, *, new: bool, checked: bool = True) -> Page:
-    kind = sequences.kind(activity.get("kind"))
+def _form(name: str, asked: Edited, activity: dict[str, Any], error: DpeError | None = None, *, checked: bool = True) -> Page:
+    kind, spot = sequences.kind(activity.get("kind")), asked.spot
     look = sequences.view_sequence(name)
-    problems = sequences.check_one(look.moves, spot, activity, new=new) if checked else []
+    problems = sequences.check_one(look.moves, spot, activity, new=asked.new) if checked else []
     return _rendered(
         "admin/activity.html",
         error,
         line=look.line,
-        seen=request.form.get("seen") or look.stamp,
+        seen=asked.seen or look.stamp,
         spot=spot,
-        new=new,
+        new=asked.new,
         activity=activity,
         kind=kind,
         broken=sequences.missing(),
@@ -252,56 +336,60 @@ def _form(name: str, spot: Spot, activity: dict[str, Any], error: DpeError | Non
     )
 
 
-def _entered() -> dict[str, Any]:
-    kind = sequences.kind(request.form.get("kind"))
+def _entered(asked: Edited) -> dict[str, Any]:
+    kind = sequences.kind(asked.kind)
     if kind is None:
         raise BadInput("There is no such kind of activity.", "Go back to the sequence, and choose another one.")
-    options = schema_form.read(schema_form.fields_of(kind.options.model_json_schema(), "with."), request.form)
-    names = schema_form.read(NAMES, request.form)
-    return {**names, "kind": kind.name, **({"with": options} if options else {}), **schema_form.read(ABOUT, request.form)}
+    typed = forms.sent()
+    options = schema_form.read(schema_form.fields_of(kind.options.model_json_schema(), "with."), typed)
+    names = schema_form.read(NAMES, typed)
+    return {**names, "kind": kind.name, **({"with": options} if options else {}), **schema_form.read(ABOUT, typed)}
 
 
 @blueprint.get("/<name>/activity")
 @needs("sequences.manage")
 def activity(name: str) -> Page:
-    spot = _spot()
-    moves = sequences.view_sequence(name).moves
-    if kind := sequences.kind(request.args.get("kind")):
-        return _form(name, spot, {"name": sequences.free_name(moves, kind.name), "kind": kind.name}, new=True, checked=False)
+    kind = sequences.kind(request.args.get("kind"))
+    asked = Edited.model_validate({**request.args.to_dict(), "new": kind is not None})
+    spot, moves = asked.spot, sequences.view_sequence(name).moves
+    if kind is not None:
+        return _form(name, asked, {"name": sequences.free_name(moves, kind.name), "kind": kind.name}, checked=False)
     listed = moves.get(spot.move, {}).get(spot.part, [])
     if not 0 <= spot.number < len(listed):
         raise NotFound("There is no such activity.", "Somebody may have taken it out; go back to the sequence.")
-    return _form(name, spot, listed[spot.number], new=False)
+    return _form(name, asked, listed[spot.number])
 
 
 @blueprint.post("/<name>/activity/check")
 @needs("sequences.manage")
 def check_activity(name: str) -> Page:
     """The form as it is filled in, with what is wrong so far; nothing is saved."""
-    return _form(name, _spot(), _entered(), new=request.form.get("new") == "yes")
+    asked = forms.read(Edited)
+    return _form(name, asked, _entered(asked))
 
 
 @blueprint.post("/<name>/activity")
 @needs("sequences.manage")
 def save_activity(name: str) -> Page:
-    spot, entered, new = _spot(), _entered(), request.form.get("new") == "yes"
-    problems = sequences.check_one(sequences.view_sequence(name).moves, spot, entered, new=new)
+    asked = forms.read(Edited)
+    spot, entered = asked.spot, _entered(asked)
+    problems = sequences.check_one(sequences.view_sequence(name).moves, spot, entered, new=asked.new)
     if any(not problem.warning for problem in problems):
-        return _form(name, spot, entered, BadInput("It is not saved yet.", "Correct what is marked below."), new=new)
+        return _form(name, asked, entered, BadInput("It is not saved yet.", "Correct what is marked below."))
     try:
-        sequences.put_sequence(actor(), name, request.form.get("seen", ""), spot, entered, new=new)
+        sequences.put_sequence(actor(), name, asked.seen, spot, entered, new=asked.new)
     except DpeError as error:
-        return _form(name, spot, entered, error, new=new)
+        return _form(name, asked, entered, error)
     return redirect(url_for("sequences.page", name=name, _anchor=f"step-{entered['name']}"), 303)
 
 
 # -- as a file, and as it was ---------------------------------------------------------------------
 
 
-def _file(name: str, error: DpeError | None = None) -> Page:
+def _file(name: str, error: DpeError | None = None, uploaded: bytes = b"") -> Page:
     look = sequences.view_sequence(name)
-    text = request.form.get("text") or sequences.export(name)
-    return _rendered("admin/sequence_file.html", error, line=look.line, text=text, seen=request.form.get("seen") or look.stamp)
+    form = _as_file({"text": sequences.export(name), "seen": look.stamp}, error, uploaded)
+    return _rendered("admin/sequence_file.html", error, line=look.line, file=form)
 
 
 @blueprint.get("/<name>/file")
@@ -313,10 +401,11 @@ def file(name: str) -> Page:
 @blueprint.post("/<name>/file")
 @needs("sequences.manage")
 def import_file(name: str) -> Page:
+    asked = forms.read(SequenceFile)
     try:
-        sequences.import_file(actor(), _uploaded(), into=name, seen=request.form.get("seen", ""))
+        sequences.import_file(actor(), asked.content, into=name, seen=asked.seen)
     except DpeError as error:
-        return _file(name, error)
+        return _file(name, error, asked.file)
     return _there(name, "Saved in the draft.")
 
 
@@ -354,7 +443,8 @@ def history(name: str) -> Page:
 @requires_reauth
 def roll_back(name: str) -> Page:
     try:
-        made = sequences.roll_back(actor(), name, request.form.get("version", default=-1, type=int), request.form.get("comment", ""))
+        asked = forms.read(RollBack)
+        made = sequences.roll_back(actor(), name, asked.version, asked.comment)
     except DpeError as error:
         return _history(name, error)
     return _there(name, f"Version {made.number} is promoted: what begins from now on goes by it.")

@@ -16,7 +16,7 @@ from appliance.services import overview, server
 from webui import forms
 from webui.errors import status_of
 from webui.format import zone
-from webui.forms import ONE_LINE, SECRET, Form, Line, OneOf, Ticked, Words
+from webui.forms import ONE_LINE, SECRET, Form, Line, OneOf, Ticked, Upload, Words
 from webui.guard import actor, needs, public, settings
 from webui.reauth import requires_reauth, was_answered
 
@@ -229,12 +229,19 @@ def keep(token: str) -> Page:
 
 # -- certificate -------------------------------------------------------------------------------------
 
-CERTIFICATE_FILES = ("certificate", "chain", "key")
-
 
 class OwnCertificate(Form):
-    """What goes with the files."""
-
+    certificate: Upload = Field(b"", title="Certificate", description="PEM, DER or .p7b; or a .pfx or .p12 with everything in it.")
+    chain: Upload = Field(
+        b"",
+        title="Intermediate certificates",
+        description="If they are in a file of their own, often called chain or bundle. The order does not matter.",
+    )
+    key: Upload = Field(
+        b"",
+        title="Private key",
+        description="If it is in a file of its own. It stays on this server, and is shown to nobody.",
+    )
     passphrase: str = Field(
         "",
         max_length=1000,
@@ -275,12 +282,14 @@ def certificate() -> Page:
 @needs("settings.manage")
 @requires_reauth
 def set_certificate() -> Page:
-    files = [content for name in CERTIFICATE_FILES if (file := request.files.get(name)) and (content := file.read())]
     try:
         given = forms.read(OwnCertificate)
+        files = [content for content in (given.certificate, given.chain, given.key) if content]
         if was_answered() and not files:
             raise BadInput(
-                "The files were not kept while you were asked who you are.", "Choose them again; you are not asked another time."
+                "The files were not kept while you were asked who you are.",
+                "Choose them again; you are not asked another time.",
+                field="certificate",
             )
         served = server.set_certificate(
             actor(),

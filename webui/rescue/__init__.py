@@ -11,6 +11,7 @@ from pathlib import Path
 
 from flask import Flask, url_for
 from flask_wtf.csrf import CSRFProtect
+from jinja2 import FileSystemLoader
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from appliance import settings as all_settings
@@ -25,6 +26,8 @@ def create_rescue(settings: Settings | None = None, memory: Path | None = None) 
     """The application; `memory` is a file in which failed sign-ins are remembered across restarts, if there is room for it."""
     settings = settings or all_settings.load()
     app = Flask(__name__, static_folder="../static", static_url_path="/rescue/static")
+    here = Path(app.root_path)
+    app.jinja_loader = FileSystemLoader([here / "templates", here.parent / "templates"])  # the component of forms is in the latter
     app.config.update(
         SECRET_KEY=secrets.token_bytes(32),  # its own, and new with each start: who was signed in signs in again
         SETTINGS=settings,

@@ -1,17 +1,35 @@
 """What can be done from the rescue page: each a verb of dpe-host, offered where the host knows it, and asked about once more."""
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from pydantic import Field
 
 from appliance.errors import BadInput, DpeError
 from appliance.host.interface import backups, disks, rescue, system, updates
 from appliance.host.rpc.client import Client
 from appliance.host.rpc.verb import Arguments, LongVerb, Nothing, Verb
+from webui.forms import Form, Line, Ticked
 
 Choices = list[tuple[str, str]]  # value and label
-Form = Mapping[str, str]
+
+
+class Asked(Form):
+    """What an action is asked with; each has some of it. `look` asks for what could be chosen, and does nothing."""
+
+    choice: str = ""
+    disk: Line = Field(
+        "",
+        title="The disk's file system (UUID)",
+        description="Leave both empty for the place that was set up on the appliance.",
+    )
+    key: Line = Field("", title="Recovery key")
+    word: Line = ""
+    thorough: Ticked = Field(False, title="Overwrite every byte, for a disk that leaves the house. It takes hours.")
+    look: Ticked = False
 
 
 @dataclass(frozen=True)
@@ -25,8 +43,8 @@ class Action:
     about: str
     loses: str
     button: str
-    choices: Callable[[Client, Form], Choices]
-    args: Callable[[Form], Arguments]
+    choices: Callable[[Client, Asked], Choices]
+    args: Callable[[Asked], Arguments]
     choose: str = ""  # what is chosen
     nothing: str = ""  # when there is nothing to choose
     image: bool = False
@@ -40,27 +58,30 @@ def _when(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
-def _nothing(host: Client, form: Form) -> Choices:
+def _nothing(host: Client, asked: Asked) -> Choices:
     return []
 
 
-def _parts(host: Client, form: Form) -> Choices:
+def _parts(host: Client, asked: Asked) -> Choices:
     return [(part.name, f"{part.name}: {part.state}") for part in host.call(system.UNITS)]
 
 
-def _copies(host: Client, form: Form) -> Choices:
+def _copies(host: Client, asked: Asked) -> Choices:
     found = host.call(rescue.CATALOG_COPIES)
     return [(copy.name, f"{_when(datetime.fromisoformat(copy.at))} ({copy.bytes >> 10} KiB)") for copy in found]
 
 
-def _from(form: Form) -> dict[str, Any]:
-    """Where backups are, as was entered; nothing for where the appliance itself keeps them."""
-    disk, key = form.get("disk", "").strip(), form.get("key", "").strip()
-    return {"target": {"kind": "disk", "uuid": disk}, "key": key} if disk or key else {}
+def _from(asked: Asked) -> dict[str, Any]:
+    """Where backups are, as was entered; nothing for where the appliance itself keeps them. Raises BadInput."""
+    if not asked.disk and not asked.key:
+        return {}
+    if not re.match(backups.UUID, asked.disk):
+        raise BadInput("That is not the UUID of a file system.", "Choose one of those that the field offers.", field="disk")
+    return {"target": {"kind": "disk", "uuid": asked.disk}, "key": asked.key}
 
 
-def _backups(host: Client, form: Form) -> Choices:
-    found = host.call(backups.LIST_FROM, backups.From.model_validate(_from(form)))
+def _backups(host: Client, asked: Asked) -> Choices:
+    found = host.call(backups.LIST_FROM, backups.From.model_validate(_from(asked)))
     return [(one.id, f"{_when(one.at)}: {one.people} people, {one.disks} data disks") for one in reversed(found)]
 
 
@@ -74,7 +95,7 @@ ALL = (
         "Nothing is lost. While it starts, what it does waits.",
         "Restart it",
         _parts,
-        lambda form: system.Which.model_validate({"name": form.get("choice", "")}),
+        lambda asked: system.Which.model_validate({"name": asked.choice}),
         choose="Process",
         danger=False,
         after="It is being restarted. Look at the status in a moment.",
@@ -90,7 +111,7 @@ ALL = (
         "The catalog that is there now is kept aside.",
         "Restore it",
         _copies,
-        lambda form: rescue.Which(name=form.get("choice", "")),
+        lambda asked: rescue.Which(name=asked.choice),
         choose="Copy of",
         nothing="There is no copy yet. One is made each day, once the appliance is set up. Restore a backup instead.",
     ),
@@ -103,7 +124,7 @@ ALL = (
         "All that is on the appliance now is replaced by what is in the backup. Machines that are there now are gone; data disks are those of the backup.",
         "Restore it",
         _backups,
-        lambda form: backups.Restore.model_validate({"snapshot": form.get("choice", ""), **_from(form)}),
+        lambda asked: backups.Restore.model_validate({"snapshot": asked.choice, **_from(asked)}),
         choose="Backup of",
         nothing="There is no backup there.",
         word="restore",
@@ -117,7 +138,7 @@ ALL = (
         "The server restarts. If the newer version changed the form of the catalog, what was changed since the update is forgotten.",
         "Go back and restart",
         _nothing,
-        lambda form: updates.At(at=datetime.now(UTC)),
+        lambda asked: updates.At(at=datetime.now(UTC)),
         image=True,
         after="The server restarts within a minute. This page comes back by itself when it is there again.",
         possible=lambda host: host.call(updates.STATUS).back is not None,
@@ -131,7 +152,7 @@ ALL = (
         "Nothing is changed. It takes a minute, and you can look into the file before you send it to somebody.",
         "Create it",
         _nothing,
-        lambda form: Nothing(),
+        lambda asked: Nothing(),
         danger=False,
     ),
     Action(
@@ -143,7 +164,7 @@ ALL = (
         "Machines pause for some minutes, and so does this page.",
         "Restart",
         _nothing,
-        lambda form: Nothing(),
+        lambda asked: Nothing(),
         danger=False,
         image=True,
         after="The server restarts. This page comes back by itself when it is there again.",
@@ -157,7 +178,7 @@ ALL = (
         "Nobody can use a machine until somebody switches the server on at its own button.",
         "Shut down",
         _nothing,
-        lambda form: Nothing(),
+        lambda asked: Nothing(),
         image=True,
         after="The server shuts down.",
     ),
@@ -170,7 +191,7 @@ ALL = (
         "LOST: all people, settings, machines and data disks on this server. The server restarts and asks to be set up.",
         "Erase everything",
         _nothing,
-        lambda form: disks.Reset(thorough="thorough" in form),
+        lambda asked: disks.Reset(thorough=asked.thorough),
         image=True,
         word="erase",
         after="The server restarts and erases everything.",
@@ -192,13 +213,13 @@ def _possible(action: Action, host: Client) -> bool:
         return False
 
 
-def do(action: Action, form: Form, host: Client) -> str:
+def do(action: Action, asked: Asked, host: Client) -> str:
     """Ask the host for it; returns the id of its operation where it is a long one. Raises BadInput when the word was not typed or nothing was chosen, and whatever the verb raises."""
-    if action.word and form.get("word", "").strip().lower() != action.word:
-        raise BadInput(f"Type the word {action.word} to show that you mean it.", "Nothing was done.")
-    if action.choose and not form.get("choice"):
-        raise BadInput("Choose one first.", "Nothing was done.")
+    if action.word and asked.word.lower() != action.word:
+        raise BadInput(f"Type the word {action.word} to show that you mean it.", "Nothing was done.", field="word")
+    if action.choose and not asked.choice:
+        raise BadInput("Choose one first.", "Nothing was done.", field="choice")
     if isinstance(action.verb, LongVerb):
-        return host.begin(action.verb, action.args(form))
-    host.call(action.verb, action.args(form))
+        return host.begin(action.verb, action.args(asked))
+    host.call(action.verb, action.args(asked))
     return ""

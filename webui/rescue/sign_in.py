@@ -78,7 +78,7 @@ class SignIn:
             said = hashlib.sha256(code.upper().replace("-", "").replace(" ", "").encode()).hexdigest()
             if keys.owners or not keys.setup_code or not secrets.compare_digest(said, keys.setup_code):
                 self._failed(names)
-                raise NotAllowed("That is not the setup code.", "It is shown on the appliance's own screen.")
+                raise NotAllowed("That is not the setup code.", "It is shown on the appliance's own screen.", field="setup_code")
             return self._open(SETUP, names)
 
     def who(self, token: str) -> str:

@@ -1,8 +1,7 @@
 """The pages: signing in, how things are, logs, what can be done about it, and how far that is."""
 
-from typing import Any
-
 from flask import Blueprint, current_app, redirect, render_template, request, send_file, session, url_for
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.errors import BadInput, DpeError, NotFound
@@ -11,8 +10,11 @@ from appliance.host.interface.system import LEVELS, MOST_LINES
 from appliance.host.rpc.client import Client
 from appliance.host.system import support_bundle
 from appliance.settings import Settings
+from webui import forms
 from webui.answers import status_of
+from webui.forms import SECRET, Form, Line
 from webui.rescue import actions, status
+from webui.rescue.actions import Asked
 from webui.rescue.sign_in import SignIn
 
 blueprint = Blueprint("rescue", __name__, url_prefix="/rescue")
@@ -20,6 +22,16 @@ blueprint = Blueprint("rescue", __name__, url_prefix="/rescue")
 Page = Response | str | tuple[str, int]
 OPEN = ("static", "rescue.sign_in", "rescue.healthz")
 LINES = 300
+
+
+class Credentials(Form):
+    name: Line = Field(title="Name")
+    password: str = Field(title="Password", json_schema_extra=SECRET)
+    code: str = Field("", title="One-time code", description="From your app, or a recovery code. Leave it empty if you do not use them.")
+
+
+class SetupCode(Form):
+    setup_code: str = Field(title="Setup code")
 
 
 def settings() -> Settings:
@@ -57,29 +69,28 @@ def healthz() -> str:
 def sign_in() -> Page:
     if request.method == "GET" and who():
         return redirect(url_for("rescue.index"), 303)
-    keys, form, error, address = door().keys(), request.form, None, request.remote_addr or ""
+    keys, error, address = door().keys(), None, request.remote_addr or ""
     if request.method == "POST":
         try:
-            if "setup_code" in form:
-                token = door().sign_in_by_setup_code(form["setup_code"], address)
+            if keys.owners:
+                given = forms.read(Credentials)
+                token = door().sign_in(given.name, given.password, given.code, address)
             else:
-                token = door().sign_in(form.get("name", "").strip(), form.get("password", ""), form.get("code", ""), address)
+                token = door().sign_in_by_setup_code(forms.read(SetupCode).setup_code, address)
             session.clear()
             session["token"] = token
             return redirect(url_for("rescue.index"), 303)
         except DpeError as refused:
             error = refused
-    codes = any(owner.secret for owner in keys.owners)
     page = render_template(
         "rescue/sign_in.html",
         owners=bool(keys.owners),
         setup=bool(keys.setup_code),
-        codes=codes,
+        codes=any(owner.secret for owner in keys.owners),
         title=keys.title,
-        name=form.get("name", ""),
-        error=error,
+        form=forms.bound(Credentials if keys.owners else SetupCode, error=error),
     )
-    return page, 403 if error else 200
+    return page, status_of(error) if error else 200
 
 
 @blueprint.post("/sign-out")
@@ -131,20 +142,25 @@ def act(name: str) -> Page:
     action = actions.ACTIONS.get(name)
     if action is None:
         raise NotFound("There is no such page.", "The page Repair has what there is.")
+    asked = Asked(choice=request.args.get("choice", ""))
     error: DpeError | None = None
-    choices: list[Any] = []
+    choices: dict[str, str] = {}
     disks: list[backups.Volume] = []
-    if request.method == "POST" and "look" not in request.form:
+    if request.method == "POST":
         try:
-            return _went(action, actions.do(action, request.form, host()))
+            asked = forms.read(Asked)
+            if not asked.look:
+                return _went(action, actions.do(action, asked, host()))
         except BadInput as refused:
             error = refused
     try:
         disks = host().call(backups.DISKS) if action.name == "restore" else []
-        choices = action.choices(host(), request.values)
+        choices = dict(action.choices(host(), asked))
     except DpeError as refused:
         error = error or refused
-    page = render_template("rescue/act.html", action=action, choices=choices, disks=disks, given=request.values, error=error)
+    stored = asked.model_dump(exclude=None if asked.choice in choices else {"choice"})
+    form = forms.bound(Asked, stored, error, choices={"choice": choices})
+    page = render_template("rescue/act.html", action=action, choices=choices, disks=disks, form=form, error=error)
     return page, status_of(error) if error and request.method == "POST" else 200
 
 

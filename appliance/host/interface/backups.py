@@ -11,6 +11,7 @@ from appliance.host.rpc.verb import Arguments, LongVerb, Nothing, Result, Verb
 # -- where they go ----
 
 Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=300)]
+UUID = r"^[0-9A-Za-z-]{4,40}$"  # of a file system
 
 
 class Target(BaseModel):
@@ -33,7 +34,7 @@ class Disk(Target):
     """A disk that is plugged in, by the UUID of its file system; it is only mounted while it is used."""
 
     kind: Literal["disk"]
-    uuid: Annotated[Line, StringConstraints(pattern=r"^[0-9A-Za-z-]{4,40}$")]
+    uuid: Annotated[Line, StringConstraints(pattern=UUID)]
 
     def __str__(self) -> str:
         return f"the disk {self.uuid}"

@@ -17,13 +17,11 @@ ONCE = {
         {"appliance/connect.py", "appliance/host/updates/health.py"},  # which asks the appliance's own page, whatever its certificate
         "dial.exchange() asks a web server of others",
     ),
-    r"request\.(?:form|values)\b": (
+    r"request\.(?:form|files|values)\b": (
         {
             "webui/forms.py",
-            "webui/saved_form.py",  # whatever the form has, it goes along with signing in
-            "webui/reauth.py",  # and with the question who it is
-            "webui/admin/sequences.py",  # activities, whose forms schema_form makes of what each kind says
-            "webui/rescue/views.py",  # imports nothing of the application
+            "webui/saved_form.py",  # whatever the form has, it goes along with signing in, and with the question who it is
+            "webui/upload.py",  # files of hundreds of MB
         },
         "forms.read() is what a request sent",
     ),

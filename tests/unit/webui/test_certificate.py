@@ -15,6 +15,7 @@ from appliance.settings import Settings
 from tests import world
 from tests.authority import DAY, NOW, root
 from tests.hosted import Hosted, hosted
+from tests.pages import is_at
 from tests.unit.webui.conftest import Browser
 
 pytestmark = pytest.mark.cases
@@ -79,7 +80,9 @@ def test_what_is_wrong_is_said_on_the_page_and_nothing_changes(grace: Browser, h
     answer = grace.post(PAGE, files(certificate=leaf.pem, key=leaf.key_pem()))
     assert answer.status_code == 400
     assert "The chain is incomplete" in answer.text
-    assert grace.post(PAGE, {}).status_code == 400
+    answer = grace.post(PAGE, {})
+    assert answer.status_code == 400
+    assert is_at("certificate", answer.text)
     assert "too large" in grace.post(PAGE, files(certificate=b"x" * 150_000)).text
     assert tls.fingerprint(tls.served(opened)) == before
     answer = grace.post(PAGE, {**files(certificate=leaf.pem, key=leaf.key_pem()), "private_authority": "yes"})
@@ -108,3 +111,4 @@ def test_who_is_asked_again_who_they_are_is_told_to_choose_the_files_again(grace
     assert "correct horse" not in asked.text
     answer = grace.post(PAGE, {"again": world.PASSWORD})
     assert "Choose them again" in answer.text
+    assert is_at("certificate", answer.text)

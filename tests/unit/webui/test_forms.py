@@ -1,6 +1,7 @@
 """What a request sent becomes a model, and what does not fit is told at its field."""
 
 import html
+import io
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from tests import world
 from tests.pages import is_at
 from tests.unit.webui.conftest import Browser
 from webui import forms
-from webui.forms import DayOrNothing, Form, FormError, Whole, WholeOrNothing
+from webui.forms import DayOrNothing, Form, FormError, Upload, Whole, WholeOrNothing
 
 
 class Wish(Form):
@@ -49,6 +50,28 @@ def test_what_does_not_fit_is_told_at_its_field(app: Flask, sent: Any, fields: s
     with app.test_request_context("/", method="POST", json=sent), pytest.raises(FormError) as told:
         forms.read(Wish)
     assert (set(told.value.fields), told.value.message) == (fields, message)
+
+
+class Letter(Form):
+    content: Upload = Field(b"", title="File")
+    to: Whole = Field(1, title="To")
+
+
+@pytest.mark.parametrize(
+    ("data", "content"),
+    [({"content": (io.BytesIO(b"\x00\xff"), "letter.bin")}, b"\x00\xff"), ({"content": (io.BytesIO(), "")}, b""), ({"to": "2"}, b"")],
+)
+def test_a_file_is_its_content(app: Flask, data: dict[str, Any], content: bytes) -> None:
+    with app.test_request_context("/", method="POST", data=data):
+        assert forms.read(Letter).content == content
+
+
+def test_a_file_is_not_shown_again(app: Flask) -> None:
+    with app.test_request_context("/", method="POST", data={"content": (io.BytesIO(b"dear"), "letter.txt"), "to": "nobody"}):
+        with pytest.raises(FormError) as told:
+            forms.read(Letter)
+        form = forms.bound(Letter, error=told.value)
+    assert (form["content"].widget, form["content"].value, form["to"].value) == ("file", "", "nobody")
 
 
 def test_the_page_says_it_at_the_field_and_keeps_what_was_entered(signed_in: Callable[[str], Browser]) -> None:
@@ -115,6 +138,8 @@ PEM = "-----BEGIN CERTIFICATE-----"
         ("/admin/events/record/forwarding", {"host": "logs.example.org", "port": "0", "transport": "tcp"}, "port"),
         ("/admin/workflow/sequences/", {"title": "Paint", "name": "Paint it"}, "name"),
         ("/admin/workflow/sequences/", {"title": "P" * 300, "name": "paint"}, "title"),
+        ("/admin/workflow/sequences/import", {"text": "name: paint\ntitel: Paint\n"}, "text"),
+        ("/admin/accounts/import/", {"table": "name,email\n!,x\n"}, "table"),
         ("/account/password", {"old": "wrong", "new": "a long password"}, "old"),
         ("/account/password", {"old": world.PASSWORD, "new": "short"}, "new"),
         ("/account/keys", {"keys": KEY}, "keys"),

@@ -27,6 +27,8 @@ from appliance.services import setup
 from appliance.settings import Settings
 from tests import world
 from tests.hosted import do_instead, serving
+from tests.pages import Page as Elements
+from tests.pages import is_at
 from tests.unit.host.test_rescue import DAMAGE
 from tests.unit.webui.conftest import HOST
 from webui.rescue import create_rescue
@@ -232,7 +234,12 @@ def test_before_set_up_the_setup_code_lets_in(opened: Settings, host: Server, mo
     text = found.get("/rescue/sign-in").text
     assert "not been set up yet" in text
     assert "Password" not in text
-    assert found.post("/rescue/sign-in", setup_code="AAAA-BBBB-CCCC").status_code == 403
+    refused = found.post("/rescue/sign-in", setup_code="AAAA-BBBB-CCCC")
+    assert refused.status_code == 403
+    field = Elements(refused.text).by(id="f-setup_code")
+    assert "autofocus" in field
+    assert field["value"] == "AAAA-BBBB-CCCC"
+    assert Elements(refused.text).text[field["aria-describedby"]].startswith("That is not the setup code.")
     code = (opened.state / "setup-code").read_text().strip()
     assert found.post("/rescue/sign-in", setup_code=code.lower()).status_code == 303
     assert "Sign out" in found.get("/rescue/").text
@@ -325,6 +332,8 @@ def test_what_erases_asks_for_a_word(page: Page, monkeypatch: pytest.MonkeyPatch
     answer = page.post("/rescue/repair/reset", word="yes", thorough="on")
     assert answer.status_code == 400
     assert "Type the word erase" in answer.text
+    assert is_at("word", answer.text)
+    assert 'value="yes"' in answer.text.split('id="f-word"')[1].split(">")[0]
     assert "checked" in answer.text
     assert asked == []
     assert page.post("/rescue/repair/reset", word=" Erase ", thorough="on").status_code == 303
@@ -342,9 +351,16 @@ def test_a_backup_is_chosen_and_restored(page: Page, monkeypatch: pytest.MonkeyP
     assert "2026-11-21 10:00 UTC: 7 people, 2 data disks" in page.get("/rescue/repair/restore").text
     looked = page.post("/rescue/repair/restore", look="1", disk="abcd-1234", key="secret-recovery-key")
     assert looked.status_code == 200
+    assert "not there any more" not in page.post("/rescue/repair/restore", look="1", choice="of elsewhere").text
     assert 'value="secret-recovery-key"' in looked.text
     assert asked == []
-    assert page.post("/rescue/repair/restore", choice="0123456789abcdef", disk="bad uuid", word="restore").status_code == 400
+    refused = page.post("/rescue/repair/restore", choice="0123456789abcdef", disk="bad uuid", key="k", word="restore")
+    assert refused.status_code == 400
+    assert is_at("disk", refused.text)
+    assert 'value="bad uuid"' in refused.text
+    refused = page.post("/rescue/repair/restore", choice="", word="restore")
+    assert refused.status_code == 400
+    assert is_at("choice", refused.text)
     assert page.post("/rescue/repair/restore", choice="0123456789abcdef", disk="abcd-1234", key="k", word="restore").status_code == 303
     assert host.operations.wait(10)
     assert asked[0]["snapshot"] == "0123456789abcdef"

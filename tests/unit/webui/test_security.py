@@ -12,6 +12,7 @@ from appliance.catalog import ROOT, Account, Actor, Event, Grant, Machine, Machi
 from appliance.identity import totp
 from appliance.services import second_factor, tokens
 from tests import world
+from tests.pages import Page
 from tests.unit.webui.conftest import Browser
 
 
@@ -111,6 +112,24 @@ def test_what_was_entered_survives_being_asked_again(ada: Browser) -> None:
     assert made.status_code == 200
     assert Token.get().name == 'a "name" <b>'
     assert ada.post("/account/tokens", {**form, "name": "another"}).status_code == 200, "and then not for a while"
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize("codes", [False, True])
+def test_a_wrong_answer_is_told_at_its_field_which_keeps_the_focus(ada: Browser, codes: bool) -> None:
+    if codes:
+        turn_on(ada)
+    ada.get("/account/tokens")
+    grow_stale()
+    answer = ada.post("/account/tokens", {"name": "x", "scope": "read", "days": "30", "again": "wrong"})
+    assert answer.status_code == 403
+    page = Page(answer.text)
+    field = page.by(id="f-again")
+    assert "autofocus" in field
+    assert field["value"] == ""
+    assert page.text[field["aria-describedby"]].startswith("That code does not fit." if codes else "That is not your password.")
+    assert page.by(href="#f-again")
+    assert page.by(name="name", type="hidden")["value"] == "x"
 
 
 def test_the_question_fits_into_the_live_part_of_a_page(ada: Browser) -> None:

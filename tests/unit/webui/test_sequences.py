@@ -1,6 +1,7 @@
 """The pages of sequences: everything works by plain POSTs, and nothing entered is lost."""
 
 import html
+import io
 import re
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from appliance.catalog import Actor, Grant, Request, Run, RunState, SequenceVers
 from appliance.catalog import sequences as rows
 from appliance.services import sequences
 from tests import sequences as world
+from tests.pages import is_at
 from tests.unit.webui.conftest import Browser
 from webui import schema_form
 
@@ -155,6 +157,32 @@ def test_a_draft_is_tried_and_then_promoted_without_being_asked(grace: Browser, 
     assert rows.draft("office") is None
 
 
+@pytest.mark.badinput
+def test_what_is_refused_of_a_draft_is_told_in_its_form_and_keeps_what_was_typed(grace: Browser, office: str) -> None:
+    sent = {"comment": "A pause", "seen": seen(grace.get(office).text)}
+    refused = grace.post(f"{office}/promote", sent).text
+    assert is_at("untried", refused)
+    assert 'value="A pause"' in refused
+    refused = grace.post(f"{office}/promote", sent | {"comment": "A pause" * 40, "untried": "yes"}).text
+    assert is_at("comment", refused)
+    assert "A pause" * 40 in refused
+    assert " checked" in refused.split('id="f-untried"')[1].split(">")[0]
+    refused = grace.post(f"{office}/try", {"class": "nothing"})
+    assert refused.status_code == 404
+    assert is_at("class", refused.text)
+    refused = grace.post(f"{office}/roll-back", {"version": "first"})
+    assert refused.status_code == 400
+    assert "Version: &#39;first&#39; is not a number." in refused.text
+    assert rows.draft("office") is not None
+
+
+def test_what_no_form_on_the_page_can_tell_stands_above_it(grace: Browser, office: str) -> None:
+    stamp = seen(grace.get(office).text)
+    grace.post(f"{office}/discard")
+    assert "office has no draft." in grace.post(f"{office}/promote", {"seen": stamp}).text
+    assert "is what machines of" in grace.post(f"{office}/delete").text
+
+
 def test_history_shows_what_differs_and_goes_back(grace: Browser, office: str) -> None:
     grace.post(f"{office}/promote", {"untried": "yes", "comment": "", "seen": seen(grace.get(office).text)})
     page = grace.get(f"{office}/history?from=1&to=2").text
@@ -176,11 +204,19 @@ def test_a_file_goes_out_and_comes_in_with_lines_of_errors(grace: Browser, offic
     line = bad[: bad.index("oracle")].count("\n") + 1
     assert f"line {line}</span> there is no kind of activity &#39;oracle&#39;" in answer.text
     assert "kind: oracle" in answer.text
+    assert is_at("text", answer.text)
     good = text.replace("30s", "45s")
     assert grace.post(f"{office}/file", {"text": good, "seen": seen(page)}).status_code == 303
     assert sequences.view_sequence("office").moves["stop"]["before"][0]["with"] == {"time": "45s"}
     assert grace.post(f"{HERE}/import", {"text": text.replace("name: office", "name: other", 1)}).location == f"{HERE}/other"
     assert grace.get(f"{HERE}/other/export").text == text.replace("name: office", "name: other", 1)
+    file = (io.BytesIO(text.replace("name: office", "name: third", 1).encode()), "third.yml")
+    assert grace.post(f"{HERE}/import", {"file": file, "text": "what it was before"}).location == f"{HERE}/third"
+    wrong = io.BytesIO(b"name: office\ntitel: Paint\n")
+    answer = grace.post(f"{office}/file", {"file": (wrong, "office.yml"), "text": text, "seen": seen(page)})
+    assert is_at("text", answer.text)
+    assert "titel: Paint" in answer.text.split("<textarea")[1]
+    assert is_at("text", grace.post(f"{office}/file", {"text": text.replace("name: office", "name: other", 1), "seen": seen(page)}).text)
 
 
 def test_whoever_may_only_look_sees_all_and_changes_nothing(
@@ -280,6 +316,15 @@ def test_what_cannot_be_read_stays_as_it_was_typed() -> None:
         "no colon",
         "{unclosed:",
     ]
+    assert schema_form.read(fields, {"vars": "# nothing", "on": "yes"}) == {"vars": "# nothing"}
+
+
+@pytest.mark.parametrize("name", ["expires", "escalate"])
+def test_a_length_of_time_has_a_field_of_its_own_kind(name: str) -> None:
+    kind = sequences.kind("approval")
+    assert kind is not None
+    fields = {field.name: field.widget for field in schema_form.fields_of(kind.options.model_json_schema())}
+    assert fields[name] == "duration"
 
 
 # -- the API --------------------------------------------------------------------------------------
