@@ -30,7 +30,7 @@ class Tier:
 # Integration two files at a time: each worker has state, network and addresses of its own, and machines that are emulated fill a processor.
 TIERS = (
     Tier("unit", "logical", 3),
-    Tier("integration", "2", 17, marker="not alone", parts="loadfile"),
+    Tier("integration", "2", 19, marker="not alone", parts="loadfile"),
     Tier("alone", "0", 1, folder="integration", marker="alone"),
     Tier("browser", "logical", 5),
     Tier("bench", "0", 2),  # their networks and ports are the same in each run
