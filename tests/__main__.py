@@ -31,7 +31,7 @@ class Tier:
 TIERS = (
     Tier("unit", "logical", 3),
     Tier("integration", "2", 19, marker="not alone", parts="loadfile"),
-    Tier("alone", "0", 1, folder="integration", marker="alone"),
+    Tier("alone", "0", 2, folder="integration", marker="alone"),
     Tier("browser", "logical", 5),
     Tier("bench", "0", 2),  # their networks and ports are the same in each run
     Tier("fresh", "2", 3),

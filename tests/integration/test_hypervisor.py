@@ -273,12 +273,17 @@ def _host_addresses() -> list[str]:
     return [info["local"] for link in links if not link["ifname"].endswith("-out") for info in link.get("addr_info", [])]
 
 
-def test_a_machine_cannot_take_another_address(provider: LibvirtProvider, pair: tuple[MachineSpec, MachineSpec]) -> None:
+def test_a_machine_cannot_take_another_address(
+    provider: LibvirtProvider, pair: tuple[MachineSpec, MachineSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
     first, stolen = pair[0], provider.settings.address(30)
     assert provider.execute(first.id, ["ip", "address", "add", f"{stolen}/16", "dev", "eth0"]).status == 0
     assert not answers(stolen)
     # It is the rule that holds it: with the other entry for its tap, the very same address answers, and its own does not.
-    provider.network.admit(first.id, replace(first.card, address=stolen))
+    tap = provider.network.tap(first.card)
+    with monkeypatch.context() as lying:
+        lying.setattr(provider.network, "tap", lambda _card: tap)
+        provider.network.admit(first.id, replace(first.card, address=stolen))
     assert comes_to_answer(stolen)
     assert not answers(first.card.address)
     provider.network.admit(first.id, first.card)

@@ -28,6 +28,8 @@ from appliance.run import run, start
 from appliance.settings import REPOSITORY, Settings, environment, load
 from tests import world
 
+pytestmark = pytest.mark.alone  # a mount namespace that is made beside it holds what is mounted at that moment
+
 MIB = 1 << 20
 
 
