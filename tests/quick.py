@@ -47,7 +47,7 @@ def _migrated() -> bytes:
 
 
 def open_catalog(path: Path) -> None:
-    """Open a new catalog that is a copy of one made before; the steps on the way are test_migrations' and take a tenth of a second."""
+    """Open a new catalog that is a copy of one made before; the steps on the way are test_database's and take a tenth of a second."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or not path.stat().st_size:  # an empty file that holds its place
         path.write_bytes(_migrated())

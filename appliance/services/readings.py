@@ -1,7 +1,7 @@
 """Readings over time: what a chart shows, and what applications send. Who may see and send is said by the views."""
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -106,7 +106,5 @@ def _marks(subject: Subject, since: datetime) -> list[Mark]:
     return [Mark(at, kind, kind.text) for at, kind in found]
 
 
-@contextlib.contextmanager
-def _open(settings: Settings) -> Iterator[Store]:
-    with contextlib.closing(Store(settings.readings)) as store:
-        yield store
+def _open(settings: Settings) -> closing[Store]:
+    return closing(Store(settings.readings))

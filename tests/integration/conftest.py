@@ -135,11 +135,16 @@ def own_appliance(letter: str = "t") -> Iterator[Settings]:
     shutil.rmtree(state)
 
 
+def destroy_all(provider: LibvirtProvider) -> None:
+    """Every machine that the hypervisor has, or of which there are files."""
+    for id in {machine.id for machine in provider.list()} | set(provider.disks()):
+        provider.destroy(id)
+
+
 def empty(settings: Settings) -> None:
     """Take away what the tests before left of catalog, machines and their disks, as on a fresh appliance; seeds stay. Its libvirtd runs."""
     provider = LibvirtProvider(settings)
-    for id in {machine.id for machine in provider.list()} | set(provider.disks()):
-        provider.destroy(id)
+    destroy_all(provider)
     provider.close()
     for file in settings.catalog.parent.glob("catalog*"):  # the mark beside it, too
         file.unlink()
@@ -188,8 +193,7 @@ def _nothing_is_left() -> Iterator[None]:
     yield
     for libvirtd in shared:
         if libvirtd.process is not None:
-            for id in {machine.id for machine in libvirtd.provider.list()} | set(libvirtd.provider.disks()):
-                libvirtd.provider.destroy(id)
+            destroy_all(libvirtd.provider)
 
 
 @pytest.fixture
