@@ -6,7 +6,6 @@ that could be taken for a seed, and may simply be repeated.
 """
 
 import hashlib
-import ipaddress
 import json
 import os
 import shutil
@@ -22,10 +21,10 @@ from typing import Any
 
 from appliance import durable
 from appliance.errors import DpeError, Unavailable
-from appliance.hypervisor.provider import Card, MachineSpec, Provider
+from appliance.hypervisor.provider import MachineSpec, Provider
 from appliance.paths import below
 from appliance.scenario.schema import ClassSpec
-from appliance.seeds import recipe, sources, unsafe
+from appliance.seeds import cards, recipe, sources, unsafe
 from appliance.seeds.failure import explain
 from appliance.seeds.follow import follow
 from appliance.seeds.play import PLAYBOOKS
@@ -124,9 +123,6 @@ def test_machine_id(seed_id: int) -> str:
 def boot_spec(job: SeedJob, settings: Settings) -> MachineSpec:
     """The throwaway machine of the test boot, of the seed that is tried. Its address is one of the 14 that lie before the machines' slots."""
     id = test_machine_id(job.seed_id)
-    subnet = ipaddress.ip_network(settings.subnet)
-    place = job.seed_id % 14
-    mac = ":".join(f"{byte:02x}" for byte in (0x52, 0x54, 0x00, *hashlib.sha256(id.encode()).digest()[:3]))
     return MachineSpec(
         id=id,
         name=f"seed-{job.class_name}-{job.version}",
@@ -136,7 +132,7 @@ def boot_spec(job: SeedJob, settings: Settings) -> MachineSpec:
         disk_size=job.spec.size.disk,
         vcpus=job.spec.size.vcpus,
         memory=job.spec.size.memory,
-        card=Card(mac, str(subnet[2 + place]), subnet.prefixlen, settings.gateway),
+        card=cards.card(id, job.seed_id % cards.PLACES, settings),
         application_port=job.spec.application.port,
         application_ready=job.spec.application.ready,
         boot_timeout=job.spec.boot_timeout,

@@ -1,15 +1,14 @@
 """Take a seed's snapshot: boot it once more, and keep its memory when its application answers and it has nothing left to do."""
 
 import contextlib
-import hashlib
-import ipaddress
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from appliance.errors import DpeError
-from appliance.hypervisor.provider import Card, MachineSpec, Provider, Unfit
+from appliance.hypervisor.provider import MachineSpec, Provider, Unfit
+from appliance.seeds import cards
 from appliance.settings import Settings
 
 
@@ -33,9 +32,6 @@ def template_id(snapshot_id: int) -> str:
 def template_spec(job: SnapshotJob, settings: Settings) -> MachineSpec:
     """The machine whose memory is kept. Its address is one of the 14 that lie before the machines' slots, from the end: seeds use them from the start."""
     id = template_id(job.id)
-    subnet = ipaddress.ip_network(settings.subnet)
-    place = 13 - job.id % 14
-    mac = ":".join(f"{byte:02x}" for byte in (0x52, 0x54, 0x00, *hashlib.sha256(id.encode()).digest()[:3]))
     size, application = job.spec["size"], job.spec["application"]
     return MachineSpec(
         id=id,
@@ -46,7 +42,7 @@ def template_spec(job: SnapshotJob, settings: Settings) -> MachineSpec:
         disk_size=size["disk"],
         vcpus=size["vcpus"],
         memory=size["memory"],
-        card=Card(mac, str(subnet[2 + place]), subnet.prefixlen, settings.gateway),
+        card=cards.card(id, cards.PLACES - 1 - job.id % cards.PLACES, settings),
         application_port=application["port"],
         application_ready=application["ready"],
         boot_timeout=job.spec["boot_timeout"],
