@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 from werkzeug.serving import make_server
 
 from appliance import catalog, layout
@@ -89,7 +89,7 @@ def test_it_can_be_used_without_scripts(chromium: Browser, site: str, settings: 
     page.goto("/rescue/repair/reset")
     page.get_by_label("Type “erase”").fill("yes")
     page.get_by_role("button", name="Erase everything").click()
-    assert page.locator(".form-summary").evaluate("it => it === document.activeElement")
+    expect(page.locator(".form-summary")).to_be_focused()
     page.get_by_role("link", name="Type the word erase").click()
     assert page.get_by_label("Type “erase”").input_value() == "yes"
     whole(page)

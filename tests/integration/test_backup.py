@@ -420,6 +420,59 @@ def test_killed_at_any_moment_the_next_backup_is_whole(ours: Settings, host: Hos
     assert not (ours.state / appliance_backup.WORK).exists()
 
 
+@contextmanager
+def locked(there: restic.Repository, held: bool = True) -> Iterator[None]:
+    """A restic that has its lock on the repository; cut off unless `held`, and its number is one that lives: nobody has waited for it."""
+    reads, writes = os.pipe()
+    held_by = start(there.command("backup", "--stdin"), env=there.env, stdin=reads)
+    os.close(reads)
+    until(lambda: there.ask("list", "locks", "--no-lock").split())
+    if not held:
+        os.kill(held_by.pid, signal.SIGKILL)
+    try:
+        yield
+    finally:
+        os.close(writes)
+        held_by.wait()
+
+
+def test_locks_of_what_was_cut_off_are_taken_away_and_others_are_not(ours: Settings, target: dict[str, Any], stack: ExitStack) -> None:
+    other = made(stack, "b")
+    with restic.at(restic.Folder(**target), restic.new_key(), ours) as there:
+        there.ask("init")
+        theirs = replace(there, owner=restic._owner(other))
+        with locked(there, held=False):
+            theirs.clear_locks()
+            with pytest.raises(Conflict, match="Something else works on the backups"):
+                theirs.ask("forget", "--keep-last", "1")
+            there.clear_locks()
+            assert not there.ask("list", "locks", "--no-lock")
+        with locked(theirs):
+            there.clear_locks()
+            assert there.ask("list", "locks", "--no-lock"), "another appliance's, which works there"
+
+
+def test_no_restic_asks_a_process_of_the_host_by_a_signal_whether_it_lives(ours: Settings, target: dict[str, Any]) -> None:
+    with restic.at(restic.Folder(**target), restic.new_key(), ours) as there:
+        there.ask("init")
+        names = set()
+        for _ in range(2):
+            with locked(there):
+                [lock] = there.ask("list", "locks", "--no-lock").split()
+                names.add(json.loads(there.ask("cat", "lock", lock, "--no-lock"))["hostname"])
+    assert len(names - {socket.gethostname()}) == 2, "it asks those with its own host name"
+
+
+def test_what_was_backed_up_is_read_also_while_something_is_locked(ours: Settings, host: Host, target: dict[str, Any]) -> None:
+    key = configured(host, target)
+    with engine(ours):
+        done(host.do("backup.run"))
+    [one] = host.ask("backup.list")
+    Path(target["path"]).joinpath("locks").rmdir()  # nothing can be locked there, as on a disk that is only read
+    with restic.at(restic.Folder(**target), restic.typed(key), ours) as there:
+        assert appliance_backup.check_newest(there, one["id"], ours).people
+
+
 def test_a_restore_that_is_cut_off_anywhere_ends_the_same(
     ours: Settings, host: Host, target: dict[str, Any], stack: ExitStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -372,8 +372,8 @@ def _write_to_owners(settings: Settings, text: str) -> None:
 
 def _make(there: Repository, known: Config, host: Host) -> Made:
     settings = host.settings
-    with contextlib.suppress(DpeError):
-        there.ask("unlock")  # only locks of processes that are gone
+    with contextlib.suppress(DpeError):  # what really is in the way says so later
+        there.clear_locks()
     work = settings.state / WORK
     shutil.rmtree(work, ignore_errors=True)  # of one that was cut off
     work.mkdir(mode=0o700)
@@ -610,6 +610,7 @@ def _verify(args: interface.Part, host: Host) -> Checked:
                 raise NotFound("There is no backup yet.", "Make one first.")
             host.tell(f"Reading {'all' if args.part == 100 else f'{args.part} %'} of the data at {known.target}", None)
             reading = "--read-data" if args.part == 100 else f"--read-data-subset={args.part}%"
+            there.clear_locks()
             there.follow(host, "check", reading, cwd=settings.state, heard=lambda line: None)
             host.tell("Trying the newest backup's catalog", 95)
             manifest = check_newest(there, found[0].id, settings)
@@ -633,7 +634,7 @@ def check_newest(there: Repository, snapshot: str, settings: Settings) -> Manife
     """The manifest of a backup, once its catalog could be opened."""
     manifest = read_manifest(there, snapshot)
     with tempfile.TemporaryDirectory(dir=settings.run) as place:
-        there.ask("restore", snapshot, "--target", place, "--include", f"/{WORK}/catalog.db", timeout=3600)
+        there.ask("restore", snapshot, "--no-lock", "--target", place, "--include", f"/{WORK}/catalog.db", timeout=3600)
         version = catalog.check_catalog_file(Path(place) / WORK / "catalog.db")
     if version != manifest.schema_version:
         raise Conflict("The newest backup's catalog is not the one that its manifest tells of.", "Make a new backup.")
@@ -643,7 +644,7 @@ def check_newest(there: Repository, snapshot: str, settings: Settings) -> Manife
 def read_manifest(there: Repository, snapshot: str) -> Manifest:
     """What a backup says of itself. Raises Conflict for one of a newer appliance, NotFound for what is none of ours."""
     try:
-        said = json.loads(there.ask("dump", snapshot, f"/{WORK}/{MANIFEST}"))
+        said = json.loads(there.ask("dump", "--no-lock", snapshot, f"/{WORK}/{MANIFEST}"))
         if int(said["format"]) > FORMAT or int(said["schema_version"]) > catalog.versions()[-1]:
             newer = f"That backup was made by a newer appliance ({said.get('version') or 'schema ' + str(said['schema_version'])})."
             raise Conflict(newer, "Update this appliance first, then restore.")

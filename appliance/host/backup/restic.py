@@ -116,6 +116,7 @@ class Repository:
     options: tuple[str, ...]
     env: Mapping[str, str]
     target: Target
+    owner: str  # whose locks are ours: `dpe-` and what no other appliance has
     ssh_log: Path | None = None  # what ssh says, which reaches the server of an Sftp
     patience: float = SOON  # seconds for what `ask` is not given a timeout for
 
@@ -127,9 +128,15 @@ class Repository:
         return error
 
     def command(self, *arguments: Argument) -> list[Argument]:
-        """The command line, of a process that dies with us and gives way to machines."""
+        """The command line, of a process that dies with us and gives way to machines.
+
+        It has a host name of its own, which restic writes into its locks: they tell our own from others', and no restic ever takes the
+        number in one for that of a process here, which it would ask by SIGHUP whether it lives.
+        """
         answer = "--json" if "--json" in arguments else "--quiet"
-        return list(tied(["nice", "-n", "10", "restic", answer, *self.options, *[a for a in arguments if a != "--json"]]))
+        command = ["nice", "-n", "10", "restic", answer, *self.options, *[a for a in arguments if a != "--json"]]
+        name = f"{self.owner}-{secrets.token_hex(4)}"
+        return list(tied(["unshare", "--uts", "--", "sh", "-c", 'hostname "$0" && exec "$@"', name, *command]))
 
     def ask(self, *arguments: Argument, timeout: float | None = None) -> str:
         """Run restic to its end; what it prints. Raises DpeError in words."""
@@ -150,6 +157,14 @@ class Repository:
     def id(self) -> str:
         """The repository's own id. Raises NotFound when there is no repository, BadInput when the key is another's."""
         return str(json.loads(self.ask("cat", "config", "--no-lock", "--json"))["id"])
+
+    def clear_locks(self) -> None:
+        """Take away locks of this appliance's that was cut off, and any that are old. Only for an operation, of which there is one at a time."""
+        locks = self.ask("list", "locks", "--no-lock").split()
+        owners = [str(json.loads(self.ask("cat", "lock", lock, "--no-lock"))["hostname"]) for lock in locks]
+        if owners:
+            ours = all(owner.startswith(f"{self.owner}-") for owner in owners)
+            self.ask("unlock", *(["--remove-all"] if ours else []))
 
     def follow(self, host: Host, *arguments: Argument, cwd: Path, heard: Callable[[str], None]) -> int:
         """Run restic for long; `heard` gets each line that it prints. Returns its status, 0 or 3 (some files could not be read).
@@ -230,7 +245,13 @@ def at(target: Target, key: str, settings: Settings, patience: float = SOON) -> 
                     env["AWS_DEFAULT_REGION"] = target.region
             case _:
                 raise BadInput("There is no such kind of backup target.")
-        yield Repository(location, options, env | {"RESTIC_REPOSITORY": location}, target, ssh_log, patience)
+        yield Repository(location, options, env | {"RESTIC_REPOSITORY": location}, target, _owner(settings), ssh_log, patience)
+
+
+def _owner(settings: Settings) -> str:
+    """What this appliance's locks are known by: not its host name, which others may have, too."""
+    _, public = ssh_key(settings)
+    return f"dpe-{hashlib.sha256(public.encode()).hexdigest()[:12]}"
 
 
 def _usable(path: Path, settings: Settings) -> Path:

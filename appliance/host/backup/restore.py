@@ -153,7 +153,7 @@ def _fetch(there: Repository, snapshot: str, manifest: Manifest, new: Path, host
     host.tell("Fetching the backup", 0)
     watcher.start()
     try:
-        status = there.follow(host, "restore", snapshot, "--target", new, cwd=host.settings.state, heard=lambda _line: None)
+        status = there.follow(host, "restore", "--no-lock", snapshot, "--target", new, cwd=host.settings.state, heard=lambda _line: None)
     finally:
         over.set()
         watcher.join()
@@ -363,7 +363,7 @@ def _copies(args: interface.Copies, host: Host) -> Copied:
             wanted = [part for file in files for part in ("--include", f"/{PurePosixPath(file).with_suffix('')}.*")]
             host.tell(f"Fetching {len(files)} copies of data disks", None)
             source.repository.follow(
-                host, "restore", args.snapshot, "--target", work, *wanted, cwd=settings.state, heard=lambda _line: None
+                host, "restore", "--no-lock", args.snapshot, "--target", work, *wanted, cwd=settings.state, heard=lambda _line: None
             )
         fetched = sum(_lay(_below(work, file), settings.backups) for file in files)
     finally:
