@@ -32,7 +32,7 @@ SECTIONS = (
     Section("My machines", "device-desktop", (Page("My machines", "portal.index"),), is_personal=True),
     Section("To do", "circle-check", (Page("To do", "todo.index"),), is_personal=True),
     Section("Overview", "layout-dashboard", (Page("Overview", "overview.index", "classes.read"),)),
-    Section("Classes", "package", (Page("Classes", "classes.index", "classes.read"),)),
+    Section("Classes", "package", (Page("Classes", "classes.index", "classes.read", also=("calendar",)),)),
     Section("Seeds", "plant-2", (Page("Seeds", "seeds.index", "seeds.read"),)),
     Section(
         "Machines",

@@ -9,7 +9,7 @@ from typing import Any
 
 from peewee import JOIN, SQL
 
-from appliance.catalog import aside, database, memory
+from appliance.catalog import aside, database, memory, policies
 from appliance.catalog.database import each, rows, write
 from appliance.catalog.grants import Scope
 from appliance.catalog.models import (
@@ -125,7 +125,7 @@ class Terms:
     per_person: int
     burst: int
     lease_minutes: int
-    maximum: int
+    maximum: int  # at any time of its calendar
     size: Size
 
 
@@ -133,7 +133,7 @@ def terms(class_name: str) -> Terms | None:
     """The terms of a class; None when there is no such class."""
     found = rows(
         """
-        SELECT enabled, per_person, burst, lease_minutes, maximum,
+        SELECT enabled, per_person, burst, lease_minutes, maximum, windows, one_offs,
                json_extract(spec, '$.size.vcpus'), json_extract(spec, '$.size.memory'), json_extract(spec, '$.size.disk')
         FROM class WHERE name = ?
         """,
@@ -141,8 +141,9 @@ def terms(class_name: str) -> Terms | None:
     )
     if not found:
         return None
-    enabled, per_person, burst, lease_minutes, maximum, *size = found[0]
-    return Terms(bool(enabled), per_person, burst, lease_minutes, maximum, Size(*size))
+    enabled, per_person, burst, lease_minutes, maximum, windows, one_offs, *size = found[0]
+    most = policies.most_of(maximum, json.loads(windows), json.loads(one_offs))
+    return Terms(bool(enabled), per_person, burst, lease_minutes, most, Size(*size))
 
 
 def note_request(
@@ -518,6 +519,23 @@ def making_times(class_name: str, limit: int = 20) -> list[timedelta]:
     )
     latest = list(query)
     return [machine.ready_at - machine.created_at for machine in latest if machine.origin == latest[0].origin]
+
+
+def creation_times(class_name: str, limit: int = 20) -> list[timedelta]:
+    """The same from the moment at which making each began, without its waiting for others to be made."""
+    found = rows(
+        """
+        SELECT machine.origin, ready.at,
+               (SELECT max(begun.at) FROM event AS begun
+                WHERE begun.machine_id = machine.id AND begun.kind = 'machine.creating' AND begun.id < ready.id)
+        FROM machine JOIN event AS ready ON ready.machine_id = machine.id AND ready.kind = 'machine.ready'
+        WHERE machine.class_name = ? ORDER BY machine.number DESC, ready.id LIMIT ?
+        """,
+        (class_name, limit),
+    )
+    return [
+        datetime.fromisoformat(ready) - datetime.fromisoformat(begun) for origin, ready, begun in found if begun and origin == found[0][0]
+    ]
 
 
 def held_by_account() -> dict[int, int]:

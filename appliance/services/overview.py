@@ -7,6 +7,8 @@ from typing import Any
 from appliance.catalog import Class, Engine, Machine, MachineState, Seed, handovers, machines, memory, now, options, seeds
 from appliance.catalog.grants import Scope
 from appliance.identity.permissions import EVERYTHING
+from appliance.lifecycle import calendars
+from appliance.pools.windows import Bounds
 from appliance.services import classes
 
 STALE = timedelta(seconds=30)
@@ -31,6 +33,7 @@ class Pools:
     old: int  # buffered machines on an older seed than the promoted
     forking: classes.Forking
     handing: handovers.Failing | None  # machines that did not take whoever got them
+    holds: Bounds  # what the calendar says now
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def pools(reach: Scope = EVERYTHING) -> list[Pools]:
                 old=old.get(machine_class.name, 0),
                 forking=forking,
                 handing=handovers.failing(machine_class.name),
+                holds=calendars.holding(machine_class),
             )
         )
     return result

@@ -10,9 +10,10 @@ from werkzeug.wrappers import Response
 
 from appliance.catalog import seeds as seed_rows
 from appliance.errors import DpeError
+from appliance.pools.windows import words
 from appliance.readings import Kind, Subject
 from appliance.scenario.policy import Form, PolicyField, fields
-from appliance.services import classes, overview, seeds
+from appliance.services import calendars, classes, overview, seeds
 from webui import charts, forms
 from webui.errors import status_of
 from webui.forms import Line, Ticked, Whole
@@ -100,7 +101,8 @@ def _change(name: str, form: Form) -> Response | tuple[str, int]:
 def reset(name: str, key: str) -> Response:
     classes.reset_policy(actor(), name, key)
     flash("That is the scenario's again, and follows it from now on.", "success")
-    return redirect(url_for("classes.page", name=name), 303)
+    of = "calendar" if fields()[key].editable.form is Form.CALENDAR else "classes"
+    return redirect(url_for(f"{of}.page", name=name), 303)
 
 
 def _page(name: str, error: DpeError | None = None) -> tuple[str, int]:
@@ -115,16 +117,19 @@ def _page(name: str, error: DpeError | None = None) -> tuple[str, int]:
     policy = classes.policy_of(machine_class)
     values = {setting.field.name: setting.value for setting in policy}
     pools = next(pools for pools in overview.pools() if pools.machine_class.name == name)
-    groups: dict[Form, dict[str, list[classes.Setting]]] = {one: {} for one in Form}
+    groups: dict[Form, dict[str, list[classes.Setting]]] = {one: {} for one in SAVED}
     for setting in policy:
         editable = setting.field.editable
-        groups[editable.form].setdefault(editable.group, []).append(setting)
+        if editable.form in groups:
+            groups[editable.form].setdefault(editable.group, []).append(setting)
     page = render_template(
         "admin/class.html",
         pools=pools,
         machine_class=pools.machine_class,
         groups=groups,
-        forms={one: forms.bound(form_of(one), values, error, choices=offered) for one in Form},
+        forms={one: forms.bound(form_of(one), values, error, choices=offered) for one in SAVED},
+        holding=calendars.holding(machine_class),
+        words=words,
         sequences=sequences,
         seeds=seed_rows.of_class(name)[:6],
         offers=seeds.offers(),
