@@ -225,3 +225,36 @@ document.addEventListener('submit', event => {
   words.textContent = 'Sending …';
   call.send(file);
 });
+
+// -- A list has its address while it is narrowed: it can be bookmarked, reloaded and come back to.
+document.addEventListener('htmx:after:swap', () => {
+  const shown = document.getElementById('list-filter') && document.getElementById('live').getAttribute('hx-get');
+  if (shown && shown !== location.pathname + location.search) history.replaceState(history.state, '', shown);
+});
+
+// -- A list's rows: all of the page selected at once, and how many are.
+const picks = () => [...document.querySelectorAll('input[form="list-bulk"][name="id"]')];
+function count() {
+  const all = document.querySelector('[data-select-all]');
+  if (!all) return;
+  const boxes = picks(), chosen = boxes.filter(box => box.checked).length;
+  all.checked = chosen > 0 && chosen === boxes.length;
+  all.indeterminate = chosen > 0 && chosen < boxes.length;
+  document.querySelector('[data-selected]').textContent = chosen ? `${chosen} selected` : '';
+}
+document.addEventListener('change', event => {
+  if (event.target.matches('[data-select-all]')) for (const box of picks()) box.checked = event.target.checked;
+  count();
+});
+let ticked = [], to;
+document.addEventListener('htmx:before:swap', () => {
+  ticked = picks().filter(box => box.checked).map(box => box.id);
+  to = document.getElementById('list-to')?.value;
+});
+document.addEventListener('htmx:after:swap', () => {
+  for (const box of picks()) box.checked = ticked.includes(box.id);
+  const choices = document.getElementById('list-to');
+  if (choices && [...choices.options].some(option => option.value === to)) choices.value = to;
+  count();
+});
+count();
