@@ -27,7 +27,7 @@ SORTS: dict[str, Any] = {
     "seed": fn.PRINTF("%s-%06d", Seed.machine_class, Seed.version),
     "state": Seed.state,
     "started": fn.COALESCE(Seed.started_at, Seed.created_at),
-    "duration": fn.COALESCE(fn.JULIANDAY(Seed.ended_at) - fn.JULIANDAY(Seed.started_at), -1),
+    "duration": fn.COALESCE(fn.ROUND((fn.JULIANDAY(Seed.ended_at) - fn.JULIANDAY(Seed.started_at)) * 86400, 1), -1),
 }
 
 

@@ -1,9 +1,10 @@
 """The component of lists in a real browser: narrowed while one types, selected and done by keyboard, and on a phone."""
 
+import re
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from appliance import catalog
 from appliance.catalog import Account, OrgUnit
@@ -80,3 +81,20 @@ def test_without_scripts_there_are_links_and_a_form(busy: Site, browse: Browse) 
     expect(page.locator(".list-names li")).to_have_count(4)
     page.get_by_role("link", name="Cancel").click()
     expect(page.locator("td a.name")).to_have_count(4)
+
+
+def test_an_answer_from_before_does_not_take_the_place_of_what_was_searched_for(busy: Site, browse: Browse) -> None:
+    """The page asks for itself whenever something happened; that answer may come after the list was narrowed."""
+    crowd()
+    page = browse(busy)
+    steps.sign_in(page, "grace")
+    page.goto("/admin/accounts/")
+    held: list[Route] = []
+    page.route("**/admin/accounts/", lambda route: route.continue_() if held else held.append(route))
+    with page.expect_request("**/admin/accounts/"):
+        page.evaluate("document.body.dispatchEvent(new CustomEvent('changed'))")
+    page.get_by_label("Name or e-mail").fill("Person 1")
+    expect(page.locator("td a.name")).to_have_count(11)
+    with page.expect_response(re.compile(r"/admin/accounts/\?text=")):  # it asks for what it shows now, in place of what it asked for then
+        held[0].continue_()
+    expect(page.locator("td a.name")).to_have_count(11)

@@ -49,7 +49,7 @@ def columns(*hidden: str) -> tuple[Column, ...]:
         Column("name", "Name", lambda row: row.account.name),
         Column("full_name", "Full name", lambda row: row.account.full_name),
         Column("email", "E-mail", lambda row: row.account.email, shown="email" not in hidden),
-        Column("roles", "Roles", lambda row: row.roles, sorts=False, shown="roles" not in hidden, permission="grants.read"),
+        Column("roles", "Roles", lambda row: row.roles, sorts=False, shown="roles" not in hidden),
         Column("unit", "Org unit", lambda row: row.account.org_unit.name, shown="unit" not in hidden),
         Column("state", "State", lambda row: "disabled" if row.account.disabled else "enabled"),
         Column("machines", "Machines", lambda row: row.machines, look="num"),

@@ -226,10 +226,18 @@ document.addEventListener('submit', event => {
   call.send(file);
 });
 
-// -- A list has its address while it is narrowed: it can be bookmarked, reloaded and come back to.
+// -- A list has its address while it is narrowed: it can be bookmarked, reloaded and come back to. What the page asked for before that, and comes
+// after it, is what it showed then.
+const query = address => String(new URL(address, location.href).searchParams);
+const shown = () => document.getElementById('list-filter') && document.getElementById('live').getAttribute('hx-get');
+document.addEventListener('htmx:before:swap', event => {
+  const { sourceElement, request } = event.detail.ctx;
+  if (sourceElement.id !== 'live' || !shown() || query(request.action) === query(shown())) return;
+  event.preventDefault();
+  document.body.dispatchEvent(new CustomEvent('changed'));
+});
 document.addEventListener('htmx:after:swap', () => {
-  const shown = document.getElementById('list-filter') && document.getElementById('live').getAttribute('hx-get');
-  if (shown && shown !== location.pathname + location.search) history.replaceState(history.state, '', shown);
+  if (shown() && query(shown()) !== query(location.href)) history.replaceState(history.state, '', shown());
 });
 
 // -- A list's rows: all of the page selected at once, and how many are.
