@@ -3,21 +3,23 @@
 import itertools
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import JOIN, SQL
+from peewee import JOIN, SQL, fn
 
-from appliance.catalog import aside, database, memory, policies
+from appliance.catalog import aside, database, listing, memory, policies
 from appliance.catalog.database import each, rows, write
 from appliance.catalog.grants import Scope
+from appliance.catalog.listing import Page, Window
 from appliance.catalog.models import (
     Account,
     Class,
     Lease,
     Machine,
     MachineState,
+    OrgUnit,
     Reading,
     Request,
     RequestState,
@@ -469,38 +471,67 @@ def lease_of(machine_id: str) -> Lease | None:
     return found
 
 
+# What machines can be sorted by. What nobody holds has no end of a lease, which is after all others.
+SORTS: dict[str, Any] = {
+    "created": Machine.number,
+    "machine": fn.PRINTF("%s-%012d", Machine.machine_class, Machine.number),
+    "state": Machine.state,
+    "class": Machine.machine_class,
+    "owner": listing.OWNER,
+    "unit": listing.text_of(OrgUnit.name),
+    "address": Machine.slot,
+    "left": fn.COALESCE(Lease.ends_at, "9999"),
+    "load": fn.COALESCE(Reading.cpu, -1),
+    "memory": fn.COALESCE(Reading.memory_used, -1),
+    "since": Machine.state_since,
+}
+NEWEST = Window("created", descending=True)
+
+
 def list_machines(
+    window: Window = NEWEST,
+    reach: Scope = Scope(everything=True),  # noqa: B008 - immutable
+    ids: Iterable[str] | None = None,
     *,
     state: MachineState | None = None,
     class_name: str = "",
     text: str = "",
     retired: bool = False,
-    after: int | None = None,
-    limit: int = 50,
-    reach: Scope = Scope(everything=True),  # noqa: B008 - immutable
-) -> list[Machine]:
-    """Machines within reach, newest first, numbers below `after`, with owner, live lease and reading joined (None where there is none)."""
+) -> Page[Machine]:
+    """Machines within reach, with owner, the owner's org unit, live lease and reading joined (None where there is none).
+
+    `ids` are all that come into question. They are counted when nothing else is asked than all that live.
+    """
     query = (
-        Machine.select(Machine, Account, Lease, Reading)
+        Machine.select(Machine, Account, OrgUnit, Lease, Reading)
         .join_from(Machine, Account, JOIN.LEFT_OUTER)
+        .join_from(Account, OrgUnit, JOIN.LEFT_OUTER)
         .join_from(Machine, Lease, JOIN.LEFT_OUTER, on=((Lease.machine == Machine.id) & Lease.ended_at.is_null()), attr="lease")
         .join_from(Machine, Reading, JOIN.LEFT_OUTER, on=(Reading.machine == Machine.id), attr="reading")
-        .order_by(Machine.number.desc())
-        .limit(limit)
     )
-    if state is not None:
-        query = query.where(Machine.state == state)
-    elif not retired:
-        query = query.where(Machine.state != MachineState.RETIRED)
-    if class_name:
-        query = query.where(Machine.machine_class == class_name)
-    if text:
-        query = query.where(Machine.name.contains(text) | Account.name.contains(text) | Account.full_name.contains(text))
-    if after is not None:
-        query = query.where(Machine.number < after)
-    if not reach.everything:
-        query = query.where(Machine.machine_class.in_(list(reach.classes)) | Account.org_unit.in_(list(reach.units)))
-    return list(query)
+    alive = None if retired else Machine.state != MachineState.RETIRED
+    query = listing.narrowed(
+        query,
+        Machine.state == state if state is not None else alive,
+        Machine.machine_class == class_name if class_name else None,
+        listing.has(text, Machine.name, Account.name, Account.full_name),
+        Machine.id.in_(list(ids)) if ids is not None else None,
+        listing.within(reach, Machine.machine_class, Account.org_unit),
+    )
+    found = listing.page(query, Machine.number, SORTS, window)
+    is_all = reach.everything and ids is None and not (state or class_name or text or retired)
+    return replace(found, total=sum(state_counts(reach).values())) if is_all else found
+
+
+def state_counts(reach: Scope) -> dict[MachineState, int]:
+    """Live machines within reach by state, of all classes together."""
+    if reach.everything:
+        found = rows("SELECT state, count(*) FROM machine WHERE state <> 'retired' GROUP BY state")
+    else:
+        query = Machine.select(Machine.state, fn.COUNT(Machine.number)).join(Account, JOIN.LEFT_OUTER).group_by(Machine.state)
+        theirs = listing.within(reach, Machine.machine_class, Account.org_unit)
+        found = rows(*query.where(Machine.state != MachineState.RETIRED, theirs).sql())
+    return {MachineState(state): count for state, count in found}
 
 
 def in_making() -> list[Machine]:

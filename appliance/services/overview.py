@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from appliance.catalog import Class, Engine, Machine, MachineState, Seed, handovers, machines, memory, now, options, seeds
+from appliance.catalog import Class, Engine, MachineState, Seed, handovers, machines, memory, now, options, seeds
 from appliance.catalog.grants import Scope
 from appliance.identity.permissions import EVERYTHING
 from appliance.lifecycle import calendars
@@ -115,23 +115,6 @@ def promised() -> Promised:
 def title() -> str:
     """What the appliance calls itself."""
     return options.get("title") or options.get("scenario").get("title") or "DPE Appliance"
-
-
-def machines_on_page(
-    *, state: str = "", class_name: str = "", text: str = "", retired: bool = False, after: int | None = None, reach: Scope = EVERYTHING
-) -> list[Machine]:
-    """One page of machines, newest first; see catalog.machines.page."""
-    wanted = MachineState(state) if state in set(MachineState) else None
-    return machines.list_machines(state=wanted, class_name=class_name, text=text.strip(), retired=retired, after=after, reach=reach)
-
-
-def state_counts() -> dict[MachineState, int]:
-    """Live machines by state, of all classes together."""
-    totals: dict[MachineState, int] = {}
-    for states in machines.counts().values():
-        for state, count in states.items():
-            totals[state] = totals.get(state, 0) + count
-    return totals
 
 
 def time_zone() -> str:

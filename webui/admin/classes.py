@@ -8,7 +8,9 @@ from flask_login import current_user
 from pydantic import Field, create_model
 from werkzeug.wrappers import Response
 
+from appliance.catalog import machines as machine_rows
 from appliance.catalog import seeds as seed_rows
+from appliance.catalog.listing import Window
 from appliance.errors import DpeError
 from appliance.pools.windows import words
 from appliance.readings import Kind, Subject
@@ -21,6 +23,7 @@ from webui.guard import actor, back, needs
 
 blueprint = Blueprint("classes", __name__, url_prefix="/admin/classes")
 
+LAST = Window("created", descending=True, size=8)  # of the machines
 SAVED = {
     Form.POLICY: "The policy is saved; the pools follow it from now on.",
     Form.LIFE: "Saved. What is under way ends as it began; everything else goes by this from now on.",
@@ -133,7 +136,7 @@ def _page(name: str, error: DpeError | None = None) -> tuple[str, int]:
         sequences=sequences,
         seeds=seed_rows.of_class(name)[:6],
         offers=seeds.offers(),
-        machines=overview.machines_on_page(class_name=name, reach=current_user.powers.reach("machines.read"))[:8],
+        machines=machine_rows.list_machines(LAST, current_user.powers.reach("machines.read"), class_name=name).rows,
         charts=charts.of(Subject(Kind.CLASS, name)),
     )
     return page, status_of(error) if error else 200
