@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from appliance import catalog
 from appliance.bulkhead import Bulkhead
 from appliance.catalog import Actor, EventKind, record, timezone
-from appliance.errors import BadInput, DpeError
+from appliance.errors import BadInput
 from appliance.host.backup import schedule
 from appliance.host.interface import backups as verbs
 from appliance.host.interface.backups import TARGET, AnyTarget, Backup, Found, Last, Plan, ShownTarget, Volume
@@ -93,15 +93,6 @@ def state(settings: Settings) -> State:
     found = Client(settings).call(verbs.STATE)
     upcoming = schedule.upcoming(found.plan, datetime.now(UTC), timezone.current()) if found.target else None
     return State(found.target, found.where, found.noted, found.plan, found.last, found.problem, upcoming, found.same_disk)
-
-
-def problem(settings: Settings) -> str:
-    """Why one should not count on the backups, in a sentence; empty when all is well or that cannot be told now."""
-    try:
-        found = Client(settings).call(verbs.STATE)
-    except DpeError:
-        return ""
-    return found.problem if found.target else "Nothing of this appliance is backed up."
 
 
 def everything(settings: Settings) -> list[Backup]:

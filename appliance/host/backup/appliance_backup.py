@@ -42,6 +42,7 @@ from appliance.host.backup import restic
 from appliance.host.backup.restic import Repository, folder
 from appliance.host.disks import block_devices
 from appliance.host.interface import backups as interface
+from appliance.host.interface import conditions
 from appliance.host.interface.backups import (
     S3,
     AnyTarget,
@@ -61,6 +62,7 @@ from appliance.host.interface.backups import (
 from appliance.host.rpc.registry import Host, implements
 from appliance.host.rpc.verb import Nothing
 from appliance.host.system import events, image
+from appliance.host.system.conditions import condition, write_conditions
 from appliance.paths import below
 from appliance.settings import Settings
 
@@ -139,6 +141,7 @@ def configured(settings: Settings) -> Config:
 
 def save(settings: Settings, new: Config) -> None:
     durable.write(folder(settings) / "config.json", new.model_dump_json(indent=1))
+    write_conditions(settings)
 
 
 def key(settings: Settings) -> str:
@@ -160,6 +163,7 @@ def last(settings: Settings) -> dict[str, Any]:
 
 def _note(settings: Settings, **values: Any) -> None:
     durable.write(folder(settings) / "last.json", json.dumps({**last(settings), **values}, indent=1))
+    write_conditions(settings)
 
 
 def _moment() -> str:
@@ -268,6 +272,7 @@ def _plan(args: interface.Schedule, host: Host) -> None:
 def _stop(args: Nothing, host: Host) -> None:
     """Back up no more. What lies at the target stays, and the recovery key stays with us."""
     (folder(host.settings) / "config.json").unlink(missing_ok=True)
+    write_conditions(host.settings)
 
 
 @implements(interface.KEY)
@@ -342,6 +347,15 @@ def is_beside(target: Target, settings: Settings) -> bool:
         case Disk():
             there = block_devices.number_of(target.uuid)
     return there is not None and block_devices.share_a_disk(there, settings.state.stat().st_dev)
+
+
+@condition("backups")
+def _condition(settings: Settings) -> conditions.Backups:
+    known = config(settings)
+    if known is None:
+        return conditions.Backups()
+    said = problem(known, last(settings), datetime.now(UTC))
+    return conditions.Backups(set_up=True, noted=known.noted, same_disk=known.same_disk, problem=said)
 
 
 def problem(known: Config, result: dict[str, Any], moment: datetime) -> str:
