@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from appliance import catalog, durable
@@ -13,32 +12,32 @@ from appliance.host.interface.conditions import Backups, Conditions
 from appliance.host.system import conditions
 from tests.browser import steps
 from tests.browser.conftest import Site
-from tests.browser.test_pages import sound
+from tests.browser.test_pages import LOOKS, sound
 
 Browse = Callable[..., Page]
 SHOTS = os.environ.get("DPE_TEST_SHOTS", "")
 
 
-def shoot(page: Page, name: str) -> None:
-    if SHOTS:
-        page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
+def look(page: Page, name: str) -> None:
+    sound(page)
+    for width, scheme in LOOKS if SHOTS else ():
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
+        page.screenshot(path=Path(SHOTS) / f"{name}-{width}.png", full_page=True)
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_from_the_bell_to_where_it_is_mended(busy: Site, browse: Browse, width: int, scheme: str) -> None:
+def test_from_the_bell_to_where_it_is_mended(busy: Site, browse: Browse) -> None:
     durable.write(conditions.file(busy.settings), Conditions(backups=Backups()).model_dump_json(), mode=0o644)
-    page = browse(busy, width=width, scheme=scheme, reduced_motion="reduce")
+    page = browse(busy, width=390, reduced_motion="reduce")
     steps.sign_in(page, "grace")
     bell, needs = page.locator("#bell"), page.locator("#needs li")
     expect(bell).to_contain_text("4 need you")
-    shoot(page, f"bell-{width}-{scheme}")
     bell.focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="Needs you")).to_be_visible()
     expect(needs).to_have_count(4)
     expect(needs.first).to_contain_text("Statistics studio: the seed could not be built")
-    sound(page)
-    shoot(page, f"needs-{width}-{scheme}")
+    look(page, "needs")
 
     # It is mended elsewhere, and goes from here.
     with catalog.write():
@@ -51,8 +50,7 @@ def test_from_the_bell_to_where_it_is_mended(busy: Site, browse: Browse, width: 
     expect(page.get_by_role("heading", name="E-mail", exact=True)).to_be_visible()
     page.goto("/admin/")
     expect(needs).to_have_count(3)
-    sound(page)
-    shoot(page, f"overview-{width}-{scheme}")
+    look(page, "overview")
     durable.write(conditions.file(busy.settings), Conditions(backups=Backups(set_up=True, noted=True)).model_dump_json(), mode=0o644)
     with catalog.write():
         options.put("mail", {"on": True})
@@ -60,4 +58,4 @@ def test_from_the_bell_to_where_it_is_mended(busy: Site, browse: Browse, width: 
         record("support.bundle", "All is well.")
     expect(page.get_by_text("Nothing needs you.").first).to_be_visible()
     expect(page.locator("#bell .bell-count")).to_have_count(0)
-    shoot(page, f"nothing-{width}-{scheme}")
+    look(page, "nothing")
