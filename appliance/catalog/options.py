@@ -30,6 +30,7 @@ DEFAULTS: dict[str, Any] = {
     "lineage": {},  # id and generation: which catalog this is; see catalog.lineage
     "undecided": {},  # why nothing is made and nothing removed until an admin decides, and what they decided; see lifecycle.aside
     "aside_days": 30,  # after which what is set aside is removed; 0: never
+    "trends": {},  # whole days until disk and memory are used up, of what comes soon; see engine.trends
     "scenario": {},  # name, title and description of the scenario last loaded
 }
 

@@ -23,6 +23,7 @@ STANDING = (Kind.RUNNING, Kind.BOOTED)
 READY = (*STANDING, Kind.FORK, Kind.COLD)
 COMMITTED = (Kind.HELD, *STANDING)  # may use all their memory
 ONLY_DISK = (Kind.COLD, Kind.OFF)
+GOING = (Kind.FAILED, Kind.LEAVING)  # and take what they take until they are gone
 
 
 class HostMemory(NamedTuple):
@@ -104,7 +105,7 @@ class Sizing:
         if facts is self._relieved or facts.memory_available >= reserve - reserve // 4:
             return 0
         self._relieved = facts
-        return max(0, reserve - facts.memory_available - sum(part.private for part in parts if part.kind is Kind.LEAVING))
+        return max(0, reserve - facts.memory_available - sum(part.private for part in parts if part.kind in GOING))
 
     def _demands(self, parts: list[Part], overhead: int) -> list[Demand]:
         waiting, old, moment, taking = machines.waiting(), machines.on_old_seed(), now(), snapshots.being_taken()
@@ -135,7 +136,7 @@ class Sizing:
                         waiting=waiting.get(machine_class.name, 0),
                         standing=count(*STANDING),
                         cold=count(Kind.COLD),
-                        leaving=count(Kind.LEAVING),
+                        leaving=count(*GOING),
                     ),
                     memory=nominal,
                     disk=DISK_PER_MACHINE,

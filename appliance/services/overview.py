@@ -26,7 +26,8 @@ class Pools:
     buffer: int
     production: int
     leaving: int
-    troubled: int
+    failed: int
+    quarantined: int
     waiting: int
     seed: Seed | None
     building: Seed | None
@@ -78,8 +79,9 @@ def pools(reach: Scope = EVERYTHING) -> list[Pools]:
                 creation=sum(states.get(state, 0) for state in CREATION),
                 buffer=states.get(MachineState.READY, 0),
                 production=sum(states.get(state, 0) for state in PRODUCTION),
-                leaving=states.get(MachineState.RECLAIMING, 0) + states.get(MachineState.FAILED, 0),
-                troubled=states.get(MachineState.QUARANTINED, 0),
+                leaving=states.get(MachineState.RECLAIMING, 0),
+                failed=states.get(MachineState.FAILED, 0),
+                quarantined=states.get(MachineState.QUARANTINED, 0),
                 waiting=waiting.get(machine_class.name, 0),
                 seed=forking.seed,
                 building=next(iter(seeds.unfinished(machine_class.name)), None),

@@ -340,7 +340,9 @@ def test_what_goes_wrong_is_said_in_words(ours: Settings, host: Host, target: di
     with pytest.raises(BadInput, match="not a recovery key"):
         host.ask("backup.configure", target=target, key="nonsense")
     key = configured(host, target)
-    host.ask("backup.noted")
+    with pytest.raises(BadInput, match="not how the recovery key begins"):
+        host.ask("backup.noted", ends="ABCD EFGH")
+    host.ask("backup.noted", ends=f"{key[:4].lower()} {key[-4:]}")
     with pytest.raises(Conflict, match="only until"):
         host.ask("backup.key")
     with pytest.raises(BadInput, match="recovery key does not open"):
