@@ -26,6 +26,7 @@ ADMIN_PAGES = [
 ]  # fmt: skip
 
 
+
 def fresh(settings: Settings) -> None:
     """An appliance that was never set up."""
     world.machine_class("notebook", world.NOTEBOOK)
@@ -204,7 +205,7 @@ def test_giving_back_asks_and_escape_says_no(busy: Site, browse: Browse) -> None
     expect(card).to_be_visible()
     # The page may change under the open question.
     card.get_by_role("button", name="Give back").click()
-    with page.expect_response(lambda response: response.request.headers.get("hx-target") == "main#live"), catalog.write():
+    with page.expect_response(lambda response: response.request.headers.get("hx-target") == "div#live"), catalog.write():
         record("support.bundle", "Something happened meanwhile.")
     expect(dialog).to_be_visible()
     dialog.get_by_role("button", name="Destroy it").click()
@@ -347,9 +348,11 @@ def test_all_areas_are_in_sight(busy: Site, browse: Browse) -> None:
     page = browse(busy, width=1280)
     steps.sign_in(page, "grace")
     page.goto("/admin/server/metrics/")
-    assert page.locator(".nav-strip a").all_inner_texts()[-2:] == ["Events", "Settings"]
-    strip = page.locator(".nav-strip").evaluate("strip => [strip.scrollWidth, strip.clientWidth]")
-    assert strip[0] <= strip[1], strip
+    links = page.get_by_role("navigation", name="Pages").get_by_role("link")
+    assert links.all_inner_texts()[-2:] == ["Settings", "E-mail and webhooks"]
+    links.last.scroll_into_view_if_needed()
+    expect(links.last).to_be_in_viewport(ratio=1)
+    assert not page.locator("#side").evaluate("side => side.scrollWidth > side.clientWidth")
 
 
 def test_the_wizard_fits_a_phone(serve: Serve, browse: Browse) -> None:
@@ -458,4 +461,4 @@ def test_the_keyboard_reaches_everything_in_order(busy: Site, browse: Browse) ->
     page.reload()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.locator("#live")).to_be_focused()
+    expect(page.locator("#page")).to_be_focused()
