@@ -12,7 +12,7 @@ from appliance.catalog import Account, Actor, Class, Lease, Machine, MachineStat
 from appliance.services import setup
 from appliance.settings import Settings
 from tests import world
-from tests.browser import steps
+from tests.browser import axe, steps
 from tests.browser.conftest import Site
 
 Serve = Callable[[Callable[[Settings], dict[str, Actor] | None]], Site]
@@ -24,7 +24,6 @@ ADMIN_PAGES = [
     "/admin/accounts/new", "/admin/accounts/2", "/admin/events/", "/admin/settings/",
     "/admin/workflow/", "/admin/server/metrics/", "/admin/server/metrics/?span=day", "/admin/server/metrics/?as=table",
 ]  # fmt: skip
-
 
 
 def fresh(settings: Settings) -> None:
@@ -407,13 +406,14 @@ def sound(page: Page, context: object = "", but: str = "nothing") -> None:
     page.set_viewport_size(own)
 
 
+@pytest.mark.a11y
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_read_and_use_every_page_and_none_scrolls_sideways(busy: Site, browse: Browse, scheme: str) -> None:
     """Each page is loaded once, and then looked at in all widths, as on a phone that is turned."""
     found = {}
 
     def look(page: Page, name: str) -> None:
-        found[name] = page.evaluate(LINT)
+        found[name] = page.evaluate(LINT) + axe.findings(page, *(axe.COLOURS if scheme == "dark" else ()))
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
             if is_sideways(page):
