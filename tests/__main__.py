@@ -6,6 +6,7 @@ What failed is said again in the end, after what each tier took of its budget an
 import subprocess
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -17,7 +18,10 @@ SLOWEST = 20
 
 @dataclass(frozen=True)
 class Tier:
-    """Tests of one folder: how many run at a time, how many minutes they may take on two quiet processors, and which of them."""
+    """Tests of one folder: how many run at a time, how many minutes they may take on two quiet processors, and which of them.
+
+    Those that are `beside` wait more than they compute: they run one after the other, while the tier above them does.
+    """
 
     name: str
     workers: str
@@ -25,17 +29,18 @@ class Tier:
     folder: str = ""
     marker: str = ""
     parts: str = "load"  # what goes to one worker, as pytest-xdist calls it
+    beside: bool = False
 
 
 # Integration two files at a time: each worker has state, network and addresses of its own, and machines that are emulated fill a processor.
 TIERS = (
     Tier("unit", "logical", 3),
     Tier("integration", "2", 19, marker="not alone", parts="loadfile"),
+    Tier("fresh", "0", 8, beside=True),
+    Tier("image", "0", 8, marker="smoke", beside=True),
     Tier("alone", "0", 2, folder="integration", marker="alone"),
     Tier("browser", "logical", 5),
     Tier("bench", "0", 2),  # their networks and ports are the same in each run
-    Tier("fresh", "2", 3),
-    Tier("image", "0", 5, marker="smoke"),
 )
 
 
@@ -50,21 +55,25 @@ class Result:
 
 
 def run(tier: Tier, marker: str) -> Result:
-    """One tier, with its output as it comes."""
+    """One tier, with its output as it comes, or in one piece for one that runs beside another."""
     report = REPORTS / f"{tier.name}.xml"
     report.unlink(missing_ok=True)
     command = [sys.executable, "-m", "pytest", f"tests/{tier.folder or tier.name}", f"--junitxml={report}"]
-    if not marker or tier.name == "fresh":
+    if not marker:
         command += ["-n", tier.workers, "--maxprocesses", "8", "--dist", tier.parts, "--no-loadscope-reorder"]
     if wanted := " and ".join(f"({one})" for one in (tier.marker, marker) if one):
         command += ["-m", wanted]
-    begun, wrong = time.monotonic(), []
+    begun, wrong, said = time.monotonic(), [], []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as process:
         assert process.stdout
         for line in process.stdout:
-            print(line, end="", flush=True)
+            said.append(line)
+            if not tier.beside:
+                print(line, end="", flush=True)
             if line.startswith(("FAILED ", "ERROR ")):
                 wrong.append(line.rstrip())
+    if tier.beside:
+        print(*said, sep="", end="", flush=True)
     if process.returncode not in (0, NOTHING_CHOSEN) and not wrong:
         wrong.append(f"ERROR tests/{tier.name}: pytest ended with status {process.returncode}")
     return Result(process.returncode, wrong, time.monotonic() - begun, durations(report))
@@ -78,27 +87,42 @@ def durations(report: Path) -> dict[str, float]:
     return {f"{case.get('classname')}::{case.get('name')}": float(case.get("time", 0)) for case in cases}
 
 
-def budget(results: dict[Tier, Result]) -> list[str]:
-    """The lines that say where the time went."""
+def budget(results: dict[Tier, Result], minutes: float) -> list[str]:
+    """The lines that say where the time went, which was so many minutes in all."""
     lines = ["", f"{'tier':<14}{'minutes':>8}{'budget':>8}{'tests':>7}"]
     for tier, result in results.items():
         over = "  over its budget" if result.seconds > tier.minutes * 60 else ""
         lines.append(f"{tier.name:<14}{result.seconds / 60:>8.1f}{tier.minutes:>8}{len(result.tests):>7}{over}")
-    total = sum(result.seconds for result in results.values()) / 60
-    lines += [f"{'all':<14}{total:>8.1f}{sum(tier.minutes for tier in results):>8}", "", f"The {SLOWEST} slowest tests, in seconds:"]
+    allowed = sum(tier.minutes for tier in results if not tier.beside)
+    lines += [f"{'all':<14}{minutes:>8.1f}{allowed:>8}", "", f"The {SLOWEST} slowest tests, in seconds:"]
     every = {name: seconds for result in results.values() for name, seconds in result.tests.items()}
     lines += [f"{every[name]:8.1f}  {name}" for name in sorted(every, key=every.__getitem__, reverse=True)[:SLOWEST]]
     return [*lines, ""]
 
 
+def stages() -> list[tuple[Tier, list[Tier]]]:
+    """The tiers in their order, each with those that run beside it."""
+    found: list[tuple[Tier, list[Tier]]] = []
+    for tier in TIERS:
+        if tier.beside:
+            found[-1][1].append(tier)
+        else:
+            found.append((tier, []))
+    return found
+
+
 def main(marker: str = "") -> int:
     """Returns the status of the process: 0 when all passed."""
     results: dict[Tier, Result] = {}
-    for tier in TIERS:
-        results[tier] = run(tier, marker)
+    begun = time.monotonic()
+    for tier, beside in stages():
+        with ThreadPoolExecutor(1) as other:
+            later: dict[Tier, Future[Result]] = {one: other.submit(run, one, marker) for one in beside}
+            results[tier] = run(tier, marker)
+        results |= {one: ended.result() for one, ended in later.items()}
         if results[tier].status == WRONG_USAGE:
             return WRONG_USAGE  # pytest said why, and would say it again
-    print(*budget(results), sep="\n")
+    print(*budget(results, (time.monotonic() - begun) / 60), sep="\n")
     wrong = [line for result in results.values() for line in result.wrong]
     if {result.status for result in results.values()} == {NOTHING_CHOSEN}:
         wrong = [f"ERROR no test is chosen by {marker!r}"]

@@ -52,6 +52,11 @@ def _link(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
+def older_guests() -> list[str]:
+    """The class of an older Debian, for tests that `make soak` runs with it, too."""
+    return ["small12"] if "DPE_TEST_OLDER" in os.environ else []
+
+
 @pytest.fixture(scope="session")
 def small_seed() -> SeedFiles:
     """A bootable seed of the class small; `place` puts it into an appliance."""

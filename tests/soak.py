@@ -20,7 +20,7 @@ NOT_RUN = "not run"
 
 @dataclass(frozen=True)
 class Item:
-    """One run of pytest: what is chosen, and how many of it."""
+    """One run of pytest: what is chosen, as on its command line, and how many of it."""
 
     name: str
     chosen: str
@@ -35,6 +35,7 @@ ITEMS = (
     Item("cuts-fork", "tests/integration/test_fork.py::test_a_fork_cut_off_anywhere_is_simply_made_again", {"DPE_TEST_CUTS": 50}),
     Item("cuts-disk", "tests/integration/test_lifecycle.py::test_what_was_cut_off_anywhere_is_simply_done_again", {"DPE_TEST_CUTS": 20}),
     Item("forks-at-once", "tests/integration/test_fork.py::test_forks_at_once_share_nothing", {"DPE_TEST_AT_ONCE": 10}),
+    Item("older", "tests/integration/test_fork.py tests/integration/test_lifecycle.py -k small12", {"DPE_TEST_OLDER": 1}),
     Item("forks", "tests/integration/test_fork.py::test_forks_in_a_row_lose_none_and_leave_nothing", {"DPE_TEST_FORKS": 1000}),
     Item("bench-fork", "tests/bench/test_shape.py", {"DPE_TEST_LONG_BENCH": 1}),
     *(
@@ -75,7 +76,9 @@ def run(item: Item, seed: int) -> Result:
     env = {**os.environ, **{name: str(count) for name, count in item.counts.items()}, "DPE_TEST_SEED": str(seed)}
     begun = time.monotonic()
     with log.open("wb") as said:
-        done = subprocess.run([sys.executable, "-m", "pytest", item.chosen], env=env, stdout=said, stderr=subprocess.STDOUT, check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", *item.chosen.split()], env=env, stdout=said, stderr=subprocess.STDOUT, check=False
+        )
     if done.returncode:
         print("\n".join(log.read_text(errors="replace").splitlines()[-40:]))
     return Result("failed" if done.returncode else "passed", (time.monotonic() - begun) / 60, seed)

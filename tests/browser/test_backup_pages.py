@@ -15,9 +15,8 @@ from appliance.host.backup import appliance_backup, restore
 from appliance.run import start
 from appliance.services import setup
 from appliance.settings import Settings, environment
-from tests.browser import steps
+from tests.browser import steps, test_pages
 from tests.browser.conftest import Site
-from tests.browser.test_pages import LINT, is_sideways
 
 pytestmark = pytest.mark.backup
 Browse = Callable[..., Page]
@@ -40,10 +39,9 @@ def hosts() -> Iterator[Callable[[Settings], None]]:
 
 
 def sound(page: Page, name: str = "") -> None:
+    test_pages.sound(page, name)
     if SHOTS and name:
         page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
-    assert not is_sideways(page)
-    assert page.evaluate(LINT) == []
 
 
 def is_there(page: Page) -> None:
@@ -61,24 +59,21 @@ def await_host(page: Page, settings: Settings) -> None:
         page.wait_for_timeout(50)
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_set_up_made_checked(
-    busy: Site, browse: Browse, hosts: Callable[[Settings], None], tmp_path: Path, width: int, scheme: str
-) -> None:
-    target, kind = tmp_path / "elsewhere", f"{width}-{scheme}"
+def test_set_up_made_checked(busy: Site, browse: Browse, hosts: Callable[[Settings], None], tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere"
     target.mkdir()
     hosts(busy.settings)
-    page = browse(busy, width=width, scheme=scheme)
+    page = browse(busy)
     await_host(page, busy.settings)
     steps.sign_in(page, "grace")
     page.goto(PAGE)
     expect(page.get_by_text("Nothing of this appliance is backed up.")).to_be_visible()
-    sound(page, f"empty-{kind}")
+    sound(page, "empty")
     choose_folder(page, tmp_path / "nowhere")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("alert")).to_contain_text("There is no folder")
     expect(page.get_by_label("Path")).to_have_value(str(tmp_path / "nowhere"))  # nothing entered is lost
-    sound(page, f"wrong-{kind}")
+    sound(page, "wrong")
     choose_folder(page, target)
     page.get_by_role("button", name="Test").click()
     expect(page.get_by_text("can be used; no backups are there yet")).to_be_visible()
@@ -89,13 +84,13 @@ def test_set_up_made_checked(
     page.get_by_role("button", name="Show the recovery key").click()
     shown = page.locator(".recovery-key")
     assert shown.inner_text() == re.sub(r"(.{4})(?!$)", r"\1-", (busy.settings.host / "backup/key").read_text())
-    sound(page, f"key-{kind}")
+    sound(page, "key")
     page.get_by_role("button", name="I wrote it down").click()
     expect(page.get_by_role("button", name="Show the recovery key")).to_have_count(0)
 
     page.get_by_role("button", name="Back up now").click()
     expect(page.locator(".operation")).to_contain_text("Done", timeout=PATIENCE)
-    sound(page, f"operation-{kind}")
+    sound(page, "operation")
     page.goto(PAGE)
     row = page.get_by_role("row").filter(has_text="newest")
     expect(row).to_contain_text("people", timeout=PATIENCE)
@@ -118,12 +113,12 @@ def test_set_up_made_checked(
     row.get_by_text("Restore", exact=True).click()
     for name in ("sftp", "s3", "disk", "folder"):
         page.locator(f"#kind-{name}").check()
-        sound(page, f"full-{name}-{kind}")
+        sound(page, f"full-{name}")
     row.get_by_role("button", name="Restore all of it").click()
     expect(page.locator("#confirm-text")).to_contain_text("LOST: everything that happened since")
     expect(page.locator("#confirm-text")).to_contain_text("is cut off.")
     if SHOTS:
-        page.screenshot(path=Path(SHOTS) / f"confirm-{kind}.png")
+        page.screenshot(path=Path(SHOTS) / "confirm.png")
     page.locator("#confirm").get_by_role("button", name="Cancel").click()
     assert not restore.waits(busy.settings)
 
@@ -132,14 +127,13 @@ def fresh(settings: Settings) -> None:
     setup.ensure_code(settings)
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_a_new_appliance_takes_the_place_of_a_lost_one(
-    serve: Callable[..., Site], browse: Browse, hosts: Callable[[Settings], None], tmp_path: Path, width: int, scheme: str
+    serve: Callable[..., Site], browse: Browse, hosts: Callable[[Settings], None], tmp_path: Path
 ) -> None:
     from tests.integration.test_backup import Host
     from tests.unit.host.backed_up import small_appliance
 
-    target, kind = tmp_path / "elsewhere", f"{width}-{scheme}"
+    target = tmp_path / "elsewhere"
     target.mkdir()
     lost = small_appliance(tmp_path / "l")
     host = Host(lost)
@@ -150,10 +144,10 @@ def test_a_new_appliance_takes_the_place_of_a_lost_one(
 
     site = serve(fresh)
     hosts(site.settings)
-    page = browse(site, width=width, scheme=scheme)
+    page = browse(site)
     await_host(page, site.settings)
     page.goto("/setup/restore")
-    sound(page, f"restore-code-{kind}")
+    sound(page, "restore-code")
     page.get_by_label("Setup code").fill("AAAA-AAAA-AAAA")
     page.get_by_role("button", name="Begin").click()
     expect(page.get_by_role("alert")).to_contain_text("not the setup code")
@@ -164,14 +158,14 @@ def test_a_new_appliance_takes_the_place_of_a_lost_one(
     page.get_by_label("Recovery key").fill("ABCD-" * 7 + "ABCD")
     page.get_by_role("button", name="Look for backups").click()
     expect(page.get_by_role("alert")).to_contain_text("does not open the backups")
-    sound(page, f"restore-where-{kind}")
+    sound(page, "restore-where")
     page.get_by_label("Recovery key").fill(key)
     page.get_by_role("button", name="Look for backups").click()
     expect(page.get_by_role("heading", name="Backup to restore")).to_be_visible()
-    sound(page, f"restore-which-{kind}")
+    sound(page, "restore-which")
     page.get_by_role("button", name="Restore it").click()
     expect(page.get_by_role("heading", name="Restoring")).to_be_visible()
-    sound(page, f"restore-progress-{kind}")
+    sound(page, "restore-progress")
     while not restore.waits(site.settings):
         page.wait_for_timeout(200)
     site.stop()

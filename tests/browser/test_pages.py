@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Page, Route, expect
@@ -395,14 +396,19 @@ LINT = """() => {
 WIDTHS = (320, 390, 768, 1280)
 
 
-def sound(page: Page, context: object = "", but: str = "nothing") -> None:
-    """What holds of every page, on a phone and on a desk; faults that begin with `but` are none. It is left in the width that it had."""
+Looks = tuple[tuple[int, Literal["light", "dark"]], ...]  # widths and colours
+LOOKS: Looks = ((390, "dark"), (1280, "light"))
+
+
+def sound(page: Page, context: object = "", but: str = "nothing", looks: Looks = LOOKS) -> None:
+    """What holds of every page, on a phone in the dark and on a desk; faults that begin with `but` are none. It is left light, in the width that it had."""
     own = page.viewport_size
     assert own
-    for width in (1280, 390):
+    for width, scheme in looks:
         page.set_viewport_size({**own, "width": width})
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         assert not is_sideways(page), (context, page.url, width)
-        assert [one for one in page.evaluate(LINT) if not one.startswith(but)] == [], (context, page.url, width)
+        assert [one for one in page.evaluate(LINT) if not one.startswith(but)] == [], (context, page.url, width, scheme)
     page.set_viewport_size(own)
 
 

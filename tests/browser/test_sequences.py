@@ -13,7 +13,7 @@ from tests import sequences as office
 from tests import world
 from tests.browser import steps
 from tests.browser.conftest import Site
-from tests.browser.test_pages import LINT, is_sideways
+from tests.browser.test_pages import sound
 
 pytestmark = pytest.mark.workflow
 
@@ -146,15 +146,12 @@ def test_all_of_it_works_without_javascript(site: Site, browse: Browse) -> None:
     assert names("start", "after") == ["wait", "task"]
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_pages_of_sequences_fit_and_are_sound(site: Site, browse: Browse, width: int, scheme: str) -> None:
-    page = browse(site, width=width, scheme=scheme)
+def test_pages_of_sequences_fit_and_are_sound(site: Site, browse: Browse) -> None:
+    page = browse(site)
     steps.sign_in(page, "grace")
     kinds = [f"/activity?move=stop&part=before&number=-1&kind={kind.name}" for kind in sequences.kinds_of("stop", "before")]
     for path in ("", "/history", "/file", "/activity?move=assign&part=before&number=0", *kinds):
         page.goto(HERE + path)
-        assert not is_sideways(page), path
-        assert page.evaluate(LINT) == [], path
+        sound(page, path)
     page.goto("/admin/workflow/sequences/")
-    assert not is_sideways(page)
-    assert page.evaluate(LINT) == []
+    sound(page)

@@ -164,9 +164,8 @@ def test_processes_clock_and_power(busy: Site, host: Hosted, browse: Browse) -> 
     assert host.asked[-1] == ["systemctl", "--no-block", "reboot"]
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_every_page_fits_and_is_sound(busy: Site, host: Hosted, browse: Browse, width: int, scheme: str) -> None:
-    page = open_page(busy, browse, width=width, scheme=scheme)
+def test_every_page_fits_and_is_sound(busy: Site, host: Hosted, browse: Browse) -> None:
+    page = open_page(busy, browse)
     for path in PAGES:
         page.goto(f"/admin/server/{path}")
         expect(page.get_by_role("heading", level=1)).to_be_visible()

@@ -85,9 +85,8 @@ def test_without_script_the_form_does_it_alone(image: Site, browse: Browse) -> N
     expect(page.get_by_role("heading", name="Version 1.3.0 is here")).to_be_visible()
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_the_page_fits_and_is_sound(image: Site, browse: Browse, width: int, scheme: str) -> None:
-    page = browse(image, width=width, scheme=scheme)
+def test_the_page_fits_and_is_sound(image: Site, browse: Browse) -> None:
+    page = browse(image)
     steps.sign_in(page, "grace")
 
     def look() -> None:

@@ -50,10 +50,10 @@ class Running:
     def said(self) -> str:
         return self.output.read_text()
 
-    def until(self, words: str) -> float:
-        """Wait until it has said `words`; returns the seconds that took."""
+    def until(self, words: str, since: int = 0) -> float:
+        """Wait until it has said `words`, after so many characters; returns the seconds that took."""
         begun = time.monotonic()
-        while words not in self.said():
+        while words not in self.said()[since:]:
             assert self.process.poll() is None, self.said()
             assert time.monotonic() - begun < ENDS, self.said()
             time.sleep(0.05)
@@ -110,8 +110,9 @@ def left_behind(settings: Settings) -> list[str]:
     return found
 
 
-@pytest.fixture
-def settings() -> Iterator[Settings]:
+@contextlib.contextmanager
+def an_appliance() -> Iterator[Settings]:
+    """Settings of an appliance that has nothing yet."""
     # Not pytest's own folder: sockets need a short path, and other users must pass through.
     folder = Path(tempfile.mkdtemp(prefix="dpe-run-"))
     folder.chmod(0o711)
@@ -134,9 +135,9 @@ def settings() -> Iterator[Settings]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture
-def begin(settings: Settings) -> Iterator[Callable[..., Running]]:
-    """Run the appliance; whatever still runs at the end of the test is killed."""
+@contextlib.contextmanager
+def begun_with(settings: Settings) -> Iterator[Callable[..., Running]]:
+    """What runs the appliance; whatever still runs in the end is killed."""
     begun: list[Running] = []
 
     def begin(**changes: object) -> Running:
@@ -151,6 +152,18 @@ def begin(settings: Settings) -> Iterator[Callable[..., Running]]:
     eventually(lambda: not left_behind(settings))
     run([sys.executable, "-m", "appliance.hypervisor.libvirt.daemon", "--remove"], env=environment(settings))
     assert settings.network not in run(["ip", "netns", "list"]).split()
+
+
+@pytest.fixture
+def settings() -> Iterator[Settings]:
+    with an_appliance() as settings:
+        yield settings
+
+
+@pytest.fixture
+def begin(settings: Settings) -> Iterator[Callable[..., Running]]:
+    with begun_with(settings) as begin:
+        yield begin
 
 
 def begin_said(begin: Callable[..., Running]) -> str:
@@ -191,42 +204,6 @@ def test_from_nothing_to_the_setup_code_and_back_to_nothing(begin: Callable[...,
     assert again.end() == 0
 
 
-def test_what_dies_is_started_again(begin: Callable[..., Running]) -> None:
-    running = begin()
-    running.until("The appliance runs.")
-    for name in ("libvirtd", "engine", "web", "relay", "nginx"):
-        killed = running.processes()[name]
-        killed.kill()
-        running.until(f"{name} ended")
-        eventually(lambda name=name, killed=killed: running.processes().get(name) not in (None, killed))
-    eventually(lambda: _answers(running))
-    virsh = ["virsh", "--connect", f"qemu+unix:///system?socket={running.settings.libvirt}/run/libvirt-sock", "uri"]
-    assert "qemu" in run(virsh)
-
-
-def test_parts_are_stopped_and_started_as_dpe_host_wants(begin: Callable[..., Running], settings: Settings) -> None:
-    running = begin()
-    running.until("The appliance runs.")
-    before = running.processes()
-    with units.stopped(settings, "web", "relay", "engine"):
-        assert {"web", "relay", "engine"}.isdisjoint(running.processes())
-        with pytest.raises(urllib.error.HTTPError, match="502"):  # at once, rather than after a minute
-            running.page()
-        left = {part.name: part.state for part in units.parts(settings)}
-        assert (left["web"], left["engine"], left["nginx"]) == ("stopped", "stopped", "running")
-    eventually(lambda: _answers(running) and "engine" in running.processes())
-    after = running.processes()
-    assert after["nginx"] == before["nginx"]
-    assert after["web"] != before["web"]
-
-    units.restart(settings, "web")
-    eventually(lambda: running.processes().get("web") not in (None, after["web"]))
-    eventually(lambda: _answers(running))
-    part = next(part for part in units.parts(settings) if part.name == "web")
-    assert (part.state, part.restarts) == ("running", 2)
-    assert part.memory > 10
-
-
 def _answers(running: Running) -> bool:
     try:
         running.page()
@@ -235,57 +212,100 @@ def _answers(running: Running) -> bool:
     return True
 
 
-@pytest.mark.cases
-def test_a_certificate_of_ones_own_is_served_at_once_and_what_is_open_goes_on(begin: Callable[..., Running], settings: Settings) -> None:
-    running = begin()
-    running.until("The appliance runs.")
-    house = root()
-    leaf = house.sign("dpe", names=("dpe.example.org",))
-    with socket.create_connection(("127.0.0.1", settings.https_port), timeout=10) as line:
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with context.wrap_socket(line) as kept:
-            kept.sendall(b"GET /sign-in HTTP/1.1\r\nHost: 127.0.0.1\r\n")  # and the rest of it comes later
-            files = [base64.b64encode(content).decode() for content in (house.pem + leaf.pem, leaf.key_pem())]
-            Wire(settings, "grace").ask("certificate.set", files=files, host="dpe.example.org")
-            eventually(lambda: served(settings) == leaf.der)
-            kept.sendall(b"Connection: close\r\n\r\n")
-            assert kept.recv(12) == b"HTTP/1.1 303"
-    Wire(settings, "grace").ask("certificate.remove")
-    eventually(lambda: served(settings) != leaf.der)
-    assert leaf.key_pem().decode().splitlines()[1] not in running.said()
-
-
-@pytest.mark.hostile
-def test_where_somebody_comes_from_is_believed_of_named_proxies_alone(begin: Callable[..., Running], settings: Settings) -> None:
-    running = begin()
-    running.until("The appliance runs.")
-
-    def seen(claim: str) -> str:
-        """The address that the door has of a request that claims to come from these."""
-        path = f"/seen/{uuid.uuid4().hex}"
-        context = ssl.create_default_context(cafile=str(settings.tls / "appliance.crt"))
-        asked = urllib.request.Request(f"https://127.0.0.1:{settings.https_port}{path}", headers={"X-Forwarded-For": claim})
-        with contextlib.suppress(urllib.error.HTTPError):
-            urllib.request.urlopen(asked, context=context, timeout=10).close()
-        log = settings.logs / "nginx.log"
-        eventually(lambda: path in log.read_text())
-        [line] = [line for line in log.read_text().splitlines() if path in line]
-        return line.split()[0]
-
-    assert seen("203.0.113.5") == "127.0.0.1"
-    Wire(settings, "grace").ask("proxies.set", proxies=["127.0.0.0/8", "192.0.2.0/24"])
-    running.until("other proxies")
-    eventually(lambda: seen("203.0.113.5") == "203.0.113.5")
-    assert seen("198.51.100.1, 203.0.113.5, 192.0.2.7") == "203.0.113.5"  # what stands before is what the client itself claims
-    assert seen("unknown, 192.0.2.7") == "192.0.2.7"
-    Wire(settings, "grace").ask("proxies.set", proxies=[])
-    eventually(lambda: seen("203.0.113.5") == "127.0.0.1")
-
-
 def served(settings: Settings) -> bytes:
     """The certificate that a new connection is shown."""
     return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", settings.https_port), timeout=10))
+
+
+@pytest.fixture(scope="class")
+def running() -> Iterator[Running]:
+    with an_appliance() as settings, begun_with(settings) as begin:
+        running = begin()
+        running.until("The appliance runs.")
+        yield running
+
+
+class TestWhileItRuns:
+    """One appliance that runs, for all of these."""
+
+    def test_parts_are_stopped_and_started_as_dpe_host_wants(self, running: Running) -> None:
+        settings = running.settings
+        before = running.processes()
+        restarts = next(part.restarts for part in units.parts(settings) if part.name == "web")
+        with units.stopped(settings, "web", "relay", "engine"):
+            assert {"web", "relay", "engine"}.isdisjoint(running.processes())
+            with pytest.raises(urllib.error.HTTPError, match="502"):  # at once, rather than after a minute
+                running.page()
+            left = {part.name: part.state for part in units.parts(settings)}
+            assert (left["web"], left["engine"], left["nginx"]) == ("stopped", "stopped", "running")
+        eventually(lambda: _answers(running) and "engine" in running.processes())
+        after = running.processes()
+        assert after["nginx"] == before["nginx"]
+        assert after["web"] != before["web"]
+
+        units.restart(settings, "web")
+        eventually(lambda: running.processes().get("web") not in (None, after["web"]))
+        eventually(lambda: _answers(running))
+        part = next(part for part in units.parts(settings) if part.name == "web")
+        assert (part.state, part.restarts) == ("running", restarts + 2)
+        assert part.memory > 10
+
+    def test_what_dies_is_started_again(self, running: Running) -> None:
+        for name in ("libvirtd", "engine", "web", "relay", "nginx"):
+            killed = running.processes()[name]
+            said = len(running.said())
+            killed.kill()
+            running.until(f"{name} ended", said)
+            eventually(lambda name=name, killed=killed: running.processes().get(name) not in (None, killed))
+        eventually(lambda: _answers(running))
+        virsh = ["virsh", "--connect", f"qemu+unix:///system?socket={running.settings.libvirt}/run/libvirt-sock", "uri"]
+        assert "qemu" in run(virsh)
+
+    @pytest.mark.cases
+    def test_a_certificate_of_ones_own_is_served_at_once_and_what_is_open_goes_on(self, running: Running) -> None:
+        settings = running.settings
+        house = root()
+        leaf = house.sign("dpe", names=("dpe.example.org",))
+        with socket.create_connection(("127.0.0.1", settings.https_port), timeout=10) as line:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            with context.wrap_socket(line) as kept:
+                kept.sendall(b"GET /sign-in HTTP/1.1\r\nHost: 127.0.0.1\r\n")  # and the rest of it comes later
+                files = [base64.b64encode(content).decode() for content in (house.pem + leaf.pem, leaf.key_pem())]
+                Wire(settings, "grace").ask("certificate.set", files=files, host="dpe.example.org")
+                eventually(lambda: served(settings) == leaf.der)
+                kept.sendall(b"Connection: close\r\n\r\n")
+                assert kept.recv(12) == b"HTTP/1.1 303"
+        Wire(settings, "grace").ask("certificate.remove")
+        eventually(lambda: served(settings) != leaf.der)
+        assert leaf.key_pem().decode().splitlines()[1] not in running.said()
+
+    @pytest.mark.hostile
+    def test_where_somebody_comes_from_is_believed_of_named_proxies_alone(self, running: Running) -> None:
+        settings = running.settings
+
+        def seen(claim: str) -> str:
+            """The address that the door has of a request that claims to come from these."""
+            path = f"/seen/{uuid.uuid4().hex}"
+            context = ssl.create_default_context(cafile=str(settings.tls / "appliance.crt"))
+            asked = urllib.request.Request(f"https://127.0.0.1:{settings.https_port}{path}", headers={"X-Forwarded-For": claim})
+            with contextlib.suppress(urllib.error.HTTPError):
+                urllib.request.urlopen(asked, context=context, timeout=10).close()
+            log = settings.logs / "nginx.log"
+            os.kill(running.processes()["nginx"].pid, signal.SIGUSR1)  # it writes down what it would only in some seconds
+            eventually(lambda: path in log.read_text())
+            [line] = [line for line in log.read_text().splitlines() if path in line]
+            return line.split()[0]
+
+        assert seen("203.0.113.5") == "127.0.0.1"
+        said = len(running.said())
+        Wire(settings, "grace").ask("proxies.set", proxies=["127.0.0.0/8", "192.0.2.0/24"])
+        running.until("other proxies", said)
+        eventually(lambda: seen("203.0.113.5") == "203.0.113.5")
+        assert seen("198.51.100.1, 203.0.113.5, 192.0.2.7") == "203.0.113.5"  # what stands before is what the client itself claims
+        assert seen("unknown, 192.0.2.7") == "192.0.2.7"
+        Wire(settings, "grace").ask("proxies.set", proxies=[])
+        eventually(lambda: seen("203.0.113.5") == "127.0.0.1")
 
 
 def test_killed_it_leaves_nothing_that_bars_the_next_start(begin: Callable[..., Running], settings: Settings) -> None:

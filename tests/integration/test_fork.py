@@ -32,7 +32,7 @@ from appliance.run import run
 from appliance.settings import Settings, environment
 from tests.integration.conftest import Libvirtd, MakeSpec, kept_snapshot, take
 from tests.integration.look import answers, facts, identity, power, traces
-from tests.seeds import cached_seed, place
+from tests.seeds import cached_seed, older_guests, place
 
 FORKS = int(os.environ.get("DPE_TEST_FORKS", "30"))
 AT_ONCE = int(os.environ.get("DPE_TEST_AT_ONCE", "4"))
@@ -391,7 +391,7 @@ def host_key(spec: MachineSpec) -> str:
 
 @pytest.mark.fork
 @pytest.mark.unique
-@pytest.mark.parametrize("class_name", ["small", "small12"])
+@pytest.mark.parametrize("class_name", ["small", *older_guests()])
 def test_forks_at_once_share_nothing(
     libvirtd: Libvirtd,
     provider: LibvirtProvider,

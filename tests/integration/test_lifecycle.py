@@ -24,7 +24,7 @@ from appliance.run import run, start
 from appliance.settings import Settings, environment
 from tests.integration.conftest import Libvirtd, MakeSpec
 from tests.integration.look import answers, boot_id, facts, power, traces
-from tests.seeds import cached_seed, place
+from tests.seeds import cached_seed, older_guests, place
 
 pytestmark = pytest.mark.workflow
 
@@ -215,9 +215,12 @@ def test_a_data_disk_grows_and_never_shrinks(provider: LibvirtProvider, spec: Ma
     assert 3900 < room() <= 4096
 
 
-def test_an_older_guest_boots_with_its_data_disk(libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, data: Path) -> None:
-    seed = place(cached_seed("small12"), libvirtd.settings, "small12")
-    spec = make_spec(7, class_name="small12", seed="small12/1", cmdline=seed.cmdline, data=data.stem)
+@pytest.mark.parametrize("class_name", older_guests())
+def test_an_older_guest_boots_with_its_data_disk(
+    libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, data: Path, class_name: str
+) -> None:
+    seed = place(cached_seed(class_name), libvirtd.settings, class_name)
+    spec = make_spec(7, class_name=class_name, seed=f"{class_name}/1", cmdline=seed.cmdline, data=data.stem)
     try:
         provider.clone(spec)
         provider.start(spec)
