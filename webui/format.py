@@ -127,12 +127,18 @@ def _context() -> dict[str, Any]:
         "needs_you": lambda: current_user.needs,
         "mail_on": mail.is_on,
         "announced_restart": updates.announced,
-        "navigation": tuple(navigation.entries(may, request.endpoint or "")) if current_user.is_authenticated else (),
+        "navigation": lambda: _groups(may),
+        "trail": lambda: navigation.trail(may, request.endpoint or ""),
         "set_up": guard.is_set_up(),
         "disk_room": lambda: storage.room(guard.settings()),
         "disks_failing": lambda: storage.failing(guard.settings()),
         "icon_file": url_for("static", filename="vendor/icons-3.51.0/sprite.svg"),
     }
+
+
+def _groups(may: navigation.May) -> tuple[tuple[str, list[navigation.Entry]], ...]:
+    """The pages of whoever is signed in, below their headings."""
+    return tuple(navigation.entries(may, request.endpoint or "")) if current_user.is_authenticated else ()
 
 
 def _todo_count() -> int | None:

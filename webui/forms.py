@@ -33,6 +33,12 @@ SECRET: JsonDict = {"widget": "password"}  # of a field that is not shown again
 ONE_LINE: JsonDict = {"widget": "text"}  # of one that may be long, or holds several words, and is no box of several lines
 CHECKS: JsonDict = {"widget": "checks"}  # of a field with a box for each choice
 
+
+def lookup(offers: str) -> JsonDict:
+    """Of a field that takes a name, and offers some of those that webui/search.py has under this word."""
+    return {"widget": "lookup", "lookup": offers}
+
+
 # What pydantic says in its own way of what browsers and programs may send.
 WORDS = {
     "missing": "it is missing.",

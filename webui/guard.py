@@ -201,7 +201,7 @@ def _first_setup() -> BaseResponse | None:
 
 def asks_for_live_part() -> bool:
     """Whether a page asks for its own live part again, and for no more."""
-    return request.headers.get("HX-Target") == "main#live"
+    return request.headers.get("HX-Target") == "div#live"
 
 
 def _check() -> BaseResponse | None:

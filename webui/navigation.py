@@ -1,7 +1,9 @@
-"""The navigation, declared once: the sections in every page's head, and the pages of each as tabs. A new page is one entry here."""
+"""The one registry of pages: groups at the side of every page, breadcrumbs, and what is found by its name. A new page is one entry here."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+
+May = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
@@ -10,8 +12,10 @@ class Page:
 
     title: str
     endpoint: str
+    icon: str
     permission: str = ""  # held over anything; empty: everybody who is signed in
     also: tuple[str, ...] = ()
+    words: str = ""  # in which it is found besides its title
 
     @property
     def blueprint(self) -> str:
@@ -19,97 +23,161 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Section:
-    """An entry in the head. It leads to the first of its pages that somebody may see, and is not shown to who may see none."""
+class Group:
+    """Pages below one heading. It is not shown to who may see none of them."""
 
     title: str
-    icon: str
     pages: tuple[Page, ...]
-    is_personal: bool = False  # a person's own pages come first, apart from those of the appliance
 
 
-SECTIONS = (
-    Section("My machines", "device-desktop", (Page("My machines", "portal.index"),), is_personal=True),
-    Section("To do", "circle-check", (Page("To do", "todo.index"),), is_personal=True),
-    Section("Overview", "layout-dashboard", (Page("Overview", "overview.index", "classes.read"),)),
-    Section("Classes", "package", (Page("Classes", "classes.index", "classes.read", also=("calendar",)),)),
-    Section("Seeds", "plant-2", (Page("Seeds", "seeds.index", "seeds.read"),)),
-    Section(
+@dataclass(frozen=True)
+class Place:
+    """What is looked for by a name of its own: a setting, or something that is done, on a page or a page below one."""
+
+    title: str
+    endpoint: str
+    permission: str = ""
+    anchor: str = ""  # the id of what has it, on the page
+    words: str = ""
+    form: str = ""  # the id of a form of every page that does it at once
+
+
+GROUPS = (
+    Group(
+        "Use",
+        (
+            Page("My machines", "portal.index", "device-desktop", words="portal"),
+            Page("To do", "todo.index", "circle-check", words="approvals tasks inbox"),
+        ),
+    ),
+    Group(
         "Machines",
-        "server-2",
         (
-            Page("Machines", "machines.index", "machines.read"),
-            Page("Data disks", "data_disks.index", "machines.read"),
-            Page("Retained disks", "data_disks.kept", "machines.read"),
-            Page("Disk backups", "recovery.index", "settings.manage"),
-            Page("Orphans", "aside.index", "settings.manage"),
+            Page("Overview", "overview.index", "layout-dashboard", "classes.read", words="dashboard"),
+            Page("Classes", "classes.index", "package", "classes.read", also=("calendar",), words="policy pools calendar"),
+            Page("Seeds", "seeds.index", "plant-2", "seeds.read", words="images snapshots"),
+            Page("Machines", "machines.index", "server-2", "machines.read", also=("portal.transfer_form", "portal.transfer")),
+            Page("Orphans", "aside.index", "alert-circle", "settings.manage"),
         ),
     ),
-    Section(
-        "Workflow",
-        "route",
+    Group(
+        "Data protection",
         (
-            Page("Lifecycle", "workflow.index", "classes.read"),
-            Page("Sequences", "sequences.index", "classes.read"),
-            Page("Runs", "runs.index", "machines.read"),
+            Page("Data disks", "data_disks.index", "database", "machines.read", words="volumes copies"),
+            Page("Retained disks", "data_disks.kept", "clock", "machines.read", words="volumes restore"),
+            Page("Disk backups", "recovery.index", "arrow-back-up", "settings.manage", words="restore recovery copies"),
+            Page("Backups", "backups.index", "lock", "settings.manage", words="restore recovery"),
         ),
     ),
-    Section(
-        "Server",
-        "activity",
-        (
-            Page("Status", "server.index", "settings.manage"),
-            Page("Metrics", "host.index", "classes.read"),
-            Page("Storage", "storage.index", "settings.manage"),
-            Page("Updates", "updates.index", "settings.manage"),
-            Page("Backups", "backups.index", "settings.manage"),
-            Page("Logs", "logs.index", "settings.manage"),
-        ),
-    ),
-    Section(
+    Group(
         "People",
-        "users",
         (
-            Page("Accounts", "accounts.index", "people.read", also=("importing", "signins", "directory", "grants.why")),
-            Page("Org units", "units.index", "people.read"),
-            Page("Groups", "groups.index", "people.read"),
-            Page("Grants", "grants.index", "grants.read"),
-            Page("Quotas", "grants.quotas", "people.read", also=("grants.set_quota",)),
+            Page("Accounts", "accounts.index", "users", "people.read", also=("importing", "signins", "grants.why"), words="users"),
+            Page("Org units", "units.index", "stack-2", "people.read", words="departments"),
+            Page("Groups", "groups.index", "user-plus", "people.read"),
+            Page("Grants", "grants.index", "key", "grants.read", words="roles permissions"),
+            Page("Quotas", "grants.quotas", "hourglass", "people.read", also=("grants.set_quota",), words="limits"),
+            Page("Directory", "directory.index", "search", "directory.manage", words="LDAP Active Directory"),
         ),
     ),
-    Section("Events", "history", (Page("Events", "events.index", "events.read"),)),
-    Section("Settings", "settings", (Page("Settings", "preferences.index", "settings.manage", also=("outside",)),)),
+    Group(
+        "Workflow",
+        (
+            Page("Lifecycle", "workflow.index", "refresh", "classes.read", words="states moves"),
+            Page("Sequences", "sequences.index", "route", "classes.read", words="activities"),
+            Page("Runs", "runs.index", "player-play", "machines.read", words="jobs"),
+        ),
+    ),
+    Group(
+        "Server",
+        (
+            Page("Status", "server.index", "activity", "settings.manage"),
+            Page("Metrics", "host.index", "cpu", "classes.read", words="monitoring load memory"),
+            Page("Storage", "storage.index", "device-floppy", "settings.manage", words="disk usage"),
+            Page("Updates", "updates.index", "download", "settings.manage", words="version"),
+            Page("Logs", "logs.index", "notebook", "settings.manage", words="journal"),
+            Page("Events", "events.index", "history", "events.read", words="audit log record"),
+            Page("Settings", "preferences.index", "settings", "settings.manage"),
+            Page("E-mail and webhooks", "outside.index", "external-link", "settings.manage", words="SMTP"),
+        ),
+    ),
+)
+PERSONAL = GROUPS[0]  # a person's own pages
+
+SETTINGS = (
+    Place("Password", "auth.account", anchor="f-old"),
+    Place("SSH keys", "auth.account", anchor="f-keys"),
+    Place("One-time codes", "security.codes", words="second factor two-factor TOTP"),
+    Place("API tokens", "security.token_list"),
+    Place("Name of the appliance", "preferences.index", "settings.manage", "f-title"),
+    Place("Time zone", "preferences.index", "settings.manage", "f-time_zone"),
+    Place("Memory overcommit", "preferences.index", "settings.manage", "f-overcommit"),
+    Place("One-time codes for roles", "preferences.index", "settings.manage", "f-role", "second factor required"),
+    Place("External URL", "outside.index", "settings.manage", "address", "address"),
+    Place("E-mail", "outside.index", "settings.manage", "mail", "SMTP"),
+    Place("Webhooks", "outside.index", "settings.manage", "webhooks", "secret"),
+    Place("Forwarding of events", "events.record", "events.read", words="syslog integrity"),
+    Place("Host name", "server.network", "settings.manage"),
+    Place("Network", "server.network", "settings.manage", words="IP address gateway DNS DHCP"),
+    Place("Time servers", "server.time", "settings.manage", words="NTP clock"),
+    Place("Certificate", "server.certificate", "settings.manage", words="TLS HTTPS"),
+    Place("Reverse proxies", "server.proxies", "settings.manage", words="load balancer"),
+    Place("Hardware", "server.hardware", "settings.manage", words="capacity findings"),
+    Place("Backup schedule", "backups.index", "settings.manage", "plan"),
+    Place("Backup target", "backups.index", "settings.manage", "target", "SSH S3 recovery key"),
+)
+
+VERBS = (
+    Place("New account", "accounts.new", "people.manage", words="user person create"),
+    Place("Import accounts", "importing.index", "people.manage", words="CSV users people"),
+    Place("New org unit", "units.index", "people.manage", "new", "create department"),
+    Place("New group", "groups.index", "people.manage", "new", "create"),
+    Place("Grant a role", "grants.index", "grants.manage", "new", "permission give"),
+    Place("Set a quota", "grants.quotas", "quotas.manage", "new", "limit"),
+    Place("New sequence", "sequences.index", "sequences.manage", "new", "create workflow"),
+    Place("Build a seed", "seeds.index", "seeds.manage", words="image"),
+    Place("Back up now", "backups.index", "settings.manage", words="backup"),
+    Place("Create support bundle", "logs.index", "settings.manage"),
+    Place("Restart a process", "server.index", "settings.manage", "parts", "part service engine"),
+    Place("Restart the server", "server.index", "settings.manage", "power", "reboot"),
+    Place("Shut down the server", "server.index", "settings.manage", "power", "switch off"),
+    Place("Sign out", "", words="log out", form="sign-out"),
 )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A page or section as one person sees it at one address."""
+    """A page as one person sees it at one address."""
 
-    title: str
-    icon: str
-    endpoint: str
+    page: Page
     is_current: bool
-    is_personal: bool = False
-    tabs: tuple["Entry", ...] = ()
 
 
-def entries(may: Callable[[str], bool], endpoint: str) -> Iterator[Entry]:
-    """The sections that somebody may see, each with its pages; `endpoint` is where they are."""
+def entries(may: May, endpoint: str) -> Iterator[tuple[str, list[Entry]]]:
+    """The headings below which somebody may see pages, each with those; `endpoint` is where they are."""
     here = current(endpoint)
-    for section in SECTIONS:
-        tabs = tuple(
-            Entry(page.title, section.icon, page.endpoint, page is here)
-            for page in section.pages
-            if not page.permission or may(page.permission)
-        )
-        if tabs:
-            yield Entry(section.title, section.icon, tabs[0].endpoint, here in section.pages, section.is_personal, tabs)
+    for group in GROUPS:
+        shown = [Entry(page, page is here) for page in group.pages if allowed(page, may)]
+        if shown:
+            yield group.title, shown
+
+
+def allowed(it: Page | Place, may: May) -> bool:
+    """Whether it is for somebody who may do that."""
+    return not it.permission or may(it.permission)
 
 
 def current(endpoint: str) -> Page | None:
     """The page that an endpoint belongs to; None for one that the navigation does not know."""
-    pages = [page for section in SECTIONS for page in section.pages]
+    pages = [page for group in GROUPS for page in group.pages]
     blueprint = endpoint.split(".")[0]
     exact = (page for page in pages if endpoint in (page.endpoint, *page.also))
     return next(exact, None) or next((page for page in pages if blueprint in (page.blueprint, *page.also)), None)
+
+
+def trail(may: May, endpoint: str) -> tuple[str, Page] | None:
+    """The heading and the page that an endpoint is below; None for one that is a page itself, or below one that is not theirs to see."""
+    page = current(endpoint)
+    if page is None or page.endpoint == endpoint or not allowed(page, may):
+        return None
+    return next(group.title for group in GROUPS if page in group.pages), page

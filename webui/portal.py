@@ -28,7 +28,12 @@ class Wanted(Form):
 
 
 class Transfer(Form):
-    to: Line = Field(max_length=200, title="Account of the person who gets it", description="The name that they sign in with.")
+    to: Line = Field(
+        max_length=200,
+        title="Account of the person who gets it",
+        description="The name that they sign in with.",
+        json_schema_extra=forms.lookup("person"),
+    )
 
 
 def application(machine: Machine) -> str:

@@ -14,7 +14,7 @@ import yaml
 from appliance.yamlfile import Part, Source
 
 LONG = 200  # characters; longer text gets a box of several lines
-FORMATS = {"date": "date", "time": "time", "password": "password", "binary": "file"}  # of text -> widget
+FORMATS = {"date": "date", "time": "time", "password": "password", "binary": "file", "account": "lookup"}  # of text -> widget
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Field:
     name: str
     label: str
     help: str
-    widget: str  # text, area, password, date, time, number, check, select, duration, file, lines, numbers, pairs, yaml, group
+    widget: str  # text, area, password, date, time, number, check, select, duration, file, lookup, lines, numbers, pairs, yaml, group
     required: bool
     default: Any = None
     choices: tuple[str, ...] = ()
@@ -34,6 +34,7 @@ class Field:
     words: Mapping[str, str] | None = None  # of each choice, where the schema says them
     fields: tuple["Field", ...] = ()
     unit: str = ""
+    lookup: str = ""  # which names the field offers; see webui/search.py
 
     @property
     def key(self) -> str:
@@ -68,6 +69,7 @@ def _fields(schema: Mapping[str, Any], kinds: Mapping[str, Any], prefix: str, wi
             {choice: found["words"][choice] for choice in found["enum"]} if "words" in found else None,  # pydantic sorts keys, not lists
             inner,
             described.get("unit", ""),
+            described.get("lookup", "person" if widget == "lookup" else ""),
         )
 
 
@@ -156,7 +158,7 @@ def typed(field: Field, value: Any) -> Any:
     if field.widget == "check":
         return bool(field.default if value is None else value)
     if value is None:
-        return _typed(field.default) if field.widget in ("select", "duration", "number", "numbers", "text") else ""
+        return _typed(field.default) if field.widget in ("select", "duration", "number", "numbers", "text", "lookup") else ""
     if field.widget == "lines" and isinstance(value, list):
         return "\n".join(str(item) for item in value)
     if field.widget == "pairs" and isinstance(value, dict):

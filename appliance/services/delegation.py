@@ -10,9 +10,10 @@ from typing import Any
 from appliance import catalog
 from appliance.catalog import Account, Actor, Class, EventKind, Grant, Group, Member, Nesting, OrgUnit, Quota, grants, now, record, timezone
 from appliance.catalog.grants import Location
-from appliance.errors import BadInput, Conflict, NotAllowed, NotFound
+from appliance.errors import BadInput, Conflict, DpeError, NotAllowed, NotFound
 from appliance.identity import permissions as powers
 from appliance.identity import roles
+from appliance.services import search
 
 HOLDERS: dict[str, tuple[str, type[Account] | type[Group] | type[OrgUnit]]] = {
     "account": ("account", Account),
@@ -53,7 +54,8 @@ def find_holder(actor: Actor, kind: str, name: str) -> Holder:
         found = model.get_or_none(model.name == name.strip())
     if found is None or not powers.may(actor, "people.read", kind, found.id):
         what, field = ("org unit", "unit") if kind == "unit" else (kind, "name")
-        raise BadInput(f"There is no {what} {name[:60]}.", "Check the name.", field=field)
+        hint = "Choose one." if kind == "unit" else search.like(powers.of(actor), name, kind)
+        raise BadInput(f"There is no {what} {name[:60]}.", hint, field=field)
     return Holder(kind, found.id)
 
 
@@ -62,6 +64,32 @@ def over(grant: Grant) -> str:
     if grant.over_unit is not None:
         return f"the org unit {grant.over_unit.name}"
     return f"the class {grant.over_class}" if grant.over_class is not None else "the appliance"
+
+
+@dataclass(frozen=True)
+class Givable:
+    """What somebody may give in some way or other: roles, and what over; together they may still be more than they hold."""
+
+    roles: list[str]
+    everything: bool
+    units: frozenset[int]
+    classes: frozenset[str]
+
+    def covers(self, *, unit: int | None = None, class_name: str | None = None) -> bool:
+        """Whether one of the roles may be given over this org unit or class."""
+        return self.everything or unit in self.units or class_name in self.classes
+
+
+def givable(actor: Actor) -> Givable:
+    """The roles that the actor holds, by itself or by one that has all its permissions, and all that they are held over."""
+    mine = powers.of(actor)
+    reaches = {role: reach for role in roles.ROLES if (reach := mine.reach_as(role))}
+    return Givable(
+        list(reaches),
+        any(reach.everything for reach in reaches.values()),
+        frozenset(unit for reach in reaches.values() for unit in reach.units),
+        frozenset(name for reach in reaches.values() for name in reach.classes),
+    )
 
 
 def give(
@@ -231,6 +259,15 @@ def _demand_unbound(actor: Actor, holder: Holder) -> None:
     above = set(tops) - grants.below(_children(tops))
     if place.account_id == actor.account_id or (holder.kind == "unit" and holder.id in above):
         raise NotAllowed("This quota binds you, or all that you look after.", "Ask somebody above you.")
+
+
+def may_bind(actor: Actor, holder: Holder) -> bool:
+    """Whether the actor may set a quota of these."""
+    try:
+        _demand_unbound(actor, holder)
+    except DpeError:
+        return False
+    return True
 
 
 def _children(units: list[int]) -> list[int]:

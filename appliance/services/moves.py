@@ -5,10 +5,10 @@ from typing import Any
 
 from appliance import catalog
 from appliance.catalog import Actor, EventKind, Machine, doorbell, record
-from appliance.errors import NotAllowed
+from appliance.errors import BadInput, NotAllowed
 from appliance.identity import permissions
 from appliance.lifecycle import rules
-from appliance.services import machines
+from appliance.services import machines, search
 from appliance.workflow import start as runs
 from appliance.workflow.master import Move, master
 
@@ -64,7 +64,12 @@ def transfer(actor: Actor, id: str, to: str) -> int:
     Raises NotAllowed for who only holds it, BadInput when there is no such account, Conflict when it cannot have the machine.
     """
     machine = _allowed(actor, id, "transfer")
-    account = rules.person(to)
+    try:
+        account = rules.person(to)
+    except BadInput as error:
+        if to.strip():
+            error.hint = search.like(permissions.of(actor), to)
+        raise
     rules.try_passing_on(machine, account)
     return _begin(actor, id, "transfer", to=account.id, to_name=account.name)
 

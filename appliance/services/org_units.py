@@ -10,6 +10,7 @@ from appliance import catalog
 from appliance.catalog import ROOT, Account, Actor, EventKind, Group, Member, Nesting, OrgUnit, accounts, grants, record
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.identity import permissions
+from appliance.services import search
 
 TOO_MIGHTY = "They would come to hold more than you do."
 FOLLOWED = "The directory says where this is.", "Change it in the directory; it is followed here."
@@ -211,7 +212,8 @@ def add_members(actor: Actor, id: int, names: Iterable[str]) -> int:
         for name in names:
             account = Account.get_or_none(Account.name == name)
             if account is None or not (reach.everything or account.org_unit_id in reach.units):
-                raise BadInput(f"There is no account {name}.", "Write the names people sign in with. Nobody was added.", field="names")
+                hint = search.like(permissions.of(actor), name)
+                raise BadInput(f"There is no account {name}.", f"{hint} Nobody was added.", field="names")
             added += Member.insert(group=id, account=account.id).on_conflict_ignore().as_rowcount().execute()
             record(
                 EventKind.GROUP_JOINED,

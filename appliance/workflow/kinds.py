@@ -84,7 +84,9 @@ class Approval(Options):
     role: Literal["approver", "operator", "class_manager", "delegated_admin", "owner"] = Field(
         default="approver", description="Who may say it: whoever holds this role over the person who asks, or over the class."
     )
-    account: str = Field(default="", max_length=100, description="Or one person: the name of their account.")
+    account: str = Field(
+        default="", max_length=100, description="Or one person: the name of their account.", json_schema_extra={"format": "account"}
+    )
     text: str = Field(default="", max_length=2000, description="What they should know to decide.")
     escalate: Duration | None = Field(default=None, description="After this time, whoever holds the role below is asked as well.")
     escalate_to: Literal["delegated_admin", "owner"] = Field(default="owner", description="The role that is asked then.")
@@ -97,7 +99,9 @@ class Task(Options):
     role: Literal["approver", "operator", "class_manager", "delegated_admin", "owner"] = Field(
         default="operator", description="Who does it: whoever holds this role over the person who asks, or over the class."
     )
-    account: str = Field(default="", max_length=100, description="Or one person: the name of their account.")
+    account: str = Field(
+        default="", max_length=100, description="Or one person: the name of their account.", json_schema_extra={"format": "account"}
+    )
     text: str = Field(min_length=1, max_length=2000, description="What is to be done.")
     escalate: Duration | None = Field(default=None, description="After this time, whoever holds the role below is asked as well.")
     escalate_to: Literal["delegated_admin", "owner"] = Field(default="owner", description="The role that is asked then.")

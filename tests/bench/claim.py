@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -133,10 +133,10 @@ class Person:
         assert status == 200, body[:500]
         return body
 
-    def ask(self, method: str, path: str, form: dict[str, str] | None = None) -> tuple[int, bytes]:
+    def ask(self, method: str, path: str, form: dict[str, str] | None = None, headers: Sequence[str] = ()) -> tuple[int, bytes]:
         """One request on the kept connection; returns status and body."""
         content = urlencode(form).encode() if form else b""
-        lines = [f"{method} {path} HTTP/1.1", f"Host: {self.host}", f"Cookie: {self.cookie}", f"Content-Length: {len(content)}"]
+        lines = [f"{method} {path} HTTP/1.1", f"Host: {self.host}", f"Cookie: {self.cookie}", f"Content-Length: {len(content)}", *headers]
         if form:
             lines += ["Content-Type: application/x-www-form-urlencoded", f"Origin: https://{self.host}"]
         self.socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + content)

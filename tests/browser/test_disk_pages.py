@@ -123,7 +123,7 @@ def test_an_admin_looks_after_what_is_set_aside(serve: Serve, browse: Browse) ->
     steps.sign_in(page, "grace")
     page.goto("/admin/")
     expect(page.get_by_text("3 machines and disks are set aside")).to_be_visible()
-    page.get_by_role("link", name="Orphans").click()
+    page.get_by_role("main").get_by_role("link", name="Orphans").click()
     page.get_by_label("Who gets laboratory-7").fill("mary")
     page.get_by_role("row", name="laboratory-7").get_by_role("button", name="Adopt").click()
     expect(page.get_by_text("being adopted")).to_be_visible()

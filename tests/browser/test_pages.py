@@ -13,7 +13,7 @@ from appliance.catalog import Account, Actor, Class, Lease, Machine, MachineStat
 from appliance.services import setup
 from appliance.settings import Settings
 from tests import world
-from tests.browser import steps
+from tests.browser import axe, steps
 from tests.browser.conftest import Site
 
 Serve = Callable[[Callable[[Settings], dict[str, Actor] | None]], Site]
@@ -206,7 +206,7 @@ def test_giving_back_asks_and_escape_says_no(busy: Site, browse: Browse) -> None
     expect(card).to_be_visible()
     # The page may change under the open question.
     card.get_by_role("button", name="Give back").click()
-    with page.expect_response(lambda response: response.request.headers.get("hx-target") == "main#live"), catalog.write():
+    with page.expect_response(lambda response: response.request.headers.get("hx-target") == "div#live"), catalog.write():
         record("support.bundle", "Something happened meanwhile.")
     expect(dialog).to_be_visible()
     dialog.get_by_role("button", name="Destroy it").click()
@@ -349,9 +349,11 @@ def test_all_areas_are_in_sight(busy: Site, browse: Browse) -> None:
     page = browse(busy, width=1280)
     steps.sign_in(page, "grace")
     page.goto("/admin/server/metrics/")
-    assert page.locator(".nav-strip a").all_inner_texts()[-2:] == ["Events", "Settings"]
-    strip = page.locator(".nav-strip").evaluate("strip => [strip.scrollWidth, strip.clientWidth]")
-    assert strip[0] <= strip[1], strip
+    links = page.get_by_role("navigation", name="Pages").get_by_role("link")
+    assert links.all_inner_texts()[-2:] == ["Settings", "E-mail and webhooks"]
+    links.last.scroll_into_view_if_needed()
+    expect(links.last).to_be_in_viewport(ratio=1)
+    assert not page.locator("#side").evaluate("side => side.scrollWidth > side.clientWidth")
 
 
 def test_the_wizard_fits_a_phone(serve: Serve, browse: Browse) -> None:
@@ -411,13 +413,14 @@ def sound(page: Page, context: object = "", but: str = "nothing", looks: Looks =
     page.set_viewport_size(own)
 
 
+@pytest.mark.a11y
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_read_and_use_every_page_and_none_scrolls_sideways(busy: Site, browse: Browse, scheme: str) -> None:
     """Each page is loaded once, and then looked at in all widths, as on a phone that is turned."""
     found = {}
 
     def look(page: Page, name: str) -> None:
-        found[name] = page.evaluate(LINT)
+        found[name] = page.evaluate(LINT) + axe.findings(page, *(axe.COLOURS if scheme == "dark" else ()))
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
             if is_sideways(page):
@@ -465,4 +468,4 @@ def test_the_keyboard_reaches_everything_in_order(busy: Site, browse: Browse) ->
     page.reload()
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.locator("#live")).to_be_focused()
+    expect(page.locator("#page")).to_be_focused()

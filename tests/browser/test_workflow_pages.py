@@ -50,7 +50,7 @@ LOOK = """() => {
 def test_everything_in_the_drawing_can_be_read(busy: Site, browse: Browse, scheme: str) -> None:
     page = browse(busy, scheme=scheme)
     steps.sign_in(page, "grace")
-    page.get_by_role("navigation", name="Pages").get_by_role("link", name="Workflow").click()
+    page.get_by_role("navigation", name="Pages").get_by_role("link", name="Lifecycle").click()
     expect(page.get_by_role("heading", name="Machine lifecycle")).to_be_visible()
     page.evaluate("document.fonts.ready")
     found = page.evaluate(LOOK)

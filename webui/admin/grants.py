@@ -31,8 +31,8 @@ class Somebody(Form):
     kind: Annotated[str, OneOf({"account": "A person", "group": "A group", "unit": "An org unit and all below it"})] = Field(
         "account", title="Who"
     )
-    name: Line = Field("", max_length=100, title="Name of the person or group")
-    unit: Line = Field("", title="Or org unit")
+    name: Line = Field("", max_length=100, title="Name of the person or group", json_schema_extra=forms.lookup("holder"))
+    unit: Line = Field("", title="Org unit")
 
     def holder(self) -> delegation.Holder:
         """Raises BadInput when there is nobody of that name."""
@@ -62,6 +62,7 @@ class NewGrant(Somebody, Amounts):
 
 
 class NewQuota(Somebody, Amounts):
+    name: Line = Field("", max_length=100, title="Name of the person or group", json_schema_extra=forms.lookup("bound"))
     each: Annotated[str, OneOf({"yes": "each person in it", "no": "all of them together"})] = Field("yes", title="Applies to")
     class_name: str = Field("", alias="class", title="Class")
 
@@ -80,14 +81,14 @@ def index() -> Page:
 
 
 def _index(error: DpeError | None = None) -> Page:
-    tree = org_units.tree(actor())
-    over = {"": "The whole appliance"} | {
-        f"class:{machine_class.name}": f"Class {machine_class.name}" for machine_class in classes.everything()
-    }
+    tree, mine = org_units.tree(actor()), delegation.givable(actor())
+    over = {"": "The whole appliance"} if mine.everything else {}
+    over |= {f"class:{one.name}": f"Class {one.name}" for one in classes.everything() if mine.covers(class_name=one.name)}
+    over |= {f"unit:{line.unit.id}": f"Org unit {line.path}" for line in tree if mine.covers(unit=line.unit.id)}
     choices: dict[str, dict[Any, str]] = {
-        "role": {id: f"{role.title}: {role.about}" for id, role in roles.ROLES.items()},
+        "role": {id: f"{role.title}: {role.about}" for id, role in roles.ROLES.items() if id in mine.roles},
         "unit": _units(tree),
-        "over": over | {f"unit:{line.unit.id}": f"Org unit {line.path}" for line in tree},
+        "over": over,
     }
     page = render_template(
         "admin/grants.html",
@@ -104,6 +105,12 @@ def _index(error: DpeError | None = None) -> Page:
 
 def _units(tree: list[org_units.Branch]) -> dict[int, str]:
     return {line.unit.id: line.path for line in tree}
+
+
+def _bound() -> dict[int, str]:
+    """The org units whose quota whoever asks may set."""
+    units = _units(org_units.tree(actor(), "quotas.manage"))
+    return {id: path for id, path in units.items() if delegation.may_bind(actor(), delegation.Holder("unit", id))}
 
 
 def _midnight(day: date | None, *, after: int = 0) -> datetime | None:
@@ -158,7 +165,7 @@ def _quotas(error: DpeError | None = None) -> Page:
         "admin/quotas.html",
         quotas=delegation.quotas(actor()),
         holder_of=delegation.holder_of,
-        form=forms.bound(NewQuota, request.args, error, choices={"unit": _units(org_units.tree(actor())), "class": offered}),
+        form=forms.bound(NewQuota, request.args, error, choices={"unit": _bound(), "class": offered}),
         AMOUNTS=AMOUNTS,
     )
     return page, status_of(error) if error else 200

@@ -33,7 +33,7 @@ class NewGroup(Form):
 
 
 class NewMembers(Form):
-    names: Words = Field(title="Accounts to add, by the names they sign in with")
+    names: Words = Field(title="Accounts to add, by the names they sign in with", json_schema_extra=forms.lookup("people"))
 
 
 class Members(Form):

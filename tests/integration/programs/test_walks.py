@@ -101,8 +101,8 @@ def a_page(copy: Copy) -> None:
     assert text.count("motto") >= 2 or "motto," in text
     copy.add(
         "webui/navigation.py",
-        '    Section("Events"',
-        '    Section("Motto", "message", (Page("Motto", "motto.index", "settings.manage"),)),\n',
+        '            Page("Events"',
+        '            Page("Motto", "motto.index", "bolt", "settings.manage"),\n',
     )
     copy.add("webui/README.md", "| Overview |", "| motto | a line for everybody | | |\n")
     copy.tests("tests/unit/webui/test_navigation.py", "tests/unit/webui/test_guard.py", "tests/unit/webui/test_words.py")

@@ -40,7 +40,7 @@ class Browser:
 
     def live(self, path: str) -> TestResponse:
         """The live part of a page, as the page itself asks for it."""
-        return self.get(path, **{"HX-Request": "true", "HX-Target": "main#live"})
+        return self.get(path, **{"HX-Request": "true", "HX-Target": "div#live"})
 
     def post(self, path: str, data: dict[str, Any] | None = None, *, csrf: bool = True, **headers: str) -> TestResponse:
         values = {**(data or {}), **({"csrf_token": self.token} if csrf else {})}

@@ -142,7 +142,7 @@ def test_every_page_opens_for_an_admin_whole_and_live(app: Flask, grace: Browser
             continue
         assert whole.status_code == live.status_code == 200, path
         assert whole.text.lstrip().startswith("<!doctype html>"), path
-        assert live.text.lstrip().startswith('<main id="live"'), path
+        assert live.text.lstrip().startswith('<div id="live"'), path
         assert "<html" not in live.text, path
 
 
@@ -222,7 +222,7 @@ def test_a_bug_is_a_friendly_page_with_a_number_that_is_in_the_log(
 
 
 def test_errors_for_htmx_land_among_the_messages(ada: Browser) -> None:
-    answer = ada.post("/request", {"class": "nothing"}, **{"HX-Request": "true", "HX-Target": "main#live"})
+    answer = ada.post("/request", {"class": "nothing"}, **{"HX-Request": "true", "HX-Target": "div#live"})
     assert answer.status_code == 404
     assert 'hx-swap-oob="beforeend:#messages"' in answer.text
     assert "<html" not in answer.text

@@ -29,6 +29,7 @@ PAGES = [
     "/admin/settings/",
     "/admin/server/metrics/",
     "/admin/server/metrics/?span=day&as=table",
+    "/search?q=notebook",
 ]
 
 

@@ -135,8 +135,8 @@ def test_a_wrong_answer_is_told_at_its_field_which_keeps_the_focus(ada: Browser,
 def test_the_question_fits_into_the_live_part_of_a_page(ada: Browser) -> None:
     ada.get("/account/codes")
     grow_stale()
-    answer = ada.post("/account/codes/begin", **{"HX-Request": "true", "HX-Target": "main#live"})
-    assert answer.text.lstrip().startswith('<main id="live"')
+    answer = ada.post("/account/codes/begin", **{"HX-Request": "true", "HX-Target": "div#live"})
+    assert answer.text.lstrip().startswith('<div id="live"')
     assert "hx-get" not in answer.text.split(">")[0]
 
 

@@ -12,7 +12,7 @@ from jinja2 import Environment
 
 import webui
 from appliance.settings import REPOSITORY
-from webui.navigation import SECTIONS
+from webui.navigation import GROUPS, SETTINGS, VERBS
 
 ROOT = Path(webui.__file__).parent
 TEMPLATES = [path for folder in ("templates", "rescue/templates") for path in sorted((ROOT / folder).rglob("*.html"))]
@@ -147,14 +147,15 @@ def test_the_collector_sees_what_people_see() -> None:
 
 def test_the_navigation_names_what_the_glossary_explains() -> None:
     explained = {word.casefold() for word, *_ in glossary()}
-    titles = {title for section in SECTIONS for title in (section.title, *(page.title for page in section.pages))}
+    titles = {title for group in GROUPS for title in (group.title, *(page.title for page in group.pages))}
     wrong = {
         title
         for title in titles
         if not {title.casefold(), title.casefold().removesuffix("s"), title.casefold().removesuffix("es")} & explained
     }
     assert wrong == set()
-    assert [old for title in titles for old in replaced_in(title)] == []
+    found = {*titles, *(place.title for place in (*SETTINGS, *VERBS))}
+    assert [old for title in found for old in replaced_in(title)] == []
 
 
 def test_one_word_means_one_thing() -> None:

@@ -10,7 +10,7 @@ document.addEventListener('submit', event => {
 }, true);
 const { browser } = document.body.dataset;
 if (browser !== undefined && browser !== (localStorage.getItem('browser') ?? '')) {
-  document.querySelector('header.top')?.remove();
+  document.querySelectorAll('header.top, #side, #search').forEach(part => part.remove());
   document.getElementById('page').replaceChildren(document.getElementById('swapped').content);
 }
 
@@ -79,7 +79,21 @@ document.addEventListener('click', event => { if (event.target.closest('[data-no
 document.addEventListener('htmx:after:swap', announce);
 announce();
 
-document.querySelector('.nav-strip [aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
+document.querySelector(':is(.nav-strip, .side) [aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
+
+// -- The navigation as a panel, where there is no room for it at the side: a dialog with the rest of the page behind it.
+const side = document.getElementById('side');
+function panel(open) {
+  for (const rest of document.body.children) if (rest !== side) rest.inert = open;
+  for (const [name, value] of [['role', 'dialog'], ['aria-modal', 'true'], ['aria-label', 'Menu']]) open ? side.setAttribute(name, value) : side.removeAttribute(name);
+}
+side?.addEventListener('toggle', event => {
+  if (event.newState !== 'open') return;
+  panel(true);
+  (side.querySelector('[aria-current]') ?? side.querySelector('a')).focus();
+});
+side?.addEventListener('beforetoggle', event => { if (event.newState === 'closed') panel(false); }); // before the focus goes back
+matchMedia('(min-width: 992px)').addEventListener('change', () => side?.matches(':popover-open') && side.hidePopover());
 
 // -- A log that is read at its end stays there while it grows.
 let atEnd = true;

@@ -1,0 +1,139 @@
+"""Search: things, pages, settings and actions by their names, as a page and as what a page asks for while somebody types; and the same for a field
+that takes a name, which offers those that it may be given."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from flask import Blueprint, render_template, request, url_for
+from flask_login import current_user
+
+from appliance.catalog.search import Match
+from appliance.services import delegation, search
+from webui import navigation
+from webui.format import SEED_STATES, STATES
+from webui.guard import actor, asks_for_live_part, needs
+from webui.navigation import Place
+
+blueprint = Blueprint("search", __name__)
+
+TITLES = {
+    "page": "Pages",
+    "machine": "Machines",
+    "account": "People",
+    "group": "Groups",
+    "unit": "Org units",
+    "class": "Classes",
+    "seed": "Seeds",
+    "setting": "Settings",
+    "verb": "Actions",
+}
+ICONS = {
+    "machine": "server-2", "account": "user", "group": "users", "unit": "stack-2", "class": "package", "seed": "plant-2",
+    "setting": "settings", "verb": "bolt",
+}  # fmt: skip
+PAGES: dict[str, tuple[str, str]] = {
+    "machine": ("machines.page", "id"),
+    "account": ("accounts.page", "id"),
+    "group": ("groups.page", "id"),
+    "unit": ("units.page", "id"),
+    "class": ("classes.page", "name"),
+    "seed": ("seeds.page", "id"),
+}
+# What a field's names may be of: kinds of things, and what one has to hold over those that it may be given.
+OFFERS = {
+    "holder": {"account": "people.read", "group": "people.read"},
+    "bound": {"account": "quotas.manage", "group": "quotas.manage"},
+    "person": {"account": "people.read"},
+    "people": {"account": "people.read"},  # several in one field
+}
+
+
+@dataclass(frozen=True)
+class Hit:
+    """What was found: `about` says more of it; it leads to an address or, where it is done at once, sends a form of the page."""
+
+    kind: str
+    rank: int
+    title: str
+    about: str
+    icon: str
+    url: str
+    form: str = ""
+
+
+@blueprint.get("/search")
+@needs("own")
+def index() -> str:
+    """The page; what was found alone, when a page asks while somebody types, or the names that its field offers."""
+    if (kinds := OFFERS.get(request.args.get("offer", ""))) is not None:
+        return _offers(kinds)
+    text = search.words_of(request.args.get("q", ""))
+    alone = request.headers.get("HX-Request") and not asks_for_live_part()
+    return render_template("_search.html" if alone else "search.html", text=text, found=groups(hits(text)))
+
+
+def _offers(kinds: Mapping[str, str]) -> str:
+    """Names for a `field`, by what is typed in it: of several, by the last one's beginning. A `kind` leaves out the others."""
+    field, kind = request.args.get("field", ""), request.args.get("kind", "")
+    typed = request.args.get(field, "")
+    text = re.split(r"[\s,]", typed)[-1] if request.args["offer"] == "people" else typed
+    found = search.find(current_user.powers, text, {kind: kinds[kind]} if kind in kinds else kinds)
+    if "quotas.manage" in kinds.values():
+        found = [match for match in found if delegation.may_bind(actor(), delegation.Holder(match.kind, match.id))]
+    return render_template("_offers.html", found=found, field=field, ICONS=ICONS)
+
+
+def hits(text: str) -> list[Hit]:
+    """All that whoever asks finds by a text."""
+    if not text:
+        return []
+    found = [_hit(text, match) for match in search.find(current_user.powers, text)]
+    pages = ((group.title, page) for group in navigation.GROUPS for page in group.pages if navigation.allowed(page, current_user.may))
+    found += _best(
+        Hit("page", rank, page.title, title if title != page.title else "", page.icon, url_for(page.endpoint))
+        for title, page in pages
+        if (rank := search.rank(text, page.title, page.words)) is not None
+    )
+    for kind, places in (("setting", navigation.SETTINGS), ("verb", navigation.VERBS)):
+        found += _best(
+            Hit(kind, rank, place.title, _above(place), ICONS[kind], _url(place), place.form)
+            for place in places
+            if navigation.allowed(place, current_user.may) and (rank := search.rank(text, place.title, place.words)) is not None
+        )
+    return found
+
+
+def groups(found: list[Hit]) -> list[tuple[str, list[Hit]]]:
+    """What was found below headings: the kind with the best of it first."""
+    best: dict[str, int] = {}
+    for hit in found:
+        best[hit.kind] = min(hit.rank, best.get(hit.kind, hit.rank))
+    kinds = sorted(best, key=lambda kind: (best[kind], list(TITLES).index(kind)))
+    return [(TITLES[kind], _best(hit for hit in found if hit.kind == kind)) for kind in kinds]
+
+
+def _best(found: Iterable[Hit]) -> list[Hit]:
+    return sorted(found, key=lambda hit: hit.rank)[: search.EACH]
+
+
+def _hit(text: str, match: Match) -> Hit:
+    endpoint, argument = PAGES[match.kind]
+    rank = search.rank(text, match.name, match.words)
+    assert rank is not None, "search.find leaves out what does not fit"
+    return Hit(match.kind, rank, match.name, _about(match), ICONS[match.kind], url_for(endpoint, **{argument: match.id}))
+
+
+def _about(match: Match) -> str:
+    if match.kind == "machine":
+        return ", ".join(filter(None, (STATES[match.detail][0], match.owner)))
+    return SEED_STATES[match.detail][0] if match.kind == "seed" else match.detail
+
+
+def _above(place: Place) -> str:
+    page = navigation.current(place.endpoint)
+    return page.title if page is not None else "Your account" if place.endpoint else ""
+
+
+def _url(place: Place) -> str:
+    return url_for(place.endpoint, _anchor=place.anchor or None) if place.endpoint else ""
