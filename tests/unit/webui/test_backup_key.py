@@ -42,6 +42,7 @@ def test_after_saving_a_target_comes_its_key_which_is_asked_back_once(grace: Bro
     assert grace.post(PAGE + "configure", FOLDER).headers["Location"] == PAGE + "key"
     begin = grace.get(PAGE + "key").text
     assert "Nobody has written the recovery key down yet." in begin
+    assert 'href="/admin/server/backups/">Backups</a>' in begin.split('aria-label="Breadcrumb"')[1]
     assert KEY[:4] not in begin
     assert restic.printed(KEY) in grace.post(PAGE + "key").text
     asked = grace.get(PAGE + "written").text
