@@ -49,7 +49,7 @@ class Hosted:
 
 
 def card(sys: Path, name: str, mac: str, *, cable: bool = True, speed: int = 1000) -> None:
-    """A network card, as the kernel tells of it."""
+    """A network interface, as the kernel tells of it."""
     (sys / name / "device").mkdir(parents=True)
     for file, said in (("address", mac), ("carrier", str(int(cable))), ("speed", str(speed))):
         (sys / name / file).write_text(f"{said}\n")

@@ -36,7 +36,8 @@ class Screen:
             [sys.executable, "-c", f"from appliance.host.console import menu; menu.PATIENCE = {patience}; menu.main()"],
             stdin=slave, stdout=slave, stderr=subprocess.DEVNULL, start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-            env={**os.environ, **environment(settings), "TERM": term, "LC_ALL": "C.UTF-8"},
+            # A shell of its own reads nobody's profile.
+            env={**os.environ, **environment(settings), "HOME": os.fspath(settings.state), "TERM": term, "LC_ALL": "C.UTF-8"},
         )  # fmt: skip
         os.close(slave)
 

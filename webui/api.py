@@ -13,9 +13,10 @@ from pydantic import Field
 
 from appliance.catalog import DataDisk, KeptDisk, Machine, Run, WorkItem
 from appliance.errors import BadInput, NotAllowed, NotFound
+from appliance.pools.windows import NUMBERS, Bounds
 from appliance.readings import HOST, Kind, Series, Subject
+from appliance.services import calendars, disks, inbox, machines, moves, readings, recovery, runs, sequences, server
 from appliance.services import classes as class_verbs
-from appliance.services import disks, inbox, machines, moves, readings, recovery, runs, sequences, server
 from webui import forms
 from webui.forms import Form, Whole
 from webui.guard import actor, csrf, needs, row_number
@@ -158,6 +159,23 @@ def class_policy(name: str) -> Answer:
         for one in class_verbs.policy_of(class_verbs.get_class(name))
     }
     return {"policy": {**found, **{former: found[now] for former, now in FORMER_FIELDS.items()}}}
+
+
+@blueprint.get("/classes/<name>/calendar")
+@needs("classes.read", class_="name")
+@scope("read")
+def class_calendar(name: str) -> Answer:
+    found = calendars.holding(class_verbs.get_class(name))
+    then = None if found.next is None else {"at": _time(found.next.begins), **_bounds(found.next.bounds)}
+    return {"now": _bounds(found.bounds), "next": then, "prepares": _time(found.prepares)}
+
+
+def _bounds(bounds: Bounds) -> dict[str, Any]:
+    return {
+        number: {"machines": found.machines, "parts": [{"of": source or "policy", "machines": part} for source, part in found.parts]}
+        for number in NUMBERS
+        for found in [getattr(bounds, number)]
+    }
 
 
 @blueprint.get("/server")

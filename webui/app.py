@@ -27,6 +27,7 @@ from webui import (
     inbox,
     live,
     moved,
+    needs_you,
     portal,
     reauth,
     runs,
@@ -63,7 +64,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     guard.init_app(app)
     reauth.init_app(app)
     format.init_app(app)
-    for area in (setup, setup_restore, auth, security, portal, search, disks, inbox, runs, live, auth_request, api, hooks):
+    for area in (setup, setup_restore, auth, security, portal, search, disks, inbox, needs_you, runs, live, auth_request, api, hooks):
         app.register_blueprint(area.blueprint)
     for blueprint in admin.BLUEPRINTS:
         app.register_blueprint(blueprint)

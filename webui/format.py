@@ -124,6 +124,7 @@ def _context() -> dict[str, Any]:
         "back_url": guard.here(),
         "may": may,
         "todo_count": _todo_count,
+        "needs_you": lambda: current_user.needs,
         "mail_on": mail.is_on,
         "announced_restart": updates.announced,
         "navigation": lambda: _groups(may),

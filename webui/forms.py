@@ -6,7 +6,7 @@ shows it, with what was typed and what is wrong with it; `templates/_forms.html`
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, time
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
@@ -287,6 +287,14 @@ def _day(value: Any) -> Any:
     return day
 
 
+def _hour(value: Any) -> Any:
+    text = str(value).strip()
+    try:
+        return time.fromisoformat(text).replace(second=0, microsecond=0, tzinfo=None)
+    except ValueError:
+        raise PydanticCustomError("hour", "{typed} is not a time of day.", {"typed": repr(text[:20])}) from None
+
+
 def _content(value: Any) -> Any:
     return value.read() if isinstance(value, FileStorage) else value or b""
 
@@ -346,7 +354,9 @@ class OneOf:
 
 Whole = Annotated[int, BeforeValidator(_whole)]
 WholeOrNothing = Annotated[int | None, _or_nothing(_whole)]
+Day = Annotated[date, BeforeValidator(_day)]
 DayOrNothing = Annotated[date | None, _or_nothing(_day)]
+Hour = Annotated[time, BeforeValidator(_hour)]
 Line = Annotated[str, StringConstraints(strip_whitespace=True)]
 Ticked = Annotated[bool, BeforeValidator(_ticked)]
 Upload = Annotated[bytes, BeforeValidator(_content)]  # a file that is small enough to hold; see upload.py for others

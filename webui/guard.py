@@ -19,7 +19,9 @@ from appliance.identity import permissions
 from appliance.identity.permissions import Permissions
 from appliance.identity.roles import OWN, PERMISSIONS
 from appliance.services import inbox, sessions, tokens
+from appliance.services import needs as needs_service
 from appliance.services import setup as setup_service
+from appliance.services.needs import Need as ToMend
 from webui import forms, saved_form
 from webui.answers import protect
 from webui.forms import SECRET, Form, Line
@@ -116,6 +118,12 @@ class Person:
     def todos(self) -> int:
         """How much waits for them, as of this request."""
         return inbox.count(self.actor, self.powers)
+
+    @cached_property
+    def needs(self) -> list[ToMend] | None:
+        """What needs them, as of this request; None for who can mend nothing and is never asked."""
+        asked = self.is_asked or self.todos
+        return needs_service.of(self.powers, settings(), self.todos) if asked or needs_service.concern(self.powers) else None
 
     def may(self, permission: str, kind: str = "", id: object = None) -> bool:
         """Whether they hold the permission over anything, or over the thing of one of the kinds in catalog.grants.PLACES."""

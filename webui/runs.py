@@ -1,30 +1,75 @@
 """Runs: all of them, and each one's own page."""
 
-from flask import Blueprint, flash, render_template, request
+from collections.abc import Iterable
+
+from flask import Blueprint, flash, render_template
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
-from appliance.catalog import events
-from appliance.services import classes, runs
-from webui.guard import actor, back, needs, row_number
+from appliance.catalog import Run, events
+from appliance.catalog.grants import Scope
+from appliance.catalog.listing import Page, Window
+from appliance.services import runs
+from webui import lists
+from webui.format import RUN_STATES
+from webui.guard import actor, back, needs
+from webui.lists import Column, Filter, List, Verb
 
 blueprint = Blueprint("runs", __name__)
 
-PAGE = 50
+
+def _find(
+    window: Window, reach: Scope, ids: Iterable[int] | None, kind: str = "", state: str = "", class_name: str = "", machine_id: str = "", text: str = ""
+) -> Page[Run]:  # fmt: skip
+    return runs.page_of_runs(actor(), window, ids, kind=kind, state=state, class_name=class_name, machine_id=machine_id, text=text)
+
+
+def _name(run: Run) -> str:
+    return f"{runs.title(run.kind)} {run.machine.name if run.machine else run.class_name}"
+
+
+RUNS = List(
+    endpoint="runs.index",
+    permission="machines.read",
+    noun="run",
+    thing="run",
+    key=int,
+    find=_find,
+    order="-started",
+    columns=(
+        Column("run", "Run", _name),
+        Column("state", "State", lambda row: row.state.value),
+        Column("account", "Account", lambda row: row.account.name if row.account else ""),
+        Column("class", "Class", lambda row: row.class_name or "", shown=False),
+        Column("step", "Current step", lambda row: row.problem if row.state == "failed" else row.why, sorts=False, look="run-why"),
+        Column("ended", "Ended", lambda row: row.ended_at or "", shown=False, look="text-secondary"),
+        Column("started", "Started", lambda row: row.created_at, look="end text-secondary"),
+    ),
+    filters=(
+        Filter("machine", "one machine", kind="hidden", every="All machines", argument="machine_id"),
+        Filter("text", "Name of machine or person", kind="text"),
+        Filter("kind", "Kind", choices=lambda: runs.kinds(), every="Every kind"),
+        Filter("state", "State", choices=lambda: {"live": "under way", **{state: label for state, (label, _) in RUN_STATES.items()}}, every="Every state"),
+        Filter("class", "Class", choices=lists.class_names, every="Every class", argument="class_name", open=True),
+    ),
+    verbs=(
+        Verb("cancel", "Cancel", "cancelled", lambda actor, id, _: runs.cancel(actor, id), "machines.manage", "x", "What they did is undone."),
+        Verb("retry", "Retry", "retried", lambda actor, id, _: runs.retry(actor, id), "machines.manage", "refresh"),
+    ),
+    verb_endpoint="runs.bulk",
+)  # fmt: skip
 
 
 @blueprint.get("/admin/workflow/runs/")
 @needs("machines.read")
-def index() -> str:
-    chosen = {name: request.args.get(name, "")[:100] for name in ("kind", "state", "class", "machine", "text")}
-    found = runs.list_runs(
-        actor(), kind=chosen["kind"], state=chosen["state"], class_name=chosen["class"], machine_id=chosen["machine"], text=chosen["text"],
-        before=row_number("before"), limit=PAGE,
-    )  # fmt: skip
-    return render_template(
-        "admin/runs.html", runs=found, chosen=chosen, kinds=runs.kinds(), title=runs.title, full=len(found) == PAGE,
-        classes=classes.visible(actor(), "machines.read"),
-    )  # fmt: skip
+def index() -> Response | str:
+    return lists.answer("admin/runs.html", lists.show(RUNS), title=runs.title)
+
+
+@blueprint.post("/admin/workflow/runs/bulk")
+@needs("machines.manage")
+def bulk() -> Response | tuple[str, int]:
+    return lists.bulk(RUNS)
 
 
 @blueprint.get("/runs/<int:id>")

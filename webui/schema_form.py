@@ -14,7 +14,7 @@ import yaml
 from appliance.yamlfile import Part, Source
 
 LONG = 200  # characters; longer text gets a box of several lines
-FORMATS = {"date": "date", "password": "password", "binary": "file", "account": "lookup"}  # of text -> widget
+FORMATS = {"date": "date", "time": "time", "password": "password", "binary": "file", "account": "lookup"}  # of text -> widget
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Field:
     name: str
     label: str
     help: str
-    widget: str  # text, area, password, date, number, check, select, duration, file, lookup, lines, numbers, pairs, yaml, group
+    widget: str  # text, area, password, date, time, number, check, select, duration, file, lookup, lines, numbers, pairs, yaml, group
     required: bool
     default: Any = None
     choices: tuple[str, ...] = ()

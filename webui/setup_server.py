@@ -23,7 +23,7 @@ class Network(Form):
     model_config = ConfigDict(alias_generator="net_{}".format)
 
     mode: Annotated[str, OneOf(MODES)] = Field("dhcp", title="Address")
-    card: Line = Field("", title="Network card")
+    card: Line = Field("", title="Network interface")
     address: Line = Field("", title="Address with prefix", description="Like 192.168.1.20/24")
     gateway: Line = Field("", title="Gateway", description="Your router's address.")
     dns: Words = Field(

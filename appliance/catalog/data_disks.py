@@ -1,13 +1,16 @@
 """Data disks, the kept disks of machines that are gone, and the copies that were found: whose they are and which machine has them."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from peewee import JOIN
+from peewee import JOIN, fn
 
+from appliance.catalog import listing
 from appliance.catalog.event_kinds import EventKind
 from appliance.catalog.events import ENGINE, Actor, record
 from appliance.catalog.grants import Scope
+from appliance.catalog.listing import Page, Window
 from appliance.catalog.models import Account, Backup, Class, DataDisk, DiskState, KeptDisk, KeptState, Level, Machine, MachineState, now
 
 LEAVING = (MachineState.FAILED, MachineState.RECLAIMING)
@@ -72,40 +75,45 @@ def of_account(account_id: int) -> list[DataDisk]:
     return list(query)
 
 
+SORTS: dict[str, Any] = {
+    "disk": listing.text_of(DataDisk.name),
+    "owner": listing.OWNER,
+    "machine": fn.COALESCE(Machine.number, 0),
+    "class": DataDisk.machine_class,
+    "size": DataDisk.size,
+    "used": fn.COALESCE(DataDisk.last_used_at, ""),
+    "backup": fn.COALESCE(DataDisk.backup_at, ""),
+    "created": DataDisk.created_at,
+}
+
+
 def list_disks(
+    window: Window,
+    reach: Scope = Scope(everything=True),  # noqa: B008 - immutable
+    ids: Iterable[str] | None = None,
     *,
     text: str = "",
     class_name: str = "",
     use: str = "",
-    after: str = "",
-    limit: int = 50,
-    reach: Scope = Scope(everything=True),  # noqa: B008 - immutable
-) -> list[DataDisk]:
-    """Data disks within reach by id, those above `after`, with owner and machine joined. use: attached, free, nobody or troubled."""
-    query = (
+) -> Page[DataDisk]:
+    """Data disks within reach, with owner and machine joined, and how many there are. use: attached, free, nobody or troubled."""
+    uses = {
+        "attached": DataDisk.machine.is_null(False),
+        "free": DataDisk.machine.is_null(),
+        "nobody": DataDisk.account.is_null() | (Account.disabled == True),  # noqa: E712
+        "troubled": DataDisk.state == DiskState.TROUBLED,
+    }
+    query = listing.narrowed(
         DataDisk.select(DataDisk, Account, Machine)
         .join_from(DataDisk, Account, JOIN.LEFT_OUTER)
-        .join_from(DataDisk, Machine, JOIN.LEFT_OUTER, on=(DataDisk.machine == Machine.id))
-        .where(DataDisk.id > after)
-        .order_by(DataDisk.id)
-        .limit(limit)
+        .join_from(DataDisk, Machine, JOIN.LEFT_OUTER, on=(DataDisk.machine == Machine.id)),
+        uses.get(use),
+        DataDisk.machine_class == class_name if class_name else None,
+        listing.has(text, DataDisk.name, Account.name, Account.full_name, Machine.name),
+        DataDisk.id.in_(list(ids)) if ids is not None else None,
+        listing.within(reach, DataDisk.machine_class, Account.org_unit),
     )
-    if class_name:
-        query = query.where(DataDisk.machine_class == class_name)
-    if text:
-        fits = DataDisk.name.contains(text) | Account.name.contains(text) | Account.full_name.contains(text) | Machine.name.contains(text)
-        query = query.where(fits)
-    if use == "attached":
-        query = query.where(DataDisk.machine.is_null(False))
-    elif use == "free":
-        query = query.where(DataDisk.machine.is_null())
-    elif use == "nobody":
-        query = query.where(DataDisk.account.is_null() | (Account.disabled == True))  # noqa: E712
-    elif use == "troubled":
-        query = query.where(DataDisk.state == DiskState.TROUBLED)
-    if not reach.everything:
-        query = query.where(DataDisk.machine_class.in_(list(reach.classes)) | Account.org_unit.in_(list(reach.units)))
-    return list(query)
+    return listing.page(query, DataDisk.id, SORTS, window, count=True)
 
 
 def due_disks() -> list[DataDisk]:
@@ -150,18 +158,33 @@ def kept_of_account(account_id: int) -> list[KeptDisk]:
     return list(query.order_by(KeptDisk.created_at.desc()))
 
 
-def list_retained(reach: Scope, limit: int = 500) -> list[KeptDisk]:
-    """The kept disks within reach, the first to go first, with owner joined."""
-    query = (
-        KeptDisk.select(KeptDisk, Account)
-        .join(Account, JOIN.LEFT_OUTER)
-        .where(KeptDisk.state != KeptState.REMOVING)
-        .order_by(KeptDisk.until)
-        .limit(limit)
+RETAINED_SORTS: dict[str, Any] = {
+    "until": KeptDisk.until,
+    "machine": listing.text_of(KeptDisk.machine_name),
+    "owner": listing.OWNER,
+    "class": KeptDisk.machine_class,
+    "size": KeptDisk.bytes,
+}
+
+
+def list_retained(
+    window: Window,
+    reach: Scope = Scope(everything=True),  # noqa: B008 - immutable
+    ids: Iterable[str] | None = None,
+    *,
+    text: str = "",
+    class_name: str = "",
+) -> Page[KeptDisk]:
+    """The kept disks within reach, with owner joined, and how many there are."""
+    query = listing.narrowed(
+        KeptDisk.select(KeptDisk, Account).join(Account, JOIN.LEFT_OUTER),
+        KeptDisk.state != KeptState.REMOVING,
+        KeptDisk.machine_class == class_name if class_name else None,
+        listing.has(text, KeptDisk.machine_name, Account.name, Account.full_name),
+        KeptDisk.id.in_(list(ids)) if ids is not None else None,
+        listing.within(reach, KeptDisk.machine_class, Account.org_unit),
     )
-    if not reach.everything:
-        query = query.where(KeptDisk.machine_class.in_(list(reach.classes)) | Account.org_unit.in_(list(reach.units)))
-    return list(query)
+    return listing.page(query, KeptDisk.id, RETAINED_SORTS, window, count=True)
 
 
 def kept_over(moment: datetime) -> list[KeptDisk]:

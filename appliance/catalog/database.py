@@ -42,6 +42,7 @@ LEAST = 64 << 10  # bytes that must be free for a file to grow
 SLACK = 4 << 20  # bytes
 
 db = SqliteDatabase(None)
+db.register_function(lambda text: text and text.casefold(), "casefold", 1, deterministic=True)  # SQLite's own knows ASCII only
 M = TypeVar("M", bound=Model)
 _writer = threading.RLock()
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from appliance.catalog.database import rows
+from appliance.catalog.models import stamp
 
 
 class Waiting(NamedTuple):
@@ -51,3 +52,9 @@ def asked_between(after: int, last: int) -> dict[str, Asked]:
     ):
         found[name][bool(hit)] = count
     return {name: Asked(counts.get(True, 0), counts.get(False, 0)) for name, counts in found.items()}
+
+
+def handed_out(class_name: str, since: datetime) -> int:
+    """How many machines of a class people were given since an instant."""
+    count: int = rows("SELECT count(*) FROM request WHERE class_name = ? AND granted_at >= ?", (class_name, stamp(since)))[0][0]
+    return count

@@ -158,6 +158,8 @@ class EventKind(StrEnum):
     CLASS_POLICY = "class.policy", "Somebody changed the policy of a class.", INFO, *CHANGE
     CLASS_MAKING = "class.making", "Somebody changed how machines of a class are made.", INFO, *CHANGE
     CLASS_LIFE = "class.life", "Somebody changed the life of machines of a class.", INFO, *CHANGE
+    CLASS_CALENDAR = "class.calendar", "Somebody changed the calendar of a class.", INFO, *CHANGE
+    CLASS_HOLDS = "class.holds", "Other numbers hold for the pools of a class, by its calendar.", INFO, *CHANGE
     CLASS_ENABLED = "class.enabled", "A class was opened."
     CLASS_DISABLED = "class.disabled", "A class was closed."
     CLASS_RETRY = "class.retry", "Somebody asked to try at once what failed for a class."

@@ -9,8 +9,10 @@ from typing import Any
 
 from peewee import SQL, ModelSelect
 
+from appliance.catalog import listing
 from appliance.catalog.database import db, rows
 from appliance.catalog.event_kinds import Area, EventKind
+from appliance.catalog.listing import Page, Window
 from appliance.catalog.models import Event, Level, now, stamp
 
 
@@ -189,6 +191,14 @@ def _found(search: Search) -> "ModelSelect[Event]":
     if search.until is not None:
         query = query.where(Event.at < search.until)
     return query
+
+
+SORTS: dict[str, Any] = {"at": Event.id}
+
+
+def page(window: Window, **search: Any) -> Page[Event]:
+    """Events, a page at a time; the other arguments are those of `Search`."""
+    return listing.page(_found(Search(**search)), Event.id, SORTS, window)
 
 
 def list_events(*, before: int | None = None, limit: int = 50, **search: Any) -> list[Event]:

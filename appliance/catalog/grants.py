@@ -1,9 +1,12 @@
 """Who holds which role over what, and where things are: asked at every request, so written as SQL."""
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from peewee import SQL
 
 from appliance.catalog.database import rows
 from appliance.catalog.models import Grant, now, stamp
@@ -72,6 +75,54 @@ def holders_sql(roles: Iterable[str], unit: int | None, class_name: str | None) 
         ORDER BY id
         """  # noqa: S608 - numbers of parameters
     return sql, (stamp(now()), unit, class_name, *chosen)
+
+
+def roles_of(account_ids: Iterable[int]) -> dict[int, tuple[str, ...]]:
+    """The names of the roles that each of these accounts holds now over anything: by itself, through its groups and its org units."""
+    found = rows(
+        """
+        WITH RECURSIVE
+        chosen (id) AS (SELECT value FROM json_each(?1)),
+        unit (account_id, id) AS (
+            SELECT account.id, org_unit_id FROM account JOIN chosen ON chosen.id = account.id
+            UNION SELECT unit.account_id, org_unit.parent_id FROM unit JOIN org_unit ON org_unit.id = unit.id
+            WHERE org_unit.parent_id IS NOT NULL),
+        team (account_id, id) AS (
+            SELECT account_id, group_id FROM member JOIN chosen ON chosen.id = member.account_id
+            UNION SELECT team.account_id, nesting.outer_id FROM team JOIN nesting ON nesting.inner_id = team.id),
+        held (account_id, permit_id) AS (
+            SELECT account_id, permit.id FROM permit JOIN chosen ON chosen.id = permit.account_id
+            UNION SELECT team.account_id, permit.id FROM permit JOIN team ON team.id = permit.group_id
+            UNION SELECT unit.account_id, permit.id FROM permit JOIN unit ON unit.id = permit.org_unit_id)
+        SELECT DISTINCT held.account_id, role FROM held JOIN permit ON permit.id = held.permit_id
+        WHERE (starts_at IS NULL OR starts_at <= ?2) AND (ends_at IS NULL OR ends_at > ?2) ORDER BY role
+        """,
+        (json.dumps(list(account_ids)), stamp(now())),
+    )
+    roles: dict[int, tuple[str, ...]] = {}
+    for account_id, role in found:
+        roles[account_id] = (*roles.get(account_id, ()), role)
+    return roles
+
+
+def bearers(role: str) -> SQL:
+    """The ids of the accounts that hold the role now over anything, as a part of a query."""
+    at = stamp(now())
+    sql = """(
+        WITH RECURSIVE
+        held (account_id, group_id, org_unit_id) AS (
+            SELECT account_id, group_id, org_unit_id FROM permit
+            WHERE role = ? AND (starts_at IS NULL OR starts_at <= ?) AND (ends_at IS NULL OR ends_at > ?)),
+        team (id) AS (
+            SELECT group_id FROM held WHERE group_id IS NOT NULL
+            UNION SELECT nesting.inner_id FROM nesting JOIN team ON team.id = nesting.outer_id),
+        unit (id) AS (
+            SELECT org_unit_id FROM held WHERE org_unit_id IS NOT NULL
+            UNION SELECT org_unit.id FROM org_unit JOIN unit ON unit.id = org_unit.parent_id)
+        SELECT account_id FROM held WHERE account_id IS NOT NULL
+        UNION SELECT member.account_id FROM member JOIN team ON team.id = member.group_id
+        UNION SELECT account.id FROM account JOIN unit ON unit.id = account.org_unit_id)"""
+    return SQL(sql, [role, at, at])
 
 
 def groups_of(account_id: int) -> list[int]:

@@ -3,21 +3,23 @@
 import itertools
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from peewee import JOIN, SQL
+from peewee import JOIN, SQL, fn
 
-from appliance.catalog import aside, database, memory
+from appliance.catalog import aside, database, listing, memory, policies
 from appliance.catalog.database import each, rows, write
 from appliance.catalog.grants import Scope
+from appliance.catalog.listing import Page, Window
 from appliance.catalog.models import (
     Account,
     Class,
     Lease,
     Machine,
     MachineState,
+    OrgUnit,
     Reading,
     Request,
     RequestState,
@@ -125,7 +127,7 @@ class Terms:
     per_person: int
     burst: int
     lease_minutes: int
-    maximum: int
+    maximum: int  # at any time of its calendar
     size: Size
 
 
@@ -133,7 +135,7 @@ def terms(class_name: str) -> Terms | None:
     """The terms of a class; None when there is no such class."""
     found = rows(
         """
-        SELECT enabled, per_person, burst, lease_minutes, maximum,
+        SELECT enabled, per_person, burst, lease_minutes, maximum, windows, one_offs,
                json_extract(spec, '$.size.vcpus'), json_extract(spec, '$.size.memory'), json_extract(spec, '$.size.disk')
         FROM class WHERE name = ?
         """,
@@ -141,8 +143,9 @@ def terms(class_name: str) -> Terms | None:
     )
     if not found:
         return None
-    enabled, per_person, burst, lease_minutes, maximum, *size = found[0]
-    return Terms(bool(enabled), per_person, burst, lease_minutes, maximum, Size(*size))
+    enabled, per_person, burst, lease_minutes, maximum, windows, one_offs, *size = found[0]
+    most = policies.most_of(maximum, json.loads(windows), json.loads(one_offs))
+    return Terms(bool(enabled), per_person, burst, lease_minutes, most, Size(*size))
 
 
 def note_request(
@@ -468,38 +471,67 @@ def lease_of(machine_id: str) -> Lease | None:
     return found
 
 
+# What machines can be sorted by. What nobody holds has no end of a lease, which is after all others.
+SORTS: dict[str, Any] = {
+    "created": Machine.number,
+    "machine": fn.PRINTF("%s-%012d", Machine.machine_class, Machine.number),
+    "state": Machine.state,
+    "class": Machine.machine_class,
+    "owner": listing.OWNER,
+    "unit": listing.text_of(OrgUnit.name),
+    "address": Machine.slot,
+    "left": fn.COALESCE(Lease.ends_at, "9999"),
+    "load": fn.COALESCE(Reading.cpu, -1),
+    "memory": fn.COALESCE(Reading.memory_used, -1),
+    "since": Machine.state_since,
+}
+NEWEST = Window("created", descending=True)
+
+
 def list_machines(
+    window: Window = NEWEST,
+    reach: Scope = Scope(everything=True),  # noqa: B008 - immutable
+    ids: Iterable[str] | None = None,
     *,
     state: MachineState | None = None,
     class_name: str = "",
     text: str = "",
     retired: bool = False,
-    after: int | None = None,
-    limit: int = 50,
-    reach: Scope = Scope(everything=True),  # noqa: B008 - immutable
-) -> list[Machine]:
-    """Machines within reach, newest first, numbers below `after`, with owner, live lease and reading joined (None where there is none)."""
+) -> Page[Machine]:
+    """Machines within reach, with owner, the owner's org unit, live lease and reading joined (None where there is none).
+
+    `ids` are all that come into question. They are counted when nothing else is asked than all that live.
+    """
     query = (
-        Machine.select(Machine, Account, Lease, Reading)
+        Machine.select(Machine, Account, OrgUnit, Lease, Reading)
         .join_from(Machine, Account, JOIN.LEFT_OUTER)
+        .join_from(Account, OrgUnit, JOIN.LEFT_OUTER)
         .join_from(Machine, Lease, JOIN.LEFT_OUTER, on=((Lease.machine == Machine.id) & Lease.ended_at.is_null()), attr="lease")
         .join_from(Machine, Reading, JOIN.LEFT_OUTER, on=(Reading.machine == Machine.id), attr="reading")
-        .order_by(Machine.number.desc())
-        .limit(limit)
     )
-    if state is not None:
-        query = query.where(Machine.state == state)
-    elif not retired:
-        query = query.where(Machine.state != MachineState.RETIRED)
-    if class_name:
-        query = query.where(Machine.machine_class == class_name)
-    if text:
-        query = query.where(Machine.name.contains(text) | Account.name.contains(text) | Account.full_name.contains(text))
-    if after is not None:
-        query = query.where(Machine.number < after)
-    if not reach.everything:
-        query = query.where(Machine.machine_class.in_(list(reach.classes)) | Account.org_unit.in_(list(reach.units)))
-    return list(query)
+    alive = None if retired else Machine.state != MachineState.RETIRED
+    query = listing.narrowed(
+        query,
+        Machine.state == state if state is not None else alive,
+        Machine.machine_class == class_name if class_name else None,
+        listing.has(text, Machine.name, Account.name, Account.full_name),
+        Machine.id.in_(list(ids)) if ids is not None else None,
+        listing.within(reach, Machine.machine_class, Account.org_unit),
+    )
+    found = listing.page(query, Machine.number, SORTS, window)
+    is_all = reach.everything and ids is None and not (state or class_name or text or retired)
+    return replace(found, total=sum(state_counts(reach).values())) if is_all else found
+
+
+def state_counts(reach: Scope) -> dict[MachineState, int]:
+    """Live machines within reach by state, of all classes together."""
+    if reach.everything:
+        found = rows("SELECT state, count(*) FROM machine WHERE state <> 'retired' GROUP BY state")
+    else:
+        query = Machine.select(Machine.state, fn.COUNT(Machine.number)).join(Account, JOIN.LEFT_OUTER).group_by(Machine.state)
+        theirs = listing.within(reach, Machine.machine_class, Account.org_unit)
+        found = rows(*query.where(Machine.state != MachineState.RETIRED, theirs).sql())
+    return {MachineState(state): count for state, count in found}
 
 
 def in_making() -> list[Machine]:
@@ -518,6 +550,23 @@ def making_times(class_name: str, limit: int = 20) -> list[timedelta]:
     )
     latest = list(query)
     return [machine.ready_at - machine.created_at for machine in latest if machine.origin == latest[0].origin]
+
+
+def creation_times(class_name: str, limit: int = 20) -> list[timedelta]:
+    """The same from the moment at which making each began, without its waiting for others to be made."""
+    found = rows(
+        """
+        SELECT machine.origin, ready.at,
+               (SELECT max(begun.at) FROM event AS begun
+                WHERE begun.machine_id = machine.id AND begun.kind = 'machine.creating' AND begun.id < ready.id)
+        FROM machine JOIN event AS ready ON ready.machine_id = machine.id AND ready.kind = 'machine.ready'
+        WHERE machine.class_name = ? ORDER BY machine.number DESC, ready.id LIMIT ?
+        """,
+        (class_name, limit),
+    )
+    return [
+        datetime.fromisoformat(ready) - datetime.fromisoformat(begun) for origin, ready, begun in found if begun and origin == found[0][0]
+    ]
 
 
 def held_by_account() -> dict[int, int]:

@@ -47,6 +47,7 @@ class Kind(StrEnum):
     FORK = "fork"  # paused, and forked
     COLD = "cold"
     OFF = "off"  # somebody's, stopped or suspended: it takes none
+    FAILED = "failed"
     LEAVING = "leaving"
 
 
@@ -84,7 +85,8 @@ def parts() -> list[Part]:
         f"""
         SELECT class_name, CASE
             WHEN state IN ('planned', 'creating') THEN 'making'
-            WHEN state IN ('failed', 'reclaiming') THEN 'leaving'
+            WHEN state = 'failed' THEN 'failed'
+            WHEN state = 'reclaiming' THEN 'leaving'
             WHEN {_OFF} THEN 'off'
             WHEN state <> 'ready' THEN 'held'
             WHEN readiness <> 'paused' THEN readiness

@@ -453,6 +453,9 @@ class Class(Row):
     warn_first = IntegerField(default=1440)
     warn_last = IntegerField(default=60)
     busy_grace = IntegerField(default=60)
+    windows = JsonField(default=list)
+    one_offs = JsonField(default=list)
+    holds = JsonField(default=dict)
     updated_at = UtcField(default=now)
 
 

@@ -11,6 +11,7 @@ DEFAULTS: dict[str, Any] = {
     "setup_code": "",  # SHA-256 of the setup code, until it is used
     "title": "",  # what the appliance is called; empty means the scenario's title
     "time_zone": "UTC",
+    "holidays": {},  # country, part, own and without; see catalog.public_holidays
     "syslog": {},  # host, port and transport of the receiver of events; empty means none
     "syslog_position": 0,  # the last event that the receiver has
     "codes_required": [],  # roles whose holders must use one-time codes
@@ -29,6 +30,7 @@ DEFAULTS: dict[str, Any] = {
     "lineage": {},  # id and generation: which catalog this is; see catalog.lineage
     "undecided": {},  # why nothing is made and nothing removed until an admin decides, and what they decided; see lifecycle.aside
     "aside_days": 30,  # after which what is set aside is removed; 0: never
+    "trends": {},  # whole days until disk and memory are used up, of what comes soon; see engine.trends
     "scenario": {},  # name, title and description of the scenario last loaded
 }
 

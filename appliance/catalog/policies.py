@@ -5,12 +5,15 @@ that need it, and only here; a field that no query needs has no column, and is r
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from appliance.catalog.models import Class, Sequence, now
 from appliance.scenario import policy
+from appliance.scenario.calendar import OneOff
 
 COLUMNS = frozenset(Class._meta.fields)
+OVER = timedelta(days=2)  # after the day on which it begins a one-off is over, in whatever time zone
 
 
 def scenarios(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,6 +37,18 @@ def effective(spec: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str
         found[name] = min(found[name], found["maximum"])
     found["burst"] = min(found["burst"], max(1, min(found["per_person"], found["maximum"])))
     return found
+
+
+def most(machine_class: Class) -> int:
+    """The most machines of a class that may ever exist at once, at any time of its calendar."""
+    return most_of(machine_class.maximum, machine_class.windows, machine_class.one_offs)
+
+
+def most_of(maximum: int, windows: Iterable[Mapping[str, Any]], one_offs: Iterable[Mapping[str, Any]]) -> int:
+    """The same of its values, as the columns have them; one-offs that are over do not count."""
+    largest = max(maximum, *(window["maximum"] or 0 for window in windows), 0)
+    coming = [one for one in map(OneOff.model_validate, one_offs) if one.day >= now().date() - OVER]
+    return largest + sum(one.room for one in coming)
 
 
 def columns(spec: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

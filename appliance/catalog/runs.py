@@ -1,14 +1,16 @@
 """Runs and their steps: begun, found when they are due, woken, cancelled, forgotten. What they mean is in workflow/."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from peewee import JOIN
+from peewee import JOIN, fn
 
+from appliance.catalog import listing
 from appliance.catalog.database import change, found, rows
 from appliance.catalog.grants import Scope
+from appliance.catalog.listing import Page, Window
 from appliance.catalog.models import Account, Machine, Run, RunState, Step, WorkItem, WorkItemState, now, stamp
 
 
@@ -208,7 +210,21 @@ def missing() -> list[tuple[str, str]]:
     return [(id, kind) for id, kind in result]
 
 
+SORTS: dict[str, Any] = {
+    "started": Run.id,
+    "run": Run.kind,
+    "state": Run.state,
+    "class": fn.COALESCE(Run.machine_class, ""),
+    "machine": fn.COALESCE(Machine.number, 0),
+    "account": listing.OWNER,
+    "ended": fn.COALESCE(Run.ended_at, ""),
+}
+
+
 def list_runs(
+    window: Window,
+    reach: Scope = Scope(everything=True),  # noqa: B008 - immutable
+    ids: Iterable[int] | None = None,
     *,
     kind: str = "",
     state: RunState | None = None,
@@ -216,13 +232,9 @@ def list_runs(
     class_name: str = "",
     machine_id: str = "",
     text: str = "",
-    account_id: int | None = None,
-    before: int | None = None,
-    limit: int = 50,
-    reach: Scope = Scope(everything=True),  # noqa: B008 - immutable
     own: int | None = None,
-) -> list[Run]:
-    """Runs, newest first, ids below `before`: those within reach, and those of the account `own`; each with `.machine` and `.account`.
+) -> Page[Run]:
+    """Runs within reach, and those of the account `own`; each with `.machine` and `.account`.
 
     `text` is part of the name of the machine or the person.
     """
@@ -230,28 +242,23 @@ def list_runs(
         Run.select(Run, Machine, Account)
         .join_from(Run, Machine, JOIN.LEFT_OUTER, on=(Run.machine == Machine.id))
         .join_from(Run, Account, JOIN.LEFT_OUTER, on=(Run.account == Account.id))
-        .order_by(Run.id.desc())
-        .limit(limit)
     )
-    wanted = [
-        (kind, Run.kind == kind),
-        (state, Run.state == state),
-        (live, Run.ended_at.is_null()),
-        (class_name, Run.machine_class == class_name),
-        (machine_id, Run.machine == machine_id),
-        (text, Machine.name.contains(text) | Account.name.contains(text)),
-        (account_id is not None, Run.account == account_id),
-        (before is not None, Run.id < before),
-    ]
-    for given, condition in wanted:
-        if given:
-            query = query.where(condition)
-    if not reach and own is not None:
-        query = query.where(Run.account == own)
-    elif not reach.everything:
-        theirs = Account.org_unit.in_(list(reach.units)) | Run.machine_class.in_(list(reach.classes))
-        query = query.where(theirs if own is None else theirs | (Run.account == own))
-    return list(query)
+    theirs = listing.within(reach, Run.machine_class, Account.org_unit)
+    mine = Run.account == own if own is not None else None
+    if theirs is not None and mine is not None:
+        theirs = theirs | mine if reach else mine
+    query = listing.narrowed(
+        query,
+        theirs,
+        Run.kind == kind if kind else None,
+        Run.state == state if state is not None else None,
+        Run.ended_at.is_null() if live else None,
+        Run.machine_class == class_name if class_name else None,
+        Run.machine == machine_id if machine_id else None,
+        listing.has(text, Machine.name, Account.name),
+        Run.id.in_(list(ids)) if ids is not None else None,
+    )
+    return listing.page(query, Run.id, SORTS, window)
 
 
 def rewind(run: Run, position: int) -> None:

@@ -1,6 +1,14 @@
 """Queries of seeds."""
 
+from collections.abc import Iterable
+from typing import Any
+
+from peewee import fn
+
+from appliance.catalog import listing
 from appliance.catalog.database import rows
+from appliance.catalog.grants import Scope
+from appliance.catalog.listing import Page, Window
 from appliance.catalog.models import Seed, SeedState
 
 
@@ -12,6 +20,29 @@ def by_id(id: int) -> Seed | None:
 def of_class(class_name: str) -> list[Seed]:
     """All versions of a class, newest first."""
     return list(Seed.select().where(Seed.machine_class == class_name).order_by(Seed.version.desc()))
+
+
+SORTS: dict[str, Any] = {
+    "created": Seed.id,
+    "seed": fn.PRINTF("%s-%06d", Seed.machine_class, Seed.version),
+    "state": Seed.state,
+    "started": fn.COALESCE(Seed.started_at, Seed.created_at),
+    "duration": fn.COALESCE(fn.ROUND((fn.JULIANDAY(Seed.ended_at) - fn.JULIANDAY(Seed.started_at)) * 86400, 1), -1),
+}
+
+
+def list_seeds(
+    window: Window, reach: Scope, ids: Iterable[int] | None = None, *, state: SeedState | None = None, class_name: str = ""
+) -> Page[Seed]:
+    """Seeds of the classes within reach, with how many there are."""
+    query = listing.narrowed(
+        Seed.select(),
+        Seed.state == state if state is not None else None,
+        Seed.machine_class == class_name if class_name else None,
+        Seed.id.in_(list(ids)) if ids is not None else None,
+        listing.within(reach, Seed.machine_class),
+    )
+    return listing.page(query, Seed.id, SORTS, window, count=True)
 
 
 def promoted(class_name: str) -> Seed | None:

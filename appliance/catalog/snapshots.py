@@ -2,10 +2,13 @@
 
 from datetime import timedelta
 
+from peewee import Value
+
 from appliance.catalog.database import rows
 from appliance.catalog.models import Class, Machine, MachineState, Seed, Snapshot, SnapshotState, now, stamp
 
 LONGEST_WAIT = timedelta(hours=24)  # after one that failed
+NOTHING = Value("[]", converter=False)  # an empty list, as JSON
 
 
 def current(seed_id: int) -> Snapshot | None:
@@ -36,7 +39,7 @@ def due_snapshots() -> list[Snapshot]:
             Seed.promoted == True,  # noqa: E712
             Class.fork == True,  # noqa: E712
             Class.enabled == True,  # noqa: E712
-            Class.maximum > 0,
+            (Class.maximum > 0) | (Class.windows != NOTHING) | (Class.one_offs != NOTHING),
             (Snapshot.state == SnapshotState.BUILDING) | ((Snapshot.state == SnapshotState.FAILED) & ~waits),
         )
         .order_by(Snapshot.id)
@@ -48,7 +51,8 @@ def missing() -> list[int]:
     """Ids of the promoted seeds whose machines should be forked and have nothing to be forked from, of classes that may have machines."""
     sql = """
         SELECT seed.id FROM seed JOIN class ON class.name = seed.class_name
-        WHERE seed.promoted = 1 AND class.fork = 1 AND class.enabled = 1 AND class.maximum > 0
+        WHERE seed.promoted = 1 AND class.fork = 1 AND class.enabled = 1
+        AND (class.maximum > 0 OR class.windows <> '[]' OR class.one_offs <> '[]')
         AND NOT EXISTS (SELECT 1 FROM snapshot WHERE snapshot.seed_id = seed.id AND snapshot.state <> 'stale') ORDER BY seed.id
     """
     return [row[0] for row in rows(sql)]

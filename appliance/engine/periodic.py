@@ -19,6 +19,8 @@ from appliance.engine.repair import Repair
 from appliance.engine.schedule import EVERY_TICK, ONCE, Needs, Periodic
 from appliance.engine.seeds import Seeds
 from appliance.engine.snapshots import Snapshots
+from appliance.engine.trends import EVERY as JUDGED_EVERY
+from appliance.engine.trends import Trends
 from appliance.engine.upkeep import Upkeep
 from appliance.hypervisor.provider import Provider
 from appliance.lifecycle import directory_runs, disk_copies, disks, idle, leases, outcomes
@@ -62,7 +64,8 @@ class Controllers:
         sizing = Sizing(settings)
         self.set_aside = SetAside(settings, provider)
         self.readings = Readings(settings, provider, sizing)
-        self.recorder = Recorder(Store(settings.readings), self.readings)
+        store = Store(settings.readings)
+        self.recorder, self.trends = Recorder(store, self.readings), Trends(settings, store, self.readings)
         self.heartbeat = Heartbeat(provider, self.readings)
         self.dispatcher = Dispatcher(self.runner, Refill(settings, provider, self.runner, self.handlers, jobs), jobs)
         self.upkeep = Upkeep(self.runner, self.heartbeat, Repair(settings, provider), jobs)
@@ -123,6 +126,7 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("directory", EVERY_TICK, of.synchronise, decided, Queue.LONG, lambda: directory_runs.due_run() is not None),
         Periodic("readings", of.readings.every, of.readings.take, Needs.HYPERVISOR, READINGS),
         Periodic("recorder", READ_EVERY, of.recorder.record, Needs.HYPERVISOR, READINGS),  # after them, in the one thread of their queue
+        Periodic("trends", JUDGED_EVERY, of.trends.judge, Needs.HYPERVISOR, READINGS),
         Periodic("unopened", 30, of.take_back_unopened, watched),
         Periodic("idle", 30, of.judge_idle, watched, Queue.NETWORK),
         Periodic("orphaned runs", EVERY_TICK, of.upkeep.adopt_orphans, watched),

@@ -7,7 +7,7 @@ from appliance import catalog
 from appliance.catalog import Class, EventKind, Machine, MachineState, doorbell, machines, record, seeds
 from appliance.engine.readings import Readings
 from appliance.errors import Conflict
-from appliance.lifecycle import forks, master
+from appliance.lifecycle import calendars, forks, master
 from appliance.lifecycle.sizing import Sizing
 from appliance.pools.planner import Decision, plan
 from appliance.settings import Settings
@@ -29,9 +29,11 @@ class Pools:
         if self.readings.facts is None:
             return
         demands, capacity = self.sizing.look(self.readings.facts)
-        known = {machine_class.name: (machine_class.limit_reason, machine_class.short_of_memory) for machine_class in list(Class.select())}
+        known = {machine_class.name: machine_class for machine_class in list(Class.select())}
         for decision in plan(demands, capacity):
-            if (decision.reason, decision.short_of_memory) != known[decision.name]:
+            machine_class = known[decision.name]
+            calendars.note(machine_class, self.sizing.holds[decision.name])
+            if (decision.reason, decision.short_of_memory) != (machine_class.limit_reason, machine_class.short_of_memory):
                 with catalog.write():
                     Class.update(limit_reason=decision.reason, short_of_memory=decision.short_of_memory).where(
                         Class.name == decision.name

@@ -15,7 +15,6 @@ from appliance.workflow.runner import Begun, Failed, Queue, Runner
 
 KEY = "batch"
 YIELD_SECONDS = 3  # that a refill waits at most for hand-overs
-FORKS = 10  # times as many machines in a batch that begins with a fork: they share the start-up of what is run in each
 
 
 class Making(NamedTuple):
@@ -37,7 +36,7 @@ class Refill:
         """Make the first of them, unless a batch is under way or people come first."""
         if self.jobs.stopping or KEY in self.jobs or self._yields_to_people(planned):
             return
-        chosen = planned[: self.settings.parallel * (FORKS if planned[0].machine.snapshot_id else 1)]
+        chosen = planned[: batch.at_once(self.settings, forked=planned[0].machine.snapshot_id is not None)]
         self.batch = {one.machine.id for one in chosen}
         self.jobs.submit(Queue.LONG, KEY, self._make, chosen)
 

@@ -34,7 +34,7 @@ class Permissions:
 
     def has(self, permission: str) -> bool:
         """Whether they hold the permission over anything at all."""
-        return permission == roles.OWN or bool(self.reach(permission))
+        return permission == roles.OWN or any(permission in roles.permissions(held.role, _kind(held)) for held in self.held)
 
     def reach(self, permission: str) -> Scope:
         """How far the permission goes."""

@@ -1,6 +1,7 @@
 """Roles: named permissions, and the sets of them that are granted."""
 
 from dataclasses import dataclass
+from functools import cache
 
 UNIT, CLASS = "unit", "class"
 
@@ -64,6 +65,7 @@ def counting_as(role: str) -> frozenset[str]:
     return frozenset(name for name, other in ROLES.items() if role in ROLES and ROLES[role].permissions <= other.permissions)
 
 
+@cache  # each page asks many times
 def permissions(role: str, kind: str | None) -> frozenset[str]:
     """The permissions that a role gives over a unit, a class or (None) the appliance; none for a role that is not known."""
     if role not in ROLES:

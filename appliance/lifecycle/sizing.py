@@ -1,24 +1,29 @@
 """From catalog and readings to the planner's numbers: what machines take, what they may grow to, and what that leaves."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import NamedTuple
 
 from appliance import catalog
-from appliance.catalog import Class, is_to_come, machines, memory, now, options, seeds, snapshots
+from appliance.catalog import Class, demand, is_to_come, machines, memory, now, options, seeds, snapshots
 from appliance.catalog.memory import Allowed, Kind, Part
 from appliance.hypervisor.provider import HostFacts
-from appliance.lifecycle import forks, outcomes
+from appliance.lifecycle import batch, calendars, forks, outcomes
 from appliance.pools.capacity import DISK_PER_MACHINE, most
-from appliance.pools.planner import Capacity, Demand, Policy, Pools
+from appliance.pools.planner import Capacity, Demand, Pools
+from appliance.pools.windows import Ahead, Pace, ahead
 from appliance.settings import Settings
 
 ESTIMATE = 4  # a paused fork is taken for this part of its memory until one was measured
+BOOTED, FORKED = timedelta(seconds=120), timedelta(seconds=10)  # that making machines is taken to last until some were made
+PACE_LASTS = timedelta(minutes=1)  # after which it is measured again
 
 STANDING = (Kind.RUNNING, Kind.BOOTED)
 READY = (*STANDING, Kind.FORK, Kind.COLD)
 COMMITTED = (Kind.HELD, *STANDING)  # may use all their memory
 ONLY_DISK = (Kind.COLD, Kind.OFF)
+GOING = (Kind.FAILED, Kind.LEAVING)  # and take what they take until they are gone
 
 
 class HostMemory(NamedTuple):
@@ -31,11 +36,13 @@ class HostMemory(NamedTuple):
 
 
 class Sizing:
-    """What the planner has to know; remembers what forks cost while there are none to measure."""
+    """What the planner has to know; remembers what forks cost while there are none to measure. `holds` is what it was last told to go by, by class."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.holds: dict[str, Ahead] = {}
         self._costs: dict[str, int] = {}
+        self._paces: dict[str, tuple[datetime, Pace]] = {}
         self._relieved: HostFacts | None = None  # the facts for which ready machines were last removed
 
     def measure(self, facts: HostFacts) -> HostMemory:
@@ -98,11 +105,12 @@ class Sizing:
         if facts is self._relieved or facts.memory_available >= reserve - reserve // 4:
             return 0
         self._relieved = facts
-        return max(0, reserve - facts.memory_available - sum(part.private for part in parts if part.kind is Kind.LEAVING))
+        return max(0, reserve - facts.memory_available - sum(part.private for part in parts if part.kind in GOING))
 
     def _demands(self, parts: list[Part], overhead: int) -> list[Demand]:
         waiting, old, moment, taking = machines.waiting(), machines.on_old_seed(), now(), snapshots.being_taken()
         found = []
+        self.holds = {}
         for machine_class in list(Class.select().order_by(Class.name)):
             seed = seeds.promoted(machine_class.name)
             if seed is None:
@@ -113,11 +121,13 @@ class Sizing:
                 return sum(of[kind].count for kind in kinds if kind in of)
 
             nominal = machine_class.spec["size"]["memory"] + overhead
-            cost = self._cost(machine_class, nominal, of.get(Kind.FORK), is_forked=forks.usable(machine_class, seed) is not None)
+            is_forked = forks.usable(machine_class, seed) is not None
+            cost = self._cost(machine_class, nominal, of.get(Kind.FORK), is_forked=is_forked)
+            holds = self._holds(machine_class, moment, is_forked=is_forked)
             found.append(
                 Demand(
                     machine_class.name,
-                    Policy(machine_class.minimum, machine_class.maximum, machine_class.buffer),
+                    holds.policy(partial(demand.handed_out, machine_class.name)),
                     Pools(
                         creation=count(Kind.MAKING),
                         ready=count(*READY),
@@ -126,7 +136,7 @@ class Sizing:
                         waiting=waiting.get(machine_class.name, 0),
                         standing=count(*STANDING),
                         cold=count(Kind.COLD),
-                        leaving=count(Kind.LEAVING),
+                        leaving=count(*GOING),
                     ),
                     memory=nominal,
                     disk=DISK_PER_MACHINE,
@@ -141,6 +151,26 @@ class Sizing:
                 )
             )
         return found
+
+    def _holds(self, machine_class: Class, moment: datetime, *, is_forked: bool) -> Ahead:
+        """What holds for the class, and what has to be begun for later."""
+        name = machine_class.name
+
+        def pace() -> Pace:
+            known = self._paces.get(name)
+            if known is None or abs(moment - known[0]) > PACE_LASTS:
+                known = self._paces[name] = moment, self._pace(name, is_forked=is_forked)
+            return known[1]
+
+        begun = machine_class.holds.get("prepares")
+        preparing = datetime.fromisoformat(begun) if begun else None
+        holds = self.holds[name] = ahead(calendars.calendar_of(machine_class, moment), moment, pace, preparing)
+        return holds
+
+    def _pace(self, name: str, *, is_forked: bool) -> Pace:
+        """How fast machines are made: as long as nine of ten of the last took."""
+        times = sorted(machines.creation_times(name)) or [FORKED if is_forked else BOOTED]
+        return Pace(times[(len(times) - 1) * 9 // 10].total_seconds(), batch.at_once(self.settings, forked=is_forked))
 
     def _cost(self, machine_class: Class, nominal: int, measured: Part | None, *, is_forked: bool) -> int | None:
         """What one more of the class takes while it waits; None: all its memory."""

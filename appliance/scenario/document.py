@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from appliance.scenario import policy
+from appliance.scenario.calendar import OneOff, Window
 from appliance.scenario.policy import PolicyField
 from appliance.settings import REPOSITORY
 
@@ -21,12 +22,20 @@ def _lines() -> Iterator[str]:
     for field in policy.fields().values():
         default = {"switch": "`on`" if field.default else "`off`"}.get(field.widget, f"`{field.default}`" if field.default != "" else "")
         yield f"| `{'.'.join(field.path)}` | {default} | {_range(field)} | {field.help} |"
+    for name, model in (("a window", Window), ("a one-off", OneOff)):
+        yield ""
+        yield f"| key of {name} | what |"
+        yield "| --- | --- |"
+        for key, info in model.model_fields.items():
+            yield f"| `{key}` | {info.description} |"
 
 
 def _range(field: PolicyField) -> str:
     if field.editable.choices:
         return ", ".join(f"`{choice}`" for choice in field.editable.choices)
-    return {"switch": "`on`, `off`", "number": f"{field.low} to {field.high} {field.editable.unit}"}.get(field.widget, "a name")
+    return {"switch": "`on`, `off`", "number": f"{field.low} to {field.high} {field.editable.unit}", "list": "a list"}.get(
+        field.widget, "a name"
+    )
 
 
 def updated(text: str) -> str:

@@ -13,10 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, BaseModel, Field, StringConstraints, model_validator
 from pydantic.fields import FieldInfo
 
+from appliance.scenario.calendar import MANY, ONE_OFFS, WINDOWS, OneOff, Window, faults
 from appliance.yamlfile import Part
 
 Readiness = Literal["running", "paused", "cold"]
-MANY = 10_000  # machines of a class
 
 
 class Form(StrEnum):
@@ -25,6 +25,7 @@ class Form(StrEnum):
     POLICY = "policy"
     LIFE = "life"
     MAKING = "making"
+    CALENDAR = "calendar"  # on a page of its own
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,10 @@ class Editable:
 
 def _pools(name: str, label: str) -> Editable:
     return Editable(name, Form.POLICY, "Pools", label, "machines")
+
+
+def _calendar(name: str, label: str) -> Editable:
+    return Editable(name, Form.CALENDAR, "Calendar", label)
 
 
 def _lease(name: str, label: str, unit: str = "minutes") -> Editable:
@@ -77,6 +82,12 @@ class Policy(Part):
     maximum: Annotated[int, _pools("maximum", "Maximum")] = Field(
         default=10, ge=0, le=MANY, description="Machines that exist at most, assigned or not, whatever is asked for."
     )
+    windows: Annotated[tuple[Window, ...], Field(strict=False, max_length=WINDOWS), _calendar("windows", "Windows")] = Field(
+        default=(), description="Other numbers for some hours of the week; where several hold at once, the last that says a number wins."
+    )
+    one_offs: Annotated[tuple[OneOff, ...], Field(strict=False, max_length=ONE_OFFS), _calendar("one_offs", "One-offs")] = Field(
+        default=(), description="What happens once, like an exam: its numbers are added to those that hold otherwise."
+    )
 
     @model_validator(mode="after")
     def _order(self) -> "Policy":
@@ -84,6 +95,8 @@ class Policy(Part):
             raise ValueError(f"minimum ({self.minimum}) is above maximum ({self.maximum})", "raise maximum or lower minimum")
         if self.buffer > self.maximum:
             raise ValueError(f"buffer ({self.buffer}) is above maximum ({self.maximum})", "raise maximum or lower buffer")
+        for fault in faults(self.windows, self.one_offs, self.maximum):
+            raise ValueError(fault.message, fault.hint)
         return self
 
 
@@ -248,10 +261,10 @@ class PolicyField:
 
     @property
     def widget(self) -> str:
-        """number, switch, choice or text."""
+        """number, switch, choice, list or text."""
         if self.editable.choices:
             return "choice"
-        return {bool: "switch", int: "number"}.get(type(self.default), "text")
+        return {bool: "switch", int: "number", list: "list"}.get(type(self.default), "text")
 
     def of(self, spec: Mapping[str, Any]) -> Any:
         """Its value in a class as scenario.yml has it; the default where it does not say it."""
@@ -277,7 +290,8 @@ def _walk(model: type[BaseModel], defaults: BaseModel, above: tuple[str, ...]) -
         if isinstance(value, BaseModel):
             yield from _walk(type(value), value, path)
         elif editable := next((one for one in info.metadata if isinstance(one, Editable)), None):
-            yield PolicyField(path, editable, info.description or "", value, _limit(info, "ge"), _limit(info, "le"))
+            default = list(value) if isinstance(value, tuple) else value  # as JSON has it
+            yield PolicyField(path, editable, info.description or "", default, _limit(info, "ge"), _limit(info, "le"))
 
 
 def _limit(info: FieldInfo, which: str) -> int | None:

@@ -1,7 +1,7 @@
 """Accounts: who may come in."""
 
 from appliance import catalog
-from appliance.catalog import ROOT, Account, Actor, EventKind, Lease, Session, grants, handovers, machines, record, sessions
+from appliance.catalog import ROOT, Account, Actor, EventKind, Session, grants, handovers, record, sessions
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.identity import names, passwords, permissions, throttle
 from appliance.identity import ssh_keys as keys
@@ -11,12 +11,6 @@ from appliance.services import org_units
 def everyone() -> list[Account]:
     """All accounts, by name."""
     return list(Account.select().order_by(Account.name))
-
-
-def visible(actor: Actor) -> list[Account]:
-    """The accounts within the actor's reach, by name."""
-    reach = permissions.scope_of(actor, "people.read")
-    return [account for account in everyone() if reach.everything or account.org_unit_id in reach.units]
 
 
 def get_account(id: int) -> Account:
@@ -171,14 +165,3 @@ def keep_an_owner(*, without: int) -> None:
     """Raise Conflict when the account is the last that holds everything for good. Call it inside `write()`."""
     if grants.owners() == {without}:
         raise Conflict("This is the only owner of the appliance.", "Make another local account an owner first.")
-
-
-def holds(id: int) -> int:
-    """How many machines the account holds."""
-    count: int = Lease.select().where(Lease.account == id, Lease.ended_at.is_null()).count()
-    return count
-
-
-def holdings() -> dict[int, int]:
-    """How many machines each account holds; accounts without any are not in it."""
-    return machines.held_by_account()

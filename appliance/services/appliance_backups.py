@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from appliance import catalog
 from appliance.bulkhead import Bulkhead
 from appliance.catalog import Actor, EventKind, record, timezone
-from appliance.errors import BadInput, DpeError
+from appliance.errors import BadInput
 from appliance.host.backup import schedule
 from appliance.host.interface import backups as verbs
 from appliance.host.interface.backups import TARGET, AnyTarget, Backup, Found, Last, Plan, ShownTarget, Volume
@@ -43,7 +43,8 @@ KNOWN_SECRET = "*"  # noqa: S105 - stands for the one that is stored
 
 @dataclass(frozen=True)
 class State:
-    """Where the backups stand. `target` has what was entered but no secrets; None before anything was. `problem` is a sentence or empty."""
+    """Where the backups stand. `target` has what was entered but no secrets; None before anything was. `problem` is a sentence or empty;
+    `same_disk` says that they lie on a disk of the appliance's own data."""
 
     target: ShownTarget | None
     where: str
@@ -52,6 +53,7 @@ class State:
     last: Last
     problem: str
     next: datetime | None
+    same_disk: bool
 
     @property
     def made_at(self) -> datetime | None:
@@ -90,16 +92,7 @@ def state(settings: Settings) -> State:
     """Raises Unavailable while dpe-host does not answer."""
     found = Client(settings).call(verbs.STATE)
     upcoming = schedule.upcoming(found.plan, datetime.now(UTC), timezone.current()) if found.target else None
-    return State(found.target, found.where, found.noted, found.plan, found.last, found.problem, upcoming)
-
-
-def problem(settings: Settings) -> str:
-    """Why one should not count on the backups, in a sentence; empty when all is well or that cannot be told now."""
-    try:
-        found = Client(settings).call(verbs.STATE)
-    except DpeError:
-        return ""
-    return found.problem if found.target else "Nothing of this appliance is backed up."
+    return State(found.target, found.where, found.noted, found.plan, found.last, found.problem, upcoming, found.same_disk)
 
 
 def everything(settings: Settings) -> list[Backup]:
@@ -140,9 +133,9 @@ def key(actor: Actor, settings: Settings) -> str:
     return Client(settings, actor.name).call(verbs.KEY)
 
 
-def noted(actor: Actor, settings: Settings) -> None:
-    """They wrote the recovery key down; it is shown no more."""
-    Client(settings, actor.name).call(verbs.NOTED)
+def noted(actor: Actor, settings: Settings, ends: str) -> None:
+    """They wrote the recovery key down, as its first and its last group in `ends` show; it is shown no more. Raises BadInput."""
+    Client(settings, actor.name).call(verbs.NOTED, verbs.Written(ends=ends))
     _tell(actor, EventKind.BACKUP_KEY_NOTED, f"{actor.name} wrote the recovery key of the backups down.")
 
 

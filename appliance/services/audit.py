@@ -1,7 +1,5 @@
 """The record of everything that happened: whether it is whole, copies of it, and where it is sent on to."""
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -10,6 +8,7 @@ from typing import Any
 from appliance import catalog, connect, syslog
 from appliance.catalog import Actor, Event, EventKind, Level, doorbell, events, now, options, record
 from appliance.errors import BadInput
+from appliance.services import csv_export
 
 COLUMNS = (
     "id",
@@ -72,22 +71,8 @@ def as_json_lines(**search: Any) -> Iterator[str]:
 
 def as_csv(**search: Any) -> Iterator[str]:
     """The events that fit, oldest first, with a line of names above them."""
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(COLUMNS)
-    for event in events.every(**search):
-        values = _plain(event)
-        writer.writerow([_cell(json.dumps(value) if name == "data" else value) for name, value in values.items()])
-        if text.tell() > 60_000:
-            yield text.getvalue()
-            text.seek(0)
-            text.truncate()
-    yield text.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    """A name that somebody typed must not become a formula where a spreadsheet opens the file."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    found = (_plain(event) for event in events.every(**search))
+    return csv_export.lines(COLUMNS, ({**values, "data": json.dumps(values["data"])}.values() for values in found))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
 
 from appliance import catalog
 from appliance.catalog import (
@@ -25,7 +27,10 @@ from appliance.catalog import (
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.identity import permissions
 from appliance.scenario import policy
+from appliance.scenario.calendar import ONE_OFFS, WINDOWS, OneOff, Window, faults
 from appliance.scenario.policy import Form, PolicyField
+
+Item = TypeVar("Item", Window, OneOff)
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,12 @@ def reset_policy(actor: Actor, name: str, key: str) -> None:
     doorbell.ring()
 
 
-RECORDED = {Form.POLICY: EventKind.CLASS_POLICY, Form.LIFE: EventKind.CLASS_LIFE, Form.MAKING: EventKind.CLASS_MAKING}
+RECORDED = {
+    Form.POLICY: EventKind.CLASS_POLICY,
+    Form.LIFE: EventKind.CLASS_LIFE,
+    Form.MAKING: EventKind.CLASS_MAKING,
+    Form.CALENDAR: EventKind.CLASS_CALENDAR,
+}
 
 
 def _changed(actor: Actor, name: str, form: Form) -> str:
@@ -117,6 +127,7 @@ def _changed(actor: Actor, name: str, form: Form) -> str:
         Form.POLICY: f"the policy of {name}",
         Form.LIFE: f"the life of machines of {name}",
         Form.MAKING: f"how machines of {name} are made",
+        Form.CALENDAR: f"the calendar of {name}",
     }
     return f"{actor.name} changed {what[form]}."
 
@@ -142,6 +153,8 @@ def _fit(machine_class: Class, counts: Mapping[str, Any], values: Mapping[str, A
             raise BadInput(
                 f"{key.capitalize()} ({found[key]}) is above the maximum ({found['maximum']}).", "Raise the maximum or lower it.", field=key
             )
+    if values.keys() & {"windows", "one_offs"}:
+        _fit_calendar(counts, found)
     sequence = values.get("sequence")
     if sequence and sequence != machine_class.sequence and sequence not in [one.name for one in choices()]:
         raise BadInput(f"There is no sequence {sequence} to follow.", "Choose another, or promote a version of it first.", field="sequence")
@@ -151,6 +164,40 @@ def _fit(machine_class: Class, counts: Mapping[str, Any], values: Mapping[str, A
         raise BadInput(
             f"Burst ({values['burst']}) is above {what} ({most}).", "Raise that in the policy first, or lower this.", field="burst"
         )
+
+
+def read_item(model: type[Item], values: Mapping[str, Any]) -> Item:
+    """A window or a one-off. Raises BadInput naming the field that does not fit."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        cause = first.get("ctx", {}).get("error")
+        message, hint = cause.args if isinstance(cause, ValueError) else (first["msg"], "")
+        raise BadInput(_sentence(message), _sentence(hint), field=str(first["loc"][0]) if first["loc"] else "") from None
+
+
+def _fit_calendar(counts: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Whether windows and one-offs are as they can be, and fit each other and the class; what did not fit before may stay so."""
+    if len(found["windows"]) > WINDOWS or len(found["one_offs"]) > ONE_OFFS:
+        raise BadInput(f"A class has at most {WINDOWS} windows and {ONE_OFFS} one-offs.", "Delete some first.", field="name")
+    known, wanted = (
+        list(
+            faults(
+                tuple(read_item(Window, one) for one in values["windows"]),
+                tuple(read_item(OneOff, one) for one in values["one_offs"]),
+                values["maximum"],
+            )
+        )
+        for values in (counts, found)
+    )
+    for fault in wanted:
+        if fault not in known:
+            raise BadInput(_sentence(fault.message), _sentence(fault.hint), field=fault.field)
+
+
+def _sentence(hint: str) -> str:
+    return f"{hint[:1].upper()}{hint[1:]}." if hint else ""
 
 
 def set_enabled(actor: Actor, name: str, *, enabled: bool) -> None:
@@ -206,7 +253,7 @@ def forking(machine_class: Class) -> Forking:
     if not machine_class.fork:
         state = ForkState.OFF
     elif seed is None or (
-        not (machine_class.enabled and machine_class.maximum) and (snapshot is None or snapshot.state is not SnapshotState.READY)
+        not (machine_class.enabled and policies.most(machine_class)) and (snapshot is None or snapshot.state is not SnapshotState.READY)
     ):
         state = ForkState.IDLE
     else:

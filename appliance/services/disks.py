@@ -5,7 +5,6 @@ from pathlib import Path
 
 from appliance import catalog
 from appliance.catalog import Actor, DataDisk, DiskState, EventKind, KeptDisk, data_disks, doorbell
-from appliance.catalog.grants import Scope
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.identity import permissions
 from appliance.settings import Settings
@@ -17,11 +16,6 @@ USES = {"attached": "Used by a machine", "free": "Not in use", "nobody": "Of nob
 def my_disks(account_id: int) -> list[DataDisk]:
     """The data disks of an account, each with its machine as `.machine`."""
     return data_disks.of_account(account_id)
-
-
-def list_disks(*, text: str = "", class_name: str = "", use: str = "", after: str = "", reach: Scope) -> list[DataDisk]:
-    """All data disks within reach, a page at a time."""
-    return data_disks.list_disks(text=text, class_name=class_name, use=use, after=after, reach=reach)
 
 
 def get_disk(actor: Actor, id: str, permission: str = "machines.read") -> DataDisk:

@@ -16,6 +16,7 @@ KINDS = {
     Kind.COLD: "ready, cold",
     Kind.HELD: "in somebody's hands",
     Kind.OFF: "stopped or suspended",
+    Kind.FAILED: "failed",
     Kind.LEAVING: "reclaiming",
 }
 

@@ -19,6 +19,7 @@ from appliance.catalog import (
     machines,
     memory,
     now,
+    policies,
     record,
     runs,
     seeds,
@@ -108,7 +109,12 @@ def offers(account_id: int) -> list[Offer]:
 
 def _burst(machine_class: Class, held: int, left: Allowance) -> int:
     """How many this person may ask for together."""
-    most = [machine_class.burst, machine_class.per_person - held, machine_class.maximum, memory.allowed().most // size(machine_class)]
+    most = [
+        machine_class.burst,
+        machine_class.per_person - held,
+        policies.most(machine_class),
+        memory.allowed().most // size(machine_class),
+    ]
     return max(1, min([*most, left.left] if left.left is not None else most))
 
 
@@ -147,7 +153,7 @@ def _refusal(machine_class: Class, held: int, left: Allowance) -> str:
         return f"You hold {held} of {machine_class.per_person} already."
     if left.left == 0:
         return f"{left.reason}."
-    if not machine_class.maximum:
+    if not policies.most(machine_class):
         return NONE_AT_ALL
     if size(machine_class) > memory.allowed().most:
         return TOO_LARGE

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from appliance import catalog
-from appliance.catalog import ROOT, Account, Actor, EventKind, Group, Member, Nesting, OrgUnit, grants, record
+from appliance.catalog import ROOT, Account, Actor, EventKind, Group, Member, Nesting, OrgUnit, accounts, grants, record
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.identity import permissions
 from appliance.services import search
@@ -30,11 +30,9 @@ def tree(actor: Actor, permission: str = "people.read") -> list[Branch]:
     """The org units within reach, each below the one it belongs to."""
     reach = permissions.scope_of(actor, permission)
     below: dict[int | None, list[OrgUnit]] = {}
-    counts: dict[int, int] = {}
+    counts = accounts.by_unit()
     for unit in OrgUnit.select().order_by(OrgUnit.name):
         below.setdefault(unit.parent_id, []).append(unit)
-    for account in Account.select(Account.org_unit):
-        counts[account.org_unit_id] = counts.get(account.org_unit_id, 0) + 1
     lines: list[Branch] = []
 
     def walk(parent: int | None, depth: int, path: str) -> None:

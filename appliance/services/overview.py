@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from appliance.catalog import Class, Engine, Machine, MachineState, Seed, handovers, machines, memory, now, options, seeds
+from appliance.catalog import Class, Engine, MachineState, Seed, handovers, machines, memory, now, options, seeds
 from appliance.catalog.grants import Scope
 from appliance.identity.permissions import EVERYTHING
+from appliance.lifecycle import calendars
+from appliance.pools.windows import Bounds
 from appliance.services import classes
 
 STALE = timedelta(seconds=30)
@@ -24,13 +26,15 @@ class Pools:
     buffer: int
     production: int
     leaving: int
-    troubled: int
+    failed: int
+    quarantined: int
     waiting: int
     seed: Seed | None
     building: Seed | None
     old: int  # buffered machines on an older seed than the promoted
     forking: classes.Forking
     handing: handovers.Failing | None  # machines that did not take whoever got them
+    holds: Bounds  # what the calendar says now
 
 
 @dataclass(frozen=True)
@@ -75,14 +79,16 @@ def pools(reach: Scope = EVERYTHING) -> list[Pools]:
                 creation=sum(states.get(state, 0) for state in CREATION),
                 buffer=states.get(MachineState.READY, 0),
                 production=sum(states.get(state, 0) for state in PRODUCTION),
-                leaving=states.get(MachineState.RECLAIMING, 0) + states.get(MachineState.FAILED, 0),
-                troubled=states.get(MachineState.QUARANTINED, 0),
+                leaving=states.get(MachineState.RECLAIMING, 0),
+                failed=states.get(MachineState.FAILED, 0),
+                quarantined=states.get(MachineState.QUARANTINED, 0),
                 waiting=waiting.get(machine_class.name, 0),
                 seed=forking.seed,
                 building=next(iter(seeds.unfinished(machine_class.name)), None),
                 old=old.get(machine_class.name, 0),
                 forking=forking,
                 handing=handovers.failing(machine_class.name),
+                holds=calendars.holding(machine_class),
             )
         )
     return result
@@ -111,23 +117,6 @@ def promised() -> Promised:
 def title() -> str:
     """What the appliance calls itself."""
     return options.get("title") or options.get("scenario").get("title") or "DPE Appliance"
-
-
-def machines_on_page(
-    *, state: str = "", class_name: str = "", text: str = "", retired: bool = False, after: int | None = None, reach: Scope = EVERYTHING
-) -> list[Machine]:
-    """One page of machines, newest first; see catalog.machines.page."""
-    wanted = MachineState(state) if state in set(MachineState) else None
-    return machines.list_machines(state=wanted, class_name=class_name, text=text.strip(), retired=retired, after=after, reach=reach)
-
-
-def state_counts() -> dict[MachineState, int]:
-    """Live machines by state, of all classes together."""
-    totals: dict[MachineState, int] = {}
-    for states in machines.counts().values():
-        for state, count in states.items():
-            totals[state] = totals.get(state, 0) + count
-    return totals
 
 
 def time_zone() -> str:

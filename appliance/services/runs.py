@@ -1,5 +1,6 @@
 """Runs: seeing where they stand, and cancelling, repeating or passing over what does not go on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,6 +27,7 @@ from appliance.catalog import (
     runs,
     work_items,
 )
+from appliance.catalog.listing import Page, Window
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.identity import approvers, permissions
 from appliance.services import inbox
@@ -81,14 +83,28 @@ def kinds() -> dict[str, str]:
     return {name: move.title for name, move in master().move.items() if move.core}
 
 
-def list_runs(actor: Actor, *, kind: str = "", state: str = "", class_name: str = "", machine_id: str = "", text: str = "", before: int | None = None,
-         limit: int = 50) -> list[Run]:  # fmt: skip
-    """Runs within the actor's reach, and their own, newest first; `state` may also be `live`."""
-    wanted = R(state) if state in set(R) else None
+def page_of_runs(
+    actor: Actor,
+    window: Window,
+    ids: Iterable[int] | None = None,
+    *,
+    kind: str = "",
+    state: str = "",
+    class_name: str = "",
+    machine_id: str = "",
+    text: str = "",
+) -> Page[Run]:
+    """Runs within the actor's reach, and their own; `state` may also be `live`."""
     return runs.list_runs(
-        kind=kind, state=wanted, live=state == "live", class_name=class_name, machine_id=machine_id, text=text.strip()[:100],
-        before=before, limit=limit, reach=permissions.scope_of(actor, "machines.read"), own=actor.account_id,
+        window, permissions.scope_of(actor, "machines.read"), ids, kind=kind, state=R(state) if state in set(R) else None, live=state == "live",
+        class_name=class_name, machine_id=machine_id, text=text.strip()[:100], own=actor.account_id,
     )  # fmt: skip
+
+
+def list_runs(actor: Actor, *, before: int | None = None, limit: int = 50, **narrowing: str) -> list[Run]:
+    """The newest of them, with ids below `before`; the others are those of `page_of_runs`."""
+    after = (before, before) if before is not None else None
+    return page_of_runs(actor, Window("started", descending=True, after=after, size=limit), None, **narrowing).rows
 
 
 def _demand(actor: Actor, id: int, permission: str) -> Run:

@@ -104,8 +104,3 @@ def remove(id: int, actor: Actor) -> None:
         name = f"{seed.class_name} v{seed.version}"
         record(EventKind.SEED_REMOVED, f"{actor.name} deleted the files of seed {name}.", actor, class_name=seed.class_name, seed_id=id)
     doorbell.ring()
-
-
-def everything() -> list[Seed]:
-    """All versions of all classes, newest first."""
-    return list(Seed.select().order_by(Seed.id.desc()))

@@ -95,7 +95,8 @@ def backed_up(old: Booted, grace: Visitor) -> tuple[str, str]:
     page = comes(grace, PAGE, lambda page: "Back up now" in page.text)
     page = grace.send(page, "/backups/key")
     key = page.text.split('recovery-key mono user-select-all">')[1].split("<")[0]
-    page = grace.send(page, "/backups/noted")
+    grace.send(grace.ask(PAGE + "written"), "/backups/noted", ends=key[:4] + key[-4:])
+    page = grace.ask(PAGE)
     form = page.form("/backups/schedule")
     form.values.pop("seeds")  # they came with the image, and take long to encrypt in an emulated machine
     page = grace.ask(form.action, form.values)

@@ -87,7 +87,7 @@ def other(provider: LibvirtProvider, make_spec: MakeSpec, small_snapshot: str) -
 # -- off and on again -------------------------------------------------------------------------
 
 
-def test_a_machine_shuts_down_in_order_and_boots_from_its_own_disk(provider: LibvirtProvider, spec: MachineSpec) -> None:
+def test_a_machine_shuts_down_in_order_and_boots_from_its_own_disk(provider: LibvirtProvider, spec: MachineSpec, tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         provider.stop(spec.id)
     up(provider, spec)
@@ -108,8 +108,7 @@ def test_a_machine_shuts_down_in_order_and_boots_from_its_own_disk(provider: Lib
     provider.save(spec.id)
     provider.stop(spec.id)
     assert power(provider, spec) is Power.OFF
-    up(provider, spec)
-    assert inside(provider, spec, "cat /root/note") == "yours\n"
+    assert files_on(provider.layout.disk(spec.id), tmp_path, "root/note") == ["yours\n"]
 
 
 HUNG = "nohup sh -c 'sleep 0.3; kill -STOP {pid}; sleep {seconds}; kill -CONT {pid}' > /dev/null 2>&1 &"
@@ -122,14 +121,15 @@ def hang_agent(provider: LibvirtProvider, spec: MachineSpec, seconds: int) -> No
 
 
 @pytest.mark.badinput
-def test_a_guest_that_ignores_all_requests_is_switched_off(provider: LibvirtProvider, spec: MachineSpec) -> None:
+def test_a_guest_that_ignores_all_requests_is_switched_off(provider: LibvirtProvider, spec: MachineSpec, tmp_path: Path) -> None:
     up(provider, spec)
+    inside(provider, spec, "echo mine > /root/note; sync")
     hang_agent(provider, spec, 300)
     begun = time.monotonic()
     provider.stop(spec.id, timeout=6)
     assert 5 < time.monotonic() - begun < 30
     assert power(provider, spec) is Power.OFF
-    up(provider, spec)  # no worse than a power cut
+    assert files_on(provider.layout.disk(spec.id), tmp_path, "root/note") == ["mine\n"]  # no worse than a power cut
 
 
 def test_a_resumed_machine_has_its_clock_its_address_and_its_data(provider: LibvirtProvider, spec: MachineSpec, data: Path) -> None:
@@ -362,7 +362,7 @@ def test_only_disks_are_made_and_removed(provider: LibvirtProvider, tmp_path: Pa
 
 
 def files_on(disk: Path, folder: Path, *names: str) -> list[str]:
-    """What these files on a data disk hold, once its file system has replayed its journal and been checked; empty for one that is not there."""
+    """What these files on a disk hold, once its file system has replayed its journal and been checked; empty for one that is not there."""
     raw = folder / "look.raw"
     run(["qemu-img", "convert", "-O", "raw", disk, raw])
     run(["e2fsck", "-p", raw])  # fails unless all could be mended by the journal

@@ -99,7 +99,7 @@ def test_the_time_runs_on_while_dpe_host_is_killed(box: Box) -> None:
 def test_what_cannot_be_used_changes_nothing(box: Box) -> None:
     with pytest.raises(Conflict, match=r"192\.0\.2\.2 is in use already, by the device with the MAC address ([0-9a-f]{2}:){5}"):
         box.client.ask("network.set", network={**NEW, "address": "192.0.2.2/24", "gateway": ""})
-    with pytest.raises(BadInput, match="no network card eth7"):
+    with pytest.raises(BadInput, match="no network interface eth7"):
         box.client.ask("network.set", network={**NEW, "card": "eth7"})
     with pytest.raises(BadInput, match=r"10\.213\.0\.0/24 is in use inside of the appliance"):
         box.client.ask("network.set", network={**NEW, "address": "10.213.0.9/24", "gateway": ""})

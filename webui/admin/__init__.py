@@ -4,6 +4,7 @@ from webui.admin import (
     accounts,
     aside,
     backups,
+    calendar,
     classes,
     directory,
     disks,
@@ -33,6 +34,7 @@ BLUEPRINTS = [
     for module in (
         overview,
         classes,
+        calendar,
         seeds,
         machines,
         disks,

@@ -1,43 +1,107 @@
 """Accounts: who may come in."""
 
+from collections.abc import Iterable, Mapping
+
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.catalog import ROOT
+from appliance.catalog import accounts as account_rows
+from appliance.catalog.accounts import AccountRow
+from appliance.catalog.grants import Scope, below
+from appliance.catalog.listing import Page as Rows
+from appliance.catalog.listing import Window
 from appliance.errors import DpeError
 from appliance.identity import passwords
+from appliance.identity.roles import ROLES
 from appliance.services import accounts, org_units
 from appliance.services import machines as machines_service
-from webui import forms
+from webui import forms, lists
 from webui.errors import status_of
 from webui.forms import SECRET, Form, Line, Ticked
-from webui.guard import actor, needs, row_number
-from webui.reauth import requires_reauth
+from webui.guard import actor, needs
+from webui.lists import Column, Filter, List, Verb
+from webui.reauth import requires_reauth, requires_reauth_unless
 
 blueprint = Blueprint("accounts", __name__, url_prefix="/admin/accounts")
 
 Page = Response | tuple[str, int]
 
-PAGE = 50
+
+def _find(
+    window: Window, reach: Scope, ids: Iterable[int] | None, text: str = "", unit: str = "", role: str = "", state: str = ""
+) -> Rows[AccountRow]:
+    units = below([int(unit)]) if unit else None
+    return account_rows.list_accounts(
+        window, reach, ids, text=text, units=units, role=role, disabled=state == "disabled" if state else None
+    )
+
+
+def units_within(permission: str) -> Mapping[str, str]:
+    """The org units over which somebody holds the permission, each with its path."""
+    return {str(line.unit.id): line.path for line in org_units.tree(actor(), permission)}
+
+
+def columns(*hidden: str) -> tuple[Column, ...]:
+    """What a list of accounts shows; those that are `hidden` not at first."""
+    return (
+        Column("name", "Name", lambda row: row.account.name),
+        Column("full_name", "Full name", lambda row: row.account.full_name),
+        Column("email", "E-mail", lambda row: row.account.email, shown="email" not in hidden),
+        Column("roles", "Roles", lambda row: row.roles, sorts=False, shown="roles" not in hidden),
+        Column("unit", "Org unit", lambda row: row.account.org_unit.name, shown="unit" not in hidden),
+        Column("state", "State", lambda row: "disabled" if row.account.disabled else "enabled"),
+        Column("machines", "Machines", lambda row: row.machines, look="num"),
+        Column("created", "Created", lambda row: row.account.created_at, shown=False, look="text-secondary"),
+        Column("seen", "Last seen", lambda row: row.seen_at or "", look="end text-secondary"),
+    )
+
+
+MOVE = Verb(
+    "move", "Move", "moved to", lambda actor, id, to: org_units.move_people(actor, [id], int(to)), "people.manage",
+    to=lambda: units_within("people.manage"), to_title="Move to",
+)  # fmt: skip
+
+ACCOUNTS = List(
+    endpoint="accounts.index",
+    permission="people.read",
+    noun="account",
+    thing="account",
+    misses="No account is called like that.",
+    key=int,
+    find=_find,
+    order="name",
+    columns=columns(),
+    filters=(
+        Filter("text", "Name or e-mail", kind="text"),
+        Filter("unit", "Org unit", choices=lambda: units_within("people.read"), every="Every org unit"),
+        Filter("role", "Role", choices=lambda: {name: role.title for name, role in ROLES.items()}, every="Every role"),
+        Filter("state", "State", choices=lambda: {"enabled": "enabled", "disabled": "disabled"}, every="Every state"),
+    ),
+    verbs=(
+        Verb("enable", "Enable", "enabled", lambda actor, id, _: accounts.enable(actor, id), "people.manage", "check", reauth=True),
+        Verb(
+            "disable", "Disable", "disabled", lambda actor, id, _: accounts.disable(actor, id), "people.manage", "lock",
+            "They are signed out and cannot sign in until they are enabled again. Machines they hold stay until their leases end.", reauth=True,
+        ),
+        MOVE,
+    ),
+    verb_endpoint="accounts.bulk",
+)  # fmt: skip
 
 
 @blueprint.get("/")
 @needs("people.read")
-def index() -> str:
-    text, start = request.args.get("text", "").strip()[:100], max(0, row_number("start") or 0)
-    everyone = accounts.visible(actor())
-    found = [row for row in everyone if text.lower() in f"{row.name}\n{row.full_name}\n{row.email}".lower()]
-    return render_template(
-        "admin/accounts.html",
-        accounts=found[start : start + PAGE],
-        holdings=accounts.holdings(),
-        all=len(everyone),
-        found=len(found),
-        text=text,
-        start=start,
-        PAGE=PAGE,
-    )
+def index() -> Response | str:
+    return lists.answer("admin/accounts.html", lists.show(ACCOUNTS), ROLES=ROLES)
+
+
+@blueprint.post("/bulk")
+@needs("people.manage")
+@requires_reauth_unless(lambda **_: lists.is_harmless(ACCOUNTS))
+def bulk() -> Page:
+    return lists.bulk(ACCOUNTS)
 
 
 class Details(Form):

@@ -82,6 +82,10 @@ class Schedule(Form):
     )
 
 
+class Written(Form):
+    ends: Line = Field(title="Its first and its last group", description="Four letters and digits each.")
+
+
 class Restore(Form):
     snapshot: str = ""
     network: Ticked = False
@@ -156,7 +160,7 @@ def _with_target(configure: bool) -> Page:  # noqa: FBT001 - which of the form's
     if looked.state == "confirm" or not configure:
         return _page(looked=looked)
     flash("Backups go there from now on." if looked.state == "empty" else f"Backups go there from now on. {looked.words}", "success")
-    return redirect(url_for("backups.index"), 303)
+    return redirect(url_for("backups.index" if appliance_backups.state(settings()).noted else "backups.key"), 303)
 
 
 @blueprint.post("/test")
@@ -172,20 +176,41 @@ def configure() -> Page:
     return _with_target(configure=True)
 
 
+@blueprint.get("/key")
+@needs("settings.manage")
+def key() -> Page:
+    """The step after a target is saved."""
+    return redirect(url_for("backups.index"), 303) if appliance_backups.state(settings()).noted else _key_page("begin")
+
+
 @blueprint.post("/key")
 @needs("settings.manage")
 @requires_reauth
-def key() -> Page:
-    """The page that shows the recovery key."""
-    return _page(recovery_key=appliance_backups.key(actor(), settings()))
+def show_key() -> Page:
+    return _key_page("shown", recovery_key=appliance_backups.key(actor(), settings()))
+
+
+@blueprint.get("/written")
+@needs("settings.manage")
+def written() -> Page:
+    """Asks for what was written down."""
+    return _key_page("written")
 
 
 @blueprint.post("/noted")
 @needs("settings.manage")
 def noted() -> Page:
-    appliance_backups.noted(actor(), settings())
+    try:
+        appliance_backups.noted(actor(), settings(), forms.read(Written).ends)
+    except DpeError as error:
+        return _key_page("written", error)
     flash("Good. It is not shown again.", "success")
     return redirect(url_for("backups.index"), 303)
+
+
+def _key_page(step: str, error: DpeError | None = None, **more: str) -> Page:
+    page = render_template("admin/backup_key.html", step=step, form=forms.bound(Written, error=error), **more)
+    return (page, status_of(error)) if error else page
 
 
 @blueprint.post("/schedule")

@@ -8,11 +8,14 @@ from flask_login import current_user
 from pydantic import Field, create_model
 from werkzeug.wrappers import Response
 
+from appliance.catalog import machines as machine_rows
 from appliance.catalog import seeds as seed_rows
+from appliance.catalog.listing import Window
 from appliance.errors import DpeError
+from appliance.pools.windows import words
 from appliance.readings import Kind, Subject
 from appliance.scenario.policy import Form, PolicyField, fields
-from appliance.services import classes, overview, seeds
+from appliance.services import calendars, classes, overview, seeds
 from webui import charts, forms
 from webui.errors import status_of
 from webui.forms import Line, Ticked, Whole
@@ -20,6 +23,7 @@ from webui.guard import actor, back, needs
 
 blueprint = Blueprint("classes", __name__, url_prefix="/admin/classes")
 
+LAST = Window("created", descending=True, size=8)  # of the machines
 SAVED = {
     Form.POLICY: "The policy is saved; the pools follow it from now on.",
     Form.LIFE: "Saved. What is under way ends as it began; everything else goes by this from now on.",
@@ -100,7 +104,8 @@ def _change(name: str, form: Form) -> Response | tuple[str, int]:
 def reset(name: str, key: str) -> Response:
     classes.reset_policy(actor(), name, key)
     flash("That is the scenario's again, and follows it from now on.", "success")
-    return redirect(url_for("classes.page", name=name), 303)
+    of = "calendar" if fields()[key].editable.form is Form.CALENDAR else "classes"
+    return redirect(url_for(f"{of}.page", name=name), 303)
 
 
 def _page(name: str, error: DpeError | None = None) -> tuple[str, int]:
@@ -115,20 +120,23 @@ def _page(name: str, error: DpeError | None = None) -> tuple[str, int]:
     policy = classes.policy_of(machine_class)
     values = {setting.field.name: setting.value for setting in policy}
     pools = next(pools for pools in overview.pools() if pools.machine_class.name == name)
-    groups: dict[Form, dict[str, list[classes.Setting]]] = {one: {} for one in Form}
+    groups: dict[Form, dict[str, list[classes.Setting]]] = {one: {} for one in SAVED}
     for setting in policy:
         editable = setting.field.editable
-        groups[editable.form].setdefault(editable.group, []).append(setting)
+        if editable.form in groups:
+            groups[editable.form].setdefault(editable.group, []).append(setting)
     page = render_template(
         "admin/class.html",
         pools=pools,
         machine_class=pools.machine_class,
         groups=groups,
-        forms={one: forms.bound(form_of(one), values, error, choices=offered) for one in Form},
+        forms={one: forms.bound(form_of(one), values, error, choices=offered) for one in SAVED},
+        holding=calendars.holding(machine_class),
+        words=words,
         sequences=sequences,
         seeds=seed_rows.of_class(name)[:6],
         offers=seeds.offers(),
-        machines=overview.machines_on_page(class_name=name, reach=current_user.powers.reach("machines.read"))[:8],
+        machines=machine_rows.list_machines(LAST, current_user.powers.reach("machines.read"), class_name=name).rows,
         charts=charts.of(Subject(Kind.CLASS, name)),
     )
     return page, status_of(error) if error else 200

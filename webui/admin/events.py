@@ -1,6 +1,6 @@
 """The record of everything that happened: looking in it, taking it away, checking it, sending it on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, time, timedelta
 from typing import Annotated, Any
 
@@ -10,36 +10,33 @@ from werkzeug.wrappers import Response
 
 from appliance.catalog import Event, Level, events
 from appliance.catalog.event_kinds import Area
+from appliance.catalog.grants import Scope
+from appliance.catalog.listing import Page as Rows
+from appliance.catalog.listing import Window
 from appliance.errors import DpeError, NotFound
 from appliance.services import audit
-from webui import forms
+from webui import forms, lists
 from webui.errors import status_of
 from webui.format import zone
 from webui.forms import ONE_LINE, Form, Line, OneOf
-from webui.guard import actor, needs, row_number
+from webui.guard import actor, needs
+from webui.lists import Column, Filter, List
 from webui.reauth import requires_reauth
 
 blueprint = Blueprint("events", __name__, url_prefix="/admin/events")
 
 Page = Response | tuple[str, int]
 
-PAGE = 50
 LEVELS = {"": (), "warning": (Level.WARNING, Level.ERROR), "error": (Level.ERROR,)}
 EXPORTS = {"csv": ("text/csv", audit.as_csv), "jsonl": ("application/jsonl", audit.as_json_lines)}
-WORDS = ("text", "actor", "address", "object")
+MORE = ("actor", "address", "object", "since", "until")  # what is seldom asked for, drawn by the page itself
 
 
-def _chosen() -> dict[str, str]:
-    """What the page's filters say, as they are shown again."""
-    names = (*WORDS, "kind", "level", "machine", "since", "until")
-    return {name: request.args.get(name, "").strip()[:100] for name in names}
-
-
-def _search(chosen: dict[str, str]) -> dict[str, Any]:
-    """The same as `catalog.events.Search` has it; what makes no sense is left out."""
+def _search(chosen: Mapping[str, str]) -> dict[str, Any]:
+    """What the page's filters say, as `catalog.events.Search` has it; what makes no sense is left out."""
     until = _day(chosen["until"])
     return {
-        **{name: chosen[name] for name in WORDS},
+        **{name: chosen[name] for name in ("text", "actor", "address", "object")},
         "machine_id": chosen["machine"],
         "area": Area(chosen["kind"]) if chosen["kind"] in set(Area) else None,
         "levels": LEVELS.get(chosen["level"], ()),
@@ -64,20 +61,38 @@ def changes(event: Event) -> list[tuple[str, Any, Any]]:
     return [(name, before.get(name), after.get(name)) for name in {**before, **after} if before.get(name) != after.get(name)]
 
 
+def _find(window: Window, reach: Scope, ids: object, **chosen: str) -> Rows[Event]:
+    return events.page(window, **_search(chosen))
+
+
+EVENTS = List(
+    endpoint="events.index",
+    permission="events.read",
+    noun="event",
+    find=_find,
+    order="-at",
+    columns=(Column("at", "Time", None),),
+    filters=(
+        Filter("machine", "one machine", kind="hidden", every="All machines"),
+        Filter("text", "Words in it", kind="text"),
+        Filter("kind", "About", choices=lambda: {area: area.about for area in Area}, every="About everything"),
+        Filter("level", "How bad", choices=lambda: {"warning": "Warnings and errors", "error": "Errors"}, every="Everything"),
+        *(Filter(name, "", kind="drawn") for name in MORE),
+    ),
+)
+
+
 @blueprint.get("/")
 @needs("events.read")
-def index() -> str:
-    chosen = _chosen()
-    found = events.list_events(before=row_number("before"), limit=PAGE, **_search(chosen))
-    more = any(chosen[name] for name in ("actor", "address", "object", "since", "until"))
+def index() -> Response | str:
+    shown = lists.show(EVENTS)
     return render_template(
         "admin/events.html",
-        events=found,
+        listing=shown,
+        live_url=shown.address,
+        chosen=shown.chosen,
         changes=changes,
-        areas=Area,
-        full=len(found) == PAGE,
-        chosen=chosen,
-        more=more,
+        more=any(shown.chosen[name] for name in MORE),
         check=audit.last_check(),
     )
 
@@ -90,7 +105,7 @@ def export() -> Response:
         raise NotFound("Events are exported as csv or jsonl.")
     kind, write = EXPORTS[form]
     audit.note_export(actor(), form)
-    lines: Iterator[str] = write(**_search(_chosen()))
+    lines: Iterator[str] = write(**_search(lists.chosen_in_address(EVENTS)))
     name = f"events-{datetime.now(zone()):%Y-%m-%d}.{form}"
     return Response(lines, mimetype=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})
 

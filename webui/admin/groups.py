@@ -1,17 +1,24 @@
 """Groups: people, and groups, who are given the same."""
 
+from collections.abc import Iterable
+
 from flask import Blueprint, flash, redirect, render_template, url_for
 from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.catalog import ROOT, Account, Grant, Group, Member, Nesting, Quota
+from appliance.catalog.grants import Scope
+from appliance.catalog.groups import GroupRow, list_groups
+from appliance.catalog.listing import Page as Rows
+from appliance.catalog.listing import Window
 from appliance.errors import DpeError
 from appliance.identity import roles
 from appliance.services import delegation, org_units
-from webui import forms
+from webui import forms, lists
 from webui.errors import status_of
 from webui.forms import CHECKS, ONE_LINE, Form, Line, Ticked, Words
 from webui.guard import actor, needs
+from webui.lists import Column, Filter, List, Verb
 
 blueprint = Blueprint("groups", __name__, url_prefix="/admin/groups")
 
@@ -40,6 +47,35 @@ class Nested(Form):
     out: Ticked = False
 
 
+def _find(window: Window, reach: Scope, ids: Iterable[int] | None, text: str = "") -> Rows[GroupRow]:
+    return list_groups(window, reach, ids, text=text)
+
+
+GROUPS = List(
+    endpoint="groups.index",
+    permission="people.read",
+    noun="group",
+    thing="group",
+    key=int,
+    find=_find,
+    order="group",
+    columns=(
+        Column("group", "Group", lambda row: row.group.name),
+        Column("about", "Description", lambda row: row.group.about, look="text-secondary"),
+        Column("unit", "Org unit", lambda row: row.group.org_unit.name),
+        Column("members", "Members", lambda row: row.members, look="end num"),
+    ),
+    filters=(Filter("text", "Search groups", kind="text"),),
+    verbs=(
+        Verb(
+            "remove", "Remove", "removed", lambda actor, id, _: org_units.remove_group(actor, id), "people.manage", "trash",
+            "Their members lose what they have through them. Their accounts stay.",
+        ),
+    ),
+    verb_endpoint="groups.bulk",
+)  # fmt: skip
+
+
 @blueprint.get("/")
 @needs("people.read")
 def index() -> Page:
@@ -47,10 +83,19 @@ def index() -> Page:
 
 
 def _index(error: DpeError | None = None) -> Page:
+    listing = lists.show(GROUPS)
+    if lists.wants_csv():
+        return lists.as_csv(listing)
     units = {line.unit.id: line.path for line in org_units.tree(actor(), "people.manage")}
     form = forms.bound(NewGroup, error=error, choices={"unit": units})
-    page = render_template("admin/groups.html", groups=org_units.groups(actor()), form=form)
+    page = render_template("admin/groups.html", listing=listing, form=form)
     return page, status_of(error) if error else 200
+
+
+@blueprint.post("/bulk")
+@needs("people.manage")
+def bulk() -> Page:
+    return lists.bulk(GROUPS)
 
 
 @blueprint.post("/")

@@ -1,40 +1,105 @@
 """All machines, and each one's own page."""
 
-from flask import Blueprint, render_template, request
-from flask_login import current_user
+from collections.abc import Iterable, Mapping
 
-from appliance.catalog import data_disks, events
+from flask import Blueprint, render_template
+from flask_login import current_user
+from werkzeug.wrappers import Response
+
+from appliance.catalog import Actor, Machine, MachineState, data_disks, events
 from appliance.catalog import machines as machine_rows
+from appliance.catalog.grants import Scope
+from appliance.catalog.listing import Page, Window
 from appliance.readings import Kind, Subject
-from appliance.services import classes, host_metrics, machines, moves, overview, runs
-from webui import charts
-from webui.guard import actor, needs, row_number, settings
+from appliance.services import host_metrics, machines, moves, runs
+from webui import charts, lists
+from webui.format import STATES
+from webui.guard import actor, needs, settings
+from webui.lists import Column, Filter, List, Verb
 from webui.portal import application
+from webui.reauth import requires_reauth_unless
 
 blueprint = Blueprint("machines", __name__, url_prefix="/admin/machines")
 
-PAGE = 50
+
+def _find(
+    window: Window, reach: Scope, ids: Iterable[str] | None, state: str = "", class_name: str = "", text: str = "", retired: str = ""
+) -> Page[Machine]:
+    wanted = MachineState(state) if state else None
+    return machine_rows.list_machines(window, reach, ids, state=wanted, class_name=class_name, text=text, retired=bool(retired))
+
+
+def _states() -> Mapping[str, str]:
+    """The states, each with how many machines within reach are in it."""
+    counts = machine_rows.state_counts(current_user.powers.reach("machines.read"))
+    return {state: f"{label} ({counts[MachineState(state)]})" if state in counts else label for state, (label, _) in STATES.items()}
+
+
+def _address(machine: Machine) -> str:
+    try:
+        address: str = settings().address(machine.slot)
+    except IndexError:  # of a machine from before the network was made smaller
+        return ""
+    return address
+
+
+def _move(kind: str, title: str, done: str, icon: str, loses: str = "") -> Verb:
+    def do(actor: Actor, id: str, to: str) -> object:
+        return moves.plain(actor, id, kind)
+
+    return Verb(kind, title, done, do, "machines.manage", icon, loses)
+
+
+MACHINES = List(
+    endpoint="machines.index",
+    permission="machines.read",
+    noun="machine",
+    thing="machine",
+    find=_find,
+    order="-created",
+    columns=(
+        Column("machine", "Machine", lambda row: row.name),
+        Column("state", "State", lambda row: row.state.value),
+        Column("class", "Class", lambda row: row.class_name),
+        Column("owner", "Owner", lambda row: row.owner.name if row.owner else ""),
+        Column("unit", "Org unit", lambda row: row.owner.org_unit.name if row.owner else "", permission="people.read"),
+        Column("address", "Address", _address, look="num"),
+        Column("left", "Time left", lambda row: row.lease.ends_at if row.lease else "", look="num"),
+        Column("load", "Load", lambda row: row.reading.cpu if row.reading else "", look="num"),
+        Column("memory", "Memory", lambda row: row.reading.memory_used if row.reading else "", look="num"),
+        Column("created", "Created", lambda row: row.created_at, shown=False, look="text-secondary"),
+        Column("since", "Since", lambda row: row.state_since, look="end text-secondary"),
+    ),
+    filters=(
+        Filter("text", "Name of machine or owner", kind="text"),
+        Filter("state", "State", choices=_states, every="Every state"),
+        Filter("class", "Class", choices=lists.class_names, every="Every class", argument="class_name", open=True),
+        Filter("retired", "retired ones, too", kind="check"),
+    ),
+    verbs=(
+        _move("stop", "Stop", "asked to stop", "player-stop", "What runs on them ends. Their disks and leases stay, and they can be started again."),
+        _move("start", "Start", "asked to start", "player-play"),
+        Verb("extend", "Extend", "extended", lambda actor, id, _: machines.extend(actor, id), "machines.manage", "clock-plus"),
+        Verb(
+            "reclaim", "Reclaim", "reclaimed", lambda actor, id, _: machines.release(actor, id), "machines.manage", "trash",
+            "They are taken from whoever holds them and destroyed, with everything on them outside of a data disk.", reauth=True,
+        ),
+    ),
+    verb_endpoint="machines.bulk",
+)  # fmt: skip
 
 
 @blueprint.get("/")
 @needs("machines.read")
-def index() -> str:
-    chosen = {
-        "state": request.args.get("state", ""),
-        "class_name": request.args.get("class", ""),
-        "text": request.args.get("text", "")[:100],
-        "retired": request.args.get("retired") == "yes",
-    }
-    found = overview.machines_on_page(**chosen, after=row_number("after"), reach=current_user.powers.reach("machines.read"))  # type: ignore[arg-type]
-    counts = overview.state_counts()
-    return render_template(
-        "admin/machines.html",
-        machines=found,
-        counts=counts,
-        classes=classes.visible(actor(), "machines.read"),
-        full=len(found) == PAGE,
-        **chosen,
-    )
+def index() -> Response | str:
+    return lists.answer("admin/machines.html", lists.show(MACHINES), address_of=_address)
+
+
+@blueprint.post("/bulk")
+@needs("machines.manage")
+@requires_reauth_unless(lambda **_: lists.is_harmless(MACHINES))
+def bulk() -> Response | tuple[str, int]:
+    return lists.bulk(MACHINES)
 
 
 @blueprint.get("/<id>")

@@ -1,22 +1,30 @@
 """Org units: the tree that everybody is in."""
 
+from collections.abc import Iterable
+
 from flask import Blueprint, flash, redirect, render_template, url_for
 from pydantic import Field
 from werkzeug.wrappers import Response
 
-from appliance.catalog import ROOT, Account, Grant, Group, Quota
+from appliance.catalog import ROOT, Grant, Group, Quota
+from appliance.catalog import accounts as account_rows
+from appliance.catalog.accounts import AccountRow
+from appliance.catalog.grants import Scope
+from appliance.catalog.listing import Page as Rows
+from appliance.catalog.listing import Window
 from appliance.errors import DpeError
 from appliance.identity import roles
 from appliance.services import delegation, org_units
-from webui import forms
+from webui import forms, lists
+from webui.admin.accounts import MOVE, columns, units_within
 from webui.errors import status_of
-from webui.forms import CHECKS, Form, Line
+from webui.forms import Form, Line
 from webui.guard import actor, needs
+from webui.lists import Filter, List
 
 blueprint = Blueprint("units", __name__, url_prefix="/admin/org-units")
 
 Page = Response | tuple[str, int]
-SHOWN = 200
 
 
 class Unit(Form):
@@ -24,9 +32,25 @@ class Unit(Form):
     parent: int | None = Field(None, title="Parent")
 
 
-class Move(Form):
-    account: list[int] = Field([], title="Accounts", json_schema_extra=CHECKS)
-    to: int = Field(0, title="Move selected to")
+def _find(window: Window, reach: Scope, ids: Iterable[int] | None, text: str = "", *, id: int) -> Rows[AccountRow]:
+    return account_rows.list_accounts(window, reach, ids, text=text, units=[id])
+
+
+PEOPLE = List(
+    endpoint="units.page",
+    permission="people.read",
+    noun="account",
+    thing="account",
+    misses="No account in this unit is called like that.",
+    key=int,
+    find=_find,
+    order="name",
+    columns=columns("email", "roles", "unit", "seen"),
+    filters=(Filter("text", "Search accounts", kind="text"),),
+    verbs=(MOVE,),
+    verb_endpoint="units.move",
+    size=200,
+)
 
 
 @blueprint.get("/")
@@ -60,16 +84,15 @@ def page(id: int) -> Page:
 
 
 def _page(id: int, error: DpeError | None = None) -> Page:
-    people = Account.select().where(Account.org_unit == id).order_by(Account.name)
+    listing = lists.show(PEOPLE, id=id)
+    if lists.wants_csv():
+        return lists.as_csv(listing)
     unit = org_units.unit(id)
-    units = {line.unit.id: line.path for line in org_units.tree(actor(), "people.manage")}
     page = render_template(
         "admin/unit.html",
         unit=unit,
-        form=forms.bound(Unit, {"name": unit.name, "parent": unit.parent_id}, error, choices={"parent": units}),
-        move=forms.bound(Move, choices={"to": units}),
-        people=list(people.limit(SHOWN)),
-        count=people.count(),
+        form=forms.bound(Unit, {"name": unit.name, "parent": unit.parent_id}, error, choices={"parent": units_within("people.manage")}),
+        listing=listing,
         groups=list(Group.select().where(Group.org_unit == id).order_by(Group.name)),
         grants=list(Grant.select().where(Grant.org_unit == id)),
         quotas=list(Quota.select().where(Quota.org_unit == id)),
@@ -103,8 +126,5 @@ def remove(id: int) -> Response:
 
 @blueprint.post("/<int:id>/move")
 @needs("people.manage", unit="id")
-def move(id: int) -> Response:
-    asked = forms.read(Move)
-    moved = org_units.move_people(actor(), asked.account, asked.to)
-    flash(f"{moved} moved to {org_units.unit(asked.to).name}.", "success")
-    return redirect(url_for("units.page", id=id), 303)
+def move(id: int) -> Page:
+    return lists.bulk(PEOPLE, id=id)

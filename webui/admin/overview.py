@@ -4,7 +4,7 @@ from flask import Blueprint, render_template
 from flask_login import current_user
 
 from appliance.catalog import events
-from appliance.services import appliance_backups, aside, overview
+from appliance.services import aside, overview
 from webui.guard import needs, settings
 
 blueprint = Blueprint("overview", __name__, url_prefix="/admin")
@@ -21,6 +21,4 @@ def index() -> str:
         events=events.list_events(limit=12) if current_user.may("events.read") else [],
         reserve=settings().host_reserve,
         undecided=aside.undecided(),
-        set_aside=aside.count(),
-        backup_problem=appliance_backups.problem(settings()) if current_user.may("settings.manage") else "",
     )

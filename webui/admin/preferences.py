@@ -1,15 +1,20 @@
 """Settings: the few an admin decides here, and those that the host decides."""
 
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated, Any
 from zoneinfo import available_timezones
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 from werkzeug.wrappers import Response
 
+from appliance.catalog import public_holidays
 from appliance.errors import DpeError
 from appliance.identity.roles import ROLES
-from appliance.services import mail, overview, preferences, second_factor
+from appliance.services import calendars, mail, overview, preferences, second_factor
 from appliance.settings import describe
 from webui import forms
 from webui.errors import status_of
@@ -42,23 +47,71 @@ class Codes(Form):
     role: list[str] = Field([], title="Required for", json_schema_extra=CHECKS)
 
 
+def _days(value: Any) -> Any:
+    """Days with their names, a line each, like "2026-12-24 Closed"."""
+    found: dict[date, str] = {}
+    for line in str(value or "").splitlines():
+        day, _, name = line.strip().partition(" ")
+        if not day:
+            continue
+        try:
+            found[date.fromisoformat(day)] = name.strip()[:60] or "Holiday"
+        except ValueError:
+            raise PydanticCustomError(
+                "days", "{typed} does not begin with a day like 2026-12-24.", {"typed": repr(line.strip()[:30])}
+            ) from None
+    if len(found) > 500:
+        raise PydanticCustomError("days", "there are more than 500 days.")
+    return found
+
+
+Days = Annotated[dict[date, str], BeforeValidator(_days)]
+AREA: dict[str, Any] = {"widget": "area"}
+
+
+class Holidays(Form):
+    country: str = Field("", title="Country", description="Whose public holidays count, for windows of calendars that ask for them.")
+    part: str = Field("", title="State or province", description="Those of a country that was just chosen can be chosen once it is saved.")
+    own: Days = Field({}, title="Other holidays", description="A line each: day and name, like 2026-12-24 Closed.", json_schema_extra=AREA)
+    without: Days = Field(
+        {}, title="No holidays", description="Days that are none here, a line each, like 2026-10-31.", json_schema_extra=AREA
+    )
+
+
 @blueprint.route("/", methods=["GET", "POST"])
 @needs("settings.manage")
 def index() -> Response | tuple[str, int]:
-    error = None
     if request.method == "POST":
         try:
             preferences.change(actor(), **forms.read(General).model_dump())
-            flash("Saved.", "success")
-            return redirect(url_for("preferences.index"), 303)
         except DpeError as refused:
-            error = refused
+            return _page(refused)
+        flash("Saved.", "success")
+        return redirect(url_for("preferences.index"), 303)
+    return _page()
+
+
+@blueprint.post("/holidays")
+@needs("settings.manage")
+def holidays() -> Response | tuple[str, int]:
+    try:
+        said = forms.read(Holidays)
+        calendars.set_holidays(actor(), country=said.country, part=said.part, own=said.own, without=list(said.without))
+    except DpeError as refused:
+        return _page(refused)
+    flash("Saved.", "success")
+    return redirect(url_for("preferences.index", _anchor="holidays"), 303)
+
+
+def _page(error: DpeError | None = None) -> tuple[str, int]:
     stored = {"title": overview.title(), "time_zone": overview.time_zone(), "overcommit": preferences.overcommit()}
     host = [(name, getattr(settings(), name), default, help) for name, default, help in describe()]
     page = render_template(
         "admin/settings.html",
         form=forms.bound(General, stored, error, choices={"time_zone": {zone: zone for zone in zones()}}),
         host=host,
+        holidays=_holidays(error),
+        coming=calendars.coming_holidays(),
         codes=forms.bound(
             Codes, {"role": second_factor.required_roles()}, choices={"role": {name: role.title for name, role in ROLES.items()}}
         ),
@@ -69,6 +122,17 @@ def index() -> Response | tuple[str, int]:
         mail_on=mail.is_on(),
     )
     return page, status_of(error) if error else 200
+
+
+def _holidays(error: DpeError | None) -> forms.BoundForm:
+    chosen: Mapping[str, Any] = public_holidays.chosen()
+    stored = {
+        **chosen,
+        "own": "\n".join(f"{day} {name}" for day, name in chosen["own"].items()),
+        "without": "\n".join(chosen["without"]),
+    }
+    parts = {"": "The whole country", **public_holidays.parts(chosen["country"])}
+    return forms.bound(Holidays, stored, error, choices={"country": {"": "None", **public_holidays.countries()}, "part": parts})
 
 
 @blueprint.post("/codes")

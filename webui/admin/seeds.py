@@ -2,18 +2,23 @@
 
 import re
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from flask import Blueprint, flash, render_template, send_file
-from flask_login import current_user
 from werkzeug.wrappers import Response
 
-from appliance.catalog import Seed, snapshots
+from appliance.catalog import Seed, SeedState, snapshots
 from appliance.catalog import seeds as seed_rows
+from appliance.catalog.grants import Scope
+from appliance.catalog.listing import Page, Window
 from appliance.errors import NotFound
 from appliance.services import classes, overview, seeds
+from webui import lists
+from webui.format import SEED_STATES
 from webui.guard import actor, back, needs, settings
+from webui.lists import Column, Filter, List, Verb
 
 blueprint = Blueprint("seeds", __name__, url_prefix="/admin/seeds")
 
@@ -22,15 +27,53 @@ TAIL_BYTES = 64 * 1024
 COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
+def _find(window: Window, reach: Scope, ids: Iterable[int] | None, state: str = "", class_name: str = "") -> Page[Seed]:
+    return seed_rows.list_seeds(window, reach, ids, state=SeedState(state) if state else None, class_name=class_name)
+
+
+SEEDS = List(
+    endpoint="seeds.index",
+    permission="seeds.read",
+    noun="seed",
+    thing="seed",
+    key=int,
+    find=_find,
+    order="-created",
+    columns=(
+        Column("seed", "Seed", lambda row: f"{row.class_name} v{row.version}"),
+        Column("state", "State", lambda row: row.state.value),
+        Column("started", "Started", lambda row: row.started_at or row.created_at),
+        Column("duration", "Duration", lambda row: _seconds(row), look="num end"),
+        Column("created", "Created", lambda row: row.created_at, shown=False, look="text-secondary"),
+    ),
+    filters=(
+        Filter("state", "State", choices=lambda: {state: label for state, (label, _) in SEED_STATES.items()}, every="Every state"),
+        Filter("class", "Class", choices=lambda: lists.class_names("seeds.read"), every="Every class", argument="class_name", open=True),
+    ),
+    verbs=(
+        Verb(
+            "delete", "Delete", "deleted", lambda actor, id, _: seeds.remove(id, actor), "seeds.manage", "trash",
+            "Their files are deleted: you cannot go back to these versions any more.",
+        ),
+    ),
+    verb_endpoint="seeds.bulk",
+)  # fmt: skip
+
+
+def _seconds(seed: Seed) -> float | str:
+    return round((seed.ended_at - seed.started_at).total_seconds(), 1) if seed.started_at and seed.ended_at else ""
+
+
 @blueprint.get("/")
 @needs("seeds.read")
-def index() -> str:
-    return render_template("admin/seeds.html", seeds=_visible(), classes=classes.visible(actor(), "seeds.manage"), offers=seeds.offers())
+def index() -> Response | str:
+    return lists.answer("admin/seeds.html", lists.show(SEEDS), classes=classes.visible(actor(), "seeds.manage"), offers=seeds.offers())
 
 
-def _visible() -> list[Seed]:
-    reach = current_user.powers.reach("seeds.read")
-    return [seed for seed in seeds.everything() if reach.everything or seed.class_name in reach.classes]
+@blueprint.post("/bulk")
+@needs("seeds.manage")
+def bulk() -> Response | tuple[str, int]:
+    return lists.bulk(SEEDS)
 
 
 @blueprint.get("/<int:id>")

@@ -7,6 +7,7 @@ in it; restore.py reads it.
 
 import contextlib
 import json
+import re
 import shutil
 import socket
 import tempfile
@@ -41,10 +42,27 @@ from appliance.host.backup import restic
 from appliance.host.backup.restic import Repository, folder
 from appliance.host.disks import block_devices
 from appliance.host.interface import backups as interface
-from appliance.host.interface.backups import S3, AnyTarget, Backup, Checked, Found, Last, Made, Plan, Sftp, State, Target, Volume
+from appliance.host.interface import conditions
+from appliance.host.interface.backups import (
+    S3,
+    AnyTarget,
+    Backup,
+    Checked,
+    Disk,
+    Folder,
+    Found,
+    Last,
+    Made,
+    Plan,
+    Sftp,
+    State,
+    Target,
+    Volume,
+)
 from appliance.host.rpc.registry import Host, implements
 from appliance.host.rpc.verb import Nothing
 from appliance.host.system import events, image
+from appliance.host.system.conditions import condition, write_conditions
 from appliance.paths import below
 from appliance.settings import Settings
 
@@ -65,6 +83,9 @@ class Config(BaseModel):
     noted: bool = False  # somebody said that they wrote the recovery key down
     plan: Plan = Plan()
     since: AwareDatetime
+    same_disk: bool = (
+        False  # as it was found when it was configured and at each backup: a folder of a server that hangs is not asked for it
+    )
 
 
 class BackedUpDisk(BaseModel):
@@ -120,6 +141,7 @@ def configured(settings: Settings) -> Config:
 
 def save(settings: Settings, new: Config) -> None:
     durable.write(folder(settings) / "config.json", new.model_dump_json(indent=1))
+    write_conditions(settings)
 
 
 def key(settings: Settings) -> str:
@@ -141,6 +163,7 @@ def last(settings: Settings) -> dict[str, Any]:
 
 def _note(settings: Settings, **values: Any) -> None:
     durable.write(folder(settings) / "last.json", json.dumps({**last(settings), **values}, indent=1))
+    write_conditions(settings)
 
 
 def _moment() -> str:
@@ -175,7 +198,8 @@ def inspect_target(settings: Settings, target: Target, opened_by: str) -> Found:
         try:
             id = there.id()
         except NotFound:
-            return Found(state="empty", words=f"{restic.capital(str(target))} can be used; no backups are there yet.")
+            words = f"{restic.capital(str(target))} can be used; no backups are there yet."
+            return Found(state="empty", words=words, same_disk=is_beside(target, settings))
         except BadInput:
             return Found(state="theirs", words="There are backups that another recovery key opens.")
         found = there.snapshots()
@@ -184,7 +208,8 @@ def inspect_target(settings: Settings, target: Target, opened_by: str) -> Found:
         if not found
         else f"There are backups that this recovery key opens: {len(found)}."
     )
-    return Found(state="ours", words=words, backups=len(found), newest=str(found[0]["time"]) if found else "", repository=id)
+    newest = str(found[0]["time"]) if found else ""
+    return Found(state="ours", words=words, backups=len(found), newest=newest, repository=id, same_disk=is_beside(target, settings))
 
 
 def with_secret(settings: Settings, target: Target) -> Target:
@@ -225,9 +250,9 @@ def _configure(args: interface.At, host: Host) -> Found:
     durable.write(folder(settings) / "key", chosen)
     noted = bool(given) or (before is not None and before.noted)
     plan = before.plan if before else Plan()
-    save(
-        settings, Config(target=_plain(target), repository=id, noted=noted, plan=plan, since=before.since if before else datetime.now(UTC))
-    )
+    since = before.since if before else datetime.now(UTC)
+    beside = is_beside(target, settings)
+    save(settings, Config(target=_plain(target), repository=id, noted=noted, plan=plan, since=since, same_disk=beside))
     return found
 
 
@@ -247,6 +272,7 @@ def _plan(args: interface.Schedule, host: Host) -> None:
 def _stop(args: Nothing, host: Host) -> None:
     """Back up no more. What lies at the target stays, and the recovery key stays with us."""
     (folder(host.settings) / "config.json").unlink(missing_ok=True)
+    write_conditions(host.settings)
 
 
 @implements(interface.KEY)
@@ -257,7 +283,15 @@ def _key(args: Nothing, host: Host) -> str:
 
 
 @implements(interface.NOTED)
-def _noted(args: Nothing, host: Host) -> None:
+def _noted(args: interface.Written, host: Host) -> None:
+    """Raises BadInput when the key was written down otherwise than it is."""
+    groups = restic.printed(key(host.settings)).split("-")
+    if re.sub(r"[\s-]", "", args.ends).upper() != groups[0] + groups[-1]:
+        raise BadInput(
+            "That is not how the recovery key begins and ends.",
+            "Look at what you wrote down, or have the key shown once more.",
+            field="ends",
+        )
     save(host.settings, configured(host.settings).model_copy(update={"noted": True}))
 
 
@@ -299,7 +333,29 @@ def _state(args: Nothing, host: Host) -> State:
         plan=known.plan,
         last=came,
         problem=problem(known, result, datetime.now(UTC)),
+        same_disk=known.same_disk,
     )
+
+
+def is_beside(target: Target, settings: Settings) -> bool:
+    """Whether a target lies on a disk that the appliance's own data lies on, so that both go with it; what is not there now does not."""
+    there = None
+    match target:
+        case Folder():
+            with contextlib.suppress(OSError):
+                there = Path(target.path).stat().st_dev
+        case Disk():
+            there = block_devices.number_of(target.uuid)
+    return there is not None and block_devices.share_a_disk(there, settings.state.stat().st_dev)
+
+
+@condition("backups")
+def _condition(settings: Settings) -> conditions.Backups:
+    known = config(settings)
+    if known is None:
+        return conditions.Backups()
+    said = problem(known, last(settings), datetime.now(UTC))
+    return conditions.Backups(set_up=True, noted=known.noted, same_disk=known.same_disk, problem=said)
 
 
 def problem(known: Config, result: dict[str, Any], moment: datetime) -> str:
@@ -327,6 +383,8 @@ def _run(args: Nothing, host: Host) -> Made:
         catalog.attach(settings.catalog)
         host.tell(f"Looking at {known.target}", 0)
         with repository(settings) as there:
+            if (beside := is_beside(known.target, settings)) != known.same_disk:
+                save(settings, configured(settings).model_copy(update={"same_disk": beside}))
             result = _make(there, known, host)
             try:
                 _forget(there, known.plan, host)

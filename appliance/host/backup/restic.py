@@ -127,14 +127,15 @@ class Repository:
             return explain(words[-2000:], self.target)
         return error
 
-    def command(self, *arguments: Argument) -> list[Argument]:
-        """The command line, of a process that dies with us and gives way to machines.
+    def command(self, *arguments: Argument, gives_way: bool = False) -> list[Argument]:
+        """The command line, of a process that dies with us, and gives way to machines when nobody waits for it.
 
         It has a host name of its own, which restic writes into its locks: they tell our own from others', and no restic ever takes the
         number in one for that of a process here, which it would ask by SIGHUP whether it lives.
         """
         answer = "--json" if "--json" in arguments else "--quiet"
-        command = ["nice", "-n", "10", "restic", answer, *self.options, *[a for a in arguments if a != "--json"]]
+        nice = ["nice", "-n", "10"] if gives_way else []
+        command = [*nice, "restic", answer, *self.options, *[a for a in arguments if a != "--json"]]
         name = f"{self.owner}-{secrets.token_hex(4)}"
         return list(tied(["unshare", "--uts", "--", "sh", "-c", 'hostname "$0" && exec "$@"', name, *command]))
 
@@ -174,7 +175,7 @@ class Repository:
         out_read, out_write = os.pipe()
         err_read, err_write = os.pipe()
         try:
-            process = start(self.command(*arguments), env=self.env, cwd=cwd, stdout=out_write, stderr=err_write)
+            process = start(self.command(*arguments, gives_way=True), env=self.env, cwd=cwd, stdout=out_write, stderr=err_write)
         finally:
             os.close(out_write)
             os.close(err_write)

@@ -354,7 +354,7 @@ class Menu:
             return
         if not now.cards:
             raise Unavailable(
-                "No network card was found in this server.", "Put one in that Linux knows; most Intel and Realtek cards work."
+                "No network interface was found in this server.", "Put one in that Linux knows; most Intel and Realtek cards work."
             )
         fields = network_fields(now)
 
@@ -424,7 +424,7 @@ def network_fields(now: network.State) -> list[Field]:
 
     return [
         Field("mode", "Address", used.mode, choices=[("dhcp", "by DHCP, from your router"), ("static", "fixed, given here")]),
-        Field("card", "Network card", best, choices=list(names.items()), shown=fixed),
+        Field("card", "Interface", best, choices=list(names.items()), shown=fixed),
         Field("address", "IP address", address, "Like 192.168.1.20", shown=fixed),
         Field("mask", "Network mask", prefix or "24", "24 is 255.255.255.0; either can be typed.", shown=fixed),
         Field("gateway", "Gateway", used.gateway, "Your router's address. Empty: this network only.", shown=fixed),

@@ -1,5 +1,6 @@
 """The block devices of this server, as lsblk tells of them. Nothing else reads its answers."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -73,3 +74,33 @@ def devices(*paths: Path | str, listing: str | None = None) -> list[Device]:
     except (ValueError, LookupError) as error:
         raise Unavailable(f"The disks of this server cannot be listed: {error}.") from error
     return found
+
+
+BY_NUMBER = Path("/sys/dev/block")
+BY_UUID = Path("/dev/disk/by-uuid")
+
+
+def whole_disks(device: int) -> set[str]:
+    """The disks that a file system lies on, by its device number: several of a RAID or volume group, none of what is memory or another server's."""
+    place = BY_NUMBER / f"{os.major(device)}:{os.minor(device)}"
+    return _below(place.resolve()) if place.exists() else set()
+
+
+def _below(place: Path) -> set[str]:
+    parts = list((place / "slaves").glob("*"))
+    if parts:
+        return {disk for part in parts for disk in _below(part.resolve())}
+    return {place.parent.name if (place / "partition").exists() else place.name}
+
+
+def share_a_disk(one: int, other: int) -> bool:
+    """Whether two file systems, by their device numbers, go with the same disk."""
+    return one == other or bool(whole_disks(one) & whole_disks(other))
+
+
+def number_of(uuid: str) -> int | None:
+    """The device number of the file system with this UUID; None when it is not plugged in."""
+    try:
+        return (BY_UUID / uuid).stat().st_rdev
+    except OSError:
+        return None

@@ -87,7 +87,8 @@ class At(Arguments):
 
 
 class Found(Result):
-    """What is at a target. `state`: confirm (the server's key has to be, with these fingerprints), empty, ours, or theirs (another key opens it)."""
+    """What is at a target. `state`: confirm (the server's key has to be, with these fingerprints), empty, ours, or theirs (another key opens it).
+    `same_disk`: as in State."""
 
     state: Literal["confirm", "empty", "ours", "theirs"]
     words: str
@@ -96,6 +97,13 @@ class Found(Result):
     fingerprints: list[str] = Field(default_factory=list)
     host_keys: list[str] = Field(default_factory=list)
     repository: str = ""
+    same_disk: bool = False
+
+
+class Written(Arguments):
+    """The first and the last group of the recovery key, from what somebody wrote down."""
+
+    ends: Annotated[str, Field(max_length=100, repr=False)]
 
 
 class Volume(Result):
@@ -112,7 +120,7 @@ TEST = Verb("backup.test", At, Found)
 CONFIGURE = Verb("backup.configure", At, Found)
 STOP = Verb("backup.stop", Nothing, NoneType)
 KEY = Verb("backup.key", Nothing, str)
-NOTED = Verb("backup.noted", Nothing, NoneType)
+NOTED = Verb("backup.noted", Written, NoneType)
 PUBLIC_KEY = Verb("backup.public_key", Nothing, str)
 DISKS = Verb("backup.disks", Nothing, list[Volume])
 
@@ -162,7 +170,8 @@ class Last(Result):
 
 
 class State(Result):
-    """All that is known without asking the target; it is None before one was configured. `problem` is a sentence, or empty."""
+    """All that is known without asking the target; it is None before one was configured. `problem` is a sentence, or empty.
+    `same_disk`: they lie on a disk that the appliance's own data lies on."""
 
     target: ShownTarget | None
     where: str
@@ -170,6 +179,7 @@ class State(Result):
     plan: Plan
     last: Last
     problem: str
+    same_disk: bool = False
 
 
 STATE = Verb("backup.state", Nothing, State)

@@ -47,7 +47,7 @@ def check_address(text: str, what: str, field: str) -> str:
 class Network(BaseModel):
     """How the host gets its IPv4 address; IPv6 addresses come by themselves.
 
-    `card` is the name or the MAC address of a network card; with DHCP it may be empty, and then every card asks. `address` carries its
+    `card` is the name or the MAC address of a network interface; with DHCP it may be empty, and then every card asks. `address` carries its
     prefix, as 192.0.2.10/24.
     """
 
@@ -67,7 +67,9 @@ class Network(BaseModel):
             return card.lower()
         if card and not CARD.fullmatch(card):
             raise BadInput(
-                f"{card!r} is no network card.", "Choose one of the list, or write its MAC address, like 52:54:00:12:34:56.", field="card"
+                f"{card!r} is no network interface.",
+                "Choose one of the list, or write its MAC address, like 52:54:00:12:34:56.",
+                field="card",
             )
         return card
 
@@ -97,7 +99,7 @@ class Network(BaseModel):
             self.address, self.gateway, self.dns = "", "", []
             return self
         if not self.card:
-            raise BadInput("It is not said which network card gets the address.", "Choose one.", field="card")
+            raise BadInput("It is not said which network interface gets the address.", "Choose one.", field="card")
         if not self.address:
             raise BadInput("The address is missing.", "Write it with its prefix, like 192.0.2.10/24.", field="address")
         mine = IPv4Interface(self.address)
@@ -153,7 +155,7 @@ def _interface(text: str) -> IPv4Interface:
 
 @dataclass(frozen=True)
 class Card:
-    """A network card: its name, MAC address, whether a cable is in, its speed in Mbit/s (0: not known) and its addresses with prefixes."""
+    """A network interface: its name, MAC address, whether a cable is in, its speed in Mbit/s (0: not known) and its addresses with prefixes."""
 
     name: str
     mac: str

@@ -10,11 +10,12 @@ from cryptography import x509
 
 from appliance.access import own_certificate, tls
 from appliance.catalog import Actor, EventKind
-from appliance.host.interface import access
+from appliance.host.interface import access, conditions
 from appliance.host.interface.access import Certificate
 from appliance.host.rpc.registry import Host, implements
 from appliance.host.rpc.verb import Nothing
 from appliance.host.system import events
+from appliance.host.system.conditions import condition
 from appliance.settings import Settings
 
 
@@ -29,6 +30,14 @@ def _served(settings: Settings) -> Certificate:
     chain = x509.load_pem_x509_certificates(certificate.read_bytes())
     served = {"own": certificate.name != "appliance.crt", "problem": tls.complaint(settings), "fingerprint": tls.fingerprint(certificate)}
     return Certificate.model_validate(served | own_certificate.about(chain))
+
+
+@condition("certificate")
+def _condition(settings: Settings) -> conditions.Certificate:
+    served = tls.served(settings)
+    own = served.name != "appliance.crt"
+    ends = x509.load_pem_x509_certificates(served.read_bytes())[0].not_valid_after_utc if own else None
+    return conditions.Certificate(ends=ends, problem=tls.complaint(settings))
 
 
 @implements(access.SET_CERTIFICATE)

@@ -66,7 +66,7 @@ def check_network(settings: Settings, network: Network) -> None:
     card = _find(network.card)
     if network.card and card is None:
         names = ", ".join(one.name for one in cards())
-        raise BadInput(f"There is no network card {network.card} in this server.", f"There are: {names}.", field="card")
+        raise BadInput(f"There is no network interface {network.card} in this server.", f"There are: {names}.", field="card")
     if card is None or network.mode == "dhcp":
         return
     mine = ipaddress.ip_interface(network.address)

@@ -22,12 +22,14 @@ from pydantic import AwareDatetime, BaseModel
 from appliance import catalog, durable, layout, run
 from appliance.catalog import Actor, EventKind, database, lineage, smoke_tests, timezone
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
+from appliance.host.interface import conditions
 from appliance.host.interface import updates as interface
 from appliance.host.interface.updates import Back, Installed, Memory, Past, Plan, Slot, Staged, Status, Switch, Written
 from appliance.host.rpc.periodic import every
 from appliance.host.rpc.registry import Host, implements
 from appliance.host.rpc.verb import Nothing
 from appliance.host.system import events, image
+from appliance.host.system.conditions import condition
 from appliance.host.updates import rauc
 from appliance.paths import below
 from appliance.settings import Settings
@@ -283,6 +285,19 @@ def status(args: Nothing, host: Host) -> Status:
         trial=pending(settings),
         free=shutil.disk_usage(settings.state).free,
     )
+
+
+@condition("updates")
+def _condition(settings: Settings) -> conditions.Updates:
+    """What waits for an admin. An update that was gone back from does, too, until it is thrown away or another one came."""
+    if image.boot_image() is None:
+        return conditions.Updates()
+    known = memory(settings)
+    staged, last = known.staged, next(iter(known.past), None)
+    if staged is not None and last is not None and (last.outcome, last.version) == (ROLLED_BACK, staged.version):
+        return conditions.Updates(failed=last.reason or f"Version {last.version} was not good.")
+    written = known.installed
+    return conditions.Updates(staged=staged.version if staged else "", written=written.version if written else "")
 
 
 def _back(settings: Settings, known: Memory) -> Back | None:

@@ -269,7 +269,7 @@ def test_a_fixed_address_is_given_at_the_screen(busy: Settings, booted: list[Any
         screen.press("f2")
         screen.until("by DHCP, from your router")
         screen.press("right", "down")
-        screen.until("> Network card")
+        screen.until("> Interface")
         assert "enp2s0, cable is in" in screen.text
         screen.press("enter", *["backspace"] * 16, "192.0.2.66", "enter", "enter", "192.0.3.1", "enter", "192.0.2.1", "enter", "enter")
         screen.until("is not in the network of the address")

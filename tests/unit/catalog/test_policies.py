@@ -43,6 +43,7 @@ def test_every_column_of_a_policy_belongs_to_a_field() -> None:
         "spec",
         "overrides",
         "enabled",
+        "holds",
         "failures",
         "failing_until",
         "problem",

@@ -83,9 +83,9 @@ def test_a_broken_file_means_dhcp_says_so_and_is_kept(settings: Settings, broken
         ({"dns": ["192.0.2.1", " 192.0.2.1"]}, "The name server 192.0.2.1 is listed twice"),
         ({"dns": ["8.8.8"]}, "The name server '8.8.8' is no IP address"),
         ({"dns": [f"192.0.2.{number}" for number in range(1, 5)]}, "4 name servers are more than the 3"),
-        ({"card": ""}, "not said which network card"),
-        ({"card": "eth0/../.."}, "no network card"),
-        ({"card": "eth0\n[Network]"}, "no network card"),
+        ({"card": ""}, "not said which network interface"),
+        ({"card": "eth0/../.."}, "no network interface"),
+        ({"card": "eth0\n[Network]"}, "no network interface"),
     ],
 )
 def test_a_network_that_cannot_be_is_refused(wrong: dict[str, object], said: str) -> None:

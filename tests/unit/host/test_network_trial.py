@@ -145,7 +145,7 @@ def test_a_new_name_is_in_the_certificate_too(settings: Settings, host: Hosted) 
     ("wrong", "kind", "said"),
     [
         ({"address": "192.0.2.77/24"}, Conflict, "192.0.2.77 is in use already, by the device with the MAC address 52:54:00:aa:bb:cc"),
-        ({"card": "52:54:00:00:00:01"}, BadInput, "There is no network card 52:54:00:00:00:01 in this server"),
+        ({"card": "52:54:00:00:00:01"}, BadInput, "There is no network interface 52:54:00:00:00:01 in this server"),
         ({"address": "10.213.4.5/24", "gateway": ""}, BadInput, "in use inside of the appliance"),
         ({"gateway": "203.0.113.1"}, BadInput, "The gateway 203.0.113.1 is not in the network"),
         ({"mode": "smoke"}, BadInput, "mode"),

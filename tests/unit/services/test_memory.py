@@ -198,17 +198,18 @@ def test_many_claims_at_once_keep_to_the_limit(ready, opened):
 
 
 def test_the_parts_are_told_apart_and_what_was_measured_is_summed(ready):
-    made = ready(7)
+    made = ready(8)
     states = [
         (S.READY, "running", "fork"), (S.READY, "paused", "boot"), (S.READY, "paused", "fork"), (S.READY, "paused", "fork"),
         (S.READY, "cold", "boot"), (S.CREATING, "paused", "fork"), (S.RECLAIMING, "paused", "fork"),
+        (S.FAILED, "paused", "fork"),
     ]  # fmt: skip
     for machine, (state, readiness, origin) in zip(made, states, strict=True):
         Machine.update(state=state, readiness=readiness, origin=origin).where(Machine.id == machine.id).execute()
     Reading.create(machine=made[2].id, cpu=0, memory_used=0, memory_private=30, memory_shared=12, disk_rate=0, net_rate=0)
     found = {part.kind: part for part in memory.parts()}
     assert {kind.value: part.count for kind, part in found.items()} == {
-        "running": 1, "booted": 1, "fork": 2, "cold": 1, "making": 1, "leaving": 1,
+        "running": 1, "booted": 1, "fork": 2, "cold": 1, "making": 1, "leaving": 1, "failed": 1,
     }  # fmt: skip
     forks = found[memory.Kind.FORK]
     assert (forks.measured, forks.private, forks.shared, forks.mean, forks.nominal) == (1, 30, 12, 42.0, 2 * EACH)

@@ -1,5 +1,6 @@
 """The admin's pages."""
 
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -9,6 +10,7 @@ import pytest
 
 from appliance import catalog
 from appliance.catalog import Account, Actor, Class, Engine, Event, Machine, MachineState, Seed, SeedState, now, options
+from appliance.services import host_metrics
 from appliance.settings import Settings, describe
 from tests import world
 from tests.unit.webui.conftest import Browser
@@ -40,6 +42,16 @@ def test_overview_says_what_is_wrong(grace: Browser) -> None:
         assert words in page
     assert grace.post("/admin/classes/notebook/retry").status_code == 303
     assert Class.get_by_id("notebook").problem == ""
+
+
+def test_a_failed_machine_is_not_called_reclaiming(grace: Browser) -> None:
+    making = (Machine.state == MachineState.CREATING, Machine.class_name == "studio")
+    Machine.update(state=MachineState.FAILED).where(*making).execute()
+    page = grace.get("/admin/").text
+    studio = re.sub(r"<.*?>", "", page.split('id="pools-studio"')[1].split("</section>")[0])
+    assert "1 failed" in studio
+    assert "reclaiming" not in studio
+    assert "failed" in [share.words for one in host_metrics.by_class() for share in one.shares]
 
 
 def test_overview_before_the_engine_ever_ran(grace: Browser) -> None:

@@ -82,7 +82,7 @@ def test_a_link_after_the_time_says_so(grace: Browser, visitor: Browser, host: H
         ("network", {**NEW, "gateway": "198.51.100.9"}, "is not in the network of the address", "gateway"),
         ("network", {**NEW, "address": "192.0.2.77/24"}, "is in use already", "address"),
         ("network", {**NEW, "dns": "one two"}, "is no IP address", "dns"),
-        ("network", {"mode": "static"}, "not said which network card", "card"),
+        ("network", {"mode": "static"}, "not said which network interface", "card"),
         ("network", {}, "mode", "mode"),
         ("name", {"name": "büro 1"}, "cannot be a host name", "name"),
         ("time/servers", {"enabled": "yes", "servers": "a_b"}, "no name of a time server", "servers"),

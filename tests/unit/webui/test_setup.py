@@ -344,7 +344,7 @@ def test_a_network_on_trial_is_taken_back(visitor: Browser, code: str, image_of:
         ({"net_gateway": "198.51.100.1"}, "is not in the network of the address"),
         ({"net_dns": "nameserver"}, "is no IP address"),
         ({"net_name": "Große Kiste"}, "cannot be a host name"),
-        ({"net_card": "wlan7"}, "There is no network card"),
+        ({"net_card": "wlan7"}, "There is no network interface"),
     ],
 )
 def test_a_network_that_cannot_be_is_refused_at_its_place(

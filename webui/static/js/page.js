@@ -239,3 +239,44 @@ document.addEventListener('submit', event => {
   words.textContent = 'Sending …';
   call.send(file);
 });
+
+// -- A list has its address while it is narrowed: it can be bookmarked, reloaded and come back to. What the page asked for before that, and comes
+// after it, is what it showed then.
+const query = address => String(new URL(address, location.href).searchParams);
+const shown = () => document.getElementById('list-filter') && document.getElementById('live').getAttribute('hx-get');
+document.addEventListener('htmx:before:swap', event => {
+  const { sourceElement, request } = event.detail.ctx;
+  if (sourceElement.id !== 'live' || !shown() || query(request.action) === query(shown())) return;
+  event.preventDefault();
+  document.body.dispatchEvent(new CustomEvent('changed'));
+});
+document.addEventListener('htmx:after:swap', () => {
+  if (shown() && query(shown()) !== query(location.href)) history.replaceState(history.state, '', shown());
+});
+
+// -- A list's rows: all of the page selected at once, and how many are.
+const picks = () => [...document.querySelectorAll('input[form="list-bulk"][name="id"]')];
+function count() {
+  const all = document.querySelector('[data-select-all]');
+  if (!all) return;
+  const boxes = picks(), chosen = boxes.filter(box => box.checked).length;
+  all.checked = chosen > 0 && chosen === boxes.length;
+  all.indeterminate = chosen > 0 && chosen < boxes.length;
+  document.querySelector('[data-selected]').textContent = chosen ? `${chosen} selected` : '';
+}
+document.addEventListener('change', event => {
+  if (event.target.matches('[data-select-all]')) for (const box of picks()) box.checked = event.target.checked;
+  count();
+});
+let ticked = [], to;
+document.addEventListener('htmx:before:swap', () => {
+  ticked = picks().filter(box => box.checked).map(box => box.id);
+  to = document.getElementById('list-to')?.value;
+});
+document.addEventListener('htmx:after:swap', () => {
+  for (const box of picks()) box.checked = ticked.includes(box.id);
+  const choices = document.getElementById('list-to');
+  if (choices && [...choices.options].some(option => option.value === to)) choices.value = to;
+  count();
+});
+count();

@@ -1,0 +1,57 @@
+"""What holds for a class when, from the catalog: its policy, windows and one-offs, the holidays, the appliance's time zone."""
+
+from datetime import datetime
+from typing import Any
+
+from appliance import catalog
+from appliance.catalog import Class, EventKind, now, public_holidays, record, timezone
+from appliance.catalog.models import stamp
+from appliance.pools.planner import Policy
+from appliance.pools.windows import NUMBERS, Ahead, Bounds, Calendar, at, words
+from appliance.scenario.calendar import OneOff, Window
+
+
+def calendar_of(machine_class: Class, moment: datetime | None = None) -> Calendar:
+    """The calendar of a class; it knows the holidays of the year of `moment` (now, if not given), of the one before and the one after."""
+    windows = tuple(Window.model_validate(one) for one in machine_class.windows)
+    one_offs = tuple(OneOff.model_validate(one) for one in machine_class.one_offs)
+    policy = Policy(machine_class.minimum, machine_class.maximum, machine_class.buffer)
+    if not (windows or one_offs):
+        return Calendar(policy)
+    year = (moment or now()).year
+    days = public_holidays.of(range(year - 1, year + 2)) if any(window.holidays != "any" for window in windows) else {}
+    return Calendar(policy, windows, one_offs, frozenset(days), timezone.current())
+
+
+def holding(machine_class: Class) -> Bounds:
+    """What holds for the class now."""
+    return at(calendar_of(machine_class), now())
+
+
+def note(machine_class: Class, holds: Ahead) -> None:
+    """Keep what the planner goes by, and record it when it is not what it went by before; nothing is kept of a class without a calendar."""
+    changes = bool(machine_class.windows or machine_class.one_offs)
+    after = _plain(holds) if changes else {}
+    before = machine_class.holds
+    if after == before:
+        return
+    with catalog.write():
+        Class.update(holds=after).where(Class.name == machine_class.name).execute()
+        if before or holds.prepares or holds.bounds.sources:
+            record(EventKind.CLASS_HOLDS, _told(machine_class.name, holds), class_name=machine_class.name, before=before, after=after)
+
+
+def _plain(holds: Ahead) -> dict[str, Any]:
+    """The numbers with what each is the sum of, and when what is being prepared holds."""
+    numbers = {name: getattr(holds.bounds, name) for name in NUMBERS}
+    return {
+        "prepares": stamp(holds.prepares) if holds.prepares else None,
+        **{name: {"machines": found.machines, "parts": [list(part) for part in found.parts]} for name, found in numbers.items()},
+    }
+
+
+def _told(name: str, holds: Ahead) -> str:
+    by = " and ".join(holds.bounds.sources) or "the policy alone"
+    if holds.prepares:
+        return f"{name} is prepared for {timezone.clock(holds.prepares)}: {words(holds.bounds)}, by {by}."
+    return f"{name} has from now on: {words(holds.bounds)}, by {by}."

@@ -1,0 +1,65 @@
+"""The recovery key as the step after a target: shown to whoever confirms access, asked back, and marked targets; over a dpe-host of the tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from appliance.catalog import Event
+from appliance.host.backup import appliance_backup, restic
+from appliance.host.interface import backups
+from appliance.host.interface.backups import Found
+from appliance.settings import Settings
+from tests.hosted import Hosted, do_instead, hosted
+from tests.unit.host.test_backup_target import KEY, configured
+from tests.unit.webui.conftest import Browser
+
+pytestmark = pytest.mark.backup
+PAGE = "/admin/server/backups/"
+FOLDER = {"kind": "folder", "folder_path": "/mnt/backup"}
+
+
+@pytest.fixture
+def host(opened: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosted]:
+    """dpe-host, for which every target is empty and on the appliance's own disk."""
+
+    def look(args: backups.At, host: object) -> Found:
+        return Found(state="empty", words="It can be used.", same_disk=True)
+
+    def use(args: backups.At, host: object) -> Found:
+        known = appliance_backup.config(opened)
+        configured(opened, same_disk=True, noted=bool(known and known.noted))
+        return look(args, host)
+
+    do_instead(monkeypatch, backups.TEST, look)
+    do_instead(monkeypatch, backups.CONFIGURE, use)
+    with hosted(opened, tmp_path) as made:
+        yield made
+
+
+def test_after_saving_a_target_comes_its_key_which_is_asked_back_once(grace: Browser, host: Hosted) -> None:
+    grace.get(PAGE)
+    assert grace.post(PAGE + "configure", FOLDER).headers["Location"] == PAGE + "key"
+    begin = grace.get(PAGE + "key").text
+    assert "Nobody has written the recovery key down yet." in begin
+    assert KEY[:4] not in begin
+    assert restic.printed(KEY) in grace.post(PAGE + "key").text
+    asked = grace.get(PAGE + "written").text
+    assert KEY[:4] not in asked
+    refused = grace.post(PAGE + "noted", {"ends": "ABCD ABCD"})
+    assert refused.status_code == 400
+    assert "not how the recovery key begins and ends" in refused.text
+    assert 'value="ABCD ABCD"' in refused.text
+    assert grace.post(PAGE + "noted", {"ends": "abcd efgh"}).headers["Location"] == PAGE
+    assert Event.select().where(Event.kind == "backup.key_noted").count() == 1
+    assert grace.get(PAGE + "key").headers["Location"] == PAGE
+    assert grace.post(PAGE + "configure", FOLDER).headers["Location"] == PAGE  # with the same key, which they have
+
+
+def test_a_target_on_the_appliance_s_own_disk_is_called_that(grace: Browser, host: Hosted) -> None:
+    grace.get(PAGE)
+    tried = grace.post(PAGE + "test", FOLDER).text
+    assert "But it is the appliance's own disk" in tried.replace("&#39;", "'")
+    assert "own disk.</strong>" not in tried
+    grace.post(PAGE + "configure", FOLDER)
+    assert "This is the appliance's own disk." in grace.get(PAGE).text
