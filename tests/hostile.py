@@ -3,6 +3,7 @@
 import dataclasses
 import types
 import typing
+from datetime import UTC, date, datetime, time
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ PAYLOADS = (
     "@/etc/passwd",
     "yes",
 )
+
+
+DAYS = {date: date(2026, 12, 3), time: time(9), datetime: datetime(2026, 12, 3, 9, tzinfo=UTC)}  # which no text can be
 
 
 def filled(kind: Any, text: str) -> Any:
@@ -57,4 +61,6 @@ def filled(kind: Any, text: str) -> Any:
             if isinstance(field, CharField | TextField):
                 setattr(row, name, text)
         return row
+    if kind in DAYS:
+        return DAYS[kind]
     return text if kind in (str, Any) else kind(text if kind is Path else 1)
