@@ -374,6 +374,6 @@ def test_what_an_earlier_version_left_behind_is_gone_on_with(boot: Boot, micro: 
     visitor = Visitor(server)
     visitor.sign_in("grace")
     page = visitor.ask("/admin/classes/").text
-    for title in ("Notebook", "Studio"):
+    for title in ("Notebook", "Statistics studio"):
         assert title in page
     server.shell(f"test -s {state}/catalog/catalog-v6.db")

@@ -131,6 +131,19 @@ def a_figure_over_time(copy: Copy) -> None:
     copy.tests("tests/unit/readings")
 
 
+def something_that_needs_somebody(copy: Copy) -> None:
+    needs = copy.root / "appliance/services/needs.py"
+    found = (
+        'def _motto(sight: Sight) -> Iterator[Need]:\n    if sight.appliance.options["undecided"]:\n'
+        '        yield Need("motto", Severity.STEP, "There is no motto.", "People like one.", "Settings", "preferences.index")\n\n\nKINDS = (\n'
+    )
+    needs.write_text(needs.read_text().replace("KINDS = (\n", found))
+    copy.add("appliance/services/needs.py", '    Kind("engine"', '    Kind("motto", "settings.manage", _motto),\n')
+    case = '    "motto": [Case(option("undecided", {"why": "older", "choice": ""}), option("undecided", {}), Severity.STEP, "no motto")],\n'
+    copy.add("tests/unit/services/test_needs.py", "CASES", case)
+    copy.tests("tests/unit/services/test_needs.py", "tests/unit/webui/test_needs_you.py", "-k", "motto or kind or every_button")
+
+
 def an_event(copy: Copy) -> None:
     copy.add("appliance/catalog/event_kinds.py", "    SIGN_OUT =", '    SIGN_KEPT = "sign.kept", "A session was prolonged."\n')
     sessions = copy.root / "appliance/services/sessions.py"
@@ -196,6 +209,7 @@ WALKS: dict[str, Callable[[Copy], None]] = {
     "A verb of dpe-host": a_verb_of_dpe_host,
     "A figure over time": a_figure_over_time,
     "Something that the engine does by itself": something_that_the_engine_does,
+    "Something that needs somebody": something_that_needs_somebody,
     "An event": an_event,
     "A field of a class's policy": a_field_of_a_class_s_policy,
     "A scenario": a_scenario,
