@@ -629,6 +629,7 @@ class Sshd:
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {folder}/authorized\n"
             f"PidFile none\nPasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\nStrictModes no\nUsePAM no\n"
             f"Subsystem sftp internal-sftp\nForceCommand {folder}/sftp\n"
+            "SetEnv SHLVL=2\n"  # no login of its own, for which bash would read the profile of whoever runs the tests
         )
         with suppress(CommandFailed):  # tests come often; before OpenSSH 9.8 nobody was turned away for that
             run(["/usr/sbin/sshd", "-t", "-f", folder / "config", "-o", "PerSourcePenalties=no"])

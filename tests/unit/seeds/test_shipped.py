@@ -299,6 +299,7 @@ def test_the_recipe_is_the_class_and_its_roles(loaded: Loaded) -> None:
     first = recipe.digest(spec, loaded.folder)
     assert recipe.digest(spec, loaded.folder) == first
     assert recipe.digest(spec.model_copy(update={"packages": ["vim"]}), loaded.folder) != first
+    assert recipe.digest(spec.model_copy(update={"title": "Large", "per_person": 7, "fork": not spec.fork}), loaded.folder) == first
     (loaded.folder / "roles/app/more.yml").write_text("")
     assert recipe.digest(spec, loaded.folder) != first
     (loaded.folder / "elsewhere/tasks").mkdir(parents=True)  # a role may be a link to one
