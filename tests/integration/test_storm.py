@@ -32,8 +32,8 @@ from tests.integration.conftest import own_appliance
 from tests.integration.test_foreground import Running
 from tests.seeds import SMALL, place, small_scenario
 
-CLAIMS = int(os.environ.get("DPE_TEST_CLAIMS", "20"))
-PEOPLE = int(os.environ.get("DPE_TEST_PEOPLE", "8"))
+CLAIMS = int(os.environ.get("DPE_TEST_CLAIMS", "14"))
+PEOPLE = int(os.environ.get("DPE_TEST_PEOPLE", "7"))
 SEED = int(os.environ.get("DPE_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
 MAXIMUM = 8
 PARTS = ("engine", "web", "nginx", "libvirtd")
