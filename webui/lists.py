@@ -215,6 +215,9 @@ def class_names(permission: str = "machines.read") -> Mapping[str, str]:
     return {one.name: one.name for one in classes.visible(actor(), permission)}
 
 
+BY_CLASS = Filter("class", "Class", choices=class_names, every="Every class", argument="class_name", open=True)
+
+
 # -- reading the address ----------------------------------------------------------------------------
 
 

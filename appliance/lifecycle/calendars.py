@@ -28,6 +28,12 @@ def holding(machine_class: Class) -> Bounds:
     return at(calendar_of(machine_class), now())
 
 
+def preparing(machine_class: Class) -> datetime | None:
+    """When what machines are being made for holds, as the planner last went by it; None when it is what holds already."""
+    begun = machine_class.holds.get("prepares")
+    return datetime.fromisoformat(begun) if begun else None
+
+
 def note(machine_class: Class, holds: Ahead) -> None:
     """Keep what the planner goes by, and record it when it is not what it went by before; nothing is kept of a class without a calendar."""
     changes = bool(machine_class.windows or machine_class.one_offs)

@@ -162,8 +162,7 @@ class Sizing:
                 known = self._paces[name] = moment, self._pace(name, is_forked=is_forked)
             return known[1]
 
-        begun = machine_class.holds.get("prepares")
-        preparing = datetime.fromisoformat(begun) if begun else None
+        preparing = calendars.preparing(machine_class)
         holds = self.holds[name] = ahead(calendars.calendar_of(machine_class, moment), moment, pace, preparing)
         return holds
 

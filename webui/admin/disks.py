@@ -31,8 +31,6 @@ def _taken(disk: DataDisk) -> int | None:
     return disks.taken(disk, settings())
 
 
-CLASS = Filter("class", "Class", choices=lists.class_names, every="Every class", argument="class_name", open=True)
-
 DISKS = List(
     endpoint="data_disks.index",
     permission="machines.read",
@@ -53,7 +51,7 @@ DISKS = List(
     filters=(
         Filter("text", "Name of disk, owner or machine", kind="text"),
         Filter("use", "Use", choices=lambda: disks.USES, every="Used or not"),
-        CLASS,
+        lists.BY_CLASS,
     ),
     verbs=(Verb("back-up", "Back up", "to be backed up", lambda actor, id, _: disks.back_up(actor, id), "machines.manage", "device-floppy"),),
     verb_endpoint="data_disks.bulk",
@@ -74,7 +72,7 @@ RETAINED = List(
         Column("until", "Retained until", lambda row: row.until),
         Column("actions", "Actions", None, sorts=False, look="end"),
     ),
-    filters=(Filter("text", "Name of machine or owner", kind="text"), CLASS),
+    filters=(Filter("text", "Name of machine or owner", kind="text"), lists.BY_CLASS),
     verbs=(
         Verb(
             "remove", "Remove selected", "to be removed", lambda actor, id, _: recovery.forget_kept(actor, id), "machines.manage", "trash",

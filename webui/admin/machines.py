@@ -73,7 +73,7 @@ MACHINES = List(
     filters=(
         Filter("text", "Name of machine or owner", kind="text"),
         Filter("state", "State", choices=_states, every="Every state"),
-        Filter("class", "Class", choices=lists.class_names, every="Every class", argument="class_name", open=True),
+        lists.BY_CLASS,
         Filter("retired", "retired ones, too", kind="check"),
     ),
     verbs=(
