@@ -63,7 +63,7 @@ def free_port() -> int:
 def chromium() -> Iterator[Browser]:
     """One headless Chromium for all tests; each test gets a context, with cookies, of its own."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET)
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium-headless-shell", args=QUIET)
         yield browser
         browser.close()
 
@@ -99,7 +99,8 @@ def serve(tmp_path: Path, nursery: Nursery) -> Iterator[Callable[..., Site]]:
     yield begin
     for process in started:
         with contextlib.suppress(psutil.NoSuchProcess):  # stopped by its test
-            process.terminate()
+            for one in (process, *process.children(recursive=True)):  # at once: how it stops is the test of those that stop it
+                one.kill()
             process.wait(20)
     catalog.close()
 

@@ -79,6 +79,15 @@ def test_charts_fit_a_phone(busy: Site, browse: Browse, scheme: str) -> None:
     assert not is_sideways(page)
 
 
+def test_a_chart_never_pushes_the_page_sideways(busy: Site, browse: Browse) -> None:
+    """Between the moment in which a window changes its width and the one in which charts are told."""
+    page = browse(busy)
+    steps.sign_in(page, "grace")
+    page.goto("/admin/server/metrics/")
+    page.locator(".uplot").first.evaluate("plot => plot.style.width = '3000px'")
+    assert not is_sideways(page)
+
+
 def test_without_javascript_there_is_the_table(busy: Site, browse: Browse) -> None:
     page = browse(busy, java_script_enabled=False)
     page.goto("/sign-in?next=/admin/server/metrics/%3Fas%3Dtable")

@@ -31,7 +31,7 @@ PROGRAMS = {
     "bwrap": "bubblewrap",
     "cat": "coreutils",
     "chmod": "coreutils",
-    "chromium": "chromium",
+    "chromium-headless-shell": "chromium-headless-shell",
     "chroot": "coreutils",
     "cp": "coreutils",
     "curl": "curl",
@@ -118,7 +118,7 @@ IN_MACHINES = {"systemctl"}
 # Of packages that tests need besides: a test that starts what they bring. The tier fresh runs all of these on a bare Debian.
 STARTED_BY = {
     "apparmor": "tests/unit/repository/test_units.py::test_the_profile_of_machines_is_read_and_names_no_secret_of_ours",
-    "chromium": "tests/browser/test_pages.py::test_signing_in_and_out",
+    "chromium-headless-shell": "tests/browser/test_pages.py::test_signing_in_and_out",
     "curl": "tests/integration/test_door.py::test_over_http2_many_cookies_are_no_trouble_and_too_many_are_answered_in_our_words[None]",
     "openssh-server": "tests/integration/test_backup.py::test_over_ssh_with_a_key_of_the_appliance_and_a_server_that_was_confirmed",
     "slapd": "tests/integration/test_directory.py::test_people_sign_in_over_every_encryption[starttls]",

@@ -22,7 +22,9 @@ def visitors(server: Booted) -> Iterator[Callable[[], Page]]:
     rules = ", ".join(f"MAP {ADDRESS}:{there} 127.0.0.1:{here}" for there, here in server.ports.items())
     expect.set_options(timeout=patience(60_000))
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=[*QUIET, f"--host-resolver-rules={rules}"])
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium-headless-shell", args=[*QUIET, f"--host-resolver-rules={rules}"]
+        )
 
         def visit() -> Page:
             context = browser.new_context(base_url=f"https://{ADDRESS}", ignore_https_errors=True)
