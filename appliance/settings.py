@@ -97,6 +97,11 @@ class Settings:
         return self.state / "seeds"
 
     @property
+    def scenarios(self) -> Path:
+        """The scenario as the catalog has it, laid out for Ansible: a folder for each state that is in use."""
+        return self.state / "scenarios"
+
+    @property
     def machines(self) -> Path:
         return self.state / "machines"
 

@@ -51,7 +51,7 @@ def run(state: str, point: tuple[str, str, str]) -> None:
     catalog.open(settings.catalog)
     secrets.open(settings.web_secret)
     provider = DiskProvider(settings.state / "world")
-    engine = Engine(settings, provider, loaded=None)  # type: ignore[arg-type]
+    engine = Engine(settings, provider)
     engine.runner.__class__ = Crashing
     engine.runner.point, engine.runner.mark = point, settings.state / "crashed"  # type: ignore[attr-defined]
     signal.signal(signal.SIGTERM, lambda *_: engine.stop())

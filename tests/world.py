@@ -27,6 +27,7 @@ from appliance.catalog import (
     Reading,
     Request,
     RequestState,
+    ScenarioState,
     Seed,
     SeedState,
     Sequence,
@@ -42,15 +43,17 @@ from appliance.catalog import (
     sequences,
 )
 from appliance.catalog import machines as machine_rows
+from appliance.catalog import scenarios as scenario_rows
 from appliance.catalog import seeds as seed_rows
 from appliance.identity import passwords
 from appliance.lifecycle.handlers import ended
 from appliance.readings import HOST as HOST_READINGS
 from appliance.readings import Kind, Store, Subject
+from appliance.scenario import tree
 from appliance.scenario.schema import ClassSpec
 from appliance.services import inbox
 from appliance.services import machines as machine_verbs
-from appliance.settings import Settings
+from appliance.settings import REPOSITORY, Settings
 from appliance.workflow import sequence
 from appliance.workflow.activities import ACTIVITIES
 from appliance.workflow.runner import Runner
@@ -274,6 +277,23 @@ def set_up(title: str = "Hillside School", time_zone: str = "Europe/Berlin") -> 
         options.put("setup_done", True)
         options.put("title", title)
         options.put("time_zone", time_zone)
+
+
+def scenario(*, offered: bool = True) -> None:
+    """Two versions of the shipped scenario, and besides a newer one that is offered and one that grace sent."""
+    shipped = tree.read_folder(REPOSITORY / "playbooks/scenarios/notebook")
+
+    def changed(old: str, new: str) -> tree.Tree:
+        return {**shipped, tree.MAIN: tree.File(shipped[tree.MAIN].content.decode().replace(old, new).encode())}
+
+    base = tree.listing(shipped)
+    ours = changed("memory: 1024", "memory: 2048")
+    with catalog.write():
+        scenario_rows.put(shipped, ScenarioState.CURRENT, base, comment="As it came")
+        scenario_rows.put(ours, ScenarioState.CURRENT, base, author="grace", comment="More memory", changes="notebook: size.memory")
+        if offered:
+            scenario_rows.put(changed("memory: 1024", "memory: 1536"), ScenarioState.OFFERED, base)
+            scenario_rows.put(changed("nano]", "nano, git]"), ScenarioState.IMPORTED, base, author="grace")
 
 
 def busy(settings: Settings) -> dict[str, Actor]:

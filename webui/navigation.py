@@ -55,6 +55,7 @@ GROUPS = (
         (
             Page("Overview", "overview.index", "layout-dashboard", "classes.read", words="dashboard"),
             Page("Classes", "classes.index", "package", "classes.read", also=("calendar",), words="policy pools calendar"),
+            Page("Scenario", "scenario.index", "notebook", "scenario.manage", words="scenario.yml roles recipe versions import export"),
             Page("Seeds", "seeds.index", "plant-2", "seeds.read", words="images snapshots"),
             Page("Machines", "machines.index", "server-2", "machines.read", also=("portal.transfer_form", "portal.transfer")),
             Page("Orphans", "aside.index", "alert-circle", "settings.manage"),

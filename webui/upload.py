@@ -33,6 +33,16 @@ def takes_large_file(view: View) -> View:
     return view
 
 
+def takes_file_of(most: int) -> Callable[[View], View]:
+    """The view may be sent a file of so many bytes, which a form holds."""
+
+    def mark(view: View) -> View:
+        view.most = most  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
 def is_large() -> bool:
     """Whether the view of this request takes large files."""
     return request.endpoint is not None and getattr(current_app.view_functions[request.endpoint], "large", False)
@@ -59,6 +69,8 @@ def init_app(app: Flask) -> None:
 def _allow() -> None:
     if is_large():
         request.max_content_length = 1 << 50  # what there is room for is looked at when it begins
+    elif most := getattr(current_app.view_functions.get(request.endpoint or ""), "most", 0):
+        request.max_content_length = most + (64 << 10)  # and what else is in the form
 
 
 def begin(settings: Settings, size: int | None) -> IO[bytes]:

@@ -25,6 +25,7 @@ class Area(StrEnum):
     SEED = "seed", "Seeds"
     SNAPSHOT = "snapshot", "Snapshots"
     CLASS = "class", "Classes"
+    SCENARIO = "scenario", "Scenario"
     SIGN = "sign", "Sign-ins"
     ACCOUNT = "account", "Accounts"
     GROUP = "group", "Groups"
@@ -240,6 +241,12 @@ class EventKind(StrEnum):
     SEQUENCE_PROMOTED = "sequence.promoted", "New runs go by this version of a sequence.", INFO, "comment", "changes"
     SEQUENCE_DELETED = "sequence.deleted", "A sequence was deleted."
     ACTIVITIES_MISSING = "activities.missing", "A kind of activity that a package brings cannot be used.", ERROR, "hint"
+
+    SCENARIO_CHANGED = "scenario.changed", "There is another version of the scenario, which counts from now on.", INFO, "comment", "changes"
+    SCENARIO_IMPORTED = "scenario.imported", "Somebody sent a scenario; it is not in use yet."
+    SCENARIO_DISCARDED = "scenario.discarded", "What was sent was discarded."
+    SCENARIO_OFFERED = "scenario.offered", "A newer scenario came, and the one here was changed: somebody decides.", INFO, "hint"
+    SCENARIO_UNREADABLE = "scenario.unreadable", "A scenario cannot be used; the one before counts on.", ERROR, "hint"
 
     # -- disks --
     DATA_DISK_MADE = "data_disk.made", "A data disk is made."

@@ -7,6 +7,7 @@ from typing import Any
 
 from peewee import (
     AutoField,
+    BlobField,
     BooleanField,
     CharField,
     CompositeKey,
@@ -537,6 +538,37 @@ class SequenceVersion(Row):
     promoted_at = UtcField(null=True)
 
 
+class ScenarioState(StrEnum):
+    """Where a version of the scenario stands. What is offered (by the folder) or imported (by somebody) has no number, and nothing goes by it."""
+
+    CURRENT = "current"
+    KEPT = "kept"
+    OFFERED = "offered"
+    IMPORTED = "imported"
+
+
+class ScenarioFile(Row):
+    """What is in files of the scenario, once for all versions."""
+
+    digest = CharField(primary_key=True)
+    content = BlobField()
+
+
+class ScenarioVersion(Row):
+    """The scenario as it was at one time. `tree` and `base`: digest and whether it can be run, by path."""
+
+    id = AutoField()
+    number = IntegerField()
+    state = EnumField(ScenarioState)
+    tree = JsonField()
+    digest = CharField()
+    base = JsonField()
+    changes = TextField(default="")
+    comment = TextField(default="")
+    author = CharField(default="")
+    created_at = UtcField(default=now)
+
+
 class Machine(Row):
     """One VM."""
 
@@ -908,6 +940,8 @@ TABLES = (
     Snapshot,
     Sequence,
     SequenceVersion,
+    ScenarioFile,
+    ScenarioVersion,
     Machine,
     Lease,
     KeptDoor,

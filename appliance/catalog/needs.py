@@ -75,13 +75,15 @@ def facts() -> list[Fact]:
 @dataclass(frozen=True)
 class Appliance:
     """The appliance as a whole: how many machines and disks of people are set aside, why the last synchronisation with the directory failed (empty when
-    it did not), who holds everything, how many may sign in (no more than two are counted), whether any class has a seed; and OPTIONS."""
+    it did not), who holds everything, how many may sign in (no more than two are counted), whether any class has a seed, whether a newer scenario came that
+    nobody decided about; and OPTIONS."""
 
     orphans: int
     directory_problem: str
     owners: int
     people: int
     has_seed: bool
+    scenario_offered: bool
     options: dict[str, Any]
 
 
@@ -95,11 +97,13 @@ _APPLIANCE = f"""
             AND (starts_at IS NULL OR starts_at <= ?1) AND (ends_at IS NULL OR ends_at > ?1))),
         (SELECT count(*) FROM (SELECT 1 FROM account WHERE disabled = 0 LIMIT 2)),
         EXISTS (SELECT 1 FROM seed WHERE promoted = 1),
+        EXISTS (SELECT 1 FROM scenario_version WHERE state = 'offered'),
         (SELECT json_group_object(name, json(value)) FROM option WHERE name IN ({", ".join(f"'{name}'" for name in OPTIONS)}))
 """  # noqa: S608 - constants
 
 
 def appliance() -> Appliance:
     """How the appliance as a whole stands."""
-    orphans, directory, owners, people, has_seed, options = rows(_APPLIANCE, (stamp(now()),))[0]
-    return Appliance(orphans, directory, owners, people, bool(has_seed), {name: {} for name in OPTIONS} | json.loads(options))
+    orphans, directory, owners, people, has_seed, offered, options = rows(_APPLIANCE, (stamp(now()),))[0]
+    known = {name: {} for name in OPTIONS} | json.loads(options)
+    return Appliance(orphans, directory, owners, people, bool(has_seed), bool(offered), known)

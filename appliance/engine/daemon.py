@@ -8,16 +8,14 @@ import sys
 from typing import IO
 
 from appliance import catalog, layout
-from appliance.engine.adoption import adopt_sequences
+from appliance.engine import scenario
 from appliance.engine.engine import Engine
 from appliance.engine.parking import park
 from appliance.errors import Conflict, DpeError
 from appliance.hypervisor.providers import open_provider
 from appliance.identity import secrets
 from appliance.lifecycle import seed_builds
-from appliance.scenario.load import load as load_scenario
-from appliance.services import setup
-from appliance.services.scenario_adoption import adopt_scenario
+from appliance.services import scenarios, setup
 from appliance.settings import Settings
 from appliance.settings import load as load_settings
 from appliance.workflow.master import master as load_master
@@ -50,16 +48,15 @@ def main() -> None:
             catalog.open(settings.catalog)
             park(settings, open_provider(settings))
             return
-        loaded = load_scenario(settings.scenario)
         load_master()
         catalog.open(settings.catalog)
         secrets.open(settings.web_secret)
-        adopt_sequences(settings)
-        adopt_scenario(loaded)  # whose classes follow them
-        seed_builds.queue_shipped(loaded, settings)
-        seed_builds.offer_shipped(loaded, settings)
+        scenarios.follow_folder(settings)
+        if (loaded := scenario.adopt(settings)) is not None:
+            seed_builds.queue_shipped(loaded, settings)
+            seed_builds.offer_shipped(loaded, settings)
         setup.ensure_code(settings)
-        engine = Engine(settings, open_provider(settings), loaded)
+        engine = Engine(settings, open_provider(settings))
     except DpeError as error:
         print(f"dpe-engine: {error}", file=sys.stderr)
         sys.exit(1)

@@ -16,7 +16,6 @@ from appliance.engine.periodic import Controllers, table, threads
 from appliance.engine.schedule import Needs, Schedule
 from appliance.hypervisor.provider import Provider
 from appliance.lifecycle.handlers import Handlers, ended
-from appliance.scenario.load import Loaded
 from appliance.sd_notify import ALIVE, READY, notify
 from appliance.settings import Settings
 from appliance.workflow import kinds
@@ -32,14 +31,14 @@ RESTS, LONGEST_REST = 3, 10.0  # times as long as a tick took, and seconds at mo
 class Engine:
     """Ticks. What it does at each is the table's."""
 
-    def __init__(self, settings: Settings, provider: Provider, loaded: Loaded) -> None:
+    def __init__(self, settings: Settings, provider: Provider) -> None:
         self.settings = settings
         self._bell = doorbell.Listener(settings.doorbell)
         self.jobs = Jobs(threads(settings), after=_after_job)
         handlers = Handlers(settings, provider)
         others = {plugin.kind.name: plugin.handler for plugin in kinds.plugins()}
         self.runner = Runner({**others, **ACTIVITIES, **handlers.all()}, ended=ended)
-        self.controllers = Controllers(settings, provider, loaded, self.jobs, self.runner, handlers)
+        self.controllers = Controllers(settings, provider, self.jobs, self.runner, handlers)
         self._set_aside, heartbeat = self.controllers.set_aside, self.controllers.heartbeat
         conditions = {
             Needs.DECISION: lambda: self._set_aside.decided,

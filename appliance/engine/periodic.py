@@ -16,6 +16,7 @@ from appliance.engine.readings import Readings
 from appliance.engine.recorder import Recorder
 from appliance.engine.refill import Refill
 from appliance.engine.repair import Repair
+from appliance.engine.scenario import Follower
 from appliance.engine.schedule import EVERY_TICK, ONCE, Needs, Periodic
 from appliance.engine.seeds import Seeds
 from appliance.engine.snapshots import Snapshots
@@ -29,7 +30,6 @@ from appliance.lifecycle.handlers import Handlers
 from appliance.lifecycle.sizing import Sizing
 from appliance.outbound import mail_outbox
 from appliance.readings import Store
-from appliance.scenario.load import Loaded
 from appliance.services import setup
 from appliance.settings import Settings
 from appliance.workflow.activities.people import notice_gone
@@ -52,7 +52,6 @@ class Controllers:
 
     settings: Settings
     provider: Provider
-    loaded: Loaded
     jobs: Jobs
     runner: Runner
     handlers: Handlers
@@ -71,7 +70,8 @@ class Controllers:
         self.upkeep = Upkeep(self.runner, self.heartbeat, Repair(settings, provider), jobs)
         self.orphans = Orphans(provider, self.heartbeat, self.set_aside, jobs)
         self.snapshots = Snapshots(settings, provider, jobs)
-        self.seeds = Seeds(settings, provider, self.loaded, jobs)
+        self.seeds = Seeds(settings, provider, jobs)
+        self.scenario = Follower(settings, jobs)
         self.pools = Pools(settings, self.readings, sizing)
 
     # -- work that needs no controller of its own ---------------------------------------------
@@ -122,6 +122,7 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("approvers", 60, notice_gone, decided),
         Periodic("retention", 60, of.forget_runs, decided),
         Periodic("heartbeat", EVERY_TICK, of.heartbeat.look, decided),
+        Periodic("scenario", EVERY_TICK, of.scenario.follow, decided, Queue.SHORT, of.scenario.is_due),
         Periodic("leases", EVERY_TICK, of.keep_leases, decided),
         Periodic("directory", EVERY_TICK, of.synchronise, decided, Queue.LONG, lambda: directory_runs.due_run() is not None),
         Periodic("readings", of.readings.every, of.readings.take, Needs.HYPERVISOR, READINGS),

@@ -4,7 +4,6 @@ from appliance.catalog import aside, seeds
 from appliance.engine.jobs import Jobs
 from appliance.hypervisor.provider import Provider
 from appliance.lifecycle import seed_builds, smoke_test
-from appliance.scenario.load import Loaded
 from appliance.settings import Settings
 from appliance.workflow.runner import Queue
 
@@ -16,15 +15,15 @@ TRIALS = frozenset({KEY, "snapshot", smoke_test.ID})
 class Seeds:
     """Hands out the next build or removal."""
 
-    def __init__(self, settings: Settings, provider: Provider, loaded: Loaded, jobs: Jobs) -> None:
-        self.settings, self.provider, self.loaded, self.jobs = settings, provider, loaded, jobs
+    def __init__(self, settings: Settings, provider: Provider, jobs: Jobs) -> None:
+        self.settings, self.provider, self.jobs = settings, provider, jobs
 
     def build(self) -> None:
         """Build what is asked for; when nothing is, remove what nobody wants."""
         if TRIALS & self.jobs.keys():
             return
         for seed in seeds.unfinished():
-            self.jobs.submit(Queue.LONG, KEY, seed_builds.run, seed, self.loaded, self.settings, self.provider)
+            self.jobs.submit(Queue.LONG, KEY, seed_builds.run_current, seed, self.settings, self.provider)
             return
         for seed in seeds.leaving():
             if not aside.is_base(seed.name):

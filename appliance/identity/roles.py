@@ -14,6 +14,7 @@ PERMISSIONS: dict[str, tuple[str, frozenset[str]]] = {
     "requests.approve": ("say yes or no to requests", frozenset({UNIT, CLASS})),
     "classes.read": ("see classes and their pools", frozenset({CLASS})),
     "classes.manage": ("change classes and their policy", frozenset({CLASS})),
+    "scenario.manage": ("change the scenario: what machines are", frozenset()),
     "sequences.manage": ("change what is done before and after the moves of machines", frozenset()),
     "seeds.read": ("see seeds and the logs of their building", frozenset({CLASS})),
     "seeds.manage": ("build and promote seeds", frozenset({CLASS})),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance import catalog
-from appliance.catalog import Machine
+from appliance.catalog import Machine, scenarios
 from appliance.errors import DpeError, Unavailable
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import MachineSpec, Provider
@@ -134,7 +134,7 @@ def _run_tasks(orders: Sequence[Order], settings: Settings, report: Report) -> d
         "runner": str(work / "runner"),
         "inventory": {"all": {"hosts": {wanted.spec.id: _host(wanted) for wanted in orders}}},
         "variables": {},
-        "roles": [str(settings.scenario / "roles")],
+        "roles": [str(scenarios.lay_out(settings) / "roles")],
         "skip": [],
         "uncounted": True,  # what is included is known only as it is run
     }

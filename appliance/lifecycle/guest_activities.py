@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from appliance.catalog import Machine, MachineState
+from appliance.catalog import Machine, MachineState, scenarios
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor.provider import Provider
 from appliance.lifecycle.machine_steps import away, machine_of
@@ -93,6 +93,7 @@ class Activities:
 
     def playbook(self, step: Context, options: Playbook) -> Outcome:
         """Run a playbook, on the appliance or in the machine through its agent. It may run again after a crash, as playbooks can."""
+        scenarios.lay_out(self.settings)
         machine, file = machine_of(step), playbook_file(options.playbook)
         if file is None:
             return Failed(DpeError(f"There is no playbook {options.playbook} any more.", "Put it back, or choose another."))

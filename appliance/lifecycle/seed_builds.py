@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from appliance import catalog
-from appliance.catalog import Class, EventKind, Seed, SeedState, Snapshot, SnapshotState, now, options, record, seeds
+from appliance.catalog import Class, EventKind, Seed, SeedState, Snapshot, SnapshotState, now, options, record, scenarios, seeds
 from appliance.errors import BadInput, DpeError
 from appliance.hypervisor.provider import Provider
 from appliance.paths import inside
-from appliance.scenario.load import Loaded
+from appliance.scenario.load import Loaded, load
 from appliance.seeds import shipped
 from appliance.seeds.build import SeedFiles, SeedJob, SeedProgress, build, clear, seed_folder
 from appliance.settings import Settings
@@ -86,6 +86,16 @@ def offer_shipped(loaded: Loaded, settings: Settings) -> None:
                     class_name=name,
                     hint="Use it, or build one, on its page.",
                 )
+
+
+def run_current(seed: Seed, settings: Settings, provider: Provider) -> None:
+    """Build one seed of the scenario that counts now. One that cannot be loaded is told as any failure."""
+    try:
+        loaded = load(scenarios.lay_out(settings), anywhere=bool(scenarios.digest()))
+    except DpeError as error:
+        _end(seed, SeedState.FAILED, error)
+        return
+    run(seed, loaded, settings, provider)
 
 
 def run(seed: Seed, loaded: Loaded, settings: Settings, provider: Provider) -> None:

@@ -4,7 +4,7 @@ import ipaddress
 import zlib
 from typing import cast
 
-from appliance.catalog import Machine, MachineState, data_disks
+from appliance.catalog import Machine, MachineState, data_disks, scenarios
 from appliance.hypervisor.provider import Card, MachineSpec
 from appliance.paths import below
 from appliance.scenario.load import MACHINE_TASKS
@@ -36,7 +36,7 @@ def slot_of(mac: str, settings: Settings) -> int | None:
 
 def machine_roles(machine: Machine, settings: Settings) -> list[str]:
     """The roles of the machine's class that bring tasks for each machine, in their order."""
-    roles = settings.scenario / "roles"
+    roles = scenarios.lay_out(settings) / "roles"
     return [role for role in machine.machine_class.spec.get("roles", []) if (below(roles, role) / MACHINE_TASKS).is_file()]
 
 

@@ -1,5 +1,6 @@
 """Read a scenario folder; what is wrong with it is said all at once, each error with its line and what to write instead."""
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ MACHINE_TASKS = "tasks/machine.yml"  # of a role: what is done in each machine, 
 _BUILT_IN = ("ansible.builtin", "ansible.legacy")
 _COLLECTIONS = Path("/usr/share/ansible/collections/ansible_collections")  # where Ansible looks for others; the image has none
 _MODULE = re.compile(r"(\w+\.\w+)(\.\w+)+")
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _BLOCKS = ("block", "rescue", "always")
 _IMPORTS = ("import_tasks", "ansible.builtin.import_tasks")
 _NO_ACTION = {
@@ -50,8 +52,11 @@ class Loaded:
     folder: Path
 
 
-def load(folder: Path) -> Loaded:
-    """Read `folder`/scenario.yml and check it against its schema and the roles beside it. Raises ScenarioErrors."""
+def load(folder: Path, *, anywhere: bool = False) -> Loaded:
+    """Read `folder`/scenario.yml and check it against its schema and the roles beside it. Raises ScenarioErrors.
+
+    The folder is called like the scenario, unless it may be `anywhere`.
+    """
     folder = folder.resolve()
     file = folder / "scenario.yml"
     if not file.is_file():
@@ -63,17 +68,23 @@ def load(folder: Path) -> Loaded:
         raise ScenarioErrors([FileError(file, 1, f"there is no {file.name if folder.is_dir() else 'folder ' + str(folder)}", hint)])
     source = Source(file, Scenario, patterns=_PATTERNS)
     scenario = source.validate()
+    if not anywhere:
+        _check_name(source)
     errors = [*_check_folder(source), *source.errors]
     if scenario is None or errors:
         raise ScenarioErrors(errors)
     return Loaded(scenario, folder)
 
 
-def _check_folder(source: Source[Scenario]) -> Iterator[FileError]:
-    """Errors that no schema can know, of names and files around scenario.yml; those in that file are noted in the source."""
+def _check_name(source: Source[Scenario]) -> None:
     folder, value = source.file.parent, source.value if isinstance(source.value, dict) else {}
     if isinstance(name := value.get("name"), str) and name != folder.name:
         source.wrong(("name",), f"name is {name}, but the folder is {folder.name}", f"write name: {folder.name}, or rename the folder")
+
+
+def _check_folder(source: Source[Scenario]) -> Iterator[FileError]:
+    """Errors that no schema can know, of names and files around scenario.yml; those in that file are noted in the source."""
+    folder, value = source.file.parent, source.value if isinstance(source.value, dict) else {}
     checked = set()
     for class_name, described in value["classes"].items() if isinstance(value.get("classes"), dict) else ():
         roles = described.get("roles") if isinstance(described, dict) else None
@@ -81,7 +92,7 @@ def _check_folder(source: Source[Scenario]) -> Iterator[FileError]:
             path = ("classes", class_name, "roles", number)
             if role in RESERVED_ROLES:
                 source.wrong(path, f"the role {role} is the appliance's own, which every seed has", "give yours another name")
-            elif not isinstance(role, str) or role in checked or "/" in role:
+            elif not isinstance(role, str) or role in checked or not _NAME.fullmatch(role):
                 continue  # the schema says what is wrong with it
             elif not (folder / "roles" / role / "tasks/main.yml").is_file():
                 source.wrong(path, f"there is no role {role}", f"make {folder / 'roles' / role / 'tasks/main.yml'}")
@@ -104,7 +115,7 @@ def _role_errors(role: Path) -> Iterator[FileError]:
                 yield syntax(file, error, content)
     if readable:
         for part in ("tasks/main.yml", "handlers/main.yml", MACHINE_TASKS):
-            yield from _module_errors(role / part, set())
+            yield from _module_errors(role / part, role.parent, set())
         if (role / MACHINE_TASKS).is_file():
             yield from _task_errors(role / MACHINE_TASKS)
 
@@ -125,18 +136,28 @@ def _task_errors(file: Path) -> Iterator[FileError]:
             yield FileError(file, line, "this task has no module", hint)
 
 
-def _module_errors(file: Path, read: set[Path]) -> Iterator[FileError]:
-    """Modules of collections that are not installed, in this file and what it imports. What it includes may never be read: for other systems."""
-    if file in read or not file.is_file():
+def _module_errors(file: Path, roles: Path, read: set[Path]) -> Iterator[FileError]:
+    """Modules of collections that are not installed, in this file and what it imports. What it includes may never be read: for other systems.
+
+    What lies elsewhere than below `roles` is not read: its lines are nobody's who wrote the path.
+    """
+    file = Path(os.path.normpath(file))
+    if file in read or not file.is_relative_to(roles) or not _is_file(file):
         return
     read.add(file)
-    for task in _tasks(yaml.compose(file.read_bytes(), yaml.SafeLoader)):
+    content = file.read_bytes()
+    try:
+        node = yaml.compose(content, yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # an imported file that is not called .yml
+        yield syntax(file, error, content)
+        return
+    for task in _tasks(node):
         for key, value in task.value:
             found = _MODULE.fullmatch(str(key.value))
             if str(key.value) in _IMPORTS:
                 given = {str(name.value): inner for name, inner in value.value}.get("file") if value.id == "mapping" else value
                 if given is not None and given.id == "scalar":
-                    yield from _module_errors(file.parent / given.value, read)
+                    yield from _module_errors(file.parent / given.value, roles, read)
             elif found and found[1] not in _BUILT_IN and not (_COLLECTIONS / found[1].replace(".", "/")).is_dir():
                 yield FileError(
                     file,
@@ -146,14 +167,23 @@ def _module_errors(file: Path, read: set[Path]) -> Iterator[FileError]:
                 )
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # such as a name that is too long to be one
+        return False
+
+
 def _tasks(node: yaml.Node | None) -> Iterator[yaml.MappingNode]:
-    """The tasks in a list of them, those in blocks included."""
-    for item in node.value if isinstance(node, yaml.SequenceNode) else ():
-        if isinstance(item, yaml.MappingNode):
-            yield item
-            for key, value in item.value:
-                if key.value in _BLOCKS:
-                    yield from _tasks(value)
+    """The tasks in a list of them, those in blocks included, each once: an alias may stand for millions, or for what it is in."""
+    to_do, seen = [node], set[int]()
+    while to_do:
+        one = to_do.pop()
+        for item in one.value if isinstance(one, yaml.SequenceNode) else ():
+            if isinstance(item, yaml.MappingNode) and id(item) not in seen:
+                seen.add(id(item))
+                yield item
+                to_do += [value for key, value in item.value if key.value in _BLOCKS]
 
 
 _PATTERNS = {

@@ -1,6 +1,6 @@
 """What a scenario.yml may say. The names here are the names in the file, the forms and the documentation."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -48,6 +48,10 @@ class Described(Part):
 
 class ClassSpec(ClassPolicy, Described):
     """A kind of machine: what it is, and the policy that counts until an admin changes it."""
+
+    def ingredients(self) -> dict[str, Any]:
+        """What its seed is made from: how many there are, for whom and for how long makes no other seed."""
+        return self.model_dump(mode="json", include={*Described.model_fields, "size"} - {"title", "description"})
 
 
 class Scenario(Part):

@@ -4,19 +4,15 @@ import hashlib
 import json
 from pathlib import Path
 
-from appliance.scenario.schema import ClassSpec, Described
+from appliance.scenario.schema import ClassSpec
 from appliance.seeds.play import PLAYBOOKS
 
 OURS = ("seed.yml", "files", "plugins", "roles")
-INGREDIENTS = {*Described.model_fields, "size"} - {
-    "title",
-    "description",
-}  # of a class: how many there are, for whom and for how long makes no other seed
 
 
 def digest(spec: ClassSpec, scenario: Path) -> str:
     """SHA-256 over what the class's machines are, as the scenario describes it, the scenario's roles, and our playbook with its own."""
-    made = hashlib.sha256(json.dumps(spec.model_dump(mode="json", include=INGREDIENTS), sort_keys=True).encode())
+    made = hashlib.sha256(json.dumps(spec.ingredients(), sort_keys=True).encode())
     for part in (*(PLAYBOOKS / name for name in OURS), scenario / "roles"):
         # A role may be a link to another scenario's, which a pattern does not follow.
         for file in sorted(file for below in part.iterdir() for file in (below, *below.rglob("*"))) if part.is_dir() else [part]:

@@ -240,6 +240,12 @@ def _updates(sight: Sight) -> Iterator[Need]:
         yield Need("update", Severity.WARNING, f"Version {found.staged} can be installed.", why, *to_them)
 
 
+def _scenario(sight: Sight) -> Iterator[Need]:
+    if sight.appliance.scenario_offered:
+        why = "It was changed here, so that nothing is taken of the newer one before you say what."
+        yield Need("scenario", Severity.WARNING, "A newer scenario came with the appliance.", why, "Compare", "scenario.offer")
+
+
 def _directory(sight: Sight) -> Iterator[Need]:
     if sight.appliance.options["directory"].get("on") and (why := sight.appliance.directory_problem):
         yield Need("directory", Severity.WARNING, "The directory could not be synchronised.", why, "Directory", "directory.index")
@@ -308,6 +314,7 @@ KINDS = (
     Kind("memory", "settings.manage", _memory),
     Kind("update", "settings.manage", _updates),
     Kind("offer", "seeds.manage", _offers),
+    Kind("scenario", "scenario.manage", _scenario),
     Kind("first-class", "settings.manage", _first_class),
     Kind("second-admin", "settings.manage", _second_admin),
     Kind("people", "settings.manage", _people),

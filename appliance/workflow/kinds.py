@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
+from appliance.catalog import scenarios
 from appliance.errors import BadInput
 from appliance.identity.roles import ROLES
 from appliance.outbound import mail, webhook
@@ -126,8 +127,11 @@ class Guest(Options):
 
 def playbook_file(name: str) -> Path | None:
     """Where the playbook of that name lies: among those shipped, or in the scenario's folder `playbooks`; None when there is none."""
-    folders = (REPOSITORY / "playbooks/activities", load_settings().scenario / "playbooks")
-    return next((folder / name for folder in folders if (folder / name).is_file()), None)
+    shipped = REPOSITORY / "playbooks/activities" / name
+    if shipped.is_file():
+        return shipped
+    path = f"playbooks/{name}"
+    return scenarios.folder(load_settings()) / path if scenarios.has(path, load_settings()) else None
 
 
 class Playbook(Options):

@@ -114,7 +114,7 @@ def restart(settings: Settings) -> dict[str, float]:
     process = psutil.Process()
     begun = time.perf_counter()
     catalog.open(settings.catalog)
-    engine = Engine(settings, provider, loaded=None)  # type: ignore[arg-type]
+    engine = Engine(settings, provider)
     engine.controllers.dispatcher.dispatch()
     seconds = time.perf_counter() - begun
     jobs: list[Future[None]] = engine.jobs.under_way()

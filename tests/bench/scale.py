@@ -194,7 +194,7 @@ def _seconds(work: Callable[[], object], most: int = 100) -> float:
 def engine(settings: Settings) -> dict[str, float]:
     """Seconds for the parts of the engine."""
     provider = hypervisor(settings)
-    engine = Engine(settings, provider, loaded=None)  # type: ignore[arg-type]
+    engine = Engine(settings, provider)
 
     def settle() -> None:
         engine.tick()

@@ -96,7 +96,7 @@ def engine(settings: Settings) -> Iterator[Files]:
     catalog.open(settings.catalog)
     secrets.open(settings.web_secret)
     provider = Files(settings)
-    made = Engine(settings, provider, loaded=None)  # type: ignore[arg-type]
+    made = Engine(settings, provider)
 
     def work() -> None:
         made.run()

@@ -32,7 +32,6 @@ from appliance.catalog import (
 from appliance.catalog import seeds as seed_rows
 from appliance.engine import Engine
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
-from appliance.scenario.load import load as load_scenario
 from appliance.seeds.build import SeedFiles
 from appliance.services import disks as disk_verbs
 from appliance.services import machines as verbs
@@ -79,7 +78,7 @@ def fresh_catalog(settings: Settings, seed: SeedFiles, snapshot: str, *people: s
 @contextmanager
 def running(settings: Settings, provider: LibvirtProvider) -> Iterator[None]:
     """The engine at work, in a thread; afterwards no machine is left."""
-    engine = Engine(replace(settings, scenario=SMALL), provider, load_scenario(SMALL))
+    engine = Engine(replace(settings, scenario=SMALL), provider)
 
     def work() -> None:
         engine.run()

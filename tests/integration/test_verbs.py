@@ -35,7 +35,6 @@ from appliance.catalog import seeds as seed_rows
 from appliance.engine import Engine
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.lifecycle.specs import spec
-from appliance.scenario.load import load as load_scenario
 from appliance.services import machines as verbs
 from appliance.services import moves
 from appliance.settings import Settings
@@ -93,7 +92,7 @@ def people(libvirtd: Libvirtd, small_seed: object, small_snapshot: str) -> Itera
 def settings(libvirtd: Libvirtd, people: dict[str, Actor]) -> Iterator[Settings]:
     """The engine's, which runs in a thread meanwhile."""
     settings, provider = replace(libvirtd.settings, scenario=SMALL), LibvirtProvider(libvirtd.settings)
-    engine = Engine(settings, provider, load_scenario(SMALL))
+    engine = Engine(settings, provider)
 
     def work() -> None:
         engine.run()

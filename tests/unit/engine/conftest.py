@@ -21,7 +21,7 @@ def engine(opened: Settings, small: Class, provider: FakeProvider) -> Iterator[E
     """An engine that was set up."""
     with catalog.write():
         options.put("setup_done", True)
-    made = Engine(opened, provider, loaded=None)  # type: ignore[arg-type]
+    made = Engine(opened, provider)
     yield made
     made.stop()
     made.close()

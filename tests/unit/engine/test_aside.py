@@ -74,7 +74,7 @@ def again(engine, opened, provider):
         change()
         catalog.open(opened.catalog)
         people()
-        engines.append(Engine(opened, provider, loaded=None))
+        engines.append(Engine(opened, provider))
         return engines[-1]
 
     yield start

@@ -126,7 +126,7 @@ def test_a_killed_engine_gives_no_second_disk(giving, provider, alice, opened, m
             job.result(10)
     giving.stop()
     monkeypatch.setattr(provider, "make_data", real)
-    again = Engine(opened, provider, loaded=None)
+    again = Engine(opened, provider)
     settle(again)
     assert machines.by_id(id).state is S.IN_USE
     assert DataDisk.select().count() == len(provider.data) == 1

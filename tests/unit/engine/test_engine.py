@@ -294,7 +294,7 @@ def test_the_engine_starts_over_from_what_the_catalog_says(opened, engine, provi
     verbs.request(alice, "small")
     engine.stop()
     engine.close()
-    again = Engine(opened, provider, loaded=None)
+    again = Engine(opened, provider)
     settle(again)
     assert machines.by_id(first.id).state is S.READY
     assert machines.by_id(second.id).state is S.IN_USE
@@ -512,6 +512,6 @@ def test_what_an_engine_of_a_wrong_clock_left_waiting_is_looked_at_again(opened,
     for ahead, times in ((timedelta(), 0), (timedelta(days=1), 1)):
         with catalog.write():
             Row.insert(id=1, seen_at=now() + ahead, hypervisor_ok=True, hypervisor_problem="", host={}).on_conflict_replace().execute()
-        started = Engine(opened, provider, loaded=None)
+        started = Engine(opened, provider)
         started.close()
         assert len(looked) == times

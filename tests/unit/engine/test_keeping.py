@@ -255,7 +255,7 @@ def test_copies_come_back_on_another_appliance_that_knows_nothing_of_them(giving
         options.put("setup_done", True)
     elsewhere = Copying()
     elsewhere.backups.update(provider.backups)
-    other = Engine(there, elsewhere, loaded=None)
+    other = Engine(there, elsewhere)
     settle(other)
     [one] = recovery.recoverable()
     assert (one.account.name, one.machine_class.name, one.newest, one.missing) == ("alice", "small", True, "")
@@ -380,7 +380,7 @@ def test_a_killed_engine_brings_back_one_machine_and_one_disk(giving, provider, 
             break
     assert died
     giving.stop()
-    again = Engine(opened, provider, loaded=None)
+    again = Engine(opened, provider)
     settle(again, 20)
     assert Run.get_by_id(run).state is R.DONE
     [mine] = verbs.my_machines(alice.account_id)

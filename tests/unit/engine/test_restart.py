@@ -19,7 +19,7 @@ def test_as_many_statements_for_sixty_runs_as_for_ten(opened, monkeypatch):
         fill(opened, more, begin=not counts)
         catalog.close()
         with statements(monkeypatch) as seen:
-            engine = Engine(opened, FakeProvider(), loaded=None)
+            engine = Engine(opened, FakeProvider())
             engine.controllers.dispatcher.dispatch()
             notice_gone()
         assert not engine.jobs.under_way()  # all of them wait

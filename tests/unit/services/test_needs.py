@@ -22,12 +22,14 @@ from appliance.catalog import (
     MachineState,
     OrgUnit,
     RunState,
+    ScenarioState,
     Seed,
     SeedState,
     Snapshot,
     SnapshotState,
     now,
     options,
+    scenarios,
 )
 from appliance.catalog import seeds as seed_rows
 from appliance.host.disks import ballast
@@ -174,6 +176,14 @@ CASES: dict[str, list[Case]] = {
         Case(host(updates=Updates(failed=UNWELL)), host(updates=Updates()), WARNING),
     ],
     "offer": [Case(option("offered_seeds", {"small": {}}), option("offered_seeds", {}), WARNING, "there is a newer seed")],
+    "scenario": [
+        Case(
+            lambda _: scenarios.put({}, ScenarioState.OFFERED, {}),
+            lambda _: scenarios.drop(ScenarioState.OFFERED),
+            WARNING,
+            "A newer scenario came",
+        )
+    ],
     "first-class": [
         Case(lambda _: Seed.update(promoted=False).execute(), lambda _: Seed.update(promoted=True).execute(), STEP, "No class has a seed.")
     ],

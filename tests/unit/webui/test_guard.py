@@ -25,6 +25,7 @@ from appliance.catalog import (
     sequences,
 )
 from appliance.settings import Settings
+from tests import world
 from tests.unit.webui.conftest import HOST, Browser
 from webui import create_app
 from webui.guard import PUBLIC, Need
@@ -99,7 +100,8 @@ def test_people_do_not_get_to_admins_pages(app: Flask, ada: Browser, method: str
 
 @pytest.fixture
 def a_run(people: dict[str, Actor]) -> None:
-    """Run number 1, disks that are called 1, and a sequence that is called as a class is."""
+    """Run number 1, disks that are called 1, a sequence that is called as a class is, and all that there can be of a scenario."""
+    world.scenario()
     grace = people["grace"].account_id
     with catalog.write():
         assert runs.begin_run("make", class_name="notebook") == 1
