@@ -292,14 +292,24 @@ def merged(choices: Mapping[str, Side]) -> Merged:
     return merge(scenarios.read(now.base), scenarios.read(now.tree), scenarios.read(offered.tree), choices)
 
 
+def outcome_digest(both: Merged) -> str:
+    """Of what comes of bringing two together; empty while a conflict has no choice."""
+    return "" if any(one.chosen is None for one in both.conflicts) else tree.digest(tree.listing(both.tree))
+
+
 def take_merged(
-    actor: Actor, choices: Mapping[str, Side], *, digest: str, seen: int, comment: str = "", build: bool = False
+    actor: Actor, choices: Mapping[str, Side], *, digest: str, seen: int, shown: str, comment: str = "", build: bool = False
 ) -> ScenarioVersion:
-    """Make both together the current version. Raises BadInput while a conflict has no choice, NotFound, Conflict, ScenarioErrors."""
+    """Make both together the current version; `shown` is the digest of the outcome that the actor saw.
+
+    Raises BadInput while a conflict has no choice, NotFound, Conflict, ScenarioErrors.
+    """
     offered, both = waiting_as(ScenarioState.OFFERED, digest), merged(choices)
     left = [one.place for one in both.conflicts if one.chosen is None]
     if left:
         raise BadInput(f"Nothing is chosen for {', '.join(left[:3])}{' and others' if len(left) > 3 else ''}.", "Choose one side of each.")
+    if shown != outcome_digest(both):
+        raise Conflict("What comes of it is not what you looked at.", "Look at the changes once more, then merge.")
     return _decide(
         offered, both.tree, comment or "Merged with the newer one", f"{actor.name} merged the newer scenario", actor, seen, build=build
     )

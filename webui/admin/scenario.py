@@ -32,6 +32,7 @@ class Take(Form):
     build: Ticked = Field(False, title="Build these seeds now")
     seen: Whole = Field(title="Version")
     digest: str = ""
+    shown: str = ""  # of what comes of choices
 
 
 class Edited(Take):
@@ -245,6 +246,7 @@ def _offer(error: DpeError | None = None) -> Page:
         current=current,
         both=both,
         change=change,
+        shown=scenarios.outcome_digest(both),
         theirs=scenarios.compare(current.base, found.tree),
         form=form,
         CHOICE=CHOICE,
@@ -272,7 +274,9 @@ def choose() -> Page:
 def take_merged() -> Page:
     try:
         asked = forms.read(Take)
-        made = scenarios.take_merged(actor(), _choices(), digest=asked.digest, seen=asked.seen, comment=asked.comment, build=asked.build)
+        made = scenarios.take_merged(
+            actor(), _choices(), digest=asked.digest, seen=asked.seen, shown=asked.shown, comment=asked.comment, build=asked.build
+        )
     except NotFound:
         raise
     except DpeError as error:

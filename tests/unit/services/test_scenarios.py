@@ -12,6 +12,7 @@ from appliance.catalog import scenarios as rows
 from appliance.errors import BadInput, Conflict, NotFound, Unavailable
 from appliance.scenario import tree
 from appliance.scenario.load import ScenarioErrors, load
+from appliance.scenario.merge import Side
 from appliance.services import scenarios
 from appliance.settings import Settings
 from tests.unit.scenario.test_load import GOOD, write
@@ -169,7 +170,8 @@ def test_a_newer_folder_is_merged_with_what_was_changed_here(shop: Settings, adm
     assert events().count("scenario.offered") == 1
     offered = scenarios.waiting(ScenarioState.OFFERED)
     assert scenarios.merged({}).conflicts == ()
-    made = scenarios.take_merged(admin, {}, digest=offered.digest, seen=2)
+    shown = scenarios.outcome_digest(scenarios.merged({}))
+    made = scenarios.take_merged(admin, {}, digest=offered.digest, seen=2, shown=shown)
     assert (spec()["packages"], spec()["size"]["memory"]) == (["git", "less"], 2048)  # type: ignore[index]
     scenarios.follow_folder(shop)
     assert (made.number, scenarios.current().number, rows.in_state(ScenarioState.OFFERED)) == (3, 3, None)
@@ -185,8 +187,11 @@ def test_conflicts_are_chosen_one_by_one(shop: Settings, admin: Actor) -> None:
     places = [one.place for one in scenarios.merged({}).conflicts]
     assert places == ["scenario.yml: classes.notes.size.memory", "scenario.yml: classes.notes.policy.buffer"]
     with pytest.raises(BadInput, match="Nothing is chosen for"):
-        scenarios.take_merged(admin, {places[0]: "theirs"}, digest=digest, seen=2)
-    scenarios.take_merged(admin, {places[0]: "theirs", places[1]: "ours"}, digest=digest, seen=2)
+        scenarios.take_merged(admin, {places[0]: "theirs"}, digest=digest, seen=2, shown="")
+    choices: dict[str, Side] = {places[0]: "theirs", places[1]: "ours"}
+    with pytest.raises(Conflict, match="not what you looked at"):
+        scenarios.take_merged(admin, choices, digest=digest, seen=2, shown="another")
+    scenarios.take_merged(admin, choices, digest=digest, seen=2, shown=scenarios.outcome_digest(scenarios.merged(choices)))
     assert (spec()["size"]["memory"], Class.get_by_id("notes").buffer) == (1024, 0)  # type: ignore[index]
 
 

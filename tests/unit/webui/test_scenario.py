@@ -161,7 +161,11 @@ def test_a_newer_one_is_merged_taken_or_left(owner: Browser, folder: Settings, b
     looked = owner.post(f"{HERE}offer", {**asked, f"choice:{place}": "theirs"}).text
     assert "memory: 1024, disk: 9" in looked
     assert 'value="theirs" checked' in looked
-    take(owner, f"{HERE}offer/{button}", digest=digest, **{f"choice:{place}": "ours"})
+    seen = looked.split('name="shown" value="')[1].split('"')[0]
+    other = owner.post(f"{HERE}offer/merge", {**asked, "shown": seen, f"choice:{place}": "ours"})
+    assert (other.status_code, "not what you looked at" in other.text) == (409, True)
+    seen = other.text.split('name="shown" value="')[1].split('"')[0]
+    take(owner, f"{HERE}offer/{button}", digest=digest, shown=seen, **{f"choice:{place}": "ours"})
     assert Class.get_by_id("notes").spec["size"] == {**Class.get_by_id("notes").spec["size"], "memory": memory, "disk": disk}
     assert owner.get(f"{HERE}offer").status_code == 404
 
