@@ -583,7 +583,7 @@ def _gather(work: Path, copies: list[Copy], known: Config, host: Host) -> Manife
         format=FORMAT,
         schema_version=schema,
         version=built.version if built else "",
-        scenario=str(options.get("scenario").get("name", "")),
+        scenario=settings.scenario.resolve().name,  # of the folder; what the catalog has may be called otherwise by now
         title=str(options.get("title")),
         hostname=socket.gethostname(),
         taken_at=datetime.now(UTC),

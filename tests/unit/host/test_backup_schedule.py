@@ -1,15 +1,22 @@
 """When backups are due, with a clock of the test's."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from appliance import catalog
+from appliance.catalog import options
+from appliance.host.backup import appliance_backup
 from appliance.host.backup.appliance_backup import Config, problem
 from appliance.host.backup.schedule import is_due, slot, upcoming
 from appliance.host.interface.backups import Plan
+from tests.unit.host.backed_up import small_appliance
 
 pytestmark = pytest.mark.backup
 BERLIN, UTC_ZONE = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")
@@ -80,3 +87,18 @@ def test_what_is_told_when_one_should_not_count_on_them() -> None:
     assert problem(known, good, since + timedelta(days=9)) == "The last backup is 8 days old."
     assert "No room" in problem(known, {**good, "ok": False, "error": "No room."}, since + timedelta(days=2))
     assert "damaged" in problem(known, {**good, "checked_at": "x", "check_ok": False, "check_error": "damaged"}, since + timedelta(days=2))
+
+
+def test_a_backup_is_of_the_folder_s_scenario_whatever_it_is_called_in_the_catalog_by_now(tmp_path: Path) -> None:
+    """Its folder is put back under that name, which the folder's own scenario.yml has to have."""
+    settings = small_appliance(tmp_path / "state")
+    catalog.open(settings.catalog)
+    with catalog.write():
+        options.put("scenario", {"name": "renamed", "title": "Small", "description": ""})
+    (work := tmp_path / "work").mkdir()
+    host: Any = SimpleNamespace(settings=settings, tell=lambda *_: None)
+    known: Any = SimpleNamespace(plan=Plan())
+    manifest = appliance_backup._gather(work, [], known, host)
+    catalog.close()
+    assert manifest.scenario == "small"
+    assert (work / "scenario/scenario.yml").is_file()
