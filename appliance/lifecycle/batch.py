@@ -39,11 +39,15 @@ Done = Callable[[str, "Built"], None]
 
 @dataclass(frozen=True)
 class Order:
-    """A machine to be made. `roles` bring tasks for each machine; `described` is its class as the scenario has it, which they may read."""
+    """A machine to be made. `roles` bring tasks for each machine; `described` is its class as the scenario has it, which they may read.
+
+    `scenario` is the folder that has the roles; without it, the one of the settings.
+    """
 
     spec: MachineSpec
     roles: Sequence[str] = ()
     described: Mapping[str, Any] = field(default_factory=dict)
+    scenario: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ def at_once(settings: Settings, *, forked: bool) -> int:
 
 def order(machine: Machine, settings: Settings) -> Order:
     """What is to be made, as the catalog has it."""
-    return Order(spec(machine, settings), machine_roles(machine, settings), machine.machine_class.spec)
+    scenario = scenarios.lay_out(settings)
+    return Order(spec(machine, settings), machine_roles(machine, settings), machine.machine_class.spec, scenario)
 
 
 def build(provider: Provider, orders: Sequence[Order], settings: Settings, report: Report, done: Done) -> None:
@@ -134,7 +139,7 @@ def _run_tasks(orders: Sequence[Order], settings: Settings, report: Report) -> d
         "runner": str(work / "runner"),
         "inventory": {"all": {"hosts": {wanted.spec.id: _host(wanted) for wanted in orders}}},
         "variables": {},
-        "roles": [str(scenarios.lay_out(settings) / "roles")],
+        "roles": sorted({str((wanted.scenario or settings.scenario) / "roles") for wanted in orders}),
         "skip": [],
         "uncounted": True,  # what is included is known only as it is run
     }
