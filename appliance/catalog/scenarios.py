@@ -42,6 +42,13 @@ def numbered(number: int) -> ScenarioVersion | None:
     return found
 
 
+def preceding(number: int) -> ScenarioVersion | None:
+    """The version before that number, of those that are kept."""
+    earlier = ScenarioVersion.select().where(ScenarioVersion.number.between(1, number - 1))
+    found: ScenarioVersion | None = earlier.order_by(ScenarioVersion.number.desc()).first()
+    return found
+
+
 def versions() -> list[ScenarioVersion]:
     """All versions without their trees, newest first."""
     left_out = (ScenarioVersion.tree, ScenarioVersion.base)

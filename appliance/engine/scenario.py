@@ -25,7 +25,7 @@ def adopt(settings: Settings) -> Loaded | None:
             record(EventKind.SCENARIO_UNREADABLE, f"The scenario cannot be used: {error}", hint=hint)
         return None
     adopt_sequences(settings)
-    adopt_scenario(loaded)  # whose classes follow them
+    adopt_scenario(loaded.scenario)  # whose classes follow them
     return loaded
 
 

@@ -67,7 +67,7 @@ def at_once(settings: Settings, *, forked: bool) -> int:
 def order(machine: Machine, settings: Settings) -> Order:
     """What is to be made, as the catalog has it."""
     scenario = scenarios.lay_out(settings)
-    return Order(spec(machine, settings), machine_roles(machine, settings), machine.machine_class.spec, scenario)
+    return Order(spec(machine, settings), machine_roles(machine, scenario), machine.machine_class.spec, scenario)
 
 
 def build(provider: Provider, orders: Sequence[Order], settings: Settings, report: Report, done: Done) -> None:

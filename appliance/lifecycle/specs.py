@@ -2,6 +2,7 @@
 
 import ipaddress
 import zlib
+from pathlib import Path
 from typing import cast
 
 from appliance.catalog import Machine, MachineState, data_disks, scenarios
@@ -34,9 +35,9 @@ def slot_of(mac: str, settings: Settings) -> int | None:
     return slot if slot < settings.slots and card(settings, slot).mac == mac else None
 
 
-def machine_roles(machine: Machine, settings: Settings) -> list[str]:
-    """The roles of the machine's class that bring tasks for each machine, in their order."""
-    roles = scenarios.lay_out(settings) / "roles"
+def machine_roles(machine: Machine, scenario: Path) -> list[str]:
+    """The roles of the machine's class that bring tasks for each machine, in their order, as they are in the scenario's folder."""
+    roles = scenario / "roles"
     return [role for role in machine.machine_class.spec.get("roles", []) if (below(roles, role) / MACHINE_TASKS).is_file()]
 
 
@@ -44,7 +45,7 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
     """Everything needed to make the machine."""
     described, seed = machine.machine_class.spec, machine.seed
     # What tasks for each machine have done to a disk is not on that of a fork, which would take its place.
-    snapshot = None if machine.readiness == "cold" and machine_roles(machine, settings) else machine.snapshot
+    snapshot = None if machine.readiness == "cold" and machine_roles(machine, scenarios.lay_out(settings)) else machine.snapshot
     kept = data_disks.coming_back_as(machine.id) if machine.owner_id is not None and machine.state in MADE else None
     disk = data_disks.of_machine(machine.id) if machine.owner_id is not None else None  # nobody else's has one
     return MachineSpec(

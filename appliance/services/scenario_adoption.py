@@ -2,16 +2,10 @@
 
 from appliance import catalog
 from appliance.catalog import Class, EventKind, options, policies, record, sequences
-from appliance.scenario.load import Loaded
 from appliance.scenario.schema import Scenario
 
 
-def adopt_scenario(loaded: Loaded) -> None:
-    """Bring the catalog's classes in line with the scenario that was loaded."""
-    adopt(loaded.scenario)
-
-
-def adopt(scenario: Scenario) -> None:
+def adopt_scenario(scenario: Scenario) -> None:
     """Bring the catalog's classes in line with the scenario: new ones are added, what an admin changed is kept, missing ones are withdrawn."""
     with catalog.write():
         there = {sequence.name for sequence in sequences.all()}

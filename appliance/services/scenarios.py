@@ -20,7 +20,7 @@ from appliance.scenario.merge import Merged, Side, merge
 from appliance.scenario.schema import Scenario
 from appliance.scenario.tree import MAIN, File, Listing, Tree
 from appliance.services import seeds
-from appliance.services.scenario_adoption import adopt
+from appliance.services.scenario_adoption import adopt_scenario
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def outcome(of: ScenarioVersion, both: Merged) -> Change:
 
 def before(of: ScenarioVersion) -> ScenarioVersion | None:
     """The version before it that is still there."""
-    return next((scenarios.numbered(one.number) for one in scenarios.versions() if one.number < of.number), None)
+    return scenarios.preceding(of.number)
 
 
 def text(of: ScenarioVersion) -> str:
@@ -166,12 +166,12 @@ def _become(
         author = actor.name if actor else ""
         made = scenarios.put(files, ScenarioState.CURRENT, base, author=author, comment=comment, changes=line)
         _reopen(change)
-        adopt(scenario)
+        adopt_scenario(scenario)
         message = f"{said}, version {made.number} of the scenario: {line}."
         record(
             EventKind.SCENARIO_CHANGED, message, actor or catalog.ENGINE, comment=comment, changes=line, object=f"scenario:{made.number}"
         )
-        for one in change.built if build and actor is not None else ():
+        for one in change.built if build else ():
             if actor is not None and not seed_rows.unfinished(one.name) and catalog.Class.get_or_none(catalog.Class.name == one.name):
                 seeds.build(one.name, actor)
     doorbell.ring()

@@ -36,7 +36,7 @@ def test_a_machine_boots_from_a_seed_that_came_with_the_image(
         file.unlink()
     catalog.open(settings.catalog)
     try:
-        adopt_scenario(loaded)
+        adopt_scenario(loaded.scenario)
         seed_builds.queue_shipped(loaded, settings)
         (queued,) = seeds.unfinished()
         assert queued.class_name == "small"  # small12 was not shipped

@@ -1,5 +1,6 @@
 """The scenario: its versions and what differs between them, an editor, import and export, and a newer one brought together with it."""
 
+from collections.abc import Callable
 from typing import cast
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -52,6 +53,16 @@ def _rendered(template: str, error: DpeError | None = None, **values: object) ->
 def _there(message: str) -> Response:
     flash(message, "success")
     return redirect(url_for("scenario.index"), 303)
+
+
+def _taken(take: Callable[[Take], str], page: Callable[[DpeError], Page]) -> Page:
+    """Do what was asked for and say so, or the page again with why not. What is no longer there has no page to show. Raises NotFound."""
+    try:
+        return _there(take(forms.read(Take)))
+    except NotFound:
+        raise
+    except DpeError as error:
+        return page(error)
 
 
 def _index(error: DpeError | None = None) -> Page:
@@ -111,12 +122,11 @@ def version(number: int) -> Page:
 @needs("scenario.manage")
 @requires_reauth
 def go_back(number: int) -> Page:
-    try:
-        asked = forms.read(Take)
+    def take(asked: Take) -> str:
         made = scenarios.go_back(actor(), number, seen=asked.seen, comment=asked.comment, build=asked.build)
-    except DpeError as error:
-        return _version(number, error)
-    return _there(f"Version {number} counts again, as version {made.number}.")
+        return f"Version {number} counts again, as version {made.number}."
+
+    return _taken(take, lambda error: _version(number, error))
 
 
 # -- the editor -----------------------------------------------------------------------------------
@@ -204,14 +214,11 @@ def imported() -> Page:
 @needs("scenario.manage")
 @requires_reauth
 def take_import() -> Page:
-    try:
-        asked = forms.read(Take)
+    def take(asked: Take) -> str:
         made = scenarios.take_import(actor(), digest=asked.digest, seen=asked.seen, comment=asked.comment, build=asked.build)
-    except NotFound:
-        raise
-    except DpeError as error:
-        return _waiting(error)
-    return _there(f"What was sent counts from now on, as version {made.number}.")
+        return f"What was sent counts from now on, as version {made.number}."
+
+    return _taken(take, _waiting)
 
 
 @blueprint.post("/import/discard")
@@ -272,41 +279,32 @@ def choose() -> Page:
 @needs("scenario.manage")
 @requires_reauth
 def take_merged() -> Page:
-    try:
-        asked = forms.read(Take)
+    def take(asked: Take) -> str:
         made = scenarios.take_merged(
             actor(), _choices(), digest=asked.digest, seen=asked.seen, shown=asked.shown, comment=asked.comment, build=asked.build
         )
-    except NotFound:
-        raise
-    except DpeError as error:
-        return _offer(error)
-    return _there(f"Both together count from now on, as version {made.number}.")
+        return f"Both together count from now on, as version {made.number}."
+
+    return _taken(take, _offer)
 
 
 @blueprint.post("/offer/take")
 @needs("scenario.manage")
 @requires_reauth
 def take_offer() -> Page:
-    try:
-        asked = forms.read(Take)
+    def take(asked: Take) -> str:
         made = scenarios.take_offer(actor(), digest=asked.digest, seen=asked.seen, comment=asked.comment, build=asked.build)
-    except NotFound:
-        raise
-    except DpeError as error:
-        return _offer(error)
-    return _there(f"The newer one counts from now on, as version {made.number}; what was changed here is in the versions before.")
+        return f"The newer one counts from now on, as version {made.number}; what was changed here is in the versions before."
+
+    return _taken(take, _offer)
 
 
 @blueprint.post("/offer/leave")
 @needs("scenario.manage")
 @requires_reauth
 def leave() -> Page:
-    try:
-        asked = forms.read(Take)
+    def take(asked: Take) -> str:
         scenarios.keep_ours(actor(), digest=asked.digest, seen=asked.seen, comment=asked.comment)
-    except NotFound:
-        raise
-    except DpeError as error:
-        return _offer(error)
-    return _there("Nothing of the newer one is taken. The next one is compared with it.")
+        return "Nothing of the newer one is taken. The next one is compared with it."
+
+    return _taken(take, _offer)

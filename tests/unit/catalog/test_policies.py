@@ -13,7 +13,6 @@ from appliance import catalog
 from appliance.catalog import Class, policies
 from appliance.errors import BadInput
 from appliance.scenario import document, policy
-from appliance.scenario.load import Loaded
 from appliance.scenario.policy import ClassPolicy, Editable, Form
 from appliance.scenario.schema import ClassSpec, Name, Scenario
 from appliance.services import classes
@@ -27,7 +26,7 @@ from tests.unit.conftest import SPEC
 def adopt(**more: object) -> Class:
     """The class `fresh` as it is after a start with that scenario."""
     spec = {**json.loads(json.dumps(SPEC)), **more}
-    adopt_scenario(Loaded(Scenario.model_validate({"name": "s", "title": "S", "classes": {"fresh": spec}}), Path()))
+    adopt_scenario(Scenario.model_validate({"name": "s", "title": "S", "classes": {"fresh": spec}}))
     found: Class = Class.get(Class.name == "fresh")
     return found
 

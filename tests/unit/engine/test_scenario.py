@@ -86,7 +86,7 @@ def test_roles_and_playbooks_are_those_of_the_current_version(
     Class.update(spec={**machine.machine_class.spec, "roles": ["web"]}).where(Class.name == "small").execute()
     machine = machines.Machine.get_by_id(machine.number)
     assert machine.state is MachineState.READY
-    assert (specs.machine_roles(machine, shop), playbook_file("greet.yml")) == ([], None)
+    assert (specs.machine_roles(machine, rows.lay_out(shop)), playbook_file("greet.yml")) == ([], None)
     send(admin, **{"roles__web__tasks__machine.yml": "- debug: {msg: hello}\n", "playbooks__greet.yml": "- hosts: all\n"})
     assert (order(machine, shop).roles, order(machine, shop).scenario) == (["web"], rows.folder(shop))
     assert playbook_file("greet.yml") == rows.folder(shop) / "playbooks/greet.yml"

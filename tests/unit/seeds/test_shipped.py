@@ -62,7 +62,7 @@ def folder(loaded: Loaded, tmp_path: Path) -> Path:
 def with_image(opened: Settings, folder: Path, loaded: Loaded) -> Settings:
     """An appliance at its first start, whose image ships the seed."""
     settings = load({}, state=opened.state, network=opened.network, slots=opened.slots, shipped_seeds=folder.parent)
-    adopt_scenario(loaded)
+    adopt_scenario(loaded.scenario)
     return settings
 
 

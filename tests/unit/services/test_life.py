@@ -7,7 +7,6 @@ import pytest
 from appliance import catalog
 from appliance.catalog import Class, Event, Sequence, VersionState, sequences
 from appliance.errors import BadInput
-from appliance.scenario.load import Loaded
 from appliance.scenario.policy import Form
 from appliance.scenario.schema import Scenario
 from appliance.services import classes
@@ -65,7 +64,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(small, farm, admin, va
 
 def _adopt(tmp_path, **more):
     spec = {**json.loads(json.dumps(SPEC)), **more}
-    adopt_scenario(Loaded(Scenario.model_validate({"name": "s", "title": "S", "classes": {"fresh": spec}}), tmp_path))
+    adopt_scenario(Scenario.model_validate({"name": "s", "title": "S", "classes": {"fresh": spec}}))
     return Class.get(Class.name == "fresh")
 
 

@@ -125,7 +125,7 @@ def test_what_an_admin_changed_of_a_class_stays(opened: Settings) -> None:
         False,
         "cold",
     )
-    adopt_scenario(load_scenario(LEFT / "notebook"))
+    adopt_scenario(load_scenario(LEFT / "notebook").scenario)
     assert Class.get_by_id("notebook").buffer == 5
     assert 5 in Class.get_by_id("notebook").overrides.values(), "an admin said so, and not the scenario"
 
