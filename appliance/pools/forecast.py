@@ -10,13 +10,13 @@ import math
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import cache
 
 from appliance.pools.planner import Policy
-from appliance.pools.replay import Making, Outcome, Step, replay
-from appliance.pools.windows import SLOT, SLOTS, Forecast, Pace, course
+from appliance.pools.replay import Counts, Making, Outcome, Step, replay
+from appliance.pools.windows import SLOT, SLOTS, Ahead, Calendar, Forecast, Pace, course, more, timeline
 from appliance.scenario.calendar import MANY
 
 EPOCH = datetime(2000, 1, 3)  # noqa: DTZ001 - of a wall clock
@@ -202,3 +202,31 @@ def steps(numbers: Sequence[int], pace: Pace, begin: float) -> list[Step]:
     segments = [(begin + slot * SLOT, number) for slot, number in enumerate(numbers) if not slot or number != numbers[slot - 1]]
     going = course(segments, lambda before, after: after - before, pace)
     return [(moment, Policy(0, MANY, max(now, *later, 0))) for moment, now, later in going]
+
+
+def held_by(calendar: Calendar, begin: float, end: float, pace: Pace) -> list[Step]:
+    """What the planner goes by from `begin` to `end`, by a calendar whose clock is this module's."""
+    here = replace(calendar, zone=UTC)
+    segments = [
+        (seconds(one.begins.replace(tzinfo=None)), one.bounds)
+        for one in timeline(
+            here, (EPOCH + timedelta(seconds=begin)).replace(tzinfo=UTC), (EPOCH + timedelta(seconds=end)).replace(tzinfo=UTC)
+        )
+    ]
+    return [(moment, _policy(Ahead(now, later))) for moment, now, later in course(segments, more, pace)]
+
+
+def _policy(holds: Ahead) -> Policy | Counts:
+    if not any(bounds.starts for bounds in (holds.now, *holds.later)):
+        return holds.policy()
+    return lambda handed_out: holds.policy(lambda since: handed_out(seconds(since.replace(tzinfo=None))))
+
+
+def walked(calendar: Calendar, forecaster: Forecaster, weeks: range) -> list[Step]:
+    """The same of weeks in each of which the forecast acts, by what was known when it began."""
+    found: list[Step] = []
+    for week in weeks:
+        choice = forecaster.choose(week)
+        acting = replace(calendar, level=forecaster.level, forecasts=(choice.forecast,)) if choice else calendar
+        found += held_by(acting, week * WEEK, (week + 1) * WEEK - 1, forecaster.pace)
+    return found

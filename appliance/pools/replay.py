@@ -10,13 +10,13 @@ from heapq import heappop, heappush
 
 from appliance.pools.capacity import PLENTY
 from appliance.pools.planner import Capacity, Demand, Policy, Pools, plan
-from appliance.pools.windows import Ahead
 
 HOUR = 3600.0
 _ENDLESS = Capacity(PLENTY, PLENTY, PLENTY, PLENTY)
 
 State = tuple[int, int, int, int]  # machines in creation, ready and in production, and people who wait
-Step = tuple[float, Policy | Ahead]  # what holds from a time on; one with starts depends on how many were handed out since they began
+Counts = Callable[[Callable[[float], int]], Policy]  # what depends on how many were handed out since a time
+Step = tuple[float, Policy | Counts]  # what holds from a time on
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ class _Replay:
         self.back: deque[float] = deque()  # when those that are held are given back
         self.waits: list[float] = []
         self.now = begin
-        self._hold(steps[0][1])
+        self.out: list[float] = []  # when machines were handed out
+        self._hold()
 
     def run(self) -> Outcome:
         self.ready = decided(self.policy, (0, 0, 0, 0))[0]
@@ -130,7 +131,7 @@ class _Replay:
             self.production -= 1
         elif self.step + 1 < len(self.steps) and self.steps[self.step + 1][0] <= moment:
             self.step += 1
-            self._hold(self.steps[self.step][1])
+            self._hold()
         else:
             self.next += 1
             if self.ready:
@@ -141,15 +142,20 @@ class _Replay:
                 self.waiting.append(moment)
 
     def _hand_out(self) -> None:
+        self.out.append(self.now)
         if self.making.held:
             self.production += 1
             self.back.append(self.now + self.making.held)
 
-    def _hold(self, holds: Policy | Ahead) -> None:
-        self.policy = holds if isinstance(holds, Policy) else holds.policy()
+    def _hold(self) -> None:
+        holds = self.steps[self.step][1]
+        self.depends = not isinstance(holds, Policy)
+        self.policy = holds if isinstance(holds, Policy) else holds(lambda since: len(self.out) - bisect_left(self.out, since))
         self.known = _decisions(self.policy)
 
     def _plan(self) -> None:
+        if self.depends:
+            self._hold()
         state = self.creation, self.ready, self.production, len(self.waiting)
         if (found := self.known.get(state)) is None:
             found = self.known[state] = decided(self.policy, state)

@@ -346,10 +346,10 @@ def ahead(calendar: Calendar, moment: datetime, pace: Callable[[], Pace], prepar
     later: list[Segment] = []
     deadline, known = moment + 2 * HORIZON, None
     for before, after in reversed(list(pairwise([held[-1], *coming]))):
-        if (more := _more(before.bounds, after.bounds)) <= 0:
+        if (count := more(before.bounds, after.bounds)) <= 0:
             continue
         known = known or pace()
-        deadline = min(deadline, after.begins) - known.needs(more)
+        deadline = min(deadline, after.begins) - known.needs(count)
         if deadline <= moment or (preparing is not None and after.begins <= preparing):
             later.append(after)
     prepares = later[0].begins if later else None
@@ -360,18 +360,18 @@ Held = TypeVar("Held")
 
 
 def course(
-    segments: Sequence[tuple[float, Held]], more: Callable[[Held, Held], int], pace: Pace
+    segments: Sequence[tuple[float, Held]], rise: Callable[[Held, Held], int], pace: Pace
 ) -> Iterator[tuple[float, Held, tuple[Held, ...]]]:
     """What `ahead` says all the while: for each instant at which that changes (in seconds), what holds, and what has to be begun for later by then.
 
-    `segments` are what holds from when on; `more` says how many machines have to be made when the second follows the first. Making that would have to be
+    `segments` are what holds from when on; `rise` says how many machines have to be made when the second follows the first. Making that would have to be
     begun more than HORIZON before is begun then.
     """
     deadline = math.inf
     rises: list[tuple[float, int]] = []  # when the making for a segment is begun, the last first
     for number in range(len(segments) - 1, 0, -1):
         begins, holds = segments[number]
-        if (count := more(segments[number - 1][1], holds)) > 0:
+        if (count := rise(segments[number - 1][1], holds)) > 0:
             deadline = min(deadline, begins) - pace.lead(count)
             rises.append((max(deadline, begins - HORIZON.total_seconds(), segments[0][0]), number))
     rises.reverse()
@@ -388,7 +388,7 @@ def course(
         yield moment, segments[current][1], tuple(segments[number][1] for _, number in rises[first:last])
 
 
-def _more(before: Bounds, after: Bounds) -> int:
+def more(before: Bounds, after: Bounds) -> int:
     """The most machines that may have to be made for what holds next: when just so much of a start is left that the buffer does without it."""
     new = sum(start.machines for start in after.starts if start not in before.starts)
     left = min(before.buffer.machines, sum(start.machines for start in before.starts if start in after.starts))

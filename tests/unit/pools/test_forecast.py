@@ -108,7 +108,7 @@ def test_what_is_replayed_is_what_the_planner_goes_by(
     pace = Pace(each, at_once)
     begin = MONDAY - timedelta(days=1)
     segments = [(one.begins.timestamp(), one.bounds) for one in windows.timeline(calendar, begin, MONDAY + timedelta(days=9))]
-    course = list(windows.course(segments, windows._more, pace))
+    course = list(windows.course(segments, windows.more, pace))
     for second in moments:
         moment = MONDAY + timedelta(seconds=second)
         _, holds, later = [one for one in course if one[0] <= moment.timestamp()][-1]
