@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.pools import generated, replay, windows
-from appliance.pools.forecast import WEEK, Demand, Forecaster, Needs, quantile, steps
+from appliance.pools.forecast import WEEK, Demand, Forecaster, Needs, held_by, quantile, steps, walked
 from appliance.pools.generated import Numbers
 from appliance.pools.planner import Policy
 from appliance.pools.replay import Making, Outcome
@@ -164,3 +164,24 @@ def test_generated_demand_is_in_order_and_the_same_for_the_same_chance(kind: str
     assert one
     assert one[0] >= 0
     assert one[-1] < 3 * WEEK
+
+
+def test_a_start_counts_off_in_a_replay_as_it_does_for_the_planner() -> None:
+    window = Window(name="Lessons", begin="09:00", end="12:00", start=5, days=("mon",))  # type: ignore[arg-type]
+    calendar = Calendar(Policy(0, 40, 0), (window,))
+    nine = 9 * 3600.0
+    holds = held_by(calendar, 0.0, 86400.0, Pace(30, 2))
+    found = replay.replay([nine + 60, nine + 61], holds, Making(lambda: 30.0, 2), 0.0, 86400.0)
+    assert found.met == 2
+    begun_by = 300.0
+    assert found.idle <= 3 * 3 * 3600 + 2 * 61 + 5 * begun_by, "two of five are gone, and not replaced"
+    assert found.idle >= 3 * 3 * 3600
+
+
+def test_where_the_forecast_acts_each_week_goes_by_what_was_known_before_it() -> None:
+    arrivals = lessons(6)
+    by = forecaster(arrivals)
+    steps_of = walked(Calendar(Policy(0, 40, 1)), by, range(6))
+    monday = [max(policy.buffer for at, policy in steps_of if isinstance(policy, Policy) and at // WEEK == week) for week in range(6)]
+    assert monday[:2] == [1, 1], "at first the buffer counts"
+    assert min(monday[3:]) >= 8
