@@ -138,13 +138,17 @@ class Forecaster:
         self.pace = pace_of(times, at_once)
         self._needs = Needs(demand, self.pace)
         self._before = cache(self._needs.before)
+        self._wanted = cache(self._aimed)
         self._outcome = cache(self._replayed)
         self.choose = cache(self._choose)
 
     def numbers(self, week: int, aim: Aim, least: int) -> tuple[int, ...]:
         """The machines to keep ready in each quarter of the week."""
+        return tuple(max(least, number) for number in self._wanted(week, aim))
+
+    def _aimed(self, week: int, aim: Aim) -> list[int]:
         share, factor = aim
-        return tuple(max(least, math.ceil(factor * quantile(needs, share) - 1e-9)) for needs in self._before(week))
+        return [math.ceil(factor * quantile(needs, share) - 1e-9) if needs else 0 for needs in self._before(week)]
 
     def _choose(self, week: int) -> Choice | None:
         """The cheapest numbers for a week that would have met the service level in the weeks before; None when too few are known."""

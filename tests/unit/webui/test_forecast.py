@@ -1,5 +1,6 @@
 """The page of a class's forecast: advice in words, misses, and what another policy would come to."""
 
+import re
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -7,9 +8,10 @@ from datetime import timedelta
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Account, Class, Request, RequestState, now, timezone
+from appliance.catalog import Account, Actor, Class, Request, RequestState, now, timezone
 from appliance.pools.generated import Numbers
 from appliance.pools.windows import wall
+from appliance.scenario.policy import Form
 from appliance.services import classes, forecasts
 from tests.pages import is_at
 from tests.unit.webui.conftest import Browser
@@ -95,3 +97,11 @@ def test_a_year_of_another_policy_takes_less_than_a_second(grace: Browser, known
     assert found.today.asked > 10_000
     assert found.tried.level > found.today.level
     assert found.tried.hours > found.today.hours
+
+
+def test_where_it_acts_the_calendar_says_that_the_number_is_the_forecasts(grace: Browser, known: None) -> None:
+    classes.change_policy(Actor("grace"), "notebook", Form.POLICY, {"forecast_acts": True})
+    assert "It <strong>acts</strong>, in place of the buffer" in grace.get(PAGE).text
+    page = " ".join(grace.get("/admin/classes/notebook/calendar/").text.split())
+    assert re.search(r'<dt>Ready and waiting</dt><dd>\d+<small class="form-hint">Forecast</small>', page)
+    assert 'class="q4 band' not in page, "the week shows windows and one-offs, not each quarter of an hour"
