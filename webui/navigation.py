@@ -54,7 +54,9 @@ GROUPS = (
         "Machines",
         (
             Page("Overview", "overview.index", "layout-dashboard", "classes.read", words="dashboard"),
-            Page("Classes", "classes.index", "package", "classes.read", also=("calendar",), words="policy pools calendar"),
+            Page(
+                "Classes", "classes.index", "package", "classes.read", also=("calendar", "forecast"), words="policy pools calendar forecast"
+            ),
             Page("Scenario", "scenario.index", "notebook", "scenario.manage", words="scenario.yml roles recipe versions import export"),
             Page("Seeds", "seeds.index", "plant-2", "seeds.read", words="images snapshots"),
             Page("Machines", "machines.index", "server-2", "machines.read", also=("portal.transfer_form", "portal.transfer")),

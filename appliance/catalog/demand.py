@@ -22,6 +22,13 @@ class Asked(NamedTuple):
     misses: int = 0
 
 
+class Miss(NamedTuple):
+    """A request that had to wait: since when, and until when (None: it was not granted, or not yet)."""
+
+    asked: datetime
+    granted: datetime | None
+
+
 def classes_of_machines() -> dict[str, str]:
     """The class of every machine that is not retired, by the machine's id."""
     return dict(rows("SELECT id, class_name FROM machine WHERE state <> 'retired'"))
@@ -52,6 +59,29 @@ def asked_between(after: int, last: int) -> dict[str, Asked]:
     ):
         found[name][bool(hit)] = count
     return {name: Asked(counts.get(True, 0), counts.get(False, 0)) for name, counts in found.items()}
+
+
+def arrivals(class_name: str, since: datetime) -> list[datetime]:
+    """When people asked for machines of a class, since an instant, in order; once for each machine."""
+    found = rows(
+        "SELECT created_at FROM request WHERE class_name = ? AND created_at >= ? AND hit IS NOT NULL ORDER BY created_at",
+        (class_name, stamp(since)),
+    )
+    return [datetime.fromisoformat(at) for (at,) in found]
+
+
+def first_request(class_name: str) -> datetime | None:
+    """When somebody asked for a machine of the class for the first time."""
+    at = rows("SELECT min(created_at) FROM request WHERE class_name = ? AND hit IS NOT NULL", (class_name,))[0][0]
+    return datetime.fromisoformat(at) if at else None
+
+
+def misses(class_name: str, limit: int) -> list[Miss]:
+    """The last requests for machines of a class that had to wait, the latest first."""
+    found = rows(
+        "SELECT created_at, granted_at FROM request WHERE class_name = ? AND hit = 0 ORDER BY created_at DESC LIMIT ?", (class_name, limit)
+    )
+    return [Miss(datetime.fromisoformat(at), datetime.fromisoformat(granted) if granted else None) for at, granted in found]
 
 
 def handed_out(class_name: str, since: datetime) -> int:

@@ -161,6 +161,7 @@ class EventKind(StrEnum):
     CLASS_LIFE = "class.life", "Somebody changed the life of machines of a class.", INFO, *CHANGE
     CLASS_CALENDAR = "class.calendar", "Somebody changed the calendar of a class.", INFO, *CHANGE
     CLASS_HOLDS = "class.holds", "Other numbers hold for the pools of a class, by its calendar.", INFO, *CHANGE
+    CLASS_FORECAST = "class.forecast", "It was forecast for a week how many machines of a class to keep ready.", INFO, "after"
     CLASS_ENABLED = "class.enabled", "A class was opened."
     CLASS_DISABLED = "class.disabled", "A class was closed."
     CLASS_RETRY = "class.retry", "Somebody asked to try at once what failed for a class."

@@ -457,6 +457,7 @@ class Class(Row):
     windows = JsonField(default=list)
     one_offs = JsonField(default=list)
     holds = JsonField(default=dict)
+    forecast = JsonField(default=dict)
     updated_at = UtcField(default=now)
 
 

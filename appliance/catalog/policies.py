@@ -30,6 +30,11 @@ def values(machine_class: Class) -> dict[str, Any]:
     return {name: getattr(machine_class, name) if name in COLUMNS else value for name, value in merged.items()}
 
 
+def value(machine_class: Class, name: str) -> Any:
+    """What counts of a field that has no column, and that nothing else bounds."""
+    return machine_class.overrides.get(name, policy.fields()[name].of(machine_class.spec))
+
+
 def effective(spec: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """What counts of a scenario's values and an admin's; what a newer scenario left no room for is as much as there is."""
     found = scenarios(spec) | {name: value for name, value in overrides.items() if name in policy.fields()}

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from appliance import catalog, syslog
 from appliance.catalog import machines, now, outgoing_mail, runs
+from appliance.engine import forecasts
 from appliance.engine.clock import Clock
 from appliance.engine.dispatcher import Dispatcher
 from appliance.engine.heartbeat import Heartbeat
@@ -141,6 +142,7 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("setup code", ONCE, lambda: setup.ensure_code(settings), set_up),  # takes it away, which the web process cannot
         Periodic("snapshots", EVERY_TICK, of.snapshots.keep, set_up),  # before machines are planned, which wait for theirs
         Periodic("smoke test", EVERY_TICK, of.snapshots.smoke_test, set_up),
+        Periodic("forecast", 60, lambda: forecasts.make(settings), set_up, Queue.LONG, lambda: bool(forecasts.due())),
         Periodic("pools", EVERY_TICK, of.pools.plan, set_up),
         Periodic("seeds", EVERY_TICK, of.seeds.build, watched),  # before set-up, those that came with the image
     ]

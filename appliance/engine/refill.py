@@ -7,7 +7,7 @@ from appliance.catalog import Machine, machines, now
 from appliance.engine.jobs import Jobs
 from appliance.errors import Conflict
 from appliance.hypervisor.provider import Provider
-from appliance.lifecycle import batch
+from appliance.lifecycle import batch, pace
 from appliance.lifecycle.handlers import Handlers
 from appliance.lifecycle.machine_steps import note_step
 from appliance.settings import Settings
@@ -36,7 +36,7 @@ class Refill:
         """Make the first of them, unless a batch is under way or people come first."""
         if self.jobs.stopping or KEY in self.jobs or self._yields_to_people(planned):
             return
-        chosen = planned[: batch.at_once(self.settings, forked=planned[0].machine.snapshot_id is not None)]
+        chosen = planned[: pace.at_once(self.settings, forked=planned[0].machine.snapshot_id is not None)]
         self.batch = {one.machine.id for one in chosen}
         self.jobs.submit(Queue.LONG, KEY, self._make, chosen)
 

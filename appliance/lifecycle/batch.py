@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 PLAYBOOK = REPOSITORY / "playbooks/build.yml"
 TASKS_WITHIN = 1800.0  # seconds for the tasks of a batch
 KEPT = 500  # characters of what Ansible said last
-FORKS = 10  # times as many machines in a batch that begins with a fork: they share the start-up of what is run in each
 
 Report = Callable[[str, str], None]
 Done = Callable[[str, "Built"], None]
@@ -57,11 +56,6 @@ class Built:
     error: DpeError | None
     forked: bool = False
     fork_error: DpeError | None = None
-
-
-def at_once(settings: Settings, *, forked: bool) -> int:
-    """How many machines are made in one batch."""
-    return settings.parallel * (FORKS if forked else 1)
 
 
 def order(machine: Machine, settings: Settings) -> Order:

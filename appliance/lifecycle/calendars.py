@@ -1,13 +1,16 @@
 """What holds for a class when, from the catalog: its policy, windows and one-offs, the holidays, the appliance's time zone."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from appliance import catalog
 from appliance.catalog import Class, EventKind, now, public_holidays, record, timezone
 from appliance.catalog.models import stamp
+from appliance.lifecycle import forecasts
 from appliance.pools.planner import Policy
-from appliance.pools.windows import NUMBERS, Ahead, Bounds, Calendar, at, words
+from appliance.pools.windows import FORECAST, NUMBERS, Ahead, Bounds, Calendar, at, words
 from appliance.scenario.calendar import OneOff, Window
 
 
@@ -16,11 +19,13 @@ def calendar_of(machine_class: Class, moment: datetime | None = None) -> Calenda
     windows = tuple(Window.model_validate(one) for one in machine_class.windows)
     one_offs = tuple(OneOff.model_validate(one) for one in machine_class.one_offs)
     policy = Policy(machine_class.minimum, machine_class.maximum, machine_class.buffer)
-    if not (windows or one_offs):
+    forecast = forecasts.acting(machine_class)
+    if not (windows or one_offs or forecast):
         return Calendar(policy)
     year = (moment or now()).year
-    days = public_holidays.of(range(year - 1, year + 2)) if any(window.holidays != "any" for window in windows) else {}
-    return Calendar(policy, windows, one_offs, frozenset(days), timezone.current())
+    days = public_holidays.of(range(year - 1, year + 2)) if forecast or any(window.holidays != "any" for window in windows) else {}
+    calendar = Calendar(policy, windows, one_offs, frozenset(days), timezone.current())
+    return replace(calendar, level=forecast.level, forecasts=(forecast,)) if forecast else calendar
 
 
 def holding(machine_class: Class) -> Bounds:
@@ -36,15 +41,22 @@ def preparing(machine_class: Class) -> datetime | None:
 
 def note(machine_class: Class, holds: Ahead) -> None:
     """Keep what the planner goes by, and record it when it is not what it went by before; nothing is kept of a class without a calendar."""
-    changes = bool(machine_class.windows or machine_class.one_offs)
+    changes = bool(machine_class.windows or machine_class.one_offs or FORECAST in holds.bounds.sources)
     after = _plain(holds) if changes else {}
     before = machine_class.holds
     if after == before:
         return
     with catalog.write():
         Class.update(holds=after).where(Class.name == machine_class.name).execute()
-        if before or holds.prepares or holds.bounds.sources:
+        if _unforeseen(before) != _unforeseen(after) and (before or holds.prepares or holds.bounds.sources):
             record(EventKind.CLASS_HOLDS, _told(machine_class.name, holds), class_name=machine_class.name, before=before, after=after)
+
+
+def _unforeseen(holds: Mapping[str, Any]) -> dict[str, Any]:
+    """What holds, without the numbers of the forecast: these are told once a week, and not each quarter of an hour."""
+    if FORECAST in [source for source, _ in holds.get("buffer", {}).get("parts", ())]:
+        return {**holds, "prepares": None, "buffer": FORECAST}
+    return dict(holds)
 
 
 def _plain(holds: Ahead) -> dict[str, Any]:

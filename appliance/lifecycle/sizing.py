@@ -9,14 +9,14 @@ from appliance import catalog
 from appliance.catalog import Class, demand, is_to_come, machines, memory, now, options, seeds, snapshots
 from appliance.catalog.memory import Allowed, Kind, Part
 from appliance.hypervisor.provider import HostFacts
-from appliance.lifecycle import batch, calendars, forks, outcomes
+from appliance.lifecycle import calendars, forks, outcomes, pace
 from appliance.pools.capacity import DISK_PER_MACHINE, most
+from appliance.pools.forecast import pace_of
 from appliance.pools.planner import Capacity, Demand, Pools
 from appliance.pools.windows import Ahead, Pace, ahead
 from appliance.settings import Settings
 
 ESTIMATE = 4  # a paused fork is taken for this part of its memory until one was measured
-BOOTED, FORKED = timedelta(seconds=120), timedelta(seconds=10)  # that making machines is taken to last until some were made
 PACE_LASTS = timedelta(minutes=1)  # after which it is measured again
 
 STANDING = (Kind.RUNNING, Kind.BOOTED)
@@ -156,20 +156,20 @@ class Sizing:
         """What holds for the class, and what has to be begun for later."""
         name = machine_class.name
 
-        def pace() -> Pace:
+        def measured() -> Pace:
             known = self._paces.get(name)
             if known is None or abs(moment - known[0]) > PACE_LASTS:
                 known = self._paces[name] = moment, self._pace(name, is_forked=is_forked)
             return known[1]
 
         preparing = calendars.preparing(machine_class)
-        holds = self.holds[name] = ahead(calendars.calendar_of(machine_class, moment), moment, pace, preparing)
+        holds = self.holds[name] = ahead(calendars.calendar_of(machine_class, moment), moment, measured, preparing)
         return holds
 
     def _pace(self, name: str, *, is_forked: bool) -> Pace:
         """How fast machines are made: as long as nine of ten of the last took."""
-        times = sorted(machines.creation_times(name)) or [FORKED if is_forked else BOOTED]
-        return Pace(times[(len(times) - 1) * 9 // 10].total_seconds(), batch.at_once(self.settings, forked=is_forked))
+        times = [one.total_seconds() for one in pace.times(name, forked=is_forked)]
+        return pace_of(times, pace.at_once(self.settings, forked=is_forked))
 
     def _cost(self, machine_class: Class, nominal: int, measured: Part | None, *, is_forked: bool) -> int | None:
         """What one more of the class takes while it waits; None: all its memory."""

@@ -3,19 +3,24 @@ before it holds. Pure functions, without a clock of their own.
 
 A window belongs to the day on which it begins, is half-open, and is compared with the wall clock of the instant, in the appliance's zone; wall time
 is never computed with. So a window in an hour that a clock skips does not occur, and one in an hour that it repeats lasts longer: `oddities` says so.
-Where several windows hold at once, the last in the list that says a number wins; one-offs are added to that.
+Where several windows hold at once, the last in the list that says a number wins; one-offs are added to that. What the
+class itself keeps ready is a number, or a service level, and then the forecast has the number of each quarter of an hour (`appliance.pools.forecast`).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache, reduce
 from itertools import pairwise
+from typing import TypeVar
 
 from appliance.pools.planner import Policy
 from appliance.scenario.calendar import DAYS, OneOff, Window
 
 POLICY = ""  # the source of what neither window nor one-off says
+FORECAST = "Forecast"  # of what it says in place of the policy's buffer
+SLOT, SLOTS = 900, 7 * 96  # seconds of a quarter of an hour, and how many a week has
 HORIZON = timedelta(hours=24)  # within which what is to hold may have to be begun
 HOUR, DAY, LITTLE = timedelta(hours=1), timedelta(days=1), timedelta(seconds=1)
 NAMES = tuple(DAYS)
@@ -23,18 +28,45 @@ NUMBERS = ("minimum", "maximum", "buffer", "start")
 
 
 @dataclass(frozen=True)
+class Forecast:
+    """The machines to keep ready in each quarter of an hour of the week, from Monday on, for so many of a hundred requests to be met at once."""
+
+    level: int
+    numbers: tuple[int, ...]
+
+    def at(self, shown: datetime, holidays: frozenset[date] = frozenset()) -> int:
+        """Its number when the clock shows that; holidays are Sundays."""
+        day = 6 if shown.date() in holidays else shown.weekday()
+        return self.numbers[day * 96 + shown.hour * 4 + shown.minute // 15]
+
+    @property
+    def clocks(self) -> list[time]:
+        """When its number changes, on whichever day."""
+        changes = {slot % 96 for slot in range(SLOTS) if self.numbers[slot] != self.numbers[slot - 1]}
+        return [time(quarter // 4, quarter % 4 * 15) for quarter in changes | ({0} if changes else set())]
+
+
+@dataclass(frozen=True)
 class Calendar:
-    """All that says what holds for a class. `holidays` has those of the years that are asked for."""
+    """All that says what holds for a class. `holidays` has those of the years that are asked for.
+
+    `level` is the service level in place of the policy's buffer (0: the buffer counts); one for which there is no forecast says nothing.
+    """
 
     policy: Policy
     windows: tuple[Window, ...] = ()
     one_offs: tuple[OneOff, ...] = ()
     holidays: frozenset[date] = frozenset()
     zone: tzinfo = UTC
+    level: int = 0
+    forecasts: tuple[Forecast, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether anything ever changes."""
-        return bool(self.windows or self.one_offs)
+        return bool(self.windows or self.one_offs or self.forecast(self.level))
+
+    def forecast(self, level: int | None) -> Forecast | None:
+        return next((one for one in self.forecasts if one.level == level), None)
 
 
 @dataclass(frozen=True)
@@ -82,8 +114,13 @@ class Bounds:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The windows and one-offs that say any of it."""
+        """The windows and one-offs that say any of it, and the forecast."""
         return tuple(dict.fromkeys(source for name in NUMBERS for source, _ in getattr(self, name).parts if source))
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether no window and no one-off says any of it."""
+        return not set(self.sources) - {FORECAST}
 
 
 @dataclass(frozen=True)
@@ -132,6 +169,8 @@ def at_wall(calendar: Calendar, shown: datetime) -> Bounds:
         "start": (),
     }
     starts: tuple[Start, ...] = ()
+    if (forecast := calendar.forecast(calendar.level)) is not None:
+        found["buffer"] = ((FORECAST, forecast.at(shown, calendar.holidays)),)
     for window in calendar.windows:
         if (day := begun(calendar, window, shown)) is not None:
             found |= {name: ((window.name, machines),) for name, machines in window.amounts.items()}
@@ -179,6 +218,7 @@ def _edges(calendar: Calendar, begin: datetime, end: datetime) -> list[datetime]
     zone = calendar.zone
     first, last = wall(begin, zone).date() - DAY, wall(end, zone).date() + DAY
     clocks = {clock for window in calendar.windows for clock in (window.begin, window.end)}
+    clocks |= {clock for forecast in calendar.forecasts for clock in forecast.clocks}
     shown = {datetime.combine(first + number * DAY, clock) for number in range((last - first).days + 1) for clock in clocks}
     shown |= {edge for one in calendar.one_offs for edge in (one.begins, one.ends) if first <= edge.date() <= last}
     instants = {moment.replace(tzinfo=zone, fold=fold).astimezone(UTC) for moment in shown for fold in (0, 1)}
@@ -240,8 +280,12 @@ class Pace:
 
     def needs(self, machines: int) -> timedelta:
         """How long before they have to be there making so many is begun: a quarter more than it takes, and what a look at all classes may."""
+        return timedelta(seconds=self.lead(machines))
+
+    def lead(self, machines: int) -> float:
+        """The same in seconds."""
         rounds = -(-machines // max(1, self.at_once))
-        return min(HORIZON, timedelta(seconds=rounds * self.seconds * 1.25 + 5))
+        return min(HORIZON.total_seconds(), rounds * self.seconds * 1.25 + 5)
 
 
 @dataclass(frozen=True)
@@ -302,17 +346,49 @@ def ahead(calendar: Calendar, moment: datetime, pace: Callable[[], Pace], prepar
     later: list[Segment] = []
     deadline, known = moment + 2 * HORIZON, None
     for before, after in reversed(list(pairwise([held[-1], *coming]))):
-        if (more := _more(before.bounds, after.bounds)) <= 0:
+        if (count := more(before.bounds, after.bounds)) <= 0:
             continue
         known = known or pace()
-        deadline = min(deadline, after.begins) - known.needs(more)
+        deadline = min(deadline, after.begins) - known.needs(count)
         if deadline <= moment or (preparing is not None and after.begins <= preparing):
             later.append(after)
     prepares = later[0].begins if later else None
     return Ahead(held[-1].bounds, tuple(segment.bounds for segment in later), prepares, calendar.zone)
 
 
-def _more(before: Bounds, after: Bounds) -> int:
+Held = TypeVar("Held")
+
+
+def course(
+    segments: Sequence[tuple[float, Held]], rise: Callable[[Held, Held], int], pace: Pace
+) -> Iterator[tuple[float, Held, tuple[Held, ...]]]:
+    """What `ahead` says all the while: for each instant at which that changes (in seconds), what holds, and what has to be begun for later by then.
+
+    `segments` are what holds from when on; `rise` says how many machines have to be made when the second follows the first. Making that would have to be
+    begun more than HORIZON before is begun then.
+    """
+    deadline = math.inf
+    rises: list[tuple[float, int]] = []  # when the making for a segment is begun, the last first
+    for number in range(len(segments) - 1, 0, -1):
+        begins, holds = segments[number]
+        if (count := rise(segments[number - 1][1], holds)) > 0:
+            deadline = min(deadline, begins) - pace.lead(count)
+            rises.append((max(deadline, begins - HORIZON.total_seconds(), segments[0][0]), number))
+    rises.reverse()
+    edges = sorted({begins for begins, _ in segments} | {begins for begins, _ in rises})
+    current = first = 0
+    for moment in edges:
+        while current + 1 < len(segments) and segments[current + 1][0] <= moment:
+            current += 1
+        while first < len(rises) and rises[first][1] <= current:
+            first += 1
+        last = first
+        while last < len(rises) and rises[last][0] <= moment:
+            last += 1
+        yield moment, segments[current][1], tuple(segments[number][1] for _, number in rises[first:last])
+
+
+def more(before: Bounds, after: Bounds) -> int:
     """The most machines that may have to be made for what holds next: when just so much of a start is left that the buffer does without it."""
     new = sum(start.machines for start in after.starts if start not in before.starts)
     left = min(before.buffer.machines, sum(start.machines for start in before.starts if start in after.starts))
@@ -377,7 +453,10 @@ class Block:
 
 
 def blocks(calendar: Calendar, day: date, changes: Iterable[Jump] = ()) -> Iterator[Block]:
-    """A day as its calendar shows it, from midnight to midnight by the wall clock; nothing holds in hours that it skips at one of these changes."""
+    """A day as its calendar shows it, from midnight to midnight by the wall clock; nothing holds in hours that it skips at one of these changes.
+
+    Of what the forecast says in such a piece, the largest number is shown.
+    """
     edges = {0, 24 * 60}
     midnight = datetime.combine(day, time())
     edges |= {edge.hour * 60 + edge.minute for window in calendar.windows for edge in (window.begin, window.end)}
@@ -387,8 +466,9 @@ def blocks(calendar: Calendar, day: date, changes: Iterable[Jump] = ()) -> Itera
     found: list[Block] = []
     for low, high in pairwise(sorted(edges)):
         clock = midnight + timedelta(minutes=low)
-        bounds = at_wall(calendar, clock)
-        shown = bounds if bounds.sources and not any(first <= clock < last for first, last in skipped) else None
+        quarters = range(low, high, 15) if calendar.forecasts else (low,)
+        bounds = max((at_wall(calendar, midnight + timedelta(minutes=minute)) for minute in quarters), key=lambda one: one.buffer.machines)
+        shown = None if bounds.is_usual or any(first <= clock < last for first, last in skipped) else bounds
         if found and found[-1].bounds == shown:
             found[-1] = replace(found[-1], end=high)
         else:

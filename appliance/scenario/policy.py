@@ -82,6 +82,13 @@ class Policy(Part):
     maximum: Annotated[int, _pools("maximum", "Maximum")] = Field(
         default=10, ge=0, le=MANY, description="Machines that exist at most, assigned or not, whatever is asked for."
     )
+    service_level: Annotated[int, Editable("service_level", Form.POLICY, "Forecast", "Met at once", "of 100 requests")] = Field(
+        default=99, ge=50, le=99, description="Of a hundred requests, how many are to get a machine at once: what the forecast aims at."
+    )
+    forecast_acts: Annotated[bool, Editable("forecast_acts", Form.POLICY, "Forecast", "Let the forecast act")] = Field(
+        default=False,
+        description="Whether the forecast says how many are kept ready, by the quarter of an hour, in place of the buffer. Until then it only advises.",
+    )
     windows: Annotated[tuple[Window, ...], Field(strict=False, max_length=WINDOWS), _calendar("windows", "Windows")] = Field(
         default=(), description="Other numbers for some hours of the week; where several hold at once, the last that says a number wins."
     )

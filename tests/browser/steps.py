@@ -12,6 +12,7 @@ def sign_in(page: Page, name: str, password: str = world.PASSWORD) -> None:
     page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    page.wait_for_load_state()  # what the page's script listens to (Ctrl-K) is heard from here on
 
 
 def sign_out(page: Page) -> None:
