@@ -1,4 +1,4 @@
-"""Connections that are held as long as the right to them holds: what the relay does for applications, and others can for whatever is a stream.
+"""Connections that are held as long as the right to them holds: what the relay and dpe-console have in common.
 
 Twice a second the tickets of all of them are looked at together, and a connection whose ticket is no longer good is cut. Nobody tells that a
 right has ended, so nobody can forget to. What goes on over a connection keeps the session alive, like requests do.

@@ -69,6 +69,7 @@ class Running:
             "engine": "appliance.engine",
             "web": "gunicorn",
             "relay": "appliance.relay",
+            "console": "appliance.console",
             "nginx": "nginx",
         }
         found: dict[str, psutil.Process] = {}
