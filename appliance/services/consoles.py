@@ -25,7 +25,7 @@ from appliance.services.app_access import Rests, Ticket
 from appliance.settings import Settings
 
 LASTS = 30.0  # seconds
-MOST_TICKETS = 1000
+EACH = 20  # tickets of a session; the oldest go first
 TARGET = re.compile(r"screen|serial|(?P<kind>vnc|tcp)/(?P<port>[1-9]\d{0,4})")
 ENDS = frozenset({MachineState.REPROVISIONING})  # whoever was there sees a machine that is about to be another one
 
@@ -83,17 +83,17 @@ def admit(actor: Actor, machine_id: str) -> tuple[Machine, bool]:
 def issue(actor: Actor, session_id: str, machine_id: str, target: str, origin: str, settings: Settings, *, take_over: bool = False) -> str:
     """A ticket for this browser, from this origin, to this target, once, within half a minute.
 
-    Who holds the machine may type, and whoever may enter one that nobody holds. In somebody else's one watches; `take_over` is the step to
-    typing there. Both are written down. Raises NotFound, Conflict and BadInput.
+    Who holds the machine may type. Anybody else watches, also one that nobody holds yet; `take_over` is the step to typing there. Both are
+    written down. Raises NotFound, Conflict and BadInput.
     """
     asked = TARGET.fullmatch(target)
     if not asked or int(asked["port"] or 0) > 65535:
         raise BadInput(f"A machine has no {target[:40]!r}.", "It has screen, serial, vnc/PORT and tcp/PORT.")
     machine, own = admit(actor, machine_id)
-    control = own or machine.owner_id is None or take_over
+    control = own or take_over
     if asked["kind"] == "tcp" and not control:
         raise BadInput("A port cannot be watched, only used.", "Take over first.")
-    if not own and machine.owner_id is not None:
+    if not own:
         _note(actor, machine, target, control=control)
     assert actor.account_id is not None
     admission = Admission(session_id, machine.id, actor.account_id, machine.owner_id, target, control, settings.address(machine.slot))
@@ -101,8 +101,8 @@ def issue(actor: Actor, session_id: str, machine_id: str, target: str, origin: s
     with _lock:
         for old in [one for one, given in _tickets.items() if given.until < moment]:
             del _tickets[old]
-        if len(_tickets) >= MOST_TICKETS:
-            raise Conflict("Too many screens are being opened at once.", "Try again in half a minute.")
+        for old in [one for one, given in _tickets.items() if given.admission.session_id == session_id][: 1 - EACH]:
+            del _tickets[old]
         _tickets[token] = _Given(admission, origin, moment + LASTS)
     return token
 
@@ -168,12 +168,12 @@ def _note(actor: Actor, machine: Machine, target: str, *, control: bool) -> None
     key, moment = (actor.account_id, machine.id), time.monotonic()
     if not control and moment - _noted.get(key, -app_access.QUIET) < app_access.QUIET:
         return
-    owner = machine.owner.name if machine.owner else "nobody"
+    whose = f"{machine.owner.name}'s {machine.name}" if machine.owner else machine.name
     what = "serial line" if target == "serial" else "screen" if not target.startswith("tcp") else f"port {target[4:]}"
     kind, does = (EventKind.MACHINE_TAKEN_OVER, "took over") if control else (EventKind.MACHINE_WATCHED, "watches")
     with catalog.write():
         record(
-            kind, f"{actor.name} {does} the {what} of {owner}'s {machine.name}.", actor,
+            kind, f"{actor.name} {does} the {what} of {whose}.", actor,
             class_name=machine.class_name, machine_id=machine.id,
         )  # fmt: skip
     if len(_noted) > 10_000:

@@ -141,7 +141,7 @@ def test_a_machine_that_waited_is_seen_typed_into_and_lost_with_its_lease(
     operator, state = person("grace"), "#console [data-state]"
     begun = time.monotonic()
     operator.goto(f"/machines/{waiting.id}/console")
-    expect(operator.locator(state)).to_have_text("Connected")
+    expect(operator.locator(state)).to_have_text("Watching")
     lit(operator, 500)  # paused it shows what its snapshot showed
     assert time.monotonic() - begun < 2 * float(os.environ.get("DPE_PATIENCE", "1"))
 

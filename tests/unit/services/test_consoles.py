@@ -131,6 +131,14 @@ def test_a_machine_that_shows_nothing_gives_none(alice: Actor, machine: Machine,
         give(alice, "hers", machine, settings)
 
 
+def test_a_session_has_a_bounded_number_of_tickets(alice: Actor, bob: Actor, machine: Machine, settings: Settings) -> None:
+    first, *_, last = [give(alice, "hers", machine, settings) for _ in range(consoles.EACH + 1)]
+    assert len(consoles._tickets) == consoles.EACH
+    with pytest.raises(NotAllowed):
+        consoles.redeem(first, "hers", machine.id, "screen", HERE)
+    consoles.redeem(last, "hers", machine.id, "screen", HERE)
+
+
 # -- somebody else's machine -----------------------------------------------------------------
 
 
@@ -153,14 +161,12 @@ def test_an_operator_watches_and_takes_over_by_a_step_that_is_written_down(admin
     assert Event.get(Event.kind == "machine.taken_over").message == f"admin took over the screen of alice's {machine.name}."
 
 
-def test_a_machine_of_nobodys_is_the_operators_until_it_is_somebodys(
-    admin: Actor, alice: Actor, machine: Machine, settings: Settings
-) -> None:
+def test_a_machine_of_nobodys_is_watched_until_it_is_somebodys(admin: Actor, alice: Actor, machine: Machine, settings: Settings) -> None:
     session(admin, "theirs")
     waiting = Machine.get(Machine.state == MachineState.READY)
     found = consoles.redeem(give(admin, "theirs", waiting, settings), "theirs", waiting.id, "screen", HERE)
-    assert found.control
-    assert kinds() == []
+    assert not found.control
+    assert kinds() == ["machine.watched"]
     assert verbs.request(alice, "small").machine_id == waiting.id
     assert consoles.good([found]) == set()
     assert consoles.why_ended(found) == "The machine is somebody else's now."

@@ -88,6 +88,8 @@ const SYMS = {
   ArrowDown: 0xff54, KeyC: 0x63, F1: 0xffbe, F2: 0xffbf,
 };
 
+const BETWEEN_KEYS = 30;
+
 // -- The screen.
 const screen = {
   async load() { this.RFB ??= (await import(box.dataset.novnc)).default; },
@@ -106,7 +108,9 @@ const screen = {
     for (const code of codes) this.key(code, true);
     for (const code of codes.toReversed()) this.key(code, false);
   },
-  type(text) {
+  // One after the other: a keyboard remembers but a few keys that the machine has not taken yet.
+  type(text) { this.typing = (this.typing ?? Promise.resolve()).then(() => this.typeSlowly(text)); },
+  async typeSlowly(text) {
     const left = new Set();
     for (const sign of text.replaceAll('\r', '')) {
       const key = KEYS[sign];
@@ -114,6 +118,7 @@ const screen = {
       if (key.shift) this.key('ShiftLeft', true);
       for (const down of [true, false]) this.rfb?.sendKey(key.sym ?? sign.codePointAt(0), key.code, down);
       if (key.shift) this.key('ShiftLeft', false);
+      await new Promise(done => setTimeout(done, BETWEEN_KEYS));
     }
     if (left.size) say(`Left out, as no US keyboard has it: ${[...left].join(' ')}`);
   },
