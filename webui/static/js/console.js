@@ -98,6 +98,7 @@ const screen = {
     rfb.viewOnly = !control;
     rfb.scaleViewport = part('scale').checked;
     rfb.clipViewport = !rfb.scaleViewport;
+    rfb.resizeSession = control; // where the machine can; a text console cannot
     rfb.addEventListener('connect', () => { began(); rfb.focus({ preventScroll: true }); });
     rfb.addEventListener('securityfailure', () => over('The machine asks for a password of its own here.'));
     rfb.addEventListener('clipboard', event => navigator.clipboard?.writeText(event.detail.text).catch(() => {}));
