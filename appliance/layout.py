@@ -75,6 +75,15 @@ def prepare(settings: Settings) -> None:
     _file(settings.web_secret, 0o640, web)
 
 
+def share_folder(path: Path, owner: int) -> None:
+    """A folder in which `owner` makes sockets that the web process's group, and nobody else but root, may connect to: what is made there is
+    that group's (set-group-ID), whoever makes it, from its first moment. They cannot list it."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    if os.geteuid() == 0:
+        os.chown(path, owner, _group())
+    path.chmod(0o2710)
+
+
 def share_socket(path: Path) -> None:
     """Let the web process, and nobody else but root, connect to a socket."""
     if os.geteuid() == 0:

@@ -9,36 +9,25 @@ The relay is also where a machine's headers can be changed, which nginx cannot d
 moves bytes.
 """
 
-import argparse
 import asyncio
 import contextlib
-import logging
-import os
 import re
-import signal
 import socket
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from appliance import catalog
 from appliance.access import cookies
 from appliance.catalog import machines
-from appliance.services import app_access, sessions
+from appliance.held import Held, given
+from appliance.services import app_access
 from appliance.services.app_access import Ticket
 from appliance.settings import Settings
-from appliance.settings import load as load_settings
 
-log = logging.getLogger("dpe.relay")
-
-LOOK_EVERY = 0.5  # seconds between two looks at all tickets
-BLIND = 30.0  # seconds without a look after which nobody is known to be let in
 HEAD = 2 << 20  # bytes of a head at most; nginx lets no larger one in
 CHUNK = 256 << 10
 CONNECT = 5.0  # seconds for a machine to answer
 KNOWN_FOR = 10.0  # seconds that the marks of live machines are remembered
-FIRST = 3  # the first file descriptor that systemd passes (sd_listen_fds(3))
 
 END = re.compile(rb"\r?\n\r?\n")
 STATUS = re.compile(rb"HTTP/1\.[01] ([1-9]\d\d)(?: |$)")
@@ -108,73 +97,24 @@ class Connection:
             writer.transport.abort()
 
 
-class Relay:
+class Relay(Held[Connection, Ticket]):
     """All connections between nginx and machines."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.connections: set[Connection] = set()
-        self._thread = ThreadPoolExecutor(1, "catalog")  # the catalog may keep it waiting, and nothing else waits with it
-        self._looked_at = time.monotonic()
+        super().__init__(settings)
         self._marks: set[str] = set()
         self._marked_at = float("-inf")
-        self._prolonged: dict[str, float] = {}
+
+    def good(self, tickets: set[Ticket]) -> set[Ticket]:
+        return app_access.good(tickets)
 
     async def serve(self, listening: socket.socket) -> None:
         """Serve until the process is told to stop."""
-        stopping = asyncio.Event()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(signum, stopping.set)
         server = await asyncio.start_unix_server(self._handle, sock=listening, limit=CHUNK)
-        looking = asyncio.create_task(self._keep_looking())
-        await stopping.wait()
-        looking.cancel()
+        await self.until_stopped()
         server.close()
         for connection in list(self.connections):
             connection.cut()
-
-    # -- whose right has ended ---------------------------------------------------------------
-
-    async def _keep_looking(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_EVERY)
-            try:
-                await self.look()
-            except Exception:
-                log.exception("the tickets cannot be looked at")
-
-    async def look(self) -> None:
-        """Cut every connection whose ticket is no longer good; note who uses theirs."""
-        seen = list(self.connections)
-        if not seen:
-            self._looked_at = time.monotonic()
-            return
-        loop = asyncio.get_running_loop()
-        try:
-            good = await loop.run_in_executor(self._thread, app_access.good, {one.ticket for one in seen})
-            self._looked_at = time.monotonic()
-        except Exception:
-            if time.monotonic() - self._looked_at < BLIND:
-                raise
-            log.exception("nobody is known to be let in any more")
-            good = set()
-        for one in seen:
-            if one.ticket not in good:
-                log.info("the right to machine %s has ended: a connection is cut", one.ticket.machine_id)
-                one.cut()
-        used = {one.ticket.session_id for one in seen if one.used and one.ticket in good}
-        for one in seen:
-            one.used = False
-        await loop.run_in_executor(self._thread, self._prolong, used)
-
-    def _prolong(self, used: set[str]) -> None:
-        """Whoever works in a machine is not signed out in the middle of it."""
-        moment, every = time.monotonic(), sessions.SEEN_EVERY.total_seconds()
-        self._prolonged = {id: at for id, at in self._prolonged.items() if moment - at < every}
-        due = used - self._prolonged.keys()
-        if due:
-            sessions.prolong(due, self.settings)
-            self._prolonged |= dict.fromkeys(due, moment)
 
     # -- one connection ----------------------------------------------------------------------
 
@@ -259,15 +199,8 @@ class Relay:
 
 def main() -> None:
     """`python -m appliance.relay`: on the socket that systemd, or whoever started it, opened for it."""
-    parser = argparse.ArgumentParser(prog="python -m appliance.relay")
-    parser.add_argument("--fd", type=int, default=FIRST if os.environ.get("LISTEN_FDS") else None, help="number of the socket that is open")
-    fd = parser.parse_args().fd
-    if fd is None:
-        parser.error("no socket was passed: systemd does it, elsewhere --fd says its number")
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    settings = load_settings()
-    catalog.open(settings.catalog)
-    asyncio.run(Relay(settings).serve(socket.socket(fileno=fd)))
+    listening, settings = given("appliance.relay")
+    asyncio.run(Relay(settings).serve(listening))
 
 
 if __name__ == "__main__":

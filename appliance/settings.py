@@ -73,6 +73,24 @@ class Settings:
         return self.state / "run"
 
     @property
+    def screens(self) -> Path:
+        """Where machines' screens are served."""
+        return self.run / "vnc"
+
+    @property
+    def serial_lines(self) -> Path:
+        """Where machines' serial lines are served."""
+        return self.run / "tty"
+
+    def screen(self, id: str) -> Path:
+        """The socket on which a machine that runs serves its screen, in RFB. Its name is short, as those of sockets must be."""
+        return below(self.screens, id[:13])
+
+    def serial_line(self, id: str) -> Path:
+        """The socket of the first serial line of a machine that runs; one at a time can be connected."""
+        return below(self.serial_lines, id[:13])
+
+    @property
     def host(self) -> Path:
         """What is this server's own, not the appliance's; it stays on the first disk, even when the state is given another."""
         return self.state / "host"

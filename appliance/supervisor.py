@@ -237,6 +237,7 @@ class Appliance:
         self.door_socket = self._listen(nginx.door_path(settings))
         self.rescue_socket = self._listen(nginx.rescue_path(settings))
         self.relay_socket = self._listen(nginx.relay_path(settings))
+        self.console_socket = self._listen(nginx.console_path(settings))
         self.life = _hear(settings.run / "life")
         tls.ensure(settings)
         self.complaint = ""
@@ -274,6 +275,15 @@ class Appliance:
                 lambda: _healthy(nginx.relay_path(settings), "/"),
                 {**env, "PYTHONPATH": str(self.checkout)},
                 (self.relay_socket.fileno(),),
+                confined=True,
+                slowest=ANSWERING,
+            ),
+            Process(
+                "console",
+                self._console(),
+                lambda: _healthy(nginx.console_path(settings), "/"),
+                {**env, "PYTHONPATH": str(self.checkout)},
+                (self.console_socket.fileno(),),
                 confined=True,
                 slowest=ANSWERING,
             ),
@@ -322,6 +332,9 @@ class Appliance:
 
     def _relay(self) -> list[run.Argument]:
         return self._housed([*self._python(layout.WEB), "-m", "appliance.relay", "--fd", str(self.relay_socket.fileno())])
+
+    def _console(self) -> list[run.Argument]:
+        return self._housed([*self._python(layout.WEB), "-m", "appliance.console", "--fd", str(self.console_socket.fileno())])
 
     def _rescue(self) -> list[run.Argument]:
         return self._housed([*self._python(layout.RESCUE, layout.WEB), "-m", "webui.rescue", "--fd", str(self.rescue_socket.fileno())])
@@ -439,7 +452,12 @@ class Appliance:
 
     def _turn_away(self) -> None:
         """Nobody has to wait for a process that does not come: nginx shows its own page instead."""
-        for name, listening in (("web", self.web_socket), ("web", self.door_socket), ("relay", self.relay_socket)):
+        for name, listening in (
+            ("web", self.web_socket),
+            ("web", self.door_socket),
+            ("relay", self.relay_socket),
+            ("console", self.console_socket),
+        ):
             if any(child.name == name and not child.alive() for child in self.children):
                 with contextlib.suppress(BlockingIOError):
                     while True:
@@ -500,7 +518,7 @@ class Appliance:
 
     def close(self) -> None:
         """Let the sockets go, which outlive the processes that serve them."""
-        for listening in (self.web_socket, self.door_socket, self.rescue_socket, self.relay_socket, self.life):
+        for listening in (self.web_socket, self.door_socket, self.rescue_socket, self.relay_socket, self.console_socket, self.life):
             listening.close()
 
 

@@ -19,6 +19,7 @@ from webui import (
     api,
     auth,
     auth_request,
+    console,
     disks,
     errors,
     format,
@@ -64,7 +65,23 @@ def create_app(settings: Settings | None = None) -> Flask:
     guard.init_app(app)
     reauth.init_app(app)
     format.init_app(app)
-    for area in (setup, setup_restore, auth, security, portal, search, disks, inbox, needs_you, runs, live, auth_request, api, hooks):
+    for area in (
+        setup,
+        setup_restore,
+        auth,
+        security,
+        portal,
+        search,
+        disks,
+        inbox,
+        needs_you,
+        runs,
+        console,
+        live,
+        auth_request,
+        api,
+        hooks,
+    ):
         app.register_blueprint(area.blueprint)
     for blueprint in admin.BLUEPRINTS:
         app.register_blueprint(blueprint)
@@ -72,7 +89,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     # Exactly one proxy, the front door, says who asks; a header from further out is not believed.
     proxied = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_port=0, x_prefix=0)
     # The door's question comes in by a socket and threads of its own.
-    turnstile = ConcurrencyLimit(proxied, AT_ONCE, passing=frozenset({"/live", "/door/check", nginx.UPLOAD}))
+    turnstile = ConcurrencyLimit(proxied, AT_ONCE, passing=frozenset({"/live", "/door/check", "/door/console", nginx.UPLOAD}))
     app.wsgi_app = turnstile  # type: ignore[method-assign]
     bulkhead.aside = turnstile.aside
     work_on(app, settings or load_settings())

@@ -5,14 +5,14 @@ nginx asks about every such request (`auth_request`).
 
 from collections.abc import Mapping
 from typing import cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from flask import Blueprint, Response, request
 from flask_login import current_user
 
 from appliance.catalog import Actor
 from appliance.errors import Conflict, NotAllowed, NotFound
-from appliance.services import app_access
+from appliance.services import app_access, consoles
 from appliance.settings import Settings
 from webui.guard import public, settings
 from webui.reauth import lacks_codes
@@ -29,6 +29,22 @@ def check() -> Response:
     actor, session_id = (current_user.actor, current_user.session_id) if current_user.is_authenticated and not lacks_codes() else (None, "")
     status, headers = answer(actor, session_id, cast(Mapping[str, str], request.headers), settings())
     return Response(status=status, headers=headers)
+
+
+@blueprint.get("/door/console")
+@public
+def console() -> Response:
+    """The answer to nginx about a WebSocket to a screen or a serial line: 200 with X-DPE-Ticket, for dpe-console, or 403."""
+    if not current_user.is_authenticated or lacks_codes():
+        return Response(status=403)
+    asked = urlsplit(request.headers.get("X-DPE-Uri", ""))
+    machine_id, _, target = asked.path.removeprefix("/ws/").partition("/")
+    token = parse_qs(asked.query).get("ticket", [""])[0]
+    try:
+        admitted = consoles.redeem(token, current_user.session_id, machine_id, target, request.headers.get("X-DPE-Origin", ""))
+    except NotAllowed:
+        return Response(status=403)
+    return Response(headers={"X-DPE-Ticket": admitted.dump()})
 
 
 @blueprint.get("/healthz")

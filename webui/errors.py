@@ -38,7 +38,7 @@ def init_app(app: Flask) -> None:
 
 def answer(message: str, hint: str, status: int) -> Answer:
     """The error as a page, for htmx as a message that lands beside the page's other messages, for a program as problem details."""
-    if request.path.startswith(("/api/", "/hooks/")):
+    if request.path.startswith(("/api/", "/hooks/")) or request.accept_mimetypes.best == "application/json":
         return Response(json.dumps({"title": message, "detail": hint, "status": status}), status, mimetype="application/problem+json")
     said = {"message": message, "hint": hint, "status": status}
     part = bool(request.headers.get("HX-Request"))

@@ -9,7 +9,7 @@ from werkzeug.wrappers import Response
 
 from appliance.catalog import Machine, now
 from appliance.errors import DpeError, NotFound
-from appliance.services import disks, machines, moves, overview, runs
+from appliance.services import consoles, disks, machines, moves, overview, runs
 from webui import forms
 from webui.errors import status_of
 from webui.format import span
@@ -59,6 +59,7 @@ def index() -> str:
         application=application,
         ends_soon=machines.ends_soon,
         doing=moves.doing(mine),
+        watchers=consoles.others(mine, who.id),
         possible={machine.id: moves.possible(actor(), machine) for machine in mine},
         standings={name: runs.standing(offer.request) for name, offer in offers.items() if offer.request},
         data_disks=disks.my_disks(who.id),

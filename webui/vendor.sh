@@ -20,9 +20,16 @@ copy @tabler/core tabler dist/css/tabler.min.css
 # The package names its licence (MIT) but does not carry the text.
 install -m 644 licenses/tabler-core.txt "$vendor/tabler-$(version @tabler/core)/LICENSE"
 copy @tabler/icons icons LICENSE
+copy @xterm/xterm xterm lib/xterm.mjs css/xterm.css LICENSE
+# Modules that find each other by where they lie.
+novnc=$vendor/novnc-$(version @novnc/novnc)
+mkdir -p "$novnc/vendor"
+cp -R node_modules/@novnc/novnc/core "$novnc/"
+cp -R node_modules/@novnc/novnc/vendor/pako "$novnc/vendor/"
+install -m 644 node_modules/@novnc/novnc/LICENSE.txt "$novnc/LICENSE"
 copy uplot uplot dist/uPlot.iife.min.js dist/uPlot.min.css LICENSE
 node sprite.mjs node_modules/@tabler/icons/icons icons.txt > "$vendor/icons-$(version @tabler/icons)/sprite.svg"
 # Source maps are not shipped, so nothing should ask for them.
-sed -i '/^[/][*/]# sourceMappingURL=/d' "$vendor"/tabler-*/tabler.min.css "$vendor"/htmx-*/htmx.min.js
+sed -i '/^[/][*/]# sourceMappingURL=/d' "$vendor"/tabler-*/tabler.min.css "$vendor"/htmx-*/htmx.min.js "$vendor"/xterm-*/xterm.mjs
 node shrink.mjs "$vendor"/tabler-*/tabler.min.css "$vendor"/inter-*/inter-latin-wght-normal.woff2
 rm -rf node_modules

@@ -113,6 +113,11 @@ def relay_path(settings: Settings) -> Path:
     return settings.run / "relay.sock"
 
 
+def console_path(settings: Settings) -> Path:
+    """Where the process for screens and serial lines listens."""
+    return settings.run / "console.sock"
+
+
 def _file(settings: Settings) -> Path:
     return settings.run / "nginx/nginx.conf"
 
@@ -206,6 +211,7 @@ def configuration(settings: Settings, checkout: Path, certificate: Path, key: Pa
         ("upstream", "door", [("server", f"unix:{door_path(settings)}", "max_fails=0"), ("keepalive", 64), ("keepalive_timeout", "20s")]),
         ("upstream", "rescue", [("server", f"unix:{rescue_path(settings)}", "max_fails=0")]),
         ("upstream", "relay", [("server", f"unix:{relay_path(settings)}", "max_fails=0")]),
+        ("upstream", "console", [("server", f"unix:{console_path(settings)}", "max_fails=0")]),
         _own_cookie("page_cookie", cookies.SESSION),
         _own_cookie("rescue_cookie", cookies.RESCUE),
         _flooded(),
@@ -340,6 +346,7 @@ def _page_server(settings: Settings, checkout: Path, listen: list[Directive]) ->
         ("location", "/", [*refuse, *to_web, *_way()]),
         ("location", "/live", [*refuse, *to_web, ("proxy_buffering", "off"), ("proxy_read_timeout", "1h"), ("gzip", "off")]),
         ("location", "/door/", [("return", 404)]),
+        *_consoles(refuse),
         ("location", "=", "/_dpe/portal", [("return", 302, "/")]),
         # The way in when the web process does not come; it has no part in this.
         ("location", "=", "/rescue", [("return", 302, "/rescue/")]),
@@ -365,6 +372,45 @@ def _page_server(settings: Settings, checkout: Path, listen: list[Directive]) ->
         ]),
         *_pages(checkout),
     ])  # fmt: skip
+
+
+def _asks() -> list[Directive]:
+    """A question to the web process about a request: of all that came it needs who asks, and what for."""
+    return [
+        ("internal",),
+        ("proxy_pass_request_headers", "off"),
+        *_forwarded(),
+        ("proxy_set_header", "Cookie", "$page_cookie"),
+        ("proxy_set_header", "Connection", ""),
+        ("proxy_pass_request_body", "off"),
+        ("proxy_set_header", "Content-Length", ""),
+        ("proxy_set_header", "Transfer-Encoding", ""),
+        ("proxy_set_header", "Upgrade", ""),
+        ("proxy_set_header", "X-DPE-Uri", "$request_uri"),
+    ]
+
+
+def _consoles(refuse: list[Directive]) -> list[Directive]:
+    """Screens, serial lines and ports of machines, as WebSockets: /ws/MACHINE/TARGET?ticket=, which the web process knows about."""
+    to_console: list[Directive] = [*refuse, ("proxy_pass", "http://console"), *_forwarded(), ("proxy_set_header", "Cookie", "")]
+    return [
+        ("location", "/ws/", [
+            *to_console,
+            ("auth_request", "/_dpe/console"),
+            ("auth_request_set", "$console_ticket", "$upstream_http_x_dpe_ticket"),
+            ("proxy_set_header", "X-DPE-Ticket", "$console_ticket"),
+            ("proxy_set_header", "Upgrade", "$http_upgrade"),
+            ("proxy_set_header", "Connection", "$connection_upgrade"),
+            ("proxy_connect_timeout", "5s"),
+            ("proxy_read_timeout", "1h"),
+            ("proxy_send_timeout", "1h"),
+            ("proxy_buffering", "off"),
+        ]),
+        ("location", "=", "/ws/ping", [*to_console, ("proxy_set_header", "X-DPE-Ticket", ""), ("access_log", "off")]),
+        ("location", "=", "/_dpe/console", [
+            ("proxy_pass", "http://door/door/console"), *_asks(), ("proxy_set_header", "X-DPE-Origin", "$http_origin"),
+        ]),
+    ]  # fmt: skip
 
 
 def _application_server(settings: Settings, checkout: Path, listen: list[Directive]) -> Directive:
@@ -408,19 +454,7 @@ def _application_server(settings: Settings, checkout: Path, listen: list[Directi
             ("proxy_hide_header", "Alt-Svc"),
         ]),
         ("location", "=", "/_dpe/door", [
-            ("internal",),
-            ("proxy_pass", "http://door/door/check"),
-            # Of all that came it needs who asks, and what for.
-            ("proxy_pass_request_headers", "off"),
-            *_forwarded(),
-            ("proxy_set_header", "Cookie", "$page_cookie"),
-            ("proxy_set_header", "Connection", ""),
-            ("proxy_pass_request_body", "off"),
-            ("proxy_set_header", "Content-Length", ""),
-            ("proxy_set_header", "Transfer-Encoding", ""),
-            ("proxy_set_header", "Upgrade", ""),
-            ("proxy_set_header", "X-DPE-Port", "$server_port"),
-            ("proxy_set_header", "X-DPE-Uri", "$request_uri"),
+            ("proxy_pass", "http://door/door/check"), *_asks(), ("proxy_set_header", "X-DPE-Port", "$server_port"),
         ]),
         ("location", "@sign_in", [
             ("if", "($navigates", "=", "page)", [("return", 302, "$machine_sign_in")]),

@@ -111,6 +111,8 @@ class EventKind(StrEnum):
     MACHINE_TRANSFER_FAILED = "machine.transfer_failed", "A machine could not be passed on.", WARNING, "hint", "run"
     MACHINE_TRANSFERRED = "machine.transferred", "A machine has another owner.", INFO, *CHANGE
     MACHINE_ENTERED = "machine.entered", "An admin opened the application of somebody's machine.", WARNING
+    MACHINE_WATCHED = "machine.watched", "Somebody looks at the screen or serial line of a machine that is not theirs.", WARNING
+    MACHINE_TAKEN_OVER = "machine.taken_over", "Somebody can type at the screen or serial line of a machine that is not theirs.", WARNING
     MACHINE_IDLE = "machine.idle", "A machine that nobody used is suspended."
     MACHINE_LEFTOVER = "machine.leftover", "What an interrupted run left was removed.", WARNING
     MACHINE_NOT_FORKED = "machine.not_forked", "A machine could not be forked, and is booted instead.", WARNING, "hint"

@@ -294,13 +294,15 @@ def behind(door: int) -> Machine | None:
     return found
 
 
-def owners_of(ids: Iterable[str]) -> dict[str, int | None]:
+REACHED = (*HELD, MachineState.QUARANTINED, MachineState.READY)
+
+
+def owners_of(ids: Iterable[str], states: Iterable[MachineState] = REACHED) -> dict[str, int | None]:
     """Whose those of these machines are that somebody may have a connection to, by id: held ones, and those of the buffer."""
-    reached = (*HELD, MachineState.QUARANTINED, MachineState.READY)
     return dict(
         rows(
             "SELECT id, owner_id FROM machine WHERE id IN (SELECT value FROM json_each(?)) AND state IN (SELECT value FROM json_each(?))",
-            (json.dumps(list(ids)), json.dumps([state.value for state in reached])),
+            (json.dumps(list(ids)), json.dumps([state.value for state in states])),
         )
     )
 

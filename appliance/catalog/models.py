@@ -625,6 +625,22 @@ class Lease(Row):
     end_reason = TextField(default="")
 
 
+class ConsoleSession(Row):
+    """Somebody at a machine's screen or serial line just now; `control`: what they type arrives."""
+
+    id = AutoField()
+    machine = ForeignKeyField(Machine, field="id", on_delete="CASCADE")
+    machine_id: str
+    account = ForeignKeyField(Account, on_delete="CASCADE")
+    account_id: int
+    target = CharField()
+    control = BooleanField()
+    began_at = UtcField(default=now)
+
+    class Meta:
+        table_name = "console_session"
+
+
 class KeptDoor(Row):
     """A port of the front door, counted from the first one, that a person had a machine of a class behind."""
 
@@ -946,6 +962,7 @@ TABLES = (
     Machine,
     Lease,
     KeptDoor,
+    ConsoleSession,
     Request,
     Handover,
     DataDisk,

@@ -269,6 +269,9 @@ class Provider(Protocol):
     def console(self, id: str) -> str:
         """The end of what the machine said on its console; empty when it is not known."""
 
+    # While a machine runs, its screen is served in RFB on the socket `settings.screen(id)`, its first serial line on `settings.serial_line(id)`,
+    # both in folders of `layout.share_folder`; a provider without them has no consoles.
+
     def signs(self, id: str, *, timeout: float = 10) -> GuestSigns:
         """Whether somebody works in a running machine. Raises Unavailable when its agent does not answer in time."""
 

@@ -433,7 +433,7 @@ def test_everybody_can_read_and_use_every_page_and_none_scrolls_sideways(busy: S
     look(page, "/sign-in")
     steps.sign_in(page, "grace")
     machine = Machine.get(Machine.state == MachineState.IN_USE)
-    for path in ["/", "/account", *ADMIN_PAGES, f"/admin/machines/{machine.id}", "/no-such-page"]:
+    for path in ["/", "/account", *ADMIN_PAGES, f"/admin/machines/{machine.id}", f"/machines/{machine.id}/console", "/no-such-page"]:
         page.goto(path)
         look(page, path)
     person = browse(busy, scheme=scheme, reduced_motion="reduce")

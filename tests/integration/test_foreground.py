@@ -69,6 +69,7 @@ class Running:
             "engine": "appliance.engine",
             "web": "gunicorn",
             "relay": "appliance.relay",
+            "console": "appliance.console",
             "nginx": "nginx",
         }
         found: dict[str, psutil.Process] = {}
@@ -251,7 +252,7 @@ class TestWhileItRuns:
         assert part.memory > 10
 
     def test_what_dies_is_started_again(self, running: Running) -> None:
-        for name in ("libvirtd", "engine", "web", "relay", "nginx"):
+        for name in ("libvirtd", "engine", "web", "relay", "console", "nginx"):
             killed = running.processes()[name]
             said = len(running.said())
             killed.kill()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance import relay
+from appliance import held
 from appliance.catalog import machines
 from appliance.relay import Refused, Relay, parse
 from appliance.services import app_access
@@ -158,7 +158,7 @@ def test_tickets_that_are_not_good_are_cut_and_others_go_on(settings: Settings, 
     prolonged: list[set[str]] = []
     good: set[Ticket] = set()
     monkeypatch.setattr(app_access, "good", lambda _: good)
-    monkeypatch.setattr(relay.sessions, "prolong", lambda ids, _: prolonged.append(set(ids)))
+    monkeypatch.setattr(held.sessions, "prolong", lambda ids, _: prolonged.append(set(ids)))
 
     async def go() -> None:
         async with between(settings, tmp_path, echo) as (tested, path, port):
@@ -179,7 +179,7 @@ def test_tickets_that_are_not_good_are_cut_and_others_go_on(settings: Settings, 
                 await tested.look()
             writer.write(b"still")  # for a while nobody knows, and nobody is cut for that
             assert await reader.readexactly(5) == b"still"
-            tested._looked_at = time.monotonic() - relay.BLIND
+            tested._looked_at = time.monotonic() - held.BLIND
             await tested.look()
             assert await asyncio.wait_for(reader.read(), 10) == b""
 

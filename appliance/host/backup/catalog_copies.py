@@ -84,7 +84,7 @@ def put_back(settings: Settings, name: str, host: Host) -> str:
             f"The copy could not be made ready: {error.strerror}.", "Make room, and try again; nothing was changed."
         ) from error
     host.tell("Stopping the web page and the engine", 20)
-    with processes.stopped(settings, "web", "relay", "engine"):  # all that have the catalog open
+    with processes.stopped(settings, "web", "relay", "console", "engine"):  # all that have the catalog open
         host.tell("Putting the copy in place", 60)
         aside = folder(settings) / f"damaged-{datetime.now(UTC).strftime(STAMP)}"
         aside.mkdir(mode=0o700)

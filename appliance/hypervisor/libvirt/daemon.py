@@ -98,7 +98,7 @@ def prepare(settings: Settings) -> None:
             f"The path of the state directory, {settings.state}, is too long for a socket in it.", "Choose a shorter one with DPE_STATE."
         )
     try:
-        pwd.getpwnam(USER)
+        qemu = pwd.getpwnam(USER).pw_uid
     except KeyError as error:
         raise Unavailable(f"There is no user {USER} for QEMU to run as.", "Run `make setup`.") from error
     _check_cards()
@@ -107,6 +107,8 @@ def prepare(settings: Settings) -> None:
     for name in PLACES:
         (settings.libvirt / name).mkdir(parents=True, exist_ok=True)
     settings.libvirt.chmod(0o711)
+    layout.share_folder(settings.screens, qemu)  # QEMU makes a socket there
+    layout.share_folder(settings.serial_lines, 0)  # libvirtd does
     _check_passable(settings.state)
     _write(settings.libvirt / "etc/libvirtd.conf", LIBVIRTD_CONF)
     _write(settings.libvirt / "etc/qemu.conf", QEMU_CONF)

@@ -136,7 +136,9 @@ class Machines(Volumes):
                 *(() if memory else (self._card(spec),)),
                 *(() if memory or spec.data is None else (xml.data_disk(self.layout.data_disk(spec.data), disks.serial(spec.data)),)),
                 xml.Agent(),
-                xml.Serial(self.layout.serial_log(spec.id)),
+                xml.Serial(self.layout.serial_log(spec.id), self.settings.serial_line(spec.id)),
+                xml.Screen(self.settings.screen(spec.id)),
+                xml.Video(),
                 xml.Random(),
                 xml.NoBalloon() if memory else xml.Balloon(),
             ),
@@ -220,7 +222,8 @@ class Machines(Volumes):
                         domain.destroy()
             # The folder and the domain go after all else: by these a destroy that was cut off is found again.
             self.network.expel(id)
-            self._socket(id).unlink(missing_ok=True)
+            for socket in (self._socket(id), self.settings.screen(id), self.settings.serial_line(id)):  # QEMU that is killed leaves some
+                socket.unlink(missing_ok=True)
             if self.layout.log_link(id).is_symlink():
                 self.layout.log_link(id).readlink().unlink(missing_ok=True)
             if domain is not None:

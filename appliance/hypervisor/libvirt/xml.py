@@ -162,12 +162,39 @@ class Channels:
 
 @dataclass(frozen=True)
 class Serial:
-    """The first serial port; what the guest says on it goes to the end of a file, which may be cut shorter at any time."""
+    """The first serial port, on a socket; what the guest says on it goes to the end of a file, too, which may be cut shorter at any time."""
 
     log: Path
+    socket: Path
 
     def to_xml(self) -> ET.Element:
-        return element("serial", element("log", file=str(self.log), append="on"), element("target", port="0"), type="pty")
+        return element(
+            "serial",
+            element("source", mode="bind", path=str(self.socket)),
+            element("log", file=str(self.log), append="on"),
+            element("target", port="0"),
+            type="unix",
+        )
+
+
+@dataclass(frozen=True)
+class Screen:
+    """What the guest shows, in RFB on a socket. Whoever connects throws nobody out, whatever they ask for."""
+
+    socket: Path
+
+    def to_xml(self) -> ET.Element:
+        return element("graphics", element("listen", type="socket", socket=str(self.socket)), type="vnc", sharePolicy="force-shared")
+
+
+@dataclass(frozen=True)
+class Video:
+    """A VGA card, the one that Debian's cloud kernel has a driver for: text. Its memory (KiB) is part of the device state of a snapshot."""
+
+    memory: int = 8192
+
+    def to_xml(self) -> ET.Element:
+        return element("video", element("model", type="vga", vram=str(self.memory), heads="1", primary="yes"), _pci(0, 3))
 
 
 @dataclass(frozen=True)

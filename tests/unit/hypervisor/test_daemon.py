@@ -1,5 +1,6 @@
 """What a libvirtd that was killed left behind, and the next one would trip over."""
 
+import os
 from types import SimpleNamespace
 
 import psutil
@@ -80,7 +81,7 @@ def test_leftovers_are_ended_before_a_start_and_before_the_network_goes_but_not_
     for name in ("_check_passable", "probe"):  # what comes after, at a start
         monkeypatch.setattr(daemon, name, done)
     monkeypatch.setattr(daemon, "_check_cards", lambda: None)
-    monkeypatch.setattr(daemon.pwd, "getpwnam", lambda _name: None)
+    monkeypatch.setattr(daemon.pwd, "getpwnam", lambda _name: SimpleNamespace(pw_uid=os.geteuid()))
     monkeypatch.setattr(daemon.Network, "down", done)
     monkeypatch.setattr("sys.argv", ["daemon", *filter(None, [argument])])
     with pytest.raises(Done):

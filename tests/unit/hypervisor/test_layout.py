@@ -2,10 +2,14 @@
 
 import ast
 import inspect
+import os
+import socket
+import stat
 from pathlib import Path
 
 import pytest
 
+from appliance import layout as state_layout
 from appliance.errors import BadInput
 from appliance.hypervisor import provider as protocol
 from appliance.hypervisor.libvirt.layout import Boot, Layout
@@ -124,3 +128,16 @@ def test_a_card_s_end_on_the_host_is_called_as_ever_and_no_two_alike(settings: S
     assert [network.tap(card) for card in cards] == [f"{settings.network}-m{slot}" for slot in range(settings.slots)]
     assert [specs.slot_of(card.mac, settings) for card in cards] == list(range(settings.slots))
     assert {specs.slot_of(mac, settings) for mac in ("", "52:54:00:00:00:01", specs.card(settings, settings.slots).mac)} == {None}
+
+
+@pytest.mark.console
+def test_sockets_in_a_shared_folder_are_the_groups_whoever_makes_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """QEMU makes some and libvirtd others; the process that connects to both is neither."""
+    group = 12345 if os.geteuid() == 0 else os.getegid()
+    monkeypatch.setattr(state_layout, "_group", lambda: group)
+    for _ in range(2):
+        state_layout.share_folder(tmp_path / "vnc", os.geteuid())
+    assert stat.S_IMODE((tmp_path / "vnc").stat().st_mode) == 0o2710
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(os.fspath(tmp_path / "vnc/one"))
+        assert (tmp_path / "vnc/one").stat().st_gid == group

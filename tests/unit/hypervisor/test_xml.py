@@ -28,7 +28,9 @@ EMULATED = xml.Domain(
         xml.Disk(FOLDER / "disk.qcow2"),
         xml.Interface("dpe0", "52:54:00:2c:00:07", "dpe-m7"),
         xml.Agent(),
-        xml.Serial(FOLDER / "serial.log"),
+        xml.Serial(FOLDER / "serial.log", Path("/var/lib/dpe/run/tty/6b1cdb5e-3c0f")),
+        xml.Screen(Path("/var/lib/dpe/run/vnc/6b1cdb5e-3c0f")),
+        xml.Video(),
         xml.Random(),
         xml.Balloon(),
     ),
@@ -67,11 +69,13 @@ def test_no_two_devices_share_a_place() -> None:
     devices = EMULATED.to_xml().find("devices")
     assert devices is not None
     pci = [
-        device for device in devices if device.tag != "serial" and device.get("type") not in ("usb", "unix") and device.get("index") != "0"
+        device
+        for device in devices
+        if device.tag not in ("serial", "graphics") and device.get("type") not in ("usb", "unix") and device.get("index") != "0"
     ]
     channels = [device for device in devices if device.get("type") == "virtio-serial"]
     places = [tuple(sorted(address.attrib.items())) for device in (*pci, *channels) if (address := device.find("address")) is not None]
-    assert len(pci) == xml.ROOT_PORTS + 4
+    assert len(pci) == xml.ROOT_PORTS + 5
     assert len(set(places)) == len(pci) + len(channels)
 
 

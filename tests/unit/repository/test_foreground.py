@@ -39,7 +39,7 @@ def test_a_host_without_a_mirror_is_told_before_the_wizard_unless_seeds_are_ther
         raise BadInput("This host's apt knows no mirror.", "Name one with the setting debian_mirror.")
 
     monkeypatch.setattr(sources, "mirror", none)
-    monkeypatch.setattr(pwd, "getpwnam", lambda name: SimpleNamespace(pw_name=name))
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: SimpleNamespace(pw_name=name, pw_uid=0))
     monkeypatch.setattr(supervisor, "_check_port", lambda *_: None)
     monkeypatch.setattr(supervisor, "LEAST_DISK", 0)
     settings = load({}, state=tmp_path / "state")
@@ -52,7 +52,7 @@ def test_a_host_without_a_mirror_is_told_before_the_wizard_unless_seeds_are_ther
 
 def test_a_host_that_can_give_no_network_cards_is_told_before_the_wizard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(daemon, "TUN", tmp_path / "tun")
-    monkeypatch.setattr(pwd, "getpwnam", lambda name: SimpleNamespace(pw_name=name))
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: SimpleNamespace(pw_name=name, pw_uid=0))
     with pytest.raises(Unavailable, match="tun cannot be opened: No such file") as caught:
         daemon.prepare(load({}, state=tmp_path / "state"))
     assert "modprobe tun" in caught.value.hint

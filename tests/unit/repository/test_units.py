@@ -116,7 +116,7 @@ def test_what_units_start_is_there_and_is_what_make_run_starts() -> None:
 def test_sockets_are_where_nginx_looks_for_them() -> None:
     shipped = load({}, state=Path("/var/lib/dpe"))
     paths = {"web": [nginx.socket_path(shipped), nginx.door_path(shipped)]}
-    paths |= {"relay": [nginx.relay_path(shipped)], "rescue": [nginx.rescue_path(shipped)]}
+    paths |= {"relay": [nginx.relay_path(shipped)], "console": [nginx.console_path(shipped)], "rescue": [nginx.rescue_path(shipped)]}
     for name, listened in paths.items():
         socket = Unit(f"dpe-{name}.socket")["Socket"]
         lines = (UNITS / f"dpe-{name}.socket").read_text().splitlines()
@@ -136,7 +136,7 @@ def test_what_dies_is_started_again_with_pauses_and_takes_no_more_than_its_share
     service = Unit(f"dpe-{part}.service")["Service"]
     assert service["Restart"] == "always"
     assert Unit(f"dpe-{part}.service")["Unit"]["StartLimitIntervalSec"] == "0"  # it never gives up
-    if part in ("web", "relay", "nginx", "rescue"):  # people wait for them
+    if part in ("web", "relay", "console", "nginx", "rescue"):  # people wait for them
         assert (service["RestartSec"], "RestartMaxDelaySec" in service) == ("1", False)
     else:
         assert int(service["RestartSec"]) < int(service["RestartMaxDelaySec"])
@@ -179,7 +179,7 @@ def test_no_unit_is_more_exposed_than_the_readme_says(tree: Path) -> None:
         found = re.search(r"exposure level for \S+: ([\d.]+)", said)
         assert found, said
         assert float(found[1]) <= most, f"{name} is at {found[1]}"
-    for name in ("dpe-web", "dpe-relay", "dpe-rescue", "dpe-nginx"):
+    for name in ("dpe-web", "dpe-relay", "dpe-console", "dpe-rescue", "dpe-nginx"):
         assert figures()[name] < 2.5
 
 

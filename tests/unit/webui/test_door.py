@@ -1,5 +1,6 @@
 """What the front door is answered; what it may do is decided, and tested, in appliance.access."""
 
+import json
 import time
 from collections.abc import Callable
 
@@ -53,3 +54,27 @@ def test_it_is_quick(ada: Browser, people: dict[str, Actor]) -> None:
 def test_health_is_public_and_says_nothing(visitor: Browser, people: dict[str, Actor]) -> None:
     answer = visitor.get("/healthz")
     assert (answer.status_code, answer.text) == (200, "ok\n")
+
+
+def test_a_ticket_opens_a_screen_once_for_its_browser_and_origin(ada: Browser, signed_in: Callable[[str], Browser]) -> None:
+    machine = Machine.get(Machine.owner == Session.get().account_id)
+
+    def ask(browser: Browser, token: str, target: str = "screen", origin: str = "https://appliance.test:8443") -> tuple[int, str]:
+        uri = f"/ws/{machine.id}/{target}?ticket={token}"
+        answer = browser.get("/door/console", **{"X-DPE-Uri": uri, "X-DPE-Origin": origin})
+        return answer.status_code, answer.headers.get("X-DPE-Ticket", "")
+
+    def ticket() -> str:
+        answer = ada.post(f"/machines/{machine.id}/console/ticket", {"target": "screen"})
+        assert answer.status_code == 200
+        return str(answer.get_json()["ticket"])
+
+    ada.get(f"/machines/{machine.id}/console")
+    status, told = ask(ada, token := ticket())
+    assert (status, json.loads(told)["machine_id"], json.loads(told)["control"]) == (200, machine.id, True)
+    assert ask(ada, token) == (403, "")
+    assert ask(ada, ticket(), origin="https://appliance.test:9000") == (403, "")
+    assert ask(ada, ticket(), target="serial") == (403, "")
+    assert ask(signed_in("alan"), ticket()) == (403, "")
+    assert ask(ada, "") == (403, "")
+    assert ask(ada, ticket())[0] == 200

@@ -36,7 +36,7 @@ def addresses(app: Flask, method: str) -> list[tuple[str, Need]]:
     """Every address that takes the method, with values that exist, and who may call it."""
     machine = Machine.get(Machine.state == MachineState.IN_USE)
     values = {
-        "seeds": Seed.get(Seed.state == SeedState.BUILDING).id, "accounts": Account.get(Account.name == "mary").id, "portal": machine.id,
+        "seeds": Seed.get(Seed.state == SeedState.BUILDING).id, "accounts": Account.get(Account.name == "mary").id, "portal": machine.id, "console": machine.id,
         "signins": Account.get(Account.name == "mary").id, "machines": machine.id, "portal.cancel": Request.get().id, "portal.extend_together": Request.get().id, "portal.release_together": Request.get().id, "auth": "0" * 64, "api": machine.id, "units": 1, "groups": 1, "grants.why": Account.get(Account.name == "mary").id, "grants": 1, "security": 1,
     }  # fmt: skip
     found = []
@@ -124,7 +124,7 @@ def a_run(people: dict[str, Actor]) -> None:
 def test_every_page_opens_for_an_admin_whole_and_live(app: Flask, grace: Browser) -> None:
     for path, _ in addresses(app, "GET"):
         if (
-            path in ("/live", "/door/check", "/healthz", "/setup", "/sign-in", "/sign-in/code")
+            path in ("/live", "/door/check", "/door/console", "/healthz", "/setup", "/sign-in", "/sign-in/code")
             or path.endswith(("/log", "/export"))
             or path.startswith(("/api/", "/admin/workflow/sequences/notebook/"))  # of a sequence: parts of its page, and files
             or path.startswith(

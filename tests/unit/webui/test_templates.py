@@ -61,8 +61,10 @@ def test_vendored_files_are_the_locked_versions_with_their_licences() -> None:
     wanted = json.loads((ROOT / "package.json").read_text())["dependencies"]
     folders = {
         "@fontsource-variable/inter": "inter",
+        "@novnc/novnc": "novnc",
         "@tabler/core": "tabler",
         "@tabler/icons": "icons",
+        "@xterm/xterm": "xterm",
         "htmx.org": "htmx",
         "uplot": "uplot",
     }
