@@ -66,6 +66,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     format.init_app(app)
     for area in (setup, setup_restore, auth, security, portal, search, disks, inbox, needs_you, runs, live, auth_request, api, hooks):
         app.register_blueprint(area.blueprint)
+    app.register_blueprint(api.described.pages)
     for blueprint in admin.BLUEPRINTS:
         app.register_blueprint(blueprint)
     moved.init_app(app)

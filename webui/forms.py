@@ -42,6 +42,7 @@ def lookup(offers: str) -> JsonDict:
 # What pydantic says in its own way of what browsers and programs may send.
 WORDS = {
     "missing": "it is missing.",
+    "extra_forbidden": "there is no such field.",
     "string_type": "it is not text.",
     "string_too_long": "it is longer than {max_length} characters.",
     "string_pattern_mismatch": "it is not one of the choices.",
@@ -64,8 +65,10 @@ class FormError(BadInput):
 
     def __init__(self, model: type[Form], fields: dict[str, str]) -> None:
         first = next(iter(fields))
-        super().__init__(_sentence(model, first, fields[first]), model.model_fields[first].description or "", field=first)
+        info = model.model_fields.get(first)
+        super().__init__(_sentence(model, first, fields[first]), (info and info.description) or "", field=first)
         self.fields = fields
+        self.sent = {model.model_fields[name].alias or name if name in model.model_fields else name: said for name, said in fields.items()}
 
 
 # -- reading -----------------------------------------------------------------------------------------
@@ -126,8 +129,9 @@ def _told(model: type[Form], error: ValidationError) -> FormError:
 
 
 def _sentence(model: type[Form], name: str, said: str) -> str:
-    title = model.model_fields[name].title
-    return f"{title}: {said}" if title else said
+    if (field := model.model_fields.get(name)) is None:
+        return f"{name[:60]}: {said}"
+    return f"{field.title}: {said}" if field.title else said
 
 
 # -- showing -----------------------------------------------------------------------------------------

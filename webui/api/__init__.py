@@ -1,0 +1,9 @@
+"""The REST API, version 1, as JSON. Errors are problem details (RFC 9457).
+
+A program sends `Authorization: Bearer TOKEN`; a browser that is signed in may ask too, and then needs the CSRF token to change anything.
+"""
+
+from webui.api import described as described  # the calls of these register themselves
+from webui.api import mine as mine
+from webui.api.operation import SCOPES as SCOPES
+from webui.api.operation import blueprint as blueprint
