@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
-from werkzeug.routing import IntegerConverter, Map
+from werkzeug.routing import IntegerConverter
 
 from appliance import bulkhead, catalog, durable, settings
 from appliance.access import cookies, nginx
@@ -73,7 +73,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     # Exactly one proxy, the front door, says who asks; a header from further out is not believed.
     proxied = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_port=0, x_prefix=0)
     # The door's question comes in by a socket and threads of its own.
-    turnstile = ConcurrencyLimit(proxied, AT_ONCE, passing=frozenset({"/live", "/door/check", nginx.UPLOAD}))
+    turnstile = ConcurrencyLimit(proxied, AT_ONCE, passing=frozenset({"/live", api.stream.ADDRESS, "/door/check", nginx.UPLOAD}))
     app.wsgi_app = turnstile  # type: ignore[method-assign]
     bulkhead.aside = turnstile.aside
     work_on(app, settings or load_settings())
@@ -88,10 +88,9 @@ def work_on(app: Flask, settings: Settings) -> None:
 
 
 class _RowNumber(IntegerConverter):
-    """A number that a row can have; a larger one is no address of ours."""
+    """A number that a row can have. A larger one is no address of ours: not one that takes other methods, as werkzeug has it for what is past `max`."""
 
-    def __init__(self, map: Map) -> None:
-        super().__init__(map, max=2**63 - 1)
+    regex = r"\d{1,18}"
 
 
 def load_settings() -> Settings:

@@ -61,14 +61,15 @@ Read = TypeVar("Read", bound=Form)
 
 
 class FormError(BadInput):
-    """What was entered does not fit. `fields` has, by the model's names, what is wrong with each field; the message is the first."""
+    """What was entered does not fit. `fields` has, by the model's names, what is wrong with each field, `sent` the same by the path under which it
+    was sent, with slashes; the message is the first."""
 
-    def __init__(self, model: type[Form], fields: dict[str, str]) -> None:
+    def __init__(self, model: type[Form], fields: dict[str, str], sent: dict[str, str] | None = None) -> None:
         first = next(iter(fields))
         info = model.model_fields.get(first)
         super().__init__(_sentence(model, first, fields[first]), (info and info.description) or "", field=first)
         self.fields = fields
-        self.sent = {model.model_fields[name].alias or name if name in model.model_fields else name: said for name, said in fields.items()}
+        self.sent = sent or {_names(model).get(name, name): said for name, said in fields.items()}
 
 
 # -- reading -----------------------------------------------------------------------------------------
@@ -121,11 +122,14 @@ def fields_of(model: type[Form]) -> dict[str, schema_form.Field]:
 def _told(model: type[Form], error: ValidationError) -> FormError:
     aliases = {field.alias: name for name, field in model.model_fields.items()}
     fields: dict[str, str] = {}
+    sent: dict[str, str] = {}
     for one in error.errors(include_url=False):
         name = str(one["loc"][0])  # as it was sent, or as the model has it where nothing was sent
         said = WORDS[one["type"]].format(**one.get("ctx", {})) if one["type"] in WORDS else one["msg"]
         fields.setdefault(aliases.get(name, name), said)
-    return FormError(model, fields)
+        names = _names(model)
+        sent.setdefault("/".join([names.get(name, name), *map(str, one["loc"][1:])]), said)
+    return FormError(model, fields, sent)
 
 
 def _sentence(model: type[Form], name: str, said: str) -> str:

@@ -100,7 +100,7 @@ def _in_path(rule: Rule, said: Operation) -> Iterator[dict[str, Any]]:
     for name in sorted(rule.arguments, key=rule.rule.index):
         schema: dict[str, Any] = {"type": "string", "minLength": 1, "pattern": "^[^/]+$"}
         if isinstance(rule._converters[name], IntegerConverter):
-            schema = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+            schema = {"type": "integer", "minimum": 0, "maximum": 10**18 - 1}
         elif name == "verb":
             schema = {"type": "string", "enum": list(said.verbs)}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
@@ -137,7 +137,10 @@ def _responses(method: str, said: Operation, schemas: _Schemas, problem: Mapping
         found[str(status)] = {"description": HTTP_STATUS_CODES[status]}
         if type_ is not None:
             found[str(status)]["content"] = {said.media: {"schema": schemas.of(type_)}}
-    if method == "GET" and 200 in said.answers:
+    for name, parameters in (said.links or {}).items():
+        first = found[str(min(said.answers))]
+        first.setdefault("links", {})[name] = {"operationId": name, "parameters": dict(parameters)}
+    if method == "GET" and said.media == "application/json":
         found["304"] = {"description": "As the ETag in If-None-Match says: nothing changed."}
     others = [*ERRORS, *(WRITING if method != "GET" else ()), *((422,) if said.creates else ()), *((412,) if said.guarded_by else ())]
     return found | {str(status): {"description": HTTP_STATUS_CODES[status], "content": problem} for status in sorted(others)}

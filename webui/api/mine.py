@@ -204,7 +204,12 @@ def machine(id: str) -> Answer:
 @blueprint.post("/machines")
 @needs("machines.use")
 @operation(
-    "machines", {201: schemas.Machine | schemas.Machines, 202: schemas.Waiting}, takes=Wanted, creates=True, example={"class": "notebook"}
+    "machines",
+    {201: schemas.Machine | schemas.Machines, 202: schemas.Waiting},
+    takes=Wanted,
+    creates=True,
+    links={"machine": {"id": "$response.body#/id"}},
+    example={"class": "notebook"},
 )
 def claim() -> Answer:
     """Get a machine, or several together: 202 when one has to wait."""

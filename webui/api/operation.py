@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from flask import Blueprint, Response, current_app, g, make_response, request
 from flask_login import current_user
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, RootModel
 from werkzeug.exceptions import PreconditionFailed, TooManyRequests, UnprocessableEntity
 
 from appliance import catalog
@@ -68,6 +68,12 @@ class Operation:
     verbs: tuple[str, ...] = ()  # what the argument `verb` may be
     example: Mapping[str, Any] | None = None
     media: str = "application/json"
+    links: Mapping[str, Mapping[str, str]] | None = None  # calls that go on with what is answered: parameters by name
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing sent would mean something: that all is to be as when nobody said anything."""
+        return isinstance(self.takes, type) and issubclass(self.takes, Body | RootModel)
 
 
 def operation(scope: str, answers: Mapping[int, Any], *, confirms: bool = False, **declared: Any) -> Callable[[View], View]:
@@ -82,6 +88,8 @@ def operation(scope: str, answers: Mapping[int, Any], *, confirms: bool = False,
                 raise NotAllowed("This needs your password once more.", "Confirm access in the web page, or use a token.")
             if said.listing is not None:
                 _check_listing(said.listing)
+            if said.is_whole and not isinstance(request.get_json(silent=True), dict):
+                raise BadInput("This takes a JSON object.", "Send one, with Content-Type: application/json.")
             if said.creates and (key := request.headers.get("Idempotency-Key")) is not None:
                 return _once(key, view, arguments)
             if said.guarded_by and (request.if_match or request.if_none_match):

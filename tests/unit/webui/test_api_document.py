@@ -21,6 +21,11 @@ pytestmark = [pytest.mark.api, pytest.mark.filterwarnings("ignore::hypothesis.er
 
 EXAMPLES = int(os.environ.get("DPE_TEST_EXAMPLES", "1"))
 SEED = int(os.environ.get("DPE_TEST_SEED", "7"))
+# Which methods there are not, and each way to spoil what is only asked, is looked at in make soak.
+SHORT = {
+    "phases": {"coverage": {"unexpected-methods": []}},
+    "operations": [{"include-method": "GET", "phases": {"coverage": {"enabled": False}}}],
+}
 
 
 def failures(app: Flask, token: str, **chosen: Any) -> tuple[list[str], int]:
@@ -45,7 +50,9 @@ def failures(app: Flask, token: str, **chosen: Any) -> tuple[list[str], int]:
         if isinstance(event, events.ScenarioFinished):
             made += len(event.recorder.interactions)
             for checks in event.recorder.checks.values():
-                found += [f"{event.label}: {one.failure_info.failure}" for one in checks if one.failure_info]
+                found += [
+                    f"{event.label}: {one.failure_info.failure}\n{one.failure_info.code_sample}" for one in checks if one.failure_info
+                ]
         if isinstance(event, events.NonFatalError | events.FatalError):
             found.append(f"{getattr(event, 'label', '')}: {getattr(event, 'info', event)}")
     return sorted(set(found)), made
@@ -54,6 +61,7 @@ def failures(app: Flask, token: str, **chosen: Any) -> tuple[list[str], int]:
 @pytest.fixture
 def token(app: Flask, people: dict[str, Actor], monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setitem(app.extensions, "api_rate_limit", RateLimit(10**9))
+    monkeypatch.setattr("webui.api.stream.LENGTH", 0.01)
     return tokens.create(people["grace"], "schemathesis", list(SCOPES), 7)
 
 
