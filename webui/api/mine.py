@@ -16,7 +16,7 @@ from appliance.services import calendars, disks, inbox, machines, moves, reading
 from appliance.services import classes as class_verbs
 from webui import forms
 from webui.api import schemas
-from webui.api.operation import blueprint, operation
+from webui.api.operation import Body, blueprint, operation
 from webui.forms import Form, Whole
 from webui.guard import actor, needs, row_number
 from webui.portal import application
@@ -61,6 +61,19 @@ class Promotion(Form):
 
     comment: str = ""
     untried: bool = False
+
+
+class NewDiskName(Body):
+    """Another name of a data disk."""
+
+    name: str = Field(min_length=1, max_length=60)
+
+
+class Earlier(Body):
+    """A version that was promoted once."""
+
+    version: int = Field(strict=True, ge=1, le=2**31)
+    comment: str = Field("", max_length=1000)
 
 
 SPAN = {"span": Literal["hour", "day", "week", "month", "year", "2-years"]}
@@ -315,6 +328,50 @@ def release(id: str) -> Answer:
     return {"state": "reclaiming"}, 202
 
 
+@blueprint.post("/machines/<id>/still-here")
+@needs("own", machine="id")
+@operation("machines", {200: schemas.State})
+def still_here(id: str) -> Answer:
+    """Say that a machine which seemed idle is used."""
+    machines.still_here(actor(), id)
+    return {"state": machines.get_machine(actor(), id).state.value}
+
+
+@blueprint.post("/batches/<int:id>/extend")
+@needs("own", request="id")
+@operation("machines", {200: schemas.Batch})
+def extend_together(id: int) -> Answer:
+    """The leases of machines that were got together, once more. The number is their request's."""
+    number, ends_at = machines.extend_together(actor(), id)
+    return {"machines": number, "lease_ends_at": _time(ends_at)}
+
+
+@blueprint.post("/batches/<int:id>/release")
+@needs("own", request="id")
+@operation("machines", {202: schemas.Batch})
+def release_together(id: int) -> Answer:
+    """Give back machines that were got together; they are destroyed."""
+    return {"machines": machines.release_together(actor(), id), "lease_ends_at": None}, 202
+
+
+@blueprint.post("/requests/<int:id>/cancel")
+@needs("own", request="id")
+@operation("machines", {200: schemas.State})
+def cancel_request(id: int) -> Answer:
+    """Wait for a machine no more."""
+    machines.cancel_request(actor(), id)
+    return {"state": "cancelled"}
+
+
+@blueprint.post("/requests/<int:id>/dismiss")
+@needs("own", request="id")
+@operation("machines", {200: schemas.State})
+def dismiss_request(id: int) -> Answer:
+    """Have a request that was refused be shown no more."""
+    runs.dismiss(actor(), id)
+    return {"state": "dismissed"}
+
+
 # -- what waits for people, and runs --------------------------------------------------------
 
 
@@ -464,6 +521,24 @@ def back_up_data_disk(id: str) -> Answer:
     return {"state": "asked"}, 202
 
 
+@blueprint.post("/data-disks/<id>/rename")
+@needs("own", disk="id")
+@operation("machines", {200: schemas.DataDisk}, takes=NewDiskName, example={"name": "thesis"})
+def rename_data_disk(id: str) -> Answer:
+    """Give a data disk another name."""
+    disks.rename(actor(), id, forms.read(NewDiskName).name)
+    return _data_disk(disks.get_disk(actor(), id))
+
+
+@blueprint.post("/data-disks/<id>/try-again")
+@needs("own", disk="id")
+@operation("machines", {202: schemas.DataDisk})
+def retry_data_disk(id: str) -> Answer:
+    """Try once more what failed with a data disk."""
+    disks.try_again(actor(), id)
+    return _data_disk(disks.get_disk(actor(), id)), 202
+
+
 @blueprint.get("/retained-disks")
 @blueprint.get("/kept-disks")  # its former address
 @needs("own")
@@ -481,6 +556,15 @@ def retained_disk_list() -> Answer:
 def restore_retained_disk(id: str) -> Answer:
     """Make a retained disk the account's machine again."""
     return {"run": recovery.bring_back_kept(actor(), id)}, 202
+
+
+@blueprint.post("/retained-disks/<id>/delete")
+@needs("own", kept="id")
+@operation("machines", {202: schemas.State}, confirms=True)
+def delete_retained_disk(id: str) -> Answer:
+    """Delete a retained disk before its days are over."""
+    recovery.forget_kept(actor(), id)
+    return {"state": "removing"}, 202
 
 
 # -- sequences ------------------------------------------------------------------------------------
@@ -542,3 +626,30 @@ def promote_sequence(name: str) -> Answer:
     comment, untried = sent.get("comment", ""), sent.get("untried") in (True, "yes")
     made = sequences.promote(actor(), name, comment if isinstance(comment, str) else "", untried=untried)
     return {"version": made.number}
+
+
+@blueprint.post("/sequences/<name>/discard")
+@needs("sequences.manage")
+@operation("sequences", {200: schemas.State})
+def discard_draft(name: str) -> Answer:
+    """Drop the draft; what is promoted stays."""
+    sequences.discard_draft(actor(), name)
+    return {"state": "discarded"}
+
+
+@blueprint.post("/sequences/<name>/roll-back")
+@needs("sequences.manage")
+@operation("sequences", {200: schemas.Promoted}, takes=Earlier, example={"version": 1})
+def roll_back_sequence(name: str) -> Answer:
+    """Promote what an earlier version was, as a new one."""
+    asked = forms.read(Earlier)
+    return {"version": sequences.roll_back(actor(), name, asked.version, asked.comment).number}
+
+
+@blueprint.delete("/sequences/<name>")
+@needs("sequences.manage")
+@operation("sequences", {204: None})
+def delete_sequence(name: str) -> Answer:
+    """Delete a sequence that no class follows."""
+    sequences.delete(actor(), name)
+    return {}, 204

@@ -285,6 +285,13 @@ class Promoted(TypedDict):
     version: int
 
 
+class Batch(TypedDict):
+    """Machines that were got together: how many, and until when they are held."""
+
+    machines: int
+    lease_ends_at: Time
+
+
 class Changed(TypedDict):
     """What a PUT did: whether anything changed, and which fields where that is known."""
 

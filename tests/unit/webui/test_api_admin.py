@@ -183,6 +183,31 @@ def test_what_is_created_is_created_once(call: Call, path: str, sent: object, mo
     assert call("GET", first.headers["Location"].removeprefix("/api/v1")).json == first.json
 
 
+# -- a person's own ------------------------------------------------------------------------------------------
+
+
+def test_who_waits_no_more(call: Call) -> None:
+    [request] = catalog.Request.select().where(catalog.Request.state == catalog.RequestState.WAITING)
+    assert call("POST", f"/requests/{request.id}/cancel", name="ada").status_code == 404
+    assert said(call("POST", f"/requests/{request.id}/cancel", name="alan")) == {"state": "cancelled"}
+    assert catalog.Request.get_by_id(request.id).state is not catalog.RequestState.WAITING
+
+
+def test_machines_that_were_got_together_are_given_back_together(call: Call) -> None:
+    Class.update(burst=5, per_person=9).execute()
+    call("POST", "/machines", {"class": "notebook", "count": 2}, name="ada")
+    batch = catalog.Request.select().where(catalog.Request.account == 2).order_by(catalog.Request.id).get().id
+    assert said(call("POST", f"/batches/{batch}/extend", name="ada"))["machines"] == 2
+    assert said(call("POST", f"/batches/{batch}/release", name="ada"))["machines"] == 2
+    assert Machine.select().where(Machine.owner == 2, Machine.state == MachineState.RECLAIMING).count() == 2
+
+
+def test_a_data_disk_gets_another_name(call: Call) -> None:
+    disk = catalog.DataDisk.create(id=str(uuid4()), account=2, machine_class="notebook", name="data", size=1)
+    assert said(call("POST", f"/data-disks/{disk.id}/rename", {"name": "thesis"}, name="ada"))["name"] == "thesis"
+    assert call("POST", f"/data-disks/{disk.id}/rename", {"name": "mine"}, name="alan").status_code == 404
+
+
 # -- lists -------------------------------------------------------------------------------------------------
 
 
