@@ -24,4 +24,5 @@ copy uplot uplot dist/uPlot.iife.min.js dist/uPlot.min.css LICENSE
 node sprite.mjs node_modules/@tabler/icons/icons icons.txt > "$vendor/icons-$(version @tabler/icons)/sprite.svg"
 # Source maps are not shipped, so nothing should ask for them.
 sed -i '/^[/][*/]# sourceMappingURL=/d' "$vendor"/tabler-*/tabler.min.css "$vendor"/htmx-*/htmx.min.js
+node shrink.mjs "$vendor"/tabler-*/tabler.min.css "$vendor"/inter-*/inter-latin-wght-normal.woff2
 rm -rf node_modules

@@ -1,5 +1,6 @@
-"""Pages: what a list costs with a filter, over the same list without one, with 10,000 machines alive and 5,000 people."""
+"""Pages: what a list costs with a filter, with 10,000 machines alive and 5,000 people, and how many bytes a first visit to the portal is."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +26,19 @@ def people() -> None:
         scale._insert(Account, [{"name": f"extra{n}", "full_name": f"Somebody {n}", "password": "!"} for n in range(max(0, missing))])
 
 
+LARGEST = 90_000  # bytes that a first visit may be
+
+
+def first_visit(person: Person, *headers: str) -> int:
+    """Bytes of the bodies of the portal and of all that its page names, as a browser without anything in its cache gets them."""
+    page = person.get("/").decode()
+    named = dict.fromkeys(re.findall(r'(?:href|src)="(/static/[^"#]+)', page))
+    font = next(name for name in re.findall(r'url\("\.\./([^"]+latin-wght[^"]+)"\)', person.get("/static/css/app.css").decode()))
+    bodies = [person.ask("GET", path, headers=headers) for path in ("/", *named, f"/static/{font}")]
+    assert {status for status, _ in bodies} == {200}
+    return sum(len(body) for _, body in bodies)
+
+
 def run() -> Iterator[dict[str, Any]]:
     with serving(slots=MACHINES + scale.WAITING, subnet="127.77.0.0/16") as settings:
         scale.fill(MACHINES)
@@ -43,4 +57,9 @@ def run() -> Iterator[dict[str, Any]]:
         yield {
             "name": "pages.filter", "value": round(worst, 2), "unit": "times the list without a filter, the worst of both lists",
             "baseline": "seconds to the first byte of the list without", "baseline_value": round(without, 5), "ratio": round(1 / worst, 3),
+        }  # fmt: skip
+        value, whole = first_visit(admin, "Accept-Encoding: gzip"), first_visit(admin)
+        yield {
+            "name": "pages.cold", "value": value, "unit": f"bytes of a first visit to the portal, of {LARGEST}",
+            "baseline": "bytes of the same, not compressed", "baseline_value": whole, "ratio": round(whole / value, 2),
         }  # fmt: skip

@@ -55,6 +55,7 @@ from appliance.identity import secrets
 from appliance.lifecycle import disk_copies
 from appliance.run import Process, run, start
 from appliance.settings import Settings, environment, load
+from tests import quick_keys
 from tests.hosted import Wire
 from tests.seeds import SMALL, small_scenario
 from tests.unit.engine.fake import Data, FakeProvider
@@ -62,6 +63,7 @@ from tests.unit.host.backed_up import small_appliance
 
 pytestmark = pytest.mark.backup
 S = MachineState
+quick_keys.use()  # of repositories that are made in this process
 
 
 class Files(FakeProvider):
@@ -113,7 +115,7 @@ def engine(settings: Settings) -> Iterator[Files]:
 
 
 class Host:
-    """dpe-host in a process of its own."""
+    """dpe-host in a process of its own; its new repositories are opened quickly."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -123,7 +125,7 @@ class Host:
     def _start(self) -> Process:
         with (self.settings.logs / "host.log").open("ab") as out:
             process = start(
-                [sys.executable, "-m", "appliance.host.rpc.daemon"],
+                [sys.executable, "-m", "tests.quick_keys"],
                 env=environment(self.settings),
                 stdout=out.fileno(),
                 stderr=out.fileno(),

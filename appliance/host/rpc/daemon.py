@@ -23,7 +23,7 @@ from appliance.settings import Settings, load
 
 log = logging.getLogger(__name__)
 
-LOOK = 2.0  # seconds between looks whether to end
+SIGN = 2.0  # seconds between two signs of life
 
 
 class Server(socketserver.ThreadingUnixStreamServer):
@@ -90,13 +90,12 @@ def main() -> None:
         stop = threading.Event()
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, lambda *_: stop.set())
-        threading.Thread(target=server.serve_forever, args=(LOOK,), daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(SIGN,), daemon=True).start()
         periodic.start_loops(settings, stop)
         notify(READY)
         stop.wait()
         server.operations.cancel()
         server.operations.wait(20)
-        server.shutdown()
     settings.host_socket.unlink(missing_ok=True)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import zlib
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,24 @@ def test_vendored_files_are_the_locked_versions_with_their_licences() -> None:
     for name, version in wanted.items():
         assert lock["packages"][f"node_modules/{name}"]["version"] == version
         assert (ROOT / f"static/vendor/{folders[name]}-{version}/LICENSE").stat().st_size > 500
+
+
+def test_no_page_uses_what_was_left_out_of_the_style() -> None:
+    """Else `vendor.sh` has to be run again: shrink.mjs keeps of Tabler what pages use."""
+    left = set((ROOT / "left-out.txt").read_text().split())
+    assert len(left) > 1000
+    own = [path.read_text() for path in (*TEMPLATES, *(ROOT / "static/js").glob("*.js"))]
+    assert left & {word for text in own for word in re.findall(r"[\w-]+", text)} == set()
+
+
+def test_a_first_visit_is_light() -> None:
+    """Style, script and font of every page, as nginx compresses them; `make bench ONLY=pages` asks it itself, with the portal's page."""
+    static = ROOT / "static"
+    named = re.findall(r"filename='([^']+)'", (ROOT / "templates/base.html").read_text())
+    assert len(named) >= 7
+    sizes = [len(zlib.compress((static / name).read_bytes(), 4)) for name in named]
+    font = static / "vendor/inter-5.3.0/inter-latin-wght-normal.woff2"
+    assert sum(sizes) + font.stat().st_size < 84_000
 
 
 def test_every_vendored_file_named_in_a_page_is_there() -> None:
