@@ -409,7 +409,8 @@ def sound(page: Page, context: object = "", but: str = "nothing", looks: Looks =
         page.set_viewport_size({**own, "width": width})
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         assert not is_sideways(page), (context, page.url, width)
-        assert [one for one in page.evaluate(LINT) if not one.startswith(but)] == [], (context, page.url, width, scheme)
+        found = page.evaluate(LINT) + axe.findings(page, *(axe.COLOURS if scheme == "dark" else ()))
+        assert [one for one in found if not one.startswith(but)] == [], (context, page.url, width, scheme)
     page.set_viewport_size(own)
 
 

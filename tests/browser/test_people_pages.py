@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Dialog, Page, expect
 
 from appliance.catalog import Account, Grant, Group, Quota
 from tests.browser import steps
@@ -85,3 +85,41 @@ def test_what_is_refused_has_the_focus_and_leads_to_its_field(busy: Site, browse
     expect(name).to_be_focused()
     expect(name).to_have_accessible_description("A name of 1 to 100 characters is needed. Write one.")
     expect(page.get_by_label("Description")).to_have_value("Who paints")
+
+
+def test_what_was_typed_and_not_sent_is_not_lost_by_going_elsewhere(busy: Site, browse: Browse) -> None:
+    page = browse(busy)
+    asked: list[str] = []
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
+    steps.sign_in(page, "grace")
+    page.goto("/admin/grants/")
+    form = page.locator("form.card").filter(has_text="Grant a role")
+    name, events = form.get_by_label("Name of the person or group"), page.get_by_role("link", name="Events", exact=True).first
+    name.fill("ada")
+    events.click()
+    assert asked == ["beforeunload"]
+    expect(name).to_have_value("ada")
+    name.fill("adda")
+    form.get_by_role("button", name="Grant", exact=True).click()  # what is sent is nobody's loss
+    expect(page.get_by_role("alert")).to_contain_text("There is no account adda.")
+    page.get_by_label("Name of the person or group").press("End")
+    page.keyboard.type("x")
+    page.keyboard.press("Backspace")
+    events.click()
+    assert asked == ["beforeunload", "beforeunload"], "what was refused is not saved"
+    page.remove_listener("dialog", stay)
+    page.once("dialog", lambda dialog: dialog.accept())
+    events.click()
+    expect(page.get_by_role("heading", name="Events")).to_be_visible()
+    page.on("dialog", stay)
+    page.goto("/admin/grants/")
+    name.fill("ada")
+    name.fill("")
+    events.click()
+    expect(page.get_by_role("heading", name="Events")).to_be_visible()
+    assert len(asked) == 2, "nothing is left of what was typed"

@@ -199,6 +199,21 @@ document.addEventListener('click', async event => {
   if (event.target.closest('[data-print]')) print();
 });
 
+// -- What was typed and not sent is not lost by going elsewhere: the browser asks first. What was refused counts as typed; what is put back does not.
+let typed;
+const differs = field => {
+  if (field.options) return field.selectedIndex !== Math.max(0, [...field.options].findIndex(option => option.defaultSelected));
+  return ['checkbox', 'radio'].includes(field.type) ? field.checked !== field.defaultChecked : 'defaultValue' in field && field.value !== field.defaultValue;
+};
+document.addEventListener('input', event => {
+  const { form } = event.target;
+  if (document.body.dataset.live && form?.method === 'post' && !form.closest('dialog, #list-bulk')) typed = form;
+});
+addEventListener('submit', event => { if (!event.defaultPrevented) typed = undefined; });
+addEventListener('beforeunload', event => {
+  if (typed?.isConnected && (typed.querySelector('.is-invalid') || [...typed.elements].some(differs))) event.preventDefault();
+});
+
 // -- A large file is sent with its progress shown; without this script the form does it alone.
 document.addEventListener('submit', event => {
   const form = event.target.closest('form[data-upload]');
