@@ -607,7 +607,7 @@ def sequence(name: str) -> Response:
 
 @blueprint.put("/sequences/<name>")
 @needs("sequences.manage")
-@operation("sequences", {200: schemas.Sequence}, takes=dict[str, Any])
+@operation("sequences", {200: schemas.Sequence}, takes=dict[str, Any], example={"name": "notebook", "title": "For notebooks"})
 def put_sequence(name: str) -> Response:
     """Keep what is sent, YAML or JSON, as the draft of the sequence, which is made unless it is there."""
     there = any(line.row.name == name for line in sequences.everything())

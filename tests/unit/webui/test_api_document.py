@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from typing import Any
 
 import pytest
@@ -13,14 +14,16 @@ from schemathesis.engine import events, from_schema
 from appliance.catalog import Actor
 from appliance.services import tokens
 from tests.unit.webui.conftest import HOST
-from webui.api import SCOPES
-from webui.api.document import operations
+from webui.api import SCOPES, described
+from webui.api.document import document, operations
 from webui.api.rate_limit import RateLimit
 
 pytestmark = [pytest.mark.api, pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")]  # what it sends is large
 
 EXAMPLES = int(os.environ.get("DPE_TEST_EXAMPLES", "1"))
 SEED = int(os.environ.get("DPE_TEST_SEED", "7"))
+
+
 def short(app: Flask) -> dict[str, Any]:
     """What is left to make soak: each way to spoil a call that takes no body, and which methods there are not."""
     plain = [view.__name__ for _, _, view, said in operations(app) if said.takes is None]
@@ -80,3 +83,23 @@ def test_nobody_gets_in(app: Flask, people: dict[str, Actor], bearer: str | None
         answer = app.test_client().open(path, method=method, base_url=HOST, headers={"Authorization": f"Bearer {bearer}"} if bearer else {})
         assert (answer.status_code, answer.mimetype) == (401, "application/problem+json"), path
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_every_example_of_the_page_runs_as_it_stands(app: Flask, token: str) -> None:
+    """Only what is in capitals is filled in; a call that creates or changes does so, and none is refused for what it says."""
+    values = {"NAME": "notebook", "ID": "2", "VERB": "stop"}
+    with app.test_request_context(base_url=HOST):
+        found = [call for _, calls in described.calls(document(app), f"{HOST}/") for call in calls]
+    found.sort(key=lambda call: call.id.startswith(("disable", "delete")))  # these take away what others are about
+    met = {}
+    for call in found:
+        *words, address = shlex.split(call.example.replace("$TOKEN", token))
+        said = dict(zip(words[::2], words[1::2], strict=True))
+        heads = dict(word.split(": ", 1) for option, word in zip(words[::2], words[1::2], strict=True) if option == "-H")
+        path = re.sub("[A-Z]+$|(?<=/)[A-Z]+(?=/)", lambda name: values[name[0]], address.removeprefix(HOST))
+        answer = app.test_client().open(path, method=said.get("-X", "GET"), base_url=HOST, headers=heads, data=said.get("-d"))
+        met[call.id] = answer.status_code
+        answer.close()
+    assert {name: status for name, status in met.items() if status not in (200, 201, 202, 204, 404, 409)} == {}
+    assert {met[name] for name in ("claim", "new_account", "new_group", "new_unit")} == {201}
+    assert {met[name] for name in ("put_account", "put_policy", "put_unit", "me", "admin_machines")} == {200}
