@@ -38,6 +38,8 @@ ITEMS = (
     Item("older", "tests/integration/test_fork.py tests/integration/test_lifecycle.py -k small12", {"DPE_TEST_OLDER": 1}),
     Item("forks", "tests/integration/test_fork.py::test_forks_in_a_row_lose_none_and_leave_nothing", {"DPE_TEST_FORKS": 1000}),
     Item("windows", "tests/unit/pools/test_windows.py::test_every_minute_of_a_year_is_as_brute_force_has_it", {"DPE_TEST_STEP": 1}),
+    Item("api", "tests/unit/webui/test_api_document.py", {"DPE_TEST_EXAMPLES": 200}),
+    Item("api-killed", "tests/integration/programs/test_api_killed.py", {"DPE_TEST_CREATES": 1000}),
     Item("bench-fork", "tests/bench/test_shape.py", {"DPE_TEST_LONG_BENCH": 1}),
     *(
         Item(f"image-{name}", f"tests/image/test_{name}.py")

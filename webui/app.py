@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
-from werkzeug.routing import IntegerConverter, Map
+from werkzeug.routing import IntegerConverter
 
 from appliance import bulkhead, catalog, durable, settings
 from appliance.access import cookies, nginx
@@ -83,13 +83,15 @@ def create_app(settings: Settings | None = None) -> Flask:
         hooks,
     ):
         app.register_blueprint(area.blueprint)
+    app.register_blueprint(api.described.pages)
     for blueprint in admin.BLUEPRINTS:
         app.register_blueprint(blueprint)
     moved.init_app(app)
     # Exactly one proxy, the front door, says who asks; a header from further out is not believed.
     proxied = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_port=0, x_prefix=0)
     # The door's question comes in by a socket and threads of its own.
-    turnstile = ConcurrencyLimit(proxied, AT_ONCE, passing=frozenset({"/live", "/door/check", "/door/console", nginx.UPLOAD}))
+    passing = frozenset({"/live", api.stream.ADDRESS, "/door/check", "/door/console", nginx.UPLOAD})
+    turnstile = ConcurrencyLimit(proxied, AT_ONCE, passing=passing)
     app.wsgi_app = turnstile  # type: ignore[method-assign]
     bulkhead.aside = turnstile.aside
     work_on(app, settings or load_settings())
@@ -104,10 +106,9 @@ def work_on(app: Flask, settings: Settings) -> None:
 
 
 class _RowNumber(IntegerConverter):
-    """A number that a row can have; a larger one is no address of ours."""
+    """A number that a row can have. A larger one is no address of ours: not one that takes other methods, as werkzeug has it for what is past `max`."""
 
-    def __init__(self, map: Map) -> None:
-        super().__init__(map, max=2**63 - 1)
+    regex = r"\d{1,18}"
 
 
 def load_settings() -> Settings:

@@ -3,15 +3,16 @@
 import json
 import logging
 import secrets
+from collections.abc import Mapping, Sequence
 
-from flask import Flask, Response, current_app, render_template, request, url_for
+from flask import Flask, Response, current_app, make_response, render_template, request, url_for
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException, Unauthorized
+from werkzeug.exceptions import HTTPException
 
 from appliance import catalog
 from appliance.errors import DpeError
-from webui import saved_form
+from webui import forms, saved_form
 from webui.answers import status_of as status_of  # as the pages know it
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,10 @@ WORDS = {
         "Send “Authorization: Bearer” and a token; people make theirs on their account's page.",
     ),
     405: ("This address cannot be called like that.", "Go back and use the buttons of the page."),
+    412: ("It is not as you saw it.", "Somebody changed it, or it is there already: read it again."),
     413: ("That is too much to send.", "Send less at once."),
+    422: ("This idempotency key was used for something else.", "Make a new one for each thing that is to be created."),
+    429: ("Those are too many calls.", "Come back after so many seconds as Retry-After says."),
 }
 
 Answer = Response | tuple[str, int]
@@ -36,10 +40,14 @@ def init_app(app: Flask) -> None:
     app.register_error_handler(Exception, _bug)
 
 
-def answer(message: str, hint: str, status: int) -> Answer:
-    """The error as a page, for htmx as a message that lands beside the page's other messages, for a program as problem details."""
+def answer(message: str, hint: str, status: int, errors: Sequence[Mapping[str, str]] = ()) -> Answer:
+    """The error as a page, for htmx as a message that lands beside the page's other messages, for a program as problem details (RFC 9457).
+
+    `errors` are what is wrong with each field, by a JSON pointer into what was sent, or the name of a parameter of the address.
+    """
     if request.path.startswith(("/api/", "/hooks/")) or request.accept_mimetypes.best == "application/json":
-        return Response(json.dumps({"title": message, "detail": hint, "status": status}), status, mimetype="application/problem+json")
+        problem = {"title": message, "detail": hint, "status": status, **({"errors": list(errors)} if errors else {})}
+        return Response(json.dumps(problem), status, mimetype="application/problem+json")
     said = {"message": message, "hint": hint, "status": status}
     part = bool(request.headers.get("HX-Request"))
     try:
@@ -56,7 +64,15 @@ def _alone(said: dict[str, object], template: str) -> str:
 
 
 def _ours(error: DpeError) -> Answer:
-    return answer(error.message, error.hint, status_of(error))
+    return answer(error.message, error.hint, status_of(error), _errors(error))
+
+
+def _errors(error: DpeError) -> Sequence[Mapping[str, str]]:
+    """What is wrong with each field."""
+    if isinstance(error, forms.FormError):
+        return [{"pointer": f"#/{name}", "detail": said} for name, said in error.sent.items()]
+    found: Sequence[Mapping[str, str]] = getattr(error, "wrong", ())
+    return found or ([{"pointer": f"#/{error.field}", "detail": str(error)}] if error.field else ())
 
 
 def _stale(error: CSRFError) -> Answer:
@@ -71,9 +87,9 @@ def _http(error: HTTPException) -> Answer:
     if status >= 500:
         return _bug(error)
     message, hint = WORDS.get(status, (f"{error.name}.", "Go back and try again."))
-    made = answer(message, hint, status)
-    if isinstance(made, Response) and isinstance(error, Unauthorized) and error.www_authenticate:
-        made.headers["WWW-Authenticate"] = str(next(iter(error.www_authenticate)))
+    made = make_response(answer(message, hint, status))
+    # What HTTP says besides: which methods there are, how to sign in, when to come back.
+    made.headers.extend((name, value) for name, value in error.get_headers() if name != "Content-Type")
     return made
 
 

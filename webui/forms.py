@@ -42,6 +42,7 @@ def lookup(offers: str) -> JsonDict:
 # What pydantic says in its own way of what browsers and programs may send.
 WORDS = {
     "missing": "it is missing.",
+    "extra_forbidden": "there is no such field.",
     "string_type": "it is not text.",
     "string_too_long": "it is longer than {max_length} characters.",
     "string_pattern_mismatch": "it is not one of the choices.",
@@ -60,12 +61,15 @@ Read = TypeVar("Read", bound=Form)
 
 
 class FormError(BadInput):
-    """What was entered does not fit. `fields` has, by the model's names, what is wrong with each field; the message is the first."""
+    """What was entered does not fit. `fields` has, by the model's names, what is wrong with each field, `sent` the same by the path under which it
+    was sent, with slashes; the message is the first."""
 
-    def __init__(self, model: type[Form], fields: dict[str, str]) -> None:
+    def __init__(self, model: type[Form], fields: dict[str, str], sent: dict[str, str] | None = None) -> None:
         first = next(iter(fields))
-        super().__init__(_sentence(model, first, fields[first]), model.model_fields[first].description or "", field=first)
+        info = model.model_fields.get(first)
+        super().__init__(_sentence(model, first, fields[first]), (info and info.description) or "", field=first)
         self.fields = fields
+        self.sent = sent or {_names(model).get(name, name): said for name, said in fields.items()}
 
 
 # -- reading -----------------------------------------------------------------------------------------
@@ -118,16 +122,20 @@ def fields_of(model: type[Form]) -> dict[str, schema_form.Field]:
 def _told(model: type[Form], error: ValidationError) -> FormError:
     aliases = {field.alias: name for name, field in model.model_fields.items()}
     fields: dict[str, str] = {}
+    sent: dict[str, str] = {}
     for one in error.errors(include_url=False):
         name = str(one["loc"][0])  # as it was sent, or as the model has it where nothing was sent
         said = WORDS[one["type"]].format(**one.get("ctx", {})) if one["type"] in WORDS else one["msg"]
         fields.setdefault(aliases.get(name, name), said)
-    return FormError(model, fields)
+        names = _names(model)
+        sent.setdefault("/".join([names.get(name, name), *map(str, one["loc"][1:])]), said)
+    return FormError(model, fields, sent)
 
 
 def _sentence(model: type[Form], name: str, said: str) -> str:
-    title = model.model_fields[name].title
-    return f"{title}: {said}" if title else said
+    if (field := model.model_fields.get(name)) is None:
+        return f"{name[:60]}: {said}"
+    return f"{field.title}: {said}" if field.title else said
 
 
 # -- showing -----------------------------------------------------------------------------------------

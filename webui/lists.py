@@ -273,6 +273,18 @@ def _filter(one: Filter) -> BoundFilter:
     return BoundFilter(one, value, choices)
 
 
+def takes(one: Filter, value: str) -> bool:
+    """Whether the filter can be narrowed by the value; where it cannot, a page leaves it out."""
+    if one.kind == "check":
+        return value == "yes"
+    return len(value) <= LONGEST and (one.kind != "choice" or one.open or value in one.choices())
+
+
+def is_cursor(text: str) -> bool:
+    """Whether a page can begin after this."""
+    return _cursor(text) is not None
+
+
 def _narrowing(filters: Iterable[BoundFilter]) -> dict[str, str]:
     return {one.filter.argument or one.filter.name: one.value for one in filters}
 

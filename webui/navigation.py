@@ -112,6 +112,7 @@ SETTINGS = (
     Place("SSH keys", "auth.account", anchor="f-keys"),
     Place("One-time codes", "security.codes", words="second factor two-factor TOTP"),
     Place("API tokens", "security.token_list"),
+    Place("API", "api_docs.page", words="REST OpenAPI documentation"),
     Place("Name of the appliance", "preferences.index", "settings.manage", "f-title"),
     Place("Time zone", "preferences.index", "settings.manage", "f-time_zone"),
     Place("Memory overcommit", "preferences.index", "settings.manage", "f-overcommit"),

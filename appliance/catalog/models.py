@@ -361,6 +361,23 @@ class Token(Row):
     address = CharField(default="")
 
 
+class IdempotencyKey(Row):
+    """What was answered to a create that came with this key; `request` is the digest of what was asked."""
+
+    id = AutoField()
+    account = ForeignKeyField(Account, on_delete="CASCADE")
+    account_id: int
+    key = CharField()
+    request = CharField()
+    status = IntegerField()
+    body = TextField()
+    location = CharField(default="")
+    created_at = UtcField(default=now)
+
+    class Meta:
+        table_name = "idempotency_key"
+
+
 class Grant(Row):
     """A role, held by an account, a group or an org unit with all below it, over an org unit, a class or, with neither, the appliance."""
 
@@ -951,6 +968,7 @@ TABLES = (
     SecondFactor,
     RecoveryCode,
     Token,
+    IdempotencyKey,
     Throttle,
     Class,
     Seed,

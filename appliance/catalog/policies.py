@@ -75,6 +75,17 @@ def change(machine_class: Class, wanted: Mapping[str, Any]) -> None:
     )
 
 
+def put(machine_class: Class, wanted: Mapping[str, Any]) -> None:
+    """Have an admin's values be these and no others. Call it inside `write()`."""
+    scenario = scenarios(machine_class.spec)
+    _save(
+        machine_class,
+        machine_class.spec,
+        {name: value for name, value in wanted.items() if value != scenario[name]},
+        updated_at=now(),
+    )
+
+
 def reset(machine_class: Class, names: Iterable[str]) -> None:
     """Let the scenario say these again. Call it inside `write()`."""
     _save(

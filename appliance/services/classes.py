@@ -76,15 +76,15 @@ def change_policy(actor: Actor, name: str, form: Form, values: Mapping[str, Any]
     """Change any of the fields of that form. Raises BadInput naming what does not fit; nothing is changed then."""
     fields = policy.fields()
     for key, value in values.items():
-        _check(fields[key], value)
+        check_value(fields[key], value)
     with catalog.write():
         machine_class = get_class(name)
         counts = policies.values(machine_class)
-        _fit(machine_class, counts, values)
+        check_fit(machine_class, counts, values)
         policies.change(machine_class, values)
         record(
             RECORDED[form],
-            _changed(actor, name, form),
+            told(actor, name, form),
             actor,
             class_name=name,
             before={key: counts[key] for key in values},
@@ -122,7 +122,8 @@ RECORDED = {
 }
 
 
-def _changed(actor: Actor, name: str, form: Form) -> str:
+def told(actor: Actor, name: str, form: Form) -> str:
+    """What the record says of a change."""
     what = {
         Form.POLICY: f"the policy of {name}",
         Form.LIFE: f"the life of machines of {name}",
@@ -132,11 +133,11 @@ def _changed(actor: Actor, name: str, form: Form) -> str:
     return f"{actor.name} changed {what[form]}."
 
 
-def _check(field: PolicyField, value: Any) -> None:
+def check_value(field: PolicyField, value: Any) -> None:
     """Whether a value is one of those that a field can have, whatever else is so."""
     label = field.name.replace("_", " ").capitalize()
     if field.editable.choices:
-        if value not in field.editable.choices:
+        if not isinstance(value, str) or value not in field.editable.choices:
             *most, last = field.editable.choices
             raise BadInput(f"{field.editable.label} cannot be {value!r}.", f"Choose {', '.join(most)} or {last}.", field=field.name)
     elif type(value) is not type(field.default):
@@ -145,7 +146,7 @@ def _check(field: PolicyField, value: Any) -> None:
         raise BadInput(f"{label} cannot be {value}.", f"It is between {field.low} and {field.high}.", field=field.name)
 
 
-def _fit(machine_class: Class, counts: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+def check_fit(machine_class: Class, counts: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     """Whether values fit each other, and what there is."""
     found = {**counts, **values}
     for key in ("minimum", "buffer"):

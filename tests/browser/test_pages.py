@@ -25,7 +25,7 @@ ADMIN_PAGES = [
     "/admin/scenario/", "/admin/seeds/", "/admin/seeds/3", "/admin/machines/", "/admin/accounts/",
     "/admin/accounts/new", "/admin/accounts/2", "/admin/events/", "/admin/events/record", "/admin/settings/", "/search?q=a",
     "/admin/workflow/", "/admin/server/metrics/", "/admin/server/metrics/?span=day", "/admin/server/metrics/?as=table",
-    "/needs/",
+    "/needs/", "/docs/api",
 ]  # fmt: skip
 
 

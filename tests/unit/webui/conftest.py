@@ -49,6 +49,9 @@ class Browser:
     def put(self, path: str, data: bytes = b"", **headers: str) -> TestResponse:
         return self.client.put(path, base_url=HOST, data=data, headers={"Referer": HOST + self.at, "X-CSRFToken": self.token, **headers})
 
+    def delete(self, path: str, **headers: str) -> TestResponse:
+        return self.client.delete(path, base_url=HOST, headers={"Referer": HOST + self.at, "X-CSRFToken": self.token, **headers})
+
     def sign_in(self, name: str, password: str = world.PASSWORD, **data: str) -> TestResponse:
         self.get("/sign-in")
         answer = self.post("/sign-in", {"name": name, "password": password, **data})

@@ -153,12 +153,12 @@ def test_a_wrong_token_is_not_mended_by_a_cookie(ada: Browser) -> None:
 
 def test_every_call_is_in_the_readme_with_its_scope(app: Flask) -> None:
     table = (REPOSITORY / "webui/README.md").read_text()
-    documented = set(re.findall(r"^\| `(GET|POST|PUT) (/api/v1/[^`]*)` \| (\w+) \|", table, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(GET|POST|PUT|DELETE) (/api/v1/[^`]*)` \| ([\w:]+) \|", table, re.MULTILINE))
     rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith("api.")]
     served = {
         (method, rule.rule, app.view_functions[rule.endpoint].scope)  # type: ignore[attr-defined]
         for rule in rules
-        for method in (rule.methods or set()) & {"GET", "POST", "PUT"}
+        for method in (rule.methods or set()) & {"GET", "POST", "PUT", "DELETE"}
     }
     assert documented == served
 

@@ -124,7 +124,7 @@ def routes(app: Flask, things: dict[str, object]) -> Iterator[tuple[str, str, Ne
             if rule.endpoint == "static":
                 continue
             need = app.view_functions[rule.endpoint].need  # type: ignore[attr-defined]
-            for method in sorted({"GET", "POST", "PUT"} & (rule.methods or set())):
+            for method in sorted({"GET", "POST", "PUT", "DELETE"} & (rule.methods or set())):
                 values = {name: things[need.kind] if name == need.argument else 1 for name in rule.arguments}
                 yield method, adapter.build(rule.endpoint, values, method=method), need
 
@@ -147,7 +147,7 @@ def test_every_address_for_every_role_in_and_out_of_scope(
     assert len(addresses) > 120
     wrong = []
     for side, method, path, need in addresses:
-        answer = browser.get(path) if method == "GET" else browser.put(path) if method == "PUT" else browser.post(path)
+        answer = {"GET": browser.get, "POST": browser.post, "PUT": browser.put, "DELETE": browser.delete}[method](path)
         met = {200: "in", 403: "forbidden", 404: "missing"}.get(answer.status_code, str(answer.status_code))
         if (want := expected(need, role, scope, side)) != met or (met == "in") != (answer.text == "reached"):
             wrong.append(f"{method} {path} ({side}, {need.permission}): {met}, not {want}")

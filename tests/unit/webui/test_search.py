@@ -69,6 +69,7 @@ def test_a_person_finds_their_own_pages_and_nothing_else(ada: Browser) -> None:
             "Password",
             "SSH keys",
             "One-time codes",
+            "API",
             "API tokens",
             "Sign out",
         }, text

@@ -1,40 +1,28 @@
-"""The REST API, version 1: a person's own machines, as JSON. Errors are problem details (RFC 9457).
+"""A person's own: machines, disks, runs and to-dos; and what a scope `read` always saw of classes, the server and sequences."""
 
-A program sends `Authorization: Bearer TOKEN`; a browser that is signed in may ask too, and then needs the CSRF token to change anything.
-"""
-
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal
 
-from flask import Blueprint, Response, current_app, jsonify, request, url_for
+from flask import Response, current_app, jsonify, request, url_for
 from flask_login import current_user
 from pydantic import Field
 
 from appliance.catalog import DataDisk, KeptDisk, Machine, Run, WorkItem
-from appliance.errors import BadInput, NotAllowed, NotFound
+from appliance.errors import BadInput, NotFound
 from appliance.pools.windows import NUMBERS, Bounds
 from appliance.readings import HOST, Kind, Series, Subject
 from appliance.services import calendars, disks, inbox, machines, moves, readings, recovery, runs, sequences, server
 from appliance.services import classes as class_verbs
 from webui import forms
+from webui.api import schemas
+from webui.api.operation import Body, blueprint, operation
 from webui.forms import Form, Whole
-from webui.guard import actor, csrf, needs, row_number
+from webui.guard import actor, needs, row_number
 from webui.portal import application
 
-View = TypeVar("View", bound=Callable[..., Any])
-Answer = dict[str, Any] | tuple[dict[str, Any], int] | tuple[dict[str, Any], int, dict[str, str]]
+Answer = Mapping[str, Any] | tuple[Mapping[str, Any], int] | tuple[Mapping[str, Any], int, dict[str, str]]
 
-blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
-csrf.exempt(blueprint)  # of the check that comes first; see _check_scope
-
-SCOPES = {
-    "read": "See the account's machines, what it can get and what waits for it",
-    "machines": "Get machines, stop and start them, extend them and give them back",
-    "readings": "Send what the account's machines say of themselves",
-    "todos": "Answer approvals and tasks",
-    "sequences": "Change and promote sequences",
-}
 FORMER_FIELDS = {"at_once": "burst", "together_minutes": "batch_window"}  # of a class's policy; they are still in answers
 
 
@@ -61,34 +49,42 @@ class DiskName(Form):
     )
 
 
-def scope(name: str) -> Callable[[View], View]:
-    """What a token must be good for to call this view."""
+class Said(Form):
+    """An answer to a to-do."""
 
-    def mark(view: View) -> View:
-        view.scope = name  # type: ignore[attr-defined]
-        return view
-
-    return mark
+    answer: Literal["yes", "no"]
+    comment: str = Field("", max_length=1000)
 
 
-@blueprint.before_request
-def _check_scope() -> None:
-    token = current_user.token if current_user.is_authenticated else None
-    if token is None:
-        csrf.protect()  # a browser's session: another site's page could have sent this
-        return
-    needed = current_app.view_functions[request.endpoint or ""].scope  # type: ignore[union-attr]
-    if needed not in token.scope:
-        raise NotAllowed(
-            f"The token {token.name} is not good for this.", f"It needs the scope {needed}. Make another one on your account's page."
-        )
+class Promotion(Form):
+    """How a draft is promoted: with a word about it, and untried or not."""
+
+    comment: str = ""
+    untried: bool = False
+
+
+class NewDiskName(Body):
+    """Another name of a data disk."""
+
+    name: str = Field(min_length=1, max_length=60)
+
+
+class Earlier(Body):
+    """A version that was promoted once."""
+
+    version: int = Field(strict=True, ge=1, le=2**31)
+    comment: str = Field("", max_length=1000)
+
+
+SPAN = {"span": Literal["hour", "day", "week", "month", "year", "2-years"]}
+NARROWING = {"kind": str, "state": str, "text": str, "class": str, "machine": str, "before": str}
 
 
 def _time(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="seconds")
 
 
-def _machine(machine: Machine) -> dict[str, Any]:
+def _machine(machine: Machine) -> schemas.Machine:
     lease = getattr(machine, "lease", None)
     return {
         "id": machine.id,
@@ -102,7 +98,7 @@ def _machine(machine: Machine) -> dict[str, Any]:
     }
 
 
-def _data_disk(disk: DataDisk) -> dict[str, Any]:
+def _data_disk(disk: DataDisk) -> schemas.DataDisk:
     return {
         "id": disk.id,
         "name": disk.name,
@@ -117,22 +113,24 @@ def _data_disk(disk: DataDisk) -> dict[str, Any]:
     }
 
 
-def _retained_disk(kept: KeptDisk) -> dict[str, Any]:
+def _retained_disk(kept: KeptDisk) -> schemas.RetainedDisk:
     return {"id": kept.id, "machine": kept.machine_name, "class": kept.class_name, "state": kept.state.value, "until": _time(kept.until)}
 
 
 @blueprint.get("/me")
 @needs("own")
-@scope("read")
+@operation("read", {200: schemas.Me})
 def me() -> Answer:
+    """Whose token this is."""
     account = current_user.account
     return {"name": account.name, "full_name": account.full_name, "email": account.email}
 
 
 @blueprint.get("/classes")
 @needs("own")
-@scope("read")
+@operation("read", {200: schemas.Offers})
 def classes() -> Answer:
+    """What can be had: how many are ready, held, and why not. `burst` is how many one request may be for; `at_once` is its former name."""
     offers = machines.offers(current_user.account.id)
     found = [
         {
@@ -152,8 +150,9 @@ def classes() -> Answer:
 
 @blueprint.get("/classes/<name>/policy")
 @needs("classes.read", class_="name")
-@scope("read")
+@operation("read", {200: schemas.Policy})
 def class_policy(name: str) -> Answer:
+    """A class's policy, by field: what counts, what the scenario has, and whether an admin changed it."""
     found = {
         one.field.name: {"value": one.value, "scenario": one.scenario, "changed": one.changed}
         for one in class_verbs.policy_of(class_verbs.get_class(name))
@@ -163,8 +162,9 @@ def class_policy(name: str) -> Answer:
 
 @blueprint.get("/classes/<name>/calendar")
 @needs("classes.read", class_="name")
-@scope("read")
+@operation("read", {200: schemas.Calendar})
 def class_calendar(name: str) -> Answer:
+    """What holds for a class now and next: minimum, maximum, buffer and start."""
     found = calendars.holding(class_verbs.get_class(name))
     then = None if found.next is None else {"at": _time(found.next.begins), **_bounds(found.next.bounds)}
     return {"now": _bounds(found.bounds), "next": then, "prepares": _time(found.prepares)}
@@ -180,8 +180,9 @@ def _bounds(bounds: Bounds) -> dict[str, Any]:
 
 @blueprint.get("/server")
 @needs("settings.manage")
-@scope("read")
+@operation("read", {200: schemas.Server})
 def server_status() -> Answer:
+    """The server, for those who manage settings: name, addresses, version, load, memory and disk (MiB), processes."""
     now = server.status(current_app.config["SETTINGS"])
     return {
         "name": now.name,
@@ -199,22 +200,32 @@ def server_status() -> Answer:
 
 @blueprint.get("/machines")
 @needs("own")
-@scope("read")
+@operation("read", {200: schemas.Machines})
 def machine_list() -> Answer:
+    """The account's machines, with address and end of lease."""
     return {"machines": [_machine(machine) for machine in machines.my_machines(current_user.account.id)]}
 
 
 @blueprint.get("/machines/<id>")
 @needs("own", machine="id")
-@scope("read")
+@operation("read", {200: schemas.Machine})
 def machine(id: str) -> Answer:
+    """One of the account's machines."""
     return _machine(machines.get_machine(actor(), id))
 
 
 @blueprint.post("/machines")
 @needs("machines.use")
-@scope("machines")
+@operation(
+    "machines",
+    {201: schemas.Machine | schemas.Machines, 202: schemas.Waiting},
+    takes=Wanted,
+    creates=True,
+    links={"machine": {"id": "$response.body#/id"}},
+    example={"class": "notebook"},
+)
 def claim() -> Answer:
+    """Get a machine, or several together: 202 when one has to wait."""
     wanted = forms.read(Wanted)
     asked = machines.request(actor(), wanted.class_name, wanted.count)
     if asked.machine_id is None:
@@ -249,44 +260,50 @@ def _readings(subject: Subject) -> Answer:
 
 @blueprint.get("/server/readings")
 @needs("classes.read")
-@scope("read")
+@operation("read", {200: schemas.Readings}, query=SPAN)
 def server_readings() -> Answer:
+    """The server over time: `times` in seconds since 1970, and for each figure its mean and most."""
     return _readings(HOST)
 
 
 @blueprint.get("/classes/<name>/readings")
 @needs("classes.read", class_="name")
-@scope("read")
+@operation("read", {200: schemas.Readings}, query=SPAN)
 def class_readings(name: str) -> Answer:
+    """A class over time."""
     return _readings(Subject(Kind.CLASS, name))
 
 
 @blueprint.get("/machines/<id>/readings")
 @needs("machines.read", machine="id", own=True)
-@scope("read")
+@operation("read", {200: schemas.Readings}, query=SPAN)
 def machine_readings(id: str) -> Answer:
+    """A machine over time, up to a week, with what its application sent."""
     return _readings(Subject(Kind.MACHINE, id))
 
 
 @blueprint.post("/machines/<id>/readings")
 @needs("own", machine="id")
-@scope("readings")
+@operation("readings", {201: schemas.State}, takes=dict[str, float], example={"jobs": 5})
 def send_readings(id: str) -> Answer:
+    """What the application of the account's machine says of itself now, like its jobs."""
     readings.send(current_app.config["SETTINGS"], id, forms.sent())
     return {"state": "kept"}, 201
 
 
 @blueprint.post("/machines/<id>/extend")
 @needs("own", machine="id")
-@scope("machines")
+@operation("machines", {200: schemas.Lease})
 def extend(id: str) -> Answer:
+    """The lease, once more."""
     return {"lease_ends_at": _time(machines.extend(actor(), id))}
 
 
 @blueprint.post("/machines/<id>/<verb>")
 @needs("own", machine="id")
-@scope("machines")
+@operation("machines", {202: schemas.Moved}, verbs=moves.PLAIN)
 def move(id: str, verb: str) -> Answer:
+    """Stop, start, suspend, resume or reprovision a machine; 409 when its state does not allow it."""
     if verb not in moves.PLAIN:
         raise NotFound(f"A machine cannot be told to {verb[:40]!r}.", f"It can be told to {', '.join(moves.PLAIN)}.")
     run = moves.plain(actor(), id, verb)
@@ -295,24 +312,70 @@ def move(id: str, verb: str) -> Answer:
 
 @blueprint.post("/machines/<id>/transfer")
 @needs("machines.manage", machine="id")
-@scope("machines")
+@operation("machines", {202: schemas.Moved}, takes=Receiver, example={"to": "alan"})
 def transfer(id: str) -> Answer:
+    """Machine and lease become somebody else's; for those who look after machines."""
     to = forms.read(Receiver).to
     return {"state": machines.get_machine(actor(), id).state.value, "run": moves.transfer(actor(), id, to)}, 202
 
 
 @blueprint.post("/machines/<id>/release")
 @needs("own", machine="id")
-@scope("machines")
+@operation("machines", {202: schemas.State})
 def release(id: str) -> Answer:
+    """Give a machine back; it is destroyed."""
     machines.release(actor(), id)
     return {"state": "reclaiming"}, 202
+
+
+@blueprint.post("/machines/<id>/still-here")
+@needs("own", machine="id")
+@operation("machines", {200: schemas.State})
+def still_here(id: str) -> Answer:
+    """Say that a machine which seemed idle is used."""
+    machines.still_here(actor(), id)
+    return {"state": machines.get_machine(actor(), id).state.value}
+
+
+@blueprint.post("/batches/<int:id>/extend")
+@needs("own", request="id")
+@operation("machines", {200: schemas.Batch})
+def extend_together(id: int) -> Answer:
+    """The leases of machines that were got together, once more. The number is their request's."""
+    number, ends_at = machines.extend_together(actor(), id)
+    return {"machines": number, "lease_ends_at": _time(ends_at)}
+
+
+@blueprint.post("/batches/<int:id>/release")
+@needs("own", request="id")
+@operation("machines", {202: schemas.Batch})
+def release_together(id: int) -> Answer:
+    """Give back machines that were got together; they are destroyed."""
+    return {"machines": machines.release_together(actor(), id), "lease_ends_at": None}, 202
+
+
+@blueprint.post("/requests/<int:id>/cancel")
+@needs("own", request="id")
+@operation("machines", {200: schemas.State})
+def cancel_request(id: int) -> Answer:
+    """Wait for a machine no more."""
+    machines.cancel_request(actor(), id)
+    return {"state": "cancelled"}
+
+
+@blueprint.post("/requests/<int:id>/dismiss")
+@needs("own", request="id")
+@operation("machines", {200: schemas.State})
+def dismiss_request(id: int) -> Answer:
+    """Have a request that was refused be shown no more."""
+    runs.dismiss(actor(), id)
+    return {"state": "dismissed"}
 
 
 # -- what waits for people, and runs --------------------------------------------------------
 
 
-def _todo(todo: WorkItem) -> dict[str, Any]:
+def _todo(todo: WorkItem) -> schemas.Todo:
     asker = todo.requester
     return {
         "id": todo.id,
@@ -321,7 +384,7 @@ def _todo(todo: WorkItem) -> dict[str, Any]:
         "text": todo.text,
         "state": todo.state.value,
         "class": todo.class_name,
-        "requester": asker and asker.name,
+        "requester": asker.name if asker else None,
         "run": todo.run_id,
         "created_at": _time(todo.created_at),
         "expires_at": _time(todo.expires_at),
@@ -332,15 +395,17 @@ def _todo(todo: WorkItem) -> dict[str, Any]:
 
 @blueprint.get("/todos")
 @needs("own")
-@scope("read")
+@operation("read", {200: schemas.Todos})
 def todo_list() -> Answer:
+    """What waits for the account to decide or to do."""
     return {"todos": [_todo(todo) for todo in inbox.my_work_items(actor())]}
 
 
 @blueprint.post("/todos/<int:id>")
 @needs("own")
-@scope("todos")
+@operation("todos", {200: schemas.Todo}, takes=Said, example={"answer": "yes"})
 def answer_todo(id: int) -> Answer:
+    """Answer an approval or a task; the first answer counts, a later one is a 409."""
     sent = forms.sent()
     said, comment = sent.get("answer"), sent.get("comment", "")
     if said not in ("yes", "no") or not isinstance(comment, str):
@@ -348,7 +413,7 @@ def answer_todo(id: int) -> Answer:
     return _todo(inbox.decide(actor(), id, yes=said == "yes", comment=comment))
 
 
-def _run(run: Run) -> dict[str, Any]:
+def _run(run: Run) -> schemas.Run:
     return {
         "id": run.id,
         "kind": run.kind,
@@ -368,8 +433,9 @@ def _run(run: Run) -> dict[str, Any]:
 
 @blueprint.get("/runs")
 @needs("own")
-@scope("read")
+@operation("read", {200: schemas.Runs}, query=NARROWING)
 def run_list() -> Answer:
+    """Runs of the account's own, and of all that it may see."""
     kind, state, text = (request.args.get(name, "")[:100] for name in ("kind", "state", "text"))
     found = runs.list_runs(actor(), kind=kind, state=state, text=text, class_name=request.args.get("class", ""), machine_id=request.args.get("machine", ""),
                       before=row_number("before"))  # fmt: skip
@@ -378,8 +444,9 @@ def run_list() -> Answer:
 
 @blueprint.get("/runs/<int:id>")
 @needs("machines.read", run="id", own=True)
-@scope("read")
+@operation("read", {200: schemas.RunSteps})
 def run(id: int) -> Answer:
+    """A run with its steps."""
     sight, inside = runs.get_run(actor(), id), current_user.may("machines.read", "run", id)
     steps = [
         {
@@ -403,56 +470,81 @@ def run(id: int) -> Answer:
 
 @blueprint.post("/runs/<int:id>/cancel")
 @needs("machines.manage", run="id", own=True)
-@scope("machines")
+@operation("machines", {202: schemas.Run})
 def cancel_run(id: int) -> Answer:
+    """Have a run end early; 409 says why not."""
     runs.cancel(actor(), id)
     return _run(runs.get_run(actor(), id).run), 202
 
 
 @blueprint.post("/runs/<int:id>/retry")
 @needs("machines.manage", run="id")
-@scope("machines")
+@operation("machines", {202: schemas.Run})
 def retry_run(id: int) -> Answer:
+    """Go on from the step that failed."""
     runs.retry(actor(), id)
     return _run(runs.get_run(actor(), id).run), 202
 
 
 @blueprint.post("/runs/<int:id>/skip")
 @needs("machines.manage", run="id")
-@scope("machines")
+@operation("machines", {202: schemas.Run})
 def skip_run(id: int) -> Answer:
+    """Go on without the step that waits or failed."""
     runs.skip(actor(), id)
     return _run(runs.get_run(actor(), id).run), 202
 
 
 @blueprint.get("/data-disks")
 @needs("own")
-@scope("read")
+@operation("read", {200: schemas.DataDisks})
 def data_disk_list() -> Answer:
+    """The account's data disks, and which machine has each."""
     return {"data_disks": [_data_disk(disk) for disk in disks.my_disks(current_user.account.id)]}
 
 
 @blueprint.post("/data-disks/<id>/delete")
 @needs("own", disk="id")
-@scope("machines")
+@operation("machines", {202: schemas.State}, takes=DiskName, example={"name": "notebook"})
 def delete_data_disk(id: str) -> Answer:
+    """Delete a data disk with everything on it; it takes its name once more, and is a 409 while a machine has it."""
     disks.delete(actor(), id, forms.read(DiskName).name)
     return {"state": "removing"}, 202
 
 
 @blueprint.post("/data-disks/<id>/back-up")
 @needs("own", disk="id")
-@scope("machines")
+@operation("machines", {202: schemas.State})
 def back_up_data_disk(id: str) -> Answer:
+    """Back up a data disk; `backup_at` says when it is done."""
     disks.back_up(actor(), id)
     return {"state": "asked"}, 202
+
+
+@blueprint.post("/data-disks/<id>/rename")
+@needs("own", disk="id")
+@operation("machines", {200: schemas.DataDisk}, takes=NewDiskName, example={"name": "thesis"})
+def rename_data_disk(id: str) -> Answer:
+    """Give a data disk another name."""
+    disks.rename(actor(), id, forms.read(NewDiskName).name)
+    return _data_disk(disks.get_disk(actor(), id))
+
+
+@blueprint.post("/data-disks/<id>/try-again")
+@needs("own", disk="id")
+@operation("machines", {202: schemas.DataDisk})
+def retry_data_disk(id: str) -> Answer:
+    """Try once more what failed with a data disk."""
+    disks.try_again(actor(), id)
+    return _data_disk(disks.get_disk(actor(), id)), 202
 
 
 @blueprint.get("/retained-disks")
 @blueprint.get("/kept-disks")  # its former address
 @needs("own")
-@scope("read")
+@operation("read", {200: schemas.RetainedDisks})
 def retained_disk_list() -> Answer:
+    """Machines that were given back and are kept for some days."""
     found = [_retained_disk(kept) for kept in disks.kept(current_user.account.id)]
     return {"retained_disks": found, "kept_disks": found}
 
@@ -460,9 +552,19 @@ def retained_disk_list() -> Answer:
 @blueprint.post("/retained-disks/<id>/restore")
 @blueprint.post("/kept-disks/<id>/bring-back")  # its former address
 @needs("own", kept="id")
-@scope("machines")
+@operation("machines", {202: schemas.Restored})
 def restore_retained_disk(id: str) -> Answer:
+    """Make a retained disk the account's machine again."""
     return {"run": recovery.bring_back_kept(actor(), id)}, 202
+
+
+@blueprint.post("/retained-disks/<id>/delete")
+@needs("own", kept="id")
+@operation("machines", {202: schemas.State}, confirms=True)
+def delete_retained_disk(id: str) -> Answer:
+    """Delete a retained disk before its days are over."""
+    recovery.forget_kept(actor(), id)
+    return {"state": "removing"}, 202
 
 
 # -- sequences ------------------------------------------------------------------------------------
@@ -470,8 +572,9 @@ def restore_retained_disk(id: str) -> Answer:
 
 @blueprint.get("/sequences")
 @needs("classes.read")
-@scope("read")
+@operation("read", {200: schemas.Sequences})
 def sequence_list() -> Answer:
+    """Sequences: which classes follow them, the promoted version, whether there is a draft."""
     found = [
         {
             "name": line.row.name,
@@ -488,7 +591,7 @@ def sequence_list() -> Answer:
 
 @blueprint.get("/sequences/<name>")
 @needs("classes.read")
-@scope("read")
+@operation("read", {200: schemas.Sequence})
 def sequence(name: str) -> Response:
     """The draft or, without one, what is promoted: as YAML for who asks for that, else as JSON."""
     look = sequences.view_sequence(name)
@@ -504,21 +607,49 @@ def sequence(name: str) -> Response:
 
 @blueprint.put("/sequences/<name>")
 @needs("sequences.manage")
-@scope("sequences")
+@operation("sequences", {200: schemas.Sequence}, takes=dict[str, Any], example={"name": "notebook", "title": "For notebooks"})
 def put_sequence(name: str) -> Response:
     """Keep what is sent, YAML or JSON, as the draft of the sequence, which is made unless it is there."""
     there = any(line.row.name == name for line in sequences.everything())
     matches = sorted(request.if_match.as_set()) if request.if_match else []
     seen = matches[0] if matches else sequences.view_sequence(name).stamp if there else ""
     sequences.import_file(actor(), request.get_data(), into=name if there else "", seen=seen, name=name)
-    return sequence(name)
+    return sequence(name=name)
 
 
 @blueprint.post("/sequences/<name>/promote")
 @needs("sequences.manage")
-@scope("sequences")
+@operation("sequences", {200: schemas.Promoted}, takes=Promotion, example={"comment": "One approval less", "untried": True})
 def promote_sequence(name: str) -> Answer:
+    """Promote a draft: what begins from now on goes by it."""
     sent = forms.sent()
     comment, untried = sent.get("comment", ""), sent.get("untried") in (True, "yes")
     made = sequences.promote(actor(), name, comment if isinstance(comment, str) else "", untried=untried)
     return {"version": made.number}
+
+
+@blueprint.post("/sequences/<name>/discard")
+@needs("sequences.manage")
+@operation("sequences", {200: schemas.State})
+def discard_draft(name: str) -> Answer:
+    """Drop the draft; what is promoted stays."""
+    sequences.discard_draft(actor(), name)
+    return {"state": "discarded"}
+
+
+@blueprint.post("/sequences/<name>/roll-back")
+@needs("sequences.manage")
+@operation("sequences", {200: schemas.Promoted}, takes=Earlier, example={"version": 1})
+def roll_back_sequence(name: str) -> Answer:
+    """Promote what an earlier version was, as a new one."""
+    asked = forms.read(Earlier)
+    return {"version": sequences.roll_back(actor(), name, asked.version, asked.comment).number}
+
+
+@blueprint.delete("/sequences/<name>")
+@needs("sequences.manage")
+@operation("sequences", {204: None})
+def delete_sequence(name: str) -> Answer:
+    """Delete a sequence that no class follows."""
+    sequences.delete(actor(), name)
+    return {}, 204

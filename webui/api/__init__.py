@@ -1,0 +1,11 @@
+"""The REST API, version 1, as JSON. Errors are problem details (RFC 9457).
+
+A program sends `Authorization: Bearer TOKEN`; a browser that is signed in may ask too, and then needs the CSRF token to change anything.
+"""
+
+from webui.api import admin as admin  # the calls of these register themselves
+from webui.api import described as described
+from webui.api import mine as mine
+from webui.api import stream as stream
+from webui.api.operation import SCOPES as SCOPES
+from webui.api.operation import blueprint as blueprint

@@ -1,0 +1,562 @@
+"""What calls answer, as types: mypy holds the views to them, and the document is made from them. Times are RFC 3339; sizes MiB, disks GiB."""
+
+from typing import Any
+
+from typing_extensions import TypedDict
+
+Time = str | None
+
+
+class Me(TypedDict):
+    name: str
+    full_name: str
+    email: str
+
+
+class Offer(TypedDict):
+    name: str
+    title: str
+    ready: int
+    held: int
+    burst: int
+    at_once: int
+    waiting: bool
+    refusal: str
+
+
+class Offers(TypedDict):
+    classes: list[Offer]
+
+
+class Setting(TypedDict):
+    value: Any
+    scenario: Any
+    changed: bool
+
+
+class Policy(TypedDict):
+    policy: dict[str, Setting]
+
+
+class Part(TypedDict):
+    of: str
+    machines: int
+
+
+class Bound(TypedDict):
+    machines: int | None
+    parts: list[Part]
+
+
+class Calendar(TypedDict):
+    now: dict[str, Bound]
+    next: dict[str, Bound | str] | None
+    prepares: Time
+
+
+class Space(TypedDict):
+    total: int
+    available: int
+
+
+class DiskSpace(TypedDict):
+    total: int
+    free: int
+
+
+class Process(TypedDict):
+    name: str
+    state: str
+    restarts: int | None
+
+
+class Server(TypedDict):
+    name: str
+    addresses: list[str]
+    version: str | None
+    booted_at: Time
+    load: list[float]
+    processors: int
+    memory: Space
+    disk: DiskSpace
+    temperature: float | None
+    processes: list[Process]
+
+
+Machine = TypedDict(
+    "Machine",
+    {
+        "id": str,
+        "name": str,
+        "class": str,
+        "state": str,
+        "url": str | None,
+        "created_at": Time,
+        "lease_ends_at": Time,
+        "self": str,
+    },
+)
+
+
+class Machines(TypedDict):
+    machines: list[Machine]
+
+
+class Waiting(TypedDict):
+    state: str
+    request: int
+
+
+class Figure(TypedDict):
+    mean: list[float | None]
+
+
+class Series(TypedDict):
+    step: int
+    times: list[int]
+    figures: dict[str, dict[str, list[float | None]]]
+
+
+class Mark(TypedDict):
+    at: Time
+    kind: str
+    text: str
+
+
+Readings = TypedDict(
+    "Readings",
+    {
+        "from": Time,
+        "to": Time,
+        "step": int,
+        "times": list[int],
+        "figures": dict[str, dict[str, list[float | None]]],
+        "sent": dict[str, Series],
+        "marks": list[Mark],
+    },
+)
+
+
+class State(TypedDict):
+    state: str
+
+
+class Moved(TypedDict):
+    state: str
+    run: int
+
+
+class Lease(TypedDict):
+    lease_ends_at: Time
+
+
+Todo = TypedDict(
+    "Todo",
+    {
+        "id": int,
+        "kind": str,
+        "title": str,
+        "text": str,
+        "state": str,
+        "class": str | None,
+        "requester": str | None,
+        "run": int | None,
+        "created_at": Time,
+        "expires_at": Time,
+        "decided_by": str | None,
+        "comment": str | None,
+    },
+)
+
+
+class Todos(TypedDict):
+    todos: list[Todo]
+
+
+Run = TypedDict(
+    "Run",
+    {
+        "id": int,
+        "kind": str,
+        "state": str,
+        "machine": str | None,
+        "class": str | None,
+        "for": str | None,
+        "asked_by": str,
+        "waits_for": str,
+        "problem": str,
+        "hint": str,
+        "created_at": Time,
+        "ended_at": Time,
+        "self": str,
+    },
+)
+
+
+class Runs(TypedDict):
+    runs: list[Run]
+
+
+class RunStep(TypedDict, total=False):
+    """A step; `output` is there for those who look after machines."""
+
+    number: int
+    name: str
+    title: str
+    kind: str
+    state: str
+    by: str | None
+    asked: list[str]
+    attempts: int
+    problem: str
+    started_at: Time
+    ended_at: Time
+    output: Any
+
+
+class RunSteps(Run):
+    """A run with its steps."""
+
+    steps: list[RunStep]
+
+
+DataDisk = TypedDict(
+    "DataDisk",
+    {
+        "id": str,
+        "name": str,
+        "class": str,
+        "size": int,
+        "state": str,
+        "problem": str,
+        "machine": str | None,
+        "created_at": Time,
+        "last_used_at": Time,
+        "backup_at": Time,
+    },
+)
+
+
+class DataDisks(TypedDict):
+    data_disks: list[DataDisk]
+
+
+RetainedDisk = TypedDict("RetainedDisk", {"id": str, "machine": str, "class": str, "state": str, "until": Time})
+
+
+class RetainedDisks(TypedDict):
+    retained_disks: list[RetainedDisk]
+    kept_disks: list[RetainedDisk]
+
+
+class Restored(TypedDict):
+    run: int
+
+
+class SequenceLine(TypedDict):
+    name: str
+    title: str
+    classes: list[str]
+    version: int | None
+    draft: bool
+    self: str
+
+
+class Sequences(TypedDict):
+    sequences: list[SequenceLine]
+
+
+class Fault(TypedDict):
+    place: list[Any]
+    message: str
+    hint: str
+    warning: bool
+
+
+class Sequence(TypedDict):
+    name: str
+    title: str
+    description: str
+    moves: dict[str, Any]
+    problems: list[Fault]
+
+
+class Promoted(TypedDict):
+    version: int
+
+
+class Batch(TypedDict):
+    """Machines that were got together: how many, and until when they are held."""
+
+    machines: int
+    lease_ends_at: Time
+
+
+class Changed(TypedDict):
+    """What a PUT did: whether anything changed, and which fields where that is known."""
+
+    changed: bool
+    fields: list[str]
+
+
+AdminMachine = TypedDict(
+    "AdminMachine",
+    {
+        "id": str,
+        "name": str,
+        "class": str,
+        "state": str,
+        "owner": str | None,
+        "seed": int,
+        "vcpus": int,
+        "memory": int,
+        "disk": int,
+        "problem": str,
+        "created_at": Time,
+        "state_since": Time,
+        "lease_ends_at": Time,
+    },
+)
+
+
+class AdminMachines(TypedDict):
+    items: list[AdminMachine]
+    next: str | None
+    total: int | None
+
+
+class Account(TypedDict):
+    id: int
+    name: str
+    full_name: str
+    email: str
+    ssh_keys: str
+    org_unit: int
+    enabled: bool
+    from_directory: bool
+    created_at: Time
+
+
+class AccountLine(Account):
+    """An account in a list: with its roles now, how many machines it holds, and when it was last here."""
+
+    roles: list[str]
+    machines: int
+    seen_at: Time
+
+
+class Accounts(TypedDict):
+    items: list[AccountLine]
+    next: str | None
+    total: int | None
+
+
+class GroupLine(TypedDict):
+    id: int
+    name: str
+    description: str
+    org_unit: int
+    from_directory: bool
+    members: int
+
+
+class Groups(TypedDict):
+    items: list[GroupLine]
+    next: str | None
+    total: int | None
+
+
+class Group(TypedDict):
+    """A group with who is in it itself: accounts by name, groups by id."""
+
+    id: int
+    name: str
+    description: str
+    org_unit: int
+    from_directory: bool
+    accounts: list[str]
+    groups: list[int]
+
+
+class OrgUnit(TypedDict):
+    id: int
+    name: str
+    parent: int | None
+    from_directory: bool
+
+
+class OrgUnits(TypedDict):
+    items: list[OrgUnit]
+
+
+class Limits(TypedDict):
+    """How much at once; null is no limit. Memory is MiB, disk GiB."""
+
+    machines: int | None
+    vcpus: int | None
+    memory: int | None
+    disk: int | None
+    lease_minutes: int | None
+
+
+class Holder(TypedDict):
+    """Who holds something: an account, a group or an org unit (`unit`)."""
+
+    kind: str
+    id: int
+    name: str
+
+
+class Grant(TypedDict):
+    """A role over an org unit, a class or, with neither, the appliance. Its id stays when it is given anew."""
+
+    id: str
+    role: str
+    holder: Holder
+    over_unit: int | None
+    over_class: str | None
+    starts_at: Time
+    ends_at: Time
+    limits: Limits
+
+
+class Grants(TypedDict):
+    items: list[Grant]
+
+
+class Quota(TypedDict):
+    """How much somebody may have: each person (`each`), or all together. Its id stays when it is set anew."""
+
+    id: str
+    holder: Holder
+    each: bool
+    class_name: str | None
+    limits: Limits
+
+
+class Quotas(TypedDict):
+    items: list[Quota]
+
+
+class AdminClass(TypedDict):
+    """A class, and how many of its machines are in which state of their life."""
+
+    name: str
+    title: str
+    enabled: bool
+    problem: str
+    creation: int
+    buffer: int
+    production: int
+    failed: int
+    waiting: int
+    seed: int | None
+    building: int | None
+
+
+class AdminClasses(TypedDict):
+    items: list[AdminClass]
+
+
+class PolicyValues(TypedDict):
+    """What an admin changed of a policy (the scenario says all else), and what counts."""
+
+    values: dict[str, Any]
+    counts: dict[str, Any]
+
+
+Seed = TypedDict(
+    "Seed",
+    {
+        "id": int,
+        "class": str,
+        "version": int,
+        "state": str,
+        "promoted": bool,
+        "task": str,
+        "problem": str,
+        "hint": str,
+        "created_at": Time,
+        "started_at": Time,
+        "ended_at": Time,
+    },
+)
+
+
+class Seeds(TypedDict):
+    items: list[Seed]
+    next: str | None
+    total: int | None
+
+
+class RunPage(TypedDict):
+    items: list[Run]
+    next: str | None
+    total: int | None
+
+
+Event = TypedDict(
+    "Event",
+    {
+        "id": int,
+        "at": Time,
+        "kind": str,
+        "level": str,
+        "message": str,
+        "actor": str,
+        "address": str,
+        "class": str | None,
+        "machine": str | None,
+        "seed": int | None,
+        "object": str,
+        "data": dict[str, Any],
+    },
+)
+
+
+class Events(TypedDict):
+    items: list[Event]
+    next: str | None
+    total: int | None
+
+
+class Check(TypedDict):
+    """What a look at the whole record found: nothing in `problems` when it is as it was written."""
+
+    lines: int
+    last: int
+    problems: list[str]
+
+
+class Need(TypedDict):
+    """Something that does not mend itself, and the page where it is mended."""
+
+    kind: str
+    severity: str
+    what: str
+    why: str
+    page: str
+
+
+class Needs(TypedDict):
+    items: list[Need]
+
+
+class FieldError(TypedDict, total=False):
+    """What is wrong with a field of what was sent (`pointer`, RFC 6901) or with a parameter of the address."""
+
+    pointer: str
+    parameter: str
+    detail: str
+
+
+class _Said(TypedDict):
+    title: str
+    detail: str
+    status: int
+
+
+class Problem(_Said, total=False):
+    """Problem details (RFC 9457): what went wrong, what to do, and what is wrong with each field."""
+
+    errors: list[FieldError]
