@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Class, Engine, Event, Machine, MachineState, Seed, SeedState, now, options
+from appliance.catalog import Account, Actor, Class, Engine, Event, Machine, MachineState, Seed, SeedState, now, options, policies
 from appliance.services import host_metrics
 from appliance.settings import Settings, describe
 from tests import world
@@ -72,13 +72,14 @@ POLICY = {
     "warn_first": "600",
     "warn_last": "30",
     "busy_grace": "45",
+    "service_level": "90",
 }
 
 
 def test_policy(grace: Browser) -> None:
     assert grace.post("/admin/classes/notebook", POLICY).status_code == 303
     machine_class = Class.get_by_id("notebook")
-    assert {name: str(getattr(machine_class, name)) for name in POLICY} == POLICY
+    assert {name: str(policies.value(machine_class, name)) for name in POLICY} == POLICY
 
 
 @pytest.mark.badinput

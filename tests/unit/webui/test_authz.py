@@ -31,6 +31,7 @@ from appliance.services import machines, org_units
 from appliance.settings import Settings
 from tests import world
 from tests.unit.webui.conftest import Browser
+from webui.api.rate_limit import RateLimit
 from webui.guard import PUBLIC, Need
 
 pytestmark = pytest.mark.authz
@@ -136,6 +137,7 @@ def test_every_address_for_every_role_in_and_out_of_scope(
     """What the guard decides is asked of the real application; the views behind it are replaced, so that one does not spoil the next."""
     house = House()
     name = house.subject(role, scope)
+    app.extensions["api_rate_limit"] = RateLimit(burst=1_000_000)
     addresses = [(side, *found) for side in ("in", "out") for found in routes(app, house.things[side])]
     browser = Browser(app.test_client())
     assert browser.sign_in(name).status_code == 303
