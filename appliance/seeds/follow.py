@@ -14,6 +14,7 @@ from appliance.run import Argument
 from appliance.seeds.sandbox import Sandbox, confined
 
 LONGEST = 1 << 20  # bytes of a line: what runs in there might write one that never ends
+MOST, LINES, TASKS = 64 << 20, 300_000, 10_000  # bytes and lines that it writes, and tasks that it begins: each takes the engine's time
 _FIELDS: dict[str, dict[str, type]] = {
     "total": {"tasks": int},
     "task": {"name": str},
@@ -57,16 +58,23 @@ def _follow(
     process = run.start(command, env=environment, stdout=writing, stderr=writing)
     os.close(writing)
     try:
-        rest = b""
+        rest, written, read, tasks = b"", 0, 0, 0
         while not cancelled():
             if select.select([reading], [], [], 0.2)[0]:
                 if not (got := os.read(reading, 65536)):
                     return process.wait() == 0
+                written += len(got)
+                read += got.count(b"\n")
                 *lines, rest = (rest + got).split(b"\n")
                 if len(rest) > LONGEST:
                     lines, rest = [*lines, rest], b""
-                for line in lines:
-                    take(_event(line.decode(errors="replace")))
+                for event in (_event(line.decode(errors="replace")) for line in lines):
+                    tasks += event["kind"] == "task"
+                    take(event)
+                if written > MOST or read > LINES or tasks > TASKS:
+                    most = f"{MOST >> 20} MiB or {LINES} lines, or had more than {TASKS} tasks"
+                    take({"kind": "stopped", "reason": f"it wrote more than {most}"})
+                    return False
         return False
     finally:
         process.kill()  # the kernel ends with it all that it started

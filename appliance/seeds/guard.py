@@ -15,20 +15,21 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from appliance import run
 from appliance.seeds import proxy
-from appliance.seeds.sandbox import FIRST, IDS, NETNS, PROXY, USERNS
+from appliance.seeds.sandbox import FIRST, IDS, PROXY
 
 NEWUSER, NEWNET = 0x10000000, 0x40000000  # of <linux/sched.h>
 SIOCSIFFLAGS, UP = 0x8914, 0x1
 EVERY = 0.1  # seconds between two looks
 MOST_FILES = 8192  # that a process has open
 DISK_FULL = "No space left on device"  # as the kernel says it
+LEAST_MEMORY = 128  # MiB
 LEAST_NAMES = 1000  # that must be left where it writes, of files
 
 
@@ -43,49 +44,50 @@ def main() -> int:
     ):
         resource.setrlimit(what, (most, most))
     Path("/proc/self/oom_score_adj").write_text("1000")  # where memory ends, this is the first to go
-    listener = _namespaces()
+    users, network, listener = _namespaces()
     if job["hosts"]:
         proxy.serve(listener, frozenset(job["hosts"]))
     else:
         listener.close()
-    process = run.start(job["command"], pass_fds=(USERNS, NETNS))
-    for handle in (USERNS, NETNS):
-        os.close(handle)
+    ours = Path(f"/proc/{os.getpid()}/fd")  # by name, so that the program has no handle of either
+    process = run.start(["nsenter", f"--user={ours / str(users)}", f"--net={ours / str(network)}", "--", *job["command"]])
     ended = os.pidfd_open(process.pid)
     until = time.monotonic() + limits["seconds"]
     while not select.select([ended], [], [], EVERY)[0]:
-        if reason := too_far(limits, Path(job["disk"]), late=time.monotonic() > until):
+        if reason := too_far(limits, job["disks"], late=time.monotonic() > until):
             print("\n" + json.dumps({"kind": "stopped", "reason": reason}), flush=True)
             return 1  # all the rest dies with it
     return process.wait()
 
 
-def too_far(limits: Mapping[str, Any], disk: Path, *, late: bool) -> str:
+def too_far(limits: Mapping[str, Any], disks: Sequence[str], *, late: bool) -> str:
     """Why it is ended; empty while it is within its limits."""
     if late:
         return f"it did not end within {limits['seconds'] / 60:.0f} minutes"
-    found = os.statvfs(disk)
-    if found.f_bavail * found.f_frsize >> 20 < limits["free"] or (found.f_files and found.f_favail < LEAST_NAMES):
-        return f"{DISK_FULL}: less than {limits['free']} MiB"
+    for found in map(os.statvfs, disks):
+        if found.f_bavail * found.f_frsize >> 20 < limits["free"] or (found.f_files and found.f_favail < LEAST_NAMES):
+            return f"{DISK_FULL}: less than {limits['free']} MiB"
     processes = [entry for entry in os.scandir("/proc") if entry.name.isdecimal()]
     if len(processes) > limits["processes"]:
         return f"it had more than {limits['processes']} processes"
-    if sum(_memory(Path(entry.path)) for entry in processes) >> 10 > limits["memory"]:
+    if sum(_number(Path(entry.path) / "status", "RssAnon:") for entry in processes) >> 10 > limits["memory"]:
         return f"it had more than {limits['memory']} MiB in memory"
+    if _number(Path("/proc/meminfo"), "MemAvailable:") >> 10 < LEAST_MEMORY:  # some of what it takes is the kernel's, and nobody's
+        return f"the host had less than {LEAST_MEMORY} MiB of memory left"
     return ""
 
 
-def _memory(process: Path) -> int:
-    """KiB of its own."""
+def _number(file: Path, name: str) -> int:
+    """The number on the line of that name; 0 where it is missing, or its process has ended."""
     try:
-        lines = (process / "status").read_text().splitlines()
-    except OSError:  # it has ended
+        lines = file.read_text().splitlines()
+    except OSError:
         return 0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon:"))
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
 
 
-def _namespaces() -> socket.socket:
-    """Make the user and network namespace, as descriptors USERNS and NETNS; returns where the proxy is asked, in the latter."""
+def _namespaces() -> tuple[int, int, socket.socket]:
+    """Make the user and the network namespace; returns a handle of each, and where the proxy is asked, in the latter."""
     ours, theirs = socket.socketpair()
     child = os.fork()
     if not child:
@@ -102,10 +104,7 @@ def _namespaces() -> socket.socket:
     ours.send(b".")
     ours.close()
     os.waitpid(child, 0)
-    for handle, wanted in zip(handles, (USERNS, NETNS), strict=False):
-        os.dup2(handle, wanted)
-        os.close(handle)
-    return socket.socket(fileno=handles[2])
+    return handles[0], handles[1], socket.socket(fileno=handles[2])
 
 
 def _make(theirs: socket.socket) -> None:

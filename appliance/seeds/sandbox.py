@@ -22,7 +22,6 @@ from appliance.settings import REPOSITORY
 
 FIRST = 0x6FFF0000  # the last of what systemd leaves to containers (systemd.io/UIDS-GIDS): who is root in a sandbox is that on the host
 IDS = 1 << 16
-USERNS, NETNS = 10, 11  # descriptors that guard.py gives to the inner wall
 PROXY = "http://127.0.0.1:3128"
 OURS = Path(__file__).parent / "etc"
 SHARED_MEMORY = 64 << 20  # bytes, of each of the file systems in memory
@@ -103,7 +102,7 @@ def confined(command: Sequence[Argument], sandbox: Sandbox) -> list[str]:
         "command": [os.fspath(part) for part in (*_inner(sandbox), *command)],
         "hosts": list(sandbox.hosts),
         "limits": asdict(sandbox.limits),
-        "disk": os.fspath(sandbox.scratch),
+        "disks": [os.fspath(path) for path in _written(sandbox)],
     }
     return run.confined([*_outer(sandbox), sys.executable, "-m", "appliance.seeds.guard", json.dumps(job)])
 
@@ -126,9 +125,13 @@ def _outer(sandbox: Sandbox) -> list[Argument]:
     code = [Path(sys.prefix), Path(sys.base_prefix), REPOSITORY / "appliance", REPOSITORY / "playbooks"]
     for path in (*(path for path in code if not path.is_relative_to("/usr")), *sandbox.reads):
         wall += [*_folders(path), "--ro-bind", path.resolve(), path]
-    for path in (sandbox.scratch, *sandbox.writes, *([sandbox.cache] if sandbox.cache else [])):
+    for path in _written(sandbox):
         wall += [*_folders(path), "--bind", path.resolve(), path]
     return [*wall, "--chdir", REPOSITORY, "--"]
+
+
+def _written(sandbox: Sandbox) -> list[Path]:
+    return [sandbox.scratch, *sandbox.writes, *([sandbox.cache] if sandbox.cache else [])]
 
 
 def _folders(path: Path) -> list[Argument]:
@@ -137,9 +140,8 @@ def _folders(path: Path) -> list[Argument]:
 
 
 def _inner(sandbox: Sandbox) -> list[Argument]:
-    """What takes root and the network away; guard.py starts it."""
-    wall: list[Argument] = ["nsenter", f"--user=/proc/self/fd/{USERNS}", f"--net=/proc/self/fd/{NETNS}", "--"]
-    wall += ["bwrap", "--die-with-parent", "--new-session", "--assert-userns-disabled", "--unshare-pid", "--unshare-ipc"]
+    """What takes root and the network away, begun by guard.py in the namespaces that it has made."""
+    wall: list[Argument] = ["bwrap", "--die-with-parent", "--new-session", "--assert-userns-disabled", "--unshare-pid", "--unshare-ipc"]
     wall += ["--dev-bind", "/", "/", "--proc", "/proc"]
     for name in _ONLY_OUTER:
         if Path(name).exists():

@@ -151,14 +151,15 @@ def test_nothing_of_the_host_is_reached(sandbox: Sandbox, host: Host) -> None:
     ("limits", "script", "reason"),
     [
         (Limits(seconds=0.6, free=1), "while :; do sleep 1; done", "it did not end within"),
-        (Limits(processes=60, free=1), "f() { f & f & wait; }; f", "it had more than 60 processes"),
+        (Limits(processes=60, free=1), "f() { sleep 100 & f & wait; }; f", "it had more than 60 processes"),
+        (Limits(free=1), "yes $(printf %01000d 0)", "it wrote more than 64 MiB"),
         (
             Limits(memory=150, free=1),
             'exec python3 -c "x = bytes(range(256)) * (1 << 21); import time; time.sleep(60)" < /dev/zero',
             "150 MiB in memory",
         ),
     ],
-    ids=["never ends", "forks for ever", "takes all memory"],
+    ids=["never ends", "forks for ever", "writes for ever", "takes all memory"],
 )
 def test_what_goes_too_far_is_ended_with_the_reason(sandbox: Sandbox, limits: Limits, script: str, reason: str) -> None:
     well, said, seconds = ran(replace(sandbox, limits=limits), "sh", "-c", script)
