@@ -251,7 +251,7 @@ class _Build:
         self.tree, self.out = work / "tree/root", work / "out"
         self.cache = below(settings.cache, "roles", job.class_name)
         self.begun = self.lap = time.monotonic()
-        self.total = self.number = 0
+        self.total = self.number = self.sandboxes = 0
         self.task = ""
         self.seconds: dict[str, float] = {}
         self.failure: tuple[str, str, str] | None = None  # task, message, role
@@ -415,8 +415,9 @@ class _Build:
 
     def sandbox(self, *writes: Path) -> Sandbox:
         """One that writes there, and nothing more."""
+        self.sandboxes += 1  # what one left in its scratch folder is no other's
         limits = Limits(free=self.settings.disk_reserve, file=self.job.spec.size.disk << 10)
-        return Sandbox(self.work / "scratch", writes=writes, limits=limits)
+        return Sandbox(self.work / f"scratch/{self.sandboxes}", writes=writes, limits=limits)
 
     @cached_property
     def index(self) -> wheels.Index:
@@ -427,10 +428,12 @@ class _Build:
         index = self.index
         hosts = sorted({*index.hosts, *sources.mirror(self.settings.debian_mirror).hosts})
         reads = [self.work / "roles.yml", *index.paths, *role_folders(self.job.scenario.resolve(), self.job.spec.roles)]
-        plain = self.sandbox(hand_over(self.work / "runner", 0o700), hand_over(self.out), hand_over(self.work / "tree", 0o700))
-        return replace(
-            plain, reads=reads, hosts=hosts, environment=index.environment, tree=self.tree if entered else None, cache=hand_over(self.cache)
-        )
+        writes = [hand_over(self.work / "runner", 0o700)]
+        sandbox = replace(self.sandbox(*writes), reads=reads, hosts=hosts, environment=index.environment)
+        if not entered:
+            return sandbox
+        writes += [hand_over(self.out), self.work / "tree"]
+        return replace(sandbox, writes=writes, tree=self.tree, cache=hand_over(self.cache))
 
     def kept(self) -> Path:
         """Where the bootstrap of exactly these packages is kept between builds; older ones are removed."""
@@ -466,6 +469,7 @@ class _Build:
 
     def unpack(self) -> None:
         """Lay the packages down. Devices, which a sandbox cannot make, the kernel gives each machine."""
+        hand_over(self.work / "tree", 0o700)
         hand_over(self.tree)
         extract = ["tar", "--extract", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--exclude=./dev/*"]
         self.execute(

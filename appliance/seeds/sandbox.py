@@ -53,7 +53,7 @@ class Limits:
 class Sandbox:
     """What is given to a program. All paths are the same inside.
 
-    `scratch` is an empty folder of its own; `reads` and `writes` are files and folders besides, `writes` made over to it by `hand_over`.
+    `scratch` is an empty folder of its own, for one program and no other; `reads` and `writes` are files and folders besides, `writes` made over to it by `hand_over`.
     `tree` is a root file system, among `writes`, that it enters: `cache`, if there is one, is that one's /mnt. `hosts` are those that the proxy leads to,
     `host:port` each. `mounts` lets it mount, in its own namespace, which only programs of Debian's may.
     """
@@ -70,10 +70,15 @@ class Sandbox:
 
 
 def hand_over(folder: Path, mode: int = 0o755) -> Path:
-    """Make a folder that is the sandbox's own; returns it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    os.chown(folder, FIRST, FIRST)
-    folder.chmod(mode)
+    """Make a folder that is the sandbox's own; returns it. Raises OSError when something else is there, a link among others."""
+    with suppress(FileExistsError):
+        folder.mkdir(parents=True)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        os.fchown(handle, FIRST, FIRST)
+        os.fchmod(handle, mode)
+    finally:
+        os.close(handle)
     return folder
 
 
@@ -109,7 +114,7 @@ def confined(command: Sequence[Argument], sandbox: Sandbox) -> list[str]:
 
 def _outer(sandbox: Sandbox) -> list[Argument]:
     """The file system, put together by root, so that it matters to nobody in which folders it lies and who may enter them."""
-    wall: list[Argument] = ["bwrap", "--die-with-parent", "--unshare-ipc", "--unshare-uts", "--hostname", "localhost"]
+    wall: list[Argument] = ["bwrap", "--die-with-parent", "--unshare-ipc", "--unshare-uts"]
     for name in ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64"):
         if (path := Path(name)).is_symlink():
             wall += ["--symlink", path.readlink(), path]
