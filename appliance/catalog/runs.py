@@ -11,7 +11,7 @@ from appliance.catalog import listing
 from appliance.catalog.database import change, found, rows
 from appliance.catalog.grants import Scope
 from appliance.catalog.listing import Page, Window
-from appliance.catalog.models import Account, Machine, Run, RunState, Step, WorkItem, WorkItemState, now, stamp
+from appliance.catalog.models import Account, Machine, Request, Run, RunState, Step, StepState, WorkItem, WorkItemState, now, stamp
 
 
 def begin_run(
@@ -55,6 +55,14 @@ def begin_run(
         ),
     )
     return int(result[0][0])
+
+
+def handed_over(machine_id: str) -> Step | None:
+    """The last step that handed the machine over to whoever asked for it, with its run and request."""
+    done = (Run.machine == machine_id, Step.name == "hand_over", Step.state == StepState.DONE)
+    chosen = Step.select(Step, Run, Request).join(Run).join(Request).where(*done).order_by(Step.ended_at.desc())
+    step: Step | None = chosen.first()
+    return step
 
 
 class Due(NamedTuple):

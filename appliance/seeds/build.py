@@ -259,7 +259,7 @@ class _Build:
         """Make a machine of the seed, which must answer; what it said is kept in the log when it does not."""
         spec = boot_spec(self.job, self.settings)
         provider.destroy(spec.id)  # what an earlier try left
-        steps: tuple[Callable[[], None], ...] = (
+        steps: tuple[Callable[[], object], ...] = (
             lambda: provider.clone(spec),
             lambda: provider.start(spec),
             lambda: provider.wait(spec, given_up=self.cancelled),

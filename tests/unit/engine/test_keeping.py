@@ -365,11 +365,11 @@ def test_a_killed_engine_brings_back_one_machine_and_one_disk(giving, provider, 
     died = []
 
     def die_after(*args, **options):
-        real(*args, **options)
+        done = real(*args, **options)
         if not died:
             died.append(verb)
             raise KeyboardInterrupt
-        return None
+        return done
 
     monkeypatch.setattr(provider, verb, die_after)
     for _ in range(12):
