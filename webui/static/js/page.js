@@ -79,7 +79,9 @@ document.addEventListener('click', event => { if (event.target.closest('[data-no
 document.addEventListener('htmx:after:swap', announce);
 announce();
 
-document.querySelector(':is(.nav-strip, .side) [aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
+for (const here of document.querySelectorAll(':is(.nav-strip, .side, .sections) > [aria-current], .side [aria-current]')) here.scrollIntoView({ inline: 'center', block: 'nearest' });
+const target = document.getElementById(location.hash.slice(1)); // an anchor of before leads on to the section that has it now
+if (target?.matches('.sections a')) location.replace(target.href);
 
 // -- The navigation as a panel, where there is no room for it at the side: a dialog with the rest of the page behind it.
 const side = document.getElementById('side');
