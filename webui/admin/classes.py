@@ -15,11 +15,11 @@ from appliance.errors import DpeError
 from appliance.pools.windows import words
 from appliance.readings import Kind, Subject
 from appliance.scenario.policy import Form, PolicyField, fields
-from appliance.services import calendars, classes, overview, seeds
+from appliance.services import calendars, class_specs, classes, overview, seeds
 from webui import charts, forms
 from webui.errors import status_of
 from webui.forms import Line, Ticked, Whole
-from webui.guard import actor, back, needs
+from webui.guard import actor, back, needs, settings
 
 blueprint = Blueprint("classes", __name__, url_prefix="/admin/classes")
 
@@ -85,7 +85,13 @@ def page(name: str) -> str:
 @blueprint.get("/<name>/machine")
 @needs("classes.read", class_="name")
 def machine(name: str) -> str:
-    return _rendered("admin/class_machine.html", name)
+    spec = classes.get_class(name).spec
+    return _rendered(
+        "admin/class_machine.html",
+        name,
+        in_scenario=class_specs.has(name),
+        preview=class_specs.preview(settings(), name, spec["os"], spec["size"]["memory"]),
+    )
 
 
 @blueprint.get("/<name>/seeds")

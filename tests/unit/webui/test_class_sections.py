@@ -54,3 +54,9 @@ def test_anchors_of_before_stand_at_the_sections_that_have_it_now(grace: Browser
     for anchor, address in (("policy", "policy"), ("life", "life"), ("change-making", "making")):
         assert f'<a href="{CLASS}/{address}" id="{anchor}">' in page
     assert "id=" not in nav(grace.get(f"{CLASS}/policy").text), "there the form itself has it"
+
+
+def test_the_machine_section_says_what_it_is_and_what_it_takes_here(grace: Browser) -> None:
+    page = unescape(grace.get(f"{CLASS}/machine").text)
+    for words in ("Debian 13", "git, less", "jupyterlab", "Fit on this server", "1.1 GiB"):
+        assert words in page

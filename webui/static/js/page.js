@@ -122,9 +122,9 @@ document.addEventListener('htmx:after:swap', () => {
   }
 });
 
-// -- Messages go away by themselves or when told to; bad news stays.
+// -- Messages go away by themselves or when told to; bad news stays, and so does what leads somewhere.
 document.addEventListener('click', event => event.target.closest('[data-dismiss]')?.parentElement.remove());
-const fade = line => setTimeout(() => line.remove(), 7000);
+const fade = line => line.querySelector('a') ?? setTimeout(() => line.remove(), 7000);
 const messages = document.getElementById('messages');
 messages.querySelectorAll('.toast-success').forEach(fade);
 new MutationObserver(changes => changes.forEach(change => change.addedNodes.forEach(node => {
