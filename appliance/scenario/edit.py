@@ -30,6 +30,13 @@ def with_class(text: str, name: str, was: ClassSpec | None, spec: ClassSpec) -> 
     return _text(document)
 
 
+def without_class(text: str, name: str) -> str:
+    """The text of a scenario.yml without the class."""
+    document = writer().load(text)
+    del document["classes"][name]
+    return _text(document)
+
+
 def _text(document: Any) -> str:
     out = io.StringIO()
     writer().dump(document, out)

@@ -7,16 +7,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from appliance.catalog import Actor, Class, ScenarioVersion
+from appliance import catalog
+from appliance.catalog import Actor, Class, EventKind, ScenarioVersion, class_rows, doorbell, record
 from appliance.catalog import scenarios as scenario_rows
 from appliance.catalog import seeds as seed_rows
+from appliance.catalog.class_rows import Left
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.pools.capacity import Holds
 from appliance.scenario import edit
 from appliance.scenario.load import NAME, PATTERNS, ScenarioErrors
 from appliance.scenario.schema import ClassSpec, Scenario
 from appliance.scenario.tree import MAIN
-from appliance.services import host_metrics, scenarios, server
+from appliance.services import classes, host_metrics, scenarios, server
 from appliance.services.scenarios import Change
 from appliance.settings import Settings
 from appliance.yamlfile import Source
@@ -150,6 +152,71 @@ def check_name(name: str) -> None:
 def save(actor: Actor, found: Draft, *, seen: int, comment: str = "", build: bool = False) -> ScenarioVersion:
     """Make it the current version. Raises Conflict, ScenarioErrors."""
     return scenarios.save_text(actor, found.text, seen=seen, comment=comment, build=build, did=f"changed the class {found.name}")
+
+
+# -- deleting -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Leaving:
+    """What stands against deleting a class: what is left of it, that it is offered, that it is the only one of the scenario."""
+
+    left: list[Left]
+    enabled: bool
+    is_only: bool
+
+    @property
+    def is_free(self) -> bool:
+        return not self.left and not self.enabled and not self.is_only
+
+
+def leaving(name: str) -> Leaving:
+    """Raises NotFound."""
+    machine_class = classes.get_class(name)
+    return Leaving(class_rows.left(name), bool(machine_class.enabled), list(scenario().classes) == [name])
+
+
+def delete(actor: Actor, name: str, *, seen: int) -> ScenarioVersion | None:
+    """Take a class out of the scenario and the catalog, of which nothing but its history is left; that goes, its events stay.
+
+    Returns the version of the scenario that was made; None where it did not have the class. Raises NotFound, and Conflict while anything is left.
+    """
+
+    def forget() -> None:
+        if class_rows.left(name):
+            raise Conflict(f"Something is left of {name}.", "Reload the page to see what.")
+        class_rows.delete(name)
+        record(EventKind.CLASS_DELETED, f"{actor.name} deleted the class {name}.", actor, class_name=name)
+
+    found = leaving(name)
+    if found.enabled:
+        raise Conflict(f"{name} is offered.", "Disable it first.")
+    if found.is_only:
+        raise Conflict(f"{name} is the only class of the scenario.", "Create another one first.")
+    if name in scenario().classes:
+        text, did = edit.without_class(scenarios.text(scenarios.current()), name), f"took the class {name} out of scenario.yml"
+        return scenarios.save_text(actor, text, seen=seen, comment=f"{name} deleted", did=did, also=forget)
+    with catalog.write():
+        forget()
+    doorbell.ring()
+    return None
+
+
+def remove_seeds(actor: Actor, name: str) -> int:
+    """Delete the files of all seeds of a class that is withdrawn, the promoted one's as well; returns how many. Raises Conflict while machines need one."""
+    with catalog.write():
+        if classes.get_class(name).enabled:
+            raise Conflict(f"{name} is offered.", "Disable it first.")
+        found = [seed for seed in seed_rows.of_class(name) if seed.state is catalog.SeedState.READY]
+        for seed in found:
+            if count := seed_rows.machines_on(seed.id):
+                raise Conflict(f"{count} live machines were made from v{seed.version}, and need it.", "They go with time; delete it then.")
+        seed_rows.withdraw(name)
+        for seed in found:
+            text = f"{actor.name} deleted the files of seed {name} v{seed.version}."
+            record(EventKind.SEED_REMOVED, text, actor, class_name=name, seed_id=seed.id)
+    doorbell.ring()
+    return len(found)
 
 
 # -- what it comes to here ------------------------------------------------------------------------

@@ -68,3 +68,5 @@ def test_a_class_is_made_from_nothing_changed_and_gone_back_from(serve: Callable
     expect(page.get_by_text("Version 3 counts again, as version 5.")).to_be_visible()
     assert Class.get_by_id("files").spec["packages"] == ["nginx"]
     assert "packages: [nginx]" in scenarios.text(scenarios.current())
+    page.goto("/admin/scenario/classes/files/delete")
+    expect(page.get_by_text("It is offered.")).to_be_visible()

@@ -10,7 +10,7 @@ from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.catalog import ScenarioVersion
-from appliance.errors import Conflict, DpeError
+from appliance.errors import BadInput, Conflict, DpeError
 from appliance.scenario.schema import ClassSpec
 from appliance.services import class_specs, classes, scenarios
 from appliance.services.class_specs import Draft
@@ -209,3 +209,52 @@ def review(name: str) -> Page:
 @requires_reauth
 def save(name: str) -> Page:
     return _save(name)
+
+
+# -- its end --------------------------------------------------------------------------------------
+
+
+def _leaving(name: str, error: DpeError | None = None) -> Page:
+    page = render_template(
+        "admin/class_delete.html",
+        error=error,
+        machine_class=classes.get_class(name),
+        leaving=class_specs.leaving(name),
+        current=scenarios.current(),
+    )
+    return page, status_of(error) if error else 200
+
+
+@blueprint.get("/classes/<name>/delete")
+@needs("scenario.manage")
+def leaving(name: str) -> Page:
+    return _leaving(name)
+
+
+@blueprint.post("/classes/<name>/delete")
+@needs("scenario.manage")
+@requires_reauth
+def delete(name: str) -> Page:
+    asked = forms.read(Take)
+    title = classes.get_class(name).spec["title"]
+    try:
+        made = class_specs.delete(actor(), name, seen=asked.seen)
+    except (BadInput, Conflict) as error:
+        return _leaving(name, error)
+    if made is None:
+        flash(f"{title} is deleted.", "success")
+    else:
+        _say(f"{title} is deleted.", made)
+    return redirect(url_for("classes.index"), 303)
+
+
+@blueprint.post("/classes/<name>/delete/seeds")
+@needs("scenario.manage")
+@requires_reauth
+def delete_seeds(name: str) -> Page:
+    try:
+        count = class_specs.remove_seeds(actor(), name)
+    except Conflict as error:
+        return _leaving(name, error)
+    flash(f"The files of {count} of its seeds are being deleted.", "success")
+    return redirect(url_for("class_form.leaving", name=name), 303)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.scenario import tree
-from appliance.scenario.edit import with_class
+from appliance.scenario.edit import with_class, without_class
 from appliance.scenario.schema import ClassSpec
 from appliance.scenario.tree import File
 from tests.unit.scenario.test_load import GOOD
@@ -66,7 +66,7 @@ def test_what_is_as_it_would_be_anyhow_is_not_written_and_taken_out() -> None:
     assert "description" not in again
 
 
-def test_a_new_class_comes_last() -> None:
+def test_a_new_class_comes_last_and_goes_again() -> None:
     spec = ClassSpec.model_validate({
         "title": "Maps", "os": "debian-12", "application": {"port": 80}, "size": {"memory": 2048}, "packages": ["nginx"],
         "policy": {"windows": [{"name": "Day", "begin": "09:30", "end": "17:00", "buffer": 3}]},
@@ -76,6 +76,7 @@ def test_a_new_class_comes_last() -> None:
     assert read(made)["maps"] == spec
     assert "    size: {memory: 2048}\n" in made
     assert "    packages: [nginx]\n" in made
+    assert without_class(made, "maps") == GOOD
 
 
 @pytest.mark.hostile

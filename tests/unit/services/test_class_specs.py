@@ -12,11 +12,20 @@ from appliance.catalog import (
     Actor,
     Class,
     Event,
+    Grant,
+    Machine,
+    MachineState,
+    Quota,
+    Request,
+    RequestState,
+    Run,
+    RunState,
     Seed,
     SeedState,
+    class_rows,
 )
-from appliance.errors import BadInput, NotFound
-from appliance.services import class_specs, scenarios
+from appliance.errors import BadInput, Conflict, NotFound
+from appliance.services import class_specs, classes, scenarios
 from appliance.services.scenario_adoption import adopt_scenario
 from appliance.settings import Settings
 from tests import world
@@ -93,6 +102,75 @@ def test_a_short_name_is_one_and_free(shop: Settings) -> None:
         class_specs.draft("maps", MAPS, new=False)
     with pytest.raises(BadInput, match="what there is already"):
         class_specs.draft("notes", notes(), new=False)
+
+
+# -- its end --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def maps(shop: Settings, admin: Actor) -> Class:
+    """A withdrawn class with everything that there can be of one."""
+    save(admin, "maps", MAPS, new=True)
+    machine_class: Class = Class.get_by_id("maps")
+    seed = world.seed("maps", 1, promoted=True)
+    world.snapshot(seed)
+    ada = world.account("ada")
+    with catalog.write():
+        machine = world.machine(machine_class, MachineState.IN_USE, owner=ada)
+        asked = Request.create(account=ada.account_id, machine_class="maps", state=RequestState.WAITING, hit=False)
+        Run.create(kind="assign", state=RunState.WAITING, request=asked, machine=machine.id, machine_class="maps")
+        Grant.create(role="user", account=ada.account_id, over_class="maps")
+        Quota.create(account=ada.account_id, each=True, machines=5, class_name="maps")
+    classes.set_enabled(admin, "maps", enabled=False)
+    return machine_class
+
+
+def test_a_class_is_deleted_when_nothing_is_left_of_it_and_says_what_is(maps: Class, admin: Actor) -> None:
+    kinds = ["machine", "request", "run", "seed", "grant", "quota"]
+    assert [one.kind for one in class_specs.leaving("maps").left] == kinds
+    with pytest.raises(Conflict, match="live machines were made from v1"):
+        class_specs.remove_seeds(admin, "maps")
+    with catalog.write():
+        Machine.update(state=MachineState.RETIRED).execute()
+        Request.update(state=RequestState.CANCELLED, ended_at=catalog.now()).execute()
+        Run.update(state=RunState.CANCELLED, ended_at=catalog.now()).execute()
+        Grant.delete().where(Grant.over_class == "maps").execute()
+        Quota.delete().execute()
+    with pytest.raises(Conflict, match="Something is left of maps"):
+        class_specs.delete(admin, "maps", seen=2)
+    assert scenarios.current().number == 2, "nothing is half done"
+    assert class_specs.remove_seeds(admin, "maps") == 1
+    assert [one.kind for one in class_specs.leaving("maps").left] == ["seed"], "its files are still there"
+    Seed.update(stored=False).execute()
+    assert class_specs.leaving("maps").is_free
+    made = class_specs.delete(admin, "maps", seen=2)
+    assert made is not None
+    assert made.number == 3
+    assert Class.get_or_none(Class.name == "maps") is None
+    assert "maps" not in class_specs.scenario().classes
+    assert Event.get(Event.kind == "class.deleted").message == "admin deleted the class maps."
+    assert Event.select().where(Event.class_name == "maps").count() > 3, "what happened to it stays on record"
+    scenarios.go_back(admin, 2, seen=3)
+    assert Class.get_by_id("maps").enabled
+
+
+def test_one_that_is_offered_or_the_only_one_stays(shop: Settings, admin: Actor) -> None:
+    with pytest.raises(Conflict, match="is offered"):
+        class_specs.delete(admin, "notes", seen=1)
+    with pytest.raises(Conflict, match="is offered"):
+        class_specs.remove_seeds(admin, "notes")
+    classes.set_enabled(admin, "notes", enabled=False)
+    with pytest.raises(Conflict, match="the only class"):
+        class_specs.delete(admin, "notes", seen=1)
+    assert class_specs.leaving("notes").is_only
+
+
+def test_one_that_the_scenario_has_no_more_goes_without_a_version(shop: Settings, admin: Actor) -> None:
+    save(admin, "maps", MAPS, new=True)
+    scenarios.go_back(admin, 1, seen=2)
+    assert class_specs.delete(admin, "maps", seen=3) is None
+    assert Class.get_or_none(Class.name == "maps") is None
+    assert class_rows.left("maps") == []
 
 
 # -- what it comes to -----------------------------------------------------------------------------

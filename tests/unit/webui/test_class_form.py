@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.catalog import Class, Seed, SeedState
+from appliance import catalog
+from appliance.catalog import Class, Event, Seed, SeedState
 from appliance.scenario.schema import ClassSpec
 from appliance.services import class_specs, scenarios
 from appliance.services.scenario_adoption import adopt_scenario
@@ -160,10 +161,36 @@ def test_what_an_admin_changed_on_the_class_s_own_page_counts_on_and_is_told(own
     assert "own page has 3, which counts on" in owner.get(EDIT).text
 
 
+def test_a_class_is_withdrawn_emptied_and_deleted(owner: Browser) -> None:
+    page = looked_at(owner, NEW, MAPS)
+    saved(owner, NEW, MAPS, page, build="yes")
+    there = "/admin/scenario/classes/maps/delete"
+    assert f'href="{there}"' in owner.get("/admin/classes/maps/machine").text
+    page = owner.get(there).text
+    assert "It is offered." in page
+    assert "1 seed" in page
+    assert "Delete it" not in page
+    assert owner.post(there, {"seen": "2"}).status_code == 409
+    owner.post("/admin/classes/maps/enabled", {"enabled": "no"})
+    with catalog.write():
+        Seed.update(state=SeedState.READY, stored=True).where(Seed.machine_class == "maps").execute()
+    assert owner.post(f"{there}/seeds").status_code == 303
+    with catalog.write():
+        Seed.update(stored=False).execute()
+    assert "Nothing is left" in owner.get(there).text
+    assert owner.post(there, {"seen": "2"}).headers["Location"] == "/admin/classes/"
+    page = owner.get("/admin/classes/").text
+    assert "Maps is deleted." in page
+    assert '<a href="/admin/scenario/versions/2#back">Undo</a>' in page
+    assert owner.get("/admin/classes/maps").status_code == 404
+    assert scenarios.text(scenarios.current()) == GOOD
+    assert Event.select().where(Event.kind == "class.deleted").count() == 1
+
+
 @pytest.mark.authz
 def test_it_is_for_owners_alone(owner: Browser, signed_in: Callable[[str], Browser]) -> None:
     mary = signed_in("mary")  # who manages the class studio
-    for path in (NEW, EDIT):
+    for path in (NEW, EDIT, "/admin/scenario/classes/studio/delete"):
         assert mary.get(path).status_code == 403
     page = mary.get("/admin/classes/studio/machine").text
     assert not any(word in page for word in (">Edit", ">Copy", ">Delete"))
