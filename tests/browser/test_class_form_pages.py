@@ -51,6 +51,11 @@ def test_a_class_is_made_from_nothing_changed_and_gone_back_from(serve: Callable
     expect(page.locator(".changes")).to_contain_text("Its seed is built before it can be had.")
     expect(page.get_by_role("region", name="Preview")).to_contain_text("Fit on this server")
     sound(page)
+    asked: list[str] = []
+    page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    page.get_by_role("link", name="Cancel").click()
+    expect(page.get_by_role("region", name="Preview")).to_be_visible()
+    assert asked == ["beforeunload"], "what was only looked at is not saved"
     page.get_by_role("button", name="Save as a new version").click()
     expect(page.get_by_text("Folder of pages is saved, as version 3. Its seed is built now.")).to_be_visible()
     assert Seed.get(Seed.machine_class == "files").state is SeedState.QUEUED

@@ -90,8 +90,10 @@ def test_whatever_text_a_person_writes_reads_as_it_was_written(title: str, descr
     assert read(with_class(GOOD, "maps", None, spec))["maps"] == spec
 
 
-@pytest.mark.parametrize(
-    "title", ["off", "10:30", "1e3", "null", "~", "- a", "a: b", "{{ x }}", "# no", "'", '"', "*a", "&a", "!!x", "2026-01-01"]
-)
-def test_what_looks_like_something_else_is_text(title: str) -> None:
-    assert read(edited(GOOD, title=title))["notes"].title == title
+def test_what_looks_like_something_else_is_text() -> None:
+    odd = ["off", "10:30", "1e3", "null", "~", "- a", "a: b", "{{ x }}", "# no", "'", '"', "*a", "&a", "!!x", "2026-01-01"]
+    text = GOOD
+    for number, title in enumerate(odd):
+        spec = ClassSpec.model_validate({"title": title, "os": "debian-12", "application": {"port": 80}})
+        text = with_class(text, f"odd-{number}", None, spec)
+    assert [one.title for one in read(text).values()] == ["Notebook", *odd]

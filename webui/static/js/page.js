@@ -201,8 +201,9 @@ document.addEventListener('click', async event => {
   if (event.target.closest('[data-print]')) print();
 });
 
-// -- What was typed and not sent is not lost by going elsewhere: the browser asks first. What was refused counts as typed; what is put back does not.
-let typed;
+// -- What was typed and not sent is not lost by going elsewhere: the browser asks first. What was refused, or only
+// looked at, counts as typed; what is put back does not.
+let typed = document.querySelector('form[data-unsaved]') ?? undefined;
 const differs = field => {
   if (field.options) return field.selectedIndex !== Math.max(0, [...field.options].findIndex(option => option.defaultSelected));
   return ['checkbox', 'radio'].includes(field.type) ? field.checked !== field.defaultChecked : 'defaultValue' in field && field.value !== field.defaultValue;
@@ -213,7 +214,7 @@ document.addEventListener('input', event => {
 });
 addEventListener('submit', event => { if (!event.defaultPrevented) typed = undefined; });
 addEventListener('beforeunload', event => {
-  if (typed?.isConnected && (typed.querySelector('.is-invalid') || [...typed.elements].some(differs))) event.preventDefault();
+  if (typed?.isConnected && (typed.dataset.unsaved !== undefined || typed.querySelector('.is-invalid') || [...typed.elements].some(differs))) event.preventDefault();
 });
 
 // -- A large file is sent with its progress shown; without this script the form does it alone.
