@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import webui
 from appliance import catalog
 from appliance.catalog import Class, Event, Seed, SeedState
 from appliance.scenario.schema import ClassSpec
@@ -116,6 +117,14 @@ def test_every_key_of_a_scenario_has_a_field_with_its_words() -> None:
     assert [name for name, field in fields.items() if not field.help] == []
     assert (fields["policy.buffer"].label, fields["policy.buffer"].unit) == ("Ready and waiting", "machines")
     assert (fields["size.memory"].label, fields["size.memory"].unit) == ("Memory", "MiB")
+
+
+def test_a_class_s_icon_is_one_that_there_is_and_stands_beside_its_title(ada: Browser) -> None:
+    drawn = (Path(webui.__file__).parent / "icons.txt").read_text().split()
+    assert set(FIELDS["icon"].choices) <= set(drawn)
+    Class.update(spec={**Class.get_by_id("notebook").spec, "icon": "database"}).where(Class.name == "notebook").execute()
+    offer = ada.get("/").text.split('id="offer-notebook"')[1].split("</h2>")[0]
+    assert "#database" in offer
 
 
 @pytest.mark.badinput
