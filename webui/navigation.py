@@ -55,7 +55,12 @@ GROUPS = (
         (
             Page("Overview", "overview.index", "layout-dashboard", "classes.read", words="dashboard"),
             Page(
-                "Classes", "classes.index", "package", "classes.read", also=("calendar", "forecast"), words="policy pools calendar forecast"
+                "Classes",
+                "classes.index",
+                "package",
+                "classes.read",
+                also=("calendar", "forecast", "class_form"),
+                words="policy pools calendar forecast",
             ),
             Page("Scenario", "scenario.index", "notebook", "scenario.manage", words="scenario.yml roles recipe versions import export"),
             Page("Seeds", "seeds.index", "plant-2", "seeds.read", words="images snapshots"),
@@ -139,6 +144,7 @@ VERBS = (
     Place("Grant a role", "grants.index", "grants.manage", "new", "permission give"),
     Place("Set a quota", "grants.quotas", "quotas.manage", "new", "limit"),
     Place("New sequence", "sequences.index", "sequences.manage", "new", "create workflow"),
+    Place("New class", "class_form.new", "scenario.manage", words="create copy machine kind"),
     Place("Build a seed", "seeds.index", "seeds.manage", words="image"),
     Place("Back up now", "backups.index", "settings.manage", words="backup"),
     Place("Create support bundle", "logs.index", "settings.manage"),

@@ -166,6 +166,7 @@ class EventKind(StrEnum):
     CLASS_FORECAST = "class.forecast", "It was forecast for a week how many machines of a class to keep ready.", INFO, "after"
     CLASS_ENABLED = "class.enabled", "A class was opened."
     CLASS_DISABLED = "class.disabled", "A class was closed."
+    CLASS_DELETED = "class.deleted", "A class was deleted, with its history."
     CLASS_RETRY = "class.retry", "Somebody asked to try at once what failed for a class."
     CLASS_FORK_AGAIN = "class.fork_again", "Somebody asked to try forking a class again."
     CLASS_BOOTED = "class.booted", "Machines of a class are booted for now: forks failed in a row.", ERROR

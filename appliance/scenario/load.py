@@ -17,7 +17,7 @@ MACHINE_TASKS = "tasks/machine.yml"  # of a role: what is done in each machine, 
 _BUILT_IN = ("ansible.builtin", "ansible.legacy")
 _COLLECTIONS = Path("/usr/share/ansible/collections/ansible_collections")  # where Ansible looks for others; the image has none
 _MODULE = re.compile(r"(\w+\.\w+)(\.\w+)+")
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _BLOCKS = ("block", "rescue", "always")
 _IMPORTS = ("import_tasks", "ansible.builtin.import_tasks")
 _NO_ACTION = {
@@ -66,7 +66,7 @@ def load(folder: Path, *, anywhere: bool = False) -> Loaded:
             else "make that folder, or set DPE_SCENARIO to another"
         )
         raise ScenarioErrors([FileError(file, 1, f"there is no {file.name if folder.is_dir() else 'folder ' + str(folder)}", hint)])
-    source = Source(file, Scenario, patterns=_PATTERNS)
+    source = Source(file, Scenario, patterns=PATTERNS)
     scenario = source.validate()
     if not anywhere:
         _check_name(source)
@@ -92,7 +92,7 @@ def _check_folder(source: Source[Scenario]) -> Iterator[FileError]:
             path = ("classes", class_name, "roles", number)
             if role in RESERVED_ROLES:
                 source.wrong(path, f"the role {role} is the appliance's own, which every seed has", "give yours another name")
-            elif not isinstance(role, str) or role in checked or not _NAME.fullmatch(role):
+            elif not isinstance(role, str) or role in checked or not NAME.fullmatch(role):
                 continue  # the schema says what is wrong with it
             elif not (folder / "roles" / role / "tasks/main.yml").is_file():
                 source.wrong(path, f"there is no role {role}", f"make {folder / 'roles' / role / 'tasks/main.yml'}")
@@ -186,7 +186,7 @@ def _tasks(node: yaml.Node | None) -> Iterator[yaml.MappingNode]:
                 to_do += [value for key, value in item.value if key.value in _BLOCKS]
 
 
-_PATTERNS = {
+PATTERNS = {
     r"^[a-z][a-z0-9-]{0,30}$": "write a small letter, then small letters, digits and hyphens, 31 at most",
     r"^[a-z0-9][a-z0-9+.:-]*$": "write the name of a Debian package, like python3-venv",
     r"^/[^\s]*$": "write a path that begins with /",

@@ -5,7 +5,7 @@ Nothing becomes the current version that the loader has anything to say against,
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -146,8 +146,9 @@ def _become(
     build: bool = False,
     of: ScenarioVersion | None = None,
     base: Listing | None = None,
+    also: Callable[[], None] = lambda: None,
 ) -> ScenarioVersion:
-    """Make it the current version, with classes, event and seeds, in one transaction. It takes the place of what waited: `of`.
+    """Make it the current version, with classes, event, seeds, and what `also` does, in one transaction. It takes the place of what waited: `of`.
 
     `seen` is the number that it was made from. Raises Conflict when another one is current by now, or waits; ScenarioErrors when it cannot be used.
     """
@@ -167,6 +168,7 @@ def _become(
         made = scenarios.put(files, ScenarioState.CURRENT, base, author=author, comment=comment, changes=line)
         _reopen(change)
         adopt_scenario(scenario)
+        also()
         message = f"{said}, version {made.number} of the scenario: {line}."
         record(
             EventKind.SCENARIO_CHANGED, message, actor or catalog.ENGINE, comment=comment, changes=line, object=f"scenario:{made.number}"
@@ -196,12 +198,24 @@ def with_text(content: str) -> tuple[Change, Tree]:
     return _change(was, files, tree.check(files)), files
 
 
-def save_text(actor: Actor, content: str, *, seen: int, comment: str = "", build: bool = False) -> ScenarioVersion:
-    """Make the current version with another scenario.yml. Raises ScenarioErrors, Conflict, and BadInput when it is what there is."""
+def save_text(
+    actor: Actor,
+    content: str,
+    *,
+    seen: int,
+    comment: str = "",
+    build: bool = False,
+    did: str = "changed scenario.yml",
+    also: Callable[[], None] = lambda: None,
+) -> ScenarioVersion:
+    """Make the current version with another scenario.yml; what `also` does is in the same transaction.
+
+    Raises ScenarioErrors, Conflict, and BadInput when it is what there is.
+    """
     change, files = with_text(content)
     if not change.files:
         raise BadInput("That is what there is already.", "Change something first.", field="text")
-    return _become(files, comment, f"{actor.name} changed scenario.yml", actor, seen=seen, build=build)
+    return _become(files, comment, f"{actor.name} {did}", actor, seen=seen, build=build, also=also)
 
 
 def go_back(actor: Actor, number: int, *, seen: int, comment: str = "", build: bool = False) -> ScenarioVersion:

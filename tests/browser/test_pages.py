@@ -21,7 +21,8 @@ LIVE = "**/live?*"  # the address of the stream
 Browse = Callable[..., Page]
 
 ADMIN_PAGES = [
-    "/admin/", "/admin/classes/", "/admin/classes/notebook", "/admin/classes/notebook/calendar/", "/admin/classes/notebook/forecast/",
+    "/admin/", "/admin/classes/", "/admin/classes/notebook", "/admin/classes/notebook/machine", "/admin/classes/notebook/policy",
+    "/admin/classes/notebook/calendar/", "/admin/classes/notebook/forecast/",
     "/admin/scenario/", "/admin/seeds/", "/admin/seeds/3", "/admin/machines/", "/admin/accounts/",
     "/admin/accounts/new", "/admin/accounts/2", "/admin/events/", "/admin/events/record", "/admin/settings/", "/search?q=a",
     "/admin/workflow/", "/admin/server/metrics/", "/admin/server/metrics/?span=day", "/admin/server/metrics/?as=table",
@@ -265,7 +266,7 @@ def end_sessions() -> None:
 def test_what_is_typed_survives_a_live_page(busy: Site, browse: Browse) -> None:
     page = browse(busy)
     steps.sign_in(page, "grace")
-    page.goto("/admin/classes/notebook")
+    page.goto("/admin/classes/notebook/policy")
     page.get_by_label("Ready and waiting").fill("7")
     page.get_by_label("Maximum").focus()
     with catalog.write():

@@ -5,6 +5,7 @@ from webui.admin import (
     aside,
     backups,
     calendar,
+    class_form,
     classes,
     directory,
     disks,
@@ -36,6 +37,7 @@ BLUEPRINTS = [
     for module in (
         overview,
         classes,
+        class_form,
         calendar,
         scenario,
         forecast,

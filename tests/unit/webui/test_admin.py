@@ -142,7 +142,7 @@ def test_building_promoting_and_rolling_back(grace: Browser) -> None:
     assert grace.post(f"/admin/seeds/{built.id}/cancel").status_code == 303
     assert Seed.get_by_id(built.id).state is SeedState.CANCELLED
     first = Seed.get(Seed.machine_class == "notebook", Seed.version == 1)
-    assert "Roll back" in grace.get("/admin/classes/notebook").text
+    assert "Roll back" in grace.get("/admin/classes/notebook/seeds").text
     assert grace.post(f"/admin/seeds/{first.id}/promote").status_code == 303
     assert Seed.get(Seed.machine_class == "notebook", Seed.promoted == True).version == 1  # noqa: E712
 
@@ -152,7 +152,7 @@ def test_a_seed_that_came_with_an_update_is_offered_and_taken(grace: Browser) ->
     with catalog.write():
         offer = {"folder": "/usr/share/dpe/seeds/studio", "built": "2026-11-20T10:00:00+00:00"}
         catalog.options.put("offered_seeds", {"studio": offer})
-    for page in ("/admin/seeds/", "/admin/classes/studio"):
+    for page in ("/admin/seeds/", "/admin/classes/studio", "/admin/classes/studio/seeds"):
         text = grace.get(page).text
         assert "came with this version of the appliance" in text
         assert 'action="/admin/classes/studio/use-shipped"' in text

@@ -128,6 +128,7 @@ NOT_YET = {
     "recovery.bring_back": LATER,
     "console.ticket": "it is bound to the page's session and to the page that sent it; a program's way in comes with `dpe console`",
     "scenario.*": FILE,
+    "class_form.*": "it makes a version of the scenario, whose calls come together",
     "sequences.check_activity": "it looks at a form while it is filled in; a PUT of a sequence says what is wrong",
     "sequences.describe": LATER,
     "sequences.try_draft": LATER,
