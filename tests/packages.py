@@ -17,6 +17,7 @@ _ROWS: tuple[tuple[str, str, str, int, int, dict[str, str]], ...] = (
     ("apt", "admin", "important", 1500, 4300, {"Depends": "libc6, gpgv | sqv"}),
     ("gpgv", "utils", "optional", 600, 1200, {"Depends": "libc6"}),
     *((name, "admin", "optional", 100, 400, {"Depends": "libc6"}) for name in sources.BASE_PACKAGES),
+    *((name, "utils", "optional", 300, 900, {"Depends": "libc6"}) for name in ("nano", "openssh-server", "procps", "python3-venv", "vim")),
     ("git", "vcs", "optional", 7000, 40000, {"Depends": "libc6, libcurl3-gnutls, perl, git-man (>> 0.1)",
      "Description": "fast, scalable, distributed revision control system"}),
     ("git-man", "doc", "optional", 2000, 2100, {"Description": "fast, scalable, distributed revision control system (manual pages)"}),

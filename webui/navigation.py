@@ -58,6 +58,7 @@ GROUPS = (
                 "Classes", "classes.index", "package", "classes.read", also=("calendar", "forecast"), words="policy pools calendar forecast"
             ),
             Page("Scenario", "scenario.index", "notebook", "scenario.manage", words="scenario.yml roles recipe versions import export"),
+            Page("Packages", "packages.index", "clipboard-text", "seeds.read", words="Debian apt index mirror"),
             Page("Seeds", "seeds.index", "plant-2", "seeds.read", words="images snapshots"),
             Page("Machines", "machines.index", "server-2", "machines.read", also=("portal.transfer_form", "portal.transfer")),
             Page("Orphans", "aside.index", "alert-circle", "settings.manage"),
@@ -140,6 +141,7 @@ VERBS = (
     Place("Set a quota", "grants.quotas", "quotas.manage", "new", "limit"),
     Place("New sequence", "sequences.index", "sequences.manage", "new", "create workflow"),
     Place("Build a seed", "seeds.index", "seeds.manage", words="image"),
+    Place("Refresh a package index", "packages.index", "seeds.manage", words="apt update mirror"),
     Place("Back up now", "backups.index", "settings.manage", words="backup"),
     Place("Create support bundle", "logs.index", "settings.manage"),
     Place("Restart a process", "server.index", "settings.manage", "parts", "part service engine"),

@@ -44,10 +44,11 @@ class Job:
     def run(self) -> int:
         """Read the index and put it into the place of what was there; returns how many packages it has. Raises Unavailable."""
         work, file = Path(self.work), Path(self.file)
-        apt = _Apt(work, self.lines)
-        fresh = work / "index.db"
+        fresh = file.with_suffix(".new")  # beside it, as the folder of downloads may be on another disk
         facts = {"read_at": datetime.now(UTC).isoformat(timespec="seconds"), "mirror": _address(self.lines)}
         try:
+            fresh.unlink(missing_ok=True)
+            apt = _Apt(work, self.lines)
             apt.update()
             with closing(apt.available()) as lines:
                 count = store.write(fresh, store.stanzas(lines), apt.descriptions(), sources.BASE_PACKAGES, facts)
@@ -55,6 +56,8 @@ class Job:
             durable.replace(fresh, file)
         except OSError as error:
             raise Unavailable(f"The package index cannot be kept: {error}.", "See that there is room, and check the disk.") from error
+        finally:
+            fresh.unlink(missing_ok=True)
         return count
 
     def run_aside(self, environment: Mapping[str, str]) -> None:

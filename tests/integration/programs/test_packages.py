@@ -93,6 +93,7 @@ def test_what_is_not_as_it_was_signed_is_not_read(job: Job, key: Path, fault: st
         job.run_aside(environment(load({}, state=Path(job.work))))
     assert "debian_mirror" in refused.value.hint
     assert Path(job.file).read_text() == "the one before"
+    assert not list(tmp_path.glob("*.new"))
 
 
 def test_what_packages_bring_is_what_apt_would_install(job: Job) -> None:

@@ -1,17 +1,17 @@
 """When an index is read: because somebody asked, after a build, and before a build would be refused by an older one. Never by itself."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from appliance import packages
 from appliance.catalog import Actor, Event, Seed, SeedState, now, package_index
 from appliance.engine import Engine
 from appliance.errors import BadInput, Unavailable
 from appliance.lifecycle import package_index as reading
 from appliance.lifecycle import seed_builds
+from appliance.packages import sources
 from appliance.packages.refresh import Job
 from appliance.scenario.load import Loaded, load
 from appliance.services import packages as verbs
@@ -42,13 +42,11 @@ class Mirror:
 
 
 @pytest.fixture
-def mirror(opened: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mirror]:
+def mirror(opened: Settings, monkeypatch: pytest.MonkeyPatch) -> Mirror:
     found = Mirror()
     monkeypatch.setattr(Job, "run_aside", lambda job, environment: found(job, environment))
-    monkeypatch.setattr("appliance.packages.sources.mirror", lambda _: packages.sources.Mirror("http://a/debian", "http://a/s"))
-    packages.open(opened.packages)
-    yield found
-    packages.open(Path("/nonexistent"))
+    monkeypatch.setattr(sources, "mirror", lambda _: sources.Mirror("http://a/debian", "http://a/s"))
+    return found
 
 
 SCENARIO = """name: test

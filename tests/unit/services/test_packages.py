@@ -1,13 +1,12 @@
 """Packages as admins have them: refused when a scenario is saved and before a build, looked up, and what can be built without the mirror."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from appliance import catalog, packages
+from appliance import catalog
 from appliance.catalog import Actor, Class, Event, Seed, now, options, package_index
 from appliance.errors import BadInput, NotFound, Unavailable
 from appliance.packages import sources
@@ -21,12 +20,10 @@ from tests.unit.scenario.test_load import GOOD, write
 
 
 @pytest.fixture
-def known(opened: Settings) -> Iterator[Settings]:
+def known(opened: Settings) -> Settings:
     """An appliance with an index of Debian 13, read just now."""
     made.write(opened.packages)
-    packages.open(opened.packages)
-    yield opened
-    packages.open(Path("/nonexistent"))
+    return opened
 
 
 @pytest.fixture
