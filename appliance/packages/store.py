@@ -230,15 +230,19 @@ class Index:
         return self.package(name) is not None or len(self.providers(name)) == 1
 
     def near(self, name: str, limit: int = 3) -> list[str]:
-        """What is called nearly so, else what is found by it."""
+        """What is called so besides, like python3-pip for pip, and what is called nearly so; else what is found by it."""
         name = _without_architecture(name)
+        words = " AND ".join(f'"{word}"' for word in _WORD.findall(name))
         parts = {name[at : at + 3] for at in range(len(name) - 2) if '"' not in name[at : at + 3]}
-        known: list[str] = []
-        if parts:
-            matching = " OR ".join(f'"{part}"' for part in sorted(parts))
-            sql = "SELECT package.name FROM part JOIN package ON package.id = part.rowid WHERE part MATCH ? ORDER BY part.rank LIMIT ?"
-            known = [row[0] for row in self._all(sql, (matching, CANDIDATES))]
-        return get_close_matches(name, known, limit, NEAR) or [one.name for one in self.search(name, limit).packages]
+        besides = self._named("word", f"name : ({words})", 1, "rowid") if words else []
+        known = self._named("part", " OR ".join(f'"{part}"' for part in sorted(parts)), CANDIDATES, "rank") if parts else []
+        found = dict.fromkeys([*besides, *get_close_matches(name, known, limit, NEAR)])
+        return list(found)[:limit] or [one.name for one in self.search(name, limit).packages]
+
+    def _named(self, table: str, matching: str, limit: int, order: str) -> list[str]:
+        """The names of packages that a full-text table of ours finds."""
+        sql = f"SELECT package.name FROM {table} JOIN package ON package.id = {table}.rowid WHERE {table} MATCH ? ORDER BY {table}.{order} LIMIT ?"  # noqa: S608
+        return [row[0] for row in self._all(sql, (matching, limit))]
 
     def bring(self, names: Iterable[str]) -> Estimate:
         """What packages of these names bring besides what every seed has."""

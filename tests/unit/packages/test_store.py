@@ -84,7 +84,14 @@ def test_what_is_provided_by_several_is_taken_from_the_more_important_and_what_n
 @pytest.mark.badinput
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("postgrseql", "postgresql"), ("postgres-17", "postgresql-17"), ("libpg5", "libpq5"), ("exim4", "exim4-daemon-light"), ("zzzz", None)],
+    [
+        ("postgrseql", "postgresql"),
+        ("postgres-17", "postgresql-17"),
+        ("libpg5", "libpq5"),
+        ("exim4", "exim4-daemon-light"),
+        ("common", "postgresql-common"),
+        ("zzzz", None),
+    ],
 )
 def test_what_is_called_nearly_so_is_offered(index: Index, name: str, near: str | None) -> None:
     found = index.near(name)
