@@ -121,9 +121,14 @@ def _unread(os: str) -> Unavailable:
 # -- whether they are there ----------------------------------------------------------------------------
 
 
-def names(_: str, os: str, package: str) -> tuple[str, str] | None:
-    """As scenario.load has it: what is wrong with a package's name, and what to write instead."""
-    return packages.wrong(os, package)
+def names(class_name: str, os: str, package: str) -> tuple[str, str] | None:
+    """As scenario.load has it: what is wrong with the name of a class's package, and what to write instead.
+
+    What the class has already may stay: Debian may have dropped it since, and that must not keep anybody from changing something else.
+    """
+    said = packages.wrong(os, package)
+    found = catalog.Class.get_or_none(catalog.Class.name == class_name) if said else None
+    return None if found and found.spec["os"] == os and package in found.spec.get("packages", ()) else said
 
 
 def check_class(name: str) -> None:

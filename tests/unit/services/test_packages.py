@@ -67,6 +67,17 @@ def test_what_came_with_the_appliance_is_taken_whatever_the_index_says(shop: Set
     assert described is not None, "and it can be looked at"
 
 
+def test_what_a_class_has_already_may_stay_so_that_something_else_can_be_changed(shop: Settings, admin: Actor) -> None:
+    (shop.packages / "debian-13.db").unlink()
+    assert scenarios.save_text(admin, text("packages: [git]", "packages: [git, dropped]"), seen=1).number == 2
+    made.write(shop.packages)
+    assert scenarios.save_text(admin, text("buffer: 1", "buffer: 2"), seen=2).number == 3
+    with pytest.raises(ScenarioErrors, match="Debian 13 has no package another"):
+        scenarios.save_text(admin, text("[git, dropped]", "[git, dropped, another]"), seen=3)
+    with pytest.raises(BadInput, match="Debian 13 has no package dropped"):
+        seeds.build("notes", admin)
+
+
 @pytest.mark.badinput
 def test_a_build_is_refused_before_it_is_queued_by_an_index_of_today_alone(shop: Settings, admin: Actor) -> None:
     with catalog.write():
