@@ -10,7 +10,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter
 
-from appliance import bulkhead, catalog, durable, settings
+from appliance import bulkhead, catalog, durable, packages, settings
 from appliance.access import cookies, nginx
 from appliance.identity import secrets as secrets_of_others
 from appliance.settings import Settings
@@ -101,6 +101,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 def work_on(app: Flask, settings: Settings) -> None:
     """Have the application work over the catalog of `settings` from now on, with the key that is kept beside it."""
     catalog.open(settings.catalog)
+    packages.open(settings.packages)
     app.config.update(SECRET_KEY=_secret(settings.web_secret), SETTINGS=settings, SETUP_DONE=False)
     secrets_of_others.open(settings.web_secret)
 

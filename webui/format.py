@@ -86,6 +86,7 @@ def init_app(app: Flask) -> None:
         ago=ago,
         span=span,
         mib=mib,
+        size=size,
         plural=plural,
         article=article,
         percent=percent,
@@ -227,6 +228,11 @@ def mib(size: float | None) -> str:
             return f"{size:.0f} {unit}" if size >= 100 or size == int(size) else f"{size:.1f} {unit}"
         size /= 1024
     raise AssertionError
+
+
+def size(count: int) -> str:
+    """A number of bytes, in the unit that suits it."""
+    return mib(count / (1 << 20)) if count >= 1 << 20 else f"{-(-count // 1024)} KiB"
 
 
 def plural(number: int, one: str, many: str = "") -> str:

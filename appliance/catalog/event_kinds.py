@@ -26,6 +26,7 @@ class Area(StrEnum):
     SNAPSHOT = "snapshot", "Snapshots"
     CLASS = "class", "Classes"
     SCENARIO = "scenario", "Scenario"
+    PACKAGES = "packages", "Packages"
     SIGN = "sign", "Sign-ins"
     ACCOUNT = "account", "Accounts"
     GROUP = "group", "Groups"
@@ -251,6 +252,10 @@ class EventKind(StrEnum):
     SCENARIO_DISCARDED = "scenario.discarded", "What was sent was discarded."
     SCENARIO_OFFERED = "scenario.offered", "A newer scenario came, and the one here was changed: somebody decides.", INFO, "hint"
     SCENARIO_UNREADABLE = "scenario.unreadable", "A scenario cannot be used; the one before counts on.", ERROR, "hint"
+
+    PACKAGES_ASKED = "packages.asked", "Somebody had the package index of a release read anew."
+    PACKAGES_READ = "packages.read", "The package index of a release was read."
+    PACKAGES_FAILED = "packages.failed", "The package index of a release could not be read.", WARNING, "hint"
 
     # -- disks --
     DATA_DISK_MADE = "data_disk.made", "A data disk is made."

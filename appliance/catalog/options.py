@@ -27,6 +27,7 @@ DEFAULTS: dict[str, Any] = {
     "proof": {},  # see catalog.proofs
     "restart": {},  # at, why: a restart that everybody is told of
     "offered_seeds": {},  # by class: folder and built (ISO 8601) of a newer seed that came with the image; see lifecycle.seedruns
+    "package_index": {},  # by release: whether it is to be read, and why it could not be; see catalog.package_index
     "lineage": {},  # id and generation: which catalog this is; see catalog.lineage
     "undecided": {},  # why nothing is made and nothing removed until an admin decides, and what they decided; see lifecycle.aside
     "aside_days": 30,  # after which what is set aside is removed; 0: never

@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import IO
 
-from appliance import catalog, layout
+from appliance import catalog, layout, packages
 from appliance.engine import scenario
 from appliance.engine.engine import Engine
 from appliance.engine.parking import park
@@ -50,6 +50,7 @@ def main() -> None:
             return
         load_master()
         catalog.open(settings.catalog)
+        packages.open(settings.packages)
         secrets.open(settings.web_secret)
         scenarios.follow_folder(settings)
         if (loaded := scenario.adopt(settings)) is not None:

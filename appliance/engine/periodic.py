@@ -25,7 +25,7 @@ from appliance.engine.trends import EVERY as JUDGED_EVERY
 from appliance.engine.trends import Trends
 from appliance.engine.upkeep import Upkeep
 from appliance.hypervisor.provider import Provider
-from appliance.lifecycle import directory_runs, disk_copies, disks, idle, leases, outcomes
+from appliance.lifecycle import directory_runs, disk_copies, disks, idle, leases, outcomes, package_index
 from appliance.lifecycle.aside import SetAside
 from appliance.lifecycle.handlers import Handlers
 from appliance.lifecycle.sizing import Sizing
@@ -126,6 +126,7 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("scenario", EVERY_TICK, of.scenario.follow, decided, Queue.SHORT, of.scenario.is_due),
         Periodic("leases", EVERY_TICK, of.keep_leases, decided),
         Periodic("directory", EVERY_TICK, of.synchronise, decided, Queue.LONG, lambda: directory_runs.due_run() is not None),
+        Periodic("packages", EVERY_TICK, lambda: package_index.read_wanted(settings), decided, Queue.NETWORK, package_index.is_due),
         Periodic("readings", of.readings.every, of.readings.take, Needs.HYPERVISOR, READINGS),
         Periodic("recorder", READ_EVERY, of.recorder.record, Needs.HYPERVISOR, READINGS),  # after them, in the one thread of their queue
         Periodic("trends", JUDGED_EVERY, of.trends.judge, Needs.HYPERVISOR, READINGS),

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +34,8 @@ _NO_ACTION = {
     "changed_when",
     "failed_when",
 }
+Names = Callable[[str, str, str], tuple[str, str] | None]
+"""Of a class, its release and a package: what is wrong with that name, and what to write instead; None when it is not known to be wrong."""
 _ROLE_PARTS = ("tasks", "handlers", "defaults", "vars", "meta")
 
 
@@ -52,10 +54,10 @@ class Loaded:
     folder: Path
 
 
-def load(folder: Path, *, anywhere: bool = False) -> Loaded:
+def load(folder: Path, *, anywhere: bool = False, packages: Names | None = None) -> Loaded:
     """Read `folder`/scenario.yml and check it against its schema and the roles beside it. Raises ScenarioErrors.
 
-    The folder is called like the scenario, unless it may be `anywhere`.
+    The folder is called like the scenario, unless it may be `anywhere`. `packages` looks at the names of packages, which otherwise may be any.
     """
     folder = folder.resolve()
     file = folder / "scenario.yml"
@@ -70,6 +72,8 @@ def load(folder: Path, *, anywhere: bool = False) -> Loaded:
     scenario = source.validate()
     if not anywhere:
         _check_name(source)
+    if scenario is not None and packages is not None:
+        _check_packages(source, scenario, packages)
     errors = [*_check_folder(source), *source.errors]
     if scenario is None or errors:
         raise ScenarioErrors(errors)
@@ -80,6 +84,13 @@ def _check_name(source: Source[Scenario]) -> None:
     folder, value = source.file.parent, source.value if isinstance(source.value, dict) else {}
     if isinstance(name := value.get("name"), str) and name != folder.name:
         source.wrong(("name",), f"name is {name}, but the folder is {folder.name}", f"write name: {folder.name}, or rename the folder")
+
+
+def _check_packages(source: Source[Scenario], scenario: Scenario, packages: Names) -> None:
+    for name, described in scenario.classes.items():
+        for number, package in enumerate(described.packages):
+            if (said := packages(name, described.os, package)) is not None:
+                source.wrong(("classes", name, "packages", number), *said)
 
 
 def _check_folder(source: Source[Scenario]) -> Iterator[FileError]:

@@ -19,7 +19,7 @@ from appliance.scenario.load import ScenarioErrors, load
 from appliance.scenario.merge import Merged, Side, merge
 from appliance.scenario.schema import Scenario
 from appliance.scenario.tree import MAIN, File, Listing, Tree
-from appliance.services import seeds
+from appliance.services import packages, seeds
 from appliance.services.scenario_adoption import adopt_scenario
 from appliance.settings import Settings
 
@@ -90,7 +90,7 @@ def described(of: ScenarioVersion) -> Scenario | None:
 
 def outcome(of: ScenarioVersion, both: Merged) -> Change:
     """What it is to go from a version to what comes of bringing two together. Raises ScenarioErrors."""
-    return _change(scenarios.read(of.tree), both.tree, tree.check(both.tree))
+    return _change(scenarios.read(of.tree), both.tree, tree.check(both.tree, packages.names))
 
 
 def before(of: ScenarioVersion) -> ScenarioVersion | None:
@@ -152,7 +152,7 @@ def _become(
 
     `seen` is the number that it was made from. Raises Conflict when another one is current by now, or waits; ScenarioErrors when it cannot be used.
     """
-    scenario, was = tree.check(files), current()
+    scenario, was = tree.check(files, packages.names if actor else None), current()
     if seen not in (None, was.number):
         whose = f"{was.author or 'The appliance'} made version {was.number} in the meantime"
         raise Conflict(f"{whose}: {was.changes or was.comment}.", "Compare it with yours, and do yours again.")
@@ -195,7 +195,7 @@ def with_text(content: str) -> tuple[Change, Tree]:
     """The current version with another scenario.yml, and what that is to it. Raises ScenarioErrors."""
     was = scenarios.read(current().tree)
     files = {**was, MAIN: replace(was.get(MAIN, File(b"")), content=as_text(content))}
-    return _change(was, files, tree.check(files)), files
+    return _change(was, files, tree.check(files, packages.names)), files
 
 
 def save_text(
@@ -230,7 +230,7 @@ def go_back(actor: Actor, number: int, *, seen: int, comment: str = "", build: b
 def import_zip(actor: Actor, content: bytes) -> ScenarioVersion:
     """Keep a scenario that somebody sent until they say what becomes of it. Raises BadInput for a zip, ScenarioErrors for a scenario, that cannot be used."""
     files = tree.read_zip(content)
-    tree.check(files)
+    tree.check(files, packages.names)
     with catalog.write():
         made = scenarios.put(files, ScenarioState.IMPORTED, current().base, author=actor.name)
         record(EventKind.SCENARIO_IMPORTED, f"{actor.name} sent a scenario of {len(files)} files.", actor)

@@ -6,6 +6,7 @@ from datetime import datetime
 from appliance import catalog
 from appliance.catalog import Actor, Class, EventKind, Seed, SeedState, doorbell, now, options, record, seeds
 from appliance.errors import Conflict, NotFound
+from appliance.services import packages
 
 
 def get_seed(id: int) -> Seed:
@@ -56,8 +57,10 @@ def comparable(seed: Seed) -> list[Seed]:
 
 
 def build(class_name: str, actor: Actor) -> Seed:
-    """Queue a build of the class's next seed version; the engine does it. Raises Conflict when one is under way."""
+    """Queue a build of the class's next seed version; the engine does it. Raises Conflict when one is under way, BadInput when the class asks for
+    packages that there are none of."""
     with catalog.write():
+        packages.check_class(class_name)
         seed = _queue(class_name, actor, {})
     doorbell.ring()
     return seed

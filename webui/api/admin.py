@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from flask import url_for
+from flask import request, url_for
 from flask_login import current_user
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, RootModel
 from pydantic_core import PydanticCustomError
@@ -13,7 +13,7 @@ from appliance import catalog
 from appliance.catalog import ROOT, Account, Event, Grant, Machine, OrgUnit, Quota, Seed
 from appliance.catalog import machines as machine_rows
 from appliance.errors import NotFound
-from appliance.services import accounts, audit, classes, declared, delegation, machines, moves, org_units, overview, seeds
+from appliance.services import accounts, audit, classes, declared, delegation, machines, moves, org_units, overview, packages, seeds
 from webui import forms
 from webui.admin.accounts import ACCOUNTS
 from webui.admin.events import EVENTS
@@ -704,6 +704,51 @@ def delete_seed(id: int) -> Answer:
     """Delete a seed's files: there is no going back to this version."""
     seeds.remove(id, actor())
     return {}, 204
+
+
+# -- packages --------------------------------------------------------------------------------------------
+
+
+def _package(one: packages.Brought | packages.Detail) -> schemas.Package:
+    found, brings = one.package, one.estimate
+    return {
+        "name": found.name,
+        "version": found.version,
+        "section": found.section,
+        "summary": found.summary,
+        "base": found.base,
+        "size": found.size,
+        "installed": found.installed,
+        "brings": {"packages": list(brings.packages), "size": brings.size, "installed": brings.installed},
+    }
+
+
+@blueprint.get("/admin/packages")
+@needs("seeds.read")
+@operation("admin:read", {200: schemas.Packages}, query={"release": str, "q": str})
+def package_list() -> Answer:
+    """Debian packages of a release, the newest unless one is named, that the words of `q` find: the best 20, with what each brings (bytes)."""
+    asked = packages.release(request.args.get("release") or packages.releases()[0].os)
+    total, found = packages.search(asked.os, request.args.get("q", "")) if asked.count else (0, [])
+    return {"release": asked.os, "read_at": _time(asked.read_at), "total": total, "items": [_package(one) for one in found]}
+
+
+@blueprint.get("/admin/packages/<release>/<name>")
+@needs("seeds.read")
+@operation("admin:read", {200: schemas.PackageDetail})
+def package(release: str, name: str) -> Answer:
+    """One of them."""
+    found = packages.detail(release, name)
+    return {**_package(found), "description": found.description, "classes": found.classes}
+
+
+@blueprint.post("/admin/packages/<release>/refresh")
+@needs("seeds.manage")
+@operation("admin:seeds", {202: schemas.State})
+def refresh_packages(release: str) -> Answer:
+    """Have the package index of a release read anew from the mirror."""
+    packages.refresh(actor(), release)
+    return {"state": "asked"}, 202
 
 
 # -- runs, events, what needs somebody ---------------------------------------------------------------------

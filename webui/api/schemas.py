@@ -489,6 +489,43 @@ class Seeds(TypedDict):
     total: int | None
 
 
+class PackageSizes(TypedDict):
+    """What a package brings besides what every seed has, itself included: names, and bytes."""
+
+    packages: list[str]
+    size: int
+    installed: int
+
+
+class Package(TypedDict):
+    """A Debian package. `size` are the bytes of its download, `installed` those on the disk; `base`: every seed has it."""
+
+    name: str
+    version: str
+    section: str
+    summary: str
+    base: bool
+    size: int
+    installed: int
+    brings: PackageSizes
+
+
+class Packages(TypedDict):
+    """The best of what was found, and how many there are."""
+
+    release: str
+    read_at: Time
+    total: int
+    items: list[Package]
+
+
+class PackageDetail(Package):
+    """A package with its long description, and the classes of whose recipe it is."""
+
+    description: str
+    classes: list[str]
+
+
 class RunPage(TypedDict):
     items: list[Run]
     next: str | None

@@ -43,6 +43,7 @@ TWINS = {
     "groups.remove": "delete_group",
     "groups.take_out": "put_members",
     "machines.bulk": "admin_reclaim",
+    "packages.refresh": "refresh_packages",
     "portal.ask": "claim",
     "portal.cancel": "cancel_request",
     "portal.dismiss": "dismiss_request",

@@ -25,7 +25,7 @@ from appliance.catalog import (
     sequences,
 )
 from appliance.settings import Settings
-from tests import world
+from tests import packages, world
 from tests.unit.webui.conftest import HOST, Browser
 from webui import create_app
 from webui.guard import PUBLIC, Need
@@ -58,6 +58,8 @@ def addresses(app: Flask, method: str) -> list[tuple[str, Need]]:
                     "what": "restart",
                     "key": "buffer",
                     "rest": "more",
+                    "release": "debian-13",
+                    "package": "git",
                 }
                 path = adapter.build(rule.endpoint, {name: arguments[name] for name in rule.arguments}, method=method)
                 found.append((path, app.view_functions[rule.endpoint].need))  # type: ignore[attr-defined]
@@ -122,6 +124,7 @@ def a_run(people: dict[str, Actor]) -> None:
 
 @pytest.mark.usefixtures("a_run")
 def test_every_page_opens_for_an_admin_whole_and_live(app: Flask, grace: Browser) -> None:
+    packages.write(app.config["SETTINGS"].packages)
     for path, _ in addresses(app, "GET"):
         if (
             path in ("/live", "/door/check", "/door/console", "/healthz", "/setup", "/sign-in", "/sign-in/code")
