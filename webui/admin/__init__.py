@@ -28,6 +28,7 @@ from webui.admin import (
     signins,
     storage,
     updates,
+    webhooks,
     workflow,
 )
 
@@ -62,5 +63,6 @@ BLUEPRINTS = [
         events,
         preferences,
         outside,
+        webhooks,
     )
 ]

@@ -21,6 +21,7 @@ from appliance.catalog import (
     Sequence,
     Session,
     VersionState,
+    Webhook,
     runs,
     sequences,
 )
@@ -120,7 +121,14 @@ def a_run(people: dict[str, Actor]) -> None:
         )
 
 
-@pytest.mark.usefixtures("a_run")
+@pytest.fixture
+def a_webhook(people: object) -> None:
+    """Webhook 1."""
+    with catalog.write():
+        Webhook.create(name="House", url="https://example.org", secret="sealed", position=0)
+
+
+@pytest.mark.usefixtures("a_run", "a_webhook")
 def test_every_page_opens_for_an_admin_whole_and_live(app: Flask, grace: Browser) -> None:
     for path, _ in addresses(app, "GET"):
         if (
