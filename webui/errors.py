@@ -45,7 +45,7 @@ def answer(message: str, hint: str, status: int, errors: Sequence[Mapping[str, s
 
     `errors` are what is wrong with each field, by a JSON pointer into what was sent, or the name of a parameter of the address.
     """
-    if request.path.startswith(("/api/", "/hooks/")) or request.accept_mimetypes.best == "application/json":
+    if request.path.startswith(("/api/", "/hooks/", "/metrics")) or request.accept_mimetypes.best == "application/json":
         problem = {"title": message, "detail": hint, "status": status, **({"errors": list(errors)} if errors else {})}
         return Response(json.dumps(problem), status, mimetype="application/problem+json")
     said = {"message": message, "hint": hint, "status": status}

@@ -956,6 +956,7 @@ class Engine(Row):
     hypervisor_ok = BooleanField()
     hypervisor_problem = TextField()
     host = JsonField()
+    internals = JsonField(default=dict)
 
 
 class Aside(Row):

@@ -31,3 +31,6 @@ CREATE TABLE webhook_delivery (
     UNIQUE (webhook_id, event_id)
 );
 CREATE INDEX webhook_delivery_state ON webhook_delivery (webhook_id, state, next_at);
+
+-- What the engine counts of itself since it was started, for monitoring, JSON.
+ALTER TABLE engine ADD COLUMN internals TEXT NOT NULL DEFAULT '{}';

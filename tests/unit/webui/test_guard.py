@@ -132,7 +132,7 @@ def a_webhook(people: object) -> None:
 def test_every_page_opens_for_an_admin_whole_and_live(app: Flask, grace: Browser) -> None:
     for path, _ in addresses(app, "GET"):
         if (
-            path in ("/live", "/door/check", "/door/console", "/healthz", "/setup", "/sign-in", "/sign-in/code")
+            path in ("/live", "/door/check", "/door/console", "/healthz", "/readyz", "/metrics", "/setup", "/sign-in", "/sign-in/code")
             or path.endswith(("/log", "/export"))
             or path.startswith(("/api/", "/admin/workflow/sequences/notebook/"))  # of a sequence: parts of its page, and files
             or path.startswith(
