@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.process_collector import ProcessCollector
 
+from appliance import tracing
 from appliance.errors import NotAllowed
 from appliance.services.metrics import METRICS, Metric, registry
 from webui.concurrency_limit import ConcurrencyLimit
@@ -44,6 +45,7 @@ class Own:
 def init_app(app: Flask) -> None:
     app.before_request(_begin)
     app.after_request(_end)
+    app.teardown_request(lambda _: tracing.begin(""))
 
 
 def watch(app: Flask, limit: ConcurrencyLimit) -> None:
@@ -52,12 +54,15 @@ def watch(app: Flask, limit: ConcurrencyLimit) -> None:
 
 
 def _begin() -> None:
+    tracing.begin(request.headers.get(tracing.HEADER, ""))
     g.begun = time.perf_counter()
 
 
 def _end(response: Response) -> Response:
     handler = request.blueprint if request.blueprint in HANDLERS else "page"
     own: Own = current_app.extensions["metrics"]
+    if id := tracing.current.get():
+        response.headers[tracing.HEADER] = id
     own.duration.labels(handler, f"{response.status_code // 100}xx").observe(time.perf_counter() - g.begun)
     return response
 

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from appliance import tracing
 from appliance.errors import Conflict, Unavailable
 
 log = logging.getLogger("dpe.engine")
@@ -56,6 +57,7 @@ class Jobs:
                 self._problems.clear()
             self._problems[key] = repr(error)
         finally:
+            tracing.begin("")
             self._after()
 
     def __contains__(self, key: str) -> bool:

@@ -557,9 +557,10 @@ class _Said(TypedDict):
 
 
 class Problem(_Said, total=False):
-    """Problem details (RFC 9457): what went wrong, what to do, and what is wrong with each field."""
+    """Problem details (RFC 9457): what went wrong, what to do, what is wrong with each field, and the id of the request, as the log has it."""
 
     errors: list[FieldError]
+    request_id: str
 
 
 class Webhook(TypedDict):
