@@ -5,11 +5,12 @@ from datetime import timedelta
 
 from appliance import catalog, syslog
 from appliance.catalog import machines, now, outgoing_mail, runs, webhooks
-from appliance.engine import forecasts
+from appliance.engine import forecasts, listeners
 from appliance.engine.clock import Clock
 from appliance.engine.dispatcher import Dispatcher
 from appliance.engine.heartbeat import Heartbeat
 from appliance.engine.jobs import Jobs
+from appliance.engine.listeners import Listeners
 from appliance.engine.orphans import Orphans
 from appliance.engine.pools import Pools
 from appliance.engine.readings import EVERY as READ_EVERY
@@ -46,7 +47,7 @@ BESIDE_MACHINES = 3  # threads for long jobs besides those that make machines: a
 
 def threads(settings: Settings) -> dict[str, int]:
     """How many each queue has."""
-    return {Queue.LONG: settings.parallel + BESIDE_MACHINES, **THREADS}
+    return {Queue.LONG: settings.parallel + BESIDE_MACHINES, **THREADS, listeners.QUEUE: listeners.threads()}
 
 
 @dataclass
@@ -75,6 +76,7 @@ class Controllers:
         self.snapshots = Snapshots(settings, provider, jobs)
         self.seeds = Seeds(settings, provider, jobs)
         self.scenario = Follower(settings, jobs)
+        self.listeners = Listeners(jobs)
         self.pools = Pools(settings, self.readings, sizing)
 
     # -- work that needs no controller of its own ---------------------------------------------
@@ -130,6 +132,7 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("clock", EVERY_TICK, of.clock.check, decided),
         Periodic("mail", EVERY_TICK, mail_outbox.send_due, decided, Queue.NETWORK, lambda: outgoing_mail.is_mail_due(now())),
         Periodic("webhooks", EVERY_TICK, of.call_webhooks, decided),
+        Periodic("listeners", EVERY_TICK, of.listeners.dispatch, decided),
         Periodic("approvers", 60, notice_gone, decided),
         Periodic("retention", 60, of.forget, decided),
         Periodic("heartbeat", EVERY_TICK, of.heartbeat.look, decided),
