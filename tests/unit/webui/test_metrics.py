@@ -80,6 +80,14 @@ def test_a_token_for_metrics_is_good_for_nothing_else(app: Flask, people: dict[s
     assert app.test_client().get("/api/v1/me", base_url=HOST, headers={"Authorization": f"Bearer {token}"}).status_code == 403
 
 
+def test_who_may_read_them_is_told_where_they_are_and_given_the_dashboard(app: Flask, grace: Browser) -> None:
+    page = grace.get("/admin/server/metrics/").text
+    found = re.search(r'href="(/static/grafana-dashboard\.json\?v=\w+)" download', page)
+    assert found
+    with grace.get(found[1]) as answer:
+        assert answer.get_data(as_text=True) == dashboard.text()
+
+
 # -- what it says --------------------------------------------------------------------------------------
 
 
