@@ -583,6 +583,14 @@ class Webhooks(TypedDict):
     items: list[Webhook]
 
 
+class EventMessage(TypedDict):
+    """What a webhook's receiver is sent of an event."""
+
+    type: str
+    timestamp: Time
+    data: Event
+
+
 class WebhookSecret(TypedDict):
     """A new secret, told this once, and until when the one before it is good."""
 

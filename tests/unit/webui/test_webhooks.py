@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
@@ -18,6 +19,7 @@ from tests.receiver import serving
 from tests.unit.webui.conftest import HOST, Browser
 from webui.api import SCOPES
 from webui.api.admin import _event
+from webui.api.document import document
 
 pytestmark = pytest.mark.webhook
 
@@ -210,6 +212,24 @@ def test_a_wrong_field_is_named(call: Callable[..., TestResponse], wrong: dict[s
     assert answer.status_code == 400
     assert answer.json is not None
     assert [one["pointer"] for one in answer.json["errors"]] == [at]
+
+
+@pytest.mark.api
+def test_what_a_receiver_is_sent_is_what_the_document_says(app: Flask, people: dict[str, Actor]) -> None:
+    made = document(app)
+    post = made["webhooks"]["event"]["post"]
+    schema = {**post["requestBody"]["content"]["application/json"]["schema"], "components": made["components"]}
+    with serving() as receiver:
+        one, _ = webhooks.create(people["grace"], "Chat", receiver.url)
+        with catalog.write():
+            record(EventKind.RUN_FAILED, "It failed.", class_name="notebook", run=1)
+        subscriptions.send_due(one.id)
+        [(_, headers, body)] = receiver.calls
+    assert {parameter["name"] for parameter in post["parameters"]} <= headers.keys()
+    said = json.loads(body)
+    check = jsonschema_rs.validator_for(schema)
+    check.validate(said)
+    assert not check.is_valid({**said, "data": {**said["data"], "id": "1"}})
 
 
 @pytest.mark.api
