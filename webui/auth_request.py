@@ -15,6 +15,7 @@ from appliance.catalog import Actor
 from appliance.errors import Conflict, NotAllowed, NotFound
 from appliance.services import app_access, consoles, overview
 from appliance.settings import Settings
+from webui import metrics
 from webui.guard import public, settings
 from webui.reauth import lacks_codes
 
@@ -29,6 +30,7 @@ def check() -> Response:
     """The answer to nginx, for whoever is signed in with this browser."""
     actor, session_id = (current_user.actor, current_user.session_id) if current_user.is_authenticated and not lacks_codes() else (None, "")
     status, headers = answer(actor, session_id, cast(Mapping[str, str], request.headers), settings())
+    metrics.count_door(status, headers.get("X-DPE-Page", ""))
     return Response(status=status, headers=headers)
 
 

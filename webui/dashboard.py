@@ -72,6 +72,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Requests", "reqps", {"{{handler}} {{status}}": "sum by (handler, status) (rate(dpe_web_request_duration_seconds_count[$__rate_interval]))"}),
         Panel("Time of a request", "s", _quantiles("dpe_web_request_duration_seconds", "handler")),
         Panel("Web process", "short", {"waiting": "dpe_web_requests_waiting", "streams": "dpe_web_streams", "consoles": "dpe_console_sessions"}),
+        Panel("Requests to machines", "reqps", {"{{outcome}}": "sum by (outcome) (rate(dpe_door_checks_total[$__rate_interval]))"}),
         Panel("Time of a tick", "s", {"mean": "rate(dpe_engine_tick_seconds_total[$__rate_interval]) / rate(dpe_engine_ticks_total[$__rate_interval])"}),
         Panel("Jobs", "short", {"{{queue}} {{state}}": "dpe_engine_jobs"}),
         Panel("Up", "short", {"engine": "dpe_engine_up", "hypervisor": "dpe_hypervisor_up", "{{collector}}": "dpe_collector_up"}),

@@ -33,12 +33,12 @@ Samples = Mapping[Any, float | Histogram]  # by the values of the labels
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: what it tells, the names of its labels, and its kind; None for one that other code counts."""
+    """A metric: what it tells, the names of its labels, and its kind."""
 
     name: str
     text: str
     labels: Labels = ()
-    kind: Callable[..., Any] | None = GaugeMetricFamily
+    kind: Callable[..., Any] = GaugeMetricFamily
 
 
 COUNTER, HISTOGRAM = CounterMetricFamily, HistogramMetricFamily
@@ -86,9 +86,11 @@ METRICS = {
         Metric("dpe_memory_allocated_bytes", "Memory that machines which people hold may grow to."),
         Metric("dpe_memory_allocatable_bytes", "Memory that may be allocated at most."),
         Metric("dpe_collector_up", "Whether what another package brings could be asked.", ("collector",)),
-        Metric("dpe_web_request_duration_seconds", "Requests to the web process; handler is api, door, live, page or metrics.", ("handler", "status"), None),
-        Metric("dpe_web_requests_waiting", "Requests that wait for their turn in the web process.", (), None),
-        Metric("dpe_web_streams", "Pages and programs that are told of changes as they happen.", (), None),
+        # What the web process counts: see webui/metrics.py.
+        Metric("dpe_web_request_duration_seconds", "Requests to the web process; handler is api, door, live, page or metrics.", ("handler", "status"), HISTOGRAM),
+        Metric("dpe_web_requests_waiting", "Requests that wait for their turn in the web process."),
+        Metric("dpe_web_streams", "Pages and programs that are told of changes as they happen."),
+        Metric("dpe_door_checks_total", "Requests to machines, by outcome: admitted, sign_in, or the page that says why not.", ("outcome",), COUNTER),
     )
 }  # fmt: skip
 
@@ -183,7 +185,6 @@ SOURCES = (_classes, _claims, _sizes, _told, _engine)
 
 
 def _family(metric: Metric, samples: Samples) -> Family:
-    assert metric.kind is not None
     made: Any = metric.kind(metric.name, metric.text, labels=metric.labels)
     for labels, value in sorted(samples.items()):
         if isinstance(value, Histogram):
