@@ -40,7 +40,7 @@ def claim(app: Flask, token: str, id: str) -> int:
     return answer.status_code
 
 
-def test_it_goes_from_the_door_to_the_run_and_its_log_lines(app: Flask, people: dict[str, Actor], log: io.StringIO) -> None:
+def test_it_goes_from_the_door_to_the_run_and_its_log_lines(app: Flask, people: dict[str, Actor], log: io.StringIO, grace: Browser) -> None:
     token = tokens.create(people["mary"], "script", ["machines"], 7)
     before = events.last_id()
     assert claim(app, token, ID) == 201
@@ -49,6 +49,7 @@ def test_it_goes_from_the_door_to_the_run_and_its_log_lines(app: Flask, people: 
     assert {event.data.get("request") for event in recorded} == {ID}
     run = Run.select().order_by(Run.id.desc()).get()
     assert run.facts["request"] == ID
+    assert ID in grace.get(f"/runs/{run.id}").text
     assert tracing.current.get() == "", "the thread that answered is free for the next request"
 
     def fails(*_: object) -> None:
