@@ -27,6 +27,7 @@ from webui import (
     hooks,
     inbox,
     live,
+    metrics,
     moved,
     needs_you,
     portal,
@@ -62,6 +63,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.converters["int"] = _RowNumber
     errors.init_app(app)
     upload.init_app(app)
+    metrics.init_app(app)
     guard.init_app(app)
     reauth.init_app(app)
     format.init_app(app)
@@ -81,6 +83,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         auth_request,
         api,
         hooks,
+        metrics,
     ):
         app.register_blueprint(area.blueprint)
     app.register_blueprint(api.described.pages)
@@ -94,6 +97,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     turnstile = ConcurrencyLimit(proxied, AT_ONCE, passing=passing)
     app.wsgi_app = turnstile  # type: ignore[method-assign]
     bulkhead.aside = turnstile.aside
+    metrics.watch(app, turnstile)
     work_on(app, settings or load_settings())
     return app
 

@@ -51,6 +51,7 @@ OPEN = frozenset(
         "auth.sign_out",
         "door.check",
         "door.healthz",
+        "door.readyz",
         "live.stream",
         "security.codes",
         "security.begin_codes",

@@ -285,8 +285,14 @@ class EventKind(StrEnum):
     MAIL_OFF = "mail.off", "E-mail was switched off."
     MAIL_CHANGED = "mail.changed", "Mail is sent in another way.", INFO, *CHANGE
     MAIL_REFUSED = "mail.refused", "A mail was not sent.", WARNING, "hint"
-    WEBHOOKS_SECRET = "webhooks.secret", "Webhooks are signed with a new secret."
+    WEBHOOKS_SECRET = "webhooks.secret", "Webhooks of activities, or one of events, are signed with a new secret."
     WEBHOOKS_AUTHORITY = "webhooks.authority", "Webhooks trust other certificates.", INFO, *CHANGE
+    WEBHOOKS_CREATED = "webhooks.created", "Another product is told of events from now on.", INFO, "after"
+    WEBHOOKS_CHANGED = "webhooks.changed", "A webhook was changed.", INFO, *CHANGE
+    WEBHOOKS_DELETED = "webhooks.deleted", "A webhook was deleted."
+    WEBHOOKS_DEAD = "webhooks.dead", "Events could not be delivered to a webhook, and are no longer tried.", WARNING, "hint"
+    WEBHOOKS_GONE = "webhooks.gone", "The receiver of a webhook wants no more events; the webhook is disabled.", WARNING, "hint"
+    WEBHOOKS_SENT_AGAIN = "webhooks.sent_again", "Somebody has an event delivered to a webhook once more."
     HYPERVISOR_AWAY = "hypervisor.away", "The hypervisor does not answer.", ERROR
     HYPERVISOR_BACK = "hypervisor.back", "The hypervisor answers again."
 

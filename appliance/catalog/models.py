@@ -203,6 +203,14 @@ class WorkItemState(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
+class DeliveryState(StrEnum):
+    """Where the delivery of an event to a webhook stands; a dead one is tried again only when somebody says so."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
 class Level(StrEnum):
     """How much an event should worry its reader."""
 
@@ -888,6 +896,45 @@ class Event(Row):
     hash = CharField(default="")
 
 
+class Webhook(Row):
+    """Who is told of which events; see catalog.webhooks."""
+
+    id = AutoField()
+    name = CharField(unique=True)
+    url = TextField()
+    kinds = JsonField(default=list)
+    classes = JsonField(default=list)
+    enabled = BooleanField(default=True)
+    secret = TextField()
+    rotated_at = UtcField(default=now)
+    secret_before = TextField(default="")
+    before_until = UtcField(null=True)
+    position = IntegerField()
+    failures = IntegerField(default=0)
+    failing_since = UtcField(null=True)
+    retry_at = UtcField(null=True)
+    created_at = UtcField(default=now)
+
+
+class WebhookDelivery(Row):
+    """An event on its way to a webhook's receiver, or what became of that."""
+
+    id = AutoField()
+    webhook = ForeignKeyField(Webhook, on_delete="CASCADE", backref="deliveries")
+    webhook_id: int
+    event = ForeignKeyField(Event)
+    event_id: int
+    state = EnumField(DeliveryState, default=DeliveryState.PENDING)
+    tries = IntegerField(default=0)
+    answer = TextField(default="")
+    created_at = UtcField(default=now)
+    next_at = UtcField(default=now)
+    tried_at = UtcField(null=True)
+
+    class Meta:
+        table_name = "webhook_delivery"
+
+
 class Reading(Row):
     """The last reading of a machine's load."""
 
@@ -909,6 +956,7 @@ class Engine(Row):
     hypervisor_ok = BooleanField()
     hypervisor_problem = TextField()
     host = JsonField()
+    internals = JsonField(default=dict)
 
 
 class Aside(Row):
@@ -991,6 +1039,8 @@ TABLES = (
     WorkItem,
     OutgoingMail,
     Event,
+    Webhook,
+    WebhookDelivery,
     Reading,
     Engine,
     DirectoryRun,

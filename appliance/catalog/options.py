@@ -16,6 +16,7 @@ DEFAULTS: dict[str, Any] = {
     "syslog_position": 0,  # the last event that the receiver has
     "codes_required": [],  # roles whose holders must use one-time codes
     "audit_check": {},  # what the last look at the whole record found
+    "event_listeners": {},  # how far each function of another package was told of events, by its name
     "syslog_problem": "",  # why it does not take events now
     "directory": {},  # on, config (see people.directory_config) and the reading account's password, sealed
     "address": "",  # where others reach the web page, like https://dpe.example.org:8443; empty means that nobody said it

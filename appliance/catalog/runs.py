@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from peewee import JOIN, fn
 
+from appliance import tracing
 from appliance.catalog import listing
 from appliance.catalog.database import change, found, rows
 from appliance.catalog.grants import Scope
@@ -28,10 +29,11 @@ def begin_run(
     facts: dict[str, Any] | None = None,
     asked_by: str = "",
 ) -> int:
-    """A new run, and its id; call it inside `write()`. One that `waits` for something is not due until it is woken.
+    """A new run, and its id; call it inside `write()`. Its facts have the id of the request that it is begun for, as `request`. One that `waits` for something is not due until it is woken.
 
     The index run_one refuses a second live run of one kind for a machine.
     """
+    asked = {"request": id} if (id := tracing.current.get()) else {}
     result = rows(
         """
         INSERT INTO run (kind, state, machine_id, request_id, class_name, account_id, version_id, position, priority, why, facts, asked_by,
@@ -49,7 +51,7 @@ def begin_run(
             position,
             priority,
             waits,
-            json.dumps(facts or {}, separators=(",", ":")),
+            json.dumps({**(facts or {}), **asked}, separators=(",", ":")),
             asked_by,
             stamp(now()),
         ),

@@ -30,6 +30,7 @@ from webui.admin import (
     signins,
     storage,
     updates,
+    webhooks,
     workflow,
 )
 
@@ -66,5 +67,6 @@ BLUEPRINTS = [
         events,
         preferences,
         outside,
+        webhooks,
     )
 ]

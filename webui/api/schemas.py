@@ -594,6 +594,66 @@ class _Said(TypedDict):
 
 
 class Problem(_Said, total=False):
-    """Problem details (RFC 9457): what went wrong, what to do, and what is wrong with each field."""
+    """Problem details (RFC 9457): what went wrong, what to do, what is wrong with each field, and the id of the request, as the log has it."""
 
     errors: list[FieldError]
+    request_id: str
+
+
+class Webhook(TypedDict):
+    """A webhook: no `kinds` are all events, no `classes` all classes; `pending` and `dead` are how many deliveries wait, and were given up."""
+
+    id: int
+    name: str
+    url: str
+    kinds: list[str]
+    classes: list[str]
+    enabled: bool
+    pending: int
+    dead: int
+    failing_since: Time
+    before_until: Time
+    created_at: Time
+
+
+class Webhooks(TypedDict):
+    items: list[Webhook]
+
+
+class EventMessage(TypedDict):
+    """What a webhook's receiver is sent of an event."""
+
+    type: str
+    timestamp: Time
+    data: Event
+
+
+class WebhookSecret(TypedDict):
+    """A new secret, told this once, and until when the one before it is good."""
+
+    secret: str
+    before_until: Time
+
+
+class WebhookAnswer(TypedDict):
+    answer: str
+
+
+class Delivery(TypedDict):
+    """An event on its way to a webhook's receiver, or what became of that: pending, delivered or dead."""
+
+    id: int
+    event: int
+    kind: str
+    message: str
+    state: str
+    tries: int
+    answer: str
+    tried_at: Time
+    next_at: Time
+
+
+class Deliveries(TypedDict):
+    items: list[Delivery]
+    next: str | None
+    total: int | None

@@ -78,6 +78,13 @@ TWINS = {
     "units.move": "move_accounts",
     "units.new": "new_unit",
     "units.remove": "delete_unit",
+    "webhooks.bulk": "send_again",
+    "webhooks.change": "put_webhook",
+    "webhooks.create": "new_webhook",
+    "webhooks.delete": "delete_webhook",
+    "webhooks.new_secret": "new_webhook_secret",
+    "webhooks.ping": "ping_webhook",
+    "webhooks.send_dead_again": "send_dead_again",
 }  # fmt: skip
 
 # Where the permission of the page is another, and why.
