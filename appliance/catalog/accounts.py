@@ -90,3 +90,10 @@ def _with_what_they_hold(found: list[Account]) -> list[AccountRow]:
 def by_unit() -> dict[int, int]:
     """How many accounts are in each org unit itself; units without any are not in it."""
     return dict(rows("SELECT org_unit_id, count(*) FROM account GROUP BY org_unit_id"))
+
+
+def reached_by_mail(text: str) -> Account | None:
+    """The account of this name or, where it is one person's alone, of this address; None unless it may sign in and mail can reach it."""
+    called = (Account.name == text) | (fn.LOWER(Account.email) == text.lower())
+    found = list(Account.select().where(called, Account.email != "", Account.disabled == False).limit(2))  # noqa: E712
+    return found[0] if len(found) == 1 else None

@@ -212,14 +212,14 @@ def location_of(kind: str, id: Any) -> Location | None:
 
 
 def owners() -> set[int]:
-    """The accounts that hold everything for good by a grant of their own, and can sign in without a directory."""
+    """The accounts that hold everything for good by a grant of their own, and can sign in without a directory: they have set a password."""
     return {
         row[0]
         for row in rows(
             """
             SELECT account.id FROM permit JOIN account ON account.id = permit.account_id
             WHERE permit.role = 'owner' AND permit.over_unit_id IS NULL AND permit.over_class IS NULL AND permit.ends_at IS NULL
-              AND (permit.starts_at IS NULL OR permit.starts_at <= ?) AND account.disabled = 0 AND account.directory_id IS NULL
+              AND (permit.starts_at IS NULL OR permit.starts_at <= ?) AND account.disabled = 0 AND account.directory_id IS NULL AND account.password <> ''
             """,
             (stamp(now()),),
         )

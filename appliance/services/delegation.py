@@ -247,6 +247,14 @@ def quotas(actor: Actor) -> list[Quota]:
     return found if reach.everything else [quota for quota in found if (at := grants.location_of("quota", quota.id)) and reach.covers(at)]
 
 
+def quotas_of(actor: Actor, account_id: int) -> list[Quota]:
+    """The quotas within reach that count for an account: its own, and those of its groups and org units."""
+    mine = (Quota.account == account_id) | Quota.group.in_(grants.groups_of(account_id)) | Quota.org_unit.in_(grants.units_of(account_id))
+    reach = powers.scope_of(actor, "people.read")
+    found = Quota.select().where(mine).order_by(Quota.id)
+    return [quota for quota in found if (at := grants.location_of("quota", quota.id)) and reach.covers(at)]
+
+
 def _demand_unbound(actor: Actor, holder: Holder) -> None:
     """Whom a quota binds does not set it, unless nobody is above them."""
     place = powers.require(actor, "quotas.manage", holder.kind, holder.id)

@@ -178,6 +178,22 @@ def groups(actor: Actor) -> list[tuple[Group, int]]:
     ]
 
 
+def around(actor: Actor, id: int) -> tuple[list[Group], list[Group]]:
+    """The groups within reach that are in the group itself, and those that it is in itself, by name."""
+    reach = permissions.scope_of(actor, "people.read")
+    inner = Group.select().join(Nesting, on=(Nesting.inner == Group.id)).where(Nesting.outer == id).order_by(Group.name)
+    outer = Group.select().join(Nesting, on=(Nesting.outer == Group.id)).where(Nesting.inner == id).order_by(Group.name)
+    known = [[group for group in found if reach.everything or group.org_unit_id in reach.units] for found in (inner, outer)]
+    return known[0], known[1]
+
+
+def groups_of(actor: Actor, account_id: int) -> list[Group]:
+    """The groups within reach that somebody is in, directly or through another, by name."""
+    reach = permissions.scope_of(actor, "people.read")
+    found = Group.select().where(Group.id.in_(grants.groups_of(account_id))).order_by(Group.name)
+    return [group for group in found if reach.everything or group.org_unit_id in reach.units]
+
+
 def create_group(actor: Actor, name: str, about: str, unit_id: int) -> Group:
     """A new group, looked after by whoever looks after the unit. Raises NotFound, BadInput or Conflict."""
     name = _name(name)

@@ -199,6 +199,18 @@ document.addEventListener('click', async event => {
   if (event.target.closest('[data-print]')) print();
 });
 
+// -- What a link for setting a password ends with goes into the form, and out of the address and the history.
+const linkField = document.querySelector('[data-link-field]');
+const ending = decodeURIComponent(location.hash.slice(1));
+if (linkField && ending.includes(':')) {
+  const name = document.querySelector('[data-link-name]');
+  linkField.querySelector('input').value = ending;
+  linkField.hidden = true;
+  name.hidden = false;
+  [name.querySelector('input').value] = ending.split(':');
+  history.replaceState(null, '', location.pathname);
+}
+
 // -- What was typed and not sent is not lost by going elsewhere: the browser asks first. What was refused counts as typed; what is put back does not.
 let typed;
 const differs = field => {
