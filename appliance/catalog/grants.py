@@ -249,6 +249,14 @@ def inner_groups(group_id: int) -> set[int]:
     return {row[0] for row in found}
 
 
-def member_counts() -> list[tuple[int, int]]:
-    """Groups with the number of their own members."""
-    return [(group, count) for group, count in rows("SELECT group_id, count(*) FROM member GROUP BY group_id")]
+def member_counts(reach: Scope) -> dict[int, int]:
+    """Groups with the number of their own members within reach; a group without any is not in it."""
+    return dict(
+        rows(
+            """
+            SELECT group_id, count(*) FROM member JOIN account ON account.id = member.account_id
+            WHERE ?1 OR org_unit_id IN (SELECT value FROM json_each(?2)) GROUP BY group_id
+            """,
+            (int(reach.everything), json.dumps(sorted(reach.units))),
+        )
+    )

@@ -168,9 +168,9 @@ def move_people(actor: Actor, ids: Iterable[int], unit_id: int) -> int:
 
 
 def groups(actor: Actor) -> list[tuple[Group, int]]:
-    """The groups within reach, by name, with the number of their own members."""
+    """The groups within reach, by name, with the number of their own members within reach."""
     reach = permissions.scope_of(actor, "people.read")
-    counts = dict(grants.member_counts())
+    counts = grants.member_counts(reach)
     return [
         (found, counts.get(found.id, 0))
         for found in Group.select().order_by(Group.name)
@@ -242,13 +242,14 @@ def add_members(actor: Actor, id: int, names: Iterable[str]) -> int:
 
 
 def remove_members(actor: Actor, id: int, account_ids: Iterable[int]) -> None:
-    """Take accounts out of a group."""
+    """Take accounts out of a group: those within reach."""
     with catalog.write():
         permissions.require(actor, "people.manage", "group", id)
         found = group(id)
         _local(found)
         permissions.require_holding(actor, grants.carried("group", id), "What this group holds is not yours to take away.")
         for account_id in account_ids:
+            permissions.require(actor, "people.read", "account", account_id)
             if Member.delete().where(Member.group == id, Member.account == account_id).execute():
                 record(
                     EventKind.GROUP_LEFT,

@@ -299,7 +299,7 @@ class UnitDetails(Body):
 
 def _group(id: int) -> schemas.Group:
     group = org_units.group(id)
-    people, inner = declared.members_of(id)
+    people, inner = declared.members_of(actor(), id)
     return {
         "id": group.id,
         "name": group.name,
