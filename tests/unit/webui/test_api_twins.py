@@ -134,6 +134,7 @@ NOT_YET = {
     "preferences.*": LATER,
     "recovery.bring_back": LATER,
     "console.ticket": "it is bound to the page's session and to the page that sent it; a program's way in comes with `dpe console`",
+    "saved_views.*": "it is about how a person looks at pages",
     "scenario.*": FILE,
     "sequences.check_activity": "it looks at a form while it is filled in; a PUT of a sequence says what is wrong",
     "sequences.describe": LATER,

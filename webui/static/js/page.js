@@ -289,7 +289,9 @@ function count() {
   const boxes = picks(), chosen = boxes.filter(box => box.checked).length;
   all.checked = chosen > 0 && chosen === boxes.length;
   all.indeterminate = chosen > 0 && chosen < boxes.length;
-  document.querySelector('[data-selected]').textContent = chosen ? `${chosen} selected` : '';
+  const every = document.querySelector('[data-select-every]')?.checked;
+  for (const box of [all, ...boxes]) box.disabled = Boolean(every);
+  document.querySelector('[data-selected]').textContent = chosen && !every ? `${chosen} selected` : '';
 }
 document.addEventListener('change', event => {
   if (event.target.matches('[data-select-all]')) for (const box of picks()) box.checked = event.target.checked;
