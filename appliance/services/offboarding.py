@@ -34,7 +34,6 @@ from appliance.catalog import (
 )
 from appliance.errors import BadInput, Conflict
 from appliance.identity import permissions
-from appliance.lifecycle import rules
 from appliance.services import accounts, search
 from appliance.services import machines as verbs
 
@@ -141,12 +140,9 @@ def _successor(actor: Actor, account: Account, plan: Plan) -> Account | None:
         if "hand over" in (plan.disks, plan.retained):
             raise BadInput("Nobody is named who gets what is handed over.", "Write the name of an account.", field="to")
         return None
-    try:
-        to = rules.person(plan.to)
-        permissions.require(actor, "people.read", "account", to.id)
-    except BadInput as error:
-        error.hint = search.like(permissions.of(actor), plan.to)
-        raise
+    to = Account.get_or_none(Account.name == plan.to.strip())
+    if to is None or not permissions.may(actor, "people.read", "account", to.id):
+        raise BadInput(f"There is no account {plan.to.strip()[:60]}.", search.like(permissions.of(actor), plan.to), field="to")
     if to.id == account.id or to.disabled:
         why = "is to be deleted" if to.id == account.id else "is disabled"
         raise BadInput(f"The account {to.name} {why}.", "Name somebody else.", field="to")

@@ -183,7 +183,7 @@ def test_a_delegate_deletes_nobody_who_may_more_and_nobody_elsewhere(admin: Acto
         offboarding.delete(bob, ruth.account_id or 0, Plan())
     with catalog.write():
         Grant.delete().where(Grant.account == ruth.account_id).execute()
-    with pytest.raises(NotFound):  # to nobody whom they do not know
+    with pytest.raises(BadInput, match="There is no account admin"):  # to nobody whom they do not know
         offboarding.delete(bob, ruth.account_id or 0, Plan(disks="hand over", to="admin"))
     delete(bob, ruth)
 
