@@ -87,6 +87,10 @@ ACCOUNTS = List(
             "disable", "Disable", "disabled", lambda actor, id, _: accounts.disable(actor, id), "people.manage", "lock",
             "They are signed out and cannot sign in until they are enabled again. Machines they hold stay until their leases end.", reauth=True,
         ),
+        Verb(
+            "invite", "Mail invitation", "invited by mail", lambda actor, id, _: password_links.invite(actor, id, by_mail=True),
+            "people.manage", "arrow-right", reauth=True,
+        ),
         MOVE,
     ),
     verb_endpoint="accounts.bulk",

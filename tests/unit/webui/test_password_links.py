@@ -73,6 +73,18 @@ def test_an_admin_sees_that_somebody_is_invited_mails_it_and_withdraws_it(grace:
     assert "They are invited" not in grace.get(page).text
 
 
+def test_many_are_invited_by_mail_at_once_and_those_whom_none_reaches_are_named(grace: Browser, people: dict[str, Actor]) -> None:
+    mail_works()
+    with catalog.write():
+        Account.update(email="", password="").where(Account.name == "alan").execute()
+    assert "no password yet" in grace.get("/admin/accounts/").text
+    ids = [str(people[name].account_id) for name in ("ada", "alan", "mary")]
+    answer = grace.post("/admin/accounts/bulk", {"verb": "invite", "id": ids})
+    assert "Mail invitation: 1 account refused" in answer.text
+    assert "No mail reaches alan." in answer.text
+    assert sorted(letter.to for letter in outgoing_mail.due_mail(catalog.now())) == ["ada@example.org", "mary@example.org"]
+
+
 def test_who_forgot_the_password_is_answered_the_same_whether_there_is_anybody(visitor: Browser, people: dict[str, Actor]) -> None:
     assert "ask your admin for a new password" in visitor.get("/forgot-password").text
     visitor.post("/forgot-password", {"name": "ada"})
