@@ -1,9 +1,11 @@
 """Accounts: who may come in."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_login import current_user
 from pydantic import Field
 from werkzeug.wrappers import Response
 
@@ -206,7 +208,7 @@ def _page(id: int, error: DpeError | None = None) -> Page:
         form=forms.bound(Details, stored, error),
         held=len(machines_service.my_machines(id)),
         groups=org_units.groups_of(actor(), id),
-        reasons=delegation.why(account),
+        reasons=delegation.why(actor(), account),
         quotas=delegation.quotas_of(actor(), id),
         over=delegation.over,
         ROLES=ROLES,
@@ -254,10 +256,11 @@ def delete(id: int) -> Page:
         offboarding.check(actor(), account)
     except DpeError as refused:
         error = refused
+    has = offboarding.belongings(id)
     page = render_template(
         "admin/account_delete.html",
         account=account,
-        has=offboarding.belongings(id),
+        has=replace(has, groups=[group for group in has.groups if current_user.may("people.read", "group", group.id)]),
         form=forms.bound(Deleting, {"disks": "keep", "retained": "keep"}, error),
         error=error,
         refused=error is not None and request.method == "GET",

@@ -201,7 +201,7 @@ def why(id: int) -> str:
     return render_template(
         "admin/why.html",
         account=account,
-        reasons=delegation.why(account, permission),
+        reasons=delegation.why(actor(), account, permission),
         permission=permission,
         PERMISSIONS=roles.PERMISSIONS,
         ROLES=roles.ROLES,

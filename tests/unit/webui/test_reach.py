@@ -107,6 +107,13 @@ def elsewhere(inside: dict[str, object], out: int, number: int) -> None:
         Nesting.create(outer=inside["group"], inner=things["group"])
         Nesting.create(outer=things["group"], inner=Group.create(name=f"deep{number}", org_unit=out))
         Grant.create(role="operator", account=things["account"], given_by=things["account"])
+        # Somebody from inside is in a group of theirs, which is called something else by then.
+        theirs, _ = Group.get_or_create(directory_id="theirs", defaults={"name": "theirs", "org_unit": out})
+        Group.update(name=f"theirs{number}").where(Group.id == theirs.id).execute()
+        Member.insert(group=theirs.id, account=inside["account"]).on_conflict_ignore().execute()
+        Member.create(group=Group.create(name=f"plain{number}", org_unit=out), account=inside["account"])
+        if number == 1:
+            Grant.create(role="operator", group=theirs.id, over_class="inside", given_by=things["account"])
     world.account(f"newcomer{number}")  # in nobody's unit
     with catalog.write():
         record(EventKind.SIGN_IN, "A newcomer signed in.", Actor("newcomer", None, "192.0.2.9"))
