@@ -369,6 +369,8 @@ class PasswordLink(Row):
     account_id: int
     kind = CharField()
     digest = CharField(unique=True)
+    shown_to = ForeignKeyField(Account, null=True, column_name="shown_to", object_id_name="shown_to_id", backref="+", on_delete="CASCADE")
+    shown_to_id: int | None
     created_at = UtcField(default=now)
     expires_at = UtcField()
 

@@ -5,7 +5,7 @@ import io
 from dataclasses import dataclass
 
 from appliance import catalog
-from appliance.catalog import ROOT, Account, Actor, EventKind, OrgUnit, record
+from appliance.catalog import ROOT, Account, Actor, EventKind, OrgUnit, doorbell, record
 from appliance.errors import BadInput, DpeError
 from appliance.identity import names, passwords, permissions
 from appliance.services import accounts, org_units, password_links
@@ -151,26 +151,28 @@ def people(actor: Actor, data: bytes, unit: int = ROOT, *, here: str = "") -> li
     wanted = read(data)
     hashed = {person.name: passwords.digest(person.password) if person.password else "" for person in wanted}
     with catalog.write():
-        made = [_make(actor, person, hashed[person.name], unit, here) for person in wanted]
+        mailed = password_links.can_mail()
+        made = [_make(actor, person, hashed[person.name], unit, here, mailed=mailed) for person in wanted]
         record(EventKind.ACCOUNT_IMPORTED, f"{actor.name} imported {len(wanted)} accounts.", actor)
+    doorbell.ring()
     return made
 
 
-def _make(actor: Actor, person: Person, hashed: str, unit: int, here: str) -> Made:
+def _make(actor: Actor, person: Person, hashed: str, unit: int, here: str, *, mailed: bool) -> Made:
     try:
         account = accounts.insert(person.name, hashed, full_name=person.full_name, email=person.email, org_unit_id=unit, must_change=True)
     except DpeError as error:  # somebody else was quicker
         raise BadLines([str(error)]) from error
-    after = {"full_name": account.full_name, "email": account.email}
+    by_mail = bool(account.email) and mailed
+    how = "" if hashed else " and invited them by mail" if by_mail else " and invited them by a link to hand over"
     record(
         EventKind.ACCOUNT_CREATED,
-        f"{actor.name} imported the account {person.name}.",
+        f"{actor.name} imported the account {person.name}{how}.",
         actor,
         account_id=account.id,
         object=f"account:{person.name}",
-        after=after,
+        after={"full_name": account.full_name, "email": account.email},
     )
     if hashed:
         return Made(account, has_password=True)
-    by_mail = bool(account.email) and password_links.can_mail()
-    return Made(account, False, password_links.invite(actor, account.id, by_mail=by_mail, here=here).link)
+    return Made(account, has_password=False, link=password_links.begin(actor, account, by_mail=by_mail, here=here).link)

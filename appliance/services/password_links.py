@@ -77,13 +77,7 @@ def invite(actor: Actor, id: int, *, by_mail: bool, here: str = "") -> Invited:
             raise Conflict(f"The account {account.name} is disabled.", "Enable it first.")
         if by_mail and not (account.email and can_mail()):
             raise Conflict(f"No mail reaches {account.name}.", "Show the link and hand it over, or enter their address and set up e-mail.")
-        expires, ending = _make(account, INVITATION, timedelta(days=days()))
-        if by_mail:
-            text = (
-                f"{actor.name} invites you to {overview.title()}. Your name there is {account.name}. Open this link and choose a password.\n\n"
-                f"It is good once, until {timezone.timestamp(expires)}."
-            )
-            _mail(account, f"You are invited to {overview.title()}", text, ending)
+        made = begin(actor, account, by_mail=by_mail, here=here)
         how = "by mail" if by_mail else "by a link to hand over"
         record(
             EventKind.ACCOUNT_INVITED,
@@ -93,13 +87,25 @@ def invite(actor: Actor, id: int, *, by_mail: bool, here: str = "") -> Invited:
             object=f"account:{account.name}",
         )
     doorbell.ring()
+    return made
+
+
+def begin(actor: Actor, account: Account, *, by_mail: bool, here: str = "") -> Invited:
+    """The same for an account that is the actor's to invite, without an event; call it inside `write()`."""
+    expires, ending = _make(account, INVITATION, timedelta(days=days()), shown_to=None if by_mail else actor.account_id)
+    if by_mail:
+        text = (
+            f"{actor.name} invites you to {overview.title()}. Your name there is {account.name}. Open this link and choose a password.\n\n"
+            f"It is good once, until {timezone.timestamp(expires)}."
+        )
+        _mail(account, f"You are invited to {overview.title()}", text, ending)
     return Invited(account, expires, "" if by_mail else f"{address.known() or here.rstrip('/')}{PATH}#{ending}")
 
 
-def _make(account: Account, kind: str, lasts: timedelta) -> tuple[datetime, str]:
+def _make(account: Account, kind: str, lasts: timedelta, *, shown_to: int | None = None) -> tuple[datetime, str]:
     """A new link in place of an older one; returns until when it is good, and what it ends with: the name, so that its page can greet, and a secret."""
     secret, moment = random.token_urlsafe(32), now()
-    row = {"kind": kind, "digest": _digest(secret), "created_at": moment, "expires_at": moment + lasts}
+    row = {"kind": kind, "digest": _digest(secret), "shown_to": shown_to, "created_at": moment, "expires_at": moment + lasts}
     PasswordLink.insert(account=account.id, **row).on_conflict_replace().execute()
     return moment + lasts, f"{account.name}:{secret}"
 
@@ -132,7 +138,22 @@ def withdraw(actor: Actor, id: int) -> None:
 
 def _is_good(link: PasswordLink) -> bool:
     account = link.account
-    return bool(link.expires_at > now() and link.created_at <= not_ahead(now()) and not account.disabled and account.directory_id is None)
+    return bool(
+        link.expires_at > now()
+        and link.created_at <= not_ahead(now())
+        and not account.disabled
+        and account.directory_id is None
+        and (link.shown_to_id is None or _may_still_show(link.shown_to_id, account.id))
+    )
+
+
+def _may_still_show(shown_to: int, id: int) -> bool:
+    """Whether who has seen somebody's link would be shown it today: their person may have come to hold more since."""
+    try:
+        permissions.require_no_less(Actor("", shown_to), id)
+    except NotAllowed:
+        return False
+    return True
 
 
 def ask(name: str, asked_from: str) -> None:

@@ -3,6 +3,7 @@ CREATE TABLE password_link (
     account_id INTEGER PRIMARY KEY REFERENCES account (id) ON DELETE CASCADE,
     kind TEXT NOT NULL,          -- invitation, reset
     digest TEXT NOT NULL UNIQUE, -- SHA-256 of what the link ends with, which is kept nowhere
+    shown_to INTEGER REFERENCES account (id) ON DELETE CASCADE, -- the admin who hands it over; empty: it was mailed
     created_at TEXT NOT NULL,
     expires_at TEXT NOT NULL
 );

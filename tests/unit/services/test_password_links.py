@@ -148,6 +148,19 @@ def test_nobody_invites_who_may_do_more_nor_a_directorys_nor_whom_no_mail_reache
         password_links.invite(admin, ruth.account_id or 0, by_mail=False)
 
 
+@pytest.mark.authz
+def test_who_has_seen_a_link_gains_nothing_by_what_its_person_is_given_later(admin: Actor, ruth: Actor, bob: Actor) -> None:
+    with catalog.write():
+        catalog.Grant.create(role="delegated_admin", account=bob.account_id)
+    link = invite(bob, ruth)
+    with catalog.write():
+        given = catalog.Grant.create(role="owner", account=ruth.account_id)
+    with pytest.raises(NotAllowed, match="not good any more"):
+        password_links.redeem(link, "chosen by bob", "192.0.2.1")
+    given.delete_instance()
+    assert password_links.redeem(link, PASSWORD, "192.0.2.1").name == "ruth"
+
+
 def test_an_owner_who_never_set_a_password_is_not_one_that_can_be_left_alone(admin: Actor, ruth: Actor) -> None:
     with catalog.write():
         catalog.Grant.create(role="owner", account=ruth.account_id)
