@@ -201,7 +201,7 @@ document.addEventListener('click', async event => {
 
 // -- What a link for setting a password ends with goes into the form, and out of the address and the history.
 const linkField = document.querySelector('[data-link-field]');
-const ending = decodeURIComponent(location.hash.slice(1));
+const ending = location.hash.slice(1).replace(/%3A/i, ':');
 if (linkField && ending.includes(':')) {
   const name = document.querySelector('[data-link-name]');
   linkField.querySelector('input').value = ending;
