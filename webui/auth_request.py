@@ -17,7 +17,7 @@ from appliance.services import app_access, consoles, overview
 from appliance.settings import Settings
 from webui import metrics
 from webui.guard import public, settings
-from webui.reauth import lacks_codes
+from webui.reauth import comes_first
 
 blueprint = Blueprint("door", __name__)
 
@@ -28,7 +28,7 @@ SIGN_IN = "/sign-in"
 @public
 def check() -> Response:
     """The answer to nginx, for whoever is signed in with this browser."""
-    actor, session_id = (current_user.actor, current_user.session_id) if current_user.is_authenticated and not lacks_codes() else (None, "")
+    actor, session_id = (current_user.actor, current_user.session_id) if current_user.is_authenticated and not comes_first() else (None, "")
     status, headers = answer(actor, session_id, cast(Mapping[str, str], request.headers), settings())
     metrics.count_door(status, headers.get("X-DPE-Page", ""))
     return Response(status=status, headers=headers)
@@ -38,7 +38,7 @@ def check() -> Response:
 @public
 def console() -> Response:
     """The answer to nginx about a WebSocket to a screen or a serial line: 200 with X-DPE-Ticket, for dpe-console, or 403."""
-    if not current_user.is_authenticated or lacks_codes():
+    if not current_user.is_authenticated or comes_first():
         return Response(status=403)
     asked = urlsplit(request.headers.get("X-DPE-Uri", ""))
     machine_id, _, target = asked.path.removeprefix("/ws/").partition("/")

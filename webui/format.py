@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import segno
 from flask import Flask, g, request, url_for
 from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
@@ -284,3 +285,8 @@ SYSTEMS = (("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Win
 def given(values: dict[str, Any]) -> dict[str, Any]:
     """Those that are not empty."""
     return {name: value for name, value in values.items() if value}
+
+
+def qr_code(text: str) -> Markup:
+    """A QR code; black on white in dark mode too, or cameras do not see it."""
+    return Markup(segno.make(text, error="m", micro=False).svg_inline(scale=5, dark="#000", light="#fff"))  # noqa: S704

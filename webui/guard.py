@@ -18,7 +18,7 @@ from appliance.errors import NotAllowed, NotFound
 from appliance.identity import permissions
 from appliance.identity.permissions import Permissions
 from appliance.identity.roles import OWN, PERMISSIONS
-from appliance.services import inbox, sessions, tokens
+from appliance.services import inbox, password_links, sessions, tokens
 from appliance.services import needs as needs_service
 from appliance.services import setup as setup_service
 from appliance.services.needs import Need as ToMend
@@ -259,7 +259,8 @@ def _ask_to_sign_in() -> BaseResponse:
             return Response(render_template("error_message.html", message="You are signed out.", hint=SIGN_IN_ELSEWHERE), 401)
         return Response(status=401, headers={"HX-Redirect": url_for("auth.sign_in", next=here())})
     if text := saved_form.of_request():
-        return Response(render_template("sign_in.html", after=came_from, form=forms.bound(SignIn), kept=text), 401)
+        page = render_template("sign_in.html", after=came_from, form=forms.bound(SignIn), kept=text, can_reset=password_links.can_mail())
+        return Response(page, 401)
     return redirect(address, 303)
 
 

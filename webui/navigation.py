@@ -124,6 +124,7 @@ SETTINGS = (
     Place("Time zone", "preferences.index", "settings.manage", "f-time_zone"),
     Place("Memory overcommit", "preferences.index", "settings.manage", "f-overcommit"),
     Place("One-time codes for roles", "preferences.index", "settings.manage", "f-role", "second factor required"),
+    Place("Invitations", "preferences.index", "settings.manage", "f-days", "links password"),
     Place("External URL", "outside.index", "settings.manage", "address", "address"),
     Place("E-mail", "outside.index", "settings.manage", "mail", "SMTP"),
     Place("Webhooks of activities", "outside.index", "settings.manage", "webhooks", "secret"),

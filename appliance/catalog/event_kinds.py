@@ -190,10 +190,13 @@ class EventKind(StrEnum):
     ACCOUNT_CHANGED = "account.changed", "An account was changed.", INFO, *CHANGE
     ACCOUNT_MOVED = "account.moved", "An account belongs to another org unit.", INFO, *CHANGE
     ACCOUNT_PASSWORD = "account.password", "An account has another password."
+    ACCOUNT_INVITED = "account.invited", "Somebody was invited to set a password of their own."
+    ACCOUNT_RESET_ASKED = "account.reset_asked", "Somebody asked for a way in because they forgot their password."
     ACCOUNT_CODES = "account.codes", "One-time codes of an account were set up or removed."
     ACCOUNT_TOKEN = "account.token", "An API token was made or ended.", INFO, "after"
     ACCOUNT_DISABLED = "account.disabled", "An account may not sign in any more."
     ACCOUNT_ENABLED = "account.enabled", "An account may sign in again."
+    ACCOUNT_DELETED = "account.deleted", "An account was deleted.", INFO, "before"
 
     GROUP_CREATED = "group.created", "A group was made."
     GROUP_CHANGED = "group.changed", "The directory changed a group.", INFO, *CHANGE
@@ -269,6 +272,7 @@ class EventKind(StrEnum):
     DATA_DISK_NOT_COPIED = "data_disk.not_copied", "A data disk could not be copied.", ERROR, "hint"
     DATA_DISK_RESTORING = "data_disk.restoring", "A data disk is restored from a copy."
     DATA_DISK_NOT_RESTORED = "data_disk.not_restored", "A data disk was not restored."
+    DATA_DISK_HANDED_OVER = "data_disk.handed_over", "A data disk became somebody else's, as its owner was deleted."
     DATA_DISK_DELETED = "data_disk.deleted", "Somebody deleted a data disk."
     DATA_DISK_REMOVED = "data_disk.removed", "Nothing is left of a data disk."
     KEPT_DISK_KEPT = "kept_disk.kept", "The disk of a machine that is gone is kept for a while."

@@ -14,6 +14,7 @@ DEFAULTS: dict[str, Any] = {
     "holidays": {},  # country, part, own and without; see catalog.public_holidays
     "syslog": {},  # host, port and transport of the receiver of events; empty means none
     "syslog_position": 0,  # the last event that the receiver has
+    "invitation_days": 7,  # for which an invitation is good
     "codes_required": [],  # roles whose holders must use one-time codes
     "audit_check": {},  # what the last look at the whole record found
     "event_listeners": {},  # how far each function of another package was told of events, by its name

@@ -158,7 +158,8 @@ def _not_handed_over(machine: Machine, error: DpeError, step: Context) -> Failed
     def commit() -> None:
         outcomes.could_not_be_handed_over(machine, error)
 
-    assert machine.owner_id is not None
+    if machine.owner_id is None:
+        return Failed(error)  # who asked for it was deleted meanwhile
     if step.run.request_id is None:
         return Failed(error, commit)
     if not handovers.is_last(machine.class_name, machine.owner_id):

@@ -258,7 +258,8 @@ def cancel_request(actor: Actor, id: int) -> None:
             runs.cancel(request_id=one.id)
         Request.update(state=RequestState.CANCELLED, ended_at=now()).where(Request.id.in_([one.id for one in party])).execute()
         what = f"a {asked.class_name}" if len(party) == 1 else f"{len(party)} of {asked.class_name}"
-        told = f"{actor.name} stopped waiting for {what}." if own else f"{actor.name} cancelled that {asked.account.name} waits for {what}."
+        whose = asked.account.name if asked.account else "nobody"
+        told = f"{actor.name} stopped waiting for {what}." if own else f"{actor.name} cancelled that {whose} waits for {what}."
         record(EventKind.REQUEST_CANCELLED, told, actor, class_name=asked.class_name)
     doorbell.ring()
 

@@ -328,7 +328,14 @@ def test_making_an_account_with_a_generated_password(busy: Site, browse: Browse)
     assert re.fullmatch(r"([a-z2-9]{4}-){3}[a-z2-9]{4}", password)
     page.get_by_role("button", name="Create account").click()
     expect(page.get_by_text("The account emmy is created.")).to_be_visible()
-    steps.sign_in(browse(busy), "emmy", password)
+    theirs = browse(busy)
+    steps.sign_in(theirs, "emmy", password)
+    theirs.goto("/account")  # nothing opens before it is theirs alone
+    expect(theirs.get_by_role("heading", name="Choose a password")).to_be_visible()
+    sound(theirs, "new password")
+    theirs.get_by_label("New password").fill("a good one of hers")
+    theirs.keyboard.press("Enter")
+    expect(theirs.get_by_role("heading", name="Hello, emmy")).to_be_visible()
 
 
 def test_dark_follows_the_system_until_one_chooses(busy: Site, browse: Browse) -> None:

@@ -337,6 +337,14 @@ class Account(TypedDict):
     created_at: Time
 
 
+class Invited(TypedDict):
+    """Where the link by which somebody chooses a password went: mailed, or told here and nowhere again."""
+
+    link: str | None
+    mailed_to: str | None
+    expires_at: Time
+
+
 class AccountLine(Account):
     """An account in a list: with its roles now, how many machines it holds, and when it was last here."""
 

@@ -201,6 +201,18 @@ document.addEventListener('click', async event => {
   if (event.target.closest('[data-print]')) print();
 });
 
+// -- What a link for setting a password ends with goes into the form, and out of the address and the history.
+const linkField = document.querySelector('[data-link-field]');
+const ending = location.hash.slice(1).replace(/%3A/i, ':');
+if (linkField && ending.includes(':')) {
+  const name = document.querySelector('[data-link-name]');
+  linkField.querySelector('input').value = ending;
+  linkField.hidden = true;
+  name.hidden = false;
+  [name.querySelector('input').value] = ending.split(':');
+  history.replaceState(null, '', location.pathname);
+}
+
 // -- What was typed and not sent is not lost by going elsewhere: the browser asks first. What was refused, or only
 // looked at, counts as typed; what is put back does not.
 let typed = document.querySelector('form[data-unsaved]') ?? undefined;
@@ -280,7 +292,9 @@ function count() {
   const boxes = picks(), chosen = boxes.filter(box => box.checked).length;
   all.checked = chosen > 0 && chosen === boxes.length;
   all.indeterminate = chosen > 0 && chosen < boxes.length;
-  document.querySelector('[data-selected]').textContent = chosen ? `${chosen} selected` : '';
+  const every = document.querySelector('[data-select-every]')?.checked;
+  for (const box of [all, ...boxes]) box.disabled = Boolean(every);
+  document.querySelector('[data-selected]').textContent = chosen && !every ? `${chosen} selected` : '';
 }
 document.addEventListener('change', event => {
   if (event.target.matches('[data-select-all]')) for (const box of picks()) box.checked = event.target.checked;
