@@ -28,11 +28,12 @@ from typing import Any
 from appliance import durable, qcow2
 from appliance.errors import DpeError, Unavailable
 from appliance.hypervisor.provider import MachineSpec, Provider
+from appliance.packages import sources
 from appliance.paths import below
 from appliance.run import Argument, run
 from appliance.scenario.load import check_confined, role_folders
 from appliance.scenario.schema import ClassSpec
-from appliance.seeds import cards, recipe, sources, unsafe, wheels
+from appliance.seeds import cards, recipe, unsafe, wheels
 from appliance.seeds.failure import DISK_FULL, explain
 from appliance.seeds.follow import execute, follow
 from appliance.seeds.play import PLAYBOOKS
@@ -41,10 +42,6 @@ from appliance.settings import Settings
 
 CMDLINE = (
     "root=/dev/vda rootfstype=ext4 rw rootflags=noatime net.ifnames=0 console=tty0 console=ttyS0 quiet systemd.condition_needs_update=0"
-)
-BASE_PACKAGES = (
-    *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "iproute2", "e2fsprogs"),
-    *("linux-image-cloud-amd64", "tiny-initramfs", "qemu-guest-agent", "python3"),
 )
 KERNEL_MODULES = ("virtio_blk", "virtio_net", "virtio_console")  # disk, card, agent: nothing of these waits for udev
 AS_ROOT = {"ansible_become_method": "dpe_runuser"}  # whatever method a role names: all of it runs as root, without sudo
@@ -247,7 +244,7 @@ class _Build:
         )
         self.untried = _untried(job.class_name, job.version, settings)
         self.suite = sources.SUITES[job.spec.os]
-        self.packages = sorted({*BASE_PACKAGES, *job.spec.packages})
+        self.packages = sources.wanted(job.spec.packages)
         self.tree, self.out = work / "tree/root", work / "out"
         self.cache = below(settings.cache, "roles", job.class_name)
         self.begun = self.lap = time.monotonic()
@@ -292,7 +289,7 @@ class _Build:
         """Make a machine of the seed, which must answer; what it said is kept in the log when it does not."""
         spec = boot_spec(self.job, self.settings)
         provider.destroy(spec.id)  # what an earlier try left
-        steps: tuple[Callable[[], None], ...] = (
+        steps: tuple[Callable[[], object], ...] = (
             lambda: provider.clone(spec),
             lambda: provider.start(spec),
             lambda: provider.wait(spec, given_up=self.cancelled),
@@ -438,9 +435,7 @@ class _Build:
     def kept(self) -> Path:
         """Where the bootstrap of exactly these packages is kept between builds; older ones are removed."""
         lines = sources.mirror(self.settings.debian_mirror).lines(self.suite)
-        # The week is in the name so that what is kept never lacks security updates for long.
-        key = json.dumps([lines, self.packages, datetime.now(UTC).strftime("%G-%V")])
-        tarball = self.settings.cache / "bootstrap" / f"{self.suite}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.tar"
+        tarball = sources.bootstrap(self.settings.cache, self.job.spec.os, lines, self.packages, datetime.now(UTC))
         tarball.parent.mkdir(parents=True, exist_ok=True)
         for kept in tarball.parent.glob("*.tar"):
             if (kept == tarball and self.job.fresh) or time.time() - kept.stat().st_mtime > 8 * 86400:

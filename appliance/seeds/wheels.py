@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 from pip._internal.models.index import PyPI
 
 from appliance.errors import CommandFailed
+from appliance.packages.sources import host_of
 from appliance.run import run
-from appliance.seeds.sources import host_of
 
 PLACES = ("index-url", "extra-index-url", "find-links")
 TOLD = (*PLACES, "no-index", "timeout", "trusted-host")

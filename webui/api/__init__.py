@@ -7,5 +7,6 @@ from webui.api import admin as admin  # the calls of these register themselves
 from webui.api import described as described
 from webui.api import mine as mine
 from webui.api import stream as stream
+from webui.api import webhooks as webhooks
 from webui.api.operation import SCOPES as SCOPES
 from webui.api.operation import blueprint as blueprint

@@ -1,9 +1,10 @@
 """Machines made to wait, and what roles bring for each of them; the play is told of here, and run for real in tests/integration."""
 
+import contextlib
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,8 +15,10 @@ from appliance import catalog
 from appliance.catalog import Class, MachineState, Seed, machines
 from appliance.errors import Unavailable
 from appliance.hypervisor.provider import MachineSpec, Power
+from appliance.laps import Lap
 from appliance.lifecycle import batch
 from appliance.lifecycle.batch import Built, Order, build
+from appliance.seeds.sandbox import Sandbox
 from appliance.settings import Settings
 from tests.unit.engine.fake import FakeProvider
 from tests.unit.hypervisor.test_provider import spec
@@ -31,10 +34,8 @@ class Play:
         self.events: Events = [{"kind": "ended", "failed": []}]
         self.meanwhile: Callable[[], object] = lambda: None
 
-    def follow(
-        self, file: Path, environment: dict[str, str], take: Callable[[dict[str, Any]], None], cancelled: Callable[[], bool]
-    ) -> bool:
-        self.jobs.append({**json.loads(file.read_text()), "environment": environment})
+    def follow(self, file: Path, sandbox: Sandbox, take: Callable[[dict[str, Any]], None], cancelled: Callable[[], bool]) -> bool:
+        self.jobs.append({**json.loads(file.read_text()), "environment": sandbox.environment})
         self.meanwhile()
         for event in self.events:
             take(event)
@@ -83,13 +84,28 @@ def test_one_play_is_for_all_machines_that_are_up(settings: Settings, play: Play
     assert {host["ansible_connection"] for host in hosts.values()} == {"dpe_agent"}
     assert job["roles"] == [str(settings.scenario / "roles")]
     assert Path(job["playbook"]).is_file()
-    assert job["environment"]["DPE_STATE"] == str(settings.state)
+    assert list(job["environment"]) == ["DPE_AGENTS"], "a role's words know nothing of the settings"
     assert powers == [Power.RUNNING] * 3
     left = settings.state / "work/batch"
     assert list(left.iterdir()) == []
     (left / "of-a-killed-engine").mkdir()
     batch.tidy(settings)
     assert not left.exists()
+
+
+@pytest.mark.hostilebuild
+def test_the_roles_of_a_class_reach_the_machines_of_no_other(settings: Settings, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached: list[list[str]] = []
+
+    def reaching(_provider: object, ids: list[str], *_: object) -> contextlib.nullcontext[None]:
+        reached.append(list(ids))
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(batch.agents, "reaching", reaching)
+    other = replace(forked(1), class_name="other")
+    built(FakeProvider(), [Order(forked(0), ["one"]), Order(other, ["two"])], settings)
+    assert sorted(reached) == sorted([[spec(0).id], [other.id]])
+    assert [list(job["inventory"]["all"]["hosts"]) for job in play.jobs] == reached
 
 
 @pytest.mark.parametrize(
@@ -165,8 +181,9 @@ def test_all_wait_at_once_and_no_more_than_told_are_started_at_once(settings: Se
         here, most, lock = 0, 0, threading.Lock()
         together = threading.Barrier(4)
 
-        def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None, **_: object) -> None:
+        def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None, **_: object) -> Sequence[Lap]:
             self.together.wait(10)
+            return []
 
         def start(self, spec: MachineSpec) -> None:
             with self.lock:
