@@ -176,6 +176,7 @@ def _host(host: Mapping[str, Any]) -> Iterator[tuple[str, Samples]]:
         if name in host:
             yield f"dpe_host_{name}_bytes", {(): host[name] * MIB}
     held = overview.promised()
+    assert held is not None  # of the whole appliance
     yield "dpe_memory_allocated_bytes", {(): held.memory * MIB}
     if held.limit is not None:
         yield "dpe_memory_allocatable_bytes", {(): held.limit * MIB}

@@ -31,7 +31,7 @@ class PackageChange:
         return "changed" if self.before and self.after else "added" if self.after else "removed"
 
 
-def packages(seed: Seed) -> dict[str, str]:
+def packages_of(seed: Seed) -> dict[str, str]:
     """The packages that a seed was built with, and their versions; none are known of one that was not."""
     found = seed.manifest.get("packages") or {}
     if isinstance(found, list):
@@ -41,7 +41,7 @@ def packages(seed: Seed) -> dict[str, str]:
 
 def compare(before: Seed, after: Seed) -> list[PackageChange]:
     """The packages in which one seed differs from another, by name."""
-    one, other = packages(before), packages(after)
+    one, other = packages_of(before), packages_of(after)
     return [
         PackageChange(name, one.get(name, ""), other.get(name, ""))
         for name in sorted({*one, *other})
@@ -51,7 +51,7 @@ def compare(before: Seed, after: Seed) -> list[PackageChange]:
 
 def comparable(seed: Seed) -> list[Seed]:
     """The other seeds of its class whose packages are known, the one before it first, then newest first."""
-    others = [other for other in seeds.of_class(seed.class_name) if other.id != seed.id and packages(other)]
+    others = [other for other in seeds.of_class(seed.class_name) if other.id != seed.id and packages_of(other)]
     before = next((other for other in others if other.version < seed.version), None)
     return others if before is None else [before, *(other for other in others if other is not before)]
 

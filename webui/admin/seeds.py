@@ -79,7 +79,7 @@ def bulk() -> Response | tuple[str, int]:
 @needs("seeds.read", seed="id")
 def page(id: int) -> str:
     seed = seeds.get_seed(id)
-    others, asked = seeds.comparable(seed) if seeds.packages(seed) else [], row_number("with")
+    others, asked = seeds.comparable(seed) if seeds.packages_of(seed) else [], row_number("with")
     other = next((one for one in others if one.id == asked), others[0] if others else None)
     return render_template(
         "admin/seed.html",
@@ -90,7 +90,7 @@ def page(id: int) -> str:
         health=overview.health(),
         snapshots=snapshots.of_seed(id),
         machine_class=seed.machine_class,
-        packages=sorted(seeds.packages(seed).items()),
+        packages=sorted(seeds.packages_of(seed).items()),
         facts={key: value for key, value in seed.manifest.items() if key != "packages" and isinstance(value, str | int | float)},
         others=others,
         other=other,
