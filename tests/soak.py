@@ -37,6 +37,7 @@ ITEMS = (
     Item("forks-at-once", "tests/integration/test_fork.py::test_forks_at_once_share_nothing", {"DPE_TEST_AT_ONCE": 10}),
     Item("older", "tests/integration/test_fork.py tests/integration/test_lifecycle.py -k small12", {"DPE_TEST_OLDER": 1}),
     Item("forks", "tests/integration/test_fork.py::test_forks_in_a_row_lose_none_and_leave_nothing", {"DPE_TEST_FORKS": 1000}),
+    Item("hostile", "tests/integration/test_seeds.py::test_a_build_killed_anywhere_dies_whole", {"DPE_TEST_BUILD_CUTS": 100}),
     Item("windows", "tests/unit/pools/test_windows.py::test_every_minute_of_a_year_is_as_brute_force_has_it", {"DPE_TEST_STEP": 1}),
     Item("api", "tests/unit/webui/test_api_document.py", {"DPE_TEST_EXAMPLES": 200}),
     Item("api-killed", "tests/integration/programs/test_api_killed.py", {"DPE_TEST_CREATES": 1000}),

@@ -6,7 +6,6 @@ Such tasks are in a role's tasks/machine.yml. They are run in machines that are 
 
 import json
 import logging
-import shutil
 import threading
 import time
 import uuid
@@ -22,9 +21,12 @@ from appliance.errors import DpeError, Unavailable
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import MachineSpec, Provider
 from appliance.lifecycle.specs import machine_roles, spec
+from appliance.scenario.load import role_folders
+from appliance.seeds import agents
 from appliance.seeds.build import AS_ROOT
 from appliance.seeds.follow import follow
-from appliance.settings import REPOSITORY, Settings, environment
+from appliance.seeds.sandbox import Limits, Sandbox, give, hand_over, remove
+from appliance.settings import REPOSITORY, Settings
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +98,9 @@ def build(provider: Provider, orders: Sequence[Order], settings: Settings, repor
                 done(wanted.spec.id, built)
     if not up:
         return
-    errors = _run_tasks([wanted for wanted, _ in up], settings, report)
+    errors = dict[str, DpeError]()
+    for name in sorted({wanted.spec.class_name for wanted, _ in up}):  # a class reaches no other's machines
+        errors |= _run_tasks(provider, [wanted for wanted, _ in up if wanted.spec.class_name == name], settings, report)
     for wanted, built in up:
         error = errors.get(wanted.spec.id)
         try:
@@ -116,26 +120,30 @@ def build_one(provider: Provider, wanted: Order, settings: Settings, report: Cal
 
 def tidy(settings: Settings) -> None:
     """Remove what an engine that was killed over its batches left."""
-    shutil.rmtree(_work(settings), ignore_errors=True)
+    remove(_work(settings))
 
 
 def _work(settings: Settings) -> Path:
     return settings.state / "work" / "batch"
 
 
-def _run_tasks(orders: Sequence[Order], settings: Settings, report: Report) -> dict[str, DpeError]:
-    """Run the roles' tasks in machines that are up. Returns by machine id what went wrong; the others are well."""
+def _run_tasks(provider: Provider, orders: Sequence[Order], settings: Settings, report: Report) -> dict[str, DpeError]:
+    """Run the roles' tasks in machines of one class that are up. Returns by machine id what went wrong; the others are well."""
     work = _work(settings) / str(uuid.uuid4())
-    (work / "runner").mkdir(mode=0o700, parents=True)
+    work.mkdir(mode=0o711, parents=True)
+    runner = hand_over(work / "runner", 0o700)
+    folders = sorted({(wanted.scenario or settings.scenario).resolve() for wanted in orders})
+    roles = [role for folder in folders for role in role_folders(folder, [role for wanted in orders for role in wanted.roles])]
+    limits = Limits(seconds=TASKS_WITHIN + 60, free=settings.disk_reserve)
+    sandbox = Sandbox(work / "scratch", reads=roles, writes=[runner], environment=agents.INSIDE, limits=limits)
     file = work / "job.json"
     job = {
         "playbook": str(PLAYBOOK),
-        "runner": str(work / "runner"),
+        "runner": str(runner),
         "inventory": {"all": {"hosts": {wanted.spec.id: _host(wanted) for wanted in orders}}},
         "variables": {},
-        "roles": sorted({str((wanted.scenario or settings.scenario) / "roles") for wanted in orders}),
+        "roles": [str(folder / "roles") for folder in folders],
         "skip": [],
-        "uncounted": True,  # what is included is known only as it is run
     }
     ids = [wanted.spec.id for wanted in orders]
     failures: dict[str, str] = {}
@@ -154,14 +162,17 @@ def _run_tasks(orders: Sequence[Order], settings: Settings, report: Report) -> d
             case "failed":
                 failures[event["host"]] = f"{event['task']} failed: {event['message']}"
             case "ended":
-                failed = event["failed"]
+                failed = [id for id in ids if id in event["failed"]]
+            case "stopped":
+                said = event["reason"]
 
     until = time.monotonic() + TASKS_WITHIN
     try:
-        file.write_text(json.dumps(job))
-        follow(file, environment(settings), take, lambda: time.monotonic() > until)
+        give(file, json.dumps(job))
+        with agents.reaching(provider, ids, sandbox.scratch, TASKS_WITHIN):
+            follow(file, sandbox, take, lambda: time.monotonic() > until)
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        remove(work)
     if failed is None:
         late = time.monotonic() > until
         what = f"did not end within {TASKS_WITHIN / 60:.0f} minutes" if late else f"could not be run: {said.strip()}"

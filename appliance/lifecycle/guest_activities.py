@@ -2,7 +2,6 @@
 
 import json
 import logging
-import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,9 @@ from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor.provider import Provider
 from appliance.lifecycle.machine_steps import away, machine_of
 from appliance.paths import below
-from appliance.seeds.follow import follow
+from appliance.seeds import agents
+from appliance.seeds.follow import follow, follow_here
+from appliance.seeds.sandbox import Limits, Sandbox, give, hand_over, remove
 from appliance.settings import REPOSITORY, Settings, environment
 from appliance.workflow.kinds import Guest, Playbook, duration, playbook_file
 from appliance.workflow.runner import Context, Done, Failed, Handler, Outcome, Queue
@@ -100,24 +101,22 @@ class Activities:
         if options.target == "machine" and machine.state is not MachineState.IN_USE:
             return _does_not_run(machine)
         work = below(self.settings.state, "work", f"step-{step.name}")
-        shutil.rmtree(work, ignore_errors=True)
-        (work / "runner").mkdir(mode=0o700, parents=True)
+        remove(work)
+        work.mkdir(mode=0o711, parents=True)
+        runner = hand_over(work / "runner", 0o700)
         here = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
         there = {"ansible_connection": "dpe_agent", "ansible_host": machine.id, "ansible_python_interpreter": "/usr/bin/python3"}
         host = {"localhost": here} if options.target == "appliance" else {"machine": there}
-        job = work / "job.json"
-        job.write_text(
-            json.dumps(
-                {
-                    "playbook": str(file),
-                    "runner": str(work / "runner"),
-                    "inventory": {"all": {"hosts": host}},
-                    "variables": options.variables,
-                    "roles": [str(REPOSITORY / "playbooks/roles")],
-                    "skip": [],
-                }
-            )
-        )
+        described = {
+            "playbook": str(file),
+            "runner": str(runner),
+            "inventory": {"all": {"hosts": host}},
+            "variables": options.variables,
+            "roles": [str(REPOSITORY / "playbooks/roles")],
+            "skip": [],
+        }
+        job = give(work / "job.json", json.dumps(described))
+        known, within = facts(step, machine, self.settings), duration(options.timeout).total_seconds()
         said, failed = [""], [""]
 
         def take(event: dict[str, Any]) -> None:
@@ -130,10 +129,18 @@ class Activities:
                     failed[0] = f"{event['task'] or options.playbook} failed: {event['message']}"
 
         try:
-            clock = _Clock(duration(options.timeout).total_seconds(), step)
-            ok = follow(job, {**environment(self.settings), **facts(step, machine, self.settings)}, take, clock)
+            clock = _Clock(within, step)
+            if options.target == "appliance":
+                ok = follow_here(job, {**environment(self.settings), **known}, take, clock)
+            else:
+                limits = Limits(seconds=within + 60, free=self.settings.disk_reserve)
+                sandbox = Sandbox(
+                    work / "scratch", reads=[file.parent], writes=[runner], environment={**known, **agents.INSIDE}, limits=limits
+                )
+                with agents.reaching(self.provider, [machine.id], sandbox.scratch, within):
+                    ok = follow(job, sandbox, take, clock)
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            remove(work)
         if ok:
             return Done({"output": said[0].strip()})
         if clock.late:

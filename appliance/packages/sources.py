@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from appliance.errors import BadInput
 
 SUITES = {"debian-12": "bookworm", "debian-13": "trixie"}
+PORTS = {"http": 80, "https": 443}
 BASE_PACKAGES = (
     *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "iproute2", "e2fsprogs"),
     *("linux-image-cloud-amd64", "tiny-initramfs", "qemu-guest-agent", "python3"),
@@ -25,6 +26,11 @@ class Mirror:
 
     archive: str
     security: str
+
+    @property
+    def hosts(self) -> list[str]:
+        """Where they are fetched from, as `host:port`."""
+        return sorted({host for address in (self.archive, self.security) for host in host_of(address)})
 
     def lines(self, suite: str, components: str = "main") -> list[str]:
         """What apt reads, for one suite with its updates."""
@@ -43,6 +49,12 @@ class Entry:
     suite: str
     components: list[str]
     signed_by: str
+
+
+def host_of(address: str) -> list[str]:
+    """The `host:port` of an address over HTTP; empty for any other."""
+    url = urlsplit(address)
+    return [f"{url.hostname}:{url.port or PORTS[url.scheme]}"] if url.scheme in PORTS and url.hostname else []
 
 
 def title(os: str) -> str:

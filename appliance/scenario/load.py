@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,6 +129,49 @@ def _role_errors(role: Path) -> Iterator[FileError]:
             yield from _module_errors(role / part, role.parent, set())
         if (role / MACHINE_TASKS).is_file():
             yield from _task_errors(role / MACHINE_TASKS)
+
+
+def role_folders(folder: Path, roles: Iterable[str]) -> list[Path]:
+    """Where these roles of a scenario lie, each once; a name that is none is left out."""
+    found = (folder / "roles" / role for role in dict.fromkeys(roles) if NAME.fullmatch(role))
+    return [role for role in found if role.is_dir()]
+
+
+_ELSEWHERE = ("delegate_to", "local_action", "connection", "delegate_facts")
+
+
+def check_confined(folder: Path, roles: Iterable[str]) -> None:
+    """Raise ScenarioErrors with every task of these roles that asks for another host than the one that it is for: a build has no other.
+
+    What only looks like it, or is made up while it runs, does no harm: it stays in the build's sandbox.
+    """
+    errors = [
+        error
+        for role in role_folders(folder, roles)
+        for part in ("tasks", "handlers")
+        for file in sorted((role / part).rglob("*.y*ml"))
+        for error in _elsewhere(file)
+    ]
+    if errors:
+        raise ScenarioErrors(errors)
+
+
+def _elsewhere(file: Path) -> Iterator[FileError]:
+    content = file.read_bytes()
+    try:
+        node = yaml.compose(content, yaml.SafeLoader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        yield syntax(file, error, content)
+        return
+    for task in _tasks(node):
+        for key, value in task.value:
+            if str(key.value) in _ELSEWHERE:
+                yield FileError(
+                    file,
+                    key.start_mark.line + 1,
+                    f"{key.value}{f': {value.value}' if isinstance(value, yaml.ScalarNode) else ''} leads out of the machine that is made",
+                    "a task is for that machine alone; dpe_wheels fetches Python packages, `packages` of the class those of Debian",
+                )
 
 
 def _task_errors(file: Path) -> Iterator[FileError]:

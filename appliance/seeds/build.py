@@ -1,4 +1,7 @@
-"""Build a seed: run playbooks/seed.yml for a class, follow it, boot what it made once, keep the result or explain the failure.
+"""Build a seed: a root file system from packages, playbooks/seed.yml for a class in it, an image, booted once; kept, or the failure explained.
+
+All that other people's words may have a part in runs in a sandbox (sandbox.py), a program after the other, each with no more than it needs. What
+comes out of it is three files, taken as data: plain files of known names, the disk raw, of which our own qemu-img makes the image.
 
 A build works in one folder, settings.state/work/<seed id>. What it made is booted under a name that is no seed's, `<class>/<version>.new`, and
 gets its own by one rename at the very end. So a build that fails, is cancelled or dies with the engine leaves nothing
@@ -8,28 +11,34 @@ that could be taken for a seed, and may simply be repeated.
 import hashlib
 import json
 import os
+import re
 import shutil
+import stat
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from appliance import durable
+from appliance import durable, qcow2
 from appliance.errors import DpeError, Unavailable
 from appliance.hypervisor.provider import MachineSpec, Provider
 from appliance.packages import sources
 from appliance.paths import below
+from appliance.run import Argument, run
+from appliance.scenario.load import check_confined, role_folders
 from appliance.scenario.schema import ClassSpec
-from appliance.seeds import cards, recipe, unsafe
-from appliance.seeds.failure import explain
-from appliance.seeds.follow import follow
+from appliance.seeds import cards, recipe, unsafe, wheels
+from appliance.seeds.failure import DISK_FULL, explain
+from appliance.seeds.follow import execute, follow
 from appliance.seeds.play import PLAYBOOKS
-from appliance.settings import Settings, environment
+from appliance.seeds.sandbox import Limits, Sandbox, give, hand_over, remove
+from appliance.settings import Settings
 
 CMDLINE = (
     "root=/dev/vda rootfstype=ext4 rw rootflags=noatime net.ifnames=0 console=tty0 console=ttyS0 quiet systemd.condition_needs_update=0"
@@ -47,8 +56,22 @@ FACTS = (
     },
     {"name": "Say what starts services", "ansible.builtin.set_fact": {"ansible_service_mgr": "systemd", "cacheable": True}},
 )
+# What mmdebstrap is told, whatever the class: what is only for reading is left out. The sandbox knows no account but root.
+BOOTSTRAP = (
+    *("--mode=root", "--variant=minbase", "--format=tar"),
+    *('--aptopt=Acquire::Languages "none"', '--aptopt=Acquire::Retries "3"', '--aptopt=APT::Sandbox::User "root"'),
+    *("--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright"),
+    *("--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/info/*"),
+    *("--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-include=/usr/share/locale/locale.alias"),
+)
 BOOT_TASKS = ("Make a machine of the seed", "Start it", "Wait until its agent and its application answer", "Remove it")
 UNTRIED = ".new"  # behind the name of a seed that has yet to boot
+OWN_STEPS = 4  # besides the tasks and the test boot
+RESULT = {"vmlinuz": 64 << 20, "initrd": 256 << 20}  # bytes at most
+LONGEST_LOG = 32 << 20  # bytes
+ONLY_FILES = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+LONGEST_LIST = 4 << 20  # bytes of text that a build says of itself
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 LEAST_SPACE = 1536  # MiB that the smallest class needs
 
 
@@ -171,8 +194,8 @@ def build(
 
 def clear(seed_id: int, class_name: str, version: int, settings: Settings) -> None:
     """Remove what a build that was cut off left, if it is not tried again."""
-    for folder in (work_folder(seed_id, settings), _untried(class_name, version, settings)):
-        shutil.rmtree(folder, ignore_errors=True)
+    remove(work_folder(seed_id, settings))
+    shutil.rmtree(_untried(class_name, version, settings), ignore_errors=True)
 
 
 def _untried(class_name: str, version: int, settings: Settings) -> Path:
@@ -183,13 +206,20 @@ def _untried(class_name: str, version: int, settings: Settings) -> Path:
 def _emptied(work: Path) -> Iterator[Path]:
     """The working folder without what an earlier try left, removed in the end: mounts in it went with the build's own namespace."""
     work.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
-    if work.exists():
-        shutil.rmtree(work)
+    remove(work)
     try:
         work.mkdir(mode=0o711)
         yield work
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        remove(work)
+
+
+def taken(source: Path, most: int) -> bytes | None:
+    """What a sandbox wrote to that file, at most so many bytes; None when it is not a plain file, or longer."""
+    with suppress(OSError), open(source, "rb", opener=lambda path, _: os.open(path, ONLY_FILES)) as file:
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode) and len(content := file.read(most + 1)) <= most:
+            return content
+    return None
 
 
 class _Build:
@@ -213,11 +243,17 @@ class _Build:
             provider,
         )
         self.untried = _untried(job.class_name, job.version, settings)
+        self.suite = sources.SUITES[job.spec.os]
+        self.packages = sources.wanted(job.spec.packages)
+        self.tree, self.out = work / "tree/root", work / "out"
+        self.cache = below(settings.cache, "roles", job.class_name)
         self.begun = self.lap = time.monotonic()
-        self.total = self.number = 0
+        self.total = self.number = self.sandboxes = 0
         self.task = ""
         self.seconds: dict[str, float] = {}
         self.failure: tuple[str, str, str] | None = None  # task, message, role
+        self.stopped = ""  # why the sandbox was
+        self.logged = 0  # bytes
         self.output = ""  # its end, for a failure that is no task's
         self.log = seed_log(job.class_name, job.version, settings)
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -226,11 +262,8 @@ class _Build:
     def run(self, final: Path) -> None:
         """Build, and move the result to `final`."""
         try:
-            well = follow(self.described(self.description()), environment(self.settings), self.take, self.cancelled)
-            self.end_task()
-            self.check_cancelled()
-            if not well or self.failure:
-                raise self.explain(*(self.failure or ("", self.output, "")))
+            check_confined(self.job.scenario.resolve(), self.job.spec.roles)
+            self.make()
             self.untried.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
             shutil.rmtree(self.untried, ignore_errors=True)  # of an earlier try
             durable.replace(self.work / "result", self.untried)
@@ -275,12 +308,9 @@ class _Build:
             self.check_cancelled()
             raise self.explain(self.task, str(error)) from error
 
-    def described(self, description: dict[str, Any]) -> Path:
+    def described(self, description: dict[str, Any], name: str = "job") -> Path:
         """Write a description for the inner process; returns the file."""
-        Path(description["runner"]).mkdir(mode=0o700)
-        file = self.work / "job.json"
-        file.write_text(json.dumps(description))
-        return file
+        return give(self.work / f"{name}.json", json.dumps(description))
 
     def note(self, error: DpeError) -> DpeError:
         self.write(f"\n{error}")
@@ -288,8 +318,11 @@ class _Build:
 
     def write(self, text: str) -> None:
         """Add to the log. A full disk must not hide the error that is about to be explained."""
-        if not text:
+        if not text or self.logged > LONGEST_LOG:
             return
+        self.logged += len(text) + 1
+        if self.logged > LONGEST_LOG:
+            text = "The rest is left out: it is too long."
         try:
             with self.log.open("a") as out:
                 out.write(text.rstrip("\n") + "\n")
@@ -300,13 +333,15 @@ class _Build:
         """One event of the inner process."""
         match event["kind"]:
             case "total":
-                self.total = event["tasks"] + (len(BOOT_TASKS) if self.provider is not None else 0)
+                self.total = event["tasks"] + OWN_STEPS + (len(BOOT_TASKS) if self.provider is not None else 0)
             case "task":
                 self.end_task()
-                self.begin_task(event["name"], event["number"])
+                self.begin_task(event["name"][:200], self.number + 1)
             case "output":
                 self.write(event["text"])
                 self.output = (self.output + event["text"] + "\n")[-4000:]
+            case "stopped":
+                self.stopped = self.stopped or event["reason"][:500]
             case "failed":
                 self.failure = self.failure or (event["task"], event["message"], event["role"])
 
@@ -321,29 +356,152 @@ class _Build:
         self.lap = now
 
     def explain(self, task: str, message: str, role: str = "") -> DpeError:
-        used = sum(file.lstat().st_blocks * 512 for file in self.work.rglob("*")) >> 20
-        full = (
+        full = self.full() if DISK_FULL in message else ""
+        return explain(self.job.class_name, task, message, role=role, log=str(self.log), full=full)
+
+    def full(self) -> str:
+        used = int(run(["du", "--summarize", "--block-size=1M", "--", self.work], timeout=600).split()[0])
+        return (
             f"The build had written {used} MiB to {self.work} and needs about {self.space()} MiB in all;"
             f" {shutil.disk_usage(self.work).free >> 20} MiB were left."
         )
-        return explain(self.job.class_name, task, message, role=role, log=str(self.log), full=full)
 
     def space(self) -> int:
         """MiB that a build of this class takes while it runs: tree, packages, raw disk and image, as large as the last seed."""
         known = [file.stat().st_size >> 20 for file in below(self.settings.seeds, self.job.class_name).glob("*/disk.qcow2")]
         return max([LEAST_SPACE, *(4 * size for size in known)])
 
-    def description(self) -> dict[str, Any]:
-        """What play.py reads."""
-        job, settings, work = self.job, self.settings, self.work
-        suite = sources.SUITES[job.spec.os]
-        lines = sources.mirror(settings.debian_mirror).lines(suite)
-        packages = sources.wanted(job.spec.packages)
-        tarball = sources.bootstrap(settings.cache, job.spec.os, lines, packages, datetime.now(UTC))
+    def make(self) -> None:
+        """All steps up to the image, in result/."""
+        job = self.description()
+        self.enter(lambda sandbox: follow(self.described({**job, "list": True}, "list"), sandbox, self.take, self.cancelled), self.inside())
+        self.step(f"Install {len(self.packages)} packages and what they need", self.bootstrap)
+        self.step("Unpack them", self.unpack)
+        self.enter(lambda sandbox: follow(self.described(job, "play"), sandbox, self.take, self.cancelled), self.inside(entered=True))
+        self.end_task()
+        self.step("Make the file system", self.file_system)
+        self.step("Make the disk image", self.image)
+
+    def step(self, name: str, do: Callable[[], None]) -> None:
+        """One of our own."""
+        self.begin_task(name, self.number + 1)
+        self.write(name)
+        self.output = ""
+        do()
+        self.end_task()
+
+    def execute(self, command: Sequence[Argument], sandbox: Sandbox) -> None:
+        """Run a program in a sandbox to its end."""
+        self.enter(lambda inside: execute(command, inside, self.take, self.cancelled), sandbox)
+
+    def enter(self, do: Callable[[Sandbox], bool], sandbox: Sandbox) -> None:
+        """Have something done in a sandbox. Raises what is to be told when it does not end well."""
+        well = do(sandbox)
+        self.check_cancelled()
+        if self.stopped and DISK_FULL not in self.stopped:
+            raise DpeError(
+                f"The build of the seed of {self.job.class_name} was ended{self.during}: {self.stopped}.",
+                "Correct the role that does that, and build again.",
+            )
+        if not well or self.failure:
+            raise self.explain(*(self.failure or (self.task, self.stopped or self.output, "")))
+
+    @property
+    def during(self) -> str:
+        return f" in the task “{self.task}”" if self.task else ""
+
+    def sandbox(self, *writes: Path) -> Sandbox:
+        """One that writes there, and nothing more."""
+        self.sandboxes += 1  # what one left in its scratch folder is no other's
+        limits = Limits(free=self.settings.disk_reserve, file=self.job.spec.size.disk << 10)
+        return Sandbox(self.work / f"scratch/{self.sandboxes}", writes=writes, limits=limits)
+
+    @cached_property
+    def index(self) -> wheels.Index:
+        return wheels.index()
+
+    def inside(self, *, entered: bool = False) -> Sandbox:
+        """The one of the roles; without the root file system, for what only looks at them."""
+        index = self.index
+        hosts = sorted({*index.hosts, *sources.mirror(self.settings.debian_mirror).hosts})
+        reads = [self.work / "roles.yml", *index.paths, *role_folders(self.job.scenario.resolve(), self.job.spec.roles)]
+        writes = [hand_over(self.work / "runner", 0o700)]
+        sandbox = replace(self.sandbox(*writes), reads=reads, hosts=hosts, environment=index.environment)
+        if not entered:
+            return sandbox
+        writes += [hand_over(self.out), self.work / "tree"]
+        return replace(sandbox, writes=writes, tree=self.tree, cache=hand_over(self.cache))
+
+    def kept(self) -> Path:
+        """Where the bootstrap of exactly these packages is kept between builds; older ones are removed."""
+        lines = sources.mirror(self.settings.debian_mirror).lines(self.suite)
+        tarball = sources.bootstrap(self.settings.cache, self.job.spec.os, lines, self.packages, datetime.now(UTC))
         tarball.parent.mkdir(parents=True, exist_ok=True)
         for kept in tarball.parent.glob("*.tar"):
-            if (kept == tarball and job.fresh) or time.time() - kept.stat().st_mtime > 8 * 86400:
+            if (kept == tarball and self.job.fresh) or time.time() - kept.stat().st_mtime > 8 * 86400:
                 kept.unlink(missing_ok=True)
+        return tarball
+
+    def bootstrap(self) -> None:
+        """Have the packages, kept or fetched. These are Debian's own programs, as signed."""
+        self.tarball = self.kept()
+        if self.tarball.exists():
+            return
+        mirror, made = sources.mirror(self.settings.debian_mirror), hand_over(self.work / "bootstrap")
+        listed = give(self.work / "apt.list", "\n".join(mirror.lines(self.suite)) + "\n")
+        plain = self.sandbox(made)
+        sandbox = replace(plain, reads=[listed], hosts=mirror.hosts, mounts=True, environment={"TMPDIR": str(made)})
+        packages = f"--include={','.join(self.packages)}"
+        self.execute(["mmdebstrap", *BOOTSTRAP, packages, self.suite, made / "packages.tar", listed], sandbox)
+        if not stat.S_ISREG((made / "packages.tar").lstat().st_mode):
+            raise DpeError("mmdebstrap wrote no file.", "Build again.")
+        # In two steps, so that a move to another disk which is cut off leaves no half of it under the final name.
+        fresh = self.tarball.with_name(f"{self.tarball.name}.new")
+        shutil.move(made / "packages.tar", fresh)
+        os.chown(fresh, 0, 0)
+        fresh.chmod(0o644)
+        durable.replace(fresh, self.tarball)
+
+    def unpack(self) -> None:
+        """Lay the packages down. Devices, which a sandbox cannot make, the kernel gives each machine."""
+        hand_over(self.work / "tree", 0o700)
+        hand_over(self.tree)
+        extract = ["tar", "--extract", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--exclude=./dev/*"]
+        self.execute(
+            [*extract, f"--file={self.tarball}", f"--directory={self.tree}"], replace(self.sandbox(self.tree), reads=[self.tarball])
+        )
+
+    def file_system(self) -> None:
+        """Take kernel and initial RAM disk out, and make the rest a file system."""
+        boot = self.tree / "boot"
+        self.execute(["mv", boot / "vmlinuz", boot / "initrd", self.out], self.sandbox(self.work / "tree", self.out))
+        # Nothing is left for the machine's kernel to write in the background: it would grow every clone.
+        made: list[Argument] = ["mke2fs", "-q", "-t", "ext4", "-L", "root", "-E", "lazy_itable_init=0,lazy_journal_init=0", "-d", self.tree]
+        self.execute([*made, self.out / "disk.raw", f"{self.job.spec.size.disk}G"], self.sandbox(self.work / "tree", self.out))
+
+    def image(self) -> None:
+        """Make the disk image: not compressed, because all machines read it and each would decompress for itself."""
+        result = self.work / "result"
+        result.mkdir(mode=0o755)
+        for name, most in RESULT.items():
+            if not (content := taken(self.out / name, most)):
+                raise DpeError(f"The build of {self.job.class_name} left no {name}.", "Look at what its roles do to /boot.")
+            (result / name).write_bytes(content)
+        raw, disk = self.out / "disk.raw", result / "disk.qcow2"
+        found = raw.lstat()
+        if not stat.S_ISREG(found.st_mode) or found.st_size != self.job.spec.size.disk << 30:
+            raise DpeError(f"The build of {self.job.class_name} left no disk.", "Look at the log.")
+        disk.touch()
+        run(qcow2.alone("convert", "-f", "raw", "-O", "qcow2", reads=raw, writes=disk), timeout=qcow2.CONVERTS)
+        for file in result.iterdir():
+            file.chmod(0o444)
+        for folder in ("tree", "scratch"):
+            remove(self.work / folder)
+        raw.unlink()
+
+    def description(self) -> dict[str, Any]:
+        """What play.py reads."""
+        job, work = self.job, self.work
         roles = work / "roles.yml"
         play = {
             "name": "Roles inside the root file system",
@@ -352,22 +510,17 @@ class _Build:
             "pre_tasks": FACTS,
             "roles": ["guest", *job.spec.roles],
         }
-        roles.write_text(unsafe.dump([play]))
-        tree = work / "tree/root"
+        give(roles, unsafe.dump([play]))
         variables = {
-            "work": str(work),
-            "tree": str(tree),
-            "tarball": str(tarball),
-            "cache": str(settings.cache),
-            "apt_lines": lines,
-            "packages": packages,
-            "suite": suite,
+            "tree": str(self.tree),
+            "out": str(self.out),
+            "cache": str(self.cache),
             "kernel_modules": KERNEL_MODULES,
             "spec": job.spec.model_dump(mode="json"),
             "roles_play": str(roles),
         }
         local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **AS_ROOT}
-        inside = {"ansible_connection": "dpe_chroot", "ansible_host": str(tree), "ansible_python_interpreter": "/usr/bin/python3"}
+        inside = {"ansible_connection": "dpe_chroot", "ansible_host": str(self.tree), "ansible_python_interpreter": "/usr/bin/python3"}
         return {
             "playbook": str(PLAYBOOKS / "seed.yml"),
             "runner": str(work / "runner"),
@@ -376,10 +529,15 @@ class _Build:
             "roles": [str(PLAYBOOKS / "roles"), str(job.scenario.resolve() / "roles")],
         }
 
+    def said(self, name: str) -> str:
+        """What the build says of itself in that file: its own words."""
+        return (taken(self.out / name, LONGEST_LIST) or b"").decode(errors="replace")
+
     def manifest(self) -> dict[str, Any]:
         """What is known of a finished seed, in the result folder."""
         result = self.untried
-        installed = dict(line.split() for line in (self.work / "packages.txt").read_text().splitlines())
+        words = [line.split() for line in self.said("packages.txt").splitlines()]
+        installed = {two[0]: two[1] for two in words if len(two) == 2 and _PACKAGE.fullmatch(two[0])}
         files = {}
         for file in sorted(result.iterdir()):
             with file.open("rb") as content:
@@ -388,7 +546,7 @@ class _Build:
             "class": self.job.class_name,
             "version": self.job.version,
             "os": self.job.spec.os,
-            "kernel": (self.work / "kernel.txt").read_text().strip(),
+            "kernel": self.said("kernel.txt").strip()[:100],
             "cmdline": CMDLINE,
             "recipe": recipe.digest(self.job.spec, self.job.scenario.resolve()),
             "built": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -5,6 +5,7 @@ import re
 from appliance.errors import BadInput, DpeError, Unavailable
 from appliance.scenario.load import RESERVED_ROLES
 
+DISK_FULL = "No space left on device"
 _NO_PACKAGE = re.compile(r"Unable to locate package (\S+)|Package '?([^'\s]+)'? has no installation candidate")
 _NO_MIRROR = re.compile(
     r"Could not resolve|Failed to fetch|Unable to connect|Could not connect|Temporary failure resolving|does not have a Release file"
@@ -21,8 +22,8 @@ _OF_ROLES = (
             r"Temporary failure (in name )?resol|Could not resolve|Name or service not known|Network is unreachable|Failed to fetch"
             r"|Unable to locate package|Failed to update apt cache"
         ),
-        "There is no network inside a seed: packages belong in `packages` of the class {class_name}, and files are fetched on the host,"
-        " with delegate_to: localhost, into {{{{ cache }}}}; what is delegated needs the host's network.",
+        "There is no network inside a seed: packages belong in `packages` of the class {class_name}, Python's are fetched by dpe_wheels,"
+        " and other files lie in `files` of the role.",
     ),
     (
         re.compile(r"""object of type 'dict' has no attribute|'ansible_\w+' is undefined"""),
@@ -41,7 +42,7 @@ def explain(class_name: str, task: str, message: str, *, role: str = "", log: st
 
     `role` is the scenario's role that the task belongs to: what it says is about itself, not about the appliance's packages or mirror.
     """
-    if "No space left on device" in message:
+    if DISK_FULL in message:
         return Unavailable(
             f"The disk was full in the middle of building the seed of {class_name}. {full}", "Make room there and build again."
         )

@@ -1,9 +1,9 @@
 """Run one playbook under ansible-runner and say on standard output, one JSON object a line, what happens.
 
-This is the inner process of a build: `run.confined()` starts it, so that it dies with the engine.
+This is what runs in a sandbox (sandbox.py), Ansible's own plugins and templates, which are a role's words as well, no less than what they do.
     python -m appliance.seeds.play FILE
-FILE is JSON: playbook, variables, inventory and runner (an empty folder to work in); if need be roles (folders), skip (tags), and uncounted: true, which saves
-the time in which Ansible only counts the tasks.
+FILE is JSON: playbook, variables, inventory and runner (a folder of its own to work in); if need be roles (folders), skip (tags), and list: true, with which
+Ansible only counts the tasks.
 What is in variables and inventory are other people's words, so Ansible gets all of it as data that is never templated (see unsafe.py).
 
 Lines: {"kind": "total", "tasks": 21}, {"kind": "task", "number": 3, "name": "..."},
@@ -92,10 +92,11 @@ def main() -> int:
         "quiet": True,
     }
     # Folders apart: runner keeps what it was called with in the folder, and takes it up again.
-    if not job.get("uncounted"):
+    if job.get("list"):
         place(runner / "list", job["variables"], job["inventory"])
         listing = ansible_runner.run(**common, private_data_dir=str(runner / "list"), cmdline="--list-tasks")
         reporter.say(kind="total", tasks=sum("TAGS: [" in line and "play #" not in line for line in listing.stdout))
+        return int(listing.rc)
     place(runner / "run", job["variables"], job["inventory"])
     return int(ansible_runner.run(**common, private_data_dir=str(runner / "run"), event_handler=reporter).rc)
 

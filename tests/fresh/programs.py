@@ -38,6 +38,7 @@ PROGRAMS = {
     "curl": "curl",
     "debugfs": "e2fsprogs",
     "df": "coreutils",
+    "du": "coreutils",
     "dpkg": "dpkg",
     "e2fsck": "e2fsprogs",
     "e2image": "e2fsprogs",

@@ -3,6 +3,8 @@
 import contextlib
 import hashlib
 import json
+import os
+import random
 import shutil
 import signal
 import stat
@@ -23,7 +25,7 @@ from appliance.run import run
 from appliance.scenario.load import load as load_scenario
 from appliance.scenario.schema import ClassSpec
 from appliance.seeds import guest
-from appliance.seeds.build import BOOT_TASKS, Cancelled, SeedJob, SeedProgress, build, seed_log, test_machine_id, work_folder
+from appliance.seeds.build import BOOT_TASKS, Cancelled, SeedJob, SeedProgress, build, clear, seed_log, test_machine_id, work_folder
 from appliance.settings import REPOSITORY, Settings, load
 from tests.integration.conftest import Libvirtd
 from tests.kept import CACHE
@@ -68,8 +70,8 @@ def _processes(settings: Settings, id: int = 1) -> list[str]:
     return found
 
 
-def cut_off(settings: Settings, id: int) -> None:
-    """A build of small in an engine that is killed; it dies with it."""
+def cut_off(settings: Settings, id: int, begins: str = "guest", after: float = 0) -> None:
+    """A build of small in an engine that is killed so many seconds after a task that begins like that; it dies with it."""
     script = (
         "import sys; from pathlib import Path; from appliance.settings import load; from appliance.seeds.build import SeedJob, build\n"
         "from tests.seeds import SMALL, small_scenario\n"
@@ -79,8 +81,9 @@ def cut_off(settings: Settings, id: int) -> None:
     engine = subprocess.Popen([sys.executable, "-c", script, settings.state, str(id)], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
     assert engine.stdout
     with engine.stdout:
-        while not engine.stdout.readline().startswith("guest"):
+        while not engine.stdout.readline().startswith(begins):
             assert engine.poll() is None
+        time.sleep(after)
         engine.send_signal(signal.SIGKILL)
         engine.wait()
     deadline = time.monotonic() + 10
@@ -128,6 +131,17 @@ def test_a_seed_is_built_booted_and_kept(
     again: list[SeedProgress] = []
     assert build(SeedJob(id, class_name, id, small_scenario().classes[class_name], SMALL), settings, again.append, never, provider) == files
     assert again == []
+
+
+@pytest.mark.hostilebuild
+def test_a_build_killed_anywhere_dies_whole(settings: Settings) -> None:
+    """Of its steps a random one, a random moment into it; `make soak` tries many."""
+    chosen = random.Random(int(os.environ.get("DPE_TEST_SEED", "1")))
+    for _ in range(int(os.environ.get("DPE_TEST_BUILD_CUTS", "1"))):
+        step = chosen.choice(["Unpack", "Keep services", "Gather", "guest", "web", "End what", "Make the smallest", "Make the file system"])
+        cut_off(settings, 1, step, chosen.uniform(0, 1.5))
+        clear(1, "small", 1, settings)
+        nothing_left(settings)
 
 
 OLDER = "small12"  # it has an SSH server; the other one's machines are booted in many tests

@@ -132,9 +132,9 @@ def test_a_server_s_folder_that_cannot_be_synchronised_is_written_to_all_the_sam
 ANEW = {
     "appliance/hypervisor/libvirt/network.py": "a switch of the kernel's",
     "appliance/hypervisor/libvirt/disks.py": "what `fresh` puts in its place",
-    "appliance/lifecycle/batch.py": "a job's description, for the process that is started with it",
-    "appliance/lifecycle/guest_activities.py": "the same",
-    "appliance/seeds/build.py": "the same, and the log that a build begins",
+    "appliance/seeds/build.py": "the log that a build begins, and what its end makes durable",
+    "appliance/seeds/guard.py": "switches of the kernel's",
+    "appliance/seeds/sandbox.py": "what a sandbox reads",
     "appliance/packages/refresh.py": "what apt is told, in a folder that goes with it",
     "appliance/seeds/play.py": "what ansible-runner is started with",
     "appliance/host/backup/appliance_backup.py": "in a folder that is gone with the backup that it is for",

@@ -1,18 +1,18 @@
 """Runs Ansible's modules inside a machine through its guest agent: the machine need be reachable by no network.
 
-The machine's id is the inventory's `ansible_host`. The appliance's settings are in the environment.
+The machine's id is the inventory's `ansible_host`. Who speaks with the agent is appliance/seeds/agents.py, on the socket that DPE_AGENTS names: what runs here
+is in a sandbox, and may reach no other machine.
 """
 
 import base64
+import json
+import os
+import socket
 import uuid
 from pathlib import Path
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.connection import ConnectionBase
-
-from appliance.errors import DpeError
-from appliance.hypervisor.providers import open_provider
-from appliance.settings import load
 
 DOCUMENTATION = """
 name: dpe_agent
@@ -41,7 +41,9 @@ class Connection(ConnectionBase):
     def _connect(self):
         if not self._connected:
             self.id = self.get_option("remote_addr")
-            self.provider = open_provider(load())
+            self.asking = socket.socket(socket.AF_UNIX)
+            self.asking.connect(os.environ["DPE_AGENTS"])
+            self.answers = self.asking.makefile("rb")
             self._connected = True
         return self
 
@@ -54,7 +56,7 @@ class Connection(ConnectionBase):
             done = self._run(["/bin/sh", "-c", FROM_FILE, "from", path, *command])
         else:
             done = self._run(command, in_data or b"")
-        return done.status, done.output.encode(), done.error.encode()
+        return done["status"], done["output"].encode(), done["error"].encode()
 
     def put_file(self, in_path, out_path):
         super().put_file(in_path, out_path)
@@ -62,11 +64,12 @@ class Connection(ConnectionBase):
 
     def fetch_file(self, in_path, out_path):
         super().fetch_file(in_path, out_path)
-        Path(out_path).write_bytes(base64.b64decode(self._demand(["base64", "--", in_path]).output))
+        Path(out_path).write_bytes(base64.b64decode(self._demand(["base64", "--", in_path])["output"]))
 
     def close(self):
         if self._connected:
-            self.provider.close()
+            self.answers.close()
+            self.asking.close()
             self._connected = False
 
     def _put(self, content, path):
@@ -75,13 +78,18 @@ class Connection(ConnectionBase):
             self._demand(["/bin/sh", "-c", f"umask 077; cat {where}", "put", path], content[begin : begin + AT_ONCE])
 
     def _run(self, command, content=b""):
+        asked = {"id": self.id, "command": command, "input": base64.b64encode(content).decode(), "timeout": LONGEST}
         try:
-            return self.provider.execute(self.id, command, input=content, timeout=LONGEST)
-        except DpeError as error:
-            raise AnsibleConnectionFailure(str(error)) from error
+            self.asking.sendall(json.dumps(asked).encode() + b"\n")
+            done = json.loads(self.answers.readline())
+        except (OSError, ValueError) as error:
+            raise AnsibleConnectionFailure(f"The appliance does not answer: {error}") from error
+        if "problem" in done:
+            raise AnsibleConnectionFailure(done["problem"])
+        return done
 
     def _demand(self, command, content=b""):
         done = self._run(command, content)
-        if done.status:
-            raise AnsibleConnectionFailure(f"{command[0]} ended with status {done.status}: {done.error.strip()}")
+        if done["status"]:
+            raise AnsibleConnectionFailure(f"{command[0]} ended with status {done['status']}: {done['error'].strip()}")
         return done

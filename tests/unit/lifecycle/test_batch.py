@@ -1,5 +1,6 @@
 """Machines made to wait, and what roles bring for each of them; the play is told of here, and run for real in tests/integration."""
 
+import contextlib
 import json
 import threading
 import time
@@ -17,6 +18,7 @@ from appliance.hypervisor.provider import MachineSpec, Power
 from appliance.laps import Lap
 from appliance.lifecycle import batch
 from appliance.lifecycle.batch import Built, Order, build
+from appliance.seeds.sandbox import Sandbox
 from appliance.settings import Settings
 from tests.unit.engine.fake import FakeProvider
 from tests.unit.hypervisor.test_provider import spec
@@ -32,10 +34,8 @@ class Play:
         self.events: Events = [{"kind": "ended", "failed": []}]
         self.meanwhile: Callable[[], object] = lambda: None
 
-    def follow(
-        self, file: Path, environment: dict[str, str], take: Callable[[dict[str, Any]], None], cancelled: Callable[[], bool]
-    ) -> bool:
-        self.jobs.append({**json.loads(file.read_text()), "environment": environment})
+    def follow(self, file: Path, sandbox: Sandbox, take: Callable[[dict[str, Any]], None], cancelled: Callable[[], bool]) -> bool:
+        self.jobs.append({**json.loads(file.read_text()), "environment": sandbox.environment})
         self.meanwhile()
         for event in self.events:
             take(event)
@@ -84,13 +84,28 @@ def test_one_play_is_for_all_machines_that_are_up(settings: Settings, play: Play
     assert {host["ansible_connection"] for host in hosts.values()} == {"dpe_agent"}
     assert job["roles"] == [str(settings.scenario / "roles")]
     assert Path(job["playbook"]).is_file()
-    assert job["environment"]["DPE_STATE"] == str(settings.state)
+    assert list(job["environment"]) == ["DPE_AGENTS"], "a role's words know nothing of the settings"
     assert powers == [Power.RUNNING] * 3
     left = settings.state / "work/batch"
     assert list(left.iterdir()) == []
     (left / "of-a-killed-engine").mkdir()
     batch.tidy(settings)
     assert not left.exists()
+
+
+@pytest.mark.hostilebuild
+def test_the_roles_of_a_class_reach_the_machines_of_no_other(settings: Settings, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached: list[list[str]] = []
+
+    def reaching(_provider: object, ids: list[str], *_: object) -> contextlib.nullcontext[None]:
+        reached.append(list(ids))
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(batch.agents, "reaching", reaching)
+    other = replace(forked(1), class_name="other")
+    built(FakeProvider(), [Order(forked(0), ["one"]), Order(other, ["two"])], settings)
+    assert sorted(reached) == sorted([[spec(0).id], [other.id]])
+    assert [list(job["inventory"]["all"]["hosts"]) for job in play.jobs] == reached
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from appliance.hypervisor.provider import MachineSpec
 from appliance.laps import Lap
 from appliance.scenario.schema import Application, ClassSpec
 from appliance.seeds import build
+from appliance.seeds.sandbox import Sandbox
 from appliance.settings import Settings
 from tests.unit.engine.fake import FakeProvider
 
@@ -50,23 +51,42 @@ def test_files_that_are_gone_are_said_to_be(settings: Settings) -> None:
 
 
 class Play:
-    """Takes the place of Ansible: lays down what seed.yml makes."""
+    """Takes the place of Ansible and of the programs in the sandbox: lays down what they make."""
 
-    def __call__(self, file: Path, _environment: object, take: Callable[[dict[str, Any]], None], cancelled: Callable[[], bool]) -> bool:
-        work = Path(json.loads(file.read_text())["variables"]["work"])
-        (work / "result").mkdir()
-        for name in ("disk.qcow2", "vmlinuz", "initrd"):
-            (work / "result" / name).write_text(name)
-        (work / "packages.txt").write_text("bash 5\n")
-        (work / "kernel.txt").write_text("6.12\n")
-        take({"kind": "total", "tasks": 1})
-        take({"kind": "task", "number": 1, "name": "Make the disk image"})
+    def follow(self, file: Path, _sandbox: object, take: Callable[[dict[str, Any]], None], cancelled: Callable[[], bool]) -> bool:
+        job = json.loads(file.read_text())
+        if job.get("list"):
+            take({"kind": "total", "tasks": 1})
+            return True
+        take({"kind": "task", "number": 77, "name": "A task of a role"})
+        for name, text in (("packages.txt", "bash 5\n<script> 1 2\n"), ("kernel.txt", "6.12\n")):
+            (Path(job["variables"]["out"]) / name).write_text(text)
         return True
+
+    def execute(self, command: Sequence[Any], sandbox: Sandbox, _take: object, _cancelled: object) -> bool:
+        match command[0]:
+            case "mmdebstrap":
+                (sandbox.writes[0] / "packages.tar").write_text("packages")
+            case "mv":
+                for file in command[1:-1]:
+                    (command[-1] / file.name).write_text(file.name)
+            case "mke2fs":
+                with (sandbox.writes[1] / "disk.raw").open("wb") as disk:
+                    disk.truncate(SPEC.size.disk << 30)
+        return True
+
+    def convert(self, command: Sequence[str], **_: object) -> str:
+        if "convert" in command:
+            Path(command[command.index("--bind") + 1]).write_text("disk")
+        return ""
 
 
 @pytest.fixture
 def built(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., build.SeedFiles]:
-    monkeypatch.setattr(build, "follow", Play())
+    play = Play()
+    monkeypatch.setattr(build, "follow", play.follow)
+    monkeypatch.setattr(build, "execute", play.execute)
+    monkeypatch.setattr(build, "run", play.convert)
     (tmp_path / "scenario/roles").mkdir(parents=True)
     wanted = replace(job(7), scenario=tmp_path / "scenario")
 
@@ -76,7 +96,7 @@ def built(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
             return build.build(wanted, settings, steps.append, cancelled, provider)
         finally:
             assert [step.task_number for step in steps] == list(range(1, len(steps) + 1))
-            assert {step.task_total for step in steps} == {5 if provider else 1}
+            assert {step.task_total for step in steps} == {9 if provider else 5}
             assert not build.work_folder(7, settings).exists()
 
     return make
@@ -102,7 +122,9 @@ def test_a_seed_is_booted_once_under_a_name_that_is_no_seed_s(settings: Settings
 
 
 def test_where_no_hypervisor_runs_a_seed_is_kept_as_it_is_made(built: Callable[..., build.SeedFiles]) -> None:
-    assert built(None).manifest["boot_seconds"] is None
+    files = built(None)
+    assert files.manifest["boot_seconds"] is None
+    assert files.manifest["packages"] == {"bash": "5"}, "what a build says of itself is looked at"
 
 
 def test_a_seed_that_does_not_answer_is_none_and_its_console_is_in_the_log(

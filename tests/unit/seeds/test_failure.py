@@ -48,7 +48,7 @@ def test_a_failure_says_what_to_do(message: str, kind: type[DpeError], says: str
     ("message", "hint"),
     [
         ("E: Unable to locate package python3-apt", "`packages` of the class notes"),
-        ("E: Failed to fetch http://mirror/dists/trixie/InRelease", "delegate_to: localhost, into {{ cache }}"),
+        ("E: Failed to fetch http://mirror/dists/trixie/InRelease", "Python's are fetched by dpe_wheels"),
         ("<urlopen error [Errno -3] Temporary failure in name resolution>", "no network inside a seed"),
         ("object of type 'dict' has no attribute 'memtotal_mb'", "hardware and network are not known"),
         ("couldn't resolve module/action 'community.general.timezone'.", "Only ansible.builtin is there"),

@@ -1,5 +1,6 @@
 """Whatever people write ends in a play as data: each place where they may, walked by its schema, with the real Ansible reading what it is given."""
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -52,13 +53,13 @@ def seed(settings: Settings, text: str) -> None:
     settings.logs.mkdir(parents=True, exist_ok=True)
     one = build._Build(job, settings, work, print, lambda: False)
     work.mkdir(parents=True)
-    build.follow(one.described(one.description()), {}, print, lambda: False)
+    build.follow(one.described(one.description()), one.sandbox(), print, lambda: False)
 
 
 def machines(settings: Settings, text: str) -> None:
     """Machines that are given the tasks of a role."""
     one = dataclasses.replace(filled(MachineSpec, text), id=str(uuid.uuid4()))
-    batch._run_tasks([batch.Order(one, [text], filled(ClassSpec, text).model_dump(mode="json"))], settings, print)
+    batch._run_tasks(FakeProvider(), [batch.Order(one, [text], filled(ClassSpec, text).model_dump(mode="json"))], settings, print)
 
 
 PLACES: dict[str, Callable[[Settings, str], None]] = {
@@ -87,6 +88,8 @@ def test_what_people_write_is_data_to_ansible(place: str, settings: Settings, tm
 
     for module in (guest_activities, build, batch):
         monkeypatch.setattr(module, "follow", take)
+    monkeypatch.setattr(guest_activities, "follow_here", take)
+    monkeypatch.setattr(guest_activities.agents, "reaching", lambda *_: contextlib.nullcontext())
     for number, text in enumerate(PAYLOADS):
         PLACES[place](dataclasses.replace(settings, state=settings.state / str(number)), text)
         assert len(jobs) > number
