@@ -190,6 +190,7 @@ class EventKind(StrEnum):
     ACCOUNT_PASSWORD = "account.password", "An account has another password."
     ACCOUNT_CODES = "account.codes", "One-time codes of an account were set up or removed."
     ACCOUNT_TOKEN = "account.token", "An API token was made or ended.", INFO, "after"
+    ACCOUNT_DEVICE = "account.device", "Somebody approved or denied a program that asked to sign in.", INFO, "after"
     ACCOUNT_DISABLED = "account.disabled", "An account may not sign in any more."
     ACCOUNT_ENABLED = "account.enabled", "An account may sign in again."
 

@@ -52,6 +52,11 @@ def of_setup(address: str) -> tuple[str, ...]:
     return (f"setup:{network(address)}", of_address(address))
 
 
+def of_device(account: str, address: str) -> tuple[str, ...]:
+    """The names of a code that a program shows, typed by who is signed in: nobody else's sign-in waits for it."""
+    return (f"device:{account.lower()[:64]}", of_address(address))
+
+
 def of_hook(address: str) -> tuple[str, ...]:
     """The names of an answer to a webhook, which programs send: theirs count by themselves, and keep nobody from signing in."""
     return (f"hook:{network(address)}", of_address(address))

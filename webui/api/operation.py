@@ -34,6 +34,7 @@ csrf.exempt(blueprint)  # of the check that comes first; see _check_scope
 SCOPES = {
     "read": "See the account's machines, what it can get and what waits for it",
     "machines": "Get machines, stop and start them, extend them and give them back",
+    "consoles": "Open screens, serial lines and ports of machines",
     "readings": "Send what the account's machines say of themselves",
     "todos": "Answer approvals and tasks",
     "sequences": "Change and promote sequences",

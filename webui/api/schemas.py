@@ -91,6 +91,7 @@ Machine = TypedDict(
         "class": str,
         "state": str,
         "url": str | None,
+        "user": str,
         "created_at": Time,
         "lease_ends_at": Time,
         "self": str,
@@ -135,6 +136,13 @@ Readings = TypedDict(
         "marks": list[Mark],
     },
 )
+
+
+class Console(TypedDict):
+    """Where a WebSocket is opened, and whether it may type."""
+
+    path: str
+    control: bool
 
 
 class State(TypedDict):
