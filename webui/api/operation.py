@@ -43,6 +43,7 @@ SCOPES = {
     "admin:people": "Manage accounts, groups, org units, grants and quotas",
     "admin:classes": "Change classes: policies, calendars, whether they are enabled",
     "admin:seeds": "Build, promote and delete seeds",
+    "admin:server": "Back up and update the server, and see what is done to it",
 }
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 PAGE, LARGEST_PAGE = 50, 200

@@ -550,6 +550,57 @@ class Needs(TypedDict):
     items: list[Need]
 
 
+class HostOperation(TypedDict):
+    """Something that is done to the server and may take long: it goes on while `state` is running; `progress` is per cent."""
+
+    id: str
+    title: str
+    by: str
+    state: str
+    progress: int | None
+    said: str
+    problem: str
+    hint: str
+    created_at: Time
+    ended_at: Time
+
+
+class HostOperations(TypedDict):
+    items: list[HostOperation]
+
+
+class Backup(TypedDict):
+    """A backup at the target: how many people, machines and data disks are in it."""
+
+    id: str
+    at: Time
+    bytes: int
+    people: int
+    machines: int
+    disks: int
+    scenario: str
+    version: str
+
+
+class Backups(TypedDict):
+    items: list[Backup]
+
+
+class Update(TypedDict):
+    """Versions: what runs, what waits to be installed (`staged`), what going back leads to; and the operation that runs or ran last."""
+
+    version: str
+    built_at: Time
+    staged: str | None
+    back_to: str | None
+    operation: str | None
+    problem: str
+
+
+class Restarting(TypedDict):
+    at: Time
+
+
 class FieldError(TypedDict, total=False):
     """What is wrong with a field of what was sent (`pointer`, RFC 6901) or with a parameter of the address."""
 

@@ -50,6 +50,10 @@ KINDS = {
     ),
     "runs": Kind("admin/runs", columns("id", "kind", "state", "class", "for", "waits_for=Waits for", "problem"), about="run"),
     "events": Kind("admin/events", columns("at=At", "level", "kind", "message"), about="event"),
+    "operations": Kind(
+        "admin/operations", columns("id", "title", "state", "progress", "by", "created_at=Begun", "said", "problem"), about="operation"
+    ),
+    "backups": Kind("admin/backups", columns("id", "at=Made", "bytes", "people", "machines", "disks", "version")),
     "needs": Kind("needs", columns("severity", "what", "why", "page"), whole=True),
 }
 
@@ -104,6 +108,7 @@ SHOWN = {  # where one of a kind is, for `show`
     "quotas": "admin/quotas/{}",
     "sequences": "sequences/{}",
     "runs": "runs/{}",
+    "operations": "admin/operations/{}",
 }
 
 
@@ -119,7 +124,7 @@ def entries(client: Any, kind: Kind, **query: str) -> Any:
 
 def address(client: Any, kind: Kind, name: str) -> str:
     """What an address calls a thing that people call by its id or its name. Raises NotFound."""
-    if kind.by == "name" or ":" in name or (kind.about in ("run", "seed") and name.isdecimal()):
+    if kind.by == "name" or ":" in name or kind.about == "operation" or (kind.about in ("run", "seed") and name.isdecimal()):
         return name
     return str(client.find(list(entries(client, kind)), name, kind.about)["id"])
 
@@ -379,3 +384,76 @@ def check_events(context: Context) -> None:
     if found["problems"]:
         raise ClientError(f"The record is not as it was written: {found['problems'][0]}", "The web page Events has all that was found.")
     output.done(f"{found['lines']} lines are as they were written.")
+
+
+# -- the server itself --------------------------------------------------------------------------------------
+
+
+def _follow(context: Context, operation: Entry, *, wait: bool) -> None:
+    """Say what was begun; with `wait` when it has ended."""
+    with output.progress(operation["title"]) as told:
+        while wait and operation["state"] == "running":
+            told(f"{operation['title']}: {operation['progress'] or 0} % {operation['said']}")
+            context.client.sleep(2)
+            operation = context.client.call("GET", f"admin/operations/{operation['id']}")
+    if operation["problem"]:
+        raise ClientError(operation["problem"], operation["hint"])
+    output.done(f"{operation['title']}: {operation['state']}. Operation {operation['id']}.")
+
+
+WAIT = click.option("--wait", is_flag=True, help="Wait until it has ended.")
+
+
+@GROUPS["backups"].command("create")
+@WAIT
+@click.pass_obj
+def back_up(context: Context, wait: bool) -> None:
+    """Back up the appliance now."""
+    _follow(context, context.client.call("POST", "admin/backups"), wait=wait)
+
+
+@GROUPS["backups"].command("verify")
+@WAIT
+@click.pass_obj
+def verify_backups(context: Context, wait: bool) -> None:
+    """Read all backups again, whether they can be restored."""
+    _follow(context, context.client.call("POST", "admin/backups/verify"), wait=wait)
+
+
+@admin.group()
+def update() -> None:
+    """Updates of the bootable image."""
+
+
+@update.command("show")
+@formatted
+@click.pass_obj
+def show_update(context: Context, form: str) -> None:
+    """Show what runs, what waits to be installed, and whether there is a way back."""
+    output.show_one(context.client.call("GET", "admin/update"), form)
+
+
+@update.command("fetch")
+@WAIT
+@click.pass_obj
+def fetch_update(context: Context, wait: bool) -> None:
+    """Fetch what is at the configured address."""
+    _follow(context, context.client.call("POST", "admin/update/fetch"), wait=wait)
+
+
+@update.command("install")
+@click.argument("version")
+@click.option("--older", is_flag=True, help="Although it is older than what runs.")
+@WAIT
+@click.pass_obj
+def install_update(context: Context, version: str, older: bool, wait: bool) -> None:
+    """Write the version that waits to the other slot; it starts with the next restart."""
+    _follow(context, context.client.call("POST", "admin/update/install", {"version": version, "older": older}), wait=wait)
+
+
+@update.command("restart")
+@click.option("--when", type=click.Choice(["soon", "night"]), default="soon", help="In five minutes, or the next night at three.")
+@click.pass_obj
+def restart_into_update(context: Context, when: str) -> None:
+    """Restart into the update that was written, at a time that everybody is told."""
+    output.done(f"The restart is at {context.client.call('POST', 'admin/update/restart', {'when': when})['at']}.")

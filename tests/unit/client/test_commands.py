@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 import pytest
@@ -9,10 +11,15 @@ from click.testing import CliRunner
 
 from appliance import catalog
 from appliance.catalog import Account, Actor, Class, Machine, MachineState, Run, Seed, WorkItem
+from appliance.errors import Conflict
+from appliance.host.interface import backups, updates
+from appliance.host.interface.system import Image
+from appliance.settings import Settings
 from dpe import output
 from dpe.cli import Context, cli
 from dpe.client import Client
 from tests import world
+from tests.hosted import BUILD, do_instead, hosted
 from tests.unit.client.conftest import Dpe
 
 pytestmark = pytest.mark.cli
@@ -110,6 +117,19 @@ WALK: list[tuple[str, str, str | int]] = [
     ("grace", "admin events check", "as they were written"),
     ("grace", "admin needs list", ""),
 ]
+# With dpe-host behind it; its backups and updates are answers.
+SERVER: list[tuple[str, str, str | int]] = [
+    ("grace", "admin backups create --wait", "Backup: done."),
+    ("grace", "admin backups verify --wait", "Check of the backups: done."),
+    ("grace", "admin backups list", "b1"),
+    ("grace", "admin operations list", "Check of the backups"),
+    ("grace", "admin operations show {operation}", "done"),
+    ("grace", "admin update show", "1.2.0"),
+    ("grace", "admin update fetch --wait", "Fetching an update: done."),
+    ("grace", "admin update install 1.3.0 --wait", "Writing the update: done."),
+    ("grace", "admin update install 9.9.9 --wait", 1),
+    ("grace", "admin update restart --when night", "The restart is at 20"),
+]
 ELSEWHERE = {"login", "logout", "apply", "diff", "console", "proxy"}  # test_login.py, test_declare.py, programs/test_command.py
 
 
@@ -150,9 +170,9 @@ def fill(people: dict[str, Actor]) -> dict[str, str]:
     return found
 
 
-def test_every_command_against_the_real_application(dpe: Dpe, people: dict[str, Actor]) -> None:
-    things, wrong = fill(people), []
-    for name, text, said in WALK:
+def walk(dpe: Dpe, lines: list[tuple[str, str, str | int]], things: dict[str, str]) -> None:
+    wrong = []
+    for name, text, said in lines:
         words, _, sent = text.format_map(Later(things)).partition(" < ")
         answer = dpe(*words.split(), name=name, input=f"{sent}\n" if sent else None)
         expected = said.format_map(Later(things)) if isinstance(said, str) else ""
@@ -162,7 +182,39 @@ def test_every_command_against_the_real_application(dpe: Dpe, people: dict[str, 
             things["built"] = str(Seed.select().order_by(Seed.id.desc()).get().id)
         if words.startswith("stop"):
             things["run"] = str(Run.select().order_by(Run.id.desc()).get().id)
+        if "Operation " in answer.stdout:
+            things["operation"] = answer.stdout.split("Operation ")[1].split(".")[0]
     assert wrong == [], "\n".join(wrong)
+
+
+def test_every_command_against_the_real_application(dpe: Dpe, people: dict[str, Actor]) -> None:
+    walk(dpe, WALK, fill(people))
+
+
+def test_every_command_of_the_server_against_the_real_dpe_host(
+    dpe: Dpe, opened: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = datetime(2026, 11, 29, tzinfo=UTC)
+    found = backups.Backup("b1", moment, 10, 3, 2, 1, 0, 0, 21, "notebook", "1.2.0")
+
+    def install(args: updates.Install, host: object) -> updates.Written:
+        if args.version != "1.3.0":
+            raise Conflict("That version is not here.", "Fetch it first.")
+        return updates.Written(version=args.version)
+
+    with hosted(opened, tmp_path):
+        for verb, do in (
+            (backups.RUN, lambda args, host: backups.Made(snapshot="b1", bytes=10, added=1, people=3, machines=2, disks=1, problems=[])),
+            (backups.VERIFY, lambda args, host: backups.Checked(words="All are whole.", backups=1)),
+            (backups.LIST, lambda args, host: [found]),
+            (updates.STATUS, lambda args, host: updates.Status(image=Image.model_validate(BUILD), slots=[])),
+            (updates.SOURCE, lambda args, host: updates.Source()),
+            (updates.FETCH, lambda args, host: updates.Fetched(found="1.3.0 is there.", version="1.3.0")),
+            (updates.INSTALL, install),
+            (updates.RESTART, lambda args, host: updates.Plan(version="1.3.0", at=args.at, by="grace", back=False)),
+        ):
+            do_instead(monkeypatch, verb, do)
+        walk(dpe, SERVER, {})
 
 
 class Later(dict[str, str]):
@@ -174,7 +226,7 @@ class Later(dict[str, str]):
 
 def test_the_walk_misses_none() -> None:
     every = {name for name, _ in leaves(cli)}
-    walked = {name for name in every for _, words, _ in WALK if f"{words} ".startswith(f"{name} ")}
+    walked = {name for name in every for _, words, _ in WALK + SERVER if f"{words} ".startswith(f"{name} ")}
     assert every - walked == ELSEWHERE
 
 
