@@ -169,7 +169,7 @@ class Executed:
 class GuestSigns:
     """Whether somebody works in a machine, as it says itself.
 
-    users: people signed in, or with a terminal open; load: processes that want to run, over the last minute;
+    users: people with a terminal open, of the machine's own consoles only those at which a key was pressed since they were signed in; load: processes that want to run, over the last minute;
     last_input_seconds: since a key was last pressed in one of their terminals, None when there is none.
     """
 

@@ -6,7 +6,7 @@ import json
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import libvirt
 import libvirt_qemu
@@ -77,26 +77,42 @@ def execute(
     return done
 
 
-# Terminals that belong to somebody else than root, who has them from the start. A terminal is "read" when a key is pressed.
+# Terminals that belong to somebody else than root, who has them from the start. A terminal is "read" when a key is pressed. At its own consoles a
+# machine signs its owner in by itself, which changes their owner: whoever has pressed no key since then is not there.
 SIGNS = """
 read -r load rest < /proc/loadavg && echo "load $load" && echo "now $(date +%s)"
 for terminal in /dev/pts/[0-9]* /dev/tty[0-9]* /dev/ttyS[0-9]*; do
-    [ ! -e "$terminal" ] || [ -O "$terminal" ] || stat -c "terminal %U %X" "$terminal"
+    [ ! -e "$terminal" ] || [ -O "$terminal" ] || stat -c "terminal %U %X %Z %n" "$terminal"
 done
 """
+
+
+class _Terminal(NamedTuple):
+    """Of whom, when a key was pressed last, and since when it is theirs: seconds since 1970."""
+
+    owner: str
+    read: float
+    since: float
+    name: str
+
+    @property
+    def used(self) -> bool:
+        return self.name.startswith("/dev/pts/") or self.read > self.since
 
 
 def signs(domain: libvirt.virDomain, *, deadline: float, within: float) -> GuestSigns:
     """Whether somebody works in the machine, whose agent must be connected. Raises Unavailable when it does not tell in time."""
     done = execute(domain, ["/bin/sh", "-c", SIGNS], deadline=deadline, within=within)
-    users = {user["user"] for user in _command(domain, "guest-get-users", within)}
     try:
         (load,), (now,) = ([float(rest) for rest in _lines(done.output, name)] for name in ("load", "now"))
-        terminals = [rest.split() for rest in _lines(done.output, "terminal")]
-        idle = [max(0.0, now - float(read)) for _, read in terminals]
+        terminals = [
+            _Terminal(owner, float(read), float(since), name)
+            for owner, read, since, name in map(str.split, _lines(done.output, "terminal"))
+        ]
     except ValueError as error:
         raise Unavailable(f"{domain.name()} does not say whether somebody works in it: {(done.error or done.output)[-200:]}") from error
-    return GuestSigns(len(users | {owner for owner, _ in terminals}), load, min(idle, default=None))
+    used = [one for one in terminals if one.used]
+    return GuestSigns(len({one.owner for one in used}), load, min((max(0.0, now - one.read) for one in used), default=None))
 
 
 def _lines(output: str, name: str) -> list[str]:

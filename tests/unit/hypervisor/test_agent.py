@@ -114,28 +114,29 @@ def test_an_agent_that_was_only_greeted_is_tried_again_as_long_as_one_waits(
         agent.begin(DOMAIN, ["true"], within=0.1)
 
 
-def told(output: str, *users: str) -> tuple[object, ...]:
+def told(output: str) -> tuple[object, ...]:
     """What the agent answers when it is asked for signs."""
-    done = {"exited": True, "exitcode": 0, "out-data": encoded(output.encode())}
-    return {"pid": 7}, done, [{"user": user, "login-time": 0.5} for user in users]
+    return {"pid": 7}, {"exited": True, "exitcode": 0, "out-data": encoded(output.encode())}
 
 
 @pytest.mark.parametrize(
-    ("output", "users", "expected"),
+    ("terminals", "expected"),
     [
-        ("load 0.25\nnow 1000\n", [], GuestSigns(0, 0.25, None)),
-        ("load 1.5\nnow 1000\nterminal alice 990\nterminal bob 700\n", ["alice"], GuestSigns(2, 1.5, 10)),
-        ("load 0\nnow 1000\n", ["alice", "alice"], GuestSigns(1, 0, None)),
-        ("load 0\nnow 1000\nterminal alice 1003\n", [], GuestSigns(1, 0, 0)),  # a clock that was set meanwhile
+        ([], GuestSigns(0, 0.25, None)),
+        (["alice 990 900 /dev/pts/0", "bob 700 900 /dev/pts/1"], GuestSigns(2, 0.25, 10)),
+        (["alice 990 900 /dev/pts/0", "alice 991 900 /dev/pts/1"], GuestSigns(1, 0.25, 9)),
+        (["alice 1003 900 /dev/pts/0"], GuestSigns(1, 0.25, 0)),  # a clock that was set meanwhile
+        (["alice 700 900 /dev/tty1", "alice 900 900 /dev/ttyS0"], GuestSigns(0, 0.25, None)),  # signed in by the machine itself
+        (["alice 700 900 /dev/tty1", "alice 960 900 /dev/ttyS0"], GuestSigns(1, 0.25, 40)),  # and somebody is there
     ],
 )
-def test_signs(speak: Callable[..., Agent], output: str, users: list[str], expected: GuestSigns) -> None:
-    speak(*told(output, *users))
+def test_signs(speak: Callable[..., Agent], terminals: list[str], expected: GuestSigns) -> None:
+    speak(*told("".join(["load 0.25\nnow 1000\n", *(f"terminal {terminal}\n" for terminal in terminals)])))
     assert agent.signs(DOMAIN, deadline=time.monotonic() + 5, within=5) == expected
 
 
 @pytest.mark.badinput
-@pytest.mark.parametrize("output", ["", "load 0\n", "load much\nnow 1000\n", "load 0\nnow 1000\nterminal alice\n"])
+@pytest.mark.parametrize("output", ["", "load 0\n", "load much\nnow 1000\n", "load 0\nnow 1000\nterminal alice 7\n"])
 def test_a_machine_that_says_something_else_gives_no_signs(speak: Callable[..., Agent], output: str) -> None:
     speak(*told(output))
     with pytest.raises(Unavailable, match="does not say"):
