@@ -124,7 +124,7 @@ def ssh(context: Context, machine: str, arguments: tuple[str, ...], user: str, o
     Arguments are ssh's own, a command last. The machine's seed has to have an SSH server, and your account a public key: the account's page, SSH keys.
     """
     found = context.client.machine(machine)
-    words = ["ssh", *ssh_options(context, found), f"{user or found['user']}@{found['name']}", *arguments]
+    words = ["ssh", *ssh_options(context, found, sys.argv[0]), f"{user or found['user']}@{found['name']}", *arguments]
     if only:
         output.done(shlex.join(words))
         return
@@ -134,8 +134,8 @@ def ssh(context: Context, machine: str, arguments: tuple[str, ...], user: str, o
         raise ClientError("There is no ssh on this computer.", "Install OpenSSH's client.") from None
 
 
-def ssh_options(context: Context, machine: dict[str, Any]) -> list[str]:
+def ssh_options(context: Context, machine: dict[str, Any], command: str) -> list[str]:
     """ssh goes through `dpe proxy`. Its host key is known under the machine's id: another machine of that name later has another."""
-    words = [sys.argv[0], *(["--host", context.address] if context.address else []), "proxy", machine["id"]]
+    words = [command, *(["--host", context.address] if context.address else []), "proxy", machine["id"]]
     through = f"{shlex.join(words).replace('%', '%%')} %p"
     return ["-o", f"ProxyCommand={through}", "-o", f"HostKeyAlias=dpe-{machine['id']}", "-o", "StrictHostKeyChecking=accept-new"]

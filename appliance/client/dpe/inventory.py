@@ -1,7 +1,9 @@
 """`dpe inventory`: your machines as an inventory of Ansible's, by class and by state."""
 
 import json
+import re
 import shlex
+import sys
 from typing import Any
 
 import click
@@ -11,22 +13,29 @@ from dpe.cli import Context
 from dpe.console import ssh_options
 
 
-def ansible(context: Context, machines: list[dict[str, Any]]) -> dict[str, Any]:
+def held(context: Context) -> list[dict[str, Any]]:
+    """The machines that can be used now."""
+    return [one for one in context.client.machines() if one["state"] == "in_use"]
+
+
+def ansible(context: Context) -> dict[str, Any]:
     """What Ansible takes from a script that it calls with --list; connections go through the appliance, as `dpe ssh` does."""
-    hosts = {one["name"]: _variables(context, one) for one in machines}
+    hosts = {one["name"]: variables(context, one, sys.argv[0]) for one in held(context)}
     groups: dict[str, Any] = {}
-    for one in machines:
-        for group in (f"class_{one['class']}", f"state_{one['state']}"):
-            name = "".join(letter if letter.isalnum() else "_" for letter in group)
-            groups.setdefault(name, {"hosts": []})["hosts"].append(one["name"])
+    for name, known in hosts.items():
+        for group in known["dpe_groups"]:
+            groups.setdefault(group, {"hosts": []})["hosts"].append(name)
     return {**groups, "all": {"children": sorted(groups)}, "_meta": {"hostvars": hosts}}
 
 
-def _variables(context: Context, machine: dict[str, Any]) -> dict[str, Any]:
+def variables(context: Context, machine: dict[str, Any], command: str) -> dict[str, Any]:
+    """What Ansible knows of a machine; `command` is what this command is called with."""
+    groups = [re.sub(r"\W", "_", f"{kind}_{machine[kind]}") for kind in ("class", "state")]
     return {
         "ansible_host": machine["name"],
         "ansible_user": machine["user"],
-        "ansible_ssh_common_args": shlex.join(ssh_options(context, machine)),
+        "ansible_ssh_common_args": shlex.join(ssh_options(context, machine, command)),
+        "dpe_groups": groups,
         **{f"dpe_{name}": machine[name] for name in ("id", "class", "state", "url", "lease_ends_at")},
     }
 
@@ -37,7 +46,7 @@ def _variables(context: Context, machine: dict[str, Any]) -> dict[str, Any]:
 @click.pass_obj
 def inventory(context: Context, all_of_them: bool, host: str) -> None:
     """Print your machines as an Ansible inventory."""
-    found = ansible(context, [one for one in context.client.machines() if one["state"] == "in_use"])
+    found = ansible(context)
     if host:
         click.echo(json.dumps(found["_meta"]["hostvars"].get(host, {})))
         return

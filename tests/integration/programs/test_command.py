@@ -1,5 +1,6 @@
 """The command as it is installed, from its wheel, in an environment of its own: through nginx, the web process and dpe-console to a real SSH server."""
 
+import json
 import os
 import re
 import shutil
@@ -11,14 +12,16 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 
 from appliance import catalog
 from appliance.access import tls
-from appliance.catalog import Account, Class, Machine, MachineState, machines
+from appliance.catalog import Account, Actor, Class, Machine, MachineState, machines
 from appliance.run import run, start
+from appliance.services import tokens
 from appliance.settings import REPOSITORY, Settings
 from tests import kept
 from tests.bench.claim import Person, _ready, serving
@@ -72,7 +75,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served() -> Iterator[Settings]:
     """The web page, dpe-console and the front door; machines have addresses of loopback, and an engine's part is done by a thread."""
     with serving("console", subnet="127.88.0.0/16") as settings:
-        _ready(3)
+        _ready(4)
         over = threading.Event()
 
         def engine() -> None:
@@ -113,7 +116,7 @@ def sshd(served: Settings, tmp_path: Path) -> Iterator[int]:
         port = int(probe.getsockname()[1])
     Path("/run/sshd").mkdir(exist_ok=True)
     (tmp_path / "config").write_text(
-        "".join(f"ListenAddress {served.address(slot)}:{port}\n" for slot in range(3))
+        "".join(f"ListenAddress {served.address(slot)}:{port}\n" for slot in range(4))
         + f"HostKey {tmp_path}/host\nAuthorizedKeysFile {keys}/id_ed25519.pub\nPidFile none\nPasswordAuthentication no\n"
         "KbdInteractiveAuthentication no\nPermitRootLogin yes\nStrictModes no\nUsePAM no\n"
     )
@@ -139,10 +142,11 @@ def approve(settings: Settings, code: str) -> None:
     person.close()
 
 
-def following(process: "subprocess.Popen[str]", settings: Settings, stream: str) -> str:
+def following(process: "subprocess.Popen[str]", settings: Settings) -> str:
     """All that the process says, while somebody approves the code that it shows."""
     said = ""
-    for line in getattr(process, stream):
+    assert process.stdout
+    for line in process.stdout:
         said += line
         if found := re.search(r"\b[B-Z]{4}-[B-Z]{4}\b", line):
             approve(settings, found[0])
@@ -155,11 +159,12 @@ def dpe(computer: dict[str, str], *words: str, code: int = 0) -> str:
     return done.stdout
 
 
-def signed_in(computer: dict[str, str], settings: Settings) -> None:
-    words = ["dpe", "login", computer["APPLIANCE"], "--fingerprint", computer["FINGERPRINT"], "--no-browser"]
-    with subprocess.Popen(words, env=computer, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL) as process:
-        said = following(process, settings, "stderr")
-    assert process.returncode == 0, said
+def signed_in(computer: dict[str, str]) -> None:
+    """With a token that somebody has; how one is approved is the script's."""
+    account = Account.get(Account.name == "person0")
+    token = tokens.create(Actor(account.name, account.id), "dpe", ["read", "machines", "consoles"], 1)
+    words = ["dpe", "login", computer["APPLIANCE"], "--fingerprint", computer["FINGERPRINT"], "--with-token"]
+    subprocess.run(words, env=computer, input=token, text=True, check=True, timeout=60, stdout=subprocess.DEVNULL)
 
 
 def test_the_script_of_the_readme_as_it_stands(computer: dict[str, str], served: Settings, sshd: int, tmp_path: Path) -> None:
@@ -183,7 +188,7 @@ def test_the_script_of_the_readme_as_it_stands(computer: dict[str, str], served:
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        said = following(process, served, "stdout")
+        said = following(process, served)
     assert process.returncode == 0, said
     assert f"{served.address(0)} {sshd}" in said
     assert dpe(computer, "list") == ""
@@ -192,7 +197,7 @@ def test_the_script_of_the_readme_as_it_stands(computer: dict[str, str], served:
 
 
 def test_streams_of_a_machine_end_with_the_token(computer: dict[str, str], served: Settings) -> None:
-    signed_in(computer, served)
+    signed_in(computer)
     name = dpe(computer, "get", "small").split("\t")[0]
     machine = Machine.get(Machine.number == int(name.rpartition("-")[2]))
     with socket.create_server((served.address(machine.slot), 0)) as server:
@@ -218,7 +223,7 @@ def test_streams_of_a_machine_end_with_the_token(computer: dict[str, str], serve
 
 
 def test_the_serial_line_is_shown_and_typed_into(computer: dict[str, str], served: Settings) -> None:
-    signed_in(computer, served)
+    signed_in(computer)
     name = dpe(computer, "get", "small").split("\t")[0]
     machine = Machine.get(Machine.number == int(name.rpartition("-")[2]))
     place = served.serial_line(machine.id)
@@ -244,3 +249,31 @@ def test_the_serial_line_is_shown_and_typed_into(computer: dict[str, str], serve
                 process.stdin.write(b"\x1d")
                 process.stdin.close()
                 assert process.wait(10) == 0
+
+
+def json_of_ansible(value: Any) -> Any:
+    """Without the marks of what came from elsewhere, which no template reads."""
+    if isinstance(value, dict):
+        return value["__ansible_unsafe"] if "__ansible_unsafe" in value else {name: json_of_ansible(one) for name, one in value.items()}
+    return [json_of_ansible(one) for one in value] if isinstance(value, list) else value
+
+
+def test_ansible_has_the_machines_from_the_plugin_as_from_the_script(
+    computer: dict[str, str], served: Settings, installed: Path, tmp_path: Path
+) -> None:
+    signed_in(computer)
+    name = dpe(computer, "get", "small").split("\t")[0]
+    (tmp_path / "machines.dpe.yml").write_text("plugin: dpe.appliance.machines\nkeyed_groups: [{key: dpe_class, prefix: kind}]\n")
+    [packages] = installed.glob("lib/python3*/site-packages")
+    env = {**computer, "PYTHONPATH": str(packages), "ANSIBLE_COLLECTIONS_PATH": str(tmp_path), "ANSIBLE_HOME": str(tmp_path / "ansible")}
+    words = [str(Path(sys.executable).parent / "ansible-inventory"), "-i", str(tmp_path / "machines.dpe.yml"), "--list"]
+    if not Path(words[0]).exists():  # of an environment that borrows its packages
+        words[:1] = [sys.executable, "-m", "ansible.cli.inventory"]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    found, script = json.loads(done.stdout), json.loads(dpe(computer, "inventory", "--list"))
+    assert name in found["class_small"]["hosts"]
+    assert sorted(found["kind_small"]["hosts"]) == sorted(found["class_small"]["hosts"]) == sorted(script["class_small"]["hosts"])
+    theirs, ours = (json_of_ansible(one["_meta"]["hostvars"][name]) for one in (found, script))
+    assert {**theirs, "ansible_ssh_common_args": ""} == {**ours, "ansible_ssh_common_args": ""}
+    assert f"proxy {theirs['dpe_id']} %p" in theirs["ansible_ssh_common_args"]

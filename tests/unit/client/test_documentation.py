@@ -6,6 +6,7 @@ import sys
 import tomllib
 
 import pytest
+import yaml
 
 from appliance.settings import REPOSITORY
 from dpe import errors
@@ -35,7 +36,9 @@ def test_it_imports_nothing_of_the_appliance_and_nothing_that_it_does_not_bring(
 
 
 def test_it_has_the_appliances_version() -> None:
-    assert PROJECT["version"] == tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    galaxy = yaml.safe_load((HOME / "ansible_collections/dpe/appliance/galaxy.yml").read_text())
+    assert (PROJECT["version"], galaxy["version"]) == (version, version)
 
 
 def test_every_command_is_in_the_readme_as_its_help_says_it() -> None:
