@@ -133,7 +133,9 @@ def wheels(tools: Path, job: Job) -> Path:
     """The virtual environment with the locked packages, and the command's wheel, made at its final place in the tools' tree."""
     locks = [(REPOSITORY / name).read_text() for name in ("requirements-build.lock", "requirements.lock")]
     client = {
-        str(file.relative_to(CLIENT)): file.read_text() for file in sorted(CLIENT.rglob("*.*")) if file.suffix in (".py", ".toml", ".md")
+        str(file.relative_to(CLIENT)): file.read_text()
+        for file in sorted(CLIENT.rglob("*.*"))
+        if file.suffix in (".py", ".toml", ".md", ".yml")
     }
     place = job.stages / f"venv-{digest(locks, client, INSTALL, tools.name)}"
     if venv := kept(place):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dpe.client import Client
-from dpe.errors import NotAllowed, Refused, TimedOut
+from dpe.errors import NotAllowed, Refused, TimedOut, Unreachable, Untrusted
 
 SCOPES = ("read", "machines", "consoles", "todos")
 ADMIN_SCOPES = ("sequences", "admin:read", "admin:machines", "admin:people", "admin:classes", "admin:seeds", "admin:server")
@@ -24,6 +24,10 @@ def sign_in(client: Client, show: Callable[[dict[str, Any]], None], scope: Seque
         try:
             answer = client.call("POST", "device/token", {"device_code": asked["device_code"], "grant_type": GRANT})
             return str(answer["access_token"])
+        except Untrusted:
+            raise
+        except Unreachable:
+            pause += SLOWER
         except Refused as refused:
             if refused.message == "slow_down":
                 pause += SLOWER

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import requests
 from click.testing import CliRunner, Result
 from flask import Flask
 
@@ -98,6 +99,20 @@ def test_nobody_comes(login: Callable[..., Result], monkeypatch: pytest.MonkeyPa
     answer = login()
     assert answer.exit_code == 7, answer.output
     assert Token.select().count() == 0
+
+
+def test_a_network_that_fails_for_a_moment_is_no_end(login: Callable[..., Result], ada: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    send, failed = Wsgi.send, list[str]()
+
+    def fail(self: Wsgi, request: Any, *arguments: Any, **named: Any) -> Any:
+        if request.url.endswith("/token") and len(failed) < 2:
+            failed.append(request.url)
+            raise requests.exceptions.ConnectionError("reset")
+        return send(self, request, *arguments, **named)
+
+    monkeypatch.setattr(Wsgi, "send", fail)
+    assert login(meanwhile=lambda code: approve(ada, code)).exit_code == 0
+    assert len(failed) == 2
 
 
 def test_admins_ask_for_more(login: Callable[..., Result], grace: Browser) -> None:
