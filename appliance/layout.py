@@ -56,6 +56,7 @@ def prepare(settings: Settings) -> None:
     _directory(settings.host, 0o711)
     _directory(settings.seeds, 0o2751, web)
     _directory(settings.scenarios, 0o700)
+    _directory(settings.packages, 0o755)
     _directory(settings.machines, 0o711)
     _directory(settings.data, 0o711)
     _directory(settings.kept, 0o700)

@@ -120,6 +120,11 @@ class Settings:
         return self.state / "scenarios"
 
     @property
+    def packages(self) -> Path:
+        """The package indexes of the releases that seeds are built from."""
+        return self.state / "packages"
+
+    @property
     def machines(self) -> Path:
         return self.state / "machines"
 

@@ -38,8 +38,9 @@ from appliance.host.backup import restore
 from appliance.host.disks import ballast
 from appliance.host.system import processes
 from appliance.hypervisor.providers import provider_service
+from appliance.packages import sources
 from appliance.scenario.load import load as load_scenario
-from appliance.seeds import shipped, sources
+from appliance.seeds import shipped
 from appliance.services import setup
 from appliance.settings import REPOSITORY, Settings, environment
 from appliance.settings import load as load_settings

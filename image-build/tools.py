@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from appliance import durable
+from appliance.packages import sources
 from appliance.run import Argument, run
-from appliance.seeds import sources
 
 SUITE = "trixie"
 COMPONENTS = "main non-free-firmware"  # the latter has nothing but firmware, which may be passed on but not changed

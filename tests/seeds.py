@@ -14,7 +14,15 @@ from appliance.settings import REPOSITORY, Settings, load
 from tests import kept
 
 SMALL = REPOSITORY / "tests/scenarios/small"
-_SOURCES = ("appliance/scenario", "appliance/seeds", "playbooks/files", "playbooks/roles", "playbooks/plugins", "playbooks/seed.yml")
+_SOURCES = (
+    "appliance/packages/sources.py",
+    "appliance/scenario",
+    "appliance/seeds",
+    "playbooks/files",
+    "playbooks/roles",
+    "playbooks/plugins",
+    "playbooks/seed.yml",
+)
 
 
 def small_scenario() -> Scenario:

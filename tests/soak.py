@@ -40,6 +40,7 @@ ITEMS = (
     Item("windows", "tests/unit/pools/test_windows.py::test_every_minute_of_a_year_is_as_brute_force_has_it", {"DPE_TEST_STEP": 1}),
     Item("api", "tests/unit/webui/test_api_document.py", {"DPE_TEST_EXAMPLES": 200}),
     Item("api-killed", "tests/integration/programs/test_api_killed.py", {"DPE_TEST_CREATES": 1000}),
+    Item("webhooks-killed", "tests/integration/programs/test_webhooks_killed.py", {"DPE_TEST_KILLS": 300}),
     Item("bench-fork", "tests/bench/test_shape.py", {"DPE_TEST_LONG_BENCH": 1}),
     *(
         Item(f"image-{name}", f"tests/image/test_{name}.py")

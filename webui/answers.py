@@ -22,7 +22,7 @@ def protect(response: Response, form_targets: str = "") -> Response:
     if response.status_code == 503:
         headers.setdefault("Retry-After", "5")
     headers["Content-Security-Policy"] = CSP.format(form_targets=form_targets)
-    headers["Referrer-Policy"] = "same-origin"
+    headers.setdefault("Referrer-Policy", "same-origin")
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Cross-Origin-Opener-Policy"] = "same-origin"
     if request.endpoint != "static":

@@ -10,7 +10,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter
 
-from appliance import bulkhead, catalog, durable, settings
+from appliance import bulkhead, catalog, durable, packages, settings
 from appliance.access import cookies, nginx
 from appliance.identity import secrets as secrets_of_others
 from appliance.settings import Settings
@@ -28,11 +28,14 @@ from webui import (
     hooks,
     inbox,
     live,
+    metrics,
     moved,
     needs_you,
+    password_links,
     portal,
     reauth,
     runs,
+    saved_views,
     search,
     security,
     setup,
@@ -63,6 +66,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.converters["int"] = _RowNumber
     errors.init_app(app)
     upload.init_app(app)
+    metrics.init_app(app)
     guard.init_app(app)
     reauth.init_app(app)
     format.init_app(app)
@@ -70,6 +74,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         setup,
         setup_restore,
         auth,
+        password_links,
         security,
         portal,
         search,
@@ -77,12 +82,14 @@ def create_app(settings: Settings | None = None) -> Flask:
         inbox,
         needs_you,
         runs,
+        saved_views,
         console,
         device,
         live,
         auth_request,
         api,
         hooks,
+        metrics,
     ):
         app.register_blueprint(area.blueprint)
     app.register_blueprint(api.described.pages)
@@ -96,6 +103,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     turnstile = ConcurrencyLimit(proxied, AT_ONCE, passing=passing)
     app.wsgi_app = turnstile  # type: ignore[method-assign]
     bulkhead.aside = turnstile.aside
+    metrics.watch(app, turnstile)
     work_on(app, settings or load_settings())
     return app
 
@@ -103,6 +111,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 def work_on(app: Flask, settings: Settings) -> None:
     """Have the application work over the catalog of `settings` from now on, with the key that is kept beside it."""
     catalog.open(settings.catalog)
+    packages.open(settings.packages)
     app.config.update(SECRET_KEY=_secret(settings.web_secret), SETTINGS=settings, SETUP_DONE=False)
     secrets_of_others.open(settings.web_secret)
 

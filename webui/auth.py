@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
 from appliance.identity import passwords
-from appliance.services import accounts, second_factor, sessions, tokens
+from appliance.services import accounts, password_links, second_factor, sessions, tokens
 from appliance.services import machines as machines_service
 from webui import forms, saved_form
 from webui.errors import status_of
@@ -29,6 +29,14 @@ class Code(Arriving):
 
 class SigningOut(Form):
     swapped: Ticked = False
+
+
+class NewPassword(Form):
+    password: str = Field(
+        title="New password",
+        description=f"At least {passwords.SHORTEST} characters. A few words in a row are easy to remember.",
+        json_schema_extra=SECRET,
+    )
 
 
 class OwnPassword(Form):
@@ -127,7 +135,9 @@ def _go_on(after: str, text: str) -> Page:
 
 
 def _sign_in_page(after: str, kept: str = "", error: DpeError | None = None) -> Page:
-    page = render_template("sign_in.html", after=after, form=forms.bound(SignIn, error=error), kept=kept)
+    page = render_template(
+        "sign_in.html", after=after, form=forms.bound(SignIn, error=error), kept=kept, can_reset=password_links.can_mail()
+    )
     return _allowing_applications(page, status_of(error) if error else 200)
 
 
@@ -186,6 +196,22 @@ def password() -> Page:
         return _account_page(error)
     flash("Your password is changed; other browsers are signed out, and your tokens are ended.", "success")
     return redirect(url_for("auth.account"), 303)
+
+
+@blueprint.route("/account/new-password", methods=["GET", "POST"])
+@needs("own")
+def new_password() -> Page:
+    """What comes before everything else for who has a password that somebody else chose."""
+    error = None
+    if request.method == "POST":
+        try:
+            accounts.replace_password(actor(), forms.read(NewPassword).password, keep_session=current_user.session_id)
+            flash("Your password is set.", "success")
+            return redirect("/", 303)
+        except DpeError as refused:
+            error = refused
+    page = render_template("account_new_password.html", form=forms.bound(NewPassword, error=error))
+    return page, status_of(error) if error else 200
 
 
 @blueprint.post("/account/keys")

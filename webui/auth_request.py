@@ -10,12 +10,14 @@ from urllib.parse import parse_qs, quote, urlsplit
 from flask import Blueprint, Response, request
 from flask_login import current_user
 
+from appliance import catalog
 from appliance.catalog import Actor
 from appliance.errors import Conflict, NotAllowed, NotFound
-from appliance.services import app_access, consoles
+from appliance.services import app_access, consoles, overview
 from appliance.settings import Settings
+from webui import metrics
 from webui.guard import public, settings
-from webui.reauth import lacks_codes
+from webui.reauth import comes_first
 
 blueprint = Blueprint("door", __name__)
 
@@ -26,8 +28,9 @@ SIGN_IN = "/sign-in"
 @public
 def check() -> Response:
     """The answer to nginx, for whoever is signed in with this browser."""
-    actor, session_id = (current_user.actor, current_user.session_id) if current_user.is_authenticated and not lacks_codes() else (None, "")
+    actor, session_id = (current_user.actor, current_user.session_id) if current_user.is_authenticated and not comes_first() else (None, "")
     status, headers = answer(actor, session_id, cast(Mapping[str, str], request.headers), settings())
+    metrics.count_door(status, headers.get("X-DPE-Page", ""))
     return Response(status=status, headers=headers)
 
 
@@ -35,7 +38,7 @@ def check() -> Response:
 @public
 def console() -> Response:
     """The answer to nginx about a WebSocket to a screen or a serial line: 200 with X-DPE-Ticket, for dpe-console, or 403."""
-    if not current_user.is_authenticated or lacks_codes():
+    if not current_user.is_authenticated or comes_first():
         return Response(status=403)
     asked = urlsplit(request.headers.get("X-DPE-Uri", ""))
     machine_id, _, target = asked.path.removeprefix("/ws/").partition("/")
@@ -50,8 +53,23 @@ def console() -> Response:
 @blueprint.get("/healthz")
 @public
 def healthz() -> Response:
-    """That this process answers; says nothing of the engine."""
+    """Liveness: that this process answers; says nothing of the engine."""
     return Response("ok\n", mimetype="text/plain")
+
+
+@blueprint.get("/readyz")
+@public
+def readyz() -> Response:
+    """Readiness: 200 when the catalog can be read, the engine lives and the hypervisor answers it; else 503. It says which, and nothing more."""
+    try:
+        health = overview.health()
+        checks = {"catalog": True, "engine": health.engine_ok, "hypervisor": health.hypervisor_ok}
+    except Exception as error:
+        if catalog.refusal(error) is None:
+            raise
+        checks = {"catalog": False}
+    text = "".join(f"{name} {'ok' if good else 'not ready'}\n" for name, good in checks.items())
+    return Response(text, 200 if all(checks.values()) else 503, mimetype="text/plain")
 
 
 def answer(actor: Actor | None, session_id: str, headers: Mapping[str, str], settings: Settings) -> tuple[int, dict[str, str]]:

@@ -10,7 +10,7 @@ from flask_login import current_user
 from flask_wtf.csrf import CSRFError
 from werkzeug.exceptions import HTTPException
 
-from appliance import catalog
+from appliance import catalog, tracing
 from appliance.errors import DpeError
 from webui import forms, saved_form
 from webui.answers import status_of as status_of  # as the pages know it
@@ -45,8 +45,10 @@ def answer(message: str, hint: str, status: int, errors: Sequence[Mapping[str, s
 
     `errors` are what is wrong with each field, by a JSON pointer into what was sent, or the name of a parameter of the address.
     """
-    if request.path.startswith(("/api/", "/hooks/")) or request.accept_mimetypes.best == "application/json":
-        problem = {"title": message, "detail": hint, "status": status, **({"errors": list(errors)} if errors else {})}
+    if request.path.startswith(("/api/", "/hooks/", "/metrics")) or request.accept_mimetypes.best == "application/json":
+        id = tracing.current.get()
+        more = {**({"errors": list(errors)} if errors else {}), **({"request_id": id} if id else {})}
+        problem = {"title": message, "detail": hint, "status": status, **more}
         return Response(json.dumps(problem), status, mimetype="application/problem+json")
     said = {"message": message, "hint": hint, "status": status}
     part = bool(request.headers.get("HX-Request"))

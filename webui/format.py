@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import segno
 from flask import Flask, g, request, url_for
 from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
@@ -86,6 +87,7 @@ def init_app(app: Flask) -> None:
         ago=ago,
         span=span,
         mib=mib,
+        size=size,
         plural=plural,
         article=article,
         percent=percent,
@@ -229,6 +231,11 @@ def mib(size: float | None) -> str:
     raise AssertionError
 
 
+def size(count: int) -> str:
+    """A number of bytes, in the unit that suits it."""
+    return mib(count / (1 << 20)) if count >= 1 << 20 else f"{-(-count // 1024)} KiB"
+
+
 def plural(number: int, one: str, many: str = "") -> str:
     """ "1 machine", "2 machines"."""
     return f"{number:,} {one if number == 1 else many or one + 's'}".replace(",", " ")
@@ -278,3 +285,8 @@ SYSTEMS = (("Android", "Android"), ("iPhone", "iPhone"), ("iPad", "iPad"), ("Win
 def given(values: dict[str, Any]) -> dict[str, Any]:
     """Those that are not empty."""
     return {name: value for name, value in values.items() if value}
+
+
+def qr_code(text: str) -> Markup:
+    """A QR code; black on white in dark mode too, or cameras do not see it."""
+    return Markup(segno.make(text, error="m", micro=False).svg_inline(scale=5, dark="#000", light="#fff"))  # noqa: S704

@@ -19,7 +19,7 @@ from appliance.errors import NotAllowed, NotFound
 from appliance.identity import permissions
 from appliance.identity.permissions import Permissions
 from appliance.identity.roles import OWN, PERMISSIONS
-from appliance.services import inbox, sessions, tokens
+from appliance.services import inbox, password_links, sessions, tokens
 from appliance.services import needs as needs_service
 from appliance.services import setup as setup_service
 from appliance.services.needs import Need as ToMend
@@ -33,7 +33,8 @@ csrf = CSRFProtect()
 login = LoginManager()
 
 
-WITHOUT_PAGES = ("door", "live", "api", "hooks")  # blueprints that programs ask, and no person sees
+WITHOUT_PAGES = ("door", "live", "api", "hooks", "metrics")  # blueprints that programs ask, and no person sees
+WITH_TOKENS = ("api", "metrics")  # those of them to which a token lets in
 PUBLIC = "public"
 
 
@@ -168,7 +169,7 @@ def init_app(app: Flask) -> None:
 
 
 def _load(_request: object) -> Person | None:
-    if (request.blueprint == "api" or request.endpoint == "door.console") and request.authorization is not None:
+    if (request.blueprint in WITH_TOKENS or request.endpoint == "door.console") and request.authorization is not None:
         bearer = request.authorization.token if request.authorization.type == "bearer" else ""
         known = tokens.find(bearer or "", request.remote_addr or "")
         return Person(known.account, "", token=known) if known else None
@@ -194,6 +195,7 @@ def _first_setup() -> BaseResponse | None:
     if is_set_up() or request.endpoint in (
         "static",
         "door.healthz",
+        "door.readyz",
         "setup.wizard",
         "setup_restore.begin",
         "setup_restore.progress",
@@ -254,7 +256,7 @@ SIGN_IN_ELSEWHERE = "Sign in in another tab, then try again here: what you enter
 def _ask_to_sign_in() -> BaseResponse:
     if request.blueprint in ("door", "live"):
         return Response(status=401)
-    if request.blueprint == "api":
+    if request.blueprint in WITH_TOKENS:
         abort(401, www_authenticate=WWWAuthenticate("bearer"))
     came_from = request.full_path.rstrip("?") if request.method == "GET" else here()
     address = url_for("auth.sign_in", next=came_from if came_from != "/" else None)
@@ -263,7 +265,8 @@ def _ask_to_sign_in() -> BaseResponse:
             return Response(render_template("error_message.html", message="You are signed out.", hint=SIGN_IN_ELSEWHERE), 401)
         return Response(status=401, headers={"HX-Redirect": url_for("auth.sign_in", next=here())})
     if text := saved_form.of_request():
-        return Response(render_template("sign_in.html", after=came_from, form=forms.bound(SignIn), kept=text), 401)
+        page = render_template("sign_in.html", after=came_from, form=forms.bound(SignIn), kept=text, can_reset=password_links.can_mail())
+        return Response(page, 401)
     return redirect(address, 303)
 
 

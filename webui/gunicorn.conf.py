@@ -26,8 +26,12 @@ forwarded_allow_ips = "*"  # only the front door reaches the socket
 
 def post_worker_init(worker: Any) -> None:
     """Live streams end as soon as the server is told to stop, so that stopping takes no time. The catalog stays open."""
+    import logging
+
+    from appliance import tracing
     from appliance.catalog import database
     from webui.live import hub
 
+    tracing.log_to_stderr(logging.WARNING)
     hub.stopping = lambda: not worker.alive
     worker.catalog = database.stay()

@@ -1,7 +1,8 @@
 """Lists: one component for all of them. A list is declared once, as a `List`: its columns, what it can be narrowed by, and what can be done to several
 of its rows at once. `show` is what the request's address asks of it, `templates/_lists.html` draws that, and `bulk` does a verb to the chosen rows.
 
-The state of a list is its address: what it is narrowed by and sorted by, the columns, and where the page begins. A saved view is a bookmark.
+The state of a list is its address: what it is narrowed by and sorted by, the columns, and where the page begins. A view that somebody saves is a
+name for the query of that address.
 """
 
 import json
@@ -16,11 +17,11 @@ from flask_login import current_user
 from pydantic import Field
 from werkzeug.wrappers import Response
 
-from appliance.catalog import Actor, listing, now
+from appliance.catalog import Actor, SavedView, listing, now
 from appliance.catalog.grants import Scope
 from appliance.catalog.listing import Cursor, Page, Window
 from appliance.errors import DpeError, NotAllowed, NotFound
-from appliance.services import classes, csv_export
+from appliance.services import classes, csv_export, saved_views
 from webui import forms
 from webui.format import plural, zone
 from webui.forms import CHECKS, Form, Ticked
@@ -29,6 +30,7 @@ from webui.guard import actor, row_number
 LONGEST = 100  # characters of what a list is narrowed by
 MOST = 1000  # rows that something is done to at once
 WIDEST = 2**63
+SAVABLE: set[str] = set()  # endpoints of lists of which views are saved
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,15 @@ class List:
     misses: str = ""  # said when nothing fits
     thing: str = ""  # of the kinds in catalog.grants.PLACES: a verb's permission is needed over each row as such
 
+    def __post_init__(self) -> None:
+        if self.is_savable:
+            SAVABLE.add(self.endpoint)
+
+    @property
+    def is_savable(self) -> bool:
+        """Whether views of it are saved: not where it is a part of something's page, whose address has arguments."""
+        return not self.endpoint.endswith(".page")
+
     def many(self, number: int) -> str:
         return plural(number, self.noun, self.nouns)
 
@@ -157,6 +168,21 @@ class Listing:
     def view(self) -> str:
         """The query of the address, for `Bulk.view`."""
         return self.address.partition("?")[2]
+
+    @property
+    def saved(self) -> list[tuple[SavedView, str]]:
+        """The views of this list that whoever asks has saved, each with its address."""
+        if not self.kind.is_savable:
+            return []
+        found = saved_views.of_account(current_user.account.id, self.kind.endpoint)
+        return [(one, f"{self.bare}?{urlencode(parse_qsl(one.query))}") for one in found]
+
+    @property
+    def to_save(self) -> str:
+        """Where this view is given a name; empty where views are not saved."""
+        if not self.kind.is_savable:
+            return ""
+        return url_for("saved_views.new", list=self.kind.endpoint, query=urlencode({name: one for name, one in self.query.items() if one}))
 
     @property
     def csv(self) -> str:
@@ -266,8 +292,9 @@ def chosen_in_address(kind: List) -> dict[str, str]:
     return {one.name: _filter(one).value for one in kind.filters}
 
 
-def _filter(one: Filter) -> BoundFilter:
-    value, choices = request.args.get(one.name, "").strip()[:LONGEST], one.choices()
+def _filter(one: Filter, asked: Mapping[str, str] | None = None) -> BoundFilter:
+    """The filter with what the query has for it: that of the request's address, or another."""
+    value, choices = (request.args if asked is None else asked).get(one.name, "").strip()[:LONGEST], one.choices()
     if (one.kind == "choice" and not one.open and value not in choices) or (one.kind == "check" and value != "yes"):
         value = ""
     return BoundFilter(one, value, choices)
@@ -342,11 +369,12 @@ def _plain(value: Any) -> Any:
 
 
 class Bulk(Form):
-    """What is done to the chosen rows of a list, and the query of the list's address, to go back to."""
+    """What is done to the chosen rows of a list, or to every one that fits, and the query of the list's address, to go back to."""
 
     verb: str = ""
     id: list[str] = Field([], json_schema_extra=CHECKS)
     account: list[str] = Field([], json_schema_extra=CHECKS)  # what `id` was called, in pages that were open during an update
+    every: Ticked = False
     to: str = Field("", max_length=LONGEST)
     confirmed: Ticked = False
     view: str = Field("", max_length=2000)
@@ -373,13 +401,17 @@ def _verb(kind: List, name: object) -> Verb | None:
 def bulk(kind: List, **arguments: Any) -> Response | tuple[str, int]:
     """Do what the form says to each of the rows, by itself: what is refused for one is done to the others all the same, and said.
 
-    Before a loss it is asked, with how many and which they are.
+    Before a loss, and before anything is done to rows that nobody saw, it is asked, with how many and which they are.
     """
     asked = forms.read(Bulk)
-    chosen, verb = asked.id or asked.account, _verb(kind, asked.verb or kind.verbs[0].name)
+    verb = _verb(kind, asked.verb or kind.verbs[0].name)
     if verb is None or not current_user.may(verb.permission):
         raise NotFound("There is no such thing to do here.", "Reload the page.")
     view = f"{url_for(kind.endpoint, **arguments)}?{urlencode(parse_qsl(asked.view))}".rstrip("?")
+    chosen = _fitting(kind, asked.view, arguments) if asked.every else asked.id or asked.account
+    if asked.every and len(chosen) > MOST:
+        flash(f"More than {kind.many(MOST)} fit, which is too many at once. Narrow the list first.", "danger")
+        return redirect(view, 303)
     names = _names(kind, chosen[:MOST], arguments)
     if not names:
         flash(f"No {kind.noun} was selected.", "danger")
@@ -389,7 +421,7 @@ def bulk(kind: List, **arguments: Any) -> Response | tuple[str, int]:
         flash(f"{verb.to_title}: that is not one of the choices.", "danger")
         return redirect(view, 303)
     context = {"kind": kind, "verb": verb, "names": names, "asked": asked, "back": view, "to": choices.get(asked.to, "")}
-    if verb.loses and not asked.confirmed:
+    if (verb.loses or asked.every) and not asked.confirmed:
         return render_template("admin/bulk.html", failures=(), done=0, **context), 200
     failures = _do(kind, verb, names, asked.to)
     done = len(names) - len(failures)
@@ -399,6 +431,14 @@ def bulk(kind: List, **arguments: Any) -> Response | tuple[str, int]:
         return render_template("admin/bulk.html", failures=failures, done=done, **context), 200 if done else 409
     flash(f"{kind.many(done)} {verb.done} {context['to']}".rstrip() + ".", "success")
     return redirect(view, 303)
+
+
+def _fitting(kind: List, view: str, arguments: Mapping[str, Any]) -> list[str]:
+    """The keys of all rows that a list is narrowed to by the query of its address, and one more than can be taken where those are too many."""
+    asked = dict(parse_qsl(view))
+    narrowing = _narrowing(_filter(one, asked) for one in kind.filters)
+    window = Window(kind.order.lstrip("-"), kind.order.startswith("-"), size=MOST + 1)
+    return [str(row.id) for row in kind.find(window, _reach(kind), None, **narrowing, **arguments).rows]
 
 
 def _names(kind: List, sent: Iterable[str], arguments: Mapping[str, Any]) -> dict[Any, str]:

@@ -60,6 +60,11 @@ class Hub:
             if self._open.get((account_id, tab)) is stream:
                 del self._open[account_id, tab]
 
+    @property
+    def streams(self) -> int:
+        """How many are open."""
+        return len(self._open)
+
     def superseded(self, account_id: int, tab: str, stream: object) -> bool:
         """Whether a newer stream of the same tab has taken this one's place."""
         return self._open.get((account_id, tab)) is not stream

@@ -1,4 +1,5 @@
-"""What is asked of a person besides the password: who they are once more, before what is dangerous; and codes, where their role requires them.
+"""What is asked of a person besides the password: who they are once more, before what is dangerous; and first of all a password of their own, where
+somebody else chose the one they have, and codes, where their role requires them.
 
 The first question is a page with the form that was sent in it, so that nothing entered is lost: the answer comes to the same
 address together with it, and the view then sees what it would have seen at once.
@@ -44,23 +45,22 @@ def requires_reauth_unless(harmless: Callable[..., bool]) -> Callable[[View], Vi
     return mark
 
 
-# What opens for somebody who has yet to set up the codes that a role of theirs requires.
-OPEN = frozenset(
-    {
-        "static",
-        "auth.sign_out",
-        "door.check",
-        "door.healthz",
-        "live.stream",
-        "security.codes",
-        "security.begin_codes",
-        "security.confirm_codes",
-    }
-)
+ALWAYS = frozenset({"static", "auth.sign_out", "door.check", "door.healthz", "door.readyz", "live.stream"})
+# What somebody has yet to do before anything else, by the page where it is done: what opens until then, and what a program is told.
+FIRST = {
+    "auth.new_password": (
+        frozenset({"auth.new_password"}),
+        ("This account has a password that somebody else chose.", "Sign in to the web page and choose one of your own."),
+    ),
+    "security.codes": (
+        frozenset({"security.codes", "security.begin_codes", "security.confirm_codes"}),
+        ("A role of this account needs one-time codes.", "Sign in to the web page and set them up."),
+    ),
+}
 
 
 def init_app(app: Flask) -> None:
-    app.before_request(_ask_for_codes)
+    app.before_request(_ask_first)
     app.before_request(_ask)
 
 
@@ -69,17 +69,21 @@ def was_answered() -> bool:
     return "again" in forms.sent()
 
 
-def lacks_codes() -> bool:
-    """Whether a role of the person who asks requires one-time codes, and they have none."""
-    return current_user.is_authenticated and second_factor.is_missing(current_user.account.id)
+def comes_first() -> str:
+    """The endpoint of what the person who asks has to do before anything else; empty for most."""
+    if not current_user.is_authenticated:
+        return ""
+    if current_user.account.must_change:
+        return "auth.new_password"
+    return "security.codes" if second_factor.is_missing(current_user.account.id) else ""
 
 
-def _ask_for_codes() -> Response | None:
-    if request.endpoint in OPEN or not lacks_codes():
+def _ask_first() -> Response | None:
+    if request.endpoint in ALWAYS or not (first := comes_first()) or request.endpoint in FIRST[first][0]:
         return None
     if request.blueprint == "api":
-        raise NotAllowed("A role of this account needs one-time codes.", "Sign in to the web page and set them up.")
-    there = url_for("security.codes")
+        raise NotAllowed(*FIRST[first][1])
+    there = url_for(first)
     return Response(status=401, headers={"HX-Redirect": there}) if request.headers.get("HX-Request") else redirect(there, 303)
 
 

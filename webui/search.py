@@ -9,7 +9,7 @@ from flask import Blueprint, render_template, request, url_for
 from flask_login import current_user
 
 from appliance.catalog.search import Match
-from appliance.services import delegation, search
+from appliance.services import delegation, packages, search
 from webui import navigation
 from webui.format import SEED_STATES, STATES
 from webui.guard import actor, asks_for_live_part, needs
@@ -30,7 +30,7 @@ TITLES = {
 }
 ICONS = {
     "machine": "server-2", "account": "user", "group": "users", "unit": "stack-2", "class": "package", "seed": "plant-2",
-    "setting": "settings", "verb": "bolt",
+    "setting": "settings", "verb": "bolt", "package": "package",
 }  # fmt: skip
 PAGES: dict[str, tuple[str, str]] = {
     "machine": ("machines.page", "id"),
@@ -45,8 +45,11 @@ OFFERS = {
     "holder": {"account": "people.read", "group": "people.read"},
     "bound": {"account": "quotas.manage", "group": "quotas.manage"},
     "person": {"account": "people.read"},
-    "people": {"account": "people.read"},  # several in one field
+    "people": {"account": "people.read"},
+    "package": {"package": "seeds.read"},
+    "packages": {"package": "seeds.read"},
 }
+SEVERAL = ("people", "packages")  # in one field
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,20 @@ def _offers(kinds: Mapping[str, str]) -> str:
     """Names for a `field`, by what is typed in it: of several, by the last one's beginning. A `kind` leaves out the others."""
     field, kind = request.args.get("field", ""), request.args.get("kind", "")
     typed = request.args.get(field, "")
-    text = re.split(r"[\s,]", typed)[-1] if request.args["offer"] == "people" else typed
-    found = search.find(current_user.powers, text, {kind: kinds[kind]} if kind in kinds else kinds)
+    text = re.split(r"[\s,]", typed)[-1] if request.args["offer"] in SEVERAL else typed
+    if "package" in kinds:
+        found = _packages(text) if current_user.may(kinds["package"]) else []
+    else:
+        found = search.find(current_user.powers, text, {kind: kinds[kind]} if kind in kinds else kinds)
     if "quotas.manage" in kinds.values():
         found = [match for match in found if delegation.may_bind(actor(), delegation.Holder(match.kind, match.id))]
     return render_template("_offers.html", found=found, field=field, ICONS=ICONS)
+
+
+def _packages(text: str) -> list[Match]:
+    """Packages of the release that the form has besides."""
+    os = request.args.get("release") or request.args.get("os") or packages.releases()[0].os
+    return [Match("package", one.name, one.name, "", one.summary) for one in packages.offers(os, text, search.EACH).packages]
 
 
 def hits(text: str) -> list[Hit]:

@@ -1,9 +1,7 @@
 """What lets a person in besides the password: one-time codes and tokens."""
 
-import segno
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask_login import current_user
-from markupsafe import Markup
 from pydantic import Field
 from werkzeug.wrappers import Response
 
@@ -12,6 +10,7 @@ from appliance.services import second_factor, tokens
 from webui import forms
 from webui.api import SCOPES
 from webui.errors import status_of
+from webui.format import qr_code
 from webui.forms import CHECKS, SECRET, Form, Line
 from webui.guard import actor, needs
 from webui.reauth import requires_reauth
@@ -33,11 +32,6 @@ class NewToken(Form):
     days: Line = Field("", title="Valid for")
 
 
-def _picture(address: str) -> Markup:
-    """A QR code; black on white in dark mode too, or cameras do not see it."""
-    return Markup(segno.make(address, error="m", micro=False).svg_inline(scale=5, dark="#000", light="#fff"))  # noqa: S704
-
-
 @blueprint.get("/codes")
 @needs("own")
 def codes() -> Page:
@@ -52,7 +46,7 @@ def _codes_page(error: DpeError | None = None, *, recovery: list[str] | None = N
         on=second_factor.is_on(id),
         left=second_factor.recovery_left(id),
         setup=setup,
-        picture=_picture(setup.address) if setup else "",
+        picture=qr_code(setup.address) if setup else "",
         recovery=recovery,
         error=error,
         form=forms.bound(Code, error=error),

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from appliance import durable
+from appliance import durable, tracing
 from appliance.access import cookies, proxies, tls
 from appliance.errors import BadInput, DpeError
 from appliance.run import Argument, run
@@ -176,7 +176,7 @@ def configuration(settings: Settings, checkout: Path, certificate: Path, key: Pa
         ("default_type", "application/octet-stream"),
         *temporary,
         # No query: it may hold an application's token.
-        ("log_format", "door", "$remote_addr $time_iso8601 $server_port $request_method $uri $status $body_bytes_sent $request_time"),
+        ("log_format", "door", "$remote_addr $time_iso8601 $server_port $request_method $uri $status $body_bytes_sent $request_time $request_id"),
         _access_log(),
         *_told_by(proxies.trusted(settings)),
         ("server_tokens", "off"),
@@ -314,6 +314,9 @@ def _forwarded() -> list[Directive]:
     ]
 
 
+REQUEST_ID: Directive = ("proxy_set_header", tracing.HEADER, "$request_id")
+
+
 def _way() -> list[Directive]:
     """By which way somebody came, for the page where proxies are named; it is only shown there."""
     return [
@@ -335,6 +338,7 @@ def _pages(checkout: Path) -> list[Directive]:
 def _page_server(settings: Settings, checkout: Path, listen: list[Directive]) -> Directive:
     to_web: list[Directive] = [
         ("proxy_pass", "http://web"), *_forwarded(), ("proxy_set_header", "Connection", ""), ("proxy_set_header", "Cookie", "$page_cookie"),
+        REQUEST_ID,
     ]  # fmt: skip
     refuse = _refuse()
     return ("server", [
@@ -387,6 +391,7 @@ def _asks() -> list[Directive]:
         ("proxy_set_header", "Transfer-Encoding", ""),
         ("proxy_set_header", "Upgrade", ""),
         ("proxy_set_header", "X-DPE-Uri", "$request_uri"),
+        REQUEST_ID,
     ]
 
 

@@ -12,7 +12,7 @@ from appliance.catalog import grants, listing
 from appliance.catalog.database import rows
 from appliance.catalog.grants import Scope
 from appliance.catalog.listing import Page, Window
-from appliance.catalog.models import Account, Lease, OrgUnit, Session
+from appliance.catalog.models import Account, Lease, Member, OrgUnit, Session
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,17 @@ def list_accounts(
     disabled: bool | None = None,
     role: str = "",
     units: Iterable[int] | None = None,
+    group: int | None = None,
 ) -> Page[AccountRow]:
-    """Accounts within reach, with how many there are. `units` are the org units that they are in themselves; `role` is held over anything."""
+    """Accounts within reach, with how many there are. `units` are the org units that they are in themselves, `group` is the one that they are in
+    itself; `role` is held over anything."""
     query = listing.narrowed(
         Account.select(Account, OrgUnit).join(OrgUnit, JOIN.LEFT_OUTER),
         listing.has(text, Account.name, Account.full_name, Account.email),
         Account.disabled == disabled if disabled is not None else None,
         Account.id.in_(grants.bearers(role)) if role else None,
         Account.org_unit.in_(sorted(units)) if units is not None else None,
+        Account.id.in_(Member.select(Member.account).where(Member.group == group)) if group is not None else None,
         Account.id.in_(list(ids)) if ids is not None else None,
         listing.within(reach, unit=Account.org_unit),
     )
@@ -90,3 +93,10 @@ def _with_what_they_hold(found: list[Account]) -> list[AccountRow]:
 def by_unit() -> dict[int, int]:
     """How many accounts are in each org unit itself; units without any are not in it."""
     return dict(rows("SELECT org_unit_id, count(*) FROM account GROUP BY org_unit_id"))
+
+
+def reached_by_mail(text: str) -> Account | None:
+    """The account of this name or, where it is one person's alone, of this address; None unless it may sign in and mail can reach it."""
+    called = (Account.name == text) | (fn.LOWER(Account.email) == text.lower())
+    found = list(Account.select().where(called, Account.email != "", Account.disabled == False).limit(2))  # noqa: E712
+    return found[0] if len(found) == 1 else None

@@ -59,6 +59,21 @@ def names(account_id: int) -> set[str]:
     return {disk.name for disk in DataDisk.select(DataDisk.name).where(DataDisk.account == account_id)}
 
 
+def free_name(account_id: int, class_name: str) -> str:
+    """A name that none of the account's data disks has: the class's, or that and a number."""
+    taken, name, number = names(account_id), class_name, 1
+    while name in taken:
+        number += 1
+        name = f"{class_name} {number}"
+    return name
+
+
+def give(disk: DataDisk, account_id: int) -> None:
+    """The data disk becomes another's, under a name that none of theirs has; call it inside `write()`."""
+    disk.name = free_name(account_id, disk.class_name) if disk.name in names(account_id) else disk.name
+    DataDisk.update(account=account_id, name=disk.name).where(DataDisk.id == disk.id).execute()
+
+
 def detach(machine_id: str) -> None:
     """The machine has its data disk no more; call it inside `write()`."""
     DataDisk.update(machine=None, last_used_at=now()).where(DataDisk.machine == machine_id).execute()
@@ -117,8 +132,9 @@ def list_disks(
 
 
 def due_disks() -> list[DataDisk]:
-    """The data disks to be removed or copied."""
-    return list(DataDisk.select().where((DataDisk.state == DiskState.REMOVING) | (DataDisk.backup_asked == True)).order_by(DataDisk.id))  # noqa: E712
+    """The data disks to be copied, or to be removed: those that no machine has any more."""
+    removable = (DataDisk.state == DiskState.REMOVING) & DataDisk.machine.is_null()
+    return list(DataDisk.select().where(removable | (DataDisk.backup_asked == True)).order_by(DataDisk.id))  # noqa: E712
 
 
 def record_disk_event(

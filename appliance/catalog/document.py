@@ -10,7 +10,8 @@ INTRODUCTION = """\
 # Events
 
 What the record has, by kind. Made from `event_kinds.py`: `python -m appliance.catalog.document`. The kind is also the message id (MSGID) of what is sent on to a
-syslog server. The level is the usual one; an event says its own. `data` has the fields, where they were given; `before` and `after` are what a change was about."""
+syslog server. The level is the usual one; an event says its own. `data` has the fields, where they were given; `before` and `after` are what a change was about,
+`request` the id of the request, as in the access log, of all that is done for one."""
 
 
 def document() -> str:

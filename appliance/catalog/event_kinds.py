@@ -26,6 +26,7 @@ class Area(StrEnum):
     SNAPSHOT = "snapshot", "Snapshots"
     CLASS = "class", "Classes"
     SCENARIO = "scenario", "Scenario"
+    PACKAGES = "packages", "Packages"
     SIGN = "sign", "Sign-ins"
     ACCOUNT = "account", "Accounts"
     GROUP = "group", "Groups"
@@ -166,6 +167,7 @@ class EventKind(StrEnum):
     CLASS_FORECAST = "class.forecast", "It was forecast for a week how many machines of a class to keep ready.", INFO, "after"
     CLASS_ENABLED = "class.enabled", "A class was opened."
     CLASS_DISABLED = "class.disabled", "A class was closed."
+    CLASS_DELETED = "class.deleted", "A class was deleted, with its history."
     CLASS_RETRY = "class.retry", "Somebody asked to try at once what failed for a class."
     CLASS_FORK_AGAIN = "class.fork_again", "Somebody asked to try forking a class again."
     CLASS_BOOTED = "class.booted", "Machines of a class are booted for now: forks failed in a row.", ERROR
@@ -188,11 +190,14 @@ class EventKind(StrEnum):
     ACCOUNT_CHANGED = "account.changed", "An account was changed.", INFO, *CHANGE
     ACCOUNT_MOVED = "account.moved", "An account belongs to another org unit.", INFO, *CHANGE
     ACCOUNT_PASSWORD = "account.password", "An account has another password."
+    ACCOUNT_INVITED = "account.invited", "Somebody was invited to set a password of their own."
+    ACCOUNT_RESET_ASKED = "account.reset_asked", "Somebody asked for a way in because they forgot their password."
     ACCOUNT_CODES = "account.codes", "One-time codes of an account were set up or removed."
     ACCOUNT_TOKEN = "account.token", "An API token was made or ended.", INFO, "after"
     ACCOUNT_DEVICE = "account.device", "Somebody approved or denied a program that asked to sign in.", INFO, "after"
     ACCOUNT_DISABLED = "account.disabled", "An account may not sign in any more."
     ACCOUNT_ENABLED = "account.enabled", "An account may sign in again."
+    ACCOUNT_DELETED = "account.deleted", "An account was deleted.", INFO, "before"
 
     GROUP_CREATED = "group.created", "A group was made."
     GROUP_CHANGED = "group.changed", "The directory changed a group.", INFO, *CHANGE
@@ -252,6 +257,10 @@ class EventKind(StrEnum):
     SCENARIO_OFFERED = "scenario.offered", "A newer scenario came, and the one here was changed: somebody decides.", INFO, "hint"
     SCENARIO_UNREADABLE = "scenario.unreadable", "A scenario cannot be used; the one before counts on.", ERROR, "hint"
 
+    PACKAGES_ASKED = "packages.asked", "Somebody had the package index of a release read anew."
+    PACKAGES_READ = "packages.read", "The package index of a release was read."
+    PACKAGES_FAILED = "packages.failed", "The package index of a release could not be read.", WARNING, "hint"
+
     # -- disks --
     DATA_DISK_MADE = "data_disk.made", "A data disk is made."
     DATA_DISK_ATTACHED = "data_disk.attached", "A machine has a data disk."
@@ -264,6 +273,7 @@ class EventKind(StrEnum):
     DATA_DISK_NOT_COPIED = "data_disk.not_copied", "A data disk could not be copied.", ERROR, "hint"
     DATA_DISK_RESTORING = "data_disk.restoring", "A data disk is restored from a copy."
     DATA_DISK_NOT_RESTORED = "data_disk.not_restored", "A data disk was not restored."
+    DATA_DISK_HANDED_OVER = "data_disk.handed_over", "A data disk became somebody else's, as its owner was deleted."
     DATA_DISK_DELETED = "data_disk.deleted", "Somebody deleted a data disk."
     DATA_DISK_REMOVED = "data_disk.removed", "Nothing is left of a data disk."
     KEPT_DISK_KEPT = "kept_disk.kept", "The disk of a machine that is gone is kept for a while."
@@ -280,8 +290,14 @@ class EventKind(StrEnum):
     MAIL_OFF = "mail.off", "E-mail was switched off."
     MAIL_CHANGED = "mail.changed", "Mail is sent in another way.", INFO, *CHANGE
     MAIL_REFUSED = "mail.refused", "A mail was not sent.", WARNING, "hint"
-    WEBHOOKS_SECRET = "webhooks.secret", "Webhooks are signed with a new secret."
+    WEBHOOKS_SECRET = "webhooks.secret", "Webhooks of activities, or one of events, are signed with a new secret."
     WEBHOOKS_AUTHORITY = "webhooks.authority", "Webhooks trust other certificates.", INFO, *CHANGE
+    WEBHOOKS_CREATED = "webhooks.created", "Another product is told of events from now on.", INFO, "after"
+    WEBHOOKS_CHANGED = "webhooks.changed", "A webhook was changed.", INFO, *CHANGE
+    WEBHOOKS_DELETED = "webhooks.deleted", "A webhook was deleted."
+    WEBHOOKS_DEAD = "webhooks.dead", "Events could not be delivered to a webhook, and are no longer tried.", WARNING, "hint"
+    WEBHOOKS_GONE = "webhooks.gone", "The receiver of a webhook wants no more events; the webhook is disabled.", WARNING, "hint"
+    WEBHOOKS_SENT_AGAIN = "webhooks.sent_again", "Somebody has an event delivered to a webhook once more."
     HYPERVISOR_AWAY = "hypervisor.away", "The hypervisor does not answer.", ERROR
     HYPERVISOR_BACK = "hypervisor.back", "The hypervisor answers again."
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from peewee import SQL, ModelSelect
 
+from appliance import tracing
 from appliance.catalog import listing
 from appliance.catalog.database import db, rows
 from appliance.catalog.event_kinds import Area, EventKind
@@ -45,8 +46,11 @@ def record(
 
     `level` is the kind's own unless it is worse, or not so bad, this time. `object` is what it happened to, like `account:ada`; machine,
     seed and class say so by themselves. Of a change, give `before` and `after`, each a dict of the same names.
+    What is done for a request has its id in the data, as `request`.
     """
     kind = EventKind(kind)
+    if asked := tracing.current.get():
+        data["request"] = asked
     # The chain is only one when nobody writes between reading its end and adding to it.
     assert db.in_transaction(), "an event is written inside write()"
     # Written as SQL: it is part of every claim, where putting the statement together would cost more than running it.

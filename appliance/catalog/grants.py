@@ -212,14 +212,14 @@ def location_of(kind: str, id: Any) -> Location | None:
 
 
 def owners() -> set[int]:
-    """The accounts that hold everything for good by a grant of their own, and can sign in without a directory."""
+    """The accounts that hold everything for good by a grant of their own, and can sign in without a directory: they have set a password."""
     return {
         row[0]
         for row in rows(
             """
             SELECT account.id FROM permit JOIN account ON account.id = permit.account_id
             WHERE permit.role = 'owner' AND permit.over_unit_id IS NULL AND permit.over_class IS NULL AND permit.ends_at IS NULL
-              AND (permit.starts_at IS NULL OR permit.starts_at <= ?) AND account.disabled = 0 AND account.directory_id IS NULL
+              AND (permit.starts_at IS NULL OR permit.starts_at <= ?) AND account.disabled = 0 AND account.directory_id IS NULL AND account.password <> ''
             """,
             (stamp(now()),),
         )
@@ -249,6 +249,14 @@ def inner_groups(group_id: int) -> set[int]:
     return {row[0] for row in found}
 
 
-def member_counts() -> list[tuple[int, int]]:
-    """Groups with the number of their own members."""
-    return [(group, count) for group, count in rows("SELECT group_id, count(*) FROM member GROUP BY group_id")]
+def member_counts(reach: Scope) -> dict[int, int]:
+    """Groups with the number of their own members within reach; a group without any is not in it."""
+    return dict(
+        rows(
+            """
+            SELECT group_id, count(*) FROM member JOIN account ON account.id = member.account_id
+            WHERE ?1 OR org_unit_id IN (SELECT value FROM json_each(?2)) GROUP BY group_id
+            """,
+            (int(reach.everything), json.dumps(sorted(reach.units))),
+        )
+    )

@@ -1,4 +1,4 @@
-"""Groups as a list shows them: with how many people are in each itself."""
+"""Groups as a list shows them: with how many people within reach are in each itself."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -9,12 +9,12 @@ from peewee import JOIN, fn
 from appliance.catalog import grants, listing
 from appliance.catalog.grants import Scope
 from appliance.catalog.listing import Page, Window
-from appliance.catalog.models import Group, Member, OrgUnit
+from appliance.catalog.models import Account, Group, Member, OrgUnit
 
 
 @dataclass(frozen=True)
 class GroupRow:
-    """A group, with its org unit joined, and how many people are in it itself."""
+    """A group, with its org unit joined, and how many people within reach are in it itself."""
 
     group: Group
     members: int
@@ -25,11 +25,19 @@ class GroupRow:
         return found
 
 
+def _members(reach: Scope) -> Any:
+    """How many people within reach are in a group itself, as a part of a query."""
+    inside = listing.narrowed(
+        Member.select(fn.COUNT(Member.account)).join(Account), Member.group == Group.id, listing.within(reach, unit=Account.org_unit)
+    )
+    return fn.COALESCE(inside, 0)
+
+
 SORTS: dict[str, Any] = {
     "group": listing.text_of(Group.name),
     "about": listing.text_of(Group.about),
     "unit": listing.text_of(OrgUnit.name),
-    "members": fn.COALESCE(Member.select(fn.COUNT(Member.account)).where(Member.group == Group.id), 0),
+    "members": _members(Scope(everything=True)),
 }
 
 
@@ -41,5 +49,6 @@ def list_groups(window: Window, reach: Scope, ids: Iterable[int] | None = None, 
         Group.id.in_(list(ids)) if ids is not None else None,
         listing.within(reach, unit=Group.org_unit),
     )
-    found, counts = listing.page(query, Group.id, SORTS, window, count=True), dict(grants.member_counts())
+    found = listing.page(query, Group.id, {**SORTS, "members": _members(reach)}, window, count=True)
+    counts = grants.member_counts(reach)
     return replace(found, rows=[GroupRow(group, counts.get(group.id, 0)) for group in found.rows])

@@ -203,6 +203,14 @@ class WorkItemState(StrEnum):
     WITHDRAWN = "withdrawn"
 
 
+class DeliveryState(StrEnum):
+    """Where the delivery of an event to a webhook stands; a dead one is tried again only when somebody says so."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
 class Level(StrEnum):
     """How much an event should worry its reader."""
 
@@ -256,6 +264,7 @@ class Account(Row):
     directory_id = CharField(null=True)
     dn = TextField(default="")
     directory_off = BooleanField(default=False)
+    must_change = BooleanField(default=False)
 
 
 class Group(Row):
@@ -359,6 +368,36 @@ class Token(Row):
     expires_at = UtcField()
     used_at = UtcField(null=True)
     address = CharField(default="")
+
+
+class PasswordLink(Row):
+    """By what somebody sets a password of their own, once: an invitation, or a way in for who forgot theirs. An account has one at most."""
+
+    account = ForeignKeyField(Account, primary_key=True, on_delete="CASCADE")
+    account_id: int
+    kind = CharField()
+    digest = CharField(unique=True)
+    shown_to = ForeignKeyField(Account, null=True, column_name="shown_to", object_id_name="shown_to_id", backref="+", on_delete="CASCADE")
+    shown_to_id: int | None
+    created_at = UtcField(default=now)
+    expires_at = UtcField()
+
+    class Meta:
+        table_name = "password_link"
+
+
+class SavedView(Row):
+    """How somebody looks at a list: the query of its address, under a name."""
+
+    id = AutoField()
+    account = ForeignKeyField(Account, on_delete="CASCADE")
+    account_id: int
+    list = CharField()
+    name = CharField()
+    query = TextField()
+
+    class Meta:
+        table_name = "saved_view"
 
 
 class IdempotencyKey(Row):
@@ -628,8 +667,8 @@ class Lease(Row):
     id = AutoField()
     machine = ForeignKeyField(Machine, field="id", backref="leases")
     machine_id: str
-    account = ForeignKeyField(Account, backref="leases")
-    account_id: int
+    account = ForeignKeyField(Account, null=True, on_delete="SET NULL", backref="leases")
+    account_id: int  # of one that has not ended
     began_at = UtcField(default=now)
     ends_at = UtcField()
     extensions = IntegerField(default=0)
@@ -677,10 +716,10 @@ class Request(Row):
     """Asking for a machine."""
 
     id = AutoField()
-    account = ForeignKeyField(Account, backref="requests")
+    account = ForeignKeyField(Account, null=True, on_delete="SET NULL", backref="requests")
     machine_class = ForeignKeyField(Class, column_name="class_name", backref="requests", object_id_name="class_name")
     class_name: str
-    account_id: int
+    account_id: int  # of one that has not ended
     state = EnumField(RequestState)
     hit = BooleanField(null=True)
     machine = ForeignKeyField(Machine, field="id", null=True, backref="requests")
@@ -864,6 +903,7 @@ class OutgoingMail(Row):
     subject = CharField()
     text = TextField()
     path = CharField()
+    secret = TextField(default="")
     tries = IntegerField(default=0)
     created_at = UtcField(default=now)
     next_at = UtcField(default=now)
@@ -888,6 +928,45 @@ class Event(Row):
     hash = CharField(default="")
 
 
+class Webhook(Row):
+    """Who is told of which events; see catalog.webhooks."""
+
+    id = AutoField()
+    name = CharField(unique=True)
+    url = TextField()
+    kinds = JsonField(default=list)
+    classes = JsonField(default=list)
+    enabled = BooleanField(default=True)
+    secret = TextField()
+    rotated_at = UtcField(default=now)
+    secret_before = TextField(default="")
+    before_until = UtcField(null=True)
+    position = IntegerField()
+    failures = IntegerField(default=0)
+    failing_since = UtcField(null=True)
+    retry_at = UtcField(null=True)
+    created_at = UtcField(default=now)
+
+
+class WebhookDelivery(Row):
+    """An event on its way to a webhook's receiver, or what became of that."""
+
+    id = AutoField()
+    webhook = ForeignKeyField(Webhook, on_delete="CASCADE", backref="deliveries")
+    webhook_id: int
+    event = ForeignKeyField(Event)
+    event_id: int
+    state = EnumField(DeliveryState, default=DeliveryState.PENDING)
+    tries = IntegerField(default=0)
+    answer = TextField(default="")
+    created_at = UtcField(default=now)
+    next_at = UtcField(default=now)
+    tried_at = UtcField(null=True)
+
+    class Meta:
+        table_name = "webhook_delivery"
+
+
 class Reading(Row):
     """The last reading of a machine's load."""
 
@@ -909,6 +988,7 @@ class Engine(Row):
     hypervisor_ok = BooleanField()
     hypervisor_problem = TextField()
     host = JsonField()
+    internals = JsonField(default=dict)
 
 
 class Aside(Row):
@@ -968,6 +1048,8 @@ TABLES = (
     SecondFactor,
     RecoveryCode,
     Token,
+    PasswordLink,
+    SavedView,
     IdempotencyKey,
     Throttle,
     Class,
@@ -991,6 +1073,8 @@ TABLES = (
     WorkItem,
     OutgoingMail,
     Event,
+    Webhook,
+    WebhookDelivery,
     Reading,
     Engine,
     DirectoryRun,

@@ -76,7 +76,7 @@ def facts() -> list[Fact]:
 class Appliance:
     """The appliance as a whole: how many machines and disks of people are set aside, why the last synchronisation with the directory failed (empty when
     it did not), who holds everything, how many may sign in (no more than two are counted), whether any class has a seed, whether a newer scenario came that
-    nobody decided about; and OPTIONS."""
+    nobody decided about; how many webhooks have events that were given up; and OPTIONS."""
 
     orphans: int
     directory_problem: str
@@ -84,6 +84,7 @@ class Appliance:
     people: int
     has_seed: bool
     scenario_offered: bool
+    webhooks: int
     options: dict[str, Any]
 
 
@@ -98,12 +99,13 @@ _APPLIANCE = f"""
         (SELECT count(*) FROM (SELECT 1 FROM account WHERE disabled = 0 LIMIT 2)),
         EXISTS (SELECT 1 FROM seed WHERE promoted = 1),
         EXISTS (SELECT 1 FROM scenario_version WHERE state = 'offered'),
+        (SELECT count(*) FROM webhook WHERE EXISTS (SELECT 1 FROM webhook_delivery WHERE webhook_id = webhook.id AND state = 'dead')),
         (SELECT json_group_object(name, json(value)) FROM option WHERE name IN ({", ".join(f"'{name}'" for name in OPTIONS)}))
 """  # noqa: S608 - constants
 
 
 def appliance() -> Appliance:
     """How the appliance as a whole stands."""
-    orphans, directory, owners, people, has_seed, offered, options = rows(_APPLIANCE, (stamp(now()),))[0]
+    orphans, directory, owners, people, has_seed, offered, webhooks, options = rows(_APPLIANCE, (stamp(now()),))[0]
     known = {name: {} for name in OPTIONS} | json.loads(options)
-    return Appliance(orphans, directory, owners, people, bool(has_seed), bool(offered), known)
+    return Appliance(orphans, directory, owners, people, bool(has_seed), bool(offered), webhooks, known)

@@ -14,8 +14,10 @@ DEFAULTS: dict[str, Any] = {
     "holidays": {},  # country, part, own and without; see catalog.public_holidays
     "syslog": {},  # host, port and transport of the receiver of events; empty means none
     "syslog_position": 0,  # the last event that the receiver has
+    "invitation_days": 7,  # for which an invitation is good
     "codes_required": [],  # roles whose holders must use one-time codes
     "audit_check": {},  # what the last look at the whole record found
+    "event_listeners": {},  # how far each function of another package was told of events, by its name
     "syslog_problem": "",  # why it does not take events now
     "directory": {},  # on, config (see people.directory_config) and the reading account's password, sealed
     "address": "",  # where others reach the web page, like https://dpe.example.org:8443; empty means that nobody said it
@@ -27,6 +29,7 @@ DEFAULTS: dict[str, Any] = {
     "proof": {},  # see catalog.proofs
     "restart": {},  # at, why: a restart that everybody is told of
     "offered_seeds": {},  # by class: folder and built (ISO 8601) of a newer seed that came with the image; see lifecycle.seedruns
+    "package_index": {},  # by release: whether it is to be read, and why it could not be; see catalog.package_index
     "lineage": {},  # id and generation: which catalog this is; see catalog.lineage
     "undecided": {},  # why nothing is made and nothing removed until an admin decides, and what they decided; see lifecycle.aside
     "aside_days": 30,  # after which what is set aside is removed; 0: never

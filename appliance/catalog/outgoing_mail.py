@@ -20,22 +20,26 @@ class Letter(NamedTuple):
     subject: str
     text: str
     path: str
+    secret: str
     tries: int
     created_at: datetime
 
 
-def enqueue_mail(accounts: Iterable[int], about: str, subject: str, text: str, path: str) -> None:
-    """Have this mailed to them, once, however often it is said, unless no mail is sent; call it inside `write()`."""
+def enqueue_mail(accounts: Iterable[int], about: str, subject: str, text: str, path: str, *, secret: str = "") -> None:
+    """Have this mailed to them, once, however often it is said, unless no mail is sent; call it inside `write()`.
+
+    `secret` is what the link ends with after a `#`, sealed for outbound.mail_outbox.
+    """
     if not options.get("mail").get("on"):
         return
     moment = stamp(now())
     for account in accounts:
         rows(
             """
-            INSERT INTO outgoing_mail (about, account_id, subject, text, path, created_at, next_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
-            ON CONFLICT DO NOTHING RETURNING id
+            INSERT INTO outgoing_mail (about, account_id, subject, text, path, secret, created_at, next_at)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT DO NOTHING RETURNING id
             """,
-            (about, account, subject, text, path, moment),
+            (about, account, subject, text, path, secret, moment),
         )
 
 
@@ -53,7 +57,7 @@ def due_mail(moment: datetime, limit: int = 50) -> list[Letter]:
     """What is to be sent now, oldest first. Who has no address by then, or may not sign in any more, gets none."""
     found = rows(
         """
-        SELECT outgoing_mail.id, about, CASE WHEN disabled THEN '' ELSE email END, subject, text, path, tries, outgoing_mail.created_at
+        SELECT outgoing_mail.id, about, CASE WHEN disabled THEN '' ELSE email END, subject, text, path, secret, tries, outgoing_mail.created_at
         FROM outgoing_mail JOIN account ON account.id = account_id WHERE next_at <= ? OR next_at > ? ORDER BY next_at LIMIT ?
         """,
         (*_due(moment), limit),

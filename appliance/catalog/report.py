@@ -21,6 +21,9 @@ SECRET = {
     "second_factor": ("secret",),
     "recovery_code": ("digest",),
     "token": ("digest", "ending"),
+    "password_link": ("digest",),
+    "outgoing_mail": ("secret",),
+    "webhook": ("url", "secret", "secret_before"),
 }
 # Those of the options whose names say that they are secrets, however deep they lie.
 SECRET_NAME = re.compile(r"password|secret|token|key|code", re.I)

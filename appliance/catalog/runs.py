@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 from peewee import JOIN, fn
 
+from appliance import tracing
 from appliance.catalog import listing
 from appliance.catalog.database import change, found, rows
 from appliance.catalog.grants import Scope
 from appliance.catalog.listing import Page, Window
-from appliance.catalog.models import Account, Machine, Run, RunState, Step, WorkItem, WorkItemState, now, stamp
+from appliance.catalog.models import Account, Machine, Request, Run, RunState, Step, StepState, WorkItem, WorkItemState, now, stamp
 
 
 def begin_run(
@@ -28,10 +29,11 @@ def begin_run(
     facts: dict[str, Any] | None = None,
     asked_by: str = "",
 ) -> int:
-    """A new run, and its id; call it inside `write()`. One that `waits` for something is not due until it is woken.
+    """A new run, and its id; call it inside `write()`. Its facts have the id of the request that it is begun for, as `request`. One that `waits` for something is not due until it is woken.
 
     The index run_one refuses a second live run of one kind for a machine.
     """
+    asked = {"request": id} if (id := tracing.current.get()) else {}
     result = rows(
         """
         INSERT INTO run (kind, state, machine_id, request_id, class_name, account_id, version_id, position, priority, why, facts, asked_by,
@@ -49,12 +51,20 @@ def begin_run(
             position,
             priority,
             waits,
-            json.dumps(facts or {}, separators=(",", ":")),
+            json.dumps({**(facts or {}), **asked}, separators=(",", ":")),
             asked_by,
             stamp(now()),
         ),
     )
     return int(result[0][0])
+
+
+def handed_over(machine_id: str) -> Step | None:
+    """The last step that handed the machine over to whoever asked for it, with its run and request."""
+    done = (Run.machine == machine_id, Step.name == "hand_over", Step.state == StepState.DONE)
+    chosen = Step.select(Step, Run, Request).join(Run).join(Request).where(*done).order_by(Step.ended_at.desc())
+    step: Step | None = chosen.first()
+    return step
 
 
 class Due(NamedTuple):

@@ -1,7 +1,7 @@
 """Queries of seeds."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from peewee import fn
 
@@ -69,6 +69,29 @@ def machines_on(seed_id: int) -> int:
     return count
 
 
+class Measured(NamedTuple):
+    """A build that was done on this host: of which class and operating system, how many seconds it took with its test boot, and the bytes of its disk."""
+
+    class_name: str
+    os: str
+    seconds: float
+    bytes: int
+
+
+def measured(limit: int = 200) -> list[Measured]:
+    """The last builds that came to a seed here, newest first; those that came with the image have no log."""
+    found = rows(
+        """
+        SELECT class_name, coalesce(json_extract(manifest, '$.os'), ''), (julianday(ended_at) - julianday(started_at)) * 86400,
+            coalesce(json_extract(manifest, '$.files."disk.qcow2".size'), 0)
+        FROM seed WHERE state IN ('ready', 'removed') AND log <> '' AND started_at IS NOT NULL AND ended_at > started_at
+        ORDER BY id DESC LIMIT ?
+        """,
+        (limit,),
+    )
+    return [Measured(*row) for row in found]
+
+
 def unused() -> list[Seed]:
     """Seeds with files that no machine is made from, and no live machine lives on; oldest first."""
     found = rows(
@@ -89,3 +112,8 @@ def promote(seed: Seed) -> None:
     """Make this the class's seed; call it inside `write()`."""
     Seed.update(promoted=False).where(Seed.machine_class == seed.class_name, Seed.promoted == True).execute()  # noqa: E712
     Seed.update(promoted=True).where(Seed.id == seed.id).execute()
+
+
+def withdraw(class_name: str) -> None:
+    """Have the files of all seeds of a class go, and machines be made from none; call it inside `write()`."""
+    Seed.update(state=SeedState.REMOVED, promoted=False).where(Seed.machine_class == class_name, Seed.state == SeedState.READY).execute()

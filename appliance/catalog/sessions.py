@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from appliance.catalog.database import rows
-from appliance.catalog.models import Account, KnownBrowser, Session, Token, not_ahead, now, stamp
+from appliance.catalog.models import Account, KnownBrowser, PasswordLink, Session, Token, not_ahead, now, stamp
 
 REMEMBERED = timedelta(days=180)  # that a browser is known after it was signed in
 
@@ -22,7 +22,7 @@ def live(id: str) -> Session | None:
         """
         SELECT session.address, session.agent, session.created_at, session.seen_at, session.expires_at, session.confirmed_at,
                session.browser, account.id, account.name, account.full_name, account.email, account.password, account.org_unit_id, account.ssh_keys,
-               account.directory_id
+               account.directory_id, account.must_change
         FROM session JOIN account ON account.id = session.account_id
         WHERE session.id = ? AND session.expires_at > ? AND session.created_at <= ? AND session.waits = 0 AND account.disabled = 0
         """,
@@ -30,9 +30,8 @@ def live(id: str) -> Session | None:
     )
     if not found:
         return None
-    address, agent, created, seen, expires, confirmed, browser, account_id, name, full_name, email, password, unit, keys, from_directory = (
-        found[0]
-    )
+    address, agent, created, seen, expires, confirmed, browser, account_id, name, full_name, email, password, unit, keys, *more = found[0]
+    from_directory, must_change = more
     account = Account(
         id=account_id,
         name=name,
@@ -42,6 +41,7 @@ def live(id: str) -> Session | None:
         org_unit=unit,
         ssh_keys=keys,
         directory_id=from_directory,
+        must_change=bool(must_change),
     )
     created, seen, expires, confirmed = (moment and datetime.fromisoformat(moment) for moment in (created, seen, expires, confirmed))
     return Session(
@@ -58,8 +58,9 @@ def live(id: str) -> Session | None:
 
 
 def end_all(account_id: int, *, keep: str = "") -> None:
-    """End all that lets somebody in as this account: its sessions, except the one in `keep`, and its tokens. Its browsers are known no more.
-    Call it inside `write()`."""
+    """End all that lets somebody in as this account: its sessions, except the one in `keep`, its tokens, and the link by which its password is
+    set. Its browsers are known no more. Call it inside `write()`."""
+    PasswordLink.delete().where(PasswordLink.account == account_id).execute()
     KnownBrowser.delete().where(KnownBrowser.account == account_id).execute()
     Session.delete().where(Session.account == account_id, Session.id != keep).execute()
     Token.delete().where(Token.account == account_id).execute()

@@ -7,7 +7,7 @@ import signal
 import sys
 from typing import IO
 
-from appliance import catalog, layout
+from appliance import catalog, layout, packages, tracing
 from appliance.engine import scenario
 from appliance.engine.engine import Engine
 from appliance.engine.parking import park
@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="dpe-engine", description=main.__doc__)
     parser.add_argument("--park", action="store_true", help="save all running machines to disk and end")
     arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    tracing.log_to_stderr()
     try:
         settings = load_settings()
         layout.prepare(settings)
@@ -50,6 +50,7 @@ def main() -> None:
             return
         load_master()
         catalog.open(settings.catalog)
+        packages.open(settings.packages)
         secrets.open(settings.web_secret)
         scenarios.follow_folder(settings)
         if (loaded := scenario.adopt(settings)) is not None:

@@ -7,6 +7,7 @@ does not say. So a killed engine simply starts again: what was half done is foun
 
 import logging
 import time
+from typing import Any
 
 from appliance import catalog
 from appliance.catalog import doorbell, now, options, runs
@@ -50,7 +51,18 @@ class Engine:
             runs.requeue()
             if was_ahead():
                 runs.look_again(now())
+        self._started_at, self._ticks, self._tick_seconds = now().timestamp(), 0, 0.0
+        heartbeat.internals = self.internals
         provider.watch(lambda _id: doorbell.ring())
+
+    def internals(self) -> dict[str, Any]:
+        """What it counts of itself, for monitoring: see services/metrics.py."""
+        return {
+            "start_time_seconds": self._started_at,
+            "ticks_total": self._ticks,
+            "tick_seconds_total": round(self._tick_seconds, 3),
+            "jobs": self.jobs.load(),
+        }
 
     def run(self) -> None:
         """Tick until `stop()`; a tick that fails is logged, and the next one tries again."""
@@ -67,8 +79,12 @@ class Engine:
 
     def tick(self) -> None:
         """Look, compare, plan, and hand out jobs."""
+        begun = time.monotonic()
         self.jobs.forget_ended()
-        self.schedule.tick()
+        try:
+            self.schedule.tick()
+        finally:
+            self._ticks, self._tick_seconds = self._ticks + 1, self._tick_seconds + time.monotonic() - begun
 
     def stop(self) -> None:
         """Make `run()` return soon. Jobs under way are cut off by the process's end, which they are made to survive."""

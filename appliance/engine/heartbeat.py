@@ -1,6 +1,7 @@
 """The look at the hypervisor, and the sign of life that the catalog keeps of it and of the engine."""
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -25,11 +26,13 @@ class Seen:
 
 
 class Heartbeat:
-    """`seen` is what the last look found; None while the hypervisor is away, and then nothing is concluded from its silence."""
+    """`seen` is what the last look found; None while the hypervisor is away, and then nothing is concluded from its silence. `internals` is what the
+    engine counts of itself, for monitoring."""
 
     def __init__(self, provider: Provider, readings: Readings) -> None:
         self.provider, self.readings = provider, readings
         self.seen: Seen | None = None
+        self.internals: Callable[[], Mapping[str, Any]] = dict
         self.watched_since = now()  # since when somebody looks at machines without a break
         self._problem: str | None = None
         self._told_facts: object = None
@@ -54,7 +57,7 @@ class Heartbeat:
         host: dict[str, Any] = {} if facts is None else {**asdict(facts), "cpu_percent": self.readings.cpu}
         with catalog.write():
             EngineRow.insert(
-                id=1, seen_at=now(), hypervisor_ok=not problem, hypervisor_problem=problem, host=host
+                id=1, seen_at=now(), hypervisor_ok=not problem, hypervisor_problem=problem, host=host, internals=self.internals()
             ).on_conflict_replace().execute()
             if changed and problem:
                 record(EventKind.HYPERVISOR_AWAY, f"The hypervisor is away: {problem}")

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from appliance import tracing
 from appliance.errors import Conflict, Unavailable
 
 log = logging.getLogger("dpe.engine")
@@ -19,6 +20,7 @@ class Job:
 
     kind: str
     future: Future[None]
+    queue: str
 
 
 class Jobs:
@@ -39,7 +41,7 @@ class Jobs:
     def submit(self, queue: str, key: str, work: Callable[..., None], *args: Any, kind: str = "") -> None:
         """Have the work done when a thread of the queue is free; not at all once we stop. What it raises is logged, a problem that stays once."""
         if not self.stopping:
-            self._jobs[key] = Job(kind, self._queues[queue].submit(self._do, key, work, args))
+            self._jobs[key] = Job(kind, self._queues[queue].submit(self._do, key, work, args), queue)
 
     def _do(self, key: str, work: Callable[..., None], args: tuple[Any, ...]) -> None:
         try:
@@ -55,6 +57,7 @@ class Jobs:
                 self._problems.clear()
             self._problems[key] = repr(error)
         finally:
+            tracing.begin("")
             self._after()
 
     def __contains__(self, key: str) -> bool:
@@ -67,6 +70,14 @@ class Jobs:
     def running(self, kind: str) -> int:
         """How many of a kind wait for a thread or are under way."""
         return sum(job.kind == kind and not job.future.done() for job in self._jobs.values())
+
+    def load(self) -> dict[str, dict[str, int]]:
+        """How many jobs of each queue run, and how many wait for a thread."""
+        found = {queue: {"running": 0, "waiting": 0} for queue in self._queues}
+        for job in self._jobs.values():
+            if not job.future.done():
+                found[job.queue]["running" if job.future.running() else "waiting"] += 1
+        return found
 
     def under_way(self) -> list[Future[None]]:
         """What has not ended."""

@@ -4,12 +4,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from appliance import catalog, syslog
-from appliance.catalog import machines, now, outgoing_mail, runs
-from appliance.engine import forecasts
+from appliance.catalog import machines, now, outgoing_mail, runs, webhooks
+from appliance.engine import forecasts, listeners
 from appliance.engine.clock import Clock
 from appliance.engine.dispatcher import Dispatcher
 from appliance.engine.heartbeat import Heartbeat
 from appliance.engine.jobs import Jobs
+from appliance.engine.listeners import Listeners
 from appliance.engine.orphans import Orphans
 from appliance.engine.pools import Pools
 from appliance.engine.readings import EVERY as READ_EVERY
@@ -25,26 +26,28 @@ from appliance.engine.trends import EVERY as JUDGED_EVERY
 from appliance.engine.trends import Trends
 from appliance.engine.upkeep import Upkeep
 from appliance.hypervisor.provider import Provider
-from appliance.lifecycle import directory_runs, disk_copies, disks, idle, leases, outcomes
+from appliance.lifecycle import directory_runs, disk_copies, disks, idle, leases, outcomes, package_index
 from appliance.lifecycle.aside import SetAside
 from appliance.lifecycle.handlers import Handlers
 from appliance.lifecycle.sizing import Sizing
-from appliance.outbound import mail_outbox
+from appliance.outbound import mail_outbox, subscriptions
 from appliance.readings import Store
 from appliance.services import setup
+from appliance.services.webhooks import MOST as WEBHOOKS_MOST
 from appliance.settings import Settings
 from appliance.workflow.activities.people import notice_gone
 from appliance.workflow.runner import Queue, Runner
 
 REMEMBERED = timedelta(days=90)  # that runs are shown for after their end
 READINGS, SYSLOG = "readings", "syslog"  # queues of one thread, because a host or a receiver may keep it waiting
-THREADS = {Queue.SHORT: 4, Queue.NETWORK: 8, READINGS: 1, SYSLOG: 1}
+WEBHOOKS = "webhooks"  # as many as there may be, so that no receiver keeps another one's events waiting
+THREADS = {Queue.SHORT: 4, Queue.NETWORK: 8, READINGS: 1, SYSLOG: 1, WEBHOOKS: WEBHOOKS_MOST}
 BESIDE_MACHINES = 3  # threads for long jobs besides those that make machines: a batch, a seed and the directory
 
 
 def threads(settings: Settings) -> dict[str, int]:
     """How many each queue has."""
-    return {Queue.LONG: settings.parallel + BESIDE_MACHINES, **THREADS}
+    return {Queue.LONG: settings.parallel + BESIDE_MACHINES, **THREADS, listeners.QUEUE: listeners.threads()}
 
 
 @dataclass
@@ -73,6 +76,7 @@ class Controllers:
         self.snapshots = Snapshots(settings, provider, jobs)
         self.seeds = Seeds(settings, provider, jobs)
         self.scenario = Follower(settings, jobs)
+        self.listeners = Listeners(jobs)
         self.pools = Pools(settings, self.readings, sizing)
 
     # -- work that needs no controller of its own ---------------------------------------------
@@ -91,10 +95,17 @@ class Controllers:
         for class_name in machines.waiting():
             outcomes.serve_waiting(class_name)
 
-    def forget_runs(self) -> None:
-        """Forget runs that ended long ago."""
+    def call_webhooks(self) -> None:
+        """Hand out a job for each webhook that has something to deliver."""
+        for id in webhooks.due(now()):
+            if (key := f"webhook-{id}") not in self.jobs:
+                self.jobs.submit(WEBHOOKS, key, subscriptions.send_due, id)
+
+    def forget(self) -> None:
+        """Forget runs that ended long ago, and deliveries to webhooks that are no longer of use."""
         with catalog.write():
             runs.forget(REMEMBERED)
+            webhooks.forget(now())
 
     def synchronise(self) -> None:
         """Bring people, groups and org units in line with the directory."""
@@ -120,12 +131,15 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("syslog", EVERY_TICK, forwarder.forward, anyway, SYSLOG, forwarder.wanted),
         Periodic("clock", EVERY_TICK, of.clock.check, decided),
         Periodic("mail", EVERY_TICK, mail_outbox.send_due, decided, Queue.NETWORK, lambda: outgoing_mail.is_mail_due(now())),
+        Periodic("webhooks", EVERY_TICK, of.call_webhooks, decided),
+        Periodic("listeners", EVERY_TICK, of.listeners.dispatch, decided),
         Periodic("approvers", 60, notice_gone, decided),
-        Periodic("retention", 60, of.forget_runs, decided),
+        Periodic("retention", 60, of.forget, decided),
         Periodic("heartbeat", EVERY_TICK, of.heartbeat.look, decided),
         Periodic("scenario", EVERY_TICK, of.scenario.follow, decided, Queue.SHORT, of.scenario.is_due),
         Periodic("leases", EVERY_TICK, of.keep_leases, decided),
         Periodic("directory", EVERY_TICK, of.synchronise, decided, Queue.LONG, lambda: directory_runs.due_run() is not None),
+        Periodic("packages", EVERY_TICK, lambda: package_index.read_wanted(settings), decided, Queue.NETWORK, package_index.is_due),
         Periodic("readings", of.readings.every, of.readings.take, Needs.HYPERVISOR, READINGS),
         Periodic("recorder", READ_EVERY, of.recorder.record, Needs.HYPERVISOR, READINGS),  # after them, in the one thread of their queue
         Periodic("trends", JUDGED_EVERY, of.trends.judge, Needs.HYPERVISOR, READINGS),

@@ -7,6 +7,7 @@ from typing import Any
 
 from appliance.errors import Conflict, DpeError
 from appliance.hypervisor.provider import MachineSpec, NoData, Provider
+from appliance.laps import Lap
 
 Report = Callable[[str], None]
 GivenUp = Callable[[], bool]  # whether nobody wants the machine any more
@@ -20,6 +21,7 @@ class Made:
 
     spec: MachineSpec
     fork_error: DpeError | None = None
+    laps: tuple[Lap, ...] = ()  # of what the machine did to become itself
 
     @property
     def forked(self) -> bool:
@@ -48,12 +50,11 @@ def up(
 ) -> Made:
     """See that a machine which was started answers. A fork that does not is destroyed, and a booted clone takes its place, unless it is given up."""
     if spec.snapshot is None:
-        provider.wait(spec, report, personalise=personalise, given_up=given_up)
-        return Made(spec)
+        return Made(spec, laps=tuple(provider.wait(spec, report, personalise=personalise, given_up=given_up)))
     try:
         # It has booted already, so that it does not get the time for that.
         short = replace(spec, boot_timeout=max(LEAST_TIME, spec.boot_timeout // 5))
-        provider.wait(short, report, personalise=personalise, given_up=given_up)
+        laps = provider.wait(short, report, personalise=personalise, given_up=given_up)
     except (NoData, Conflict):
         raise  # a booted one would get no further with it, or nobody wants one
     except DpeError as error:
@@ -62,9 +63,8 @@ def up(
         provider.destroy(spec.id)
         provider.clone(plain)
         provider.start(plain)
-        provider.wait(plain, report, personalise=personalise, given_up=given_up)
-        return Made(plain, error)
-    return Made(spec)
+        return Made(plain, error, tuple(provider.wait(plain, report, personalise=personalise, given_up=given_up)))
+    return Made(spec, laps=tuple(laps))
 
 
 def make(provider: Provider, spec: MachineSpec, report: Report, turn: AbstractContextManager[Any] | None = None) -> Made:
@@ -92,13 +92,17 @@ def settle(provider: Provider, spec: MachineSpec) -> None:
         provider.stop(spec.id)
 
 
-def hand_over(provider: Provider, spec: MachineSpec, personalise: bytes, given_up: GivenUp | None = None) -> Made:
+def hand_over(
+    provider: Provider, spec: MachineSpec, personalise: bytes, given_up: GivenUp | None = None, report: Report = lambda _text: None
+) -> Made:
     """Resume, or start, a ready machine and make it its owner's. May be repeated. Raises Conflict when it is given up meanwhile."""
     made = Made(spec)
     if spec.readiness == "cold":
+        report("forking" if spec.snapshot else "cloning its disk")
         made = fork(provider, replace(spec, readiness="paused"))
         if not made.forked:
             provider.clone(made.spec)
+    report("waking it")
     provider.start(made.spec)
-    came = up(provider, made.spec, personalise=personalise, given_up=given_up)
-    return Made(came.spec, made.fork_error or came.fork_error)
+    came = up(provider, made.spec, report, personalise=personalise, given_up=given_up)
+    return replace(came, fork_error=made.fork_error or came.fork_error)

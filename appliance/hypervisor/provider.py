@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from appliance.errors import Unavailable
+from appliance.laps import Lap
 from appliance.scenario.policy import Readiness
 
 
@@ -234,8 +235,10 @@ class Provider(Protocol):
         *,
         personalise: bytes = b"",
         given_up: Callable[[], bool] | None = None,
-    ) -> None:
+    ) -> Sequence[Lap]:
         """Return when the agent answers, the machine has its address, is no copy of another, and its application answers.
+
+        Returns what its personalise command said of its own steps, in their order; `report` is told when each of the host's begins.
 
         `personalise` is for the machine's personalise command, to be told with the address in one go (see seeds/guest.py).
         Raises Unavailable, saying which of them did not come, after spec.boot_timeout seconds, and Conflict soon after `given_up`, which

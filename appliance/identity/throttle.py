@@ -15,7 +15,7 @@ from appliance.catalog import Throttle, now, write
 from appliance.errors import NotAllowed
 
 FREE = 5  # failures before the first wait
-MORE = {"account": 50, "address": 300}  # the same for these kinds of name
+MORE = {"account": 50, "address": 300, "forgotten": 3, "forgotten-from": 20}  # the same for these kinds of name
 FIRST, LONGEST = timedelta(seconds=2), timedelta(minutes=15)
 FORGET = timedelta(hours=1)
 
@@ -55,6 +55,16 @@ def of_setup(address: str) -> tuple[str, ...]:
 def of_device(account: str, address: str) -> tuple[str, ...]:
     """The names of a code that a program shows, typed by who is signed in: nobody else's sign-in waits for it."""
     return (f"device:{account.lower()[:64]}", of_address(address))
+
+
+def of_link(address: str) -> tuple[str, ...]:
+    """The names of a link by which a password is set: too long to guess, and nobody's keep another out."""
+    return (f"link:{network(address)}", of_address(address))
+
+
+def of_forgotten(account: str, address: str) -> tuple[str, ...]:
+    """The names of asking for such a link by mail: each counts, so that nobody's mailbox is filled. They keep nobody from signing in."""
+    return (f"forgotten:{account.lower()[:64]}", f"forgotten-from:{network(address)}")
 
 
 def of_hook(address: str) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ from appliance.catalog.lineage import Mark, Standing
 from appliance.errors import BadInput, Conflict, DpeError, NotFound
 from appliance.hypervisor.provider import MachineFound, Power, Provider, Remains, VolumeFound, VolumeKind
 from appliance.identity import quotas
-from appliance.lifecycle import disks, labels, master, outcomes, smoke_test, specs
+from appliance.lifecycle import labels, master, outcomes, smoke_test, specs
 from appliance.paths import below
 from appliance.seeds.build import load_files, seed_folder, test_machine_id
 from appliance.seeds.snapshot import template_id
@@ -363,7 +363,7 @@ class SetAside:
     def _hand_over(self, disk: DataDisk, account: int | None, name: str) -> None:
         """A data disk is somebody else's than the catalog says. One whose owner is not here stays as it is, of nobody."""
         with catalog.write():
-            new = disks.free_name(account, disk.class_name) if account is not None else disk.name
+            new = data_rows.free_name(account, disk.class_name) if account is not None else disk.name
             DataDisk.update(account=account, name=new).where(DataDisk.id == disk.id).execute()
             if disk.account_id is not None or account is not None:
                 data_rows.record_disk_event(
@@ -522,7 +522,11 @@ class SetAside:
         account, machine_class = self._owner(one), self._class(one.class_name)
         size = self.provider.data_size(one.id)
         with catalog.write():
-            name = one.name if one.name and one.name not in data_rows.names(account.id) else disks.free_name(account.id, machine_class.name)
+            name = (
+                one.name
+                if one.name and one.name not in data_rows.names(account.id)
+                else data_rows.free_name(account.id, machine_class.name)
+            )
             DataDisk.create(id=one.id, account=account, machine_class=machine_class.name, name=name, size=size, state=DiskState.READY)
             self._done(one, f"The data disk {name} is known again, as {account.name}'s.", actor, class_name=machine_class.name)
 

@@ -19,15 +19,6 @@ log = logging.getLogger(__name__)
 D = DiskState
 
 
-def free_name(account_id: int, class_name: str) -> str:
-    """A name that none of the account's data disks has: the class's, or that and a number."""
-    taken, name, number = data_disks.names(account_id), class_name, 1
-    while name in taken:
-        number += 1
-        name = f"{class_name} {number}"
-    return name
-
-
 # -- a machine's data disk ------------------------------------------------------------------------
 
 
@@ -65,7 +56,7 @@ def _give(machine: Machine, first: str | None) -> Machine | None:
         if disk is None and (leaving := data_disks.on_its_way(owner.id, class_name)) is not None:
             return leaving
         if disk is None:
-            name = free_name(owner.id, class_name)
+            name = data_disks.free_name(owner.id, class_name)
             disk = DataDisk.create(
                 id=str(uuid.uuid4()), account=owner, machine_class=class_name, name=name, size=machine.machine_class.data_disk
             )
@@ -113,11 +104,7 @@ def follow(machine_id: str, account_id: int) -> None:
     """The machine's data disk becomes another's with it; call it inside `write()`."""
     disk = data_disks.of_machine(machine_id)
     if disk is not None and disk.account_id != account_id:
-        _set(disk, account=account_id, name=_name_for(account_id, disk))
-
-
-def _name_for(account_id: int, disk: DataDisk) -> str:
-    return free_name(account_id, disk.class_name) if disk.name in data_disks.names(account_id) else disk.name
+        data_disks.give(disk, account_id)
 
 
 def _set(disk: DataDisk, **values: object) -> None:

@@ -10,6 +10,7 @@ from appliance.catalog import Machine, MachineState, Request, RequestState, hand
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import NoData, Provider
+from appliance.laps import Stopwatch
 from appliance.lifecycle import batch, disks, forks, master, outcomes, retention
 from appliance.lifecycle.guest_activities import Activities
 from appliance.lifecycle.machine_steps import SOON, away, machine_of, note_step, personal
@@ -114,8 +115,10 @@ class Handlers:
             until, why = waits_for_others
             note_step(machine.id, why)
             return Wait(until, why)
+        watch = Stopwatch()
         try:
-            made = making.hand_over(self.provider, spec(machine, self.settings), personal(machine), step.cancelled)
+            made = making.hand_over(self.provider, spec(machine, self.settings), personal(machine), step.cancelled, watch.begin)
+            laps = [*watch.laps(), *made.laps]
             disks.grow(machine, made.spec, self.provider, personal(machine))
         except DpeError as error:
             if isinstance(error, Conflict) and step.cancelled():
@@ -133,7 +136,7 @@ class Handlers:
                 forks.failed(machine, made.fork_error)
             outcomes.personalised(machine, forked=made.forked)
 
-        return Done({"forked": made.forked}, commit)
+        return Done({"forked": made.forked, "laps": laps}, commit)
 
     # -- taking away -------------------------------------------------------------------------
 
@@ -155,7 +158,8 @@ def _not_handed_over(machine: Machine, error: DpeError, step: Context) -> Failed
     def commit() -> None:
         outcomes.could_not_be_handed_over(machine, error)
 
-    assert machine.owner_id is not None
+    if machine.owner_id is None:
+        return Failed(error)  # who asked for it was deleted meanwhile
     if step.run.request_id is None:
         return Failed(error, commit)
     if not handovers.is_last(machine.class_name, machine.owner_id):

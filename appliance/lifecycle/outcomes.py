@@ -93,6 +93,7 @@ def serve_waiting(class_name: str) -> int:
 def _grant(asked: Request, claimed: machines.Claimed, moment: datetime) -> None:
     Request.update(state=RequestState.GRANTED, machine=claimed.id, granted_at=moment).where(Request.id == asked.id).execute()
     account = asked.account
+    assert account is not None  # whose requests are cancelled before they are deleted
     record(
         EventKind.MACHINE_ASSIGNED,
         f"{account.name} got {claimed.name} after waiting {(moment - asked.created_at).total_seconds():.0f} s.",

@@ -29,7 +29,7 @@ from appliance.catalog import (
 )
 from appliance.errors import Conflict, DpeError, NotFound
 from appliance.hypervisor.provider import Power, Provider
-from appliance.lifecycle import disk_copies, disks, forks, master
+from appliance.lifecycle import disk_copies, forks, master
 from appliance.lifecycle.machine_steps import machine_of
 from appliance.lifecycle.specs import spec
 from appliance.paths import inside
@@ -154,7 +154,7 @@ class Retention:
         """The data disk of the copy, under an id of its own."""
         if data_disks.by_id(facts["disk"]) is None:
             with catalog.write():
-                name = disks.free_name(account.id, machine_class.name)
+                name = data_disks.free_name(account.id, machine_class.name)
                 disk = DataDisk.create(
                     id=facts["disk"], account=account, machine_class=machine_class.name, name=name, size=facts["size"], state=D.RESTORING
                 )

@@ -14,6 +14,7 @@ from appliance import catalog
 from appliance.catalog import Class, EventKind, Seed, SeedState, Snapshot, SnapshotState, now, options, record, scenarios, seeds
 from appliance.errors import BadInput, DpeError
 from appliance.hypervisor.provider import Provider
+from appliance.lifecycle import package_index
 from appliance.paths import inside
 from appliance.scenario.load import Loaded, load
 from appliance.seeds import shipped
@@ -132,6 +133,7 @@ def run(seed: Seed, loaded: Loaded, settings: Settings, provider: Provider) -> N
         if folder:
             files = _adopt(seed, inside(settings.shipped_seeds, folder), settings, progress, cancelled)
         else:
+            package_index.check(seed.class_name, described, loaded.folder, settings)
             job = SeedJob(seed.id, seed.class_name, seed.version, described, loaded.folder)
             files = build(job, settings, progress, cancelled, provider)
     except DpeError as error:
@@ -149,6 +151,8 @@ def run(seed: Seed, loaded: Loaded, settings: Settings, provider: Provider) -> N
             class_name=seed.class_name,
             seed_id=seed.id,
         )
+    if not folder:
+        package_index.after_build(described.os)
 
 
 def _free_version(seed: Seed, settings: Settings) -> int:

@@ -7,19 +7,23 @@ from appliance import catalog
 from appliance.backoff import doubled
 from appliance.catalog import EventKind, now, outgoing_mail, record
 from appliance.errors import DpeError, Unavailable
+from appliance.identity import secrets
 from appliance.outbound import address, mail
 
 log = logging.getLogger(__name__)
 
 FIRST, LONGEST = timedelta(minutes=1), outgoing_mail.LONGEST_WAIT  # waits between tries, doubling
 GIVEN_UP = timedelta(days=3)
+PURPOSE = "link"  # of what a mail's link ends with
 
 
 def send_due() -> None:
     """Send what is due. A message that was sent but not forgotten, because the process died in between, is sent again as the same message."""
     for letter in outgoing_mail.due_mail(now()):
-        link = address.link(letter.path)
         try:
+            link = address.link(letter.path)
+            if link and letter.secret:
+                link = f"{link}#{secrets.unseal(PURPOSE, letter.secret)}"
             if letter.to and mail.current() is not None:
                 mail.send(letter.to, letter.subject, f"{letter.text}\n\n{link}" if link else letter.text, id=letter.about)
         except Unavailable as error:

@@ -41,6 +41,10 @@ class Answer:
     text: str
 
 
+class Gone(AddressRefused):
+    """The receiver wants no more calls (410)."""
+
+
 def check_url(text: str) -> str:
     """An address that can be called. Raises BadInput."""
     text = text.strip()
@@ -89,8 +93,18 @@ def sign(secret: str, id: str, timestamp: int, body: bytes) -> str:
 # -- calling ---------------------------------------------------------------------------------
 
 
-def post(url: str, payload: dict[str, Any], *, id: str, signed_with: list[str], authority: str = "", limit: float = LIMIT) -> Answer:
-    """Call the address once; no redirect is followed. `limit` is seconds for all of it.
+def post(
+    url: str,
+    payload: dict[str, Any],
+    *,
+    id: str,
+    signed_with: list[str],
+    authority: str = "",
+    limit: float = LIMIT,
+    status_only: bool = False,
+) -> Answer:
+    """Call the address once; no redirect is followed. `limit` is seconds for all of it. With `status_only` nobody reads what the answer says, so that it
+    may say too much.
 
     Raises Unavailable when trying again later may help, and Refused when it does not.
     """
@@ -108,7 +122,10 @@ def post(url: str, payload: dict[str, Any], *, id: str, signed_with: list[str], 
     }
     with connect.exchange("POST", url, headers, body, authority=authority, reach=limit / 2, whole=limit) as reply:
         said = reply.read(LARGEST + 1)
-    return _judged(reply.status, said, f"{reply.host}:{reply.port}")
+    answer = _judged(reply.status, said, where := f"{reply.host}:{reply.port}")
+    if len(said) > LARGEST and not status_only:
+        raise AddressRefused(f"{where} answers with more than {LARGEST >> 10} KiB.", "A few words are enough.")
+    return answer
 
 
 def _judged(status: int, said: bytes, where: str) -> Answer:
@@ -122,9 +139,8 @@ def _judged(status: int, said: bytes, where: str) -> Answer:
             f"{where} answers {status}, which sends us elsewhere; that is not followed.", "Enter the address that it leads to."
         )
     if not 200 <= status < 300:
-        raise AddressRefused(f"{where} answers {status}.{quoted}", "Check the address, and that the receiver knows the secret.")
-    if len(said) > LARGEST:
-        raise AddressRefused(f"{where} answers with more than {LARGEST >> 10} KiB.", "A few words are enough.")
+        kind = Gone if status == 410 else AddressRefused
+        raise kind(f"{where} answers {status}.{quoted}", "Check the address, and that the receiver knows the secret.")
     return Answer(status, _object(said), shown)
 
 

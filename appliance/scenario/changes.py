@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Literal, NamedTuple
 
+from appliance.scenario import policy
+from appliance.scenario.policy import Form
 from appliance.scenario.schema import ClassSpec, Scenario
 from appliance.scenario.tree import MAIN, File, Tree
 
@@ -14,12 +16,13 @@ SHOWN = 4000  # lines of all files
 WIDE = 2000  # characters of a line
 ROLES = "roles/"
 
-Effect = Literal["new", "withdrawn", "seed", "now"]
+Effect = Literal["new", "withdrawn", "seed", "machines", "now"]
 
 
 @dataclass(frozen=True)
 class ClassChange:
-    """What becomes of a class. `seed`: its seed is made from something else; `now`: it holds at once, and no seed is built for it.
+    """What becomes of a class. `seed`: its seed is made from something else; `machines`: those that are made from now on are other ones;
+    `now`: it holds at once. Only for the first a seed is built.
 
     `keys` are what differs in scenario.yml, with points between names.
     """
@@ -35,6 +38,24 @@ class ClassChange:
         """Whether it takes a seed that there is none of yet."""
         return self.effect in ("new", "seed")
 
+    @property
+    def kinds(self) -> list[tuple[Effect, tuple[str, ...]]]:
+        """Which of the keys act in which way."""
+        if self.effect in ("new", "withdrawn"):
+            return [(self.effect, ())]
+        found: dict[Effect, tuple[str, ...]] = {"seed": ("roles/",) if self.roles else (), "machines": (), "now": ()}
+        for key in self.keys:
+            found[_effect_of(key)] += (key,)
+        return [(effect, keys) for effect, keys in found.items() if keys]
+
+
+def _effect_of(key: str) -> Effect:
+    """What a key of a class acts on: as the seed's recipe has it, and the forms of its policy."""
+    if key.partition(".")[0] in ClassSpec.INGREDIENTS:
+        return "seed"
+    making = {".".join(field.path) for field in policy.fields().values() if field.editable.form is Form.MAKING}
+    return "machines" if key in making else "now"
+
 
 def classes(before: Scenario | None, after: Scenario, *, roles: bool) -> list[ClassChange]:
     """The classes that differ; `roles`: whether anything below roles/ does, which every seed's recipe takes in as a whole."""
@@ -47,7 +68,7 @@ def classes(before: Scenario | None, after: Scenario, *, roles: bool) -> list[Cl
         elif roles or _is_other_seed(was, spec):
             found.append(ClassChange(name, spec.title, "seed", keys, roles))
         elif keys:
-            found.append(ClassChange(name, spec.title, "now", keys))
+            found.append(ClassChange(name, spec.title, "machines" if {_effect_of(key) for key in keys} == {"machines"} else "now", keys))
     return found + [ClassChange(name, spec.title, "withdrawn") for name, spec in old.items() if name not in after.classes]
 
 

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ MACHINE_TASKS = "tasks/machine.yml"  # of a role: what is done in each machine, 
 _BUILT_IN = ("ansible.builtin", "ansible.legacy")
 _COLLECTIONS = Path("/usr/share/ansible/collections/ansible_collections")  # where Ansible looks for others; the image has none
 _MODULE = re.compile(r"(\w+\.\w+)(\.\w+)+")
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _BLOCKS = ("block", "rescue", "always")
 _IMPORTS = ("import_tasks", "ansible.builtin.import_tasks")
 _NO_ACTION = {
@@ -34,6 +34,8 @@ _NO_ACTION = {
     "changed_when",
     "failed_when",
 }
+Names = Callable[[str, str, str], tuple[str, str] | None]
+"""Of a class, its release and a package: what is wrong with that name, and what to write instead; None when it is not known to be wrong."""
 _ROLE_PARTS = ("tasks", "handlers", "defaults", "vars", "meta")
 
 
@@ -52,10 +54,10 @@ class Loaded:
     folder: Path
 
 
-def load(folder: Path, *, anywhere: bool = False) -> Loaded:
+def load(folder: Path, *, anywhere: bool = False, packages: Names | None = None) -> Loaded:
     """Read `folder`/scenario.yml and check it against its schema and the roles beside it. Raises ScenarioErrors.
 
-    The folder is called like the scenario, unless it may be `anywhere`.
+    The folder is called like the scenario, unless it may be `anywhere`. `packages` looks at the names of packages, which otherwise may be any.
     """
     folder = folder.resolve()
     file = folder / "scenario.yml"
@@ -66,10 +68,12 @@ def load(folder: Path, *, anywhere: bool = False) -> Loaded:
             else "make that folder, or set DPE_SCENARIO to another"
         )
         raise ScenarioErrors([FileError(file, 1, f"there is no {file.name if folder.is_dir() else 'folder ' + str(folder)}", hint)])
-    source = Source(file, Scenario, patterns=_PATTERNS)
+    source = Source(file, Scenario, patterns=PATTERNS)
     scenario = source.validate()
     if not anywhere:
         _check_name(source)
+    if scenario is not None and packages is not None:
+        _check_packages(source, scenario, packages)
     errors = [*_check_folder(source), *source.errors]
     if scenario is None or errors:
         raise ScenarioErrors(errors)
@@ -82,6 +86,13 @@ def _check_name(source: Source[Scenario]) -> None:
         source.wrong(("name",), f"name is {name}, but the folder is {folder.name}", f"write name: {folder.name}, or rename the folder")
 
 
+def _check_packages(source: Source[Scenario], scenario: Scenario, packages: Names) -> None:
+    for name, described in scenario.classes.items():
+        for number, package in enumerate(described.packages):
+            if (said := packages(name, described.os, package)) is not None:
+                source.wrong(("classes", name, "packages", number), *said)
+
+
 def _check_folder(source: Source[Scenario]) -> Iterator[FileError]:
     """Errors that no schema can know, of names and files around scenario.yml; those in that file are noted in the source."""
     folder, value = source.file.parent, source.value if isinstance(source.value, dict) else {}
@@ -92,7 +103,7 @@ def _check_folder(source: Source[Scenario]) -> Iterator[FileError]:
             path = ("classes", class_name, "roles", number)
             if role in RESERVED_ROLES:
                 source.wrong(path, f"the role {role} is the appliance's own, which every seed has", "give yours another name")
-            elif not isinstance(role, str) or role in checked or not _NAME.fullmatch(role):
+            elif not isinstance(role, str) or role in checked or not NAME.fullmatch(role):
                 continue  # the schema says what is wrong with it
             elif not (folder / "roles" / role / "tasks/main.yml").is_file():
                 source.wrong(path, f"there is no role {role}", f"make {folder / 'roles' / role / 'tasks/main.yml'}")
@@ -186,7 +197,7 @@ def _tasks(node: yaml.Node | None) -> Iterator[yaml.MappingNode]:
                 to_do += [value for key, value in item.value if key.value in _BLOCKS]
 
 
-_PATTERNS = {
+PATTERNS = {
     r"^[a-z][a-z0-9-]{0,30}$": "write a small letter, then small letters, digits and hyphens, 31 at most",
     r"^[a-z0-9][a-z0-9+.:-]*$": "write the name of a Debian package, like python3-venv",
     r"^/[^\s]*$": "write a path that begins with /",

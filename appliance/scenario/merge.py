@@ -78,7 +78,8 @@ def _text(file: File | None) -> str | None:
         return _NO_TEXT
 
 
-def _writer() -> YAML:
+def writer() -> YAML:
+    """Reads and writes with comments and quotes as they are."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096  # no line is broken that was not
@@ -86,7 +87,7 @@ def _writer() -> YAML:
 
 
 def _merge_yaml(base: File, ours: File, theirs: File, choices: Mapping[str, Side], conflicts: list[Conflict]) -> File:
-    read = [_writer().load(file.content) for file in (base, ours, theirs)]
+    read = [writer().load(file.content) for file in (base, ours, theirs)]
     if not all(isinstance(one, CommentedMap) for one in read):
         raise ValueError("no mapping")
     found: list[Conflict] = []
@@ -96,7 +97,7 @@ def _merge_yaml(base: File, ours: File, theirs: File, choices: Mapping[str, Side
     if not changed:
         return ours
     out = io.BytesIO()
-    _writer().dump(mine, out)
+    writer().dump(mine, out)
     return replace(ours, content=out.getvalue())
 
 
@@ -128,14 +129,14 @@ def _merge_maps(
         if new is _ABSENT:
             del ours[key]
         elif mine is _ABSENT and isinstance(ours, CommentedMap):
-            ours.insert(_position(list(theirs), list(ours), key), key, new)
+            ours.insert(position(list(theirs), list(ours), key), key, new)
         else:
             ours[key] = new
         changed = True
     return changed
 
 
-def _position(theirs: list[Any], ours: list[Any], key: Any) -> int:
+def position(theirs: list[Any], ours: list[Any], key: Any) -> int:
     """Where a key belongs that ours does not have: behind the nearest one before it that it has."""
     for before in reversed(theirs[: theirs.index(key)]):
         if before in ours:
@@ -157,5 +158,5 @@ def _shown(value: Any) -> str | None:
     if value is _ABSENT:
         return None
     out = io.StringIO()
-    _writer().dump(value, out)
+    writer().dump(value, out)
     return out.getvalue().removesuffix("...\n").rstrip("\n")[:SHOWN]

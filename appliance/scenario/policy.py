@@ -10,8 +10,9 @@ from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, Field, StringConstraints, model_validator
+from pydantic import AliasChoices, BaseModel, Field, GetJsonSchemaHandler, StringConstraints, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema
 
 from appliance.scenario.calendar import MANY, ONE_OFFS, WINDOWS, OneOff, Window, faults
 from appliance.yamlfile import Part
@@ -39,6 +40,12 @@ class Editable:
     unit: str = ""
     choices: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # label and help of each
 
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The same for forms that are made of the schema."""
+        words = {choice: label for choice, (label, _) in self.choices.items()}
+        about = {"title": self.label, "unit": self.unit, "words": words}
+        return {**handler(schema), **{name: value for name, value in about.items() if value}}
+
 
 def _pools(name: str, label: str) -> Editable:
     return Editable(name, Form.POLICY, "Pools", label, "machines")
@@ -59,9 +66,15 @@ def _life(name: str, group: str, label: str, unit: str = "minutes", **choices: t
 class Size(Part):
     """What one machine is given."""
 
-    vcpus: int = Field(default=1, ge=1, le=64, description="Virtual processors.")
-    memory: int = Field(default=1024, ge=128, le=1 << 20, description="Memory in MiB.")
-    disk: int = Field(default=8, ge=1, le=4096, description="Size of the system disk in GiB; it takes only what is written to it.")
+    vcpus: int = Field(default=1, ge=1, le=64, title="Processors", description="Virtual processors.")
+    memory: int = Field(default=1024, ge=128, le=1 << 20, description="Memory in MiB.", json_schema_extra={"unit": "MiB"})
+    disk: int = Field(
+        default=8,
+        ge=1,
+        le=4096,
+        description="Size of the system disk in GiB; it takes only what is written to it.",
+        json_schema_extra={"unit": "GiB"},
+    )
     data: Annotated[int, _life("data_disk", "What belongs to it", "Data disk", "GiB")] = Field(
         default=0,
         ge=0,

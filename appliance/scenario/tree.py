@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import BadInput
-from appliance.scenario.load import ScenarioErrors, load
+from appliance.scenario.load import Names, ScenarioErrors, load
 from appliance.scenario.schema import Scenario
 from appliance.yamlfile import FileError
 
@@ -202,8 +202,8 @@ def write(tree: Tree, folder: Path) -> None:
             out.write(file.content)
 
 
-def check(tree: Tree) -> Scenario:
-    """What its scenario.yml says. Raises ScenarioErrors with everything that is wrong with it and its roles, files named as in the tree."""
+def check(tree: Tree, packages: Names | None = None) -> Scenario:
+    """What its scenario.yml says. Raises ScenarioErrors with everything that is wrong with it and its roles, files named as in the tree; `packages` as for `load`."""
     main = tree.get(MAIN)
     if main is not None and len(main.content) > MAIN_BYTES:
         raise ScenarioErrors([FileError(Path(MAIN), 1, f"it is larger than {MAIN_BYTES >> 10} KiB", "shorten it")])
@@ -216,7 +216,7 @@ def check(tree: Tree) -> Scenario:
         folder = Path(made).resolve()
         try:
             write(tree, folder)
-            return load(folder, anywhere=True).scenario
+            return load(folder, anywhere=True, packages=packages).scenario
         except ScenarioErrors as error:
             here = f"{folder}/"
             raise ScenarioErrors(

@@ -22,9 +22,10 @@ from typing import Any
 from appliance import durable
 from appliance.errors import DpeError, Unavailable
 from appliance.hypervisor.provider import MachineSpec, Provider
+from appliance.packages import sources
 from appliance.paths import below
 from appliance.scenario.schema import ClassSpec
-from appliance.seeds import cards, recipe, sources, unsafe
+from appliance.seeds import cards, recipe, unsafe
 from appliance.seeds.failure import explain
 from appliance.seeds.follow import follow
 from appliance.seeds.play import PLAYBOOKS
@@ -32,10 +33,6 @@ from appliance.settings import Settings, environment
 
 CMDLINE = (
     "root=/dev/vda rootfstype=ext4 rw rootflags=noatime net.ifnames=0 console=tty0 console=ttyS0 quiet systemd.condition_needs_update=0"
-)
-BASE_PACKAGES = (
-    *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "iproute2", "e2fsprogs"),
-    *("linux-image-cloud-amd64", "tiny-initramfs", "qemu-guest-agent", "python3"),
 )
 KERNEL_MODULES = ("virtio_blk", "virtio_net", "virtio_console")  # disk, card, agent: nothing of these waits for udev
 AS_ROOT = {"ansible_become_method": "dpe_runuser"}  # whatever method a role names: all of it runs as root, without sudo
@@ -259,7 +256,7 @@ class _Build:
         """Make a machine of the seed, which must answer; what it said is kept in the log when it does not."""
         spec = boot_spec(self.job, self.settings)
         provider.destroy(spec.id)  # what an earlier try left
-        steps: tuple[Callable[[], None], ...] = (
+        steps: tuple[Callable[[], object], ...] = (
             lambda: provider.clone(spec),
             lambda: provider.start(spec),
             lambda: provider.wait(spec, given_up=self.cancelled),
@@ -341,10 +338,8 @@ class _Build:
         job, settings, work = self.job, self.settings, self.work
         suite = sources.SUITES[job.spec.os]
         lines = sources.mirror(settings.debian_mirror).lines(suite)
-        packages = sorted({*BASE_PACKAGES, *job.spec.packages})
-        # The week is in the name so that what is kept never lacks security updates for long.
-        key = json.dumps([lines, packages, datetime.now(UTC).strftime("%G-%V")])
-        tarball = settings.cache / "bootstrap" / f"{suite}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.tar"
+        packages = sources.wanted(job.spec.packages)
+        tarball = sources.bootstrap(settings.cache, job.spec.os, lines, packages, datetime.now(UTC))
         tarball.parent.mkdir(parents=True, exist_ok=True)
         for kept in tarball.parent.glob("*.tar"):
             if (kept == tarball and job.fresh) or time.time() - kept.stat().st_mtime > 8 * 86400:

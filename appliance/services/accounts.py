@@ -1,7 +1,7 @@
 """Accounts: who may come in."""
 
 from appliance import catalog
-from appliance.catalog import ROOT, Account, Actor, EventKind, Session, grants, handovers, record, sessions
+from appliance.catalog import ROOT, Account, Actor, EventKind, PasswordLink, Session, grants, handovers, record, sessions
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.identity import names, passwords, permissions, throttle
 from appliance.identity import ssh_keys as keys
@@ -32,8 +32,17 @@ def check_name(name: str) -> str:
     return name
 
 
-def insert(name: str, password: str, *, full_name: str = "", email: str = "", ssh_keys: str = "", org_unit_id: int = ROOT) -> Account:
-    """A new account with a password already hashed; call it inside `write()`."""
+def insert(
+    name: str,
+    password: str,
+    *,
+    full_name: str = "",
+    email: str = "",
+    ssh_keys: str = "",
+    org_unit_id: int = ROOT,
+    must_change: bool = False,
+) -> Account:
+    """A new account with a password already hashed; call it inside `write()`. `must_change`: it is not one that its person chose."""
     if Account.get_or_none(Account.name == check_name(name)) is not None:
         raise Conflict(f"There is already an account {name}.", "Pick another name.", field="name")
     return Account.create(
@@ -43,17 +52,21 @@ def insert(name: str, password: str, *, full_name: str = "", email: str = "", ss
         email=email.strip()[:200],
         ssh_keys=keys.parse(ssh_keys),
         org_unit=org_unit_id,
+        must_change=must_change and bool(password),
     )
 
 
 def create(
-    actor: Actor, name: str, password: str, *, full_name: str = "", email: str = "", ssh_keys: str = "", org_unit_id: int = ROOT
+    actor: Actor, name: str, password: str = "", *, full_name: str = "", email: str = "", ssh_keys: str = "", org_unit_id: int = ROOT
 ) -> Account:
-    """A new account. Raises BadInput or Conflict, and NotFound or NotAllowed when the actor may not bring people into the unit."""
-    hashed = passwords.digest(password)
+    """A new account. With a password, its person changes that first of all; without, nobody signs in before they are invited and set one.
+
+    Raises BadInput or Conflict, and NotFound or NotAllowed when the actor may not bring people into the unit.
+    """
+    hashed = passwords.digest(password) if password else ""
     with catalog.write():
         org_units.demand_unit(actor, org_unit_id)
-        account = insert(name, hashed, full_name=full_name, email=email, ssh_keys=ssh_keys, org_unit_id=org_unit_id)
+        account = insert(name, hashed, full_name=full_name, email=email, ssh_keys=ssh_keys, org_unit_id=org_unit_id, must_change=True)
         record(EventKind.ACCOUNT_CREATED, f"{actor.name} made the account {name}.", actor, account_id=account.id, object=f"account:{name}")
     return account
 
@@ -93,23 +106,33 @@ def set_ssh_keys(actor: Actor, ssh_keys: str) -> None:
 
 
 def set_password(actor: Actor, id: int, password: str, *, keep_session: str = "") -> None:
-    """Set a password and end the account's tokens and its sessions, except the one in `keep_session`."""
+    """Set a password and end the account's tokens and its sessions, except the one in `keep_session`. Somebody else's has to be changed by them first."""
     hashed = passwords.digest(password)
     with catalog.write():
         account = get_account(id)
         permissions.require_no_less(actor, id)
-        if account.directory_id is not None:
-            raise Conflict(f"The password of {account.name} is the directory's.", "Change it there.")
-        account.password = hashed
-        account.save()
-        sessions.end_all(id, keep=keep_session)
-        record(
-            EventKind.ACCOUNT_PASSWORD,
-            f"{actor.name} set the password of {account.name}.",
-            actor,
-            account_id=id,
-            object=f"account:{account.name}",
-        )
+        store_password(actor, account, hashed, f"{actor.name} set the password of {account.name}.", keep_session=keep_session)
+
+
+def store_password(actor: Actor, account: Account, hashed: str, message: str, *, keep_session: str = "") -> None:
+    """Keep a password that is hashed already, with its event, and end all that let somebody in before; call it inside `write()`. Raises Conflict."""
+    if account.directory_id is not None:
+        raise Conflict(f"The password of {account.name} is the directory's.", "Change it there.")
+    account.password, account.must_change = hashed, actor.account_id != account.id
+    account.save(only=[Account.password, Account.must_change])
+    sessions.end_all(account.id, keep=keep_session)
+    record(EventKind.ACCOUNT_PASSWORD, message, actor, account_id=account.id, object=f"account:{account.name}")
+
+
+def replace_password(actor: Actor, new: str, *, keep_session: str) -> None:
+    """A person replaces a password that somebody else chose for them, and with which they have just signed in. Raises BadInput for the same one."""
+    assert actor.account_id is not None
+    account = get_account(actor.account_id)
+    if not account.must_change:
+        raise Conflict("Your password is your own already.", "You can change it on your account's page.")
+    if passwords.matches(account.password, new):
+        raise BadInput("That is the password that you were given.", "Choose another one.", field="password")
+    set_password(actor, account.id, new, keep_session=keep_session)
 
 
 def change_own_password(actor: Actor, old: str, new: str, *, keep_session: str) -> None:
@@ -136,6 +159,7 @@ def disable(actor: Actor, id: int) -> None:
         account.disabled = True
         account.save()
         Session.delete().where(Session.account == id).execute()
+        PasswordLink.delete().where(PasswordLink.account == id).execute()
         record(
             EventKind.ACCOUNT_DISABLED,
             f"{actor.name} disabled the account {account.name}.",

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from appliance import catalog, connect, syslog
-from appliance.catalog import Actor, Event, EventKind, Level, doorbell, events, now, options, record
+from appliance.catalog import Account, Actor, Event, EventKind, Level, doorbell, events, now, options, record
 from appliance.errors import BadInput
 from appliance.services import csv_export
 
@@ -50,6 +50,13 @@ def last_check() -> dict[str, Any]:
     """What the last look found: at, lines, last, hash, problems; empty when nobody looked yet."""
     found: dict[str, Any] = options.get("audit_check")
     return found
+
+
+def about(account: Account, limit: int = 30) -> list[Event]:
+    """The last that somebody did, and that was done to their account; newest first."""
+    done = events.list_events(actor=account.name, limit=limit)
+    met = events.list_events(object=f"account:{account.name}", limit=limit)
+    return sorted({event.id: event for event in (*done, *met)}.values(), key=lambda event: event.id, reverse=True)[:limit]
 
 
 def note_export(actor: Actor, form: str) -> None:

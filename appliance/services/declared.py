@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Grant, Group, Member, Nesting, Quota, doorbell, policies, record
+from appliance.catalog import Account, Actor, Grant, Member, Quota, doorbell, policies, record
 from appliance.errors import BadInput, NotFound
-from appliance.identity import roles
+from appliance.identity import permissions, roles
 from appliance.scenario import policy
 from appliance.scenario.calendar import OneOff, Window
 from appliance.scenario.policy import Form
@@ -201,18 +201,20 @@ def _items(key: str, value: list[Any]) -> list[dict[str, Any]]:
 # -- groups ------------------------------------------------------------------------------------------
 
 
-def members_of(id: int) -> tuple[list[str], list[int]]:
-    """Who is in a group itself: accounts by name, groups by id."""
-    people = Account.select(Account.name).join(Member).where(Member.group == id).order_by(Account.name)
-    inner = Group.select(Group.id).join(Nesting, on=(Nesting.inner == Group.id)).where(Nesting.outer == id).order_by(Group.id)
-    return [account.name for account in people], [group.id for group in inner]
+def members_of(actor: Actor, id: int) -> tuple[list[str], list[int]]:
+    """Who is in a group itself, of those within the actor's reach: accounts by name, groups by id."""
+    reach = permissions.scope_of(actor, "people.read")
+    people = Account.select(Account.name, Account.org_unit).join(Member).where(Member.group == id).order_by(Account.name)
+    known = [account.name for account in people if reach.everything or account.org_unit_id in reach.units]
+    return known, sorted(group.id for group in org_units.around(actor, id)[0])
 
 
 def put_members(actor: Actor, id: int, accounts: Iterable[str], groups: Iterable[int]) -> bool:
-    """Have just these be in a group, all or none; returns whether anything changed. Raises what adding and taking out raise."""
+    """Have just these of those within the actor's reach be in a group, all or none; returns whether anything changed. Raises what adding and taking
+    out raise."""
     wanted, inner = set(accounts), set(groups)
     with catalog.write():
-        people, nested = members_of(id)
+        people, nested = members_of(actor, id)
         if (set(people), set(nested)) == (wanted, inner):
             return False
         if new := sorted(wanted - set(people)):

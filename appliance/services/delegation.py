@@ -9,7 +9,7 @@ from typing import Any
 
 from appliance import catalog
 from appliance.catalog import Account, Actor, Class, EventKind, Grant, Group, Member, Nesting, OrgUnit, Quota, grants, now, record, timezone
-from appliance.catalog.grants import Location
+from appliance.catalog.grants import Location, Scope
 from appliance.errors import BadInput, Conflict, DpeError, NotAllowed, NotFound
 from appliance.identity import permissions as powers
 from appliance.identity import roles
@@ -199,20 +199,24 @@ class Reason:
     permissions: frozenset[str]
 
 
-def why(account: Account, permission: str = "") -> list[Reason]:
-    """Everything that the account is given, or what gives it one permission; what counts now comes first."""
-    moment, found = now(), []
+def why(actor: Actor, account: Account, permission: str = "") -> list[Reason]:
+    """Everything that the account is given, or what gives it one permission; what counts now comes first. Groups out of reach have no name."""
+    moment, found, reach = now(), [], powers.scope_of(actor, "people.read")
     for grant in grants.of_account(account.id):
         kind = roles.UNIT if grant.over_unit_id is not None else roles.CLASS if grant.over_class is not None else None
         allowed = roles.permissions(grant.role, kind)
         if permission and permission not in allowed:
             continue
         state = "over" if grant.ends_at and grant.ends_at <= moment else "later" if grant.starts_at and grant.starts_at > moment else "now"
-        found.append(Reason(grant, [account.full_name or account.name, *_links(account, grant)], state, allowed))
+        found.append(Reason(grant, [account.full_name or account.name, *_links(account, grant, reach)], state, allowed))
     return sorted(found, key=lambda reason: ("now", "later", "over").index(reason.state))
 
 
-def _links(account: Account, grant: Grant) -> list[str]:
+def _called(group: Group, reach: Scope) -> str:
+    return f"group {group.name}" if reach.everything or group.org_unit_id in reach.units else "a group elsewhere"
+
+
+def _links(account: Account, grant: Grant, reach: Scope) -> list[str]:
     if grant.org_unit_id is not None:
         at, links = account.org_unit, [f"org unit {account.org_unit.name}"]
         while at.id != grant.org_unit_id:
@@ -221,13 +225,13 @@ def _links(account: Account, grant: Grant) -> list[str]:
         return links
     if grant.group_id is None:
         return []
-    ways = {member.group_id: [f"group {member.group.name}"] for member in Member.select().where(Member.account == account.id)}
+    ways = {member.group_id: [_called(member.group, reach)] for member in Member.select().where(Member.account == account.id)}
     fresh = list(ways)
     while grant.group_id not in ways:
         around = list(Nesting.select().where(Nesting.inner.in_(fresh)))
         fresh = [nesting.outer_id for nesting in around if nesting.outer_id not in ways]
         for nesting in around:
-            ways.setdefault(nesting.outer_id, [*ways[nesting.inner_id], f"group {nesting.outer.name}"])
+            ways.setdefault(nesting.outer_id, [*ways[nesting.inner_id], _called(nesting.outer, reach)])
     return ways[grant.group_id]
 
 
@@ -245,6 +249,14 @@ def quotas(actor: Actor) -> list[Quota]:
     reach = powers.scope_of(actor, "people.read")
     found = list(Quota.select().order_by(Quota.id.desc()))
     return found if reach.everything else [quota for quota in found if (at := grants.location_of("quota", quota.id)) and reach.covers(at)]
+
+
+def quotas_of(actor: Actor, account_id: int) -> list[Quota]:
+    """The quotas within reach that count for an account: its own, and those of its groups and org units."""
+    mine = (Quota.account == account_id) | Quota.group.in_(grants.groups_of(account_id)) | Quota.org_unit.in_(grants.units_of(account_id))
+    reach = powers.scope_of(actor, "people.read")
+    found = Quota.select().where(mine).order_by(Quota.id)
+    return [quota for quota in found if (at := grants.location_of("quota", quota.id)) and reach.covers(at)]
 
 
 def _demand_unbound(actor: Actor, holder: Holder) -> None:

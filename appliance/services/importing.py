@@ -5,10 +5,10 @@ import io
 from dataclasses import dataclass
 
 from appliance import catalog
-from appliance.catalog import ROOT, Account, Actor, EventKind, OrgUnit, record
+from appliance.catalog import ROOT, Account, Actor, EventKind, OrgUnit, doorbell, record
 from appliance.errors import BadInput, DpeError
 from appliance.identity import names, passwords, permissions
-from appliance.services import accounts, org_units
+from appliance.services import accounts, org_units, password_links
 
 COLUMNS = ("name", "full_name", "email", "password")
 LONGEST = 1000  # lines
@@ -37,10 +37,16 @@ class Person:
 
 @dataclass(frozen=True)
 class Made:
-    """A new account; `password` is the one made for it, empty when the table brought one."""
+    """A new account: mailed an invitation, or with a `link` to hand over, or with the password of the table, which is to be changed first of all."""
 
-    name: str
-    password: str
+    account: Account
+    has_password: bool
+    link: str = ""
+
+    @property
+    def name(self) -> str:
+        found: str = self.account.name
+        return found
 
 
 def read(data: bytes) -> list[Person]:
@@ -82,7 +88,9 @@ def read(data: bytes) -> list[Person]:
     if len(people) > LONGEST:
         raise BadLines([f"The table names {len(people)} people; {LONGEST} at a time are taken."])
     if (count := sum(bool(person.password) for person in people)) > WITH_PASSWORD:
-        raise BadLines([f"The table brings {count} passwords; {WITH_PASSWORD} at a time are taken. Leave them empty to have them made."])
+        raise BadLines(
+            [f"The table brings {count} passwords; {WITH_PASSWORD} at a time are taken. Leave them empty, and they are invited."]
+        )
     return people
 
 
@@ -116,7 +124,7 @@ def _problem(values: list[str], columns: list[str], taken: set[str]) -> str:
     if len(cells.get("full_name", "")) > 100:
         return "the full name is longer than 100 letters."
     if password and not passwords.SHORTEST <= len(password) <= passwords.LONGEST:
-        return f"the password is too short: it needs at least {passwords.SHORTEST} characters; leave it empty to have one made."
+        return f"the password is too short: it needs at least {passwords.SHORTEST} characters; leave it empty to invite them."
     if not "".join(values).replace("\t", "").isprintable():
         return "there is a character in it that cannot be shown."
     return ""
@@ -134,31 +142,37 @@ def units(actor: Actor) -> list[tuple[int, str]]:
     return sorted(found, key=lambda one: (one[0] != ROOT, one[1].lower()))
 
 
-def people(actor: Actor, data: bytes, unit: int = ROOT) -> list[Made]:
-    """Make an account in the org unit for everybody in the table; who has no password there gets one, told only here.
+def people(actor: Actor, data: bytes, unit: int = ROOT, *, here: str = "") -> list[Made]:
+    """Make an account in the org unit for everybody in the table. Who has no password there is invited: by mail, or by a link that is told only here.
 
-    Raises BadLines, or NotFound or NotAllowed for a unit into which the actor may not bring people.
+    `here` is where the actor sees the web page. Raises BadLines, or NotFound or NotAllowed for a unit into which the actor may not bring people.
     """
     org_units.demand_unit(actor, unit)
     wanted = read(data)
-    made = {
-        person.name: (person.password, passwords.digest(person.password)) if person.password else passwords.generate() for person in wanted
-    }
+    hashed = {person.name: passwords.digest(person.password) if person.password else "" for person in wanted}
     with catalog.write():
-        for person in wanted:
-            try:
-                account: Account = accounts.insert(person.name, made[person.name][1], full_name=person.full_name, email=person.email)
-                Account.update(org_unit=unit).where(Account.id == account.id).execute()
-            except DpeError as error:  # somebody else was quicker
-                raise BadLines([str(error)]) from error
-            after = {"full_name": account.full_name, "email": account.email}
-            record(
-                EventKind.ACCOUNT_CREATED,
-                f"{actor.name} imported the account {person.name}.",
-                actor,
-                account_id=account.id,
-                object=f"account:{person.name}",
-                after=after,
-            )
+        mailed = password_links.can_mail()
+        made = [_make(actor, person, hashed[person.name], unit, here, mailed=mailed) for person in wanted]
         record(EventKind.ACCOUNT_IMPORTED, f"{actor.name} imported {len(wanted)} accounts.", actor)
-    return [Made(person.name, "" if person.password else made[person.name][0]) for person in wanted]
+    doorbell.ring()
+    return made
+
+
+def _make(actor: Actor, person: Person, hashed: str, unit: int, here: str, *, mailed: bool) -> Made:
+    try:
+        account = accounts.insert(person.name, hashed, full_name=person.full_name, email=person.email, org_unit_id=unit, must_change=True)
+    except DpeError as error:  # somebody else was quicker
+        raise BadLines([str(error)]) from error
+    by_mail = bool(account.email) and mailed
+    how = "" if hashed else " and invited them by mail" if by_mail else " and invited them by a link to hand over"
+    record(
+        EventKind.ACCOUNT_CREATED,
+        f"{actor.name} imported the account {person.name}{how}.",
+        actor,
+        account_id=account.id,
+        object=f"account:{person.name}",
+        after={"full_name": account.full_name, "email": account.email},
+    )
+    if hashed:
+        return Made(account, has_password=True)
+    return Made(account, has_password=False, link=password_links.begin(actor, account, by_mail=by_mail, here=here).link)

@@ -30,6 +30,7 @@ from appliance.catalog.grants import Location
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.identity import permissions, quotas
 from appliance.identity.quotas import Allowance
+from appliance.laps import Lap, Waterfall
 from appliance.lifecycle import leases, master
 from appliance.settings import Settings
 from appliance.workflow import start
@@ -257,7 +258,8 @@ def cancel_request(actor: Actor, id: int) -> None:
             runs.cancel(request_id=one.id)
         Request.update(state=RequestState.CANCELLED, ended_at=now()).where(Request.id.in_([one.id for one in party])).execute()
         what = f"a {asked.class_name}" if len(party) == 1 else f"{len(party)} of {asked.class_name}"
-        told = f"{actor.name} stopped waiting for {what}." if own else f"{actor.name} cancelled that {asked.account.name} waits for {what}."
+        whose = asked.account.name if asked.account else "nobody"
+        told = f"{actor.name} stopped waiting for {what}." if own else f"{actor.name} cancelled that {whose} waits for {what}."
         record(EventKind.REQUEST_CANCELLED, told, actor, class_name=asked.class_name)
     doorbell.ring()
 
@@ -277,6 +279,23 @@ def get_machine(actor: Actor, id: str, permission: str = "machines.read") -> Mac
     if machine is None or not (_own(actor, machine) or permissions.may(actor, permission, "machine", id)):
         raise NotFound("There is no such machine.", "It may have been given back.")
     return machine
+
+
+def waterfall(machine: Machine) -> Waterfall | None:
+    """Where the time went when the machine was handed over last; None when it never was to somebody who had asked, or nobody took the time."""
+    step = runs.handed_over(machine.id)
+    if step is None or step.ended_at is None or step.run.request is None or not step.output.get("laps"):
+        return None
+    asked_at, granted_at = step.run.request.created_at, step.run.request.granted_at or step.run.request.created_at
+    laps = [Lap(*lap) for lap in step.output["laps"]]
+    rest = (step.ended_at - step.started_at).total_seconds() - sum(lap.seconds for lap in laps if not lap.inside)
+    return Waterfall([
+        Lap("waiting for one that is ready", (granted_at - asked_at).total_seconds()),
+        Lap("until the engine is at it", (step.started_at - granted_at).total_seconds()),
+        *(lap for lap in laps if not lap.inside),
+        Lap("writing it down", max(0.0, rest)),
+        *(lap for lap in laps if lap.inside),
+    ])  # fmt: skip
 
 
 def _lease(machine: Machine) -> Lease:

@@ -251,6 +251,13 @@ def _directory(sight: Sight) -> Iterator[Need]:
         yield Need("directory", Severity.WARNING, "The directory could not be synchronised.", why, "Directory", "directory.index")
 
 
+def _webhooks(sight: Sight) -> Iterator[Need]:
+    if count := sight.appliance.webhooks:
+        what = "A webhook did not take all events" if count == 1 else f"{count} webhooks did not take all events"
+        why = "They were tried for three days. See what the receiver answers, and send them again."
+        yield Need("webhook", Severity.WARNING, what, why, "Webhooks", "webhooks.index")
+
+
 def _todos(sight: Sight) -> Iterator[Need]:
     if sight.todos:
         what = "1 approval or task waits for you" if sight.todos == 1 else f"{sight.todos} approvals and tasks wait for you"
@@ -311,6 +318,7 @@ KINDS = (
     Kind("disk", "machines.manage", _data_disks),
     Kind("snapshot", "classes.manage", _snapshots),
     Kind("directory", "directory.manage", _directory),
+    Kind("webhook", "settings.manage", _webhooks),
     Kind("memory", "settings.manage", _memory),
     Kind("update", "settings.manage", _updates),
     Kind("offer", "seeds.manage", _offers),

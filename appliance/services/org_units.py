@@ -168,14 +168,30 @@ def move_people(actor: Actor, ids: Iterable[int], unit_id: int) -> int:
 
 
 def groups(actor: Actor) -> list[tuple[Group, int]]:
-    """The groups within reach, by name, with the number of their own members."""
+    """The groups within reach, by name, with the number of their own members within reach."""
     reach = permissions.scope_of(actor, "people.read")
-    counts = dict(grants.member_counts())
+    counts = grants.member_counts(reach)
     return [
         (found, counts.get(found.id, 0))
         for found in Group.select().order_by(Group.name)
         if reach.everything or found.org_unit_id in reach.units
     ]
+
+
+def around(actor: Actor, id: int) -> tuple[list[Group], list[Group]]:
+    """The groups within reach that are in the group itself, and those that it is in itself, by name."""
+    reach = permissions.scope_of(actor, "people.read")
+    inner = Group.select().join(Nesting, on=(Nesting.inner == Group.id)).where(Nesting.outer == id).order_by(Group.name)
+    outer = Group.select().join(Nesting, on=(Nesting.outer == Group.id)).where(Nesting.inner == id).order_by(Group.name)
+    known = [[group for group in found if reach.everything or group.org_unit_id in reach.units] for found in (inner, outer)]
+    return known[0], known[1]
+
+
+def groups_of(actor: Actor, account_id: int) -> list[Group]:
+    """The groups within reach that somebody is in, directly or through another, by name."""
+    reach = permissions.scope_of(actor, "people.read")
+    found = Group.select().where(Group.id.in_(grants.groups_of(account_id))).order_by(Group.name)
+    return [group for group in found if reach.everything or group.org_unit_id in reach.units]
 
 
 def create_group(actor: Actor, name: str, about: str, unit_id: int) -> Group:
@@ -226,13 +242,14 @@ def add_members(actor: Actor, id: int, names: Iterable[str]) -> int:
 
 
 def remove_members(actor: Actor, id: int, account_ids: Iterable[int]) -> None:
-    """Take accounts out of a group."""
+    """Take accounts out of a group: those within reach."""
     with catalog.write():
         permissions.require(actor, "people.manage", "group", id)
         found = group(id)
         _local(found)
         permissions.require_holding(actor, grants.carried("group", id), "What this group holds is not yours to take away.")
         for account_id in account_ids:
+            permissions.require(actor, "people.read", "account", account_id)
             if Member.delete().where(Member.group == id, Member.account == account_id).execute():
                 record(
                     EventKind.GROUP_LEFT,

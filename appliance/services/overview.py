@@ -104,8 +104,10 @@ class Promised:
     vcpus: int
 
 
-def promised() -> Promised:
-    """What is promised to live machines, now."""
+def promised(reach: Scope = EVERYTHING) -> Promised | None:
+    """What is promised to live machines, now; None for who sees a part of them only."""
+    if not reach.everything:
+        return None
     parts = memory.parts()
     held = sum(part.nominal for part in parts if part.kind is memory.Kind.HELD)
     limit = memory.allowed().limit

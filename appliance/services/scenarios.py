@@ -5,7 +5,7 @@ Nothing becomes the current version that the loader has anything to say against,
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from appliance.scenario.load import ScenarioErrors, load
 from appliance.scenario.merge import Merged, Side, merge
 from appliance.scenario.schema import Scenario
 from appliance.scenario.tree import MAIN, File, Listing, Tree
-from appliance.services import seeds
+from appliance.services import packages, seeds
 from appliance.services.scenario_adoption import adopt_scenario
 from appliance.settings import Settings
 
@@ -90,7 +90,7 @@ def described(of: ScenarioVersion) -> Scenario | None:
 
 def outcome(of: ScenarioVersion, both: Merged) -> Change:
     """What it is to go from a version to what comes of bringing two together. Raises ScenarioErrors."""
-    return _change(scenarios.read(of.tree), both.tree, tree.check(both.tree))
+    return _change(scenarios.read(of.tree), both.tree, tree.check(both.tree, packages.names))
 
 
 def before(of: ScenarioVersion) -> ScenarioVersion | None:
@@ -146,12 +146,13 @@ def _become(
     build: bool = False,
     of: ScenarioVersion | None = None,
     base: Listing | None = None,
+    also: Callable[[], None] = lambda: None,
 ) -> ScenarioVersion:
-    """Make it the current version, with classes, event and seeds, in one transaction. It takes the place of what waited: `of`.
+    """Make it the current version, with classes, event, seeds, and what `also` does, in one transaction. It takes the place of what waited: `of`.
 
     `seen` is the number that it was made from. Raises Conflict when another one is current by now, or waits; ScenarioErrors when it cannot be used.
     """
-    scenario, was = tree.check(files), current()
+    scenario, was = tree.check(files, packages.names if actor else None), current()
     if seen not in (None, was.number):
         whose = f"{was.author or 'The appliance'} made version {was.number} in the meantime"
         raise Conflict(f"{whose}: {was.changes or was.comment}.", "Compare it with yours, and do yours again.")
@@ -167,6 +168,7 @@ def _become(
         made = scenarios.put(files, ScenarioState.CURRENT, base, author=author, comment=comment, changes=line)
         _reopen(change)
         adopt_scenario(scenario)
+        also()
         message = f"{said}, version {made.number} of the scenario: {line}."
         record(
             EventKind.SCENARIO_CHANGED, message, actor or catalog.ENGINE, comment=comment, changes=line, object=f"scenario:{made.number}"
@@ -193,15 +195,27 @@ def with_text(content: str) -> tuple[Change, Tree]:
     """The current version with another scenario.yml, and what that is to it. Raises ScenarioErrors."""
     was = scenarios.read(current().tree)
     files = {**was, MAIN: replace(was.get(MAIN, File(b"")), content=as_text(content))}
-    return _change(was, files, tree.check(files)), files
+    return _change(was, files, tree.check(files, packages.names)), files
 
 
-def save_text(actor: Actor, content: str, *, seen: int, comment: str = "", build: bool = False) -> ScenarioVersion:
-    """Make the current version with another scenario.yml. Raises ScenarioErrors, Conflict, and BadInput when it is what there is."""
+def save_text(
+    actor: Actor,
+    content: str,
+    *,
+    seen: int,
+    comment: str = "",
+    build: bool = False,
+    did: str = "changed scenario.yml",
+    also: Callable[[], None] = lambda: None,
+) -> ScenarioVersion:
+    """Make the current version with another scenario.yml; what `also` does is in the same transaction.
+
+    Raises ScenarioErrors, Conflict, and BadInput when it is what there is.
+    """
     change, files = with_text(content)
     if not change.files:
         raise BadInput("That is what there is already.", "Change something first.", field="text")
-    return _become(files, comment, f"{actor.name} changed scenario.yml", actor, seen=seen, build=build)
+    return _become(files, comment, f"{actor.name} {did}", actor, seen=seen, build=build, also=also)
 
 
 def go_back(actor: Actor, number: int, *, seen: int, comment: str = "", build: bool = False) -> ScenarioVersion:
@@ -216,7 +230,7 @@ def go_back(actor: Actor, number: int, *, seen: int, comment: str = "", build: b
 def import_zip(actor: Actor, content: bytes) -> ScenarioVersion:
     """Keep a scenario that somebody sent until they say what becomes of it. Raises BadInput for a zip, ScenarioErrors for a scenario, that cannot be used."""
     files = tree.read_zip(content)
-    tree.check(files)
+    tree.check(files, packages.names)
     with catalog.write():
         made = scenarios.put(files, ScenarioState.IMPORTED, current().base, author=actor.name)
         record(EventKind.SCENARIO_IMPORTED, f"{actor.name} sent a scenario of {len(files)} files.", actor)

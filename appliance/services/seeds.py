@@ -1,10 +1,12 @@
 """Building, promoting and rolling back seeds."""
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from appliance import catalog
 from appliance.catalog import Actor, Class, EventKind, Seed, SeedState, doorbell, now, options, record, seeds
 from appliance.errors import Conflict, NotFound
+from appliance.services import packages
 
 
 def get_seed(id: int) -> Seed:
@@ -15,9 +17,50 @@ def get_seed(id: int) -> Seed:
     return seed
 
 
+@dataclass(frozen=True)
+class PackageChange:
+    """A package that is not the same in two seeds: its version in each, and empty where it is not."""
+
+    name: str
+    before: str
+    after: str
+
+    @property
+    def what(self) -> str:
+        """added, removed or changed."""
+        return "changed" if self.before and self.after else "added" if self.after else "removed"
+
+
+def packages_of(seed: Seed) -> dict[str, str]:
+    """The packages that a seed was built with, and their versions; none are known of one that was not."""
+    found = seed.manifest.get("packages") or {}
+    if isinstance(found, list):
+        return dict((one.get("name", ""), one.get("version", "")) if isinstance(one, dict) else (one, "") for one in found)
+    return dict(found)
+
+
+def compare(before: Seed, after: Seed) -> list[PackageChange]:
+    """The packages in which one seed differs from another, by name."""
+    one, other = packages_of(before), packages_of(after)
+    return [
+        PackageChange(name, one.get(name, ""), other.get(name, ""))
+        for name in sorted({*one, *other})
+        if (name in one, one.get(name)) != (name in other, other.get(name))
+    ]
+
+
+def comparable(seed: Seed) -> list[Seed]:
+    """The other seeds of its class whose packages are known, the one before it first, then newest first."""
+    others = [other for other in seeds.of_class(seed.class_name) if other.id != seed.id and packages_of(other)]
+    before = next((other for other in others if other.version < seed.version), None)
+    return others if before is None else [before, *(other for other in others if other is not before)]
+
+
 def build(class_name: str, actor: Actor) -> Seed:
-    """Queue a build of the class's next seed version; the engine does it. Raises Conflict when one is under way."""
+    """Queue a build of the class's next seed version; the engine does it. Raises Conflict when one is under way, BadInput when the class asks for
+    packages that there are none of."""
     with catalog.write():
+        packages.check_class(class_name)
         seed = _queue(class_name, actor, {})
     doorbell.ring()
     return seed

@@ -154,28 +154,40 @@ def _count(number: int) -> str:
 
 def capacity(settings: Settings, reach: Scope = EVERYTHING) -> list[HeldMachines]:
     """For every class within reach, as the planner would count on a host without machines."""
-    said = overview.health().host
-    found, main = hardware.read_hardware(settings), psutil.virtual_memory()
-    total, available, free = (
-        said.get("memory") or main.total >> 20,
-        said.get("memory_available") or main.available >> 20,
-        said.get("disk_free") or found.disk_free,
-    )
     classes = [
         machine_class for machine_class in Class.select().order_by(Class.name) if reach.everything or machine_class.name in reach.classes
     ]
+    empty = _empty(settings, sum(seeds.promoted(machine_class.name) is None for machine_class in classes))
+    return [HeldMachines(machine_class, _fits(machine_class.spec["size"]["memory"], empty)) for machine_class in classes]
+
+
+def fits(settings: Settings, each: int) -> Holds:
+    """The same for machines of so many MiB, whose seed is yet to be built."""
+    return _fits(each, _empty(settings, 1))
+
+
+def _fits(each: int, empty: Capacity) -> Holds:
+    return holds(each + memory.allowed().overhead, empty)
+
+
+def _empty(settings: Settings, to_build: int) -> Capacity:
+    """What this host has without any machine, when so many seeds are yet to be built."""
+    said = overview.health().host
+    main = psutil.virtual_memory()
+    total, available, free = (
+        said.get("memory") or main.total >> 20,
+        said.get("memory_available") or main.available >> 20,
+        said.get("disk_free") or hardware.read_hardware(settings).disk_free,
+    )
     parts = [part for part in memory.parts() if part.kind not in (memory.Kind.COLD, memory.Kind.OFF)]
     overcommit: int = options.get("overcommit")
-    to_build = sum(seeds.promoted(machine_class.name) is None for machine_class in classes)
-    empty = Capacity(
+    return Capacity(
         memory=available + sum(part.private for part in parts) - settings.host_reserve,
         disk=free - settings.disk_reserve - SEED * to_build,
         slots=settings.slots,
         room=most(total, settings.host_reserve, overcommit),
         overcommit=overcommit,
     )
-    overhead = memory.allowed().overhead
-    return [HeldMachines(machine_class, holds(machine_class.spec["size"]["memory"] + overhead, empty)) for machine_class in classes]
 
 
 def findings(settings: Settings) -> list[Finding]:

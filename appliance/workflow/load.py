@@ -2,7 +2,8 @@
 
 import hashlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -150,14 +151,20 @@ def warnings(moves: Any) -> list[Problem]:
             wanted = when.get(field) if isinstance(when, dict) else None
             for name in wanted if isinstance(wanted, list) else ():
                 if isinstance(name, str) and name not in names:
-                    hint = "as long as there is none, this condition holds for nobody"
+                    hint = _like(name, names, "as long as there is none, this condition holds for nobody")
                     found.append(Problem((*place, "when", field), f"there is no {word} {name}", hint, True))
         account = options.get("account") if isinstance(options, dict) and _asks(activity) else None
         if isinstance(account, str) and account and not Account.select().where(Account.name == account).exists():
-            found.append(
-                Problem((*place, "with", "account"), f"there is no account {account}", "write the name that they sign in with", True)
-            )
+            hint = _like(account, (row.name for row in Account.select(Account.name)), "write the name that they sign in with")
+            found.append(Problem((*place, "with", "account"), f"there is no account {account}", hint, True))
     return found
+
+
+def _like(name: str, names: Iterable[str], otherwise: str) -> str:
+    """A hint for a name that there is not: what is called nearly so."""
+    known = {one.casefold(): one for one in names}
+    near = get_close_matches(name.casefold()[:100], known, 3, 0.6)
+    return f"did you mean {' or '.join(known[one] for one in near)}?" if near else otherwise
 
 
 def _asks(activity: Mapping[str, Any]) -> bool:

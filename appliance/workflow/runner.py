@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from appliance import catalog
+from appliance import catalog, tracing
 from appliance.catalog import EventKind, Run, RunState, Step, StepState, now, record, runs, sequences
 from appliance.errors import BadInput, Conflict, DpeError
 from appliance.workflow import master, sequence
@@ -164,6 +164,7 @@ class Runner:
             moment = self._clock()
             if run is None or not _can_go_on(run, moment):
                 return None
+            _is_for(run)
             if run.state is R.UNDOING:
                 return self._begin_undo(run)
             if run.cancel:
@@ -220,6 +221,7 @@ class Runner:
     def perform(self, begun: Begun) -> Outcome | Raised:
         """Do what was begun, outside of any transaction."""
         context, handler = begun.context, begun.handler
+        _is_for(context.run)
         try:
             if begun.undoing:
                 assert handler.undo is not None
@@ -234,6 +236,7 @@ class Runner:
 
     def settle(self, begun: Begun, outcome: Outcome | Raised) -> None:
         """Keep what became of a step, and all that goes with it, in one transaction; nothing when the run has moved on since."""
+        _is_for(begun.context.run)
         try:
             self._settle(begun, outcome)
         except Conflict as conflict:  # what was to be committed with it could not be: the machine is no longer where it was
@@ -371,6 +374,11 @@ def _can_go_on(run: Run, moment: datetime) -> bool:
             return run.wake_at is not None and run.wake_at <= moment
         case _:
             return False  # it has ended, or somebody is at work on it
+
+
+def _is_for(run: Run) -> None:
+    """Log lines and events of this thread are of the request that the run was begun for, from now on."""
+    tracing.begin(str(run.facts.get("request", "")))
 
 
 def planned_steps_of(run: Run) -> tuple[PlannedStep, ...]:

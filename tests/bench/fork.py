@@ -17,8 +17,11 @@ from typing import Any
 from appliance.catalog import Class, Machine, MachineState, doorbell
 from appliance.errors import DpeError
 from appliance.hypervisor.provider import MachineSpec
+from appliance.laps import Waterfall
 from appliance.lifecycle import batch
+from appliance.services import machines as machine_verbs
 from appliance.settings import Settings, load
+from tests.bench._bare import forked
 from tests.bench.build import _spec, by_virt_clone, hypervisor
 from tests.bench.claim import Person, serving
 from tests.integration.conftest import Libvirtd
@@ -45,7 +48,7 @@ def _result(name: str, value: float, unit: str, baseline: str, baseline_value: f
         "unit": unit,
         "baseline": baseline,
         "baseline_value": round(baseline_value, 4),
-        "ratio": round(baseline_value / value, 2),
+        "ratio": round(baseline_value / max(value, 1e-4), 2),
     }
 
 
@@ -87,6 +90,14 @@ def _paused(libvirtd: Libvirtd, snapshot: str) -> float:
     return seconds
 
 
+def _bare(libvirtd: Libvirtd, snapshot: str) -> float:
+    """Seconds for the same by QEMU alone."""
+    spec = replace(_spec(libvirtd.settings, 2), snapshot=snapshot)
+    begun = time.perf_counter()
+    with forked(libvirtd, spec):
+        return time.perf_counter() - begun
+
+
 def _batch(libvirtd: Libvirtd, specs: Sequence[MachineSpec]) -> float:
     """Seconds for the machines to be made in a batch, all of them ready as they should wait."""
     failed: list[DpeError] = []
@@ -107,9 +118,10 @@ def _making() -> Iterator[dict[str, Any]]:
     with hypervisor() as libvirtd:
         snapshot = snapshot_of_small(libvirtd)
         _paused(libvirtd, snapshot)  # the first reads the snapshot whole
-        pairs = [(_cold(libvirtd), _paused(libvirtd, snapshot)) for _ in range(TIMES)]
-        cold, paused = (statistics.median(times) for times in zip(*pairs, strict=True))
+        rounds = [(_cold(libvirtd), _paused(libvirtd, snapshot), _bare(libvirtd, snapshot)) for _ in range(TIMES)]
+        cold, paused, bare = (statistics.median(times) for times in zip(*rounds, strict=True))
         yield _result("fork.paused", paused, "s for a paused fork", "a cold boot of the same seed until its application answers", cold)
+        yield _result("fork.limit", paused / bare, "times what QEMU alone takes for a paused fork", "QEMU alone", 1.0)
 
         specs = [_spec(libvirtd.settings, slot) for slot in range(3, 3 + MACHINES)]
         twenty = _batch(libvirtd, [replace(spec, snapshot=snapshot, readiness="paused") for spec in specs])
@@ -150,8 +162,8 @@ def _buffer(count: int, origin: str = "fork") -> None:
     _until(lambda: ready.count() == count, f"{count} ready machines")
 
 
-def _click(settings: Settings, person: Person) -> float:
-    """Seconds from the press of the button until the application answers through the front door; the machine is given back."""
+def _click(settings: Settings, person: Person) -> tuple[float, Waterfall]:
+    """Seconds from the press of the button until the application answers through the front door, and where they went; the machine is given back."""
     mine = (MachineState.ASSIGNED, MachineState.IN_USE)
     begun = time.perf_counter()
     person.claim()
@@ -163,10 +175,31 @@ def _click(settings: Settings, person: Person) -> float:
     at_the_door.go_to(settings.app_port + machine.door)
     _until(lambda: at_the_door.ask("GET", "/ready")[0] == 204, "the application at the front door")
     seconds = time.perf_counter() - begun
-    assert Machine.get(Machine.id == machine.id).origin == "fork"
+    machine = Machine.get(Machine.id == machine.id)
+    assert machine.origin == "fork"
+    spent = machine_verbs.waterfall(machine)
+    assert spent is not None
     person.ask("POST", f"/machines/{machine.id}/release", {"csrf_token": person.csrf})
     _until(lambda: not held.count() and not Machine.select().where(Machine.state == MachineState.RECLAIMING).count(), "the end of it")
-    return seconds
+    return seconds, spent
+
+
+def _where(clicks: list[tuple[float, Waterfall]]) -> Iterator[dict[str, Any]]:
+    """Where the time of the clicks went, lap by lap; what is left is the way to the front door."""
+    whole = statistics.median(seconds for seconds, _ in clicks)
+    laps = dict.fromkeys(((lap.name, lap.inside) for _, spent in clicks for lap in spent.laps))
+    at_the_door = [max(0.0, seconds - spent.seconds) for seconds, spent in clicks]
+    for (name, inside), took in [
+        *((lap, [one.seconds for _, spent in clicks for one in spent.laps if (one.name, one.inside) == lap]) for lap in laps),
+        (("at the front door", False), at_the_door),
+    ]:
+        yield _result(
+            f"fork.lap.{name.replace(' ', '_')}",
+            statistics.median(took),
+            f"s of a click{', in the machine' if inside else ''}",
+            "the whole click",
+            whole,
+        )
 
 
 def _clicks(cold: float) -> Iterator[dict[str, Any]]:
@@ -183,8 +216,9 @@ def _clicks(cold: float) -> Iterator[dict[str, Any]]:
             empty.append(_click(settings, person))
         base = "a cold boot of the same seed until its application answers"
         unit = "s from the click until the application answers at the front door"
-        yield _result("fork.click", statistics.median(full), unit, base, cold)
-        yield _result("fork.click_empty", statistics.median(empty), f"{unit}; the buffer is empty", base, cold)
+        yield _result("fork.click", statistics.median(seconds for seconds, _ in full), unit, base, cold)
+        yield _result("fork.click_empty", statistics.median(seconds for seconds, _ in empty), f"{unit}; the buffer is empty", base, cold)
+        yield from _where(full)
 
 
 def run() -> Iterator[dict[str, Any]]:

@@ -17,7 +17,7 @@ from appliance.access import tls
 from appliance.catalog import Actor
 from appliance.settings import REPOSITORY, Settings, environment
 from appliance.settings import load as load_settings
-from tests import quick, world
+from tests import packages, quick, world
 from tests.browser.nursery import Nursery, open_nursery
 from tests.fake_rauc import fake_host
 
@@ -124,6 +124,7 @@ def busy(serve: Callable[..., Site]) -> Site:
     """The web page on a busy morning; see tests/world.py."""
     site: Site = serve(world.busy)
     world.history(site.settings)
+    packages.write(site.settings.packages)
     return site
 
 

@@ -44,7 +44,7 @@ def card(page: Page) -> Locator:
 def test_the_class_page_follows_the_snapshot_and_keeps_what_is_typed(busy: Site, browse: Browse) -> None:
     page = browse(busy)
     steps.sign_in(page, "grace")
-    page.goto(CLASS)
+    page.goto(f"{CLASS}/making")
     page.get_by_label("Cold").check()
     for state in ("taking", "booted", "off", "forked"):
         become(state)

@@ -89,7 +89,7 @@ def test_who_is_there_says_so(serve: Serve, browse: Browse) -> None:
 def test_a_machines_life_is_set_with_the_keyboard_alone(serve: Serve, browse: Browse) -> None:
     page = browse(serve(farm), width=390, scheme="dark")
     steps.sign_in(page, "grace")
-    page.goto("/admin/classes/notebook")
+    page.goto("/admin/classes/notebook/life")
     form = page.locator("#life")
     form.get_by_label("Sequence").select_option("Test environment")
     form.get_by_label("Idle after").fill("90")

@@ -10,7 +10,7 @@ from appliance import catalog
 from appliance.catalog import Account, OrgUnit
 from tests.browser import steps
 from tests.browser.conftest import Site
-from tests.browser.test_pages import LINT, is_sideways
+from tests.browser.test_pages import LINT, is_sideways, sound
 
 Browse = Callable[..., Page]
 
@@ -98,3 +98,29 @@ def test_an_answer_from_before_does_not_take_the_place_of_what_was_searched_for(
     with page.expect_response(re.compile(r"/admin/accounts/\?text=")):  # it asks for what it shows now, in place of what it asked for then
         held[0].continue_()
     expect(page.locator("td a.name")).to_have_count(11)
+
+
+def test_a_view_gets_a_name_and_all_that_it_shows_is_moved_beyond_the_page(busy: Site, browse: Browse) -> None:
+    crowd()
+    page = browse(busy)
+    steps.sign_in(page, "grace")
+    page.goto("/admin/accounts/?text=Person&columns=name,unit")
+    page.get_by_role("button", name="View", exact=True).click()
+    page.get_by_role("link", name="Save this view …").click()
+    expect(page.get_by_label("Name", exact=True)).to_be_focused()
+    sound(page, "save view")
+    page.keyboard.type("The crowd")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("The view is saved.")).to_be_visible()
+    page.goto("/admin/accounts/")
+    page.get_by_role("button", name="View", exact=True).click()
+    page.get_by_role("link", name="The crowd", exact=True).click()
+    expect(page).to_have_url(f"{busy.url}/admin/accounts/?text=Person&columns=name%2Cunit")
+    sound(page, "the list of a view")
+    page.get_by_role("checkbox", name="All 60 accounts that fit").check()
+    expect(page.get_by_role("checkbox", name="Select p00")).to_be_disabled()
+    page.get_by_label("Move to").select_option("Workshop")
+    page.get_by_role("button", name="Move", exact=True).click()
+    expect(page.get_by_role("heading", name="Move: 60 accounts?")).to_be_visible()
+    page.get_by_role("button", name="Move 60 accounts").click()
+    expect(page.get_by_text("60 accounts moved to Workshop.")).to_be_visible()

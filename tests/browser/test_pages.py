@@ -21,8 +21,9 @@ LIVE = "**/live?*"  # the address of the stream
 Browse = Callable[..., Page]
 
 ADMIN_PAGES = [
-    "/admin/", "/admin/classes/", "/admin/classes/notebook", "/admin/classes/notebook/calendar/", "/admin/classes/notebook/forecast/",
-    "/admin/scenario/", "/admin/seeds/", "/admin/seeds/3", "/admin/machines/", "/admin/accounts/",
+    "/admin/", "/admin/classes/", "/admin/classes/notebook", "/admin/classes/notebook/machine", "/admin/classes/notebook/policy",
+    "/admin/classes/notebook/calendar/", "/admin/classes/notebook/forecast/",
+    "/admin/scenario/", "/admin/packages/?q=sql", "/admin/packages/debian-13/postgresql", "/admin/seeds/", "/admin/seeds/3", "/admin/machines/", "/admin/accounts/",
     "/admin/accounts/new", "/admin/accounts/2", "/admin/events/", "/admin/events/record", "/admin/settings/", "/search?q=a",
     "/admin/workflow/", "/admin/server/metrics/", "/admin/server/metrics/?span=day", "/admin/server/metrics/?as=table",
     "/needs/", "/docs/api",
@@ -265,7 +266,7 @@ def end_sessions() -> None:
 def test_what_is_typed_survives_a_live_page(busy: Site, browse: Browse) -> None:
     page = browse(busy)
     steps.sign_in(page, "grace")
-    page.goto("/admin/classes/notebook")
+    page.goto("/admin/classes/notebook/policy")
     page.get_by_label("Ready and waiting").fill("7")
     page.get_by_label("Maximum").focus()
     with catalog.write():
@@ -327,7 +328,14 @@ def test_making_an_account_with_a_generated_password(busy: Site, browse: Browse)
     assert re.fullmatch(r"([a-z2-9]{4}-){3}[a-z2-9]{4}", password)
     page.get_by_role("button", name="Create account").click()
     expect(page.get_by_text("The account emmy is created.")).to_be_visible()
-    steps.sign_in(browse(busy), "emmy", password)
+    theirs = browse(busy)
+    steps.sign_in(theirs, "emmy", password)
+    theirs.goto("/account")  # nothing opens before it is theirs alone
+    expect(theirs.get_by_role("heading", name="Choose a password")).to_be_visible()
+    sound(theirs, "new password")
+    theirs.get_by_label("New password").fill("a good one of hers")
+    theirs.keyboard.press("Enter")
+    expect(theirs.get_by_role("heading", name="Hello, emmy")).to_be_visible()
 
 
 def test_dark_follows_the_system_until_one_chooses(busy: Site, browse: Browse) -> None:

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Dialog, Page, expect
 
 from appliance.catalog import Account, Grant, Group, Quota
+from appliance.services import password_links
 from tests.browser import steps
 from tests.browser.conftest import Site
 from tests.browser.test_pages import sound
@@ -65,6 +66,10 @@ def test_pages_of_people_fit_and_are_sound(busy: Site, browse: Browse) -> None:
         "grants/",
         "quotas/",
         f"accounts/{mary.id}/permissions",
+        f"accounts/{mary.id}/machines",
+        f"accounts/{mary.id}/sign-in",
+        f"accounts/{mary.id}/events",
+        f"accounts/{mary.id}/delete",
         "accounts/new",
     ):
         page.goto(f"/admin/{path}")
@@ -123,3 +128,40 @@ def test_what_was_typed_and_not_sent_is_not_lost_by_going_elsewhere(busy: Site, 
     events.click()
     expect(page.get_by_role("heading", name="Events")).to_be_visible()
     assert len(asked) == 2, "nothing is left of what was typed"
+
+
+@pytest.mark.console_ui
+def test_an_invitation_is_handed_over_and_its_person_gets_in(busy: Site, browse: Browse) -> None:
+    page, theirs = browse(busy), browse(busy)
+    steps.sign_in(page, "grace")
+    page.goto("/admin/accounts/new")
+    page.get_by_label("Name to sign in with").fill("emmy")
+    page.get_by_label("Full name").fill("Emmy Noether")
+    page.get_by_role("button", name="Create account").click()
+    link = page.get_by_label("The link", exact=True).input_value()
+    sound(page, "invitation")
+    asked: list[str] = []
+    theirs.on("request", lambda request: asked.append(f"{request.url} {request.headers}"))
+    theirs.goto(link)
+    expect(theirs.get_by_label("Name to sign in with")).to_have_value("emmy")
+    expect(theirs.get_by_label("New password")).to_be_focused()
+    expect(theirs).to_have_url(f"{busy.url}/set-password")  # the address and the history have it no more
+    sound(theirs, "set-password")
+    secret = link.partition("#")[2]
+    assert not [one for one in asked if secret in one.replace(link, "")], "no request of the page says it"
+    theirs.get_by_label("New password").fill("a good one of hers")
+    theirs.keyboard.press("Enter")
+    theirs.get_by_label("Name", exact=True).fill("emmy")
+    theirs.get_by_label("Password").fill("a good one of hers")
+    theirs.keyboard.press("Enter")
+    expect(theirs.get_by_role("heading", name="Hello, Emmy")).to_be_visible()
+
+
+def test_without_a_script_the_link_is_pasted(busy: Site, browse: Browse) -> None:
+    made = password_links.invite(busy.people["grace"], busy.people["ada"].account_id or 0, by_mail=False, here=busy.url)
+    page = browse(busy, java_script_enabled=False)
+    page.goto(made.link)
+    page.get_by_label("Link", exact=True).fill(made.link.partition("#")[2])
+    page.get_by_label("New password").fill("a good one of hers")
+    page.get_by_role("button", name="Set password").click()
+    expect(page.get_by_text("Your password is set. Sign in with it, Ada Lovelace.")).to_be_visible()

@@ -24,8 +24,8 @@ from typing import IO
 import psutil
 
 from appliance.errors import DpeError
+from appliance.packages import sources
 from appliance.run import run
-from appliance.seeds import sources
 from appliance.settings import REPOSITORY
 
 CACHE = Path(os.environ.get("DPE_TEST_FRESH", "/var/cache/dpe-fresh"))

@@ -23,6 +23,7 @@ BASE = {
 
 PROGRAMS = {
     "apparmor_parser": "apparmor",
+    "apt-cache": "apt",
     "apt-get": "apt",
     "base64": "coreutils",
     "bash": "bash",
@@ -44,6 +45,8 @@ PROGRAMS = {
     "fallocate": "util-linux",
     "findmnt": "util-linux",
     "git": "git",
+    "gpg": "gpg",
+    "gpgconf": "gpgconf",
     "grub-editenv": "grub-common",
     "id": "coreutils",
     "ip": "iproute2",
@@ -134,6 +137,7 @@ STARTED_BY = {
     "apparmor": "tests/unit/repository/test_units.py::test_the_profile_of_machines_is_read_and_names_no_secret_of_ours",
     "chromium-headless-shell": "tests/browser/test_pages.py::test_signing_in_and_out",
     "curl": "tests/integration/test_door.py::test_over_http2_many_cookies_are_no_trouble_and_too_many_are_answered_in_our_words[None]",
+    **dict.fromkeys(("gpg", "gpg-agent", "gpgconf"), "tests/integration/programs/test_packages.py"),
     "openssh-server": "tests/integration/test_backup.py::test_over_ssh_with_a_key_of_the_appliance_and_a_server_that_was_confirmed",
     "slapd": "tests/integration/test_directory.py::test_people_sign_in_over_every_encryption[starttls]",
     "systemd": "tests/unit/repository/test_units.py::test_systemd_has_nothing_to_object_to",

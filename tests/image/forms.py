@@ -95,6 +95,16 @@ class Visitor:
         return wait_for(look, seconds, f"the end of the operation {page.where}")
 
 
+def invite(admin: Visitor, name: str, password: str = world.PASSWORD, full_name: str = "") -> None:
+    """The admin makes an account and hands over the link, and its person sets a password by it."""
+    made = admin.send(admin.ask("/admin/accounts/new"), "/accounts/new", name=name, full_name=full_name, password="")
+    link = re.search(r'id="f-link" value="[^"]*#([^"]+)"', made.text)
+    assert link, made.said
+    visitor = Visitor(admin.server)
+    came = visitor.send(visitor.ask("/set-password"), "/set-password", link=link[1], password=password)
+    assert "Your password is set." in came.text, came.said
+
+
 def setup_code(server: Booted) -> str:
     """The code that its screen shows; the engine makes it, which comes a little after the page."""
     return wait_for(lambda: server.shell("cat /var/lib/dpe/setup-code 2>/dev/null || true").strip() or None, 600, "the setup code")
@@ -156,9 +166,7 @@ def somebody_holds_a_machine(server: Booted) -> None:
     """alice is there, a machine is hers for five days, and so is a data disk with 3 MiB of `t` in it."""
     grace = Visitor(server)
     grace.sign_in("grace")
-    page = grace.ask("/admin/accounts/new")
-    made = grace.send(page, "/accounts/new", name="alice", full_name="Alice Liddell", password=ALICE)
-    assert "The account alice is created." in made.text, made.said
+    invite(grace, "alice", ALICE, full_name="Alice Liddell")
     promoted = (
         "from appliance.catalog import Seed\nprint(Seed.select().where(Seed.machine_class == 'small', Seed.promoted == True).count())"
     )

@@ -17,7 +17,7 @@ import pytest
 
 from tests import world
 from tests.image.booted import Booted, patience, wait_for
-from tests.image.forms import Visitor, set_up, setup_code
+from tests.image.forms import Visitor, invite, set_up, setup_code
 
 pytestmark = [pytest.mark.image, pytest.mark.timeout(10800)]
 FIRST_START = 90  # processor seconds of a first start, to where the page comes and seeds are copied
@@ -169,8 +169,7 @@ def test_power_cuts_from_the_seed_to_a_machine(storm: Callable[..., Storm], micr
     going.comes_back()
     grace = Visitor(server)
     grace.sign_in("grace")
-    made = grace.send(grace.ask("/admin/accounts/new"), "/accounts/new", name="nina", full_name="", password=world.PASSWORD)
-    assert "The account nina is created." in made.text, made.said
+    invite(grace, "nina")
     for _ in range(2):
         a_claim_is_kept(going)
     wait_for(lambda: None if server.leftovers() else True, 120, "an appliance without leftovers")

@@ -39,13 +39,14 @@ from appliance.catalog import (
     Seed,
     SeedState,
     Session,
+    events,
     machines,
     now,
     options,
 )
 from appliance.catalog import seeds as seed_rows
 from appliance.identity import passwords
-from appliance.services import accounts, sessions
+from appliance.services import accounts, sessions, tokens
 from appliance.settings import Settings, load
 from appliance.supervisor import Appliance
 from tests.integration.conftest import own_addresses
@@ -272,6 +273,25 @@ def test_a_client_cannot_lie_about_where_it_comes_from(ada: Browser) -> None:
     assert seen["X-Forwarded-For"] == "127.0.0.1"
     assert "Forwarded" not in seen
     assert ada.ask("/", OTHER, headers={"X-DPE-Port": str(ada.settings.app_port + OWN)}).status == 403
+
+
+@pytest.mark.metrics
+def test_each_request_has_an_id_of_the_doors_own_and_a_program_reads_what_came_of_them(door: Settings, visitor: Browser) -> None:
+    lie, admin = "f" * 32, Account.get(Account.name == "admin")
+    token = tokens.create(Actor("admin", admin.id), "prometheus", ["metrics", "admin:read"], 1)
+    before, sent = events.last_id(), {"Authorization": f"Bearer {token}"}
+    answers = [
+        visitor.ask("/api/v1/admin/events/check", method="POST", headers={**sent, "X-Request-ID": lie, "Content-Length": "0"})
+        for _ in range(2)
+    ]
+    ids = [answer.headers["X-Request-ID"] or "" for answer in answers]
+    assert all(re.fullmatch("[0-9a-f]{32}", id) for id in ids)
+    assert len({*ids, lie}) == 3
+    assert [event.data.get("request") for event in Event.select().where(Event.id > before).order_by(Event.id)] == ids
+    visitor.ask("/", OWN)
+    read = visitor.ask("/metrics", headers=sent)
+    assert read.status == 200
+    assert re.search(rb'dpe_door_checks_total\{outcome="sign_in"\} [1-9]', read.body)
 
 
 def test_whoever_is_not_signed_in_is_sent_to_sign_in_and_back(visitor: Browser, door: Settings) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from appliance import catalog, layout
+from appliance import catalog, layout, packages
 from appliance.catalog import (
     Account,
     Actor,
@@ -114,6 +114,7 @@ def settings(tmp_path: Path) -> Settings:
 def opened(settings: Settings) -> Iterator[Settings]:
     """An empty catalog, open."""
     quick.open_catalog(settings.catalog)
+    packages.open(settings.packages)  # of which there are none
     yield settings
     catalog.close()
 

@@ -5,6 +5,7 @@ from webui.admin import (
     aside,
     backups,
     calendar,
+    class_form,
     classes,
     directory,
     disks,
@@ -19,6 +20,7 @@ from webui.admin import (
     org_units,
     outside,
     overview,
+    packages,
     preferences,
     recovery,
     scenario,
@@ -28,6 +30,7 @@ from webui.admin import (
     signins,
     storage,
     updates,
+    webhooks,
     workflow,
 )
 
@@ -36,8 +39,10 @@ BLUEPRINTS = [
     for module in (
         overview,
         classes,
+        class_form,
         calendar,
         scenario,
+        packages,
         forecast,
         seeds,
         machines,
@@ -62,5 +67,6 @@ BLUEPRINTS = [
         events,
         preferences,
         outside,
+        webhooks,
     )
 ]

@@ -1,8 +1,11 @@
 """Accounts: who may come in."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Annotated
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask_login import current_user
 from pydantic import Field
 from werkzeug.wrappers import Response
 
@@ -15,11 +18,12 @@ from appliance.catalog.listing import Window
 from appliance.errors import DpeError
 from appliance.identity import passwords
 from appliance.identity.roles import ROLES
-from appliance.services import accounts, org_units
+from appliance.services import accounts, audit, delegation, offboarding, org_units, password_links
 from appliance.services import machines as machines_service
 from webui import forms, lists
 from webui.errors import status_of
-from webui.forms import SECRET, Form, Line, Ticked
+from webui.format import qr_code
+from webui.forms import SECRET, Form, Line, OneOf, Ticked
 from webui.guard import actor, needs
 from webui.lists import Column, Filter, List, Verb
 from webui.reauth import requires_reauth, requires_reauth_unless
@@ -85,6 +89,10 @@ ACCOUNTS = List(
             "disable", "Disable", "disabled", lambda actor, id, _: accounts.disable(actor, id), "people.manage", "lock",
             "They are signed out and cannot sign in until they are enabled again. Machines they hold stay until their leases end.", reauth=True,
         ),
+        Verb(
+            "invite", "Mail invitation", "invited by mail", lambda actor, id, _: password_links.invite(actor, id, by_mail=True),
+            "people.manage", "arrow-right", reauth=True,
+        ),
         MOVE,
     ),
     verb_endpoint="accounts.bulk",
@@ -115,12 +123,19 @@ class Details(Form):
 class Password(Form):
     password: str = Field(
         title="Password",
-        description=f"At least {passwords.SHORTEST} characters. It is shown nowhere again: tell it to its owner, who can change it.",
+        description=f"At least {passwords.SHORTEST} characters. It is shown nowhere again: tell it to its owner, who changes it first of all.",
         json_schema_extra=SECRET,
     )
 
 
-class NewAccount(Details, Password):
+class NewAccount(Details):
+    password: str = Field(
+        "",
+        title="Password",
+        description="Leave it empty to invite them: they choose one by a link, which is mailed where mail reaches them and else shown to you. One "
+        f"that you choose has at least {passwords.SHORTEST} characters, and they change it first of all.",
+        json_schema_extra=SECRET,
+    )
     name: Line = Field(
         title="Name to sign in with", description="Letters, digits, dots, dashes and underscores. It cannot be changed later."
     )
@@ -140,15 +155,31 @@ def new() -> Page:
     if request.method == "POST":
         try:
             asked = forms.read(NewAccount)
-            accounts.create(actor(), **asked.model_dump(exclude={"unit"}), org_unit_id=asked.unit)
-            flash(f"The account {asked.name} is created. Tell its owner the password; they can change it.", "success")
-            return redirect(url_for("accounts.index"), 303)
+            return _created(asked)
         except DpeError as refused:
             error = refused
     units = {line.unit.id: line.path for line in org_units.tree(actor(), "people.manage")}
     stored = {"unit": next(iter(units), ROOT)}
     form = forms.bound(NewAccount, stored, error, choices={"unit": units}, keep=True)  # the password too: it may have been made here
     return render_template("admin/account_new.html", form=form), status_of(error) if error else 200
+
+
+def _created(asked: NewAccount) -> Page:
+    made = accounts.create(actor(), **asked.model_dump(exclude={"unit"}), org_unit_id=asked.unit)
+    if not asked.password:
+        return invited(
+            password_links.invite(actor(), made.id, by_mail=bool(made.email) and password_links.can_mail(), here=request.host_url)
+        )
+    flash(f"The account {asked.name} is created. Tell its owner the password; they change it first of all.", "success")
+    return redirect(url_for("accounts.index"), 303)
+
+
+def invited(found: password_links.Invited) -> Page:
+    """That somebody was written to, or the link to hand over, which no address and no cookie has."""
+    if not found.link:
+        flash(f"An invitation is mailed to {found.account.email}.", "success")
+        return redirect(url_for("accounts.page", id=found.account.id), 303)
+    return render_template("admin/invitation.html", invited=found, account=found.account, picture=qr_code(found.link)), 200
 
 
 @blueprint.get("/<int:id>")
@@ -169,16 +200,72 @@ def change(id: int) -> Page:
 
 
 def _page(id: int, error: DpeError | None = None) -> Page:
-    account, held = accounts.get_account(id), machines_service.my_machines(id)
+    account = accounts.get_account(id)
     stored = {name: getattr(account, name) for name in Details.model_fields}
     page = render_template(
         "admin/account.html",
         account=account,
         form=forms.bound(Details, stored, error),
-        password=forms.bound(Password, error=error),
-        held=held,
+        held=len(machines_service.my_machines(id)),
+        groups=org_units.groups_of(actor(), id),
+        reasons=delegation.why(actor(), account),
+        quotas=delegation.quotas_of(actor(), id),
+        over=delegation.over,
+        ROLES=ROLES,
     )
     return page, status_of(error) if error else 200
+
+
+@blueprint.get("/<int:id>/machines")
+@needs("people.read", account="id")
+def belongings(id: int) -> str:
+    return render_template("admin/belongings.html", account=accounts.get_account(id), has=offboarding.belongings(id))
+
+
+@blueprint.get("/<int:id>/events")
+@needs("events.read", account="id")
+def events(id: int) -> str:
+    account = accounts.get_account(id)
+    return render_template("admin/account_events.html", account=account, events=audit.about(account))
+
+
+class Deleting(Form):
+    """What becomes of what somebody has."""
+
+    disks: Annotated[str, OneOf(offboarding.FATES)] = Field("keep", title="Their data disks")
+    retained: Annotated[str, OneOf(offboarding.FATES)] = Field("keep", title="Their retained disks")
+    to: Line = Field(
+        "",
+        max_length=100,
+        title="Who gets what is handed over",
+        description="The name of an account.",
+        json_schema_extra=forms.lookup("person"),
+    )
+
+
+@blueprint.route("/<int:id>/delete", methods=["GET", "POST"])
+@needs("people.manage", account="id")
+@requires_reauth
+def delete(id: int) -> Page:
+    account, error = accounts.get_account(id), None
+    try:
+        if request.method == "POST":
+            name = offboarding.delete(actor(), id, offboarding.Plan(**forms.read(Deleting).model_dump()))
+            flash(f"The account {name} is deleted.", "success")
+            return redirect(url_for("accounts.index"), 303)
+        offboarding.check(actor(), account)
+    except DpeError as refused:
+        error = refused
+    has = offboarding.belongings(id)
+    page = render_template(
+        "admin/account_delete.html",
+        account=account,
+        has=replace(has, groups=[group for group in has.groups if current_user.may("people.read", "group", group.id)]),
+        form=forms.bound(Deleting, {"disks": "keep", "retained": "keep"}, error),
+        error=error,
+        refused=error is not None and request.method == "GET",
+    )
+    return page, status_of(error) if error and request.method == "POST" else 200
 
 
 @blueprint.post("/<int:id>/enabled")
@@ -188,16 +275,4 @@ def enabled(id: int) -> Response:
     wanted = forms.read(Enabled).enabled
     (accounts.enable if wanted else accounts.disable)(actor(), id)
     flash(f"{accounts.get_account(id).name} may {'sign in again' if wanted else 'not sign in any more'}.", "success")
-    return redirect(url_for("accounts.page", id=id), 303)
-
-
-@blueprint.post("/<int:id>/password")
-@needs("people.manage", account="id")
-@requires_reauth
-def password(id: int) -> Page:
-    try:
-        accounts.set_password(actor(), id, forms.read(Password).password)
-    except DpeError as error:
-        return _page(id, error)
-    flash("The new password is set, and all browsers of this account are signed out.", "success")
     return redirect(url_for("accounts.page", id=id), 303)

@@ -15,15 +15,16 @@ from appliance.errors import DpeError
 from appliance.pools.windows import words
 from appliance.readings import Kind, Subject
 from appliance.scenario.policy import Form, PolicyField, fields
-from appliance.services import calendars, classes, overview, seeds
+from appliance.services import calendars, class_specs, classes, overview, seeds
 from webui import charts, forms
 from webui.errors import status_of
 from webui.forms import Line, Ticked, Whole
-from webui.guard import actor, back, needs
+from webui.guard import actor, back, needs, settings
 
 blueprint = Blueprint("classes", __name__, url_prefix="/admin/classes")
 
 LAST = Window("created", descending=True, size=8)  # of the machines
+VERSIONS = 20  # of the seeds
 SAVED = {
     Form.POLICY: "The policy is saved; the pools follow it from now on.",
     Form.LIFE: "Saved. What is under way ends as it began; everything else goes by this from now on.",
@@ -68,11 +69,67 @@ def index() -> str:
 
 @blueprint.get("/<name>")
 @needs("classes.read", class_="name")
-def page(name: str) -> tuple[str, int]:
-    return _page(name)
+def page(name: str) -> str:
+    machine_class = classes.get_class(name)
+    return _rendered(
+        "admin/class.html",
+        name,
+        offers=seeds.offers(),
+        holding=calendars.holding(machine_class),
+        words=words,
+        machines=machine_rows.list_machines(LAST, current_user.powers.reach("machines.read"), class_name=name).rows,
+        charts=charts.of(Subject(Kind.CLASS, name)),
+    )
 
 
-@blueprint.post("/<name>")
+@blueprint.get("/<name>/machine")
+@needs("classes.read", class_="name")
+def machine(name: str) -> str:
+    spec = classes.get_class(name).spec
+    return _rendered(
+        "admin/class_machine.html",
+        name,
+        in_scenario=class_specs.has(name),
+        preview=class_specs.preview(settings(), name, spec["os"], spec["size"]["memory"]),
+    )
+
+
+@blueprint.get("/<name>/seeds")
+@needs("classes.read", class_="name")
+def seed_list(name: str) -> str:
+    return _rendered("admin/class_seeds.html", name, seeds=seed_rows.of_class(name)[:VERSIONS], offers=seeds.offers())
+
+
+def _rendered(template: str, name: str, **more: Any) -> str:
+    """A section of a class. Raises NotFound."""
+    machine_class = classes.get_class(name)
+    pools = next(pools for pools in overview.pools() if pools.machine_class.name == name)
+    return render_template(template, machine_class=machine_class, pools=pools, **more)
+
+
+# -- its policy: a form each, in a section of its own ---------------------------------------------
+
+
+@blueprint.get("/<name>/policy")
+@needs("classes.read", class_="name")
+def policy_page(name: str) -> tuple[str, int]:
+    return _form_page(name, Form.POLICY)
+
+
+@blueprint.get("/<name>/life")
+@needs("classes.read", class_="name")
+def life_page(name: str) -> tuple[str, int]:
+    return _form_page(name, Form.LIFE)
+
+
+@blueprint.get("/<name>/making")
+@needs("classes.read", class_="name")
+def making_page(name: str) -> tuple[str, int]:
+    return _form_page(name, Form.MAKING)
+
+
+@blueprint.post("/<name>")  # where the one page of a class sent it, before it had sections
+@blueprint.post("/<name>/policy")
 @needs("classes.manage", class_="name")
 def policy(name: str) -> Response | tuple[str, int]:
     return _change(name, Form.POLICY)
@@ -94,9 +151,14 @@ def _change(name: str, form: Form) -> Response | tuple[str, int]:
     try:
         classes.change_policy(actor(), name, form, forms.read(form_of(form)).model_dump())
     except DpeError as refused:
-        return _page(name, refused)
+        return _form_page(name, form, refused)
     flash(SAVED[form], "success")
-    return redirect(url_for("classes.page", name=name), 303)
+    return redirect(_section_of(name, form), 303)
+
+
+def _section_of(name: str, form: Form) -> str:
+    """Where a form of the policy is."""
+    return url_for("calendar.page" if form is Form.CALENDAR else f"classes.{form.value}_page", name=name)
 
 
 @blueprint.post("/<name>/reset/<key>")
@@ -104,12 +166,11 @@ def _change(name: str, form: Form) -> Response | tuple[str, int]:
 def reset(name: str, key: str) -> Response:
     classes.reset_policy(actor(), name, key)
     flash("That is the scenario's again, and follows it from now on.", "success")
-    of = "calendar" if fields()[key].editable.form is Form.CALENDAR else "classes"
-    return redirect(url_for(f"{of}.page", name=name), 303)
+    return redirect(_section_of(name, fields()[key].editable.form), 303)
 
 
-def _page(name: str, error: DpeError | None = None) -> tuple[str, int]:
-    machine_class = classes.get_class(name)
+def _form_page(name: str, form: Form, error: DpeError | None = None) -> tuple[str, int]:
+    policy = classes.policy_of(classes.get_class(name))
     sequences = classes.choices()
     offered = {
         key: {value: label for value, (label, _) in field.editable.choices.items()}
@@ -117,29 +178,23 @@ def _page(name: str, error: DpeError | None = None) -> tuple[str, int]:
         if field.editable.choices
     }
     offered |= {"sequence": {"": "None: only the moves themselves"} | {one.name: one.title for one in sequences}}
-    policy = classes.policy_of(machine_class)
-    values = {setting.field.name: setting.value for setting in policy}
-    pools = next(pools for pools in overview.pools() if pools.machine_class.name == name)
-    groups: dict[Form, dict[str, list[classes.Setting]]] = {one: {} for one in SAVED}
+    groups: dict[str, list[classes.Setting]] = {}
     for setting in policy:
-        editable = setting.field.editable
-        if editable.form in groups:
-            groups[editable.form].setdefault(editable.group, []).append(setting)
-    page = render_template(
-        "admin/class.html",
-        pools=pools,
-        machine_class=pools.machine_class,
+        if setting.field.editable.form is form:
+            groups.setdefault(setting.field.editable.group, []).append(setting)
+    page = _rendered(
+        "admin/class_policy.html",
+        name,
+        form=form,
+        endpoint=f"classes.{form.value}",
         groups=groups,
-        forms={one: forms.bound(form_of(one), values, error, choices=offered) for one in SAVED},
-        holding=calendars.holding(machine_class),
-        words=words,
+        bound=forms.bound(form_of(form), {one.field.name: one.value for one in policy}, error, choices=offered),
         sequences=sequences,
-        seeds=seed_rows.of_class(name)[:6],
-        offers=seeds.offers(),
-        machines=machine_rows.list_machines(LAST, current_user.powers.reach("machines.read"), class_name=name).rows,
-        charts=charts.of(Subject(Kind.CLASS, name)),
     )
     return page, status_of(error) if error else 200
+
+
+# -- what is done with it -------------------------------------------------------------------------
 
 
 @blueprint.post("/<name>/enabled")

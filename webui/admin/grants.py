@@ -160,7 +160,8 @@ def quotas() -> Page:
 
 
 def _quotas(error: DpeError | None = None) -> Page:
-    offered = {"": "all classes together"} | {machine_class.name: f"class {machine_class.name}" for machine_class in classes.everything()}
+    known = {one.name for permission in ("machines.use", "classes.read") for one in classes.visible(actor(), permission)}
+    offered = {"": "all classes together"} | {name: f"class {name}" for name in sorted(known)}
     page = render_template(
         "admin/quotas.html",
         quotas=delegation.quotas(actor()),
@@ -200,7 +201,7 @@ def why(id: int) -> str:
     return render_template(
         "admin/why.html",
         account=account,
-        reasons=delegation.why(account, permission),
+        reasons=delegation.why(actor(), account, permission),
         permission=permission,
         PERMISSIONS=roles.PERMISSIONS,
         ROLES=roles.ROLES,

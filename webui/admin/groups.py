@@ -1,12 +1,15 @@
 """Groups: people, and groups, who are given the same."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
-from flask import Blueprint, flash, redirect, render_template, url_for
+from flask import Blueprint, flash, redirect, render_template, request, url_for
 from pydantic import Field
 from werkzeug.wrappers import Response
 
-from appliance.catalog import ROOT, Account, Grant, Group, Member, Nesting, Quota
+from appliance.catalog import ROOT, Grant, Quota
+from appliance.catalog import accounts as account_rows
+from appliance.catalog.accounts import AccountRow
 from appliance.catalog.grants import Scope
 from appliance.catalog.groups import GroupRow, list_groups
 from appliance.catalog.listing import Page as Rows
@@ -15,15 +18,15 @@ from appliance.errors import DpeError
 from appliance.identity import roles
 from appliance.services import delegation, org_units
 from webui import forms, lists
+from webui.admin.accounts import columns
 from webui.errors import status_of
-from webui.forms import CHECKS, ONE_LINE, Form, Line, Ticked, Words
+from webui.forms import ONE_LINE, Form, Line, Ticked, Words
 from webui.guard import actor, needs
 from webui.lists import Column, Filter, List, Verb
 
 blueprint = Blueprint("groups", __name__, url_prefix="/admin/groups")
 
 Page = Response | tuple[str, int]
-SHOWN = 500
 
 
 class NewGroup(Form):
@@ -34,10 +37,6 @@ class NewGroup(Form):
 
 class NewMembers(Form):
     names: Words = Field(title="Accounts to add, by the names they sign in with", json_schema_extra=forms.lookup("people"))
-
-
-class Members(Form):
-    account: list[int] = Field([], title="Accounts", json_schema_extra=CHECKS)
 
 
 class Nested(Form):
@@ -82,6 +81,31 @@ def index() -> Page:
     return _index()
 
 
+def _find_members(window: Window, reach: Scope, ids: Iterable[int] | None, text: str = "", *, id: int) -> Rows[AccountRow]:
+    return account_rows.list_accounts(window, reach, ids, text=text, group=id)
+
+
+MEMBERS = List(
+    endpoint="groups.page",
+    permission="people.read",
+    noun="member",
+    misses="No member is called like that.",
+    key=int,
+    find=_find_members,
+    order="name",
+    columns=columns("email", "roles", "seen"),
+    filters=(Filter("text", "Search members", kind="text"),),
+    verbs=(
+        Verb(
+            "remove", "Remove from group", "removed",
+            lambda actor, id, _: org_units.remove_members(actor, (request.view_args or {})["id"], [id]), "people.manage", "x",
+        ),
+    ),
+    verb_endpoint="groups.take_out",
+    size=200,
+)  # fmt: skip
+
+
 def _index(error: DpeError | None = None) -> Page:
     listing = lists.show(GROUPS)
     if lists.wants_csv():
@@ -117,15 +141,19 @@ def page(id: int) -> Page:
 
 
 def _page(id: int, error: DpeError | None = None) -> Page:
-    members = Account.select().join(Member).where(Member.group == id).order_by(Account.name)
+    listing, group = lists.show(MEMBERS, id=id), org_units.group(id)
+    if lists.wants_csv():
+        return lists.as_csv(listing)
+    if group.directory_id is not None:
+        listing = replace(listing, verbs=())
     others = {group.id: group.name for group, _ in org_units.groups(actor()) if group.id != id}
+    inner, outer = org_units.around(actor(), id)
     page = render_template(
         "admin/group.html",
-        group=org_units.group(id),
-        members=list(members.limit(SHOWN)),
-        count=members.count(),
-        inner=list(Group.select().join(Nesting, on=(Nesting.inner == Group.id)).where(Nesting.outer == id).order_by(Group.name)),
-        outer=list(Group.select().join(Nesting, on=(Nesting.outer == Group.id)).where(Nesting.inner == id).order_by(Group.name)),
+        group=group,
+        listing=listing,
+        inner=inner,
+        outer=outer,
         grants=list(Grant.select().where(Grant.group == id)),
         quotas=list(Quota.select().where(Quota.group == id)),
         error=error,
@@ -150,9 +178,8 @@ def add(id: int) -> Page:
 
 @blueprint.post("/<int:id>/take-out")
 @needs("people.manage", group="id")
-def take_out(id: int) -> Response:
-    org_units.remove_members(actor(), id, forms.read(Members).account)
-    return redirect(url_for("groups.page", id=id), 303)
+def take_out(id: int) -> Page:
+    return lists.bulk(MEMBERS, id=id)
 
 
 @blueprint.post("/<int:id>/nest")

@@ -17,7 +17,7 @@ def index() -> str:
     return render_template(
         "admin/host.html",
         health=overview.health(),
-        promised=overview.promised(),
+        promised=overview.promised(current_user.powers.reach("classes.read")),
         reserve=settings().host_reserve,
         charts=charts.of(HOST),
         classes=host_metrics.by_class(current_user.powers.reach("classes.read")),

@@ -4,7 +4,7 @@ from flask import Blueprint, render_template, request
 from pydantic import Field
 from werkzeug.wrappers import Response
 
-from appliance.services import importing
+from appliance.services import csv_export, importing
 from webui import forms
 from webui.errors import status_of
 from webui.forms import Form, Upload
@@ -30,12 +30,15 @@ def index() -> Response | tuple[str, int]:
         try:
             asked = forms.read(Table)
             data = asked.file
-            made = importing.people(actor(), data or asked.table.encode(), units[0][0] if asked.unit is None else asked.unit)
+            unit = units[0][0] if asked.unit is None else asked.unit
+            made = importing.people(actor(), data or asked.table.encode(), unit, here=request.host_url)
         except (importing.BadLines, forms.FormError) as refused:
             error = refused
     form = forms.bound(Table, {"unit": units[0][0]}, error, choices={"unit": dict(units)})
     if data:
         form = form.having("table", data.decode(errors="replace"))  # a file cannot be chosen for somebody again
     limits = {"COLUMNS": importing.COLUMNS, "longest": importing.LONGEST}
-    page = render_template("admin/import.html", made=made, error=error, form=form, **limits)
+    links = [(one.name, one.account.full_name, one.link) for one in made or () if one.link]
+    table = "".join(csv_export.lines(["name", "full_name", "link"], links))
+    page = render_template("admin/import.html", made=made, table=table, error=error, form=form, **limits)
     return page, status_of(error) if error else 200

@@ -123,5 +123,6 @@ def page(id: str) -> str:
         nominal=host_metrics.nominal(machine.memory),
         doing=moves.doing([machine]).get(id, ""),
         possible=moves.possible(actor(), machine),
+        waterfall=machines.waterfall(machine),
         charts=charts.of(Subject(Kind.MACHINE, id)),
     )

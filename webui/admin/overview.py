@@ -17,7 +17,7 @@ def index() -> str:
         "admin/overview.html",
         health=overview.health(),
         pools=overview.pools(current_user.powers.reach("classes.read")),
-        promised=overview.promised(),
+        promised=overview.promised(current_user.powers.reach("classes.read")),
         events=events.list_events(limit=12) if current_user.may("events.read") else [],
         reserve=settings().host_reserve,
         undecided=aside.undecided(),

@@ -14,11 +14,11 @@ from werkzeug.wrappers import Response
 from appliance.catalog import public_holidays
 from appliance.errors import DpeError
 from appliance.identity.roles import ROLES
-from appliance.services import calendars, mail, overview, preferences, second_factor
+from appliance.services import calendars, mail, overview, password_links, preferences, second_factor
 from appliance.settings import describe
 from webui import forms
 from webui.errors import status_of
-from webui.forms import CHECKS, Form
+from webui.forms import CHECKS, Form, Whole
 from webui.guard import actor, needs, settings
 from webui.reauth import requires_reauth
 
@@ -40,6 +40,12 @@ class General(Form):
         description="In percent of what this server has for machines. At 100, everybody can use all the memory of their machine at once, whatever "
         "happens. At 200, twice as many machines can be held; that goes well while they use half of their memory on average. Should they all "
         "want theirs at once, the server becomes very slow or stops some of them.",
+    )
+
+
+class Invitations(Form):
+    days: Whole = Field(
+        title="Days", description="For so long the link of an invitation is good. A link that somebody asked for is good for two hours."
     )
 
 
@@ -115,6 +121,8 @@ def _page(error: DpeError | None = None) -> tuple[str, int]:
         codes=forms.bound(
             Codes, {"role": second_factor.required_roles()}, choices={"role": {name: role.title for name, role in ROLES.items()}}
         ),
+        invitations=forms.bound(Invitations, {"days": password_links.days()}, error),
+        DAYS=password_links.DAYS,
         ROLES=ROLES,
         person_codes_on=second_factor.is_on(current_user.account.id),
         OVERCOMMIT=preferences.OVERCOMMIT,
@@ -133,6 +141,17 @@ def _holidays(error: DpeError | None) -> forms.BoundForm:
     }
     parts = {"": "The whole country", **public_holidays.parts(chosen["country"])}
     return forms.bound(Holidays, stored, error, choices={"country": {"": "None", **public_holidays.countries()}, "part": parts})
+
+
+@blueprint.post("/invitations")
+@needs("settings.manage")
+def invitations() -> Response | tuple[str, int]:
+    try:
+        password_links.set_days(actor(), forms.read(Invitations).days)
+    except DpeError as refused:
+        return _page(refused)
+    flash("Saved.", "success")
+    return redirect(url_for("preferences.index", _anchor="invitations"), 303)
 
 
 @blueprint.post("/codes")

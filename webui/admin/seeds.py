@@ -4,7 +4,6 @@ import re
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from flask import Blueprint, flash, render_template, send_file
 from werkzeug.wrappers import Response
@@ -17,7 +16,7 @@ from appliance.errors import NotFound
 from appliance.services import classes, overview, seeds
 from webui import lists
 from webui.format import SEED_STATES
-from webui.guard import actor, back, needs, settings
+from webui.guard import actor, back, needs, row_number, settings
 from webui.lists import Column, Filter, List, Verb
 
 blueprint = Blueprint("seeds", __name__, url_prefix="/admin/seeds")
@@ -80,6 +79,8 @@ def bulk() -> Response | tuple[str, int]:
 @needs("seeds.read", seed="id")
 def page(id: int) -> str:
     seed = seeds.get_seed(id)
+    others, asked = seeds.comparable(seed) if seeds.packages_of(seed) else [], row_number("with")
+    other = next((one for one in others if one.id == asked), others[0] if others else None)
     return render_template(
         "admin/seed.html",
         seed=seed,
@@ -89,7 +90,11 @@ def page(id: int) -> str:
         health=overview.health(),
         snapshots=snapshots.of_seed(id),
         machine_class=seed.machine_class,
-        **_contents(seed.manifest),
+        packages=sorted(seeds.packages_of(seed).items()),
+        facts={key: value for key, value in seed.manifest.items() if key != "packages" and isinstance(value, str | int | float)},
+        others=others,
+        other=other,
+        changes=seeds.compare(other, seed) if other else [],
     )
 
 
@@ -107,15 +112,6 @@ def _tail(seed: Seed) -> str:
         log.seek(max(0, file.stat().st_size - TAIL_BYTES))
         lines = deque(log.read().decode(errors="replace").splitlines(), maxlen=TAIL)
     return COLOUR.sub("", "\n".join(lines))
-
-
-def _contents(manifest: dict[str, Any]) -> dict[str, Any]:
-    """A manifest's packages, as sorted pairs of name and version, and its other plain values."""
-    packages = manifest.get("packages") or {}
-    if isinstance(packages, list):
-        packages = dict((entry.get("name", ""), entry.get("version", "")) if isinstance(entry, dict) else (entry, "") for entry in packages)
-    facts = {key: value for key, value in manifest.items() if key != "packages" and isinstance(value, str | int | float)}
-    return {"packages": sorted(packages.items()), "facts": facts}
 
 
 @blueprint.get("/<int:id>/log")

@@ -8,5 +8,6 @@ from webui.api import described as described
 from webui.api import host as host
 from webui.api import mine as mine
 from webui.api import stream as stream
+from webui.api import webhooks as webhooks
 from webui.api.operation import SCOPES as SCOPES
 from webui.api.operation import blueprint as blueprint

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from flask import url_for
+from flask import request, url_for
 from flask_login import current_user
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, RootModel
 from pydantic_core import PydanticCustomError
@@ -13,7 +13,21 @@ from appliance import catalog
 from appliance.catalog import ROOT, Account, Event, Grant, Machine, OrgUnit, Quota, Seed
 from appliance.catalog import machines as machine_rows
 from appliance.errors import NotFound
-from appliance.services import accounts, audit, classes, declared, delegation, machines, moves, org_units, overview, seeds
+from appliance.services import (
+    accounts,
+    audit,
+    classes,
+    declared,
+    delegation,
+    machines,
+    moves,
+    offboarding,
+    org_units,
+    overview,
+    packages,
+    password_links,
+    seeds,
+)
 from webui import forms
 from webui.admin.accounts import ACCOUNTS
 from webui.admin.events import EVENTS
@@ -115,8 +129,24 @@ class AccountDetails(Body):
 
 class NewAccount(AccountDetails):
     name: str = Field(min_length=1, max_length=64, description="Letters, digits, dots, dashes and underscores; it stays.")
-    password: str = Field(min_length=1, max_length=1000)
+    password: str = Field(
+        "", max_length=1000, description="It is changed first of all. Without one nobody signs in before they are invited."
+    )
     org_unit: RowId = ROOT
+
+
+class Invitation(Body):
+    by: Annotated[str, Field(pattern="^(mail|link)$", description="mail: to the account's address; link: in the answer, to hand over.")] = (
+        "mail"
+    )
+
+
+class Deletion(Body):
+    """What becomes of data disks and of retained disks: keep (as nobody's), hand over, or delete. Nothing sent keeps both."""
+
+    disks: Annotated[str, Field(pattern="^(keep|hand over|delete)$")] = "keep"
+    retained: Annotated[str, Field(pattern="^(keep|hand over|delete)$")] = "keep"
+    to: str = Field("", max_length=64, description="The name of the account that gets what is handed over.")
 
 
 class NewPassword(Body):
@@ -220,6 +250,33 @@ def set_password(id: int) -> Answer:
     return _account(accounts.get_account(id))
 
 
+@blueprint.post("/admin/accounts/<int:id>/invite")
+@needs("people.manage", account="id")
+@operation("admin:people", {200: schemas.Invited}, takes=Invitation, confirms=True, example={"by": "link"})
+def invite_account(id: int) -> Answer:
+    """Have somebody choose a password by a link, which is good once; an older one is not any more. 409 when no mail reaches them."""
+    made = password_links.invite(actor(), id, by_mail=forms.read(Invitation).by == "mail", here=request.host_url)
+    return {"link": made.link or None, "mailed_to": None if made.link else made.account.email, "expires_at": _time(made.expires_at)}
+
+
+@blueprint.delete("/admin/accounts/<int:id>/invite")
+@needs("people.manage", account="id")
+@operation("admin:people", {204: None})
+def withdraw_invitation(id: int) -> Answer:
+    """Have somebody's link be worth nothing; 409 when there is none."""
+    password_links.withdraw(actor(), id)
+    return {}, 204
+
+
+@blueprint.post("/admin/accounts/<int:id>/delete")
+@needs("people.manage", account="id")
+@operation("admin:people", {204: None}, takes=Deletion, confirms=True, example={"disks": "delete"})
+def delete_account(id: int) -> Answer:
+    """Delete an account: machines are reclaimed, requests cancelled, and disks become what is said. 409 for the last owner, and a directory's."""
+    offboarding.delete(actor(), id, offboarding.Plan(**forms.read(Deletion).model_dump()))
+    return {}, 204
+
+
 # -- groups and org units ------------------------------------------------------------------------------
 
 
@@ -243,7 +300,7 @@ class UnitDetails(Body):
 
 def _group(id: int) -> schemas.Group:
     group = org_units.group(id)
-    people, inner = declared.members_of(id)
+    people, inner = declared.members_of(actor(), id)
     return {
         "id": group.id,
         "name": group.name,
@@ -704,6 +761,51 @@ def delete_seed(id: int) -> Answer:
     """Delete a seed's files: there is no going back to this version."""
     seeds.remove(id, actor())
     return {}, 204
+
+
+# -- packages --------------------------------------------------------------------------------------------
+
+
+def _package(one: packages.Brought | packages.Detail) -> schemas.Package:
+    found, brings = one.package, one.estimate
+    return {
+        "name": found.name,
+        "version": found.version,
+        "section": found.section,
+        "summary": found.summary,
+        "base": found.base,
+        "size": found.size,
+        "installed": found.installed,
+        "brings": {"packages": list(brings.packages), "size": brings.size, "installed": brings.installed},
+    }
+
+
+@blueprint.get("/admin/packages")
+@needs("seeds.read")
+@operation("admin:read", {200: schemas.Packages}, query={"release": str, "q": str})
+def package_list() -> Answer:
+    """Debian packages of a release, the newest unless one is named, that the words of `q` find: the best 20, with what each brings (bytes)."""
+    asked = packages.release(request.args.get("release") or packages.releases()[0].os)
+    total, found = packages.search(asked.os, request.args.get("q", "")) if asked.count else (0, [])
+    return {"release": asked.os, "read_at": _time(asked.read_at), "total": total, "items": [_package(one) for one in found]}
+
+
+@blueprint.get("/admin/packages/<release>/<name>")
+@needs("seeds.read")
+@operation("admin:read", {200: schemas.PackageDetail})
+def package(release: str, name: str) -> Answer:
+    """One of them."""
+    found = packages.detail(release, name)
+    return {**_package(found), "description": found.description, "classes": found.classes}
+
+
+@blueprint.post("/admin/packages/<release>/refresh")
+@needs("seeds.manage")
+@operation("admin:seeds", {202: schemas.State})
+def refresh_packages(release: str) -> Answer:
+    """Have the package index of a release read anew from the mirror."""
+    packages.refresh(actor(), release)
+    return {"state": "asked"}, 202
 
 
 # -- runs, events, what needs somebody ---------------------------------------------------------------------

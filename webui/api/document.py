@@ -12,7 +12,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.routing import IntegerConverter, Rule
 
 from webui.api.operation import LARGEST_PAGE, PAGE, Operation, sorts_of
-from webui.api.schemas import Problem
+from webui.api.schemas import EventMessage, Problem
 
 REFERENCE = "#/components/schemas/{model}"
 DEPRECATED = {"/api/v1/kept-disks": "retained-disks", "/api/v1/kept-disks/<id>/bring-back": "retained-disks/<id>/restore"}
@@ -50,10 +50,36 @@ def document(app: Flask) -> dict[str, Any]:
     problem = {"application/problem+json": {"schema": schemas.of(Problem)}}
     for rule, method, view, said in operations(app):
         spec.path(path_of(rule), operations={method.lower(): _operation(rule, method, view, said, schemas, problem)})
+    sent = _sent_to_receivers(schemas)
     for name, schema in sorted(schemas.found.items()):
         spec.components.schema(name, schema)
     made: dict[str, Any] = spec.to_dict()
-    return made
+    return made | {"webhooks": {"event": {"post": sent}}}
+
+
+# The headers of what webhooks send, as standardwebhooks.com has them.
+SENT = {
+    "webhook-id": "The same at each try for the same event.",
+    "webhook-timestamp": "Seconds since 1970, of this try.",
+    "webhook-signature": "HMAC-SHA256 of id, timestamp and body, joined by full stops, in Base64, after “v1,”; several while a secret is replaced.",
+}
+
+
+def _sent_to_receivers(schemas: "_Schemas") -> dict[str, Any]:
+    """What a webhook's receiver is sent of an event, as a call that it answers."""
+    return {
+        "summary": "An event, sent to the receiver of a webhook",
+        "parameters": [
+            {"name": name, "in": "header", "required": True, "description": about, "schema": {"type": "string"}}
+            for name, about in SENT.items()
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schemas.of(EventMessage)}}},
+        "responses": {
+            "2XX": {"description": "It is taken; nobody reads the body."},
+            "410": {"description": "No more, please: the webhook is disabled."},
+            "default": {"description": "It is sent again, later and later, for three days."},
+        },
+    }
 
 
 class _Schemas:

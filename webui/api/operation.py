@@ -44,6 +44,8 @@ SCOPES = {
     "admin:classes": "Change classes: policies, calendars, whether they are enabled",
     "admin:seeds": "Build, promote and delete seeds",
     "admin:server": "Back up and update the server, and see what is done to it",
+    "metrics": "Read the appliance's metrics, as Prometheus does",
+    "admin:settings": "Change webhooks, and see what they were sent",
 }
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 PAGE, LARGEST_PAGE = 50, 200

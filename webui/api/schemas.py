@@ -345,6 +345,14 @@ class Account(TypedDict):
     created_at: Time
 
 
+class Invited(TypedDict):
+    """Where the link by which somebody chooses a password went: mailed, or told here and nowhere again."""
+
+    link: str | None
+    mailed_to: str | None
+    expires_at: Time
+
+
 class AccountLine(Account):
     """An account in a list: with its roles now, how many machines it holds, and when it was last here."""
 
@@ -497,6 +505,43 @@ class Seeds(TypedDict):
     total: int | None
 
 
+class PackageSizes(TypedDict):
+    """What a package brings besides what every seed has, itself included: names, and bytes."""
+
+    packages: list[str]
+    size: int
+    installed: int
+
+
+class Package(TypedDict):
+    """A Debian package. `size` are the bytes of its download, `installed` those on the disk; `base`: every seed has it."""
+
+    name: str
+    version: str
+    section: str
+    summary: str
+    base: bool
+    size: int
+    installed: int
+    brings: PackageSizes
+
+
+class Packages(TypedDict):
+    """The best of what was found, and how many there are."""
+
+    release: str
+    read_at: Time
+    total: int
+    items: list[Package]
+
+
+class PackageDetail(Package):
+    """A package with its long description, and the classes of whose recipe it is."""
+
+    description: str
+    classes: list[str]
+
+
 class RunPage(TypedDict):
     items: list[Run]
     next: str | None
@@ -616,6 +661,66 @@ class _Said(TypedDict):
 
 
 class Problem(_Said, total=False):
-    """Problem details (RFC 9457): what went wrong, what to do, and what is wrong with each field."""
+    """Problem details (RFC 9457): what went wrong, what to do, what is wrong with each field, and the id of the request, as the log has it."""
 
     errors: list[FieldError]
+    request_id: str
+
+
+class Webhook(TypedDict):
+    """A webhook: no `kinds` are all events, no `classes` all classes; `pending` and `dead` are how many deliveries wait, and were given up."""
+
+    id: int
+    name: str
+    url: str
+    kinds: list[str]
+    classes: list[str]
+    enabled: bool
+    pending: int
+    dead: int
+    failing_since: Time
+    before_until: Time
+    created_at: Time
+
+
+class Webhooks(TypedDict):
+    items: list[Webhook]
+
+
+class EventMessage(TypedDict):
+    """What a webhook's receiver is sent of an event."""
+
+    type: str
+    timestamp: Time
+    data: Event
+
+
+class WebhookSecret(TypedDict):
+    """A new secret, told this once, and until when the one before it is good."""
+
+    secret: str
+    before_until: Time
+
+
+class WebhookAnswer(TypedDict):
+    answer: str
+
+
+class Delivery(TypedDict):
+    """An event on its way to a webhook's receiver, or what became of that: pending, delivered or dead."""
+
+    id: int
+    event: int
+    kind: str
+    message: str
+    state: str
+    tries: int
+    answer: str
+    tried_at: Time
+    next_at: Time
+
+
+class Deliveries(TypedDict):
+    items: list[Delivery]
+    next: str | None
+    total: int | None

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import logging
+import re
 import secrets
 import socket
 import time
@@ -17,6 +18,7 @@ from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor.libvirt import agent, daemon, disks
 from appliance.hypervisor.libvirt.base import Base, find
 from appliance.hypervisor.provider import Executed, GuestSigns, MachineSpec, NoData
+from appliance.laps import NAMING, Lap
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ class Guest(Base):
         *,
         personalise: bytes = b"",
         given_up: Callable[[], bool] | None = None,
-    ) -> None:
+    ) -> Sequence[Lap]:
         asked_at = time.monotonic()
         say = report or (lambda _text: None)
         times = LONGER if daemon.acceleration(self.settings)[0] == "emulation" else 1
@@ -68,7 +70,7 @@ class Guest(Base):
 
         say("waiting for its agent")
         until(lambda: self._agent_connected(spec.id), 2, "its guest agent", "Does the seed have qemu-guest-agent, and does it boot?")
-        say("giving it its name and address")
+        say(NAMING)
         told_at = time.monotonic()
         personalising = self._begin(spec, personalise, patience.deadline - told_at)
         address, port, path = spec.card.address, spec.application_port, spec.application_ready
@@ -94,6 +96,7 @@ class Guest(Base):
         self._connection.until(personalising.is_over, patience.deadline + 1, 0.02)
         if time.monotonic() - told_at > SLOW:
             self._correct_clock(spec.id)
+        return personalising.laps
 
     def _used(self, id: str) -> float:
         """Seconds of a processor that a machine has used since it was switched on; 0 for one that is off."""
@@ -165,6 +168,7 @@ class _Personalising:
     spec: MachineSpec
     pid: int
     over: bool = False
+    laps: Sequence[Lap] = ()
 
     def is_over(self) -> bool:
         """Whether it has ended. Raises DpeError when it failed."""
@@ -176,7 +180,14 @@ class _Personalising:
                     f" {(done.error or done.output).strip()[-300:]}",
                     f"Look at {PERSONALISE_COMMAND} in its seed. What it said is in {self.provider.layout.serial_log(self.spec.id)}.",
                 )
+            self.laps = _laps(done.output)
         return self.over
+
+
+def _laps(said: str) -> Sequence[Lap]:
+    """What the personalise command said of its steps: "NAME SECONDS SECONDS" a line; other lines, as a hook may print, are none."""
+    found = (re.fullmatch(r"(\w+) (\d+\.\d+) (\d+\.\d+)", line) for line in said.splitlines())
+    return [Lap(one[1], round(float(one[3]) - float(one[2]), 3), inside=True) for one in found if one]
 
 
 def _identity(spec: MachineSpec) -> bytes:

@@ -110,7 +110,6 @@ class Machines(Volumes):
         self, spec: MachineSpec, connection: libvirt.virConnect, memory: xml.MemoryFile | None = None, disk: Path | None = None
     ) -> xml.Domain:
         """The machine; one whose memory is a file has its card and data disk plugged in afterwards. `disk` takes the place of its own."""
-        boot = self._boot(spec)
         kvm = daemon.acceleration(self.settings)[0] == "kvm"
         kind = "kvm" if kvm else "qemu"
         if not self._machine_type:
@@ -128,9 +127,7 @@ class Machines(Volumes):
             cpu=xml.HostCpu() if kvm else xml.EmulatedCpu(),
             vcpus=spec.vcpus,
             memory=spec.memory,
-            kernel=boot.kernel,
-            initrd=boot.initrd,
-            cmdline=boot.cmdline,
+            boot=None if memory and memory.incoming else self._boot(spec),
             devices=(
                 xml.Disk(disk or self.layout.disk(spec.id)),
                 *(() if memory else (self._card(spec),)),

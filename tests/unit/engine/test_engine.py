@@ -375,7 +375,7 @@ def test_one_of_several_that_cannot_be_handed_over_is_replaced(engine, provider,
     def waits(spec, *args, **kwargs):
         if spec.id == broken:
             raise DpeError("The agent does not answer.", "Look at its console.")
-        wait(spec, *args, **kwargs)
+        return wait(spec, *args, **kwargs)
 
     monkeypatch.setattr(provider, "wait", waits)
     for _ in range(6):

@@ -7,9 +7,24 @@ from datetime import timedelta
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Account, Class, Event, Handover, Machine, MachineState, Request, RequestState, Run, handovers, machines, now
+from appliance.catalog import (
+    Account,
+    Class,
+    Event,
+    Handover,
+    Machine,
+    MachineState,
+    Request,
+    RequestState,
+    Run,
+    Step,
+    handovers,
+    machines,
+    now,
+)
 from appliance.errors import Conflict, DpeError
 from appliance.hypervisor.provider import NoData
+from appliance.laps import NAMING
 from appliance.lifecycle import outcomes
 from appliance.services import accounts, classes, overview, runs
 from appliance.services import machines as verbs
@@ -31,7 +46,7 @@ def refuses(provider, monkeypatch):
     def waits(spec, *args, personalise=b"", **kwargs):
         if any(f'"name": "{name}"'.encode() in personalise for name in who):
             raise DpeError(WHY, "Look at its console.")
-        wait(spec, *args, personalise=personalise, **kwargs)
+        return wait(spec, *args, personalise=personalise, **kwargs)
 
     monkeypatch.setattr(provider, "wait", waits)
     return who
@@ -54,6 +69,30 @@ def used(reason: str = "failed") -> int:
 def offer(who) -> verbs.Offer:
     [found] = verbs.offers(who.account_id)
     return found
+
+
+def test_where_the_time_of_a_hand_over_went(engine, alice):
+    settle(engine, 12)
+    verbs.request(alice, "small")
+    settle(engine)
+    machine = Machine.get(Machine.owner == alice.account_id)
+    found = verbs.waterfall(machine)
+    assert [(lap.name, lap.inside) for lap in found.laps] == [
+        ("waiting for one that is ready", False),
+        ("until the engine is at it", False),
+        ("waking it", False),
+        (NAMING, False),
+        ("writing it down", False),
+        ("input", True),
+        ("network", True),
+    ]
+    step = Step.get(Step.name == "hand_over")
+    assert found.seconds == pytest.approx((step.ended_at - Request.get().created_at).total_seconds(), abs=0.002)
+    # And of one that was handed over before anybody took the time, or never.
+    Step.update(output={"forked": False}).where(Step.name == "hand_over").execute()
+    assert verbs.waterfall(machine) is None
+    Step.delete().execute()
+    assert verbs.waterfall(machine) is None
 
 
 def test_a_person_whom_no_machine_takes_uses_few_and_reads_why(engine, alice, bob, refuses):

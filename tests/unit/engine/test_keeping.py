@@ -32,7 +32,7 @@ from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.lifecycle import disk_copies
 from appliance.services import disks as disk_verbs
 from appliance.services import machines as verbs
-from appliance.services import recovery
+from appliance.services import offboarding, recovery
 from appliance.services.recovery import Choice
 from appliance.settings import load as load_settings
 from appliance.workflow import sequence
@@ -112,6 +112,44 @@ def test_a_disk_is_kept_for_its_days_and_then_removed(giving, provider, kept):
     assert provider.kept == {}
     assert KeptDisk.select().count() == 0
     assert "days are over" in Event.get(Event.kind == "kept_disk.removed").message
+
+
+@pytest.mark.parametrize("to", ["bob", ""])
+def test_what_is_kept_of_who_was_deleted_is_the_successors_or_nobodys(giving, provider, alice, bob, admin, to):
+    """Machines are still being taken away when the account is gone."""
+    follow("keeps", reclaim=activity("keep_disk", days=3))
+    machine = got(giving, alice)
+    write(giving, provider, machine, "thesis")
+    offboarding.delete(admin, alice.account_id, offboarding.Plan(disks="hand over" if to else "delete", to=to))
+    settle(giving, 20)
+    assert machines.by_id(machine.id).state is S.RETIRED
+    assert [(run.kind, run.state) for run in Run.select().where(Run.machine == machine.id)][-1] == ("reclaim", R.DONE)
+    owner = bob.account_id if to else None
+    assert KeptDisk.get().account_id == owner
+    assert [disk.account_id for disk in DataDisk.select()] == ([owner] if to else [])  # deleted once no machine had it
+    assert Event.select().where(Event.level == "error").count() == 0
+    if to:
+        recovery.bring_back_kept(bob, machine.id)
+        settle(giving, 20)
+        [mine] = verbs.my_machines(bob.account_id)
+        assert read(giving, provider, mine) == "thesis"
+
+
+def test_who_is_deleted_while_a_machine_is_made_theirs_leaves_nothing_behind(giving, provider, alice, bob, admin):
+    follow("waits", assign={"after": [{"name": "rest", "kind": "wait", "with": {"time": "1h"}}]})
+    Class.update(per_person=5).execute()
+    verbs.request(alice, "small")
+    giving.tick()
+    for _ in range(3):
+        verbs.request(alice, "small")
+    assert Run.select().where(Run.kind == "assign", Run.ended_at.is_null()).count() == 4
+    offboarding.delete(admin, alice.account_id, offboarding.Plan(disks="delete"))
+    settle(giving, 30)
+    assert Run.select().where(Run.ended_at.is_null()).count() == 0
+    assert Event.select().where(Event.level == "error").count() == 0
+    verbs.request(bob, "small")
+    settle(giving, 20)
+    assert [machine.state for machine in verbs.my_machines(bob.account_id)] == [S.IN_USE]
 
 
 def test_a_kept_disk_comes_back_as_a_machine_of_its_owner_with_the_data_disk_it_had(giving, provider, alice, kept):
@@ -365,11 +403,11 @@ def test_a_killed_engine_brings_back_one_machine_and_one_disk(giving, provider, 
     died = []
 
     def die_after(*args, **options):
-        real(*args, **options)
+        done = real(*args, **options)
         if not died:
             died.append(verb)
             raise KeyboardInterrupt
-        return None
+        return done
 
     monkeypatch.setattr(provider, verb, die_after)
     for _ in range(12):

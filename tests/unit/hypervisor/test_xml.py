@@ -10,8 +10,10 @@ import pytest
 
 from appliance.hypervisor.libvirt import xml
 from appliance.hypervisor.libvirt.connection import Connection
+from appliance.hypervisor.libvirt.layout import Boot
 
 FOLDER = Path("/var/lib/dpe/machines/6b1cdb5e-3c0f-4b8e-9a55-0d9a3f0b7c11")
+BOOT = Boot(Path("/var/lib/dpe/seeds/notebook/1/vmlinuz"), Path("/var/lib/dpe/seeds/notebook/1/initrd"), "root=/dev/vda rw quiet")
 EMULATED = xml.Domain(
     id="6b1cdb5e-3c0f-4b8e-9a55-0d9a3f0b7c11",
     name="notebook-7",
@@ -21,9 +23,7 @@ EMULATED = xml.Domain(
     cpu=xml.EmulatedCpu(),
     vcpus=2,
     memory=1024,
-    kernel=Path("/var/lib/dpe/seeds/notebook/1/vmlinuz"),
-    initrd=Path("/var/lib/dpe/seeds/notebook/1/initrd"),
-    cmdline="root=/dev/vda rw quiet",
+    boot=BOOT,
     devices=(
         xml.Disk(FOLDER / "disk.qcow2"),
         xml.Interface("dpe0", "52:54:00:2c:00:07", "dpe-m7"),
@@ -35,12 +35,13 @@ EMULATED = xml.Domain(
         xml.Balloon(),
     ),
 )
-FORK = dataclasses.replace(EMULATED, devices=(*EMULATED.devices[:-1], xml.NoBalloon()))
+TEMPLATE = dataclasses.replace(EMULATED, devices=(*EMULATED.devices[:-1], xml.NoBalloon()))
+FORK = dataclasses.replace(TEMPLATE, boot=None)
 DOMAINS = {
     "emulated": EMULATED,
     "kvm": dataclasses.replace(EMULATED, kind="kvm", machine="pc-q35-10.0", cpu=xml.HostCpu()),
     "bare": dataclasses.replace(EMULATED, vcpus=1, devices=()),
-    "template": dataclasses.replace(FORK, memory_file=xml.MemoryFile(Path("/var/lib/dpe/work/memory"), shared=True, incoming=False)),
+    "template": dataclasses.replace(TEMPLATE, memory_file=xml.MemoryFile(Path("/var/lib/dpe/work/memory"), shared=True, incoming=False)),
     "fork": dataclasses.replace(FORK, memory_file=xml.MemoryFile(Path("/var/lib/dpe/a,b/memory"), shared=False, incoming=True)),
     "fork_read_only": dataclasses.replace(
         FORK, memory_file=xml.MemoryFile(Path("/var/lib/dpe/memory"), shared=False, incoming=True, read_only=True)
@@ -48,7 +49,7 @@ DOMAINS = {
     "data": dataclasses.replace(
         EMULATED, devices=(*EMULATED.devices, xml.data_disk(Path("/var/lib/dpe/data/5f0c.qcow2"), "8b53639f152c8fc6ef30"))
     ),
-    "escaped": dataclasses.replace(EMULATED, class_name="a<b&'c\"", cmdline="""a='<&>' b="é" """),
+    "escaped": dataclasses.replace(EMULATED, class_name="a<b&'c\"", boot=dataclasses.replace(BOOT, cmdline="""a='<&>' b="é" """)),
 }
 
 
@@ -89,6 +90,7 @@ def test_what_libvirt_reads_is_what_was_meant() -> None:
         read = ET.fromstring(domain.XMLDesc())
         domain.undefine()
     assert told.attrib == {"id": escaped.id, "name": "notebook-7", "class": escaped.class_name}
-    assert read.findtext("os/cmdline") == escaped.cmdline
+    assert escaped.boot is not None
+    assert read.findtext("os/cmdline") == escaped.boot.cmdline
     assert read.findtext("uuid") == escaped.id
     connection.close()

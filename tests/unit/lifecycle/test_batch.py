@@ -3,7 +3,7 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from appliance import catalog
 from appliance.catalog import Class, MachineState, Seed, machines
 from appliance.errors import Unavailable
 from appliance.hypervisor.provider import MachineSpec, Power
+from appliance.laps import Lap
 from appliance.lifecycle import batch
 from appliance.lifecycle.batch import Built, Order, build
 from appliance.settings import Settings
@@ -165,8 +166,9 @@ def test_all_wait_at_once_and_no_more_than_told_are_started_at_once(settings: Se
         here, most, lock = 0, 0, threading.Lock()
         together = threading.Barrier(4)
 
-        def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None, **_: object) -> None:
+        def wait(self, spec: MachineSpec, report: Callable[[str], None] | None = None, **_: object) -> Sequence[Lap]:
             self.together.wait(10)
+            return []
 
         def start(self, spec: MachineSpec) -> None:
             with self.lock:

@@ -12,7 +12,7 @@ from appliance import layout, supervisor
 from appliance.access import nginx
 from appliance.errors import BadInput, Unavailable
 from appliance.hypervisor.libvirt import daemon
-from appliance.seeds import sources
+from appliance.packages import sources
 from appliance.settings import REPOSITORY, load
 
 pytestmark = pytest.mark.fresh

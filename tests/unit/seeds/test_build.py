@@ -2,7 +2,7 @@
 
 import ipaddress
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pytest
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor.libvirt.network import Network
 from appliance.hypervisor.provider import MachineSpec
+from appliance.laps import Lap
 from appliance.scenario.schema import Application, ClassSpec
 from appliance.seeds import build
 from appliance.settings import Settings
@@ -123,7 +124,7 @@ def test_a_build_cancelled_while_it_boots_is_cancelled(settings: Settings, built
     class Waiting(FakeProvider):
         asked = False
 
-        def wait(self, spec: MachineSpec, *_: object, given_up: Callable[[], bool] | None = None, **__: object) -> None:
+        def wait(self, spec: MachineSpec, *_: object, given_up: Callable[[], bool] | None = None, **__: object) -> Sequence[Lap]:
             self.asked = True
             assert given_up is not None
             assert given_up()

@@ -9,10 +9,11 @@ import time
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Event, Level, events, options, record
+from appliance.catalog import Account, Actor, Event, Level, events, now, options, outgoing_mail, record
 from appliance.catalog.event_kinds import Area
 from appliance.errors import BadInput
-from appliance.services import audit, importing, sessions
+from appliance.identity import secrets
+from appliance.services import audit, importing, password_links, sessions
 from appliance.settings import Settings
 from tests.unit.catalog.test_events import tamper, write
 
@@ -105,14 +106,28 @@ def test_people_come_from_a_table(admin: Actor) -> None:
     assert [person.name for person in made] == ["ada", "zoe"]
     ada = Account.get(Account.name == "ada")
     assert (ada.full_name, ada.email) == ("Lovelace; Ada", "ada@example.org")
-    assert sessions.sign_in("ada", made[0].password, "192.0.2.1")
-    assert made[0].password not in str(list(Event.select().dicts()))
+    password_links.redeem(made[0].link.partition("#")[2], "chosen by herself", "192.0.2.1")
+    assert sessions.sign_in("ada", "chosen by herself", "192.0.2.1")
+    assert made[0].link[-20:] not in str(list(Event.select().dicts()))
 
 
-def test_a_password_in_the_table_is_kept_and_not_told_again(admin: Actor) -> None:
+def test_a_password_in_the_table_is_kept_not_told_again_and_changed_first_of_all(admin: Actor) -> None:
     [made] = importing.people(admin, b"name,password\nada,correct horse battery\n")
-    assert made.password == ""
-    assert sessions.sign_in("ada", "correct horse battery", "192.0.2.1")
+    assert (made.link, made.has_password) == ("", True)
+    _, account = sessions.sign_in("ada", "correct horse battery", "192.0.2.1")
+    assert account.must_change
+
+
+def test_who_has_an_address_is_invited_by_mail_where_mail_is_set_up(admin: Actor, opened: Settings) -> None:
+    opened.web_secret.write_bytes(b"s" * 32)
+    secrets.open(opened.web_secret)
+    with catalog.write():
+        options.put("mail", {"on": True})
+        options.put("address", "https://dpe.example.org")
+    made = importing.people(admin, b"name,email\nada,ada@example.org\nzoe,\n")
+    assert [bool(person.link) for person in made] == [False, True]
+    [letter] = outgoing_mail.due_mail(now())
+    assert (letter.to, letter.path) == ("ada@example.org", "/set-password")
 
 
 @pytest.mark.badinput
@@ -147,12 +162,12 @@ def test_a_wrong_line_is_named_and_nobody_is_imported(admin: Actor, table: bytes
 
 
 def test_a_thousand_people_are_no_matter_of_minutes(admin: Actor) -> None:
-    """A door that waits a minute for an answer must not lose the passwords that were made."""
+    """A door that waits a minute for an answer must not lose the links that were made."""
     begun = time.monotonic()
     made = importing.people(admin, b"name\n" + b"".join(b"p%d\n" % n for n in range(1000)))
     assert time.monotonic() - begun < 20
-    assert len({person.password for person in made}) == 1000
-    assert sessions.sign_in("p999", made[999].password, "192.0.2.1")
+    assert len({person.link for person in made}) == 1000
+    assert password_links.redeem(made[999].link.partition("#")[2], "chosen by herself", "192.0.2.1").name == "p999"
     assert events.verify().problems == []
 
 

@@ -14,8 +14,11 @@ from appliance.catalog import (
     AsideKind,
     Class,
     DataDisk,
+    DeliveryState,
     DirectoryRun,
     DiskState,
+    Event,
+    EventKind,
     Grant,
     Handover,
     Machine,
@@ -27,8 +30,11 @@ from appliance.catalog import (
     SeedState,
     Snapshot,
     SnapshotState,
+    Webhook,
+    WebhookDelivery,
     now,
     options,
+    record,
     scenarios,
 )
 from appliance.catalog import seeds as seed_rows
@@ -90,6 +96,12 @@ def handover(_: Settings) -> None:
 
 def data_disk(_: Settings) -> None:
     DataDisk.create(id="d", account=Account.get().id, machine_class="small", name="Stars", size=1, state=DiskState.TROUBLED, problem=UNWELL)
+
+
+def dead_letter(_: Settings) -> None:
+    record(EventKind.MACHINE_FAILED, "It failed.")
+    one = Webhook.create(name="Chat", url="https://example.org", secret="x", position=0)
+    WebhookDelivery.create(webhook=one.id, event=Event.get().id, state=DeliveryState.DEAD)
 
 
 def directory(state: RunState) -> Act:
@@ -164,6 +176,9 @@ CASES: dict[str, list[Case]] = {
     "disk": [Case(data_disk, lambda _: DataDisk.update(state=DiskState.READY).execute(), WARNING)],
     "snapshot": [Case(snapshot(SnapshotState.FAILED), snapshot(SnapshotState.READY), WARNING)],
     "directory": [Case(directory(RunState.FAILED), directory(RunState.DONE), WARNING)],
+    "webhook": [
+        Case(dead_letter, lambda _: WebhookDelivery.update(state=DeliveryState.PENDING).execute(), WARNING, "did not take all events")
+    ],
     "memory": [Case(option("trends", {"memory": 1}), option("trends", {}), WARNING, "in about 1 day")],
     "update": [
         Case(host(updates=Updates(staged="1.3")), host(updates=Updates()), WARNING, "Version 1.3 can be installed."),

@@ -125,6 +125,13 @@ def test_what_names_nobody_is_only_doubtful(office: str, admin: Actor) -> None:
     assert sequences.promote(admin, office, untried=True).number == 2
 
 
+def test_for_a_wrong_name_what_is_called_nearly_so_is_suggested(office: str, admin: Actor, bob: Actor) -> None:
+    approval = {"name": "x", "kind": "approval", "with": {"account": "Bpb"}, "when": {"classes": ["smal"], "roles": ["king"]}}
+    put(admin, approval, move="assign")
+    found = [problem.hint for problem in sequences.view_sequence(office).problems if problem.spot == ("assign", "before", 1)]
+    assert found == ["did you mean small?", "as long as there is none, this condition holds for nobody", "did you mean bob?"]
+
+
 @pytest.mark.parametrize("name", ["", "Office", "a b", "1st", "x" * 42, "../x"])
 def test_a_name_that_cannot_be_one_is_refused(office: str, admin: Actor, name: str) -> None:
     with pytest.raises(BadInput):

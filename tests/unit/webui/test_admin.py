@@ -9,7 +9,26 @@ from pathlib import Path
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Class, Engine, Event, Machine, MachineState, Seed, SeedState, now, options, policies
+from appliance.catalog import (
+    Account,
+    Actor,
+    Class,
+    Engine,
+    Event,
+    Machine,
+    MachineState,
+    Request,
+    RequestState,
+    Run,
+    RunState,
+    Seed,
+    SeedState,
+    Step,
+    StepState,
+    now,
+    options,
+    policies,
+)
 from appliance.services import host_metrics
 from appliance.settings import Settings, describe
 from tests import world
@@ -123,7 +142,7 @@ def test_building_promoting_and_rolling_back(grace: Browser) -> None:
     assert grace.post(f"/admin/seeds/{built.id}/cancel").status_code == 303
     assert Seed.get_by_id(built.id).state is SeedState.CANCELLED
     first = Seed.get(Seed.machine_class == "notebook", Seed.version == 1)
-    assert "Roll back" in grace.get("/admin/classes/notebook").text
+    assert "Roll back" in grace.get("/admin/classes/notebook/seeds").text
     assert grace.post(f"/admin/seeds/{first.id}/promote").status_code == 303
     assert Seed.get(Seed.machine_class == "notebook", Seed.promoted == True).version == 1  # noqa: E712
 
@@ -133,7 +152,7 @@ def test_a_seed_that_came_with_an_update_is_offered_and_taken(grace: Browser) ->
     with catalog.write():
         offer = {"folder": "/usr/share/dpe/seeds/studio", "built": "2026-11-20T10:00:00+00:00"}
         catalog.options.put("offered_seeds", {"studio": offer})
-    for page in ("/admin/seeds/", "/admin/classes/studio"):
+    for page in ("/admin/seeds/", "/admin/classes/studio", "/admin/classes/studio/seeds"):
         text = grace.get(page).text
         assert "came with this version of the appliance" in text
         assert 'action="/admin/classes/studio/use-shipped"' in text
@@ -218,6 +237,49 @@ def test_a_machines_page(grace: Browser, people: dict[str, Actor]) -> None:
     page = grace.get(f"/admin/machines/{machine.id}").text
     assert f"{machine.name} is taken back and will be destroyed." in page
     assert "Destroy it" not in page.split("<dialog")[0]
+
+
+def handed_over(machine: Machine) -> None:
+    """The machine was asked for, and handed over in 0.8 s."""
+    asked_at = machine.created_at
+    asked = Request.create(
+        account=machine.owner,
+        machine_class=machine.class_name,
+        machine=machine.id,
+        state=RequestState.GRANTED,
+        created_at=asked_at,
+        granted_at=asked_at,
+    )
+    run = Run.create(
+        kind="assign", state=RunState.DONE, request=asked, machine=machine.id, machine_class=machine.class_name, ended_at=asked_at
+    )
+    laps = [("waking it", 0.1, False), ("giving it its name and address", 0.5, False), ("input", 0.1, True), ("network", 0.3, True)]
+    begun, ended = asked_at + timedelta(seconds=0.1), asked_at + timedelta(seconds=0.8)
+    Step.create(
+        run=run,
+        number=1,
+        name="hand_over",
+        kind="hand_over",
+        title="Hand it over",
+        state=StepState.DONE,
+        output={"laps": laps},
+        started_at=begun,
+        ended_at=ended,
+    )
+
+
+def test_a_machines_page_says_where_the_time_of_its_hand_over_went(grace: Browser, people: dict[str, Actor]) -> None:
+    machine = Machine.get(Machine.owner == people["ada"].account_id)
+    assert "Hand-over" not in grace.get(f"/admin/machines/{machine.id}").text
+    handed_over(machine)
+    card = grace.get(f"/admin/machines/{machine.id}").text.split('id="waterfall"')[1].split("</section>")[0]
+    assert "0.80 s from the request" in card
+    rows = re.findall(r'<th scope="row">(.*?)</th><td class="num end">(\d+) ms</td>.*? x="(.*?)" width="(.*?)"', card, re.DOTALL)
+    assert rows == [
+        ("Waiting for one that is ready", "0", "0.0", "0.5"), ("Until the engine is at it", "100", "0.0", "12.5"), ("Waking it", "100", "12.5", "12.5"),
+        ("Giving it its name and address", "500", "25.0", "62.5"), ("Writing it down", "100", "87.5", "12.5"),
+        ("Input", "100", "25.0", "12.5"), ("Network", "300", "37.5", "37.5"),
+    ]  # fmt: skip
 
 
 def test_making_an_account(grace: Browser) -> None:

@@ -16,6 +16,7 @@ from schemathesis.engine import events, from_schema
 from appliance.catalog import Actor
 from appliance.services import tokens
 from appliance.settings import Settings
+from tests import packages
 from tests.hosted import hosted
 from tests.unit.webui.conftest import HOST
 from webui.api import SCOPES, described
@@ -93,7 +94,8 @@ def test_nobody_gets_in(app: Flask, people: dict[str, Actor], bearer: str | None
 
 def test_every_example_of_the_page_runs_as_it_stands(app: Flask, token: str) -> None:
     """Only what is in capitals is filled in; a call that creates or changes does so, and none is refused for what it says."""
-    values = {"NAME": "notebook", "ID": "2", "VERB": "stop"}
+    values = {"NAME": "notebook", "ID": "2", "VERB": "stop", "RELEASE": "debian-13"}
+    packages.write(app.config["SETTINGS"].packages)
     with app.test_request_context(base_url=HOST):
         found = [call for _, calls in described.calls(document(app), f"{HOST}/") for call in calls]
     found.sort(key=lambda call: call.id.startswith(("disable", "delete")))  # these take away what others are about

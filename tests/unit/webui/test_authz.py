@@ -176,7 +176,10 @@ def test_who_may_only_look_changes_nothing_and_is_offered_nothing(app: Flask, op
         (f"/admin/accounts/{person}", {"ssh_keys": "", "full_name": "Somebody else"}),
     ):
         assert browser.post(path, form).status_code == 403, path
-    assert "Save" not in browser.get(f"/admin/classes/{inside}").text
+    for section in ("", "/machine", "/policy", "/life", "/making", "/seeds"):
+        page = browser.get(f"/admin/classes/{inside}{section}")
+        assert page.status_code == 200
+        assert not any(word in page.text for word in ("Save", "Delete", "New class")), section
     assert "Save" not in browser.get(f"/admin/accounts/{person}").text
     assert Account.get_by_id(person).full_name != "Somebody else"
 

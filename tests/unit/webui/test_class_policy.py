@@ -7,7 +7,8 @@ from appliance.scenario import policy
 from tests.unit.catalog.test_policies import Greeting
 from tests.unit.webui.conftest import Browser
 
-PAGE = "/admin/classes/notebook"
+CLASS = "/admin/classes/notebook"
+PAGE = f"{CLASS}/policy"
 
 
 @pytest.fixture
@@ -26,8 +27,8 @@ def test_what_an_admin_changed_is_marked_with_the_scenarios_value(grace: Browser
 
 
 def test_a_value_goes_back_to_the_scenarios(grace: Browser, notebook: Class) -> None:
-    assert f'action="{PAGE}/reset/per_person" id="reset-per_person"' in grace.get(PAGE).text
-    assert grace.post(f"{PAGE}/reset/per_person").headers["Location"] == PAGE
+    assert f'action="{CLASS}/reset/per_person" id="reset-per_person"' in grace.get(PAGE).text
+    assert grace.post(f"{CLASS}/reset/per_person").headers["Location"] == PAGE
     assert Class.get_by_id("notebook").per_person == 1
     assert "reset-per_person" not in grace.get(PAGE).text
     event = Event.get(Event.kind == EventKind.CLASS_POLICY)
@@ -40,8 +41,8 @@ def test_only_a_field_goes_back_and_only_by_an_admin(grace: Browser, ada: Browse
     grace.get(PAGE)
     ada.get("/")
     for key in ("enabled", "spec", "nothing"):
-        assert grace.post(f"{PAGE}/reset/{key}").status_code == 404
-    assert ada.post(f"{PAGE}/reset/buffer").status_code == 403
+        assert grace.post(f"{CLASS}/reset/{key}").status_code == 404
+    assert ada.post(f"{CLASS}/reset/buffer").status_code == 403
     assert Class.get_by_id("notebook").buffer == 3
 
 
@@ -55,7 +56,7 @@ def test_the_api_says_whose_each_value_is(grace: Browser, notebook: Class) -> No
 
 def test_a_new_field_is_on_the_page_and_in_the_api(grace: Browser, notebook: Class, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(policy, "ClassPolicy", Greeting)
-    page = grace.get(PAGE).text
+    page = grace.get(f"{CLASS}/life").text
     assert '<label class="form-label" for="f-greeting_minutes">Greeted for</label>' in page
     assert 'name="greeting_minutes" type="number" value="7"' in page
     assert "Minutes that a machine greets its owner." in page

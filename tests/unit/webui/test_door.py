@@ -3,11 +3,13 @@
 import json
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from flask import Flask
 
-from appliance.catalog import Actor, Event, Machine, Session, Token
+from appliance import catalog
+from appliance.catalog import Actor, Engine, Event, Machine, Session, Token, now
 from appliance.services import consoles, tokens
 from tests.unit.webui.conftest import HOST, Browser
 
@@ -58,6 +60,20 @@ def test_it_is_quick(ada: Browser, people: dict[str, Actor]) -> None:
 def test_health_is_public_and_says_nothing(visitor: Browser, people: dict[str, Actor]) -> None:
     answer = visitor.get("/healthz")
     assert (answer.status_code, answer.text) == (200, "ok\n")
+
+
+def test_it_is_ready_when_catalog_engine_and_hypervisor_are(visitor: Browser, people: dict[str, Actor]) -> None:
+    def asked() -> tuple[int, str]:
+        answer = visitor.get("/readyz")
+        return answer.status_code, answer.get_data(as_text=True)
+
+    assert asked() == (200, "catalog ok\nengine ok\nhypervisor ok\n")
+    with catalog.write():
+        Engine.update(hypervisor_ok=False).execute()
+    assert asked() == (503, "catalog ok\nengine ok\nhypervisor not ready\n")
+    with catalog.write():
+        Engine.update(seen_at=now() - timedelta(minutes=2)).execute()
+    assert asked() == (503, "catalog ok\nengine not ready\nhypervisor not ready\n")
 
 
 def test_a_ticket_opens_a_screen_once_for_its_browser_and_origin(ada: Browser, signed_in: Callable[[str], Browser]) -> None:

@@ -72,12 +72,12 @@ def test_what_need_not_be_tried_again(grace: Browser) -> None:
 
 
 def test_how_machines_are_made_is_changed(grace: Browser) -> None:
-    assert "side channel" in grace.get(CLASS).text
+    assert "side channel" in grace.get(f"{CLASS}/making").text
     assert grace.post(f"{CLASS}/making", {"readiness": "cold"}).status_code == 303
     assert (notebook().fork, notebook().readiness) == (False, "cold")
     assert grace.post(f"{CLASS}/making", {"fork": "yes", "readiness": "running"}).status_code == 303
     assert (notebook().fork, notebook().readiness) == (True, "running")
-    assert 'value="running" required aria-describedby="h-running" checked' in grace.get(CLASS).text
+    assert 'value="running" required aria-describedby="h-running" checked' in grace.get(f"{CLASS}/making").text
 
 
 @pytest.mark.badinput

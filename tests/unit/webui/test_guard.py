@@ -21,11 +21,12 @@ from appliance.catalog import (
     Sequence,
     Session,
     VersionState,
+    Webhook,
     runs,
     sequences,
 )
 from appliance.settings import Settings
-from tests import world
+from tests import packages, world
 from tests.unit.webui.conftest import HOST, Browser
 from webui import create_app
 from webui.guard import PUBLIC, Need
@@ -58,6 +59,8 @@ def addresses(app: Flask, method: str) -> list[tuple[str, Need]]:
                     "what": "restart",
                     "key": "buffer",
                     "rest": "more",
+                    "release": "debian-13",
+                    "package": "git",
                 }
                 path = adapter.build(rule.endpoint, {name: arguments[name] for name in rule.arguments}, method=method)
                 found.append((path, app.view_functions[rule.endpoint].need))  # type: ignore[attr-defined]
@@ -120,11 +123,19 @@ def a_run(people: dict[str, Actor]) -> None:
         )
 
 
-@pytest.mark.usefixtures("a_run")
+@pytest.fixture
+def a_webhook(people: object) -> None:
+    """Webhook 1."""
+    with catalog.write():
+        Webhook.create(name="House", url="https://example.org", secret="sealed", position=0)
+
+
+@pytest.mark.usefixtures("a_run", "a_webhook")
 def test_every_page_opens_for_an_admin_whole_and_live(app: Flask, grace: Browser) -> None:
+    packages.write(app.config["SETTINGS"].packages)
     for path, _ in addresses(app, "GET"):
         if (
-            path in ("/live", "/door/check", "/door/console", "/healthz", "/setup", "/sign-in", "/sign-in/code")
+            path in ("/live", "/door/check", "/door/console", "/healthz", "/readyz", "/metrics", "/setup", "/sign-in", "/sign-in/code")
             or path.endswith(("/log", "/export"))
             or path.startswith(
                 ("/api/", "/download/", "/admin/workflow/sequences/notebook/")

@@ -12,16 +12,28 @@ from tests.unit.webui.conftest import Browser
 ADDRESS = "/admin/accounts/import/"
 
 
-def test_people_from_text_get_passwords_that_are_shown_once(grace: Browser) -> None:
+def test_people_from_text_get_links_that_are_shown_once(grace: Browser) -> None:
     grace.get(ADDRESS)
     answer = grace.post(ADDRESS, {"table": "name,full_name\r\nemmy,Emmy Noether\r\nsonya,Sofya Kovalevskaya\r\n"})
     assert answer.status_code == 200
     assert "2 accounts are created" in answer.text
-    shown = dict(re.findall(r"<td>(\w+)</td><td class=\"mono\">([a-z0-9-]{19})</td>", answer.text))
+    shown = dict(re.findall(r"<td>(\w+)</td><td class=\"mono text-break\">https://[^<]*/set-password#([^<]+)</td>", answer.text))
     assert set(shown) == {"emmy", "sonya"}
+    assert f"emmy,Emmy Noether,https://appliance.test:8443/set-password#{shown['emmy']}" in answer.text  # as CSV
     assert Account.get(Account.name == "emmy").full_name == "Emmy Noether"
     assert shown["emmy"] not in grace.get(ADDRESS).text
-    assert grace.sign_in("emmy", shown["emmy"]).status_code == 303
+    grace.get("/set-password")
+    assert grace.post("/set-password", {"link": shown["emmy"], "password": "a good one of hers"}).status_code == 303
+    assert grace.sign_in("emmy", "a good one of hers").status_code == 303
+
+
+def test_a_password_of_the_table_is_changed_first_of_all(grace: Browser) -> None:
+    grace.get(ADDRESS)
+    answer = grace.post(ADDRESS, {"table": "name,password\nemmy,correct horse battery\n"})
+    assert "1 person has the password of the table. It is changed at the first sign-in." in answer.text
+    assert "correct horse battery" not in answer.text
+    grace.sign_in("emmy", "correct horse battery")
+    assert grace.get("/").headers["Location"] == "/account/new-password"
 
 
 def test_people_from_a_file(grace: Browser) -> None:

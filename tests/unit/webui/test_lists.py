@@ -30,6 +30,7 @@ from appliance.catalog import (
     OrgUnit,
     Run,
     RunState,
+    SavedView,
     Seed,
     Session,
     data_disks,
@@ -200,6 +201,40 @@ def test_a_file_has_all_that_the_filter_shows_and_no_formula(grace: Browser) -> 
     assert all(row["Address"].startswith("10.213.0.") and row["Org unit"] == "Everybody" for row in machines)
 
 
+# -- views under names of one's own -----------------------------------------------------------------
+
+
+def test_a_view_is_saved_under_a_name_found_again_and_deleted(grace: Browser, ada: Browser, people: dict[str, Actor]) -> None:
+    page = grace.get("/admin/accounts/?text=a&state=enabled&sort=-email&columns=name,email").text
+    to_save = unescape(re.search(r'href="(/views/new\?[^"]*)"', page)[1])  # type: ignore[index]
+    form = grace.get(to_save).text
+    sent = dict(re.findall(r'type="hidden" name="(list|query)" value="([^"]*)"', form))
+    sent = {name: unescape(value) for name, value in sent.items()}
+    refused = grace.post("/views/new", {**sent, "name": " "})
+    assert refused.status_code == 400
+    assert "A view needs a name" in refused.text
+    saved = grace.post("/views/new", {**sent, "name": "  With <b>mail</b> "})
+    address = "/admin/accounts/?text=a&state=enabled&sort=-email&columns=name%2Cemail"
+    assert saved.headers["Location"] == address
+    page = grace.get("/admin/accounts/").text
+    assert f'href="{address.replace("&", "&amp;")}">With &lt;b&gt;mail&lt;/b&gt;</a>' in page
+    assert "With &lt;b&gt;" not in grace.get("/admin/machines/").text
+    grace.post("/views/new", {**sent, "query": "text=b", "name": "With <b>mail</b>"})  # the same name is the same view
+    [view] = SavedView.select()
+    assert view.query == "text=b"
+    ada.get("/")
+    assert ada.post(f"/views/{view.id}/delete").status_code == 404  # it is nobody else's
+    assert grace.post(f"/views/{view.id}/delete").headers["Location"] == "/admin/accounts/"
+    assert SavedView.select().count() == 0
+
+
+@pytest.mark.hostile
+@pytest.mark.parametrize("list", ["", "auth.sign_out", "accounts.page", "https://evil.test/", "static"])
+def test_a_view_leads_to_a_list_and_nowhere_else(grace: Browser, list: str) -> None:
+    assert grace.post("/views/new", {"list": list, "query": "a=b", "name": "x"}).status_code == 404
+    assert SavedView.select().count() == 0
+
+
 # -- several at once --------------------------------------------------------------------------------
 
 
@@ -225,6 +260,26 @@ def test_sixty_people_are_moved_at_once(grace: Browser, people: dict[str, Actor]
     old = grace.post(f"/admin/org-units/{workshop}/move", {"account": [str(id) for id in ids[:3]], "to": str(ROOT)})
     assert old.status_code == 303
     assert Account.select().where(Account.org_unit == workshop).count() == 57
+
+
+def test_all_that_fit_are_moved_beyond_the_page_once_it_is_said_which_they_are(
+    grace: Browser, people: dict[str, Actor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workshop = str(OrgUnit.get(OrgUnit.name == "Workshop").id)
+    ids = many_people(70)
+    assert "All 74 accounts that fit" in grace.get("/admin/accounts/").text
+    form = {"verb": "move", "every": "yes", "to": workshop, "view": "text=p0&start=50"}
+    asked = grace.post("/admin/accounts/bulk", form)
+    assert asked.status_code == 200
+    assert "Move: 70 accounts?" in asked.text
+    assert "Move to Workshop." in asked.text
+    assert Account.select().where(Account.org_unit == workshop).count() == 0
+    shown = re.findall(r'type="hidden" name="id" value="(\d+)"', asked.text)
+    assert sorted(map(int, shown)) == ids
+    assert "70 accounts moved to Workshop." in bulk(grace, "/admin/accounts/bulk", "move", shown, to=workshop, confirmed="yes")
+    assert Account.select().where(Account.org_unit == workshop).count() == 70
+    monkeypatch.setattr("webui.lists.MOST", 73)
+    assert "More than 73 accounts fit" in bulk(grace, "/admin/accounts/bulk", "move", [], every="yes", to=workshop, view="")
 
 
 def test_what_is_refused_for_some_is_done_to_the_others_and_named(grace: Browser, people: dict[str, Actor]) -> None:

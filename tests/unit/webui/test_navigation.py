@@ -56,6 +56,7 @@ def test_settings_and_actions_lead_to_a_page_for_whom_it_is(app: Flask, signed_i
         ("/admin/retained-disks/", "Retained disks", []),
         ("/admin/quotas/", "Quotas", []),
         ("/admin/classes/notebook", "Classes", ["Machines", "Classes", "Notebook"]),
+        ("/admin/classes/notebook/policy", "Classes", ["Machines", "Classes", "Notebook", "Policy of Notebook"]),
         ("/admin/accounts/1/permissions", "Accounts", ["People", "Accounts", "grace", "Permissions of grace"]),
         ("/admin/workflow/runs/", "Runs", []),
         ("/admin/settings/email-and-webhooks/", "E-mail and webhooks", []),

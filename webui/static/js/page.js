@@ -79,7 +79,9 @@ document.addEventListener('click', event => { if (event.target.closest('[data-no
 document.addEventListener('htmx:after:swap', announce);
 announce();
 
-document.querySelector(':is(.nav-strip, .side) [aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
+for (const here of document.querySelectorAll(':is(.nav-strip, .side, .sections) > [aria-current], .side [aria-current]')) here.scrollIntoView({ inline: 'center', block: 'nearest' });
+const target = document.getElementById(location.hash.slice(1)); // an anchor of before leads on to the section that has it now
+if (target?.matches('.sections a')) location.replace(target.href);
 
 // -- The navigation as a panel, where there is no room for it at the side: a dialog with the rest of the page behind it.
 const side = document.getElementById('side');
@@ -120,9 +122,9 @@ document.addEventListener('htmx:after:swap', () => {
   }
 });
 
-// -- Messages go away by themselves or when told to; bad news stays.
+// -- Messages go away by themselves or when told to; bad news stays, and so does what leads somewhere.
 document.addEventListener('click', event => event.target.closest('[data-dismiss]')?.parentElement.remove());
-const fade = line => setTimeout(() => line.remove(), 7000);
+const fade = line => line.querySelector('a') ?? setTimeout(() => line.remove(), 7000);
 const messages = document.getElementById('messages');
 messages.querySelectorAll('.toast-success').forEach(fade);
 new MutationObserver(changes => changes.forEach(change => change.addedNodes.forEach(node => {
@@ -199,8 +201,21 @@ document.addEventListener('click', async event => {
   if (event.target.closest('[data-print]')) print();
 });
 
-// -- What was typed and not sent is not lost by going elsewhere: the browser asks first. What was refused counts as typed; what is put back does not.
-let typed;
+// -- What a link for setting a password ends with goes into the form, and out of the address and the history.
+const linkField = document.querySelector('[data-link-field]');
+const ending = location.hash.slice(1).replace(/%3A/i, ':');
+if (linkField && ending.includes(':')) {
+  const name = document.querySelector('[data-link-name]');
+  linkField.querySelector('input').value = ending;
+  linkField.hidden = true;
+  name.hidden = false;
+  [name.querySelector('input').value] = ending.split(':');
+  history.replaceState(null, '', location.pathname);
+}
+
+// -- What was typed and not sent is not lost by going elsewhere: the browser asks first. What was refused, or only
+// looked at, counts as typed; what is put back does not.
+let typed = document.querySelector('form[data-unsaved]') ?? undefined;
 const differs = field => {
   if (field.options) return field.selectedIndex !== Math.max(0, [...field.options].findIndex(option => option.defaultSelected));
   return ['checkbox', 'radio'].includes(field.type) ? field.checked !== field.defaultChecked : 'defaultValue' in field && field.value !== field.defaultValue;
@@ -211,7 +226,7 @@ document.addEventListener('input', event => {
 });
 addEventListener('submit', event => { if (!event.defaultPrevented) typed = undefined; });
 addEventListener('beforeunload', event => {
-  if (typed?.isConnected && (typed.querySelector('.is-invalid') || [...typed.elements].some(differs))) event.preventDefault();
+  if (typed?.isConnected && (typed.dataset.unsaved !== undefined || typed.querySelector('.is-invalid') || [...typed.elements].some(differs))) event.preventDefault();
 });
 
 // -- A large file is sent with its progress shown; without this script the form does it alone.
@@ -277,7 +292,9 @@ function count() {
   const boxes = picks(), chosen = boxes.filter(box => box.checked).length;
   all.checked = chosen > 0 && chosen === boxes.length;
   all.indeterminate = chosen > 0 && chosen < boxes.length;
-  document.querySelector('[data-selected]').textContent = chosen ? `${chosen} selected` : '';
+  const every = document.querySelector('[data-select-every]')?.checked;
+  for (const box of [all, ...boxes]) box.disabled = Boolean(every);
+  document.querySelector('[data-selected]').textContent = chosen && !every ? `${chosen} selected` : '';
 }
 document.addEventListener('change', event => {
   if (event.target.matches('[data-select-all]')) for (const box of picks()) box.checked = event.target.checked;

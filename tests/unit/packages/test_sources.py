@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from appliance.errors import BadInput
-from appliance.seeds.sources import Mirror, mirror
+from appliance.packages.sources import Mirror, mirror
 
 
 @pytest.mark.parametrize(

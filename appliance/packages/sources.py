@@ -1,14 +1,21 @@
-"""Which Debian packages a seed comes from."""
+"""Which Debian packages a seed comes from: releases, what every seed has, the mirror, and where a bootstrap of them is kept."""
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from appliance.errors import BadInput
 
 SUITES = {"debian-12": "bookworm", "debian-13": "trixie"}
+BASE_PACKAGES = (
+    *("systemd", "systemd-sysv", "udev", "dbus", "kmod", "iproute2", "e2fsprogs"),
+    *("linux-image-cloud-amd64", "tiny-initramfs", "qemu-guest-agent", "python3"),
+)
 ROLES = ("stable", "oldstable", "oldoldstable", "testing")  # how a host's apt may name a release instead
 
 
@@ -36,6 +43,23 @@ class Entry:
     suite: str
     components: list[str]
     signed_by: str
+
+
+def title(os: str) -> str:
+    """What a release is called: "Debian 13"."""
+    return os.replace("-", " ").title()
+
+
+def wanted(packages: Iterable[str]) -> list[str]:
+    """What a seed is bootstrapped from: what every seed has, and these."""
+    return sorted({*BASE_PACKAGES, *packages})
+
+
+def bootstrap(cache: Path, os: str, lines: list[str], packages: list[str], at: datetime) -> Path:
+    """Where the bootstrap of just these packages is kept, in the week of `at`, so that what is kept never lacks security updates for long."""
+    suite = SUITES[os]
+    key = json.dumps([lines, packages, at.strftime("%G-%V")])
+    return cache / "bootstrap" / f"{suite}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.tar"
 
 
 def mirror(configured: str, apt: Path = Path("/etc/apt")) -> Mirror:

@@ -1,0 +1,307 @@
+"""What Prometheus reads: who may, what it is called, that all of it is documented and drawn, and what a scrape of a full house costs."""
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from flask import Flask
+from prometheus_client.parser import text_string_to_metric_families
+from werkzeug.test import TestResponse
+
+from appliance import catalog
+from appliance.catalog import Actor, DeliveryState, Engine, Machine, Request, RequestState, Webhook, WebhookDelivery, events, memory, now
+from appliance.catalog.database import rows
+from appliance.services import metrics, tokens
+from appliance.settings import REPOSITORY, Settings
+from tests import world
+from tests.plans import statements
+from tests.unit.webui.conftest import HOST, Browser
+from webui import dashboard
+
+pytestmark = pytest.mark.metrics
+
+Scrape = Callable[..., TestResponse]
+INSIDE = {"start_time_seconds": 1.0, "ticks_total": 5, "tick_seconds_total": 0.25, "jobs": {"short": {"running": 1, "waiting": 2}}}
+
+
+@pytest.fixture
+def scrape(app: Flask, people: dict[str, Actor]) -> Scrape:
+    """Ask as Prometheus does, with a token of somebody's."""
+    with catalog.write():
+        Engine.update(internals=INSIDE).execute()
+
+    def ask(name: str = "grace", scope: str = "metrics", accept: str = "") -> TestResponse:
+        token = tokens.create(people[name], "prometheus", [scope], 7)
+        return app.test_client().get("/metrics", base_url=HOST, headers={"Authorization": f"Bearer {token}", "Accept": accept})
+
+    return ask
+
+
+def values(answer: TestResponse) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    assert answer.status_code == 200, answer.text
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(answer.get_data(as_text=True))
+        for sample in family.samples
+    }
+
+
+def key(name: str, **labels: str) -> tuple[str, frozenset[tuple[str, str]]]:
+    return name, frozenset(labels.items())
+
+
+def exposed(answer: TestResponse) -> set[str]:
+    """The names of all samples."""
+    return {name for name, _ in values(answer)}
+
+
+# -- who may ------------------------------------------------------------------------------------------
+
+
+def test_a_token_of_its_scope_lets_in_and_no_other_does(scrape: Scrape, app: Flask, visitor: Browser, grace: Browser, ada: Browser) -> None:
+    assert scrape().content_type.startswith("text/plain; version=")
+    assert scrape(accept="application/openmetrics-text;version=1.0.0").get_data().endswith(b"# EOF\n")
+    refused = scrape(scope="read")
+    assert (refused.status_code, refused.mimetype) == (403, "application/problem+json")
+    assert scrape("ada").status_code == 403, "it is for who may read the record"
+    answer = visitor.get("/metrics")
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+    wrong = app.test_client().get("/metrics", base_url=HOST, headers={"Authorization": "Bearer dpe_no"})
+    assert wrong.status_code == 401
+    assert (grace.get("/metrics").status_code, ada.get("/metrics").status_code) == (200, 403)
+
+
+def test_a_token_for_metrics_is_good_for_nothing_else(app: Flask, people: dict[str, Actor]) -> None:
+    token = tokens.create(people["grace"], "prometheus", ["metrics"], 7)
+    assert app.test_client().get("/api/v1/me", base_url=HOST, headers={"Authorization": f"Bearer {token}"}).status_code == 403
+
+
+def test_who_may_read_them_is_told_where_they_are_and_given_the_dashboard(app: Flask, grace: Browser) -> None:
+    page = grace.get("/admin/server/metrics/").text
+    found = re.search(r'href="(/static/grafana-dashboard\.json\?v=\w+)" download', page)
+    assert found
+    with grace.get(found[1]) as answer:
+        assert answer.get_data(as_text=True) == dashboard.text()
+
+
+# -- what it says --------------------------------------------------------------------------------------
+
+
+def test_it_says_what_is_so(scrape: Scrape, people: dict[str, Actor]) -> None:
+    asked = now() - timedelta(hours=3)
+    with catalog.write():
+        Request.delete().execute()
+        for seconds in (0.05, 3.0, 20.0):
+            Request.create(
+                account=people["ada"].account_id, machine_class="notebook", state=RequestState.GRANTED, hit=seconds < 1,
+                created_at=asked, granted_at=asked + timedelta(seconds=seconds),
+            )  # fmt: skip
+        Request.create(account=people["ada"].account_id, machine_class="notebook", state=RequestState.WAITING, hit=False, created_at=asked)
+        hook = Webhook.create(name="Chat", url="https://example.org", secret="x", position=0)
+        WebhookDelivery.create(webhook=hook.id, event=events.last_id(), state=DeliveryState.DEAD)
+    found = values(scrape())
+    assert found[key("dpe_claims_total", **{"class": "notebook", "result": "hit"})] == 1
+    assert found[key("dpe_claims_total", **{"class": "notebook", "result": "miss"})] == 3
+    waits = {
+        bound: found[key("dpe_claim_wait_seconds_bucket", le=bound, **{"class": "notebook"})] for bound in ("0.1", "2.5", "5", "30", "+Inf")
+    }
+    assert waits == {"0.1": 1, "2.5": 1, "5": 2, "30": 3, "+Inf": 3}
+    assert found[key("dpe_claim_wait_seconds_sum", **{"class": "notebook"})] == pytest.approx(23.05, abs=0.001)
+    assert found[key("dpe_claims_waiting", **{"class": "notebook"})] == 1
+    assert found[key("dpe_claim_longest_wait_seconds", **{"class": "notebook"})] == pytest.approx(3 * 3600, abs=60)
+    ready = Machine.select().where(Machine.state == "ready", Machine.machine_class == "notebook").count()
+    assert found[key("dpe_machines", **{"class": "notebook", "state": "ready"})] == ready
+    assert found[key("dpe_pool_machines", **{"class": "notebook", "pool": "buffer"})] == ready
+    forked = key("dpe_machine_creation_seconds_count", **{"class": "notebook", "origin": "fork"})
+    assert found[forked] == Machine.select().where(Machine.origin == "fork", Machine.machine_class == "notebook").count() > 0
+    assert found[key("dpe_engine_up")] == found[key("dpe_hypervisor_up")] == 1
+    assert found[key("dpe_engine_ticks_total")] == 5
+    assert found[key("dpe_engine_jobs", queue="short", state="waiting")] == 2
+    assert found[key("dpe_host_memory_bytes")] == world.HOST["memory"] * (1 << 20)  # type: ignore[operator]
+    assert found[key("dpe_webhook_deliveries", webhook="Chat", state="dead")] == 1
+    assert found[key("dpe_events_total")] == events.last_id()
+
+
+def test_an_engine_that_is_gone_is_down(scrape: Scrape) -> None:
+    with catalog.write():
+        Engine.update(seen_at=now() - timedelta(minutes=2)).execute()
+    found = values(scrape())
+    assert found[key("dpe_engine_up")] == found[key("dpe_hypervisor_up")] == 0
+
+
+def test_an_appliance_without_anything_has_metrics_too(app: Flask, opened: Settings) -> None:
+    world.set_up()
+    token = tokens.create(world.account("root", is_admin=True), "prometheus", ["metrics"], 7)
+    answer = app.test_client().get("/metrics", base_url=HOST, headers={"Authorization": f"Bearer {token}"})
+    assert values(answer)[key("dpe_engine_up")] == 0
+
+
+def test_requests_are_counted_by_who_handles_them(scrape: Scrape, ada: Browser) -> None:
+    def count(handler: str, status: str) -> float:
+        return values(scrape()).get(key("dpe_web_request_duration_seconds_count", handler=handler, status=status), 0)
+
+    before = count("page", "4xx"), count("door", "2xx")
+    ada.get("/nothing")
+    ada.get("/healthz")
+    assert (count("page", "4xx"), count("door", "2xx")) == (before[0] + 1, before[1] + 1)
+
+
+def test_what_the_front_door_is_answered_is_counted(scrape: Scrape, ada: Browser, visitor: Browser, people: dict[str, Actor]) -> None:
+    outcomes = ("admitted", "sign_in", "nobody")
+
+    def counts() -> list[float]:
+        found = values(scrape())
+        return [found.get(key("dpe_door_checks_total", outcome=outcome), 0) for outcome in outcomes]
+
+    mine = Machine.get(Machine.owner == people["ada"].account_id)
+    before = counts()
+    for browser, port in ((ada, 9000 + mine.slot), (visitor, 9000), (ada, 8999)):
+        browser.get("/door/check", **{"X-DPE-Port": str(port), "X-DPE-Uri": "/"})
+    assert [after - earlier for after, earlier in zip(counts(), before, strict=True)] == [1, 1, 1]
+
+
+# -- names, documentation, dashboard ---------------------------------------------------------------------
+
+
+def test_names_follow_the_conventions() -> None:
+    """prometheus.io/docs/practices/naming: base units, `_total` for what only grows and for nothing else."""
+    for name, metric in metrics.METRICS.items():
+        assert re.fullmatch(r"dpe(_[a-z]+)+", name), name
+        assert name.endswith("_total") == (metric.kind is metrics.COUNTER), name
+        assert not re.search(r"_(ms|milliseconds|minutes|hours|mib|gib|kb|mb|percent)(_|$)", name), name
+        assert metric.text.endswith("."), name
+        assert all(re.fullmatch("[a-z]+", label) and label != "le" for label in metric.labels), name
+
+
+def test_every_metric_is_documented_and_every_one_that_is_documented_is_exposed(scrape: Scrape) -> None:
+    table = (REPOSITORY / "webui/README.md").read_text()
+    documented = dict(re.findall(r"^\| `(dpe_\w+)` \| ([^|]*) \| (?:[^|]*) \|$", table, re.MULTILINE))
+    assert {name: ", ".join(f"`{label}`" for label in metric.labels) for name, metric in metrics.METRICS.items()} == {
+        name: labels.strip() for name, labels in documented.items()
+    }
+    with catalog.write():
+        memory.allow(memory.Allowed(limit=1000, most=1000))
+    families = {family.name for family in text_string_to_metric_families(scrape().get_data(as_text=True))}
+    assert {name.removesuffix("_total") for name in metrics.METRICS} == {name for name in families if name.startswith("dpe_")}
+
+
+def test_the_dashboard_is_what_the_program_makes_and_draws_what_there_is(scrape: Scrape) -> None:
+    assert dashboard.FILE.read_text() == dashboard.text(), "make it anew: python -m webui.dashboard"
+    made = dashboard.dashboard()
+    known = exposed(scrape()) | {
+        f"{name}{suffix}"
+        for name, metric in metrics.METRICS.items()
+        for suffix in (("_bucket", "_sum", "_count") if metric.kind is metrics.HISTOGRAM else ("",))
+    }
+    labels = {label for metric in metrics.METRICS.values() for label in metric.labels}
+    drawn = set()
+    for panel in made["panels"]:
+        for target in panel.get("targets", ()):
+            names = set(re.findall(r"\b(?:dpe|process)_\w+", target["expr"]))
+            assert names, target
+            assert names <= known, target
+            assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= labels
+            drawn |= {re.sub("_(bucket|sum|count)$", "", name) for name in names}
+    assert len({panel["id"] for panel in made["panels"]}) == len(made["panels"])
+    assert {
+        "dpe_claims_total",
+        "dpe_pool_machines",
+        "dpe_machine_creation_seconds",
+        "dpe_leases",
+        "dpe_runs",
+        "dpe_host_cpu_ratio",
+    } <= drawn
+
+
+# -- another package's -----------------------------------------------------------------------------------
+
+MODULE = """
+from prometheus_client.core import GaugeMetricFamily
+
+def collect():
+    bells = GaugeMetricFamily("house_bells", "Bells of the house.", labels=["room"])
+    bells.add_metric(["door"], 2)
+    return [bells]
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Install a package that brings metrics, as pip would."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def do(module: str) -> None:
+        (tmp_path / "housebells.py").write_text(module)
+        info = tmp_path / "housebells-1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: housebells\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(f"[{metrics.GROUP}]\nbells = housebells:collect\n")
+        metrics._from_entry_points.cache_clear()
+
+    yield do
+    metrics._from_entry_points.cache_clear()
+    sys.modules.pop("housebells", None)
+
+
+def test_another_package_brings_its_own(scrape: Scrape, install: Callable[[str], None]) -> None:
+    install(MODULE)
+    found = values(scrape())
+    assert found[key("house_bells", room="door")] == 2
+    assert found[key("dpe_collector_up", collector="bells")] == 1
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    "module",
+    ["import nothing_of_that_name", "def collect(): raise OSError('broken')", MODULE.replace("house_bells", "dpe_machines"), "collect = 5"],
+)
+def test_one_that_is_broken_or_poses_as_ours_spoils_nothing(scrape: Scrape, install: Callable[[str], None], module: str) -> None:
+    install(module)
+    found = values(scrape())
+    assert found[key("dpe_collector_up", collector="bells")] == 0
+    assert found[key("dpe_engine_up")] == 1
+
+
+# -- what it costs -----------------------------------------------------------------------------------------
+
+
+def test_a_scrape_of_a_full_house_asks_little_and_is_quick(
+    scrape: Scrape, people: dict[str, Actor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """10,000 machines and three claims of each: under 300 ms of processor time."""
+    columns = ", ".join(
+        one
+        for one in (row[1] for row in rows("PRAGMA table_info(machine)"))
+        if one not in ("number", "id", "name", "slot", "door", "state")
+    )
+    with catalog.write():
+        some = Machine.select().where(Machine.state == "ready").get()
+        rows(
+            f"""
+            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
+            INSERT INTO machine (id, name, slot, door, state, {columns})
+            SELECT 'many-' || i, 'many-' || i, 10000 + i, 10000 + i, 'in_use', {columns} FROM n, machine WHERE machine.id = ?
+            """,
+            (some.id,),
+        )
+        rows(
+            """
+            WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000)
+            INSERT INTO request (account_id, class_name, state, hit, created_at, granted_at)
+            SELECT ?, 'notebook', 'granted', i % 3 > 0, '2026-11-21T09:30:00.000000+00:00', '2026-11-21T09:30:0' || (i % 10) || '.250000+00:00' FROM n
+            """,
+            (people["ada"].account_id,),
+        )
+    scrape()
+    with statements(monkeypatch) as seen:
+        begun = time.thread_time()
+        answer = scrape()
+        spent = time.thread_time() - begun
+    found = values(answer)
+    assert found[key("dpe_machines", **{"class": "notebook", "state": "in_use"})] >= 10_000
+    assert spent < 0.3
+    assert len(seen) < 30, "however many machines there are"
