@@ -50,6 +50,7 @@ KINDS = {
     ),
     "runs": Kind("admin/runs", columns("id", "kind", "state", "class", "for", "waits_for=Waits for", "problem"), about="run"),
     "events": Kind("admin/events", columns("at=At", "level", "kind", "message"), about="event"),
+    "webhooks": Kind("admin/webhooks", columns("id", "name", "url", "kinds", "enabled", "pending", "dead"), about="webhook"),
     "operations": Kind(
         "admin/operations", columns("id", "title", "state", "progress", "by", "created_at=Begun", "said", "problem"), about="operation"
     ),
@@ -94,6 +95,9 @@ VERBS = (
     Verb("quotas", "delete", "Remove a quota.", "admin/quotas/{}", "DELETE", loses=True),
     Verb("sequences", "discard", "Drop a sequence's draft; what is promoted stays.", "sequences/{}/discard", loses=True),
     Verb("sequences", "delete", "Delete a sequence that no class follows.", "sequences/{}", "DELETE", loses=True),
+    Verb("webhooks", "send-dead-again", "Have all events sent again that could not be delivered.", "admin/webhooks/{}/send-dead-again"),
+    Verb("webhooks", "delete", "Tell a webhook nothing any more.", "admin/webhooks/{}", "DELETE", loses=True),
+    Verb("people", "withdraw", "Have the link be worth nothing by which somebody sets a password.", "admin/accounts/{}/invite", "DELETE"),
     Verb("runs", "cancel", "Have a run end early.", "runs/{}/cancel"),
     Verb("runs", "retry", "Go on with a run from the step that failed.", "runs/{}/retry"),
     Verb("runs", "skip", "Go on with a run without the step that waits or failed.", "runs/{}/skip"),
@@ -109,6 +113,7 @@ SHOWN = {  # where one of a kind is, for `show`
     "sequences": "sequences/{}",
     "runs": "runs/{}",
     "operations": "admin/operations/{}",
+    "webhooks": "admin/webhooks/{}",
 }
 
 
@@ -240,6 +245,31 @@ def set_password(context: Context, account: str) -> None:
     id = address(context.client, KINDS["people"], account)
     context.client.call("POST", f"admin/accounts/{id}/password", {"password": _password()})
     output.done(f"The password of {account} is set; all their browsers are signed out.")
+
+
+@GROUPS["people"].command("invite")
+@click.argument("account", metavar="ACCOUNT")
+@click.option("--by", type=click.Choice(["link", "mail"]), default="link", help="Print the link, or have it mailed to them.")
+@click.pass_obj
+def invite(context: Context, account: str, by: str) -> None:
+    """Have somebody choose a password by a link, which is good once."""
+    id = address(context.client, KINDS["people"], account)
+    made = context.client.call("POST", f"admin/accounts/{id}/invite", {"by": by})
+    output.done(made["link"] or f"The link is on its way to {made['mailed_to']}.")
+
+
+@GROUPS["people"].command("delete")
+@click.argument("account", metavar="ACCOUNT")
+@click.option("--data", default="", metavar="JSON", help="What becomes of disks, as the API takes it; else they are deleted.")
+@click.option("--yes", is_flag=True, help="Ask nothing.")
+@click.pass_obj
+def delete_account(context: Context, account: str, data: str, yes: bool) -> None:
+    """Delete an account; its machines are reclaimed."""
+    id = address(context.client, KINDS["people"], account)
+    if not yes and sys.stdin.isatty():
+        click.confirm(f"Delete {account}, with machines and disks?", abort=True, err=True)
+    context.client.call("POST", f"admin/accounts/{id}/delete", _value(data) if data else {"disks": "delete"})
+    output.done(f"{account} is deleted.")
 
 
 def _password() -> str:

@@ -9,7 +9,16 @@ from dpe.client import Client
 from dpe.errors import NotAllowed, Refused, TimedOut, Unreachable, Untrusted
 
 SCOPES = ("read", "machines", "consoles", "todos")
-ADMIN_SCOPES = ("sequences", "admin:read", "admin:machines", "admin:people", "admin:classes", "admin:seeds", "admin:server")
+ADMIN_SCOPES = (
+    "sequences",
+    "admin:read",
+    "admin:machines",
+    "admin:people",
+    "admin:classes",
+    "admin:seeds",
+    "admin:server",
+    "admin:settings",
+)
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 SLOWER = 5  # seconds that are added when the appliance says slow_down (RFC 8628, 3.5)
 
