@@ -33,6 +33,7 @@ from appliance.settings import load as load_settings
 from tools import bootstrap, copy, digest, inside, kept, lay, remove, say
 
 HERE = REPOSITORY / "image-build"
+CLIENT = REPOSITORY / "appliance/client"  # what becomes a wheel of its own
 PRODUCT = Path("usr/lib/dpe")
 VENV = f"/{PRODUCT}/.venv"
 # Runs in the tools' tree. pip and setuptools stay behind; what was compiled loses the names of the folders it was compiled in.
@@ -42,6 +43,7 @@ python3 -m venv {VENV}
 pip="{VENV}/bin/python -m pip install --quiet --no-cache-dir --no-compile --disable-pip-version-check"
 $pip --require-hashes -r /build/requirements-build.lock
 $pip --require-hashes --no-build-isolation -r /build/requirements.lock
+{VENV}/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir {VENV}/share/dpe /build/client
 {VENV}/bin/python -m pip uninstall --quiet --yes setuptools pip
 find {VENV} -name '*.so' -exec strip --strip-unneeded {{}} +
 find {VENV} -name __pycache__ -prune -exec rm -rf {{}} +
@@ -128,13 +130,22 @@ def stage(name: str) -> Iterator[None]:
 
 
 def wheels(tools: Path, job: Job) -> Path:
-    """The virtual environment with the locked packages, made at its final place in the tools' tree."""
+    """The virtual environment with the locked packages, and the command's wheel, made at its final place in the tools' tree."""
     locks = [(REPOSITORY / name).read_text() for name in ("requirements-build.lock", "requirements.lock")]
-    place = job.stages / f"venv-{digest(locks, INSTALL, tools.name)}"
+    client = {
+        str(file.relative_to(CLIENT)): file.read_text()
+        for file in sorted(CLIENT.rglob("*.*"))
+        if file.suffix in (".py", ".toml", ".md", ".yml")
+    }
+    place = job.stages / f"venv-{digest(locks, client, INSTALL, tools.name)}"
     if venv := kept(place):
         return venv
     for name in ("requirements-build.lock", "requirements.lock"):
         (job.stages / name).write_bytes((REPOSITORY / name).read_bytes())
+    remove(job.stages / "client")
+    for name, text in client.items():
+        (job.stages / "client" / name).parent.mkdir(parents=True, exist_ok=True)
+        (job.stages / "client" / name).write_text(text)
     inside(tools, ["sh", "-euc", INSTALL], build=job.stages, network=True, env={"SOURCE_DATE_EPOCH": str(job.epoch)})
     durable.replace(job.stages / "venv-new", place)
     return place

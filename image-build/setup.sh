@@ -148,6 +148,18 @@ attended() (
 pip() { attended env PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore PIP_PROGRESS_BAR=off .venv/bin/python -m pip install "$@"; }
 
 # The web process, which is not root, reads the code, and so does that of an image. A clone that was made under a strict umask lets nobody.
+# The command for other computers, which the web page offers; made in a copy, so that nothing is left beside its sources.
+make_client() {
+    made=.venv/share/dpe
+    state=$(find appliance/client -type f ! -name '*.pyc' -exec sha256sum {} + | sort | sha256sum)
+    if [ "$(cat "$made/.made" 2>/dev/null)" = "$state" ]; then return; fi
+    rm -rf "$made" .venv/client
+    cp -R appliance/client .venv/client
+    attended env PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/python -m pip wheel --no-deps --no-build-isolation --no-index --wheel-dir "$made" .venv/client
+    rm -rf .venv/client
+    printf '%s\n' "$state" >"$made/.made"
+}
+
 make_readable() {
     chmod o+x .
     find appliance webui playbooks image-build \( ! -perm -o+r -o -type d ! -perm -o+x \) -exec chmod o+rX {} +
@@ -176,4 +188,5 @@ make_user dpe-qemu
 make_libvirt_user
 if getent group kvm >/dev/null && ! id -nG dpe-qemu | grep -qw kvm; then usermod --append --groups kvm dpe-qemu; fi
 install_python
+make_client
 make_readable

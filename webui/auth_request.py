@@ -44,7 +44,7 @@ def console() -> Response:
     machine_id, _, target = asked.path.removeprefix("/ws/").partition("/")
     token = parse_qs(asked.query).get("ticket", [""])[0]
     try:
-        admitted = consoles.redeem(token, current_user.session_id, machine_id, target, request.headers.get("X-DPE-Origin", ""))
+        admitted = consoles.redeem(token, current_user.credential, machine_id, target, request.headers.get("X-DPE-Origin", ""))
     except NotAllowed:
         return Response(status=403)
     return Response(headers={"X-DPE-Ticket": admitted.dump()})

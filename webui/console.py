@@ -46,6 +46,6 @@ def ticket(id: str) -> Response:
     """`{"ticket": ..., "control": ...}`: good once, for half a minute, at /ws/<id>/<target>?ticket=..."""
     asked = forms.read(Ticket)
     origin = f"https://{request.host}"
-    token = consoles.issue(actor(), current_user.session_id, id, asked.target, origin, settings(), take_over=asked.take_over)
+    token = consoles.issue(actor(), current_user.credential, id, asked.target, origin, settings(), take_over=asked.take_over)
     own = machines.get_machine(actor(), id, "machines.enter").owner_id == current_user.account.id
     return jsonify(ticket=token, control=own or asked.take_over)

@@ -14,6 +14,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.wrappers import Response as BaseResponse
 
 from appliance.catalog import Account, Actor, Token, grants
+from appliance.catalog import sessions as session_rows
 from appliance.errors import NotAllowed, NotFound
 from appliance.identity import permissions
 from appliance.identity.permissions import Permissions
@@ -102,6 +103,11 @@ class Person:
         return str(self.account.id)
 
     @property
+    def credential(self) -> str:
+        """What a connection of theirs goes by: the session, or the token that a program came with."""
+        return self.session_id if self.token is None else session_rows.of_token(self.token.id)
+
+    @property
     def actor(self) -> Actor:
         return Actor(self.account.name, self.account.id, request.remote_addr or "")
 
@@ -163,7 +169,7 @@ def init_app(app: Flask) -> None:
 
 
 def _load(_request: object) -> Person | None:
-    if request.blueprint in WITH_TOKENS and request.authorization is not None:
+    if (request.blueprint in WITH_TOKENS or request.endpoint == "door.console") and request.authorization is not None:
         bearer = request.authorization.token if request.authorization.type == "bearer" else ""
         known = tokens.find(bearer or "", request.remote_addr or "")
         return Person(known.account, "", token=known) if known else None

@@ -120,6 +120,8 @@ SETTINGS = (
     Place("One-time codes", "security.codes", words="second factor two-factor TOTP"),
     Place("API tokens", "security.token_list"),
     Place("API", "api_docs.page", words="REST OpenAPI documentation"),
+    Place("Command line", "device.command_line", words="dpe CLI shell pipx Python Ansible"),
+    Place("Sign in a device", "device.page", words="code approve login"),
     Place("Name of the appliance", "preferences.index", "settings.manage", "f-title"),
     Place("Time zone", "preferences.index", "settings.manage", "f-time_zone"),
     Place("Memory overcommit", "preferences.index", "settings.manage", "f-overcommit"),

@@ -397,7 +397,13 @@ def _asks() -> list[Directive]:
 
 def _consoles(refuse: list[Directive]) -> list[Directive]:
     """Screens, serial lines and ports of machines, as WebSockets: /ws/MACHINE/TARGET?ticket=, which the web process knows about."""
-    to_console: list[Directive] = [*refuse, ("proxy_pass", "http://console"), *_forwarded(), ("proxy_set_header", "Cookie", "")]
+    to_console: list[Directive] = [
+        *refuse,
+        ("proxy_pass", "http://console"),
+        *_forwarded(),
+        ("proxy_set_header", "Cookie", ""),
+        ("proxy_set_header", "Authorization", ""),
+    ]
     return [
         ("location", "/ws/", [
             *to_console,
@@ -414,6 +420,7 @@ def _consoles(refuse: list[Directive]) -> list[Directive]:
         ("location", "=", "/ws/ping", [*to_console, ("proxy_set_header", "X-DPE-Ticket", ""), ("access_log", "off")]),
         ("location", "=", "/_dpe/console", [
             ("proxy_pass", "http://door/door/console"), *_asks(), ("proxy_set_header", "X-DPE-Origin", "$http_origin"),
+            ("proxy_set_header", "Authorization", "$http_authorization"),  # of a program, in place of a session
         ]),
     ]  # fmt: skip
 

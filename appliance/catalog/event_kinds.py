@@ -194,6 +194,7 @@ class EventKind(StrEnum):
     ACCOUNT_RESET_ASKED = "account.reset_asked", "Somebody asked for a way in because they forgot their password."
     ACCOUNT_CODES = "account.codes", "One-time codes of an account were set up or removed."
     ACCOUNT_TOKEN = "account.token", "An API token was made or ended.", INFO, "after"
+    ACCOUNT_DEVICE = "account.device", "Somebody approved or denied a program that asked to sign in.", INFO, "after"
     ACCOUNT_DISABLED = "account.disabled", "An account may not sign in any more."
     ACCOUNT_ENABLED = "account.enabled", "An account may sign in again."
     ACCOUNT_DELETED = "account.deleted", "An account was deleted.", INFO, "before"

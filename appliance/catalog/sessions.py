@@ -78,17 +78,27 @@ def knows(account_id: int, digest: str) -> bool:
 
 
 def accounts_of(ids: Iterable[str]) -> dict[str, int]:
-    """The accounts of those of these sessions that are live, by the session's id."""
+    """The accounts of those of these sessions that are live, by the session's id; a token that is good is one, as `of_token` calls it."""
+    asked = json.dumps(list(ids))
     return dict(
         rows(
             """
             SELECT session.id, account.id FROM session JOIN account ON account.id = session.account_id
             WHERE session.id IN (SELECT value FROM json_each(?)) AND session.expires_at > ? AND session.created_at <= ?
                 AND session.waits = 0 AND account.disabled = 0
+            UNION ALL
+            SELECT 'token:' || token.id, account.id FROM json_each(?) JOIN token ON value = 'token:' || token.id
+                JOIN account ON account.id = token.account_id
+            WHERE token.expires_at > ? AND token.created_at <= ? AND account.disabled = 0
             """,
-            (json.dumps(list(ids)), *_open()),
+            (asked, *_open(), asked, *_open()),
         )
     )
+
+
+def of_token(id: int) -> str:
+    """What a token is called where connections go by sessions; no session has such an id."""
+    return f"token:{id}"
 
 
 def prolong(ids: Iterable[str], idle: timedelta, longest: timedelta) -> None:

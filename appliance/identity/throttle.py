@@ -52,6 +52,11 @@ def of_setup(address: str) -> tuple[str, ...]:
     return (f"setup:{network(address)}", of_address(address))
 
 
+def of_device(account: str, address: str) -> tuple[str, ...]:
+    """The names of a code that a program shows, typed by who is signed in: nobody else's sign-in waits for it."""
+    return (f"device:{account.lower()[:64]}", of_address(address))
+
+
 def of_link(address: str) -> tuple[str, ...]:
     """The names of a link by which a password is set: too long to guess, and nobody's keep another out."""
     return (f"link:{network(address)}", of_address(address))

@@ -34,7 +34,7 @@ ENDS = frozenset({MachineState.REPROVISIONING})  # whoever was there sees a mach
 class Admission:
     """Who was let in where. `target` is screen (the hypervisor's), serial, vnc/PORT (a screen that the machine itself serves) or tcp/PORT.
 
-    It holds for one owner: when the machine becomes another's, or is nobody's any more, it ends.
+    `session_id` is of a browser's session, or of a token (`catalog.sessions.of_token`). It holds for one owner: when the machine becomes another's, or is nobody's any more, it ends.
     """
 
     session_id: str
@@ -81,7 +81,7 @@ def admit(actor: Actor, machine_id: str) -> tuple[Machine, bool]:
 
 
 def issue(actor: Actor, session_id: str, machine_id: str, target: str, origin: str, settings: Settings, *, take_over: bool = False) -> str:
-    """A ticket for this browser, from this origin, to this target, once, within half a minute.
+    """A ticket for this browser, or the program with this token, from this origin (a program has none), to this target, once, within half a minute.
 
     Who holds the machine may type. Anybody else watches, also one that nobody holds yet; `take_over` is the step to typing there. Both are
     written down. Raises NotFound, Conflict and BadInput.

@@ -134,7 +134,7 @@ def find(token: str) -> Session | None:
 
 
 def is_live(id: str) -> bool:
-    """Whether the session of this id goes on; leaves no connection to the catalog behind."""
+    """Whether the session of this id goes on, or the token; leaves no connection to the catalog behind."""
     try:
         return bool(rows.accounts_of([id]))
     finally:

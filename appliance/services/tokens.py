@@ -64,12 +64,6 @@ def end_token(actor: Actor, account_id: int, id: int) -> None:
         )
 
 
-def is_good(id: int) -> bool:
-    """Whether the token of this id still lets its account in."""
-    good = (Token.id == id) & (Token.expires_at > now()) & (Account.disabled == False)  # noqa: E712
-    return bool(Token.select().join(Account).where(good).exists())
-
-
 def find(token: str, address: str) -> Token | None:
     """The token, with its account, while it is good. Notes, at most once a minute, that it was used."""
     found: Token | None = (

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from appliance import catalog, syslog
@@ -101,6 +102,24 @@ def test_a_token_works_as_it_is_shown(busy: Site, browse: Browse) -> None:
     assert Token.select().count() == 0
 
 
+@pytest.mark.cli
+def test_a_program_is_approved_by_whoever_signs_in(busy: Site, browse: Browse) -> None:
+    program, page = browse(busy), browse(busy, width=390, scheme="dark")
+    asked = program.request.post("/api/v1/device", form={"client_name": "dpe on laptop", "scope": "read machines admin:read"}).json()
+    page.goto(asked["verification_uri_complete"])
+    page.get_by_label("Name").fill("ada")
+    page.get_by_label("Password").fill(world.PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Sign in dpe on laptop?")).to_be_visible()
+    expect(page.get_by_text(asked["user_code"])).to_be_visible()
+    sound(page)
+    page.get_by_role("button", name="Approve").click()
+    expect(page.get_by_role("heading", name="Approved")).to_be_visible()
+    answer = program.request.post("/api/v1/device/token", form={"device_code": asked["device_code"]}).json()
+    assert answer["scope"] == "admin:read machines read"
+    assert [token.name for token in Token.select()] == ["dpe on laptop"]
+
+
 def test_events_reach_a_receiver_that_was_away_and_the_page_follows(busy: Site, browse: Browse) -> None:
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
@@ -193,6 +212,8 @@ def test_everybody_can_read_and_use_these_pages(busy: Site, browse: Browse) -> N
     for path in (
         "/account/codes",
         "/account/tokens",
+        "/device?code=XXXX",
+        "/docs/command-line",
         "/admin/events/record",
         "/admin/accounts/import/",
         "/admin/events/?until=2999-01-01",

@@ -114,7 +114,21 @@ PROGRAMS = {
 }
 
 # What is started inside seeds, or by `make image` in a tree that packages-tools fills, or by nobody.
-ELSEWHERE = {"dpkg-query", "linux-version", "ln", "mktirfs", "zstd", "echo", "false", "host", "login", "no-such-program", "test", "true"}
+ELSEWHERE = {
+    "dpe",
+    "dpkg-query",
+    "linux-version",
+    "ln",
+    "mktirfs",
+    "zstd",
+    "echo",
+    "false",
+    "host",
+    "login",
+    "no-such-program",
+    "test",
+    "true",
+}
 
 # What a machine's own shell is asked for.
 IN_MACHINES = {"systemctl"}

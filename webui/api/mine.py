@@ -12,7 +12,7 @@ from appliance.catalog import DataDisk, KeptDisk, Machine, Run, WorkItem
 from appliance.errors import BadInput, NotFound
 from appliance.pools.windows import NUMBERS, Bounds
 from appliance.readings import HOST, Kind, Series, Subject
-from appliance.services import calendars, disks, inbox, machines, moves, readings, recovery, runs, sequences, server
+from appliance.services import calendars, consoles, disks, inbox, machines, moves, readings, recovery, runs, sequences, server
 from appliance.services import classes as class_verbs
 from webui import forms
 from webui.api import schemas
@@ -47,6 +47,13 @@ class DiskName(Form):
     name: Annotated[str, forms.text("Its name is missing.")] = Field(
         "", validate_default=True, description='Send {"name": "NAME"} with the name of the data disk, as everything on it is lost.'
     )
+
+
+class Console(Body):
+    """What of a machine a program wants to connect to; `take_over` is the step to typing in somebody else's."""
+
+    target: str = Field(max_length=20, description="screen, serial, vnc/PORT or tcp/PORT")
+    take_over: bool = False
 
 
 class Said(Form):
@@ -92,6 +99,7 @@ def _machine(machine: Machine) -> schemas.Machine:
         "class": machine.class_name,
         "state": machine.state.value,
         "url": application(machine),
+        "user": machine.machine_class.spec.get("user", "user"),
         "created_at": _time(machine.created_at),
         "lease_ends_at": _time(lease and lease.ends_at),
         "self": url_for("api.machine", id=machine.id),
@@ -326,6 +334,22 @@ def release(id: str) -> Answer:
     """Give a machine back; it is destroyed."""
     machines.release(actor(), id)
     return {"state": "reclaiming"}, 202
+
+
+@blueprint.post("/machines/<id>/console")
+@needs("machines.enter", machine="id", own=True)
+@operation("consoles", {201: schemas.Console}, takes=Console, example={"target": "serial"})
+def console(id: str) -> Answer:
+    """A ticket to a machine's screen, serial line or port.
+
+    It is good once, for half a minute, with the same token, for a WebSocket at `path`. The connection ends with the token, or with the right to be there.
+    """
+    asked = forms.read(Console)
+    ticket = consoles.issue(
+        actor(), current_user.credential, id, asked.target, "", current_app.config["SETTINGS"], take_over=asked.take_over
+    )
+    own = machines.get_machine(actor(), id, "machines.enter").owner_id == current_user.account.id
+    return {"path": f"/ws/{id}/{asked.target}?ticket={ticket}", "control": own or asked.take_over}, 201
 
 
 @blueprint.post("/machines/<id>/still-here")

@@ -34,6 +34,7 @@ csrf.exempt(blueprint)  # of the check that comes first; see _check_scope
 SCOPES = {
     "read": "See the account's machines, what it can get and what waits for it",
     "machines": "Get machines, stop and start them, extend them and give them back",
+    "consoles": "Open screens, serial lines and ports of machines",
     "readings": "Send what the account's machines say of themselves",
     "todos": "Answer approvals and tasks",
     "sequences": "Change and promote sequences",
@@ -42,6 +43,7 @@ SCOPES = {
     "admin:people": "Manage accounts, groups, org units, grants and quotas",
     "admin:classes": "Change classes: policies, calendars, whether they are enabled",
     "admin:seeds": "Build, promote and delete seeds",
+    "admin:server": "Back up and update the server, and see what is done to it",
     "metrics": "Read the appliance's metrics, as Prometheus does",
     "admin:settings": "Change webhooks, and see what they were sent",
 }

@@ -91,6 +91,7 @@ Machine = TypedDict(
         "class": str,
         "state": str,
         "url": str | None,
+        "user": str,
         "created_at": Time,
         "lease_ends_at": Time,
         "self": str,
@@ -135,6 +136,13 @@ Readings = TypedDict(
         "marks": list[Mark],
     },
 )
+
+
+class Console(TypedDict):
+    """Where a WebSocket is opened, and whether it may type."""
+
+    path: str
+    control: bool
 
 
 class State(TypedDict):
@@ -585,6 +593,57 @@ class Need(TypedDict):
 
 class Needs(TypedDict):
     items: list[Need]
+
+
+class HostOperation(TypedDict):
+    """Something that is done to the server and may take long: it goes on while `state` is running; `progress` is per cent."""
+
+    id: str
+    title: str
+    by: str
+    state: str
+    progress: int | None
+    said: str
+    problem: str
+    hint: str
+    created_at: Time
+    ended_at: Time
+
+
+class HostOperations(TypedDict):
+    items: list[HostOperation]
+
+
+class Backup(TypedDict):
+    """A backup at the target: how many people, machines and data disks are in it."""
+
+    id: str
+    at: Time
+    bytes: int
+    people: int
+    machines: int
+    disks: int
+    scenario: str
+    version: str
+
+
+class Backups(TypedDict):
+    items: list[Backup]
+
+
+class Update(TypedDict):
+    """Versions: what runs, what waits to be installed (`staged`), what going back leads to; and the operation that runs or ran last."""
+
+    version: str
+    built_at: Time
+    staged: str | None
+    back_to: str | None
+    operation: str | None
+    problem: str
+
+
+class Restarting(TypedDict):
+    at: Time
 
 
 class FieldError(TypedDict, total=False):

@@ -12,7 +12,7 @@ from appliance import catalog
 from appliance.catalog import Actor, events
 from appliance.errors import Unavailable
 from appliance.identity import permissions
-from appliance.services import sessions, tokens
+from appliance.services import sessions
 from webui.api.admin import _event
 from webui.api.operation import Unfitting, blueprint, operation
 from webui.guard import actor, needs
@@ -33,7 +33,7 @@ def event_stream() -> Response:
     """
     after, who, tab = _after(), actor(), f"api-{uuid4()}"
     assert who.account_id is not None
-    credential = current_user.token.id if current_user.token else current_user.session_id
+    credential = current_user.credential
     mine = hub.join(who.account_id, tab)
     if mine is None:
         raise Unavailable("There are too many streams.", "Close one, or ask /admin/events now and then.")
@@ -54,13 +54,12 @@ def _after() -> int:
     return int(text)
 
 
-def _may_still(who: Actor, credential: int | str) -> bool:
+def _may_still(who: Actor, credential: str) -> bool:
     """Whether whoever began it could begin it now."""
-    here = tokens.is_good(credential) if isinstance(credential, int) else sessions.is_live(credential)
-    return here and permissions.of(who).has("events.read")
+    return sessions.is_live(credential) and permissions.of(who).has("events.read")
 
 
-def _lines(after: int, seen: int, who: Actor, credential: int | str) -> Iterator[str]:
+def _lines(after: int, seen: int, who: Actor, credential: str) -> Iterator[str]:
     end = time.monotonic() + LENGTH
     yield "retry: 1000\n\n"
     while not hub.stopping() and (left := end - time.monotonic()) > 0:

@@ -130,8 +130,9 @@ class Operations:
             operation.hint = "The log of dpe-host has the details."
         finally:
             operation.ended_at = _now()
-            _write(operation, self.settings)
-            self._current = None
+            with self._lock:  # whoever reads that it has ended may begin the next at once
+                _write(operation, self.settings)
+                self._current = None
 
 
 def lines(operation: Operation) -> Iterator[str]:

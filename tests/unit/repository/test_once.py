@@ -14,7 +14,11 @@ ONCE = {
     ),
     r"(?:2 ?\*\* ?|1 << )min\(": ({"appliance/backoff.py"}, "backoff.doubled() is how long to wait"),
     r"HTTPS(?:Connection|Handler)\b|\burlopen\b|^(?:import|from) (?:requests|httpx|urllib3)\b|create_default_context\(cadata": (
-        {"appliance/connect.py", "appliance/host/updates/health.py"},  # which asks the appliance's own page, whatever its certificate
+        {
+            "appliance/connect.py",
+            "appliance/host/updates/health.py",  # which asks the appliance's own page, whatever its certificate
+            "appliance/client/dpe/client.py",  # which is on other computers, and has nothing of the appliance's
+        },
         "dial.exchange() asks a web server of others",
     ),
     r"request\.(?:form|files|values)\b": (

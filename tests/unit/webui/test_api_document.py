@@ -3,6 +3,8 @@
 import os
 import re
 import shlex
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,9 @@ from schemathesis.engine import events, from_schema
 
 from appliance.catalog import Actor
 from appliance.services import tokens
+from appliance.settings import Settings
 from tests import packages
+from tests.hosted import hosted
 from tests.unit.webui.conftest import HOST
 from webui.api import SCOPES, described
 from webui.api.document import document, operations
@@ -65,10 +69,12 @@ def failures(app: Flask, token: str, **chosen: Any) -> tuple[list[str], int]:
 
 
 @pytest.fixture
-def token(app: Flask, people: dict[str, Actor], monkeypatch: pytest.MonkeyPatch) -> str:
+def token(app: Flask, people: dict[str, Actor], opened: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A token that is good for everything, with dpe-host behind the application."""
     monkeypatch.setitem(app.extensions, "api_rate_limit", RateLimit(10**9))
     monkeypatch.setattr("webui.api.stream.LENGTH", 0.01)
-    return tokens.create(people["grace"], "schemathesis", list(SCOPES), 7)
+    with hosted(opened, tmp_path):
+        yield tokens.create(people["grace"], "schemathesis", list(SCOPES), 7)
 
 
 def test_every_call_answers_as_the_document_says(app: Flask, token: str) -> None:

@@ -5,9 +5,13 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
+from flask import Flask
+
 from appliance import catalog
-from appliance.catalog import Actor, Engine, Event, Machine, Session, now
-from tests.unit.webui.conftest import Browser
+from appliance.catalog import Actor, Engine, Event, Machine, Session, Token, now
+from appliance.services import consoles, tokens
+from tests.unit.webui.conftest import HOST, Browser
 
 APP_PORT = 9000
 
@@ -94,3 +98,42 @@ def test_a_ticket_opens_a_screen_once_for_its_browser_and_origin(ada: Browser, s
     assert ask(signed_in("alan"), ticket()) == (403, "")
     assert ask(ada, "") == (403, "")
     assert ask(ada, ticket())[0] == 200
+
+
+@pytest.mark.revoked
+def test_a_programs_ticket_is_for_its_token_alone_and_ends_with_it(app: Flask, ada: Browser, people: dict[str, Actor]) -> None:
+    machine = Machine.get(Machine.owner == people["ada"].account_id)
+    token, other = (tokens.create(people["ada"], name, ["consoles", "read"], 7) for name in ("dpe", "other"))
+
+    def ticket(scope: str = token) -> str:
+        answer = app.test_client().post(
+            f"/api/v1/machines/{machine.id}/console", base_url=HOST, json={"target": "serial"}, headers={"Authorization": f"Bearer {scope}"}
+        )
+        assert (answer.status_code, answer.json["control"]) == (201, True)  # type: ignore[index]
+        return str(answer.json["path"])  # type: ignore[index]
+
+    def ask(uri: str, bearer: str = token, origin: str = "") -> tuple[int, str]:
+        heads = {"X-DPE-Uri": uri, "X-DPE-Origin": origin, **({"Authorization": f"Bearer {bearer}"} if bearer else {})}
+        answer = app.test_client().get("/door/console", base_url=HOST, headers=heads)
+        return answer.status_code, answer.headers.get("X-DPE-Ticket", "")
+
+    status, told = ask(uri := ticket())
+    admission = consoles.Admission.load(told)
+    assert (status, admission.session_id) == (200, f"token:{Token.get(Token.name == 'dpe').id}")
+    assert ask(uri)[0] == 403, "once"
+    assert ask(ticket(), bearer=other)[0] == 403
+    assert ask(ticket(), bearer="")[0] == 403
+    assert ask(ticket(), origin=HOST)[0] == 403
+    assert ada.get("/door/console", **{"X-DPE-Uri": ticket()}).status_code == 403
+    assert consoles.good([admission]) == {admission}
+    tokens.end_token(people["ada"], people["ada"].account_id or 0, Token.get(Token.name == "dpe").id)
+    assert consoles.good([admission]) == set()
+    assert consoles.why_ended(admission) == "You are signed out."
+
+
+def test_a_token_opens_no_page_of_a_machine(app: Flask, people: dict[str, Actor]) -> None:
+    """It is good for the API and its own consoles; the front door goes by sessions."""
+    token = tokens.create(people["ada"], "dpe", ["consoles", "read"], 7)
+    machine = Machine.get(Machine.owner == people["ada"].account_id)
+    heads = {"Authorization": f"Bearer {token}", "X-DPE-Port": str(APP_PORT + machine.slot)}
+    assert app.test_client().get("/door/check", base_url=HOST, headers=heads).status_code == 401

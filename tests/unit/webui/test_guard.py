@@ -137,7 +137,9 @@ def test_every_page_opens_for_an_admin_whole_and_live(app: Flask, grace: Browser
         if (
             path in ("/live", "/door/check", "/door/console", "/healthz", "/readyz", "/metrics", "/setup", "/sign-in", "/sign-in/code")
             or path.endswith(("/log", "/export"))
-            or path.startswith(("/api/", "/admin/workflow/sequences/notebook/"))  # of a sequence: parts of its page, and files
+            or path.startswith(
+                ("/api/", "/download/", "/admin/workflow/sequences/notebook/")
+            )  # files; of a sequence: parts of its page, too
             or path.startswith(
                 ("/admin/server/support/", "/admin/server/network/", "/admin/server/backups/", "/setup/restore")
             )  # files, parts of a page, what is being tried, and what set-up alone has

@@ -71,6 +71,8 @@ def test_a_person_finds_their_own_pages_and_nothing_else(ada: Browser) -> None:
             "One-time codes",
             "API",
             "API tokens",
+            "Command line",
+            "Sign in a device",
             "Sign out",
         }, text
 

@@ -1,0 +1,141 @@
+"""`dpe console`, `dpe proxy` and `dpe ssh`: streams of a machine through the appliance, which needs no way to the machine's own network."""
+
+import contextlib
+import os
+import shlex
+import sys
+import threading
+from typing import Any
+
+import click
+
+from dpe import certificate, output
+from dpe.cli import Context, one_machine
+from dpe.errors import ClientError, Unreachable
+
+ESCAPE = b"\x1d"  # Ctrl-]
+CHUNK = 64 << 10
+
+
+def _connect(client: Any, machine: dict[str, Any], target: str, *, take_over: bool = False) -> Any:
+    """A WebSocket to the machine's target."""
+    from websockets.exceptions import WebSocketException
+    from websockets.sync.client import connect
+
+    address = client.console(machine, target, take_over=take_over)
+    try:
+        return connect(
+            address,
+            ssl=certificate.context(client.certificate),
+            additional_headers={"Authorization": f"Bearer {client.token}"},
+            compression=None,
+            proxy=None,
+            max_size=None,
+        )
+    except (OSError, WebSocketException) as error:
+        raise Unreachable(f"{machine['name']} does not answer: {error}.", "Look whether it is on: dpe list") from error
+
+
+def _copy(socket: Any, read: Any, write: Any) -> str:
+    """Both ways, until one side ends; returns why the appliance ended it, if it said so."""
+    from websockets.exceptions import ConnectionClosed
+
+    def there() -> None:
+        with contextlib.suppress(ConnectionClosed, OSError):
+            while data := read():
+                socket.send(data)
+        socket.close()
+
+    threading.Thread(target=there, daemon=True).start()
+    try:
+        while True:
+            data = socket.recv()
+            write(data.encode() if isinstance(data, str) else data)
+    except ConnectionClosed as closed:
+        return str(closed.rcvd.reason) if closed.rcvd and closed.rcvd.code >= 4000 else ""
+
+
+def _write(data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(1, view) :]
+
+
+@click.command()
+@one_machine
+@click.option("--take-over", is_flag=True, help="Type in somebody else's machine; it is recorded.")
+@click.pass_obj
+def console(context: Context, machine: str, take_over: bool) -> None:
+    """Connect to a machine's serial line. Ctrl-] ends it."""
+    client = context.client
+    found = client.machine(machine)
+    with _connect(client, found, "serial", take_over=take_over) as socket:
+        output.note(f"Connected to {found['name']}. Ctrl-] ends it.")
+        with _raw():
+            why = _copy(socket, _typed, _write)
+    output.note(why or "Disconnected.")
+
+
+def _typed() -> bytes:
+    data = os.read(0, CHUNK)
+    return b"" if ESCAPE in data else data
+
+
+@contextlib.contextmanager
+def _raw() -> Any:
+    """While the terminal hands on each key as it is typed."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    import termios
+    import tty
+
+    before = termios.tcgetattr(0)
+    try:
+        tty.setraw(0)
+        yield
+    finally:
+        termios.tcsetattr(0, termios.TCSADRAIN, before)
+
+
+@click.command()
+@one_machine
+@click.argument("port", type=click.IntRange(1, 65535), default=22)
+@click.pass_obj
+def proxy(context: Context, machine: str, port: int) -> None:
+    """Connect standard input and output to a port of a machine, like ssh's ProxyCommand."""
+    client = context.client
+    found = client.machine(machine)
+    with _connect(client, found, f"tcp/{port}") as socket:
+        why = _copy(socket, lambda: os.read(0, CHUNK), _write)
+    if why:
+        raise ClientError(why)
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@one_machine
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[ARGUMENT...]")
+@click.option("--user", default="", help="Sign in as this user of the machine; else as its owner's.")
+@click.option("--print", "only", is_flag=True, help="Print what would be called.")
+@click.pass_obj
+def ssh(context: Context, machine: str, arguments: tuple[str, ...], user: str, only: bool) -> None:
+    """Open a shell in a machine, or run a command there, by SSH through the appliance.
+
+    Arguments are ssh's own, a command last. The machine's seed has to have an SSH server, and your account a public key: the account's page, SSH keys.
+    """
+    found = context.client.machine(machine)
+    words = ["ssh", *ssh_options(context, found, sys.argv[0]), f"{user or found['user']}@{found['name']}", *arguments]
+    if only:
+        output.done(shlex.join(words))
+        return
+    try:
+        os.execvp(words[0], words)  # noqa: S606 - ssh takes over from here
+    except FileNotFoundError:
+        raise ClientError("There is no ssh on this computer.", "Install OpenSSH's client.") from None
+
+
+def ssh_options(context: Context, machine: dict[str, Any], command: str) -> list[str]:
+    """ssh goes through `dpe proxy`. Its host key is known under the machine's id: another machine of that name later has another."""
+    words = [command, *(["--host", context.address] if context.address else []), "proxy", machine["id"]]
+    through = f"{shlex.join(words).replace('%', '%%')} %p"
+    return ["-o", f"ProxyCommand={through}", "-o", f"HostKeyAlias=dpe-{machine['id']}", "-o", "StrictHostKeyChecking=accept-new"]

@@ -1,0 +1,150 @@
+"""The server itself, below /api/v1/admin/: backups, updates, and operations, the long work of dpe-host."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from flask import url_for
+from pydantic import Field
+
+from appliance.errors import NotFound
+from appliance.host.interface.operations import Operation
+from appliance.services import appliance_backups, server, updates
+from webui import forms
+from webui.api import schemas
+from webui.api.mine import _time
+from webui.api.operation import Body, blueprint, operation
+from webui.guard import actor, needs, settings
+
+Answer = Mapping[str, Any] | tuple[Mapping[str, Any], int] | tuple[Mapping[str, Any], int, dict[str, str]]
+
+
+def _operation(found: Operation) -> schemas.HostOperation:
+    return {
+        "id": found.id,
+        "title": found.title,
+        "by": found.by,
+        "state": found.state,
+        "progress": found.progress,
+        "said": found.line,
+        "problem": found.error,
+        "hint": found.hint,
+        "created_at": found.begun_at,
+        "ended_at": found.ended_at or None,
+    }
+
+
+def _begun(id: str) -> Answer:
+    return _operation(server.get_operation(settings(), id)), 202, {"Location": url_for("api.host_operation", id=id)}
+
+
+OPERATION = {202: schemas.HostOperation}
+
+
+@blueprint.get("/admin/operations")
+@needs("settings.manage")
+@operation("admin:server", {200: schemas.HostOperations})
+def host_operations() -> Answer:
+    """The last operations of the server, the newest first."""
+    return {"items": [_operation(one) for one in server.recent(settings())]}
+
+
+@blueprint.get("/admin/operations/<id>")
+@needs("settings.manage")
+@operation("admin:server", {200: schemas.HostOperation})
+def host_operation(id: str) -> Answer:
+    """One of them; it goes on while its state is running."""
+    return _operation(server.get_operation(settings(), id))
+
+
+@blueprint.get("/admin/backups")
+@needs("settings.manage")
+@operation("admin:server", {200: schemas.Backups})
+def backup_list() -> Answer:
+    """The backups at the target, the newest first. The target is asked, which may take a while."""
+    return {
+        "items": [
+            {
+                "id": one.id,
+                "at": _time(one.at),
+                "bytes": one.bytes,
+                "people": one.people,
+                "machines": one.machines,
+                "disks": one.disks,
+                "scenario": one.scenario,
+                "version": one.version,
+            }
+            for one in appliance_backups.everything(settings())
+        ]
+    }
+
+
+@blueprint.post("/admin/backups")
+@needs("settings.manage")
+@operation("admin:server", OPERATION)
+def back_up() -> Answer:
+    """Back up the appliance now; 409 while another operation runs."""
+    return _begun(appliance_backups.run(actor(), settings()))
+
+
+@blueprint.post("/admin/backups/verify")
+@needs("settings.manage")
+@operation("admin:server", OPERATION)
+def verify_backups() -> Answer:
+    """Read all backups again, whether they can be restored."""
+    return _begun(appliance_backups.verify(actor(), settings()))
+
+
+class Install(Body):
+    """Which version, and whether it may be an older one than what runs."""
+
+    version: str = Field(min_length=1, max_length=60)
+    older: bool = False
+
+
+class Restart(Body):
+    """When: in five minutes (`soon`), or the next `night` at three."""
+
+    when: Literal["soon", "night"] = "soon"
+
+
+@blueprint.get("/admin/update")
+@needs("settings.manage")
+@operation("admin:server", {200: schemas.Update})
+def update_state() -> Answer:
+    """What runs, what waits to be installed, and whether there is a way back; 404 outside of the bootable image."""
+    found = updates.state(settings())
+    if found is None:
+        raise NotFound("This appliance is no bootable image.", "It is updated with git and make run.")
+    return {
+        "version": found.version,
+        "built_at": _time(found.built_at),
+        "staged": found.memory.staged.version if found.memory.staged else None,
+        "back_to": found.back.version if found.back else None,
+        "operation": found.operation.id if found.operation else None,
+        "problem": found.problem,
+    }
+
+
+@blueprint.post("/admin/update/fetch")
+@needs("settings.manage")
+@operation("admin:server", OPERATION)
+def fetch_update() -> Answer:
+    """Fetch what is at the configured address."""
+    return _begun(updates.fetch(actor(), settings()))
+
+
+@blueprint.post("/admin/update/install")
+@needs("settings.manage")
+@operation("admin:server", OPERATION, takes=Install, confirms=True, example={"version": "1.2.0"})
+def install_update() -> Answer:
+    """Write the version that waits to the other slot; it starts with the next restart."""
+    asked = forms.read(Install)
+    return _begun(updates.install(actor(), settings(), asked.version, older=asked.older))
+
+
+@blueprint.post("/admin/update/restart")
+@needs("settings.manage")
+@operation("admin:server", {202: schemas.Restarting}, takes=Restart, confirms=True, example={"when": "night"})
+def restart_into_update() -> Answer:
+    """Restart into the update that was written, at a time that everybody is told."""
+    return {"at": _time(updates.restart(actor(), settings(), when=forms.read(Restart).when, at=""))}, 202
