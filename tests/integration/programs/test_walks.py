@@ -131,6 +131,25 @@ def a_figure_over_time(copy: Copy) -> None:
     copy.tests("tests/unit/readings")
 
 
+def a_metric(copy: Copy) -> None:
+    copy.add(
+        "appliance/services/metrics.py",
+        '        Metric("dpe_build_info"',
+        '        Metric("dpe_mottos", "Lines under the titles of pages."),\n',
+    )
+    copy.add("appliance/services/metrics.py", '    yield "dpe_engine_up"', '    yield "dpe_mottos", {(): 1.0}\n')
+    copy.add("webui/README.md", "| `dpe_build_info`", "| `dpe_mottos` |  | lines under the titles of pages |\n")
+    copy.tests("tests/unit/webui/test_metrics.py", "-k", "documented")
+
+
+def something_from_outside(copy: Copy) -> None:
+    shutil.copytree(copy.root / "tests/example", copy.root / "tests/motto")
+    test = (copy.root / "tests/unit/engine/test_example.py").read_text()
+    copy.put("tests/unit/engine/test_motto.py", test.replace('REPOSITORY / "tests/example"', 'REPOSITORY / "tests/motto"'))
+    copy.tests("tests/unit/engine/test_motto.py")
+    shutil.rmtree(copy.root / "tests/motto")
+
+
 def something_that_needs_somebody(copy: Copy) -> None:
     needs = copy.root / "appliance/services/needs.py"
     found = (
@@ -196,18 +215,20 @@ def classes(copy: Copy) -> list[str]:
 def a_migration(copy: Copy) -> None:
     last = max(int(file.stem) for file in (copy.root / "appliance/catalog/migrations").glob("[0-9]*.sql"))
     copy.put(f"appliance/catalog/migrations/{last + 1:04}.sql", "ALTER TABLE class ADD COLUMN motto TEXT NOT NULL DEFAULT '';\n")
-    copy.add("appliance/catalog/models.py", "    enabled = BooleanField(default=True)", '    motto = TextField(default="")\n')
+    copy.add("appliance/catalog/models.py", '    readiness = CharField(default="paused")', '    motto = TextField(default="")\n')
     copy.tests("tests/unit/catalog/test_database.py")
 
 
 # What CONTRIBUTING.md calls it, and the walk.
 WALKS: dict[str, Callable[[Copy], None]] = {
     "A setting of the host": a_setting,
+    "Something from outside": something_from_outside,  # before the next, which would have another kind of the same name
     "A kind of activity": a_kind_of_activity,
     "A provider": a_provider,
     "A page": a_page,
     "A verb of dpe-host": a_verb_of_dpe_host,
     "A figure over time": a_figure_over_time,
+    "A metric": a_metric,
     "Something that the engine does by itself": something_that_the_engine_does,
     "Something that needs somebody": something_that_needs_somebody,
     "An event": an_event,
