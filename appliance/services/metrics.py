@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points, version
+from importlib.metadata import entry_points
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from appliance import syslog
+from appliance import __version__, syslog
 from appliance.catalog import Engine, MachineState, Webhook, demand, machines, metrics, now, webhooks
 from appliance.catalog.metrics import Histogram
 from appliance.errors import BadInput
@@ -138,7 +138,7 @@ def _sizes() -> Iterator[tuple[str, Samples]]:
     yield "dpe_console_sessions", {(): found.consoles}
     yield "dpe_events_total", {(): found.events}
     yield "dpe_catalog_size_bytes", {(): found.bytes}
-    yield "dpe_build_info", {(version("dpe-appliance"),): 1}
+    yield "dpe_build_info", {(__version__,): 1}
 
 
 def _told() -> Iterator[tuple[str, Samples]]:

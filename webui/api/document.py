@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from importlib.metadata import version
 from typing import Any
 
 from apispec import APISpec
@@ -11,6 +10,7 @@ from pydantic import TypeAdapter
 from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.routing import IntegerConverter, Rule
 
+from appliance import __version__
 from webui.api.operation import LARGEST_PAGE, PAGE, Operation, sorts_of
 from webui.api.schemas import EventMessage, Problem
 
@@ -42,7 +42,7 @@ def path_of(rule: Rule) -> str:
 
 def document(app: Flask) -> dict[str, Any]:
     """The document of all calls."""
-    spec = APISpec("DPE Appliance", "1." + version("dpe-appliance"), "3.1.0", info={"description": ABOUT})
+    spec = APISpec("DPE Appliance", "1." + __version__, "3.1.0", info={"description": ABOUT})
     spec.components.security_scheme(
         "token", {"type": "http", "scheme": "bearer", "description": "People make tokens on their account's page."}
     )
