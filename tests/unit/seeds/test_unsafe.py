@@ -78,7 +78,7 @@ def test_every_part_that_runs_a_play_is_among_them() -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_what_people_write_is_data_to_ansible(place: str, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_people_write_is_data_to_ansible(place: str, opened: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One file of variables and one inventory hold what all jobs with all payloads have, for one Ansible to make all of it of."""
     jobs: list[dict[str, Any]] = []
 
@@ -91,7 +91,7 @@ def test_what_people_write_is_data_to_ansible(place: str, settings: Settings, tm
     monkeypatch.setattr(guest_activities, "follow_here", take)
     monkeypatch.setattr(guest_activities.agents, "reaching", lambda *_: contextlib.nullcontext())
     for number, text in enumerate(PAYLOADS):
-        PLACES[place](dataclasses.replace(settings, state=settings.state / str(number)), text)
+        PLACES[place](dataclasses.replace(opened, state=opened.state / str(number)), text)
         assert len(jobs) > number
         assert json.dumps(text)[1:-1].replace("/", "") in json.dumps(jobs[-1]).replace("/", "")  # it went there
     wanted = {f"job{number}": job["variables"] for number, job in enumerate(jobs)}
