@@ -36,7 +36,8 @@ HERE = REPOSITORY / "image-build"
 CLIENT = REPOSITORY / "appliance/client"  # what becomes a wheel of its own
 PRODUCT = Path("usr/lib/dpe")
 VENV = f"/{PRODUCT}/.venv"
-# Runs in the tools' tree. pip and setuptools stay behind; what was compiled loses the names of the folders it was compiled in.
+# Runs in the tools' tree. setuptools stays behind, and pip does not, which builds of seeds fetch wheels with; what was compiled loses the names of
+# the folders it was compiled in.
 INSTALL = f"""
 rm -rf {VENV}; mkdir -p /{PRODUCT}
 python3 -m venv {VENV}
@@ -44,7 +45,7 @@ pip="{VENV}/bin/python -m pip install --quiet --no-cache-dir --no-compile --disa
 $pip --require-hashes -r /build/requirements-build.lock
 $pip --require-hashes --no-build-isolation -r /build/requirements.lock
 {VENV}/bin/python -m pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir {VENV}/share/dpe /build/client
-{VENV}/bin/python -m pip uninstall --quiet --yes setuptools pip
+{VENV}/bin/python -m pip uninstall --quiet --yes setuptools
 find {VENV} -name '*.so' -exec strip --strip-unneeded {{}} +
 find {VENV} -name __pycache__ -prune -exec rm -rf {{}} +
 python3 -m compileall -q -j 2 --invalidation-mode unchecked-hash {VENV}/lib

@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from pip._internal.models.index import PyPI
-
 from appliance.errors import CommandFailed
 from appliance.packages.sources import host_of
 from appliance.run import run
@@ -39,9 +37,18 @@ def index() -> Index:
         if section in ("global", "download", ":env:") and name in TOLD:
             told[name] = str(ast.literal_eval(value))
     places = [place for name in PLACES for place in told.get(name, "").split()]
-    ours = [] if "index-url" in told else [f"{PyPI.netloc}:443", f"{PyPI.file_storage_domain}:443"]
+    ours = [] if "index-url" in told else _where_pip_looks()
     hosts = sorted({*ours, *(host for place in places for host in host_of(place))})
     local = [Path(unquote(urlsplit(place).path) if place.startswith("file:") else place) for place in places if not host_of(place)]
     local = [path.parent if path.name == "simple" else path for path in local]  # an index leads to files beside it
     environment = {f"PIP_{name.upper().replace('-', '_')}": value for name, value in told.items()}
     return Index(hosts, [path for path in local if path.is_absolute() and path.exists()], environment)
+
+
+def _where_pip_looks() -> list[str]:
+    """Where it looks when it is told nothing; nowhere when there is no pip, which is then said by what needs it."""
+    try:
+        from pip._internal.models.index import PyPI
+    except ImportError:
+        return []
+    return [f"{PyPI.netloc}:443", f"{PyPI.file_storage_domain}:443"]

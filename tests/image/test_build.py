@@ -43,6 +43,6 @@ def test_the_manifest_names_every_package_with_its_licence() -> None:
         name.lower().replace("_", "-") for name in names
     }
     assert "gcc" not in names
-    assert "pip" not in names
+    assert "pip" in names  # with which builds of seeds fetch wheels
     silent = [component["name"] for component in components if component["type"] == "library" and not component["licenses"]]
     assert not silent, f"no licence known of {silent}"
