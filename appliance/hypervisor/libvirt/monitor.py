@@ -93,6 +93,7 @@ def load_state(domain: libvirt.virDomain, path: Path, state: bytes) -> None:
             raise Unavailable(f"{domain.name()} is {status} instead of paused after its device state was loaded.")
         _leave_memory(domain, out=False)  # of what libvirt saves from now on
     except libvirt.libvirtError as error:
-        if error.get_error_domain() != libvirt.VIR_FROM_QEMU:
+        # A fork that is off is forgotten at once.
+        if error.get_error_domain() != libvirt.VIR_FROM_QEMU and error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
             raise
         raise Unavailable(f"QEMU went off over the device state of {domain.name()}: {error.get_error_message()}.") from error

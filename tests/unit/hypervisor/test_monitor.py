@@ -49,6 +49,8 @@ class Qemu:
                 status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
                 if status == "gone":
                     raise libvirt_error(libvirt.VIR_ERR_OPERATION_FAILED, "Unable to write to monitor: Broken pipe")
+                if status == "forgotten":
+                    raise libvirt_error(libvirt.VIR_ERR_NO_DOMAIN, "Domain not found", libvirt.VIR_FROM_DOM)
                 if status == "no libvirtd":
                     raise libvirt_error(libvirt.VIR_ERR_SYSTEM_ERROR, "Cannot recv data", libvirt.VIR_FROM_RPC)
                 return json.dumps({"return": {"status": status}})
@@ -132,8 +134,12 @@ def test_state_goes_in_whole_and_what_is_saved_later_has_its_memory(qemu: Any, t
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [("gone", "QEMU went off over the device state of fork-1"), ("internal-error", "fork-1 is internal-error instead")]
-)
+    ("status", "words"),
+    [
+        ("gone", "QEMU went off over the device state of fork-1"), ("forgotten", "QEMU went off over the device state of fork-1"),
+        ("internal-error", "fork-1 is internal-error instead"),
+    ],
+)  # fmt: skip
 def test_a_qemu_that_does_not_take_the_state_is_named(qemu: Any, tmp_path: Path, status: str, words: str) -> None:
     qemu("inmigrate", status)
     with pytest.raises(Unavailable, match=words):
