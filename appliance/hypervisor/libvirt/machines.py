@@ -11,7 +11,7 @@ from pathlib import Path
 import libvirt
 
 from appliance import durable, run
-from appliance.errors import BadInput, CommandFailed, NotFound, Unavailable
+from appliance.errors import BadInput, CommandFailed, Conflict, NotFound, Unavailable
 from appliance.hypervisor.libvirt import agent, daemon, disks, xml
 from appliance.hypervisor.libvirt.base import QEMUS, find, has_disk, is_id, lasting
 from appliance.hypervisor.libvirt.connection import ignoring
@@ -20,6 +20,7 @@ from appliance.hypervisor.provider import MachineSpec
 
 log = logging.getLogger(__name__)
 
+PLUGS_WITHIN = 5  # seconds
 SHUT_DOWN = ("systemctl", "--no-block", "poweroff")
 
 
@@ -84,7 +85,7 @@ class Machines(Volumes):
             domain = find(connection, spec.id)
             if data is not None and not (domain is not None and domain.isActive() and has_disk(domain, data)):
                 disks.claim(data, self.layout.machine(spec.id))
-                disks.check(data)
+                self._check_free(domain, data)
             if domain is None or not domain.isActive():
                 # Anew each time, because host and QEMU may have changed; a saved machine keeps what it was saved with.
                 domain = connection.defineXML(xml.to_text(self._describe(spec, connection).to_xml()))
@@ -96,6 +97,15 @@ class Machines(Volumes):
                 self._attach(domain, data)
             if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
                 domain.resume()
+
+    def _check_free(self, domain: libvirt.virDomain | None, data: Path) -> None:
+        """Raise NoData and Conflict as `disks.check` does; but of a start that was cut off while it plugged the disk in, libvirt does the rest by itself."""
+        try:
+            disks.check(data)
+        except Conflict:
+            plugged = domain is not None and domain.isActive()
+            if not (plugged and self._connection.until(lambda: has_disk(domain, data), time.monotonic() + PLUGS_WITHIN, 0.1)):
+                raise
 
     def _power_on(self, domain: libvirt.virDomain) -> None:
         try:
