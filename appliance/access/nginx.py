@@ -395,6 +395,18 @@ def _asks() -> list[Directive]:
     ]
 
 
+def _held_open() -> list[Directive]:
+    """A way to a machine that may become a WebSocket, and stays open while nothing is said on it."""
+    return [
+        ("proxy_set_header", "Upgrade", "$http_upgrade"),
+        ("proxy_set_header", "Connection", "$connection_upgrade"),
+        ("proxy_connect_timeout", "5s"),
+        ("proxy_read_timeout", "1h"),
+        ("proxy_send_timeout", "1h"),
+        ("proxy_buffering", "off"),
+    ]
+
+
 def _consoles(refuse: list[Directive]) -> list[Directive]:
     """Screens, serial lines and ports of machines, as WebSockets: /ws/MACHINE/TARGET?ticket=, which the web process knows about."""
     to_console: list[Directive] = [
@@ -410,12 +422,7 @@ def _consoles(refuse: list[Directive]) -> list[Directive]:
             ("auth_request", "/_dpe/console"),
             ("auth_request_set", "$console_ticket", "$upstream_http_x_dpe_ticket"),
             ("proxy_set_header", "X-DPE-Ticket", "$console_ticket"),
-            ("proxy_set_header", "Upgrade", "$http_upgrade"),
-            ("proxy_set_header", "Connection", "$connection_upgrade"),
-            ("proxy_connect_timeout", "5s"),
-            ("proxy_read_timeout", "1h"),
-            ("proxy_send_timeout", "1h"),
-            ("proxy_buffering", "off"),
+            *_held_open(),
         ]),
         ("location", "=", "/ws/ping", [*to_console, ("proxy_set_header", "X-DPE-Ticket", ""), ("access_log", "off")]),
         ("location", "=", "/_dpe/console", [
@@ -450,12 +457,7 @@ def _application_server(settings: Settings, checkout: Path, listen: list[Directi
             ("proxy_set_header", "X-DPE-Target", "$machine"),
             ("proxy_set_header", "X-DPE-Ticket", "$machine_ticket"),
             ("proxy_set_header", "Cookie", "$http_cookie"),
-            ("proxy_set_header", "Upgrade", "$http_upgrade"),
-            ("proxy_set_header", "Connection", "$connection_upgrade"),
-            ("proxy_connect_timeout", "5s"),
-            ("proxy_read_timeout", "1h"),
-            ("proxy_send_timeout", "1h"),
-            ("proxy_buffering", "off"),
+            *_held_open(),
             ("proxy_request_buffering", "off"),
             # A browser refuses a `__Host-` or `__Secure-` cookie that lacks Secure: no machine can set one of ours.
             ("proxy_cookie_flags", "~__(host|secure)-", "nosecure"),

@@ -239,6 +239,24 @@ def of_kinds(
     return [(datetime.fromisoformat(at), EventKind(kind)) for at, kind in reversed(found)]
 
 
+def described(event: Event) -> dict[str, Any]:
+    """An event as others are told of it, by webhooks, the API and listeners of other packages."""
+    return {
+        "id": event.id,
+        "at": event.at.isoformat(timespec="seconds"),
+        "kind": event.kind,
+        "level": event.level.value,
+        "message": event.message,
+        "actor": event.actor,
+        "address": event.address,
+        "class": event.class_name,
+        "machine": event.machine_id,
+        "seed": event.seed_id,
+        "object": event.object,
+        "data": event.data,
+    }
+
+
 def last_id() -> int:
     """The number of the last line; 0 when there is none."""
     last: int = rows("SELECT coalesce(max(id), 0) FROM event")[0][0]

@@ -16,7 +16,6 @@ from appliance import catalog
 from appliance.backoff import doubled
 from appliance.catalog import events, now, options
 from appliance.engine.jobs import Jobs
-from appliance.outbound.subscriptions import described
 
 log = logging.getLogger("dpe.engine")
 
@@ -69,7 +68,7 @@ class Listeners:
         position = events.last_id() if begun is None else begun
         try:
             for event in list(itertools.islice(events.every(after=position, batch_size=AT_ONCE), AT_ONCE)):
-                known()[name](described(event))
+                known()[name](events.described(event))
                 position = event.id
         except Exception:
             failures = self._failed.get(name, (0, now()))[0]

@@ -10,7 +10,7 @@ from typing import Any
 
 from appliance import catalog
 from appliance.backoff import doubled
-from appliance.catalog import Event, EventKind, Webhook, now, options, record, webhooks
+from appliance.catalog import Event, EventKind, Webhook, events, now, options, record, webhooks
 from appliance.errors import DpeError
 from appliance.identity import secrets
 from appliance.outbound import webhook
@@ -22,24 +22,6 @@ LIMIT = 15.0  # seconds for one try
 FIRST, LONGEST = timedelta(seconds=5), webhooks.LONGEST_WAIT  # waits between tries, doubling
 GIVEN_UP = timedelta(days=3)
 AT_ONCE = 50  # deliveries, until the engine looks at everything anew
-
-
-def described(event: Event) -> dict[str, Any]:
-    """An event as others are told of it, by webhooks and by the API."""
-    return {
-        "id": event.id,
-        "at": event.at.isoformat(timespec="seconds"),
-        "kind": event.kind,
-        "level": event.level.value,
-        "message": event.message,
-        "actor": event.actor,
-        "address": event.address,
-        "class": event.class_name,
-        "machine": event.machine_id,
-        "seed": event.seed_id,
-        "object": event.object,
-        "data": event.data,
-    }
 
 
 def message_id(one: Webhook, event: Event) -> str:
@@ -84,7 +66,7 @@ def _deliver(due: webhooks.Due) -> bool:
     """One try; whether it worked."""
     one, event = due.webhook, due.event
     try:
-        answer = _post(one, message_id(one, event), event.kind, event.at, described(event))
+        answer = _post(one, message_id(one, event), event.kind, event.at, events.described(event))
     except DpeError as error:
         log.warning("webhook %s: %s", one.name, error.message)
         with catalog.write():

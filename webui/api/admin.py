@@ -10,7 +10,8 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, Root
 from pydantic_core import PydanticCustomError
 
 from appliance import catalog
-from appliance.catalog import ROOT, Account, Event, Grant, Machine, OrgUnit, Quota, Seed
+from appliance.catalog import ROOT, Account, Grant, Machine, OrgUnit, Quota, Seed
+from appliance.catalog import events as event_rows
 from appliance.catalog import machines as machine_rows
 from appliance.errors import NotFound
 from appliance.services import (
@@ -819,29 +820,12 @@ def admin_runs() -> Answer:
     return page_of(RUNS, _run)
 
 
-def _event(event: Event) -> schemas.Event:
-    return {
-        "id": event.id,
-        "at": _time(event.at),
-        "kind": event.kind,
-        "level": event.level.value,
-        "message": event.message,
-        "actor": event.actor,
-        "address": event.address,
-        "class": event.class_name,
-        "machine": event.machine_id,
-        "seed": event.seed_id,
-        "object": event.object,
-        "data": event.data,
-    }
-
-
 @blueprint.get("/admin/events")
 @needs("events.read")
 @operation("admin:read", {200: schemas.Events}, listing=EVENTS)
 def event_list() -> Answer:
     """What happened."""
-    return page_of(EVENTS, _event)
+    return page_of(EVENTS, event_rows.described)
 
 
 @blueprint.post("/admin/events/check")

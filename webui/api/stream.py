@@ -13,7 +13,6 @@ from appliance.catalog import Actor, events
 from appliance.errors import Unavailable
 from appliance.identity import permissions
 from appliance.services import sessions
-from webui.api.admin import _event
 from webui.api.operation import Unfitting, blueprint, operation
 from webui.guard import actor, needs
 from webui.live import HEARTBEAT, LENGTH, hub
@@ -71,6 +70,6 @@ def _lines(after: int, seen: int, who: Actor, credential: str) -> Iterator[str]:
             catalog.close()  # a stream holds no connection while it waits
         for event in found:
             after = event.id
-            yield f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(_event(event))}\n\n"
+            yield f"id: {event.id}\nevent: {event.kind}\ndata: {json.dumps(events.described(event))}\n\n"
         yield ": still here\n\n"
         seen = hub.wait(seen, min(HEARTBEAT, left))
