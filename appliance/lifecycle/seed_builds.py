@@ -133,6 +133,7 @@ def run(seed: Seed, loaded: Loaded, settings: Settings, provider: Provider) -> N
         if folder:
             files = _adopt(seed, inside(settings.shipped_seeds, folder), settings, progress, cancelled)
         else:
+            settings = options.chosen(settings)
             package_index.check(seed.class_name, described, loaded.folder, settings)
             job = SeedJob(seed.id, seed.class_name, seed.version, described, loaded.folder)
             files = build(job, settings, progress, cancelled, provider)

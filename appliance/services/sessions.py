@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, EventKind, Session, not_ahead, now, record
+from appliance.catalog import Account, Actor, EventKind, Session, not_ahead, now, options, record
 from appliance.catalog import sessions as rows
 from appliance.catalog.sessions import live
 from appliance.errors import NotAllowed, NotFound, Unavailable
@@ -177,7 +177,8 @@ def use(session: Session, settings: Settings) -> None:
 def prolong(ids: Iterable[str], settings: Settings) -> None:
     """These sessions are used now, and go on for the setting session_idle from here, but never beyond session_longest."""
     with catalog.write():
-        rows.prolong(ids, timedelta(seconds=settings.session_idle), timedelta(seconds=settings.session_longest))
+        held = options.chosen(settings)
+        rows.prolong(ids, timedelta(seconds=held.session_idle), timedelta(seconds=held.session_longest))
 
 
 def of_account(account_id: int) -> list[Session]:

@@ -377,7 +377,7 @@ def test_strange_questions_about_machines(grace: Browser, query: str) -> None:
 
 def test_settings(grace: Browser) -> None:
     page = unescape(grace.get("/admin/settings/").text)
-    for name, _, help in describe():
+    for name, _, help, *_ in describe():
         assert f">{name}</td>" in page
         assert help.split(";")[0][:40] in page
     values = {"title": "The  Lab", "time_zone": "America/New_York", "overcommit": " 150 "}
