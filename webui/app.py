@@ -25,6 +25,7 @@ from webui import (
     errors,
     format,
     guard,
+    guide,
     hooks,
     inbox,
     live,
@@ -68,6 +69,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     upload.init_app(app)
     metrics.init_app(app)
     guard.init_app(app)
+    guide.init_app(app)
     reauth.init_app(app)
     format.init_app(app)
     for area in (
@@ -78,6 +80,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         security,
         portal,
         search,
+        guide,
         disks,
         inbox,
         needs_you,

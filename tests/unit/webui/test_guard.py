@@ -140,6 +140,7 @@ def test_every_page_opens_for_an_admin_whole_and_live(app: Flask, grace: Browser
             or path.startswith(
                 ("/api/", "/download/", "/admin/workflow/sequences/notebook/")
             )  # files; of a sequence: parts of its page, too
+            or path.startswith("/guide/")  # texts by their names: test_guide.py
             or path.startswith(
                 ("/admin/server/support/", "/admin/server/network/", "/admin/server/backups/", "/setup/restore")
             )  # files, parts of a page, what is being tried, and what set-up alone has
