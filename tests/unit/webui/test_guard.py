@@ -59,6 +59,7 @@ def addresses(app: Flask, method: str) -> list[tuple[str, Need]]:
                     "what": "restart",
                     "key": "buffer",
                     "rest": "more",
+                    "area": "machines",
                     "release": "debian-13",
                     "package": "git",
                 }
@@ -157,6 +158,7 @@ def test_every_page_opens_for_an_admin_whole_and_live(app: Flask, grace: Browser
             assert "(dpe-host) does not answer" in whole.text
             continue
         assert whole.status_code == live.status_code == 200, path
+        assert len(whole.get_data()) < 60_000, path
         assert whole.text.lstrip().startswith("<!doctype html>"), path
         assert live.text.lstrip().startswith('<div id="live"'), path
         assert "<html" not in live.text, path
