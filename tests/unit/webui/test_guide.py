@@ -89,6 +89,7 @@ def test_each_text_opens_whole_and_live(ada: Browser) -> None:
         whole, live = ada.get(f"/guide/{path}"), ada.live(f"/guide/{path}")
         assert whole.status_code == live.status_code == 200, path
         assert 'class="guide-text"' in live.text
+        assert len(whole.get_data()) < 60_000, path
 
 
 def test_everybody_is_shown_what_is_for_them(app: Flask, signed_in: Callable[[str], Browser], people: dict[str, Actor]) -> None:

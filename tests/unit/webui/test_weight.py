@@ -10,14 +10,12 @@ from appliance.catalog import Account, Actor, Class
 from appliance.workflow.load import FOLDER, load
 from tests import sequences, world
 from tests.unit.webui.conftest import Browser
-from webui.guide import reference
-from webui.guide.texts import GUIDES
 
 pytestmark = pytest.mark.console_ui
 
 MOST = 60_000  # bytes
 ELEMENTS = 1000
-# Those that grow with what there is, and those that are large; test_guard weighs all others in a small world.
+# Those that grow with what there is, and those that are large; test_guard and test_guide weigh all others in a small world.
 PAGES = [
     "/", "/admin/", "/admin/machines/", "/admin/accounts/", "/admin/org-units/", "/admin/org-units/1", "/admin/groups/", "/admin/groups/1",
     "/admin/grants/", "/admin/quotas/", "/admin/classes/", "/admin/classes/notebook", "/admin/classes/notebook/calendar/",
@@ -52,8 +50,7 @@ def crowd(owner: Actor) -> None:
 def test_no_page_is_heavy(app: Flask, grace: Browser, people: dict[str, Actor]) -> None:
     crowd(people["mary"])
     areas = sorted({rule.split("/")[3] for rule in map(str, app.url_map.iter_rules()) if rule.startswith("/api/v1/")} - {"admin"})
-    texts = [f"/guide/{name}" for name in ("", *GUIDES, *(f"reference/{name}" for name in reference.PAGES))]
-    weights = {path: grace.get(path) for path in (*PAGES, *texts, "/docs/api", *(f"/docs/api/{area}" for area in areas))}
+    weights = {path: grace.get(path) for path in (*PAGES, "/docs/api", *(f"/docs/api/{area}" for area in areas))}
     found = {path: len(answer.get_data()) for path, answer in weights.items() if answer.status_code == 200}
     assert len(found) > 40
     assert {path: size for path, size in found.items() if size > MOST} == {}
