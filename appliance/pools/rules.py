@@ -123,7 +123,7 @@ def _value(rule: Rule, points: Sequence[Point], now: float) -> tuple[float | Non
     seconds = rule.minutes * 60.0
     known = [(at, value) for at, value in points if value is not None and at <= now]
     if not known:
-        return None, f"no value of {rule.metric} was ever seen", Held.MISSING
+        return None, f"no value of {rule.metric} was seen lately", Held.MISSING
     at, last = known[-1]
     if now - at > max(FRESH, seconds / 2):
         return None, f"no value of {rule.metric} since {(now - at) / 60:.0f} min", Held.MISSING

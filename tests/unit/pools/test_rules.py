@@ -89,7 +89,7 @@ def test_a_metric_that_stopped_arriving_holds_and_says_since_when_once_an_hour()
     again = decide([rule()], {"load": [(NOW - 600, 0.0)]}, found.state, NOW + 10, 100)
     assert not again.is_told
     assert decide([rule()], {}, again.state, NOW + 3601, 100).is_told
-    assert "ever seen" in decide([rule()], {}, State(3), NOW, 100).why
+    assert "seen lately" in decide([rule()], {}, State(3), NOW, 100).why
 
 
 def test_less_by_one_rule_that_would_be_more_by_another_is_held():
