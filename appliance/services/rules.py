@@ -10,8 +10,7 @@ from appliance import catalog
 from appliance.catalog import Actor, Class, now, policies
 from appliance.errors import NotFound
 from appliance.lifecycle import scaling
-from appliance.lifecycle.scaling import rules_of
-from appliance.pools.rules import Point, Replayed, replay
+from appliance.pools.rules import Decision, Point, Replayed, replay
 from appliance.readings import Kind, Store, Subject
 from appliance.scenario.policy import Form
 from appliance.scenario.rule import Number, Rule
@@ -21,6 +20,7 @@ from appliance.settings import Settings
 Items = list[dict[str, Any]]
 DAY = timedelta(days=1)
 PIECE = timedelta(hours=8)  # of a day in minutes, at once
+SHOWN = 60  # decisions of a preview
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,23 @@ class Preview:
     replayed: Replayed
 
     @property
+    def decisions(self) -> list[tuple[datetime, Decision]]:
+        """Those worth telling, oldest first: what holds is told once, until there is another."""
+        found: list[tuple[datetime, Decision]] = []
+        for at, decision in self.replayed.told:
+            last = found[-1][1] if found else None
+            if decision.changes or last is None or (decision.held, decision.rule) != (last.held, last.rule):
+                found.append((datetime.fromtimestamp(at, self.end.tzinfo), decision))
+        return found[-SHOWN:]
+
+    @property
     def is_known(self) -> bool:
         return any(value is not None for _, value in self.seen)
+
+
+def of_class(machine_class: Class) -> list[Rule]:
+    """Its rules, in order."""
+    return scaling.rules_of(machine_class)
 
 
 def came_to(machine_class: Class) -> list[Came]:
@@ -101,7 +116,7 @@ def _position(items: Items, key: str) -> int:
 def preview(settings: Settings, machine_class: Class, key: str, values: Mapping[str, Any]) -> Preview:
     """What a rule would have done in the last day, in place of the one of that name, beside the others. Raises BadInput and Unavailable."""
     rule, end = read(values), now()
-    of = [other for other in rules_of(machine_class) if other.name not in (key, rule.name) and other.sets == rule.sets]
+    of = [other for other in of_class(machine_class) if other.name not in (key, rule.name) and other.sets == rule.sets]
     begin = end - DAY
     with closing(Store(settings.readings)) as store:
         seen = {one.key: _yesterday(store, machine_class.name, one, begin) for one in (rule, *of)}
