@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
+from peewee import fn
+
 from appliance.backoff import doubled
 from appliance.catalog.database import rows
 from appliance.catalog.models import Job, JobState, now, stamp
@@ -10,6 +12,7 @@ from appliance.catalog.models import Job, JobState, now, stamp
 LATE = timedelta(seconds=60)  # after the time of a try, within which its end is told
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=10), timedelta(minutes=10)  # before another try
 KEPT = 65_536  # characters of output
+GLIMPSE = 2000  # of them in a list
 REMEMBERED = timedelta(days=30)  # that a job is kept after its end
 
 
@@ -39,8 +42,10 @@ def by_id(id: int) -> Job | None:
 
 
 def latest(class_name: str, count: int) -> list[Job]:
-    """The last that were submitted, latest first."""
-    return list(Job.select().where(Job.machine_class == class_name).order_by(Job.id.desc()).limit(count))
+    """The last that were submitted, latest first, without their files and with the end of their output."""
+    columns = [field for field in Job._meta.sorted_fields if field.name not in ("files", "output")]
+    query = Job.select(*columns, fn.substr(Job.output, -GLIMPSE).alias("output"))
+    return list(query.where(Job.machine_class == class_name).order_by(Job.id.desc()).limit(count))
 
 
 def lengths() -> dict[str, int]:

@@ -71,6 +71,6 @@ def test_a_rule_is_tried_on_yesterday_and_saved_and_a_job_submitted(busy: Site, 
             Job.id == 1
         ).execute()
     page.reload()
-    page.get_by_text("Output").first.click()
+    page.get_by_text("End of its output").first.click()
     expect(page.get_by_text("no such file")).to_be_visible()
     looked_at(page, "jobs")

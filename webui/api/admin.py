@@ -721,7 +721,7 @@ def _job(job: Job) -> schemas.Job:
 @needs("classes.read", class_="name")
 @operation("admin:read", {200: schemas.Jobs})
 def job_list(name: str) -> Answer:
-    """The last hundred jobs of a class, latest first, with their results."""
+    """The last hundred jobs of a class, latest first, each with the last 2,000 characters of its output."""
     return {"items": [_job(one) for one in job_queue.latest(classes.get_class(name))]}
 
 

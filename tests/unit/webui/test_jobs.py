@@ -41,15 +41,16 @@ def test_a_command_is_submitted_and_its_result_is_shown(grace: Browser, farm: Cl
     )
     with catalog.write():
         Job.update(state=JobState.RUNNING, attempt=1).where(Job.id == first.id).execute()
-        assert job_queue.ended(first.id, 1, 0, "<b>done</b>", "") is not None
+        assert job_queue.ended(first.id, 1, 0, "-" * 70_000 + "<b>done</b>", "") is not None
     grace.post(f"{PAGE}{second.id}/cancel", {})
     page = " ".join(grace.get(PAGE).text.split())
-    assert '<pre class="mb-0 text-start">&lt;b&gt;done&lt;/b&gt;</pre>' in page
+    assert f'<pre class="mb-0 text-start">{"-" * (job_queue.GLIMPSE - 11)}&lt;b&gt;done&lt;/b&gt;</pre>' in page
     assert f'title="Retry job {second.id}"' in page
     grace.post(f"{PAGE}{second.id}/retry", {})
     assert [job.state for job in Job.select().order_by(Job.id)] == [JobState.DONE, JobState.QUEUED]
     [told, _] = grace.get(API).json["items"][::-1]
-    assert (told["id"], told["state"], told["status"], told["output"]) == (first.id, "done", 0, "<b>done</b>")
+    assert (told["id"], told["state"], told["status"], told["output"][-12:]) == (first.id, "done", 0, "-<b>done</b>")
+    assert len(grace.get(f"{API}/{first.id}").json["output"]) == job_queue.KEPT
 
 
 @pytest.mark.badinput
