@@ -55,6 +55,7 @@ POOLS = Chart(
     "count",
     (Line("production", "Production", "a"), Line("buffer", "Buffer", "b"), Line("creation", "Creation", "c"), Line("queue", "Queue", "d", peak=True)),
 )  # fmt: skip
+JOBS = Chart("Jobs", "count", (Line("jobs", "Waiting or running", "a", peak=True),))
 REQUESTS = Chart("Requests", "hourly", (Line("hits", "Met at once", "a"), Line("misses", "Had to wait", "d")))
 WAIT = Chart("Longest wait", "seconds", (Line("wait", "First in the queue", "d", peak=True),))
 TAKEN = (
@@ -84,7 +85,7 @@ CHARTS = {
         DISK,
         NETWORK,
     ),
-    Kind.CLASS: (POOLS, REQUESTS, WAIT, PROCESSORS, Chart("Memory", "mib", (*TAKEN, Line("memory_used", "Used by guests", "nominal"))), DISK, NETWORK),
+    Kind.CLASS: (POOLS, JOBS, REQUESTS, WAIT, PROCESSORS, Chart("Memory", "mib", (*TAKEN, Line("memory_used", "Used by guests", "nominal"))), DISK, NETWORK),
     Kind.MACHINE: (
         PROCESSORS,
         Chart("Memory", "mib", (*TAKEN_ALONE, Line("memory_used", "Used by the guest", "nominal", peak=True), Line("memory", "Size", "memory"))),

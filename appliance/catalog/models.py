@@ -211,6 +211,16 @@ class DeliveryState(StrEnum):
     DEAD = "dead"
 
 
+class JobState(StrEnum):
+    """Where a job stands; a dead one is tried again only when somebody says so."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
 class Level(StrEnum):
     """How much an event should worry its reader."""
 
@@ -515,6 +525,7 @@ class Class(Row):
     holds = JsonField(default=dict)
     forecast = JsonField(default=dict)
     updated_at = UtcField(default=now)
+    scaling = JsonField(default=dict)
 
 
 class Seed(Row):
@@ -659,6 +670,34 @@ class Machine(Row):
     created_at = UtcField(default=now)
     ready_at = UtcField(null=True)
     retired_at = UtcField(null=True)
+
+
+class Job(Row):
+    """A command that a machine of the class is to run, or has run; see catalog.job_queue."""
+
+    id = AutoField()
+    machine_class = ForeignKeyField(Class, column_name="class_name", object_id_name="class_name")
+    class_name: str
+    account = ForeignKeyField(Account, null=True, on_delete="SET NULL")
+    account_id: int | None
+    name = CharField()
+    number = IntegerField()
+    run = JsonField()
+    files = JsonField(default=dict)
+    seconds = IntegerField()
+    tries = IntegerField()
+    state = EnumField(JobState, default=JobState.QUEUED)
+    attempt = IntegerField(default=0)
+    machine = ForeignKeyField(Machine, null=True)
+    machine_id: str | None
+    retry_at = UtcField(null=True)
+    deadline = UtcField(null=True)
+    status = IntegerField(null=True)
+    output = TextField(default="")
+    problem = TextField(default="")
+    created_at = UtcField(default=now)
+    started_at = UtcField(null=True)
+    ended_at = UtcField(null=True)
 
 
 class Lease(Row):
@@ -1060,6 +1099,7 @@ TABLES = (
     ScenarioFile,
     ScenarioVersion,
     Machine,
+    Job,
     Lease,
     KeptDoor,
     ConsoleSession,

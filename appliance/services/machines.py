@@ -83,7 +83,7 @@ def offers(account_id: int) -> list[Offer]:
     held_up = handovers.held_up(account_id)
     result = []
     for machine_class in Class.select().where(Class.enabled == True).order_by(Class.name):  # noqa: E712
-        if not reach.covers(Location(classes=frozenset({machine_class.name}))):
+        if not reach.covers(Location(classes=frozenset({machine_class.name}))) or policies.value(machine_class, "jobs"):
             continue
         request = mine.get(machine_class.name)
         left = quotas.allowance(account_id, machine_class.name, quotas.size_of(machine_class))
@@ -193,6 +193,8 @@ def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | No
             raise Conflict(f"You hold {held} of {terms.per_person} already{many}.", "Ask for fewer." if many else "Give one back first.")
         if not terms.maximum:
             raise Conflict(NONE_AT_ALL, "Ask your admin.")
+        if terms.jobs:
+            raise Conflict("These machines work on jobs.", "Submit a job instead.")
         if refused := _held_up(handovers.held_up(actor.account_id).get(class_name)):
             raise Conflict(refused, "Ask your admin, who sees why.")
         if count > terms.maximum:
