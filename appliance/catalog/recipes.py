@@ -35,18 +35,16 @@ def find(base: str, chosen: Chosen) -> Recipe | None:
     return found
 
 
-def use(base: Class, chosen: Chosen) -> Recipe:
-    """The recipe of a choice, made now if nobody asked for it yet; call it inside `write()`."""
-    chosen = chosen.normal()
-    found = find(base.name, chosen)
-    if found is None:
-        name = choice.class_name(base.name, chosen)
-        Class.insert(name=name, **policies.of_recipe(base, chosen)).execute()
-        return Recipe.create(
-            machine_class=name, base=base.name, digest=choice.digest(base.name, chosen), chosen=chosen.model_dump(mode="json")
-        )
-    Recipe.update(used_at=now()).where(Recipe.machine_class == found.class_name).execute()
-    return found
+def use(base: Class, chosen: Chosen) -> str:
+    """The class of a choice's recipe, made now if nobody asked for it yet; call it inside `write()`."""
+    digest = choice.digest(base.name, chosen)
+    found = rows("UPDATE recipe SET used_at = ? WHERE digest = ? RETURNING class_name", (stamp(now()), digest))
+    if found:
+        return str(found[0][0])
+    chosen, name = chosen.normal(), choice.class_name(base.name, chosen)
+    Class.insert(name=name, **policies.of_recipe(base, chosen)).execute()
+    Recipe.create(machine_class=name, base=base.name, digest=digest, chosen=chosen.model_dump(mode="json"))
+    return name
 
 
 def follow(base: str) -> None:

@@ -120,7 +120,7 @@ def request(actor: Actor, machine_class: Class, chosen: Chosen, lease_minutes: i
     minutes = lease_of(machine_class, lease_minutes)
     with catalog.write():
         is_usual = chosen == choice.usual(machine_class.spec).normal()
-        name = machine_class.name if is_usual else recipes.use(machine_class, chosen).class_name
+        name = machine_class.name if is_usual else recipes.use(machine_class, chosen)
         return machine_verbs.request(actor, name, lease_minutes=minutes)
 
 
