@@ -122,7 +122,9 @@ def _handed_over(engine: Engine) -> tuple[float, float]:
 
     def in_use(ask: Callable[[], Request]) -> None:
         asked = ask()
-        while not Machine.select().where(Machine.id == Request.get_by_id(asked.id).machine, Machine.state == MachineState.IN_USE).exists():
+        while (
+            not Machine.select().where(Machine.id == Request.get_by_id(asked.id).machine_id, Machine.state == MachineState.IN_USE).exists()
+        ):
             engine.tick()
             for job in engine.jobs.under_way():
                 job.result(60)
