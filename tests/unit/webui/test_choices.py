@@ -39,7 +39,7 @@ def mary(signed_in: Callable[[str], Browser]) -> Browser:
     return signed_in("mary")
 
 
-def test_what_is_chosen_is_asked_for_waited_for_and_built_for_everybody(ada: Browser, mary: Browser) -> None:
+def test_what_is_chosen_is_asked_for_waited_for_and_built_for_everybody(ada: Browser, mary: Browser, grace: Browser) -> None:
     assert 'href="/choose/data"' in ada.get("/").text
     page = ada.get("/choose/data").text
     assert "Choose a data studio" in page
@@ -57,6 +57,9 @@ def test_what_is_chosen_is_asked_for_waited_for_and_built_for_everybody(ada: Bro
     asked = ada.post("/choose/data", {"os": "debian-12", "applications": ["postgresql"]})
     assert (asked.status_code, asked.headers["Location"]) == (303, "/")
     recipe = Recipe.get()
+    for page in ("machine", "seeds", "policy"):  # as an admin sees it
+        assert grace.get(f"/admin/classes/{recipe.class_name}/{page}").status_code == 200
+    assert recipe.class_name in grace.get("/admin/").text
     with catalog.write():
         seed = Seed.create(machine_class=recipe.class_name, version=1, state=SeedState.BUILDING, task="Unpack", task_number=2, task_total=9)
     page = ada.get("/").text
