@@ -47,6 +47,8 @@ class Settings:
     emulate: bool = _setting(False, "Use emulation even where hardware virtualisation works.")
     host_reserve: int = _setting(1024, "Memory, in MiB, that machines never get.")
     disk_reserve: int = _setting(2048, "Disk space, in MiB, that machines and seeds never get.")
+    recipe_days: int = _setting(30, "Days without a request after which the seed of something that people chose is removed.")
+    recipe_space: int = _setting(20, "Disk space, in GiB, that the seeds of what people chose take together.")
     backup_folder: str = _setting(
         "", "Folder for copies of data disks, best on another disk or server; empty means backups in the state directory.", path=True
     )

@@ -46,7 +46,7 @@ GROUPS = (
     Group(
         "Use",
         (
-            Page("My machines", "portal.index", "device-desktop", words="portal"),
+            Page("My machines", "portal.index", "device-desktop", also=("choices",), words="portal"),
             Page("To do", "todo.index", "circle-check", words="approvals tasks inbox"),
         ),
     ),

@@ -528,6 +528,31 @@ class Class(Row):
     scaling = JsonField(default=dict)
 
 
+class Recipe(Row):
+    """What was chosen of a class that leaves something open: a class of its own. `chosen` is a scenario.choice.Chosen."""
+
+    machine_class = ForeignKeyField(Class, column_name="class_name", primary_key=True, object_id_name="class_name", on_delete="CASCADE")
+    class_name: str
+    base = ForeignKeyField(Class, column_name="base", object_id_name="base_name", backref="recipes")
+    base_name: str
+    digest = CharField(unique=True)
+    chosen = JsonField()
+    created_at = UtcField(default=now)
+    used_at = UtcField(default=now)
+
+
+class Favourite(Row):
+    """A choice that somebody keeps: the query of the address of its form, under a name."""
+
+    id = AutoField()
+    account = ForeignKeyField(Account, on_delete="CASCADE")
+    account_id: int
+    machine_class = ForeignKeyField(Class, column_name="class_name", object_id_name="class_name", on_delete="CASCADE")
+    class_name: str
+    name = CharField()
+    query = TextField()
+
+
 class Seed(Row):
     """An immutable, versioned disk image of a class, or the building of one."""
 
@@ -772,6 +797,7 @@ class Request(Row):
     batch = ForeignKeyField("self", null=True)
     batch_id: int | None
     dismissed = BooleanField(default=False)
+    lease_minutes = IntegerField(null=True)
 
 
 class Handover(Row):
@@ -1092,6 +1118,8 @@ TABLES = (
     IdempotencyKey,
     Throttle,
     Class,
+    Recipe,
+    Favourite,
     Seed,
     Snapshot,
     Sequence,
