@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response
 from appliance.catalog import public_holidays
 from appliance.errors import DpeError
 from appliance.identity.roles import ROLES
-from appliance.services import calendars, mail, overview, password_links, preferences, second_factor
+from appliance.services import calendars, mail, overview, password_links, preferences, second_factor, sessions
 from appliance.settings import describe
 from webui import forms
 from webui.errors import status_of
@@ -46,6 +46,14 @@ class General(Form):
 class Invitations(Form):
     days: Whole = Field(
         title="Days", description="For so long the link of an invitation is good. A link that somebody asked for is good for two hours."
+    )
+
+
+class Kept(Form):
+    kept_days: Whole = Field(
+        title="Days",
+        description="For so long somebody who asks for it stays signed in on a device, also when its browser is closed. 0: nobody does. "
+        "Whatever is dangerous asks for the password or a code again all the same.",
     )
 
 
@@ -123,6 +131,8 @@ def _page(error: DpeError | None = None) -> tuple[str, int]:
         ),
         invitations=forms.bound(Invitations, {"days": password_links.days()}, error),
         DAYS=password_links.DAYS,
+        kept=forms.bound(Kept, {"kept_days": sessions.kept_days()}, error),
+        KEPT_MOST=sessions.KEPT_MOST,
         ROLES=ROLES,
         person_codes_on=second_factor.is_on(current_user.account.id),
         OVERCOMMIT=preferences.OVERCOMMIT,
@@ -161,3 +171,15 @@ def codes() -> Response:
     second_factor.require(actor(), forms.read(Codes).role)
     flash("Saved.", "success")
     return redirect(url_for("preferences.index"), 303)
+
+
+@blueprint.post("/kept")
+@needs("settings.manage")
+@requires_reauth
+def kept() -> Response | tuple[str, int]:
+    try:
+        sessions.set_kept_days(actor(), forms.read(Kept).kept_days)
+    except DpeError as refused:
+        return _page(refused)
+    flash("Saved.", "success")
+    return redirect(url_for("preferences.index", _anchor="kept"), 303)
