@@ -329,6 +329,7 @@ class Session(Row):
     confirmed_at = UtcField(null=True)
     waits = BooleanField(default=False)
     browser = CharField(default="")
+    kept = BooleanField(default=False)
 
 
 class KnownBrowser(Row):

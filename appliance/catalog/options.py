@@ -17,6 +17,7 @@ DEFAULTS: dict[str, Any] = {
     "syslog": {},  # host, port and transport of the receiver of events; empty means none
     "syslog_position": 0,  # the last event that the receiver has
     "invitation_days": 7,  # for which an invitation is good
+    "kept_days": 0,  # for which somebody may stay signed in on a device where they ask for it; 0: nobody may
     "codes_required": [],  # roles whose holders must use one-time codes
     "audit_check": {},  # what the last look at the whole record found
     "event_listeners": {},  # how far each function of another package was told of events, by its name

@@ -15,6 +15,7 @@ from appliance.catalog import options, public_holidays
 from appliance.errors import DpeError
 from appliance.identity.roles import ROLES
 from appliance.services import calendars, mail, overview, password_links, preferences, second_factor
+from appliance.services import sessions as sessions_service
 from appliance.settings import describe
 from webui import forms
 from webui.errors import status_of
@@ -57,6 +58,14 @@ class Sessions(Form):
 class DebianMirror(Form):
     mirror: Line = Field(
         "", title="Address", description="Like https://mirror.example.org/debian. Nothing is the mirror that the host itself uses."
+    )
+
+
+class Kept(Form):
+    kept_days: Whole = Field(
+        title="Days",
+        description="For so long somebody who asks for it stays signed in on a device, also when its browser is closed. 0: nobody does. "
+        "Whatever is dangerous asks for the password or a code again all the same.",
     )
 
 
@@ -138,6 +147,8 @@ def _page(error: DpeError | None = None) -> tuple[str, int]:
         mirror=forms.bound(DebianMirror, {"mirror": held.debian_mirror}, error),
         SIGN_OUT_HOURS=preferences.SIGN_OUT_HOURS,
         DAYS=password_links.DAYS,
+        kept=forms.bound(Kept, {"kept_days": sessions_service.kept_days()}, error),
+        KEPT_MOST=sessions_service.KEPT_MOST,
         ROLES=ROLES,
         person_codes_on=second_factor.is_on(current_user.account.id),
         OVERCOMMIT=preferences.OVERCOMMIT,
@@ -199,3 +210,15 @@ def codes() -> Response:
     second_factor.require(actor(), forms.read(Codes).role)
     flash("Saved.", "success")
     return redirect(url_for("preferences.index"), 303)
+
+
+@blueprint.post("/kept")
+@needs("settings.manage")
+@requires_reauth
+def kept() -> Response | tuple[str, int]:
+    try:
+        sessions_service.set_kept_days(actor(), forms.read(Kept).kept_days)
+    except DpeError as refused:
+        return _page(refused)
+    flash("Saved.", "success")
+    return redirect(url_for("preferences.index", _anchor="kept"), 303)
