@@ -33,6 +33,7 @@ import psutil
 
 from appliance import catalog, layout, run
 from appliance.access import nginx, tls
+from appliance.balance import haproxy
 from appliance.errors import BadInput, Conflict, DpeError, Unavailable
 from appliance.host.backup import restore
 from appliance.host.disks import ballast
@@ -288,6 +289,14 @@ class Appliance:
                 confined=True,
                 slowest=ANSWERING,
             ),
+            Process(
+                "haproxy",
+                self._haproxy(),
+                lambda: _healthy(haproxy.alive_path(settings), "/"),
+                env,
+                confined=True,
+                slowest=ANSWERING,
+            ),
             Process("nginx", self._nginx(), self._door_answers, confined=True, slowest=ANSWERING),
         ]
 
@@ -336,6 +345,21 @@ class Appliance:
 
     def _console(self) -> list[run.Argument]:
         return self._housed([*self._python(layout.WEB), "-m", "appliance.console", "--fd", str(self.console_socket.fileno())])
+
+    def _haproxy(self) -> list[run.Argument]:
+        """It finds its configuration written anew, with the replicas that there are, whenever it is started."""
+        script = '"$1" -m appliance.balance && shift && exec "$@"'
+        user: list[run.Argument] = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            f"--reuid={haproxy.USER}",
+            f"--regid={haproxy.USER}",
+            "--clear-groups",
+            "--no-new-privs",
+            "--",
+        ]
+        return ["sh", "-c", script, "sh", sys.executable, *user, *haproxy.command(self.settings)]
 
     def _rescue(self) -> list[run.Argument]:
         return self._housed([*self._python(layout.RESCUE, layout.WEB), "-m", "webui.rescue", "--fd", str(self.rescue_socket.fileno())])

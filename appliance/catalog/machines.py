@@ -128,6 +128,7 @@ class Terms:
     burst: int
     lease_minutes: int
     maximum: int  # at any time of its calendar
+    is_service: bool  # its machines are nobody's
     size: Size
 
 
@@ -135,7 +136,7 @@ def terms(class_name: str) -> Terms | None:
     """The terms of a class; None when there is no such class."""
     found = rows(
         """
-        SELECT enabled, per_person, burst, lease_minutes, maximum, windows, one_offs,
+        SELECT enabled, per_person, burst, lease_minutes, maximum, windows, one_offs, json_extract(spec, '$.service') IS NOT NULL,
                json_extract(spec, '$.size.vcpus'), json_extract(spec, '$.size.memory'), json_extract(spec, '$.size.disk')
         FROM class WHERE name = ?
         """,
@@ -143,9 +144,9 @@ def terms(class_name: str) -> Terms | None:
     )
     if not found:
         return None
-    enabled, per_person, burst, lease_minutes, maximum, windows, one_offs, *size = found[0]
+    enabled, per_person, burst, lease_minutes, maximum, windows, one_offs, is_service, *size = found[0]
     most = policies.most_of(maximum, json.loads(windows), json.loads(one_offs))
-    return Terms(bool(enabled), per_person, burst, lease_minutes, most, Size(*size))
+    return Terms(bool(enabled), per_person, burst, lease_minutes, most, bool(is_service), Size(*size))
 
 
 def note_request(
@@ -252,7 +253,7 @@ def create(machine_class: Class, seed: Seed, id: str, slot: int, snapshot: Snaps
         machine_class=machine_class.name,
         seed=seed.id,
         snapshot=snapshot.id if snapshot else None,
-        readiness=machine_class.readiness,
+        readiness=machine_class.waits,
         slot=slot,
         door=free_door(slot),
         state=MachineState.PLANNED,

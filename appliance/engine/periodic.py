@@ -6,6 +6,7 @@ from datetime import timedelta
 from appliance import catalog, syslog
 from appliance.catalog import machines, now, outgoing_mail, runs, webhooks
 from appliance.engine import forecasts, listeners
+from appliance.engine.balancer import Balancer
 from appliance.engine.clock import Clock
 from appliance.engine.dispatcher import Dispatcher
 from appliance.engine.heartbeat import Heartbeat
@@ -68,7 +69,8 @@ class Controllers:
         self.set_aside = SetAside(settings, provider)
         self.readings = Readings(settings, provider, sizing)
         store = Store(settings.readings)
-        self.recorder, self.trends = Recorder(store, self.readings), Trends(settings, store, self.readings)
+        self.balancer = Balancer(settings)
+        self.recorder, self.trends = Recorder(store, self.readings, self.balancer), Trends(settings, store, self.readings)
         self.heartbeat = Heartbeat(provider, self.readings)
         self.dispatcher = Dispatcher(self.runner, Refill(settings, provider, self.runner, self.handlers, jobs), jobs)
         self.upkeep = Upkeep(self.runner, self.heartbeat, Repair(settings, provider), jobs)
@@ -77,7 +79,7 @@ class Controllers:
         self.seeds = Seeds(settings, provider, jobs)
         self.scenario = Follower(settings, jobs)
         self.listeners = Listeners(jobs)
-        self.pools = Pools(settings, self.readings, sizing)
+        self.pools = Pools(settings, self.readings, sizing, self.balancer)
 
     # -- work that needs no controller of its own ---------------------------------------------
 
@@ -157,6 +159,7 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("snapshots", EVERY_TICK, of.snapshots.keep, set_up),  # before machines are planned, which wait for theirs
         Periodic("smoke test", EVERY_TICK, of.snapshots.smoke_test, set_up),
         Periodic("forecast", 60, lambda: forecasts.make(settings), set_up, Queue.LONG, lambda: bool(forecasts.due())),
+        Periodic("services", EVERY_TICK, of.balancer.keep, watched, Queue.SHORT, of.balancer.is_due),
         Periodic("pools", EVERY_TICK, of.pools.plan, set_up),
         Periodic("seeds", EVERY_TICK, of.seeds.build, watched),  # before set-up, those that came with the image
     ]

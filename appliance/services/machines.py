@@ -21,6 +21,7 @@ from appliance.catalog import (
     now,
     policies,
     record,
+    replicas,
     runs,
     seeds,
     timezone,
@@ -31,7 +32,7 @@ from appliance.errors import BadInput, Conflict, NotFound
 from appliance.identity import permissions, quotas
 from appliance.identity.quotas import Allowance
 from appliance.laps import Lap, Waterfall
-from appliance.lifecycle import leases, master
+from appliance.lifecycle import draining, leases, master
 from appliance.settings import Settings
 from appliance.workflow import start
 
@@ -83,7 +84,7 @@ def offers(account_id: int) -> list[Offer]:
     held_up = handovers.held_up(account_id)
     result = []
     for machine_class in Class.select().where(Class.enabled == True).order_by(Class.name):  # noqa: E712
-        if not reach.covers(Location(classes=frozenset({machine_class.name}))):
+        if machine_class.spec.get("service") or not reach.covers(Location(classes=frozenset({machine_class.name}))):
             continue
         request = mine.get(machine_class.name)
         left = quotas.allowance(account_id, machine_class.name, quotas.size_of(machine_class))
@@ -184,6 +185,8 @@ def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | No
         reach = permissions.scope_of(actor, "machines.use")
         if terms is None or not terms.enabled or not reach.covers(Location(classes=frozenset({class_name}))):
             raise NotFound(f"There is no class {class_name}.", "Reload the page to see what there is.", field="class_name")
+        if terms.is_service:
+            raise Conflict(f"{class_name} is a service: its machines are everybody's, and nobody holds one.", "Open its address.")
         if not 1 <= count <= max(terms.burst, 1):
             what = f"from 1 to {terms.burst}" if terms.burst > 1 else "one"
             raise BadInput(f"{count} of these at once cannot be had.", f"Ask for {what}.")
@@ -357,6 +360,10 @@ def release(actor: Actor, id: str) -> None:
     with catalog.write():
         machine = get_machine(actor, id, "machines.manage")
         if machine.state in (MachineState.RECLAIMING, MachineState.RETIRED):
+            return
+        if replicas.of_machine(id) is not None:
+            draining.begin(machine.machine_class, machine, f"{actor.name} takes it out", actor, dismissed=True)
+            doorbell.ring()
             return
         own = _own(actor, machine)
         word = "gave back" if own else "took back" if machine.owner_id else "removed"
