@@ -66,7 +66,7 @@ SERVICE = (
         "count",
         (
             Line("replicas_wanted", "Wanted", "nominal"),
-            Line("replicas", "Serving", "b"),
+            Line("replicas", "Serving", "a"),
             Line("requests_queued", "Requests queued", "d", peak=True),
         ),
     ),
@@ -227,7 +227,7 @@ def words(value: float | None, unit: str) -> str:
         case "brief":
             return f"{1000 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
         case "rate":
-            return f"{value:.3g} a second"
+            return f"{value:.3g}/s"
         case "hourly":
             return f"{value:.3g} an hour"
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"

@@ -1,10 +1,7 @@
 """The real HAProxy before small web servers on loopback: replicas come and go, one is killed, HAProxy itself is, and nobody notices."""
 
 import contextlib
-import http.client
-import os
 import shutil
-import socket
 import tempfile
 import threading
 import time
@@ -14,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance import catalog, layout, run
+from appliance import catalog, layout
 from appliance.balance import haproxy
-from appliance.balance.wanted import members, services
 from appliance.catalog import Class, Machine, MachineState, machines, replicas
 from appliance.catalog import seeds as seed_rows
 from appliance.engine.balancer import Balancer
@@ -24,6 +20,7 @@ from appliance.errors import Unavailable
 from appliance.settings import Settings
 from appliance.settings import load as load_settings
 from tests import quick
+from tests.balanced import Haproxy, Load, connects, wait_for
 from tests.unit.conftest import small_class
 
 pytestmark = pytest.mark.elastic
@@ -55,28 +52,13 @@ class Page(BaseHTTPRequestHandler):
         pass
 
 
-class Site:
+class Site(Haproxy):
     """A service: its HAProxy, its balancer, and a web server for each of its machines."""
 
     def __init__(self, settings: Settings) -> None:
-        self.settings, self.servers = settings, dict[str, ThreadingHTTPServer]()
-        self.process: run.Process | None = None
-        self.start()
+        super().__init__(settings)
+        self.servers = dict[str, ThreadingHTTPServer]()
         self.balancer = Balancer(settings)
-
-    def start(self) -> None:
-        classes = replicas.classes()
-        haproxy.write_configuration(self.settings, services(classes), members(classes, self.settings))
-        user = [f"--reuid={haproxy.USER}", f"--regid={haproxy.USER}", "--clear-groups", "--no-new-privs"]
-        log = (self.settings.state / "haproxy.log").open("a")
-        self.process = run.start(["setpriv", *user, "--", *haproxy.command(self.settings)], stdout=log.fileno(), stderr=log.fileno())
-        log.close()
-        wait_for(lambda: connects(haproxy.alive_path(self.settings)))
-
-    def kill(self) -> None:
-        assert self.process
-        self.process.kill()  # the workers go with the one that started them
-        self.process.wait()
 
     def add(self, count: int) -> list[Machine]:
         """Machines that are ready, each with its web server."""
@@ -125,57 +107,6 @@ class Site:
 
         self.keep(gone)
 
-    def ask(self, path: str = "/", **headers: str) -> tuple[int, str]:
-        client = http.client.HTTPConnection("www.example.org", timeout=10)
-        with contextlib.closing(client):
-            client.sock = socket.socket(socket.AF_UNIX)
-            client.sock.settimeout(10)
-            client.sock.connect(os.fspath(haproxy.door(self.settings, "small")))
-            client.request("GET", path, headers=headers)
-            answer = client.getresponse()
-            return answer.status, answer.read().decode()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
-def connects(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as client:
-        return client.connect_ex(os.fspath(path)) == 0
-
-
-class Load:
-    """Clients that ask without a pause; what was lost is in `lost`."""
-
-    def __init__(self, site: Site) -> None:
-        self.site, self.done, self.lost, self.stopping = site, 0, list[object](), threading.Event()
-        self.threads = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
-
-    def _ask(self) -> None:
-        while not self.stopping.is_set():
-            try:
-                status, said = self.site.ask()
-            except OSError as error:
-                self.lost.append(error)
-            else:
-                self.done += 1
-                if status != 200:
-                    self.lost.append((status, said))
-
-    def __enter__(self) -> "Load":
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join()
-
 
 @pytest.fixture
 def site() -> Iterator[Site]:
@@ -199,7 +130,7 @@ def site() -> Iterator[Site]:
 def test_nothing_is_lost_while_replicas_come_go_and_are_replaced_and_little_when_one_dies(site: Site) -> None:
     [first] = site.add(1)
     site.serve(1)
-    with Load(site) as load:
+    with Load(site, CLIENTS) as load:
         second, third = site.add(2)
         site.serve(3)
         site.leave(first, second)
