@@ -166,6 +166,9 @@ class EventKind(StrEnum):
     CLASS_CALENDAR = "class.calendar", "Somebody changed the calendar of a class.", INFO, *CHANGE
     CLASS_HOLDS = "class.holds", "Other numbers hold for the pools of a class, by its calendar.", INFO, *CHANGE
     CLASS_FORECAST = "class.forecast", "It was forecast for a week how many machines of a class to keep ready.", INFO, "after"
+    CLASS_RULES = "class.rules", "Somebody changed the rules of a class.", INFO, *CHANGE
+    CLASS_SCALED = "class.scaled", "A rule made a number of a class's pools another one.", INFO, *CHANGE
+    CLASS_NOT_SCALED = "class.not_scaled", "What a rule decided is not carried out.", INFO, *CHANGE
     CLASS_ENABLED = "class.enabled", "A class was opened."
     CLASS_DISABLED = "class.disabled", "A class was closed."
     CLASS_DELETED = "class.deleted", "A class was deleted, with its history."

@@ -522,6 +522,7 @@ class Class(Row):
     holds = JsonField(default=dict)
     forecast = JsonField(default=dict)
     updated_at = UtcField(default=now)
+    scaling = JsonField(default=dict)
 
     @property
     def waits(self) -> str:

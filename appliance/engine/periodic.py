@@ -19,6 +19,8 @@ from appliance.engine.readings import Readings
 from appliance.engine.recorder import Recorder
 from appliance.engine.refill import Refill
 from appliance.engine.repair import Repair
+from appliance.engine.rules import EVERY as DECIDED_EVERY
+from appliance.engine.rules import Rules
 from appliance.engine.scenario import Follower
 from appliance.engine.schedule import EVERY_TICK, ONCE, Needs, Periodic
 from appliance.engine.seeds import Seeds
@@ -71,6 +73,7 @@ class Controllers:
         store = Store(settings.readings)
         self.balancer = Balancer(settings)
         self.recorder, self.trends = Recorder(store, self.readings, self.balancer), Trends(settings, store, self.readings)
+        self.rules = Rules(store)
         self.heartbeat = Heartbeat(provider, self.readings)
         self.dispatcher = Dispatcher(self.runner, Refill(settings, provider, self.runner, self.handlers, jobs), jobs)
         self.upkeep = Upkeep(self.runner, self.heartbeat, Repair(settings, provider), jobs)
@@ -144,6 +147,7 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("packages", EVERY_TICK, lambda: package_index.read_wanted(settings), decided, Queue.NETWORK, package_index.is_due),
         Periodic("readings", of.readings.every, of.readings.take, Needs.HYPERVISOR, READINGS),
         Periodic("recorder", READ_EVERY, of.recorder.record, Needs.HYPERVISOR, READINGS),  # after them, in the one thread of their queue
+        Periodic("rules", DECIDED_EVERY, of.rules.decide, Needs.HYPERVISOR, READINGS),  # and after what was recorded
         Periodic("trends", JUDGED_EVERY, of.trends.judge, Needs.HYPERVISOR, READINGS),
         Periodic("unopened", 30, of.take_back_unopened, watched),
         Periodic("idle", 30, of.judge_idle, watched, Queue.NETWORK),

@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 from appliance import catalog
-from appliance.catalog import Class, demand, is_to_come, machines, memory, now, options, seeds, snapshots
+from appliance.catalog import Class, demand, is_to_come, machines, memory, now, options, policies, seeds, snapshots
 from appliance.catalog.memory import Allowed, Kind, Part
 from appliance.hypervisor.provider import HostFacts
 from appliance.lifecycle import calendars, forks, outcomes, pace
@@ -148,6 +148,7 @@ class Sizing:
                     ),
                     offered=machine_class.enabled,
                     cost=cost,
+                    priority=policies.value(machine_class, "priority"),
                     frees=_frees([of[kind] for kind in (*STANDING, Kind.FORK) if kind in of]) or cost or nominal,
                 )
             )
@@ -164,7 +165,7 @@ class Sizing:
             return known[1]
 
         preparing = calendars.preparing(machine_class)
-        holds = self.holds[name] = ahead(calendars.calendar_of(machine_class, moment), moment, measured, preparing)
+        holds = self.holds[name] = ahead(calendars.scaled(machine_class, moment), moment, measured, preparing)
         return holds
 
     def _pace(self, name: str, *, is_forked: bool) -> Pace:

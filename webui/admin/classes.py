@@ -30,6 +30,7 @@ SAVED = {
     Form.LIFE: "Saved. What is under way ends as it began; everything else goes by this from now on.",
     Form.MAKING: "Saved. Machines are made like that from now on; those that exist stay as they are.",
 }
+PAGES = {Form.CALENDAR: "calendar.page", Form.RULES: "rules.page"}  # of their own
 
 
 class Enabled(forms.Form):
@@ -161,7 +162,7 @@ def _change(name: str, form: Form) -> Response | tuple[str, int]:
 
 def _section_of(name: str, form: Form) -> str:
     """Where a form of the policy is."""
-    return url_for("calendar.page" if form is Form.CALENDAR else f"classes.{form.value}_page", name=name)
+    return url_for(PAGES.get(form, f"classes.{form.value}_page"), name=name)
 
 
 @blueprint.post("/<name>/reset/<key>")

@@ -295,7 +295,16 @@ def machine_readings(id: str) -> Answer:
 @operation("readings", {201: schemas.State}, takes=dict[str, float], example={"jobs": 5})
 def send_readings(id: str) -> Answer:
     """What the application of the account's machine says of itself now, like its jobs."""
-    readings.send(current_app.config["SETTINGS"], id, forms.sent())
+    readings.send(current_app.config["SETTINGS"], Subject(Kind.MACHINE, id), forms.sent())
+    return {"state": "kept"}, 201
+
+
+@blueprint.post("/classes/<name>/readings")
+@needs("classes.manage", class_="name")
+@operation("readings", {201: schemas.State}, takes=dict[str, float], example={"queue": 50})
+def send_class_readings(name: str) -> Answer:
+    """What somebody measures of a class as a whole now, like the length of a queue: its rules may go by it."""
+    readings.send(current_app.config["SETTINGS"], Subject(Kind.CLASS, class_verbs.get_class(name).name), forms.sent())
     return {"state": "kept"}, 201
 
 

@@ -1,14 +1,16 @@
 """Replicas of a service come, serve, drain and go, over a provider and an HAProxy that are only memory."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Class, Event, MachineState, Replica, ReplicaState, machines, now, replicas
+from appliance.catalog import Class, Event, MachineState, Replica, ReplicaState, machines, now, policies, replicas
 from appliance.catalog import seeds as seed_rows
 from appliance.engine import Engine
 from appliance.errors import Conflict
+from appliance.readings import Kind, Subject
 from appliance.services import machines as verbs
 from tests import world
 from tests.unit.engine.fake import settle
@@ -29,15 +31,35 @@ def site(engine: Engine, small: Class) -> FakeRuntime:
         small.save()
     runtime = FakeRuntime(engine.settings)
     engine.controllers.balancer.runtime = runtime
-    settle(engine, 5)
+    until(engine, lambda: len(engine.controllers.balancer.up) == 2)
     runtime.calls.clear()
     return runtime
 
 
-def scale(count: int, engine: Engine, ticks: int = 6) -> None:
+def until(engine: Engine, condition: Callable[[], bool], most: int = 40) -> None:
+    """Tick until it is so."""
+    for _ in range(most):
+        if condition():
+            return
+        settle(engine, 1)
+    raise AssertionError(f"not after {most} ticks: {[(one.number, one.state, one.up) for one in replicas.all()]}, {machines.counts()}")
+
+
+def scale(count: int, engine: Engine) -> None:
+    """Want so many replicas, until so many serve, and HAProxy was told."""
     with catalog.write():
         Class.update(minimum=count).execute()
-    settle(engine, ticks)
+    until(
+        engine,
+        lambda: (
+            len(serving()) == count
+            and {one.machine_id for one in replicas.all() if one.state == "serving"} == engine.controllers.balancer.up
+        ),
+    )
+
+
+def is_gone(id: str) -> Callable[[], bool]:
+    return lambda: machines.by_id(id).state is S.RETIRED  # type: ignore[union-attr]
 
 
 def serving() -> list[int]:
@@ -70,9 +92,8 @@ def test_it_is_scaled_out_and_in_and_drains_first(site, engine):
     assert machines.by_id(first).state is S.READY
     assert site.servers["small"][1].is_draining
     site.change("small", 1, sessions=0)
-    settle(engine, 7)
+    until(engine, is_gone(first))
     assert serving() == [2, 3, 4]
-    assert machines.by_id(first).state is S.RETIRED
     assert [call for call in site.calls if call.endswith(" 1")] == ["drain 1", "stop 1", "take out 1"]
 
 
@@ -95,8 +116,7 @@ def test_what_is_not_done_by_the_deadline_is_cut_off(site, engine):
     scale(2, engine)
     with catalog.write():
         Replica.update(deadline=now() - timedelta(seconds=1)).where(Replica.machine == first).execute()
-    settle(engine, 6)
-    assert machines.by_id(first).state is S.RETIRED
+    until(engine, is_gone(first))
     assert "5 requests were cut off" in Event.get(Event.kind == "replica.drained").message
 
 
@@ -104,26 +124,29 @@ def test_another_seed_replaces_one_at_a_time_and_none_goes_before_another_serves
     before = {one.machine_id for one in replicas.all()}
     world.seed("small", 2, promoted=True)
     least = []
-    for _ in range(18):
-        settle(engine, 1)
+
+    def is_replaced() -> bool:
         least.append(len(serving()))
-    assert not before & {one.machine_id for one in replicas.all()}
-    assert len(serving()) == 2
+        there = {one.machine_id for one in replicas.all()}
+        return len(there) == 2 and not before & there
+
+    until(engine, is_replaced)
     assert min(least) == 2
     assert {one.machine.seed_id for one in replicas.all()} == {seed_rows.promoted("small").id}
 
 
 def test_nothing_is_taken_away_while_haproxy_or_its_process_before_may_still_send_there(site, engine):
-    scale(3, engine, 5)
+    scale(3, engine)
     site.away = True
-    scale(2, engine, 4)
+    with catalog.write():
+        Class.update(minimum=2).execute()
+    settle(engine, 4)
     assert len(machines.live()) == 3
     site.away, site.reloading = False, True
     settle(engine, 4)
     assert len(machines.live()) == 3
     site.reloading = False
-    settle(engine, 5)
-    assert len(machines.live()) == 2
+    until(engine, lambda: len(machines.live()) == 2)
 
 
 def test_an_haproxy_that_was_started_anew_has_its_members_and_no_one_elses(site, engine):
@@ -139,10 +162,9 @@ def test_a_machine_that_goes_by_another_way_is_taken_out(site, engine):
     first = replicas.all()[0]
     with catalog.write():
         machines.change(first.machine_id, {S.READY}, S.FAILED)
-    settle(engine, 8)
+    until(engine, lambda: len(engine.controllers.balancer.up) == 2 and is_gone(first.machine_id)())
     assert first.machine_id not in {one.machine_id for one in replicas.all()}
     assert "take out 1" in site.calls
-    assert len(serving()) == 2
     assert "replica.lost" in kinds()
 
 
@@ -156,8 +178,7 @@ def test_a_replica_that_does_not_answer_is_told_of_and_replaced_one_at_a_time(si
     settle(engine, 1)
     assert [machines.by_id(one.machine_id).state is S.READY for one in (first, second)].count(False) == 1
     site.change("small", 2, up=True, since=0)
-    settle(engine, 7)
-    assert len(serving()) == 2
+    until(engine, lambda: len(serving()) == 2 and "replica.replaced" in kinds())
     assert {"replica.down", "replica.replaced"} <= set(kinds())
 
 
@@ -165,17 +186,14 @@ def test_one_that_an_admin_removes_drains_and_goes_whatever_is_wanted(site, engi
     first = replicas.all()[0].machine_id
     verbs.release(admin, first)
     assert replicas.of_machine(first).state is ReplicaState.DRAINING
-    settle(engine, 8)
-    assert machines.by_id(first).state is S.RETIRED
-    assert len(serving()) == 2
+    until(engine, lambda: is_gone(first)() and len(serving()) == 2)
 
 
 def test_a_class_that_is_closed_or_no_service_any_more_serves_nobody(site, engine, small):
     with catalog.write():
         Class.update(enabled=False).execute()
-    settle(engine, 8)
+    until(engine, lambda: machines.live() == [])
     assert serving() == []
-    assert machines.live() == []
     with catalog.write():
         Class.update(spec={**Class.get().spec, "service": None}).execute()
     settle(engine, 4)
@@ -196,3 +214,15 @@ def test_what_it_did_is_read_over_time(site, engine):
     site.process = "another"
     settle(engine, 1)
     assert balancer.figures(moment + timedelta(seconds=20))[0]["small"]["requests"] is None
+
+
+def test_rules_over_its_requests_scale_it(site, engine):
+    rule = {"name": "Load", "metric": "requests", "minutes": 1, "each": 10, "most": 4, "cooldown_up": 0}
+    with catalog.write():
+        policies.change(Class.get(), {"rules": [rule]})
+    store = engine.controllers.rules.store
+    store.record(now(), {Subject(Kind.CLASS, "small"): {"requests": 35.0}})
+    engine.schedule.hurry("rules")
+    until(engine, lambda: len(serving()) == 4)
+    assert engine.controllers.balancer.wanted == {"small": 4}
+    assert "35" in Event.get(Event.kind == "class.scaled").message

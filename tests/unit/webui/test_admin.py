@@ -92,6 +92,7 @@ POLICY = {
     "warn_last": "30",
     "busy_grace": "45",
     "service_level": "90",
+    "priority": "0",
 }
 
 

@@ -1,5 +1,5 @@
 // Readings over time: draws what /api/v1/…/readings says where a page has a place for it, and again while it is looked at.
-// Without this script, or for who sees no charts, the page has the same as tables.
+// What is only tried brings its values with the page. Without this script, or for who sees no charts, the page has the same as tables.
 const LIVE = 10000; // between two questions, or a quarter of what lies between two moments
 const HEIGHT = 170;
 const DOUBLED = Array.from({ length: 50 }, (_, at) => 2 ** at); // steps of axes in MiB or bytes
@@ -115,6 +115,11 @@ class Section {
 
   async ask() {
     this.asked = Date.now();
+    if (this.box.dataset.values) { // they came with the page, and stay as they are
+      this.found ??= JSON.parse(this.box.dataset.values);
+      this.draw();
+      return;
+    }
     let found;
     try {
       const answer = await fetch(this.box.dataset.readings, { headers: { 'HX-Request': 'true', Accept: 'application/json' } });
@@ -160,13 +165,13 @@ class Section {
   }
 }
 
-const sections = [...document.querySelectorAll('[data-readings]')].map(box => new Section(box.id));
+const sections = [...document.querySelectorAll('[data-readings], [data-values]')].map(box => new Section(box.id));
 const askAll = () => sections.forEach(section => section.ask());
 askAll();
 document.body.addEventListener('changed', () => {
   for (const section of sections) {
     const every = Math.max(LIVE, 250 * (section.found?.step ?? 0));
-    if (!document.hidden && Date.now() - section.asked >= every) section.ask();
+    if (!document.hidden && section.box?.dataset.readings && Date.now() - section.asked >= every) section.ask();
   }
 });
 addEventListener('resize', () => sections.forEach(section => section.resize()));
