@@ -291,7 +291,7 @@ class Appliance:
             ),
             Process(
                 "haproxy",
-                self._haproxy(),
+                haproxy.supervised(settings),
                 lambda: _healthy(haproxy.alive_path(settings), "/"),
                 env,
                 confined=True,
@@ -345,21 +345,6 @@ class Appliance:
 
     def _console(self) -> list[run.Argument]:
         return self._housed([*self._python(layout.WEB), "-m", "appliance.console", "--fd", str(self.console_socket.fileno())])
-
-    def _haproxy(self) -> list[run.Argument]:
-        """It finds its configuration written anew, with the replicas that there are, whenever it is started."""
-        script = '"$1" -m appliance.balance && shift && exec "$@"'
-        user: list[run.Argument] = [
-            "setpriv",
-            "--pdeathsig",
-            "KILL",
-            f"--reuid={haproxy.USER}",
-            f"--regid={haproxy.USER}",
-            "--clear-groups",
-            "--no-new-privs",
-            "--",
-        ]
-        return ["sh", "-c", script, "sh", sys.executable, *user, *haproxy.command(self.settings)]
 
     def _rescue(self) -> list[run.Argument]:
         return self._housed([*self._python(layout.RESCUE, layout.WEB), "-m", "webui.rescue", "--fd", str(self.rescue_socket.fileno())])

@@ -11,9 +11,7 @@ from pathlib import Path
 
 from appliance import run
 from appliance.balance import haproxy
-from appliance.balance.wanted import members, services
-from appliance.catalog import replicas
-from appliance.settings import Settings
+from appliance.settings import REPOSITORY, Settings, environment
 
 
 class Haproxy:
@@ -24,17 +22,16 @@ class Haproxy:
         self.start()
 
     def start(self) -> None:
-        classes = replicas.classes()
-        haproxy.write_configuration(self.settings, services(classes), members(classes, self.settings))
-        user = [f"--reuid={haproxy.USER}", f"--regid={haproxy.USER}", "--clear-groups", "--no-new-privs"]
         with self.log.open("a") as log:
-            command = run.tied(["setpriv", *user, "--", *haproxy.command(self.settings)])
-            self.process = run.start(command, stdout=log.fileno(), stderr=log.fileno())
+            env = {**environment(self.settings), "PYTHONPATH": str(REPOSITORY)}
+            self.process = run.start(run.confined(haproxy.supervised(self.settings)), env=env, stdout=log.fileno(), stderr=log.fileno())
         wait_for(lambda: connects(haproxy.alive_path(self.settings)))
 
     def kill(self) -> None:
-        self.process.kill()  # the workers go with the one that started them
+        """With all that it started, as when the supervisor is."""
+        self.process.kill()
         self.process.wait()
+        wait_for(lambda: not connects(haproxy.alive_path(self.settings)))
 
     def ask(self, path: str = "/", **headers: str) -> tuple[int, str]:
         """Status and text of what the class small answers."""
@@ -78,7 +75,7 @@ class Load:
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.01)

@@ -8,6 +8,7 @@ import hashlib
 import os
 import pwd
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,6 +81,13 @@ def command(settings: Settings) -> list[Argument]:
     return ["haproxy", "-W", "-db", "-S", f"{master_path(settings)},mode,600", "-f", file(settings)]
 
 
+def supervised(settings: Settings) -> list[Argument]:
+    """The same by root, where no systemd does it: with its configuration written anew, and the replicas that there are, whenever it is started."""
+    script = '"$1" -m appliance.balance && shift && exec "$@"'
+    rights = ["--pdeathsig", "KILL", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--no-new-privs"]
+    return ["sh", "-c", script, "sh", sys.executable, "setpriv", *rights, "--", *command(settings)]
+
+
 def prepare(settings: Settings) -> None:
     """Make the folder of its sockets: it makes them, nginx may connect, and nobody else."""
     path = folder(settings)
@@ -118,7 +126,8 @@ def configuration(settings: Settings, services: Sequence[Service], members: Mapp
             ("option", "redispatch", 1),
             ("retries", 3),
             ("retry-on", "conn-failure", "empty-response", "response-timeout"),
-            ("timeout", "connect", "1s"),
+            ("timeout", "connect", "2s"),
+            ("timeout", "check", "5s"),  # one that is slow is not one that is gone
             ("timeout", "queue", "30s"),
             ("timeout", "http-request", "15s"),
             ("timeout", "client", "60s"),
