@@ -55,6 +55,7 @@ POOLS = Chart(
     "count",
     (Line("production", "Production", "a"), Line("buffer", "Buffer", "b"), Line("creation", "Creation", "c"), Line("queue", "Queue", "d", peak=True)),
 )  # fmt: skip
+JOBS = Chart("Jobs", "count", (Line("jobs", "Waiting or running", "a", peak=True),))
 REQUESTS = Chart("Requests", "hourly", (Line("hits", "Met at once", "a"), Line("misses", "Had to wait", "d")))
 SERVED = Chart(
     "Requests a second", "rate", (Line("requests", "Requests", "a", peak=True), Line("requests_failed", "Failed", "d", peak=True))
@@ -101,7 +102,7 @@ CHARTS = {
         DISK,
         NETWORK,
     ),
-    Kind.CLASS: (*SERVICE, POOLS, REQUESTS, WAIT, PROCESSORS, Chart("Memory", "mib", (*TAKEN, Line("memory_used", "Used by guests", "nominal"))), DISK, NETWORK),
+    Kind.CLASS: (*SERVICE, POOLS, JOBS, REQUESTS, WAIT, PROCESSORS, Chart("Memory", "mib", (*TAKEN, Line("memory_used", "Used by guests", "nominal"))), DISK, NETWORK),
     Kind.MACHINE: (
         SERVED,
         LATENCY,

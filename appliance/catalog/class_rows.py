@@ -18,6 +18,7 @@ _LEFT = {
     "machine": "SELECT count(*) FROM machine WHERE class_name = ? AND state <> 'retired'",
     "request": "SELECT count(*) FROM request WHERE class_name = ? AND state IN ('pending', 'waiting')",
     "run": "SELECT count(*) FROM run WHERE class_name = ? AND ended_at IS NULL",
+    "job": "SELECT count(*) FROM job WHERE class_name = ? AND state IN ('queued', 'running')",
     "data_disk": "SELECT count(*) FROM data_disk WHERE class_name = ?",
     "kept_disk": "SELECT count(*) FROM kept_disk WHERE class_name = ?",
     "seed": "SELECT count(*) FROM seed WHERE class_name = ? AND (stored OR state IN ('queued', 'building', 'ready'))",
@@ -37,6 +38,7 @@ _HISTORY = (
     """DELETE FROM run WHERE class_name = ?1 OR machine_id IN (SELECT id FROM machine WHERE class_name = ?1)
         OR request_id IN (SELECT id FROM request WHERE class_name = ?1)""",
     "DELETE FROM replica WHERE class_name = ?1",
+    "DELETE FROM job WHERE class_name = ?1",
     "DELETE FROM lease WHERE machine_id IN (SELECT id FROM machine WHERE class_name = ?1)",
     "DELETE FROM request WHERE class_name = ?1",
     "DELETE FROM machine WHERE class_name = ?1",

@@ -26,6 +26,7 @@ class Area(StrEnum):
     SNAPSHOT = "snapshot", "Snapshots"
     CLASS = "class", "Classes"
     SERVICE = "service", "Services", "replica"
+    JOB = "job", "Jobs"
     SCENARIO = "scenario", "Scenario"
     PACKAGES = "packages", "Packages"
     SIGN = "sign", "Sign-ins"
@@ -169,6 +170,11 @@ class EventKind(StrEnum):
     CLASS_RULES = "class.rules", "Somebody changed the rules of a class.", INFO, *CHANGE
     CLASS_SCALED = "class.scaled", "A rule made a number of a class's pools another one.", INFO, *CHANGE
     CLASS_NOT_SCALED = "class.not_scaled", "What a rule decided is not carried out.", INFO, *CHANGE
+    JOB_SUBMITTED = "job.submitted", "Somebody put jobs into the queue of a class.", INFO, "after"
+    JOB_DEAD = "job.dead", "A job is given up: none of its tries came through.", ERROR, "hint"
+    JOB_CANCELLED = "job.cancelled", "Somebody took a job out of the queue."
+    JOB_AGAIN = "job.again", "Somebody has a job tried again."
+
     CLASS_ENABLED = "class.enabled", "A class was opened."
     CLASS_DISABLED = "class.disabled", "A class was closed."
     CLASS_DELETED = "class.deleted", "A class was deleted, with its history."

@@ -16,6 +16,8 @@ from appliance.catalog.listing import Page, Window
 from appliance.catalog.models import (
     Account,
     Class,
+    Job,
+    JobState,
     Lease,
     Machine,
     MachineState,
@@ -55,8 +57,10 @@ def take_machine(class_name: str, account_id: int, ends_at: datetime, request_id
         UPDATE machine SET state = 'assigned', state_since = ?1, owner_id = ?2
         WHERE state = 'ready' AND memory + ?4 <= ?5 AND number = coalesce(
             (SELECT machine.number FROM machine INDEXED BY machine_state CROSS JOIN seed ON seed.id = machine.seed_id AND seed.promoted
-             WHERE machine.state = 'ready' AND machine.class_name = ?3 ORDER BY machine.number LIMIT 1),
-            (SELECT number FROM machine WHERE state = 'ready' AND class_name = ?3 ORDER BY number LIMIT 1))
+             WHERE machine.state = 'ready' AND machine.class_name = ?3 AND machine.id NOT IN (SELECT machine_id FROM job WHERE state = 'running')
+             ORDER BY machine.number LIMIT 1),
+            (SELECT number FROM machine WHERE state = 'ready' AND class_name = ?3 AND id NOT IN (SELECT machine_id FROM job WHERE state = 'running')
+             ORDER BY number LIMIT 1))
           AND NOT EXISTS (SELECT 1 FROM request WHERE state = 'waiting' AND class_name = ?3 AND id < ?6)
         RETURNING id, name
         """,
@@ -129,6 +133,7 @@ class Terms:
     lease_minutes: int
     maximum: int  # at any time of its calendar
     is_service: bool  # its machines are nobody's
+    jobs: bool  # its machines work on jobs, and nobody gets one
     size: Size
 
 
@@ -137,6 +142,7 @@ def terms(class_name: str) -> Terms | None:
     found = rows(
         """
         SELECT enabled, per_person, burst, lease_minutes, maximum, windows, one_offs, json_extract(spec, '$.service') IS NOT NULL,
+               coalesce(json_extract(overrides, '$.jobs'), json_extract(spec, '$.jobs'), 0),
                json_extract(spec, '$.size.vcpus'), json_extract(spec, '$.size.memory'), json_extract(spec, '$.size.disk')
         FROM class WHERE name = ?
         """,
@@ -144,9 +150,9 @@ def terms(class_name: str) -> Terms | None:
     )
     if not found:
         return None
-    enabled, per_person, burst, lease_minutes, maximum, windows, one_offs, is_service, *size = found[0]
+    enabled, per_person, burst, lease_minutes, maximum, windows, one_offs, is_service, jobs, *size = found[0]
     most = policies.most_of(maximum, json.loads(windows), json.loads(one_offs))
-    return Terms(bool(enabled), per_person, burst, lease_minutes, most, bool(is_service), Size(*size))
+    return Terms(bool(enabled), per_person, burst, lease_minutes, most, bool(is_service), bool(jobs), Size(*size))
 
 
 def note_request(
@@ -355,12 +361,16 @@ def with_ids(ids: Iterable[str]) -> list[Machine]:
     return list(Machine.select().where(Machine.id.in_(chosen)).order_by(Machine.number))
 
 
+def _at_work() -> Any:
+    return Machine.id.in_(Job.select(Job.machine).where(Job.state == JobState.RUNNING, Job.deadline > now()))
+
+
 def largest(class_name: str, count: int) -> list[Machine]:
-    """Ready machines that free most memory when they are removed: those that run, then those that were booted; never a cold one."""
+    """Ready machines, none that works on a job, that free most memory when they are removed: those that run, then those that were booted; never a cold one."""
     query = (
         Machine.select(Machine, Seed)
         .join(Seed)
-        .where(Machine.machine_class == class_name, Machine.state == MachineState.READY, Machine.readiness != "cold")
+        .where(Machine.machine_class == class_name, Machine.state == MachineState.READY, Machine.readiness != "cold", ~_at_work())
         .order_by(Machine.readiness.desc(), Machine.origin, Seed.promoted, Machine.number)
         .limit(count)
     )
@@ -368,15 +378,26 @@ def largest(class_name: str, count: int) -> list[Machine]:
 
 
 def dispensable(class_name: str, count: int) -> list[Machine]:
-    """Ready machines to remove first: those from an old seed, then the oldest."""
+    """Ready machines, none that works on a job, to remove first: those from an old seed, then the oldest."""
     query = (
         Machine.select(Machine, Seed)
         .join(Seed)
-        .where(Machine.machine_class == class_name, Machine.state == MachineState.READY)
+        .where(Machine.machine_class == class_name, Machine.state == MachineState.READY, ~_at_work())
         .order_by(Seed.promoted, Machine.number)
         .limit(count)
     )
     return list(query) if count else []
+
+
+def running_spare(class_name: str) -> Machine | None:
+    """A machine of the buffer that runs; None when there is none."""
+    found: Machine | None = (
+        Machine.select()
+        .where(Machine.machine_class == class_name, Machine.state == MachineState.READY, Machine.readiness == "running")
+        .order_by(Machine.number)
+        .first()
+    )
+    return found
 
 
 def counts() -> dict[str, dict[MachineState, int]]:
@@ -395,13 +416,15 @@ def waiting() -> dict[str, int]:
 
 
 def on_old_seed() -> dict[str, int]:
-    """Ready machines made from another seed than the promoted one, by class."""
+    """Ready machines made from another seed than the promoted one, by class; none that works on a job."""
     return dict(
         rows(
             """
             SELECT machine.class_name, count(*) FROM machine JOIN seed ON seed.id = machine.seed_id
-            WHERE machine.state <> 'retired' AND machine.state = 'ready' AND seed.promoted = 0 GROUP BY machine.class_name
-            """
+            WHERE machine.state <> 'retired' AND machine.state = 'ready' AND seed.promoted = 0
+              AND machine.id NOT IN (SELECT machine_id FROM job WHERE state = 'running' AND deadline > ?) GROUP BY machine.class_name
+            """,
+            (stamp(now()),),
         )
     )
 

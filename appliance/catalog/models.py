@@ -218,6 +218,16 @@ class DeliveryState(StrEnum):
     DEAD = "dead"
 
 
+class JobState(StrEnum):
+    """Where a job stands; a dead one is tried again only when somebody says so."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
 class Level(StrEnum):
     """How much an event should worry its reader."""
 
@@ -690,6 +700,34 @@ class Replica(Row):
     up = BooleanField(default=True)
 
 
+class Job(Row):
+    """A command that a machine of the class is to run, or has run; see catalog.job_queue."""
+
+    id = AutoField()
+    machine_class = ForeignKeyField(Class, column_name="class_name", object_id_name="class_name")
+    class_name: str
+    account = ForeignKeyField(Account, null=True, on_delete="SET NULL")
+    account_id: int | None
+    name = CharField()
+    number = IntegerField()
+    run = JsonField()
+    files = JsonField(default=dict)
+    seconds = IntegerField()
+    tries = IntegerField()
+    state = EnumField(JobState, default=JobState.QUEUED)
+    attempt = IntegerField(default=0)
+    machine = ForeignKeyField(Machine, null=True)
+    machine_id: str | None
+    retry_at = UtcField(null=True)
+    deadline = UtcField(null=True)
+    status = IntegerField(null=True)
+    output = TextField(default="")
+    problem = TextField(default="")
+    created_at = UtcField(default=now)
+    started_at = UtcField(null=True)
+    ended_at = UtcField(null=True)
+
+
 class Lease(Row):
     """The right to hold a machine until a time."""
 
@@ -1090,6 +1128,7 @@ TABLES = (
     ScenarioFile,
     ScenarioVersion,
     Machine,
+    Job,
     Lease,
     KeptDoor,
     ConsoleSession,

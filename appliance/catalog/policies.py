@@ -40,6 +40,8 @@ def effective(spec: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str
     found = scenarios(spec) | {name: value for name, value in overrides.items() if name in policy.fields()}
     for name in ("minimum", "buffer"):
         found[name] = min(found[name], found["maximum"])
+    if found["jobs"]:
+        found["readiness"] = "running"  # or nothing could be run in them
     found["burst"] = min(found["burst"], max(1, min(found["per_person"], found["maximum"])))
     return found
 

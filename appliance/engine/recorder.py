@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from appliance import catalog
-from appliance.catalog import EventKind, MachineState, demand, machines, now, record
+from appliance.catalog import Class, EventKind, MachineState, demand, job_queue, machines, now, policies, record
 from appliance.engine.balancer import Balancer
 from appliance.engine.readings import Readings
 from appliance.hypervisor.provider import HostFacts
@@ -81,11 +81,13 @@ class Recorder:
 
     def _demand(self, classes: Iterable[str], moment: datetime) -> dict[str, Figures]:
         """What there is of each class, who waits, and how many requests an hour were met at once or not since the last look."""
+        jobs = job_queue.lengths()
         counts, waiting, last = machines.counts(), demand.waiting(), demand.last_request()
         before, self._mark = self._mark, Mark(last, moment)
         seconds = 0.0 if before is None else (moment - before.at).total_seconds()
         asked = demand.asked_between(before.request, last) if before is not None and seconds > 0 else None
         found: dict[str, Figures] = {}
+        workers = jobs.keys() | {one.name for one in Class.select() if policies.value(one, "jobs")}
         for name in classes:
             there, queue = counts.get(name, {}), waiting.get(name)
             hits, misses = (None, None) if asked is None else (HOUR / seconds * count for count in asked.get(name, demand.Asked()))
@@ -93,6 +95,7 @@ class Recorder:
                 **{pool: float(sum(there.get(state, 0) for state in states)) for pool, states in POOLS.items()},
                 "queue": queue.machines if queue else 0,
                 "wait": plausible((moment - queue.since).total_seconds()) if queue else 0,
+                "jobs": float(jobs.get(name, 0)) if name in workers else None,
                 "hits": hits,
                 "misses": misses,
             }

@@ -45,7 +45,7 @@ def points(store: Store, class_name: str, rule: Rule, span: timedelta, moment: d
     match rule.of:
         case "class":
             return read(store, Subject(Kind.CLASS, class_name), rule.metric, span, moment)
-        case "sent":
+        case "sent" | "command":
             return read(store, Subject(Kind.CLASS, class_name, rule.metric), "value", span, moment)
     members = [id for id, name in demand.classes_of_machines().items() if name == class_name]
     return _mean([read(store, Subject(Kind.MACHINE, id, rule.metric), "value", span, moment) for id in members])

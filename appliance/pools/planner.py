@@ -172,6 +172,7 @@ def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
     budget = _Budget(demands, capacity)
     create = dict.fromkeys((demand.name for demand in demands), 0)
     short: set[str] = set()
+    full: set[str] = set()  # classes that wanted more than the host has left
     reasons: dict[str, str] = {}
 
     def make(demand: Demand, upto: int, *, held: bool) -> bool:
@@ -188,6 +189,7 @@ def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
             return False
         if lack := budget.lacks(demand, buffered + 1, held=held):
             reasons.setdefault(demand.name, lack)
+            full.add(demand.name)
             if budget.lacks_memory(demand, buffered + 1, held=held):
                 short.add(demand.name)
             return False
@@ -208,7 +210,7 @@ def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
     for demand in demands:
         if shed[demand.name]:
             reasons[demand.name] = _why_shed(capacity)
-    full = {name for name in reasons if name in short or shed[name]}
+    full |= {name for name in reasons if shed[name]}
     reasons |= {demand.name: reasons[demand.name] + _loses(demand, demands) for demand in demands if demand.name in full}
     return [
         Decision(demand.name, create[demand.name] + surge, remove, reasons.get(demand.name, ""), shed[demand.name], demand.name in short)

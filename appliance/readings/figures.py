@@ -42,6 +42,7 @@ FIGURES = {
     "buffer": "machines that wait for somebody",
     "production": "machines that people hold",
     "queue": "machines that people wait for",
+    "jobs": "jobs that wait or run",
     "wait": "seconds that the first of the queue has waited",
     "hits": "requests an hour that were met at once",
     "misses": "requests an hour that had to wait",

@@ -267,6 +267,11 @@ class ClassPolicy(Part):
         description="How machines wait in the buffer: `running`; `paused`, which costs no processor and, forked, little memory; or `cold`, a disk only.",
     )
 
+    jobs: Annotated[bool, Editable("jobs", Form.MAKING, "Jobs", "Work on jobs")] = Field(
+        default=False,
+        description="Whether its machines work on the jobs of a queue: then they wait running, and nobody gets one. A rule with the metric `jobs` has as many as are needed.",
+    )
+
     @model_validator(mode="after")
     def _fits(self) -> "ClassPolicy":
         if self.burst > max(1, min(self.per_person, self.policy.maximum)):

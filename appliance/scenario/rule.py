@@ -6,7 +6,7 @@ What a rule says at a moment is decided by `appliance.pools.rules`.
 import math
 from collections.abc import Iterator, Sequence
 from itertools import combinations
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field, model_validator
 
@@ -18,7 +18,7 @@ PROJECTED = 1000  # machines up to which a rule is looked through for flapping
 
 Number = Literal["minimum", "buffer"]
 Statistic = Literal["mean", "most", "least", "last"]
-Of = Literal["class", "sent", "machines"]
+Of = Literal["class", "sent", "command", "machines"]
 
 
 class Rule(Part):
@@ -34,11 +34,16 @@ class Rule(Part):
     of: Of = Field(
         default="class",
         description="Whose metric: `class`: a figure of the class (its charts); `sent`: what was sent for the class through the API; "
+        "`command`: what a command prints, "
         "`machines`: what the applications of its machines send, as the mean of them.",
     )
     metric: str = Field(
         pattern=r"^[a-z][a-z0-9_.-]{0,39}$",
         description="The name of the figure, like `cpu` (0 to 1), `queue` or `jobs`, or of what is sent.",
+    )
+    command: Annotated[tuple[str, ...], Field(strict=False, max_length=100)] = Field(
+        default=(),
+        description="With `of: command`: run every half a minute in a machine of the buffer that runs, as its user; it prints a number.",
     )
     statistic: Statistic = Field(default="mean", description="What is made of its values: `mean`, `most`, `least`, or the `last` one.")
     minutes: int = Field(default=5, ge=1, le=1440, description="Over the last so many minutes.")
@@ -87,6 +92,8 @@ class Rule(Part):
 
     @model_validator(mode="after")
     def _decides(self) -> "Rule":
+        if bool(self.command) != (self.of == "command"):
+            raise ValueError(f"{self.name} has {'a' if self.command else 'no'} command", "say command with of: command, and only then")
         if self.each is not None:
             if self.above is not None or self.below is not None:
                 raise ValueError(f"{self.name} has both thresholds and one machine for each", "say either thresholds or each")

@@ -84,7 +84,9 @@ def offers(account_id: int) -> list[Offer]:
     held_up = handovers.held_up(account_id)
     result = []
     for machine_class in Class.select().where(Class.enabled == True).order_by(Class.name):  # noqa: E712
-        if machine_class.spec.get("service") or not reach.covers(Location(classes=frozenset({machine_class.name}))):
+        if machine_class.spec.get("service") or policies.value(machine_class, "jobs"):
+            continue
+        if not reach.covers(Location(classes=frozenset({machine_class.name}))):
             continue
         request = mine.get(machine_class.name)
         left = quotas.allowance(account_id, machine_class.name, quotas.size_of(machine_class))
@@ -172,6 +174,14 @@ def _held_up(found: Handover | None) -> str:
     )
 
 
+def _check_for_people(class_name: str, terms: machines.Terms) -> None:
+    """Raise Conflict for a class whose machines nobody holds."""
+    if terms.is_service:
+        raise Conflict(f"{class_name} is a service: its machines are everybody's, and nobody holds one.", "Open its address.")
+    if terms.jobs:
+        raise Conflict("These machines work on jobs.", "Submit a job instead.")
+
+
 def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | None = None) -> Request:
     """Ask for a machine: one transaction gives a ready one at once, or queues the request. Of several, all are given or none.
 
@@ -185,8 +195,7 @@ def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | No
         reach = permissions.scope_of(actor, "machines.use")
         if terms is None or not terms.enabled or not reach.covers(Location(classes=frozenset({class_name}))):
             raise NotFound(f"There is no class {class_name}.", "Reload the page to see what there is.", field="class_name")
-        if terms.is_service:
-            raise Conflict(f"{class_name} is a service: its machines are everybody's, and nobody holds one.", "Open its address.")
+        _check_for_people(class_name, terms)
         if not 1 <= count <= max(terms.burst, 1):
             what = f"from 1 to {terms.burst}" if terms.burst > 1 else "one"
             raise BadInput(f"{count} of these at once cannot be had.", f"Ask for {what}.")

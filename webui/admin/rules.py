@@ -1,6 +1,7 @@
 """The rules of a class: what they came to, each with its form, and what it would have done yesterday."""
 
 import math
+import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -17,7 +18,7 @@ from appliance.services.rules import Preview
 from webui import forms
 from webui.charts import Chart, Drawn, Line
 from webui.errors import status_of
-from webui.forms import Form, OneOf, Whole
+from webui.forms import ONE_LINE, Form, OneOf, Whole
 from webui.forms import Line as Text
 from webui.guard import actor, back, needs
 
@@ -27,6 +28,7 @@ NUMBERS = {"minimum": "Minimum", "buffer": "Ready and waiting"}
 OF = {
     "class": "The class: a figure of its charts",
     "sent": "What is sent for the class through the API",
+    "command": "What a command prints, in a machine of the buffer that runs",
     "machines": "What its machines' applications send",
 }
 STATISTICS = {"mean": "Mean", "most": "Largest", "least": "Smallest", "last": "Last value"}
@@ -46,6 +48,14 @@ def _amount(value: Any) -> Any:
     return found
 
 
+def _closed(value: Any) -> Any:
+    try:
+        shlex.split(str(value or ""))
+    except ValueError:
+        raise PydanticCustomError("words", "a quote is not closed.") from None
+    return value
+
+
 Amount = Annotated[float | None, BeforeValidator(_amount)]
 
 
@@ -61,6 +71,13 @@ class RuleForm(Form):
     sets: Annotated[Text, OneOf(NUMBERS)] = Field("minimum", title="Number", description="It is raised above what policy and calendar say.")
     of: Annotated[Text, OneOf(OF)] = Field("class", title="Metric of")
     metric: Text = Field(title="Metric", description="Like cpu (0 to 1), queue or wait; or the name under which it is sent.", max_length=40)
+    command: Annotated[Text, BeforeValidator(_closed)] = Field(
+        "",
+        title="Command",
+        description="When a command prints the metric: a program with its words.",
+        max_length=4096,
+        json_schema_extra=ONE_LINE,
+    )
     statistic: Annotated[Text, OneOf(STATISTICS)] = Field("mean", title="Statistic")
     minutes: Whole = _whole("Over the last", 1, 1440, "minutes")
     above: Amount = Field(None, title="Add at or above", description="Empty: it never adds.")
@@ -71,8 +88,13 @@ class RuleForm(Form):
     each: Amount = Field(None, title="One machine for each", description="In place of thresholds and steps, like 5 jobs of a queue.")
     cooldown_up: Whole = _whole("Cool-down up", 0, 86400, "seconds", "After a change.")
     cooldown_down: Whole = _whole("Cool-down down", 0, 86400, "seconds", "After a change.")
-    least: Whole = _whole("At least", 0, MANY, "machines")
-    most: Whole = _whole("At most", 0, MANY, "machines", "The maximum of policy and calendar bounds it, too.")
+    least: Whole = _whole("Lower bound", 0, MANY, "machines")
+    most: Whole = _whole("Upper bound", 0, MANY, "machines", "The maximum of policy and calendar bounds it, too.")
+
+
+def _values(said: RuleForm) -> dict[str, Any]:
+    """The same as a rule has it."""
+    return {**said.model_dump(exclude={"key"}), "command": shlex.split(said.command)}
 
 
 class Chosen(Form):
@@ -92,7 +114,7 @@ def page(name: str) -> tuple[str, int]:
 def save(name: str) -> Response | tuple[str, int]:
     try:
         said = forms.read(RuleForm)
-        rules.put(actor(), name, said.key, said.model_dump(exclude={"key"}))
+        rules.put(actor(), name, said.key, _values(said))
     except DpeError as refused:
         return _page(name, error=refused)
     flash(f"{said.name} is saved; the pools follow it from now on.", "success")
@@ -104,7 +126,7 @@ def save(name: str) -> Response | tuple[str, int]:
 def preview(name: str) -> tuple[str, int]:
     try:
         said = forms.read(RuleForm)
-        found = rules.preview(current_app.config["SETTINGS"], classes.get_class(name), said.key, said.model_dump(exclude={"key"}))
+        found = rules.preview(current_app.config["SETTINGS"], classes.get_class(name), said.key, _values(said))
     except DpeError as refused:
         return _page(name, error=refused)
     return _page(name, found=found, said=said.model_dump())
@@ -123,7 +145,7 @@ def _page(name: str, *, found: Preview | None = None, said: dict[str, Any] | Non
     known = rules.of_class(machine_class)
     asked = str(forms.sent().get("key", "")) if request.method == "POST" else request.args.get("rule", "")
     changed = next((one for one in known if one.key == asked), None)
-    stored = said or ({**_BEGIN, **changed.model_dump(), "key": changed.key} if changed else _BEGIN)
+    stored = said or ({**_BEGIN, **changed.model_dump(), "command": shlex.join(changed.command), "key": changed.key} if changed else _BEGIN)
     page = render_template(
         "admin/rules.html",
         machine_class=machine_class,
@@ -142,12 +164,12 @@ def _page(name: str, *, found: Preview | None = None, said: dict[str, Any] | Non
     return page, status_of(error) if error else 200
 
 
-_BEGIN = {"key": "", **{key: info.default for key, info in Rule.model_fields.items() if not info.is_required()}}
+_BEGIN = {"key": "", **{key: info.default for key, info in Rule.model_fields.items() if not info.is_required()}, "command": ""}
 
 
 def in_words(rule: Rule) -> str:
     """What a rule does."""
-    of = {"class": "", "sent": " (sent)", "machines": " (of machines)"}[rule.of]
+    of = {"class": "", "sent": " (sent)", "command": " (by a command)", "machines": " (of machines)"}[rule.of]
     metric = f"{STATISTICS[rule.statistic].lower()} of {rule.metric}{of}" + (
         "" if rule.statistic == "last" else f" over {rule.minutes} min"
     )

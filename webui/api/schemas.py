@@ -474,6 +474,39 @@ class AdminClasses(TypedDict):
     items: list[AdminClass]
 
 
+Job = TypedDict(
+    "Job",
+    {
+        "id": int,
+        "class": str,
+        "name": str,
+        "number": int,
+        "run": list[str],
+        "state": str,
+        "try": int,
+        "tries": int,
+        "seconds": int,
+        "status": int | None,
+        "output": str,
+        "problem": str,
+        "machine": str | None,
+        "created_at": Time,
+        "started_at": Time,
+        "ended_at": Time,
+    },
+)
+
+
+class Jobs(TypedDict):
+    """The last hundred, latest first."""
+
+    items: list[Job]
+
+
+class JobIds(TypedDict):
+    jobs: list[int]
+
+
 class PolicyValues(TypedDict):
     """What an admin changed of a policy (the scenario says all else), and what counts."""
 

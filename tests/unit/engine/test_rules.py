@@ -21,7 +21,7 @@ QUEUE = {
     "metric": "length",
     "each": 5.0,
     "statistic": "last",
-    "most": 6,
+    "most": 5,
     "cooldown_up": 0,
     "cooldown_down": 0,
 }
@@ -40,7 +40,7 @@ def read(engine: Engine, settings: Settings, **values: float) -> None:
     if values:
         readings.send(settings, Subject(Kind.CLASS, "small"), values)
     engine.schedule.hurry("rules")
-    settle(engine, 6)
+    settle(engine, 4)
 
 
 def test_a_pool_follows_a_queue_that_is_pushed_and_holds_when_it_stops(
@@ -60,7 +60,7 @@ def test_a_pool_follows_a_queue_that_is_pushed_and_holds_when_it_stops(
     assert event.data["after"] == {"minimum": 3, "wanted": 3, "value": 12.0, "rule": "queue", "held": None}
     assert calendars.holding(Class.get()).minimum.parts == (("Rules", 3),)
     read(engine, opened, length=50)
-    assert (ready(), told()[2][1].rsplit("; ", 1)[1]) == (6, "10 wanted, and its rules say 6 at most.")
+    assert (ready(), told()[2][1].rsplit("; ", 1)[1]) == (5, "10 wanted, and its rules say 5 at most.")
     read(engine, opened)
     read(engine, opened)
     assert len(told()) == 3, "that it would want more is told once an hour"

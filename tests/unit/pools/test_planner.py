@@ -341,6 +341,7 @@ def test_a_full_host_gives_to_a_higher_priority_first_and_says_who_loses_to_whom
     assert notebook.reason.startswith("the host's memory: 1024 MiB needed, 0 MiB left")
     assert notebook.reason.endswith("; website goes first, by priority")
     assert website.reason == ""
+    assert plan([low, high], capacity(slots=3))[0].reason.endswith("raise the setting slots; website goes first, by priority")
     even = plan([low, replace(high, priority=0)], capacity(4 * 1024))
     assert [one.create for one in even] == [2, 2]
 

@@ -12,7 +12,7 @@ from tests.unit.webui.test_admin import POLICY
 CLASS = "/admin/classes/notebook"
 SECTIONS = {
     "Overview": CLASS, "Machine": f"{CLASS}/machine", "Policy": f"{CLASS}/policy", "Calendar": f"{CLASS}/calendar/",
-    "Rules": f"{CLASS}/rules/", "Forecast": f"{CLASS}/forecast/", "Lifecycle": f"{CLASS}/life", "Provisioning": f"{CLASS}/making", "Seeds": f"{CLASS}/seeds",
+    "Rules": f"{CLASS}/rules/", "Forecast": f"{CLASS}/forecast/", "Lifecycle": f"{CLASS}/life", "Provisioning": f"{CLASS}/making", "Seeds": f"{CLASS}/seeds", "Jobs": f"{CLASS}/jobs/",
 }  # fmt: skip
 
 

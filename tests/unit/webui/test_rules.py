@@ -14,7 +14,7 @@ from tests.unit.webui.conftest import Browser
 pytestmark = pytest.mark.policy
 PAGE = "/admin/classes/notebook/rules/"
 QUEUE = {
-    "name": "Queue", "sets": "minimum", "of": "sent", "metric": "length", "statistic": "last", "minutes": "30", "each": "5", "above": "", "below": "",
+    "name": "Queue", "command": "", "sets": "minimum", "of": "sent", "metric": "length", "statistic": "last", "minutes": "30", "each": "5", "above": "", "below": "",
     "up": "1", "down": "1", "unit": "machines", "cooldown_up": "0", "cooldown_down": "0", "least": "0", "most": "6",
 }  # fmt: skip
 LOAD = {**QUEUE, "name": "Load", "of": "class", "metric": "cpu", "each": "", "above": "0.8", "below": "0.2"}
@@ -61,6 +61,9 @@ def test_a_rule_is_previewed_saved_changed_and_deleted(grace: Browser, settings:
         ({"above": "0.3"}, "", "Load would flap: 2 machines at 0.2 become 1 at 0.4, and at 0.3 machines are added."),
         ({"above": "0.2"}, "", "Load fights itself: at 0.2 it both adds and removes."),
         ({"above": "much"}, "above", "much&#39; is not a number."),
+        ({"command": "sh 'open"}, "command", "a quote is not closed."),
+        ({"command": "llen"}, "", "Load has a command."),
+        ({"of": "command"}, "", "Load has no command."),
         ({"above": "nan"}, "above", "nan&#39; is not a number."),
         ({"metric": "No Metric"}, "metric", ""),
         ({"name": "Queue", "metric": "wait"}, "name", "There are two rules called Queue."),
