@@ -33,6 +33,7 @@ import psutil
 
 from appliance import catalog, layout, run
 from appliance.access import nginx, tls
+from appliance.balance import haproxy
 from appliance.errors import BadInput, Conflict, DpeError, Unavailable
 from appliance.host.backup import restore
 from appliance.host.disks import ballast
@@ -285,6 +286,14 @@ class Appliance:
                 lambda: _healthy(nginx.console_path(settings), "/"),
                 {**env, "PYTHONPATH": str(self.checkout)},
                 (self.console_socket.fileno(),),
+                confined=True,
+                slowest=ANSWERING,
+            ),
+            Process(
+                "haproxy",
+                haproxy.supervised(settings),
+                lambda: _healthy(haproxy.alive_path(settings), "/"),
+                env,
                 confined=True,
                 slowest=ANSWERING,
             ),

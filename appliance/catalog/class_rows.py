@@ -38,6 +38,7 @@ def left(name: str) -> list[Left]:
 _HISTORY = (
     """DELETE FROM run WHERE class_name = ?1 OR machine_id IN (SELECT id FROM machine WHERE class_name = ?1)
         OR request_id IN (SELECT id FROM request WHERE class_name = ?1)""",
+    "DELETE FROM replica WHERE class_name = ?1",
     "DELETE FROM job WHERE class_name = ?1",
     "DELETE FROM lease WHERE machine_id IN (SELECT id FROM machine WHERE class_name = ?1)",
     "DELETE FROM request WHERE class_name = ?1",

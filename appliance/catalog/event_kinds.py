@@ -25,6 +25,7 @@ class Area(StrEnum):
     SEED = "seed", "Seeds"
     SNAPSHOT = "snapshot", "Snapshots"
     CLASS = "class", "Classes"
+    SERVICE = "service", "Services", "replica"
     JOB = "job", "Jobs"
     SCENARIO = "scenario", "Scenario"
     PACKAGES = "packages", "Packages"
@@ -187,6 +188,20 @@ class EventKind(StrEnum):
         "hint",
     )
     CLASS_NO_SEQUENCE = "class.no_sequence", "A class follows no sequence: there is none of that name.", WARNING, "hint"
+
+    # -- services, and the replicas that requests are sent to --
+    SERVICE_REFUSED = "service.refused", "A service cannot have the name or path that it is to have.", ERROR, "hint"
+    REPLICA_SERVING = "replica.serving", "Requests are sent to a replica."
+    REPLICA_DRAINING = "replica.draining", "A replica that is to go gets no new requests."
+    REPLICA_DRAINED = "replica.drained", "A replica that was to go serves no longer, and its machine is taken away."
+    REPLICA_DOWN = "replica.down", "A replica does not answer: nothing is sent to it.", WARNING
+    REPLICA_UP = "replica.up", "A replica answers again."
+    REPLICA_REPLACED = (
+        "replica.replaced",
+        "A replica did not answer for too long: its machine is taken away, and another takes its place.",
+        WARNING,
+    )
+    REPLICA_LOST = "replica.lost", "A replica serves no longer, because its machine went.", WARNING
 
     # -- people, and what they may --
     SIGN_IN = "sign_in", "Somebody signed in."

@@ -132,6 +132,7 @@ class Terms:
     burst: int
     lease_minutes: int
     maximum: int  # at any time of its calendar
+    is_service: bool  # its machines are nobody's
     jobs: bool  # its machines work on jobs, and nobody gets one
     size: Size
 
@@ -140,7 +141,7 @@ def terms(class_name: str) -> Terms | None:
     """The terms of a class; None when there is no such class."""
     found = rows(
         """
-        SELECT enabled, per_person, burst, lease_minutes, maximum, windows, one_offs,
+        SELECT enabled, per_person, burst, lease_minutes, maximum, windows, one_offs, json_extract(spec, '$.service') IS NOT NULL,
                coalesce(json_extract(overrides, '$.jobs'), json_extract(spec, '$.jobs'), 0),
                json_extract(spec, '$.size.vcpus'), json_extract(spec, '$.size.memory'), json_extract(spec, '$.size.disk')
         FROM class WHERE name = ?
@@ -149,9 +150,9 @@ def terms(class_name: str) -> Terms | None:
     )
     if not found:
         return None
-    enabled, per_person, burst, lease_minutes, maximum, windows, one_offs, jobs, *size = found[0]
+    enabled, per_person, burst, lease_minutes, maximum, windows, one_offs, is_service, jobs, *size = found[0]
     most = policies.most_of(maximum, json.loads(windows), json.loads(one_offs))
-    return Terms(bool(enabled), per_person, burst, lease_minutes, most, bool(jobs), Size(*size))
+    return Terms(bool(enabled), per_person, burst, lease_minutes, most, bool(is_service), bool(jobs), Size(*size))
 
 
 def note_request(
@@ -267,7 +268,7 @@ def create(machine_class: Class, seed: Seed, id: str, slot: int, snapshot: Snaps
         machine_class=machine_class.name,
         seed=seed.id,
         snapshot=snapshot.id if snapshot else None,
-        readiness=machine_class.readiness,
+        readiness=machine_class.waits,
         slot=slot,
         door=free_door(slot),
         state=MachineState.PLANNED,

@@ -156,6 +156,13 @@ class StepState(StrEnum):
     UNDONE = "undone"
 
 
+class ReplicaState(StrEnum):
+    """Where a replica of a service stands; one that drains gets no new requests."""
+
+    SERVING = "serving"
+    DRAINING = "draining"
+
+
 class VersionState(StrEnum):
     """Where a version of a sequence stands; only a draft changes, and no run goes by it."""
 
@@ -528,6 +535,11 @@ class Class(Row):
     updated_at = UtcField(default=now)
     scaling = JsonField(default=dict)
 
+    @property
+    def waits(self) -> str:
+        """How its machines wait in the buffer: those of a service serve meanwhile."""
+        return "running" if self.spec.get("service") else str(self.readiness)
+
 
 class Recipe(Row):
     """What was chosen of a class that leaves something open: a class of its own. `chosen` is a scenario.choice.Chosen."""
@@ -696,6 +708,22 @@ class Machine(Row):
     created_at = UtcField(default=now)
     ready_at = UtcField(null=True)
     retired_at = UtcField(null=True)
+
+
+class Replica(Row):
+    """A machine that requests to its class are sent to."""
+
+    machine = ForeignKeyField(Machine, field=Machine.id, column_name="machine_id", primary_key=True, object_id_name="machine_id")
+    machine_id: str
+    machine_class = ForeignKeyField(Class, column_name="class_name", object_id_name="class_name")
+    class_name: str
+    number = IntegerField()
+    state = EnumField(ReplicaState)
+    since = UtcField(default=now)
+    deadline = UtcField(null=True)
+    reason = TextField(default="")
+    dismissed = BooleanField(default=False)
+    up = BooleanField(default=True)
 
 
 class Job(Row):
@@ -1101,6 +1129,7 @@ class DirectoryRun(Row):
 
 
 TABLES = (
+    Replica,
     Option,
     OrgUnit,
     Account,

@@ -6,6 +6,7 @@ from datetime import timedelta
 from appliance import catalog, syslog
 from appliance.catalog import job_queue, machines, now, outgoing_mail, runs, webhooks
 from appliance.engine import forecasts, listeners
+from appliance.engine.balancer import Balancer
 from appliance.engine.clock import Clock
 from appliance.engine.dispatcher import Dispatcher
 from appliance.engine.farm import QUEUE as FARM
@@ -74,7 +75,8 @@ class Controllers:
         self.set_aside = SetAside(settings, provider)
         self.readings = Readings(settings, provider, sizing)
         store = Store(settings.readings)
-        self.recorder, self.trends = Recorder(store, self.readings), Trends(settings, store, self.readings)
+        self.balancer = Balancer(settings)
+        self.recorder, self.trends = Recorder(store, self.readings, self.balancer), Trends(settings, store, self.readings)
         self.rules, self.farm, self.probes = Rules(store), Farm(provider, jobs), Probes(provider, store)
         self.heartbeat = Heartbeat(provider, self.readings)
         self.dispatcher = Dispatcher(self.runner, Refill(settings, provider, self.runner, self.handlers, jobs), jobs)
@@ -84,7 +86,7 @@ class Controllers:
         self.seeds = Seeds(settings, provider, jobs)
         self.scenario = Follower(settings, jobs)
         self.listeners = Listeners(jobs)
-        self.pools = Pools(settings, self.readings, sizing)
+        self.pools = Pools(settings, self.readings, sizing, self.balancer)
 
     # -- work that needs no controller of its own ---------------------------------------------
 
@@ -167,6 +169,7 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("snapshots", EVERY_TICK, of.snapshots.keep, set_up),  # before machines are planned, which wait for theirs
         Periodic("smoke test", EVERY_TICK, of.snapshots.smoke_test, set_up),
         Periodic("forecast", 60, lambda: forecasts.make(settings), set_up, Queue.LONG, lambda: bool(forecasts.due())),
+        Periodic("services", EVERY_TICK, of.balancer.keep, watched, Queue.SHORT, of.balancer.is_due),
         Periodic("jobs", EVERY_TICK, of.farm.dispatch, set_up),  # before machines are removed that could work on one
         Periodic("pools", EVERY_TICK, of.pools.plan, set_up),
         Periodic("recipes", EVERY_TICK, recipes.build_wanted, set_up, Queue.SHORT, recipes.is_due),

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from appliance import catalog
 from appliance.catalog import Class, EventKind, MachineState, demand, job_queue, machines, now, policies, record
+from appliance.engine.balancer import Balancer
 from appliance.engine.readings import Readings
 from appliance.hypervisor.provider import HostFacts
 from appliance.readings import HOST, Damaged, Kind, Store, Subject, plausible
@@ -37,8 +38,8 @@ class Mark:
 class Recorder:
     """Writes down what `readings` found last. What was not read anew is not written again, and so is missing."""
 
-    def __init__(self, store: Store, readings: Readings) -> None:
-        self.store, self.readings = store, readings
+    def __init__(self, store: Store, readings: Readings, balancer: Balancer) -> None:
+        self.store, self.readings, self.balancer = store, readings, balancer
         self._written: HostFacts | None = None
         self._mark: Mark | None = None
 
@@ -70,11 +71,12 @@ class Recorder:
             if id in classes:
                 members.setdefault(classes[id], []).append(figures)
         pools = self._demand(list(members), moment)
-        of_classes = {name: {**_together(found), **pools[name]} for name, found in members.items()}
+        services, of_replicas = self.balancer.figures(moment)
+        of_classes = {name: {**_together(found), **pools[name], **services.get(name, {})} for name, found in members.items()}
         return {
             HOST: {**self._of_host(facts), **_total(of_classes.values())},
             **{Subject(Kind.CLASS, name): figures for name, figures in of_classes.items()},
-            **{Subject(Kind.MACHINE, id): figures for id, figures in of_machines.items()},
+            **{Subject(Kind.MACHINE, id): {**figures, **of_replicas.get(id, {})} for id, figures in of_machines.items()},
         }
 
     def _demand(self, classes: Iterable[str], moment: datetime) -> dict[str, Figures]:

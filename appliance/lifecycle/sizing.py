@@ -1,6 +1,7 @@
 """From catalog and readings to the planner's numbers: what machines take, what they may grow to, and what that leaves."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from appliance.hypervisor.provider import HostFacts
 from appliance.lifecycle import calendars, forks, outcomes, pace
 from appliance.pools.capacity import DISK_PER_MACHINE, most
 from appliance.pools.forecast import pace_of
-from appliance.pools.planner import Capacity, Demand, Pools
+from appliance.pools.planner import Capacity, Demand, Policy, Pools
 from appliance.pools.windows import Ahead, Pace, ahead
 from appliance.settings import Settings
 
@@ -127,7 +128,7 @@ class Sizing:
             found.append(
                 Demand(
                     machine_class.name,
-                    holds.policy(partial(demand.handed_out, machine_class.name)),
+                    _policy(machine_class, holds),
                     Pools(
                         creation=count(Kind.MAKING),
                         ready=count(*READY),
@@ -176,11 +177,17 @@ class Sizing:
         """What one more of the class takes while it waits; None: all its memory."""
         if measured is not None and measured.measured:
             self._costs[machine_class.name] = round(measured.mean)
-        if machine_class.readiness == "cold":
+        if machine_class.waits == "cold":
             return 0
-        if machine_class.readiness == "paused" and is_forked:
+        if machine_class.waits == "paused" and is_forked:
             return min(self._costs.get(machine_class.name, nominal // ESTIMATE), nominal)
         return None
+
+
+def _policy(machine_class: Class, holds: Ahead) -> Policy:
+    """How large its pools are to be. The replicas of a service are its minimum, and nobody takes any."""
+    policy = holds.policy(partial(demand.handed_out, machine_class.name))
+    return replace(policy, buffer=0) if machine_class.spec.get("service") else policy
 
 
 def _allowance(machine_class: Class, moment: datetime, only: int | None) -> int | None:

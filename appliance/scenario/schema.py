@@ -48,6 +48,40 @@ class Application(Part):
     )
 
 
+HostName = Annotated[
+    str, StringConstraints(pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$", max_length=253)
+]
+
+
+class Service(Part):
+    """Machines that serve everybody under one name, and that nobody holds: as many as load and policy say."""
+
+    name: HostName = Field(
+        title="Host name",
+        description="The name that browsers find it by, like www.example.org: one of its own, which leads to this server and no page of the appliance.",
+    )
+    path: Path = Field(
+        default="/", description="What begins with it, under that name, is the service's. Several services can share a name."
+    )
+    sticky: bool = Field(
+        default=False, description="Whether a browser comes to the same replica again, by a cookie, as long as that serves."
+    )
+    drain: int = Field(
+        default=60,
+        ge=1,
+        le=3600,
+        json_schema_extra={"unit": "seconds"},
+        description="Seconds that a replica which is to go has for what it began; what is not done by then is cut off.",
+    )
+    connections: int = Field(
+        default=100,
+        ge=1,
+        le=10000,
+        json_schema_extra={"unit": "at a time"},
+        description="Requests that one replica gets at a time; further ones wait in a queue until any has room.",
+    )
+
+
 class Described(Part):
     """What a kind of machine is, and stays."""
 
@@ -119,6 +153,11 @@ class Choice(Part):
 
 class ClassSpec(ClassPolicy, Described):
     """A kind of machine: what it is, and the policy that counts until an admin changes it."""
+
+    service: Service | None = Field(
+        default=None,
+        description="Makes a service of the class: its machines are replicas behind one name, `minimum` to `maximum` of them, which nobody asks for or holds.",
+    )
 
     INGREDIENTS: ClassVar[frozenset[str]] = frozenset({*Described.model_fields, "size"}) - {"title", "description", "icon"}
 

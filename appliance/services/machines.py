@@ -23,6 +23,7 @@ from appliance.catalog import (
     policies,
     recipes,
     record,
+    replicas,
     runs,
     seeds,
     timezone,
@@ -33,7 +34,7 @@ from appliance.errors import BadInput, Conflict, NotFound
 from appliance.identity import permissions, quotas
 from appliance.identity.quotas import Allowance
 from appliance.laps import Lap, Waterfall
-from appliance.lifecycle import leases, master
+from appliance.lifecycle import draining, leases, master
 from appliance.scenario import choice
 from appliance.settings import Settings
 from appliance.workflow import start
@@ -93,7 +94,9 @@ def offers(account_id: int) -> list[Offer]:
     held_up = handovers.held_up(account_id)
     result = []
     for machine_class in Class.select().where(Class.enabled == True).order_by(Class.name):  # noqa: E712
-        if not reach.covers(Location(classes=frozenset({machine_class.name}))) or policies.value(machine_class, "jobs"):
+        if machine_class.spec.get("service") or policies.value(machine_class, "jobs"):
+            continue
+        if not reach.covers(Location(classes=frozenset({machine_class.name}))):
             continue
         request = mine.get(machine_class.name)
         if machine_class.name in chosen and request is None:
@@ -196,6 +199,14 @@ def _held_up(found: Handover | None) -> str:
     )
 
 
+def _check_for_people(class_name: str, terms: machines.Terms) -> None:
+    """Raise Conflict for a class whose machines nobody holds."""
+    if terms.is_service:
+        raise Conflict(f"{class_name} is a service: its machines are everybody's, and nobody holds one.", "Open its address.")
+    if terms.jobs:
+        raise Conflict("These machines work on jobs.", "Submit a job instead.")
+
+
 def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | None = None, lease_minutes: int | None = None) -> Request:
     """Ask for a machine: one transaction gives a ready one at once, or queues the request. Of several, all are given or none.
 
@@ -209,6 +220,7 @@ def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | No
         reach = permissions.scope_of(actor, "machines.use")
         if terms is None or not terms.enabled or not reach.covers(Location(classes=frozenset({class_name}))):
             raise NotFound(f"There is no class {class_name}.", "Reload the page to see what there is.", field="class_name")
+        _check_for_people(class_name, terms)
         if not 1 <= count <= max(terms.burst, 1):
             what = f"from 1 to {terms.burst}" if terms.burst > 1 else "one"
             raise BadInput(f"{count} of these at once cannot be had.", f"Ask for {what}.")
@@ -218,8 +230,6 @@ def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | No
             raise Conflict(f"You hold {held} of {terms.per_person} already{many}.", "Ask for fewer." if many else "Give one back first.")
         if not terms.maximum:
             raise Conflict(NONE_AT_ALL, "Ask your admin.")
-        if terms.jobs:
-            raise Conflict("These machines work on jobs.", "Submit a job instead.")
         if refused := _held_up(handovers.held_up(actor.account_id).get(class_name)):
             raise Conflict(refused, "Ask your admin, who sees why.")
         if count > terms.maximum:
@@ -391,6 +401,10 @@ def release(actor: Actor, id: str) -> None:
     with catalog.write():
         machine = get_machine(actor, id, "machines.manage")
         if machine.state in (MachineState.RECLAIMING, MachineState.RETIRED):
+            return
+        if replicas.of_machine(id) is not None:
+            draining.begin(machine.machine_class, machine, f"{actor.name} takes it out", actor, dismissed=True)
+            doorbell.ring()
             return
         own = _own(actor, machine)
         word = "gave back" if own else "took back" if machine.owner_id else "removed"

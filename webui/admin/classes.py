@@ -15,7 +15,7 @@ from appliance.errors import DpeError
 from appliance.pools.windows import words
 from appliance.readings import Kind, Subject
 from appliance.scenario.policy import Form, PolicyField, fields
-from appliance.services import calendars, class_specs, classes, overview, seeds
+from appliance.services import calendars, class_specs, classes, overview, replicas, seeds
 from webui import charts, forms
 from webui.errors import status_of
 from webui.forms import Line, Ticked, Whole
@@ -76,6 +76,9 @@ def page(name: str) -> str:
         "admin/class.html",
         name,
         offers=seeds.offers(),
+        replicas=replicas.of_class(settings(), machine_class),
+        service_at=replicas.address(settings(), machine_class) if machine_class.spec.get("service") else "",
+        rate=charts.words,
         holding=calendars.holding(machine_class),
         words=words,
         machines=machine_rows.list_machines(LAST, current_user.powers.reach("machines.read"), class_name=name).rows,

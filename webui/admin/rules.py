@@ -88,8 +88,8 @@ class RuleForm(Form):
     each: Amount = Field(None, title="One machine for each", description="In place of thresholds and steps, like 5 jobs of a queue.")
     cooldown_up: Whole = _whole("Cool-down up", 0, 86400, "seconds", "After a change.")
     cooldown_down: Whole = _whole("Cool-down down", 0, 86400, "seconds", "After a change.")
-    least: Whole = _whole("At least", 0, MANY, "machines")
-    most: Whole = _whole("At most", 0, MANY, "machines", "The maximum of policy and calendar bounds it, too.")
+    least: Whole = _whole("Lower bound", 0, MANY, "machines")
+    most: Whole = _whole("Upper bound", 0, MANY, "machines", "The maximum of policy and calendar bounds it, too.")
 
 
 def _values(said: RuleForm) -> dict[str, Any]:

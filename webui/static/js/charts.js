@@ -21,6 +21,8 @@ function words(value, unit) {
     case 'share': return `${Math.round(100 * value)} %`;
     case 'bytes': return scaled(value, ['B/s', 'KiB/s', 'MiB/s'], 1024);
     case 'seconds': return value < 120 ? `${Math.round(value)} s` : value < 2 * HOUR ? `${Math.round(value / 60)} min` : `${short(value / HOUR, 2)} h`;
+    case 'brief': return value < 1 ? `${short(1000 * value, 3)} ms` : `${short(value, 3)} s`;
+    case 'rate': return `${short(value, 3)}/s`;
     case 'hourly': return `${short(value, 3)} an hour`;
     default: return Math.abs(value) < 1000 ? short(value, 3) : String(Math.round(value));
   }
