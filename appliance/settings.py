@@ -194,6 +194,12 @@ class Settings:
         return str(ipaddress.ip_network(self.subnet)[slot + FIRST_SLOT])
 
     @property
+    def ssh_names(self) -> list[str]:
+        """Patterns of the names and addresses by which SSH knows machines (ssh_config(5), PATTERNS)."""
+        network = ipaddress.ip_network(self.subnet)
+        return ["dpe-*", ".".join([*str(network.network_address).split(".")[: network.prefixlen // 8], "*"])]
+
+    @property
     def gateway(self) -> str:
         """The address of the machines' bridge."""
         return str(ipaddress.ip_network(self.subnet)[1])
