@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
 from appliance.identity import passwords, ssh_authority, ssh_keys
-from appliance.services import accounts, password_links, second_factor, sessions, tokens
+from appliance.services import accounts, password_links, second_factor, sessions, ssh, tokens
 from appliance.services import machines as machines_service
 from webui import forms, saved_form
 from webui.errors import status_of
@@ -182,12 +182,19 @@ def _account_page(error: DpeError | None = None) -> Page:
         keys=forms.bound(OwnKeys, error=error),
         ssh_keys=accounts.ssh_keys_of(who.id),
         fingerprint=ssh_keys.fingerprint,
+        ways=_ways(who.id),
         kind=ssh_keys.kind,
         held=len(machines_service.my_machines(who.id)),
         codes_on=second_factor.is_on(who.id),
         tokens=tokens.of_account(who.id),
     )
     return page, status_of(error) if error else 200
+
+
+def _ways(account_id: int) -> list[str]:
+    """What is typed to reach each machine that the person holds through the appliance's SSH server, if that is there."""
+    through = f"ssh -J {ssh.USER}@{urlsplit(request.host_url).hostname}:{settings().ssh_port}"
+    return [f"{through} {user}@{address}" for user, address in ssh.reached_by(account_id, settings())] if ssh.wanted() else []
 
 
 @blueprint.post("/account/password")

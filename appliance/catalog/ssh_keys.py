@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
-from appliance.catalog.models import Machine, MachineState, SshKey, now
+from appliance.catalog.models import Account, Machine, MachineState, SshKey, now
 
 
 def of_account(account_id: int) -> list[SshKey]:
@@ -14,6 +14,30 @@ def of_account(account_id: int) -> list[SshKey]:
 def text(account_id: int) -> str:
     """The same, a line each, as in a file like authorized_keys."""
     return "\n".join(f"{row.key} {row.label}".rstrip() for row in of_account(account_id))
+
+
+def everybodys() -> list[SshKey]:
+    """All keys of all people."""
+    return list(SshKey.select())
+
+
+def holders(keys: Iterable[str]) -> dict[str, set[int]]:
+    """Whose these keys are: accounts, by the key's type and base64 text. Nothing keeps two people from having one together."""
+    found: dict[str, set[int]] = {}
+    for row in SshKey.select().where(SshKey.key.in_(list(keys))):
+        found.setdefault(row.key, set()).add(row.account_id)
+    return found
+
+
+def able(account_ids: Iterable[int]) -> set[int]:
+    """Those of these accounts that may sign in, with a password that is their own."""
+    query = Account.select(Account.id).where(Account.id.in_(list(account_ids)), Account.disabled == False, Account.must_change == False)  # noqa: E712
+    return {row.id for row in query}
+
+
+def used(ids: Iterable[int]) -> None:
+    """Somebody signed in with these keys. Call it inside `write()`."""
+    SshKey.update(used_at=now()).where(SshKey.id.in_(list(ids))).execute()
 
 
 def add(account_id: int, lines: Iterable[str]) -> None:

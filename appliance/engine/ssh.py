@@ -7,6 +7,7 @@ from appliance.lifecycle import ssh
 from appliance.settings import Settings
 from appliance.workflow.runner import Queue
 
+
 class Ssh:
     """One job for each machine that does not know yet."""
 
