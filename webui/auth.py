@@ -244,7 +244,7 @@ def remove_key(id: int) -> Response:
     return back()
 
 
-@blueprint.get("/account/known-hosts")
+@blueprint.get("/download/known-hosts")
 @needs("own")
 def known_hosts() -> Response:
     """The line with which a computer knows every machine that the appliance signed the host key of."""

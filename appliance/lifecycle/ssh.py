@@ -12,7 +12,9 @@ from appliance.settings import Settings
 
 TIMEOUT = 15.0  # seconds for a machine to do one of these
 SERVER = "openssh-server"
-# Its key, made first if it is not there yet. Both scripts work in seeds of every version.
+# All of these work in seeds of every version. A fork that is not done with becoming itself would begin that anew.
+TELL = f"while [ -s /etc/dpe/fork ]; do sleep 0.1; done; exec {PERSONALISE_COMMAND}"
+# Its key, made first if it is not there yet.
 READ = "systemctl start dpe-hostkeys.service && exec head -c 2000 /etc/ssh/ssh_host_ed25519_key.pub"
 WRITE = """
 set -e
@@ -41,7 +43,7 @@ def alias(machine_id: str) -> str:
 def tell(machine: Machine, settings: Settings, provider: Provider) -> None:
     """Put the owner's keys into a machine, and the certificate. Raises DpeError when it cannot be done now."""
     assert machine.ssh_changed_at is not None
-    _run(provider, machine, [PERSONALISE_COMMAND], personal(machine))
+    _run(provider, machine, ["/bin/sh", "-c", TELL], personal(machine))
     if serves(machine):
         key = _run(provider, machine, ["/bin/sh", "-c", READ])
         try:

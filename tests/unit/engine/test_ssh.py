@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import SSHCertificate, load_ss
 from appliance import catalog
 from appliance.catalog import Class, MachineState, machines, now
 from appliance.errors import BadInput
-from appliance.hypervisor.provider import PERSONALISE_COMMAND, Executed
+from appliance.hypervisor.provider import Executed
 from appliance.identity import secrets, ssh_authority
 from appliance.lifecycle import ssh
 from appliance.services import accounts, moves
@@ -51,7 +51,7 @@ def later(engine) -> None:
 
 def keys_told(given, id) -> list[list[str]]:
     """The keys that a machine was told, each time."""
-    lines = [said.splitlines() for machine, command, said in given if (machine, command) == (id, PERSONALISE_COMMAND)]
+    lines = [said.splitlines() for machine, command, said in given if (machine, command) == (id, ssh.TELL)]
     return [[line.removeprefix("ssh_key ") for line in told if line.startswith("ssh_key ")] for told in lines]
 
 
@@ -62,7 +62,7 @@ def test_a_held_machine_is_told_of_keys_that_come_and_go_and_of_nobody_elses(eng
     accounts.add_ssh_keys(alice, f"{KEY} laptop")
     later(engine)
     accounts.add_ssh_keys(alice, SECURITY_KEY)
-    said[PERSONALISE_COMMAND] = Executed(1, "", "no room")
+    said[ssh.TELL] = Executed(1, "", "no room")
     later(engine)
     assert machines.by_id(mine).ssh_changed_at is not None  # it did not take it, so it is told again
     said.clear()
@@ -123,5 +123,5 @@ def test_a_machine_that_shows_another_thing_for_its_key_gets_no_certificate_and_
     said[ssh.READ] = Executed(0, "nonsense", "")
     mine = machine_of(engine, alice)
     later(engine)
-    assert [command for _, command, _ in given] == [PERSONALISE_COMMAND, ssh.READ]
+    assert [command for _, command, _ in given] == [ssh.TELL, ssh.READ]
     assert machines.by_id(mine).ssh_changed_at is None

@@ -8,10 +8,11 @@ from flask import Flask
 
 from appliance.catalog import Actor, Event
 from appliance.host.system import network, network_trial
-from appliance.services import server, ssh
+from appliance.services import server, ssh, tokens
 from appliance.settings import Settings
 from tests.hosted import Hosted, hosted
 from tests.pages import is_at
+from tests.unit.identity.test_ssh_keys import KEY
 from tests.unit.webui import conftest
 from tests.unit.webui.conftest import Browser
 
@@ -154,6 +155,13 @@ def test_the_ssh_server_is_off_until_an_admin_switches_it_on(grace: Browser, ada
     assert ssh.wanted()
     assert "Nobody gets a shell here" in grace.get("/admin/server/").text
     assert "ssh -J dpe-jump@appliance.test:2222 " in ada.get("/account").text
+    token = tokens.create(people["ada"], "ssh", ["consoles"], 1)
+    answer = ada.client.post(
+        "/api/v1/ssh-certificate", base_url=conftest.HOST, json={"public_key": f"{KEY} ada"}, headers={"Authorization": f"Bearer {token}"}
+    )
+    assert answer.json is not None
+    assert (answer.status_code, answer.json["port"], answer.json["user"]) == (201, 2222, "dpe-jump")
+    assert answer.json["certificate"].startswith("ssh-ed25519-cert-v01@openssh.com ")
     assert grace.post("/admin/server/ssh", {"enabled": "no"}).status_code == 303
     assert not ssh.wanted()
     assert [event.message for event in Event.select().where(Event.kind == "settings.changed").order_by(Event.id)][-2:] == [
