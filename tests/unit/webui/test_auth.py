@@ -124,7 +124,7 @@ def test_keys(ada: Browser, people: dict[str, Actor]) -> None:
 
 
 def test_the_line_by_which_machines_are_known(ada: Browser) -> None:
-    assert re.fullmatch(r"@cert-authority dpe-\*,[0-9.]+\.\* ssh-ed25519 [\w+/=]+\n", ada.get("/download/known-hosts").text)
+    assert re.fullmatch(r"@cert-authority \[\*\]:2222,dpe-\*,[0-9.]+\.\* ssh-ed25519 [\w+/=]+\n", ada.get("/download/known-hosts").text)
 
 
 def test_keys_of_others_cannot_be_removed(ada: Browser, grace: Browser, people: dict[str, Actor]) -> None:
