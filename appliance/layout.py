@@ -85,10 +85,10 @@ def _share_ssh(settings: Settings) -> None:
     asked.mkdir(exist_ok=True)
     own.mkdir(exist_ok=True)
     with contextlib.suppress(KeyError):  # tests of single rooms run on machines that were never set up
-        jump = pwd.getpwnam(JUMP)
+        group = grp.getgrnam(JUMP).gr_gid
         if os.geteuid() == 0:
-            os.chown(asked, pwd.getpwnam(WEB).pw_uid, jump.pw_gid)
-            os.chown(own, jump.pw_uid, jump.pw_gid)
+            os.chown(asked, pwd.getpwnam(WEB).pw_uid, group)
+            os.chown(own, pwd.getpwnam(JUMP).pw_uid, group)
     asked.chmod(0o2710)
     own.chmod(0o700)
 
