@@ -18,6 +18,8 @@ from appliance.errors import Unavailable
 from appliance.laps import Lap
 from appliance.scenario.policy import Readiness
 
+PERSONALISE_COMMAND = "/usr/lib/dpe/personalise"  # in every seed; see playbooks/roles/guest
+
 
 class NoData(Unavailable):
     """A data disk is missing or damaged: no other machine would fare better with it."""

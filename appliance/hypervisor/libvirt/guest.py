@@ -17,13 +17,11 @@ import libvirt
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor.libvirt import agent, daemon, disks
 from appliance.hypervisor.libvirt.base import Base, find
-from appliance.hypervisor.provider import Executed, GuestSigns, MachineSpec, NoData
+from appliance.hypervisor.provider import PERSONALISE_COMMAND, Executed, GuestSigns, MachineSpec, NoData
 from appliance.laps import NAMING, Lap
 
 log = logging.getLogger(__name__)
 
-# In every seed; see playbooks/roles/guest.
-PERSONALISE_COMMAND = "/usr/lib/dpe/personalise"
 DATA_IS_NOT_OURS = 65  # its status, and then personalise's, when what is on the disk cannot be mounted
 DATA_FOLDER = "/data"  # where a machine has its data disk
 SLOW = 1.5  # seconds that telling a machine the time may take before its clock is looked at

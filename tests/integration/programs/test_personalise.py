@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.hypervisor import provider as hypervisor
 from appliance.hypervisor.libvirt import disks, snapshots
 from appliance.hypervisor.libvirt import guest as libvirt_guest
 from appliance.settings import REPOSITORY
@@ -359,6 +360,6 @@ def test_the_network_waits_for_a_card_that_is_just_coming(machine: Machine) -> N
 
 
 def test_the_commands_are_where_they_are_called() -> None:
-    for command in (libvirt_guest.PERSONALISE_COMMAND, snapshots.STILL_COMMAND):
+    for command in (hypervisor.PERSONALISE_COMMAND, snapshots.STILL_COMMAND):
         file = REPOSITORY / "playbooks/roles/guest/files/root" / command.removeprefix("/")
         assert file.stat().st_mode & 0o111
