@@ -80,6 +80,12 @@ def admit(actor: Actor, machine_id: str) -> tuple[Machine, bool]:
     return machine, own
 
 
+def desktop(machine: Machine) -> str:
+    """The target of the screen that a machine of its class serves itself; empty when it serves none."""
+    screen = machine.machine_class.spec.get("screen")
+    return f"vnc/{screen['port']}" if screen else ""
+
+
 def issue(actor: Actor, session_id: str, machine_id: str, target: str, origin: str, settings: Settings, *, take_over: bool = False) -> str:
     """A ticket for this browser, or the program with this token, from this origin (a program has none), to this target, once, within half a minute.
 
@@ -94,7 +100,9 @@ def issue(actor: Actor, session_id: str, machine_id: str, target: str, origin: s
     if asked["kind"] == "tcp" and not control:
         raise BadInput("A port cannot be watched, only used.", "Take over first.")
     if not own:
-        _note(actor, machine, target, control=control)
+        note(actor, machine, target, control=control)
+    elif target == desktop(machine):
+        app_access.note_opened(machine)
     assert actor.account_id is not None
     admission = Admission(session_id, machine.id, actor.account_id, machine.owner_id, target, control, settings.address(machine.slot))
     token, moment = secrets.token_urlsafe(32), time.monotonic()
@@ -163,7 +171,7 @@ def others(machines: Iterable[Machine], account_id: int) -> dict[str, list[Conso
     return consoles.others([machine.id for machine in machines], account_id)
 
 
-def _note(actor: Actor, machine: Machine, target: str, *, control: bool) -> None:
+def note(actor: Actor, machine: Machine, target: str, *, control: bool) -> None:
     """An operator at somebody's machine, in the record: each time they take over, and that they look once in ten minutes."""
     key, moment = (actor.account_id, machine.id), time.monotonic()
     if not control and moment - _noted.get(key, -app_access.QUIET) < app_access.QUIET:
