@@ -25,6 +25,7 @@ from appliance.services.app_access import Rests, Ticket
 from appliance.settings import Settings
 
 LASTS = 30.0  # seconds
+EVERY = 30.0  # seconds between two looks at whether a desktop is in use
 EACH = 20  # tickets of a session; the oldest go first
 TARGET = re.compile(r"screen|serial|(?P<kind>vnc|tcp)/(?P<port>[1-9]\d{0,4})")
 ENDS = frozenset({MachineState.REPROVISIONING})  # whoever was there sees a machine that is about to be another one
@@ -101,8 +102,6 @@ def issue(actor: Actor, session_id: str, machine_id: str, target: str, origin: s
         raise BadInput("A port cannot be watched, only used.", "Take over first.")
     if not own:
         note(actor, machine, target, control=control)
-    elif target == desktop(machine):
-        app_access.note_opened(machine)
     assert actor.account_id is not None
     admission = Admission(session_id, machine.id, actor.account_id, machine.owner_id, target, control, settings.address(machine.slot))
     token, moment = secrets.token_urlsafe(32), time.monotonic()
@@ -162,6 +161,18 @@ def begin(admission: Admission) -> int:
     return consoles.begin(admission.machine_id, admission.account_id, admission.target, control=admission.control)
 
 
+def note_used(admissions: Iterable[Admission]) -> None:
+    """A desktop that is open in its owner's browser is in use, as an application is: nothing in the machine tells of who reads, or types a little."""
+    moment = time.monotonic()
+    for one in admissions:
+        due = moment - _used.get(one.machine_id, -EVERY) >= EVERY
+        if due and one.owner_id == one.account_id and (machine := machines.by_id(one.machine_id)) and one.target == desktop(machine):
+            if len(_used) > 10_000:
+                _used.clear()
+            _used[one.machine_id] = moment
+            app_access.note_opened(machine)
+
+
 end = consoles.end
 forget = consoles.forget
 
@@ -190,3 +201,4 @@ def note(actor: Actor, machine: Machine, target: str, *, control: bool) -> None:
 
 
 _noted: dict[tuple[Any, str], float] = {}
+_used: dict[str, float] = {}

@@ -10,6 +10,7 @@ from appliance.catalog import Actor, Class, Event, Lease, Machine, MachineState,
 from appliance.errors import Conflict, NotFound, Unavailable
 from appliance.services import consoles, pictures
 from appliance.services import machines as verbs
+from appliance.services.consoles import Admission
 from appliance.settings import Settings
 
 pytestmark = pytest.mark.console
@@ -119,13 +120,18 @@ def test_what_shows_nothing_says_so(alice: Actor, hers: str, settings: Settings,
         pictures.take(alice, hers, settings)
 
 
-def test_to_open_a_desktop_is_to_open_the_machine(alice: Actor, hers: str, settings: Settings) -> None:
+def test_a_desktop_that_its_owner_has_open_is_opened_and_in_use(
+    alice: Actor, admin: Actor, hers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     serves_a_screen()
+    Class.update(idle_minutes=30).execute()
+    monkeypatch.setattr(consoles, "_used", {})
 
-    def opened() -> bool:
-        return Lease.get(Lease.machine == hers).opened_at is not None
+    def used(who: Actor, target: str) -> bool:
+        consoles.note_used([Admission("s", hers, who.account_id or 0, alice.account_id, target, control=True, address="")])
+        lease = Lease.get(Lease.machine == hers)
+        return lease.opened_at is not None and lease.busy_at is not None
 
-    consoles.issue(alice, "session", hers, "serial", "https://here", settings)
-    assert not opened()
-    consoles.issue(alice, "session", hers, "vnc/5901", "https://here", settings)
-    assert opened()
+    assert not used(alice, "screen")
+    assert not used(admin, "vnc/5901")
+    assert used(alice, "vnc/5901")
