@@ -83,8 +83,8 @@ def test_a_screen_that_a_machine_serves_is_ready_seen_typed_into_and_pictured(
         page.goto("/")
         page.get_by_role("link", name="Console").click()
         expect(page.locator(STATE)).to_have_text("Connected")
-        tabs = page.get_by_label("Console of this machine").get_by_role("link")
-        assert [one.inner_text().strip() for one in tabs.all()] == ["Application", "Desktop", "Screen", "Serial line"]
+        tabs = page.get_by_label("Console of this machine")
+        assert [one.inner_text().strip() for one in tabs.get_by_role("link").all()] == ["Application", "Desktop", "Screen", "Serial line"]
         canvas = page.locator("[data-view] canvas")
         page.wait_for_function(f"canvas => ({PIXEL})(canvas)[1] === 200", arg=canvas.element_handle())
         page.keyboard.press("a")
@@ -129,10 +129,11 @@ def test_a_desktop_is_drawn_in_and_keeps_what_is_its_owners(
         links = inside(provider, one, "cd /home/user && readlink Documents .config/mozilla .config/libreoffice && stat -c %U Documents/.")
         assert links.split() == ["/data/home/Documents", "/data/home/.config/mozilla", "/data/home/.config/libreoffice", "user"]
         page = person("ada")
-        page.set_viewport_size({"width": 1280, "height": 900})
         page.goto("/")
-        page.get_by_role("link", name="Open").click()
-        page = page.context.pages[-1]
+        with page.context.expect_page() as opened:
+            page.get_by_role("link", name="Open", exact=True).click()
+        page = opened.value
+        page.set_viewport_size({"width": 1280, "height": 900})
         expect(page.locator(STATE)).to_have_text("Connected", timeout=60_000)
         page.wait_for_timeout(5000)
         before = picture(page, one)
