@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
