@@ -19,6 +19,8 @@ from appliance.errors import BadInput
 from appliance.paths import below
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+PAGES = 4  # web pages of one machine at most: the front door has so many ports for each
+LAST_PORT = 65535
 FIRST_SLOT = 16  # the first address that is a machine's; those before are the gateway's and of machines that are only made to look
 
 
@@ -189,6 +191,34 @@ class Settings:
         """The key that signs session cookies."""
         return self.state / "web-secret"
 
+    @property
+    def further_port(self) -> int:
+        """First of the front door's ports for the further pages of machines: after all for their first ones, and after `https_port` if that lies there."""
+        first = self.app_port + self.slots
+        return self.https_port + 1 if self.https_port in range(first, first + (PAGES - 1) * self.slots) else first
+
+    @property
+    def pages(self) -> int:
+        """How many pages of a machine the front door has ports for: `slots` for the first ones, as many for the second, and so on."""
+        return 1 + max(0, min(PAGES - 1, (LAST_PORT + 1 - self.further_port) // self.slots)) if self.slots else 1
+
+    @property
+    def doors(self) -> tuple[range, range]:
+        """The front door's ports for applications: those for first pages, and those for further ones, which may be none."""
+        further = range(self.further_port, self.further_port + (self.pages - 1) * self.slots)
+        return range(self.app_port, self.app_port + self.slots), further
+
+    def port(self, page: int, door: int) -> int:
+        """The front door's port for a page of a machine, counted from 0."""
+        return door + (self.app_port if page == 0 else self.further_port + (page - 1) * self.slots)
+
+    def behind(self, port: int) -> tuple[int, int] | None:
+        """Which page and door a port is for; None for one that is not the front door's."""
+        first, further = self.doors
+        if port in first:
+            return 0, port - first.start
+        return (1 + (port - further.start) // self.slots, (port - further.start) % self.slots) if port in further else None
+
     def address(self, slot: int) -> str:
         """The address of the machine in `slot` (0 ... slots-1)."""
         return str(ipaddress.ip_network(self.subnet)[slot + FIRST_SLOT])
@@ -209,7 +239,7 @@ class Settings:
             raise BadInput(
                 f"The setting slots is {self.slots}, but {self.subnet} has room for {room} machines.", "Lower slots or widen subnet."
             )
-        if not 0 < self.app_port <= self.app_port + self.slots <= 65535:
+        if not 0 < self.app_port <= self.app_port + self.slots <= LAST_PORT:
             raise BadInput("The setting app_port with slots ports after it goes beyond 65535.", "Lower app_port or slots.")
         if self.app_port <= self.https_port < self.app_port + self.slots:
             raise BadInput(f"The setting https_port ({self.https_port}) lies among the applications' ports.", "Move app_port.")

@@ -63,6 +63,7 @@ GROUPS = (
                 words="policy pools calendar forecast",
             ),
             Page("Scenario", "scenario.index", "notebook", "scenario.manage", words="scenario.yml roles recipe versions import export"),
+            Page("Applications", "applications.index", "wand", "classes.read", words="catalogue software"),
             Page("Packages", "packages.index", "clipboard-text", "seeds.read", words="Debian apt index mirror"),
             Page("Seeds", "seeds.index", "plant-2", "seeds.read", words="images snapshots"),
             Page("Machines", "machines.index", "server-2", "machines.read", also=("portal.transfer_form", "portal.transfer")),

@@ -36,11 +36,10 @@ class Transfer(Form):
     )
 
 
-def application(machine: Machine) -> str:
-    """The address of a machine's application, on the host that the browser used."""
-    way = machines.way(machine, settings())
+def pages(machine: Machine) -> list[tuple[str, str]]:
+    """Titles and addresses of a machine's pages, on the host that the browser used; the one that it opens with first."""
     host = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
-    return f"https://{host}:{way.port}{way.path}"
+    return [(way.title, f"https://{host}:{way.port}{way.path}") for way in machines.ways(machine, settings())]
 
 
 @blueprint.get("/")
@@ -56,7 +55,7 @@ def index() -> str:
         groups=groups,
         minutes=lambda number: timedelta(minutes=number),
         health=overview.health(),
-        application=application,
+        pages=pages,
         ends_soon=machines.ends_soon,
         doing=moves.doing(mine),
         watchers=consoles.others(mine, who.id),

@@ -224,7 +224,7 @@ def configuration(settings: Settings, checkout: Path, certificate: Path, key: Pa
             ("default", "no-cache"),
         ]),
         _page_server(settings, checkout, listen(str(settings.https_port))),
-        _application_server(settings, checkout, listen(f"{settings.app_port}-{settings.app_port + settings.slots - 1}")),
+        _application_server(settings, checkout, [one for ports in settings.doors if ports for one in listen(f"{ports.start}-{ports.stop - 1}")]),
     ]  # fmt: skip
     return render([
         ("daemon", "off"),

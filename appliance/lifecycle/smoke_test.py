@@ -10,6 +10,7 @@ from appliance.errors import DpeError
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import Card, MachineSpec, Provider
 from appliance.lifecycle import forks
+from appliance.scenario import applications
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def spec(seed: Seed, settings: Settings) -> MachineSpec:
         card=Card("52:54:00:00:00:0d", str(subnet[2 + PLACE]), subnet.prefixlen, settings.gateway),
         application_port=described["application"]["port"],
         application_ready=described["application"]["ready"],
+        further=applications.further(described),
         boot_timeout=described["boot_timeout"],
         snapshot=None if snapshot is None else snapshot.name,
     )

@@ -8,6 +8,7 @@ from typing import cast
 from appliance.catalog import Machine, MachineState, data_disks, scenarios
 from appliance.hypervisor.provider import Card, MachineSpec
 from appliance.paths import below
+from appliance.scenario import applications
 from appliance.scenario.load import MACHINE_TASKS
 from appliance.scenario.policy import Readiness
 from appliance.settings import Settings
@@ -60,6 +61,7 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
         card=card(settings, machine.slot),
         application_port=described["application"]["port"],
         application_ready=described["application"]["ready"],
+        further=applications.further(described),
         boot_timeout=described["boot_timeout"],
         readiness=cast(Readiness, machine.readiness),
         snapshot=None if snapshot is None else snapshot.name,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from appliance.scenario import applications
 from appliance.scenario.schema import Scenario
 from appliance.yamlfile import FileError, FileErrors, Source, syntax
 
@@ -74,6 +75,8 @@ def load(folder: Path, *, anywhere: bool = False, packages: Names | None = None)
         _check_name(source)
     if scenario is not None and packages is not None:
         _check_packages(source, scenario, packages)
+    for name, described in scenario.classes.items() if scenario is not None else ():
+        applications.check(source, ("classes", name), described)
     errors = [*_check_folder(source), *source.errors]
     if scenario is None or errors:
         raise ScenarioErrors(errors)

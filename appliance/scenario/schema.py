@@ -12,7 +12,7 @@ from appliance.yamlfile import Part
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 Package = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.:-]*$")]
-Path = Annotated[str, StringConstraints(pattern=r"^/[^\s]*$")]
+Url = Annotated[str, StringConstraints(pattern=r"^/[^\s]*$")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,12 +40,20 @@ class Application(Part):
     """The web application of a machine, which the front door shows to the machine's owner."""
 
     port: int = Field(ge=1, le=65535, description="TCP port inside the machine, plain HTTP.")
-    path: Path = Field(default="/", title="Starts at", description="Where the browser starts.")
-    ready: Path = Field(
+    path: Url = Field(default="/", title="Starts at", description="Where the browser starts.")
+    ready: Url = Field(
         default="/",
         title="Answers at",
         description="What is asked, with GET, to know that the application answers; any status below 500 will do.",
     )
+
+
+class Chosen(Part):
+    """An application of the catalogue that the machines of a class have."""
+
+    name: Name = Field(description="Its name in the catalogue.")
+    options: dict[str, str | int | bool] = Field(default={}, description="What is decided about it; its page says what can be.")
+    port: int | None = Field(default=None, ge=1, le=65535, description="The port of its web page, where it is not to be its own.")
 
 
 class Described(Part):
@@ -65,7 +73,12 @@ class Described(Part):
         description="Ansible roles, from roles/ beside this file, applied to the seed in order; their tasks/machine.yml is for each machine.",
     )
     user: Name = Field(default="user", title="Account inside", description="The account inside the machine that its owner uses.")
-    application: Application = Field(description="The web application that the machine shows.")
+    applications: list[Chosen] = Field(default=[], description="Applications of the catalogue, in the order in which they are shown.")
+    application: Application | None = Field(
+        default=None,
+        title="Page of its own",
+        description="The web application that the machine shows first, where that is not the first of its applications.",
+    )
     zone: Literal["inside"] = Field(default="inside", description="Where machines sit.")
     boot_timeout: int = Field(
         default=300,
@@ -85,6 +98,12 @@ class ClassSpec(ClassPolicy, Described):
     def ingredients(self) -> dict[str, Any]:
         """What its seed is made from: how many there are, for whom and for how long makes no other seed."""
         return self.model_dump(mode="json", include=set(self.INGREDIENTS))
+
+    @property
+    def page(self) -> Application:
+        """The page that it opens with; a class that is in the catalog has one (`applications.resolved`)."""
+        assert self.application is not None, "applications.resolved says which"
+        return self.application
 
 
 class Scenario(Part):

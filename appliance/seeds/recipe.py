@@ -4,6 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
+from appliance.scenario import applications
 from appliance.scenario.schema import ClassSpec
 from appliance.seeds.play import PLAYBOOKS
 
@@ -11,9 +12,10 @@ OURS = ("seed.yml", "files", "plugins", "roles")
 
 
 def digest(spec: ClassSpec, scenario: Path) -> str:
-    """SHA-256 over what the class's machines are, as the scenario describes it, the scenario's roles, and our playbook with its own."""
+    """SHA-256 over what the class's machines are, as the scenario describes it, its applications, the scenario's roles, and our playbook with its own."""
+    spec = applications.resolved(spec)
     made = hashlib.sha256(json.dumps(spec.ingredients(), sort_keys=True).encode())
-    for part in (*(PLAYBOOKS / name for name in OURS), scenario / "roles"):
+    for part in (*(PLAYBOOKS / name for name in OURS), *(entry.folder for _, entry in applications.of(spec)), scenario / "roles"):
         # A role may be a link to another scenario's, which a pattern does not follow.
         for file in sorted(file for below in part.iterdir() for file in (below, *below.rglob("*"))) if part.is_dir() else [part]:
             if file.is_file() and "__pycache__" not in file.parts:

@@ -8,6 +8,7 @@ from typing import Any
 
 from appliance.errors import DpeError
 from appliance.hypervisor.provider import MachineSpec, Provider, Unfit
+from appliance.scenario import applications
 from appliance.seeds import cards
 from appliance.settings import Settings
 
@@ -45,6 +46,7 @@ def template_spec(job: SnapshotJob, settings: Settings) -> MachineSpec:
         card=cards.card(id, cards.PLACES - 1 - job.id % cards.PLACES, settings),
         application_port=application["port"],
         application_ready=application["ready"],
+        further=applications.further(job.spec),
         boot_timeout=job.spec["boot_timeout"],
     )
 

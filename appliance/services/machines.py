@@ -32,6 +32,7 @@ from appliance.identity import permissions, quotas
 from appliance.identity.quotas import Allowance
 from appliance.laps import Lap, Waterfall
 from appliance.lifecycle import leases, master
+from appliance.scenario import applications
 from appliance.settings import Settings
 from appliance.workflow import start
 
@@ -442,12 +443,14 @@ def release_together(actor: Actor, batch: int) -> int:
 
 @dataclass(frozen=True)
 class Way:
-    """How a machine's application is reached from outside: port of the front door, and where the browser starts."""
+    """How a page of a machine is reached from outside: what it is called, port of the front door, and where the browser starts."""
 
+    title: str
     port: int
     path: str
 
 
-def way(machine: Machine, settings: Settings) -> Way:
-    """The front door port and path of a machine's application."""
-    return Way(settings.app_port + machine.door, machine.machine_class.spec["application"]["path"])
+def ways(machine: Machine, settings: Settings) -> list[Way]:
+    """Those to the pages of a machine, that which it opens with first."""
+    found = applications.pages(machine.machine_class.spec)[: settings.pages]
+    return [Way(page.title, settings.port(number, machine.door), page.path) for number, page in enumerate(found)]

@@ -2,6 +2,7 @@
 
 from webui.admin import (
     accounts,
+    applications,
     aside,
     backups,
     calendar,
@@ -42,6 +43,7 @@ BLUEPRINTS = [
         class_form,
         calendar,
         scenario,
+        applications,
         packages,
         forecast,
         seeds,

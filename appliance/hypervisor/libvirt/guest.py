@@ -73,13 +73,12 @@ class Guest(Base):
         say(NAMING)
         told_at = time.monotonic()
         personalising = self._begin(spec, personalise, patience.deadline - told_at)
-        address, port, path = spec.card.address, spec.application_port, spec.application_ready
         looked_at = time.monotonic()
 
         def answers() -> bool:
             """The address comes last in personalising, so that a machine that answers there is itself; looking there costs it nothing."""
             nonlocal looked_at
-            if _answers_http(address, port, path, time.monotonic() - told_at):
+            if _answers(spec, time.monotonic() - told_at):
                 return True
             if not personalising.over and time.monotonic() - looked_at > LOOK_EVERY:
                 looked_at = time.monotonic()
@@ -90,7 +89,7 @@ class Guest(Base):
         until(
             answers,
             0.02,
-            f"its application (http port {port}, {path})",
+            f"its application ({'; '.join(f'http port {port}, {path}' for port, path in spec.pages)})",
             "Are port and ready path of the class right, and does its service start?",
         )
         self._connection.until(personalising.is_over, patience.deadline + 1, 0.02)
@@ -225,6 +224,11 @@ class _Patience:
         self._looked_at, self._used_before = now, used
         self.deadline = now + self._seconds
         return at_work and self.deadline <= self._begun + (self._times + 0.5) * self._seconds
+
+
+def _answers(spec: MachineSpec, waited: float) -> bool:
+    """Whether all pages of a machine do."""
+    return all(_answers_http(spec.card.address, port, path, waited) for port, path in spec.pages)
 
 
 def _answers_http(address: str, port: int, path: str, waited: float) -> bool:
