@@ -110,7 +110,7 @@ def hits(text: str) -> list[Hit]:
     )
     if current_user.may("classes.read"):
         found += _best(
-            Hit("application", rank, one.manifest.title, one.name, one.manifest.icon, url_for("applications.page", name=one.name))
+            Hit("application", rank, one.manifest.title, one.name, one.manifest.icon, url_for("applications.page", application=one.name))
             for one in applications.entries()
             if (rank := search.rank(text, one.manifest.title, one.name)) is not None
         )

@@ -15,8 +15,8 @@ def index() -> str:
     return render_template("admin/applications.html", entries=applications.entries())
 
 
-@blueprint.get("/<name>")
+@blueprint.get("/<application>")
 @needs("classes.read")
-def page(name: str) -> str:
-    entry = applications.get(name)
-    return render_template("admin/application.html", entry=entry, needed=needed([entry]), classes=applications.classes(name))
+def page(application: str) -> str:
+    entry = applications.get(application)
+    return render_template("admin/application.html", entry=entry, needed=needed([entry]), classes=applications.classes(application))
