@@ -20,7 +20,7 @@ from appliance.paths import below
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = 4  # web pages of one machine at most: the front door has so many ports for each
-LAST_PORT = 65535
+EPHEMERAL = 32768  # the first port that the kernel gives out itself
 FIRST_SLOT = 16  # the first address that is a machine's; those before are the gateway's and of machines that are only made to look
 
 
@@ -199,8 +199,9 @@ class Settings:
 
     @property
     def pages(self) -> int:
-        """How many pages of a machine the front door has ports for: `slots` for the first ones, as many for the second, and so on."""
-        return 1 + max(0, min(PAGES - 1, (LAST_PORT + 1 - self.further_port) // self.slots)) if self.slots else 1
+        """How many pages of a machine the front door has ports for: `slots` for the first ones, as many for the second, and so on,
+        as far as there are ports that the kernel does not give out itself."""
+        return 1 + max(0, min(PAGES - 1, (EPHEMERAL - self.further_port) // self.slots)) if self.slots else 1
 
     @property
     def doors(self) -> tuple[range, range]:
@@ -239,7 +240,7 @@ class Settings:
             raise BadInput(
                 f"The setting slots is {self.slots}, but {self.subnet} has room for {room} machines.", "Lower slots or widen subnet."
             )
-        if not 0 < self.app_port <= self.app_port + self.slots <= LAST_PORT:
+        if not 0 < self.app_port <= self.app_port + self.slots <= 65535:
             raise BadInput("The setting app_port with slots ports after it goes beyond 65535.", "Lower app_port or slots.")
         if self.app_port <= self.https_port < self.app_port + self.slots:
             raise BadInput(f"The setting https_port ({self.https_port}) lies among the applications' ports.", "Move app_port.")

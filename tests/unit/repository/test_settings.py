@@ -83,7 +83,7 @@ def test_every_machine_has_an_address_of_its_own_that_is_not_the_gateway(tmp_pat
     [
         ({}, range(9250, 10000), 4),
         ({"DPE_HTTPS_PORT": "9443"}, range(9444, 10194), 4),  # an appliance that is served there goes on
-        ({"DPE_APP_PORT": "65000"}, range(65250, 65500), 2),  # as many as there are ports for
+        ({"DPE_SLOTS": "10000"}, range(19000, 29000), 2),  # as many as there are ports for
         ({"DPE_APP_PORT": "65200"}, range(65450, 65450), 1),
     ],
 )
