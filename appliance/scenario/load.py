@@ -106,7 +106,7 @@ def _check_folder(source: Source[Scenario]) -> Iterator[FileError]:
             source.wrong(path, f"the role {role} is the appliance's own, which every seed has", "give yours another name")
         elif not isinstance(role, str) or role in checked or not NAME.fullmatch(role):
             continue  # the schema says what is wrong with it
-        elif "choice" in path and role in applications.catalogue():
+        elif path[2] == "choice" and role in applications.catalogue():
             continue
         elif not (folder / "roles" / role / "tasks/main.yml").is_file():
             source.wrong(path, f"there is no role {role}", f"make {folder / 'roles' / role / 'tasks/main.yml'}")
