@@ -33,6 +33,7 @@ import psutil
 
 from appliance import catalog, layout, run
 from appliance.access import nginx, tls
+from appliance.balance import haproxy
 from appliance.errors import BadInput, Conflict, DpeError, Unavailable
 from appliance.host.backup import restore
 from appliance.host.disks import ballast
@@ -295,6 +296,14 @@ class Appliance:
                 lambda: _listens(sshd.socket_path(settings.ssh_folder)),
                 {**env, "PYTHONPATH": str(self.checkout)},
                 confined=True,
+            ),
+            Process(
+                "haproxy",
+                haproxy.supervised(settings),
+                lambda: _healthy(haproxy.alive_path(settings), "/"),
+                env,
+                confined=True,
+                slowest=ANSWERING,
             ),
             Process("nginx", self._nginx(), self._door_answers, confined=True, slowest=ANSWERING),
         ]

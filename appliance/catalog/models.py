@@ -156,6 +156,13 @@ class StepState(StrEnum):
     UNDONE = "undone"
 
 
+class ReplicaState(StrEnum):
+    """Where a replica of a service stands; one that drains gets no new requests."""
+
+    SERVING = "serving"
+    DRAINING = "draining"
+
+
 class VersionState(StrEnum):
     """Where a version of a sequence stands; only a draft changes, and no run goes by it."""
 
@@ -209,6 +216,16 @@ class DeliveryState(StrEnum):
     PENDING = "pending"
     DELIVERED = "delivered"
     DEAD = "dead"
+
+
+class JobState(StrEnum):
+    """Where a job stands; a dead one is tried again only when somebody says so."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
 
 
 class Level(StrEnum):
@@ -318,6 +335,7 @@ class Session(Row):
     confirmed_at = UtcField(null=True)
     waits = BooleanField(default=False)
     browser = CharField(default="")
+    kept = BooleanField(default=False)
 
 
 class KnownBrowser(Row):
@@ -529,6 +547,37 @@ class Class(Row):
     holds = JsonField(default=dict)
     forecast = JsonField(default=dict)
     updated_at = UtcField(default=now)
+    scaling = JsonField(default=dict)
+
+    @property
+    def waits(self) -> str:
+        """How its machines wait in the buffer: those of a service serve meanwhile."""
+        return "running" if self.spec.get("service") else str(self.readiness)
+
+
+class Recipe(Row):
+    """What was chosen of a class that leaves something open: a class of its own. `chosen` is a scenario.choice.Chosen."""
+
+    machine_class = ForeignKeyField(Class, column_name="class_name", primary_key=True, object_id_name="class_name", on_delete="CASCADE")
+    class_name: str
+    base = ForeignKeyField(Class, column_name="base", object_id_name="base_name", backref="recipes")
+    base_name: str
+    digest = CharField(unique=True)
+    chosen = JsonField()
+    created_at = UtcField(default=now)
+    used_at = UtcField(default=now)
+
+
+class Favourite(Row):
+    """A choice that somebody keeps: the query of the address of its form, under a name."""
+
+    id = AutoField()
+    account = ForeignKeyField(Account, on_delete="CASCADE")
+    account_id: int
+    machine_class = ForeignKeyField(Class, column_name="class_name", object_id_name="class_name", on_delete="CASCADE")
+    class_name: str
+    name = CharField()
+    query = TextField()
 
 
 class Seed(Row):
@@ -676,6 +725,50 @@ class Machine(Row):
     ssh_changed_at = UtcField(null=True)
 
 
+class Replica(Row):
+    """A machine that requests to its class are sent to."""
+
+    machine = ForeignKeyField(Machine, field=Machine.id, column_name="machine_id", primary_key=True, object_id_name="machine_id")
+    machine_id: str
+    machine_class = ForeignKeyField(Class, column_name="class_name", object_id_name="class_name")
+    class_name: str
+    number = IntegerField()
+    state = EnumField(ReplicaState)
+    since = UtcField(default=now)
+    deadline = UtcField(null=True)
+    reason = TextField(default="")
+    dismissed = BooleanField(default=False)
+    up = BooleanField(default=True)
+
+
+class Job(Row):
+    """A command that a machine of the class is to run, or has run; see catalog.job_queue."""
+
+    id = AutoField()
+    machine_class = ForeignKeyField(Class, column_name="class_name", object_id_name="class_name")
+    class_name: str
+    account = ForeignKeyField(Account, null=True, on_delete="SET NULL")
+    account_id: int | None
+    name = CharField()
+    number = IntegerField()
+    run = JsonField()
+    files = JsonField(default=dict)
+    seconds = IntegerField()
+    tries = IntegerField()
+    state = EnumField(JobState, default=JobState.QUEUED)
+    attempt = IntegerField(default=0)
+    machine = ForeignKeyField(Machine, null=True)
+    machine_id: str | None
+    retry_at = UtcField(null=True)
+    deadline = UtcField(null=True)
+    status = IntegerField(null=True)
+    output = TextField(default="")
+    problem = TextField(default="")
+    created_at = UtcField(default=now)
+    started_at = UtcField(null=True)
+    ended_at = UtcField(null=True)
+
+
 class Lease(Row):
     """The right to hold a machine until a time."""
 
@@ -748,6 +841,7 @@ class Request(Row):
     batch = ForeignKeyField("self", null=True)
     batch_id: int | None
     dismissed = BooleanField(default=False)
+    lease_minutes = IntegerField(null=True)
 
 
 class Handover(Row):
@@ -1050,6 +1144,7 @@ class DirectoryRun(Row):
 
 
 TABLES = (
+    Replica,
     Option,
     OrgUnit,
     Account,
@@ -1069,6 +1164,8 @@ TABLES = (
     IdempotencyKey,
     Throttle,
     Class,
+    Recipe,
+    Favourite,
     Seed,
     Snapshot,
     Sequence,
@@ -1076,6 +1173,7 @@ TABLES = (
     ScenarioFile,
     ScenarioVersion,
     Machine,
+    Job,
     Lease,
     KeptDoor,
     ConsoleSession,

@@ -31,6 +31,7 @@ SECTIONS = {
     "What it is for": ("title", "description", "icon", "kind"),
     "Operating system": ("os", "packages"),
     "Application": ("roles", "application", "user"),
+    "Service": ("service",),
     "Size": ("size",),
     "Policy": ("policy",),
     "Lease": ("lease", "per_person", "burst", "batch_window"),

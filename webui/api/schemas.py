@@ -22,6 +22,7 @@ class Offer(TypedDict):
     at_once: int
     waiting: bool
     refusal: str
+    choice: dict[str, Any]
 
 
 class Offers(TypedDict):
@@ -481,6 +482,39 @@ class AdminClass(TypedDict):
 
 class AdminClasses(TypedDict):
     items: list[AdminClass]
+
+
+Job = TypedDict(
+    "Job",
+    {
+        "id": int,
+        "class": str,
+        "name": str,
+        "number": int,
+        "run": list[str],
+        "state": str,
+        "try": int,
+        "tries": int,
+        "seconds": int,
+        "status": int | None,
+        "output": str,
+        "problem": str,
+        "machine": str | None,
+        "created_at": Time,
+        "started_at": Time,
+        "ended_at": Time,
+    },
+)
+
+
+class Jobs(TypedDict):
+    """The last hundred, latest first."""
+
+    items: list[Job]
+
+
+class JobIds(TypedDict):
+    jobs: list[int]
 
 
 class PolicyValues(TypedDict):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -106,7 +107,15 @@ def test_every_key_of_a_scenario_has_a_field_with_its_words() -> None:
     def keys(model: type, above: str = "") -> set[str]:
         found = set()
         for key, info in model.model_fields.items():  # type: ignore[attr-defined]
-            found |= keys(info.annotation, f"{above}{key}.") if hasattr(info.annotation, "model_fields") else {above + key}
+            part = next(
+                (
+                    one
+                    for one in (info.annotation, *(get_args(info.annotation) if type(None) in get_args(info.annotation) else ()))
+                    if hasattr(one, "model_fields")
+                ),
+                None,
+            )
+            found |= keys(part, f"{above}{key}.") if part else {above + key}
         return found
 
     def flat(fields: tuple[schema_form.Field, ...]) -> list[schema_form.Field]:
