@@ -291,19 +291,19 @@ class Appliance:
                 slowest=ANSWERING,
             ),
             Process(
-                "ssh",
-                self._ssh(),
-                lambda: _listens(sshd.socket_path(settings.ssh_folder)),
-                {**env, "PYTHONPATH": str(self.checkout)},
-                confined=True,
-            ),
-            Process(
                 "haproxy",
                 haproxy.supervised(settings),
                 lambda: _healthy(haproxy.alive_path(settings), "/"),
                 env,
                 confined=True,
                 slowest=ANSWERING,
+            ),
+            Process(
+                "ssh",
+                self._ssh(),
+                lambda: _listens(sshd.socket_path(settings.ssh_folder)),
+                {**env, "PYTHONPATH": str(self.checkout)},
+                confined=True,
             ),
             Process("nginx", self._nginx(), self._door_answers, confined=True, slowest=ANSWERING),
         ]

@@ -77,6 +77,10 @@ class Gateway(Held[Session, Admission]):
     def good(self, tickets: set[Admission]) -> set[Admission]:
         return consoles.good(tickets)
 
+    def note_used(self, used: set[Admission]) -> None:
+        super().note_used(used)
+        consoles.note_used(used)
+
     async def serve(self, listening: socket.socket) -> None:
         """Serve until the process is told to stop."""
         await self._ask(consoles.forget)

@@ -34,7 +34,7 @@ class Machine:
         self.root, self.log = root, root / "called"
         for folder in ("etc/dpe", "etc/ssh", "dev", "home/user/.ssh", "proc/sys/kernel", "run", "var/lib/systemd", "usr/sbin", "bin"):
             (root / folder).mkdir(parents=True)
-        for name in ("sys/class/net/eth0", "usr/lib/dpe/fork.d", "sys/bus/platform/drivers/vmgenid"):
+        for name in ("sys/class/net/eth0", "usr/lib/dpe/fork.d", "usr/lib/dpe/data.d", "sys/bus/platform/drivers/vmgenid"):
             (root / name).mkdir(parents=True)
         for name in (FREEZER, APPLICATION, PEOPLE, AGENT):
             (root / name).parent.mkdir(parents=True)
@@ -266,6 +266,21 @@ def test_the_data_disk_is_mounted_before_anybody_can_reach_the_machine(machine: 
     machine.write("proc/mounts", f"/dev/vdb {machine.root}/data ext4 rw 0 0\n")
     assert machine.run("data").returncode == 0
     assert mounts(machine) == ["resize2fs /dev/vdb"]
+
+
+def test_what_a_class_does_with_its_data_disk_is_done_when_it_is_there(machine: Machine) -> None:
+    plug_in(machine)
+    for name in ("10-home", "20-cache"):
+        machine.program(machine.root / "usr/lib/dpe/data.d" / name)
+    (machine.root / "usr/lib/dpe/data.d/README").write_text("no program\n")
+    assert machine.run("personalise", with_data(machine)).returncode == 0
+    assert machine.called()[-3:-1] == [f"10-home {machine.root}/data", f"20-cache {machine.root}/data"]
+    machine.program(machine.root / "usr/lib/dpe/data.d/10-home", "exit 65\n")
+    machine.log.unlink()
+    done = machine.run("personalise", with_data(machine))  # a disk that is full keeps nobody from their machine
+    assert (done.returncode, machine.called()[-1]) == (0, "ip -batch -")
+    assert "data.d/10-home failed" in done.stderr
+    assert f"20-cache {machine.root}/data" in machine.called()
 
 
 def test_a_disk_that_is_just_coming_is_waited_for(machine: Machine) -> None:
