@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
 from appliance.identity import passwords
+from appliance.language import LANGUAGES
 from appliance.services import accounts, password_links, second_factor, sessions, tokens
 from appliance.services import machines as machines_service
 from webui import forms, saved_form
@@ -56,6 +57,10 @@ class OwnKeys(Form):
         title="Public keys, one a line",
         description="Machines that you get from now on let these in. Each is the line in a file like id_ed25519.pub.",
     )
+
+
+class OwnLanguage(Form):
+    language: str = Field("", title="Language of pages and mails")
 
 
 def own_address(address: str) -> str:
@@ -179,6 +184,7 @@ def _account_page(error: DpeError | None = None) -> Page:
         sessions=sessions.of_account(who.id),
         password=forms.bound(OwnPassword, error=error),
         keys=forms.bound(OwnKeys, {"keys": who.ssh_keys}, error),
+        spoken=forms.bound(OwnLanguage, {"language": who.language}, error, choices={"language": {"": "As the browser asks", **LANGUAGES}}),
         held=len(machines_service.my_machines(who.id)),
         codes_on=second_factor.is_on(who.id),
         tokens=tokens.of_account(who.id),
@@ -222,6 +228,16 @@ def keys() -> Page:
     except DpeError as error:
         return _account_page(error)
     flash("Your keys are saved; machines you get from now on have them.", "success")
+    return redirect(url_for("auth.account"), 303)
+
+
+@blueprint.post("/account/language")
+@needs("own")
+def language() -> Page:
+    try:
+        accounts.set_language(actor(), forms.read(OwnLanguage).language)
+    except DpeError as error:
+        return _account_page(error)
     return redirect(url_for("auth.account"), 303)
 
 

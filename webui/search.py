@@ -13,6 +13,7 @@ from appliance.services import delegation, packages, search
 from webui import navigation
 from webui.format import SEED_STATES, STATES
 from webui.guard import actor, asks_for_live_part, needs
+from webui.language import translated
 from webui.navigation import Place
 
 blueprint = Blueprint("search", __name__)
@@ -105,13 +106,13 @@ def hits(text: str) -> list[Hit]:
     found += _best(
         Hit("page", rank, page.title, title if title != page.title else "", page.icon, url_for(page.endpoint))
         for title, page in pages
-        if (rank := search.rank(text, page.title, page.words)) is not None
+        if (rank := search.rank(text, translated(page.title), page.words)) is not None
     )
     for kind, places in (("setting", navigation.SETTINGS), ("verb", navigation.VERBS)):
         found += _best(
             Hit(kind, rank, place.title, _above(place), ICONS[kind], _url(place), place.form)
             for place in places
-            if navigation.allowed(place, current_user.may) and (rank := search.rank(text, place.title, place.words)) is not None
+            if navigation.allowed(place, current_user.may) and (rank := search.rank(text, translated(place.title), place.words)) is not None
         )
     return found
 

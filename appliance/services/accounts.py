@@ -5,6 +5,7 @@ from appliance.catalog import ROOT, Account, Actor, EventKind, PasswordLink, Ses
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.identity import names, passwords, permissions, throttle
 from appliance.identity import ssh_keys as keys
+from appliance.language import LANGUAGES
 from appliance.services import org_units
 
 
@@ -103,6 +104,16 @@ def set_ssh_keys(actor: Actor, ssh_keys: str) -> None:
         Account.update(ssh_keys=parsed).where(Account.id == actor.account_id).execute()
         handovers.changed(actor.account_id)
         record(EventKind.ACCOUNT_CHANGED, f"{actor.name} changed their SSH keys.", actor, object=f"account:{actor.name}")
+
+
+def set_language(actor: Actor, language: str) -> None:
+    """A person chooses the language of their pages and mails; empty: what their browser asks for. Raises BadInput."""
+    assert actor.account_id is not None
+    if language and language not in LANGUAGES:
+        raise BadInput(f"There is no language {language[:20]!r} here.", f"Choose one of {', '.join(LANGUAGES)}.", field="language")
+    with catalog.write():
+        Account.update(language=language).where(Account.id == actor.account_id).execute()
+        record(EventKind.ACCOUNT_CHANGED, f"{actor.name} chose a language.", actor, object=f"account:{actor.name}")
 
 
 def set_password(actor: Actor, id: int, password: str, *, keep_session: str = "") -> None:

@@ -9,7 +9,7 @@ const color = name => getComputedStyle(document.documentElement).getPropertyValu
 
 // The same words as webui/charts.py has.
 function words(value, unit) {
-  if (value === null || value === undefined) return 'missing';
+  if (value === null || value === undefined) return inLanguage('missing');
   const short = (number, digits) => String(Number(number.toPrecision(digits)));
   const scaled = (number, units, step) => {
     let at = 0;
@@ -21,7 +21,7 @@ function words(value, unit) {
     case 'share': return `${Math.round(100 * value)} %`;
     case 'bytes': return scaled(value, ['B/s', 'KiB/s', 'MiB/s'], 1024);
     case 'seconds': return value < 120 ? `${Math.round(value)} s` : value < 2 * HOUR ? `${Math.round(value / 60)} min` : `${short(value / HOUR, 2)} h`;
-    case 'hourly': return `${short(value, 3)} an hour`;
+    case 'hourly': return inLanguage('%(number)s an hour').replace('%(number)s', short(value, 3));
     default: return Math.abs(value) < 1000 ? short(value, 3) : String(Math.round(value));
   }
 }
