@@ -128,4 +128,8 @@ def confined(command: Sequence[Argument]) -> list[str]:
     The wrapper is tied to us; unshare ties the namespace's first process to the wrapper; and
     the kernel kills a PID namespace with its first process. A nested `setsid` does not escape it.
     """
-    return tied(["unshare", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--", *command])
+    # When unshare dies after it forked and before its child asked the kernel to die with it, nobody tells that child, to which
+    # it has no number either: so the child looks for it, in the host's /proc and by its program, which one that ended has not.
+    first = '[ -e "/proc/$0/exe" ] && mount -t proc -o nosuid,nodev,noexec proc /proc && exec "$@"'
+    wrapper = 'exec unshare --pid --fork --kill-child=KILL --mount -- sh -c "$0" "$$" "$@"'
+    return tied(["sh", "-c", wrapper, first, *command])

@@ -36,6 +36,7 @@ ITEMS = (
     Item("cuts-disk", "tests/integration/test_lifecycle.py::test_what_was_cut_off_anywhere_is_simply_done_again", {"DPE_TEST_CUTS": 20}),
     Item("forks-at-once", "tests/integration/test_fork.py::test_forks_at_once_share_nothing", {"DPE_TEST_AT_ONCE": 10}),
     Item("older", "tests/integration/test_fork.py tests/integration/test_lifecycle.py -k small12", {"DPE_TEST_OLDER": 1}),
+    Item("random", "tests/integration/test_fork.py::test_no_two_forks_ever_read_the_same_random_numbers", {"DPE_TEST_OLDER": 1}),
     Item("forks", "tests/integration/test_fork.py::test_forks_in_a_row_lose_none_and_leave_nothing", {"DPE_TEST_FORKS": 1000}),
     Item("hostile", "tests/integration/test_seeds.py::test_a_build_killed_anywhere_dies_whole", {"DPE_TEST_BUILD_CUTS": 100}),
     Item("windows", "tests/unit/pools/test_windows.py::test_every_minute_of_a_year_is_as_brute_force_has_it", {"DPE_TEST_STEP": 1}),

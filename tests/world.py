@@ -2,10 +2,14 @@
 
 import contextlib
 import math
+import sqlite3
+import time
 import uuid
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
+from pathlib import Path
+from typing import NamedTuple
 
 from appliance import catalog
 from appliance.catalog import (
@@ -35,6 +39,7 @@ from appliance.catalog import (
     SnapshotState,
     VersionState,
     WorkItem,
+    database,
     memory,
     options,
     policies,
@@ -296,20 +301,46 @@ def scenario(*, offered: bool = True) -> None:
             scenario_rows.put(changed("nano]", "nano, git]"), ScenarioState.IMPORTED, base, author="grace")
 
 
+class _Copy(NamedTuple):
+    """The busy morning as it was filled in last, for whoever wants it just afterwards."""
+
+    at: float  # monotonic
+    rows: sqlite3.Connection
+    people: dict[str, Actor]
+
+
+_copies: list[_Copy] = []
+AS_GOOD_AS_NEW = 10  # seconds; all of its times are counted from when it was filled in
+
+
 def busy(settings: Settings) -> dict[str, Actor]:
     """The busy morning: people, two classes, seeds in several states, machines in all pools. Returns the actors by name."""
+    log = settings.logs / "seeds" / "notebook-3.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text("".join(f"TASK [jupyterlab : step {number}] ****\nok: [seed]\n" for number in range(1, 60)))
+    connection: sqlite3.Connection = database.db.connection()
+    untouched = connection.total_changes == 0
+    if untouched and _copies and time.monotonic() - _copies[0].at < AS_GOOD_AS_NEW:
+        _copies[0].rows.backup(connection)
+        with catalog.write():
+            Seed.update(log=str(log)).where(Seed.log != "").execute()
+        return dict(_copies[0].people)
+    begun = time.monotonic()
     with catalog.write():
-        return _busy(settings)
+        people = _busy(log)
+    if untouched:
+        while _copies:
+            _copies.pop().rows.close()
+        _copies.append(_Copy(begun, sqlite3.connect(":memory:", check_same_thread=False), dict(people)))
+        connection.backup(_copies[0].rows)
+    return people
 
 
-def _busy(settings: Settings) -> dict[str, Actor]:
+def _busy(log: Path) -> dict[str, Actor]:
     set_up()
     people = {name: account(name, full, is_admin=name == "grace") for name, full in PEOPLE.items()}
     notebook = machine_class("notebook", NOTEBOOK, buffer=3, maximum=24, per_person=2)
     studio = machine_class("studio", STUDIO, buffer=1, maximum=6)
-    log = settings.logs / "seeds" / "notebook-3.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
-    log.write_text("".join(f"TASK [jupyterlab : step {number}] ****\nok: [seed]\n" for number in range(1, 60)))
     seed("notebook", 1)
     kept = seed("notebook", 2, promoted=True)
     snapshot(kept, SnapshotState.STALE)

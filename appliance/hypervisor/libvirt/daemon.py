@@ -24,7 +24,7 @@ from appliance import durable, layout
 from appliance.errors import BadInput, DpeError, Unavailable
 from appliance.hypervisor.libvirt.network import Network
 from appliance.hypervisor.libvirt.probe import probe
-from appliance.run import environ, run
+from appliance.run import environ, run, tied
 from appliance.settings import Settings, environment
 from appliance.settings import load as load_settings
 
@@ -259,12 +259,12 @@ def main() -> None:
         sys.exit(1)
     # QEMU's parent is long gone when it ends, and libvirtd waits until somebody has buried it. Not every host's first
     # process does so at once, and in containers some never do. It ends with libvirtd, and takes it along.
-    undertaker = ["tini", "-s", "--", "setpriv", "--pdeathsig", "KILL", "--"]
+    undertaker = ["tini", "-s", "--"]  # which is this process then, and what is tied to this one is tied to it
     # Each of these becomes the next, down to libvirtd.
     # Changes of the host's mounts come through; ours do not go back.
     unshare = ["unshare", "--mount", "--propagation", "slave", "--"]
     nsenter = ["nsenter", f"--net=/run/netns/{settings.network}", "--"]
-    command = [*undertaker, *unshare, *nsenter, sys.executable, "-m", "appliance.hypervisor.libvirt.daemon", "--enter"]
+    command = [*undertaker, *tied([*unshare, *nsenter, sys.executable, "-m", "appliance.hypervisor.libvirt.daemon", "--enter"])]
     os.execvpe(command[0], command, environ(environment(settings)))  # noqa: S606
 
 

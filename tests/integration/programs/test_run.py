@@ -1,11 +1,14 @@
 """The one door to subprocesses."""
 
 import os
+import select
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from appliance import run
@@ -80,3 +83,35 @@ def test_what_is_tied_is_not_begun_when_its_starter_died_before_the_kernel_was_t
     assert subprocess.run(["sh", "-c", '"$@"; exit $?', "sh", *run.tied(["cp", "/dev/null", mark])], check=False).returncode == 1
     assert subprocess.run(["sh", "-c", '"$@"; exit $?', "sh", *run.confined(["cp", "/dev/null", mark])], check=False).returncode == 1
     assert not mark.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a PID namespace needs root")
+@pytest.mark.parametrize("dies", [False, True])
+def test_what_is_confined_is_not_begun_when_its_wrapper_died_before_the_kernel_was_told(tmp_path: Path, dies: bool) -> None:
+    """An unshare that never tells the kernel, and whose child waits, stands for one that is killed before it has told it."""
+    gate, mark, programs = tmp_path / "gate", tmp_path / "mark", tmp_path / "programs"
+    os.mkfifo(gate)
+    programs.mkdir()
+    (programs / "unshare").write_text(
+        f"""#!/bin/sh
+        while [ "$1" != -- ]; do shift; done
+        {shutil.which("unshare")} --pid --fork --mount -- sh -c 'echo >"$0"; read _ <"$0"; shift; exec "$@"' {gate} "$@" &
+        wait
+        """
+    )
+    (programs / "unshare").chmod(0o755)
+    script = "import sys; from appliance import run; sys.exit(run.start(run.confined(sys.argv[1:])).wait())"
+    command = [sys.executable, "-c", script, "cp", "/dev/null", mark]
+    told = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
+    with subprocess.Popen(command, env=told, stdout=subprocess.PIPE) as starter:
+        gate.read_text()
+        if dies:
+            (wrapper,) = psutil.Process(starter.pid).children()
+            ended = os.pidfd_open(wrapper.pid)
+            starter.kill()
+            assert select.select([ended], [], [], 10)[0]
+            os.close(ended)
+        gate.write_text("\n")
+        assert starter.stdout
+        starter.stdout.read()  # until the last one that has it ended
+    assert mark.exists() is not dies

@@ -19,6 +19,7 @@ class Copy:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.chosen: dict[str, None] = {}  # tests that would tell, in their order
 
     def put(self, path: str, text: str) -> None:
         file = self.root / path
@@ -36,7 +37,11 @@ class Copy:
         return run([sys.executable, *arguments], cwd=self.root, timeout=600)
 
     def tests(self, *chosen: str) -> None:
-        self.python("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *chosen)
+        """Have these run in the end, all at once: a pytest for each walk takes longer to start than to run."""
+        self.chosen |= dict.fromkeys(chosen)
+
+    def pytest(self, *arguments: str) -> None:
+        self.python("-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *arguments)
 
 
 def a_setting(copy: Copy) -> None:
@@ -105,7 +110,9 @@ def a_page(copy: Copy) -> None:
         '            Page("Motto", "motto.index", "bolt", "settings.manage"),\n',
     )
     copy.add("webui/README.md", "| Overview |", "| motto | a line for everybody | | |\n")
-    copy.tests("tests/unit/webui/test_navigation.py", "tests/unit/webui/test_guard.py", "tests/unit/webui/test_words.py")
+    guard = "tests/unit/webui/test_guard.py"
+    opens = (f"{guard}::test_every_view_says_who_may_call_it", f"{guard}::test_every_page_opens_for_an_admin_whole_and_live")
+    copy.tests("tests/unit/webui/test_navigation.py", "tests/unit/webui/test_words.py", *opens)
 
 
 def a_verb_of_dpe_host(copy: Copy) -> None:
@@ -115,7 +122,7 @@ def a_verb_of_dpe_host(copy: Copy) -> None:
         power.read_text()
         + '\n\n@implements(system.MOTTO)\ndef motto(args: Nothing, host: Host) -> str:\n    """A line for everybody."""\n    return "Press one button."\n'
     )
-    copy.tests("--regenerate", "tests/unit/host/test_interface.py")
+    copy.pytest("--regenerate", "tests/unit/host/test_interface.py")
     copy.tests("tests/unit/host/test_interface.py")
 
 
@@ -139,14 +146,14 @@ def a_metric(copy: Copy) -> None:
     )
     copy.add("appliance/services/metrics.py", '    yield "dpe_engine_up"', '    yield "dpe_mottos", {(): 1.0}\n')
     copy.add("webui/README.md", "| `dpe_build_info`", "| `dpe_mottos` |  | lines under the titles of pages |\n")
-    copy.tests("tests/unit/webui/test_metrics.py", "-k", "documented")
+    copy.tests("tests/unit/webui/test_metrics.py::test_every_metric_is_documented_and_every_one_that_is_documented_is_exposed")
 
 
 def something_from_outside(copy: Copy) -> None:
     shutil.copytree(copy.root / "tests/example", copy.root / "tests/motto")
     test = (copy.root / "tests/unit/engine/test_example.py").read_text()
     copy.put("tests/unit/engine/test_motto.py", test.replace('REPOSITORY / "tests/example"', 'REPOSITORY / "tests/motto"'))
-    copy.tests("tests/unit/engine/test_motto.py")
+    copy.pytest("tests/unit/engine/test_motto.py")
     shutil.rmtree(copy.root / "tests/motto")
 
 
@@ -160,7 +167,12 @@ def something_that_needs_somebody(copy: Copy) -> None:
     copy.add("appliance/services/needs.py", '    Kind("engine"', '    Kind("motto", "settings.manage", _motto),\n')
     case = '    "motto": [Case(option("undecided", {"why": "older", "choice": ""}), option("undecided", {}), Severity.STEP, "no motto")],\n'
     copy.add("tests/unit/services/test_needs.py", "CASES", case)
-    copy.tests("tests/unit/services/test_needs.py", "tests/unit/webui/test_needs_you.py", "-k", "motto or kind or every_button")
+    needed = "tests/unit/services/test_needs.py"
+    copy.tests(
+        f"{needed}::test_it_is_told_while_it_is_so_and_goes_when_it_is_mended",
+        f"{needed}::test_every_kind_has_a_case",
+        "tests/unit/webui/test_needs_you.py::test_every_button_leads_to_a_page",
+    )
 
 
 def an_event(copy: Copy) -> None:
@@ -184,7 +196,7 @@ def a_field_of_a_class_s_policy(copy: Copy) -> None:
     assert text.count('    @model_validator(mode="after")\n    def _order(self)') == 1
     policy.write_text(text.replace('    @model_validator(mode="after")\n    def _order(self)', field))
     copy.python("-m", "appliance.scenario.document")
-    copy.tests("tests/unit/scenario", "tests/unit/webui/test_class_policy.py")
+    copy.tests("tests/unit/scenario/test_load.py", "tests/unit/catalog/test_policies.py", "tests/unit/webui/test_class_policy.py")
 
 
 def a_scenario(copy: Copy) -> None:
@@ -216,7 +228,8 @@ def a_migration(copy: Copy) -> None:
     last = max(int(file.stem) for file in (copy.root / "appliance/catalog/migrations").glob("[0-9]*.sql"))
     copy.put(f"appliance/catalog/migrations/{last + 1:04}.sql", "ALTER TABLE class ADD COLUMN motto TEXT NOT NULL DEFAULT '';\n")
     copy.add("appliance/catalog/models.py", '    readiness = CharField(default="paused")', '    motto = TextField(default="")\n')
-    copy.tests("tests/unit/catalog/test_database.py")
+    database = "tests/unit/catalog/test_database.py"
+    copy.tests(f"{database}::test_migration_numbers_have_no_gap", f"{database}::test_models_are_the_schema")
 
 
 # What CONTRIBUTING.md calls it, and the walk.
@@ -259,6 +272,10 @@ def test_each_way_to_add_something_is_walked() -> None:
 @pytest.mark.parametrize("name", WALKS)
 def test_walk(copy: Copy, name: str) -> None:
     WALKS[name](copy)
+
+
+def test_what_would_tell_passes(copy: Copy) -> None:
+    copy.pytest(*copy.chosen)
 
 
 def test_the_linters_have_nothing_to_say_of_what_was_added(copy: Copy) -> None:
