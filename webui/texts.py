@@ -289,7 +289,11 @@ class _Python(ast.NodeVisitor):
             plain = language.PLACE.sub("x", line)
             sentence = looks_like_text(plain) and " " in plain and not _NO_SENTENCE.search(line)
             said = self.call == "PydanticCustomError" and " " in plain
-            phrase = self.call == "return" and self.speaks and re.fullmatch(r"[a-z%][^_/=<>]* [^_/=<>]*[a-z]{2}[^_/=<>]*", plain)
+            phrase = (
+                self.call in ("Filter", "Need", "return")
+                and self.speaks
+                and re.fullmatch(r"[a-z%][^_/=<>]* [^_/=<>]*[a-z]{2}[^_/=<>]*", plain)
+            )
             named = self.call in (*NAMED, "CONSTANT") and looks_like_text(plain)
             if (sentence or said or named or phrase) and not _NO_SENTENCE.search(line):
                 self.found.add(line, self.file)
