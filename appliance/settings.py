@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from appliance.errors import BadInput
 from appliance.paths import below
@@ -35,6 +35,7 @@ class Settings:
     listen: str = _setting("0.0.0.0", "Address on which the front door listens.")
     https_port: int = _setting(8443, "Port of the web page.")
     app_port: int = _setting(9000, "First of the ports on which machines' applications are served.")
+    ssh_port: int = _setting(2222, "Port of the appliance's SSH server, which is there when an admin switches it on.")
     slots: int = _setting(250, "How many machines can be alive at once; each has an address and a port of its own.")
     names: str = _setting("", "Further names or addresses, separated by commas, for the TLS certificate made at first start.")
     session_idle: int = _setting(12 * 3600, "Seconds without use after which a browser is signed out.")
@@ -47,6 +48,8 @@ class Settings:
     emulate: bool = _setting(False, "Use emulation even where hardware virtualisation works.")
     host_reserve: int = _setting(1024, "Memory, in MiB, that machines never get.")
     disk_reserve: int = _setting(2048, "Disk space, in MiB, that machines and seeds never get.")
+    recipe_days: int = _setting(30, "Days without a request after which the seed of something that people chose is removed.")
+    recipe_space: int = _setting(20, "Disk space, in GiB, that the seeds of what people chose take together.")
     backup_folder: str = _setting(
         "", "Folder for copies of data disks, best on another disk or server; empty means backups in the state directory.", path=True
     )
@@ -194,6 +197,22 @@ class Settings:
         return str(ipaddress.ip_network(self.subnet)[slot + FIRST_SLOT])
 
     @property
+    def ssh_names(self) -> list[str]:
+        """Patterns of the names and addresses by which SSH knows machines (ssh_config(5), PATTERNS)."""
+        network = ipaddress.ip_network(self.subnet)
+        return [f"[*]:{self.ssh_port}", "dpe-*", ".".join([*str(network.network_address).split(".")[: network.prefixlen // 8], "*"])]
+
+    @property
+    def ssh_questions(self) -> Path:
+        """Where dpe-console says what the SSH server may do."""
+        return self.run / "ssh" / "questions.sock"
+
+    @property
+    def ssh_folder(self) -> Path:
+        """What the SSH server keeps while it runs."""
+        return self.run / "sshd"
+
+    @property
     def gateway(self) -> str:
         """The address of the machines' bridge."""
         return str(ipaddress.ip_network(self.subnet)[1])
@@ -213,6 +232,8 @@ class Settings:
             raise BadInput("The setting app_port with slots ports after it goes beyond 65535.", "Lower app_port or slots.")
         if self.app_port <= self.https_port < self.app_port + self.slots:
             raise BadInput(f"The setting https_port ({self.https_port}) lies among the applications' ports.", "Move app_port.")
+        if self.ssh_port == self.https_port or self.app_port <= self.ssh_port < self.app_port + self.slots:
+            raise BadInput(f"The setting ssh_port ({self.ssh_port}) is a port of the front door.", "Choose another one.")
         if not 60 <= self.session_idle <= self.session_longest:
             raise BadInput(
                 f"The settings session_idle ({self.session_idle}) and session_longest ({self.session_longest}) do not fit.",
@@ -273,6 +294,50 @@ def environment(settings: Settings) -> dict[str, str]:
     return {f"DPE_{f.name.upper()}": str(getattr(settings, f.name)) for f in fields(Settings)}
 
 
-def describe() -> list[tuple[str, str, str]]:
-    """Name, default and help of every setting, for the documentation and its test."""
-    return [(f.name, str(f.default), f.metadata["help"]) for f in fields(Settings)]
+# The page of the console on which an admin sets the same: its endpoint, with an anchor.
+IN_CONSOLE = {
+    "scenario": "scenario.index",
+    "names": "server.certificate",
+    "session_idle": "preferences.index#sessions",
+    "session_longest": "preferences.index#sessions",
+    "debian_mirror": "preferences.index#mirror",
+}
+_DOOR = "The front door, by which pages are reached, opens it as it starts."
+_NETWORK = "The machines' network is laid out by it as it starts."
+_SPARED = "It keeps the pages themselves alive."
+# Of all others, why there is no such page.
+ONLY_IN_FILE = {
+    "state": "All else is found by it.",
+    "listen": _DOOR,
+    "https_port": _DOOR,
+    "app_port": _DOOR,
+    "slots": _NETWORK,
+    "network": _NETWORK,
+    "subnet": _NETWORK,
+    "uplink": _NETWORK,
+    "provider": "What one made, another cannot run.",
+    "emulate": "The hypervisor is started by it.",
+    "host_reserve": _SPARED,
+    "disk_reserve": _SPARED,
+    "backup_folder": "Root mounts it before the appliance starts.",
+    "shipped_seeds": "It came with the image.",
+    "parallel": "The engine has as many threads from its start on.",
+}
+
+
+class Described(NamedTuple):
+    """A setting as documentation has it; see IN_CONSOLE and ONLY_IN_FILE."""
+
+    name: str
+    default: str
+    help: str
+    page: str
+    only_in_file: str
+
+
+def describe() -> list[Described]:
+    """Every setting, for the documentation and its tests."""
+    return [
+        Described(f.name, str(f.default), f.metadata["help"], IN_CONSOLE.get(f.name, ""), ONLY_IN_FILE.get(f.name, ""))
+        for f in fields(Settings)
+    ]

@@ -32,6 +32,8 @@ ITEMS = (
     Item("kills", "tests/integration/test_kills.py::test_kills_leak_nothing_and_rob_nobody", {"DPE_TEST_KILLS": 200}),
     Item("storm", "tests/integration/test_storm.py", {"DPE_TEST_CLAIMS": 300, "DPE_TEST_PEOPLE": 60}),
     Item("points", "tests/integration/test_crash.py", {"DPE_TEST_POINTS": 3}),
+    Item("services", "tests/integration/test_services.py", {"DPE_TEST_ROUNDS": 10, "DPE_TEST_CLIENTS": 6}),
+    Item("services-killed", "tests/unit/engine/test_services_killed.py", {"DPE_TEST_POINTS": 1}),
     Item("cuts-fork", "tests/integration/test_fork.py::test_a_fork_cut_off_anywhere_is_simply_made_again", {"DPE_TEST_CUTS": 50}),
     Item("cuts-disk", "tests/integration/test_lifecycle.py::test_what_was_cut_off_anywhere_is_simply_done_again", {"DPE_TEST_CUTS": 20}),
     Item("forks-at-once", "tests/integration/test_fork.py::test_forks_at_once_share_nothing", {"DPE_TEST_AT_ONCE": 10}),
@@ -43,6 +45,7 @@ ITEMS = (
     Item("api", "tests/unit/webui/test_api_document.py", {"DPE_TEST_EXAMPLES": 200}),
     Item("api-killed", "tests/integration/programs/test_api_killed.py", {"DPE_TEST_CREATES": 1000}),
     Item("webhooks-killed", "tests/integration/programs/test_webhooks_killed.py", {"DPE_TEST_KILLS": 300}),
+    Item("desktop", "tests/integration/test_desktop.py::test_a_desktop_is_drawn_in_and_keeps_what_is_its_owners", {"DPE_TEST_DESKTOP": 1}),
     Item("bench-fork", "tests/bench/test_shape.py", {"DPE_TEST_LONG_BENCH": 1}),
     *(
         Item(f"image-{name}", f"tests/image/test_{name}.py")

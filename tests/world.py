@@ -29,6 +29,8 @@ from appliance.catalog import (
     OrgUnit,
     Quota,
     Reading,
+    Replica,
+    ReplicaState,
     Request,
     RequestState,
     ScenarioState,
@@ -232,6 +234,38 @@ def machine(
             Machine.update(forked).where(Machine.id == row.id).execute()
             Reading.create(machine=row.id, cpu=0, memory_used=190, memory_private=34, memory_shared=19, disk_rate=0.0, net_rate=0.0)
     return Machine.get(Machine.id == row.id)
+
+
+SERVICE = {"name": "www.example.org", "path": "/", "sticky": False, "drain": 60, "connections": 100}
+
+
+def service(settings: Settings) -> Class:
+    """A web site with a replica in each state, and its last hour."""
+    site = machine_class("website", {**NOTEBOOK, "title": "Web site", "service": SERVICE}, minimum=2, maximum=6, buffer=0)
+    seed("website", 1, promoted=True)
+    moment = catalog.now()
+    drains: dict[str, object] = {"state": ReplicaState.DRAINING, "reason": "fewer are wanted", "deadline": moment + timedelta(seconds=40)}
+    states: tuple[dict[str, object], ...] = ({}, {"up": False}, drains)
+    ids = []
+    for number, values in enumerate(states, 1):
+        made = machine(site, MachineState.READY, readiness="running")
+        ids.append(made.id)
+        with catalog.write():
+            Replica.create(
+                machine=made.id,
+                machine_class="website",
+                number=number,
+                **{"state": ReplicaState.SERVING, "since": moment - timedelta(minutes=9 * number), **values},
+            )
+            record(EventKind.REPLICA_SERVING, f"{made.name} serves.", class_name="website", machine_id=made.id)
+    with contextlib.closing(Store(settings.readings)) as store:
+        for number in range(180):
+            busy = 0.5 + 0.5 * math.sin(number / 23)
+            read: dict[str, float | None] = {"requests": 40 * busy, "requests_failed": 0, "latency": 0.02 + 0.03 * busy}
+            of_all = {**read, "replicas": 2 + number // 120, "replicas_wanted": 2 + (number + 9) // 120, "requests_queued": 0}
+            at = moment - timedelta(seconds=20 * (180 - number))
+            store.record(at, {Subject(Kind.CLASS, "website"): of_all, **{Subject(Kind.MACHINE, id): read for id in ids[:1]}})
+    return site
 
 
 def engine(host: dict[str, object] = HOST, problem: str = "") -> None:

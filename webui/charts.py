@@ -39,7 +39,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines of one unit: mib, share, bytes (a second), seconds, count, or hourly. `sent` names what an application sent."""
+    """Lines of one unit: mib, share, bytes (a second), seconds, brief (seconds, too), count, rate (a second) or hourly. `sent` names what an application sent."""
 
     title: str
     unit: str
@@ -55,7 +55,25 @@ POOLS = Chart(
     "count",
     (Line("production", "Production", "a"), Line("buffer", "Buffer", "b"), Line("creation", "Creation", "c"), Line("queue", "Queue", "d", peak=True)),
 )  # fmt: skip
+JOBS = Chart("Jobs", "count", (Line("jobs", "Waiting or running", "a", peak=True),))
 REQUESTS = Chart("Requests", "hourly", (Line("hits", "Met at once", "a"), Line("misses", "Had to wait", "d")))
+SERVED = Chart(
+    "Requests a second", "rate", (Line("requests", "Requests", "a", peak=True), Line("requests_failed", "Failed", "d", peak=True))
+)
+LATENCY = Chart("Latency", "brief", (Line("latency", "Latency", "a", peak=True),))
+SERVICE = (
+    Chart(
+        "Replicas",
+        "count",
+        (
+            Line("replicas_wanted", "Wanted", "nominal"),
+            Line("replicas", "Serving", "a"),
+            Line("requests_queued", "Requests queued", "d", peak=True),
+        ),
+    ),
+    SERVED,
+    LATENCY,
+)
 WAIT = Chart("Longest wait", "seconds", (Line("wait", "First in the queue", "d", peak=True),))
 TAKEN = (
     Line("memory_private", "Machines, private", "private", stacked=True),
@@ -84,8 +102,10 @@ CHARTS = {
         DISK,
         NETWORK,
     ),
-    Kind.CLASS: (POOLS, REQUESTS, WAIT, PROCESSORS, Chart("Memory", "mib", (*TAKEN, Line("memory_used", "Used by guests", "nominal"))), DISK, NETWORK),
+    Kind.CLASS: (*SERVICE, POOLS, JOBS, REQUESTS, WAIT, PROCESSORS, Chart("Memory", "mib", (*TAKEN, Line("memory_used", "Used by guests", "nominal"))), DISK, NETWORK),
     Kind.MACHINE: (
+        SERVED,
+        LATENCY,
         PROCESSORS,
         Chart("Memory", "mib", (*TAKEN_ALONE, Line("memory_used", "Used by the guest", "nominal", peak=True), Line("memory", "Size", "memory"))),
         DISK,
@@ -205,6 +225,10 @@ def words(value: float | None, unit: str) -> str:
             return f"{size:.3g} {name}" if size < 1000 else f"{size:.0f} {name}"
         case "seconds":
             return f"{value:.0f} s" if value < 120 else f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+        case "brief":
+            return f"{1000 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
+        case "rate":
+            return f"{value:.3g}/s"
         case "hourly":
             return f"{value:.3g} an hour"
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"

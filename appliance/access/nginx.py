@@ -18,7 +18,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from appliance import durable, tracing
-from appliance.access import cookies, proxies, tls
+from appliance.access import cookies, proxies, published, tls
+from appliance.access.published import Published
+from appliance.balance import haproxy
 from appliance.errors import BadInput, DpeError
 from appliance.run import Argument, run
 from appliance.settings import REPOSITORY, Settings
@@ -224,6 +226,7 @@ def configuration(settings: Settings, checkout: Path, certificate: Path, key: Pa
             ("default", "no-cache"),
         ]),
         _page_server(settings, checkout, listen(str(settings.https_port))),
+        *_service_servers(settings, checkout, listen(str(settings.https_port))),
         _application_server(settings, checkout, listen(f"{settings.app_port}-{settings.app_port + settings.slots - 1}")),
     ]  # fmt: skip
     return render([
@@ -430,6 +433,39 @@ def _consoles(refuse: list[Directive]) -> list[Directive]:
             ("proxy_set_header", "Authorization", "$http_authorization"),  # of a program, in place of a session
         ]),
     ]  # fmt: skip
+
+
+def _service_servers(settings: Settings, checkout: Path, listen: list[Directive]) -> list[Directive]:
+    """Services under names of their own, on the port of the page: who asks for any other name gets the page, which comes first."""
+    hosts: dict[str, list[Published]] = {}
+    for one in published.published(settings):
+        hosts.setdefault(one.host, []).append(one)
+    nothing: Directive = ("location", "/", [("return", 404)])
+    return [
+        ("server", [
+            *listen,
+            ("server_name", host),
+            *(() if any(one.path == "/" for one in found) else (nothing,)),
+            ("client_max_body_size", "32m"),
+            ("error_page", 497, "=302", "https://$http_host$request_uri"),
+            ("error_page", 502, 503, 504, "/_dpe/pages/service.html"),
+            *_too_much(),
+            *(_service(settings, one) for one in found),
+            *_pages(checkout),
+        ])
+        for host, found in sorted(hosts.items())
+    ]  # fmt: skip
+
+
+def _service(settings: Settings, service: Published) -> Directive:
+    # As a prefix that ends any search: what begins with it is the service's, and "/" is written once.
+    return ("location", "^~", service.path, [
+        ("proxy_pass", f"http://unix:{haproxy.door(settings, service.service)}"),
+        *_forwarded(),
+        REQUEST_ID,
+        *_held_open(),
+        ("proxy_request_buffering", "off"),
+    ])  # fmt: skip
 
 
 def _application_server(settings: Settings, checkout: Path, listen: list[Directive]) -> Directive:

@@ -171,6 +171,11 @@ def _names(settings: Settings) -> list[x509.GeneralName]:
     return list(dict.fromkeys(usable + _asked(settings)))
 
 
+def own_names(settings: Settings) -> set[str]:
+    """The names and addresses that this host has itself, as far as it knows."""
+    return {str(name.value).lower() for name in _names(settings)}
+
+
 def _make(certificate: Path, key: Path, settings: Settings, now: datetime) -> None:
     private = ec.generate_private_key(ec.SECP256R1())
     pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())

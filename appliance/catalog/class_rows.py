@@ -18,9 +18,11 @@ _LEFT = {
     "machine": "SELECT count(*) FROM machine WHERE class_name = ? AND state <> 'retired'",
     "request": "SELECT count(*) FROM request WHERE class_name = ? AND state IN ('pending', 'waiting')",
     "run": "SELECT count(*) FROM run WHERE class_name = ? AND ended_at IS NULL",
+    "job": "SELECT count(*) FROM job WHERE class_name = ? AND state IN ('queued', 'running')",
     "data_disk": "SELECT count(*) FROM data_disk WHERE class_name = ?",
     "kept_disk": "SELECT count(*) FROM kept_disk WHERE class_name = ?",
     "seed": "SELECT count(*) FROM seed WHERE class_name = ? AND (stored OR state IN ('queued', 'building', 'ready'))",
+    "recipe": "SELECT count(*) FROM recipe WHERE base = ?",
     "grant": "SELECT count(*) FROM permit WHERE over_class = ?",
     "quota": "SELECT count(*) FROM quota WHERE class_name = ?",
 }
@@ -36,12 +38,16 @@ def left(name: str) -> list[Left]:
 _HISTORY = (
     """DELETE FROM run WHERE class_name = ?1 OR machine_id IN (SELECT id FROM machine WHERE class_name = ?1)
         OR request_id IN (SELECT id FROM request WHERE class_name = ?1)""",
+    "DELETE FROM replica WHERE class_name = ?1",
+    "DELETE FROM job WHERE class_name = ?1",
     "DELETE FROM lease WHERE machine_id IN (SELECT id FROM machine WHERE class_name = ?1)",
     "DELETE FROM request WHERE class_name = ?1",
     "DELETE FROM machine WHERE class_name = ?1",
     "DELETE FROM snapshot WHERE seed_id IN (SELECT id FROM seed WHERE class_name = ?1)",
     "DELETE FROM seed WHERE class_name = ?1",
     "DELETE FROM kept_door WHERE class_name = ?1",
+    "DELETE FROM favourite WHERE class_name = ?1",
+    "DELETE FROM recipe WHERE class_name = ?1",
 )
 
 

@@ -25,6 +25,8 @@ class Area(StrEnum):
     SEED = "seed", "Seeds"
     SNAPSHOT = "snapshot", "Snapshots"
     CLASS = "class", "Classes"
+    SERVICE = "service", "Services", "replica"
+    JOB = "job", "Jobs"
     SCENARIO = "scenario", "Scenario"
     PACKAGES = "packages", "Packages"
     SIGN = "sign", "Sign-ins"
@@ -165,6 +167,14 @@ class EventKind(StrEnum):
     CLASS_CALENDAR = "class.calendar", "Somebody changed the calendar of a class.", INFO, *CHANGE
     CLASS_HOLDS = "class.holds", "Other numbers hold for the pools of a class, by its calendar.", INFO, *CHANGE
     CLASS_FORECAST = "class.forecast", "It was forecast for a week how many machines of a class to keep ready.", INFO, "after"
+    CLASS_RULES = "class.rules", "Somebody changed the rules of a class.", INFO, *CHANGE
+    CLASS_SCALED = "class.scaled", "A rule made a number of a class's pools another one.", INFO, *CHANGE
+    CLASS_NOT_SCALED = "class.not_scaled", "What a rule decided is not carried out.", INFO, *CHANGE
+    JOB_SUBMITTED = "job.submitted", "Somebody put jobs into the queue of a class.", INFO, "after"
+    JOB_DEAD = "job.dead", "A job is given up: none of its tries came through.", ERROR, "hint"
+    JOB_CANCELLED = "job.cancelled", "Somebody took a job out of the queue."
+    JOB_AGAIN = "job.again", "Somebody has a job tried again."
+
     CLASS_ENABLED = "class.enabled", "A class was opened."
     CLASS_DISABLED = "class.disabled", "A class was closed."
     CLASS_DELETED = "class.deleted", "A class was deleted, with its history."
@@ -178,6 +188,20 @@ class EventKind(StrEnum):
         "hint",
     )
     CLASS_NO_SEQUENCE = "class.no_sequence", "A class follows no sequence: there is none of that name.", WARNING, "hint"
+
+    # -- services, and the replicas that requests are sent to --
+    SERVICE_REFUSED = "service.refused", "A service cannot have the name or path that it is to have.", ERROR, "hint"
+    REPLICA_SERVING = "replica.serving", "Requests are sent to a replica."
+    REPLICA_DRAINING = "replica.draining", "A replica that is to go gets no new requests."
+    REPLICA_DRAINED = "replica.drained", "A replica that was to go serves no longer, and its machine is taken away."
+    REPLICA_DOWN = "replica.down", "A replica does not answer: nothing is sent to it.", WARNING
+    REPLICA_UP = "replica.up", "A replica answers again."
+    REPLICA_REPLACED = (
+        "replica.replaced",
+        "A replica did not answer for too long: its machine is taken away, and another takes its place.",
+        WARNING,
+    )
+    REPLICA_LOST = "replica.lost", "A replica serves no longer, because its machine went.", WARNING
 
     # -- people, and what they may --
     SIGN_IN = "sign_in", "Somebody signed in."

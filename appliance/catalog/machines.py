@@ -16,6 +16,8 @@ from appliance.catalog.listing import Page, Window
 from appliance.catalog.models import (
     Account,
     Class,
+    Job,
+    JobState,
     Lease,
     Machine,
     MachineState,
@@ -55,8 +57,10 @@ def take_machine(class_name: str, account_id: int, ends_at: datetime, request_id
         UPDATE machine SET state = 'assigned', state_since = ?1, owner_id = ?2
         WHERE state = 'ready' AND memory + ?4 <= ?5 AND number = coalesce(
             (SELECT machine.number FROM machine INDEXED BY machine_state CROSS JOIN seed ON seed.id = machine.seed_id AND seed.promoted
-             WHERE machine.state = 'ready' AND machine.class_name = ?3 ORDER BY machine.number LIMIT 1),
-            (SELECT number FROM machine WHERE state = 'ready' AND class_name = ?3 ORDER BY number LIMIT 1))
+             WHERE machine.state = 'ready' AND machine.class_name = ?3 AND machine.id NOT IN (SELECT machine_id FROM job WHERE state = 'running')
+             ORDER BY machine.number LIMIT 1),
+            (SELECT number FROM machine WHERE state = 'ready' AND class_name = ?3 AND id NOT IN (SELECT machine_id FROM job WHERE state = 'running')
+             ORDER BY number LIMIT 1))
           AND NOT EXISTS (SELECT 1 FROM request WHERE state = 'waiting' AND class_name = ?3 AND id < ?6)
         RETURNING id, name
         """,
@@ -128,6 +132,8 @@ class Terms:
     burst: int
     lease_minutes: int
     maximum: int  # at any time of its calendar
+    is_service: bool  # its machines are nobody's
+    jobs: bool  # its machines work on jobs, and nobody gets one
     size: Size
 
 
@@ -135,7 +141,8 @@ def terms(class_name: str) -> Terms | None:
     """The terms of a class; None when there is no such class."""
     found = rows(
         """
-        SELECT enabled, per_person, burst, lease_minutes, maximum, windows, one_offs,
+        SELECT enabled, per_person, burst, lease_minutes, maximum, windows, one_offs, json_extract(spec, '$.service') IS NOT NULL,
+               coalesce(json_extract(overrides, '$.jobs'), json_extract(spec, '$.jobs'), 0),
                json_extract(spec, '$.size.vcpus'), json_extract(spec, '$.size.memory'), json_extract(spec, '$.size.disk')
         FROM class WHERE name = ?
         """,
@@ -143,13 +150,19 @@ def terms(class_name: str) -> Terms | None:
     )
     if not found:
         return None
-    enabled, per_person, burst, lease_minutes, maximum, windows, one_offs, *size = found[0]
+    enabled, per_person, burst, lease_minutes, maximum, windows, one_offs, is_service, jobs, *size = found[0]
     most = policies.most_of(maximum, json.loads(windows), json.loads(one_offs))
-    return Terms(bool(enabled), per_person, burst, lease_minutes, most, Size(*size))
+    return Terms(bool(enabled), per_person, burst, lease_minutes, most, bool(is_service), bool(jobs), Size(*size))
 
 
 def note_request(
-    account_id: int, class_name: str, claimed: Claimed | None, *, pending: bool = False, batch_id: int | None = None
+    account_id: int,
+    class_name: str,
+    claimed: Claimed | None,
+    *,
+    pending: bool = False,
+    batch_id: int | None = None,
+    lease_minutes: int | None = None,
 ) -> Request:
     """Write down that somebody asked, and what they got; `pending`: something comes before they get it. Call it inside `write()`.
 
@@ -162,10 +175,10 @@ def note_request(
     at, granted = stamp(moment), stamp(moment) if claimed else None
     id = rows(
         """
-        INSERT INTO request (account_id, class_name, state, hit, machine_id, created_at, granted_at, batch_id)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
+        INSERT INTO request (account_id, class_name, state, hit, machine_id, created_at, granted_at, batch_id, lease_minutes)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
         """,
-        (account_id, class_name, state.value, int(claimed is not None), machine_id, at, granted, batch_id),
+        (account_id, class_name, state.value, int(claimed is not None), machine_id, at, granted, batch_id, lease_minutes),
     )[0][0]
     return Request(
         id=id,
@@ -177,6 +190,7 @@ def note_request(
         created_at=moment,
         granted_at=moment if claimed else None,
         batch=batch_id,
+        lease_minutes=lease_minutes,
     )
 
 
@@ -213,12 +227,14 @@ def end_lease(machine_id: str, reason: str) -> None:
 
 
 def held(account_id: int, class_name: str) -> int:
-    """How many machines of the class the account holds or waits for."""
+    """How many machines of the class the account holds or waits for; a class and all that was chosen of it are one."""
     count: int = rows(
         """
+        WITH base (name) AS (SELECT coalesce((SELECT base FROM recipe WHERE class_name = ?2), ?2)),
+        family (name) AS (SELECT name FROM base UNION SELECT class_name FROM recipe JOIN base ON recipe.base = base.name)
         SELECT (SELECT count(*) FROM lease JOIN machine ON machine.id = lease.machine_id
-                WHERE lease.account_id = ?1 AND lease.ended_at IS NULL AND machine.class_name = ?2)
-             + (SELECT count(*) FROM request WHERE account_id = ?1 AND state IN ('waiting', 'pending') AND class_name = ?2)
+                WHERE lease.account_id = ?1 AND lease.ended_at IS NULL AND machine.class_name IN family)
+             + (SELECT count(*) FROM request WHERE account_id = ?1 AND state IN ('waiting', 'pending') AND class_name IN family)
         """,
         (account_id, class_name),
     )[0][0]
@@ -252,7 +268,7 @@ def create(machine_class: Class, seed: Seed, id: str, slot: int, snapshot: Snaps
         machine_class=machine_class.name,
         seed=seed.id,
         snapshot=snapshot.id if snapshot else None,
-        readiness=machine_class.readiness,
+        readiness=machine_class.waits,
         slot=slot,
         door=free_door(slot),
         state=MachineState.PLANNED,
@@ -307,6 +323,12 @@ def owners_of(ids: Iterable[str], states: Iterable[MachineState] = REACHED) -> d
     )
 
 
+def held_by(account_ids: Iterable[int]) -> list[tuple[str, int, int]]:
+    """The machines in use that these people hold: id, account and slot."""
+    sql = "SELECT id, owner_id, slot FROM machine WHERE state = 'in_use' AND owner_id IN (SELECT value FROM json_each(?)) ORDER BY number"
+    return rows(sql, (json.dumps(list(account_ids)),))
+
+
 def live() -> list[Machine]:
     """Every machine that is not retired."""
     return list(Machine.select().where(Machine.state.in_(LIVE)).order_by(Machine.number))
@@ -354,12 +376,16 @@ def with_ids(ids: Iterable[str]) -> list[Machine]:
     return list(Machine.select().where(Machine.id.in_(chosen)).order_by(Machine.number))
 
 
+def _at_work() -> Any:
+    return Machine.id.in_(Job.select(Job.machine).where(Job.state == JobState.RUNNING, Job.deadline > now()))
+
+
 def largest(class_name: str, count: int) -> list[Machine]:
-    """Ready machines that free most memory when they are removed: those that run, then those that were booted; never a cold one."""
+    """Ready machines, none that works on a job, that free most memory when they are removed: those that run, then those that were booted; never a cold one."""
     query = (
         Machine.select(Machine, Seed)
         .join(Seed)
-        .where(Machine.machine_class == class_name, Machine.state == MachineState.READY, Machine.readiness != "cold")
+        .where(Machine.machine_class == class_name, Machine.state == MachineState.READY, Machine.readiness != "cold", ~_at_work())
         .order_by(Machine.readiness.desc(), Machine.origin, Seed.promoted, Machine.number)
         .limit(count)
     )
@@ -367,15 +393,26 @@ def largest(class_name: str, count: int) -> list[Machine]:
 
 
 def dispensable(class_name: str, count: int) -> list[Machine]:
-    """Ready machines to remove first: those from an old seed, then the oldest."""
+    """Ready machines, none that works on a job, to remove first: those from an old seed, then the oldest."""
     query = (
         Machine.select(Machine, Seed)
         .join(Seed)
-        .where(Machine.machine_class == class_name, Machine.state == MachineState.READY)
+        .where(Machine.machine_class == class_name, Machine.state == MachineState.READY, ~_at_work())
         .order_by(Seed.promoted, Machine.number)
         .limit(count)
     )
     return list(query) if count else []
+
+
+def running_spare(class_name: str) -> Machine | None:
+    """A machine of the buffer that runs; None when there is none."""
+    found: Machine | None = (
+        Machine.select()
+        .where(Machine.machine_class == class_name, Machine.state == MachineState.READY, Machine.readiness == "running")
+        .order_by(Machine.number)
+        .first()
+    )
+    return found
 
 
 def counts() -> dict[str, dict[MachineState, int]]:
@@ -394,13 +431,15 @@ def waiting() -> dict[str, int]:
 
 
 def on_old_seed() -> dict[str, int]:
-    """Ready machines made from another seed than the promoted one, by class."""
+    """Ready machines made from another seed than the promoted one, by class; none that works on a job."""
     return dict(
         rows(
             """
             SELECT machine.class_name, count(*) FROM machine JOIN seed ON seed.id = machine.seed_id
-            WHERE machine.state <> 'retired' AND machine.state = 'ready' AND seed.promoted = 0 GROUP BY machine.class_name
-            """
+            WHERE machine.state <> 'retired' AND machine.state = 'ready' AND seed.promoted = 0
+              AND machine.id NOT IN (SELECT machine_id FROM job WHERE state = 'running' AND deadline > ?) GROUP BY machine.class_name
+            """,
+            (stamp(now()),),
         )
     )
 

@@ -156,6 +156,13 @@ class StepState(StrEnum):
     UNDONE = "undone"
 
 
+class ReplicaState(StrEnum):
+    """Where a replica of a service stands; one that drains gets no new requests."""
+
+    SERVING = "serving"
+    DRAINING = "draining"
+
+
 class VersionState(StrEnum):
     """Where a version of a sequence stands; only a draft changes, and no run goes by it."""
 
@@ -211,6 +218,16 @@ class DeliveryState(StrEnum):
     DEAD = "dead"
 
 
+class JobState(StrEnum):
+    """Where a job stands; a dead one is tried again only when somebody says so."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
 class Level(StrEnum):
     """How much an event should worry its reader."""
 
@@ -258,7 +275,6 @@ class Account(Row):
     org_unit = ForeignKeyField(OrgUnit, default=ROOT, backref="accounts")
     org_unit_id: int
     disabled = BooleanField(default=False)
-    ssh_keys = TextField(default="")
     created_at = UtcField(default=now)
     signed_in_at = UtcField(null=True)
     directory_id = CharField(null=True)
@@ -320,6 +336,7 @@ class Session(Row):
     confirmed_at = UtcField(null=True)
     waits = BooleanField(default=False)
     browser = CharField(default="")
+    kept = BooleanField(default=False)
 
 
 class KnownBrowser(Row):
@@ -369,6 +386,21 @@ class Token(Row):
     expires_at = UtcField()
     used_at = UtcField(null=True)
     address = CharField(default="")
+
+
+class SshKey(Row):
+    """A public key of somebody's: its type and base64 text, and what they call it."""
+
+    id = AutoField()
+    account = ForeignKeyField(Account, backref="+", on_delete="CASCADE")
+    account_id: int
+    key = TextField()
+    label = TextField(default="")
+    created_at = UtcField(default=now)
+    used_at = UtcField(null=True)
+
+    class Meta:
+        table_name = "ssh_key"
 
 
 class PasswordLink(Row):
@@ -516,6 +548,37 @@ class Class(Row):
     holds = JsonField(default=dict)
     forecast = JsonField(default=dict)
     updated_at = UtcField(default=now)
+    scaling = JsonField(default=dict)
+
+    @property
+    def waits(self) -> str:
+        """How its machines wait in the buffer: those of a service serve meanwhile."""
+        return "running" if self.spec.get("service") else str(self.readiness)
+
+
+class Recipe(Row):
+    """What was chosen of a class that leaves something open: a class of its own. `chosen` is a scenario.choice.Chosen."""
+
+    machine_class = ForeignKeyField(Class, column_name="class_name", primary_key=True, object_id_name="class_name", on_delete="CASCADE")
+    class_name: str
+    base = ForeignKeyField(Class, column_name="base", object_id_name="base_name", backref="recipes")
+    base_name: str
+    digest = CharField(unique=True)
+    chosen = JsonField()
+    created_at = UtcField(default=now)
+    used_at = UtcField(default=now)
+
+
+class Favourite(Row):
+    """A choice that somebody keeps: the query of the address of its form, under a name."""
+
+    id = AutoField()
+    account = ForeignKeyField(Account, on_delete="CASCADE")
+    account_id: int
+    machine_class = ForeignKeyField(Class, column_name="class_name", object_id_name="class_name", on_delete="CASCADE")
+    class_name: str
+    name = CharField()
+    query = TextField()
 
 
 class Seed(Row):
@@ -660,6 +723,51 @@ class Machine(Row):
     created_at = UtcField(default=now)
     ready_at = UtcField(null=True)
     retired_at = UtcField(null=True)
+    ssh_changed_at = UtcField(null=True)
+
+
+class Replica(Row):
+    """A machine that requests to its class are sent to."""
+
+    machine = ForeignKeyField(Machine, field=Machine.id, column_name="machine_id", primary_key=True, object_id_name="machine_id")
+    machine_id: str
+    machine_class = ForeignKeyField(Class, column_name="class_name", object_id_name="class_name")
+    class_name: str
+    number = IntegerField()
+    state = EnumField(ReplicaState)
+    since = UtcField(default=now)
+    deadline = UtcField(null=True)
+    reason = TextField(default="")
+    dismissed = BooleanField(default=False)
+    up = BooleanField(default=True)
+
+
+class Job(Row):
+    """A command that a machine of the class is to run, or has run; see catalog.job_queue."""
+
+    id = AutoField()
+    machine_class = ForeignKeyField(Class, column_name="class_name", object_id_name="class_name")
+    class_name: str
+    account = ForeignKeyField(Account, null=True, on_delete="SET NULL")
+    account_id: int | None
+    name = CharField()
+    number = IntegerField()
+    run = JsonField()
+    files = JsonField(default=dict)
+    seconds = IntegerField()
+    tries = IntegerField()
+    state = EnumField(JobState, default=JobState.QUEUED)
+    attempt = IntegerField(default=0)
+    machine = ForeignKeyField(Machine, null=True)
+    machine_id: str | None
+    retry_at = UtcField(null=True)
+    deadline = UtcField(null=True)
+    status = IntegerField(null=True)
+    output = TextField(default="")
+    problem = TextField(default="")
+    created_at = UtcField(default=now)
+    started_at = UtcField(null=True)
+    ended_at = UtcField(null=True)
 
 
 class Lease(Row):
@@ -734,6 +842,7 @@ class Request(Row):
     batch = ForeignKeyField("self", null=True)
     batch_id: int | None
     dismissed = BooleanField(default=False)
+    lease_minutes = IntegerField(null=True)
 
 
 class Handover(Row):
@@ -1036,6 +1145,7 @@ class DirectoryRun(Row):
 
 
 TABLES = (
+    Replica,
     Option,
     OrgUnit,
     Account,
@@ -1051,9 +1161,12 @@ TABLES = (
     Token,
     PasswordLink,
     SavedView,
+    SshKey,
     IdempotencyKey,
     Throttle,
     Class,
+    Recipe,
+    Favourite,
     Seed,
     Snapshot,
     Sequence,
@@ -1061,6 +1174,7 @@ TABLES = (
     ScenarioFile,
     ScenarioVersion,
     Machine,
+    Job,
     Lease,
     KeptDoor,
     ConsoleSession,

@@ -4,29 +4,37 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from appliance import catalog, syslog
-from appliance.catalog import machines, now, outgoing_mail, runs, webhooks
+from appliance.catalog import job_queue, machines, now, outgoing_mail, runs, webhooks
 from appliance.engine import forecasts, listeners
+from appliance.engine.balancer import Balancer
 from appliance.engine.clock import Clock
 from appliance.engine.dispatcher import Dispatcher
+from appliance.engine.farm import QUEUE as FARM
+from appliance.engine.farm import THREADS as FARM_THREADS
+from appliance.engine.farm import Farm
 from appliance.engine.heartbeat import Heartbeat
 from appliance.engine.jobs import Jobs
 from appliance.engine.listeners import Listeners
 from appliance.engine.orphans import Orphans
 from appliance.engine.pools import Pools
+from appliance.engine.probes import Probes
 from appliance.engine.readings import EVERY as READ_EVERY
 from appliance.engine.readings import Readings
 from appliance.engine.recorder import Recorder
 from appliance.engine.refill import Refill
 from appliance.engine.repair import Repair
+from appliance.engine.rules import EVERY as DECIDED_EVERY
+from appliance.engine.rules import Rules
 from appliance.engine.scenario import Follower
 from appliance.engine.schedule import EVERY_TICK, ONCE, Needs, Periodic
 from appliance.engine.seeds import Seeds
 from appliance.engine.snapshots import Snapshots
+from appliance.engine.ssh import Ssh
 from appliance.engine.trends import EVERY as JUDGED_EVERY
 from appliance.engine.trends import Trends
 from appliance.engine.upkeep import Upkeep
 from appliance.hypervisor.provider import Provider
-from appliance.lifecycle import directory_runs, disk_copies, disks, idle, leases, outcomes, package_index
+from appliance.lifecycle import directory_runs, disk_copies, disks, idle, leases, outcomes, package_index, recipes
 from appliance.lifecycle.aside import SetAside
 from appliance.lifecycle.handlers import Handlers
 from appliance.lifecycle.sizing import Sizing
@@ -41,7 +49,7 @@ from appliance.workflow.runner import Queue, Runner
 REMEMBERED = timedelta(days=90)  # that runs are shown for after their end
 READINGS, SYSLOG = "readings", "syslog"  # queues of one thread, because a host or a receiver may keep it waiting
 WEBHOOKS = "webhooks"  # as many as there may be, so that no receiver keeps another one's events waiting
-THREADS = {Queue.SHORT: 4, Queue.NETWORK: 8, READINGS: 1, SYSLOG: 1, WEBHOOKS: WEBHOOKS_MOST}
+THREADS = {Queue.SHORT: 4, Queue.NETWORK: 8, READINGS: 1, SYSLOG: 1, WEBHOOKS: WEBHOOKS_MOST, FARM: FARM_THREADS}
 BESIDE_MACHINES = 3  # threads for long jobs besides those that make machines: a batch, a seed and the directory
 
 
@@ -68,16 +76,19 @@ class Controllers:
         self.set_aside = SetAside(settings, provider)
         self.readings = Readings(settings, provider, sizing)
         store = Store(settings.readings)
-        self.recorder, self.trends = Recorder(store, self.readings), Trends(settings, store, self.readings)
+        self.balancer = Balancer(settings)
+        self.recorder, self.trends = Recorder(store, self.readings, self.balancer), Trends(settings, store, self.readings)
+        self.rules, self.farm, self.probes = Rules(store), Farm(provider, jobs), Probes(provider, store)
         self.heartbeat = Heartbeat(provider, self.readings)
         self.dispatcher = Dispatcher(self.runner, Refill(settings, provider, self.runner, self.handlers, jobs), jobs)
         self.upkeep = Upkeep(self.runner, self.heartbeat, Repair(settings, provider), jobs)
         self.orphans = Orphans(provider, self.heartbeat, self.set_aside, jobs)
         self.snapshots = Snapshots(settings, provider, jobs)
         self.seeds = Seeds(settings, provider, jobs)
+        self.ssh = Ssh(settings, provider, jobs)
         self.scenario = Follower(settings, jobs)
         self.listeners = Listeners(jobs)
-        self.pools = Pools(settings, self.readings, sizing)
+        self.pools = Pools(settings, self.readings, sizing, self.balancer)
 
     # -- work that needs no controller of its own ---------------------------------------------
 
@@ -105,6 +116,7 @@ class Controllers:
         """Forget runs that ended long ago, and deliveries to webhooks that are no longer of use."""
         with catalog.write():
             runs.forget(REMEMBERED)
+            job_queue.forget(now())
             webhooks.forget(now())
 
     def synchronise(self) -> None:
@@ -142,6 +154,8 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("packages", EVERY_TICK, lambda: package_index.read_wanted(settings), decided, Queue.NETWORK, package_index.is_due),
         Periodic("readings", of.readings.every, of.readings.take, Needs.HYPERVISOR, READINGS),
         Periodic("recorder", READ_EVERY, of.recorder.record, Needs.HYPERVISOR, READINGS),  # after them, in the one thread of their queue
+        Periodic("probes", 30, of.probes.read, watched, Queue.NETWORK, of.probes.is_due),
+        Periodic("rules", DECIDED_EVERY, of.rules.decide, Needs.HYPERVISOR, READINGS),  # and after what was recorded
         Periodic("trends", JUDGED_EVERY, of.trends.judge, Needs.HYPERVISOR, READINGS),
         Periodic("unopened", 30, of.take_back_unopened, watched),
         Periodic("idle", 30, of.judge_idle, watched, Queue.NETWORK),
@@ -149,6 +163,7 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("new runs", EVERY_TICK, of.dispatcher.dispatch, watched),
         Periodic("repair", EVERY_TICK, of.upkeep.repair_machines, watched),
         Periodic("orphans", EVERY_TICK, of.orphans.sweep, watched),
+        Periodic("ssh", 2, of.ssh.tell, watched),
         Periodic("aside", EVERY_TICK, aside.look, watched, Queue.LONG, aside.is_due),
         Periodic("mark", EVERY_TICK, aside.mark, watched),
         Periodic("copies", 30, lambda: disk_copies.scan(settings), watched, Queue.NETWORK),  # another server's folder may be slow
@@ -157,6 +172,10 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("snapshots", EVERY_TICK, of.snapshots.keep, set_up),  # before machines are planned, which wait for theirs
         Periodic("smoke test", EVERY_TICK, of.snapshots.smoke_test, set_up),
         Periodic("forecast", 60, lambda: forecasts.make(settings), set_up, Queue.LONG, lambda: bool(forecasts.due())),
+        Periodic("services", EVERY_TICK, of.balancer.keep, watched, Queue.SHORT, of.balancer.is_due),
+        Periodic("jobs", EVERY_TICK, of.farm.dispatch, set_up),  # before machines are removed that could work on one
         Periodic("pools", EVERY_TICK, of.pools.plan, set_up),
+        Periodic("recipes", EVERY_TICK, recipes.build_wanted, set_up, Queue.SHORT, recipes.is_due),
+        Periodic("recipes unused", 600, lambda: recipes.tidy(settings), set_up, Queue.LONG),
         Periodic("seeds", EVERY_TICK, of.seeds.build, watched),  # before set-up, those that came with the image
     ]

@@ -4,12 +4,13 @@ import logging
 import uuid
 
 from appliance import catalog
-from appliance.catalog import Class, EventKind, Machine, MachineState, doorbell, machines, record, seeds
+from appliance.catalog import Class, EventKind, Machine, MachineState, doorbell, machines, record, replicas, seeds
+from appliance.engine.balancer import Balancer
 from appliance.engine.readings import Readings
 from appliance.errors import Conflict
 from appliance.lifecycle import calendars, forks, master
 from appliance.lifecycle.sizing import Sizing
-from appliance.pools.planner import Decision, plan
+from appliance.pools.planner import Decision, Demand, plan
 from appliance.settings import Settings
 from appliance.workflow import start
 
@@ -21,8 +22,8 @@ S = MachineState
 class Pools:
     """From the planner's decisions to machines that are planned or removed."""
 
-    def __init__(self, settings: Settings, readings: Readings, sizing: Sizing) -> None:
-        self.settings, self.readings, self.sizing = settings, readings, sizing
+    def __init__(self, settings: Settings, readings: Readings, sizing: Sizing, balancer: Balancer) -> None:
+        self.settings, self.readings, self.sizing, self.balancer = settings, readings, sizing, balancer
 
     def plan(self) -> None:
         """Compare what is with what is wanted; nothing before the first reading."""
@@ -30,6 +31,7 @@ class Pools:
             return
         demands, capacity = self.sizing.look(self.readings.facts)
         known = {machine_class.name: machine_class for machine_class in list(Class.select())}
+        of = {demand.name: demand for demand in demands}
         for decision in plan(demands, capacity):
             machine_class = known[decision.name]
             calendars.note(machine_class, self.sizing.holds[decision.name])
@@ -40,10 +42,21 @@ class Pools:
                     ).execute()
             if decision.create:
                 self._create(decision)
+            if machine_class.spec.get("service"):
+                self._drain(machine_class, decision, of[decision.name])
+                continue
             for machine in machines.dispensable(decision.name, decision.remove):
                 self._remove_ready(machine, "the buffer is larger than its policy or than what could be handed out")
             for machine in machines.largest(decision.name, decision.shed):
                 self._remove_ready(machine, "memory is short")
+
+    def _drain(self, machine_class: Class, decision: Decision, demand: Demand) -> None:
+        """Replicas go when they have answered what they have; when memory is short, without waiting for others to be there."""
+        gone = decision.remove + decision.shed
+        leaving = replicas.leaving(decision.name, gone, demand.pools.ready - gone)
+        reason = "memory is short" if decision.shed else "fewer are wanted"
+        self.balancer.wanted[decision.name] = demand.policy.minimum if demand.offered else 0
+        self.balancer.wish(machine_class, leaving, reason, at_once=decision.shed > 0)
 
     def _create(self, decision: Decision) -> None:
         with catalog.write():

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from appliance import catalog
-from appliance.catalog import EventKind, MachineState, demand, machines, now, record
+from appliance.catalog import Class, EventKind, MachineState, demand, job_queue, machines, now, policies, record
+from appliance.engine.balancer import Balancer
 from appliance.engine.readings import Readings
 from appliance.hypervisor.provider import HostFacts
 from appliance.readings import HOST, Damaged, Kind, Store, Subject, plausible
@@ -37,8 +38,8 @@ class Mark:
 class Recorder:
     """Writes down what `readings` found last. What was not read anew is not written again, and so is missing."""
 
-    def __init__(self, store: Store, readings: Readings) -> None:
-        self.store, self.readings = store, readings
+    def __init__(self, store: Store, readings: Readings, balancer: Balancer) -> None:
+        self.store, self.readings, self.balancer = store, readings, balancer
         self._written: HostFacts | None = None
         self._mark: Mark | None = None
 
@@ -70,20 +71,23 @@ class Recorder:
             if id in classes:
                 members.setdefault(classes[id], []).append(figures)
         pools = self._demand(list(members), moment)
-        of_classes = {name: {**_together(found), **pools[name]} for name, found in members.items()}
+        services, of_replicas = self.balancer.figures(moment)
+        of_classes = {name: {**_together(found), **pools[name], **services.get(name, {})} for name, found in members.items()}
         return {
             HOST: {**self._of_host(facts), **_total(of_classes.values())},
             **{Subject(Kind.CLASS, name): figures for name, figures in of_classes.items()},
-            **{Subject(Kind.MACHINE, id): figures for id, figures in of_machines.items()},
+            **{Subject(Kind.MACHINE, id): {**figures, **of_replicas.get(id, {})} for id, figures in of_machines.items()},
         }
 
     def _demand(self, classes: Iterable[str], moment: datetime) -> dict[str, Figures]:
         """What there is of each class, who waits, and how many requests an hour were met at once or not since the last look."""
+        jobs = job_queue.lengths()
         counts, waiting, last = machines.counts(), demand.waiting(), demand.last_request()
         before, self._mark = self._mark, Mark(last, moment)
         seconds = 0.0 if before is None else (moment - before.at).total_seconds()
         asked = demand.asked_between(before.request, last) if before is not None and seconds > 0 else None
         found: dict[str, Figures] = {}
+        workers = jobs.keys() | {one.name for one in Class.select() if policies.value(one, "jobs")}
         for name in classes:
             there, queue = counts.get(name, {}), waiting.get(name)
             hits, misses = (None, None) if asked is None else (HOUR / seconds * count for count in asked.get(name, demand.Asked()))
@@ -91,6 +95,7 @@ class Recorder:
                 **{pool: float(sum(there.get(state, 0) for state in states)) for pool, states in POOLS.items()},
                 "queue": queue.machines if queue else 0,
                 "wait": plausible((moment - queue.since).total_seconds()) if queue else 0,
+                "jobs": float(jobs.get(name, 0)) if name in workers else None,
                 "hits": hits,
                 "misses": misses,
             }

@@ -10,7 +10,7 @@ from appliance.catalog import Class, EventKind, now, public_holidays, record, ti
 from appliance.catalog.models import stamp
 from appliance.lifecycle import forecasts
 from appliance.pools.planner import Policy
-from appliance.pools.windows import FORECAST, NUMBERS, Ahead, Bounds, Calendar, at, words
+from appliance.pools.windows import FORECAST, NUMBERS, RULES, Ahead, Bounds, Calendar, at, words
 from appliance.scenario.calendar import OneOff, Window
 
 
@@ -28,9 +28,15 @@ def calendar_of(machine_class: Class, moment: datetime | None = None) -> Calenda
     return replace(calendar, level=forecast.level, forecasts=(forecast,)) if forecast else calendar
 
 
+def scaled(machine_class: Class, moment: datetime | None = None) -> Calendar:
+    """The same with what the rules of the class came to just now."""
+    rules = tuple((name, state["machines"]) for name, state in sorted(machine_class.scaling.items()))
+    return replace(calendar_of(machine_class, moment), rules=rules)
+
+
 def holding(machine_class: Class) -> Bounds:
     """What holds for the class now."""
-    return at(calendar_of(machine_class), now())
+    return at(scaled(machine_class), now())
 
 
 def preparing(machine_class: Class) -> datetime | None:
@@ -41,7 +47,7 @@ def preparing(machine_class: Class) -> datetime | None:
 
 def note(machine_class: Class, holds: Ahead) -> None:
     """Keep what the planner goes by, and record it when it is not what it went by before; nothing is kept of a class without a calendar."""
-    changes = bool(machine_class.windows or machine_class.one_offs or FORECAST in holds.bounds.sources)
+    changes = bool(machine_class.windows or machine_class.one_offs or {FORECAST, RULES} & set(holds.bounds.sources))
     after = _plain(holds) if changes else {}
     before = machine_class.holds
     if after == before:
@@ -53,10 +59,16 @@ def note(machine_class: Class, holds: Ahead) -> None:
 
 
 def _unforeseen(holds: Mapping[str, Any]) -> dict[str, Any]:
-    """What holds, without the numbers of the forecast: these are told once a week, and not each quarter of an hour."""
-    if FORECAST in [source for source, _ in holds.get("buffer", {}).get("parts", ())]:
-        return {**holds, "prepares": None, "buffer": FORECAST}
-    return dict(holds)
+    """What holds, without the numbers of the forecast: these are told once a week, and not each quarter of an hour; and without those of rules, each of
+    which has an event of its own."""
+    found = dict(holds)
+    for name in NUMBERS:
+        sources = {source for source, _ in holds.get(name, {}).get("parts", ())}
+        if told := sources & {FORECAST, RULES}:
+            found |= {name: sorted(told)}
+            if FORECAST in told:
+                found["prepares"] = None
+    return found
 
 
 def _plain(holds: Ahead) -> dict[str, Any]:

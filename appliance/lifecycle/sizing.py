@@ -1,18 +1,19 @@
 """From catalog and readings to the planner's numbers: what machines take, what they may grow to, and what that leaves."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
 from appliance import catalog
-from appliance.catalog import Class, demand, is_to_come, machines, memory, now, options, seeds, snapshots
+from appliance.catalog import Class, demand, is_to_come, machines, memory, now, options, policies, seeds, snapshots
 from appliance.catalog.memory import Allowed, Kind, Part
 from appliance.hypervisor.provider import HostFacts
 from appliance.lifecycle import calendars, forks, outcomes, pace
 from appliance.pools.capacity import DISK_PER_MACHINE, most
 from appliance.pools.forecast import pace_of
-from appliance.pools.planner import Capacity, Demand, Pools
+from appliance.pools.planner import Capacity, Demand, Policy, Pools
 from appliance.pools.windows import Ahead, Pace, ahead
 from appliance.settings import Settings
 
@@ -127,7 +128,7 @@ class Sizing:
             found.append(
                 Demand(
                     machine_class.name,
-                    holds.policy(partial(demand.handed_out, machine_class.name)),
+                    _policy(machine_class, holds),
                     Pools(
                         creation=count(Kind.MAKING),
                         ready=count(*READY),
@@ -147,6 +148,7 @@ class Sizing:
                     ),
                     offered=machine_class.enabled,
                     cost=cost,
+                    priority=policies.value(machine_class, "priority"),
                     frees=_frees([of[kind] for kind in (*STANDING, Kind.FORK) if kind in of]) or cost or nominal,
                 )
             )
@@ -163,7 +165,7 @@ class Sizing:
             return known[1]
 
         preparing = calendars.preparing(machine_class)
-        holds = self.holds[name] = ahead(calendars.calendar_of(machine_class, moment), moment, measured, preparing)
+        holds = self.holds[name] = ahead(calendars.scaled(machine_class, moment), moment, measured, preparing)
         return holds
 
     def _pace(self, name: str, *, is_forked: bool) -> Pace:
@@ -175,11 +177,17 @@ class Sizing:
         """What one more of the class takes while it waits; None: all its memory."""
         if measured is not None and measured.measured:
             self._costs[machine_class.name] = round(measured.mean)
-        if machine_class.readiness == "cold":
+        if machine_class.waits == "cold":
             return 0
-        if machine_class.readiness == "paused" and is_forked:
+        if machine_class.waits == "paused" and is_forked:
             return min(self._costs.get(machine_class.name, nominal // ESTIMATE), nominal)
         return None
+
+
+def _policy(machine_class: Class, holds: Ahead) -> Policy:
+    """How large its pools are to be. The replicas of a service are its minimum, and nobody takes any."""
+    policy = holds.policy(partial(demand.handed_out, machine_class.name))
+    return replace(policy, buffer=0) if machine_class.spec.get("service") else policy
 
 
 def _allowance(machine_class: Class, moment: datetime, only: int | None) -> int | None:

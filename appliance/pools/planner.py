@@ -1,8 +1,8 @@
 """How many machines to make and to remove: `plan()`, a pure function of numbers.
 
 Order of precedence, learnt from what users of comparable products complain about:
-people who wait come first, then the refill of buffers (one machine a class in turn), then the
-replacement of machines on an old seed. A machine still being made is never scaled away, and a new
+people who wait come first, then the refill of buffers (one machine a class in turn, classes of a higher
+priority before others), then the replacement of machines on an old seed. A machine still being made is never scaled away, and a new
 seed never empties a buffer.
 
 Memory is counted twice. What people hold, and what runs in buffers, may use all its memory one day:
@@ -52,7 +52,7 @@ class Demand:
 
     memory: what one may grow to; cost: what one more takes while it waits in the buffer (None: all its memory); frees: what removing
     a ready one gives back to the host. `allowance` bounds how many may be made now (0 while the class's machines fail to come up, 1 to
-    try again); `offered` is off for a class withdrawn.
+    try again); `offered` is off for a class withdrawn. While the host is full, a higher `priority` gets machines first.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Demand:
     offered: bool = True
     cost: int | None = None
     frees: int = 1
+    priority: int = 0
 
     @property
     def stands(self) -> bool:
@@ -171,6 +172,7 @@ def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
     budget = _Budget(demands, capacity)
     create = dict.fromkeys((demand.name for demand in demands), 0)
     short: set[str] = set()
+    full: set[str] = set()  # classes that wanted more than the host has left
     reasons: dict[str, str] = {}
 
     def make(demand: Demand, upto: int, *, held: bool) -> bool:
@@ -187,6 +189,7 @@ def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
             return False
         if lack := budget.lacks(demand, buffered + 1, held=held):
             reasons.setdefault(demand.name, lack)
+            full.add(demand.name)
             if budget.lacks_memory(demand, buffered + 1, held=held):
                 short.add(demand.name)
             return False
@@ -195,8 +198,10 @@ def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
         return True
 
     def in_turn(upto: dict[str, int], *, held: bool) -> None:
-        while sum(make(demand, upto[demand.name], held=held) for demand in demands):
-            pass
+        for priority in sorted({demand.priority for demand in demands}, reverse=True):
+            alike = [demand for demand in demands if demand.priority == priority]
+            while sum(make(demand, upto[demand.name], held=held) for demand in alike):
+                pass
 
     in_turn({d.name: max(0, d.pools.waiting - d.pools.creation - d.pools.ready) if d.offered else 0 for d in demands}, held=True)
     in_turn({d.name: max(0, _wanted(d) - d.pools.creation - d.pools.ready - d.pools.production) for d in demands}, held=False)
@@ -205,6 +210,8 @@ def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
     for demand in demands:
         if shed[demand.name]:
             reasons[demand.name] = _why_shed(capacity)
+    full |= {name for name in reasons if shed[name]}
+    reasons |= {demand.name: reasons[demand.name] + _loses(demand, demands) for demand in demands if demand.name in full}
     return [
         Decision(demand.name, create[demand.name] + surge, remove, reasons.get(demand.name, ""), shed[demand.name], demand.name in short)
         for demand in demands
@@ -236,7 +243,8 @@ def _renew(demand: Demand, created: int, budget: _Budget) -> tuple[int, int]:
 def _shed(demands: Sequence[Demand], capacity: Capacity, removed: dict[str, int]) -> dict[str, int]:
     """Ready machines that must go because memory is short, by class.
 
-    The class whose machine gives back most loses first, so that few are lost; a class's last goes only after all others' last but one.
+    The lowest priority loses first; of those alike the class whose machine gives back most, so that few are lost, and a class's last goes only after
+    all others' last but one.
     """
     shed = dict.fromkeys(removed, 0)
     left = {d.name: max(0, d.pools.ready - d.pools.cold - removed[d.name]) for d in demands}
@@ -247,13 +255,20 @@ def _shed(demands: Sequence[Demand], capacity: Capacity, removed: dict[str, int]
         short = [d for d in demands if left[d.name] and (shortage > 0 or (over > 0 and standing[d.name]))]
         if not short:
             return shed
-        loser = max(short, key=lambda d: (left[d.name] > 1, d.frees, left[d.name]))
+        loser = max(short, key=lambda d: (-d.priority, left[d.name] > 1, d.frees, left[d.name]))
         shed[loser.name] += 1
         left[loser.name] -= 1
         shortage -= loser.frees
         if standing[loser.name]:
             standing[loser.name] -= 1
             over -= loser.memory
+
+
+def _loses(demand: Demand, demands: Sequence[Demand]) -> str:
+    """To whom a class loses when the host is full: those of a higher priority that have or want machines."""
+    winners = [d for d in demands if d.priority > demand.priority and (d.pools.exist or _wanted(d))]
+    names = ", ".join(d.name for d in sorted(winners, key=lambda d: (-d.priority, d.name)))
+    return f"; {names} {'goes' if len(winners) == 1 else 'go'} first, by priority" if winners else ""
 
 
 def _why_shed(capacity: Capacity) -> str:

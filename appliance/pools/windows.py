@@ -20,6 +20,7 @@ from appliance.scenario.calendar import DAYS, OneOff, Window
 
 POLICY = ""  # the source of what neither window nor one-off says
 FORECAST = "Forecast"  # of what it says in place of the policy's buffer
+RULES = "Rules"  # of what they raise a number to
 SLOT, SLOTS = 900, 7 * 96  # seconds of a quarter of an hour, and how many a week has
 HORIZON = timedelta(hours=24)  # within which what is to hold may have to be begun
 HOUR, DAY, LITTLE = timedelta(hours=1), timedelta(days=1), timedelta(seconds=1)
@@ -60,6 +61,7 @@ class Calendar:
     zone: tzinfo = UTC
     level: int = 0
     forecasts: tuple[Forecast, ...] = ()
+    rules: tuple[tuple[str, int], ...] = ()  # what they came to, by number; it holds until they come to another
 
     def __bool__(self) -> bool:
         """Whether anything ever changes."""
@@ -120,7 +122,7 @@ class Bounds:
     @property
     def is_usual(self) -> bool:
         """Whether no window and no one-off says any of it."""
-        return not set(self.sources) - {FORECAST}
+        return not set(self.sources) - {FORECAST, RULES}
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,9 @@ def at_wall(calendar: Calendar, shown: datetime) -> Bounds:
                     found[name] = (*found[name], (one.name, machines))
             if one.start:
                 starts = (*starts, Start(one.start, one.begins))
+    for name, machines in calendar.rules:
+        if machines > sum(said for _, said in found[name]):
+            found[name] = ((RULES, machines),)
     return _bounds(found, starts)
 
 

@@ -42,9 +42,16 @@ FIGURES = {
     "buffer": "machines that wait for somebody",
     "production": "machines that people hold",
     "queue": "machines that people wait for",
+    "jobs": "jobs that wait or run",
     "wait": "seconds that the first of the queue has waited",
     "hits": "requests an hour that were met at once",
     "misses": "requests an hour that had to wait",
+    "requests": "requests a second to a service, or to one of its replicas",
+    "requests_failed": "of them those that were answered with a status of 500 and more",
+    "requests_queued": "requests that wait until a replica has room",
+    "latency": "seconds that the last thousand requests took, on average",
+    "replicas": "replicas that serve",
+    "replicas_wanted": "replicas that there are to be",
     "value": "what an application sent",
 }
 

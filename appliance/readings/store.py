@@ -198,11 +198,11 @@ class Store:
         most = dict(zip(names, read[len(names) :], strict=True)) if thinned else {}
         return Series(step, times, dict(zip(names, read, strict=False)), most)
 
-    def metrics(self, machine_id: str) -> list[str]:
-        """The names under which the machine's application sent values that are still kept."""
+    def metrics(self, subject: Subject) -> list[str]:
+        """The names under which values were sent for a machine or a class that are still kept."""
         with self._use() as connection:
-            sql = "SELECT metric FROM series WHERE kind = 'machine' AND name = ? AND metric <> '' ORDER BY metric"
-            return [row[0] for row in connection.execute(sql, (machine_id,))]
+            sql = "SELECT metric FROM series WHERE kind = ? AND name = ? AND metric <> '' ORDER BY metric"
+            return [row[0] for row in connection.execute(sql, (subject.kind, subject.name))]
 
     def size(self) -> int:
         """Bytes that the readings take in the file."""

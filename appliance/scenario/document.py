@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from appliance.scenario import policy
 from appliance.scenario.calendar import OneOff, Window
 from appliance.scenario.policy import PolicyField
+from appliance.scenario.rule import Rule
 from appliance.settings import REPOSITORY
 
 FILE = REPOSITORY / "playbooks/scenarios/README.md"
@@ -22,7 +23,7 @@ def _lines() -> Iterator[str]:
     for field in policy.fields().values():
         default = {"switch": "`on`" if field.default else "`off`"}.get(field.widget, f"`{field.default}`" if field.default != "" else "")
         yield f"| `{'.'.join(field.path)}` | {default} | {_range(field)} | {field.help} |"
-    for name, model in (("a window", Window), ("a one-off", OneOff)):
+    for name, model in (("a window", Window), ("a one-off", OneOff), ("a rule", Rule)):
         yield ""
         yield f"| key of {name} | what |"
         yield "| --- | --- |"

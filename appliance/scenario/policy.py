@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema
 
 from appliance.scenario.calendar import MANY, ONE_OFFS, WINDOWS, OneOff, Window, faults
+from appliance.scenario.rule import RULES, Rule, rule_faults
 from appliance.yamlfile import Part
 
 Readiness = Literal["running", "paused", "cold"]
@@ -27,6 +28,7 @@ class Form(StrEnum):
     LIFE = "life"
     MAKING = "making"
     CALENDAR = "calendar"  # on a page of its own
+    RULES = "rules"  # so are these
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,8 @@ class Editable:
         return {**handler(schema), **{name: value for name, value in about.items() if value}}
 
 
-def _pools(name: str, label: str) -> Editable:
-    return Editable(name, Form.POLICY, "Pools", label, "machines")
+def _pools(name: str, label: str, unit: str = "machines") -> Editable:
+    return Editable(name, Form.POLICY, "Pools", label, unit)
 
 
 def _calendar(name: str, label: str) -> Editable:
@@ -109,6 +111,16 @@ class Policy(Part):
         default=(), description="What happens once, like an exam: its numbers are added to those that hold otherwise."
     )
 
+    rules: Annotated[tuple[Rule, ...], Field(strict=False, max_length=RULES), Editable("rules", Form.RULES, "Rules", "Rules")] = Field(
+        default=(), description="What makes the minimum or the buffer larger and smaller by a metric."
+    )
+    priority: Annotated[int, _pools("priority", "Priority", "")] = Field(
+        default=0,
+        ge=0,
+        le=100,
+        description="When the host is full, classes of a higher priority get machines first, and lose ready ones last.",
+    )
+
     @model_validator(mode="after")
     def _order(self) -> "Policy":
         if self.minimum > self.maximum:
@@ -117,6 +129,8 @@ class Policy(Part):
             raise ValueError(f"buffer ({self.buffer}) is above maximum ({self.maximum})", "raise maximum or lower buffer")
         for fault in faults(self.windows, self.one_offs, self.maximum):
             raise ValueError(fault.message, fault.hint)
+        for wrong in rule_faults(self.rules):
+            raise ValueError(wrong.message, wrong.hint)
         return self
 
 
@@ -224,6 +238,10 @@ class ClassPolicy(Part):
         StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,40}$"),
         _life("sequence", "Activities", "Sequence", ""),
     ] = Field(default="", description="The sequence that its machines follow, or `none`; without it the one called like its kind.")
+    pictures: Annotated[bool, Editable("pictures", Form.LIFE, "Console", "Show small pictures of the screen")] = Field(
+        default=True,
+        description="Whether whoever may see a machine's console is shown a small picture of its screen beforehand. It is taken when they ask, and never kept.",
+    )
     fork: Annotated[bool, Editable("fork", Form.MAKING, "Forking", "Fork machines from a snapshot of their seed")] = Field(
         default=True,
         description="Whether machines go on from a booted snapshot of the seed, in a fraction of the time of a boot and with little memory of their own; `off` boots each. "
@@ -251,6 +269,11 @@ class ClassPolicy(Part):
     ] = Field(
         default="paused",
         description="How machines wait in the buffer: `running`; `paused`, which costs no processor and, forked, little memory; or `cold`, a disk only.",
+    )
+
+    jobs: Annotated[bool, Editable("jobs", Form.MAKING, "Jobs", "Work on jobs")] = Field(
+        default=False,
+        description="Whether its machines work on the jobs of a queue: then they wait running, and nobody gets one. A rule with the metric `jobs` has as many as are needed.",
     )
 
     @model_validator(mode="after")

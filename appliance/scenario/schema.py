@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, GetJsonSchemaHandler, StringConstraints
+from pydantic import Field, GetJsonSchemaHandler, StringConstraints, model_validator
 from pydantic_core import CoreSchema
 
 from appliance.scenario.policy import ClassPolicy
@@ -48,6 +48,51 @@ class Application(Part):
     )
 
 
+HostName = Annotated[
+    str, StringConstraints(pattern=r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$", max_length=253)
+]
+
+
+class Service(Part):
+    """Machines that serve everybody under one name, and that nobody holds: as many as load and policy say."""
+
+    name: HostName = Field(
+        title="Host name",
+        description="The name that browsers find it by, like www.example.org: one of its own, which leads to this server and no page of the appliance.",
+    )
+    path: Path = Field(
+        default="/", description="What begins with it, under that name, is the service's. Several services can share a name."
+    )
+    sticky: bool = Field(
+        default=False, description="Whether a browser comes to the same replica again, by a cookie, as long as that serves."
+    )
+    drain: int = Field(
+        default=60,
+        ge=1,
+        le=3600,
+        json_schema_extra={"unit": "seconds"},
+        description="Seconds that a replica which is to go has for what it began; what is not done by then is cut off.",
+    )
+    connections: int = Field(
+        default=100,
+        ge=1,
+        le=10000,
+        json_schema_extra={"unit": "at a time"},
+        description="Requests that one replica gets at a time; further ones wait in a queue until any has room.",
+    )
+
+
+class Screen(Part):
+    """A screen that the machine itself serves, a desktop for example, which the appliance shows in the browser."""
+
+    port: int = Field(
+        ge=1,
+        le=65535,
+        title="Port of its desktop",
+        description="TCP port inside the machine that speaks RFB (VNC), without a password. The machine is ready when it answers there.",
+    )
+
+
 class Described(Part):
     """What a kind of machine is, and stays."""
 
@@ -65,7 +110,10 @@ class Described(Part):
         description="Ansible roles, from roles/ beside this file, applied to the seed in order; their tasks/machine.yml is for each machine.",
     )
     user: Name = Field(default="user", title="Account inside", description="The account inside the machine that its owner uses.")
-    application: Application = Field(description="The web application that the machine shows.")
+    application: Application | None = Field(default=None, description="The web application that the machine shows.")
+    screen: Screen | None = Field(
+        default=None, title="Desktop", description="The desktop that the machine shows, in place of an application or beside it."
+    )
     zone: Literal["inside"] = Field(default="inside", description="Where machines sit.")
     boot_timeout: int = Field(
         default=300,
@@ -77,14 +125,74 @@ class Described(Part):
     )
 
 
+class Choice(Part):
+    """What the requester decides; what is not named here is as the class has it. A choice becomes a class of its own, whose seed is built when somebody asks."""
+
+    os: list[Os] = Field(
+        default=[], title="Operating systems", description="Operating systems of which one is chosen; none: the class's own."
+    )
+    applications: list[Name] = Field(
+        default=[], description="Roles of the scenario, any of which may be chosen, besides those that the class has anyway."
+    )
+    packages: bool = Field(default=False, title="Any Debian packages", description="Whether Debian packages may be added.")
+    memory: int = Field(
+        default=0,
+        ge=0,
+        le=1 << 20,
+        title="Memory up to",
+        json_schema_extra={"unit": "MiB"},
+        description="MiB that may be asked for, from the class's own size on; 0: only that.",
+    )
+    disk: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        title="Disk up to",
+        json_schema_extra={"unit": "GiB"},
+        description="GiB that may be asked for, from the class's own size on; 0: only that.",
+    )
+    lease: int = Field(
+        default=0,
+        ge=0,
+        le=525600,
+        title="Lease up to",
+        json_schema_extra={"unit": "minutes"},
+        description="Minutes that a lease may last; 0: as long as the class's.",
+    )
+
+    def __bool__(self) -> bool:
+        """Whether it leaves anything open."""
+        return self != Choice()
+
+
 class ClassSpec(ClassPolicy, Described):
     """A kind of machine: what it is, and the policy that counts until an admin changes it."""
 
+    service: Service | None = Field(
+        default=None,
+        description="Makes a service of the class: its machines are replicas behind one name, `minimum` to `maximum` of them, which nobody asks for or holds.",
+    )
+
+    @model_validator(mode="after")
+    def _shows_something(self) -> "ClassSpec":
+        if self.application is None and self.screen is None:
+            raise ValueError(
+                "application and screen are both missing: the machine shows nothing",
+                "say application: {port: ...}, or screen: {port: ...}",
+            )
+        if self.application and self.screen and self.application.port == self.screen.port:
+            raise ValueError(f"application and screen are both at port {self.screen.port}", "give each a port of its own")
+        if self.service and self.application is None:
+            raise ValueError("a service without an application has nothing to serve", "say application: {port: ...}")
+        return self
+
     INGREDIENTS: ClassVar[frozenset[str]] = frozenset({*Described.model_fields, "size"}) - {"title", "description", "icon"}
+
+    choice: Choice = Field(default=Choice(), title="The user's choice", description="What is left open to who asks for a machine.")
 
     def ingredients(self) -> dict[str, Any]:
         """What its seed is made from: how many there are, for whom and for how long makes no other seed."""
-        return self.model_dump(mode="json", include=set(self.INGREDIENTS))
+        return self.model_dump(mode="json", include=set(self.INGREDIENTS), exclude_none=True)
 
 
 class Scenario(Part):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from appliance import catalog
 from appliance.catalog import Actor, Class, EventKind, doorbell, now, options, public_holidays, record, timezone
 from appliance.errors import BadInput, NotFound
-from appliance.lifecycle.calendars import calendar_of, preparing
+from appliance.lifecycle.calendars import calendar_of, preparing, scaled
 from appliance.pools import windows as pools
 from appliance.pools.windows import Bounds, Oddity, Segment
 from appliance.scenario.calendar import OneOff, Window
@@ -44,7 +44,7 @@ class ShownDay:
 
 def holding(machine_class: Class) -> Now:
     """What holds for the class, now and next."""
-    calendar, moment = calendar_of(machine_class), now()
+    calendar, moment = scaled(machine_class), now()
     prepares = preparing(machine_class)
     following = pools.following(calendar, moment) if calendar else None
     return Now(pools.at(calendar, moment), following, prepares if prepares and prepares > moment else None)

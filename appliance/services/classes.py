@@ -19,6 +19,7 @@ from appliance.catalog import (
     doorbell,
     handovers,
     policies,
+    recipes,
     record,
     seeds,
     sequences,
@@ -29,8 +30,10 @@ from appliance.identity import permissions
 from appliance.scenario import policy
 from appliance.scenario.calendar import ONE_OFFS, WINDOWS, OneOff, Window, faults
 from appliance.scenario.policy import Form, PolicyField
+from appliance.scenario.rule import RULES, Rule, rule_faults
+from appliance.yamlfile import Part
 
-Item = TypeVar("Item", Window, OneOff)
+Item = TypeVar("Item", bound=Part)
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,9 @@ class Setting:
 
 
 def everything() -> list[Class]:
-    """All classes, by name."""
-    return list(Class.select().order_by(Class.name))
+    """All classes, by name; what people chose of them are theirs, and no further ones."""
+    chosen = recipes.names()
+    return [one for one in Class.select().order_by(Class.name) if one.name not in chosen]
 
 
 def visible(actor: Actor, permission: str = "classes.read") -> list[Class]:
@@ -119,6 +123,7 @@ RECORDED = {
     Form.LIFE: EventKind.CLASS_LIFE,
     Form.MAKING: EventKind.CLASS_MAKING,
     Form.CALENDAR: EventKind.CLASS_CALENDAR,
+    Form.RULES: EventKind.CLASS_RULES,
 }
 
 
@@ -129,6 +134,7 @@ def told(actor: Actor, name: str, form: Form) -> str:
         Form.LIFE: f"the life of machines of {name}",
         Form.MAKING: f"how machines of {name} are made",
         Form.CALENDAR: f"the calendar of {name}",
+        Form.RULES: f"the rules of {name}",
     }
     return f"{actor.name} changed {what[form]}."
 
@@ -156,6 +162,8 @@ def check_fit(machine_class: Class, counts: Mapping[str, Any], values: Mapping[s
             )
     if values.keys() & {"windows", "one_offs"}:
         _fit_calendar(counts, found)
+    if "rules" in values:
+        _fit_rules(counts["rules"], found["rules"])
     sequence = values.get("sequence")
     if sequence and sequence != machine_class.sequence and sequence not in [one.name for one in choices()]:
         raise BadInput(f"There is no sequence {sequence} to follow.", "Choose another, or promote a version of it first.", field="sequence")
@@ -168,7 +176,7 @@ def check_fit(machine_class: Class, counts: Mapping[str, Any], values: Mapping[s
 
 
 def read_item(model: type[Item], values: Mapping[str, Any]) -> Item:
-    """A window or a one-off. Raises BadInput naming the field that does not fit."""
+    """A window, a one-off or a rule. Raises BadInput naming the field that does not fit."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -197,6 +205,16 @@ def _fit_calendar(counts: Mapping[str, Any], found: Mapping[str, Any]) -> None:
             raise BadInput(_sentence(fault.message), _sentence(fault.hint), field=fault.field)
 
 
+def _fit_rules(counts: list[Mapping[str, Any]], found: list[Mapping[str, Any]]) -> None:
+    """Whether rules are as they can be, and do not fight; what did not fit before may stay so."""
+    if len(found) > RULES:
+        raise BadInput(f"A class has at most {RULES} rules.", "Delete some first.", field="name")
+    known, wanted = (list(rule_faults([read_item(Rule, one) for one in rules])) for rules in (counts, found))
+    for fault in wanted:
+        if fault not in known:
+            raise BadInput(_sentence(fault.message), _sentence(fault.hint), field=fault.field)
+
+
 def _sentence(hint: str) -> str:
     return f"{hint[:1].upper()}{hint[1:]}." if hint else ""
 
@@ -207,6 +225,7 @@ def set_enabled(actor: Actor, name: str, *, enabled: bool) -> None:
         machine_class = get_class(name)
         machine_class.enabled = enabled
         machine_class.save()
+        recipes.follow(name)
         record(
             EventKind.CLASS_ENABLED if enabled else EventKind.CLASS_DISABLED,
             f"{actor.name} {'opened' if enabled else 'closed'} {name}.",

@@ -17,8 +17,10 @@ from appliance.identity import permissions, roles
 from appliance.scenario import policy
 from appliance.scenario.calendar import OneOff, Window
 from appliance.scenario.policy import Form
+from appliance.scenario.rule import Rule
 from appliance.services import classes, delegation, org_units
 from appliance.services.delegation import Holder
+from appliance.yamlfile import Part
 
 NO_GRANT = ("There is no such grant.", "An id is like user:account:17:class:notebook, user:group:3:unit:1 or owner:account:1:appliance.")
 NO_QUOTA = ("There is no such quota.", "An id is like account:17:each:all or group:3:together:class:notebook.")
@@ -168,7 +170,7 @@ def put_policy(actor: Actor, name: str, values: Mapping[str, Any]) -> list[str]:
         if key not in fields:
             raise BadInput(f"A policy has no {key[:60]}.", f"It has {', '.join(fields)}.", field=key[:60])
         classes.check_value(fields[key], value)
-    given = {key: _items(key, value) if key in ("windows", "one_offs") else value for key, value in values.items()}
+    given = {key: _items(MODELS[key], value) if key in MODELS else value for key, value in values.items()}
     with catalog.write():
         machine_class = classes.get_class(name)
         before = policies.values(machine_class)
@@ -192,10 +194,12 @@ def put_policy(actor: Actor, name: str, values: Mapping[str, Any]) -> list[str]:
     return sorted(changed)
 
 
-def _items(key: str, value: list[Any]) -> list[dict[str, Any]]:
-    """Windows or one-offs as the catalog has them."""
-    found = [classes.read_item(Window, one) if key == "windows" else classes.read_item(OneOff, one) for one in value]
-    return [one.model_dump(mode="json") for one in found]
+MODELS: Mapping[str, type[Part]] = {"windows": Window, "one_offs": OneOff, "rules": Rule}
+
+
+def _items(model: type[Part], value: list[Any]) -> list[dict[str, Any]]:
+    """Windows, one-offs or rules as the catalog has them."""
+    return [classes.read_item(model, one).model_dump(mode="json") for one in value]
 
 
 # -- groups ------------------------------------------------------------------------------------------

@@ -26,8 +26,8 @@ OF_MACHINES = timedelta(days=14)  # that readings of machines are kept
 MARKS = {
     Kind.HOST: (E.HYPERVISOR_AWAY, E.HYPERVISOR_BACK, E.SETTINGS_CHANGED, E.STORAGE_FULL, E.POWER_RESTART, E.UPDATE_UPDATED, E.READINGS_LOST),
     Kind.CLASS: (
-        E.CLASS_POLICY, E.CLASS_MAKING, E.CLASS_LIFE, E.CLASS_CALENDAR, E.CLASS_HOLDS, E.CLASS_FORECAST, E.CLASS_ENABLED, E.CLASS_DISABLED, E.CLASS_BOOTED, E.CLASS_NOT_HANDED_OVER,
-        E.SEED_PROMOTED, E.SNAPSHOT_READY,
+        E.CLASS_POLICY, E.CLASS_MAKING, E.CLASS_LIFE, E.CLASS_CALENDAR, E.CLASS_HOLDS, E.CLASS_FORECAST, E.CLASS_RULES, E.CLASS_SCALED, E.CLASS_ENABLED, E.CLASS_DISABLED, E.CLASS_BOOTED, E.CLASS_NOT_HANDED_OVER,
+        E.SEED_PROMOTED, E.SNAPSHOT_READY, E.REPLICA_SERVING, E.REPLICA_DRAINING, E.REPLICA_DOWN, E.REPLICA_REPLACED,
     ),
     Kind.MACHINE: (
         E.MACHINE_READY, E.MACHINE_ASSIGNED, E.MACHINE_STOPPED, E.MACHINE_SUSPENDED, E.MACHINE_REPROVISIONING, E.MACHINE_TRANSFERRED,
@@ -69,20 +69,22 @@ def over_time(settings: Settings, subject: Subject, span: str) -> Readings:
     figures = [name for name in FIGURES if name != "value"]
     with _open(settings) as store:
         series = store.series(subject, figures, SPANS[span], end)
-        names = store.metrics(subject.name) if subject.kind is Kind.MACHINE else []
+        names = store.metrics(subject)
         sent = {name: store.series(subject._replace(metric=name), ["value"], SPANS[span], end) for name in names}
     return Readings(end - SPANS[span], end, _known(series), sent, _marks(subject, end - SPANS[span]))
 
 
-def send(settings: Settings, machine_id: str, values: Mapping[str, object]) -> None:
-    """Keep what the application of a machine says of itself now: numbers by name. Raises BadInput when one is none, and then keeps nothing."""
+def send(settings: Settings, subject: Subject, values: Mapping[str, object]) -> None:
+    """Keep what is said of a machine by its application, or of a class, now: numbers by name. Raises BadInput when one is none, and then keeps nothing."""
     found = {name: _number(name, value) for name, value in values.items()}
     if not found:
         raise BadInput("Nothing was sent.", 'Send numbers by name, like {"jobs": 5}.')
     with _open(settings) as store:
-        if len({*store.metrics(machine_id), *found}) > METRICS_EACH:
-            raise BadInput(f"A machine may have {METRICS_EACH} names for what it sends.", "One that is not sent for 14 days is free again.")
-        store.record(now(), {Subject(Kind.MACHINE, machine_id, name): {"value": value} for name, value in found.items()})
+        if len({*store.metrics(subject), *found}) > METRICS_EACH:
+            raise BadInput(
+                f"A {subject.kind} may have {METRICS_EACH} names for what it sends.", "One that is not sent for 14 days is free again."
+            )
+        store.record(now(), {subject._replace(metric=name): {"value": value} for name, value in found.items()})
 
 
 def _number(name: str, value: object) -> float:

@@ -49,6 +49,7 @@ PROGRAMS = {
     "gpg": "gpg",
     "gpgconf": "gpgconf",
     "grub-editenv": "grub-common",
+    "haproxy": "haproxy",
     "id": "coreutils",
     "ip": "iproute2",
     "journalctl": "systemd",

@@ -18,9 +18,12 @@ from urllib.request import urlopen
 
 import pytest
 
-from appliance.errors import BadInput, DpeError, Unavailable
+from appliance.catalog import now
+from appliance.errors import BadInput, CommandFailed, DpeError, Unavailable
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import Card, MachineSpec
+from appliance.identity import secrets, ssh_authority
+from appliance.lifecycle import ssh
 from appliance.run import run
 from appliance.scenario.load import load as load_scenario
 from appliance.scenario.schema import ClassSpec
@@ -70,15 +73,21 @@ def _processes(settings: Settings, id: int = 1) -> list[str]:
     return found
 
 
-def cut_off(settings: Settings, id: int, begins: str = "guest", after: float = 0) -> None:
+def cut_off(settings: Settings, id: int, begins: str = "guest", after: float = 0, *, layered: bool = False) -> None:
     """A build of small in an engine that is killed so many seconds after a task that begins like that; it dies with it."""
     script = (
         "import sys; from pathlib import Path; from appliance.settings import load; from appliance.seeds.build import SeedJob, build\n"
         "from tests.seeds import SMALL, small_scenario\n"
         "spec, id = small_scenario().classes['small'], int(sys.argv[2])\n"
-        "build(SeedJob(id, 'small', id, spec, SMALL), load({}, state=sys.argv[1]), lambda s: print(s.task_name, flush=True), lambda: False)"
+        "job = SeedJob(id, 'small', id, spec, SMALL, layered=bool(sys.argv[3:]))\n"
+        "build(job, load({}, state=sys.argv[1]), lambda s: print(s.task_name, flush=True), lambda: False)"
     )
-    engine = subprocess.Popen([sys.executable, "-c", script, settings.state, str(id)], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    engine = subprocess.Popen(
+        [sys.executable, "-c", script, settings.state, str(id), *(["layered"] if layered else [])],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+    )
     assert engine.stdout
     with engine.stdout:
         while not engine.stdout.readline().startswith(begins):
@@ -93,7 +102,12 @@ def cut_off(settings: Settings, id: int, begins: str = "guest", after: float = 0
     assert work_folder(id, settings).exists()
 
 
-@pytest.mark.parametrize(("class_name", "was_cut_off"), [("small", True), ("small12", False)], ids=["small, cut off before", "small12"])
+@pytest.mark.choice
+@pytest.mark.parametrize(
+    ("class_name", "was_cut_off"),
+    [("small", True), ("small12", False)],
+    ids=["small, cut off before", "small12, upon its operating system"],
+)
 def test_a_seed_is_built_booted_and_kept(
     appliance_settings: Settings, provider: LibvirtProvider, class_name: str, was_cut_off: bool
 ) -> None:
@@ -105,7 +119,8 @@ def test_a_seed_is_built_booted_and_kept(
             shutil.copy2(kept, settings.cache / "bootstrap")
     if was_cut_off:
         cut_off(settings, id)
-    files = build(SeedJob(id, class_name, id, small_scenario().classes[class_name], SMALL), settings, steps.append, never, provider)
+    wanted = SeedJob(id, class_name, id, small_scenario().classes[class_name], SMALL, layered=not was_cut_off)
+    files = build(wanted, settings, steps.append, never, provider)
 
     numbers = [step.task_number for step in steps]
     assert numbers == list(range(1, len(steps) + 1))
@@ -133,13 +148,20 @@ def test_a_seed_is_built_booted_and_kept(
     assert again == []
 
 
+LAYERING = ["guest", "Keep the operating system"]  # steps of the operating system itself
+
+
 @pytest.mark.hostilebuild
 def test_a_build_killed_anywhere_dies_whole(settings: Settings) -> None:
-    """Of its steps a random one, a random moment into it; `make soak` tries many."""
+    """Of its steps a random one, a random moment into it, upon its operating system or not; `make soak` tries many."""
     chosen = random.Random(int(os.environ.get("DPE_TEST_SEED", "1")))
     for _ in range(int(os.environ.get("DPE_TEST_BUILD_CUTS", "1"))):
-        step = chosen.choice(["Unpack", "Keep services", "Gather", "guest", "web", "End what", "Make the smallest", "Make the file system"])
-        cut_off(settings, 1, step, chosen.uniform(0, 1.5))
+        step = chosen.choice(
+            ["Unpack", "Keep services", "Gather", "web", "End what", "Make the smallest", "Make the file system", *LAYERING]
+        )
+        for kept in settings.cache.glob("bootstrap/*-base-*.tar") if step in LAYERING else ():
+            kept.unlink()  # so that it is made
+        cut_off(settings, 1, step, chosen.uniform(0, 1.5), layered=step in LAYERING or chosen.random() < 0.5)
         clear(1, "small", 1, settings)
         nothing_left(settings)
 
@@ -212,6 +234,38 @@ def test_machines_with_an_ssh_server_have_host_keys_of_their_own(provider: Libvi
         keys.append(done.output.split()[:2])
     assert [kind for kind, _ in keys] == ["ssh-ed25519", "ssh-ed25519"]
     assert keys[0] != keys[1]
+
+
+@pytest.mark.ssh
+def test_a_machine_is_known_by_the_appliances_signature_and_lets_its_owners_key_in(
+    provider: LibvirtProvider, two_machines: list[MachineSpec], tmp_path: Path
+) -> None:
+    """What the engine does after a hand-over (lifecycle/ssh.py), in a real machine."""
+    (secret := tmp_path / "secret").write_bytes(b"s" * 32)
+    secrets.open(secret)
+    spec = two_machines[1]
+    public = run(["sh", "-c", f"ssh-keygen -q -t ed25519 -N '' -f {tmp_path}/key && cat {tmp_path}/key.pub"]).strip()
+    personal = guest.personalise_input(user="user", full_name="Alice", ssh_keys=[public], owner="alice")
+    assert provider.execute(spec.id, ["/bin/sh", "-c", ssh.TELL], input=personal).status == 0
+    shown = provider.execute(spec.id, ["/bin/sh", "-c", ssh.READ], timeout=120).output
+    certificate = ssh_authority.sign_host(shown, [ssh.alias(spec.id)], now())
+    assert provider.execute(spec.id, ["/bin/sh", "-c", ssh.WRITE], input=f"{certificate}\n".encode()).status == 0
+    (tmp_path / "known_hosts").write_text(ssh_authority.known_hosts(["dpe-*"]) + "\n")
+    words = {
+        "UserKnownHostsFile": tmp_path / "known_hosts",
+        "HostKeyAlias": ssh.alias(spec.id),
+        "StrictHostKeyChecking": "yes",
+        "BatchMode": "yes",
+    }
+    options = [word for name, value in words.items() for word in ("-o", f"{name}={value}")]
+    deadline = time.monotonic() + 30
+    while True:  # the server reads its configuration again
+        try:
+            said = run(["ssh", "-F", "none", "-i", tmp_path / "key", *options, f"user@{spec.card.address}", "whoami"])
+            break
+        except CommandFailed:
+            assert time.monotonic() < deadline
+    assert said == "user\n"
 
 
 @pytest.mark.badinput

@@ -15,7 +15,7 @@ from appliance.errors import DpeError
 from appliance.pools.windows import words
 from appliance.readings import Kind, Subject
 from appliance.scenario.policy import Form, PolicyField, fields
-from appliance.services import calendars, class_specs, classes, overview, seeds
+from appliance.services import calendars, class_specs, classes, overview, replicas, seeds
 from webui import charts, forms
 from webui.errors import status_of
 from webui.forms import Line, Ticked, Whole
@@ -30,6 +30,7 @@ SAVED = {
     Form.LIFE: "Saved. What is under way ends as it began; everything else goes by this from now on.",
     Form.MAKING: "Saved. Machines are made like that from now on; those that exist stay as they are.",
 }
+PAGES = {Form.CALENDAR: "calendar.page", Form.RULES: "rules.page"}  # of their own
 
 
 class Enabled(forms.Form):
@@ -75,6 +76,9 @@ def page(name: str) -> str:
         "admin/class.html",
         name,
         offers=seeds.offers(),
+        replicas=replicas.of_class(settings(), machine_class),
+        service_at=replicas.address(settings(), machine_class) if machine_class.spec.get("service") else "",
+        rate=charts.words,
         holding=calendars.holding(machine_class),
         words=words,
         machines=machine_rows.list_machines(LAST, current_user.powers.reach("machines.read"), class_name=name).rows,
@@ -158,7 +162,7 @@ def _change(name: str, form: Form) -> Response | tuple[str, int]:
 
 def _section_of(name: str, form: Form) -> str:
     """Where a form of the policy is."""
-    return url_for("calendar.page" if form is Form.CALENDAR else f"classes.{form.value}_page", name=name)
+    return url_for(PAGES.get(form, f"classes.{form.value}_page"), name=name)
 
 
 @blueprint.post("/<name>/reset/<key>")

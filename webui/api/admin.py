@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, Root
 from pydantic_core import PydanticCustomError
 
 from appliance import catalog
-from appliance.catalog import ROOT, Account, Grant, Machine, OrgUnit, Quota, Seed
+from appliance.catalog import ROOT, Account, Grant, Job, Machine, OrgUnit, Quota, Seed
 from appliance.catalog import events as event_rows
 from appliance.catalog import machines as machine_rows
 from appliance.errors import NotFound
@@ -20,6 +20,7 @@ from appliance.services import (
     classes,
     declared,
     delegation,
+    job_queue,
     machines,
     moves,
     offboarding,
@@ -164,7 +165,7 @@ def _account(account: Account) -> schemas.Account:
         "name": account.name,
         "full_name": account.full_name,
         "email": account.email,
-        "ssh_keys": account.ssh_keys,
+        "ssh_keys": accounts.ssh_keys_text(account.id),
         "org_unit": account.org_unit_id,
         "enabled": not account.disabled,
         "from_directory": account.directory_id is not None,
@@ -218,10 +219,10 @@ def put_account(id: int) -> Answer:
     """Have an account's details be these."""
     wanted = forms.read(AccountDetails).model_dump()
     with catalog.write():
-        before = accounts.get_account(id)
+        before = dict(_account(accounts.get_account(id)))
         accounts.update(actor(), id, **wanted)
-        after = accounts.get_account(id)
-        return _changed([name for name in wanted if getattr(after, name) != getattr(before, name)])
+        after = dict(_account(accounts.get_account(id)))
+        return _changed([name for name in wanted if after[name] != before[name]])
 
 
 @blueprint.post("/admin/accounts/<int:id>/enable")
@@ -679,6 +680,92 @@ def fork_again(name: str) -> Answer:
     """Take another snapshot of a class whose machines could not be forked."""
     classes.try_fork_again(actor(), name)
     return {"state": "asked"}, 202
+
+
+# -- jobs ------------------------------------------------------------------------------------------------
+
+
+class JobBody(Body):
+    """A command as a list of words, run beside `files` (text by name) so many times; a try that fails is made again, up to `tries`."""
+
+    run: list[str]
+    name: str = ""
+    files: dict[str, str] = Field(default_factory=dict)
+    seconds: int = 3600
+    tries: int = 3
+    times: int = 1
+
+
+def _job(job: Job) -> schemas.Job:
+    return {
+        "id": job.id,
+        "class": job.class_name,
+        "name": job.name,
+        "number": job.number,
+        "run": job.run,
+        "state": job.state.value,
+        "try": job.attempt,
+        "tries": job.tries,
+        "seconds": job.seconds,
+        "status": job.status,
+        "output": job.output,
+        "problem": job.problem,
+        "machine": job.machine_id,
+        "created_at": _time(job.created_at),
+        "started_at": _time(job.started_at),
+        "ended_at": _time(job.ended_at),
+    }
+
+
+@blueprint.get("/admin/classes/<name>/jobs")
+@needs("classes.read", class_="name")
+@operation("admin:read", {200: schemas.Jobs})
+def job_list(name: str) -> Answer:
+    """The last hundred jobs of a class, latest first, each with the last 2,000 characters of its output."""
+    return {"items": [_job(one) for one in job_queue.latest(classes.get_class(name))]}
+
+
+@blueprint.post("/admin/classes/<name>/jobs")
+@needs("classes.manage", class_="name")
+@operation(
+    "admin:classes",
+    {202: schemas.JobIds},
+    takes=JobBody,
+    example={"run": ["./render"], "files": {"render": "…"}, "times": 10},
+)
+def submit_jobs(name: str) -> Answer:
+    """Have machines of a class that works on jobs run a command, so many times."""
+    said = forms.read(JobBody)
+    ids = job_queue.submit(
+        actor(), name, said.run, title=said.name, files=said.files, seconds=said.seconds, tries=said.tries, times=said.times
+    )
+    return {"jobs": ids}, 202
+
+
+@blueprint.get("/admin/classes/<name>/jobs/<int:id>")
+@needs("classes.read", class_="name")
+@operation("admin:read", {200: schemas.Job})
+def one_job(name: str, id: int) -> Answer:
+    """One job, with its result."""
+    return _job(job_queue.get(name, id))
+
+
+@blueprint.post("/admin/classes/<name>/jobs/<int:id>/cancel")
+@needs("classes.manage", class_="name")
+@operation("admin:classes", {200: schemas.State})
+def cancel_job(name: str, id: int) -> Answer:
+    """Take a job that waits out of the queue."""
+    job_queue.cancel(actor(), name, id)
+    return {"state": "cancelled"}
+
+
+@blueprint.post("/admin/classes/<name>/jobs/<int:id>/retry")
+@needs("classes.manage", class_="name")
+@operation("admin:classes", {202: schemas.State})
+def retry_job(name: str, id: int) -> Answer:
+    """Have a dead or cancelled job tried once more."""
+    job_queue.again(actor(), name, id)
+    return {"state": "queued"}, 202
 
 
 # -- seeds -----------------------------------------------------------------------------------------------

@@ -8,11 +8,12 @@ from flask import Response, current_app, jsonify, request, url_for
 from flask_login import current_user
 from pydantic import Field
 
-from appliance.catalog import DataDisk, KeptDisk, Machine, Run, WorkItem
+from appliance.catalog import DataDisk, KeptDisk, Machine, Request, Run, WorkItem
 from appliance.errors import BadInput, NotFound
+from appliance.identity import ssh_authority
 from appliance.pools.windows import NUMBERS, Bounds
 from appliance.readings import HOST, Kind, Series, Subject
-from appliance.services import calendars, consoles, disks, inbox, machines, moves, readings, recovery, runs, sequences, server
+from appliance.services import calendars, choices, consoles, disks, inbox, machines, moves, readings, recovery, runs, sequences, server, ssh
 from appliance.services import classes as class_verbs
 from webui import forms
 from webui.api import schemas
@@ -26,6 +27,17 @@ Answer = Mapping[str, Any] | tuple[Mapping[str, Any], int] | tuple[Mapping[str, 
 FORMER_FIELDS = {"at_once": "burst", "together_minutes": "batch_window"}  # of a class's policy; they are still in answers
 
 
+class Choice(Body):
+    """What is chosen of a class that leaves something open; what is left out is as the class has it. Memory is MiB, disk GiB, lease minutes."""
+
+    os: str | None = None
+    applications: list[str] = Field([], max_length=100)
+    packages: list[str] = Field([], max_length=100)
+    memory: int | None = None
+    disk: int | None = None
+    lease: int | None = None
+
+
 class Wanted(Form):
     """Machines that are asked for."""
 
@@ -33,6 +45,13 @@ class Wanted(Form):
         "", alias="class", validate_default=True, description='Send {"class": "NAME"}; /api/v1/classes lists them.'
     )
     count: Whole = Field(1, title="count", description='Send {"class": "NAME", "count": 1}.')
+    choice: Choice | None = Field(None, title="choice", description='Send {"class": "NAME", "choice": {"applications": ["NAME"]}}.')
+
+
+class CertificateWanted(Body):
+    """What is to be signed."""
+
+    public_key: str = Field(min_length=1, max_length=10_000, description="A line as in a file like id_ed25519.pub.")
 
 
 class Receiver(Form):
@@ -150,6 +169,7 @@ def classes() -> Answer:
             "at_once": o.burst,  # its former name
             "waiting": o.request is not None,
             "refusal": o.refusal,
+            "choice": o.machine_class.spec.get("choice", {}) if o.is_open else {},
         }
         for o in offers
     ]
@@ -235,7 +255,10 @@ def machine(id: str) -> Answer:
 def claim() -> Answer:
     """Get a machine, or several together: 202 when one has to wait."""
     wanted = forms.read(Wanted)
-    asked = machines.request(actor(), wanted.class_name, wanted.count)
+    if wanted.choice is None:
+        asked = machines.request(actor(), wanted.class_name, wanted.count)
+    else:
+        asked = _chosen(wanted.class_name, wanted.count, wanted.choice)
     if asked.machine_id is None:
         return {"state": "waiting", "request": asked.id}, 202
     if wanted.count > 1:
@@ -245,6 +268,14 @@ def claim() -> Answer:
         return {"machines": [_machine(machine) for machine in made_together]}, 201
     made = _machine(machines.get_machine(actor(), asked.machine_id))
     return made, 201, {"Location": made["self"]}
+
+
+def _chosen(class_name: str, count: int, wanted: Choice) -> Request:
+    if count != 1:
+        raise BadInput("Of a choice one machine can be had at a time.", 'Send "count": 1.', field="count")
+    machine_class = choices.open_class(actor(), class_name)
+    values = wanted.model_dump(exclude={"lease"}, exclude_none=True)
+    return choices.request(actor(), machine_class, choices.read(machine_class, values), wanted.lease)
 
 
 # -- readings over time ---------------------------------------------------------------------
@@ -295,7 +326,16 @@ def machine_readings(id: str) -> Answer:
 @operation("readings", {201: schemas.State}, takes=dict[str, float], example={"jobs": 5})
 def send_readings(id: str) -> Answer:
     """What the application of the account's machine says of itself now, like its jobs."""
-    readings.send(current_app.config["SETTINGS"], id, forms.sent())
+    readings.send(current_app.config["SETTINGS"], Subject(Kind.MACHINE, id), forms.sent())
+    return {"state": "kept"}, 201
+
+
+@blueprint.post("/classes/<name>/readings")
+@needs("classes.manage", class_="name")
+@operation("readings", {201: schemas.State}, takes=dict[str, float], example={"queue": 50})
+def send_class_readings(name: str) -> Answer:
+    """What somebody measures of a class as a whole now, like the length of a queue: its rules may go by it."""
+    readings.send(current_app.config["SETTINGS"], Subject(Kind.CLASS, class_verbs.get_class(name).name), forms.sent())
     return {"state": "kept"}, 201
 
 
@@ -350,6 +390,26 @@ def console(id: str) -> Answer:
     )
     own = machines.get_machine(actor(), id, "machines.enter").owner_id == current_user.account.id
     return {"path": f"/ws/{id}/{asked.target}?ticket={ticket}", "control": own or asked.take_over}, 201
+
+
+@blueprint.post("/ssh-certificate")
+@needs("own")
+@operation(
+    "consoles", {201: schemas.SshCertificate}, takes=CertificateWanted,
+    example={"public_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"},
+)  # fmt: skip
+def ssh_certificate() -> Answer:
+    """A certificate for a public key: for ten minutes it opens connections to your machines through the appliance's SSH server.
+
+    Machines themselves know the keys of your account alone.
+    """
+    settings = current_app.config["SETTINGS"]
+    return {
+        "certificate": ssh.certificate(actor(), forms.read(CertificateWanted).public_key),
+        "known_hosts": ssh_authority.known_hosts(settings.ssh_names),
+        "user": ssh.USER,
+        "port": settings.ssh_port if ssh.wanted() else None,
+    }, 201
 
 
 @blueprint.post("/machines/<id>/still-here")

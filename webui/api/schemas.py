@@ -22,6 +22,7 @@ class Offer(TypedDict):
     at_once: int
     waiting: bool
     refusal: str
+    choice: dict[str, Any]
 
 
 class Offers(TypedDict):
@@ -143,6 +144,15 @@ class Console(TypedDict):
 
     path: str
     control: bool
+
+
+class SshCertificate(TypedDict):
+    """A certificate, the line for known_hosts, and where the SSH server is, if it is switched on."""
+
+    certificate: str
+    known_hosts: str
+    user: str
+    port: int | None
 
 
 class State(TypedDict):
@@ -472,6 +482,39 @@ class AdminClass(TypedDict):
 
 class AdminClasses(TypedDict):
     items: list[AdminClass]
+
+
+Job = TypedDict(
+    "Job",
+    {
+        "id": int,
+        "class": str,
+        "name": str,
+        "number": int,
+        "run": list[str],
+        "state": str,
+        "try": int,
+        "tries": int,
+        "seconds": int,
+        "status": int | None,
+        "output": str,
+        "problem": str,
+        "machine": str | None,
+        "created_at": Time,
+        "started_at": Time,
+        "ended_at": Time,
+    },
+)
+
+
+class Jobs(TypedDict):
+    """The last hundred, latest first."""
+
+    items: list[Job]
+
+
+class JobIds(TypedDict):
+    jobs: list[int]
 
 
 class PolicyValues(TypedDict):

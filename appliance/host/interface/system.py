@@ -62,7 +62,7 @@ VERBS = Verb("verbs", Nothing, list[str])
 
 # -- its processes, and what they say ----
 
-Name = Literal["libvirtd", "host", "engine", "web", "relay", "console", "nginx", "rescue"]
+Name = Literal["libvirtd", "host", "engine", "web", "relay", "console", "haproxy", "nginx", "rescue"]
 
 
 @dataclass(frozen=True)

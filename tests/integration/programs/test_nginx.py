@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from appliance.access import nginx
+from appliance.access import nginx, published
+from appliance.access.published import Published
 from appliance.errors import CommandFailed
 from appliance.run import run
 from appliance.settings import Settings
@@ -14,6 +15,7 @@ from appliance.settings import Settings
 @pytest.mark.parametrize("listen", ["127.0.0.1", "::1"])
 def test_nginx_itself_takes_it(settings: Settings, listen: str) -> None:
     settings = replace(settings, listen=listen, https_port=17043, app_port=17100)
+    published.publish(settings, [Published("www.example.org", path, service) for path, service in (("/", "shop"), ("/wiki/", "wiki"))])
     file = nginx.write_configuration(settings, Path("/house"))
     run(["nginx", "-t", "-c", file, "-e", "stderr"])
     file.write_text(file.read_text().replace("proxy_redirect off", "proxy_redirekt off"))

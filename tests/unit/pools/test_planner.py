@@ -332,3 +332,22 @@ def _step(c: Demand, d: Decision) -> Pools:
     p = c.pools
     ready = p.ready + p.creation + d.create - d.remove - d.shed
     return replace(p, creation=0, ready=ready, standing=ready if c.stands else 0)
+
+
+def test_a_full_host_gives_to_a_higher_priority_first_and_says_who_loses_to_whom():
+    low, high = demand("notebook", buffer=3), replace(demand("website", buffer=3), priority=10)
+    notebook, website = plan([low, high], capacity(4 * 1024))
+    assert (notebook.create, website.create) == (1, 3)
+    assert notebook.reason.startswith("the host's memory: 1024 MiB needed, 0 MiB left")
+    assert notebook.reason.endswith("; website goes first, by priority")
+    assert website.reason == ""
+    assert plan([low, high], capacity(slots=3))[0].reason.endswith("raise the setting slots; website goes first, by priority")
+    even = plan([low, replace(high, priority=0)], capacity(4 * 1024))
+    assert [one.create for one in even] == [2, 2]
+
+
+def test_a_lower_priority_loses_its_ready_machines_first():
+    low, high = demand("notebook", ready=2, buffer=2, frees=10), replace(demand("website", ready=2, buffer=2, frees=900), priority=10)
+    notebook, website = plan([low, high], capacity(shortage=20))
+    assert (notebook.shed, website.shed) == (2, 0)
+    assert notebook.reason.endswith("; website goes first, by priority")

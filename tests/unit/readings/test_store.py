@@ -134,11 +134,11 @@ def test_the_file_is_bounded_and_the_oldest_of_every_resolution_goes_first(tmp_p
 def test_a_machine_of_which_nothing_is_kept_is_forgotten(kept: Store) -> None:
     look(kept, BEGIN, 0.5, MACHINE, CLASS)
     kept.record(BEGIN, {MACHINE._replace(metric="jobs"): {"value": 3}})
-    assert kept.metrics(MACHINE.name) == ["jobs"]
+    assert kept.metrics(MACHINE) == ["jobs"]
     kept.thin(BEGIN + 15 * DAY)
     with contextlib.closing(sqlite3.connect(kept.path)) as connection:
         assert connection.execute("SELECT kind FROM series").fetchall() == [], "nobody thinned within the two hours"
-    assert kept.metrics(MACHINE.name) == []
+    assert kept.metrics(MACHINE) == []
 
 
 def test_a_clock_that_was_ahead_leaves_nothing_and_holds_up_nothing(kept: Store) -> None:

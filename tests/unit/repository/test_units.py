@@ -14,6 +14,7 @@ import pytest
 
 from appliance import sd_notify, supervisor
 from appliance.access import nginx
+from appliance.balance import haproxy
 from appliance.host.system import processes
 from appliance.hypervisor.providers import provider_service
 from appliance.run import run
@@ -127,7 +128,7 @@ def test_sockets_are_where_nginx_looks_for_them() -> None:
 def test_users_of_units_are_made_by_setup() -> None:
     made = set(re.findall(r"^make_user (\S+)$", (REPOSITORY / "image-build/setup.sh").read_text(), re.MULTILINE))
     used = {Unit(name).get("Service", "User", fallback="root") for name in services()}
-    assert used <= made | {"root"}
+    assert used <= made | {"root", haproxy.USER}  # which comes with its package
     assert {"dpe-web", "dpe-rescue"} <= used
 
 
@@ -136,7 +137,7 @@ def test_what_dies_is_started_again_with_pauses_and_takes_no_more_than_its_share
     service = Unit(f"dpe-{part}.service")["Service"]
     assert service["Restart"] == "always"
     assert Unit(f"dpe-{part}.service")["Unit"]["StartLimitIntervalSec"] == "0"  # it never gives up
-    if part in ("web", "relay", "console", "nginx", "rescue"):  # people wait for them
+    if part in ("web", "relay", "console", "haproxy", "nginx", "rescue"):  # people wait for them
         assert (service["RestartSec"], "RestartMaxDelaySec" in service) == ("1", False)
     else:
         assert int(service["RestartSec"]) < int(service["RestartMaxDelaySec"])
@@ -195,7 +196,7 @@ def test_the_firewall_is_read_by_nft_and_opens_the_doors_alone() -> None:
     port = int(environ.get("DPE_HTTPS_PORT", image.https_port))
     doors = next(entry["set"] for entry in listed if "set" in entry)
     last = image.app_port + image.slots - 1
-    assert doors["elem"] == [port, {"range": [image.app_port, last]}]
+    assert doors["elem"] == [port, image.ssh_port, {"range": [image.app_port, last]}]
     assert f'"{image.network}-out"' in rules.read_text()
     accepted: list[Any] = [entry["rule"]["expr"] for entry in listed if "rule" in entry and {"accept": None} in entry["rule"]["expr"]]
     ports = [match["match"]["right"] for expr in accepted for match in expr if "dport" in json.dumps(match)]

@@ -321,3 +321,28 @@ def test_a_stream_ends_with_the_right_to_see_events(call: Call, people: dict[str
         Token.delete().execute() if end == "token" else Grant.delete().where(Grant.role == "owner").execute()
     assert list(lines) == []
     answer.close()
+
+
+def test_jobs_are_submitted_and_read(call: Call) -> None:
+    jobs = "/admin/classes/notebook/jobs"
+    assert call("POST", jobs, {"run": ["true"]}).status_code == 409, "its machines work on none"
+    assert (
+        call(
+            "PUT",
+            "/admin/classes/notebook/policy",
+            {"jobs": True},
+            **{"If-Match": call("GET", "/admin/classes/notebook/policy").headers["ETag"]},
+        ).status_code
+        == 200
+    )
+    answer = call("POST", jobs, {"run": ["true"], "times": 2, "files": {"a": "b"}})
+    assert (answer.status_code, len(answer.json["jobs"])) == (202, 2)
+    id, other = answer.json["jobs"]
+    assert call("GET", f"{jobs}/{id}").json["run"] == ["true"]
+    assert call("POST", f"{jobs}/{other}/cancel").json == {"state": "cancelled"}
+    assert call("POST", f"{jobs}/{other}/retry").status_code == 202
+    assert [one["state"] for one in call("GET", jobs).json["items"]] == ["queued", "queued"]
+    assert call("POST", jobs, {"run": []}).status_code == 400
+    assert call("GET", f"/admin/classes/studio/jobs/{id}").status_code == 404
+    assert call("POST", "/classes/notebook/readings", {"queue": 50}).status_code == 201
+    assert call("GET", "/classes/notebook/readings").json["sent"]["queue"]["figures"]["value"]["mean"] == [50.0]

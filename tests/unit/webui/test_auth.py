@@ -8,8 +8,10 @@ import pytest
 from flask import Flask
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Event, Session, now
+from appliance.catalog import Actor, Event, Session, now
+from appliance.services import accounts
 from tests import world
+from tests.unit.identity.test_ssh_keys import KEY
 from tests.unit.webui.conftest import HOST, Browser
 from webui.auth import own_address
 
@@ -112,7 +114,24 @@ def test_a_password_that_cannot_be_changed(ada: Browser, old: str, new: str, wor
 def test_keys(ada: Browser, people: dict[str, Actor]) -> None:
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ada@laptop"
     assert ada.post("/account/keys", {"keys": f"\n {key} \n"}).status_code == 303
-    assert Account.get_by_id(people["ada"].account_id).ssh_keys == key
+    assert accounts.ssh_keys_text(people["ada"].account_id) == key
+    page = ada.get("/account").text
+    assert "ada@laptop" in page
+    assert "SHA256:" in page
+    [row] = accounts.ssh_keys_of(people["ada"].account_id)
+    assert ada.post(f"/account/keys/{row.id}/remove").status_code == 303
+    assert not accounts.ssh_keys_of(people["ada"].account_id)
+
+
+def test_the_line_by_which_machines_are_known(ada: Browser) -> None:
+    assert re.fullmatch(r"@cert-authority \[\*\]:2222,dpe-\*,[0-9.]+\.\* ssh-ed25519 [\w+/=]+\n", ada.get("/download/known-hosts").text)
+
+
+def test_keys_of_others_cannot_be_removed(ada: Browser, grace: Browser, people: dict[str, Actor]) -> None:
+    accounts.add_ssh_keys(people["grace"], KEY)
+    [row] = accounts.ssh_keys_of(people["grace"].account_id)
+    assert ada.post(f"/account/keys/{row.id}/remove").status_code == 404
+    assert accounts.ssh_keys_of(people["grace"].account_id) == [row]
 
 
 @pytest.mark.badinput
@@ -241,3 +260,16 @@ def test_a_session_that_was_not_signed_in_here_is_known_by_the_page(visitor: Bro
     assert visitor.post("/sign-out", {"swapped": "yes"}).status_code == 303
     assert Session.select().count() == 0
     assert Event.select().where(Event.kind == "sign_in.swapped").count() == 1
+
+
+def test_a_browser_is_told_to_keep_a_session_only_where_that_is_allowed_and_asked_for(app: Flask, grace: Browser, visitor: Browser) -> None:
+    assert 'name="keep"' not in visitor.get("/sign-in").text
+    assert "Expires=" not in visitor.sign_in("ada", keep="yes").headers["Set-Cookie"]
+    assert grace.post("/admin/settings/kept", {"kept_days": "30"}).status_code == 303
+    assert "stay signed in on a device for 30 days" in grace.get("/admin/events/").text
+    for asked, until in (({}, False), ({"keep": "yes"}, True)):
+        browser = Browser(app.test_client())
+        assert 'name="keep"' in browser.get("/sign-in").text
+        answer = browser.sign_in("ada", **asked)
+        assert ("Expires=" in answer.headers["Set-Cookie"]) is until
+    assert "at most 180 days" in grace.post("/admin/settings/kept", {"kept_days": "900"}).text

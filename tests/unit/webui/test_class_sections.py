@@ -12,7 +12,7 @@ from tests.unit.webui.test_admin import POLICY
 CLASS = "/admin/classes/notebook"
 SECTIONS = {
     "Overview": CLASS, "Machine": f"{CLASS}/machine", "Policy": f"{CLASS}/policy", "Calendar": f"{CLASS}/calendar/",
-    "Forecast": f"{CLASS}/forecast/", "Lifecycle": f"{CLASS}/life", "Provisioning": f"{CLASS}/making", "Seeds": f"{CLASS}/seeds",
+    "Rules": f"{CLASS}/rules/", "Forecast": f"{CLASS}/forecast/", "Lifecycle": f"{CLASS}/life", "Provisioning": f"{CLASS}/making", "Seeds": f"{CLASS}/seeds", "Jobs": f"{CLASS}/jobs/",
 }  # fmt: skip
 
 
@@ -33,7 +33,7 @@ def test_each_section_leads_to_all_others_and_is_marked(grace: Browser) -> None:
 def test_a_section_has_one_form_and_the_overview_none(grace: Browser) -> None:
     for title, address in SECTIONS.items():
         forms = re.findall('<button class="btn btn-primary">.*?</svg>(Save[^<]*)</button>', grace.get(address).text)
-        assert len(forms) == {"Policy": 1, "Lifecycle": 1, "Provisioning": 1, "Calendar": 2}.get(title, 0), title
+        assert len(forms) == {"Policy": 1, "Lifecycle": 1, "Provisioning": 1, "Calendar": 2, "Rules": 1}.get(title, 0), title
 
 
 @pytest.mark.badinput

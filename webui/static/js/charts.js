@@ -1,5 +1,5 @@
 // Readings over time: draws what /api/v1/…/readings says where a page has a place for it, and again while it is looked at.
-// Without this script, or for who sees no charts, the page has the same as tables.
+// What is only tried brings its values with the page. Without this script, or for who sees no charts, the page has the same as tables.
 const LIVE = 10000; // between two questions, or a quarter of what lies between two moments
 const HEIGHT = 170;
 const DOUBLED = Array.from({ length: 50 }, (_, at) => 2 ** at); // steps of axes in MiB or bytes
@@ -21,6 +21,8 @@ function words(value, unit) {
     case 'share': return `${Math.round(100 * value)} %`;
     case 'bytes': return scaled(value, ['B/s', 'KiB/s', 'MiB/s'], 1024);
     case 'seconds': return value < 120 ? `${Math.round(value)} s` : value < 2 * HOUR ? `${Math.round(value / 60)} min` : `${short(value / HOUR, 2)} h`;
+    case 'brief': return value < 1 ? `${short(1000 * value, 3)} ms` : `${short(value, 3)} s`;
+    case 'rate': return `${short(value, 3)}/s`;
     case 'hourly': return inLanguage('%(number)s an hour').replace('%(number)s', short(value, 3));
     default: return Math.abs(value) < 1000 ? short(value, 3) : String(Math.round(value));
   }
@@ -113,6 +115,11 @@ class Section {
 
   async ask() {
     this.asked = Date.now();
+    if (this.box.dataset.values) { // they came with the page, and stay as they are
+      this.found ??= JSON.parse(this.box.dataset.values);
+      this.draw();
+      return;
+    }
     let found;
     try {
       const answer = await fetch(this.box.dataset.readings, { headers: { 'HX-Request': 'true', Accept: 'application/json' } });
@@ -158,13 +165,13 @@ class Section {
   }
 }
 
-const sections = [...document.querySelectorAll('[data-readings]')].map(box => new Section(box.id));
+const sections = [...document.querySelectorAll('[data-readings], [data-values]')].map(box => new Section(box.id));
 const askAll = () => sections.forEach(section => section.ask());
 askAll();
 document.body.addEventListener('changed', () => {
   for (const section of sections) {
     const every = Math.max(LIVE, 250 * (section.found?.step ?? 0));
-    if (!document.hidden && Date.now() - section.asked >= every) section.ask();
+    if (!document.hidden && section.box?.dataset.readings && Date.now() - section.asked >= every) section.ask();
   }
 });
 addEventListener('resize', () => sections.forEach(section => section.resize()));

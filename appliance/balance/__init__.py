@@ -1,0 +1,1 @@
+"""Requests to services are shared among their replicas, by HAProxy."""

@@ -1,0 +1,86 @@
+"""HAProxy as the appliance starts it, for tests, and clients that ask a service without a pause."""
+
+import contextlib
+import http.client
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from appliance import run
+from appliance.balance import haproxy
+from appliance.settings import REPOSITORY, Settings, environment
+
+
+class Haproxy:
+    """The real one, over the catalog that is open; `log` is what it said."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.log = settings, settings.state / "haproxy.log"
+        self.start()
+
+    def start(self) -> None:
+        with self.log.open("a") as log:
+            env = {**environment(self.settings), "PYTHONPATH": str(REPOSITORY)}
+            self.process = run.start(run.confined(haproxy.supervised(self.settings)), env=env, stdout=log.fileno(), stderr=log.fileno())
+        wait_for(lambda: connects(haproxy.alive_path(self.settings)))
+
+    def kill(self) -> None:
+        """With all that it started, as when the supervisor is."""
+        self.process.kill()
+        self.process.wait()
+        wait_for(lambda: not connects(haproxy.alive_path(self.settings)))
+
+    def ask(self, path: str = "/", **headers: str) -> tuple[int, str]:
+        """Status and text of what the class small answers."""
+        client = http.client.HTTPConnection("www.example.org", timeout=30)
+        with contextlib.closing(client):
+            client.sock = socket.socket(socket.AF_UNIX)
+            client.sock.settimeout(30)
+            client.sock.connect(os.fspath(haproxy.door(self.settings, "small")))
+            client.request("GET", path, headers=headers)
+            answer = client.getresponse()
+            return answer.status, answer.read().decode()
+
+
+class Load:
+    """Clients that ask again and again; what was lost is in `lost`."""
+
+    def __init__(self, site: Haproxy, clients: int, pause: float = 0.0) -> None:
+        self.site, self.pause, self.done, self.lost, self.stopping = site, pause, 0, list[object](), threading.Event()
+        self.threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+
+    def _ask(self) -> None:
+        while not self.stopping.wait(self.pause):
+            try:
+                status, said = self.site.ask()
+            except (OSError, http.client.HTTPException) as error:
+                self.lost.append(error)
+            else:
+                self.done += 1
+                if status != 200:
+                    self.lost.append((status, said))
+
+    def __enter__(self) -> "Load":
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def connects(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(os.fspath(path)) == 0
