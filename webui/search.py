@@ -15,6 +15,7 @@ from webui.format import SEED_STATES, STATES
 from webui.guard import actor, asks_for_live_part, needs
 from webui.guide.markdown import Section
 from webui.guide.texts import GUIDES, sections
+from webui.language import translated
 from webui.navigation import Place
 
 blueprint = Blueprint("search", __name__)
@@ -109,7 +110,7 @@ def hits(text: str) -> list[Hit]:
     found += _best(
         Hit("page", rank, page.title, title if title != page.title else "", page.icon, url_for(page.endpoint))
         for title, page in pages
-        if (rank := search.rank(text, page.title, page.words)) is not None
+        if (rank := search.rank(text, translated(page.title), page.words)) is not None
     )
     if current_user.may("classes.read"):
         found += _best(
@@ -121,7 +122,7 @@ def hits(text: str) -> list[Hit]:
         found += _best(
             Hit(kind, rank, place.title, _above(place), ICONS[kind], _url(place), place.form)
             for place in places
-            if navigation.allowed(place, current_user.may) and (rank := search.rank(text, place.title, place.words)) is not None
+            if navigation.allowed(place, current_user.may) and (rank := search.rank(text, translated(place.title), place.words)) is not None
         )
     found += _best(_sections(text, {hit.title for hit in found}))
     return found or _best(_told(text))

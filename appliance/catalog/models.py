@@ -281,6 +281,7 @@ class Account(Row):
     dn = TextField(default="")
     directory_off = BooleanField(default=False)
     must_change = BooleanField(default=False)
+    language = CharField(default="")
 
 
 class Group(Row):
