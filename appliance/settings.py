@@ -13,7 +13,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from appliance.errors import BadInput
 from appliance.paths import below
@@ -47,6 +47,8 @@ class Settings:
     emulate: bool = _setting(False, "Use emulation even where hardware virtualisation works.")
     host_reserve: int = _setting(1024, "Memory, in MiB, that machines never get.")
     disk_reserve: int = _setting(2048, "Disk space, in MiB, that machines and seeds never get.")
+    recipe_days: int = _setting(30, "Days without a request after which the seed of something that people chose is removed.")
+    recipe_space: int = _setting(20, "Disk space, in GiB, that the seeds of what people chose take together.")
     backup_folder: str = _setting(
         "", "Folder for copies of data disks, best on another disk or server; empty means backups in the state directory.", path=True
     )
@@ -273,6 +275,50 @@ def environment(settings: Settings) -> dict[str, str]:
     return {f"DPE_{f.name.upper()}": str(getattr(settings, f.name)) for f in fields(Settings)}
 
 
-def describe() -> list[tuple[str, str, str]]:
-    """Name, default and help of every setting, for the documentation and its test."""
-    return [(f.name, str(f.default), f.metadata["help"]) for f in fields(Settings)]
+# The page of the console on which an admin sets the same: its endpoint, with an anchor.
+IN_CONSOLE = {
+    "scenario": "scenario.index",
+    "names": "server.certificate",
+    "session_idle": "preferences.index#sessions",
+    "session_longest": "preferences.index#sessions",
+    "debian_mirror": "preferences.index#mirror",
+}
+_DOOR = "The front door, by which pages are reached, opens it as it starts."
+_NETWORK = "The machines' network is laid out by it as it starts."
+_SPARED = "It keeps the pages themselves alive."
+# Of all others, why there is no such page.
+ONLY_IN_FILE = {
+    "state": "All else is found by it.",
+    "listen": _DOOR,
+    "https_port": _DOOR,
+    "app_port": _DOOR,
+    "slots": _NETWORK,
+    "network": _NETWORK,
+    "subnet": _NETWORK,
+    "uplink": _NETWORK,
+    "provider": "What one made, another cannot run.",
+    "emulate": "The hypervisor is started by it.",
+    "host_reserve": _SPARED,
+    "disk_reserve": _SPARED,
+    "backup_folder": "Root mounts it before the appliance starts.",
+    "shipped_seeds": "It came with the image.",
+    "parallel": "The engine has as many threads from its start on.",
+}
+
+
+class Described(NamedTuple):
+    """A setting as documentation has it; see IN_CONSOLE and ONLY_IN_FILE."""
+
+    name: str
+    default: str
+    help: str
+    page: str
+    only_in_file: str
+
+
+def describe() -> list[Described]:
+    """Every setting, for the documentation and its tests."""
+    return [
+        Described(f.name, str(f.default), f.metadata["help"], IN_CONSOLE.get(f.name, ""), ONLY_IN_FILE.get(f.name, ""))
+        for f in fields(Settings)
+    ]

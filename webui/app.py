@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from webui import (
     api,
     auth,
     auth_request,
+    choices,
     console,
     device,
     disks,
     errors,
     format,
     guard,
+    guide,
     hooks,
     inbox,
     live,
@@ -33,6 +36,7 @@ from webui import (
     needs_you,
     password_links,
     portal,
+    pwa,
     reauth,
     runs,
     saved_views,
@@ -56,6 +60,8 @@ def create_app(settings: Settings | None = None) -> Flask:
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_PATH="/",
+        PERMANENT_SESSION_LIFETIME=timedelta(days=400),  # of the cookie of who stays signed in; the catalog knows for how long that is
+        SESSION_REFRESH_EACH_REQUEST=False,
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session
         WTF_CSRF_SSL_STRICT=False,  # the token is enough, and some privacy tools strip the Referer it would ask for
         MAX_CONTENT_LENGTH=256 * 1024,
@@ -68,6 +74,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     upload.init_app(app)
     metrics.init_app(app)
     guard.init_app(app)
+    guide.init_app(app)
     reauth.init_app(app)
     format.init_app(app)
     for area in (
@@ -77,7 +84,9 @@ def create_app(settings: Settings | None = None) -> Flask:
         password_links,
         security,
         portal,
+        choices,
         search,
+        guide,
         disks,
         inbox,
         needs_you,
@@ -86,6 +95,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         console,
         device,
         live,
+        pwa,
         auth_request,
         api,
         hooks,

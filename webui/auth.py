@@ -80,6 +80,7 @@ def start_session(token: str, browser: str = "") -> None:
     """Bind this browser to a session of the server's; nothing of an older one stays. `browser` is what the browser is known by."""
     session.clear()
     session["token"] = token
+    session.permanent = sessions.is_kept(token)
     sessions.begin_session(token, settings(), browser[:64])
 
 
@@ -97,7 +98,10 @@ def sign_in() -> Page:
     asked = forms.read(SignIn)
     after = _after(asked.next)
     try:
-        token, _ = sessions.sign_in(asked.name, asked.password, request.remote_addr or "", request.user_agent.string, asked.browser[:64])
+        browser = asked.browser[:64]
+        token, _ = sessions.sign_in(
+            asked.name, asked.password, request.remote_addr or "", request.user_agent.string, browser, keep=asked.keep
+        )
     except DpeError as error:
         return _sign_in_page(after, asked.kept, error)
     start_session(token, asked.browser)
@@ -136,7 +140,12 @@ def _go_on(after: str, text: str) -> Page:
 
 def _sign_in_page(after: str, kept: str = "", error: DpeError | None = None) -> Page:
     page = render_template(
-        "sign_in.html", after=after, form=forms.bound(SignIn, error=error), kept=kept, can_reset=password_links.can_mail()
+        "sign_in.html",
+        after=after,
+        form=forms.bound(SignIn, error=error),
+        kept=kept,
+        can_reset=password_links.can_mail(),
+        kept_days=sessions.kept_days(),
     )
     return _allowing_applications(page, status_of(error) if error else 200)
 

@@ -25,7 +25,7 @@ from appliance.services import setup as setup_service
 from appliance.services.needs import Need as ToMend
 from webui import forms, saved_form
 from webui.answers import protect
-from webui.forms import SECRET, Form, Line
+from webui.forms import SECRET, Form, Line, Ticked
 
 View = TypeVar("View", bound=Callable[..., Any])
 
@@ -59,6 +59,7 @@ class Arriving(Form):
 class SignIn(Arriving):
     name: Line = Field(title="Name")
     password: str = Field(title="Password", json_schema_extra=SECRET)
+    keep: Ticked = Field(False, title="Keep me signed in on this device", description="Only where nobody else uses it.")
 
 
 def needs(permission: str, *, own: bool = False, **thing: str) -> Callable[[View], View]:

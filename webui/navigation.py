@@ -16,6 +16,7 @@ class Page:
     permission: str = ""  # held over anything; empty: everybody who is signed in
     also: tuple[str, ...] = ()
     words: str = ""  # in which it is found besides its title
+    key: str = ""  # the letter that leads there after a g
 
     @property
     def blueprint(self) -> str:
@@ -46,14 +47,14 @@ GROUPS = (
     Group(
         "Use",
         (
-            Page("My machines", "portal.index", "device-desktop", words="portal"),
-            Page("To do", "todo.index", "circle-check", words="approvals tasks inbox"),
+            Page("My machines", "portal.index", "device-desktop", also=("choices",), words="portal", key="m"),
+            Page("To do", "todo.index", "circle-check", words="approvals tasks inbox", key="t"),
         ),
     ),
     Group(
         "Machines",
         (
-            Page("Overview", "overview.index", "layout-dashboard", "classes.read", words="dashboard"),
+            Page("Overview", "overview.index", "layout-dashboard", "classes.read", words="dashboard", key="o"),
             Page(
                 "Classes",
                 "classes.index",
@@ -61,53 +62,61 @@ GROUPS = (
                 "classes.read",
                 also=("calendar", "rules", "forecast", "job_queue", "class_form"),
                 words="policy pools calendar rules forecast jobs",
+                key="c",
             ),
-            Page("Scenario", "scenario.index", "notebook", "scenario.manage", words="scenario.yml roles recipe versions import export"),
-            Page("Packages", "packages.index", "clipboard-text", "seeds.read", words="Debian apt index mirror"),
-            Page("Seeds", "seeds.index", "plant-2", "seeds.read", words="images snapshots"),
-            Page("Machines", "machines.index", "server-2", "machines.read", also=("portal.transfer_form", "portal.transfer")),
+            Page(
+                "Scenario",
+                "scenario.index",
+                "notebook",
+                "scenario.manage",
+                words="scenario.yml roles recipe versions import export",
+                key="y",
+            ),
+            Page("Packages", "packages.index", "clipboard-text", "seeds.read", words="Debian apt index mirror", key="p"),
+            Page("Seeds", "seeds.index", "plant-2", "seeds.read", words="images snapshots", key="s"),
+            Page("Machines", "machines.index", "server-2", "machines.read", also=("portal.transfer_form", "portal.transfer"), key="v"),
             Page("Orphans", "aside.index", "alert-circle", "settings.manage"),
         ),
     ),
     Group(
         "Data protection",
         (
-            Page("Data disks", "data_disks.index", "database", "machines.read", words="volumes copies"),
+            Page("Data disks", "data_disks.index", "database", "machines.read", words="volumes copies", key="d"),
             Page("Retained disks", "data_disks.kept", "clock", "machines.read", words="volumes restore"),
             Page("Disk backups", "recovery.index", "arrow-back-up", "settings.manage", words="restore recovery copies"),
-            Page("Backups", "backups.index", "lock", "settings.manage", words="restore recovery"),
+            Page("Backups", "backups.index", "lock", "settings.manage", words="restore recovery", key="b"),
         ),
     ),
     Group(
         "People",
         (
-            Page("Accounts", "accounts.index", "users", "people.read", also=("importing", "signins", "grants.why"), words="users"),
-            Page("Org units", "units.index", "stack-2", "people.read", words="departments"),
-            Page("Groups", "groups.index", "user-plus", "people.read"),
-            Page("Grants", "grants.index", "key", "grants.read", words="roles permissions"),
-            Page("Quotas", "grants.quotas", "hourglass", "people.read", also=("grants.set_quota",), words="limits"),
+            Page("Accounts", "accounts.index", "users", "people.read", also=("importing", "signins", "grants.why"), words="users", key="a"),
+            Page("Org units", "units.index", "stack-2", "people.read", words="departments", key="u"),
+            Page("Groups", "groups.index", "user-plus", "people.read", key="g"),
+            Page("Grants", "grants.index", "key", "grants.read", words="roles permissions", key="r"),
+            Page("Quotas", "grants.quotas", "hourglass", "people.read", also=("grants.set_quota",), words="limits", key="q"),
             Page("Directory", "directory.index", "search", "directory.manage", words="LDAP Active Directory"),
         ),
     ),
     Group(
         "Workflow",
         (
-            Page("Lifecycle", "workflow.index", "refresh", "classes.read", words="states moves"),
-            Page("Sequences", "sequences.index", "route", "classes.read", words="activities"),
-            Page("Runs", "runs.index", "player-play", "machines.read", words="jobs"),
+            Page("Lifecycle", "workflow.index", "refresh", "classes.read", words="states moves", key="l"),
+            Page("Sequences", "sequences.index", "route", "classes.read", words="activities", key="f"),
+            Page("Runs", "runs.index", "player-play", "machines.read", words="jobs", key="n"),
         ),
     ),
     Group(
         "Server",
         (
-            Page("Status", "server.index", "activity", "settings.manage"),
-            Page("Metrics", "host.index", "cpu", "classes.read", words="monitoring load memory"),
+            Page("Status", "server.index", "activity", "settings.manage", key="h"),
+            Page("Metrics", "host.index", "cpu", "classes.read", words="monitoring load memory", key="i"),
             Page("Storage", "storage.index", "device-floppy", "settings.manage", words="disk usage"),
             Page("Updates", "updates.index", "download", "settings.manage", words="version"),
             Page("Logs", "logs.index", "notebook", "settings.manage", words="journal"),
-            Page("Events", "events.index", "history", "events.read", words="audit log record"),
-            Page("Webhooks", "webhooks.index", "bolt", "settings.manage", words="subscriptions events API"),
-            Page("Settings", "preferences.index", "settings", "settings.manage"),
+            Page("Events", "events.index", "history", "events.read", words="audit log record", key="e"),
+            Page("Webhooks", "webhooks.index", "bolt", "settings.manage", words="subscriptions events API", key="w"),
+            Page("Settings", "preferences.index", "settings", "settings.manage", key="x"),
             Page("E-mail and webhooks", "outside.index", "external-link", "settings.manage", words="SMTP"),
         ),
     ),
@@ -119,6 +128,7 @@ SETTINGS = (
     Place("SSH keys", "auth.account", anchor="f-keys"),
     Place("One-time codes", "security.codes", words="second factor two-factor TOTP"),
     Place("API tokens", "security.token_list"),
+    Place("Guide", "guide.index", words="help documentation manual reference"),
     Place("API", "api_docs.page", words="REST OpenAPI documentation"),
     Place("Command line", "device.command_line", words="dpe CLI shell pipx Python Ansible"),
     Place("Sign in a device", "device.page", words="code approve login"),
@@ -126,7 +136,10 @@ SETTINGS = (
     Place("Time zone", "preferences.index", "settings.manage", "f-time_zone"),
     Place("Memory overcommit", "preferences.index", "settings.manage", "f-overcommit"),
     Place("One-time codes for roles", "preferences.index", "settings.manage", "f-role", "second factor required"),
+    Place("Signed in on a device", "preferences.index", "settings.manage", "f-kept_days", "remember session cookie keep"),
     Place("Invitations", "preferences.index", "settings.manage", "f-days", "links password"),
+    Place("Sessions", "preferences.index", "settings.manage", "sessions", "sign out idle timeout"),
+    Place("Debian mirror", "preferences.index", "settings.manage", "mirror", "apt packages"),
     Place("External URL", "outside.index", "settings.manage", "address", "address"),
     Place("E-mail", "outside.index", "settings.manage", "mail", "SMTP"),
     Place("Webhooks of activities", "outside.index", "settings.manage", "webhooks", "secret"),

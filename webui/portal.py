@@ -7,7 +7,7 @@ from flask_login import current_user
 from pydantic import Field
 from werkzeug.wrappers import Response
 
-from appliance.catalog import Machine, now
+from appliance.catalog import Machine, now, recipes
 from appliance.errors import DpeError, NotFound
 from appliance.services import consoles, disks, machines, moves, overview, runs
 from webui import forms
@@ -48,7 +48,7 @@ def application(machine: Machine) -> str:
 def index() -> str:
     who = current_user.account
     offers = {offer.machine_class.name: offer for offer in machines.offers(who.id)}
-    groups = machines.grouped(who.id)
+    groups, chosen = machines.grouped(who.id), recipes.bases()
     mine = [machine for group in groups for machine in group.machines]
     return render_template(
         "portal.html",
@@ -64,7 +64,7 @@ def index() -> str:
         standings={name: runs.standing(offer.request) for name, offer in offers.items() if offer.request},
         data_disks=disks.my_disks(who.id),
         kept=disks.kept(who.id),
-        refused={request.class_name: request for request in runs.refused(who.id)},
+        refused={chosen.get(request.class_name, request.class_name): request for request in runs.refused(who.id)},
     )
 
 

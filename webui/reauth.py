@@ -45,7 +45,9 @@ def requires_reauth_unless(harmless: Callable[..., bool]) -> Callable[[View], Vi
     return mark
 
 
-ALWAYS = frozenset({"static", "auth.sign_out", "door.check", "door.healthz", "door.readyz", "live.stream"})
+ALWAYS = frozenset(
+    {"static", "pwa.manifest", "pwa.worker", "pwa.offline", "auth.sign_out", "door.check", "door.healthz", "door.readyz", "live.stream"}
+)
 # What somebody has yet to do before anything else, by the page where it is done: what opens until then, and what a program is told.
 FIRST = {
     "auth.new_password": (

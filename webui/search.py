@@ -2,7 +2,7 @@
 that takes a name, which offers those that it may be given."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from flask import Blueprint, render_template, request, url_for
@@ -10,9 +10,11 @@ from flask_login import current_user
 
 from appliance.catalog.search import Match
 from appliance.services import delegation, packages, search
-from webui import navigation
+from webui import guide, navigation
 from webui.format import SEED_STATES, STATES
 from webui.guard import actor, asks_for_live_part, needs
+from webui.guide.markdown import Section
+from webui.guide.texts import GUIDES, sections
 from webui.navigation import Place
 
 blueprint = Blueprint("search", __name__)
@@ -27,10 +29,11 @@ TITLES = {
     "seed": "Seeds",
     "setting": "Settings",
     "verb": "Actions",
+    "guide": "Guide",
 }
 ICONS = {
     "machine": "server-2", "account": "user", "group": "users", "unit": "stack-2", "class": "package", "seed": "plant-2",
-    "setting": "settings", "verb": "bolt", "package": "package",
+    "setting": "settings", "verb": "bolt", "package": "package", "guide": "info-circle",
 }  # fmt: skip
 PAGES: dict[str, tuple[str, str]] = {
     "machine": ("machines.page", "id"),
@@ -113,7 +116,27 @@ def hits(text: str) -> list[Hit]:
             for place in places
             if navigation.allowed(place, current_user.may) and (rank := search.rank(text, place.title, place.words)) is not None
         )
-    return found
+    found += _best(_sections(text, {hit.title for hit in found}))
+    return found or _best(_told(text))
+
+
+def _sections(text: str, found: Collection[str]) -> Iterator[Hit]:
+    """Sections of the guide by their names, without those that are called like what was found: that leads to them."""
+    for section in filter(guide.may_read, sections()):
+        if section.title not in found and (rank := search.rank(text, section.title)) is not None:
+            yield _section(section, rank)
+
+
+def _told(text: str) -> Iterator[Hit]:
+    """Sections of the guide that say something."""
+    for section in filter(guide.may_read, sections()):
+        if (rank := search.rank(text, section.text)) is not None:
+            yield _section(section, rank)
+
+
+def _section(section: Section, rank: int) -> Hit:
+    address = url_for("guide.page", name=section.guide, _anchor=section.anchor)
+    return Hit("guide", rank, section.title, GUIDES[section.guide].title, ICONS["guide"], address)
 
 
 def groups(found: list[Hit]) -> list[tuple[str, list[Hit]]]:

@@ -22,6 +22,7 @@ _LEFT = {
     "data_disk": "SELECT count(*) FROM data_disk WHERE class_name = ?",
     "kept_disk": "SELECT count(*) FROM kept_disk WHERE class_name = ?",
     "seed": "SELECT count(*) FROM seed WHERE class_name = ? AND (stored OR state IN ('queued', 'building', 'ready'))",
+    "recipe": "SELECT count(*) FROM recipe WHERE base = ?",
     "grant": "SELECT count(*) FROM permit WHERE over_class = ?",
     "quota": "SELECT count(*) FROM quota WHERE class_name = ?",
 }
@@ -45,6 +46,8 @@ _HISTORY = (
     "DELETE FROM snapshot WHERE seed_id IN (SELECT id FROM seed WHERE class_name = ?1)",
     "DELETE FROM seed WHERE class_name = ?1",
     "DELETE FROM kept_door WHERE class_name = ?1",
+    "DELETE FROM favourite WHERE class_name = ?1",
+    "DELETE FROM recipe WHERE class_name = ?1",
 )
 
 

@@ -35,11 +35,13 @@ class HeldGrant:
 
 
 def held_by(account_id: int) -> list[HeldGrant]:
-    """What the account holds at this moment, by itself, through its groups and through its org units."""
+    """What the account holds at this moment, by itself, through its groups and through its org units; over a class is over its recipes, too."""
     found = rows(
-        f"""{HOLDERS}
-        SELECT role, over_unit_id, over_class, ends_at FROM permit
-        WHERE {THEIRS} AND (starts_at IS NULL OR starts_at <= ?2) AND (ends_at IS NULL OR ends_at > ?2)
+        f"""{HOLDERS},
+        held (role, over_unit_id, over_class, ends_at) AS (
+            SELECT role, over_unit_id, over_class, ends_at FROM permit
+            WHERE {THEIRS} AND (starts_at IS NULL OR starts_at <= ?2) AND (ends_at IS NULL OR ends_at > ?2))
+        SELECT * FROM held UNION ALL SELECT role, over_unit_id, recipe.class_name, ends_at FROM held JOIN recipe ON recipe.base = held.over_class
         """,  # noqa: S608 - both are constants
         (account_id, stamp(now())),
     )
@@ -63,7 +65,8 @@ def holders_sql(roles: Iterable[str], unit: int | None, class_name: str | None) 
             SELECT account_id, group_id, org_unit_id FROM permit
             WHERE role IN ({", ".join(f"?{4 + number}" for number in range(len(chosen)))})
               AND (starts_at IS NULL OR starts_at <= ?1) AND (ends_at IS NULL OR ends_at > ?1)
-              AND ((over_unit_id IS NULL AND over_class IS NULL) OR over_unit_id IN above OR over_class = ?3)),
+              AND ((over_unit_id IS NULL AND over_class IS NULL) OR over_unit_id IN above OR over_class = ?3
+                   OR over_class = (SELECT base FROM recipe WHERE class_name = ?3))),
         team (id) AS (
             SELECT group_id FROM held WHERE group_id IS NOT NULL
             UNION SELECT nesting.inner_id FROM nesting JOIN team ON team.id = nesting.outer_id),

@@ -156,7 +156,13 @@ def terms(class_name: str) -> Terms | None:
 
 
 def note_request(
-    account_id: int, class_name: str, claimed: Claimed | None, *, pending: bool = False, batch_id: int | None = None
+    account_id: int,
+    class_name: str,
+    claimed: Claimed | None,
+    *,
+    pending: bool = False,
+    batch_id: int | None = None,
+    lease_minutes: int | None = None,
 ) -> Request:
     """Write down that somebody asked, and what they got; `pending`: something comes before they get it. Call it inside `write()`.
 
@@ -169,10 +175,10 @@ def note_request(
     at, granted = stamp(moment), stamp(moment) if claimed else None
     id = rows(
         """
-        INSERT INTO request (account_id, class_name, state, hit, machine_id, created_at, granted_at, batch_id)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
+        INSERT INTO request (account_id, class_name, state, hit, machine_id, created_at, granted_at, batch_id, lease_minutes)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id
         """,
-        (account_id, class_name, state.value, int(claimed is not None), machine_id, at, granted, batch_id),
+        (account_id, class_name, state.value, int(claimed is not None), machine_id, at, granted, batch_id, lease_minutes),
     )[0][0]
     return Request(
         id=id,
@@ -184,6 +190,7 @@ def note_request(
         created_at=moment,
         granted_at=moment if claimed else None,
         batch=batch_id,
+        lease_minutes=lease_minutes,
     )
 
 
@@ -220,12 +227,14 @@ def end_lease(machine_id: str, reason: str) -> None:
 
 
 def held(account_id: int, class_name: str) -> int:
-    """How many machines of the class the account holds or waits for."""
+    """How many machines of the class the account holds or waits for; a class and all that was chosen of it are one."""
     count: int = rows(
         """
+        WITH base (name) AS (SELECT coalesce((SELECT base FROM recipe WHERE class_name = ?2), ?2)),
+        family (name) AS (SELECT name FROM base UNION SELECT class_name FROM recipe JOIN base ON recipe.base = base.name)
         SELECT (SELECT count(*) FROM lease JOIN machine ON machine.id = lease.machine_id
-                WHERE lease.account_id = ?1 AND lease.ended_at IS NULL AND machine.class_name = ?2)
-             + (SELECT count(*) FROM request WHERE account_id = ?1 AND state IN ('waiting', 'pending') AND class_name = ?2)
+                WHERE lease.account_id = ?1 AND lease.ended_at IS NULL AND machine.class_name IN family)
+             + (SELECT count(*) FROM request WHERE account_id = ?1 AND state IN ('waiting', 'pending') AND class_name IN family)
         """,
         (account_id, class_name),
     )[0][0]

@@ -336,6 +336,7 @@ class Session(Row):
     confirmed_at = UtcField(null=True)
     waits = BooleanField(default=False)
     browser = CharField(default="")
+    kept = BooleanField(default=False)
 
 
 class KnownBrowser(Row):
@@ -538,6 +539,31 @@ class Class(Row):
     def waits(self) -> str:
         """How its machines wait in the buffer: those of a service serve meanwhile."""
         return "running" if self.spec.get("service") else str(self.readiness)
+
+
+class Recipe(Row):
+    """What was chosen of a class that leaves something open: a class of its own. `chosen` is a scenario.choice.Chosen."""
+
+    machine_class = ForeignKeyField(Class, column_name="class_name", primary_key=True, object_id_name="class_name", on_delete="CASCADE")
+    class_name: str
+    base = ForeignKeyField(Class, column_name="base", object_id_name="base_name", backref="recipes")
+    base_name: str
+    digest = CharField(unique=True)
+    chosen = JsonField()
+    created_at = UtcField(default=now)
+    used_at = UtcField(default=now)
+
+
+class Favourite(Row):
+    """A choice that somebody keeps: the query of the address of its form, under a name."""
+
+    id = AutoField()
+    account = ForeignKeyField(Account, on_delete="CASCADE")
+    account_id: int
+    machine_class = ForeignKeyField(Class, column_name="class_name", object_id_name="class_name", on_delete="CASCADE")
+    class_name: str
+    name = CharField()
+    query = TextField()
 
 
 class Seed(Row):
@@ -800,6 +826,7 @@ class Request(Row):
     batch = ForeignKeyField("self", null=True)
     batch_id: int | None
     dismissed = BooleanField(default=False)
+    lease_minutes = IntegerField(null=True)
 
 
 class Handover(Row):
@@ -1121,6 +1148,8 @@ TABLES = (
     IdempotencyKey,
     Throttle,
     Class,
+    Recipe,
+    Favourite,
     Seed,
     Snapshot,
     Sequence,

@@ -1,10 +1,12 @@
 """What an admin decided in the web page, as named plain values."""
 
+import dataclasses
 import json
 from typing import Any
 
 from appliance.catalog.database import rows
 from appliance.catalog.models import Option
+from appliance.settings import Settings
 
 DEFAULTS: dict[str, Any] = {
     "setup_done": False,
@@ -15,6 +17,7 @@ DEFAULTS: dict[str, Any] = {
     "syslog": {},  # host, port and transport of the receiver of events; empty means none
     "syslog_position": 0,  # the last event that the receiver has
     "invitation_days": 7,  # for which an invitation is good
+    "kept_days": 0,  # for which somebody may stay signed in on a device where they ask for it; 0: nobody may
     "codes_required": [],  # roles whose holders must use one-time codes
     "audit_check": {},  # what the last look at the whole record found
     "event_listeners": {},  # how far each function of another package was told of events, by its name
@@ -23,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "address": "",  # where others reach the web page, like https://dpe.example.org:8443; empty means that nobody said it
     "mail": {},  # on, server (see outside.mail.Server) and the password of its account, sealed
     "webhooks": {},  # secret and the one before it, sealed, with the time until which that is good; authority: PEM
+    "settings": {},  # those of the host that an admin has decided otherwise, by name; see `chosen`
     "overcommit": 100,  # percent: how much memory people may hold for each 100 that there are
     "memory": {},  # what that comes to in MiB, as the engine found it; see catalog.memory.Allowed
     "restored": {},  # id, at and taken_at of the backup that the appliance was last restored from
@@ -50,3 +54,8 @@ def put(name: str, value: Any) -> None:
     if name not in DEFAULTS:
         raise KeyError(name)
     Option.insert(name=name, value=value).on_conflict_replace().execute()
+
+
+def chosen(settings: Settings) -> Settings:
+    """The settings of the host, with those that an admin has decided otherwise: to be asked for where they are used, as they change at any time."""
+    return dataclasses.replace(settings, **get("settings"))

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from appliance.catalog.models import Class, Sequence, now
-from appliance.scenario import policy
+from appliance.catalog.models import Class, Recipe, Sequence, now
+from appliance.scenario import choice, policy
 from appliance.scenario.calendar import OneOff
 
 COLUMNS = frozenset(Class._meta.fields)
@@ -123,3 +123,19 @@ def _save(machine_class: Class, spec: Mapping[str, Any], overrides: Mapping[str,
     Class.update(**row).where(Class.name == machine_class.name).execute()
     for name, value in row.items():
         setattr(machine_class, name, value)
+    for recipe in Recipe.select().where(Recipe.base == machine_class.name):
+        follow_base(recipe)
+
+
+def of_recipe(base: Class, chosen: choice.Chosen, *, buffer: int = 0) -> dict[str, Any]:
+    """What the row of the class has that a choice comes to: the policy is its base's, an admin's values included, but how many are kept ready."""
+    overrides = {name: value for name, value in base.overrides.items() if name not in choice.BARE}
+    allowed = base.enabled and choice.fault(base.spec, chosen) is None
+    return {**columns(choice.spec_of(base.spec, chosen, buffer=buffer), overrides), "enabled": allowed}
+
+
+def follow_base(recipe: Recipe, *, buffer: int | None = None) -> None:
+    """Bring the class of a recipe in line with the class that it was chosen of. Call it inside `write()`."""
+    base, mine = Class.get_by_id(recipe.base_name), Class.get_by_id(recipe.class_name)
+    row = of_recipe(base, choice.Chosen.model_validate(recipe.chosen), buffer=mine.buffer if buffer is None else buffer)
+    Class.update(**row).where(Class.name == recipe.class_name).execute()

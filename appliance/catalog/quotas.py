@@ -37,7 +37,7 @@ def bounds(account_id: int, class_name: str) -> list[Bound]:
         f"""{HOLDERS}
         SELECT CASE WHEN account_id IS NOT NULL THEN 'account' WHEN group_id IS NOT NULL THEN 'group' ELSE 'unit' END,
                coalesce(account_id, group_id, org_unit_id), each, class_name, machines, vcpus, memory, disk, lease_minutes
-        FROM quota WHERE {THEIRS} AND (class_name IS NULL OR class_name = ?2)
+        FROM quota WHERE {THEIRS} AND (class_name IS NULL OR class_name = ?2 OR class_name = (SELECT base FROM recipe WHERE class_name = ?2))
           AND (permit_id IS NULL OR EXISTS (SELECT 1 FROM permit WHERE permit.id = quota.permit_id
                AND (starts_at IS NULL OR starts_at <= ?3) AND (ends_at IS NULL OR ends_at > ?3)))
         """,  # noqa: S608 - both are constants
@@ -77,7 +77,7 @@ def used(kind: str, id: int, class_name: str | None) -> tuple[int, int, int, int
             UNION ALL
             SELECT 0, 0, 0, class.data_disk * max(0, count(*) - {FREE}), class.name
             FROM coming JOIN class ON class.name = coming.class_name WHERE class.data_disk > 0 GROUP BY coming.account_id, class.name)
-        WHERE ?2 IS NULL OR class_name = ?2
+        WHERE ?2 IS NULL OR class_name = ?2 OR class_name IN (SELECT class_name FROM recipe WHERE base = ?2)
         """,  # noqa: S608 - constants
         (id, class_name),
     )[0]

@@ -22,7 +22,7 @@ def live(id: str) -> Session | None:
         """
         SELECT session.address, session.agent, session.created_at, session.seen_at, session.expires_at, session.confirmed_at,
                session.browser, account.id, account.name, account.full_name, account.email, account.password, account.org_unit_id, account.ssh_keys,
-               account.directory_id, account.must_change
+               account.directory_id, account.must_change, session.kept
         FROM session JOIN account ON account.id = session.account_id
         WHERE session.id = ? AND session.expires_at > ? AND session.created_at <= ? AND session.waits = 0 AND account.disabled = 0
         """,
@@ -31,7 +31,7 @@ def live(id: str) -> Session | None:
     if not found:
         return None
     address, agent, created, seen, expires, confirmed, browser, account_id, name, full_name, email, password, unit, keys, *more = found[0]
-    from_directory, must_change = more
+    from_directory, must_change, kept = more
     account = Account(
         id=account_id,
         name=name,
@@ -54,6 +54,7 @@ def live(id: str) -> Session | None:
         expires_at=expires,
         confirmed_at=confirmed,
         browser=browser,
+        kept=bool(kept),
     )
 
 
@@ -101,10 +102,20 @@ def of_token(id: int) -> str:
     return f"token:{id}"
 
 
-def prolong(ids: Iterable[str], idle: timedelta, longest: timedelta) -> None:
-    """These live sessions are used now: each goes on for `idle` from here, but never longer than `longest` from when it was opened.
-    Call it inside `write()`."""
+def prolong(ids: Iterable[str], idle: timedelta, longest: timedelta, kept: timedelta) -> None:
+    """These live sessions are used now: each goes on for `idle` from here, but never longer than `longest` from when it was opened;
+    one that is kept on its device for `kept` from when it was opened, if that is longer. Call it inside `write()`."""
     moment = now()
     for session in Session.select().where(Session.id.in_(list(ids)), Session.expires_at > moment, Session.waits == False):  # noqa: E712
         until = min(moment + idle, session.created_at + longest)
+        if session.kept:
+            until = max(until, session.created_at + kept)
         Session.update(seen_at=moment, expires_at=until).where(Session.id == session.id).execute()
+
+
+def shorten_kept(kept: timedelta) -> None:
+    """Sessions that are kept on their device go on no longer than `kept` from when they were opened, and need no less than a new sign-in
+    after that. Call it inside `write()`."""
+    for session in Session.select().where(Session.kept == True):  # noqa: E712
+        if session.created_at + kept < session.expires_at:
+            Session.update(expires_at=session.created_at + kept).where(Session.id == session.id).execute()

@@ -33,7 +33,7 @@ from appliance.engine.trends import EVERY as JUDGED_EVERY
 from appliance.engine.trends import Trends
 from appliance.engine.upkeep import Upkeep
 from appliance.hypervisor.provider import Provider
-from appliance.lifecycle import directory_runs, disk_copies, disks, idle, leases, outcomes, package_index
+from appliance.lifecycle import directory_runs, disk_copies, disks, idle, leases, outcomes, package_index, recipes
 from appliance.lifecycle.aside import SetAside
 from appliance.lifecycle.handlers import Handlers
 from appliance.lifecycle.sizing import Sizing
@@ -172,5 +172,7 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("services", EVERY_TICK, of.balancer.keep, watched, Queue.SHORT, of.balancer.is_due),
         Periodic("jobs", EVERY_TICK, of.farm.dispatch, set_up),  # before machines are removed that could work on one
         Periodic("pools", EVERY_TICK, of.pools.plan, set_up),
+        Periodic("recipes", EVERY_TICK, recipes.build_wanted, set_up, Queue.SHORT, recipes.is_due),
+        Periodic("recipes unused", 600, lambda: recipes.tidy(settings), set_up, Queue.LONG),
         Periodic("seeds", EVERY_TICK, of.seeds.build, watched),  # before set-up, those that came with the image
     ]

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from appliance import catalog
 from appliance.backoff import doubled
 from appliance.catalog import (
+    Account,
     Actor,
     Class,
     EventKind,
@@ -18,6 +19,8 @@ from appliance.catalog import (
     handovers,
     machines,
     now,
+    outgoing_mail,
+    recipes,
     record,
     runs,
     sequences,
@@ -79,7 +82,8 @@ def serve_waiting(class_name: str) -> int:
         machine_class = Class.get_by_id(class_name)
         while (first := machines.first_waiting(class_name)) is not None:
             moment, party = now(), machines.together(first)
-            minutes = quotas.allowance(first.account_id, class_name, quotas.size_of(machine_class)).lease(machine_class.lease_minutes)
+            left = quotas.allowance(first.account_id, class_name, quotas.size_of(machine_class))
+            minutes = left.lease(first.lease_minutes or machine_class.lease_minutes)
             ends_at = moment + timedelta(minutes=minutes)
             claimed = machines.take_machines(class_name, first.account_id, ends_at, len(party), first.id)
             if not claimed:
@@ -102,12 +106,22 @@ def _grant(asked: Request, claimed: machines.Claimed, moment: datetime) -> None:
         machine_id=claimed.id,
         hit=False,
     )
+    _tell_that_it_is_made(asked, account)
     if not runs.give(asked.id, claimed.id):  # one of several, for all of which the first one's run has waited
         assert asked.batch_id is not None
         first = runs.of_request(asked.batch_id)
         assert first is not None
         followed = start.StartPlan(first.version_id, sequences.body(first.version_id), first.facts)
         start.assign(Request.get_by_id(asked.id), followed, asked_by=first.asked_by, approved=True)
+
+
+def _tell_that_it_is_made(asked: Request, account: Account) -> None:
+    """Who chose something that had to be built first may have gone away meanwhile."""
+    if recipes.of_class(asked.class_name) is not None:
+        title = asked.machine_class.spec["title"]
+        outgoing_mail.enqueue_mail(
+            [account.id], f"recipe-{asked.id}", f"{title} is ready", f"{title}, which you asked for, is yours now.", "/"
+        )
 
 
 def did_not_come_up(machine: Machine, error: DpeError) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from appliance import catalog, packages
-from appliance.catalog import ENGINE, EventKind, now, package_index, record
+from appliance.catalog import ENGINE, EventKind, now, options, package_index, record
 from appliance.errors import BadInput, DpeError, Unavailable
 from appliance.packages import sources
 from appliance.packages.refresh import Job
@@ -39,7 +39,7 @@ def read(os: str, settings: Settings) -> None:
         work = settings.cache / "apt"
         try:
             _empty(work)
-            mirror = sources.mirror(settings.debian_mirror)
+            mirror = sources.mirror(options.chosen(settings).debian_mirror)
             Job(mirror.lines(sources.SUITES[os]), str(file), str(work)).run_aside(environment(settings))
         except (DpeError, OSError) as error:
             refusal = (

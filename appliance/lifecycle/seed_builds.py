@@ -12,13 +12,14 @@ from pathlib import Path
 
 from appliance import catalog
 from appliance.catalog import Class, EventKind, Seed, SeedState, Snapshot, SnapshotState, now, options, record, scenarios, seeds
+from appliance.catalog import recipes as recipe_rows
 from appliance.errors import BadInput, DpeError
 from appliance.hypervisor.provider import Provider
-from appliance.lifecycle import package_index
+from appliance.lifecycle import package_index, recipes
 from appliance.paths import inside
 from appliance.scenario.load import Loaded, load
 from appliance.seeds import shipped
-from appliance.seeds.build import SeedFiles, SeedJob, SeedProgress, build, clear, seed_folder
+from appliance.seeds.build import SeedFiles, SeedJob, SeedProgress, build, clear, link, seed_folder
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ def run(seed: Seed, loaded: Loaded, settings: Settings, provider: Provider) -> N
         clear(seed.id, seed.class_name, seed.version, settings)
         _end(seed, SeedState.FAILED, DpeError(f"The build was cut off {BUILDS} times.", "Look at the engine's log, then build again."))
         return
-    described = loaded.scenario.classes.get(seed.class_name)
+    described = recipes.described(seed, loaded)
     if described is None:
         _end(
             seed,
@@ -133,9 +134,14 @@ def run(seed: Seed, loaded: Loaded, settings: Settings, provider: Provider) -> N
         if folder:
             files = _adopt(seed, inside(settings.shipped_seeds, folder), settings, progress, cancelled)
         else:
-            package_index.check(seed.class_name, described, loaded.folder, settings)
-            job = SeedJob(seed.id, seed.class_name, seed.version, described, loaded.folder)
-            files = build(job, settings, progress, cancelled, provider)
+            settings = options.chosen(settings)
+            layered = recipe_rows.of_class(seed.class_name) is not None
+            job = SeedJob(seed.id, seed.class_name, seed.version, described, loaded.folder, layered=layered)
+            if (twin := recipe_rows.twin(seed)) is not None and recipes.is_current(twin, loaded):
+                files = link(job, seed_folder(twin.class_name, twin.version, settings), settings)
+            else:
+                package_index.check(seed.class_name, described, loaded.folder, settings)
+                files = build(job, settings, progress, cancelled, provider)
     except DpeError as error:
         _end(seed, SeedState.CANCELLED if cancelled.wanted else SeedState.FAILED, error)
         return

@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -97,19 +98,27 @@ def _check_folder(source: Source[Scenario]) -> Iterator[FileError]:
     """Errors that no schema can know, of names and files around scenario.yml; those in that file are noted in the source."""
     folder, value = source.file.parent, source.value if isinstance(source.value, dict) else {}
     checked = set()
+    for path, role in _named_roles(value):
+        if role in RESERVED_ROLES:
+            source.wrong(path, f"the role {role} is the appliance's own, which every seed has", "give yours another name")
+        elif not isinstance(role, str) or role in checked or not NAME.fullmatch(role):
+            continue  # the schema says what is wrong with it
+        elif not (folder / "roles" / role / "tasks/main.yml").is_file():
+            source.wrong(path, f"there is no role {role}", f"make {folder / 'roles' / role / 'tasks/main.yml'}")
+        else:
+            checked.add(role)
+            yield from _role_errors(folder / "roles" / role)
+
+
+def _named_roles(value: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Where a role is named, whether the class has it or it may be chosen, and what stands there."""
     for class_name, described in value["classes"].items() if isinstance(value.get("classes"), dict) else ():
-        roles = described.get("roles") if isinstance(described, dict) else None
-        for number, role in enumerate(roles if isinstance(roles, list) else ()):
-            path = ("classes", class_name, "roles", number)
-            if role in RESERVED_ROLES:
-                source.wrong(path, f"the role {role} is the appliance's own, which every seed has", "give yours another name")
-            elif not isinstance(role, str) or role in checked or not NAME.fullmatch(role):
-                continue  # the schema says what is wrong with it
-            elif not (folder / "roles" / role / "tasks/main.yml").is_file():
-                source.wrong(path, f"there is no role {role}", f"make {folder / 'roles' / role / 'tasks/main.yml'}")
-            else:
-                checked.add(role)
-                yield from _role_errors(folder / "roles" / role)
+        for keys in (("roles",), ("choice", "applications")):
+            named = described
+            for key in keys:
+                named = named.get(key) if isinstance(named, dict) else None
+            for number, role in enumerate(named if isinstance(named, list) else ()):
+                yield ("classes", class_name, *keys, number), role
 
 
 def _role_errors(role: Path) -> Iterator[FileError]:

@@ -111,6 +111,46 @@ class Described(Part):
     )
 
 
+class Choice(Part):
+    """What the requester decides; what is not named here is as the class has it. A choice becomes a class of its own, whose seed is built when somebody asks."""
+
+    os: list[Os] = Field(
+        default=[], title="Operating systems", description="Operating systems of which one is chosen; none: the class's own."
+    )
+    applications: list[Name] = Field(
+        default=[], description="Roles of the scenario, any of which may be chosen, besides those that the class has anyway."
+    )
+    packages: bool = Field(default=False, title="Any Debian packages", description="Whether Debian packages may be added.")
+    memory: int = Field(
+        default=0,
+        ge=0,
+        le=1 << 20,
+        title="Memory up to",
+        json_schema_extra={"unit": "MiB"},
+        description="MiB that may be asked for, from the class's own size on; 0: only that.",
+    )
+    disk: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        title="Disk up to",
+        json_schema_extra={"unit": "GiB"},
+        description="GiB that may be asked for, from the class's own size on; 0: only that.",
+    )
+    lease: int = Field(
+        default=0,
+        ge=0,
+        le=525600,
+        title="Lease up to",
+        json_schema_extra={"unit": "minutes"},
+        description="Minutes that a lease may last; 0: as long as the class's.",
+    )
+
+    def __bool__(self) -> bool:
+        """Whether it leaves anything open."""
+        return self != Choice()
+
+
 class ClassSpec(ClassPolicy, Described):
     """A kind of machine: what it is, and the policy that counts until an admin changes it."""
 
@@ -120,6 +160,8 @@ class ClassSpec(ClassPolicy, Described):
     )
 
     INGREDIENTS: ClassVar[frozenset[str]] = frozenset({*Described.model_fields, "size"}) - {"title", "description", "icon"}
+
+    choice: Choice = Field(default=Choice(), title="The user's choice", description="What is left open to who asks for a machine.")
 
     def ingredients(self) -> dict[str, Any]:
         """What its seed is made from: how many there are, for whom and for how long makes no other seed."""

@@ -33,7 +33,7 @@ from appliance.paths import below
 from appliance.run import Argument, run
 from appliance.scenario.load import check_confined, role_folders
 from appliance.scenario.schema import ClassSpec
-from appliance.seeds import cards, recipe, unsafe, wheels
+from appliance.seeds import cards, layers, recipe, unsafe, wheels
 from appliance.seeds.failure import DISK_FULL, explain
 from appliance.seeds.follow import execute, follow
 from appliance.seeds.play import PLAYBOOKS
@@ -79,7 +79,7 @@ LEAST_SPACE = 1536  # MiB that the smallest class needs
 class SeedJob:
     """What to build. `version` counts from 1 per class; `scenario` is the scenario's folder.
 
-    `fresh` takes nothing from the cache.
+    `fresh` takes nothing from the cache. `layered` lays the class's packages and roles upon what is kept of its operating system alone, see layers.py.
     """
 
     seed_id: int
@@ -88,6 +88,7 @@ class SeedJob:
     spec: ClassSpec
     scenario: Path
     fresh: bool = False
+    layered: bool = False
 
     @property
     def name(self) -> str:
@@ -192,6 +193,26 @@ def build(
     return load_files(job.class_name, job.version, settings)
 
 
+def link(job: SeedJob, twin: Path, settings: Settings) -> SeedFiles:
+    """Make a seed of the files of another one in `twin` that has just the same: they are immutable, and each name keeps them. May be repeated after a crash."""
+    final = seed_folder(job.class_name, job.version, settings)
+    if not final.exists():
+        try:
+            with _emptied(work_folder(job.seed_id, settings)) as work:
+                manifest = json.loads((twin / "seed.json").read_text())
+                for name in manifest["files"]:
+                    os.link(twin / name, work / name)
+                manifest |= {"class": job.class_name, "version": job.version, "recipe": recipe.digest(job.spec, job.scenario.resolve())}
+                durable.write(work / "seed.json", json.dumps(manifest, indent=1), mode=0o444)
+                work.chmod(0o755)
+                final.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+                os.sync()
+                durable.replace(work, final)
+        except (OSError, ValueError, KeyError) as error:
+            raise Unavailable(f"The seed of {job.class_name} cannot be made of {twin}: {error}.", "Ask for it again.") from error
+    return load_files(job.class_name, job.version, settings)
+
+
 def clear(seed_id: int, class_name: str, version: int, settings: Settings) -> None:
     """Remove what a build that was cut off left, if it is not tried again."""
     remove(work_folder(seed_id, settings))
@@ -244,8 +265,9 @@ class _Build:
         )
         self.untried = _untried(job.class_name, job.version, settings)
         self.suite = sources.SUITES[job.spec.os]
-        self.packages = sources.wanted(job.spec.packages)
-        self.tree, self.out = work / "tree/root", work / "out"
+        self.packages = sources.wanted(() if job.layered else job.spec.packages)
+        self.roles = (*(() if job.layered else layers.OWN), *job.spec.roles)
+        self.tree, self.out, self.runner = work / "tree/root", work / "out", work / "runner"
         self.cache = below(settings.cache, "roles", job.class_name)
         self.begun = self.lap = time.monotonic()
         self.total = self.number = self.sandboxes = 0
@@ -333,7 +355,7 @@ class _Build:
         """One event of the inner process."""
         match event["kind"]:
             case "total":
-                self.total = event["tasks"] + OWN_STEPS + (len(BOOT_TASKS) if self.provider is not None else 0)
+                self.total += event["tasks"]
             case "task":
                 self.end_task()
                 self.begin_task(event["name"][:200], self.number + 1)
@@ -374,13 +396,30 @@ class _Build:
     def make(self) -> None:
         """All steps up to the image, in result/."""
         job = self.description()
-        self.enter(lambda sandbox: follow(self.described({**job, "list": True}, "list"), sandbox, self.take, self.cancelled), self.inside())
-        self.step(f"Install {len(self.packages)} packages and what they need", self.bootstrap)
-        self.step("Unpack them", self.unpack)
-        self.enter(lambda sandbox: follow(self.described(job, "play"), sandbox, self.take, self.cancelled), self.inside(entered=True))
-        self.end_task()
+        self.total = layers.steps(self) if self.job.layered else OWN_STEPS
+        self.total += len(BOOT_TASKS) if self.provider is not None else 0
+        self.count(job)
+        if self.job.layered:
+            layers.lay(self)
+        else:
+            self.root()
+        self.play(job)
         self.step("Make the file system", self.file_system)
         self.step("Make the disk image", self.image)
+
+    def root(self) -> None:
+        """Have a root file system of the packages alone."""
+        self.step(f"Install {len(self.packages)} packages and what they need", self.bootstrap)
+        self.step("Unpack them", lambda: self.unpack(self.tarball))
+
+    def count(self, job: dict[str, Any]) -> None:
+        """Add the tasks of roles to what is to be done."""
+        self.enter(lambda sandbox: follow(self.described({**job, "list": True}, "list"), sandbox, self.take, self.cancelled), self.inside())
+
+    def play(self, job: dict[str, Any]) -> None:
+        """Apply roles in the root file system."""
+        self.enter(lambda sandbox: follow(self.described(job, "play"), sandbox, self.take, self.cancelled), self.inside(entered=True))
+        self.end_task()
 
     def step(self, name: str, do: Callable[[], None]) -> None:
         """One of our own."""
@@ -425,7 +464,7 @@ class _Build:
         index = self.index
         hosts = sorted({*index.hosts, *sources.mirror(self.settings.debian_mirror).hosts})
         reads = [self.work / "roles.yml", *index.paths, *role_folders(self.job.scenario.resolve(), self.job.spec.roles)]
-        writes = [hand_over(self.work / "runner", 0o700)]
+        writes = [hand_over(self.runner, 0o700)]
         sandbox = replace(self.sandbox(*writes), reads=reads, hosts=hosts, environment=index.environment)
         if not entered:
             return sandbox
@@ -455,21 +494,22 @@ class _Build:
         self.execute(["mmdebstrap", *BOOTSTRAP, packages, self.suite, made / "packages.tar", listed], sandbox)
         if not stat.S_ISREG((made / "packages.tar").lstat().st_mode):
             raise DpeError("mmdebstrap wrote no file.", "Build again.")
-        # In two steps, so that a move to another disk which is cut off leaves no half of it under the final name.
-        fresh = self.tarball.with_name(f"{self.tarball.name}.new")
-        shutil.move(made / "packages.tar", fresh)
+        self.keep(made / "packages.tar", self.tarball)
+
+    def keep(self, made: Path, kept: Path) -> None:
+        """Keep what a sandbox made for other builds, in two steps, so that a move to another disk which is cut off leaves no half of it there."""
+        fresh = kept.with_name(f"{kept.name}.new")
+        shutil.move(made, fresh)
         os.chown(fresh, 0, 0)
         fresh.chmod(0o644)
-        durable.replace(fresh, self.tarball)
+        durable.replace(fresh, kept)
 
-    def unpack(self) -> None:
-        """Lay the packages down. Devices, which a sandbox cannot make, the kernel gives each machine."""
+    def unpack(self, tarball: Path) -> None:
+        """Lay down what is kept in an archive. Devices, which a sandbox cannot make, the kernel gives each machine."""
         hand_over(self.work / "tree", 0o700)
         hand_over(self.tree)
         extract = ["tar", "--extract", "--numeric-owner", "--xattrs", "--xattrs-include=*", "--exclude=./dev/*"]
-        self.execute(
-            [*extract, f"--file={self.tarball}", f"--directory={self.tree}"], replace(self.sandbox(self.tree), reads=[self.tarball])
-        )
+        self.execute([*extract, f"--file={tarball}", f"--directory={self.tree}"], replace(self.sandbox(self.tree), reads=[tarball]))
 
     def file_system(self) -> None:
         """Take kernel and initial RAM disk out, and make the rest a file system."""
@@ -499,8 +539,8 @@ class _Build:
             remove(self.work / folder)
         raw.unlink()
 
-    def description(self) -> dict[str, Any]:
-        """What play.py reads."""
+    def description(self, applied: Sequence[str] | None = None) -> dict[str, Any]:
+        """What play.py reads; `applied` are the roles, if not all that the seed has."""
         job, work = self.job, self.work
         roles = work / "roles.yml"
         play = {
@@ -508,7 +548,7 @@ class _Build:
             "hosts": "root",
             "gather_facts": False,
             "pre_tasks": FACTS,
-            "roles": ["guest", *job.spec.roles],
+            "roles": list(self.roles if applied is None else applied),
         }
         give(roles, unsafe.dump([play]))
         variables = {
@@ -523,7 +563,7 @@ class _Build:
         inside = {"ansible_connection": "dpe_chroot", "ansible_host": str(self.tree), "ansible_python_interpreter": "/usr/bin/python3"}
         return {
             "playbook": str(PLAYBOOKS / "seed.yml"),
-            "runner": str(work / "runner"),
+            "runner": str(self.runner),
             "inventory": {"all": {"hosts": {"localhost": local, "root": {**inside, "ansible_package_use": "dpe_packages", **AS_ROOT}}}},
             "variables": variables,
             "roles": [str(PLAYBOOKS / "roles"), str(job.scenario.resolve() / "roles")],

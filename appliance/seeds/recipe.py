@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from appliance.scenario.schema import ClassSpec
@@ -12,8 +13,17 @@ OURS = ("seed.yml", "files", "plugins", "roles")
 
 def digest(spec: ClassSpec, scenario: Path) -> str:
     """SHA-256 over what the class's machines are, as the scenario describes it, the scenario's roles, and our playbook with its own."""
-    made = hashlib.sha256(json.dumps(spec.ingredients(), sort_keys=True).encode())
-    for part in (*(PLAYBOOKS / name for name in OURS), scenario / "roles"):
+    return _digest(json.dumps(spec.ingredients(), sort_keys=True), (*(PLAYBOOKS / name for name in OURS), scenario / "roles"))
+
+
+def ours() -> str:
+    """The same over our playbook with its roles alone."""
+    return _digest("", [PLAYBOOKS / name for name in OURS])
+
+
+def _digest(text: str, parts: Iterable[Path]) -> str:
+    made = hashlib.sha256(text.encode())
+    for part in parts:
         # A role may be a link to another scenario's, which a pattern does not follow.
         for file in sorted(file for below in part.iterdir() for file in (below, *below.rglob("*"))) if part.is_dir() else [part]:
             if file.is_file() and "__pycache__" not in file.parts:

@@ -19,6 +19,7 @@ from appliance.catalog import (
     doorbell,
     handovers,
     policies,
+    recipes,
     record,
     seeds,
     sequences,
@@ -50,8 +51,9 @@ class Setting:
 
 
 def everything() -> list[Class]:
-    """All classes, by name."""
-    return list(Class.select().order_by(Class.name))
+    """All classes, by name; what people chose of them are theirs, and no further ones."""
+    chosen = recipes.names()
+    return [one for one in Class.select().order_by(Class.name) if one.name not in chosen]
 
 
 def visible(actor: Actor, permission: str = "classes.read") -> list[Class]:
@@ -223,6 +225,7 @@ def set_enabled(actor: Actor, name: str, *, enabled: bool) -> None:
         machine_class = get_class(name)
         machine_class.enabled = enabled
         machine_class.save()
+        recipes.follow(name)
         record(
             EventKind.CLASS_ENABLED if enabled else EventKind.CLASS_DISABLED,
             f"{actor.name} {'opened' if enabled else 'closed'} {name}.",

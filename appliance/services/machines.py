@@ -14,12 +14,14 @@ from appliance.catalog import (
     MachineState,
     Request,
     RequestState,
+    Seed,
     doorbell,
     handovers,
     machines,
     memory,
     now,
     policies,
+    recipes,
     record,
     replicas,
     runs,
@@ -33,6 +35,7 @@ from appliance.identity import permissions, quotas
 from appliance.identity.quotas import Allowance
 from appliance.laps import Lap, Waterfall
 from appliance.lifecycle import draining, leases, master
+from appliance.scenario import choice
 from appliance.settings import Settings
 from appliance.workflow import start
 
@@ -64,20 +67,27 @@ class Offer:
     wanted: int = 1
     there: int = 0
     first: tuple[str, ...] = ()  # what comes before they get one, for one at a time; known when the button can be pressed
+    building: Seed | None = None  # of what they wait for: it was never made before, or not for long
 
     @property
     def lease_minutes(self) -> int:
         """How long a lease lasts for this person."""
-        return self.allowance.lease(self.machine_class.lease_minutes)
+        asked = self.request.lease_minutes if self.request else None
+        return self.allowance.lease(asked or self.machine_class.lease_minutes)
 
     @property
     def place(self) -> int:
         return self.ahead + 1
 
+    @property
+    def is_open(self) -> bool:
+        """Whether something of it can be chosen."""
+        return bool(choice.bounds_of(self.machine_class.spec))
+
 
 def offers(account_id: int) -> list[Offer]:
     """Every enabled class that this person may use."""
-    reach = permissions.of_account(account_id).reach("machines.use")
+    reach, chosen = permissions.of_account(account_id).reach("machines.use"), recipes.names()
     counts, queues, making, room = machines.counts(), machines.queues(), machines.in_making(), memory.room()
     asked = Request.select().where(Request.account == account_id, Request.state.in_(machines.ASKED)).order_by(Request.id.desc())
     mine = {request.class_name: request for request in asked}  # the oldest of each class
@@ -89,6 +99,8 @@ def offers(account_id: int) -> list[Offer]:
         if not reach.covers(Location(classes=frozenset({machine_class.name}))):
             continue
         request = mine.get(machine_class.name)
+        if machine_class.name in chosen and request is None:
+            continue  # chosen by others, or once: the form of its class leads there
         left = quotas.allowance(account_id, machine_class.name, quotas.size_of(machine_class))
         held = machines.held(account_id, machine_class.name)
         full = size(machine_class) > room
@@ -105,10 +117,23 @@ def offers(account_id: int) -> list[Offer]:
         offer = Offer(
             machine_class, ready, held, request, ahead.people, refusal, coming, wait, left, obstacle, burst, wanted, min(there, wanted)
         )
-        if not request and not refusal:
+        if machine_class.name in chosen:
+            offer = _built_first(offer)
+        elif not request and not refusal:
             offer = replace(offer, first=start.plan("assign", machine_class.name, account_id, lease_minutes=offer.lease_minutes).first)
         result.append(offer)
     return result
+
+
+def _built_first(offer: Offer) -> Offer:
+    """What somebody chose and waits for, with the build that comes first, if any."""
+    name = offer.machine_class.name
+    building = next(iter(seeds.unfinished(name)), None)
+    if building is None:
+        return offer
+    usual = recipes.usual_build(recipes.bases()[name], offer.machine_class.spec["os"])
+    gone: timedelta = now() - building.started_at if building.started_at else timedelta()
+    return replace(offer, building=building, wait=max(usual - gone, timedelta()) if usual else None)
 
 
 def _burst(machine_class: Class, held: int, left: Allowance) -> int:
@@ -182,12 +207,12 @@ def _check_for_people(class_name: str, terms: machines.Terms) -> None:
         raise Conflict("These machines work on jobs.", "Submit a job instead.")
 
 
-def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | None = None) -> Request:
+def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | None = None, lease_minutes: int | None = None) -> Request:
     """Ask for a machine: one transaction gives a ready one at once, or queues the request. Of several, all are given or none.
 
     The request that is returned is the first one's. Raises NotFound when there is no such class for this person, Conflict when they
     hold as many as the class or a quota allows, BadInput when the class does not give so many at once. With `trial_id` the machine
-    goes by that version of a sequence, all its life.
+    goes by that version of a sequence, all its life. `lease_minutes` is how long it is wanted for, where the class leaves that open (services.choices).
     """
     assert actor.account_id is not None
     with catalog.write():
@@ -213,7 +238,7 @@ def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | No
         if left.left is not None and left.left < count:
             many = f", so {count} more are too many" if left.left else ""
             raise Conflict(f"{left.reason}{many}.", "Give something back first, or ask your admin for more.")
-        minutes = left.lease(terms.lease_minutes)
+        minutes = left.lease(lease_minutes or terms.lease_minutes)
         allowed = memory.allowed()
         plan = start.plan("assign", class_name, actor.account_id, lease_minutes=minutes, count=count, trial_id=trial_id)
         ends_at = now() + timedelta(minutes=minutes)
@@ -221,7 +246,7 @@ def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | No
         needed = (terms.size.memory + allowed.overhead) * count
         if not claimed and needed > allowed.most:
             raise Conflict(TOO_LARGE if count == 1 else TOO_LARGE_TOGETHER, "Ask your admin.")
-        asked = _note(actor, class_name, count, claimed, plan)
+        asked = _note(actor, class_name, count, claimed, plan, lease_minutes)
         if trial_id is not None:
             Request.update(trial=trial_id).where(Request.id == asked.id).execute()
         what = f"a {class_name}" if count == 1 else f"{count} of {class_name} at once"
@@ -235,14 +260,21 @@ def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | No
     return asked
 
 
-def _note(actor: Actor, class_name: str, count: int, claimed: list[machines.Claimed], plan: start.StartPlan) -> Request:
+def _note(
+    actor: Actor, class_name: str, count: int, claimed: list[machines.Claimed], plan: start.StartPlan, lease_minutes: int | None
+) -> Request:
     """Write down the request, a row for each machine, with a run for each that is there; the first one's run waits for all of them."""
     assert actor.account_id is not None
     first: Request | None = None
     for number in range(count):
         got = claimed[number] if claimed else None
         asked = machines.note_request(
-            actor.account_id, class_name, got, pending=plan.asks_first, batch_id=first.id if first is not None else None
+            actor.account_id,
+            class_name,
+            got,
+            pending=plan.asks_first,
+            batch_id=first.id if first is not None else None,
+            lease_minutes=lease_minutes,
         )
         if first is None:
             first = asked

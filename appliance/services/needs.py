@@ -84,6 +84,7 @@ def _days(count: float) -> str:
 
 
 def _seeds(sight: Sight) -> Iterator[Need]:
+    """The building of a seed failed."""
     for one in sight.facts("seed"):
         goes_on = "New machines are made from the one before." if one.number else "No machine of it can be made."
         severity = Severity.WARNING if one.number else Severity.ERROR
@@ -93,23 +94,27 @@ def _seeds(sight: Sight) -> Iterator[Need]:
 
 
 def _classes(sight: Sight) -> Iterator[Need]:
+    """Machines of a class fail one after the other, so that no more are made."""
     for one in sight.facts("class"):
         row = f", {one.number} in a row" if one.number > 1 else ""
         yield Need("class", Severity.ERROR, f"{one.name}: machines fail to come up{row}", one.why, *_class(one, "Try again"))
 
 
 def _handovers(sight: Sight) -> Iterator[Need]:
+    """Machines of a class cannot be handed over."""
     for one in sight.facts("handover"):
         yield Need("handover", Severity.ERROR, f"{one.name}: machines cannot be handed over", one.why, *_class(one, "Try again"))
 
 
 def _snapshots(sight: Sight) -> Iterator[Need]:
+    """Machines of a class are booted, because they could not be forked."""
     for one in sight.facts("snapshot"):
         why = f"{one.why} Until there is a snapshot, that takes longer and more memory."
         yield Need("snapshot", Severity.WARNING, f"{one.name}: machines are booted, not forked", why, *_class(one, "Try again"))
 
 
 def _offers(sight: Sight) -> Iterator[Need]:
+    """A newer seed of a class came with this version of the appliance."""
     for one in sight.facts("offer"):
         why = "It came with this version of the appliance; machines are made from it once you use it."
         yield Need("offer", Severity.WARNING, f"{one.name}: there is a newer seed", why, *_class(one, "Use it"))
@@ -120,10 +125,12 @@ def _class(one: Fact, button: str) -> tuple[str, str, dict[str, str]]:
 
 
 def _failed(sight: Sight) -> Iterator[Need]:
+    """Machines failed."""
     yield from _machines(sight.facts("machine"), "machine", Severity.WARNING, ("failed", "failed"), "Others are made in their place.")
 
 
 def _quarantined(sight: Sight) -> Iterator[Need]:
+    """Nobody knows how machines stand; they are quarantined."""
     why = "Nobody knows how they stand, so they are left alone, and whoever holds one cannot go on."
     yield from _machines(sight.facts("quarantine"), "quarantine", Severity.ERROR, ("is quarantined", "are quarantined"), why)
 
@@ -140,6 +147,7 @@ def _machines(found: list[Fact], kind: str, severity: Severity, so: tuple[str, s
 
 
 def _data_disks(sight: Sight) -> Iterator[Need]:
+    """Data disks could not be used."""
     found = sight.facts("disk")
     count = sum(one.number for one in found)
     if count:
@@ -152,12 +160,14 @@ def _data_disks(sight: Sight) -> Iterator[Need]:
 
 
 def _engine(sight: Sight) -> Iterator[Need]:
+    """The engine or the hypervisor does not answer."""
     health = overview.health()
     if health.problem:
         yield Need("engine", Severity.ERROR, health.problem, health.hint, "Status", "server.index")
 
 
 def _orphans(sight: Sight) -> Iterator[Need]:
+    """There are machines, disks or seeds that the catalog does not know."""
     undecided, count = sight.appliance.options["undecided"], sight.appliance.orphans
     if undecided:
         what, why = "This catalog may not know all that is here.", "Nothing is made and nothing is removed until you decide how to go on."
@@ -168,6 +178,7 @@ def _orphans(sight: Sight) -> Iterator[Need]:
 
 
 def _room(sight: Sight) -> Iterator[Need]:
+    """The disk is full or will be soon, or a disk is failing."""
     room, days = storage.room(sight.settings), sight.appliance.options["trends"].get("disk")
     left = f"{room.free / (1 << 30):.1f} GiB are left." if room is not None else ""
     to_storage = ("See what can be deleted", "storage.index")
@@ -184,6 +195,7 @@ def _room(sight: Sight) -> Iterator[Need]:
 
 
 def _memory(sight: Sight) -> Iterator[Need]:
+    """Memory will be used up soon."""
     days = sight.appliance.options["trends"].get("memory")
     if days is not None:
         why = "So it is when it goes on growing as in the last weeks. Then fewer machines wait ready, and people wait for theirs."
@@ -191,6 +203,7 @@ def _memory(sight: Sight) -> Iterator[Need]:
 
 
 def _backups(sight: Sight) -> Iterator[Need]:
+    """Backups are not set up, fail or are late, lie on the appliance's own disk, or nobody has written the recovery key down."""
     found = sight.host.backups
     if found is None:
         return
@@ -210,6 +223,7 @@ def _backups(sight: Sight) -> Iterator[Need]:
 
 
 def _certificate(sight: Sight) -> Iterator[Need]:
+    """The certificate ends soon, or cannot be used."""
     found = sight.host.certificate
     to_it = ("Certificate", "server.certificate")
     if found is not None and found.problem:
@@ -226,6 +240,7 @@ def _certificate(sight: Sight) -> Iterator[Need]:
 
 
 def _updates(sight: Sight) -> Iterator[Need]:
+    """An update waits, or one was gone back from."""
     found = sight.host.updates
     to_them = ("Updates", "updates.index")
     if found is None:
@@ -241,17 +256,20 @@ def _updates(sight: Sight) -> Iterator[Need]:
 
 
 def _scenario(sight: Sight) -> Iterator[Need]:
+    """A newer version of the scenario came with this version of the appliance."""
     if sight.appliance.scenario_offered:
         why = "It was changed here, so that nothing is taken of the newer one before you say what."
         yield Need("scenario", Severity.WARNING, "A newer scenario came with the appliance.", why, "Compare", "scenario.offer")
 
 
 def _directory(sight: Sight) -> Iterator[Need]:
+    """The directory could not be synchronised."""
     if sight.appliance.options["directory"].get("on") and (why := sight.appliance.directory_problem):
         yield Need("directory", Severity.WARNING, "The directory could not be synchronised.", why, "Directory", "directory.index")
 
 
 def _webhooks(sight: Sight) -> Iterator[Need]:
+    """Events could not be delivered."""
     if count := sight.appliance.webhooks:
         what = "A webhook did not take all events" if count == 1 else f"{count} webhooks did not take all events"
         why = "They were tried for three days. See what the receiver answers, and send them again."
@@ -259,6 +277,7 @@ def _webhooks(sight: Sight) -> Iterator[Need]:
 
 
 def _todos(sight: Sight) -> Iterator[Need]:
+    """Approvals and tasks wait for an answer."""
     if sight.todos:
         what = "1 approval or task waits for you" if sight.todos == 1 else f"{sight.todos} approvals and tasks wait for you"
         yield Need("todo", Severity.WARNING, what, "Somebody cannot go on before you answer.", "To do", "todo.index")
@@ -268,24 +287,28 @@ def _todos(sight: Sight) -> Iterator[Need]:
 
 
 def _first_class(sight: Sight) -> Iterator[Need]:
+    """No class has a seed yet."""
     if not sight.appliance.has_seed:
         why = "Machines are made from seeds, and none has been built yet."
         yield Need("first-class", Severity.STEP, "No class has a seed.", why, "Seeds", "seeds.index")
 
 
 def _second_admin(sight: Sight) -> Iterator[Need]:
+    """Only one account may do everything."""
     if sight.appliance.owners < 2:
         why = "Should you lose your password or your phone, somebody else can let you in again."
         yield Need("second-admin", Severity.STEP, "Nobody but you is an owner.", why, "Grant a role", "grants.index")
 
 
 def _people(sight: Sight) -> Iterator[Need]:
+    """There are no people besides the first admin."""
     if sight.appliance.people < 2 and not sight.appliance.options["directory"].get("on"):
         why = "Add people, import a list of them, or connect the directory that knows them."
         yield Need("people", Severity.STEP, "Nobody but you can sign in.", why, "Accounts", "accounts.index")
 
 
 def _mail(sight: Sight) -> Iterator[Need]:
+    """No e-mail is sent."""
     if not sight.appliance.options["mail"].get("on"):
         why = "Nobody is told when a lease ends, an approval waits or a backup fails."
         yield Need("mail", Severity.STEP, "E-mail is not sent.", why, "Set up e-mail", "outside.index")
@@ -296,7 +319,7 @@ def _mail(sight: Sight) -> Iterator[Need]:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of need: the permission of who sees and can mend it, within its reach, and how it is found."""
+    """A kind of need: the permission of who sees and can mend it, within its reach, and how it is found; the docstring of that says what is so."""
 
     name: str
     permission: str

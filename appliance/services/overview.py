@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from appliance.catalog import Class, Engine, MachineState, Seed, handovers, machines, memory, now, options, seeds
+from appliance.catalog import Class, Engine, MachineState, Seed, handovers, machines, memory, now, options, recipes, seeds
 from appliance.catalog.grants import Scope
 from appliance.identity.permissions import EVERYTHING
 from appliance.lifecycle import calendars
@@ -68,10 +68,12 @@ def health() -> Health:
 def pools(reach: Scope = EVERYTHING) -> list[Pools]:
     """Every class within reach with its pools."""
     counts, waiting, old = machines.counts(), machines.waiting(), machines.on_old_seed()
-    result = []
+    result, chosen = [], recipes.names()
     for machine_class in Class.select().order_by(Class.name):
         if not (reach.everything or machine_class.name in reach.classes):
             continue
+        if machine_class.name in chosen and not (counts.get(machine_class.name) or machine_class.name in waiting):
+            continue  # somebody chose it once
         states, forking = counts.get(machine_class.name, {}), classes.forking(machine_class)
         result.append(
             Pools(

@@ -159,7 +159,7 @@ def buildable(actor: Actor, settings: Settings) -> list[Buildable]:
     """For each class whose seeds the actor may see: what a build would find here. Roles may still ask for more."""
     offered, at = options.get("offered_seeds"), now()
     try:
-        mirror = sources.mirror(settings.debian_mirror)
+        mirror = sources.mirror(options.chosen(settings).debian_mirror)
     except BadInput:
         mirror = None
     found = []

@@ -1,14 +1,21 @@
 """What an admin decides about the appliance as a whole."""
 
+import re
+from typing import Any
+from urllib.parse import urlsplit
 from zoneinfo import available_timezones
 
 from appliance import catalog
 from appliance.catalog import Actor, EventKind, doorbell, options, record
+from appliance.connect import check_host
 from appliance.errors import BadInput
 from appliance.outbound import address
+from appliance.settings import Settings
 
 TITLE_LENGTH = 60
 OVERCOMMIT = (100, 1000)  # percent
+SIGN_OUT_HOURS = (1, 8760)
+MIRROR = re.compile(r"https?://[\w.:\[\]-]+(/[\w.~%+/-]*)?", re.ASCII)
 
 
 def check_title(title: str) -> str:
@@ -48,6 +55,44 @@ def change(actor: Actor, *, title: str, time_zone: str, overcommit: str) -> None
             options.put(name, value)
         record(EventKind.SETTINGS_CHANGED, f"{actor.name} changed the settings.", actor, before=before, after=values)
     doorbell.ring()
+
+
+def decide(actor: Actor, settings: Settings, **values: Any) -> None:
+    """Decide settings of the host otherwise, by their names; None leaves one to the host again. Raises BadInput; nothing is changed then."""
+    with catalog.write():
+        before = options.get("settings")
+        after = {name: value for name, value in {**before, **values}.items() if value is not None}
+        options.put("settings", after)
+        options.chosen(settings).check()
+        record(EventKind.SETTINGS_CHANGED, f"{actor.name} changed the settings.", actor, before=before, after=after)
+
+
+def sign_out_after(actor: Actor, settings: Settings, *, idle: int, longest: int) -> None:
+    """Say after how many minutes without use a browser is signed out, and after how many hours in any case. Raises BadInput."""
+    low, high = SIGN_OUT_HOURS
+    if not low <= longest <= high:
+        raise BadInput(f"A browser is signed out after {low} to {high} hours.", "Choose a number between.", field="longest")
+    if not 1 <= idle <= longest * 60:
+        raise BadInput(
+            "Without use, a browser is not signed out later than in any case.", f"Choose 1 to {longest * 60} minutes.", field="idle"
+        )
+    decide(actor, settings, session_idle=idle * 60, session_longest=longest * 3600)
+
+
+def build_from(actor: Actor, settings: Settings, text: str) -> None:
+    """Say which Debian mirror seeds are built from; nothing is the host's. Raises BadInput."""
+    text = text.strip().rstrip("/")
+    if text:
+        try:
+            parts = urlsplit(text)
+        except ValueError:
+            parts = urlsplit("")
+        if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or not MIRROR.fullmatch(text):
+            raise BadInput(
+                f"{text[:80]!r} is not the address of a Debian mirror.", "Write one like https://mirror.example.org/debian.", field="mirror"
+            )
+        check_host(parts.hostname, "mirror")
+    decide(actor, settings, debian_mirror=text or None)
 
 
 def reached_at() -> str:

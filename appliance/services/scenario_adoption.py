@@ -1,7 +1,7 @@
 """The classes of the catalog, brought in line with the scenario."""
 
 from appliance import catalog
-from appliance.catalog import Class, EventKind, options, policies, record, sequences
+from appliance.catalog import Class, EventKind, options, policies, recipes, record, sequences
 from appliance.scenario.schema import Scenario
 
 
@@ -20,4 +20,7 @@ def adopt_scenario(scenario: Scenario) -> None:
                 message = f"{name} follows no sequence: there is no {described.sequence}."
                 record(EventKind.CLASS_NO_SEQUENCE, message, class_name=name, hint="Pick another on its page.")
             Class.insert(name=name, **policies.columns(spec, {})).execute()
-        Class.update(enabled=False).where(Class.name.not_in(list(scenario.classes))).execute()
+        chosen = recipes.bases()
+        Class.update(enabled=False).where(Class.name.not_in([*scenario.classes, *chosen])).execute()
+        for base in set(chosen.values()):
+            recipes.follow(base)

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, EventKind, Session, not_ahead, now, record
+from appliance.catalog import Account, Actor, EventKind, Session, not_ahead, now, options, record
 from appliance.catalog import sessions as rows
 from appliance.catalog.sessions import live
-from appliance.errors import NotAllowed, NotFound, Unavailable
+from appliance.errors import BadInput, NotAllowed, NotFound, Unavailable
 from appliance.identity import throttle
 from appliance.services import directory, second_factor
 from appliance.settings import Settings
@@ -18,15 +18,42 @@ from appliance.settings import Settings
 LENGTH = timedelta(hours=12)  # until it begins, when the settings say
 PATIENCE = timedelta(minutes=5)  # between the password and the code
 SEEN_EVERY = timedelta(minutes=1)
+KEPT_MOST = 180  # days; browsers forget cookies after 400
 
 
 def _id(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def sign_in(name: str, password: str, address: str, agent: str = "", browser: str = "") -> tuple[str, Account]:
+def kept_days() -> int:
+    """For how many days somebody may stay signed in on a device where they ask for it; 0 when nobody may."""
+    found: int = options.get("kept_days")
+    return found
+
+
+def set_kept_days(actor: Actor, wanted: int) -> None:
+    """Say for how many days somebody may stay signed in; fewer count at once for who is. Raises BadInput."""
+    if not 0 <= wanted <= KEPT_MOST:
+        raise BadInput(f"Somebody may stay signed in for at most {KEPT_MOST} days.", f"Choose 0 to {KEPT_MOST}.", field="kept_days")
+    with catalog.write():
+        before = kept_days()
+        options.put("kept_days", wanted)
+        rows.shorten_kept(timedelta(days=wanted))
+        record(
+            EventKind.SETTINGS_CHANGED,
+            f"{actor.name} decided that people may stay signed in on a device for {wanted} days."
+            if wanted
+            else f"{actor.name} decided that nobody stays signed in on a device.",
+            actor,
+            before={"kept_days": before},
+            after={"kept_days": wanted},
+        )
+
+
+def sign_in(name: str, password: str, address: str, agent: str = "", browser: str = "", *, keep: bool = False) -> tuple[str, Account]:
     """Check name and password and open a session; returns its token, which is told nobody else, and the account.
 
+    With `keep` it stays open on this device as long as the admin allows that.
     `browser` is what the browser keeps for itself; see `begin`.
     The session of somebody who uses one-time codes is none yet: it waits for `give_code`.
     Raises NotAllowed: too many attempts, wrong name or password (one message for both), or account disabled;
@@ -45,11 +72,11 @@ def sign_in(name: str, password: str, address: str, agent: str = "", browser: st
     with catalog.write():
         throttle.succeeded(names)
     if not second_factor.is_on(account.id):
-        return _open(account, address, agent), account
+        return _open(account, address, agent, keep=keep), account
     token = secrets.token_urlsafe(32)
     with catalog.write():
         Session.insert(
-            id=_id(token), account=account.id, address=address, agent=agent[:200], expires_at=now() + PATIENCE, waits=True
+            id=_id(token), account=account.id, address=address, agent=agent[:200], expires_at=now() + PATIENCE, waits=True, kept=keep
         ).execute()
     return token, account
 
@@ -65,13 +92,13 @@ def _failed(names: tuple[str, ...], name: str, address: str, message: str) -> No
         record(EventKind.SIGN_IN_FAILED, message, Actor(name[:64], None, address), object=f"account:{name[:64]}")
 
 
-def _open(account: Account, address: str, agent: str, *, instead: str = "") -> str:
+def _open(account: Account, address: str, agent: str, *, keep: bool, instead: str = "") -> str:
     """A session of somebody who has shown all that is asked for, in place of the one that waited; returns its token."""
     token, moment = secrets.token_urlsafe(32), now()
     with catalog.write():
         Session.delete().where((Session.expires_at < moment) | (Session.id == instead)).execute()
         row = {"id": _id(token), "account": account.id, "address": address, "agent": agent[:200], "expires_at": moment + LENGTH}
-        Session.insert(**row, confirmed_at=moment).execute()
+        Session.insert(**row, confirmed_at=moment, kept=keep and kept_days() > 0).execute()
         account.signed_in_at = moment
         account.save(only=[Account.signed_in_at])
         record(EventKind.SIGN_IN, f"{account.name} signed in.", Actor(account.name, account.id, address), object=f"account:{account.name}")
@@ -93,7 +120,8 @@ def give_code(token: str, code: str, address: str, agent: str = "") -> str:
     if account is None:
         raise NotAllowed("That took too long.", "Give your name and password again.")
     _check_code(account, code, address)
-    return _open(account, address, agent, instead=_id(token))
+    asked: Session = Session.get_by_id(_id(token))
+    return _open(account, address, agent, keep=asked.kept, instead=asked.id)
 
 
 def _check_code(account: Account, code: str, address: str) -> None:
@@ -126,6 +154,12 @@ def confirm(actor: Actor, session_id: str, *, password: str = "", code: str = ""
             throttle.succeeded(names)
     with catalog.write():
         Session.update(confirmed_at=now()).where(Session.id == session_id).execute()
+
+
+def is_kept(token: str) -> bool:
+    """Whether the browser is to keep this session's cookie when it is closed."""
+    session = live(_id(token))
+    return session is not None and session.kept
 
 
 def find(token: str) -> Session | None:
@@ -175,9 +209,11 @@ def use(session: Session, settings: Settings) -> None:
 
 
 def prolong(ids: Iterable[str], settings: Settings) -> None:
-    """These sessions are used now, and go on for the setting session_idle from here, but never beyond session_longest."""
+    """These sessions are used now, and go on for the setting session_idle from here, but never beyond session_longest; see `kept_days`."""
     with catalog.write():
-        rows.prolong(ids, timedelta(seconds=settings.session_idle), timedelta(seconds=settings.session_longest))
+        held = options.chosen(settings)
+        idle, longest = timedelta(seconds=held.session_idle), timedelta(seconds=held.session_longest)
+        rows.prolong(ids, idle, longest, timedelta(days=kept_days()))
 
 
 def of_account(account_id: int) -> list[Session]:

@@ -63,7 +63,9 @@ def free_port() -> int:
 def chromium() -> Iterator[Browser]:
     """One headless Chromium for all tests; each test gets a context, with cookies, of its own."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium-headless-shell", args=QUIET)
+        browser = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium-headless-shell", args=[*QUIET, "--ignore-certificate-errors"]
+        )
         yield browser
         browser.close()
 

@@ -26,7 +26,7 @@ ADMIN_PAGES = [
     "/admin/scenario/", "/admin/packages/?q=sql", "/admin/packages/debian-13/postgresql", "/admin/seeds/", "/admin/seeds/3", "/admin/machines/", "/admin/accounts/",
     "/admin/accounts/new", "/admin/accounts/2", "/admin/events/", "/admin/events/record", "/admin/settings/", "/search?q=a",
     "/admin/workflow/", "/admin/server/metrics/", "/admin/server/metrics/?span=day", "/admin/server/metrics/?as=table",
-    "/needs/", "/docs/api",
+    "/needs/", "/docs/api", "/docs/api/grants", "/guide/", "/guide/integrator", "/guide/reference/settings",
 ]  # fmt: skip
 
 

@@ -47,8 +47,8 @@ def test_an_activity_is_added_with_its_form_checked_as_it_is_filled_in(site: Sit
     page = browse(site)
     steps.sign_in(page, "grace")
     page.goto(HERE)
-    page.locator("#move-assign .adder summary").first.click()
-    page.locator('#move-assign a[href*="kind=wait"]').first.click()
+    page.locator("#move-assign .step-add a").first.click()
+    page.locator('a[href*="kind=wait"]').click()
     page.get_by_label("Time").fill("soon")
     page.get_by_label("Title").click()
     expect(page.locator(".field-error")).to_contain_text("Time cannot be 'soon'; write a number and s, m, h or d")
@@ -150,7 +150,7 @@ def test_pages_of_sequences_fit_and_are_sound(site: Site, browse: Browse) -> Non
     page = browse(site)
     steps.sign_in(page, "grace")
     kinds = [f"/activity?move=stop&part=before&number=-1&kind={kind.name}" for kind in sequences.kinds_of("stop", "before")]
-    for path in ("", "/history", "/file", "/activity?move=assign&part=before&number=0", *kinds):
+    for path in ("", "/history", "/file", "/kinds?move=stop&part=before", "/activity?move=assign&part=before&number=0", *kinds):
         page.goto(HERE + path)
         sound(page, path)
     page.goto("/admin/workflow/sequences/")

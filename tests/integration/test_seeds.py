@@ -70,15 +70,21 @@ def _processes(settings: Settings, id: int = 1) -> list[str]:
     return found
 
 
-def cut_off(settings: Settings, id: int, begins: str = "guest", after: float = 0) -> None:
+def cut_off(settings: Settings, id: int, begins: str = "guest", after: float = 0, *, layered: bool = False) -> None:
     """A build of small in an engine that is killed so many seconds after a task that begins like that; it dies with it."""
     script = (
         "import sys; from pathlib import Path; from appliance.settings import load; from appliance.seeds.build import SeedJob, build\n"
         "from tests.seeds import SMALL, small_scenario\n"
         "spec, id = small_scenario().classes['small'], int(sys.argv[2])\n"
-        "build(SeedJob(id, 'small', id, spec, SMALL), load({}, state=sys.argv[1]), lambda s: print(s.task_name, flush=True), lambda: False)"
+        "job = SeedJob(id, 'small', id, spec, SMALL, layered=bool(sys.argv[3:]))\n"
+        "build(job, load({}, state=sys.argv[1]), lambda s: print(s.task_name, flush=True), lambda: False)"
     )
-    engine = subprocess.Popen([sys.executable, "-c", script, settings.state, str(id)], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY)
+    engine = subprocess.Popen(
+        [sys.executable, "-c", script, settings.state, str(id), *(["layered"] if layered else [])],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=REPOSITORY,
+    )
     assert engine.stdout
     with engine.stdout:
         while not engine.stdout.readline().startswith(begins):
@@ -93,7 +99,12 @@ def cut_off(settings: Settings, id: int, begins: str = "guest", after: float = 0
     assert work_folder(id, settings).exists()
 
 
-@pytest.mark.parametrize(("class_name", "was_cut_off"), [("small", True), ("small12", False)], ids=["small, cut off before", "small12"])
+@pytest.mark.choice
+@pytest.mark.parametrize(
+    ("class_name", "was_cut_off"),
+    [("small", True), ("small12", False)],
+    ids=["small, cut off before", "small12, upon its operating system"],
+)
 def test_a_seed_is_built_booted_and_kept(
     appliance_settings: Settings, provider: LibvirtProvider, class_name: str, was_cut_off: bool
 ) -> None:
@@ -105,7 +116,8 @@ def test_a_seed_is_built_booted_and_kept(
             shutil.copy2(kept, settings.cache / "bootstrap")
     if was_cut_off:
         cut_off(settings, id)
-    files = build(SeedJob(id, class_name, id, small_scenario().classes[class_name], SMALL), settings, steps.append, never, provider)
+    wanted = SeedJob(id, class_name, id, small_scenario().classes[class_name], SMALL, layered=not was_cut_off)
+    files = build(wanted, settings, steps.append, never, provider)
 
     numbers = [step.task_number for step in steps]
     assert numbers == list(range(1, len(steps) + 1))
@@ -133,13 +145,20 @@ def test_a_seed_is_built_booted_and_kept(
     assert again == []
 
 
+LAYERING = ["guest", "Keep the operating system"]  # steps of the operating system itself
+
+
 @pytest.mark.hostilebuild
 def test_a_build_killed_anywhere_dies_whole(settings: Settings) -> None:
-    """Of its steps a random one, a random moment into it; `make soak` tries many."""
+    """Of its steps a random one, a random moment into it, upon its operating system or not; `make soak` tries many."""
     chosen = random.Random(int(os.environ.get("DPE_TEST_SEED", "1")))
     for _ in range(int(os.environ.get("DPE_TEST_BUILD_CUTS", "1"))):
-        step = chosen.choice(["Unpack", "Keep services", "Gather", "guest", "web", "End what", "Make the smallest", "Make the file system"])
-        cut_off(settings, 1, step, chosen.uniform(0, 1.5))
+        step = chosen.choice(
+            ["Unpack", "Keep services", "Gather", "web", "End what", "Make the smallest", "Make the file system", *LAYERING]
+        )
+        for kept in settings.cache.glob("bootstrap/*-base-*.tar") if step in LAYERING else ():
+            kept.unlink()  # so that it is made
+        cut_off(settings, 1, step, chosen.uniform(0, 1.5), layered=step in LAYERING or chosen.random() < 0.5)
         clear(1, "small", 1, settings)
         nothing_left(settings)
 

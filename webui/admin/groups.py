@@ -102,7 +102,7 @@ MEMBERS = List(
         ),
     ),
     verb_endpoint="groups.take_out",
-    size=200,
+    size=80,
 )  # fmt: skip
 
 

@@ -57,6 +57,7 @@ MACHINES = List(
     thing="machine",
     find=_find,
     order="-created",
+    size=40,
     columns=(
         Column("machine", "Machine", lambda row: row.name),
         Column("state", "State", lambda row: row.state.value),

@@ -49,7 +49,7 @@ PEOPLE = List(
     filters=(Filter("text", "Search accounts", kind="text"),),
     verbs=(MOVE,),
     verb_endpoint="units.move",
-    size=200,
+    size=80,
 )
 
 

@@ -11,14 +11,15 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 from werkzeug.wrappers import Response
 
-from appliance.catalog import public_holidays
+from appliance.catalog import options, public_holidays
 from appliance.errors import DpeError
 from appliance.identity.roles import ROLES
 from appliance.services import calendars, mail, overview, password_links, preferences, second_factor
+from appliance.services import sessions as sessions_service
 from appliance.settings import describe
 from webui import forms
 from webui.errors import status_of
-from webui.forms import CHECKS, Form, Whole
+from webui.forms import CHECKS, Form, Line, Whole
 from webui.guard import actor, needs, settings
 from webui.reauth import requires_reauth
 
@@ -46,6 +47,25 @@ class General(Form):
 class Invitations(Form):
     days: Whole = Field(
         title="Days", description="For so long the link of an invitation is good. A link that somebody asked for is good for two hours."
+    )
+
+
+class Sessions(Form):
+    idle: Whole = Field(title="Minutes without use", description="After which a browser is signed out.")
+    longest: Whole = Field(title="Hours", description="After which a browser is signed out, however much it is used.")
+
+
+class DebianMirror(Form):
+    mirror: Line = Field(
+        "", title="Address", description="Like https://mirror.example.org/debian. Nothing is the mirror that the host itself uses."
+    )
+
+
+class Kept(Form):
+    kept_days: Whole = Field(
+        title="Days",
+        description="For so long somebody who asks for it stays signed in on a device, also when its browser is closed. 0: nobody does. "
+        "Whatever is dangerous asks for the password or a code again all the same.",
     )
 
 
@@ -111,7 +131,8 @@ def holidays() -> Response | tuple[str, int]:
 
 def _page(error: DpeError | None = None) -> tuple[str, int]:
     stored = {"title": overview.title(), "time_zone": overview.time_zone(), "overcommit": preferences.overcommit()}
-    host = [(name, getattr(settings(), name), default, help) for name, default, help in describe()]
+    held = options.chosen(settings())
+    host = [(one, getattr(held, one.name)) for one in describe()]
     page = render_template(
         "admin/settings.html",
         form=forms.bound(General, stored, error, choices={"time_zone": {zone: zone for zone in zones()}}),
@@ -122,7 +143,12 @@ def _page(error: DpeError | None = None) -> tuple[str, int]:
             Codes, {"role": second_factor.required_roles()}, choices={"role": {name: role.title for name, role in ROLES.items()}}
         ),
         invitations=forms.bound(Invitations, {"days": password_links.days()}, error),
+        sessions=forms.bound(Sessions, {"idle": held.session_idle // 60, "longest": max(1, held.session_longest // 3600)}, error),
+        mirror=forms.bound(DebianMirror, {"mirror": held.debian_mirror}, error),
+        SIGN_OUT_HOURS=preferences.SIGN_OUT_HOURS,
         DAYS=password_links.DAYS,
+        kept=forms.bound(Kept, {"kept_days": sessions_service.kept_days()}, error),
+        KEPT_MOST=sessions_service.KEPT_MOST,
         ROLES=ROLES,
         person_codes_on=second_factor.is_on(current_user.account.id),
         OVERCOMMIT=preferences.OVERCOMMIT,
@@ -154,6 +180,29 @@ def invitations() -> Response | tuple[str, int]:
     return redirect(url_for("preferences.index", _anchor="invitations"), 303)
 
 
+@blueprint.post("/sessions")
+@needs("settings.manage")
+def sessions() -> Response | tuple[str, int]:
+    try:
+        said = forms.read(Sessions)
+        preferences.sign_out_after(actor(), settings(), idle=said.idle, longest=said.longest)
+    except DpeError as refused:
+        return _page(refused)
+    flash("Saved.", "success")
+    return redirect(url_for("preferences.index", _anchor="sessions"), 303)
+
+
+@blueprint.post("/mirror")
+@needs("settings.manage")
+def mirror() -> Response | tuple[str, int]:
+    try:
+        preferences.build_from(actor(), settings(), forms.read(DebianMirror).mirror)
+    except DpeError as refused:
+        return _page(refused)
+    flash("Saved.", "success")
+    return redirect(url_for("preferences.index", _anchor="mirror"), 303)
+
+
 @blueprint.post("/codes")
 @needs("settings.manage")
 @requires_reauth
@@ -161,3 +210,15 @@ def codes() -> Response:
     second_factor.require(actor(), forms.read(Codes).role)
     flash("Saved.", "success")
     return redirect(url_for("preferences.index"), 303)
+
+
+@blueprint.post("/kept")
+@needs("settings.manage")
+@requires_reauth
+def kept() -> Response | tuple[str, int]:
+    try:
+        sessions_service.set_kept_days(actor(), forms.read(Kept).kept_days)
+    except DpeError as refused:
+        return _page(refused)
+    flash("Saved.", "success")
+    return redirect(url_for("preferences.index", _anchor="kept"), 303)

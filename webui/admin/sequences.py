@@ -221,7 +221,6 @@ def _page(name: str, error: DpeError | None = None, **more: Any) -> tuple[str, i
         promotion=forms.bound(Promotion, error=error),
         title_of=sequences.title,
         kind_of=sequences.kind,
-        kinds_of=sequences.kinds_of,
         **more,
     )
 
@@ -344,6 +343,20 @@ def _entered(asked: Edited) -> dict[str, Any]:
     options = schema_form.read(schema_form.fields_of(kind.options.model_json_schema(), "with."), typed)
     names = schema_form.read(NAMES, typed)
     return {**names, "kind": kind.name, **({"with": options} if options else {}), **schema_form.read(ABOUT, typed)}
+
+
+@blueprint.get("/<name>/kinds")
+@needs("sequences.manage")
+def choose(name: str) -> Page:
+    """The kinds of activity that can be put at the end of a part."""
+    spot = _spot(request.args.get("move", ""), request.args.get("part", ""), -1)
+    return _rendered(
+        "admin/sequence_kinds.html",
+        line=sequences.view_sequence(name).line,
+        spot=spot,
+        kinds=sequences.kinds_of(spot.move, spot.part),
+        move=next(move for move, _ in sequences.moves_around() if move.name == spot.move),
+    )
 
 
 @blueprint.get("/<name>/activity")

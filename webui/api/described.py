@@ -1,4 +1,4 @@
-"""The API's own description: the OpenAPI document, and the page that shows it without anything from elsewhere."""
+"""The API's own description: the OpenAPI document, and the pages that show it without anything from elsewhere."""
 
 import json
 import re
@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, current_app, render_template, request
+from flask import Blueprint, abort, current_app, render_template, request
 
 from webui.api.document import document
-from webui.api.operation import SCOPES, blueprint, operation
+from webui.api.operation import blueprint, operation
 from webui.guard import needs
 
 pages = Blueprint("api_docs", __name__, url_prefix="/docs")
@@ -112,12 +112,36 @@ def _type(schema: Mapping[str, Any]) -> str:
 @pages.get("/api")
 @needs("own")
 def page() -> str:
-    found, root = _document(), request.host_url.replace("http:", "https:")
+    """What all calls have alike, and what there are calls for."""
+    areas = [(area, len(found)) for area, found in calls(_document(), "")]
+    return render_template("api_docs.html", areas=areas, root=_root())
+
+
+@pages.get("/api/<area>")
+@needs("own")
+def area_page(area: str) -> str:
+    """The calls of an area, and the schemas that they name."""
+    found = _document()
+    some = dict(calls(found, _root())).get(area)
+    if some is None:
+        abort(404)
+    schemas = found["components"]["schemas"]
+    named = sorted(_reached([call.said for call in some], schemas))
     return render_template(
-        "api_docs.html",
-        areas=list(calls(found, root)),
-        schemas=found["components"]["schemas"],
-        properties=properties,
-        scopes=SCOPES,
-        root=root,
+        "api_docs_area.html", area=area, calls=some, schemas={name: schemas[name] for name in named}, properties=properties
     )
+
+
+def _root() -> str:
+    return request.host_url.replace("http:", "https:")
+
+
+def _reached(said: Any, schemas: Mapping[str, Any]) -> set[str]:
+    """The names of the schemas that something refers to, those that they refer to among them."""
+    reached: set[str] = set()
+    waiting = [said]
+    while waiting:
+        new = set(re.findall(r"#/components/schemas/(\w+)", json.dumps(waiting.pop()))) - reached
+        reached |= new
+        waiting += [schemas[name] for name in new]
+    return reached

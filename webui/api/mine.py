@@ -8,11 +8,11 @@ from flask import Response, current_app, jsonify, request, url_for
 from flask_login import current_user
 from pydantic import Field
 
-from appliance.catalog import DataDisk, KeptDisk, Machine, Run, WorkItem
+from appliance.catalog import DataDisk, KeptDisk, Machine, Request, Run, WorkItem
 from appliance.errors import BadInput, NotFound
 from appliance.pools.windows import NUMBERS, Bounds
 from appliance.readings import HOST, Kind, Series, Subject
-from appliance.services import calendars, consoles, disks, inbox, machines, moves, readings, recovery, runs, sequences, server
+from appliance.services import calendars, choices, consoles, disks, inbox, machines, moves, readings, recovery, runs, sequences, server
 from appliance.services import classes as class_verbs
 from webui import forms
 from webui.api import schemas
@@ -26,6 +26,17 @@ Answer = Mapping[str, Any] | tuple[Mapping[str, Any], int] | tuple[Mapping[str, 
 FORMER_FIELDS = {"at_once": "burst", "together_minutes": "batch_window"}  # of a class's policy; they are still in answers
 
 
+class Choice(Body):
+    """What is chosen of a class that leaves something open; what is left out is as the class has it. Memory is MiB, disk GiB, lease minutes."""
+
+    os: str | None = None
+    applications: list[str] = Field([], max_length=100)
+    packages: list[str] = Field([], max_length=100)
+    memory: int | None = None
+    disk: int | None = None
+    lease: int | None = None
+
+
 class Wanted(Form):
     """Machines that are asked for."""
 
@@ -33,6 +44,7 @@ class Wanted(Form):
         "", alias="class", validate_default=True, description='Send {"class": "NAME"}; /api/v1/classes lists them.'
     )
     count: Whole = Field(1, title="count", description='Send {"class": "NAME", "count": 1}.')
+    choice: Choice | None = Field(None, title="choice", description='Send {"class": "NAME", "choice": {"applications": ["NAME"]}}.')
 
 
 class Receiver(Form):
@@ -150,6 +162,7 @@ def classes() -> Answer:
             "at_once": o.burst,  # its former name
             "waiting": o.request is not None,
             "refusal": o.refusal,
+            "choice": o.machine_class.spec.get("choice", {}) if o.is_open else {},
         }
         for o in offers
     ]
@@ -235,7 +248,10 @@ def machine(id: str) -> Answer:
 def claim() -> Answer:
     """Get a machine, or several together: 202 when one has to wait."""
     wanted = forms.read(Wanted)
-    asked = machines.request(actor(), wanted.class_name, wanted.count)
+    if wanted.choice is None:
+        asked = machines.request(actor(), wanted.class_name, wanted.count)
+    else:
+        asked = _chosen(wanted.class_name, wanted.count, wanted.choice)
     if asked.machine_id is None:
         return {"state": "waiting", "request": asked.id}, 202
     if wanted.count > 1:
@@ -245,6 +261,14 @@ def claim() -> Answer:
         return {"machines": [_machine(machine) for machine in made_together]}, 201
     made = _machine(machines.get_machine(actor(), asked.machine_id))
     return made, 201, {"Location": made["self"]}
+
+
+def _chosen(class_name: str, count: int, wanted: Choice) -> Request:
+    if count != 1:
+        raise BadInput("Of a choice one machine can be had at a time.", 'Send "count": 1.', field="count")
+    machine_class = choices.open_class(actor(), class_name)
+    values = wanted.model_dump(exclude={"lease"}, exclude_none=True)
+    return choices.request(actor(), machine_class, choices.read(machine_class, values), wanted.lease)
 
 
 # -- readings over time ---------------------------------------------------------------------

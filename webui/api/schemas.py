@@ -22,6 +22,7 @@ class Offer(TypedDict):
     at_once: int
     waiting: bool
     refusal: str
+    choice: dict[str, Any]
 
 
 class Offers(TypedDict):

@@ -44,6 +44,7 @@ def test_every_column_of_a_policy_belongs_to_a_field() -> None:
         "enabled",
         "holds",
         "forecast",
+        "scaling",
         "failures",
         "failing_until",
         "problem",

@@ -43,7 +43,7 @@ def test_the_table_of_settings_is_complete_and_true() -> None:
         name: (default, help)
         for name, default, help in re.findall(r"^\| `DPE_(\w+)` \| (.*?) \| (.*) \|$", (REPOSITORY / "appliance/README.md").read_text(), re.MULTILINE)
     }  # fmt: skip
-    described = {name.upper(): (default, help) for name, default, help in settings.describe()}
+    described = {name.upper(): (default, help) for name, default, help, *_ in settings.describe()}
     assert rows.keys() == described.keys()
     for name, (default, help) in described.items():
         assert rows[name][1] == help, name

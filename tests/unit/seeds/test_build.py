@@ -67,6 +67,8 @@ class Play:
         match command[0]:
             case "mmdebstrap":
                 (sandbox.writes[0] / "packages.tar").write_text("packages")
+            case "tar" if "--create" in command:
+                (sandbox.writes[0] / "base.tar").write_text("operating system")
             case "mv":
                 for file in command[1:-1]:
                     (command[-1] / file.name).write_text(file.name)
@@ -165,3 +167,56 @@ def test_what_a_build_left_that_is_not_tried_again_goes(settings: Settings) -> N
     build.clear(7, "one", 1, settings)
     assert not build.work_folder(7, settings).exists()
     assert [folder.name for folder in (settings.seeds / "one").iterdir()] == ["1"]
+
+
+# -- layers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.choice
+def test_a_layer_goes_on_from_its_operating_system_and_needs_neither_it_nor_a_twin_later(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    play, programs, roles = Play(), list[str](), list[str]()
+    monkeypatch.setattr(build, "run", play.convert)
+
+    def follow(file: Path, *others: Any) -> bool:
+        said = Path(json.loads(file.read_text())["variables"]["roles_play"]).read_text()
+        roles.append("guest" if "guest" in said else "own")
+        return play.follow(file, *others)
+
+    def execute(command: Sequence[Any], *others: Any) -> bool:
+        programs.append(" ".join(map(str, command)))
+        return play.execute(command, *others)
+
+    monkeypatch.setattr(build, "follow", follow)
+    monkeypatch.setattr(build, "execute", execute)
+    (tmp_path / "scenario/roles").mkdir(parents=True)
+    settings = replace(settings, debian_mirror="http://mirror.invalid/debian")
+
+    def made(version: int, *packages: str) -> list[str]:
+        steps: list[build.SeedProgress] = []
+        spec = SPEC.model_copy(update={"packages": list(packages)})
+        wanted = replace(job(version), version=version, spec=spec, scenario=tmp_path / "scenario", layered=True)
+        build.build(wanted, settings, steps.append, lambda: False)
+        assert {step.task_total for step in steps} == {len(steps)}
+        return [step.task_name for step in steps]
+
+    first = made(1)
+    assert first[2:4] == ["A task of a role", "Keep the operating system for other builds"]
+    assert roles == ["own", "guest", "guest", "own"], "looked at, then applied"
+    [kept] = settings.cache.glob("bootstrap/*-base-*.tar")
+    assert (kept.read_text(), list(settings.cache.glob("bootstrap/*.new"))) == ("operating system", [])
+    programs.clear()
+    roles.clear()
+    second = made(2, "less", "systemd")
+    assert second[:2] == ["Unpack the operating system", "Install 1 more packages and what they need"]
+    assert roles == ["own", "own"]
+    assert not any("mmdebstrap" in program for program in programs)
+    assert [program.split()[-1] for program in programs if program.startswith("chroot")] == ["update", "less"]
+    kept.unlink()
+    twin = replace(job(3), class_name="other", scenario=tmp_path / "scenario")
+    files = build.link(twin, settings.seeds / "one/2", settings)
+    assert files == build.link(twin, settings.seeds / "one/2", settings), "as after a kill"
+    for file in (settings.seeds / "one/2").iterdir():
+        file.unlink()
+    assert build.load_files("other", 1, settings).disk.read_text() == "disk"

@@ -9,6 +9,7 @@ from appliance.catalog import Account, Actor, Event, RecoveryCode, SecondFactor,
 from appliance.errors import BadInput, Conflict, NotAllowed, NotFound
 from appliance.identity import totp
 from appliance.services import accounts, second_factor, sessions, tokens
+from appliance.settings import Settings
 from tests import world
 
 SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # "12345678901234567890", the one of RFC 6238
@@ -291,3 +292,40 @@ def test_an_account_goes_with_everything_that_lets_in(ruth: Actor, codes: list[s
     with catalog.write():
         Account.delete().where(Account.id == ruth.account_id).execute()
     assert [model.select().count() for model in (Session, SecondFactor, RecoveryCode, Token)] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("with_code", [False, True])
+def test_somebody_stays_signed_in_as_long_as_the_admin_allows(ruth: Actor, with_code: bool, request: pytest.FixtureRequest) -> None:
+    if with_code:
+        request.getfixturevalue("codes")
+
+    def opened_with(*, keep: bool) -> Session:
+        token, _ = sessions.sign_in("ruth", world.PASSWORD, "192.0.2.1", keep=keep)
+        if with_code:
+            Throttle.delete().execute()
+            SecondFactor.update(step=0).execute()
+            token = sessions.give_code(token, current(ruth), "192.0.2.1")
+        sessions.begin_session(token, Settings())
+        found = sessions.find(token)
+        assert found is not None
+        assert sessions.is_kept(token) is found.kept
+        return found
+
+    days = timedelta(days=30)
+    assert not opened_with(keep=True).kept  # nobody allowed it
+    sessions.set_kept_days(ruth, 30)
+    kept, other = opened_with(keep=True), opened_with(keep=False)
+    assert kept.expires_at == kept.created_at + days
+    assert other.expires_at < other.created_at + timedelta(days=2)
+    assert not other.kept
+    sessions.set_kept_days(ruth, 0)  # it is over at once for who was
+    assert not sessions.is_live(kept.id)
+    assert sessions.is_live(other.id)
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize("days", [-1, 181])
+def test_nobody_stays_signed_in_for_ever(ruth: Actor, days: int) -> None:
+    with pytest.raises(BadInput, match="180"):
+        sessions.set_kept_days(ruth, days)
+    assert sessions.kept_days() == 0

@@ -241,3 +241,16 @@ def test_a_session_that_was_not_signed_in_here_is_known_by_the_page(visitor: Bro
     assert visitor.post("/sign-out", {"swapped": "yes"}).status_code == 303
     assert Session.select().count() == 0
     assert Event.select().where(Event.kind == "sign_in.swapped").count() == 1
+
+
+def test_a_browser_is_told_to_keep_a_session_only_where_that_is_allowed_and_asked_for(app: Flask, grace: Browser, visitor: Browser) -> None:
+    assert 'name="keep"' not in visitor.get("/sign-in").text
+    assert "Expires=" not in visitor.sign_in("ada", keep="yes").headers["Set-Cookie"]
+    assert grace.post("/admin/settings/kept", {"kept_days": "30"}).status_code == 303
+    assert "stay signed in on a device for 30 days" in grace.get("/admin/events/").text
+    for asked, until in (({}, False), ({"keep": "yes"}, True)):
+        browser = Browser(app.test_client())
+        assert 'name="keep"' in browser.get("/sign-in").text
+        answer = browser.sign_in("ada", **asked)
+        assert ("Expires=" in answer.headers["Set-Cookie"]) is until
+    assert "at most 180 days" in grace.post("/admin/settings/kept", {"kept_days": "900"}).text

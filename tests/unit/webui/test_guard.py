@@ -59,6 +59,7 @@ def addresses(app: Flask, method: str) -> list[tuple[str, Need]]:
                     "what": "restart",
                     "key": "buffer",
                     "rest": "more",
+                    "area": "machines",
                     "release": "debian-13",
                     "package": "git",
                 }
@@ -135,11 +136,13 @@ def test_every_page_opens_for_an_admin_whole_and_live(app: Flask, grace: Browser
     packages.write(app.config["SETTINGS"].packages)
     for path, _ in addresses(app, "GET"):
         if (
-            path in ("/live", "/door/check", "/door/console", "/healthz", "/readyz", "/metrics", "/setup", "/sign-in", "/sign-in/code")
+            path in ("/app.webmanifest", "/service-worker.js", "/offline")  # test_pwa.py
+            or path in ("/live", "/door/check", "/door/console", "/healthz", "/readyz", "/metrics", "/setup", "/sign-in", "/sign-in/code")
             or path.endswith(("/log", "/export"))
             or path.startswith(
                 ("/api/", "/download/", "/admin/workflow/sequences/notebook/")
             )  # files; of a sequence: parts of its page, too
+            or path.startswith("/guide/")  # texts by their names: test_guide.py
             or path.startswith(
                 ("/admin/server/support/", "/admin/server/network/", "/admin/server/backups/", "/setup/restore")
             )  # files, parts of a page, what is being tried, and what set-up alone has
@@ -156,6 +159,7 @@ def test_every_page_opens_for_an_admin_whole_and_live(app: Flask, grace: Browser
             assert "(dpe-host) does not answer" in whole.text
             continue
         assert whole.status_code == live.status_code == 200, path
+        assert len(whole.get_data()) < 60_000, path
         assert whole.text.lstrip().startswith("<!doctype html>"), path
         assert live.text.lstrip().startswith('<div id="live"'), path
         assert "<html" not in live.text, path

@@ -10,7 +10,9 @@ from appliance.catalog import Account, Actor, Grant, Machine, OrgUnit
 from tests import world
 from tests.unit.webui.conftest import Browser
 from webui import search
+from webui.guide.texts import GUIDES
 
+OF_USERS = {section.title for name in ("user", "integrator") for section in GUIDES[name].sections}
 HTMX = {"HX-Request": "true", "HX-Target": "div#search-results"}
 
 
@@ -38,6 +40,14 @@ def test_settings_pages_and_actions_are_found(grace: Browser) -> None:
     assert options(grace, "/search?q=new+acc") == ["New account"]
     assert 'form="sign-out"' in grace.get("/search?q=sign+out", **HTMX).text
     assert options(grace, "/search?q=smtp") == ["E-mail and webhooks", "E-mail"]
+
+
+def test_sections_of_the_guide_are_found_by_name_and_where_nothing_is_called_so_by_what_they_say(grace: Browser, ada: Browser) -> None:
+    assert options(grace, "/search?q=first+week") == ["The first week"]
+    assert 'href="/guide/admin#the-first-week"' in grace.get("/search?q=first+week", **HTMX).text
+    assert options(grace, "/search?q=quotas") == ["Quotas"]  # the page itself, which leads to its section
+    assert "When something is wrong" in options(grace, "/search?q=rescue+page")
+    assert options(ada, "/search?q=rescue+page") == options(ada, "/search?q=first+week") == []
 
 
 def test_without_a_script_it_is_a_page(grace: Browser) -> None:
@@ -69,11 +79,13 @@ def test_a_person_finds_their_own_pages_and_nothing_else(ada: Browser) -> None:
             "Password",
             "SSH keys",
             "One-time codes",
+            "Guide",
             "API",
             "API tokens",
             "Command line",
             "Sign in a device",
             "Sign out",
+            *OF_USERS,
         }, text
 
 

@@ -62,6 +62,14 @@ document.addEventListener('htmx:after:swap', tick);
 
 // -- What is about to end is told in the tab's title and, if that was asked for, by the browser: the page is often behind others.
 const title = document.title, told = new Set();
+const worker = navigator.serviceWorker?.register('/service-worker.js').catch(() => undefined); // refused where the certificate is not trusted
+
+async function notify(text) {
+  const registered = await worker;
+  if (registered?.active) await registered.showNotification(text, { tag: text }); // phones have no other way
+  else try { new Notification(text, { tag: text }).onclick = () => window.focus(); } catch { /* the title has it */ }
+}
+
 function announce() {
   const soon = [...document.querySelectorAll('[data-soon]')].map(element => element.dataset.soon);
   document.title = soon.length ? `(${soon.length}) ${soon[0]}` : title;
@@ -72,7 +80,7 @@ function announce() {
   for (const text of soon) {
     if (told.has(text)) continue;
     told.add(text);
-    try { new Notification(text, { tag: text }).onclick = () => window.focus(); } catch { /* phones want a service worker for it; the title has it */ }
+    notify(text);
   }
 }
 document.addEventListener('click', event => { if (event.target.closest('[data-notify]')) Notification.requestPermission().then(announce); });

@@ -1,0 +1,89 @@
+"""What a class leaves open to who asks for a machine, and what somebody chose of it. Pure: a choice in, the class that it comes to out."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from appliance.scenario.schema import Choice, Name, Os, Package
+from appliance.yamlfile import Part
+
+MOST_PACKAGES = 30
+TITLE = 60  # characters of a class's title
+PREFIX = 22  # characters of the base in the name of a recipe's class, which has 31 at most
+
+
+class Chosen(Part):
+    """What somebody chose: all that a seed is made from, and the size. Lists are sorted, each word once, so that equal choices are equal."""
+
+    os: Os
+    applications: list[Name] = Field(default=[])
+    packages: list[Package] = Field(default=[])
+    memory: int = Field(ge=1, description="MiB")
+    disk: int = Field(ge=1, description="GiB")
+
+    def normal(self) -> "Chosen":
+        """The same as everybody else would write it."""
+        return self.model_copy(update={"applications": sorted(set(self.applications)), "packages": sorted(set(self.packages))})
+
+
+def bounds_of(spec: Mapping[str, Any]) -> Choice:
+    """Of a class as the catalog has it."""
+    return Choice.model_validate(spec.get("choice") or {})
+
+
+def usual(spec: Mapping[str, Any]) -> Chosen:
+    """The class as it is, as a choice."""
+    return Chosen(os=spec["os"], memory=spec["size"]["memory"], disk=spec["size"]["disk"])
+
+
+def fault(spec: Mapping[str, Any], chosen: Chosen) -> tuple[str, str, str] | None:
+    """What a class does not allow of a choice: the field, what is wrong, and what to do; None when all is well."""
+    open_, size = bounds_of(spec), spec["size"]
+    if chosen.os not in (open_.os or [spec["os"]]):
+        return "os", f"{chosen.os[:40]} is not offered.", f"Choose {' or '.join(open_.os or [spec['os']])}."
+    for name in chosen.applications:
+        if name not in open_.applications:
+            return "applications", f"There is no application {name} to choose.", "Reload the page to see what there is."
+    if chosen.packages and not open_.packages:
+        return "packages", "Packages cannot be added.", "Leave them out."
+    if len(chosen.packages) > MOST_PACKAGES:
+        return "packages", f"These are {len(chosen.packages)} packages.", f"Choose {MOST_PACKAGES} at most."
+    for key, unit in (("memory", "MiB"), ("disk", "GiB")):
+        least, most = size[key], max(size[key], getattr(open_, key))
+        if not least <= getattr(chosen, key) <= most:
+            return key, f"It cannot have {getattr(chosen, key)} {unit}.", f"Choose {least}{f' to {most}' if most > least else ''} {unit}."
+    return None
+
+
+def digest(base: str, chosen: Chosen) -> str:
+    """The hash of a choice of a class: equal for the same choice, whoever makes it."""
+    return hashlib.sha256(json.dumps([base, chosen.normal().model_dump(mode="json")]).encode()).hexdigest()
+
+
+def class_name(base: str, chosen: Chosen) -> str:
+    """What the class of that recipe is called."""
+    return f"{base[:PREFIX].rstrip('-')}-{digest(base, chosen)[:8]}"
+
+
+def spec_of(spec: Mapping[str, Any], chosen: Chosen, *, buffer: int = 0) -> dict[str, Any]:
+    """The class that a choice comes to, as the catalog has classes: the same policy, but none kept ready unless `buffer` says so."""
+    parts = [chosen.os.replace("-", " ").title(), *chosen.applications, *chosen.packages]
+    title = f"{spec['title']}: {', '.join(parts)}"
+    policy = {**spec.get("policy", {}), "buffer": buffer, "minimum": 0, "windows": [], "one_offs": [], "forecast_acts": False}
+    return {
+        **spec,
+        "title": title if len(title) <= TITLE else f"{title[: TITLE - 1]}…",
+        "os": chosen.os,
+        "roles": [*spec.get("roles", []), *(one for one in chosen.applications if one not in spec.get("roles", []))],
+        "packages": sorted({*spec.get("packages", []), *chosen.packages}),
+        "size": {**spec["size"], "memory": chosen.memory, "disk": chosen.disk},
+        "policy": policy,
+        "choice": Choice().model_dump(mode="json"),
+    }
+
+
+BARE = frozenset({"buffer", "minimum", "windows", "one_offs", "forecast_acts"})
+"""Of an admin's values of a class, those that say how many are kept ready: of its recipes that is decided by their use."""
