@@ -107,16 +107,16 @@ class Held(ABC, Generic[C, T]):
             if one.ticket not in good:
                 log.info("the right to machine %s has ended: a connection is cut", one.ticket.machine_id)
                 one.cut()
-        used = {one.ticket.session_id for one in seen if one.used and one.ticket in good}
+        used = {one.ticket for one in seen if one.used and one.ticket in good}
         for one in seen:
             one.used = False
-        await loop.run_in_executor(self._thread, self._prolong, used)
+        await loop.run_in_executor(self._thread, self.note_used, used)
 
-    def _prolong(self, used: set[str]) -> None:
+    def note_used(self, used: set[T]) -> None:
         """Whoever works in a machine is not signed out in the middle of it."""
         moment, every = time.monotonic(), sessions.SEEN_EVERY.total_seconds()
         self._prolonged = {id: at for id, at in self._prolonged.items() if moment - at < every}
-        due = used - self._prolonged.keys()
+        due = {one.session_id for one in used} - self._prolonged.keys()
         if due:
             sessions.prolong(due, self.settings)
             self._prolonged |= dict.fromkeys(due, moment)

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import grp
 import os
+import pwd
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from appliance.settings import Settings
 
 WEB = "dpe-web"
 RESCUE = "dpe-rescue"
+JUMP = "dpe-jump"
 
 
 def _group() -> int:
@@ -68,12 +70,27 @@ def prepare(settings: Settings) -> None:
     _directory(settings.updates, 0o700)
     _directory(settings.uploads, 0o2770, web)
     _directory(settings.catalog.parent, 0o2770, web)
+    _share_ssh(settings)
     # SQLite gives the files it makes beside the catalog the catalog's own owner and mode.
     _file(settings.catalog, 0o660, web)
     _file(settings.readings, 0o660, web)
     if not settings.web_secret.exists() or not settings.web_secret.stat().st_size:
         durable.write(settings.web_secret, secrets.token_bytes(32))
     _file(settings.web_secret, 0o640, web)
+
+
+def _share_ssh(settings: Settings) -> None:
+    """Two folders of sockets: dpe-console's, which the SSH server alone reaches, and the SSH server's own."""
+    asked, own = settings.ssh_questions.parent, settings.ssh_folder
+    asked.mkdir(exist_ok=True)
+    own.mkdir(exist_ok=True)
+    with contextlib.suppress(KeyError):  # tests of single rooms run on machines that were never set up
+        group = grp.getgrnam(JUMP).gr_gid
+        if os.geteuid() == 0:
+            os.chown(asked, pwd.getpwnam(WEB).pw_uid, group)
+            os.chown(own, pwd.getpwnam(JUMP).pw_uid, group)
+    asked.chmod(0o2710)
+    own.chmod(0o700)
 
 
 def share_folder(path: Path, owner: int) -> None:

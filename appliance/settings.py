@@ -35,6 +35,7 @@ class Settings:
     listen: str = _setting("0.0.0.0", "Address on which the front door listens.")
     https_port: int = _setting(8443, "Port of the web page.")
     app_port: int = _setting(9000, "First of the ports on which machines' applications are served.")
+    ssh_port: int = _setting(2222, "Port of the appliance's SSH server, which is there when an admin switches it on.")
     slots: int = _setting(250, "How many machines can be alive at once; each has an address and a port of its own.")
     names: str = _setting("", "Further names or addresses, separated by commas, for the TLS certificate made at first start.")
     session_idle: int = _setting(12 * 3600, "Seconds without use after which a browser is signed out.")
@@ -196,6 +197,22 @@ class Settings:
         return str(ipaddress.ip_network(self.subnet)[slot + FIRST_SLOT])
 
     @property
+    def ssh_names(self) -> list[str]:
+        """Patterns of the names and addresses by which SSH knows machines (ssh_config(5), PATTERNS)."""
+        network = ipaddress.ip_network(self.subnet)
+        return [f"[*]:{self.ssh_port}", "dpe-*", ".".join([*str(network.network_address).split(".")[: network.prefixlen // 8], "*"])]
+
+    @property
+    def ssh_questions(self) -> Path:
+        """Where dpe-console says what the SSH server may do."""
+        return self.run / "ssh" / "questions.sock"
+
+    @property
+    def ssh_folder(self) -> Path:
+        """What the SSH server keeps while it runs."""
+        return self.run / "sshd"
+
+    @property
     def gateway(self) -> str:
         """The address of the machines' bridge."""
         return str(ipaddress.ip_network(self.subnet)[1])
@@ -215,6 +232,8 @@ class Settings:
             raise BadInput("The setting app_port with slots ports after it goes beyond 65535.", "Lower app_port or slots.")
         if self.app_port <= self.https_port < self.app_port + self.slots:
             raise BadInput(f"The setting https_port ({self.https_port}) lies among the applications' ports.", "Move app_port.")
+        if self.ssh_port == self.https_port or self.app_port <= self.ssh_port < self.app_port + self.slots:
+            raise BadInput(f"The setting ssh_port ({self.ssh_port}) is a port of the front door.", "Choose another one.")
         if not 60 <= self.session_idle <= self.session_longest:
             raise BadInput(
                 f"The settings session_idle ({self.session_idle}) and session_longest ({self.session_longest}) do not fit.",

@@ -45,6 +45,7 @@ from appliance.seeds import shipped
 from appliance.services import setup
 from appliance.settings import REPOSITORY, Settings, environment
 from appliance.settings import load as load_settings
+from appliance.ssh import sshd
 from appliance.workflow.master import master
 
 LOG_SIZE = 10 << 20  # bytes, kept twice
@@ -76,7 +77,7 @@ def check_host(settings: Settings) -> None:
     if not REPOSITORY.joinpath("webui/__init__.py").stat().st_mode & 0o004:
         raise BadInput(f"The web process, which is not root, cannot read {REPOSITORY}.", f"Let it: chmod -R o+rX {REPOSITORY}")
     service = provider_service(settings)
-    for user in (layout.WEB, layout.RESCUE, *((service.user,) if service else ())):
+    for user in (layout.WEB, layout.RESCUE, layout.JUMP, *((service.user,) if service else ())):
         try:
             pwd.getpwnam(user)
         except KeyError as error:
@@ -297,6 +298,13 @@ class Appliance:
                 confined=True,
                 slowest=ANSWERING,
             ),
+            Process(
+                "ssh",
+                self._ssh(),
+                lambda: _listens(sshd.socket_path(settings.ssh_folder)),
+                {**env, "PYTHONPATH": str(self.checkout)},
+                confined=True,
+            ),
             Process("nginx", self._nginx(), self._door_answers, confined=True, slowest=ANSWERING),
         ]
 
@@ -345,6 +353,9 @@ class Appliance:
 
     def _console(self) -> list[run.Argument]:
         return self._housed([*self._python(layout.WEB), "-m", "appliance.console", "--fd", str(self.console_socket.fileno())])
+
+    def _ssh(self) -> list[run.Argument]:
+        return self._housed([*self._python(layout.JUMP), "-m", "appliance.ssh"])
 
     def _rescue(self) -> list[run.Argument]:
         return self._housed([*self._python(layout.RESCUE, layout.WEB), "-m", "webui.rescue", "--fd", str(self.rescue_socket.fileno())])

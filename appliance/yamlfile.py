@@ -221,14 +221,14 @@ class Source(Generic[Model]):
         nearest = max((place for place in self._models if path[: len(place)] == place), key=len)
         kind: Any = self._models[nearest]
         for part in path[len(nearest) :]:
-            kind = _plain(kind)
-            if _is_model(kind):
+            kind = without_none(kind)
+            if is_model(kind):
                 fields = {field.alias or name: field for name, field in kind.model_fields.items()}
                 kind = fields[part].annotation if part in fields else None
             else:  # a list, or a mapping by name: what is in it comes last
                 kind = next((inner for inner in reversed(get_args(kind)) if inner is not Ellipsis), None)
-        kind = _plain(kind)
-        return kind if _is_model(kind) else None
+        kind = without_none(kind)
+        return kind if is_model(kind) else None
 
     def _fields(self, path: Place) -> dict[str, str]:
         """The keys that may be at `path`, with what they mean."""
@@ -279,14 +279,14 @@ def syntax(file: Path, error: Exception, content: bytes) -> FileError:
     return FileError(file, 1, f"it cannot be read: {error}", "save the file as UTF-8 text with plain values")
 
 
-def _plain(kind: Any) -> Any:
+def without_none(kind: Any) -> Any:
     """`X` where the annotation is `X | None`."""
     if get_origin(kind) in (Union, UnionType):
         return next(inner for inner in get_args(kind) if inner is not type(None))
     return kind
 
 
-def _is_model(kind: Any) -> bool:
+def is_model(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 

@@ -177,6 +177,8 @@ def configure(tree: Path, system: Path, venv: Path, job: Job) -> None:
     copy(system, tree)
     for name in TIDY:
         remove(tree / name)
+    for key in (tree / "etc/ssh").glob("ssh_host_*"):  # Debian's SSH server makes some when it is installed; ours has its own
+        remove(key)
     profiles = tree / "etc/apparmor.d"
     for profile in profiles.iterdir():
         if profile.name not in PROFILES:

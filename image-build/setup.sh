@@ -184,6 +184,7 @@ check_size
 install_packages
 make_user dpe-web
 make_user dpe-rescue
+make_user dpe-jump
 make_user dpe-qemu
 make_libvirt_user
 if getent group kvm >/dev/null && ! id -nG dpe-qemu | grep -qw kvm; then usermod --append --groups kvm dpe-qemu; fi

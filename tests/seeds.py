@@ -25,20 +25,20 @@ _SOURCES = (
 )
 
 
-def small_scenario() -> Scenario:
-    """The tests' scenario, with the classes small (Debian 13) and small12 (Debian 12)."""
-    return Scenario.model_validate(yaml.safe_load((SMALL / "scenario.yml").read_text()))
+def small_scenario(folder: Path = SMALL) -> Scenario:
+    """The tests' scenario, with the classes small (Debian 13) and small12 (Debian 12), or another one."""
+    return Scenario.model_validate(yaml.safe_load((folder / "scenario.yml").read_text()))
 
 
-def cached_seed(class_name: str = "small") -> SeedFiles:
-    """The seed of a class of the tests' scenario, kept or built now, without its test boot. A week's is not used in the next one."""
-    made_of = kept.digest(class_name, f"{datetime.now(UTC):%G-%V}", SMALL, *(REPOSITORY / part for part in _SOURCES))
+def cached_seed(class_name: str = "small", scenario: Path = SMALL) -> SeedFiles:
+    """The seed of a class of the tests' scenario, or of another one, kept or built now, without its test boot. A week's is not used in the next one."""
+    made_of = kept.digest(class_name, f"{datetime.now(UTC):%G-%V}", scenario, *(REPOSITORY / part for part in _SOURCES))
     # A version of its own for each class and state of the sources: what is there already is used, as in the product.
     version = int(made_of[:8], 16)
     settings = load({}, state=kept.CACHE)
-    spec = small_scenario().classes[class_name]
+    spec = small_scenario(scenario).classes[class_name]
     with kept.locked(f"seed-{class_name}"):
-        files = build(SeedJob(version, class_name, version, spec, SMALL), settings, lambda progress: None, lambda: False)
+        files = build(SeedJob(version, class_name, version, spec, scenario), settings, lambda progress: None, lambda: False)
         kept.used(seed_folder(class_name, version, settings))
     return files
 

@@ -45,6 +45,7 @@ ITEMS = (
     Item("api", "tests/unit/webui/test_api_document.py", {"DPE_TEST_EXAMPLES": 200}),
     Item("api-killed", "tests/integration/programs/test_api_killed.py", {"DPE_TEST_CREATES": 1000}),
     Item("webhooks-killed", "tests/integration/programs/test_webhooks_killed.py", {"DPE_TEST_KILLS": 300}),
+    Item("desktop", "tests/integration/test_desktop.py::test_a_desktop_is_drawn_in_and_keeps_what_is_its_owners", {"DPE_TEST_DESKTOP": 1}),
     Item("bench-fork", "tests/bench/test_shape.py", {"DPE_TEST_LONG_BENCH": 1}),
     *(
         Item(f"image-{name}", f"tests/image/test_{name}.py")

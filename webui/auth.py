@@ -9,8 +9,8 @@ from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
-from appliance.identity import passwords
-from appliance.services import accounts, password_links, second_factor, sessions, tokens
+from appliance.identity import passwords, ssh_authority, ssh_keys
+from appliance.services import accounts, password_links, second_factor, sessions, ssh, tokens
 from appliance.services import machines as machines_service
 from webui import forms, saved_form
 from webui.errors import status_of
@@ -54,7 +54,8 @@ class OwnKeys(Form):
         "",
         alias="keys",
         title="Public keys, one a line",
-        description="Machines that you get from now on let these in. Each is the line in a file like id_ed25519.pub.",
+        description="Each is the line in a file like id_ed25519.pub; what stands behind the key is its label. The machines that you hold let "
+        "these in, and those that you will.",
     )
 
 
@@ -187,12 +188,22 @@ def _account_page(error: DpeError | None = None) -> Page:
         account=who,
         sessions=sessions.of_account(who.id),
         password=forms.bound(OwnPassword, error=error),
-        keys=forms.bound(OwnKeys, {"keys": who.ssh_keys}, error),
+        keys=forms.bound(OwnKeys, error=error),
+        ssh_keys=accounts.ssh_keys_of(who.id),
+        fingerprint=ssh_keys.fingerprint,
+        ways=_ways(who.id),
+        kind=ssh_keys.kind,
         held=len(machines_service.my_machines(who.id)),
         codes_on=second_factor.is_on(who.id),
         tokens=tokens.of_account(who.id),
     )
     return page, status_of(error) if error else 200
+
+
+def _ways(account_id: int) -> list[str]:
+    """What is typed to reach each machine that the person holds through the appliance's SSH server, if that is there."""
+    through = f"ssh -J {ssh.USER}@{urlsplit(request.host_url).hostname}:{settings().ssh_port}"
+    return [f"{through} {user}@{address}" for user, address in ssh.reached_by(account_id, settings())] if ssh.wanted() else []
 
 
 @blueprint.post("/account/password")
@@ -227,11 +238,26 @@ def new_password() -> Page:
 @needs("own")
 def keys() -> Page:
     try:
-        accounts.set_ssh_keys(actor(), forms.read(OwnKeys).ssh_keys)
+        accounts.add_ssh_keys(actor(), forms.read(OwnKeys).ssh_keys)
     except DpeError as error:
         return _account_page(error)
-    flash("Your keys are saved; machines you get from now on have them.", "success")
+    flash("Your keys are saved; the machines that you hold get them in a moment.", "success")
     return redirect(url_for("auth.account"), 303)
+
+
+@blueprint.post("/account/keys/<int:id>/remove")
+@needs("own")
+def remove_key(id: int) -> Response:
+    accounts.remove_ssh_key(actor(), id)
+    flash("The key is removed; the machines that you hold forget it in a moment.", "success")
+    return back()
+
+
+@blueprint.get("/download/known-hosts")
+@needs("own")
+def known_hosts() -> Response:
+    """The line with which a computer knows every machine that the appliance signed the host key of."""
+    return Response(ssh_authority.known_hosts(settings().ssh_names) + "\n", mimetype="text/plain")
 
 
 @blueprint.post("/account/sessions/end-others")

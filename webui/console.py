@@ -1,19 +1,25 @@
 """A machine's console: its screen and its serial line in the browser, for its owner, and for whoever may enter it."""
 
+import io
+from configparser import ConfigParser
+
 from flask import Blueprint, jsonify, render_template, request
 from flask_login import current_user
 from werkzeug.wrappers import Response
 
+from appliance.catalog import Machine, MachineState
 from appliance.errors import BadInput
-from appliance.services import consoles, machines
+from appliance.services import consoles, machines, pictures
 from webui import forms
 from webui.forms import Form, Line
 from webui.guard import actor, needs, settings
+from webui.portal import application
 
 blueprint = Blueprint("console", __name__)
 
-# What the page shows, with its words; ports are for programs.
+# What the page shows, with its words, besides the desktop of a machine that has one; other ports are for programs.
 TARGETS = {"screen": "Screen", "serial": "Serial line"}
+LISTENING = 5900  # where the page says that `dpe console --listen` should wait for a program of the person's own
 
 
 class Ticket(Form):
@@ -26,18 +32,46 @@ class Ticket(Form):
 @blueprint.get("/machines/<id>/console")
 @needs("machines.enter", machine="id", own=True)
 def page(id: str) -> str:
-    target = request.args.get("target", "screen")
-    if target not in TARGETS:
-        raise BadInput("A machine has no such console.", "Choose its screen or its serial line.")
     machine = machines.get_machine(actor(), id, "machines.enter")
+    targets, desktop = _targets(machine), consoles.desktop(machine)
+    # The desktop of one that waits may be paused with it, and answer nobody.
+    target = request.args.get("target") or (desktop if desktop and machine.state is MachineState.IN_USE else "screen")
+    if target not in targets:
+        raise BadInput("A machine has no such console.", "Choose its screen or its serial line.")
     return render_template(
         "console.html",
         machine=machine,
         target=target,
-        targets=TARGETS,
+        targets=targets,
+        application=application(machine) if machines.way(machine, settings()) else "",
+        listening=LISTENING,
         own=machine.owner_id == current_user.account.id,
         others=consoles.others([machine], current_user.account.id).get(machine.id, []),
     )
+
+
+def _targets(machine: Machine) -> dict[str, str]:
+    desktop = consoles.desktop(machine)
+    return {**({desktop: "Desktop"} if desktop else {}), **TARGETS}
+
+
+@blueprint.get("/machines/<id>/console.vv")
+@needs("machines.enter", machine="id", own=True)
+def viewer(id: str) -> Response:
+    """A file for virt-viewer, which has no secret in it: it is told of the port at which `dpe console --listen` waits on the person's own computer."""
+    machine, file = machines.get_machine(actor(), id, "machines.enter"), io.StringIO()
+    parser = ConfigParser(interpolation=None)
+    parser["virt-viewer"] = {"type": "vnc", "host": "127.0.0.1", "port": str(LISTENING), "title": machine.name}
+    parser.write(file, space_around_delimiters=False)
+    attached = {"Content-Disposition": f'attachment; filename="{machine.name}.vv"'}
+    return Response(file.getvalue(), mimetype="application/x-virt-viewer", headers=attached)
+
+
+@blueprint.get("/machines/<id>/picture")
+@needs("machines.enter", machine="id", own=True)
+def picture(id: str) -> Response:
+    """What the machine shows now, as a small PNG, which no browser keeps either."""
+    return Response(pictures.take(actor(), id, settings()), mimetype="image/png", headers={"Cache-Control": "no-store"})
 
 
 @blueprint.post("/machines/<id>/console/ticket")

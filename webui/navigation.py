@@ -149,6 +149,7 @@ SETTINGS = (
     Place("Time servers", "server.time", "settings.manage", words="NTP clock"),
     Place("Certificate", "server.certificate", "settings.manage", words="TLS HTTPS"),
     Place("Reverse proxies", "server.proxies", "settings.manage", words="load balancer"),
+    Place("SSH server", "server.index", "settings.manage", "ssh", "jump host bastion port"),
     Place("Hardware", "server.hardware", "settings.manage", words="capacity findings"),
     Place("Backup schedule", "backups.index", "settings.manage", "plan"),
     Place("Backup target", "backups.index", "settings.manage", "target", "SSH S3 recovery key"),

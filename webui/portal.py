@@ -37,8 +37,9 @@ class Transfer(Form):
 
 
 def application(machine: Machine) -> str:
-    """The address of a machine's application, on the host that the browser used."""
-    way = machines.way(machine, settings())
+    """The address of a machine's application, on the host that the browser used; of its desktop, when it has no application."""
+    if (way := machines.way(machine, settings())) is None:
+        return f"https://{request.host}{url_for('console.page', id=machine.id, target=consoles.desktop(machine))}"
     host = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
     return f"https://{host}:{way.port}{way.path}"
 

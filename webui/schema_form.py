@@ -5,7 +5,7 @@ What cannot be read as its type stays as it was typed: whoever checks it says so
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,8 @@ def _fields(schema: Mapping[str, Any], kinds: Mapping[str, Any], prefix: str, wi
         name = prefix + key
         widget = described.get("widget") or found.get("widget") or _widget(found)
         inner = tuple(_fields(found, kinds, f"{name}.")) if widget == "group" else ()
+        if any(one.get("type") == "null" for one in described.get("anyOf", ())):  # a group that may be left out whole
+            inner = tuple(replace(one, required=False) for one in inner)
         yield Field(
             name,
             _label(key, described.get("title", "")),

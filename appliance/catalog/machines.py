@@ -323,6 +323,12 @@ def owners_of(ids: Iterable[str], states: Iterable[MachineState] = REACHED) -> d
     )
 
 
+def held_by(account_ids: Iterable[int]) -> list[tuple[str, int, int]]:
+    """The machines in use that these people hold: id, account and slot."""
+    sql = "SELECT id, owner_id, slot FROM machine WHERE state = 'in_use' AND owner_id IN (SELECT value FROM json_each(?)) ORDER BY number"
+    return rows(sql, (json.dumps(list(account_ids)),))
+
+
 def live() -> list[Machine]:
     """Every machine that is not retired."""
     return list(Machine.select().where(Machine.state.in_(LIVE)).order_by(Machine.number))

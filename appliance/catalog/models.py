@@ -275,7 +275,6 @@ class Account(Row):
     org_unit = ForeignKeyField(OrgUnit, default=ROOT, backref="accounts")
     org_unit_id: int
     disabled = BooleanField(default=False)
-    ssh_keys = TextField(default="")
     created_at = UtcField(default=now)
     signed_in_at = UtcField(null=True)
     directory_id = CharField(null=True)
@@ -386,6 +385,21 @@ class Token(Row):
     expires_at = UtcField()
     used_at = UtcField(null=True)
     address = CharField(default="")
+
+
+class SshKey(Row):
+    """A public key of somebody's: its type and base64 text, and what they call it."""
+
+    id = AutoField()
+    account = ForeignKeyField(Account, backref="+", on_delete="CASCADE")
+    account_id: int
+    key = TextField()
+    label = TextField(default="")
+    created_at = UtcField(default=now)
+    used_at = UtcField(null=True)
+
+    class Meta:
+        table_name = "ssh_key"
 
 
 class PasswordLink(Row):
@@ -708,6 +722,7 @@ class Machine(Row):
     created_at = UtcField(default=now)
     ready_at = UtcField(null=True)
     retired_at = UtcField(null=True)
+    ssh_changed_at = UtcField(null=True)
 
 
 class Replica(Row):
@@ -1145,6 +1160,7 @@ TABLES = (
     Token,
     PasswordLink,
     SavedView,
+    SshKey,
     IdempotencyKey,
     Throttle,
     Class,

@@ -21,7 +21,7 @@ def live(id: str) -> Session | None:
     found = rows(
         """
         SELECT session.address, session.agent, session.created_at, session.seen_at, session.expires_at, session.confirmed_at,
-               session.browser, account.id, account.name, account.full_name, account.email, account.password, account.org_unit_id, account.ssh_keys,
+               session.browser, account.id, account.name, account.full_name, account.email, account.password, account.org_unit_id,
                account.directory_id, account.must_change, session.kept
         FROM session JOIN account ON account.id = session.account_id
         WHERE session.id = ? AND session.expires_at > ? AND session.created_at <= ? AND session.waits = 0 AND account.disabled = 0
@@ -30,7 +30,7 @@ def live(id: str) -> Session | None:
     )
     if not found:
         return None
-    address, agent, created, seen, expires, confirmed, browser, account_id, name, full_name, email, password, unit, keys, *more = found[0]
+    address, agent, created, seen, expires, confirmed, browser, account_id, name, full_name, email, password, unit, *more = found[0]
     from_directory, must_change, kept = more
     account = Account(
         id=account_id,
@@ -39,7 +39,6 @@ def live(id: str) -> Session | None:
         email=email,
         password=password,
         org_unit=unit,
-        ssh_keys=keys,
         directory_id=from_directory,
         must_change=bool(must_change),
     )

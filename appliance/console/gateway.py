@@ -19,8 +19,10 @@ from websockets.http11 import Request, Response
 
 from appliance.console import rfb
 from appliance.console.lines import Lines
+from appliance.console.ssh import Questions
 from appliance.errors import DpeError
 from appliance.held import Held, given
+from appliance.identity import secrets
 from appliance.services import consoles
 from appliance.services.consoles import Admission
 from appliance.settings import Settings
@@ -75,11 +77,16 @@ class Gateway(Held[Session, Admission]):
     def good(self, tickets: set[Admission]) -> set[Admission]:
         return consoles.good(tickets)
 
+    def note_used(self, used: set[Admission]) -> None:
+        super().note_used(used)
+        consoles.note_used(used)
+
     async def serve(self, listening: socket.socket) -> None:
         """Serve until the process is told to stop."""
         await self._ask(consoles.forget)
-        async with unix_serve(
-            self.handle, sock=listening, process_request=self.answer, compression=None, max_size=LARGEST, close_timeout=1
+        async with (
+            unix_serve(self.handle, sock=listening, process_request=self.answer, compression=None, max_size=LARGEST, close_timeout=1),
+            Questions(self.settings).answered(),
         ):
             await self.until_stopped()
         await self._lines.close()
@@ -188,4 +195,5 @@ class Gateway(Held[Session, Admission]):
 def main() -> None:
     """`python -m appliance.console`: on the socket that systemd, or whoever started it, opened for it."""
     listening, settings = given("appliance.console")
+    secrets.open(settings.web_secret)
     asyncio.run(Gateway(settings).serve(listening))

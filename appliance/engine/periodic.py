@@ -29,6 +29,7 @@ from appliance.engine.scenario import Follower
 from appliance.engine.schedule import EVERY_TICK, ONCE, Needs, Periodic
 from appliance.engine.seeds import Seeds
 from appliance.engine.snapshots import Snapshots
+from appliance.engine.ssh import Ssh
 from appliance.engine.trends import EVERY as JUDGED_EVERY
 from appliance.engine.trends import Trends
 from appliance.engine.upkeep import Upkeep
@@ -84,6 +85,7 @@ class Controllers:
         self.orphans = Orphans(provider, self.heartbeat, self.set_aside, jobs)
         self.snapshots = Snapshots(settings, provider, jobs)
         self.seeds = Seeds(settings, provider, jobs)
+        self.ssh = Ssh(settings, provider, jobs)
         self.scenario = Follower(settings, jobs)
         self.listeners = Listeners(jobs)
         self.pools = Pools(settings, self.readings, sizing, self.balancer)
@@ -161,6 +163,7 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("new runs", EVERY_TICK, of.dispatcher.dispatch, watched),
         Periodic("repair", EVERY_TICK, of.upkeep.repair_machines, watched),
         Periodic("orphans", EVERY_TICK, of.orphans.sweep, watched),
+        Periodic("ssh", 2, of.ssh.tell, watched),
         Periodic("aside", EVERY_TICK, aside.look, watched, Queue.LONG, aside.is_due),
         Periodic("mark", EVERY_TICK, aside.mark, watched),
         Periodic("copies", 30, lambda: disk_copies.scan(settings), watched, Queue.NETWORK),  # another server's folder may be slow

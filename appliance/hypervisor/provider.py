@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypedDict
 
 from appliance.errors import Unavailable
 from appliance.laps import Lap
 from appliance.scenario.policy import Readiness
+
+PERSONALISE_COMMAND = "/usr/lib/dpe/personalise"  # in every seed; see playbooks/roles/guest
 
 
 class NoData(Unavailable):
@@ -53,14 +55,35 @@ class MachineSpec:
     vcpus: int
     memory: int
     card: Card
-    application_port: int
+    application_port: int | None  # the application is asked for `application_ready` there; None: it has none
     application_ready: str
     boot_timeout: int
+    screen_port: int | None = None  # where it serves a screen of its own, in RFB
     readiness: Readiness = "running"  # how it waits in the buffer
     snapshot: str | None = None  # name of the snapshot to fork it from; without one it is booted
     kept: str | None = None  # id of a disk that `keep` made, which `clone` copies instead of the seed's; such a machine has no snapshot
     data: str | None = None  # id of its data disk, made by `make_data`, which outlives it
     data_size: int = 0
+
+
+class Answering(TypedDict):
+    """What of a MachineSpec says when the machine is ready."""
+
+    application_port: int | None
+    application_ready: str
+    screen_port: int | None
+    boot_timeout: int
+
+
+def answering(described: Mapping[str, Any]) -> Answering:
+    """The same of a class, as a scenario describes it; a class of an older version's says nothing of a screen."""
+    application, screen = described.get("application"), described.get("screen")
+    return Answering(
+        application_port=application["port"] if application else None,
+        application_ready=application["ready"] if application else "",
+        screen_port=screen["port"] if screen else None,
+        boot_timeout=described["boot_timeout"],
+    )
 
 
 class Power(StrEnum):
@@ -236,7 +259,7 @@ class Provider(Protocol):
         personalise: bytes = b"",
         given_up: Callable[[], bool] | None = None,
     ) -> Sequence[Lap]:
-        """Return when the agent answers, the machine has its address, is no copy of another, and its application answers.
+        """Return when the agent answers, the machine has its address, is no copy of another, and its application and its own screen answer.
 
         Returns what its personalise command said of its own steps, in their order; `report` is told when each of the host's begins.
 

@@ -19,19 +19,20 @@ def open(file: Path) -> None:
     _key = file.read_bytes()
 
 
-def _derived(purpose: str) -> bytes:
+def derived(purpose: str) -> bytes:
+    """The key for a purpose: 32 bytes, always the same."""
     if not _key:
         raise RuntimeError("no key: call secrets.open() when the process starts")
     return HKDF(SHA256(), 32, salt=None, info=purpose.encode()).derive(_key)
 
 
 def _box(purpose: str) -> Fernet:
-    return Fernet(urlsafe_b64encode(_derived(purpose)))
+    return Fernet(urlsafe_b64encode(derived(purpose)))
 
 
 def mark(purpose: str, text: str) -> str:
     """What only this appliance can put to the text, always the same: 43 letters that may stand in an address."""
-    return urlsafe_b64encode(hmac.digest(_derived(purpose), text.encode(), "sha256")).decode().rstrip("=")
+    return urlsafe_b64encode(hmac.digest(derived(purpose), text.encode(), "sha256")).decode().rstrip("=")
 
 
 def seal(purpose: str, text: str) -> str:

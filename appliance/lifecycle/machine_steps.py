@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from appliance import catalog
 from appliance.catalog import Account, Machine, machines, now
+from appliance.catalog import ssh_keys as key_rows
 from appliance.errors import Conflict, Unavailable
 from appliance.hypervisor.provider import Provider
 from appliance.identity import ssh_keys
@@ -38,7 +39,7 @@ def personal(machine: Machine, owner: Account | None = None) -> bytes:
         user=machine.machine_class.spec["user"],
         full_name=owner.full_name or owner.name,
         owner=owner.name,
-        ssh_keys=ssh_keys.usable(owner.ssh_keys),
+        ssh_keys=ssh_keys.usable(key_rows.text(owner.id)),
     )
 
 

@@ -27,7 +27,7 @@ from appliance.catalog import (
 )
 from appliance.errors import DpeError
 from appliance.identity import quotas
-from appliance.lifecycle import forks, master
+from appliance.lifecycle import forks, master, ssh
 from appliance.workflow import start
 
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=5), timedelta(minutes=10)
@@ -165,6 +165,7 @@ def personalised(machine: Machine, *, forked: bool = False) -> None:
             problem="",
             attempts=0,
             retry_at=None,
+            **ssh.news(machine),
         )
 
 

@@ -11,7 +11,7 @@ from appliance.catalog import Account, Actor, EventKind, Machine, MachineState, 
 from appliance.errors import Conflict, DpeError, NotFound
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import NoData, Provider
-from appliance.lifecycle import disks, forks, master, outcomes, rules
+from appliance.lifecycle import disks, forks, master, outcomes, rules, ssh
 from appliance.lifecycle.machine_steps import SOON, away, machine_of, personal
 from appliance.lifecycle.specs import spec
 from appliance.settings import Settings
@@ -152,6 +152,7 @@ class PowerVerbs:
                 problem="",
                 attempts=0,
                 retry_at=None,
+                **ssh.news(machine),
             )
 
         return Done({"forked": made.forked, "seed": machine.seed.version}, commit)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from appliance.catalog import Seed, smoke_tests
 from appliance.errors import DpeError
 from appliance.hypervisor import making
-from appliance.hypervisor.provider import Card, MachineSpec, Provider
+from appliance.hypervisor.provider import Card, MachineSpec, Provider, answering
 from appliance.lifecycle import forks
 from appliance.settings import Settings
 
@@ -33,9 +33,7 @@ def spec(seed: Seed, settings: Settings) -> MachineSpec:
         vcpus=described["size"]["vcpus"],
         memory=described["size"]["memory"],
         card=Card("52:54:00:00:00:0d", str(subnet[2 + PLACE]), subnet.prefixlen, settings.gateway),
-        application_port=described["application"]["port"],
-        application_ready=described["application"]["ready"],
-        boot_timeout=described["boot_timeout"],
+        **answering(described),
         snapshot=None if snapshot is None else snapshot.name,
     )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import cast
 
 from appliance.catalog import Machine, MachineState, data_disks, scenarios
-from appliance.hypervisor.provider import Card, MachineSpec
+from appliance.hypervisor.provider import Card, MachineSpec, answering
 from appliance.paths import below
 from appliance.scenario.load import MACHINE_TASKS
 from appliance.scenario.policy import Readiness
@@ -58,9 +58,7 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
         vcpus=machine.vcpus,
         memory=machine.memory,
         card=card(settings, machine.slot),
-        application_port=described["application"]["port"],
-        application_ready=described["application"]["ready"],
-        boot_timeout=described["boot_timeout"],
+        **answering(described),
         readiness=cast(Readiness, machine.readiness),
         snapshot=None if snapshot is None else snapshot.name,
         kept=None if kept is None else kept.id,

@@ -12,6 +12,7 @@ from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
 from appliance.scenario.merge import position, writer
 from appliance.scenario.schema import ClassSpec
+from appliance.yamlfile import is_model, without_none
 
 _ABSENT = object()
 
@@ -49,11 +50,11 @@ def _put(node: CommentedMap, model: type[BaseModel], was: Mapping[str, Any], wan
         name, value = _written_as(node, key, info), wanted[key]
         if value == was.get(key, _ABSENT) and (name in node or not info.is_required()):
             continue
-        part = info.annotation
-        if isinstance(part, type) and issubclass(part, BaseModel):
+        part = without_none(info.annotation)
+        if is_model(part) and value is not None:
             below = node.get(name)
             below = below if isinstance(below, CommentedMap) else CommentedMap()
-            _put(below, part, was.get(key, {}), value)
+            _put(below, part, was.get(key) or {}, value)
             found: Any = _flat(below) if below else _ABSENT
         else:
             found = _ABSENT if not info.is_required() and value == _default(info) else _plain(node.get(name), value)

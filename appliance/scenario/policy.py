@@ -238,6 +238,10 @@ class ClassPolicy(Part):
         StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,40}$"),
         _life("sequence", "Activities", "Sequence", ""),
     ] = Field(default="", description="The sequence that its machines follow, or `none`; without it the one called like its kind.")
+    pictures: Annotated[bool, Editable("pictures", Form.LIFE, "Console", "Show small pictures of the screen")] = Field(
+        default=True,
+        description="Whether whoever may see a machine's console is shown a small picture of its screen beforehand. It is taken when they ask, and never kept.",
+    )
     fork: Annotated[bool, Editable("fork", Form.MAKING, "Forking", "Fork machines from a snapshot of their seed")] = Field(
         default=True,
         description="Whether machines go on from a booted snapshot of the seed, in a fraction of the time of a boot and with little memory of their own; `off` boots each. "

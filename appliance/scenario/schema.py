@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, GetJsonSchemaHandler, StringConstraints
+from pydantic import Field, GetJsonSchemaHandler, StringConstraints, model_validator
 from pydantic_core import CoreSchema
 
 from appliance.scenario.policy import ClassPolicy
@@ -82,6 +82,17 @@ class Service(Part):
     )
 
 
+class Screen(Part):
+    """A screen that the machine itself serves, a desktop for example, which the appliance shows in the browser."""
+
+    port: int = Field(
+        ge=1,
+        le=65535,
+        title="Port of its desktop",
+        description="TCP port inside the machine that speaks RFB (VNC), without a password. The machine is ready when it answers there.",
+    )
+
+
 class Described(Part):
     """What a kind of machine is, and stays."""
 
@@ -99,7 +110,10 @@ class Described(Part):
         description="Ansible roles, from roles/ beside this file, applied to the seed in order; their tasks/machine.yml is for each machine.",
     )
     user: Name = Field(default="user", title="Account inside", description="The account inside the machine that its owner uses.")
-    application: Application = Field(description="The web application that the machine shows.")
+    application: Application | None = Field(default=None, description="The web application that the machine shows.")
+    screen: Screen | None = Field(
+        default=None, title="Desktop", description="The desktop that the machine shows, in place of an application or beside it."
+    )
     zone: Literal["inside"] = Field(default="inside", description="Where machines sit.")
     boot_timeout: int = Field(
         default=300,
@@ -159,13 +173,26 @@ class ClassSpec(ClassPolicy, Described):
         description="Makes a service of the class: its machines are replicas behind one name, `minimum` to `maximum` of them, which nobody asks for or holds.",
     )
 
+    @model_validator(mode="after")
+    def _shows_something(self) -> "ClassSpec":
+        if self.application is None and self.screen is None:
+            raise ValueError(
+                "application and screen are both missing: the machine shows nothing",
+                "say application: {port: ...}, or screen: {port: ...}",
+            )
+        if self.application and self.screen and self.application.port == self.screen.port:
+            raise ValueError(f"application and screen are both at port {self.screen.port}", "give each a port of its own")
+        if self.service and self.application is None:
+            raise ValueError("a service without an application has nothing to serve", "say application: {port: ...}")
+        return self
+
     INGREDIENTS: ClassVar[frozenset[str]] = frozenset({*Described.model_fields, "size"}) - {"title", "description", "icon"}
 
     choice: Choice = Field(default=Choice(), title="The user's choice", description="What is left open to who asks for a machine.")
 
     def ingredients(self) -> dict[str, Any]:
         """What its seed is made from: how many there are, for whom and for how long makes no other seed."""
-        return self.model_dump(mode="json", include=set(self.INGREDIENTS))
+        return self.model_dump(mode="json", include=set(self.INGREDIENTS), exclude_none=True)
 
 
 class Scenario(Part):

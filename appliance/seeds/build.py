@@ -27,7 +27,7 @@ from typing import Any
 
 from appliance import durable, qcow2
 from appliance.errors import DpeError, Unavailable
-from appliance.hypervisor.provider import MachineSpec, Provider
+from appliance.hypervisor.provider import MachineSpec, Provider, answering
 from appliance.packages import sources
 from appliance.paths import below
 from appliance.run import Argument, run
@@ -154,9 +154,7 @@ def boot_spec(job: SeedJob, settings: Settings) -> MachineSpec:
         vcpus=job.spec.size.vcpus,
         memory=job.spec.size.memory,
         card=cards.card(id, job.seed_id % cards.PLACES, settings),
-        application_port=job.spec.application.port,
-        application_ready=job.spec.application.ready,
-        boot_timeout=job.spec.boot_timeout,
+        **answering(job.spec.model_dump()),
     )
 
 

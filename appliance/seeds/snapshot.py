@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from appliance.errors import DpeError
-from appliance.hypervisor.provider import MachineSpec, Provider, Unfit
+from appliance.hypervisor.provider import MachineSpec, Provider, Unfit, answering
 from appliance.seeds import cards
 from appliance.settings import Settings
 
@@ -32,7 +32,7 @@ def template_id(snapshot_id: int) -> str:
 def template_spec(job: SnapshotJob, settings: Settings) -> MachineSpec:
     """The machine whose memory is kept. Its address is one of the 14 that lie before the machines' slots, from the end: seeds use them from the start."""
     id = template_id(job.id)
-    size, application = job.spec["size"], job.spec["application"]
+    size = job.spec["size"]
     return MachineSpec(
         id=id,
         name=f"snapshot-{job.class_name}-{job.version}",
@@ -43,9 +43,7 @@ def template_spec(job: SnapshotJob, settings: Settings) -> MachineSpec:
         vcpus=size["vcpus"],
         memory=size["memory"],
         card=cards.card(id, cards.PLACES - 1 - job.id % cards.PLACES, settings),
-        application_port=application["port"],
-        application_ready=application["ready"],
-        boot_timeout=job.spec["boot_timeout"],
+        **answering(job.spec),
     )
 
 

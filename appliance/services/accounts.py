@@ -1,7 +1,8 @@
 """Accounts: who may come in."""
 
 from appliance import catalog
-from appliance.catalog import ROOT, Account, Actor, EventKind, PasswordLink, Session, grants, handovers, record, sessions
+from appliance.catalog import ROOT, Account, Actor, EventKind, PasswordLink, Session, SshKey, grants, handovers, record, sessions
+from appliance.catalog import ssh_keys as key_rows
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.identity import names, passwords, permissions, throttle
 from appliance.identity import ssh_keys as keys
@@ -45,15 +46,17 @@ def insert(
     """A new account with a password already hashed; call it inside `write()`. `must_change`: it is not one that its person chose."""
     if Account.get_or_none(Account.name == check_name(name)) is not None:
         raise Conflict(f"There is already an account {name}.", "Pick another name.", field="name")
-    return Account.create(
+    parsed = keys.parse(ssh_keys)
+    account = Account.create(
         name=name,
         password=password,
         full_name=full_name.strip()[:100],
         email=email.strip()[:200],
-        ssh_keys=keys.parse(ssh_keys),
         org_unit=org_unit_id,
         must_change=must_change and bool(password),
     )
+    key_rows.add(account.id, parsed)
+    return account
 
 
 def create(
@@ -73,12 +76,13 @@ def create(
 
 def update(actor: Actor, id: int, *, full_name: str, email: str, ssh_keys: str) -> None:
     """Change an account. Raises BadInput."""
-    parsed = keys.parse(ssh_keys)
     with catalog.write():
         account = get_account(id)
         permissions.require_no_less(actor, id)
         before = {"full_name": account.full_name, "email": account.email}
-        account.ssh_keys = parsed
+        parsed = keys.parse(ssh_keys, known=key_rows.text(id))
+        if parsed != key_rows.text(id).splitlines():
+            key_rows.replace(id, parsed)
         if account.directory_id is None:  # else the directory says who they are
             account.full_name, account.email = full_name.strip()[:100], email.strip()[:200]
         account.save()
@@ -95,14 +99,38 @@ def update(actor: Actor, id: int, *, full_name: str, email: str, ssh_keys: str) 
         )
 
 
-def set_ssh_keys(actor: Actor, ssh_keys: str) -> None:
-    """A person sets their own public SSH keys. Raises BadInput."""
+def ssh_keys_of(account_id: int) -> list[SshKey]:
+    """Somebody's public SSH keys, the oldest first."""
+    return key_rows.of_account(account_id)
+
+
+def ssh_keys_text(account_id: int) -> str:
+    """The same, a line each, as a form or a program takes them."""
+    return key_rows.text(account_id)
+
+
+def add_ssh_keys(actor: Actor, ssh_keys: str) -> None:
+    """A person adds public SSH keys of theirs, a line each; the machines that they hold get them, too. Raises BadInput."""
     assert actor.account_id is not None
-    parsed = keys.parse(ssh_keys)
     with catalog.write():
-        Account.update(ssh_keys=parsed).where(Account.id == actor.account_id).execute()
+        before = key_rows.text(actor.account_id)
+        parsed = keys.parse(ssh_keys, field="keys")
+        keys.demand_few({" ".join(line.split(" ", 2)[:2]) for line in [*before.splitlines(), *parsed]}, field="keys")
+        key_rows.add(actor.account_id, parsed)
         handovers.changed(actor.account_id)
-        record(EventKind.ACCOUNT_CHANGED, f"{actor.name} changed their SSH keys.", actor, object=f"account:{actor.name}")
+        record(EventKind.ACCOUNT_CHANGED, f"{actor.name} added to their SSH keys.", actor, object=f"account:{actor.name}")
+
+
+def remove_ssh_key(actor: Actor, id: int) -> None:
+    """A person takes one of their keys away; the machines that they hold forget it, too. Raises NotFound."""
+    assert actor.account_id is not None
+    with catalog.write():
+        found = key_rows.remove(actor.account_id, id)
+        if found is None:
+            raise NotFound("There is no such key any more.", "Reload the page.")
+        handovers.changed(actor.account_id)
+        name = found.label or keys.fingerprint(found.key)
+        record(EventKind.ACCOUNT_CHANGED, f"{actor.name} took their SSH key {name} away.", actor, object=f"account:{actor.name}")
 
 
 def set_password(actor: Actor, id: int, password: str, *, keep_session: str = "") -> None:

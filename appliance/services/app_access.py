@@ -59,10 +59,12 @@ def admit(actor: Actor, door_port: int, settings: Settings) -> Target:
         raise Rests(f"{machine.name} is {machine.state.value}.", "Start it on your page.")
     if machine.state is not MachineState.IN_USE and not (may_enter and machine.state is MachineState.READY):
         raise Conflict(f"{machine.name} is not ready to be used: it is {machine.state.value}.", "Wait a moment.")
-    fresh = own and _note_opened(machine)
+    if not (application := machine.machine_class.spec.get("application")):
+        raise NotFound(f"{machine.name} has no web application.", "Open its desktop on your page.")
+    fresh = own and note_opened(machine)
     if not own:
         _note_admin(actor, machine.id, machine.name, machine.class_name)
-    return Target(settings.address(machine.slot), machine.machine_class.spec["application"]["port"], machine.id, fresh)
+    return Target(settings.address(machine.slot), application["port"], machine.id, fresh)
 
 
 def good(tickets: Iterable[Ticket]) -> set[Ticket]:
@@ -85,7 +87,7 @@ def good(tickets: Iterable[Ticket]) -> set[Ticket]:
     return {one for one in asked if holds(one)}
 
 
-def _note_opened(machine: Machine) -> bool:
+def note_opened(machine: Machine) -> bool:
     """Keep when it was opened first and, for a class that wants to know, used last: at most once a minute, however much is asked for.
     Returns whether this is the first time."""
     lease, moment = machines.lease_of(machine.id), now()

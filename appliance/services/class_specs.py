@@ -21,7 +21,7 @@ from appliance.scenario.tree import MAIN
 from appliance.services import classes, host_metrics, scenarios, server
 from appliance.services.scenarios import Change
 from appliance.settings import Settings
-from appliance.yamlfile import Source
+from appliance.yamlfile import Source, without_none
 
 RECENT = 5  # builds from which it is said how long the next one takes
 
@@ -135,7 +135,7 @@ def _is_field(keys: list[str]) -> bool:
         fields = getattr(model, "model_fields", {})
         if key not in fields:
             return False
-        model = fields[key].annotation
+        model = without_none(fields[key].annotation)
     return True
 
 

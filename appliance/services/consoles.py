@@ -25,6 +25,7 @@ from appliance.services.app_access import Rests, Ticket
 from appliance.settings import Settings
 
 LASTS = 30.0  # seconds
+EVERY = 30.0  # seconds between two looks at whether a desktop is in use
 EACH = 20  # tickets of a session; the oldest go first
 TARGET = re.compile(r"screen|serial|(?P<kind>vnc|tcp)/(?P<port>[1-9]\d{0,4})")
 ENDS = frozenset({MachineState.REPROVISIONING})  # whoever was there sees a machine that is about to be another one
@@ -80,6 +81,12 @@ def admit(actor: Actor, machine_id: str) -> tuple[Machine, bool]:
     return machine, own
 
 
+def desktop(machine: Machine) -> str:
+    """The target of the screen that a machine of its class serves itself; empty when it serves none."""
+    screen = machine.machine_class.spec.get("screen")
+    return f"vnc/{screen['port']}" if screen else ""
+
+
 def issue(actor: Actor, session_id: str, machine_id: str, target: str, origin: str, settings: Settings, *, take_over: bool = False) -> str:
     """A ticket for this browser, or the program with this token, from this origin (a program has none), to this target, once, within half a minute.
 
@@ -94,7 +101,7 @@ def issue(actor: Actor, session_id: str, machine_id: str, target: str, origin: s
     if asked["kind"] == "tcp" and not control:
         raise BadInput("A port cannot be watched, only used.", "Take over first.")
     if not own:
-        _note(actor, machine, target, control=control)
+        note(actor, machine, target, control=control)
     assert actor.account_id is not None
     admission = Admission(session_id, machine.id, actor.account_id, machine.owner_id, target, control, settings.address(machine.slot))
     token, moment = secrets.token_urlsafe(32), time.monotonic()
@@ -154,6 +161,18 @@ def begin(admission: Admission) -> int:
     return consoles.begin(admission.machine_id, admission.account_id, admission.target, control=admission.control)
 
 
+def note_used(admissions: Iterable[Admission]) -> None:
+    """A desktop that is open in its owner's browser is in use, as an application is: nothing in the machine tells of who reads, or types a little."""
+    moment = time.monotonic()
+    for one in admissions:
+        due = moment - _used.get(one.machine_id, -EVERY) >= EVERY
+        if due and one.owner_id == one.account_id and (machine := machines.by_id(one.machine_id)) and one.target == desktop(machine):
+            if len(_used) > 10_000:
+                _used.clear()
+            _used[one.machine_id] = moment
+            app_access.note_opened(machine)
+
+
 end = consoles.end
 forget = consoles.forget
 
@@ -163,7 +182,7 @@ def others(machines: Iterable[Machine], account_id: int) -> dict[str, list[Conso
     return consoles.others([machine.id for machine in machines], account_id)
 
 
-def _note(actor: Actor, machine: Machine, target: str, *, control: bool) -> None:
+def note(actor: Actor, machine: Machine, target: str, *, control: bool) -> None:
     """An operator at somebody's machine, in the record: each time they take over, and that they look once in ten minutes."""
     key, moment = (actor.account_id, machine.id), time.monotonic()
     if not control and moment - _noted.get(key, -app_access.QUIET) < app_access.QUIET:
@@ -182,3 +201,4 @@ def _note(actor: Actor, machine: Machine, target: str, *, control: bool) -> None
 
 
 _noted: dict[tuple[Any, str], float] = {}
+_used: dict[str, float] = {}

@@ -496,6 +496,7 @@ class Way:
     path: str
 
 
-def way(machine: Machine, settings: Settings) -> Way:
-    """The front door port and path of a machine's application."""
-    return Way(settings.app_port + machine.door, machine.machine_class.spec["application"]["path"])
+def way(machine: Machine, settings: Settings) -> Way | None:
+    """The front door port and path of a machine's application; None when it has a desktop alone."""
+    application = machine.machine_class.spec.get("application")
+    return Way(settings.app_port + machine.door, application["path"]) if application else None

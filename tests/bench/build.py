@@ -17,13 +17,13 @@ from typing import Any
 from appliance import layout
 from appliance.errors import DpeError
 from appliance.hypervisor.libvirt import daemon
-from appliance.hypervisor.provider import MachineSpec
+from appliance.hypervisor.provider import MachineSpec, answering
 from appliance.lifecycle import batch
 from appliance.lifecycle.specs import card
 from appliance.run import run as command
 from appliance.settings import Settings, environment, load
 from tests.integration.conftest import Libvirtd
-from tests.seeds import cached_seed, place, small_scenario
+from tests.seeds import SMALL, cached_seed, place, small_scenario
 
 MACHINES = 4
 SMALLEST = {"MACHINES": 1}
@@ -48,13 +48,13 @@ def hypervisor() -> Iterator[Libvirtd]:
         shutil.rmtree(state)
 
 
-def _spec(settings: Settings, slot: int) -> MachineSpec:
-    seed, id = place(cached_seed(), settings), str(uuid.uuid4())
-    described = small_scenario().classes["small"]
+def _spec(settings: Settings, slot: int, class_name: str = "small", scenario: Path = SMALL) -> MachineSpec:
+    seed, id = place(cached_seed(class_name, scenario), settings, class_name), str(uuid.uuid4())
+    described = small_scenario(scenario).classes[class_name]
     return MachineSpec(
-        id=id, name=f"bench-{slot}", class_name="small", seed="small/1", cmdline=seed.cmdline,
-        disk_size=described.size.disk, vcpus=1, memory=described.size.memory,
-        card=card(settings, slot), application_port=described.application.port, application_ready=described.application.ready, boot_timeout=300,
+        id=id, name=f"bench-{slot}", class_name=class_name, seed=f"{class_name}/1", cmdline=seed.cmdline,
+        disk_size=described.size.disk, vcpus=described.size.vcpus, memory=described.size.memory,
+        card=card(settings, slot), **{**answering(described.model_dump()), "boot_timeout": 300},
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, WebSocketRoute, expect
 
 from appliance import catalog
-from appliance.catalog import ConsoleSession, Machine
+from appliance.catalog import Class, ConsoleSession, Machine
 from tests.browser import axe
 from tests.browser.conftest import Site
 from tests.browser.steps import sign_in
@@ -30,14 +30,15 @@ window.WebSocket = class extends Played { send(...said) { super.send(...said); }
 
 
 class Screen:
-    """A server of RFB as QEMU's: one picture, all green, and what it was told."""
+    """A server of RFB as QEMU's, or a machine's own: one picture, all green, and what it was told."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, target: str = "screen") -> None:
+        self.by_key = target == "screen"
         self.keys: list[tuple[int, int]] = []  # scancode, down
         self.said = b""
         self.tickets: list[str] = []
         self.route: WebSocketRoute | None = None
-        page.route_web_socket(re.compile("/ws/.*/screen"), self.serve)
+        page.route_web_socket(re.compile(f"/ws/.*/{target}"), self.serve)
         page.add_init_script(OWN_METHODS)
 
     def serve(self, route: WebSocketRoute) -> None:
@@ -47,6 +48,10 @@ class Screen:
         route.on_message(lambda said: self.hear(route, said, steps))
         route.send(b"RFB 003.008\n")
 
+    def say(self, data: bytes) -> None:
+        assert self.route
+        self.route.send(data)
+
     def hear(self, route: WebSocketRoute, said: bytes | str, steps: list[bytes]) -> None:
         data = said if isinstance(said, bytes) else said.encode()
         if steps:
@@ -54,7 +59,8 @@ class Screen:
             return
         self.said += data
         if data[:1] == b"\2":  # encodings: extended keys are understood (rectangle -258), and here is the picture
-            route.send(b"\0\0\0\1" + struct.pack(">4Hi", 0, 0, 0, 0, -258))
+            if self.by_key:
+                route.send(b"\0\0\0\1" + struct.pack(">4Hi", 0, 0, 0, 0, -258))
             picture = struct.pack(">4Hi", 0, 0, WIDTH, HEIGHT, 0) + bytes([0, 200, 0, 0]) * (WIDTH * HEIGHT)
             route.send(b"\0\0\0\1" + picture)
         for down, code in re.findall(rb"\xff\x00(\x00[\x00\x01])....(....)", data, re.DOTALL):
@@ -125,6 +131,33 @@ def test_an_operator_watches_and_takes_over_and_the_owner_sees_it(busy: Site, br
     owner = browse(busy)
     sign_in(owner, "ada")
     expect(owner.get_by_role("status").filter(has_text="watches its console")).to_be_visible()
+
+
+def test_a_desktop_hears_every_sign_and_its_clipboard_goes_both_ways(busy: Site, browse: Callable[..., Page]) -> None:
+    page = browse(busy)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    desktop = Screen(page, "vnc/5901")
+    catalog.open(busy.settings.catalog)
+    spec = Class.get_by_id("notebook").spec
+    Class.update(spec={**spec, "application": None, "screen": {"port": 5901}}).where(Class.name == "notebook").execute()
+    sign_in(page, "ada")
+    page.get_by_role("link", name="Console").click()
+    expect(page.locator("#console [data-state]")).to_have_text("Connected")
+    assert page.get_by_label("Console of this machine").get_by_text("Desktop").get_attribute("aria-current") == "true"
+    page.get_by_role("button", name="Paste").click()
+    page.get_by_label("Text to type in the machine").fill("é→")
+    page.get_by_role("button", name="Type it").click()
+    page.get_by_role("button", name="Paste").click()
+    page.get_by_label("Text to type in the machine").fill("for it")
+    page.get_by_role("button", name="Put it into its clipboard").click()
+    desktop.say(b"\3\0\0\0" + struct.pack(">I", 7) + b"from it")
+    page.wait_for_function("async () => await navigator.clipboard.readText() === 'from it'")
+    typed = [int.from_bytes(sign) for sign in re.findall(rb"\x04\x01\x00\x00(....)", desktop.said, re.DOTALL)]
+    assert [0xE9, 0x1000000 + ord("→")] == typed
+    assert b"\x06\0\0\0" + struct.pack(">I", 6) + b"for it" in desktop.said
+    page.get_by_role("button", name="Viewer").click()
+    expect(page.get_by_role("dialog", name="Viewer")).to_contain_text("--target vnc/5901 --listen 5900")
+    assert axe.findings(page) == []
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -135,4 +135,6 @@ def test_a_form_whose_session_ended_is_offered_again(window: Window, shots: Call
     expect(page.get_by_role("heading", name="Send it now?")).to_be_visible()
     shots(page, "kept")
     page.get_by_role("button", name="Send it").click()
-    expect(page.get_by_label("Public keys")).to_have_value(key)
+    expect(page.get_by_role("row", name="typed")).to_contain_text("SHA256:")
+    page.get_by_role("heading", name="SSH keys", exact=True).scroll_into_view_if_needed()
+    shots(page, "keys")

@@ -18,9 +18,12 @@ from urllib.request import urlopen
 
 import pytest
 
-from appliance.errors import BadInput, DpeError, Unavailable
+from appliance.catalog import now
+from appliance.errors import BadInput, CommandFailed, DpeError, Unavailable
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import Card, MachineSpec
+from appliance.identity import secrets, ssh_authority
+from appliance.lifecycle import ssh
 from appliance.run import run
 from appliance.scenario.load import load as load_scenario
 from appliance.scenario.schema import ClassSpec
@@ -231,6 +234,38 @@ def test_machines_with_an_ssh_server_have_host_keys_of_their_own(provider: Libvi
         keys.append(done.output.split()[:2])
     assert [kind for kind, _ in keys] == ["ssh-ed25519", "ssh-ed25519"]
     assert keys[0] != keys[1]
+
+
+@pytest.mark.ssh
+def test_a_machine_is_known_by_the_appliances_signature_and_lets_its_owners_key_in(
+    provider: LibvirtProvider, two_machines: list[MachineSpec], tmp_path: Path
+) -> None:
+    """What the engine does after a hand-over (lifecycle/ssh.py), in a real machine."""
+    (secret := tmp_path / "secret").write_bytes(b"s" * 32)
+    secrets.open(secret)
+    spec = two_machines[1]
+    public = run(["sh", "-c", f"ssh-keygen -q -t ed25519 -N '' -f {tmp_path}/key && cat {tmp_path}/key.pub"]).strip()
+    personal = guest.personalise_input(user="user", full_name="Alice", ssh_keys=[public], owner="alice")
+    assert provider.execute(spec.id, ["/bin/sh", "-c", ssh.TELL], input=personal).status == 0
+    shown = provider.execute(spec.id, ["/bin/sh", "-c", ssh.READ], timeout=120).output
+    certificate = ssh_authority.sign_host(shown, [ssh.alias(spec.id)], now())
+    assert provider.execute(spec.id, ["/bin/sh", "-c", ssh.WRITE], input=f"{certificate}\n".encode()).status == 0
+    (tmp_path / "known_hosts").write_text(ssh_authority.known_hosts(["dpe-*"]) + "\n")
+    words = {
+        "UserKnownHostsFile": tmp_path / "known_hosts",
+        "HostKeyAlias": ssh.alias(spec.id),
+        "StrictHostKeyChecking": "yes",
+        "BatchMode": "yes",
+    }
+    options = [word for name, value in words.items() for word in ("-o", f"{name}={value}")]
+    deadline = time.monotonic() + 30
+    while True:  # the server reads its configuration again
+        try:
+            said = run(["ssh", "-F", "none", "-i", tmp_path / "key", *options, f"user@{spec.card.address}", "whoami"])
+            break
+        except CommandFailed:
+            assert time.monotonic() < deadline
+    assert said == "user\n"
 
 
 @pytest.mark.badinput

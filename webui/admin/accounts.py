@@ -201,7 +201,7 @@ def change(id: int) -> Page:
 
 def _page(id: int, error: DpeError | None = None) -> Page:
     account = accounts.get_account(id)
-    stored = {name: getattr(account, name) for name in Details.model_fields}
+    stored = {"full_name": account.full_name, "email": account.email, "ssh_keys": accounts.ssh_keys_text(id)}
     page = render_template(
         "admin/account.html",
         account=account,

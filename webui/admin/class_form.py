@@ -30,7 +30,7 @@ FIELDS = {field.key: field for field in schema_form.fields_of(ClassSpec.model_js
 SECTIONS = {
     "What it is for": ("title", "description", "icon", "kind"),
     "Operating system": ("os", "packages"),
-    "Application": ("roles", "application", "user"),
+    "Application": ("roles", "application", "screen", "user"),
     "Service": ("service",),
     "Size": ("size",),
     "Policy": ("policy",),

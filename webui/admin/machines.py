@@ -11,7 +11,7 @@ from appliance.catalog import machines as machine_rows
 from appliance.catalog.grants import Scope
 from appliance.catalog.listing import Page, Window
 from appliance.readings import Kind, Subject
-from appliance.services import host_metrics, machines, moves, runs
+from appliance.services import host_metrics, machines, moves, pictures, runs
 from webui import charts, lists
 from webui.format import STATES
 from webui.guard import actor, needs, settings
@@ -68,6 +68,7 @@ MACHINES = List(
         Column("left", "Time left", lambda row: row.lease.ends_at if row.lease else "", look="num"),
         Column("load", "Load", lambda row: row.reading.cpu if row.reading else "", look="num"),
         Column("memory", "Memory", lambda row: row.reading.memory_used if row.reading else "", look="num"),
+        Column("picture", "Screen", None, sorts=False, shown=False, permission="machines.enter"),
         Column("created", "Created", lambda row: row.created_at, shown=False, look="text-secondary"),
         Column("since", "Since", lambda row: row.state_since, look="end text-secondary"),
     ),
@@ -93,7 +94,7 @@ MACHINES = List(
 @blueprint.get("/")
 @needs("machines.read")
 def index() -> Response | str:
-    return lists.answer("admin/machines.html", lists.show(MACHINES), address_of=_address)
+    return lists.answer("admin/machines.html", lists.show(MACHINES), address_of=_address, pictured=pictures.are_on)
 
 
 @blueprint.post("/bulk")
@@ -120,6 +121,7 @@ def page(id: str) -> str:
         address=settings().address(machine.slot),
         way=machines.way(machine, settings()),
         application=application(machine),
+        pictured=pictures.are_on(machine),
         held=machine.state in machine_rows.HELD,
         nominal=host_metrics.nominal(machine.memory),
         doing=moves.doing([machine]).get(id, ""),

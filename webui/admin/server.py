@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from appliance.catalog import now
 from appliance.errors import BadInput, DpeError, NotFound
 from appliance.host.interface.network import State
-from appliance.services import overview, server
+from appliance.services import overview, server, ssh
 from webui import forms
 from webui.errors import status_of
 from webui.format import zone
@@ -53,6 +53,8 @@ def index() -> str:
         certificate=certificate,
         proxies=proxies,
         shell=server.shell(settings()),
+        ssh=ssh.wanted(),
+        ssh_port=settings().ssh_port,
         error=error,
     )
 
@@ -71,6 +73,16 @@ def set_shell() -> Response:
     enabled = forms.read(Enabled).enabled
     server.set_shell(actor(), settings(), enabled=enabled)
     flash("The menu at the server's screen opens a shell from now on." if enabled else "The menu opens no more shells.", "success")
+    return redirect(url_for("server.index"), 303)
+
+
+@blueprint.post("/ssh")
+@needs("settings.manage")
+@requires_reauth
+def switch_ssh() -> Response:
+    enabled = forms.read(Enabled).enabled
+    ssh.switch(actor(), on=enabled)
+    flash("The SSH server is there in a moment." if enabled else "The SSH server is off; whoever was there is cut off.", "success")
     return redirect(url_for("server.index"), 303)
 
 

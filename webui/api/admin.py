@@ -165,7 +165,7 @@ def _account(account: Account) -> schemas.Account:
         "name": account.name,
         "full_name": account.full_name,
         "email": account.email,
-        "ssh_keys": account.ssh_keys,
+        "ssh_keys": accounts.ssh_keys_text(account.id),
         "org_unit": account.org_unit_id,
         "enabled": not account.disabled,
         "from_directory": account.directory_id is not None,
@@ -219,10 +219,10 @@ def put_account(id: int) -> Answer:
     """Have an account's details be these."""
     wanted = forms.read(AccountDetails).model_dump()
     with catalog.write():
-        before = accounts.get_account(id)
+        before = dict(_account(accounts.get_account(id)))
         accounts.update(actor(), id, **wanted)
-        after = accounts.get_account(id)
-        return _changed([name for name in wanted if getattr(after, name) != getattr(before, name)])
+        after = dict(_account(accounts.get_account(id)))
+        return _changed([name for name in wanted if after[name] != before[name]])
 
 
 @blueprint.post("/admin/accounts/<int:id>/enable")

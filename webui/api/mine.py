@@ -10,9 +10,10 @@ from pydantic import Field
 
 from appliance.catalog import DataDisk, KeptDisk, Machine, Request, Run, WorkItem
 from appliance.errors import BadInput, NotFound
+from appliance.identity import ssh_authority
 from appliance.pools.windows import NUMBERS, Bounds
 from appliance.readings import HOST, Kind, Series, Subject
-from appliance.services import calendars, choices, consoles, disks, inbox, machines, moves, readings, recovery, runs, sequences, server
+from appliance.services import calendars, choices, consoles, disks, inbox, machines, moves, readings, recovery, runs, sequences, server, ssh
 from appliance.services import classes as class_verbs
 from webui import forms
 from webui.api import schemas
@@ -45,6 +46,12 @@ class Wanted(Form):
     )
     count: Whole = Field(1, title="count", description='Send {"class": "NAME", "count": 1}.')
     choice: Choice | None = Field(None, title="choice", description='Send {"class": "NAME", "choice": {"applications": ["NAME"]}}.')
+
+
+class CertificateWanted(Body):
+    """What is to be signed."""
+
+    public_key: str = Field(min_length=1, max_length=10_000, description="A line as in a file like id_ed25519.pub.")
 
 
 class Receiver(Form):
@@ -383,6 +390,26 @@ def console(id: str) -> Answer:
     )
     own = machines.get_machine(actor(), id, "machines.enter").owner_id == current_user.account.id
     return {"path": f"/ws/{id}/{asked.target}?ticket={ticket}", "control": own or asked.take_over}, 201
+
+
+@blueprint.post("/ssh-certificate")
+@needs("own")
+@operation(
+    "consoles", {201: schemas.SshCertificate}, takes=CertificateWanted,
+    example={"public_key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"},
+)  # fmt: skip
+def ssh_certificate() -> Answer:
+    """A certificate for a public key: for ten minutes it opens connections to your machines through the appliance's SSH server.
+
+    Machines themselves know the keys of your account alone.
+    """
+    settings = current_app.config["SETTINGS"]
+    return {
+        "certificate": ssh.certificate(actor(), forms.read(CertificateWanted).public_key),
+        "known_hosts": ssh_authority.known_hosts(settings.ssh_names),
+        "user": ssh.USER,
+        "port": settings.ssh_port if ssh.wanted() else None,
+    }, 201
 
 
 @blueprint.post("/machines/<id>/still-here")

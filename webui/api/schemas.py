@@ -146,6 +146,15 @@ class Console(TypedDict):
     control: bool
 
 
+class SshCertificate(TypedDict):
+    """A certificate, the line for known_hosts, and where the SSH server is, if it is switched on."""
+
+    certificate: str
+    known_hosts: str
+    user: str
+    port: int | None
+
+
 class State(TypedDict):
     state: str
 

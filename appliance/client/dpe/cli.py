@@ -262,7 +262,7 @@ def get(context: Context, class_name: str, count: int, wait: bool, timeout: int,
 @click.option("--print", "only", is_flag=True, help="Print the address alone.")
 @click.pass_obj
 def open_(context: Context, machine: str, only: bool) -> None:
-    """Open a machine's application in the browser."""
+    """Open a machine's application, or its desktop, in the browser."""
     address = context.client.machine(machine)["url"]
     if only or not _browse(address):
         output.done(address)

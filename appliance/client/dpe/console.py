@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shlex
+import socket
 import sys
 import threading
 from typing import Any
@@ -36,20 +37,20 @@ def _connect(client: Any, machine: dict[str, Any], target: str, *, take_over: bo
         raise Unreachable(f"{machine['name']} does not answer: {error}.", "Look whether it is on: dpe list") from error
 
 
-def _copy(socket: Any, read: Any, write: Any) -> str:
+def _copy(stream: Any, read: Any, write: Any) -> str:
     """Both ways, until one side ends; returns why the appliance ended it, if it said so."""
     from websockets.exceptions import ConnectionClosed
 
     def there() -> None:
         with contextlib.suppress(ConnectionClosed, OSError):
             while data := read():
-                socket.send(data)
-        socket.close()
+                stream.send(data)
+        stream.close()
 
     threading.Thread(target=there, daemon=True).start()
     try:
         while True:
-            data = socket.recv()
+            data = stream.recv()
             write(data.encode() if isinstance(data, str) else data)
     except ConnectionClosed as closed:
         return str(closed.rcvd.reason) if closed.rcvd and closed.rcvd.code >= 4000 else ""
@@ -64,16 +65,46 @@ def _write(data: bytes) -> None:
 @click.command()
 @one_machine
 @click.option("--take-over", is_flag=True, help="Type in somebody else's machine; it is recorded.")
+@click.option("--listen", type=click.IntRange(0, 65535), metavar="PORT", help="Listen on 127.0.0.1 for a VNC viewer; 0: any free port.")
+@click.option("--target", default="screen", help="What the viewer sees: screen, or vnc/PORT of a desktop (the console's page says it).")
 @click.pass_obj
-def console(context: Context, machine: str, take_over: bool) -> None:
-    """Connect to a machine's serial line. Ctrl-] ends it."""
+def console(context: Context, machine: str, take_over: bool, listen: int | None, target: str) -> None:
+    """Connect to a machine's serial line, which Ctrl-] ends, or have a VNC viewer see its screen."""
     client = context.client
     found = client.machine(machine)
-    with _connect(client, found, "serial", take_over=take_over) as socket:
+    if listen is not None:
+        return _listen(client, found, listen, target, take_over=take_over)
+    with _connect(client, found, "serial", take_over=take_over) as stream:
         output.note(f"Connected to {found['name']}. Ctrl-] ends it.")
         with _raw():
-            why = _copy(socket, _typed, _write)
+            why = _copy(stream, _typed, _write)
     output.note(why or "Disconnected.")
+
+
+def _listen(client: Any, machine: dict[str, Any], port: int, target: str, *, take_over: bool) -> None:
+    """Connect each viewer that comes to 127.0.0.1:port, with a ticket of its own, until the command is ended."""
+    try:
+        listening = socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        raise ClientError(f"Nothing can listen on port {port}: {error.strerror}.", "Name another one, or 0 for any.") from None
+    with listening:
+        output.note(f"{machine['name']} is at 127.0.0.1:{listening.getsockname()[1]} for a VNC viewer of this computer. Ctrl-C ends it.")
+        while True:
+            viewer = listening.accept()[0]
+            threading.Thread(target=_view, args=(client, machine, target, viewer), kwargs={"take_over": take_over}, daemon=True).start()
+
+
+def _view(client: Any, machine: dict[str, Any], target: str, viewer: socket.socket, *, take_over: bool) -> None:
+    with viewer:
+        try:
+            with _connect(client, machine, target, take_over=take_over) as stream:
+                why = _copy(stream, lambda: viewer.recv(CHUNK), viewer.sendall)
+        except ClientError as error:
+            why = str(error)
+        except OSError:  # the viewer has gone
+            return
+    if why:
+        output.note(why)
 
 
 def _typed() -> bytes:
@@ -106,8 +137,8 @@ def proxy(context: Context, machine: str, port: int) -> None:
     """Connect standard input and output to a port of a machine, like ssh's ProxyCommand."""
     client = context.client
     found = client.machine(machine)
-    with _connect(client, found, f"tcp/{port}") as socket:
-        why = _copy(socket, lambda: os.read(0, CHUNK), _write)
+    with _connect(client, found, f"tcp/{port}") as stream:
+        why = _copy(stream, lambda: os.read(0, CHUNK), _write)
     if why:
         raise ClientError(why)
 

@@ -77,6 +77,6 @@ def _new(name: str, owners: dict[str, Account]) -> Account:
         )
     if Account.get_or_none(Account.name == name) is not None:
         raise Conflict(f"There is already an account {name}, which is no owner.", "Choose another name.")
-    account = Account.create(name=name, password="!", full_name="", email="", ssh_keys="")  # noqa: S106 - nothing hashes to it
+    account = Account.create(name=name, password="!", full_name="", email="")  # noqa: S106 - nothing hashes to it
     Grant.create(role="owner", account=account.id)
     return account

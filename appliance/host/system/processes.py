@@ -33,6 +33,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "relay": ("Takes people to their machines, as long as they may be there.", ("dpe-relay.socket", "dpe-relay.service")),
     "console": ("Takes people to their machines' screens and serial lines.", ("dpe-console.socket", "dpe-console.service")),
     "haproxy": ("Shares the requests to services among their replicas.", ("dpe-haproxy.service",)),
+    "ssh": ("Passes SSH on to machines, when it is switched on.", ("dpe-ssh.service",)),
     "host": ("Takes care of the server itself.", ("dpe-host.service",)),
     "rescue": ("This page, for when the others do not come.", ("dpe-rescue.service",)),
 }

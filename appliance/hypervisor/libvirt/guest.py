@@ -8,8 +8,9 @@ import secrets
 import socket
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import libvirt
@@ -17,13 +18,11 @@ import libvirt
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.hypervisor.libvirt import agent, daemon, disks
 from appliance.hypervisor.libvirt.base import Base, find
-from appliance.hypervisor.provider import Executed, GuestSigns, MachineSpec, NoData
+from appliance.hypervisor.provider import PERSONALISE_COMMAND, Executed, GuestSigns, MachineSpec, NoData
 from appliance.laps import NAMING, Lap
 
 log = logging.getLogger(__name__)
 
-# In every seed; see playbooks/roles/guest.
-PERSONALISE_COMMAND = "/usr/lib/dpe/personalise"
 DATA_IS_NOT_OURS = 65  # its status, and then personalise's, when what is on the disk cannot be mounted
 DATA_FOLDER = "/data"  # where a machine has its data disk
 SLOW = 1.5  # seconds that telling a machine the time may take before its clock is looked at
@@ -73,26 +72,17 @@ class Guest(Base):
         say(NAMING)
         told_at = time.monotonic()
         personalising = self._begin(spec, personalise, patience.deadline - told_at)
-        address, port, path = spec.card.address, spec.application_port, spec.application_ready
-        looked_at = time.monotonic()
 
-        def answers() -> bool:
+        def answers(asked: "_Asked") -> bool:
             """The address comes last in personalising, so that a machine that answers there is itself; looking there costs it nothing."""
-            nonlocal looked_at
-            if _answers_http(address, port, path, time.monotonic() - told_at):
+            if asked.answers(time.monotonic() - told_at):
                 return True
-            if not personalising.over and time.monotonic() - looked_at > LOOK_EVERY:
-                looked_at = time.monotonic()
-                if personalising.is_over():
-                    say("waiting for its application")
+            if personalising.has_just_ended():
+                say("waiting for its application")
             return False
 
-        until(
-            answers,
-            0.02,
-            f"its application (http port {port}, {path})",
-            "Are port and ready path of the class right, and does its service start?",
-        )
+        for asked in _asked(spec):
+            until(partial(answers, asked), 0.02, asked.what, f"{asked.hint}, and does its service start?")
         self._connection.until(personalising.is_over, patience.deadline + 1, 0.02)
         if time.monotonic() - told_at > SLOW:
             self._correct_clock(spec.id)
@@ -169,6 +159,14 @@ class _Personalising:
     pid: int
     over: bool = False
     laps: Sequence[Lap] = ()
+    looked_at: float = field(default_factory=time.monotonic)
+
+    def has_just_ended(self) -> bool:
+        """Whether it has ended since the last look, of which there are few. Raises DpeError when it failed."""
+        if self.over or time.monotonic() - self.looked_at <= LOOK_EVERY:
+            return False
+        self.looked_at = time.monotonic()
+        return self.is_over()
 
     def is_over(self) -> bool:
         """Whether it has ended. Raises DpeError when it failed."""
@@ -227,22 +225,49 @@ class _Patience:
         return at_work and self.deadline <= self._begun + (self._times + 0.5) * self._seconds
 
 
-def _answers_http(address: str, port: int, path: str, waited: float) -> bool:
-    """Whether the application answers a GET with any status below 500. A machine without its address yet is given up soon, to be asked again;
-    the longer it has been waited for, the slower it may be, which is much within a machine without virtualisation."""
-    soon = min(max(0.05, waited / 20), 1)
-    try:
-        # A lost first packet would be sent again only after a second.
-        connected = socket.create_connection((address, port), timeout=soon)
-    except OSError:
-        return False
-    connection = http.client.HTTPConnection(address, port)
+@dataclass(frozen=True)
+class _Asked:
+    """What a machine is asked, to know that it is ready."""
+
+    address: str
+    port: int
+    what: str
+    hint: str
+    says: Callable[[socket.socket, "_Asked"], bool]
+    path: str = ""
+
+    def answers(self, waited: float) -> bool:
+        """Whether it does. A machine without its address yet is given up soon, to be asked again; the longer it has been waited for,
+        the slower it may be, which is much within a machine without virtualisation."""
+        soon = min(max(0.05, waited / 20), 1)
+        try:
+            # A lost first packet would be sent again only after a second.
+            with socket.create_connection((self.address, self.port), timeout=soon) as connected:
+                connected.settimeout(max(5, 20 * soon))
+                return self.says(connected, self)
+        except (OSError, http.client.HTTPException):
+            return False
+
+
+def _asked(spec: MachineSpec) -> Iterator[_Asked]:
+    address, port, screen = spec.card.address, spec.application_port, spec.screen_port
+    if port is not None:
+        path = spec.application_ready
+        yield _Asked(
+            address, port, f"its application (http port {port}, {path})", "Are port and ready path of the class right", _says_http, path
+        )
+    if screen is not None:
+        yield _Asked(address, screen, f"its screen (RFB at port {screen})", "Is the port of the class's screen right", _says_rfb)
+
+
+def _says_http(connected: socket.socket, asked: _Asked) -> bool:
+    """An application answers a GET with any status below 500."""
+    connection = http.client.HTTPConnection(asked.address, asked.port)
     connection.sock = connected
-    connected.settimeout(max(5, 20 * soon))
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status < 500
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()
+    connection.request("GET", asked.path)
+    return connection.getresponse().status < 500
+
+
+def _says_rfb(connected: socket.socket, _asked: _Asked) -> bool:
+    """A screen says its version first: "RFB 003.008" and a line's end (RFC 6143, 7.1.1)."""
+    return connected.recv(12, socket.MSG_WAITALL).startswith(b"RFB 003.")

@@ -251,6 +251,30 @@ def test_the_serial_line_is_shown_and_typed_into(computer: dict[str, str], serve
                 assert process.wait(10) == 0
 
 
+@pytest.mark.console
+def test_a_viewer_on_this_computer_sees_its_screen(computer: dict[str, str], served: Settings) -> None:
+    signed_in(computer)
+    name = dpe(computer, "get", "small").split("\t")[0]
+    machine = Machine.get(Machine.number == int(name.rpartition("-")[2]))
+    with socket.create_server((served.address(machine.slot), 0)) as server:
+        server.settimeout(10)
+        words = ["dpe", "console", name, "--target", f"vnc/{server.getsockname()[1]}", "--listen", "0"]
+        with subprocess.Popen(words, env=computer, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr
+            said = process.stderr.readline()
+            port = re.search(r"at 127\.0\.0\.1:(\d+) for a VNC viewer", said)
+            assert port, said
+            for _ in range(2):  # one after the other: each has a ticket of its own
+                with socket.create_connection(("127.0.0.1", int(port[1])), timeout=10) as viewer:
+                    screen, _ = server.accept()
+                    with screen:
+                        screen.sendall(b"RFB 003.008\n")
+                        assert viewer.recv(12) == b"RFB 003.008\n"
+                        viewer.sendall(b"RFB 003.008\n\1")
+                        assert screen.recv(13, socket.MSG_WAITALL) == b"RFB 003.008\n\1"
+            process.terminate()
+
+
 def json_of_ansible(value: Any) -> Any:
     """Without the marks of what came from elsewhere, which no template reads."""
     if isinstance(value, dict):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from appliance.hypervisor import provider as hypervisor
 from appliance.hypervisor.libvirt import disks, snapshots
 from appliance.hypervisor.libvirt import guest as libvirt_guest
 from appliance.settings import REPOSITORY
@@ -33,7 +34,7 @@ class Machine:
         self.root, self.log = root, root / "called"
         for folder in ("etc/dpe", "etc/ssh", "dev", "home/user/.ssh", "proc/sys/kernel", "run", "var/lib/systemd", "usr/sbin", "bin"):
             (root / folder).mkdir(parents=True)
-        for name in ("sys/class/net/eth0", "usr/lib/dpe/fork.d", "sys/bus/platform/drivers/vmgenid"):
+        for name in ("sys/class/net/eth0", "usr/lib/dpe/fork.d", "usr/lib/dpe/data.d", "sys/bus/platform/drivers/vmgenid"):
             (root / name).mkdir(parents=True)
         for name in (FREEZER, APPLICATION, PEOPLE, AGENT):
             (root / name).parent.mkdir(parents=True)
@@ -267,6 +268,21 @@ def test_the_data_disk_is_mounted_before_anybody_can_reach_the_machine(machine: 
     assert mounts(machine) == ["resize2fs /dev/vdb"]
 
 
+def test_what_a_class_does_with_its_data_disk_is_done_when_it_is_there(machine: Machine) -> None:
+    plug_in(machine)
+    for name in ("10-home", "20-cache"):
+        machine.program(machine.root / "usr/lib/dpe/data.d" / name)
+    (machine.root / "usr/lib/dpe/data.d/README").write_text("no program\n")
+    assert machine.run("personalise", with_data(machine)).returncode == 0
+    assert machine.called()[-3:-1] == [f"10-home {machine.root}/data", f"20-cache {machine.root}/data"]
+    machine.program(machine.root / "usr/lib/dpe/data.d/10-home", "exit 65\n")
+    machine.log.unlink()
+    done = machine.run("personalise", with_data(machine))  # a disk that is full keeps nobody from their machine
+    assert (done.returncode, machine.called()[-1]) == (0, "ip -batch -")
+    assert "data.d/10-home failed" in done.stderr
+    assert f"20-cache {machine.root}/data" in machine.called()
+
+
 def test_a_disk_that_is_just_coming_is_waited_for(machine: Machine) -> None:
     machine.write("etc/dpe/data", f"{disks.serial(DATA)} {machine.root}/data\n")
     command, path = [machine.root / "usr/lib/dpe/data"], f"{machine.root}/bin:{os.environ['PATH']}"
@@ -359,6 +375,6 @@ def test_the_network_waits_for_a_card_that_is_just_coming(machine: Machine) -> N
 
 
 def test_the_commands_are_where_they_are_called() -> None:
-    for command in (libvirt_guest.PERSONALISE_COMMAND, snapshots.STILL_COMMAND):
+    for command in (hypervisor.PERSONALISE_COMMAND, snapshots.STILL_COMMAND):
         file = REPOSITORY / "playbooks/roles/guest/files/root" / command.removeprefix("/")
         assert file.stat().st_mode & 0o111

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Actor, Lease, MachineState, aside, database, machines, models
+from appliance.catalog import Actor, Lease, MachineState, aside, database, machines, models, ssh_keys
 from appliance.errors import Conflict, Unavailable
 from appliance.services import machines as verbs
 
@@ -51,6 +51,23 @@ def test_what_something_set_aside_lies_on_is_known_by_its_name(tmp_path):
     assert [row[0] for row in database.rows("SELECT base FROM aside ORDER BY number")] == ["", "small/3", "seeds/1/snapshot-2"]
     found = {name: aside.is_base(name) for name in ("small/3", "small", "small/33", "seeds/1", "seeds/1/snapshot-2", "seeds/1/snapshot-22")}
     assert {name for name, lies in found.items() if lies} == {"small/3", "small", "seeds/1", "seeds/1/snapshot-2"}
+    catalog.close()
+
+
+def test_keys_that_were_lines_are_rows(tmp_path):
+    """Until version 30 an account had them in one text, as people had pasted them."""
+    path = tmp_path / "catalog.db"
+    at_version(path, 23)
+    connection = sqlite3.connect(path)
+    connection.execute(
+        "UPDATE account SET ssh_keys = ?", ("ssh-ed25519 AAAA\tof my  laptop\r\n\nssh-rsa   BBBB\nssh-ed25519 AAAA again\nhello\n",)
+    )
+    connection.commit()
+    connection.close()
+    catalog.open(path)
+    [who] = catalog.Account.select()
+    assert ssh_keys.text(who.id) == "ssh-ed25519 AAAA of my  laptop\nssh-rsa BBBB"
+    assert all(row.created_at <= catalog.now() for row in ssh_keys.of_account(who.id))
     catalog.close()
 
 

@@ -38,7 +38,7 @@ class Rows:
         monkeypatch.setattr(consoles, "end", self.there.pop)
         monkeypatch.setattr(consoles, "good", lambda asked: set(asked) - self.ended)
         monkeypatch.setattr(consoles, "why_ended", lambda _: "Its lease has ended.")
-        monkeypatch.setattr(gateway.Gateway, "_prolong", lambda *_: None)
+        monkeypatch.setattr(gateway.Gateway, "note_used", lambda *_: None)
 
     def begin(self, admission: Admission) -> int:
         number = len(self.there) + 1

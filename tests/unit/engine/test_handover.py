@@ -8,7 +8,6 @@ import pytest
 
 from appliance import catalog
 from appliance.catalog import (
-    Account,
     Class,
     Event,
     Handover,
@@ -21,6 +20,7 @@ from appliance.catalog import (
     handovers,
     machines,
     now,
+    ssh_keys,
 )
 from appliance.errors import Conflict, DpeError
 from appliance.hypervisor.provider import NoData
@@ -154,7 +154,7 @@ def test_who_changes_their_keys_may_try_at_once_and_success_forgets_all(engine, 
     refuses.add("alice")
     verbs.request(alice, "small")
     hours(engine)
-    accounts.set_ssh_keys(alice, KEY)
+    accounts.add_ssh_keys(alice, KEY)
     assert not offer(alice).refusal
     refuses.clear()
     verbs.request(alice, "small")
@@ -211,7 +211,7 @@ def test_a_class_whose_machines_take_nobody_is_tried_one_at_a_time(engine, refus
 
 def test_an_unusable_key_in_the_catalog_costs_no_machine(engine, provider, alice):
     with catalog.write():  # as an older version, or a backup, may have it
-        Account.update(ssh_keys=f"{KEY}\talice@home\nssh-ed25519 AAAA\x07").where(Account.id == alice.account_id).execute()
+        ssh_keys.add(alice.account_id, [f"{KEY} alice@home", "ssh-ed25519 AAAA\x07"])
     settle(engine)
     asked = verbs.request(alice, "small")
     settle(engine)

@@ -1,11 +1,13 @@
 """How long a machine is waited for: as its class says, and longer where the host is slow rather than the machine stuck."""
 
 import socket
+from typing import Any
 
 import pytest
 
 from appliance.hypervisor.libvirt import guest as libvirt_guest
 from appliance.hypervisor.libvirt.guest import LONGER, _Patience
+from appliance.hypervisor.provider import Card, MachineSpec, answering
 
 
 class Clock:
@@ -79,5 +81,32 @@ def test_the_longer_an_application_is_waited_for_the_slower_it_may_be(monkeypatc
         raise OSError
 
     monkeypatch.setattr(socket, "create_connection", refuse)
-    assert not libvirt_guest._answers_http("192.0.2.1", 80, "/", waited)
+    assert not libvirt_guest._Asked("192.0.2.1", 80, "it", "", libvirt_guest._says_rfb).answers(waited)
     assert given == [pytest.approx(soon)]
+
+
+@pytest.mark.console
+@pytest.mark.parametrize(
+    ("said", "ready"), [(b"RFB 003.008\n", True), (b"RFB 003.003\n", True), (b"HTTP/1.1 200 OK\r\n", False), (b"RFB", False), (b"", False)]
+)
+def test_a_screen_is_ready_when_it_says_its_version(said: bytes, *, ready: bool) -> None:
+    here, there = socket.socketpair()
+    with here:
+        with there:
+            there.sendall(said)
+        assert libvirt_guest._says_rfb(here, libvirt_guest._Asked("", 5901, "", "", libvirt_guest._says_rfb)) == ready
+
+
+@pytest.mark.console
+def test_a_machine_is_asked_for_its_application_and_for_its_screen() -> None:
+    described = {"boot_timeout": 300, "application": {"port": 80, "path": "/", "ready": "/up"}, "screen": {"port": 5901}}
+    card = Card("", "10.0.0.9", 16, "10.0.0.1")
+
+    def asked(described: dict[str, Any]) -> list[str]:
+        spec = MachineSpec("id", "one", "c", "c/1", "", 1, 1, 1, card, **answering(described))
+        return [one.what for one in libvirt_guest._asked(spec)]
+
+    assert asked(described) == ["its application (http port 80, /up)", "its screen (RFB at port 5901)"]
+    assert asked({**described, "application": None}) == ["its screen (RFB at port 5901)"]
+    del described["screen"]  # a class of an older version's
+    assert asked(described) == ["its application (http port 80, /up)"]

@@ -1,5 +1,7 @@
 """Public SSH keys: what a form takes is what a machine is told, however it was pasted."""
 
+from typing import Any
+
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -31,8 +33,8 @@ def told(text: str) -> list[str]:
     ],
 )
 def test_what_a_form_takes_is_what_a_machine_is_told(pasted, kept):
-    assert ssh_keys.parse(pasted) == kept
-    assert told(ssh_keys.parse(pasted)) == kept.splitlines()
+    assert ssh_keys.parse(pasted) == kept.splitlines()
+    assert told("\n".join(ssh_keys.parse(pasted))) == kept.splitlines()
     assert told(pasted) == kept.splitlines()  # of a catalog from before
 
 
@@ -58,13 +60,29 @@ def test_what_is_no_key_is_refused_by_the_form_and_keeps_no_machine_from_its_own
 
 
 def test_every_type_that_is_offered_is_taken():
-    made = [ed25519.Ed25519PrivateKey.generate(), rsa.generate_private_key(65537, 2048)]
-    made += [ec.generate_private_key(curve) for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1())]
-    for private in made:
-        line = private.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
-        assert ssh_keys.parse(f"{line} x") == f"{line} x"
+    made = [ed25519.Ed25519PrivateKey.generate().public_key(), rsa.RSAPublicNumbers(65537, (1 << 3071) | 1).public_key()]
+    made += [ec.generate_private_key(curve).public_key() for curve in (ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1())]
+    for key in made:
+        line = written(key)
+        assert ssh_keys.parse(f"{line} x") == [f"{line} x"]
     # Of a security key, made with ssh-keygen -t ed25519-sk and shortened to what is public.
-    assert ssh_keys.parse(SECURITY_KEY) == SECURITY_KEY
+    assert ssh_keys.parse(SECURITY_KEY) == [SECURITY_KEY]
+    assert [ssh_keys.kind(key) for key in (KEY, SECURITY_KEY)] == ["ed25519", "ed25519-sk"]
+    assert ssh_keys.fingerprint(KEY) == "SHA256:ZkAslGjFiUHdGf/WUL8rQvkib4PTvQatUV0OUQSncCA"  # as ssh-keygen -l says
+
+
+def written(key: Any) -> str:
+    text: bytes = key.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return text.decode()
+
+
+def test_a_weak_rsa_key_is_refused_unless_it_was_there_before():
+    """A machine still lets it in; nobody adds one."""
+    weak = written(rsa.RSAPublicNumbers(65537, (1 << 2047) | 1).public_key())
+    with pytest.raises(BadInput, match="2048 bits"):
+        ssh_keys.parse(f"{KEY}\n{weak} old")
+    assert ssh_keys.parse(f"{KEY}\n{weak} old", known=f"{weak} old") == [KEY, f"{weak} old"]
+    assert told(f"{weak} old") == [f"{weak} old"]
 
 
 SECURITY_KEY = (

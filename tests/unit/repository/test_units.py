@@ -196,7 +196,7 @@ def test_the_firewall_is_read_by_nft_and_opens_the_doors_alone() -> None:
     port = int(environ.get("DPE_HTTPS_PORT", image.https_port))
     doors = next(entry["set"] for entry in listed if "set" in entry)
     last = image.app_port + image.slots - 1
-    assert doors["elem"] == [port, {"range": [image.app_port, last]}]
+    assert doors["elem"] == [port, image.ssh_port, {"range": [image.app_port, last]}]
     assert f'"{image.network}-out"' in rules.read_text()
     accepted: list[Any] = [entry["rule"]["expr"] for entry in listed if "rule" in entry and {"accept": None} in entry["rule"]["expr"]]
     ports = [match["match"]["right"] for expr in accepted for match in expr if "dport" in json.dumps(match)]

@@ -97,3 +97,10 @@ def test_what_looks_like_something_else_is_text() -> None:
         spec = ClassSpec.model_validate({"title": title, "os": "debian-12", "application": {"port": 80}})
         text = with_class(text, f"odd-{number}", None, spec)
     assert [one.title for one in read(text).values()] == ["Notebook", *odd]
+
+
+def test_a_desktop_takes_an_applications_place_and_gives_it_back() -> None:
+    found = edited(GOOD, application=None, screen={"port": 5901})
+    assert lines(GOOD, found) == (["    application: {port: 8888, ready: /api}"], ["    screen: {port: 5901}"])
+    assert read(found)["notes"].application is None
+    assert "screen" not in edited(found, application={"port": 8888}, screen=None)

@@ -54,6 +54,31 @@ def test_a_scenario_keeps_its_folder(tmp_path: Path) -> None:
     assert loaded.scenario.classes["notes"].size.memory == 512
 
 
+@pytest.mark.console
+@pytest.mark.parametrize(
+    ("shown", "says"),
+    [
+        ("screen: {port: 5901}", ""),
+        ("application: {port: 80}\n    screen: {port: 5901}", ""),
+        ("application: {port: 80}\n    screen: {port: 80}", "application and screen are both at port 80"),
+        ("zone: inside", "application and screen are both missing: the machine shows nothing"),
+    ],
+)
+def test_a_class_shows_an_application_or_a_screen_or_both(tmp_path: Path, shown: str, says: str) -> None:
+    folder = write(tmp_path, GOOD.replace("application: {port: 8888, ready: /api}", shown))
+    if says:
+        assert [message for _, _, message, _ in errors(folder)] == [says]
+        return
+    found = load(folder).scenario.classes["notes"]
+    assert found.screen is not None
+    assert found.screen.port == 5901
+
+
+def test_what_a_class_does_not_say_makes_no_other_seed() -> None:
+    spec = Scenario.model_validate(yaml.safe_load(GOOD)).classes["notes"]
+    assert {"screen", "icon"}.isdisjoint(spec.ingredients())
+
+
 @pytest.mark.parametrize("folder", sorted([*(REPOSITORY / "playbooks/scenarios").iterdir(), *(REPOSITORY / "tests/scenarios").iterdir()]))
 def test_the_scenarios_that_come_with_the_product_are_right(folder: Path) -> None:
     if folder.is_dir():

@@ -65,7 +65,7 @@ def on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a template breaks its lines is nothing to a test."""
 
     def text(answer: TestResponse) -> str:
-        if answer.mimetype.startswith("image/"):
+        if (answer.mimetype or "").startswith("image/"):
             return ""
         found = answer.get_data(as_text=True)
         return pages.on_one_line(found) if answer.mimetype == "text/html" else found

@@ -129,6 +129,7 @@ NOT_YET = {
     "auth.sign_in": SESSION,
     "auth.sign_out": SESSION,
     "auth.keys": PERSONAL,
+    "auth.remove_key": PERSONAL,
     "auth.password": PERSONAL,
     "security.*": PERSONAL,
     "auth.new_password": PERSONAL,

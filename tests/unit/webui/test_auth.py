@@ -8,8 +8,10 @@ import pytest
 from flask import Flask
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Event, Session, now
+from appliance.catalog import Actor, Event, Session, now
+from appliance.services import accounts
 from tests import world
+from tests.unit.identity.test_ssh_keys import KEY
 from tests.unit.webui.conftest import HOST, Browser
 from webui.auth import own_address
 
@@ -112,7 +114,24 @@ def test_a_password_that_cannot_be_changed(ada: Browser, old: str, new: str, wor
 def test_keys(ada: Browser, people: dict[str, Actor]) -> None:
     key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ada@laptop"
     assert ada.post("/account/keys", {"keys": f"\n {key} \n"}).status_code == 303
-    assert Account.get_by_id(people["ada"].account_id).ssh_keys == key
+    assert accounts.ssh_keys_text(people["ada"].account_id) == key
+    page = ada.get("/account").text
+    assert "ada@laptop" in page
+    assert "SHA256:" in page
+    [row] = accounts.ssh_keys_of(people["ada"].account_id)
+    assert ada.post(f"/account/keys/{row.id}/remove").status_code == 303
+    assert not accounts.ssh_keys_of(people["ada"].account_id)
+
+
+def test_the_line_by_which_machines_are_known(ada: Browser) -> None:
+    assert re.fullmatch(r"@cert-authority \[\*\]:2222,dpe-\*,[0-9.]+\.\* ssh-ed25519 [\w+/=]+\n", ada.get("/download/known-hosts").text)
+
+
+def test_keys_of_others_cannot_be_removed(ada: Browser, grace: Browser, people: dict[str, Actor]) -> None:
+    accounts.add_ssh_keys(people["grace"], KEY)
+    [row] = accounts.ssh_keys_of(people["grace"].account_id)
+    assert ada.post(f"/account/keys/{row.id}/remove").status_code == 404
+    assert accounts.ssh_keys_of(people["grace"].account_id) == [row]
 
 
 @pytest.mark.badinput

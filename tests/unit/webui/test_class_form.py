@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
@@ -16,6 +15,7 @@ from appliance.scenario.schema import ClassSpec
 from appliance.services import class_specs, scenarios
 from appliance.services.scenario_adoption import adopt_scenario
 from appliance.settings import Settings
+from appliance.yamlfile import is_model, without_none
 from tests.unit.scenario.test_load import GOOD, write
 from tests.unit.webui.conftest import Browser
 from webui import schema_form
@@ -25,11 +25,11 @@ NEW = "/admin/scenario/new-class"
 EDIT = "/admin/scenario/classes/notes/edit"
 MAPS = {
     "name": "maps", "title": "Maps", "os": "debian-12", "packages": "nginx\r\nless", "application.port": "80", "size.memory": "2048",
-    "lease.idle.minutes": "0", "fork": "yes",
+    "lease.idle.minutes": "0", "fork": "yes", "pictures": "yes",
 }  # fmt: skip
 NOTES = {
     "title": "Notebook", "os": "debian-13", "packages": "git", "roles": "web", "size.memory": "512", "size.disk": "4", "application.port": "8888",
-    "application.ready": "/api", "policy.maximum": "3", "lease.idle.minutes": "0", "fork": "yes",
+    "application.ready": "/api", "policy.maximum": "3", "lease.idle.minutes": "0", "fork": "yes", "pictures": "yes",
 }  # fmt: skip
 
 
@@ -107,15 +107,8 @@ def test_every_key_of_a_scenario_has_a_field_with_its_words() -> None:
     def keys(model: type, above: str = "") -> set[str]:
         found = set()
         for key, info in model.model_fields.items():  # type: ignore[attr-defined]
-            part = next(
-                (
-                    one
-                    for one in (info.annotation, *(get_args(info.annotation) if type(None) in get_args(info.annotation) else ()))
-                    if hasattr(one, "model_fields")
-                ),
-                None,
-            )
-            found |= keys(part, f"{above}{key}.") if part else {above + key}
+            kind = without_none(info.annotation)
+            found |= keys(kind, f"{above}{key}.") if is_model(kind) else {above + key}
         return found
 
     def flat(fields: tuple[schema_form.Field, ...]) -> list[schema_form.Field]:

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from appliance.catalog import Event
+from appliance.catalog import Actor, Event
 from appliance.host.system import network, network_trial
-from appliance.services import server
+from appliance.services import server, ssh, tokens
 from appliance.settings import Settings
 from tests.hosted import Hosted, hosted
 from tests.pages import is_at
+from tests.unit.identity.test_ssh_keys import KEY
 from tests.unit.webui import conftest
 from tests.unit.webui.conftest import Browser
 
@@ -141,3 +142,29 @@ def test_without_dpe_host_the_pages_say_who_does_not_answer(grace: Browser) -> N
 
 def test_patience_is_longer_where_the_address_has_to_be_found() -> None:
     assert server.PATIENCE["dhcp"] > server.PATIENCE["static"]
+
+
+@pytest.mark.ssh
+def test_the_ssh_server_is_off_until_an_admin_switches_it_on(grace: Browser, ada: Browser, host: Hosted, people: dict[str, Actor]) -> None:
+    """Then people read how their machines are reached."""
+    assert not ssh.wanted()
+    assert "ssh -J" not in ada.get("/account").text
+    assert ada.post("/admin/server/ssh", {"enabled": "yes"}).status_code in (403, 404)
+    assert not ssh.wanted()
+    assert grace.post("/admin/server/ssh", {"enabled": "yes"}).status_code == 303
+    assert ssh.wanted()
+    assert "Nobody gets a shell here" in grace.get("/admin/server/").text
+    assert "ssh -J dpe-jump@appliance.test:2222 " in ada.get("/account").text
+    token = tokens.create(people["ada"], "ssh", ["consoles"], 1)
+    answer = ada.client.post(
+        "/api/v1/ssh-certificate", base_url=conftest.HOST, json={"public_key": f"{KEY} ada"}, headers={"Authorization": f"Bearer {token}"}
+    )
+    assert answer.json is not None
+    assert (answer.status_code, answer.json["port"], answer.json["user"]) == (201, 2222, "dpe-jump")
+    assert answer.json["certificate"].startswith("ssh-ed25519-cert-v01@openssh.com ")
+    assert grace.post("/admin/server/ssh", {"enabled": "no"}).status_code == 303
+    assert not ssh.wanted()
+    assert [event.message for event in Event.select().where(Event.kind == "settings.changed").order_by(Event.id)][-2:] == [
+        "grace switched the SSH server on.",
+        "grace switched the SSH server off.",
+    ]

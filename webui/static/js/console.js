@@ -1,6 +1,7 @@
 // A machine's screen (noVNC) and serial line (xterm.js). Both come from the appliance, which relays what they say: appliance/console.
 const box = document.getElementById('console');
 const { machine, target, name } = box.dataset;
+const desktop = target.startsWith('vnc/'); // it knows signs, where QEMU's screen knows the keys of a US keyboard
 const part = what => box.querySelector(`[data-${what}]`);
 const view = part('view'), typed = part('type');
 const csrf = JSON.parse(document.body.getAttribute('hx-headers:inherited'));
@@ -89,6 +90,8 @@ const SYMS = {
 };
 
 const BETWEEN_KEYS = 30;
+// X11's number of a sign: Latin-1 as it is, all else by Unicode.
+const keysym = sign => (sign.codePointAt(0) < 0x100 ? sign.codePointAt(0) : 0x1000000 + sign.codePointAt(0));
 
 // -- The screen.
 const screen = {
@@ -114,7 +117,7 @@ const screen = {
   async typeSlowly(text) {
     const left = new Set();
     for (const sign of text.replaceAll('\r', '')) {
-      const key = KEYS[sign];
+      const key = KEYS[sign] ?? (desktop && { sym: keysym(sign) });
       if (!key) { left.add(sign); continue; }
       if (key.shift) this.key('ShiftLeft', true);
       for (const down of [true, false]) this.rfb?.sendKey(key.sym ?? sign.codePointAt(0), key.code, down);
@@ -182,6 +185,7 @@ box.addEventListener('click', event => {
   if ('full' in button.dataset) document.fullscreenElement ? document.exitFullscreen() : box.requestFullscreen();
   if ('picture' in button.dataset && screen.rfb) download(screen.rfb.toDataURL('image/png'), `${name}.png`);
   if ('copy' in button.dataset) { navigator.clipboard.writeText(serial.terminal?.getSelection() ?? ''); shown.focus(); }
+  if ('clipboard' in button.dataset) { screen.rfb?.clipboardPasteFrom(document.getElementById('pasted').value); form.hidePopover(); shown.focus(); }
   if ('keyboard' in button.dataset) { menu.hidePopover(); typed.focus(); }
 });
 form.addEventListener('submit', event => {
@@ -217,5 +221,5 @@ setInterval(async () => {
   part('latency').textContent = answer?.ok ? `${Math.round(performance.now() - begun)} ms` : '';
 }, 4000);
 
-shown = target === 'screen' ? screen : serial;
+shown = target === 'serial' ? serial : screen;
 connect();
