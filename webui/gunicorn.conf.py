@@ -9,7 +9,7 @@ wsgi_app = "webui:create_app()"
 workers = 1
 worker_class = "webui.worker.Worker"
 threads = (
-    72  # enough for all streams, all who wait for others, and the few that are worked on; tests/unit/webui/test_concurrency_limit.py counts
+    80  # enough for all streams, all who wait for others, and the few that are worked on; tests/unit/webui/test_concurrency_limit.py counts
 )
 worker_connections = 4000
 timeout = 60

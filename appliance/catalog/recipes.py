@@ -56,14 +56,15 @@ def follow(base: str) -> None:
 # -- what is asked for and is not there --------------------------------------------------------------
 
 _WAITING = """
-    SELECT DISTINCT request.class_name FROM request JOIN recipe ON recipe.class_name = request.class_name WHERE request.state = 'waiting'
-    AND NOT EXISTS (SELECT 1 FROM seed WHERE seed.class_name = request.class_name AND (promoted OR state IN ('queued', 'building')))
+    SELECT recipe.class_name, (SELECT min(id) FROM request WHERE request.class_name = recipe.class_name AND request.state = 'waiting') AS first
+    FROM recipe WHERE first IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM seed WHERE seed.class_name = recipe.class_name AND (promoted OR state IN ('queued', 'building')))
 """
 
 
 def lacking() -> list[str]:
     """Recipes that somebody waits for, of which there is no seed, nor one being built."""
-    return [row[0] for row in rows(f"{_WAITING} ORDER BY request.id")]
+    return [row[0] for row in rows(f"{_WAITING} ORDER BY first")]
 
 
 def last_build(class_name: str) -> Seed | None:
