@@ -1,7 +1,7 @@
 # The two commands of a newcomer are `make run` and `make test`; both do all their own set-up. Needs root.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help run setup setup-test test soak bench lint format lock vendor image test-image clean
+.PHONY: help run setup setup-test test soak bench lint format lock vendor translations image test-image clean
 
 # Where the appliance keeps everything: make run STATE=/srv/dpe
 STATE ?=
@@ -31,7 +31,7 @@ python := .venv/bin/python
 
 help: ## Say what can be made (this text)
 	@echo 'Usage: make TARGET [NAME=value]'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-14s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
 	@echo 'Settings are environment variables, like DPE_HTTPS_PORT=443 make run; appliance/README.md lists them.'
 
 run: setup ## Run the appliance in the foreground; Ctrl-C stops it. STATE=DIR keeps it elsewhere than /var/lib/dpe
@@ -58,6 +58,9 @@ lint: setup-test ## Run the linters alone
 format: setup-test ## Format the code and mend what the linters can mend
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
+
+translations: setup ## Bring the files of translations up to date, and list the texts that have none
+	@exec $(python) -m webui.texts
 
 lock: setup-test ## Choose the newest Python packages that pyproject.toml allows, and lock them with their hashes
 	@image-build/lock.sh

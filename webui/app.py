@@ -30,6 +30,7 @@ from webui import (
     guide,
     hooks,
     inbox,
+    language,
     live,
     metrics,
     moved,
@@ -53,7 +54,8 @@ AT_ONCE = 4  # requests worked on at a time; enough that a few slow ones (a pass
 
 def create_app(settings: Settings | None = None) -> Flask:
     """The application: pages, live stream and the front door's question, over the catalog of `settings`."""
-    app = Flask(__name__)
+    app = language.Application(__name__)
+    app.jinja_options = {**app.jinja_options, "cache_size": 1000}  # templates times languages
     app.config.update(
         SESSION_COOKIE_NAME=cookies.SESSION,
         SESSION_COOKIE_SECURE=True,
@@ -77,6 +79,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     guide.init_app(app)
     reauth.init_app(app)
     format.init_app(app)
+    language.init_app(app)
     for area in (
         setup,
         setup_restore,

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
 from appliance.identity import passwords, ssh_authority, ssh_keys
+from appliance.language import LANGUAGES
 from appliance.services import accounts, password_links, second_factor, sessions, ssh, tokens
 from appliance.services import machines as machines_service
 from webui import forms, saved_form
@@ -59,6 +60,10 @@ class OwnKeys(Form):
     )
 
 
+class OwnLanguage(Form):
+    language: str = Field("", title="Language of pages and mails")
+
+
 def own_address(address: str) -> str:
     """`address` when it is a page of ours or a machine's application on this host; else the portal. Nobody is sent elsewhere."""
     if not address.isprintable() or re.search(r"[\\\s@]", address):
@@ -70,9 +75,8 @@ def own_address(address: str) -> str:
         return "/"
     if not parts.scheme and not parts.netloc and re.match(r"/(?!/)", address):
         return address
-    first = settings().app_port
     ours = urlsplit(f"//{request.host}").hostname
-    if parts.scheme == "https" and host and host == ours and port is not None and first <= port < first + settings().slots:
+    if parts.scheme == "https" and host and host == ours and settings().behind(port) is not None:
         return parts.geturl()
     return "/"
 
@@ -189,6 +193,7 @@ def _account_page(error: DpeError | None = None) -> Page:
         sessions=sessions.of_account(who.id),
         password=forms.bound(OwnPassword, error=error),
         keys=forms.bound(OwnKeys, error=error),
+        spoken=forms.bound(OwnLanguage, {"language": who.language}, error, choices={"language": {"": "As the browser asks", **LANGUAGES}}),
         ssh_keys=accounts.ssh_keys_of(who.id),
         fingerprint=ssh_keys.fingerprint,
         ways=_ways(who.id),
@@ -242,6 +247,16 @@ def keys() -> Page:
     except DpeError as error:
         return _account_page(error)
     flash("Your keys are saved; the machines that you hold get them in a moment.", "success")
+    return redirect(url_for("auth.account"), 303)
+
+
+@blueprint.post("/account/language")
+@needs("own")
+def language() -> Page:
+    try:
+        accounts.set_language(actor(), forms.read(OwnLanguage).language)
+    except DpeError as error:
+        return _account_page(error)
     return redirect(url_for("auth.account"), 303)
 
 

@@ -11,8 +11,9 @@ from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
 
 from appliance.catalog import DiskState, Machine, MachineState, RunState, SeedState, SnapshotState, StepState, now, timezone
+from appliance.language import SOURCE
 from appliance.services import mail, overview, storage, updates
-from webui import guard, navigation
+from webui import guard, language, navigation
 
 STATES: dict[str, tuple[str, str]] = {
     MachineState.PLANNED: ("planned", "secondary"),
@@ -168,13 +169,13 @@ def when(moment: datetime | None) -> str:
     local, today = moment.astimezone(zone()), now().astimezone(zone())
     if local.date() == today.date():
         return _moment(moment, local.strftime("%H:%M:%S"))
-    return _moment(moment, local.strftime("%-d %b %H:%M" if local.year == today.year else "%-d %b %Y %H:%M"))
+    return _moment(moment, language.dated(local, "%-d %b %H:%M" if local.year == today.year else "%-d %b %Y %H:%M"))
 
 
 def clock(moment: datetime) -> Markup:
     """A time to the minute, in the appliance's zone; with the day when it is not today."""
     local, today = moment.astimezone(zone()), now().astimezone(zone())
-    return _moment(moment, local.strftime("%H:%M" if local.date() == today.date() else "%a %-d %b, %H:%M"))
+    return _moment(moment, language.dated(local, "%H:%M" if local.date() == today.date() else "%a %-d %b, %H:%M"))
 
 
 def hour(moment: datetime) -> str:
@@ -185,9 +186,10 @@ def hour(moment: datetime) -> str:
 def ago(moment: datetime | None) -> str:
     """How long ago, in words."""
     if moment is None:
-        return "never"
+        return language.text("never")
     passed = now() - moment
-    return _moment(moment, "just now" if passed < timedelta(seconds=5) else f"{span(passed)} ago")
+    text = language.text("just now") if passed < timedelta(seconds=5) else language.text("%(span)s ago", span=span(passed))
+    return _moment(moment, text)
 
 
 def span(length: timedelta | int | float | None) -> str:
@@ -208,16 +210,20 @@ def span(length: timedelta | int | float | None) -> str:
 def took(length: timedelta) -> str:
     """How long something took that may have been quick: "0.4 s"."""
     seconds = length.total_seconds()
-    return f"{max(seconds, 0.1):.1f} s" if seconds < 9.95 else span(length)
+    return f"{language.decimal(max(seconds, 0.1), 1)} s" if seconds < 9.95 else span(length)
+
+
+_ORIGINS = ("booted", "forked")
+READINESS = {"running": "running", "paused": "paused", "cold": "cold"}
 
 
 def made(machine: Machine) -> str:
     """How a machine came to be and, in the buffer, how it waits: "forked, paused"."""
     if machine.state is not MachineState.READY:
-        return "forked" if machine.origin == "fork" else "booted"
+        return language.text(_ORIGINS[machine.origin == "fork"])
     if machine.readiness == "cold":
-        return "cold"
-    return f"{'forked' if machine.origin == 'fork' else 'booted'}, {machine.readiness}"
+        return language.text("cold")
+    return f"{language.text(_ORIGINS[machine.origin == 'fork'])}, {language.text(machine.readiness)}"
 
 
 def mib(size: float | None) -> str:
@@ -226,7 +232,7 @@ def mib(size: float | None) -> str:
         return "–"
     for unit in ("MiB", "GiB", "TiB"):
         if abs(size) < 1024 or unit == "TiB":
-            return f"{size:.0f} {unit}" if size >= 100 or size == int(size) else f"{size:.1f} {unit}"
+            return f"{language.decimal(size, 0 if size >= 100 or size == int(size) else 1)} {unit}"
         size /= 1024
     raise AssertionError
 
@@ -238,12 +244,12 @@ def size(count: int) -> str:
 
 def plural(number: int, one: str, many: str = "") -> str:
     """ "1 machine", "2 machines"."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}".replace(",", " ")
+    return f"{f'{number:,}'.replace(',', ' ')} {language.noun(number, one, many or one + 's')}"
 
 
 def article(noun: str) -> str:
-    """The noun with "a" or "an"."""
-    return f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"
+    """The noun with "a" or "an"; other languages have what goes with it in their sentences."""
+    return noun if language.current() != SOURCE else f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"
 
 
 def percent(part: float, whole: float) -> int:
@@ -254,7 +260,7 @@ def percent(part: float, whole: float) -> int:
 def roughly(length: timedelta) -> str:
     """A length of time as one would say it: "a moment", "about 40 seconds", "about 4 minutes", "about 2 hours"."""
     seconds = length.total_seconds()
-    return "a moment" if seconds < 5 else f"about {_rounded(seconds)}"
+    return language.text("a moment") if seconds < 5 else language.text("about %(time)s", time=_rounded(seconds))
 
 
 def _rounded(seconds: float) -> str:
@@ -266,16 +272,18 @@ def _rounded(seconds: float) -> str:
 
 
 def lower_first(title: str) -> str:
-    """A title inside a sentence: "Notebook" becomes "notebook", "JupyterLab" stays."""
+    """A title inside a sentence: "Notebook" becomes "notebook", "JupyterLab" stays; nouns keep their capitals elsewhere."""
+    if language.current() != SOURCE:
+        return title
     first, _, rest = title.partition(" ")
     return f"{first if first[1:] != first[1:].lower() else first.lower()} {rest}".strip()
 
 
 def browser(agent: str) -> str:
     """A browser's and its system's name, from what it calls itself."""
-    name = next((name for mark, name in BROWSERS if mark in agent), "Another program")
+    name = next((name for mark, name in BROWSERS if mark in agent), language.text("Another program"))
     system = next((name for mark, name in SYSTEMS if mark in agent), "")
-    return f"{name} on {system}" if system else name
+    return language.text("%(name)s on %(system)s", name=name, system=system) if system else name
 
 
 BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"), ("curl/", "curl"))

@@ -13,6 +13,7 @@ DEFAULTS: dict[str, Any] = {
     "setup_code": "",  # SHA-256 of the setup code, until it is used
     "title": "",  # what the appliance is called; empty means the scenario's title
     "time_zone": "UTC",
+    "language": "en",  # of pages for whose browser asks for none of ours, and of mails to who chose none
     "holidays": {},  # country, part, own and without; see catalog.public_holidays
     "syslog": {},  # host, port and transport of the receiver of events; empty means none
     "syslog_position": 0,  # the last event that the receiver has

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from appliance import language
 from appliance.catalog import options
 from appliance.catalog.database import rows
 from appliance.catalog.models import now, stamp
@@ -26,7 +27,7 @@ class Letter(NamedTuple):
 
 
 def enqueue_mail(accounts: Iterable[int], about: str, subject: str, text: str, path: str, *, secret: str = "") -> None:
-    """Have this mailed to them, once, however often it is said, unless no mail is sent; call it inside `write()`.
+    """Have this mailed to them, each in their language, once, however often it is said, unless no mail is sent; call it inside `write()`.
 
     `secret` is what the link ends with after a `#`, sealed for outbound.mail_outbox.
     """
@@ -34,12 +35,14 @@ def enqueue_mail(accounts: Iterable[int], about: str, subject: str, text: str, p
         return
     moment = stamp(now())
     for account in accounts:
+        chosen = next((row[0] for row in rows("SELECT language FROM account WHERE id = ?", (account,))), "")
+        texts = language.catalog(chosen or options.get("language"))
         rows(
             """
             INSERT INTO outgoing_mail (about, account_id, subject, text, path, secret, created_at, next_at)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7) ON CONFLICT DO NOTHING RETURNING id
             """,
-            (about, account, subject, text, path, secret, moment),
+            (about, account, texts.sentence(subject), texts.sentence(text), path, secret, moment),
         )
 
 

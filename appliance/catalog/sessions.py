@@ -22,7 +22,7 @@ def live(id: str) -> Session | None:
         """
         SELECT session.address, session.agent, session.created_at, session.seen_at, session.expires_at, session.confirmed_at,
                session.browser, account.id, account.name, account.full_name, account.email, account.password, account.org_unit_id,
-               account.directory_id, account.must_change, session.kept
+               account.directory_id, account.must_change, account.language, session.kept
         FROM session JOIN account ON account.id = session.account_id
         WHERE session.id = ? AND session.expires_at > ? AND session.created_at <= ? AND session.waits = 0 AND account.disabled = 0
         """,
@@ -31,7 +31,7 @@ def live(id: str) -> Session | None:
     if not found:
         return None
     address, agent, created, seen, expires, confirmed, browser, account_id, name, full_name, email, password, unit, *more = found[0]
-    from_directory, must_change, kept = more
+    from_directory, must_change, language, kept = more
     account = Account(
         id=account_id,
         name=name,
@@ -41,6 +41,7 @@ def live(id: str) -> Session | None:
         org_unit=unit,
         directory_id=from_directory,
         must_change=bool(must_change),
+        language=language,
     )
     created, seen, expires, confirmed = (moment and datetime.fromisoformat(moment) for moment in (created, seen, expires, confirmed))
     return Session(

@@ -6,6 +6,7 @@ from appliance.catalog import ssh_keys as key_rows
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.identity import names, passwords, permissions, throttle
 from appliance.identity import ssh_keys as keys
+from appliance.language import LANGUAGES
 from appliance.services import org_units
 
 
@@ -131,6 +132,16 @@ def remove_ssh_key(actor: Actor, id: int) -> None:
         handovers.changed(actor.account_id)
         name = found.label or keys.fingerprint(found.key)
         record(EventKind.ACCOUNT_CHANGED, f"{actor.name} took their SSH key {name} away.", actor, object=f"account:{actor.name}")
+
+
+def set_language(actor: Actor, language: str) -> None:
+    """A person chooses the language of their pages and mails; empty: what their browser asks for. Raises BadInput."""
+    assert actor.account_id is not None
+    if language and language not in LANGUAGES:
+        raise BadInput(f"There is no language {language[:20]!r} here.", f"Choose one of {', '.join(LANGUAGES)}.", field="language")
+    with catalog.write():
+        Account.update(language=language).where(Account.id == actor.account_id).execute()
+        record(EventKind.ACCOUNT_CHANGED, f"{actor.name} chose a language.", actor, object=f"account:{actor.name}")
 
 
 def set_password(actor: Actor, id: int, password: str, *, keep_session: str = "") -> None:

@@ -9,6 +9,7 @@ from appliance import catalog
 from appliance.catalog import Actor, EventKind, doorbell, options, record
 from appliance.connect import check_host
 from appliance.errors import BadInput
+from appliance.language import LANGUAGES
 from appliance.outbound import address
 from appliance.settings import Settings
 
@@ -35,6 +36,13 @@ def check_time_zone(name: str) -> str:
     return name
 
 
+def check_language(name: str) -> str:
+    """The language. Raises BadInput when there is none of that name."""
+    if name not in LANGUAGES:
+        raise BadInput(f"There is no language {name[:20]!r} here.", f"Choose one of {', '.join(LANGUAGES)}.", field="language")
+    return name
+
+
 def check_overcommit(text: str) -> int:
     """The percentage. Raises BadInput."""
     low, high = OVERCOMMIT
@@ -46,9 +54,14 @@ def check_overcommit(text: str) -> int:
     return int(text)
 
 
-def change(actor: Actor, *, title: str, time_zone: str, overcommit: str) -> None:
-    """Set title, time zone and how much memory may be handed out, in percent. Raises BadInput; nothing is changed then."""
-    values = {"title": check_title(title), "time_zone": check_time_zone(time_zone), "overcommit": check_overcommit(overcommit)}
+def change(actor: Actor, *, title: str, time_zone: str, overcommit: str, language: str) -> None:
+    """Set title, time zone, the language of who chose none, and how much memory may be handed out, in percent. Raises BadInput; nothing is changed then."""
+    values = {
+        "title": check_title(title),
+        "time_zone": check_time_zone(time_zone),
+        "overcommit": check_overcommit(overcommit),
+        "language": check_language(language),
+    }
     with catalog.write():
         before = {name: options.get(name) for name in values}
         for name, value in values.items():
@@ -113,3 +126,9 @@ def overcommit() -> int:
     """How much memory people may hold, in percent of what machines can have."""
     percent: int = options.get("overcommit")
     return percent
+
+
+def language() -> str:
+    """The language of who chose none."""
+    chosen: str = options.get("language")
+    return chosen

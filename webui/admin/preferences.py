@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response
 from appliance.catalog import options, public_holidays
 from appliance.errors import DpeError
 from appliance.identity.roles import ROLES
+from appliance.language import LANGUAGES
 from appliance.services import calendars, mail, overview, password_links, preferences, second_factor
 from appliance.services import sessions as sessions_service
 from appliance.settings import describe
@@ -36,6 +37,9 @@ def zones() -> list[str]:
 class General(Form):
     title: str = Field(title="Name", description="At the top of every page.")
     time_zone: str = Field(title="Time zone", description="Times are shown in it; hover over one to see UTC.")
+    language: str = Field(
+        "en", title="Language", description="Of mails and pages for who chose none; pages are in the browser's, if it is one of these."
+    )
     overcommit: str = Field(
         title="Memory overcommit",
         description="In percent of what this server has for machines. At 100, everybody can use all the memory of their machine at once, whatever "
@@ -130,12 +134,17 @@ def holidays() -> Response | tuple[str, int]:
 
 
 def _page(error: DpeError | None = None) -> tuple[str, int]:
-    stored = {"title": overview.title(), "time_zone": overview.time_zone(), "overcommit": preferences.overcommit()}
+    stored = {
+        "title": overview.title(),
+        "time_zone": overview.time_zone(),
+        "overcommit": preferences.overcommit(),
+        "language": preferences.language(),
+    }
     held = options.chosen(settings())
     host = [(one, getattr(held, one.name)) for one in describe()]
     page = render_template(
         "admin/settings.html",
-        form=forms.bound(General, stored, error, choices={"time_zone": {zone: zone for zone in zones()}}),
+        form=forms.bound(General, stored, error, choices={"time_zone": {zone: zone for zone in zones()}, "language": LANGUAGES}),
         host=host,
         holidays=_holidays(error),
         coming=calendars.coming_holidays(),

@@ -19,6 +19,7 @@ ELSEWHERE = {
     "appliance/seeds/build.py": "the log of a build, as other logs",
     "appliance/host/system/clock.py": "timedatectl is told so",
     "webui/format.py": "the pages' own, which shows UTC to who hovers",
+    "webui/language.py": "the same patterns, as other languages have them",
     "webui/rescue/__init__.py": "without the catalog no zone is known",
     "webui/rescue/actions.py": "without the catalog no zone is known",
 }

@@ -9,7 +9,7 @@ const color = name => getComputedStyle(document.documentElement).getPropertyValu
 
 // The same words as webui/charts.py has.
 function words(value, unit) {
-  if (value === null || value === undefined) return 'missing';
+  if (value === null || value === undefined) return inLanguage('missing');
   const short = (number, digits) => String(Number(number.toPrecision(digits)));
   const scaled = (number, units, step) => {
     let at = 0;
@@ -23,7 +23,7 @@ function words(value, unit) {
     case 'seconds': return value < 120 ? `${Math.round(value)} s` : value < 2 * HOUR ? `${Math.round(value / 60)} min` : `${short(value / HOUR, 2)} h`;
     case 'brief': return value < 1 ? `${short(1000 * value, 3)} ms` : `${short(value, 3)} s`;
     case 'rate': return `${short(value, 3)}/s`;
-    case 'hourly': return `${short(value, 3)} an hour`;
+    case 'hourly': return inLanguage('%(number)s an hour').replace('%(number)s', short(value, 3));
     default: return Math.abs(value) < 1000 ? short(value, 3) : String(Math.round(value));
   }
 }

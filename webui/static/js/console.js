@@ -12,19 +12,19 @@ const SLOWEST = 15000;
 let socket, shown, control = false, pause = 500, retry;
 
 function say(text, busy = false) {
-  part('state').textContent = text;
+  part('state').textContent = inLanguage(text);
   box.querySelector('.spin').hidden = !busy;
   box.dataset.connected = text === 'Connected' || text === 'Watching';
 }
 
 function over(reason) {
   say('Not connected');
-  part('reason').textContent = reason;
+  part('reason').textContent = inLanguage(reason);
   part('over').hidden = false;
 }
 
 function later(why) {
-  say(`${why} Trying again …`, true);
+  say(`${inLanguage(why)} ${inLanguage('Trying again …')}`, true);
   clearTimeout(retry);
   retry = setTimeout(connect, pause);
   pause = Math.min(pause * 2, SLOWEST);
@@ -48,7 +48,7 @@ async function connect(takeOver = false) {
     await shown.load(); // first: what a machine says as soon as it is connected must find somebody who listens
     given = await ticket(takeOver);
   } catch (error) {
-    return error.final ? over(error.message) : later(error instanceof TypeError ? 'The appliance does not answer.' : error.message);
+    return error.final ? over(error.message) : later(error instanceof TypeError ? inLanguage('The appliance does not answer.') : error.message);
   }
   control = given.control;
   for (const button of box.querySelectorAll('[data-control]')) button.disabled = !control;
@@ -58,16 +58,17 @@ async function connect(takeOver = false) {
   opened.addEventListener('close', event => {
     if (opened !== socket) return;
     shown.ended();
-    if (OVER.includes(event.code)) over(event.reason || 'It has ended.');
+    if (OVER.includes(event.code)) over(event.reason || inLanguage('It has ended.'));
     else if (GONE.includes(event.code)) over(event.reason);
-    else later(event.reason || 'The connection is lost.');
+    else later(event.reason || inLanguage('The connection is lost.'));
   });
   shown.begin(opened);
 }
 
 function began() {
   pause = 500;
-  say(control ? 'Connected' : 'Watching');
+  if (control) say('Connected');
+  else say('Watching');
 }
 
 // -- Typing by signs: which key of a US keyboard, and whether with Shift. The machine knows keys alone.
@@ -124,7 +125,7 @@ const screen = {
       if (key.shift) this.key('ShiftLeft', false);
       await new Promise(done => setTimeout(done, BETWEEN_KEYS));
     }
-    if (left.size) say(`Left out, as no US keyboard has it: ${[...left].join(' ')}`);
+    if (left.size) say(`${inLanguage('Left out, as no US keyboard has it:')} ${[...left].join(' ')}`);
   },
   focus() { this.rfb?.focus({ preventScroll: true }); },
 };

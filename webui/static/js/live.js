@@ -38,16 +38,16 @@ function start() {
     if (opened) changed(); // something may have happened between two streams; before the first one, the server knows
     opened = true;
     clearInterval(poll);
-    show('live', 'This page is live');
+    show('live', inLanguage('This page is live'));
   };
   stream.onmessage = changed;
   stream.addEventListener('superseded', () => { rename(); start(); });
   stream.onerror = () => {
     if (stream.readyState !== EventSource.CLOSED) {
-      if (!opened) show('lost', 'The appliance does not answer; trying again');
+      if (!opened) show('lost', inLanguage('The appliance does not answer; trying again'));
       return;
     }
-    show('polling', 'This page is renewed every few seconds');
+    show('polling', inLanguage('This page is renewed every few seconds'));
     if (!opened) changed(); // the session may have ended meanwhile
     clearInterval(poll);
     poll = setInterval(changed, POLL);

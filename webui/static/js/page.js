@@ -95,7 +95,7 @@ if (target?.matches('.sections a')) location.replace(target.href);
 const side = document.getElementById('side');
 function panel(open) {
   for (const rest of document.body.children) if (rest !== side) rest.inert = open;
-  for (const [name, value] of [['role', 'dialog'], ['aria-modal', 'true'], ['aria-label', 'Menu']]) open ? side.setAttribute(name, value) : side.removeAttribute(name);
+  for (const [name, value] of [['role', 'dialog'], ['aria-modal', 'true'], ['aria-label', inLanguage('Menu')]]) open ? side.setAttribute(name, value) : side.removeAttribute(name);
 }
 side?.addEventListener('toggle', event => {
   if (event.newState !== 'open') return;
@@ -142,7 +142,7 @@ document.addEventListener('htmx:error', event => {
   if (!event.detail.ctx || document.querySelector('.toast-offline')) return;
   const line = document.createElement('div');
   line.className = 'toast-line toast-success toast-offline';
-  line.textContent = 'The appliance does not answer. Look whether it was done, then try again.';
+  line.textContent = inLanguage('The appliance does not answer. Look whether it was done, then try again.');
   if (event.detail.ctx.request?.method !== 'GET') messages.append(line);
 });
 
@@ -204,7 +204,7 @@ document.addEventListener('click', async event => {
   const button = event.target.closest('[data-copy]');
   if (button) {
     await navigator.clipboard.writeText(button.dataset.copy);
-    button.lastChild.textContent = 'Copied';
+    button.lastChild.textContent = inLanguage('Copied');
   }
   if (event.target.closest('[data-print]')) print();
 });
@@ -259,7 +259,9 @@ document.addEventListener('submit', event => {
   call.setRequestHeader('X-CSRFToken', form.elements.csrf_token.value);
   call.upload.onprogress = ({ loaded, total }) => {
     bar.value = 100 * loaded / total;
-    words.textContent = loaded < total ? `${mib(loaded)} of ${mib(total)} MiB are sent. Keep this page open.` : 'All is sent. It is being checked …';
+    words.textContent = loaded < total ? 
+      inLanguage('%(loaded)s of %(total)s MiB are sent. Keep this page open.').replace('%(loaded)s', mib(loaded)).replace('%(total)s', mib(total)) :
+      inLanguage('All is sent. It is being checked …');
   };
   call.onload = () => {
     let answer = {};
@@ -267,14 +269,14 @@ document.addEventListener('submit', event => {
     if (call.status === 200 && answer.there) {
       window.onbeforeunload = null;
       location.assign(answer.there);
-    } else ended(answer.message || 'The file could not be sent.', answer.hint || 'Reload the page and try again.');
+    } else ended(answer.message || inLanguage('The file could not be sent.'), answer.hint || inLanguage('Reload the page and try again.'));
   };
-  call.onerror = () => ended('The connection was lost.', 'Send it again.');
+  call.onerror = () => ended(inLanguage('The connection was lost.'), inLanguage('Send it again.'));
   window.onbeforeunload = () => true;
   button.disabled = true;
   trouble.hidden = true;
   box.hidden = false;
-  words.textContent = 'Sending …';
+  words.textContent = inLanguage('Sending …');
   call.send(file);
 });
 

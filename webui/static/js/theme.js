@@ -17,4 +17,8 @@
     apply();
   });
   apply();
+
+  // What scripts say in English, in the language of the page: webui/language.py.
+  let texts;
+  window.inLanguage = english => (texts ??= JSON.parse(root.dataset.texts ?? '{}'))[english] ?? english;
 })();

@@ -1,0 +1,177 @@
+"""Languages: every text has its translation, and each person reads in theirs."""
+
+import re
+from datetime import UTC, date, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from babel.messages.pofile import read_po
+from flask import Flask, g
+from jinja2 import Environment, nodes
+
+from appliance import catalog, language
+from appliance.catalog import Account, database, options, outgoing_mail
+from tests.unit.webui.conftest import Browser
+from webui import texts
+from webui.format import ago, mib, plural, roughly
+from webui.language import dated
+from webui.template_texts import Texts
+
+pytestmark = pytest.mark.i18n
+
+PLACES = re.compile(r"%\(\w+\)s|</?\w+>")
+
+
+class Shown(HTMLParser):
+    """What a page says: its texts and the attributes that people read."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.said: list[str] = []
+        self.hidden = 0
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.hidden += tag in ("script", "style")
+        self.said += [value for name, value in attrs if value and name in ("title", "aria-label", "placeholder", "data-label")]
+
+    def handle_endtag(self, tag: str) -> None:
+        self.hidden -= tag in ("script", "style")
+
+    def handle_data(self, data: str) -> None:
+        if not self.hidden and data.strip():
+            self.said.append(" ".join(data.split()))
+
+
+@pytest.fixture(scope="module")
+def sources() -> texts.Found:
+    return texts.found(lambda text: f"⟦{text}⟧")
+
+
+def test_every_text_of_the_sources_is_in_german(sources: texts.Found) -> None:
+    assert texts.untranslated("de", sources) == [], "make translations lists them; they belong into appliance/language/de"
+
+
+def test_translations_fill_the_same_places() -> None:
+    with language.file("de").open("rb") as opened:
+        messages = [message for message in read_po(opened, locale="de") if message.id]
+    for message in messages:
+        assert not message.fuzzy, message.id
+        pairs = zip(message.id, message.string, strict=True) if message.pluralizable else [(message.id, message.string)]
+        for english, german in pairs:
+            assert sorted(PLACES.findall(english)) == sorted(PLACES.findall(german)), (english, german)
+
+
+def test_no_text_of_a_template_is_passed_over(sources: texts.Found) -> None:
+    for file, template in sources.templates.items():
+        page = "".join(
+            one.data if isinstance(one, nodes.TemplateData) else one.value if isinstance(one, nodes.Const) else "\0"
+            for output in template.find_all(nodes.Output)
+            for one in output.nodes
+            if not (isinstance(one, nodes.Const) and not isinstance(one.value, str))
+        )
+        page = re.sub(r"(?s)<(script|style|svg)\b.*?</\1>|<!--.*?-->|<!doctype[^>]*>", "", page)
+        left = re.sub(r"(?s)⟦.*?⟧", "", re.sub(r"(?s)<[a-zA-Z/](?:\"[^\"]*\"|'[^']*'|[^>\"'])*>", "", page))
+        assert not re.findall(r"(?<![\w=\"-])[A-Z][a-z]+ [a-z]+", left), (file.name, left.split())
+
+
+def test_inline_tags_and_places_move_with_the_sentence() -> None:
+    environment = Environment(autoescape=True)
+    german = {
+        "See <a>the log</a> of %(name)s.": "Das Protokoll von %(name)s steht <a>hier</a>.",
+        "Delete %(name)s?": "%(name)s löschen?",
+        "Close it": "Schließen",
+    }
+    source = '<p title="Close it">See <a href="{{ url }}">the log</a> of {{ one.name }}.</p><b>{{ "Delete " ~ one.name ~ "?" }}</b>'
+    template = Texts(german.get).translate(environment.parse(source))
+    rendered = environment.from_string(template).render(url="/log", one={"name": "<m-1>"})
+    assert rendered == ('<p title="Schließen">Das Protokoll von &lt;m-1&gt; steht <a href="/log">hier</a>.</p><b>&lt;m-1&gt; löschen?</b>')
+
+
+def test_sentences_that_python_put_together_are_found_again() -> None:
+    said = language.catalog("de").sentence
+    assert said("ada made the account bob.") == "ada hat das Konto bob erstellt."
+    assert said("There is no such machine. It may have been given back.") == (
+        "Eine solche Maschine gibt es nicht. Vielleicht wurde sie zurückgegeben."
+    )
+    assert said("Seed notebook v3 failed: The disk is full.") == "Vorlage notebook v3, fehlgeschlagen: Der Datenträger ist voll."
+    assert said("2 machines") == "2 Maschinen"
+    assert said("There is already a group Machines.") == "Es gibt schon eine Gruppe Machines."  # what a person wrote is data
+    assert said("Something that nobody translated.") == "Something that nobody translated."
+
+
+def test_times_numbers_and_plurals_are_the_languages(app: Flask) -> None:
+    with app.test_request_context():
+        g.language = "de"
+        assert dated(datetime(2026, 11, 3, 14, 5, tzinfo=UTC), "%-d %b %Y %H:%M") == "3. Nov. 2026 14:05"
+        assert dated(date(2026, 12, 1), "%a %-d %b") == "Di. 1. Dez."
+        assert (mib(1536), plural(1, "machine"), plural(2, "machine")) == ("1,5 GiB", "1 Maschine", "2 Maschinen")
+        assert roughly(timedelta(minutes=4)) == "etwa 4 Minuten"
+        assert ago(catalog.now() - timedelta(hours=2)).striptags() == "vor 2 h"
+        g.language = "en"
+        assert dated(datetime(2026, 11, 3, 14, 5, tzinfo=UTC), "%-d %b %Y %H:%M") == "3 Nov 2026 14:05"
+        assert (mib(1536), plural(2, "machine")) == ("1.5 GiB", "2 machines")
+
+
+def test_a_person_reads_in_the_language_that_they_chose(ada: Browser, visitor: Browser) -> None:
+    assert '<html lang="en"' in visitor.get("/sign-in").text
+    asked = visitor.get("/sign-in", **{"Accept-Language": "de-AT,en;q=0.5"}).text
+    assert '<html lang="de"' in asked
+    assert "Melden Sie sich an" in asked
+    assert '<html lang="en"' in visitor.get("/sign-in", **{"Accept-Language": "fr"}).text
+    with catalog.write():
+        options.put("language", "de")
+    assert '<html lang="de"' in visitor.get("/sign-in", **{"Accept-Language": "fr"}).text
+
+    ada.get("/account")
+    assert ada.post("/account/language", {"language": "de"}).status_code == 303
+    page = ada.get("/account", **{"Accept-Language": "en"}).text
+    assert '<html lang="de"' in page
+    assert "Passwort ändern" in page
+    ada.post("/sign-out")
+    ada.sign_in("ada")
+    assert '<html lang="de"' in ada.get("/", **{"Accept-Language": "en"}).text
+    refused = ada.post("/account/password", {"old": "wrong", "new": "long enough for anybody"}).text
+    assert "Das alte Passwort stimmt nicht." in refused
+    answer = ada.post("/account/language", {"language": "tlh"})
+    assert answer.status_code == 400
+    assert "Eine Sprache &#39;tlh&#39; gibt es hier nicht." in answer.text
+
+
+def test_programs_are_answered_in_english(ada: Browser) -> None:
+    ada.get("/account")
+    ada.post("/account/language", {"language": "de"})
+    answer = ada.get("/api/v1/machines/nothing", Accept="application/json")
+    assert answer.json
+    assert answer.json["title"] == "There is no such machine."
+
+
+def test_pages_in_german_have_no_english_text_left(ada: Browser, grace: Browser) -> None:
+    with language.file("de").open("rb") as opened:
+        english = {one.id for one in read_po(opened, locale="de") if isinstance(one.id, str) and one.id != one.string and " " in one.id}
+    for browser, pages in ((ada, ("/", "/account", "/todo/", "/account/tokens")), (grace, ("/admin/", "/admin/machines/", "/needs/"))):
+        for page in pages:
+            answer = browser.get(page, **{"Accept-Language": "de"})
+            assert answer.status_code == 200
+            assert not [text for text in Shown(answer.text).said if text in english], page
+
+
+def test_mail_is_in_the_language_of_who_reads_it(people: object) -> None:
+    with catalog.write():
+        options.put("mail", {"on": True})
+        Account.update(language="de").where(Account.name == "ada").execute()
+        ids = [Account.get(name=name).id for name in ("ada", "alan")]
+        outgoing_mail.enqueue_mail(ids, "x", "The lease of m-1 ends at 11:42 CET", "The lease of m-1 has ended.", "/")
+    found = dict(database.rows("SELECT account_id, subject || ' ' || text FROM outgoing_mail"))
+    assert found == {
+        ids[0]: "Die Leihfrist von m-1 endet um 11:42 CET Die Leihfrist von m-1 ist abgelaufen.",
+        ids[1]: "The lease of m-1 ends at 11:42 CET The lease of m-1 has ended.",
+    }
+
+
+def test_scripts_speak_the_language_of_the_page(ada: Browser) -> None:
+    assert "data-texts" not in ada.get("/").text
+    assert "Diese Seite ist live" in ada.get("/", **{"Accept-Language": "de"}).get_data(as_text=True)
+    for script in (texts.ROOT / "webui/static/js").glob("*.js"):
+        assert not re.findall(r"(?:textContent|title) = '[A-Z]", Path(script).read_text()), script.name

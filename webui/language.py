@@ -1,0 +1,150 @@
+"""In which language a page is: the one that a person chose, else one that their browser asks for, else the appliance's."""
+
+import logging
+import re
+from collections.abc import MutableMapping
+from datetime import date, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from babel import dates, numbers
+from flask import Flask, g, has_request_context, request
+from flask.templating import DispatchingJinjaLoader
+from flask.templating import Environment as FlaskEnvironment
+from flask_login import current_user
+from jinja2 import BaseLoader, Template, nodes
+from jinja2 import Environment as AnyEnvironment
+from markupsafe import Markup
+
+from appliance import language
+from appliance.catalog import options
+from webui.template_texts import Texts
+
+log = logging.getLogger(__name__)
+
+PATTERNS = {  # how times are written in English, and how Babel calls that
+    "%A": "EEEE",
+    "%a %-d %b": "EEE d MMM",
+    "%a %-d %b %Y": "EEE d MMM y",
+    "%a %-d %b, %H:%M": "EEE d MMM, HH:mm",
+    "%-d %b": "d MMM",
+    "%-d %b %Y": "d MMM y",
+    "%-d %b %H:%M": "d MMM HH:mm",
+    "%-d %b %Y %H:%M": "d MMM y HH:mm",
+}
+_SCRIPT = re.compile(r"""\b(?:inLanguage|say|over|later|Error)\('((?:[^'\\]|\\.)+)'""")
+
+
+def current() -> str:
+    """The language of whoever asks; English where nobody does."""
+    if not has_request_context():
+        return language.SOURCE
+    if "language" not in g:
+        g.language = language.SOURCE  # while it is found out
+        try:
+            g.language = _chosen()
+        except Exception:  # the page of an error is made all the same
+            log.warning("the language of a page could not be told", exc_info=True)
+    found: str = g.language
+    return found
+
+
+def _chosen() -> str:
+    if current_user.is_authenticated and current_user.account.language in language.LANGUAGES:
+        return str(current_user.account.language)
+    asked = (one.partition("-")[0].lower() for one in request.accept_languages.values())
+    return next((one for one in asked if one in language.LANGUAGES), None) or str(options.get("language"))
+
+
+def text(english: str, **places: object) -> str:
+    """A text of the sources in the language of whoever asks, its places filled."""
+    said = english if (now := current()) == language.SOURCE else language.catalog(now).text(english)
+    return language.PLACE.sub(lambda place: str(places[place[1]]), said) if places else said
+
+
+def translated(value: Any) -> Any:
+    """What Python said in English, in the language of whoever asks; anything else as it is."""
+    if not isinstance(value, str) or isinstance(value, Markup) or (now := current()) == language.SOURCE:
+        return value
+    return language.catalog(now).sentence(value)
+
+
+def noun(number: int, one: str, many: str) -> str:
+    """The noun that goes with a number."""
+    return language.catalog(current()).plural(number, one, many)
+
+
+def dated(moment: datetime | date, pattern: str) -> str:
+    """The time as `pattern` says (one of PATTERNS, or hours), with the names and the order of the language."""
+    if (now := current()) == language.SOURCE or pattern not in PATTERNS:
+        return moment.strftime(pattern)
+    return str(
+        dates.format_datetime(moment, text(PATTERNS[pattern]), locale=now) if isinstance(moment, datetime) else _day(moment, pattern, now)
+    )
+
+
+def _day(day: date, pattern: str, locale: str) -> str:
+    return str(dates.format_date(day, text(PATTERNS[pattern]), locale=locale))
+
+
+def decimal(value: float, digits: int) -> str:
+    """A number with so many digits after its point, or comma."""
+    if (now := current()) == language.SOURCE:
+        return f"{value:.{digits}f}"
+    return str(numbers.format_decimal(value, f"0.{'0' * digits}" if digits else "0", locale=now, group_separator=False))
+
+
+@cache
+def script_texts() -> tuple[str, ...]:
+    """What the scripts say."""
+    scripts = sorted((Path(__file__).parent / "static/js").glob("*.js"))
+    return tuple(sorted({one[1] for script in scripts for one in _SCRIPT.finditer(script.read_text())}))
+
+
+@cache
+def _for_scripts(spoken: str) -> dict[str, str]:
+    texts = language.catalog(spoken)
+    return {english: texts.text(english) for english in script_texts() if texts.has(english)}
+
+
+class Environment(FlaskEnvironment):
+    """Flask's, with each template compiled once for each language; in others than English it is called like "de:portal.html"."""
+
+    def _load_template(self, name: str, globals: MutableMapping[str, Any] | None) -> Template:
+        spoken = current()
+        return super()._load_template(name if spoken == language.SOURCE else f"{spoken}:{name}", globals)
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        template = super()._parse(source, name, filename)
+        spoken, marked, _ = (name or "").partition(":")
+        if not marked:
+            return template
+        texts = language.catalog(spoken)
+        return Texts(lambda english: texts.text(english) if texts.has(english) else None).translate(template)
+
+
+class Loader(DispatchingJinjaLoader):
+    """Flask's, which finds "de:portal.html" where portal.html is."""
+
+    def get_source(self, environment: AnyEnvironment, template: str) -> tuple[str, str | None, Any]:
+        return super().get_source(environment, template.rpartition(":")[2])
+
+
+class Application(Flask):
+    """Flask, in several languages."""
+
+    jinja_environment = Environment
+
+    def create_global_jinja_loader(self) -> BaseLoader:  # type: ignore[override]
+        return Loader(self)
+
+
+def init_app(app: Flask) -> None:
+    app.jinja_env.filters.update(translated=translated, dated=dated, capitalize=capitalized)
+    app.context_processor(lambda: {"language": current(), "script_texts": _for_scripts(current())})
+
+
+def capitalized(sentence: str) -> str:
+    """Jinja's, but that nouns keep their capital letters where they have some."""
+    return sentence.capitalize() if current() == language.SOURCE else sentence[:1].upper() + sentence[1:]

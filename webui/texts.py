@@ -1,0 +1,383 @@
+"""All texts that people read, as the sources have them, and the files of translations after them: `make translations`.
+
+Templates are read by `template_texts`, scripts for what they hand to `inLanguage('...')`, Python for whatever looks like a text: sentences anywhere, and single
+words where they are handed to something of NAMED. An f-string is one text with places; `{'on' if on else 'off'}` in it makes two texts.
+"""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import yaml
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import read_po, write_po
+from jinja2 import Environment, nodes
+
+from appliance import language
+from webui.language import PATTERNS, script_texts
+from webui.template_texts import Say, Texts, looks_like_text
+
+ROOT = Path(__file__).parents[1]
+# What speaks English to programs, to whoever operates it from a shell, or before there is anybody whose language is known.
+ENGLISH = [
+    "appliance/client",
+    "appliance/console",
+    "appliance/host/console",
+    "appliance/supervisor.py",
+    "appliance/settings.py",
+    "appliance/services/metrics.py",
+    "appliance/language",
+    "appliance/catalog/document.py",
+    "appliance/scenario/document.py",
+    "appliance/workflow/document.py",
+    "appliance/run.py",
+    "appliance/host/rpc",
+    "webui/api/__",
+    "webui/api/a",
+    "webui/api/d",
+    "webui/api/h",
+    "webui/api/m",
+    "webui/api/r",
+    "webui/api/s",
+    "webui/api/w",
+    "webui/rescue",
+    "webui/metrics.py",
+    "webui/dashboard.py",
+    "webui/texts.py",
+    "webui/template_texts.py",
+    "webui/gunicorn.conf.py",
+]
+# Whose arguments are read, if they are a single word.
+NAMED = frozenset(
+    [
+        "Verb",
+        "Page",
+        "Place",
+        "Group",
+        "Column",
+        "Filter",
+        "Field",
+        "Kind",
+        "Role",
+        "Editable",
+        "Action",
+        "Chart",
+        "Line",
+        "Need",
+        "Finding",
+        "Choice",
+        "flash",
+        "Area",
+        "Move",
+        "Whole",
+        "Section",
+        "Preset",
+        "_life",
+        "_lease",
+        "_pools",
+        "_whole",
+        "_class",
+        "_setting_of",
+        "record",
+    ]
+)
+SPEAKING = ("webui/", "appliance/services/", "appliance/lifecycle/", "appliance/scenario/", "appliance/catalog/", "appliance/identity/")
+WORDS = ("webui/format.py", "appliance/identity/roles.py")  # whose words of states are texts, capital letter or not
+_NO_TEXT = frozenset(
+    [
+        "execute",
+        "rows",
+        "one",
+        "value",
+        "compile",
+        "match",
+        "search",
+        "sub",
+        "get",
+        "getenv",
+        "environ",
+        "Metric",
+        "print",
+        "add_argument",
+        "TypeVar",
+        "debug",
+        "setattr",
+    ]
+)
+_NO_SENTENCE = re.compile(  # SQL, and what apt and others are told
+    r"julianday|<>|\b(CREATE [A-Z]+|GROUP BY|IS NULL|AND [a-z_.]+ IN|SELECT|INSERT|UPDATE|DELETE FROM|WHERE|VALUES|IS NOT NULL|ORDER BY|JOIN|PRAGMA|EXISTS|FROM [a-z]|IN \()\b| = \?|^(Dir|APT|Acquire)::|\S\|\S|^# "
+)
+
+
+@dataclass
+class Found:
+    """Texts, each with the files that have it; plurals as (one, many); templates as they are with `say`."""
+
+    texts: dict[str, set[str]] = field(default_factory=dict)
+    plurals: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    templates: dict[Path, nodes.Template] = field(default_factory=dict)
+
+    def add(self, text: str, file: Path) -> None:
+        if text:
+            self.texts.setdefault(text, set()).add(str(file.relative_to(ROOT)))
+
+    def add_plural(self, one: str, many: str, file: Path) -> None:
+        self.plurals.setdefault((one, many), set()).add(str(file.relative_to(ROOT)))
+
+
+def found(say: Say = lambda _: None) -> Found:
+    """All texts of the sources; `say` puts those of templates into a language."""
+    found = Found()
+    for file in sorted((ROOT / "webui/templates").rglob("*.html")):
+        _of_template(found, file, say)
+    for file in sorted([*(ROOT / "webui").rglob("*.py"), *(ROOT / "appliance").rglob("*.py")]):
+        if not str(file.relative_to(ROOT)).startswith(tuple(ENGLISH)):
+            _of_python(found, file)
+    for file in sorted((ROOT / "playbooks/workflows").glob("*.yml")):
+        _of_yaml(found, file)
+    for text in script_texts():
+        found.add(text, ROOT / "webui/static/js")
+    for text in PATTERNS.values():
+        found.add(text, ROOT / "webui/language.py")
+    return found
+
+
+def _of_template(found: Found, file: Path, say: Say) -> None:
+    def heard(text: str) -> str | None:
+        found.add(text, file)
+        return say(text)
+
+    texts = Texts(heard, lambda one, many: found.add_plural(one, many, file))
+    parsed = Environment(trim_blocks=True, lstrip_blocks=True, autoescape=True).parse(file.read_text())
+    found.templates[file] = texts.translate(parsed)
+
+
+def _of_yaml(found: Found, file: Path) -> None:
+    """What the master workflow and the shipped sequences say."""
+
+    def go(value: Any) -> None:
+        if isinstance(value, dict):
+            for key, one in value.items():
+                if key in ("title", "about", "description", "doing", "summary") and isinstance(one, str):
+                    found.add(" ".join(one.split()), file)
+                else:
+                    go(one)
+        elif isinstance(value, list):
+            for one in value:
+                go(one)
+
+    go(yaml.safe_load(file.read_text()))
+
+
+def _of_python(found: Found, file: Path) -> None:
+    tree = ast.parse(file.read_text())
+    _Python(found, file, anything=str(file.relative_to(ROOT)) in WORDS).visit(tree)
+
+
+class _Python(ast.NodeVisitor):
+    """The texts of a module."""
+
+    def __init__(self, found: Found, file: Path, *, anything: bool) -> None:
+        self.found, self.file, self.anything = found, file, anything
+        self.speaks = str(file.relative_to(ROOT)).startswith(SPEAKING)
+        self.call = ""
+
+    def visit_Module(self, node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        for number, inner in enumerate(node.body):
+            if number or not (isinstance(inner, ast.Expr) and isinstance(inner.value, ast.Constant)):
+                self.visit(inner)
+        for decorator in getattr(node, "decorator_list", ()):
+            self.visit(decorator)
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> None:
+        self.visit_Module(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self.visit_Module(node)
+        self.visit(node.args)
+
+    def visit_Compare(self, node: ast.Compare) -> None:
+        pass
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
+        if isinstance(node.annotation, ast.Subscript):  # what pydantic is told in Annotated[...]
+            self.visit(node.annotation.slice)
+        if node.value:
+            self.visit_Assign(ast.Assign([node.target], node.value))
+
+    def visit_Return(self, node: ast.Return) -> None:
+        before, self.call = self.call, "return"
+        self.generic_visit(node)
+        self.call = before
+
+    def visit_Assert(self, node: ast.Assert) -> None:
+        pass
+
+    def visit_Raise(self, node: ast.Raise) -> None:
+        called = node.exc.func if isinstance(node.exc, ast.Call) else None
+        if not (isinstance(called, ast.Name) and called.id in ("AssertionError", "RuntimeError", "TypeError", "KeyError")):
+            self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> None:
+        target = node.targets[0]
+        before = self.call
+        if isinstance(target, ast.Name) and target.id.isupper():
+            self.call = "=" if self.anything else "CONSTANT" if self.speaks else self.call
+        self.visit(node.value)
+        self.call = before
+
+    def visit_Tuple(self, node: ast.Tuple) -> None:
+        for inner in node.elts[:1] if self.call == "=" else node.elts:  # the word, without its colour
+            self.visit(inner)
+
+    def visit_Dict(self, node: ast.Dict) -> None:
+        for value in node.values:
+            self.visit(value)
+
+    def visit_Subscript(self, node: ast.Subscript) -> None:
+        self.visit(node.value)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id if isinstance(node.func, ast.Name) else ""
+        if (
+            name in _NO_TEXT
+            or (name == "Verb" and "appliance/host" in str(self.file))
+            or (isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Constant))
+        ):
+            return
+        if name == "plural":
+            words = [one.value for one in node.args[1:] if isinstance(one, ast.Constant) and isinstance(one.value, str)]
+            if words:
+                self.found.add_plural(words[0], words[1] if len(words) > 1 else f"{words[0]}s", self.file)
+            return
+        before, self.call = self.call, name
+        for number, one in enumerate(node.args):
+            self.call = "text" if name == "Editable" and number > 1 else name  # heading, label and unit of a field
+            self.visit(one)
+        self.call = name
+        for keyword in node.keywords:
+            if keyword.arg not in ("pattern", "alias", "words", "name"):
+                self.visit(keyword.value)
+        self.call = before
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if isinstance(node.value, str):
+            self._text(node.value)
+
+    def visit_BinOp(self, node: ast.BinOp) -> None:
+        self.generic_visit(node)
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
+        for one in _alternatives(node):
+            self._text(one)
+        for part in node.values:
+            if isinstance(part, ast.FormattedValue) and isinstance(part.value, ast.Call):
+                self.visit(part.value)
+
+    def _text(self, text: str) -> None:
+        text = re.sub(r"\{(\w+)\}", r"%(\1)s", text)  # what str.format fills
+        if self.call == "text" or (self.call == "=" and re.match(r"[a-z][a-z ]+$", text)):
+            self.found.add(text, self.file)
+            return
+        for line in text.split("\n"):
+            line = line.strip()
+            plain = language.PLACE.sub("x", line)
+            sentence = looks_like_text(plain) and " " in plain and not _NO_SENTENCE.search(line)
+            said = self.call == "PydanticCustomError" and " " in plain
+            phrase = (
+                self.call in ("Filter", "Need", "return")
+                and self.speaks
+                and re.fullmatch(r"[a-z%][^_/=<>]* [^_/=<>]*[a-z]{2}[^_/=<>]*", plain)
+            )
+            named = self.call in (*NAMED, "CONSTANT") and looks_like_text(plain)
+            if (sentence or said or named or phrase) and not _NO_SENTENCE.search(line):
+                self.found.add(line, self.file)
+
+
+def _alternatives(node: ast.JoinedStr) -> Iterator[str]:
+    """The texts that an f-string may become, with its places."""
+    parts: list[list[str]] = []
+    places: dict[str, int] = {}
+    for part in node.values:
+        if isinstance(part, ast.Constant):
+            parts.append([str(part.value)])
+        elif isinstance(part, ast.FormattedValue):
+            parts.append(_values(part.value, places))
+    for combination in list(product(*parts))[:16]:
+        yield "".join(combination)
+
+
+def _values(node: ast.expr, places: dict[str, int]) -> list[str]:
+    match node:
+        case ast.IfExp(body=one, orelse=other):
+            return [*_values(one, places), *_values(other, places)]
+        case ast.Constant(value=str() as text):
+            return [text]
+        case ast.JoinedStr():
+            return list(_alternatives(node))
+    name = _name(node)
+    places[name] = places.get(name, 0) + 1
+    return [f"%({name}{places[name] if places[name] > 1 else ''})s"]
+
+
+def _name(node: ast.expr) -> str:
+    match node:
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name.strip("_").lower() if name.isupper() else name.strip("_")
+        case ast.Call(func=ast.Name(id="plural"), args=[_, ast.Constant(value=str() as noun), *_]):
+            return re.sub(r"\W+", "_", noun)
+        case ast.Call(func=ast.Attribute(attr="join"), args=[inner]):
+            return _name(inner)
+        case ast.Call(func=ast.Name(id="len" | "str" | "int" | "repr" | "sorted"), args=[inner, *_]):
+            return _name(inner)
+        case ast.Call(func=inner) | ast.Subscript(value=inner) | ast.BinOp(left=inner) | ast.BoolOp(values=[inner, *_]):
+            return _name(inner)
+        case ast.GeneratorExp(elt=inner) | ast.ListComp(elt=inner):
+            return _name(inner)
+    return "value"
+
+
+def updated(name: str, sources: Found) -> Catalog:
+    """The translations of a language, with the texts that the sources have today, and no others."""
+    with language.file(name).open("rb") as opened:
+        before = read_po(opened, locale=name)
+    today = Catalog(locale=name, project="dpe-appliance", fuzzy=False)
+    for text, files in sources.texts.items():
+        kept = before.get(text)
+        today.add(text, kept.string if kept and not kept.fuzzy else "", [(one, 0) for one in sorted(files)])
+    for plural, files in sources.plurals.items():
+        kept = before.get(plural)
+        today.add(plural, kept.string if kept and not kept.fuzzy else ("", ""), [(one, 0) for one in sorted(files)])
+    return today
+
+
+def untranslated(name: str, sources: Found) -> list[str]:
+    """The texts that a language has not."""
+    with language.file(name).open("rb") as opened:
+        known = read_po(opened, locale=name)
+    texts = [text for text in sources.texts if not ((one := known.get(text)) and one.string and not one.fuzzy)]
+    return texts + [one for one, many in sources.plurals if not ((said := known.get((one, many))) and all(said.string or ()))]
+
+
+def main() -> int:
+    """Bring the files of all languages up to date, and say what has no translation yet."""
+    missing, sources = 0, found()
+    for name in language.LANGUAGES:
+        if name == language.SOURCE:
+            continue
+        today = updated(name, sources)
+        with language.file(name).open("wb") as opened:
+            write_po(opened, today, width=0, sort_by_file=False, sort_output=True, omit_header=False, include_lineno=False)
+        for text in untranslated(name, sources):
+            print(f"{name}: {text}")
+            missing += 1
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
