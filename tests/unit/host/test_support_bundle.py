@@ -37,7 +37,15 @@ TOLD = {
 }
 
 # Columns that sound as if they let somebody in, and do not.
-HARMLESS = {"idempotency_key.key", "scenario_file.digest", "scenario_version.digest", "event.hash", "ssh_key.key", "run.turn", "recipe.digest"}
+HARMLESS = {
+    "idempotency_key.key",
+    "scenario_file.digest",
+    "scenario_version.digest",
+    "recipe.digest",
+    "event.hash",
+    "ssh_key.key",
+    "run.turn",
+}
 
 
 @pytest.fixture(autouse=True)
