@@ -19,6 +19,8 @@ from appliance.errors import BadInput
 from appliance.paths import below
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+PAGES = 4  # web pages of one machine at most: the front door has so many ports for each
+EPHEMERAL = 32768  # the first port that the kernel gives out itself
 FIRST_SLOT = 16  # the first address that is a machine's; those before are the gateway's and of machines that are only made to look
 
 
@@ -191,6 +193,35 @@ class Settings:
     def web_secret(self) -> Path:
         """The key that signs session cookies."""
         return self.state / "web-secret"
+
+    @property
+    def further_port(self) -> int:
+        """First of the front door's ports for the further pages of machines: after all for their first ones, and after `https_port` if that lies there."""
+        first = self.app_port + self.slots
+        return self.https_port + 1 if self.https_port in range(first, first + (PAGES - 1) * self.slots) else first
+
+    @property
+    def pages(self) -> int:
+        """How many pages of a machine the front door has ports for: `slots` for the first ones, as many for the second, and so on,
+        as far as there are ports that the kernel does not give out itself."""
+        return 1 + max(0, min(PAGES - 1, (EPHEMERAL - self.further_port) // self.slots)) if self.slots else 1
+
+    @property
+    def doors(self) -> tuple[range, range]:
+        """The front door's ports for applications: those for first pages, and those for further ones, which may be none."""
+        further = range(self.further_port, self.further_port + (self.pages - 1) * self.slots)
+        return range(self.app_port, self.app_port + self.slots), further
+
+    def port(self, page: int, door: int) -> int:
+        """The front door's port for a page of a machine, counted from 0."""
+        return door + (self.app_port if page == 0 else self.further_port + (page - 1) * self.slots)
+
+    def behind(self, port: int) -> tuple[int, int] | None:
+        """Which page and door a port is for; None for one that is not the front door's."""
+        first, further = self.doors
+        if port in first:
+            return 0, port - first.start
+        return (1 + (port - further.start) // self.slots, (port - further.start) % self.slots) if port in further else None
 
     def address(self, slot: int) -> str:
         """The address of the machine in `slot` (0 ... slots-1)."""

@@ -11,6 +11,7 @@ next start.
 import contextlib
 import errno
 import http.client
+import itertools
 import logging
 import os
 import pwd
@@ -93,7 +94,7 @@ def check_host(settings: Settings) -> None:
         sources.mirror(settings.debian_mirror)  # the first seed is built right after the wizard
     master()
     _check_port(settings.listen, settings.https_port, "https_port")
-    for port in range(settings.app_port, settings.app_port + settings.slots):
+    for port in itertools.chain(*settings.doors):
         _check_port(settings.listen, port, "app_port")
 
 

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
-from typing import Any, Generic, NamedTuple, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, Generic, NamedTuple, TypeGuard, TypeVar, Union, cast, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -286,7 +286,8 @@ def without_none(kind: Any) -> Any:
     return kind
 
 
-def is_model(kind: Any) -> bool:
+def is_model(kind: Any) -> TypeGuard[type[BaseModel]]:
+    """Whether the annotation is a model."""
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 

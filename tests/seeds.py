@@ -14,7 +14,7 @@ from appliance.settings import REPOSITORY, Settings, load
 from tests import kept
 
 SMALL = REPOSITORY / "tests/scenarios/small"
-_SOURCES = (
+SOURCES = (
     "appliance/packages/sources.py",
     "appliance/scenario",
     "appliance/seeds",
@@ -32,7 +32,7 @@ def small_scenario(folder: Path = SMALL) -> Scenario:
 
 def cached_seed(class_name: str = "small", scenario: Path = SMALL) -> SeedFiles:
     """The seed of a class of the tests' scenario, or of another one, kept or built now, without its test boot. A week's is not used in the next one."""
-    made_of = kept.digest(class_name, f"{datetime.now(UTC):%G-%V}", scenario, *(REPOSITORY / part for part in _SOURCES))
+    made_of = kept.digest(class_name, f"{datetime.now(UTC):%G-%V}", scenario, *(REPOSITORY / part for part in SOURCES))
     # A version of its own for each class and state of the sources: what is there already is used, as in the product.
     version = int(made_of[:8], 16)
     settings = load({}, state=kept.CACHE)

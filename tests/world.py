@@ -332,7 +332,7 @@ def scenario(*, offered: bool = True) -> None:
         scenario_rows.put(ours, ScenarioState.CURRENT, base, author="grace", comment="More memory", changes="notebook: size.memory")
         if offered:
             scenario_rows.put(changed("memory: 1024", "memory: 1536"), ScenarioState.OFFERED, base)
-            scenario_rows.put(changed("nano]", "nano, git]"), ScenarioState.IMPORTED, base, author="grace")
+            scenario_rows.put(changed("    size:", "    packages: [git]\n    size:"), ScenarioState.IMPORTED, base, author="grace")
 
 
 class _Copy(NamedTuple):

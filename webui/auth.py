@@ -75,9 +75,8 @@ def own_address(address: str) -> str:
         return "/"
     if not parts.scheme and not parts.netloc and re.match(r"/(?!/)", address):
         return address
-    first = settings().app_port
     ours = urlsplit(f"//{request.host}").hostname
-    if parts.scheme == "https" and host and host == ours and port is not None and first <= port < first + settings().slots:
+    if parts.scheme == "https" and host and host == ours and settings().behind(port) is not None:
         return parts.geturl()
     return "/"
 

@@ -13,7 +13,7 @@ from appliance.services import consoles, machines, pictures
 from webui import forms
 from webui.forms import Form, Line
 from webui.guard import actor, needs, settings
-from webui.portal import application
+from webui.portal import pages
 
 blueprint = Blueprint("console", __name__)
 
@@ -43,7 +43,7 @@ def page(id: str) -> str:
         machine=machine,
         target=target,
         targets=targets,
-        application=application(machine) if machines.way(machine, settings()) else "",
+        application=pages(machine)[0][1] if machines.ways(machine, settings()) else "",
         listening=LISTENING,
         own=machine.owner_id == current_user.account.id,
         others=consoles.others([machine], current_user.account.id).get(machine.id, []),

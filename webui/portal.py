@@ -36,12 +36,13 @@ class Transfer(Form):
     )
 
 
-def application(machine: Machine) -> str:
-    """The address of a machine's application, on the host that the browser used; of its desktop, when it has no application."""
-    if (way := machines.way(machine, settings())) is None:
-        return f"https://{request.host}{url_for('console.page', id=machine.id, target=consoles.desktop(machine))}"
+def pages(machine: Machine) -> list[tuple[str, str]]:
+    """Titles and addresses of a machine's pages, on the host that the browser used, the one that it opens with first; of its desktop,
+    when it has none."""
+    if not (ways := machines.ways(machine, settings())):
+        return [("Desktop", f"https://{request.host}{url_for('console.page', id=machine.id, target=consoles.desktop(machine))}")]
     host = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
-    return f"https://{host}:{way.port}{way.path}"
+    return [(way.title, f"https://{host}:{way.port}{way.path}") for way in ways]
 
 
 @blueprint.get("/")
@@ -57,7 +58,7 @@ def index() -> str:
         groups=groups,
         minutes=lambda number: timedelta(minutes=number),
         health=overview.health(),
-        application=application,
+        pages=pages,
         ends_soon=machines.ends_soon,
         doing=moves.doing(mine),
         watchers=consoles.others(mine, who.id),

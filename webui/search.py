@@ -9,7 +9,7 @@ from flask import Blueprint, render_template, request, url_for
 from flask_login import current_user
 
 from appliance.catalog.search import Match
-from appliance.services import delegation, packages, search
+from appliance.services import applications, delegation, packages, search
 from webui import guide, navigation
 from webui.format import SEED_STATES, STATES
 from webui.guard import actor, asks_for_live_part, needs
@@ -27,6 +27,7 @@ TITLES = {
     "group": "Groups",
     "unit": "Org units",
     "class": "Classes",
+    "application": "Applications",
     "seed": "Seeds",
     "setting": "Settings",
     "verb": "Actions",
@@ -34,7 +35,7 @@ TITLES = {
 }
 ICONS = {
     "machine": "server-2", "account": "user", "group": "users", "unit": "stack-2", "class": "package", "seed": "plant-2",
-    "setting": "settings", "verb": "bolt", "package": "package", "guide": "info-circle",
+    "setting": "settings", "verb": "bolt", "package": "package", "application": "wand", "guide": "info-circle",
 }  # fmt: skip
 PAGES: dict[str, tuple[str, str]] = {
     "machine": ("machines.page", "id"),
@@ -111,6 +112,12 @@ def hits(text: str) -> list[Hit]:
         for title, page in pages
         if (rank := search.rank(text, translated(page.title), page.words)) is not None
     )
+    if current_user.may("classes.read"):
+        found += _best(
+            Hit("application", rank, one.manifest.title, one.name, one.manifest.icon, url_for("applications.page", application=one.name))
+            for one in applications.entries()
+            if (rank := search.rank(text, one.manifest.title, one.name)) is not None
+        )
     for kind, places in (("setting", navigation.SETTINGS), ("verb", navigation.VERBS)):
         found += _best(
             Hit(kind, rank, place.title, _above(place), ICONS[kind], _url(place), place.form)

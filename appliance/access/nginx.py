@@ -167,10 +167,10 @@ def configuration(settings: Settings, checkout: Path, certificate: Path, key: Pa
     work = settings.run / "nginx"
     modern = version >= (1, 25, 1)  # before, HTTP/2 was a word of listen
 
-    def listen(ports: str) -> list[Directive]:
+    def listen(*ports: str) -> list[Directive]:
         if modern:
-            return [("listen", f"{address}:{ports}", "ssl"), ("http2", "on")]
-        return [("listen", f"{address}:{ports}", "ssl", "http2")]
+            return [*(("listen", f"{address}:{one}", "ssl") for one in ports), ("http2", "on")]
+        return [("listen", f"{address}:{one}", "ssl", "http2") for one in ports]
 
     temporary: list[Directive] = [(f"{what}_temp_path", str(work / what)) for what in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")]
     http: list[Directive] = [
@@ -227,7 +227,7 @@ def configuration(settings: Settings, checkout: Path, certificate: Path, key: Pa
         ]),
         _page_server(settings, checkout, listen(str(settings.https_port))),
         *_service_servers(settings, checkout, listen(str(settings.https_port))),
-        _application_server(settings, checkout, listen(f"{settings.app_port}-{settings.app_port + settings.slots - 1}")),
+        _application_server(settings, checkout, listen(*(f"{ports.start}-{ports.stop - 1}" for ports in settings.doors if ports))),
     ]  # fmt: skip
     return render([
         ("daemon", "off"),

@@ -783,6 +783,7 @@ class Lease(Row):
     extensions = IntegerField(default=0)
     warned_at = UtcField(null=True)
     opened_at = UtcField(null=True)
+    opened_pages = IntegerField(default=0)
     busy_at = UtcField(null=True)
     idle_warned_at = UtcField(null=True)
     kept_until = UtcField(null=True)

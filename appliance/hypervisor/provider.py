@@ -64,6 +64,13 @@ class MachineSpec:
     kept: str | None = None  # id of a disk that `keep` made, which `clone` copies instead of the seed's; such a machine has no snapshot
     data: str | None = None  # id of its data disk, made by `make_data`, which outlives it
     data_size: int = 0
+    further: tuple[tuple[int, str], ...] = ()  # port and ready path of each page besides, which has to answer as well
+
+    @property
+    def pages(self) -> tuple[tuple[int, str], ...]:
+        """Port and ready path of all its pages."""
+        own = () if self.application_port is None else ((self.application_port, self.application_ready),)
+        return (*own, *self.further)
 
 
 class Answering(TypedDict):

@@ -10,6 +10,7 @@ from appliance.errors import DpeError
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import Card, MachineSpec, Provider, answering
 from appliance.lifecycle import forks
+from appliance.scenario import applications
 from appliance.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,7 @@ def spec(seed: Seed, settings: Settings) -> MachineSpec:
         memory=described["size"]["memory"],
         card=Card("52:54:00:00:00:0d", str(subnet[2 + PLACE]), subnet.prefixlen, settings.gateway),
         **answering(described),
+        further=applications.further(described),
         snapshot=None if snapshot is None else snapshot.name,
     )
 

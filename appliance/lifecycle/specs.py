@@ -8,6 +8,7 @@ from typing import cast
 from appliance.catalog import Machine, MachineState, data_disks, scenarios
 from appliance.hypervisor.provider import Card, MachineSpec, answering
 from appliance.paths import below
+from appliance.scenario import applications
 from appliance.scenario.load import MACHINE_TASKS
 from appliance.scenario.policy import Readiness
 from appliance.settings import Settings
@@ -59,6 +60,7 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
         memory=machine.memory,
         card=card(settings, machine.slot),
         **answering(described),
+        further=applications.further(described),
         readiness=cast(Readiness, machine.readiness),
         snapshot=None if snapshot is None else snapshot.name,
         kept=None if kept is None else kept.id,

@@ -7,7 +7,9 @@ from typing import Any
 
 from pydantic import Field
 
+from appliance.scenario import applications
 from appliance.scenario.schema import Choice, Name, Os, Package
+from appliance.scenario.schema import Chosen as Named
 from appliance.yamlfile import Part
 
 MOST_PACKAGES = 30
@@ -55,7 +57,7 @@ def fault(spec: Mapping[str, Any], chosen: Chosen) -> tuple[str, str, str] | Non
         least, most = size[key], max(size[key], getattr(open_, key))
         if not least <= getattr(chosen, key) <= most:
             return key, f"It cannot have {getattr(chosen, key)} {unit}.", f"Choose {least}{f' to {most}' if most > least else ''} {unit}."
-    return None
+    return _collision(spec, chosen)
 
 
 def digest(base: str, chosen: Chosen) -> str:
@@ -73,16 +75,48 @@ def spec_of(spec: Mapping[str, Any], chosen: Chosen, *, buffer: int = 0) -> dict
     parts = [chosen.os.replace("-", " ").title(), *chosen.applications, *chosen.packages]
     title = f"{spec['title']}: {', '.join(parts)}"
     policy = {**spec.get("policy", {}), "buffer": buffer, "minimum": 0, "windows": [], "one_offs": [], "forecast_acts": False}
+    roles = [name for name in chosen.applications if name not in applications.catalogue() and name not in spec.get("roles", [])]
     return {
         **spec,
         "title": title if len(title) <= TITLE else f"{title[: TITLE - 1]}…",
         "os": chosen.os,
-        "roles": [*spec.get("roles", []), *(one for one in chosen.applications if one not in spec.get("roles", []))],
+        "roles": [*spec.get("roles", []), *roles],
+        "applications": [*spec.get("applications", []), *_further(spec, chosen)],
         "packages": sorted({*spec.get("packages", []), *chosen.packages}),
         "size": {**spec["size"], "memory": chosen.memory, "disk": chosen.disk},
         "policy": policy,
         "choice": Choice().model_dump(mode="json"),
     }
+
+
+def _further(spec: Mapping[str, Any], chosen: Chosen) -> list[dict[str, Any]]:
+    """The applications of the catalogue that a choice adds to those of the class."""
+    return [{"name": one.name, "options": {}, "port": one.port(Named(name=one.name))} for one in _entries(spec, chosen)]
+
+
+def _entries(spec: Mapping[str, Any], chosen: Chosen) -> list[applications.Entry]:
+    there, catalogue = {one["name"] for one in spec.get("applications", [])}, applications.catalogue()
+    return [catalogue[name] for name in chosen.applications if name in catalogue and name not in there]
+
+
+def _collision(spec: Mapping[str, Any], chosen: Chosen) -> tuple[str, str, str] | None:
+    """Why the applications of the catalogue do not fit into one machine; see `fault`."""
+    ports, entries = {page.port: page.title for page in applications.pages(spec)}, _entries(spec, chosen)
+    for one in entries:
+        title = one.manifest.title
+        if chosen.os not in one.manifest.releases:
+            return "applications", f"{title} does not run on {chosen.os}.", f"Choose {' or '.join(one.manifest.releases)}, or leave it out."
+        port = one.port(Named(name=one.name))
+        if port in ports:
+            return "applications", f"{title} and {ports[port]} both take port {port}.", "Leave one of the two out."
+        if port is not None:
+            ports[port] = title
+    memory, disk = applications.needed(entries)
+    if entries and memory > chosen.memory:
+        return "memory", f"These applications need {memory} MiB with the operating system.", "Choose more, or leave some out."
+    if entries and disk > chosen.disk:
+        return "disk", f"These applications need {disk} GiB with the operating system.", "Choose more, or leave some out."
+    return None
 
 
 BARE = frozenset({"buffer", "minimum", "windows", "one_offs", "forecast_acts"})

@@ -1,14 +1,17 @@
-"""`python -m appliance.scenario.document`: writes what an admin can change of a class into playbooks/scenarios/README.md."""
+"""`python -m appliance.scenario.document`: writes what an admin can change of a class into playbooks/scenarios/README.md, and what an
+application can say of itself into playbooks/applications/README.md."""
 
 from collections.abc import Iterator
 
 from appliance.scenario import policy
+from appliance.scenario.applications import Manifest, Option
 from appliance.scenario.calendar import OneOff, Window
 from appliance.scenario.policy import PolicyField
 from appliance.scenario.rule import Rule
 from appliance.settings import REPOSITORY
 
 FILE = REPOSITORY / "playbooks/scenarios/README.md"
+APPLICATIONS = REPOSITORY / "playbooks/applications/README.md"
 BEGIN, END = "<!-- from the model: python -m appliance.scenario.document -->\n", "<!-- until here -->\n"
 
 
@@ -39,12 +42,24 @@ def _range(field: PolicyField) -> str:
     )
 
 
-def updated(text: str) -> str:
-    """The README with what is between its marks made anew."""
+def of_applications() -> str:
+    """The tables of what an application.yml may say, Markdown."""
+    found = list[str]()
+    for name, model in (("application.yml", Manifest), ("an option", Option)):
+        found += ["", f"| key of {name} | what |", "| --- | --- |"]
+        found += [
+            f"| `{key}`{'' if info.is_required() else ' (optional)'} | {info.description} |" for key, info in model.model_fields.items()
+        ]
+    return "\n".join(found[1:]) + "\n"
+
+
+def updated(text: str, made: str) -> str:
+    """A README with what is between its marks made anew."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return before + BEGIN + document() + END + after
+    return before + BEGIN + made + END + after
 
 
 if __name__ == "__main__":
-    FILE.write_text(updated(FILE.read_text()))
+    FILE.write_text(updated(FILE.read_text(), document()))
+    APPLICATIONS.write_text(updated(APPLICATIONS.read_text(), of_applications()))

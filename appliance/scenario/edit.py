@@ -89,7 +89,7 @@ def _plain(old: Any, value: Any) -> Any:
     if isinstance(value, str):
         return value if _reads_as(value) else DoubleQuotedScalarString(value)
     if isinstance(value, dict):
-        return CommentedMap({key: _plain(None, one) for key, one in value.items() if one is not None})
+        return CommentedMap({key: _plain(None, one) for key, one in value.items() if one is not None and one != {}})
     if not isinstance(value, list):
         return value
     if isinstance(old, CommentedSeq):

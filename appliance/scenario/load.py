@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from appliance.scenario import applications
 from appliance.scenario.schema import Scenario
 from appliance.yamlfile import FileError, FileErrors, Source, syntax
 
@@ -75,6 +76,8 @@ def load(folder: Path, *, anywhere: bool = False, packages: Names | None = None)
         _check_name(source)
     if scenario is not None and packages is not None:
         _check_packages(source, scenario, packages)
+    for name, described in scenario.classes.items() if scenario is not None else ():
+        applications.check(source, ("classes", name), described)
     errors = [*_check_folder(source), *source.errors]
     if scenario is None or errors:
         raise ScenarioErrors(errors)
@@ -103,6 +106,8 @@ def _check_folder(source: Source[Scenario]) -> Iterator[FileError]:
             source.wrong(path, f"the role {role} is the appliance's own, which every seed has", "give yours another name")
         elif not isinstance(role, str) or role in checked or not NAME.fullmatch(role):
             continue  # the schema says what is wrong with it
+        elif path[2] == "choice" and role in applications.catalogue():
+            continue
         elif not (folder / "roles" / role / "tasks/main.yml").is_file():
             source.wrong(path, f"there is no role {role}", f"make {folder / 'roles' / role / 'tasks/main.yml'}")
         else:
@@ -111,7 +116,7 @@ def _check_folder(source: Source[Scenario]) -> Iterator[FileError]:
 
 
 def _named_roles(value: dict[str, Any]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    """Where a role is named, whether the class has it or it may be chosen, and what stands there."""
+    """Where a role is named, whether the class has it or it may be chosen (as an application of the catalogue may), and what stands there."""
     for class_name, described in value["classes"].items() if isinstance(value.get("classes"), dict) else ():
         for keys in (("roles",), ("choice", "applications")):
             named = described

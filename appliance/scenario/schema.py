@@ -12,7 +12,7 @@ from appliance.yamlfile import Part
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 Package = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.:-]*$")]
-Path = Annotated[str, StringConstraints(pattern=r"^/[^\s]*$")]
+Url = Annotated[str, StringConstraints(pattern=r"^/[^\s]*$")]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +40,8 @@ class Application(Part):
     """The web application of a machine, which the front door shows to the machine's owner."""
 
     port: int = Field(ge=1, le=65535, description="TCP port inside the machine, plain HTTP.")
-    path: Path = Field(default="/", title="Starts at", description="Where the browser starts.")
-    ready: Path = Field(
+    path: Url = Field(default="/", title="Starts at", description="Where the browser starts.")
+    ready: Url = Field(
         default="/",
         title="Answers at",
         description="What is asked, with GET, to know that the application answers; any status below 500 will do.",
@@ -60,9 +60,7 @@ class Service(Part):
         title="Host name",
         description="The name that browsers find it by, like www.example.org: one of its own, which leads to this server and no page of the appliance.",
     )
-    path: Path = Field(
-        default="/", description="What begins with it, under that name, is the service's. Several services can share a name."
-    )
+    path: Url = Field(default="/", description="What begins with it, under that name, is the service's. Several services can share a name.")
     sticky: bool = Field(
         default=False, description="Whether a browser comes to the same replica again, by a cookie, as long as that serves."
     )
@@ -93,6 +91,14 @@ class Screen(Part):
     )
 
 
+class Chosen(Part):
+    """An application of the catalogue that the machines of a class have."""
+
+    name: Name = Field(description="Its name in the catalogue.")
+    options: dict[str, str | int | bool] = Field(default={}, description="What is decided about it; its page says what can be.")
+    port: int | None = Field(default=None, ge=1, le=65535, description="The port of its web page, where it is not to be its own.")
+
+
 class Described(Part):
     """What a kind of machine is, and stays."""
 
@@ -110,7 +116,12 @@ class Described(Part):
         description="Ansible roles, from roles/ beside this file, applied to the seed in order; their tasks/machine.yml is for each machine.",
     )
     user: Name = Field(default="user", title="Account inside", description="The account inside the machine that its owner uses.")
-    application: Application | None = Field(default=None, description="The web application that the machine shows.")
+    applications: list[Chosen] = Field(default=[], description="Applications of the catalogue, in the order in which they are shown.")
+    application: Application | None = Field(
+        default=None,
+        title="Page of its own",
+        description="The web application that the machine shows first, where that is not the first of its applications.",
+    )
     screen: Screen | None = Field(
         default=None, title="Desktop", description="The desktop that the machine shows, in place of an application or beside it."
     )
@@ -174,16 +185,9 @@ class ClassSpec(ClassPolicy, Described):
     )
 
     @model_validator(mode="after")
-    def _shows_something(self) -> "ClassSpec":
-        if self.application is None and self.screen is None:
-            raise ValueError(
-                "application and screen are both missing: the machine shows nothing",
-                "say application: {port: ...}, or screen: {port: ...}",
-            )
+    def _ports_differ(self) -> "ClassSpec":
         if self.application and self.screen and self.application.port == self.screen.port:
             raise ValueError(f"application and screen are both at port {self.screen.port}", "give each a port of its own")
-        if self.service and self.application is None:
-            raise ValueError("a service without an application has nothing to serve", "say application: {port: ...}")
         return self
 
     INGREDIENTS: ClassVar[frozenset[str]] = frozenset({*Described.model_fields, "size"}) - {"title", "description", "icon"}

@@ -31,8 +31,9 @@ from appliance.hypervisor.provider import MachineSpec, Provider, answering
 from appliance.packages import sources
 from appliance.paths import below
 from appliance.run import Argument, run
+from appliance.scenario import applications
 from appliance.scenario.load import check_confined, role_folders
-from appliance.scenario.schema import ClassSpec
+from appliance.scenario.schema import Chosen, ClassSpec
 from appliance.seeds import cards, layers, recipe, unsafe, wheels
 from appliance.seeds.failure import DISK_FULL, explain
 from appliance.seeds.follow import execute, follow
@@ -143,7 +144,7 @@ def test_machine_id(seed_id: int) -> str:
 
 def boot_spec(job: SeedJob, settings: Settings) -> MachineSpec:
     """The throwaway machine of the test boot, of the seed that is tried. Its address is one of the 14 that lie before the machines' slots."""
-    id = test_machine_id(job.seed_id)
+    id, described = test_machine_id(job.seed_id), applications.resolved(job.spec).model_dump()
     return MachineSpec(
         id=id,
         name=f"seed-{job.class_name}-{job.version}",
@@ -154,7 +155,8 @@ def boot_spec(job: SeedJob, settings: Settings) -> MachineSpec:
         vcpus=job.spec.size.vcpus,
         memory=job.spec.size.memory,
         card=cards.card(id, job.seed_id % cards.PLACES, settings),
-        **answering(job.spec.model_dump()),
+        **answering(described),
+        further=applications.further(described),
     )
 
 
@@ -263,8 +265,14 @@ class _Build:
         )
         self.untried = _untried(job.class_name, job.version, settings)
         self.suite = sources.SUITES[job.spec.os]
-        self.packages = sources.wanted(() if job.layered else job.spec.packages)
-        self.roles = (*(() if job.layered else layers.OWN), *job.spec.roles)
+        self.applications = applications.of(job.spec)
+        self.own_packages = [*job.spec.packages, *(name for _, entry in self.applications for name in entry.manifest.packages)]
+        self.packages = sources.wanted(() if job.layered else self.own_packages)
+        self.roles: tuple[str | dict[str, Any], ...] = (
+            *(() if job.layered else layers.OWN),
+            *(self.role_of(chosen, entry) for chosen, entry in self.applications),
+            *job.spec.roles,
+        )
         self.tree, self.out, self.runner = work / "tree/root", work / "out", work / "runner"
         self.cache = below(settings.cache, "roles", job.class_name)
         self.begun = self.lap = time.monotonic()
@@ -547,6 +555,7 @@ class _Build:
             "gather_facts": False,
             "pre_tasks": FACTS,
             "roles": list(self.roles if applied is None else applied),
+            "post_tasks": [self.renewing(entry) for _, entry in self.applications if entry.renews and applied is None],
         }
         give(roles, unsafe.dump([play]))
         variables = {
@@ -554,7 +563,7 @@ class _Build:
             "out": str(self.out),
             "cache": str(self.cache),
             "kernel_modules": KERNEL_MODULES,
-            "spec": job.spec.model_dump(mode="json"),
+            "spec": applications.resolved(job.spec).model_dump(mode="json"),
             "roles_play": str(roles),
         }
         local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **AS_ROOT}
@@ -566,6 +575,17 @@ class _Build:
             "variables": variables,
             "roles": [str(PLAYBOOKS / "roles"), str(job.scenario.resolve() / "roles")],
         }
+
+    @staticmethod
+    def role_of(chosen: Chosen, entry: applications.Entry) -> dict[str, Any]:
+        """An application as a role: by its folder, so that a role of a scenario may be called like it."""
+        return {"role": str(entry.folder), "vars": {"application": {"port": entry.port(chosen), "options": entry.values(chosen)}}}
+
+    @staticmethod
+    def renewing(entry: applications.Entry) -> dict[str, Any]:
+        """The task that has an application made its own in each fork."""
+        copied = {"src": str(entry.renews), "dest": f"/usr/lib/dpe/fork.d/{entry.name}", "mode": "0755"}
+        return {"name": f"Copy what makes a fork's {entry.manifest.title} its own", "ansible.builtin.copy": copied}
 
     def said(self, name: str) -> str:
         """What the build says of itself in that file: its own words."""

@@ -32,7 +32,7 @@ APT = ("apt-get", "--quiet", "--yes", *(word for option in (
 def kept(build: "_Build") -> Path:
     """Where the operating system of this build is kept: beside the bootstrap that it is made from, and as long."""
     below, user = build.kept(), build.job.spec.user
-    session = "libpam-systemd" in build.job.spec.packages  # which our role asks for
+    session = "libpam-systemd" in build.own_packages  # which our role asks for
     key = json.dumps([below.name, user, session, recipe.ours()])
     return below.with_name(f"{build.suite}-base-{hashlib.sha256(key.encode()).hexdigest()[:16]}.tar")
 
@@ -44,7 +44,7 @@ def steps(build: "_Build") -> int:
 
 def own(build: "_Build") -> list[str]:
     """The packages of the class that its operating system does not have."""
-    return [name for name in build.job.spec.packages if name not in sources.BASE_PACKAGES]
+    return [name for name in build.own_packages if name not in sources.BASE_PACKAGES]
 
 
 def _is_kept(build: "_Build") -> bool:

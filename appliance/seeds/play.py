@@ -19,6 +19,7 @@ from typing import Any
 
 import ansible_runner
 
+from appliance.scenario.applications import CATALOGUE
 from appliance.seeds import unsafe
 from appliance.settings import REPOSITORY
 
@@ -38,6 +39,11 @@ def message_of(result: dict[str, Any]) -> str:
     return "\n".join(dict.fromkeys(part for part in parts if part))
 
 
+def _named(text: str) -> str:
+    """An application by its name, where Ansible calls it by its folder."""
+    return text.removeprefix(f"{CATALOGUE}/")
+
+
 class Reporter:
     """Turns ansible-runner's events into our lines."""
 
@@ -54,13 +60,13 @@ class Reporter:
         match event.get("event"):
             case "playbook_on_task_start":
                 self.number += 1
-                self.say(kind="task", number=self.number, name=data.get("name") or data.get("task") or "")
+                self.say(kind="task", number=self.number, name=_named(data.get("name") or data.get("task") or ""))
             case "runner_on_failed" | "runner_on_unreachable" if not data.get("ignore_errors"):
                 self.say(
                     kind="failed",
                     task=data.get("task") or "",
                     message=message_of(data.get("res") or {}),
-                    role=data.get("role") or "",
+                    role=_named(data.get("role") or ""),
                     host=data.get("host") or "",
                 )
             case "playbook_on_stats":

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from appliance.scenario import applications
 from appliance.scenario.schema import ClassSpec
 from appliance.seeds.play import PLAYBOOKS
 
@@ -12,8 +13,10 @@ OURS = ("seed.yml", "files", "plugins", "roles")
 
 
 def digest(spec: ClassSpec, scenario: Path) -> str:
-    """SHA-256 over what the class's machines are, as the scenario describes it, the scenario's roles, and our playbook with its own."""
-    return _digest(json.dumps(spec.ingredients(), sort_keys=True), (*(PLAYBOOKS / name for name in OURS), scenario / "roles"))
+    """SHA-256 over what the class's machines are, as the scenario describes it, its applications, the scenario's roles, and our playbook with its own."""
+    spec = applications.resolved(spec)
+    parts = (*(PLAYBOOKS / name for name in OURS), *(entry.folder for _, entry in applications.of(spec)), scenario / "roles")
+    return _digest(json.dumps(spec.ingredients(), sort_keys=True), parts)
 
 
 def ours() -> str:

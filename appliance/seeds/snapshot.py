@@ -8,6 +8,7 @@ from typing import Any
 
 from appliance.errors import DpeError
 from appliance.hypervisor.provider import MachineSpec, Provider, Unfit, answering
+from appliance.scenario import applications
 from appliance.seeds import cards
 from appliance.settings import Settings
 
@@ -44,6 +45,7 @@ def template_spec(job: SnapshotJob, settings: Settings) -> MachineSpec:
         memory=size["memory"],
         card=cards.card(id, cards.PLACES - 1 - job.id % cards.PLACES, settings),
         **answering(job.spec),
+        further=applications.further(job.spec),
     )
 
 

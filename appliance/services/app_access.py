@@ -11,6 +11,7 @@ from appliance.catalog import sessions as session_rows
 from appliance.errors import Conflict, NotAllowed, NotFound, Unavailable
 from appliance.identity import permissions
 from appliance.lifecycle import rules
+from appliance.scenario import applications
 from appliance.services import second_factor
 from appliance.settings import Settings
 
@@ -48,8 +49,10 @@ def admit(actor: Actor, door_port: int, settings: Settings) -> Target:
     Raises NotFound when no held machine is there, NotAllowed when it is somebody else's, and Conflict
     while the machine is not ready to be used: Rests when it will not be by itself.
     """
-    machine = machines.behind(door_port - settings.app_port)
-    if machine is None:
+    number, door = settings.behind(door_port) or (0, -1)
+    machine = machines.behind(door) if door >= 0 else None
+    pages = applications.pages(machine.machine_class.spec) if machine is not None else []
+    if machine is None or number >= len(pages):
         raise NotFound("There is no machine here.", "It was given back, or its lease ended.")
     own = machine.owner_id is not None and machine.owner_id == actor.account_id
     may_enter = not own and permissions.may(actor, "machines.enter", "machine", machine.id)
@@ -59,12 +62,10 @@ def admit(actor: Actor, door_port: int, settings: Settings) -> Target:
         raise Rests(f"{machine.name} is {machine.state.value}.", "Start it on your page.")
     if machine.state is not MachineState.IN_USE and not (may_enter and machine.state is MachineState.READY):
         raise Conflict(f"{machine.name} is not ready to be used: it is {machine.state.value}.", "Wait a moment.")
-    if not (application := machine.machine_class.spec.get("application")):
-        raise NotFound(f"{machine.name} has no web application.", "Open its desktop on your page.")
-    fresh = own and note_opened(machine)
+    fresh = own and note_opened(machine, number)
     if not own:
         _note_admin(actor, machine.id, machine.name, machine.class_name)
-    return Target(settings.address(machine.slot), application["port"], machine.id, fresh)
+    return Target(settings.address(machine.slot), pages[number].port, machine.id, fresh)
 
 
 def good(tickets: Iterable[Ticket]) -> set[Ticket]:
@@ -87,20 +88,22 @@ def good(tickets: Iterable[Ticket]) -> set[Ticket]:
     return {one for one in asked if holds(one)}
 
 
-def note_opened(machine: Machine) -> bool:
+def note_opened(machine: Machine, number: int = 0) -> bool:
     """Keep when it was opened first and, for a class that wants to know, used last: at most once a minute, however much is asked for.
-    Returns whether this is the first time."""
+    Returns whether this is the first time for the page of that number: each has a port, and a browser keeps things by port."""
     lease, moment = machines.lease_of(machine.id), now()
     if lease is None:
         return False
-    if lease.opened_at is None:
+    fresh = not lease.opened_pages & (1 << number)
+    if fresh:
         with contextlib.suppress(Unavailable), catalog.write():  # a disk that is full keeps nobody from their machine
-            Lease.update(opened_at=moment).where(Lease.id == lease.id).execute()
+            opened = {Lease.opened_at: lease.opened_at or moment, Lease.opened_pages: Lease.opened_pages.bin_or(1 << number)}
+            Lease.update(opened).where(Lease.id == lease.id).execute()
     wanted = machine.machine_class.idle_minutes or (machine.machine_class.busy_grace and lease.ends_at <= moment + usage.NEAR_END)
     if wanted and (lease.busy_at is None or lease.busy_at <= moment - usage.ONCE_IN or lease.idle_warned_at):
         with contextlib.suppress(Unavailable), catalog.write():
             usage.note_usage([machine.id], moment)
-    return lease.opened_at is None
+    return fresh
 
 
 def _note_admin(actor: Actor, machine_id: str, name: str, class_name: str) -> None:

@@ -14,14 +14,14 @@ from appliance.catalog import seeds as seed_rows
 from appliance.catalog.class_rows import Left
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.pools.capacity import Holds
-from appliance.scenario import edit
+from appliance.scenario import applications, edit
 from appliance.scenario.load import NAME, PATTERNS, ScenarioErrors
 from appliance.scenario.schema import ClassSpec, Scenario
 from appliance.scenario.tree import MAIN
 from appliance.services import classes, host_metrics, scenarios, server
 from appliance.services.scenarios import Change
 from appliance.settings import Settings
-from appliance.yamlfile import Source, without_none
+from appliance.yamlfile import Place, Source, without_none
 
 RECENT = 5  # builds from which it is said how long the next one takes
 
@@ -95,26 +95,33 @@ def draft(name: str, values: Mapping[str, Any], *, new: bool) -> Draft:
     source = Source(Path(MAIN), ClassSpec, patterns=PATTERNS, value=dict(values))
     spec = source.validate()
     if spec is None or source.errors:
-        raise Wrong(_by_field([(one.place, one.message, one.hint) for one in source.errors]))
+        raise Wrong(_by_field([(_named(one.place, values), one.message, one.hint) for one in source.errors]))
     if was == spec:
         raise BadInput("That is what there is already.", "Change something first.")
     text = edit.with_class(scenarios.text(scenarios.current()), name, was, spec)
     try:
         change, _ = scenarios.with_text(text)
     except ScenarioErrors as error:
-        raise Wrong(_of_class(error, name)) from None
+        raise Wrong(_of_class(error, name, values)) from None
     if change.scenario.classes[name] != spec or len(change.scenario.classes) != len({*here.classes, name}):
         raise BadInput("This cannot be written into scenario.yml by the form.", "Write it in the editor of the page Scenario.")
     return Draft(name, spec, text, change)
 
 
-def _of_class(error: ScenarioErrors, name: str) -> dict[str, tuple[str, str]]:
+def _named(place: Place, values: Mapping[str, Any]) -> Place:
+    """The place with the name of an application in place of its number."""
+    if place[:1] != ("applications",) or len(place) < 2 or not isinstance(place[1], int):
+        return place
+    return ("applications", values["applications"][place[1]]["name"], *(place[2:] if place[2:] != ("name",) else ()))
+
+
+def _of_class(error: ScenarioErrors, name: str, values: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     """What is wrong with the class, or all that is wrong when something else is."""
     place = ("classes", name)
     mine = [one for one in error.errors if one.place[:2] == place]
     if not mine:
         return {"": (f"{error.errors[0].file}, line {error.errors[0].line}: {error.errors[0].message}", error.errors[0].hint)}
-    return _by_field([(one.place[2:], one.message.replace(f"classes.{name}.", ""), one.hint) for one in mine])
+    return _by_field([(_named(one.place[2:], values), one.message.replace(f"classes.{name}.", ""), one.hint) for one in mine])
 
 
 def _by_field(errors: list[tuple[tuple[str | int, ...], str, str]]) -> dict[str, tuple[str, str]]:
@@ -233,6 +240,12 @@ class Preview:
     seconds: float | None
     builds: int
     like: str
+
+
+def needs(spec: Mapping[str, Any]) -> tuple[int, int] | None:
+    """MiB of memory and GiB of disk that the applications of a class take with their operating system; None where it has none."""
+    found = [entry for one in spec.get("applications", []) if (entry := applications.catalogue().get(one["name"])) is not None]
+    return applications.needed(found) if found else None
 
 
 def preview(settings: Settings, name: str, os: str, memory: int) -> Preview:

@@ -35,7 +35,7 @@ from appliance.identity import permissions, quotas
 from appliance.identity.quotas import Allowance
 from appliance.laps import Lap, Waterfall
 from appliance.lifecycle import draining, leases, master
-from appliance.scenario import choice
+from appliance.scenario import applications, choice
 from appliance.settings import Settings
 from appliance.workflow import start
 
@@ -490,13 +490,14 @@ def release_together(actor: Actor, batch: int) -> int:
 
 @dataclass(frozen=True)
 class Way:
-    """How a machine's application is reached from outside: port of the front door, and where the browser starts."""
+    """How a page of a machine is reached from outside: what it is called, port of the front door, and where the browser starts."""
 
+    title: str
     port: int
     path: str
 
 
-def way(machine: Machine, settings: Settings) -> Way | None:
-    """The front door port and path of a machine's application; None when it has a desktop alone."""
-    application = machine.machine_class.spec.get("application")
-    return Way(settings.app_port + machine.door, application["path"]) if application else None
+def ways(machine: Machine, settings: Settings) -> list[Way]:
+    """Those to the pages of a machine, that which it opens with first."""
+    found = applications.pages(machine.machine_class.spec)[: settings.pages]
+    return [Way(page.title, settings.port(number, machine.door), page.path) for number, page in enumerate(found)]

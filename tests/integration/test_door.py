@@ -189,8 +189,8 @@ def door() -> Iterator[Settings]:
             {},
             state=Path(folder) / "s",
             listen="127.0.0.1",
-            https_port=18000 + number * 64,
-            app_port=18001 + number * 64,
+            https_port=18000 + number * 256,
+            app_port=18001 + number * 256,
             slots=50,
             subnet=f"127.{64 + number}.0.0/16",
         )
@@ -475,8 +475,9 @@ def test_plain_http_is_sent_to_https(door: Settings, slot: int | None) -> None:
 
 def test_every_door_is_open_and_none_beyond(door: Settings, visitor: Browser) -> None:
     assert visitor.ask("/", door.slots - 1, headers=PAGE).status == 302
+    assert visitor.ask("/", door.doors[1].stop - 1 - door.app_port, headers=PAGE).status == 302
     with pytest.raises(ConnectionRefusedError):
-        visitor.ask("/", door.slots)
+        visitor.ask("/", door.doors[1].stop - door.app_port)
 
 
 # -- rights that end --------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from webui.admin import (
     accounts,
+    applications,
     aside,
     backups,
     calendar,
@@ -46,6 +47,7 @@ BLUEPRINTS = [
         rules,
         job_queue,
         scenario,
+        applications,
         packages,
         forecast,
         seeds,

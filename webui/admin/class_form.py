@@ -1,7 +1,8 @@
 """Classes made, copied, changed and deleted by a form: each time another version of the scenario, looked at before it is saved."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -11,8 +12,9 @@ from werkzeug.wrappers import Response
 
 from appliance.catalog import ScenarioVersion
 from appliance.errors import BadInput, Conflict, DpeError
-from appliance.scenario.schema import ClassSpec
-from appliance.services import class_specs, classes, scenarios
+from appliance.scenario.applications import Entry, needed
+from appliance.scenario.schema import Chosen, ClassSpec
+from appliance.services import applications, class_specs, classes, scenarios
 from appliance.services.class_specs import Draft
 from webui import forms, schema_form
 from webui.admin.scenario import Take
@@ -25,19 +27,21 @@ blueprint = Blueprint("class_form", __name__, url_prefix="/admin/scenario")
 
 Page = Response | tuple[str, int]
 
-FIELDS = {field.key: field for field in schema_form.fields_of(ClassSpec.model_json_schema())}
+FIELDS = {field.key: field for field in schema_form.fields_of(ClassSpec.model_json_schema(), without=("applications",))}
 # What stands together; what is not named here comes last.
 SECTIONS = {
     "What it is for": ("title", "description", "icon", "kind"),
     "Operating system": ("os", "packages"),
-    "Application": ("roles", "application", "screen", "user"),
+    "Roles and page of its own": ("roles", "application", "screen", "user"),
     "Service": ("service",),
     "Size": ("size",),
     "Policy": ("policy",),
     "Lease": ("lease", "per_person", "burst", "batch_window"),
     "Provisioning": ("sequence", "fork", "readiness"),
 }
-OPEN = ("What it is for", "Operating system", "Application", "Size")
+OPEN = ("What it is for", "Operating system", "Size")
+APPLICATIONS = "applications."  # before the name of each, in the form
+NOT_ASKED = ("name", "options")
 EMPTY = {"lease": {"idle": {"minutes": 0}}}  # what a form shows that has no default of its own
 
 
@@ -54,6 +58,47 @@ class Problem:
     message: str
     hint: str
     warning: bool = False
+
+
+@dataclass(frozen=True)
+class Offered:
+    """An application that the class may have: whether it does, and the fields of what is decided about it."""
+
+    entry: Entry
+    name: str
+    is_chosen: bool
+    fields: tuple[schema_form.Field, ...]
+
+
+@cache
+def _fields_of(name: str) -> tuple[schema_form.Field, ...]:
+    """What is decided about an application: its options, and the port of its page."""
+    entry, port = applications.get(name), schema_form.fields_of(Chosen.model_json_schema(), f"{APPLICATIONS}{name}.", without=NOT_ASKED)
+    options = schema_form.fields_of(entry.manifest.option_model.model_json_schema(), f"{APPLICATIONS}{name}.options.")
+    web = entry.manifest.web
+    return options + tuple(replace(field, default=web.port) for field in port if web is not None)
+
+
+def _offered(values: Mapping[str, Any]) -> list[Offered]:
+    chosen = _by_name(values)
+    return [Offered(one, f"{APPLICATIONS}{one.name}", one.name in chosen, _fields_of(one.name)) for one in applications.entries()]
+
+
+def _by_name(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {one["name"]: one for one in values.get("applications", [])}
+
+
+def _chosen(first: list[str]) -> list[dict[str, Any]]:
+    """The applications that were ticked, with what was decided: those that the class has already as it has them, then the others."""
+    sent = forms.sent()
+    names = [one.name for one in applications.entries() if f"{APPLICATIONS}{one.name}" in sent]
+    found = []
+    for name in sorted(names, key=lambda name: first.index(name) if name in first else len(first)):
+        fields = _fields_of(name)
+        said = schema_form.read(tuple(field for field in fields if field.key != "port" or ".options." in field.name), sent)
+        port = schema_form.read(tuple(field for field in fields if field.name == f"{APPLICATIONS}{name}.port"), sent)
+        found.append({"name": name, **({"options": said} if said else {}), **port})
+    return found
 
 
 @dataclass(frozen=True)
@@ -74,10 +119,12 @@ def _sections(given: Mapping[str, Any], problems: Mapping[str, Problem]) -> Iter
         yield Section(title, fields, title in OPEN or wrong or any(schema_form.is_given(field, given) for field in fields))
 
 
-def _entered() -> dict[str, Any]:
+def _entered(name: str) -> dict[str, Any]:
     """What was entered, as scenario.yml has it; a group that is needed is there, if empty, so that what it lacks is said at its fields."""
-    needed: dict[str, Any] = {key: {} for key, field in FIELDS.items() if field.fields and field.required}
-    return {**needed, **schema_form.read(tuple(FIELDS.values()), forms.sent())}
+    asked: dict[str, Any] = {key: {} for key, field in FIELDS.items() if field.fields and field.required}
+    there = [one.name for one in class_specs.spec_of(name).applications] if name else []
+    chosen = _chosen(there)
+    return {**asked, **schema_form.read(tuple(FIELDS.values()), forms.sent()), **({"applications": chosen} if chosen else {})}
 
 
 def _problems(error: DpeError | None) -> dict[str, Problem]:
@@ -101,7 +148,8 @@ def _form(name: str, values: Mapping[str, Any], error: DpeError | None = None, d
         copy=copy,
         form=form,
         current=current,
-        values=values or EMPTY,
+        values={**(values or EMPTY), "applications": _by_name(values)},
+        offered=_offered(values),
         sections=list(_sections(values, problems)),
         problems=problems,
         shown=schema_form.shown,
@@ -109,6 +157,7 @@ def _form(name: str, values: Mapping[str, Any], error: DpeError | None = None, d
         roles=class_specs.roles(),
         draft=draft,
         preview=class_specs.preview(settings(), draft.name, draft.spec.os, draft.spec.size.memory) if draft else None,
+        needs=class_specs.needs(draft.spec.model_dump()) if draft else None,
     )
     return page, status_of(error) if error else 200
 
@@ -132,7 +181,7 @@ def _values(spec: ClassSpec) -> dict[str, Any]:
 
 def _review(name: str) -> Page:
     """What was entered would change; nothing is saved."""
-    asked, values = forms.read(Edited), _entered()
+    asked, values = forms.read(Edited), _entered(name)
     try:
         return _form(name, values, draft=class_specs.draft(name or asked.name, values, new=not name))
     except DpeError as error:
@@ -140,7 +189,7 @@ def _review(name: str) -> Page:
 
 
 def _save(name: str) -> Page:
-    asked, values = forms.read(Edited), _entered()
+    asked, values = forms.read(Edited), _entered(name)
     draft = None
     try:
         draft = class_specs.draft(name or asked.name, values, new=not name)
@@ -170,11 +219,21 @@ def _say(text: str, made: ScenarioVersion) -> None:
 @blueprint.get("/new-class")
 @needs("scenario.manage")
 def new() -> Page:
-    copy = request.args.get("copy", "")
+    copy, application = request.args.get("copy", ""), request.args.get("application", "")
+    if application:
+        return _form("", _begun_with(applications.get(application)))
     if not copy:
         return _form("", {})
     values = _values(class_specs.spec_of(copy))
     return _form("", {**values, "title": f"{values['title'][:50]} (copy)"}, copy=copy)
+
+
+def _begun_with(entry: Entry) -> dict[str, Any]:
+    """A class that has it, on the newest release that it runs on, and is as large as it needs."""
+    manifest, (memory, disk) = entry.manifest, needed([entry])
+    size = {"memory": max(512, memory), "disk": max(4, disk)}
+    about = {"title": manifest.title, "description": manifest.description, "icon": manifest.icon, "os": max(manifest.releases)}
+    return {**EMPTY, **about, "applications": [{"name": entry.name}], "size": size}
 
 
 @blueprint.post("/new-class")

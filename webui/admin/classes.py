@@ -14,6 +14,7 @@ from appliance.catalog.listing import Window
 from appliance.errors import DpeError
 from appliance.pools.windows import words
 from appliance.readings import Kind, Subject
+from appliance.scenario.applications import pages
 from appliance.scenario.policy import Form, PolicyField, fields
 from appliance.services import calendars, class_specs, classes, overview, replicas, seeds
 from webui import charts, forms
@@ -95,6 +96,8 @@ def machine(name: str) -> str:
         name,
         in_scenario=class_specs.has(name),
         preview=class_specs.preview(settings(), name, spec["os"], spec["size"]["memory"]),
+        needs=class_specs.needs(spec),
+        ways=pages(spec),
     )
 
 

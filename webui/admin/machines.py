@@ -16,7 +16,7 @@ from webui import charts, lists
 from webui.format import STATES
 from webui.guard import actor, needs, settings
 from webui.lists import Column, Filter, List, Verb
-from webui.portal import application
+from webui.portal import pages
 from webui.reauth import requires_reauth_unless
 
 blueprint = Blueprint("machines", __name__, url_prefix="/admin/machines")
@@ -119,8 +119,8 @@ def page(id: str) -> str:
         runs=runs.list_runs(actor(), machine_id=id, limit=10),
         run_title=runs.title,
         address=settings().address(machine.slot),
-        way=machines.way(machine, settings()),
-        application=application(machine),
+        ways=machines.ways(machine, settings()),
+        pages=pages(machine),
         pictured=pictures.are_on(machine),
         held=machine.state in machine_rows.HELD,
         nominal=host_metrics.nominal(machine.memory),

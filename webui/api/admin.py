@@ -14,8 +14,10 @@ from appliance.catalog import ROOT, Account, Grant, Job, Machine, OrgUnit, Quota
 from appliance.catalog import events as event_rows
 from appliance.catalog import machines as machine_rows
 from appliance.errors import NotFound
+from appliance.scenario.applications import Entry
 from appliance.services import (
     accounts,
+    applications,
     audit,
     classes,
     declared,
@@ -849,6 +851,45 @@ def delete_seed(id: int) -> Answer:
     """Delete a seed's files: there is no going back to this version."""
     seeds.remove(id, actor())
     return {}, 204
+
+
+# -- applications ----------------------------------------------------------------------------------------
+
+
+@blueprint.get("/admin/applications")
+@needs("classes.read")
+@operation("admin:read", {200: schemas.Applications})
+def application_list() -> Answer:
+    """The catalogue of applications: what machines of a class can have, and what is decided about each."""
+    return {"items": [_application(one) for one in applications.entries()]}
+
+
+def _application(one: Entry) -> schemas.Application:
+    about = one.manifest
+    return {
+        "name": one.name,
+        "title": about.title,
+        "description": about.description,
+        "licence": about.licence,
+        "releases": list(about.releases),
+        "memory": about.needs.memory,
+        "disk": about.needs.disk,
+        "port": about.web.port if about.web else None,
+        "packages": about.packages,
+        "options": [
+            {
+                "name": name,
+                "type": option.type,
+                "title": option.title,
+                "description": option.description,
+                "default": option.default,
+                "minimum": option.minimum,
+                "maximum": option.maximum,
+                "choices": list(option.choices),
+            }
+            for name, option in about.options.items()
+        ],
+    }
 
 
 # -- packages --------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from webui.api import schemas
 from webui.api.operation import Body, blueprint, operation
 from webui.forms import Form, Whole
 from webui.guard import actor, needs, row_number
-from webui.portal import application
+from webui.portal import pages
 
 Answer = Mapping[str, Any] | tuple[Mapping[str, Any], int] | tuple[Mapping[str, Any], int, dict[str, str]]
 
@@ -111,13 +111,14 @@ def _time(moment: datetime | None) -> str | None:
 
 
 def _machine(machine: Machine) -> schemas.Machine:
-    lease = getattr(machine, "lease", None)
+    lease, addresses = getattr(machine, "lease", None), pages(machine)
     return {
         "id": machine.id,
         "name": machine.name,
         "class": machine.class_name,
         "state": machine.state.value,
-        "url": application(machine),
+        "url": addresses[0][1],
+        "pages": [{"title": title, "url": address} for title, address in addresses],
         "user": machine.machine_class.spec.get("user", "user"),
         "created_at": _time(machine.created_at),
         "lease_ends_at": _time(lease and lease.ends_at),

@@ -84,6 +84,11 @@ class Server(TypedDict):
     processes: list[Process]
 
 
+class Page(TypedDict):
+    title: str
+    url: str
+
+
 Machine = TypedDict(
     "Machine",
     {
@@ -92,6 +97,7 @@ Machine = TypedDict(
         "class": str,
         "state": str,
         "url": str | None,
+        "pages": list[Page],
         "user": str,
         "created_at": Time,
         "lease_ends_at": Time,
@@ -546,6 +552,38 @@ class Seeds(TypedDict):
     items: list[Seed]
     next: str | None
     total: int | None
+
+
+class ApplicationOption(TypedDict):
+    """What a class decides about an application. `minimum` and `maximum` are of integers, `choices` of choices."""
+
+    name: str
+    type: str
+    title: str
+    description: str
+    default: str | int | bool
+    minimum: int | None
+    maximum: int | None
+    choices: list[str]
+
+
+class Application(TypedDict):
+    """An application of the catalogue. `memory` is MiB and `disk` GiB that it needs; `port`: of its page in a machine, if it has one."""
+
+    name: str
+    title: str
+    description: str
+    licence: str
+    releases: list[str]
+    memory: int
+    disk: int
+    port: int | None
+    packages: list[str]
+    options: list[ApplicationOption]
+
+
+class Applications(TypedDict):
+    items: list[Application]
 
 
 class PackageSizes(TypedDict):

@@ -250,9 +250,8 @@ class _Asked:
 
 
 def _asked(spec: MachineSpec) -> Iterator[_Asked]:
-    address, port, screen = spec.card.address, spec.application_port, spec.screen_port
-    if port is not None:
-        path = spec.application_ready
+    address, screen = spec.card.address, spec.screen_port
+    for port, path in spec.pages:
         yield _Asked(
             address, port, f"its application (http port {port}, {path})", "Are port and ready path of the class right", _says_http, path
         )

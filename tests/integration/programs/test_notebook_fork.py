@@ -10,7 +10,7 @@ import pytest
 
 from appliance.settings import REPOSITORY
 
-ROLE = REPOSITORY / "playbooks/scenarios/notebook/roles/jupyterlab"
+ROLE = REPOSITORY / "playbooks/applications/jupyterlab"
 
 # A server with what the configuration uses of Jupyter's own; it says its secrets, and takes one signal.
 SERVER = """
@@ -56,11 +56,11 @@ print(json.dumps([app.cookie_secret.hex(), app.web_app.settings["cookie_secret"]
 @pytest.fixture
 def configuration() -> str:
     template = jinja2.Environment(autoescape=False).from_string((ROLE / "templates/jupyter_server_config.py").read_text())
-    return template.render(spec={"user": "user", "application": {"port": 8888}})
+    return template.render(spec={"user": "user"}, application={"port": 8888, "options": {"terminal": True}})
 
 
 def renew(folder: Path) -> subprocess.CompletedProcess[str]:
-    hook = (ROLE / "files/renew-secrets").read_text().replace("/run/jupyter", str(folder))
+    hook = (ROLE / "files/renew").read_text().replace("/run/jupyter", str(folder))
     return subprocess.run(["sh", "-c", hook], capture_output=True, text=True, timeout=20)
 
 

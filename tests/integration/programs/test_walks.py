@@ -208,10 +208,17 @@ def a_scenario(copy: Copy) -> None:
 
 
 def an_application(copy: Copy) -> None:
+    copy.put("playbooks/applications/bell/tasks/main.yml", tasks("A line", "/srv/bell"))
+    copy.put(
+        "playbooks/applications/bell/application.yml",
+        "title: Bell\ndescription: Rings.\nicon: activity\nlicence: MIT\nreleases: [debian-12, debian-13]\naccess: none\nneeds: {memory: 16}\n"
+        "options:\n  bell: {type: string, title: Which bell, default: door}\n",
+    )
     copy.put("playbooks/scenarios/motto/roles/motto/tasks/main.yml", tasks("A line", "/srv/motto"))
     copy.put("playbooks/scenarios/motto/roles/motto/tasks/machine.yml", tasks("A line for each", "/srv/each"))
     file = copy.root / "playbooks/scenarios/motto/scenario.yml"
-    file.write_text(file.read_text().replace("roles: [web]", "roles: [web, motto]"))
+    named = "roles: [web, motto]\n    applications: [{name: bell, options: {bell: house}}]"
+    file.write_text(file.read_text().replace("roles: [web]", named).replace("disk: 2", "disk: 4"))
     assert classes(copy) == ["small", "small12"]
 
 

@@ -40,6 +40,9 @@ def test_it_listens_as_the_version_wants(settings: Settings) -> None:
     assert new.count("http2 on;") == 2
     assert "listen 0.0.0.0:9000-9049 ssl" in old
     assert "listen 0.0.0.0:9000-9049 ssl" in new
+    assert ("listen 0.0.0.0:9050-9199 ssl http2;" in old, "listen 0.0.0.0:9050-9199 ssl;" in new) == (True, True), (
+        "further pages of machines"
+    )
 
 
 def test_a_file_of_any_size_passes_to_the_page_of_updates_alone(settings: Settings) -> None:

@@ -157,8 +157,9 @@ def test_nothing_else_writes_the_columns_of_a_policy() -> None:
 
 
 def test_the_documentation_is_what_the_model_makes() -> None:
-    text = document.FILE.read_text()
-    assert document.updated(text) == text, "make it anew: python -m appliance.scenario.document"
+    for file, made in ((document.FILE, document.document()), (document.APPLICATIONS, document.of_applications())):
+        text = file.read_text()
+        assert document.updated(text, made) == text, "make it anew: python -m appliance.scenario.document"
 
 
 # -- a field is added in one place ------------------------------------------------------------------

@@ -76,3 +76,24 @@ def test_every_machine_has_an_address_of_its_own_that_is_not_the_gateway(tmp_pat
     addresses = {found.address(slot) for slot in range(found.slots)}
     assert len(addresses) == found.slots
     assert found.gateway not in addresses
+
+
+@pytest.mark.parametrize(
+    ("environ", "further", "pages"),
+    [
+        ({}, range(9250, 10000), 4),
+        ({"DPE_HTTPS_PORT": "9443"}, range(9444, 10194), 4),  # an appliance that is served there goes on
+        ({"DPE_SLOTS": "10000"}, range(19000, 29000), 2),  # as many as there are ports for
+        ({"DPE_APP_PORT": "65200"}, range(65450, 65450), 1),
+    ],
+)
+def test_further_pages_of_machines_have_ports_that_are_nothing_else_s(
+    environ: dict[str, str], further: range, pages: int, tmp_path: Path
+) -> None:
+    found = load(environ, state=tmp_path)
+    assert (found.doors[1], found.pages) == (further, pages)
+    ports = [found.port(page, door) for page in range(found.pages) for door in range(found.slots)]
+    assert len(set(ports)) == len(ports)
+    assert found.https_port not in ports
+    assert [found.behind(port) for port in ports] == [(page, door) for page in range(found.pages) for door in range(found.slots)]
+    assert found.behind(max(ports) + 1) is None

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from appliance.errors import BadInput, DpeError, Unavailable
+from appliance.scenario.applications import CATALOGUE
 from appliance.seeds.failure import explain
 from appliance.seeds.play import Reporter, message_of
 
@@ -75,12 +76,12 @@ def test_events_become_lines(capsys: pytest.CaptureFixture[str]) -> None:
     report({"event": "playbook_on_task_start", "stdout": "\r\nTASK [One] ***", "event_data": {"name": "One", "task": "One"}})
     report({"event": "runner_on_failed", "stdout": "", "event_data": {"task": "One", "res": {"msg": "ignored"}, "ignore_errors": True}})
     report({"event": "runner_on_ok", "stdout": "ok", "event_data": {"task": "One", "res": {"dpe": {"id": {"ok": True}}}}})
-    report({"event": "playbook_on_task_start", "stdout": "", "event_data": {"name": "Two"}})
+    report({"event": "playbook_on_task_start", "stdout": "", "event_data": {"name": f"{CATALOGUE}/pages : Two"}})
     report(
         {
             "event": "runner_on_failed",
             "stdout": "\x1b[31mfatal\x1b[0m\r\n",
-            "event_data": {"task": "Two", "host": "web", "res": {"msg": "broke"}},
+            "event_data": {"task": "Two", "role": f"{CATALOGUE}/pages", "host": "web", "res": {"msg": "broke"}},
         }
     )
     report({"event": "playbook_on_stats", "event_data": {"failures": {"web": 1}, "dark": {"db": 1}, "ok": {"one": 3}}})
@@ -88,8 +89,8 @@ def test_events_become_lines(capsys: pytest.CaptureFixture[str]) -> None:
         {"kind": "output", "text": "\nTASK [One] ***"},
         {"kind": "task", "number": 1, "name": "One"},
         {"kind": "output", "text": "ok"},
-        {"kind": "task", "number": 2, "name": "Two"},
+        {"kind": "task", "number": 2, "name": "pages : Two"},
         {"kind": "output", "text": "fatal"},
-        {"kind": "failed", "task": "Two", "message": "broke", "role": "", "host": "web"},
+        {"kind": "failed", "task": "Two", "message": "broke", "role": "pages", "host": "web"},
         {"kind": "ended", "failed": ["db", "web"]},
     ]

@@ -52,7 +52,7 @@ def test_guessing_is_slowed_down(visitor: Browser, people: dict[str, Actor]) -> 
     "address",
     [
         "//evil.test/", "https://evil.test/", "https://evil.test:9001/", "http://appliance.test:9001/", "https://appliance.test/", "javascript:alert(1)",
-        "https://appliance.test:22/", "https://appliance.test:9050/", "https://appliance.test:8999/", "/\\evil.test", "\\\\evil.test", "https:/evil.test",
+        "https://appliance.test:22/", "https://appliance.test:9200/", "https://appliance.test:8999/", "/\\evil.test", "\\\\evil.test", "https:/evil.test",
         "https://appliance.test:9001@evil.test/", "https://appliance.test:9001\\@evil.test/", "/\tevil", "/\n/evil.test", "///evil.test", "evil.test", "",
         "https://appliance.test:99999999/", "https://[::1", "https:///evil.test", " //evil.test", "https://appliance.test.evil.test:9001/",
     ],
@@ -64,7 +64,14 @@ def test_nobody_is_sent_elsewhere(app: Flask, address: str) -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["/", "/account", "/admin/machines/?state=ready&text=a%20b", "https://appliance.test:9000/lab", "https://appliance.test:9049/a?b=c"],
+    [
+        "/",
+        "/account",
+        "/admin/machines/?state=ready&text=a%20b",
+        "https://appliance.test:9000/lab",
+        "https://appliance.test:9049/a?b=c",
+        "https://appliance.test:9199/",
+    ],
 )
 def test_our_own_addresses_are_kept(app: Flask, address: str) -> None:
     with app.test_request_context("/sign-in", base_url="https://appliance.test:8443"):

@@ -62,6 +62,7 @@ def addresses(app: Flask, method: str) -> list[tuple[str, Need]]:
                     "area": "machines",
                     "release": "debian-13",
                     "package": "git",
+                    "application": "pages",
                 }
                 path = adapter.build(rule.endpoint, {name: arguments[name] for name in rule.arguments}, method=method)
                 found.append((path, app.view_functions[rule.endpoint].need))  # type: ignore[attr-defined]

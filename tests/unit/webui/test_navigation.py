@@ -82,7 +82,7 @@ def test_everybody_sees_what_their_role_lets_them_see() -> None:
     mine = {"Use": ["My machines", "To do"]}
     assert titles("user") == mine
     assert titles("approver") == {
-        **mine, "Machines": ["Overview", "Classes", "Machines"], "Data protection": ["Data disks", "Retained disks"],
+        **mine, "Machines": ["Overview", "Classes", "Applications", "Machines"], "Data protection": ["Data disks", "Retained disks"],
         "People": ["Accounts", "Org units", "Groups", "Quotas"], "Workflow": ["Lifecycle", "Sequences", "Runs"], "Server": ["Metrics"],
     }  # fmt: skip
     assert titles("owner") == {group.title: [page.title for page in group.pages] for group in GROUPS}

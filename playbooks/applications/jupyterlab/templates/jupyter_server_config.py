@@ -18,7 +18,7 @@ signal.signal(signal.SIGUSR2, renew)  # Jupyter uses the other one
 # Who may come in is decided before: the machines' network lets only the appliance's front door reach this
 # port, and the front door lets only the owner through. A token here would be a second lock with no key.
 c.ServerApp.ip = "0.0.0.0"
-c.ServerApp.port = {{ spec.application.port }}
+c.ServerApp.port = {{ application.port }}
 c.ServerApp.port_retries = 0
 c.IdentityProvider.token = ""
 c.PasswordIdentityProvider.hashed_password = ""
@@ -33,7 +33,7 @@ c.ServerApp.trust_xheaders = True
 c.ServerApp.root_dir = "/home/{{ spec.user }}"
 c.ServerApp.open_browser = False
 c.ServerApp.quit_button = False
-c.ServerApp.terminals_enabled = True
+c.ServerApp.terminals_enabled = {{ application.options.terminal }}
 c.ServerApp.terminado_settings = {"shell_command": ["/bin/bash", "--login"]}
 
 # There is no network outside: what asks there would only wait.

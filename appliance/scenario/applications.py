@@ -1,0 +1,265 @@
+"""The catalogue of applications: what each says of itself in its application.yml, and how those that a class names fit into one machine."""
+
+import difflib
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, create_model, model_validator
+
+from appliance.scenario.schema import Application, Chosen, ClassSpec, Icon, Os, Package, Worded
+from appliance.settings import PAGES, REPOSITORY
+from appliance.yamlfile import FileError, FileErrors, Part, Place, Source
+
+CATALOGUE = REPOSITORY / "playbooks/applications"
+MAIN = "application.yml"
+SYSTEM = 160  # MiB of memory that the operating system takes besides its applications
+SYSTEM_DISK = 1  # GiB of disk
+LONGEST = 200  # characters of an option
+FOLDER = r"^[/~][^\s]*$"
+
+OptionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
+PATTERNS = {
+    r"^[a-z][a-z0-9_]{0,30}$": "write a small letter, then small letters, digits and underscores, 31 at most",
+    r"^[a-z0-9][a-z0-9+.:-]*$": "write the name of a Debian package, like python3-venv",
+    r"^/[^\s]*$": "write a path that begins with /",
+    FOLDER: "write a folder, like /var/lib/wiki, or ~ for the home of the machine's owner",
+}
+
+
+class Option(Part):
+    """Something that whoever names the application for a class may decide."""
+
+    type: Literal["string", "integer", "boolean", "choice"] = Field(description="string, integer, boolean or choice.")
+    title: str = Field(min_length=1, max_length=60, description="What stands beside the field.")
+    description: str = Field(default="", max_length=400, description="What it is about, below the field.")
+    default: str | int | bool = Field(description="What counts when nothing is said; every option has one.")
+    minimum: int | None = Field(default=None, description="Of an integer.")
+    maximum: int | None = Field(default=None, description="Of an integer.")
+    pattern: str | None = Field(default=None, description="A regular expression that all of a string fits.")
+    choices: dict[str, str] = Field(default={}, description="Of a choice: values, and the words for each.")
+
+    @model_validator(mode="after")
+    def fits(self) -> "Option":
+        """Raises ValueError with what to write instead."""
+        kind = {"integer": int, "boolean": bool}.get(self.type, str)
+        if type(self.default) is not kind:
+            raise ValueError(f"the default of {self.title!r} is no {self.type}", f"write one that is a {kind.__name__}")
+        if (self.type == "choice") != bool(self.choices):
+            raise ValueError(f"{self.title!r} is a {self.type}, and choices are for a choice", "give the type choice, and its choices")
+        if self.choices and self.default not in self.choices:
+            raise ValueError(f"{self.default!r} is not one of the choices", f"write one of: {', '.join(self.choices)}")
+        return self
+
+    def field(self) -> tuple[Any, Any]:
+        """As a field of a model: forms, checks and documentation come from it."""
+        about: dict[str, Any] = {"title": self.title, "description": self.description or self.title}
+        kind: Any = {"integer": int, "boolean": bool}.get(self.type, str)
+        if self.type == "integer":
+            about |= {"ge": self.minimum, "le": self.maximum}
+        elif self.type == "choice":
+            kind = Annotated[Literal[tuple(self.choices)], Worded(self.choices)]
+        elif self.type == "string":
+            about |= {"max_length": LONGEST, "pattern": self.pattern and f"^(?:{self.pattern})$"}
+        return kind, Field(default=self.default, **about)
+
+
+class Needs(Part):
+    """What it takes besides the operating system and other applications."""
+
+    memory: int = Field(ge=0, le=65536, description="MiB, at rest and with one person at work.")
+    disk: int = Field(default=1, ge=0, le=1024, description="GiB, with room for some data.")
+
+
+class Manifest(Part):
+    """One application.yml."""
+
+    title: str = Field(min_length=1, max_length=60, description="What it is called.")
+    description: str = Field(min_length=1, max_length=400, description="What it is for, in one or two sentences.")
+    brings: str = Field(default="", max_length=1000, description="What there is in a machine that has it, and how it is set up.")
+    icon: Icon = Field(description="The picture beside the title.")
+    licence: str = Field(min_length=1, max_length=60, description="Its licence, by the name in the SPDX list.")
+    homepage: str = Field(default="", max_length=200, description="Where more is said of it.")
+    releases: list[Os] = Field(min_length=1, description="Releases that it was seen to work on.")
+    access: Literal["web", "none"] = Field(description="web: a page behind the front door; none: it is used from within the machine.")
+    web: Application | None = Field(default=None, description="Where its page is, if it has one.")
+    needs: Needs = Field(description="What it takes.")
+    packages: list[Package] = Field(default=[], description="Debian packages.")
+    options: dict[OptionName, Option] = Field(default={}, description="What a class decides about it.")
+    data: list[Annotated[str, StringConstraints(pattern=FOLDER)]] = Field(default=[], description="Folders that people's data is in.")
+    renew: str = Field(default="", max_length=400, description="How a fork gets what no two machines may share, in a sentence.")
+
+    @model_validator(mode="after")
+    def fits(self) -> "Manifest":
+        """Raises ValueError with what to write instead."""
+        if (self.access == "web") != (self.web is not None):
+            raise ValueError("access and web do not fit together", "write web: {port: 8080} where access is web, and only there")
+        return self
+
+    @functools.cached_property
+    def option_model(self) -> type[Part]:
+        """The options as a model."""
+        fields: dict[str, Any] = {name: option.field() for name, option in self.options.items()}
+        return create_model("Options", __base__=Part, **fields)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An application of the catalogue, and its folder, which is an Ansible role."""
+
+    name: str
+    manifest: Manifest
+    folder: Path
+
+    @property
+    def renews(self) -> Path | None:
+        """What is called in each fork; see playbooks/README.md."""
+        file = self.folder / "files/renew"
+        return file if file.is_file() else None
+
+    def values(self, chosen: Chosen) -> dict[str, Any]:
+        """The options with what counts where nothing is said."""
+        return self.manifest.option_model.model_validate(chosen.options).model_dump()
+
+    def port(self, chosen: Chosen) -> int | None:
+        """That of its page, in the machine."""
+        return None if self.manifest.web is None else chosen.port or self.manifest.web.port
+
+
+def read(folder: Path) -> Entry:
+    """The application in a folder. Raises FileErrors with all that is wrong with it."""
+    source = Source(folder / MAIN, Manifest, patterns=PATTERNS)
+    manifest, errors = source.validate(), list(source.errors)
+    if not (folder / "tasks/main.yml").is_file():
+        errors.append(FileError(folder / "tasks/main.yml", 1, "there are no tasks", "write what installs it, as Ansible's tasks"))
+    if manifest is not None and manifest.renew and not (folder / "files/renew").is_file():
+        line = source.line(("renew",))
+        errors.append(FileError(source.file, line, "renew says how, but there is no files/renew", "write the program, or leave renew out"))
+    if manifest is None or errors:
+        raise FileErrors(f"The application {folder.name}", errors)
+    return Entry(folder.name, manifest, folder)
+
+
+@functools.lru_cache(maxsize=2)
+def catalogue(folder: Path = CATALOGUE) -> Mapping[str, Entry]:
+    """All there are, by name, in the order of their titles. Raises FileErrors."""
+    found = [read(below) for below in sorted(folder.iterdir()) if below.is_dir()]
+    return {one.name: one for one in sorted(found, key=lambda one: one.manifest.title.lower())}
+
+
+# -- those of a class ---------------------------------------------------------------------------------
+
+
+def of(spec: ClassSpec) -> list[tuple[Chosen, Entry]]:
+    """The applications that a class names, in its order; what the catalogue does not have is left out."""
+    return [(one, catalogue()[one.name]) for one in spec.applications if one.name in catalogue()]
+
+
+def resolved(spec: ClassSpec) -> ClassSpec:
+    """The class with what its applications say of themselves: the ports of their pages, and the page that it opens with."""
+    chosen = [
+        one.model_copy(update={"port": catalogue()[one.name].port(one)}) if one.name in catalogue() else one for one in spec.applications
+    ]
+    pages = [entry.manifest.web.model_copy(update={"port": entry.port(one)}) for one, entry in of(spec) if entry.manifest.web is not None]
+    return spec.model_copy(update={"applications": chosen, "application": spec.application or next(iter(pages), None)})
+
+
+@dataclass(frozen=True)
+class Page:
+    """A web page of a machine: what it is called, its port inside, where a browser starts, and what is asked to know that it answers."""
+
+    title: str
+    port: int
+    path: str
+    ready: str
+
+
+def pages(spec: Mapping[str, Any]) -> list[Page]:
+    """The pages of a class as the catalog has it, that which it opens with first; the front door shows each on a port of its own."""
+    found = dict[int, Page]()
+    if first := spec.get("application"):
+        found[first["port"]] = Page(spec.get("title", ""), first["port"], first["path"], first["ready"])
+    for one in spec.get("applications", []):
+        entry = catalogue().get(one["name"])
+        web = entry.manifest.web if entry else None
+        if entry and web and (port := one.get("port") or web.port):
+            here = (first["path"], first["ready"]) if first and port == first["port"] else (web.path, web.ready)
+            found[port] = Page(entry.manifest.title, port, *here)
+    return list(found.values())[:PAGES]
+
+
+def further(spec: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:
+    """Port and ready path of each page but the first, which has to answer, too."""
+    return tuple((page.port, page.ready) for page in pages(spec)[1:])
+
+
+# -- checks -------------------------------------------------------------------------------------------
+
+
+def check(source: Source[Any], place: Place, spec: ClassSpec) -> None:
+    """Note in the source what is wrong with the applications of the class that is at the place."""
+    seen = dict[str, int]()
+    ports = {spec.screen.port: "the desktop"} if spec.screen else {}
+    if spec.application:
+        ports[spec.application.port] = "the class's own page"
+    for number, one in enumerate(spec.applications):
+        at: Place = (*place, "applications", number)
+        entry = catalogue().get(one.name)
+        if entry is None:
+            near = difflib.get_close_matches(one.name, catalogue(), 2) or list(catalogue())
+            source.wrong((*at, "name"), f"there is no application {one.name}", f"write one of: {', '.join(near)}")
+        elif one.name in seen:
+            source.wrong((*at, "name"), f"{one.name} is there twice", "keep one of the two")
+        else:
+            for where, message, hint in _against(entry, one, spec, ports):
+                source.wrong((*at, *where), message, hint)
+            source.validate_at((*at, "options"), entry.manifest.option_model, one.options)
+        seen[one.name] = number
+    if spec.application is None and not ports:
+        hint = "add an application with a web page, or write application: {port: 8080}, or screen: {port: 5900}, for what the class brings itself"
+        source.wrong((*place, "applications"), "nothing of this machine can be opened in a browser", hint)
+    if len(ports) > PAGES:
+        source.wrong((*place, "applications"), f"these are {len(ports)} web pages", f"leave some out: a machine has {PAGES} at most")
+    if spec.service and resolved(spec).application is None:
+        hint = "add an application with a web page, or write application: {port: 8080} for what the class brings itself"
+        source.wrong((*place, "service"), "a service without a page has nothing to serve", hint)
+    for name, message, hint in _room(spec):
+        source.wrong((*place, "size", name), message, hint)
+
+
+def _against(entry: Entry, one: Chosen, spec: ClassSpec, ports: dict[int, str]) -> Iterator[tuple[Place, str, str]]:
+    """Where, what and what instead, of one application beside those before it."""
+    manifest = entry.manifest
+    if spec.os not in manifest.releases:
+        yield ("name",), f"{manifest.title} does not run on {spec.os}", f"choose {' or '.join(manifest.releases)}, or leave it out"
+    if one.port is not None and manifest.web is None:
+        yield ("port",), f"{manifest.title} has no web page", "leave port out"
+    port = entry.port(one)
+    if port is None:
+        return
+    if spec.application is not None and port == spec.application.port and ports[port] == "the class's own page":
+        ports[port] = manifest.title  # the class says how that page opens
+    elif port in ports:
+        free = next(other for other in range(port + 1, 65536) if other not in ports)
+        yield ("port" if one.port else "name",), f"{manifest.title} and {ports[port]} both take port {port}", f"write port: {free}"
+    else:
+        ports[port] = manifest.title
+
+
+def _room(spec: ClassSpec) -> Iterator[tuple[str, str, str]]:
+    chosen = of(spec)
+    if not chosen:
+        return
+    names = " and ".join(entry.manifest.title for _, entry in chosen)
+    memory, disk = needed([entry for _, entry in chosen])
+    if memory > spec.size.memory:
+        yield "memory", f"memory is {spec.size.memory} MiB, and {names} need {memory} with the operating system", f"write at least {memory}"
+    if disk > spec.size.disk:
+        yield "disk", f"disk is {spec.size.disk} GiB, and {names} need {disk} with the operating system", f"write at least {disk}"
+
+
+def needed(entries: Sequence[Entry]) -> tuple[int, int]:
+    """MiB of memory and GiB of disk that a machine with these has at least, its operating system included."""
+    return SYSTEM + sum(one.manifest.needs.memory for one in entries), SYSTEM_DISK + sum(one.manifest.needs.disk for one in entries)

@@ -1,0 +1,26 @@
+"""The catalogue of applications as people look at it."""
+
+from appliance.catalog import Class
+from appliance.errors import NotFound
+from appliance.scenario import applications
+from appliance.scenario.applications import Entry
+
+
+def entries() -> list[Entry]:
+    """All there are, by their titles."""
+    return list(applications.catalogue().values())
+
+
+def get(name: str) -> Entry:
+    """One of them. Raises NotFound."""
+    found = applications.catalogue().get(name)
+    if found is None:
+        raise NotFound(f"There is no application {name[:40]!r}.", "The page Applications has those there are.")
+    return found
+
+
+def classes(name: str) -> list[Class]:
+    """The classes whose machines have it."""
+    return [
+        one for one in Class.select().order_by(Class.name) if any(chosen["name"] == name for chosen in one.spec.get("applications", []))
+    ]

@@ -1,0 +1,139 @@
+"""Applications: what is wrong with one, and with those that a class names; and what they make of the class."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from appliance.scenario import applications, edit
+from appliance.scenario.applications import PAGES, catalogue, pages, read, resolved
+from appliance.scenario.load import load
+from appliance.scenario.schema import ClassSpec
+from appliance.yamlfile import FileErrors
+from tests.unit.scenario.test_load import GOOD, errors, write
+
+MANIFEST = """\
+title: Notes
+description: Takes notes.
+icon: notebook
+licence: MIT
+releases: [debian-12]
+access: web
+web: {port: 8080}
+needs: {memory: 64}
+options:
+  depth: {type: integer, title: Depth, default: 3, minimum: 1, maximum: 9}
+"""
+
+
+def application(folder: Path, text: str) -> Path:
+    (folder / "tasks").mkdir(parents=True)
+    (folder / "tasks/main.yml").write_text("[]\n")
+    (folder / "application.yml").write_text(text)
+    return folder
+
+
+def test_an_application_is_read_from_its_folder(tmp_path: Path) -> None:
+    entry = read(application(tmp_path / "notes", MANIFEST))
+    assert (entry.name, entry.manifest.web and entry.manifest.web.port, entry.renews) == ("notes", 8080, None)
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("was", "now", "line", "says"),
+    [
+        ("port: 8080", "prt: 8080", 7, "prt is not a known key in web"),
+        ("debian-12", "debian-11", 5, "releases.0 cannot be 'debian-11'"),
+        ("access: web", "access: none", 1, "access and web do not fit together"),
+        ("licence: MIT\n", "", 1, "licence is missing"),
+        ("default: 3", "default: deep", 10, "the default of 'Depth' is no integer"),
+        ("type: integer", "type: choice", 10, "the default of 'Depth' is no choice"),
+        ("needs:", "renew: By a signal.\nneeds:", 8, "renew says how, but there is no files/renew"),
+    ],
+)
+def test_what_is_wrong_with_an_application_is_said_with_its_line(tmp_path: Path, was: str, now: str, line: int, says: str) -> None:
+    assert was in MANIFEST
+    with pytest.raises(FileErrors) as caught:
+        read(application(tmp_path / "notes", MANIFEST.replace(was, now)))
+    assert any(one.line == line and says in one.message and one.hint for one in caught.value.errors), caught.value.message
+
+
+def test_one_without_tasks_is_none(tmp_path: Path) -> None:
+    folder = application(tmp_path / "notes", MANIFEST)
+    (folder / "tasks/main.yml").unlink()
+    with pytest.raises(FileErrors, match="there are no tasks"):
+        read(folder)
+
+
+def test_each_of_the_catalogue_takes_its_own_defaults_and_fits_alone() -> None:
+    assert {"jupyterlab", "terminal", "pages"} <= catalogue().keys()
+    taken = [entry.manifest.web.port for entry in catalogue().values() if entry.manifest.web]
+    assert len(taken) == len(set(taken)), "those that come with us fit together"
+    for entry in catalogue().values():
+        assert entry.manifest.option_model.model_validate({}).model_dump().keys() == entry.manifest.options.keys()
+
+
+TWO = GOOD.replace(
+    "    application: {port: 8888, ready: /api}\n", "    applications: [{name: pages, options: {heading: Ours}}, {name: terminal}]\n"
+)
+
+
+def test_a_class_opens_with_its_first_page_and_has_the_others_besides(tmp_path: Path) -> None:
+    spec = resolved(load(write(tmp_path, TWO)).scenario.classes["notes"])
+    found = pages(spec.model_dump())
+    assert spec.page.port == found[0].port
+    assert [page.title for page in found] == ["Web pages", "Web terminal"]
+    assert applications.further(spec.model_dump()) == ((4200, "/"),)
+    assert resolved(spec) == spec, "it may be done again"
+    assert spec.ingredients()["applications"][0]["options"] == {"heading": "Ours"}
+
+
+def test_a_class_with_a_page_of_its_own_opens_with_that(tmp_path: Path) -> None:
+    text = GOOD.replace("    roles: [web]\n", "    roles: [web]\n    applications: [{name: terminal}]\n")
+    found = pages(resolved(load(write(tmp_path, text)).scenario.classes["notes"]).model_dump())
+    assert [(page.title, page.port) for page in found] == [("Notebook", 8888), ("Web terminal", 4200)]
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("was", "now", "says", "hint"),
+    [
+        ("{name: terminal}", "{name: terminl}", "there is no application terminl", "terminal"),
+        ("{name: terminal}", "{name: pages}", "pages is there twice", "keep one"),
+        ("{name: terminal}", "{name: terminal, port: 8080}", "Web terminal and Web pages both take port 8080", "port: 8081"),
+        ("heading: Ours", "headng: Ours", "headng is not a known key", "heading"),
+        ("heading: Ours", "listing: maybe", "must be true or false", "true"),
+        ("{name: terminal}", "{name: redis, options: {memory: 4}}", "memory is 4, which is too small", "at least 16"),
+        ("{name: terminal}", "{name: redis, port: 99}", "Redis has no web page", "leave port out"),
+        ("memory: 512", "memory: 200", "need 240 with the operating system", "at least 240"),
+        ("disk: 4", "disk: 2", "need 3 with the operating system", "at least 3"),
+        ("[{name: pages, options: {heading: Ours}}, {name: terminal}]", "[{name: redis}]", "nothing of this machine can be opened", "web page"),
+    ],
+)  # fmt: skip
+def test_what_does_not_go_together_is_said_with_its_line(tmp_path: Path, was: str, now: str, says: str, hint: str) -> None:
+    assert was in TWO
+    found = errors(write(tmp_path, TWO.replace(was, now)))
+    line = next(number for number, text in enumerate(TWO.split("\n"), 1) if was in text)
+    assert any(one[1] == line and says in one[2] and hint in one[3] for one in found), found
+
+
+def test_releases_that_it_does_not_run_on_and_too_many_pages_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own").mkdir()
+    for number in range(PAGES + 1):
+        application(tmp_path / f"own/n{number}", MANIFEST.replace("8080", str(8080 + number)))
+    own = {one.name: one for one in map(read, sorted((tmp_path / "own").iterdir()))}
+    monkeypatch.setattr(applications, "catalogue", lambda: own)
+    names = ", ".join(f"{{name: {name}}}" for name in own)
+    text = TWO.replace("[{name: pages, options: {heading: Ours}}, {name: terminal}]", f"[{names}]").replace("disk: 4", "disk: 9")
+    found = {message for _, _, message, _ in errors(write(tmp_path, text))}
+    assert found == {"Notes does not run on debian-13", f"these are {PAGES + 1} web pages"}
+
+
+def test_a_form_writes_them_into_the_text_and_takes_them_out_again() -> None:
+    was = ClassSpec.model_validate(yaml.safe_load(GOOD)["classes"]["notes"])
+    wanted = was.model_copy(update={"applications": [applications.Chosen(name="pages", options={"heading": "Ours"})], "application": None})
+    text = edit.with_class(GOOD, "notes", was, wanted)
+    written = yaml.safe_load(text)["classes"]["notes"]
+    assert written["applications"] == [{"name": "pages", "options": {"heading": "Ours"}}]
+    assert "application" not in written
+    assert yaml.safe_load(edit.with_class(text, "notes", wanted, was)) == yaml.safe_load(GOOD)
