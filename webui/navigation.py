@@ -72,7 +72,7 @@ GROUPS = (
                 words="scenario.yml roles recipe versions import export",
                 key="y",
             ),
-            Page("Applications", "applications.index", "wand", "classes.read", words="catalogue software", key="l"),
+            Page("Applications", "applications.index", "wand", "classes.read", words="catalogue software", key="k"),
             Page("Packages", "packages.index", "clipboard-text", "seeds.read", words="Debian apt index mirror", key="p"),
             Page("Seeds", "seeds.index", "plant-2", "seeds.read", words="images snapshots", key="s"),
             Page("Machines", "machines.index", "server-2", "machines.read", also=("portal.transfer_form", "portal.transfer"), key="v"),

@@ -102,6 +102,8 @@ def _entries(spec: Mapping[str, Any], chosen: Chosen) -> list[applications.Entry
 def _collision(spec: Mapping[str, Any], chosen: Chosen) -> tuple[str, str, str] | None:
     """Why the applications of the catalogue do not fit into one machine; see `fault`."""
     ports, entries = {page.port: page.title for page in applications.pages(spec)}, _entries(spec, chosen)
+    if not spec.get("applications") and spec.get("application"):
+        ports.pop(spec["application"]["port"], None)  # the class says how that page opens, whatever serves it
     for one in entries:
         title = one.manifest.title
         if chosen.os not in one.manifest.releases:

@@ -186,7 +186,7 @@ def test_a_cancelled_reprovision_does_not_leave_a_machine_in_between(engine, pro
 
 
 def test_transfer_makes_machine_and_lease_anothers(engine, opened, provider, alice, bob, admin, mine):
-    port = verbs.way(machines.by_id(mine), opened).port
+    port = verbs.ways(machines.by_id(mine), opened)[0].port
     assert app_access.admit(alice, port, opened).machine_id == mine
     with pytest.raises(NotAllowed):
         app_access.admit(bob, port, opened)

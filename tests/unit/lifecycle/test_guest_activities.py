@@ -80,7 +80,7 @@ def test_a_machine_that_does_not_run(here, step) -> None:
         ({"playbook": "write-motd.yml", "target": "elsewhere"}, "Input should be"),
     ],
 )
-def test_what_is_wrong_is_refused_when_it_is_written(options, said) -> None:
+def test_what_is_wrong_is_refused_when_it_is_written(opened, options, said) -> None:
     with pytest.raises(ValidationError, match=said):
         Playbook.model_validate(options)
 

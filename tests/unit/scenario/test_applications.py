@@ -81,7 +81,8 @@ TWO = GOOD.replace(
 def test_a_class_opens_with_its_first_page_and_has_the_others_besides(tmp_path: Path) -> None:
     spec = resolved(load(write(tmp_path, TWO)).scenario.classes["notes"])
     found = pages(spec.model_dump())
-    assert spec.page.port == found[0].port
+    assert spec.application is not None
+    assert spec.application.port == found[0].port
     assert [page.title for page in found] == ["Web pages", "Web terminal"]
     assert applications.further(spec.model_dump()) == ((4200, "/"),)
     assert resolved(spec) == spec, "it may be done again"

@@ -61,7 +61,7 @@ def test_a_scenario_keeps_its_folder(tmp_path: Path) -> None:
         ("screen: {port: 5901}", ""),
         ("application: {port: 80}\n    screen: {port: 5901}", ""),
         ("application: {port: 80}\n    screen: {port: 80}", "application and screen are both at port 80"),
-        ("zone: inside", "application and screen are both missing: the machine shows nothing"),
+        ("zone: inside", "nothing of this machine can be opened in a browser"),
     ],
 )
 def test_a_class_shows_an_application_or_a_screen_or_both(tmp_path: Path, shown: str, says: str) -> None:

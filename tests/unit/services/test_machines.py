@@ -171,7 +171,7 @@ def test_failures_hold_the_class_back_doubling_and_success_forgives(ready, small
 
 def test_the_door_opens_for_the_owner_and_for_an_admin_who_is_recorded(ready, alice, bob, admin, opened):
     id = held(ready, alice)
-    port = verbs.way(machines.by_id(id), opened).port
+    port = verbs.ways(machines.by_id(id), opened)[0].port
     target = app_access.admit(alice, port, opened)
     assert (target.address, target.port) == (opened.address(machines.by_id(id).slot), 8080)
     assert machines.lease_of(id).opened_at is not None
@@ -186,7 +186,7 @@ def test_the_door_opens_for_the_owner_and_for_an_admin_who_is_recorded(ready, al
 
 def test_the_door_is_closed_before_hand_over_and_after_the_lease(ready, alice, opened):
     id = held(ready, alice, S.ASSIGNED)
-    port = verbs.way(machines.by_id(id), opened).port
+    port = verbs.ways(machines.by_id(id), opened)[0].port
     with pytest.raises(Conflict, match="not ready"):
         app_access.admit(alice, port, opened)
     machines.change(id, [S.ASSIGNED], S.IN_USE)

@@ -153,6 +153,7 @@ NOT_YET = {
     "importing.index": FILE,
     "aside.*": LATER,
     "data_disks.*": LATER,
+    "auth.language": "it is about how a person reads pages; the API is in English",
     "choices.look": "it shows what a form comes to and changes nothing",
     "choices.keep": "it is about how a person fills in a form",
     "choices.drop": "it is about how a person fills in a form",

@@ -44,7 +44,7 @@ def test_a_command_is_submitted_and_its_result_is_shown(grace: Browser, farm: Cl
         assert job_queue.ended(first.id, 1, 0, "-" * 70_000 + "<b>done</b>", "") is not None
     grace.post(f"{PAGE}{second.id}/cancel", {})
     page = " ".join(grace.get(PAGE).text.split())
-    assert f'<pre class="mb-0 text-start">{"-" * (job_queue.GLIMPSE - 11)}&lt;b&gt;done&lt;/b&gt;</pre>' in page
+    assert f'<pre class="mb-0 output">{"-" * (job_queue.GLIMPSE - 11)}&lt;b&gt;done&lt;/b&gt;</pre>' in page
     assert f'title="Retry job {second.id}"' in page
     grace.post(f"{PAGE}{second.id}/retry", {})
     assert [job.state for job in Job.select().order_by(Job.id)] == [JobState.DONE, JobState.QUEUED]

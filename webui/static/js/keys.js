@@ -1,22 +1,31 @@
 // Keys that lead somewhere: g and a letter to a page of the navigation, ? to what there is. Nothing depends on them.
 const WITHIN = 1500; // milliseconds between g and its letter
-const help = document.getElementById('keys');
 const pages = () => [...document.querySelectorAll('a[data-key]')];
 let since = 0; // when g was pressed
 
+let help;
+
+function element(name, properties, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+// Made when it is asked for: no page has to carry it.
 function show() {
+  if (!help) {
+    const title = element('h2', { id: 'keys-title' }, inLanguage('Keys'));
+    const done = element('button', { className: 'btn', autofocus: true }, inLanguage('Done'));
+    help = element('dialog', { className: 'keys' }, element('form', { method: 'dialog' }, title, element('dl', { tabIndex: 0 }),
+      element('div', { className: 'dialog-buttons' }, done)));
+    help.setAttribute('aria-labelledby', title.id);
+    document.body.append(help);
+  }
   const row = (keys, text) => {
-    const term = document.createElement('dt'), words = document.createElement('dd');
-    for (const key of keys) {
-      const cap = document.createElement('kbd');
-      cap.textContent = key;
-      term.append(cap, ' ');
-    }
-    words.textContent = text;
-    return [term, words];
+    return [element('dt', {}, ...keys.flatMap(key => [element('kbd', {}, key), ' '])), element('dd', {}, text)];
   };
   help.querySelector('dl').replaceChildren(
-    ...(document.getElementById('search') ? row(['/'], 'Search') : []),
+    ...(document.getElementById('search') ? row(['/'], inLanguage('Search')) : []),
     ...pages().flatMap(page => row(['g', page.dataset.key], page.textContent.trim())));
   help.showModal();
 }
