@@ -44,7 +44,7 @@ def test_an_exam_is_added_where_one_clicked_and_seen_in_its_week(busy: Site, bro
     hour = (page.get_by_label("Add at 14:00 on Thursday").bounding_box() or {})["height"]
     assert 2.8 * hour < height < 3.2 * hour, "three hours are three hours high"
     for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.set_viewport_size({"width": 1280, "height": 900})
         assert not is_sideways(page)
         page.set_viewport_size({"width": 390, "height": 800})

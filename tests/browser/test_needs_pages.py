@@ -22,7 +22,7 @@ def look(page: Page, name: str) -> None:
     sound(page)
     for width, scheme in LOOKS if SHOTS else ():
         page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(color_scheme=scheme)
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.screenshot(path=Path(SHOTS) / f"{name}-{width}.png", full_page=True)
 
 

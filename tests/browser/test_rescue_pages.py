@@ -60,7 +60,7 @@ def whole(page: Page) -> None:
     """Nothing is wider than the page, and each field and button has a name."""
     for width, scheme in LOOKS:
         page.set_viewport_size({"width": width, "height": 900})
-        page.emulate_media(color_scheme=scheme)
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         assert not is_sideways(page), (page.url, width)
     for control in page.locator("main input:not([type=hidden]), main select, main button").all():
         assert control.evaluate("it => Boolean(it.labels?.length || it.textContent.trim() || it.ariaLabel)"), page.url

@@ -65,9 +65,11 @@ const title = document.title, told = new Set();
 const worker = navigator.serviceWorker?.register('/service-worker.js').catch(() => undefined); // refused where the certificate is not trusted
 
 async function notify(text) {
-  const registered = await worker;
-  if (registered?.active) await registered.showNotification(text, { tag: text }); // phones have no other way
-  else try { new Notification(text, { tag: text }).onclick = () => window.focus(); } catch { /* the title has it */ }
+  try {
+    new Notification(text, { tag: text }).onclick = () => window.focus();
+  } catch { // phones have no other way than this; the title has it in any case
+    await (await worker)?.showNotification(text, { tag: text }).catch(() => undefined);
+  }
 }
 
 function announce() {
