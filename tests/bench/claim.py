@@ -112,11 +112,17 @@ class Person:
     def go_to(self, port: int) -> None:
         """Go on at another port of the front door."""
         self.close()
+        try:
+            self.socket = self._connected(port)
+        except ConnectionResetError:  # a browser tries again, too, when nginx was told to read its configuration anew just then
+            self.socket = self._connected(port)
+        self.host = f"127.0.0.1:{port}"
+
+    def _connected(self, port: int) -> ssl.SSLSocket:
         context = ssl.create_default_context(cafile=str(self.settings.tls / "appliance.crt"))
         raw = socket.create_connection(("127.0.0.1", port))
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket = context.wrap_socket(raw, server_hostname="127.0.0.1")
-        self.host = f"127.0.0.1:{port}"
+        return context.wrap_socket(raw, server_hostname="127.0.0.1")
 
     def close(self) -> None:
         """Hang up."""

@@ -19,6 +19,7 @@ from unittest import mock
 from appliance import catalog, layout
 from appliance.catalog import Class, Machine, MachineState, Seed, SeedState, machines, now
 from appliance.engine import recorder
+from appliance.engine.balancer import Balancer
 from appliance.engine.readings import Readings
 from appliance.hypervisor.provider import HostFacts
 from appliance.lifecycle.sizing import HostMemory
@@ -77,7 +78,7 @@ def _processor_seconds(work: Callable[[], object]) -> float:
 def looks(settings: Settings, made: Made) -> float:
     """Processor time of one look, thinning and forgetting of an hour counted in."""
     begun, spent = now(), []
-    recording = recorder.Recorder(Store(settings.readings), made)
+    recording = recorder.Recorder(Store(settings.readings), made, Balancer(settings))
     for number in range(LOOKS):
         made.take()
         with mock.patch.object(recorder, "now", lambda number=number: begun + timedelta(seconds=10 * number)):

@@ -127,6 +127,6 @@ def test_what_people_wait_for_is_never_long_away(settings: Settings) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     built = Appliance(settings)
     built.close()
-    assert {child.name for child in built.children if child.slowest <= 1} == {"rescue", "web", "relay", "console", "nginx"}
+    assert {child.name for child in built.children if child.slowest <= 1} == {"rescue", "web", "relay", "console", "haproxy", "nginx"}
     assert {child.name for child in built.children if child.watched} == {"host", "engine"}
     assert all((child.env.get("NOTIFY_SOCKET") == str(settings.run / "life")) == child.watched for child in built.children)
