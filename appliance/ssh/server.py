@@ -45,6 +45,7 @@ class Server:
         self._answers: dict[int, asyncio.Future[list[str]]] = {}
         self._numbers = 0
         self._console: asyncio.StreamWriter | None = None
+        self._listening: asyncio.Task[None] | None = None
 
     async def serve(self) -> None:
         """Until the process is told to stop."""
@@ -119,7 +120,7 @@ class Server:
             self._sshd = run.start(run.tied(sshd.command(self.folder)), cwd=Path("/"), stderr=writing)
         finally:
             os.close(writing)
-        asyncio.get_running_loop().create_task(self._listen(reading))
+        self._listening = asyncio.get_running_loop().create_task(self._listen(reading))  # a task that nobody holds may be gone at any time
 
     async def _listen(self, pipe: int) -> None:
         """What sshd says goes to our own log, and says whose key was used."""

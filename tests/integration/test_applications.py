@@ -79,7 +79,7 @@ def test_an_application_is_built_forked_and_opened(
     name = f"{class_name}/shared/snapshot-1"
 
     def machine(slot: int, snapshot: str | None = None) -> MachineSpec:
-        id, page = str(uuid.uuid4()), spec.page
+        id, page = str(uuid.uuid4()), applications.pages(spec.model_dump())[0]
         return MachineSpec(
             id=id, name=f"app-{id[:8]}", class_name=class_name, seed=f"{class_name}/1", cmdline=seed.cmdline, disk_size=spec.size.disk,
             vcpus=1, memory=spec.size.memory, card=card(settings, slot), application_port=page.port, application_ready=page.ready,

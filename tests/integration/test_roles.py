@@ -123,7 +123,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         play[0]["roles"].remove("guest")  # tested with whole seeds
         (work / "roles.yml").write_text(unsafe.dump(play))
         one.bootstrap()
-        one.unpack()
+        one.unpack(one.tarball)
         well = follow(one.described(description), one.inside(entered=True), take, lambda: False)
         seen = work / "tree/root/root/seen.json"
         failed = {event["task"]: event for event in events if event["kind"] == "failed"}

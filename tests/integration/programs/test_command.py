@@ -75,7 +75,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def served() -> Iterator[Settings]:
     """The web page, dpe-console and the front door; machines have addresses of loopback, and an engine's part is done by a thread."""
     with serving("console", subnet="127.88.0.0/16") as settings:
-        _ready(4)
+        _ready(8)
         over = threading.Event()
 
         def engine() -> None:

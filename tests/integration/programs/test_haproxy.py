@@ -178,6 +178,7 @@ def test_a_replica_ends_what_it_began_and_one_started_anew_has_its_members(site:
     assert (status, said) == (200, f"{here} a=1; b=2")
     site.kill()
     site.start()
+    wait_for(lambda: connects(haproxy.door(site.settings, "small")))
     assert site.ask()[0] == 200  # without anybody telling it
     with catalog.write():
         Class.update(spec={**Class.get().spec, "service": None}).execute()
