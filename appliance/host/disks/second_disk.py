@@ -125,13 +125,27 @@ def keep_back(mounted: Path) -> None:
         run(["tune2fs", "-r", str((KEPT_BACK << 20) // block), source])
 
 
+_REPAIRED, _DAMAGED = 1 | 2, 4
+LETS_GO = 10.0  # seconds until the mounts of who was killed are gone
+
+
 def repair_file_system(what: Path) -> None:
-    """Have a file system repaired that was not unmounted. Raises Unavailable when it cannot be."""
-    try:
-        run(["e2fsck", "-p", what], timeout=None)
-    except CommandFailed as error:
-        if error.status & ~1:  # 1: repaired
-            raise Unavailable(f"The file system of {what} is damaged: {error.output}", "Restore a backup onto another disk.") from error
+    """Have a file system repaired that was not unmounted; whoever was killed with it is waited for. Raises Unavailable when it cannot be."""
+    until = time.monotonic() + LETS_GO
+    while True:
+        try:
+            run(["e2fsck", "-p", what], timeout=None)
+            return
+        except CommandFailed as error:  # its bits are those of e2fsck(8)
+            if error.status & _DAMAGED:
+                raise Unavailable(f"The file system of {what} is damaged: {error.output}", "Restore a backup onto another disk.") from error
+            if not error.status & ~_REPAIRED:
+                return
+            if time.monotonic() > until:
+                raise Unavailable(
+                    f"The file system of {what} cannot be checked: {error.output}", "See what uses it, and start again."
+                ) from error
+        time.sleep(0.2)
 
 
 def place(settings: Settings, found: Path | None, store: Store) -> None:
