@@ -3,6 +3,7 @@
 The machines are rows; a claim never touches the hypervisor. And the page of 10,000 machines, against the same page of 100.
 """
 
+import fcntl
 import re
 import socket
 import ssl
@@ -31,20 +32,34 @@ PASSWORD = "correct horse battery"
 
 
 @contextmanager
+def _ports() -> Iterator[int]:
+    """The first of some ports for applications that no other of these has, nor gives to a program that asks for any."""
+    for number in range(35):
+        with Path(tempfile.gettempdir(), f"dpe-ports-{number}").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield 22000 + 300 * number
+            return
+    raise AssertionError("so many front doors at once are too many")
+
+
+@contextmanager
 def serving(*parts: str, whole: bool = False, **changes: Any) -> Iterator[Settings]:
     """The web page behind the front door over a catalog that was set up; `changes` are of settings.
 
     Unless it is the `whole` appliance, there is no engine and no hypervisor, and the machines that are wanted are rows; of the other
     processes there are those named in `parts`.
     """
-    with tempfile.TemporaryDirectory(prefix="dpe-bench-") as folder, socket.socket() as probe:
+    with tempfile.TemporaryDirectory(prefix="dpe-bench-") as folder, socket.socket() as probe, _ports() as first:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         values = {
             "state": Path(folder) / "s",
             "listen": "127.0.0.1",
             "https_port": port,
-            "app_port": 12000,
+            "app_port": first,
             "slots": 50,
             "network": "bench",
         }

@@ -127,8 +127,8 @@ def own_appliance(letter: str = "t") -> Iterator[Settings]:
             uplink=f"169.254.{100 + number}.0/30",
             slots=50,
             listen="127.0.0.1",
-            https_port=18000 + number * 64,
-            app_port=18001 + number * 64,
+            https_port=18000 + number * 256,
+            app_port=18001 + number * 256,
         )
         layout.prepare(settings)
         yield settings
