@@ -256,7 +256,11 @@ def _owner(settings: Settings) -> str:
 
 
 def _usable(path: Path, settings: Settings) -> Path:
-    if not path.is_dir():
+    try:
+        is_there = path.is_dir()
+    except OSError:  # no path can be so long
+        is_there = False
+    if not is_there:
         raise Unavailable(f"There is no folder {path}.", "Make it first; if it is on another disk or server, see that it is mounted.")
     inside = path.resolve()
     if inside == settings.state.resolve() or settings.state.resolve() in inside.parents:
