@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 
 from appliance import catalog, tracing
 from appliance.errors import DpeError
+from appliance.services import importing, scenarios
 from webui import forms, saved_form
 from webui.answers import status_of as status_of  # as the pages know it
 
@@ -73,6 +74,11 @@ def _errors(error: DpeError) -> Sequence[Mapping[str, str]]:
     """What is wrong with each field."""
     if isinstance(error, forms.FormError):
         return [{"pointer": f"#/{name}", "detail": said} for name, said in error.sent.items()]
+    if isinstance(error, importing.BadLines):
+        return [{"pointer": "#/table", "detail": one} for one in error.problems]
+    if lines := scenarios.errors_of(error):
+        at = {"pointer": "#/text"} if request.is_json else {}
+        return [{**at, "detail": f"{file}:{line}: {message}; {hint}"} for file, line, message, hint in lines]
     found: Sequence[Mapping[str, str]] = getattr(error, "wrong", ())
     return found or ([{"pointer": f"#/{error.field}", "detail": str(error)}] if error.field else ())
 

@@ -128,7 +128,7 @@ def _told(model: type[Form], error: ValidationError) -> FormError:
         said = WORDS[one["type"]].format(**one.get("ctx", {})) if one["type"] in WORDS else one["msg"]
         fields.setdefault(aliases.get(name, name), said)
         names = _names(model)
-        sent.setdefault("/".join([names.get(name, name), *map(str, one["loc"][1:])]), said)
+        sent.setdefault("/".join([names.get(name, name), *(str(part) for part in one["loc"][1:] if part != "[key]")]), said)
     return FormError(model, fields, sent)
 
 

@@ -5,8 +5,12 @@ A program sends `Authorization: Bearer TOKEN`; a browser that is signed in may a
 
 from webui.api import admin as admin  # the calls of these register themselves
 from webui.api import described as described
+from webui.api import disks as disks
 from webui.api import host as host
 from webui.api import mine as mine
+from webui.api import scenario as scenario
+from webui.api import server as server
+from webui.api import settings as settings
 from webui.api import stream as stream
 from webui.api import webhooks as webhooks
 from webui.api.operation import SCOPES as SCOPES

@@ -22,6 +22,7 @@ from appliance.services import (
     classes,
     declared,
     delegation,
+    importing,
     job_queue,
     machines,
     moves,
@@ -279,6 +280,35 @@ def delete_account(id: int) -> Answer:
     """Delete an account: machines are reclaimed, requests cancelled, and disks become what is said. 409 for the last owner, and a directory's."""
     offboarding.delete(actor(), id, offboarding.Plan(**forms.read(Deletion).model_dump()))
     return {}, 204
+
+
+class Table(Body):
+    """Accounts as a table (CSV, its first line names the columns name, full_name, email, password). With `dry_run` it is only looked at."""
+
+    table: str
+    org_unit: RowId = ROOT
+    dry_run: bool = Field(False, strict=True)
+
+
+@blueprint.post("/admin/accounts/import")
+@needs("people.manage")
+@operation(
+    "admin:people", {200: schemas.ImportedAccounts}, takes=Table, example={"table": "name,full_name\nlise,Lise Meitner", "dry_run": True}
+)
+def import_accounts() -> Answer:
+    """Create an account for everybody in a table, all or none; what is wrong is in errors, line by line.
+
+    Who has no password there is invited. Links of invitations are told only here, so the answer is kept for no idempotency key: the same table once more
+    is refused, as its names are taken.
+    """
+    asked = forms.read(Table)
+    data = asked.table.encode()
+    if asked.dry_run:
+        org_units.demand_unit(actor(), asked.org_unit)
+        return {"count": len(importing.read(data)), "accounts": []}
+    made = importing.people(actor(), data, asked.org_unit, here=request.host_url)
+    lines = [{"id": one.account.id, "name": one.name, "has_password": one.has_password, "link": one.link or None} for one in made]
+    return {"count": len(made), "accounts": lines}
 
 
 # -- groups and org units ------------------------------------------------------------------------------

@@ -50,8 +50,9 @@ class Call:
 
     @property
     def body(self) -> str:
-        """The name of the schema of what it takes."""
-        return _name(self.said["requestBody"]["content"]["application/json"]["schema"]) if "requestBody" in self.said else ""
+        """The name of the schema of what it takes, or of what kind the bytes are."""
+        content = self.said["requestBody"]["content"] if "requestBody" in self.said else {}
+        return next((_name(one["schema"]) or media for media, one in content.items()), "")
 
     @property
     def answers(self) -> list[tuple[str, str, str]]:
@@ -88,7 +89,9 @@ def example(method: str, path: str, said: Mapping[str, Any], root: str) -> str:
     """How a shell asks: what curl is called with, with $TOKEN from the environment. What is in capitals is the caller's to fill in."""
     words = ["-X", method.upper()] if method != "get" else []
     if body := said.get("requestBody"):
-        words += ["-H", "Content-Type: application/json", "-d", json.dumps(body["content"]["application/json"].get("example", {}))]
+        [(media, content)] = body["content"].items()
+        sent = ["-d", json.dumps(content.get("example", {}))] if media == "application/json" else ["--data-binary", "@FILE"]
+        words += ["-H", f"Content-Type: {media}", *sent]
     address = root + re.sub(r"\{(\w+)\}", lambda found: found[1].upper(), path.lstrip("/"))
     return " ".join([*map(shlex.quote, words), '-H "Authorization: Bearer $TOKEN"', shlex.quote(address)])
 

@@ -11,7 +11,7 @@ from werkzeug.http import HTTP_STATUS_CODES
 from werkzeug.routing import IntegerConverter, Rule
 
 from appliance import __version__
-from webui.api.operation import LARGEST_PAGE, PAGE, Operation, sorts_of
+from webui.api.operation import JSON, LARGEST_PAGE, PAGE, Operation, sorts_of
 from webui.api.schemas import EventMessage, Problem
 
 REFERENCE = "#/components/schemas/{model}"
@@ -22,8 +22,8 @@ ABOUT = """Everything that the pages can do, for programs. Errors are problem de
 to use in its place, and goes at the earliest with v2, which is served beside v1 for a year."""
 
 # What may be said besides to any call, and to one that writes.
-ERRORS = (400, 401, 403, 404, 429, 503)
-WRITING = (409, 413)
+ERRORS = (400, 401, 403, 404, 409, 429, 503)
+WRITING = (413,)
 
 
 def operations(app: Flask) -> Iterator[tuple[Rule, str, Any, Operation]]:
@@ -114,11 +114,11 @@ def _operation(rule: Rule, method: str, view: Any, said: Operation, schemas: _Sc
         found["description"] = text
     if deprecated:
         found |= {"deprecated": True, "description": f"Use {deprecated}."}
-    if said.takes is not None:
-        content: dict[str, Any] = {"schema": schemas.of(said.takes, "validation")}
+    if said.takes is not None or said.sends != JSON:
+        content: dict[str, Any] = {"schema": schemas.of(said.takes or bytes, "validation")}
         if said.example is not None:
             content["example"] = dict(said.example)
-        found["requestBody"] = {"required": True, "content": {"application/json": content}}
+        found["requestBody"] = {"required": True, "content": {said.sends: content}}
     return found
 
 
@@ -166,7 +166,7 @@ def _responses(method: str, said: Operation, schemas: _Schemas, problem: Mapping
     for name, parameters in (said.links or {}).items():
         first = found[str(min(said.answers))]
         first.setdefault("links", {})[name] = {"operationId": name, "parameters": dict(parameters)}
-    if method == "GET" and said.media == "application/json":
+    if method == "GET" and said.media == JSON:
         found["304"] = {"description": "As the ETag in If-None-Match says: nothing changed."}
     others = [*ERRORS, *(WRITING if method != "GET" else ()), *((422,) if said.creates else ()), *((412,) if said.guarded_by else ())]
     return found | {str(status): {"description": HTTP_STATUS_CODES[status], "content": problem} for status in sorted(others)}

@@ -72,7 +72,7 @@ class Console(Body):
     """What of a machine a program wants to connect to; `take_over` is the step to typing in somebody else's."""
 
     target: str = Field(max_length=20, description="screen, serial, vnc/PORT or tcp/PORT")
-    take_over: bool = False
+    take_over: bool = Field(False, strict=True)
 
 
 class Said(Form):
@@ -738,3 +738,18 @@ def delete_sequence(name: str) -> Answer:
     """Delete a sequence that no class follows."""
     sequences.delete(actor(), name)
     return {}, 204
+
+
+class Trial(Body):
+    """The class of the machine that goes by the draft."""
+
+    class_name: str = Field(alias="class", min_length=1, max_length=100)
+
+
+@blueprint.post("/sequences/<name>/try")
+@needs("sequences.manage")
+@operation("sequences", {202: schemas.RequestState}, takes=Trial, creates=True, example={"class": "notebook"})
+def try_sequence(name: str) -> Answer:
+    """Ask for a machine that goes by the draft of a sequence as it is now, all its life."""
+    asked = sequences.try_draft(actor(), name, forms.read(Trial).class_name)
+    return {"request": asked.id, "state": asked.state.value}, 202

@@ -46,7 +46,12 @@ SCOPES = {
     "admin:server": "Back up and update the server, and see what is done to it",
     "metrics": "Read the appliance's metrics, as Prometheus does",
     "admin:settings": "Change webhooks, and see what they were sent",
+    "admin:configuration": "See and change settings, and the directory",
+    "admin:scenario": "See, import and change the scenario",
+    "admin:disks": "Back up, restore and delete disks of others, and what is set aside",
+    "admin:host": "Change the server itself: network, certificate, disks, power; and read its logs",
 }
+JSON = "application/json"
 KEY = re.compile(r"[\x21-\x7e]{1,200}")
 PAGE, LARGEST_PAGE = 50, 200
 WIDEST = 2**63  # beyond what a column can hold
@@ -71,7 +76,8 @@ class Operation:
     guarded_by: str = ""  # the endpoint that reads what this one writes; for If-Match
     verbs: tuple[str, ...] = ()  # what the argument `verb` may be
     example: Mapping[str, Any] | None = None
-    media: str = "application/json"
+    sends: str = JSON  # what a body is; of another kind than JSON it is bytes
+    media: str = JSON
     links: Mapping[str, Mapping[str, str]] | None = None  # calls that go on with what is answered: parameters by name
 
     @property
@@ -144,7 +150,8 @@ def _tell_limit(response: Response) -> Response:
 @blueprint.before_request
 def _check_json() -> None:
     """JSON is what RFC 8259 and I-JSON say, or is refused: no name twice, no NaN, nothing that the catalog cannot hold."""
-    if request.is_json and (sent := request.get_data()):
+    said: Operation | None = getattr(current_app.view_functions[request.endpoint or ""], "operation", None)
+    if said is not None and said.sends == JSON and request.is_json and (sent := request.get_data()):
         try:
             found = json.loads(sent, object_pairs_hook=_object, parse_constant=_no_number)
         except (ValueError, RecursionError) as error:

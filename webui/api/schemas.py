@@ -677,7 +677,7 @@ class Needs(TypedDict):
 
 
 class HostOperation(TypedDict):
-    """Something that is done to the server and may take long: it goes on while `state` is running; `progress` is per cent."""
+    """Something that is done to the server and may take long: it goes on while `state` is running; `progress` is per cent, `file` that of a support bundle."""
 
     id: str
     title: str
@@ -687,6 +687,7 @@ class HostOperation(TypedDict):
     said: str
     problem: str
     hint: str
+    file: str | None
     created_at: Time
     ended_at: Time
 
@@ -805,3 +806,379 @@ class Deliveries(TypedDict):
     items: list[Delivery]
     next: str | None
     total: int | None
+
+
+class ScenarioVersion(TypedDict):
+    """A version of the scenario. What is offered (by the appliance) or imported (by somebody) waits, and has the number 0."""
+
+    number: int
+    state: str
+    digest: str
+    author: str
+    comment: str
+    changes: str
+    created_at: Time
+
+
+class ScenarioVersions(TypedDict):
+    items: list[ScenarioVersion]
+
+
+class Scenario(ScenarioVersion):
+    """The version that counts, with its scenario.yml; `offered` and `imported` are digests of what waits."""
+
+    text: str
+    offered: str | None
+    imported: str | None
+
+
+class ClassChange(TypedDict):
+    """What becomes of a class. effect: new, withdrawn, seed (a seed is to be built), machines (of those made from then on), or now."""
+
+    name: str
+    effect: str
+    keys: list[str]
+
+
+class ScenarioFileChange(TypedDict):
+    path: str
+    what: str
+
+
+class ScenarioChange(TypedDict):
+    """What it is to go from the version that counts to another."""
+
+    classes: list[ClassChange]
+    files: list[ScenarioFileChange]
+
+
+class ScenarioDetail(ScenarioVersion):
+    """A version, what it changed of the one before (null: that is not kept any more), and what going back to it would change."""
+
+    made: ScenarioChange | None
+    back: ScenarioChange | None
+
+
+class ImportedScenario(ScenarioChange):
+    """What was sent and waits: `digest` and `seen` say what was looked at when it is taken."""
+
+    digest: str
+    seen: int
+
+
+class ScenarioConflict(TypedDict):
+    """What both sides changed: a file or, in scenario.yml, a key; null is not there."""
+
+    place: str
+    base: str | None
+    ours: str | None
+    theirs: str | None
+    chosen: str | None
+
+
+class OfferedScenario(TypedDict):
+    """A newer scenario, and what comes of the choices: `outcome` is empty while a conflict has none, `problems` is what is wrong with it."""
+
+    digest: str
+    seen: int
+    conflicts: list[ScenarioConflict]
+    outcome: str
+    change: ScenarioChange | None
+    problems: list[str]
+
+
+class Number(TypedDict):
+    number: int
+
+
+class Finding(TypedDict):
+    ok: bool
+    text: str
+    hint: str
+
+
+class Findings(TypedDict):
+    """What a test found, good and bad."""
+
+    items: list[Finding]
+
+
+class Mailed(TypedDict):
+    mailed_to: str
+
+
+class DirectoryRun(TypedDict):
+    """A synchronisation: what it counted, and what is wrong with single people."""
+
+    id: int
+    state: str
+    asked_by: str
+    step: str
+    problem: str
+    hint: str
+    counts: dict[str, Any]
+    problems: list[Any]
+    created_at: Time
+    started_at: Time
+    ended_at: Time
+
+
+class DirectoryRuns(TypedDict):
+    items: list[DirectoryRun]
+
+
+class Log(TypedDict):
+    name: str
+    about: str
+
+
+class Logs(TypedDict):
+    items: list[Log]
+
+
+class LogLine(TypedDict):
+    at: str
+    source: str
+    level: str
+    text: str
+
+
+class LogLines(TypedDict):
+    items: list[LogLine]
+
+
+class StorageUse(TypedDict):
+    name: str
+    about: str
+    bytes: int
+
+
+UnusedSeed = TypedDict("UnusedSeed", {"seed": int, "class": str, "version": int, "bytes": int})
+
+
+class BlockDevice(TypedDict):
+    """A disk. use: system, data, other, empty or foreign; `refusal` says why it cannot be given to data; healthy is null where it cannot tell."""
+
+    path: str
+    name: str
+    serial: str
+    bytes: int
+    use: str
+    holds: list[str]
+    refusal: str
+    healthy: bool | None
+    health: str
+
+
+class Storage(TypedDict):
+    """The file system with all that the appliance keeps; `missing` says when the second disk does not answer."""
+
+    total: int
+    free: int
+    missing: str
+    used: list[StorageUse]
+    unused_seeds: list[UnusedSeed]
+    disks: list[BlockDevice]
+
+
+class Freed(TypedDict):
+    """Bytes that are free now."""
+
+    free: int
+
+
+class NetworkCard(TypedDict):
+    name: str
+    mac: str
+    connected: bool
+    speed: int
+    addresses: list[str]
+
+
+class LastTrial(TypedDict):
+    """A network on trial: on, kept or back, and why it went back; `left` is seconds."""
+
+    state: str
+    address: str
+    why: str
+    left: float
+
+
+class Network(TypedDict):
+    mode: str
+    card: str
+    address: str
+    gateway: str
+    dns: list[str]
+    name: str
+    cards: list[NetworkCard]
+    trial: LastTrial | None
+
+
+class NetworkTrial(TypedDict):
+    """What keeps a network that is tried, until when, and where the server is meanwhile; with dhcp nobody knows."""
+
+    token: str
+    until: Time
+    address: str
+
+
+class Certificate(TypedDict):
+    """What is served: whether it is `own`, for which names; `problem` says why one that was sent cannot be."""
+
+    own: bool
+    problem: str
+    fingerprint: str
+    names: list[str]
+    begins_at: Time
+    ends_at: Time
+    issuer: str
+    chain: list[str]
+
+
+class Clock(TypedDict):
+    now: Time
+
+
+Orphan = TypedDict(
+    "Orphan",
+    {
+        "number": int,
+        "kind": str,
+        "id": str,
+        "name": str,
+        "class": str,
+        "account": str,
+        "doubt": str,
+        "bytes": int,
+        "since": Time,
+        "wish": str,
+        "problem": str,
+    },
+)
+
+
+class Undecided(TypedDict):
+    """Why nothing is made and nothing removed: the catalog is older, other or unmarked."""
+
+    why: str
+    at: Time
+    choice: str
+
+
+class Orphans(TypedDict):
+    """What is set aside; `undecided` is null when all goes on."""
+
+    items: list[Orphan]
+    undecided: Undecided | None
+
+
+DiskCopy = TypedDict(
+    "DiskCopy",
+    {
+        "path": str,
+        "disk": str,
+        "machine": str,
+        "class": str,
+        "account": str,
+        "bytes": int,
+        "taken_at": Time,
+        "newest": bool,
+        "problem": str,
+    },
+)
+
+
+class DiskCopies(TypedDict):
+    items: list[DiskCopy]
+
+
+class RunIds(TypedDict):
+    runs: list[int]
+
+
+AdminDataDisk = TypedDict(
+    "AdminDataDisk",
+    {
+        "id": str,
+        "name": str,
+        "class": str,
+        "size": int,
+        "state": str,
+        "problem": str,
+        "machine": str | None,
+        "created_at": Time,
+        "last_used_at": Time,
+        "backup_at": Time,
+        "owner": str | None,
+    },
+)
+
+
+class AdminDataDisks(TypedDict):
+    items: list[AdminDataDisk]
+    next: str | None
+    total: int | None
+
+
+AdminRetainedDisk = TypedDict(
+    "AdminRetainedDisk", {"id": str, "machine": str, "class": str, "state": str, "until": Time, "owner": str | None, "bytes": int}
+)
+
+
+class AdminRetainedDisks(TypedDict):
+    items: list[AdminRetainedDisk]
+    next: str | None
+    total: int | None
+
+
+class ImportedAccount(TypedDict):
+    """A new account: with the table's password, mailed an invitation, or with a link to hand over, told only here."""
+
+    id: int
+    name: str
+    has_password: bool
+    link: str | None
+
+
+class ImportedAccounts(TypedDict):
+    """What a table came to; with a dry run nothing is made, and `accounts` is empty."""
+
+    count: int
+    accounts: list[ImportedAccount]
+
+
+class BackupTarget(TypedDict):
+    """Where backups go, without what opens it; null: nowhere. `noted`: somebody wrote the recovery key down."""
+
+    target: dict[str, Any] | None
+    noted: bool
+    problem: str
+    same_disk: bool
+
+
+class BackupTargetFound(TypedDict):
+    """What is at a target: confirm (its keys have to be looked at), empty, ours, or theirs (another recovery key opens it)."""
+
+    state: str
+    said: str
+    backups: int
+    fingerprints: list[str]
+    host_keys: list[str]
+    same_disk: bool
+
+
+class StagedUpdate(TypedDict):
+    """An update that waits to be installed: when it was built, and by whose key it is signed."""
+
+    version: str
+    built: str
+    signed_by: str
+    bytes: int
+
+
+class RequestState(TypedDict):
+    """A request for a machine that waits, or was met."""
+
+    request: int
+    state: str

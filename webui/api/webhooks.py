@@ -26,7 +26,7 @@ class WebhookBody(Body):
     url: str = Field(min_length=1, max_length=2000, description="http or https, without a name or password in it.")
     kinds: Names = Field([], max_length=500, description="Areas like machine, kinds like run.failed; none: all.")
     classes: Names = Field([], max_length=500, description="None: all, and events of no class.")
-    enabled: bool = True
+    enabled: bool = Field(True, strict=True)
 
 
 def _webhook(state: webhooks.State) -> schemas.Webhook:

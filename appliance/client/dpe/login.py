@@ -18,6 +18,10 @@ ADMIN_SCOPES = (
     "admin:seeds",
     "admin:server",
     "admin:settings",
+    "admin:configuration",
+    "admin:scenario",
+    "admin:disks",
+    "admin:host",
 )
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 SLOWER = 5  # seconds that are added when the appliance says slow_down (RFC 8628, 3.5)
