@@ -1182,3 +1182,15 @@ class RequestState(TypedDict):
 
     request: int
     state: str
+
+
+class SettingsArea(TypedDict):
+    """A form of settings, at /admin/settings/NAME."""
+
+    name: str
+    about: str
+    fields: list[str]
+
+
+class SettingsAreas(TypedDict):
+    items: list[SettingsArea]

@@ -484,6 +484,14 @@ BODIES: dict[str, type[Body]] = {area.name: _serve(area) for area in AREAS}  # w
 EXAMPLES = {area.name: area.example for area in AREAS}
 
 
+@blueprint.get("/admin/settings")
+@needs("settings.manage")
+@operation(SCOPE, {200: schemas.SettingsAreas})
+def settings_list() -> Answer:
+    """Which settings there are, and which fields of each can be put."""
+    return {"items": [{"name": area.name, "about": area.about, "fields": list(BODIES[area.name].model_fields)} for area in AREAS]}
+
+
 # -- what can be tried ---------------------------------------------------------------------------------------
 
 

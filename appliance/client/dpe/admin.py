@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 
@@ -55,6 +56,22 @@ KINDS = {
         "admin/operations", columns("id", "title", "state", "progress", "by", "created_at=Begun", "said", "problem"), about="operation"
     ),
     "backups": Kind("admin/backups", columns("id", "at=Made", "bytes", "people", "machines", "disks", "version")),
+    "settings": Kind("admin/settings", columns("name", "about"), by="name", whole=True, about="setting"),
+    "scenario": Kind(
+        "admin/scenario/versions",
+        columns("number", "state", "author", "created_at=Created", "comment", "changes"),
+        by="name",
+        whole=True,
+        about="version",
+    ),
+    "logs": Kind("admin/logs", columns("name", "about"), by="name", whole=True, about="log"),
+    "orphans": Kind(
+        "admin/orphans",
+        columns("number", "kind", "name", "account", "since", "bytes", "wish", "problem"),
+        by="name",
+        whole=True,
+        about="number",
+    ),
     "needs": Kind("needs", columns("severity", "what", "why", "page"), whole=True),
 }
 
@@ -69,7 +86,7 @@ class Verb:
     path: str  # with {} for the thing
     method: str = "POST"
     loses: bool = False
-    creates: bool = False
+    takes: bool = False  # an object, that may be empty
 
 
 VERBS = (
@@ -97,6 +114,16 @@ VERBS = (
     Verb("sequences", "delete", "Delete a sequence that no class follows.", "sequences/{}", "DELETE", loses=True),
     Verb("webhooks", "send-dead-again", "Have all events sent again that could not be delivered.", "admin/webhooks/{}/send-dead-again"),
     Verb("webhooks", "delete", "Tell a webhook nothing any more.", "admin/webhooks/{}", "DELETE", loses=True),
+    Verb(
+        "scenario",
+        "restore",
+        "Have an earlier version of the scenario count again.",
+        "admin/scenario/versions/{}/restore",
+        loses=True,
+        takes=True,
+    ),
+    Verb("orphans", "adopt", "Have what is set aside be what it was, for its owner.", "admin/orphans/{}/adopt", takes=True),
+    Verb("orphans", "delete", "Delete what is set aside, with everything on it.", "admin/orphans/{}", "DELETE", loses=True),
     Verb("people", "withdraw", "Have the link be worth nothing by which somebody sets a password.", "admin/accounts/{}/invite", "DELETE"),
     Verb("runs", "cancel", "Have a run end early.", "runs/{}/cancel"),
     Verb("runs", "retry", "Go on with a run from the step that failed.", "runs/{}/retry"),
@@ -114,6 +141,8 @@ SHOWN = {  # where one of a kind is, for `show`
     "runs": "runs/{}",
     "operations": "admin/operations/{}",
     "webhooks": "admin/webhooks/{}",
+    "settings": "admin/settings/{}",
+    "scenario": "admin/scenario/versions/{}",
 }
 
 
@@ -187,7 +216,7 @@ def _verb(group: click.Group, kind: Kind, verb: Verb) -> None:
         found = address(context.client, kind, thing)
         if verb.loses and not yes and sys.stdin.isatty():
             click.confirm(f"{verb.help} {thing}?", abort=True, err=True)
-        context.client.call(verb.method, verb.path.format(found))
+        context.client.call(verb.method, verb.path.format(found), {} if verb.takes else None)
         output.done(f"{thing}: {verb.name}, done.")
 
     if verb.loses:
@@ -395,6 +424,114 @@ def _value(text: str) -> Any:
         return text
 
 
+# -- settings, directory, scenario, logs -----------------------------------------------------------------------
+
+
+def _settings(context: Context, name: str) -> tuple[Entry, str]:
+    """What can be put of settings, as it is now, and its ETag."""
+    found, etag = context.client.read(f"admin/settings/{name}")
+    [fields] = [one["fields"] for one in context.client.items("admin/settings") if one["name"] == name]
+    return {field: value for field, value in found.items() if field in fields}, etag
+
+
+@GROUPS["settings"].command("set")
+@click.argument("name", metavar="SETTING")
+@click.argument("values", nargs=-1, metavar="NAME=VALUE...")
+@click.option("--secret", default="", metavar="NAME", help="Ask for this value, or read it from standard input.")
+@click.pass_obj
+def set_settings(context: Context, name: str, values: tuple[str, ...], secret: str) -> None:
+    """Change some values of a form of settings; all others stay as they are."""
+    wanted, etag = _settings(context, name)
+    wanted |= {field: _value(text) for field, _, text in (one.partition("=") for one in values)}
+    if secret:
+        wanted[secret] = _password()
+    output.done(f"{name}: {'changed' if context.client.put(f'admin/settings/{name}', wanted, etag) else 'unchanged'}.")
+
+
+@admin.group()
+def directory() -> None:
+    """The directory: try it, and have it synchronised. Its settings are `settings show directory`."""
+
+
+@directory.command("test")
+@click.pass_obj
+def test_directory(context: Context) -> None:
+    """Ask the directory's servers, as they are set, and say what is found."""
+    found = context.client.call("POST", "admin/settings/directory/test", _settings(context, "directory")[0])["items"]
+    for one in found:
+        click.echo(output.plain(f"{'ok' if one['ok'] else 'problem'}: {one['text']} {one['hint']}".rstrip()))
+    if not all(one["ok"] for one in found):
+        raise ClientError("Not all is as it should be.", "Mend what is named above.")
+
+
+@directory.command("synchronise")
+@click.option("--force", is_flag=True, help="Although more than half of all people would go.")
+@click.pass_obj
+def synchronise(context: Context, force: bool) -> None:
+    """Have the directory synchronised now."""
+    context.client.call("POST", "admin/directory/synchronisations", {"force": force})
+    output.done("The synchronisation is asked for.")
+
+
+@GROUPS["scenario"].command("export")
+@click.argument("file", type=click.File("wb"))
+@click.option("--version", type=int, default=None, metavar="NUMBER", help="An earlier version; else the one that counts.")
+@click.pass_obj
+def export_scenario(context: Context, file: Any, version: int | None) -> None:
+    """Write the scenario, a zip of scenario.yml and its roles, to FILE."""
+    path = "admin/scenario/export" if version is None else f"admin/scenario/versions/{version}/export"
+    file.write(context.client.request("GET", path).content)
+
+
+@GROUPS["scenario"].command("import")
+@click.argument("file", type=click.File("rb"))
+@click.option("--comment", default="", help="What it is about.")
+@click.option("--build", is_flag=True, help="Build the seeds that are other ones.")
+@click.option("--dry-run", is_flag=True, help="Only say what it would change.")
+@click.pass_obj
+def import_scenario(context: Context, file: Any, comment: str, build: bool, dry_run: bool) -> None:
+    """Have the zip FILE be the scenario from now on; what it changes is said."""
+    found = context.client.call("PUT", "admin/scenario/import", file.read(), headers={"Content-Type": "application/zip"})
+    for one in found["classes"]:
+        click.echo(output.plain(f"class {one['name']}: {one['effect']} {' '.join(one['keys'])}".rstrip()))
+    for one in found["files"]:
+        click.echo(output.plain(f"{one['path']}: {one['what']}"))
+    if dry_run or not found["files"]:
+        context.client.call("DELETE", "admin/scenario/import")
+        output.done("The scenario is as it was." if found["files"] else "The scenario is that already.")
+        return
+    body = {"digest": found["digest"], "seen": found["seen"], "comment": comment, "build": build}
+    output.done(f"The scenario: version {context.client.create('admin/scenario/import/take', body)['number']}.")
+
+
+@GROUPS["logs"].command("show")
+@click.argument("log")
+@click.option("--level", type=click.Choice(["error", "warning", "info", "debug"]), default="debug", help="At least so serious.")
+@click.option("--text", default="", help="Only lines with these words.")
+@click.option("--limit", "most", type=click.IntRange(1, 2000), default=300, help="That many lines at most.")
+@formatted
+@click.pass_obj
+def show_log(context: Context, log: str, level: str, text: str, most: int, form: str) -> None:
+    """Show the last lines of a log, the newest last."""
+    query = urlencode({"level": level, "text": text, "most": most})
+    output.show(context.client.call("GET", f"admin/logs/{log}?{query}")["items"], columns("at", "level", "source", "text"), form)
+
+
+@GROUPS["people"].command("import")
+@click.argument("file", type=click.File("rb"), default="-")
+@click.option("--org-unit", default=1, type=int, help="The number of an org unit; else the top one.")
+@click.option("--dry-run", is_flag=True, help="Only look whether it can be done.")
+@click.pass_obj
+def import_people(context: Context, file: Any, org_unit: int, dry_run: bool) -> None:
+    """Create an account for each line of a table (CSV: name, full_name, email, password); prints links to hand over."""
+    body = {"table": file.read().decode("utf-8-sig", "replace"), "org_unit": org_unit, "dry_run": dry_run}
+    made = context.client.call("POST", "admin/accounts/import", body)
+    for one in made["accounts"]:
+        if one["link"]:
+            click.echo(f"{output.plain(one['name'])}\t{output.plain(one['link'])}")
+    output.done(f"Accounts that {'can be' if dry_run else 'were'} created: {made['count']}.")
+
+
 @GROUPS["events"].command("watch")
 @click.option("--after", type=int, default=None, metavar="NUMBER", help="Begin after the event of this number; else with the next.")
 @click.option("--count", type=click.IntRange(1), default=None, help="End after so many.")
@@ -416,18 +553,34 @@ def check_events(context: Context) -> None:
     output.done(f"{found['lines']} lines are as they were written.")
 
 
+@admin.command("support-bundle")
+@click.argument("file", type=click.File("wb"))
+@click.pass_obj
+def support_bundle(context: Context, file: Any) -> None:
+    """Have a support bundle made, and write it to FILE: logs and how all stands, without secrets."""
+    begun = _ended(context, context.client.call("POST", "admin/support-bundles"))
+    file.write(context.client.request("GET", f"admin/support-bundles/{begun['file']}").content)
+
+
 # -- the server itself --------------------------------------------------------------------------------------
 
 
-def _follow(context: Context, operation: Entry, *, wait: bool) -> None:
-    """Say what was begun; with `wait` when it has ended."""
+def _ended(context: Context, operation: Entry) -> Entry:
+    """The operation, once it has ended well. Raises ClientError."""
     with output.progress(operation["title"]) as told:
-        while wait and operation["state"] == "running":
+        while operation["state"] == "running":
             told(f"{operation['title']}: {operation['progress'] or 0} % {operation['said']}")
             context.client.sleep(2)
             operation = context.client.call("GET", f"admin/operations/{operation['id']}")
     if operation["problem"]:
         raise ClientError(operation["problem"], operation["hint"])
+    return operation
+
+
+def _follow(context: Context, operation: Entry, *, wait: bool) -> None:
+    """Say what was begun; with `wait` when it has ended."""
+    if wait:
+        operation = _ended(context, operation)
     output.done(f"{operation['title']}: {operation['state']}. Operation {operation['id']}.")
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 from click.testing import CliRunner
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Class, Machine, MachineState, Run, Seed, WorkItem
+from appliance.catalog import Account, Actor, Aside, AsideKind, Class, Machine, MachineState, Run, Seed, WorkItem
 from appliance.errors import Conflict
-from appliance.host.interface import backups, updates
+from appliance.host.interface import backups, rescue, system, updates
 from appliance.host.interface.system import Image
+from appliance.scenario import tree
+from appliance.services import scenarios
 from appliance.settings import Settings
 from dpe import output
 from dpe.cli import Context, cli
@@ -21,10 +24,12 @@ from dpe.client import Client
 from tests import world
 from tests.hosted import BUILD, do_instead, hosted
 from tests.unit.client.conftest import Dpe
+from tests.unit.scenario.test_load import GOOD, write
 
 pytestmark = pytest.mark.cli
 
 CONFLICT = 5
+BUNDLE = "dpe-support-20261129-000000.tar.gz"
 # What is called, as whom, and a word of what it says, or the exit code; {…} are things of the world, what follows < is sent.
 WALK: list[tuple[str, str, str | int]] = [
     ("ada", "whoami", "ada"),
@@ -124,6 +129,30 @@ WALK: list[tuple[str, str, str | int]] = [
     ("grace", "admin events watch --after 0 --count 2", "info"),
     ("grace", "admin events check", "as they were written"),
     ("grace", "admin needs list", ""),
+    ("grace", "admin settings list", "general"),
+    ("grace", "admin settings show general", "overcommit"),
+    ("grace", "admin settings set general overcommit=150", ": changed"),
+    ("grace", "admin settings set general overcommit=150", ": unchanged"),
+    ("grace", "admin settings set email host=mail.example.org sender=dpe@example.org user=dpe --secret password < hush", ": changed"),
+    ("grace", "admin settings set invitations days=0", 1),
+    ("grace", "admin directory test", 1),
+    ("grace", "admin directory synchronise --force", CONFLICT),
+    ("grace", "admin people import - --dry-run < name,full_name\nlise,Lise", "can be created: 1."),
+    ("grace", "admin people import - < name,full_name\nlise,Lise", "lise\thttps://"),
+    ("grace", "admin orphans list", "lost"),
+    ("grace", "admin orphans adopt {orphan}", "adopt, done"),
+    ("grace", "admin orphans delete {orphan} --yes", CONFLICT),
+]
+# With a scenario to go by.
+SCENARIO: list[tuple[str, str, str | int]] = [
+    ("grace", "admin scenario list", "1\tcurrent"),
+    ("grace", "admin scenario export {file}", 0),
+    ("grace", "admin scenario import {file}", "is that already"),
+    ("grace", "admin scenario import {other} --dry-run", "class notes: seed packages"),
+    ("grace", "admin scenario import {other} --comment More --build", "version 2"),
+    ("grace", "admin scenario show 2", "More"),
+    ("grace", "admin scenario restore 1 --yes", "restore, done"),
+    ("grace", "admin scenario export {file} --version 2", 0),
 ]
 # With dpe-host behind it; its backups and updates are answers.
 SERVER: list[tuple[str, str, str | int]] = [
@@ -132,6 +161,9 @@ SERVER: list[tuple[str, str, str | int]] = [
     ("grace", "admin backups list", "b1"),
     ("grace", "admin operations list", "Check of the backups"),
     ("grace", "admin operations show {operation}", "done"),
+    ("grace", "admin logs list", "engine"),
+    ("grace", "admin logs show engine --level error --limit 10", "It fell over."),
+    ("grace", "admin support-bundle {file}", 0),
     ("grace", "admin update show", "1.2.0"),
     ("grace", "admin update fetch --wait", "Fetching an update: done."),
     ("grace", "admin update install 1.3.0 --wait", "Writing the update: done."),
@@ -169,6 +201,7 @@ def fill(people: dict[str, Actor]) -> dict[str, str]:
         "current": str(Seed.get(Seed.machine_class == "notebook", Seed.version == 2).id),
         **{f"waits{minutes}": json.dumps({"name": "mine", "title": "Mine", "moves": waiting(minutes)}) for minutes in (5, 10)},
         "grant": f"user:account:{people['ada'].account_id}:class:studio",
+        "orphan": str(Aside.create(kind=AsideKind.DATA_DISK, id="lost", name="lost", account_name="ada", since=catalog.now()).number),
         "quota": f"account:{people['ada'].account_id}:each:all",
     }
     for owner, who in (("ada", "mine"), ("mary", "theirs")):
@@ -200,6 +233,16 @@ def test_every_command_against_the_real_application(dpe: Dpe, people: dict[str, 
     walk(dpe, WALK, fill(people))
 
 
+def test_every_command_of_the_scenario(dpe: Dpe, people: dict[str, Actor], opened: Settings, tmp_path: Path) -> None:
+    found = replace(opened, scenario=write(tmp_path, GOOD))
+    scenarios.follow_folder(found)
+    main = tree.File(GOOD.replace("packages: [git]", "packages: [git, less]").encode())
+    files = {"file": str(tmp_path / "s.zip"), "other": str(tmp_path / "other.zip")}
+    Path(files["other"]).write_bytes(tree.to_zip({**tree.read_folder(found.scenario), tree.MAIN: main}, "shop"))
+    walk(dpe, SCENARIO, files)
+    assert Path(files["file"]).read_bytes() == Path(files["other"]).read_bytes(), "version 2 comes out as it went in"
+
+
 def test_every_command_of_the_server_against_the_real_dpe_host(
     dpe: Dpe, opened: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,8 +254,16 @@ def test_every_command_of_the_server_against_the_real_dpe_host(
             raise Conflict("That version is not here.", "Fetch it first.")
         return updates.Written(version=args.version)
 
+    def bundle(args: object, host: object) -> str:
+        opened.support.mkdir(parents=True, exist_ok=True)
+        (opened.support / BUNDLE).write_bytes(b"all of it")
+        return BUNDLE
+
+    line = system.Line("2026-11-29T00:00:00+00:00", "engine", "error", "It fell over.")
     with hosted(opened, tmp_path):
         for verb, do in (
+            (system.LOG_LINES, lambda args, host: [line] if args.level == "error" else []),
+            (rescue.BUNDLE, bundle),
             (backups.RUN, lambda args, host: backups.Made(snapshot="b1", bytes=10, added=1, people=3, machines=2, disks=1, problems=[])),
             (backups.VERIFY, lambda args, host: backups.Checked(words="All are whole.", backups=1)),
             (backups.LIST, lambda args, host: [found]),
@@ -223,7 +274,8 @@ def test_every_command_of_the_server_against_the_real_dpe_host(
             (updates.RESTART, lambda args, host: updates.Plan(version="1.3.0", at=args.at, by="grace", back=False)),
         ):
             do_instead(monkeypatch, verb, do)
-        walk(dpe, SERVER, {})
+        walk(dpe, SERVER, {"file": str(tmp_path / "bundle.tar.gz")})
+        assert (tmp_path / "bundle.tar.gz").read_bytes() == b"all of it"
 
 
 class Later(dict[str, str]):
@@ -235,7 +287,7 @@ class Later(dict[str, str]):
 
 def test_the_walk_misses_none() -> None:
     every = {name for name, _ in leaves(cli)}
-    walked = {name for name in every for _, words, _ in WALK + SERVER if f"{words} ".startswith(f"{name} ")}
+    walked = {name for name in every for _, words, _ in WALK + SERVER + SCENARIO if f"{words} ".startswith(f"{name} ")}
     assert every - walked == ELSEWHERE
 
 

@@ -1,6 +1,7 @@
 """Settings, scenario, logs, disks and people from a table over the API: what is put is there, what is wrong is said at its field, no secret comes back."""
 
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +18,8 @@ from appliance.settings import Settings
 from tests.hosted import hosted
 from tests.unit.scenario.test_load import GOOD, write
 from tests.unit.webui.conftest import HOST
-from webui.api import SCOPES
+from webui.api import SCOPES, described
+from webui.api.document import document
 from webui.api.settings import AREAS
 
 pytestmark = pytest.mark.api
@@ -284,3 +286,19 @@ def test_disks_of_others_and_what_is_set_aside(call: Call, people: dict[str, Act
     assert Aside.get().wish == "adopt"
     assert call("DELETE", f"orphans/{one['number']}").status_code == 409  # type: ignore[index]
     assert call("POST", "orphans/decide", {"choice": "aside"}).status_code == 409
+
+
+# -- secrets -------------------------------------------------------------------------------------------------
+
+
+def test_no_get_has_a_field_for_a_secret(app: Flask) -> None:
+    """Whatever it answers, and whatever that refers to."""
+    found = document(app)
+    named = re.compile(r"password|secret|passphrase|private|recovery|token", re.IGNORECASE)
+    for path, methods in found["paths"].items():
+        if (said := methods.get("get")) is None:
+            continue
+        answers = {name: one for name, one in said["responses"].items() if name < "300"}
+        for name in described._reached(answers, found["components"]["schemas"]):
+            fields = found["components"]["schemas"][name].get("properties", {})
+            assert {one for one in fields if named.search(one)} <= {"has_password"}, (path, name)
