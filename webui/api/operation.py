@@ -105,7 +105,9 @@ def operation(scope: str, answers: Mapping[int, Any], *, confirms: bool = False,
             if said.guarded_by and (request.if_match or request.if_none_match):
                 with catalog.write():
                     _check_match(said.guarded_by, arguments)
-                    return make_response(view(**arguments))
+                    guarded = make_response(view(**arguments))
+                doorbell.ring()  # what was rung inside came before the commit
+                return guarded
             answer = make_response(view(**arguments))
             return _conditional(answer) if request.method == "GET" and not answer.is_streamed else answer
 

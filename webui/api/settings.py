@@ -80,7 +80,7 @@ class Area:
     def fields(self) -> dict[str, tuple[Any, FieldInfo]]:
         """Type and what else is said of each field that is sent."""
         found: dict[str, tuple[Any, FieldInfo]] = {
-            name: _other(self.types[name], info) if name in self.types else (_in_json(info), _said(info, info.get_default()))
+            name: _other(self.types[name], info) if name in self.types else (_in_json(info), _said(info))
             for name, info in self.form.model_fields.items()
             if name not in LEFT_OUT
         }
@@ -110,11 +110,12 @@ def _other(type_: Any, info: FieldInfo) -> tuple[Any, FieldInfo]:
     """Another type, and a default of it: what a form has as text is told of for people who type it."""
     bare = get_origin(_bare(type_)) or _bare(type_)
     default = info.get_default()
-    return type_, _said(info, None if info.is_required() else bare(default), described=bare is int)
+    return type_, Field(... if info.is_required() else bare(default), title=info.title)
 
 
-def _said(info: FieldInfo, default: Any, *, described: bool = True) -> FieldInfo:
-    made: FieldInfo = Field(... if info.is_required() else default, title=info.title, description=info.description if described else None)
+def _said(info: FieldInfo) -> FieldInfo:
+    default = ... if info.is_required() else info.get_default()
+    made: FieldInfo = Field(default, title=info.title, description=info.description)
     return made
 
 
@@ -264,7 +265,7 @@ AREAS = (
     ),
     Area(
         "sessions",
-        "After how many minutes without use, and hours in any case, a browser is signed out",
+        "Minutes without use, and hours in any case, after which a browser is signed out",
         preferences_page.Sessions,
         _read_sessions,
         lambda asked: preferences.sign_out_after(actor(), settings(), idle=asked.idle, longest=asked.longest),
@@ -295,16 +296,16 @@ AREAS = (
         preferences_page.DebianMirror,
         lambda: {"mirror": options.chosen(settings()).debian_mirror},
         lambda asked: preferences.build_from(actor(), settings(), asked.mirror),
-        example={"mirror": "https://mirror.example.org/debian"},
+        example={"mirror": ""},
     ),
     Area(
         "holidays",
-        "Public holidays of a country or its part, days of one's own by day, and days that are none",
+        "Public holidays of a country or its part, days of one's own, and days that are none",
         preferences_page.Holidays,
         public_holidays.chosen,
         _write_holidays,
         {"own": dict[Day, Annotated[str, Field(max_length=60)]], "without": list[Day]},
-        example={"country": "DE", "part": "BE", "own": {"2026-12-24": "Closed"}},
+        example={"country": "DE", "part": "BE"},
     ),
     Area(
         "external-url",
@@ -343,7 +344,7 @@ AREAS = (
         {"port": StrictInt},
         {"waiting": int, "problem": str},
         confirms=True,
-        example={"host": "logs.example.org", "port": 514},
+        example={"host": "logs.example.org"},
     ),
     Area(
         "orphans",
@@ -404,7 +405,7 @@ AREAS = (
         {"proxies": list[Annotated[str, Field(max_length=200, pattern=r"^[0-9A-Fa-f:./]+$")]]},
         confirms=True,
         host=True,
-        example={"proxies": ["192.0.2.7"]},
+        example={"proxies": []},
     ),
     Area(
         "shell",
@@ -424,7 +425,7 @@ AREAS = (
         _write_schedule,
         {"days": list[StrictInt], "daily": StrictInt, "weekly": StrictInt, "monthly": StrictInt},
         host=True,
-        example={"on": True, "at": "02:30", "days": [0, 1, 2, 3, 4, 5, 6], "daily": 7, "weekly": 4, "monthly": 6},
+        example={"on": True, "at": "02:30", "days": [0, 4], "daily": 7, "weekly": 4, "monthly": 6},
     ),
     Area(
         "updates",
@@ -435,7 +436,7 @@ AREAS = (
         facts={"found": str},
         confirms=True,
         host=True,
-        example={"address": "https://updates.example.org/dpe.raucb", "daily": True},
+        example={"address": ""},
     ),
 )
 
@@ -446,10 +447,10 @@ AREAS = (
 def _serve(area: Area) -> type[Body]:
     """Have an area's GET and PUT be calls; returns what the PUT takes."""
     fields = area.fields
-    body: type[Body] = create_model(f"{area.title}Body", __base__=Body, __doc__=f"{area.about}.", **fields)  # type: ignore[call-overload]
+    body: type[Body] = create_model(f"{area.title}Body", __base__=Body, __doc__="What is put.", **fields)  # type: ignore[call-overload]
     told = {name: (_bare(type_), ...) for name, (type_, _) in fields.items() if name not in area.secrets}
     more = {name: (type_, ...) for name, type_ in area.facts.items()}
-    shown: type[BaseModel] = create_model(area.title, __doc__=f"{area.about}.", **told, **more)  # type: ignore[call-overload]
+    shown: type[BaseModel] = create_model(area.title, __doc__="What counts.", **told, **more)  # type: ignore[call-overload]
     call = area.name.replace("-", "_")
 
     def get() -> Answer:
@@ -460,7 +461,7 @@ def _serve(area: Area) -> type[Body]:
         return _put(area, forms.read(body))
 
     get.__name__, get.__doc__ = f"{call}_settings", f"{area.about}."
-    put.__name__, put.__doc__ = f"put_{call}_settings", f"Have these be so: {area.about[:1].lower()}{area.about[1:]}."
+    put.__name__, put.__doc__ = f"put_{call}_settings", "Have these be so."
     guarded = "" if area.host else f"api.{get.__name__}"
     reading = operation(SCOPE, {200: shown})(get)
     writing = operation(SCOPE, CHANGED, takes=body, guarded_by=guarded, confirms=area.confirms, example=area.example)(put)
@@ -499,7 +500,7 @@ def settings_list() -> Answer:
 @needs("settings.manage")
 @operation(SCOPE, {200: schemas.Mailed}, takes=BODIES["email"], example=EXAMPLES["email"])
 def test_email() -> Answer:
-    """Send yourself a mail over these settings, saved or not; 503 when the server does not take it."""
+    """Send yourself a mail over these settings, saved or not."""
     asked: Any = forms.read(BODIES["email"])
     values = {name: str(getattr(asked, name)) for name in outside.Mail.model_fields if name != "password"}
     return {"mailed_to": mail.test(actor(), values, asked.password)}
@@ -509,7 +510,7 @@ def test_email() -> Answer:
 @needs("directory.manage")
 @operation(SCOPE, {200: schemas.Findings}, takes=BODIES["directory"], example=EXAMPLES["directory"])
 def test_directory() -> Answer:
-    """Try these settings, saved or not, and say what is found at each server, and of each kind."""
+    """Try these settings, saved or not, and say what is found."""
     asked: Any = forms.read(BODIES["directory"])
     found = directory.check_directory(_directory_values(asked), asked.password)
     return {"items": [{"ok": one.ok, "text": one.text, "hint": one.hint} for one in found]}
@@ -519,7 +520,7 @@ def test_directory() -> Answer:
 @needs("settings.manage")
 @operation(SCOPE, {200: schemas.WebhookSecret}, confirms=True)
 def new_webhooks_secret() -> Answer:
-    """Sign what activities call with a new secret from now on, and for a day with the one before it as well. It is told only here."""
+    """Sign what activities call with a new secret, for a day with the one before as well. It is told only here."""
     secret = hooks.new_secret(actor())
     return {"secret": secret, "before_until": _time(hooks.state()["before_until"])}
 
