@@ -14,6 +14,7 @@ TWINS = {
     "accounts.new": "new_account",
     "console.ticket": "console",
     "backups.run": "back_up",
+    "backups.test_restore": "test_restore",
     "backups.verify": "verify_backups",
     "calendar.delete": "put_policy",
     "calendar.move": "put_policy",
