@@ -296,6 +296,16 @@ document.addEventListener('htmx:after:swap', () => {
   if (shown() && query(shown()) !== query(location.href)) history.replaceState(history.state, '', shown());
 });
 
+// -- Pictures of screens: the server takes few at a time, and whoever was turned away asks again, later each time, until it shows one.
+const asked = new WeakMap();
+function again(image) {
+  const times = (asked.get(image) ?? 0) + 1;
+  asked.set(image, times);
+  if (times < 6) setTimeout(() => { if (image.isConnected) image.src = image.src; }, 1000 * times * (1 + Math.random()));
+}
+document.addEventListener('error', event => { if (event.target.matches?.('.screen-picture img')) again(event.target); }, true);
+for (const image of document.querySelectorAll('.screen-picture img')) if (image.complete && image.currentSrc && !image.naturalWidth) again(image);
+
 // -- A list's rows: all of the page selected at once, and how many are.
 const picks = () => [...document.querySelectorAll('input[form="list-bulk"][name="id"]')];
 function count() {
