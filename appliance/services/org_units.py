@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from appliance import catalog
 from appliance.catalog import ROOT, Account, Actor, EventKind, Group, Member, Nesting, OrgUnit, accounts, grants, record
 from appliance.errors import BadInput, Conflict, NotFound
-from appliance.identity import permissions
+from appliance.identity import names, permissions
 from appliance.services import search
 
 TOO_MIGHTY = "They would come to hold more than you do."
@@ -70,10 +70,18 @@ def _name(name: str) -> str:
     return name
 
 
-def _free(parent_id: int, name: str, but: int | None = None) -> None:
-    taken = OrgUnit.get_or_none(OrgUnit.parent == parent_id, OrgUnit.name == name)
-    if taken is not None and taken.id != but:
-        raise Conflict(f"There is already an org unit {name} there.", "Pick another name.", field="name")
+def demand_free(actor: Actor, kind: str, name: str, taken: Account | Group | OrgUnit | None, message: str) -> None:
+    """Raise Conflict when something has the name, with the message for who may see that thing. Names are the whole appliance's: whoever may not
+    is told as much as of a reserved name, that they cannot use it."""
+    if taken is not None and permissions.may(actor, "people.read", kind, taken.id):
+        raise Conflict(message, "Pick another name.", field="name")
+    if taken is not None or (kind == "account" and name.lower() in names.RESERVED):
+        raise Conflict(f"The name {name} cannot be used.", "Pick another name.", field="name")
+
+
+def _free(actor: Actor, parent_id: int, name: str, but: int | None = None) -> None:
+    taken = OrgUnit.get_or_none(OrgUnit.parent == parent_id, OrgUnit.name == name, OrgUnit.id != but)
+    demand_free(actor, "unit", name, taken, f"There is already an org unit {name} there.")
 
 
 def _local(thing: OrgUnit | Group) -> None:
@@ -86,7 +94,7 @@ def create_unit(actor: Actor, parent_id: int, name: str) -> OrgUnit:
     name = _name(name)
     with catalog.write():
         permissions.require(actor, "people.manage", "unit", parent_id)
-        _free(parent_id, name)
+        _free(actor, parent_id, name)
         made = OrgUnit.create(parent=parent_id, name=name)
         record(EventKind.ORG_UNIT_CREATED, f"{actor.name} made the org unit {name}.", actor, object=f"unit:{name}")
     return made
@@ -107,7 +115,7 @@ def change_unit(actor: Actor, id: int, *, name: str, parent_id: int | None) -> N
             permissions.require_holding(actor, grants.carried("unit", parent_id), TOO_MIGHTY)
             found.parent = parent_id
         if found.parent_id is not None:
-            _free(found.parent_id, name, id)
+            _free(actor, found.parent_id, name, id)
         found.name = name
         found.save()
         after = {"name": name, "parent": found.parent_id}
@@ -199,8 +207,7 @@ def create_group(actor: Actor, name: str, about: str, unit_id: int) -> Group:
     name = _name(name)
     with catalog.write():
         permissions.require(actor, "people.manage", "unit", unit_id)
-        if Group.get_or_none(Group.name == name) is not None:
-            raise Conflict(f"There is already a group {name}.", "Pick another name.")
+        demand_free(actor, "group", name, Group.get_or_none(Group.name == name), f"There is already a group {name}.")
         made = Group.create(name=name, about=about.strip()[:300], org_unit=unit_id)
         record(EventKind.GROUP_CREATED, f"{actor.name} made the group {name}.", actor, object=f"group:{name}")
     return made
@@ -217,7 +224,7 @@ def remove_group(actor: Actor, id: int) -> None:
         record(EventKind.GROUP_REMOVED, f"{actor.name} removed the group {found.name}.", actor, object=f"group:{found.name}")
 
 
-def add_members(actor: Actor, id: int, names: Iterable[str]) -> int:
+def add_members(actor: Actor, id: int, people: Iterable[str]) -> int:
     """Bring accounts, by name, into a group, all or none; returns how many are new in it. Raises BadInput naming who is not there."""
     with catalog.write():
         permissions.require(actor, "people.manage", "group", id)
@@ -225,7 +232,7 @@ def add_members(actor: Actor, id: int, names: Iterable[str]) -> int:
         _local(found)
         permissions.require_holding(actor, grants.carried("group", id), TOO_MIGHTY)
         reach, added = permissions.scope_of(actor, "people.read"), 0
-        for name in names:
+        for name in people:
             account = Account.get_or_none(Account.name == name)
             if account is None or not (reach.everything or account.org_unit_id in reach.units):
                 hint = search.like(permissions.of(actor), name)
