@@ -3,11 +3,12 @@
 Coming into a unit or a group gives what it carries, so whoever brings somebody in must hold all of that.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from appliance import catalog
-from appliance.catalog import ROOT, Account, Actor, EventKind, Group, Member, Nesting, OrgUnit, accounts, grants, record
+from appliance.catalog import ROOT, Account, Actor, EventKind, Group, Member, Nesting, OrgUnit, accounts, grants, listing, record
+from appliance.catalog.listing import Page, Value, Window
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.identity import names, permissions
 from appliance.services import search
@@ -18,19 +19,37 @@ FOLLOWED = "The directory says where this is.", "Change it in the directory; it 
 
 @dataclass(frozen=True)
 class Branch:
-    """An org unit as a line of the tree: `path` is its name with those above it; `people` are those in it, not below."""
+    """An org unit as a line of the tree: `path` is its name with those above it; `people` and `groups` are those in it, not below."""
 
     unit: OrgUnit
     depth: int
     path: str
     people: int
+    groups: int
+
+    @property
+    def id(self) -> int:
+        found: int = self.unit.id
+        return found
+
+    @property
+    def place(self) -> str:
+        """What the lines of the tree are sorted by; the unit that everybody is in comes first."""
+        return "" if self.id == ROOT else self.path.replace(" / ", "\t").casefold()
+
+
+SORTS: dict[str, Callable[[Branch], Value]] = {
+    "unit": lambda branch: branch.place,
+    "people": lambda branch: branch.people,
+    "groups": lambda branch: branch.groups,
+}
 
 
 def tree(actor: Actor, permission: str = "people.read") -> list[Branch]:
     """The org units within reach, each below the one it belongs to."""
     reach = permissions.scope_of(actor, permission)
     below: dict[int | None, list[OrgUnit]] = {}
-    counts = accounts.by_unit()
+    counts, groups = accounts.by_unit(), grants.groups_by_unit()
     for unit in OrgUnit.select().order_by(OrgUnit.name):
         below.setdefault(unit.parent_id, []).append(unit)
     lines: list[Branch] = []
@@ -40,11 +59,18 @@ def tree(actor: Actor, permission: str = "people.read") -> list[Branch]:
             name = f"{path} / {unit.name}" if path and parent != ROOT else unit.name
             shown = reach.everything or unit.id in reach.units
             if shown:
-                lines.append(Branch(unit, depth, name, counts.get(unit.id, 0)))
+                lines.append(Branch(unit, depth, name, counts.get(unit.id, 0), groups.get(unit.id, 0)))
             walk(unit.id, depth + shown, name)
 
     walk(None, 0, "")
     return lines
+
+
+def list_units(actor: Actor, window: Window, ids: Iterable[int] | None = None, *, text: str = "") -> Page[Branch]:
+    """Org units within reach, with how many there are. Raises KeyError for a column that cannot be sorted by."""
+    wanted = None if ids is None else set(ids)
+    found = [line for line in tree(actor) if (wanted is None or line.id in wanted) and text.casefold() in line.path.casefold()]
+    return listing.page_of(found, lambda line: line.id, SORTS, window)
 
 
 def unit(id: int) -> OrgUnit:

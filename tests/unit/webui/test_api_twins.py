@@ -90,6 +90,7 @@ TWINS = {
     "updates.fetch": "fetch_update",
     "updates.install": "install_update",
     "updates.restart": "restart_into_update",
+    "units.bulk": "delete_unit",
     "units.change": "put_unit",
     "units.move": "move_accounts",
     "units.new": "new_unit",
