@@ -125,6 +125,11 @@ def test_set_up_made_checked(busy: Site, browse: Browse, hosts: Callable[[Settin
     known = appliance_backup.config(busy.settings)
     assert known is not None
     assert (known.plan.daily, known.plan.days, known.plan.restore_test) == (14, [1, 2, 3, 4, 5, 6], "monthly")
+    page.goto(PAGE)
+    saved = page.locator("#plan").get_by_role("button", name="Save")
+    saved.click()
+    expect(page.get_by_text("Saved.")).to_be_in_viewport()
+    expect(saved).to_be_in_viewport()  # the page stays where it was
 
     expect(row).to_contain_text("people", timeout=PATIENCE)
     row.get_by_text("Restore", exact=True).click()

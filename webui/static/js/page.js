@@ -93,6 +93,15 @@ for (const here of document.querySelectorAll(':is(.nav-strip, .side, .sections) 
 const target = document.getElementById(location.hash.slice(1)); // an anchor of before leads on to the section that has it now
 if (target?.matches('.sections a')) location.replace(target.href);
 
+// -- After a form the same page is where it was, unless it says what is wrong, which has the focus, or leads to a part of it.
+document.addEventListener('submit', event => {
+  if (!event.defaultPrevented && event.target.method === 'post') sessionStorage.setItem('place', JSON.stringify([location.pathname, scrollY]));
+});
+const [place, down] = JSON.parse(sessionStorage.getItem('place') ?? '[]');
+sessionStorage.removeItem('place');
+const { responseStatus = 200 } = performance.getEntriesByType('navigation')[0] ?? {};
+if (place === location.pathname && !location.hash && responseStatus < 400) scrollTo({ top: down, behavior: 'instant' });
+
 // -- The navigation as a panel, where there is no room for it at the side: a dialog with the rest of the page behind it.
 const side = document.getElementById('side');
 function panel(open) {
