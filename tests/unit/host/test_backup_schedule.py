@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from appliance import catalog
 from appliance.catalog import options
-from appliance.host.backup import appliance_backup
+from appliance.host.backup import appliance_backup, schedule
 from appliance.host.backup.appliance_backup import Config, problem
 from appliance.host.backup.schedule import is_due, is_test_due, slot, upcoming
 from appliance.host.interface.backups import Last, Plan
+from appliance.settings import Settings
 from tests.unit.host.backed_up import small_appliance
 
 pytestmark = pytest.mark.backup
@@ -106,6 +107,18 @@ def test_a_restore_is_tested_every_week_and_a_day_after_one_that_failed() -> Non
     assert due("2026-11-13T00:10", Plan(restore_test="daily"), **good)
     assert due("2026-11-13T00:10", **{**good, "test_ok": False})
     assert not due("2027-11-19T00:10", Plan(restore_test="never"), **good)
+
+
+def test_the_schedule_begins_a_backup_and_then_a_restore_test(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(schedule.Client, "begin", lambda _client, verb: begun.append(verb.name))
+    monkeypatch.setattr(schedule.events, "zone", lambda _: UTC_ZONE)
+    known = {"target": {"kind": "folder", "path": "/mnt"}, "repository": "x", "since": LONG_AGO}
+    appliance_backup.save(settings, Config.model_validate(known))
+    for note in ({}, {"ok_at": appliance_backup.stamp()}, {"test_begun_at": appliance_backup.stamp()}):
+        appliance_backup.note(settings, **note)
+        schedule._look(settings)
+    assert begun == ["backup.run", "restore.test"]
 
 
 def test_what_is_told_when_no_restore_could_be_tested() -> None:
