@@ -302,6 +302,25 @@ def test_what_is_refused_for_some_is_done_to_the_others_and_named(grace: Browser
     ]
 
 
+def test_what_is_sent_in_pieces_is_told_together(grace: Browser, people: dict[str, Actor]) -> None:
+    ids = many_people(4)
+    with catalog.write():
+        Account.update(directory_id="7").where(Account.id == ids[1]).execute()
+    to = str(OrgUnit.get(OrgUnit.name == "Workshop").id)
+    form = {"verb": "move", "to": to, "confirmed": "yes", "view": ""}
+    piece = grace.post("/admin/accounts/bulk", {**form, "id": ids[:2]}, Accept="application/json")
+    assert piece.json is not None
+    assert piece.json["done"] == 1
+    assert piece.json["refused"] == [["p001", "The directory says where p001 is.", "Move them in the directory; it is followed here."]]
+    page = grace.post("/admin/accounts/bulk", {**form, "id": ids[2:], "before": piece.text}).text
+    assert "Move: 1 account refused" in page
+    assert "3 accounts moved to Workshop" in page
+    assert "The directory says where p001 is." in page
+    hostile = grace.post("/admin/accounts/bulk", {**form, "id": ids[2:], "before": '{"refused": [["<script>", "<b>", ""]]}'}).text
+    assert "<strong>&lt;script&gt;</strong>" in hostile
+    assert "2 accounts moved" in bulk(grace, "/admin/accounts/bulk", "move", ids[2:], to=to, before="{")
+
+
 def test_before_a_loss_it_is_asked_with_how_many_and_which(grace: Browser, people: dict[str, Actor]) -> None:
     held = list(Machine.select().where(Machine.state == MachineState.IN_USE))
     ids = [row.id for row in held]

@@ -315,6 +315,34 @@ function again(image) {
 document.addEventListener('error', event => { if (event.target.matches?.('.screen-picture img')) again(event.target); }, true);
 for (const image of document.querySelectorAll('.screen-picture img')) if (image.complete && image.currentSrc && !image.naturalWidth) again(image);
 
+// -- Something is done to many rows in pieces, with a bar. The form itself sends the last one, with what became of the others; and all
+// that are left, where a piece is not answered.
+const PIECE = 25;
+document.addEventListener('submit', async event => {
+  const form = event.target;
+  if (event.defaultPrevented || !form.matches('[data-pieces]')) return;
+  const rows = [...form.querySelectorAll('[name=id]')], bar = form.querySelector('progress'), before = { done: 0, refused: [] };
+  if (rows.length <= PIECE) return;
+  event.preventDefault();
+  bar.max = rows.length;
+  bar.value = 0;
+  bar.hidden = !(form.querySelector('.row-line').hidden = true);
+  while (rows.length > PIECE) {
+    const piece = rows.splice(0, PIECE), body = new FormData(form);
+    body.delete('id');
+    for (const row of piece) body.append('id', row.value);
+    const answer = await fetch(form.action, { method: 'POST', body, headers: { Accept: 'application/json' } }).catch(() => undefined);
+    const said = answer?.ok && await answer.json().catch(() => undefined);
+    if (!said) break;
+    for (const row of piece) row.remove();
+    before.done += said.done;
+    before.refused.push(...said.refused);
+    bar.value += piece.length;
+  }
+  form.elements.before.value = JSON.stringify(before);
+  form.submit();
+});
+
 // -- A list's rows: all of the page selected at once, and how many are.
 const picks = () => [...document.querySelectorAll('input[form="list-bulk"][name="id"]')];
 function count() {
