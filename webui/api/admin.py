@@ -305,7 +305,7 @@ def import_accounts() -> Answer:
     data = asked.table.encode()
     if asked.dry_run:
         org_units.demand_unit(actor(), asked.org_unit)
-        return {"count": len(importing.read(data)), "accounts": []}
+        return {"count": len(importing.read(actor(), data)), "accounts": []}
     made = importing.people(actor(), data, asked.org_unit, here=request.host_url)
     lines = [{"id": one.account.id, "name": one.name, "has_password": one.has_password, "link": one.link or None} for one in made]
     return {"count": len(made), "accounts": lines}

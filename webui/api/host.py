@@ -181,6 +181,14 @@ def delete_backup_target() -> Answer:
     return {}, 204
 
 
+@blueprint.post("/admin/backups/restore-test")
+@needs("settings.manage")
+@operation("admin:server", OPERATION)
+def test_restore() -> Answer:
+    """Restore the newest backup into a scratch folder, to see whether that can be done; nothing of the appliance changes."""
+    return _begun(appliance_backups.test_restore(actor(), settings()))
+
+
 class Install(Body):
     """Which version, and whether it may be an older one than what runs."""
 

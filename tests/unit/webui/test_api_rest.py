@@ -80,7 +80,7 @@ WANTED: dict[str, dict[str, object]] = {
     "time-servers": {"enabled": True, "servers": ["ntp.example.org"]},
     "proxies": {"proxies": ["192.0.2.7"]},
     "shell": {"enabled": True},
-    "backups": {"on": True, "at": "03:15", "days": [0, 4], "daily": 9, "weekly": 1, "monthly": 0, "seeds": False},
+    "backups": {"on": True, "at": "03:15", "days": [0, 4], "daily": 9, "weekly": 1, "monthly": 0, "seeds": False, "restore_test": "daily"},
     "updates": {"address": "https://updates.example.org/dpe.raucb", "daily": True, "authority": ""},
 }  # fmt: skip
 LATER = {"webhooks"}  # an authority has to be a certificate
