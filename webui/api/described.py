@@ -9,7 +9,7 @@ from typing import Any
 
 from flask import Blueprint, abort, current_app, render_template, request
 
-from webui.api.document import document
+from webui.api.document import ERRORS, document
 from webui.api.operation import blueprint, operation
 from webui.guard import needs
 
@@ -65,7 +65,8 @@ class Call:
 
     @property
     def errors(self) -> str:
-        return ", ".join(status for status in self.said["responses"] if status >= "400")
+        """The errors besides those of any call."""
+        return ", ".join(status for status in self.said["responses"] if status >= "400" and int(status) not in ERRORS)
 
 
 def _name(schema: Mapping[str, Any]) -> str:
