@@ -16,18 +16,15 @@ SCRIPT = "files/install"
 SHEBANG = "#!/bin/sh\nset -eu\n"  # of a script that says nothing else
 LONGEST = 64 << 10  # characters of a script
 UNKNOWN = "NOASSERTION"  # of the list of SPDX: nobody has said
-_TASKS = """\
-- name: Carry out its script
-  ansible.builtin.script: {cmd: install}
-  environment:
-    DPE_PORT: "{{ application.port | default('', true) }}"
-    DPE_USER: "{{ spec.user }}"
-  changed_when: true
-"""
-_NO_TASKS = """\
-- name: Have nothing besides its packages
-  ansible.builtin.meta: noop
-"""
+_TASKS = [
+    {
+        "name": "Carry out its script",
+        "ansible.builtin.script": {"cmd": "install"},
+        "environment": {"DPE_PORT": "{{ application.port | default('', true) }}", "DPE_USER": "{{ spec.user }}"},
+        "changed_when": True,
+    }
+]
+_NO_TASKS = [{"name": "Have nothing besides its packages", "ansible.builtin.meta": "noop"}]
 
 
 class Packaged(Part):
@@ -58,15 +55,16 @@ def files(made: Packaged) -> Tree:
         "needs": {"memory": made.memory, "disk": made.disk},
         "packages": list(made.packages),
     }
-    found = {
-        applications.MAIN: File(yaml.safe_dump(about, sort_keys=False, allow_unicode=True).encode()),
-        "tasks/main.yml": File((_TASKS if made.script else _NO_TASKS).encode()),
-    }
+    found = {applications.MAIN: _yaml(about), "tasks/main.yml": _yaml(_TASKS if made.script else _NO_TASKS)}
     if made.script:
         text = made.script.replace("\r\n", "\n").replace("\r", "\n")
         text = text if text.endswith("\n") else text + "\n"
         found[SCRIPT] = File((text if text.startswith("#!") else SHEBANG + text).encode(), executable=True)
     return found
+
+
+def _yaml(value: Any) -> File:
+    return File(yaml.safe_dump(value, sort_keys=False, allow_unicode=True).encode())
 
 
 def read(found: Tree) -> Packaged | None:

@@ -21,9 +21,9 @@ def get(name: str) -> Entry:
     return found
 
 
-def is_withdrawn(name: str) -> bool:
-    """Whether it is offered no more to classes that do not have it."""
-    return name in options.get(WITHDRAWN)
+def withdrawn() -> set[str]:
+    """The names of those that are offered no more to classes that do not have them."""
+    return set(options.get(WITHDRAWN))
 
 
 def classes(name: str) -> list[Class]:

@@ -12,7 +12,7 @@ from appliance.scenario.load import NAME, PATTERNS, ScenarioErrors
 from appliance.scenario.packaged import Packaged
 from appliance.scenario.tree import Tree
 from appliance.services import scenarios as versions
-from appliance.services.applications import WITHDRAWN, get, is_withdrawn
+from appliance.services.applications import WITHDRAWN, get
 from appliance.services.scenarios import Change
 from appliance.yamlfile import FileError, Source
 
@@ -82,13 +82,14 @@ def discard(actor: Actor) -> None:
 
 def add(actor: Actor, content: bytes, name: str = "", *, build: bool = False) -> str:
     """Take the application in a zip into the scenario at once, as programs do; returns its name. Raises as `send`, BadInput when it is there already."""
+    now = versions.current()
     top, files = tree.read_application(content)
     name = name or top
     composed = _composed(name, files)
-    if composed == scenarios.read(versions.current().tree):
+    if tree.digest(tree.listing(composed)) == now.digest:
         raise BadInput("That is what there is already.", "Change something first.", field="file")
     did = f"{'changed' if name in scenarios.own_applications() else 'added'} the application {name}"
-    versions.save_files(actor, composed, seen=versions.current().number, build=build, did=did)
+    versions.save_files(actor, composed, seen=now.number, build=build, did=did)
     return name
 
 
@@ -109,9 +110,9 @@ def withdraw(actor: Actor, name: str, *, withdrawn: bool) -> None:
     """Offer it no more to classes that do not have it, or again; those that have it keep it. Raises NotFound."""
     get(name)
     with catalog.write():
-        if is_withdrawn(name) != withdrawn:
-            others = {one for one in options.get(WITHDRAWN) if one != name}
-            options.put(WITHDRAWN, sorted(others | {name} if withdrawn else others))
+        there = set(options.get(WITHDRAWN))
+        if (name in there) != withdrawn:
+            options.put(WITHDRAWN, sorted(there ^ {name}))
             if withdrawn:
                 record(EventKind.SCENARIO_APPLICATION_WITHDRAWN, f"{actor.name} withdrew the application {name}.", actor)
             else:
