@@ -168,6 +168,7 @@ def _form(name: str, values: Mapping[str, Any], error: DpeError | None = None, d
         draft=draft,
         preview=class_specs.preview(settings(), draft.name, draft.spec.os, draft.spec.size.memory) if draft else None,
         needs=class_specs.needs(draft.spec.model_dump()) if draft else None,
+        download=class_specs.download(draft.spec.model_dump()) if draft else None,
     )
     return page, status_of(error) if error else 200
 
