@@ -141,6 +141,7 @@ NOT_YET = {
     "signins.codes_off": PERSONAL,
     "signins.end_session": PERSONAL,
     "signins.end_token": PERSONAL,
+    "setup.machines": "before set-up there is nobody whose token it could be",
     "setup.wizard": "before set-up there is nobody whose token it could be",
     "setup_restore.begin": "before set-up there is nobody whose token it could be",
     "device.approve": PERSONAL,
