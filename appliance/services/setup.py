@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import yaml
 
 from appliance import catalog, durable
-from appliance.catalog import Account, Actor, EventKind, Grant, doorbell, options, policies, record, scenarios
+from appliance.catalog import ENGINE, Account, Actor, EventKind, Grant, doorbell, options, policies, record, scenarios
 from appliance.errors import BadInput, Conflict
 from appliance.identity import passwords, throttle
 from appliance.scenario import applications, tree
@@ -155,7 +155,7 @@ def finish(code: str, wishes: Wishes, address: str) -> Account:
     with catalog.write():
         if is_done():
             raise Conflict("The appliance is already set up.", "Sign in instead.")
-        account = accounts.insert(wishes.name, password, full_name=wishes.full_name)
+        account = accounts.insert(ENGINE, wishes.name, password, full_name=wishes.full_name)
         Grant.create(role="owner", account=account.id)
         actor = Actor(account.name, account.id, address)
         options.put("title", wishes.title.strip()[:60])
