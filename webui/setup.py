@@ -277,7 +277,7 @@ def machines() -> Response | str | tuple[str, int]:
 
 
 def _choose_machines(values: Values, asked: Asked) -> tuple[str, int]:
-    wanted = forms.check(Machines, values | {"scenario_file": request.files.get("scenario_file")})
+    wanted = forms.check(Machines, values | forms.sent(Machines))
     address = request.remote_addr or ""
     if wanted.scenario_from == "class":
         setup.choose_class(wanted.scenario_application, wanted.scenario_os, address)
