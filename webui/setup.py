@@ -21,7 +21,6 @@ from appliance.catalog import Actor, options, seeds
 from appliance.errors import BadInput, DpeError
 from appliance.identity import passwords
 from appliance.scenario.schema import Os
-from appliance.scenario.tree import PACKED
 from appliance.services import accounts, applications, aside, classes, overview, preferences, server, sessions, setup
 from appliance.services import setup_server as setup_server_service
 from appliance.services.directory import Finding, check_directory
@@ -47,6 +46,7 @@ STEPS = {
     "hardware": "Hardware",
     "review": "Review",
 }
+LARGEST = 4 << 20  # bytes of a scenario, for which nobody has signed in; a larger one is imported later
 HARDWARE_ICONS = {"kvm": "bolt", "cpu": "cpu", "memory": "activity", "disk": "database", "network": "route"}
 SERVER = ("network", "storage")  # only where these are the appliance's to decide on
 
@@ -270,7 +270,7 @@ def _applications() -> dict[str, str]:
 
 @blueprint.post("/setup/machines")
 @public
-@takes_file_of(PACKED)
+@takes_file_of(LARGEST)
 def machines() -> Response | str | tuple[str, int]:
     """The wizard, where its form brings a file."""
     return wizard()
