@@ -15,7 +15,8 @@ from appliance.catalog import Account, Actor, Aside, AsideKind, Class, Machine, 
 from appliance.errors import Conflict
 from appliance.host.interface import backups, rescue, system, updates
 from appliance.host.interface.system import Image
-from appliance.scenario import tree
+from appliance.scenario import packaged, tree
+from appliance.scenario.packaged import Packaged
 from appliance.services import scenarios
 from appliance.settings import Settings
 from dpe import output
@@ -142,6 +143,13 @@ WALK: list[tuple[str, str, str | int]] = [
     ("grace", "admin orphans list", "lost"),
     ("grace", "admin orphans adopt {orphan}", "adopt, done"),
     ("grace", "admin orphans delete {orphan} --yes", CONFLICT),
+    ("grace", "admin applications upload {application}", "graphs is in version 2 of the scenario"),
+    ("grace", "admin applications upload {application}", 1),
+    ("grace", "admin applications withdraw graphs", "withdraw, done"),
+    ("grace", "admin applications offer graphs", "offer, done"),
+    ("grace", "admin applications list", "graphs"),
+    ("grace", "admin applications download graphs {application}", ""),
+    ("grace", "admin applications remove graphs --yes", "remove, done"),
 ]
 # With a scenario to go by.
 SCENARIO: list[tuple[str, str, str | int]] = [
@@ -230,8 +238,12 @@ def walk(dpe: Dpe, lines: list[tuple[str, str, str | int]], things: dict[str, st
     assert wrong == [], "\n".join(wrong)
 
 
-def test_every_command_against_the_real_application(dpe: Dpe, people: dict[str, Actor]) -> None:
-    walk(dpe, WALK, fill(people))
+def test_every_command_against_the_real_application(dpe: Dpe, people: dict[str, Actor], opened: Settings, tmp_path: Path) -> None:
+    scenarios.follow_folder(replace(opened, scenario=write(tmp_path, GOOD)))
+    zipped = tmp_path / "graphs.zip"
+    made = Packaged(title="Graphs", description="Draws graphs.", releases=["debian-13"], packages=["graphviz"])
+    zipped.write_bytes(tree.to_zip(packaged.files(made), "graphs"))
+    walk(dpe, WALK, {**fill(people), "application": str(zipped)})
 
 
 def test_every_command_of_the_scenario(dpe: Dpe, people: dict[str, Actor], opened: Settings, tmp_path: Path) -> None:
