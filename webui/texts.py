@@ -204,6 +204,10 @@ class _Python(ast.NodeVisitor):
     def visit_Compare(self, node: ast.Compare) -> None:
         pass
 
+    def visit_Expr(self, node: ast.Expr) -> None:
+        if not isinstance(node.value, ast.Constant):  # what stands by itself is for who reads the source
+            self.visit(node.value)
+
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if isinstance(node.annotation, ast.Subscript):  # what pydantic is told in Annotated[...]
             self.visit(node.annotation.slice)
