@@ -146,8 +146,12 @@ def _memory(found: Hardware) -> Finding:
     return Finding(OK, "memory", f"{_gib(found.memory)} of memory", "This is what bounds the number of machines most of the time.")
 
 
+def _room(found: Hardware) -> str:
+    return f"{_gib(found.disk_free)} of {_gib(found.disk)} free on disk"
+
+
 def _disk(found: Hardware) -> Finding:
-    title = f"{_gib(found.disk_free)} of {_gib(found.disk)} free on disk"
+    title = _room(found)
     if found.disk_free < LEAST_DISK:
         return Finding(
             WARNING, "disk", title, "That is little: a seed takes one to three GiB. Make room, or give the appliance a second disk."
