@@ -22,7 +22,7 @@ from webui import forms
 from webui.errors import status_of
 from webui.forms import CHECKS, Form, Line, Whole
 from webui.guard import actor, needs, settings
-from webui.language import territories
+from webui.language import territories, text
 from webui.reauth import requires_reauth
 
 blueprint = Blueprint("preferences", __name__, url_prefix="/admin/settings")
@@ -177,7 +177,7 @@ def _holidays(error: DpeError | None) -> forms.BoundForm:
     }
     parts = {"": "The whole country", **public_holidays.parts(chosen["country"])}
     return forms.bound(
-        Holidays, stored, error, choices={"country": {"": "None", **territories(public_holidays.countries())}, "part": parts}
+        Holidays, stored, error, choices={"country": {"": text("None"), **territories(public_holidays.countries())}, "part": parts}
     )
 
 
