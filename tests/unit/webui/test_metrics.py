@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -13,12 +14,27 @@ from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
 from appliance import catalog
-from appliance.catalog import Actor, DeliveryState, Engine, Machine, Request, RequestState, Webhook, WebhookDelivery, events, memory, now
+from appliance.catalog import (
+    Actor,
+    DeliveryState,
+    Engine,
+    Machine,
+    Request,
+    RequestState,
+    Run,
+    Webhook,
+    WebhookDelivery,
+    events,
+    memory,
+    now,
+)
 from appliance.catalog.database import rows
+from appliance.catalog.metrics import Counted
+from appliance.catalog.models import RunState
 from appliance.services import metrics, tokens
 from appliance.settings import REPOSITORY, Settings
 from tests import world
-from tests.plans import statements
+from tests.plans import scans, statements
 from tests.unit.webui.conftest import HOST, Browser
 from webui import dashboard
 
@@ -124,6 +140,44 @@ def test_it_says_what_is_so(scrape: Scrape, people: dict[str, Actor]) -> None:
     assert found[key("dpe_host_memory_bytes")] == world.HOST["memory"] * (1 << 20)  # type: ignore[operator]
     assert found[key("dpe_webhook_deliveries", webhook="Chat", state="dead")] == 1
     assert found[key("dpe_events_total")] == events.last_id()
+
+
+def test_what_only_grows_is_counted_on_and_each_of_it_once(scrape: Scrape, people: dict[str, Actor]) -> None:
+    """A request that waits, a machine that is made and a run that goes on count when they have come to rest, whatever came before or after them."""
+    seen: dict[str, float] = {}
+
+    def more(*names: str) -> list[float]:
+        """By how much each has grown since the last time."""
+        found = values(scrape())
+        now_there = {name: sum(value for (one, _), value in found.items() if one == name) for name in names}
+        grown = [now_there[name] - seen.get(name, 0.0) for name in names]
+        seen.update(now_there)
+        return grown
+
+    def request(**given: Any) -> Request:
+        made: Request = Request.create(account=people["ada"].account_id, machine_class="notebook", **given)
+        return made
+
+    names = ("dpe_claims_total", "dpe_claim_wait_seconds_count", "dpe_machine_creation_seconds_count", "dpe_runs_ended_total")
+    more(*names)
+    assert more(*names) == [0, 0, 0, 0], "nothing is counted twice"
+    waits = request(state=RequestState.WAITING, hit=False)
+    run = Run.create(kind="assign", state=RunState.RUNNING, asked_by="ada")
+    machine = Machine.select().where(Machine.state == "creating").first()
+    assert more(*names) == [1, 0, 0, 0]
+    request(state=RequestState.GRANTED, hit=True, granted_at=now())
+    assert more(*names) == [1, 1, 0, 0], "also while an earlier one waits"
+    Request.update(state=RequestState.GRANTED, granted_at=now()).where(Request.id == waits.id).execute()
+    Machine.update(state="ready", ready_at=now()).where(Machine.id == machine.id).execute()
+    Run.update(state=RunState.FAILED, ended_at=now()).where(Run.id == run.id).execute()
+    assert more(*names) == [0, 1, 1, 1]
+    Run.update(state=RunState.RUNNING, ended_at=None).where(Run.id == run.id).execute()
+    assert more(*names) == [0, 0, 0, 0], "somebody had it retried"
+    Run.update(state=RunState.DONE, ended_at=now()).where(Run.id == run.id).execute()
+    assert more(*names) == [0, 0, 0, 1]
+    recounted = Counted().count()
+    assert sum(recounted.claims.values()) == seen["dpe_claims_total"], "a process that begins anew has it from the catalog"
+    assert sum(sum(one.counts) for one in recounted.waits.values()) == seen["dpe_claim_wait_seconds_count"]
 
 
 def test_an_engine_that_is_gone_is_down(scrape: Scrape) -> None:
@@ -301,6 +355,7 @@ def test_a_scrape_of_a_full_house_asks_little_and_is_quick(
         begun = time.thread_time()
         answer = scrape()
         spent = time.thread_time() - begun
+    assert [one for one in scans(seen) if not one.startswith("SCAN session")] == [], "sessions are of who is signed in now"
     found = values(answer)
     assert found[key("dpe_machines", **{"class": "notebook", "state": "in_use"})] >= 10_000
     assert spent < 0.3
