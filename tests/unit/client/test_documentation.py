@@ -55,7 +55,7 @@ def test_every_exit_code_is_in_the_readme() -> None:
 
 def test_listing_machines_imports_neither_tables_nor_streams_nor_yaml() -> None:
     """What takes its time is imported by what needs it; make bench ONLY=clients has the seconds."""
-    heavy = {"rich", "yaml", "websockets", "keyring", "webbrowser"}
+    heavy = {"rich", "yaml", "websockets", "keyring", "webbrowser", "uuid"}
     for name in ("cli", "client", "hosts", "output", "certificate", "errors"):
         tree = ast.parse((HOME / f"dpe/{name}.py").read_text())
         at_once = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}

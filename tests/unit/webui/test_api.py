@@ -12,6 +12,7 @@ from appliance import catalog
 from appliance.catalog import Actor, Class, Event, Lease, Machine, MachineState, Token, now
 from appliance.services import tokens
 from appliance.settings import REPOSITORY
+from tests.plans import statements
 from tests.unit.webui.conftest import HOST, Browser
 
 Call = Callable[..., TestResponse]
@@ -74,6 +75,22 @@ def test_several_at_once(call: Call) -> None:
     assert listed is not None
     assert {one["name"]: one["burst"] for one in listed["classes"]} == {"notebook": 4, "studio": 5}, "of nine, five are theirs"
     assert [one["at_once"] for one in listed["classes"]] == [one["burst"] for one in listed["classes"]], "its former name"
+
+
+def test_a_list_asks_no_more_the_more_machines_there_are(call: Call, people: dict[str, Actor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a program polls: their classes are asked for once."""
+    asked = []
+    for more in (0, 3):
+        for machine in Machine.select().where(Machine.state == MachineState.READY, Machine.machine_class == "notebook").limit(more):
+            Machine.update(state=MachineState.IN_USE, owner=people["ada"].account_id).where(Machine.number == machine.number).execute()
+            Lease.create(machine=machine.id, account=people["ada"].account_id, began_at=now(), ends_at=now() + timedelta(hours=1))
+        call("GET", "/machines")
+        with statements(monkeypatch) as seen:
+            found = call("GET", "/machines").json
+        assert found is not None
+        asked.append((len(found["machines"]), len(seen)))
+    (few, first), (many, second) = asked
+    assert (many, second) == (few + 3, first)
 
 
 @pytest.mark.badinput
