@@ -1,5 +1,6 @@
 """What Prometheus reads: who may, what it is called, that all of it is documented and drawn, and what a scrape of a full house costs."""
 
+import json
 import re
 import sys
 import time
@@ -8,8 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import promql_parser
 import pytest
 from flask import Flask
+from grafana_foundation_sdk.cog import plugins
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
@@ -243,24 +248,74 @@ def test_every_metric_is_documented_and_every_one_that_is_documented_is_exposed(
     assert {name.removesuffix("_total") for name in metrics.METRICS} == {name for name in families if name.startswith("dpe_")}
 
 
-def test_the_dashboard_is_what_the_program_makes_and_draws_what_there_is(scrape: Scrape) -> None:
+def test_the_dashboard_is_what_the_program_makes_and_what_grafana_knows() -> None:
+    """Grafana's own model of a dashboard reads it, and knows all that is said there."""
     assert dashboard.FILE.read_text() == dashboard.text(), "make it anew: python -m webui.dashboard"
-    made = dashboard.dashboard()
-    known = exposed(scrape()) | {
-        f"{name}{suffix}"
-        for name, metric in metrics.METRICS.items()
-        for suffix in (("_bucket", "_sum", "_count") if metric.kind is metrics.HISTOGRAM else ("",))
-    }
-    labels = {label for metric in metrics.METRICS.values() for label in metric.labels}
-    drawn = set()
-    for panel in made["panels"]:
-        for target in panel.get("targets", ()):
-            names = set(re.findall(r"\b(?:dpe|process)_\w+", target["expr"]))
-            assert names, target
-            assert names <= known, target
-            assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= labels
-            drawn |= {re.sub("_(bucket|sum|count)$", "", name) for name in names}
+    plugins.register_default_plugins()
+    made = json.loads(dashboard.text())
+    read = json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(made)))
+    assert lost(made, read) == []
     assert len({panel["id"] for panel in made["panels"]}) == len(made["panels"])
+
+
+def lost(ours: Any, theirs: Any, at: str = "") -> list[str]:
+    """Where what was said is not there any more, or is something else."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return [one for name, value in ours.items() for one in lost(value, theirs.get(name), f"{at}/{name}")]
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        return [one for number, value in enumerate(ours) for one in lost(value, theirs[number], f"{at}/{number}")]
+    return [] if ours == theirs else [at]
+
+
+class Parsed:
+    """What an expression asks, as Prometheus' grammar has it: its selectors, and the labels of what comes out."""
+
+    def __init__(self, expression: str, labels: dict[str, frozenset[str]]) -> None:
+        self.labels = labels
+        self.selectors: list[tuple[str, list[str]]] = []  # metrics, with the labels that are asked for
+        self.out = self._out(promql_parser.parse(expression.replace("$__rate_interval", "5m")))
+
+    def _out(self, node: Any) -> frozenset[str]:
+        if isinstance(node, promql_parser.VectorSelector):
+            name = node.name or ""
+            self.selectors.append((name, [one.name for one in node.matchers.matchers]))
+            return self.labels[name]
+        if isinstance(node, promql_parser.MatrixSelector):
+            return self._out(node.vector_selector)
+        if isinstance(node, promql_parser.ParenExpr):
+            return self._out(node.expr)
+        if isinstance(node, promql_parser.Call):
+            found = [self._out(one) for one in node.args if not isinstance(one, promql_parser.NumberLiteral)]
+            assert len(found) == 1, node
+            return found[0] - ({"le"} if node.func.name == "histogram_quantile" else set())
+        if isinstance(node, promql_parser.AggregateExpr):
+            by = frozenset(node.modifier.labels if node.modifier else ())
+            assert by <= self._out(node.expr), f"{node} is by labels that are not there"
+            return by
+        assert isinstance(node, promql_parser.BinaryExpr), node
+        sides = [self._out(one) for one in (node.lhs, node.rhs) if not isinstance(one, promql_parser.NumberLiteral)]
+        assert len(set(sides)) == 1, f"both sides of {node} have the same labels, or nothing matches"
+        return sides[0]
+
+
+def test_the_dashboard_draws_what_is_exposed(scrape: Scrape) -> None:
+    """Each expression is PromQL, of metrics and labels that there are, and its legend names labels that come out of it."""
+    labels = {name: frozenset[str]() for name in exposed(scrape()) if name.startswith("process_")}
+    for name, metric in metrics.METRICS.items():
+        if metric.kind is metrics.HISTOGRAM:
+            labels |= {f"{name}{suffix}": frozenset(metric.labels) for suffix in ("_sum", "_count")}
+            labels[f"{name}_bucket"] = frozenset({*metric.labels, "le"})
+        else:
+            labels[name] = frozenset(metric.labels)
+    drawn = set()
+    for panel in dashboard.dashboard()["panels"]:
+        for target in panel.get("targets", ()):
+            parsed = Parsed(target["expr"], labels)
+            assert parsed.selectors, target
+            for name, asked in parsed.selectors:
+                assert set(asked) <= labels[name], target
+                drawn.add(re.sub("_(bucket|sum|count)$", "", name))
+            assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= parsed.out, target
     assert {
         "dpe_claims_total",
         "dpe_pool_machines",
