@@ -518,8 +518,7 @@ def batches(account_id: int) -> dict[str, int]:
 
 def lease_of(machine_id: str) -> Lease | None:
     """The live lease of a machine."""
-    found: Lease | None = Lease.get_or_none(Lease.machine == machine_id, Lease.ended_at.is_null())
-    return found
+    return next(iter(database.found(Lease, "machine_id = ? AND ended_at IS NULL", (machine_id,))), None)
 
 
 # What machines can be sorted by. What nobody holds has no end of a lease, which is after all others.

@@ -9,7 +9,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from appliance import catalog
-from appliance.catalog import Actor, Class, Event, Lease, Machine, MachineState, Token, now
+from appliance.catalog import Account, Actor, Class, Event, Lease, Machine, MachineState, Token, now
 from appliance.services import tokens
 from appliance.settings import REPOSITORY
 from tests.plans import statements
@@ -45,6 +45,8 @@ def test_a_machine_from_wish_to_end(call: Call, people: dict[str, Actor]) -> Non
     assert made.json is not None
     assert made.headers["Location"] == made.json["self"]
     assert made.json["state"] == "assigned"
+    lease = Lease.get(Lease.machine == made.json["id"]).ends_at.isoformat(timespec="seconds")
+    assert made.json["lease_ends_at"] == call("GET", f"/machines/{made.json['id']}").json["lease_ends_at"] == lease  # type: ignore[index]
     listed = call("GET", "/machines").json
     assert listed is not None
     assert made.json["id"] in [machine["id"] for machine in listed["machines"]]
@@ -115,6 +117,26 @@ def test_an_expired_token_is_nobody(call: Call) -> None:
     with catalog.write():
         Token.update(expires_at=now() - timedelta(seconds=1)).execute()
     assert call("GET", "/me").status_code == 401
+
+
+@pytest.mark.revoked
+def test_a_token_that_was_ended_or_whose_account_was_disabled_is_nobody(call: Call, people: dict[str, Actor]) -> None:
+    who = people["ada"]
+    assert who.account_id is not None
+    other = tokens.create(who, "other", ["read"], 7)
+    tokens.end_token(who, who.account_id, Token.get(Token.name == "script").id)
+    assert (call("GET", "/me").status_code, call("GET", "/me", bearer=other).status_code) == (401, 200)
+    Account.update(disabled=True).where(Account.id == who.account_id).execute()
+    assert call("GET", "/me", bearer=other).status_code == 401
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(("off", "status"), [(timedelta(hours=1), 401), (timedelta(hours=-1), 200)])
+def test_a_token_that_was_made_while_the_clock_was_off_by_an_hour(call: Call, off: timedelta, status: int) -> None:
+    """One of a time that is still to come is good from then on."""
+    with catalog.write():
+        Token.update(created_at=now() + off).execute()
+    assert call("GET", "/me").status_code == status
 
 
 def test_a_token_does_no_more_than_its_scope(call: Call, people: dict[str, Actor]) -> None:
