@@ -52,6 +52,7 @@ from appliance.workflow.master import master
 LOG_SIZE = 10 << 20  # bytes, kept twice
 LEAST_DISK = 4096  # MiB, with which a first seed can be built
 KEEPING = 60.0  # seconds between looks at the certificate
+RETRY = 5.0  # the same while the last look failed
 STEADY = 60.0  # seconds after which a process that ran is no longer taken for one that fails at once
 SLOWEST = 30.0  # seconds between two starts of one that does
 ANSWERING = 1.0  # seconds between two starts of one that people wait for
@@ -173,6 +174,9 @@ class Process:
             self.process = run.start(
                 command, env=self.env, cwd=Path("/"), stdout=writing, stderr=writing, pass_fds=self.pass_fds, new_session=True
             )
+        except OSError:
+            os.close(reading)
+            raise
         finally:
             os.close(writing)
         self.started_at = self.heard_at = time.monotonic()
@@ -191,22 +195,23 @@ class Process:
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
 
-    def signal(self, signum: int) -> None:
-        """Send it a signal, if it lives."""
+    def signal(self, signum: int) -> bool:
+        """Send it a signal; whether it was there. One that is confined may not be yet, and its wrapper, which passes nothing on, would die of it."""
         if self.process is None or self.process.poll() is not None:
-            return
-        target: psutil.Process | run.Process = self.process
-        if self.confined:  # the wrapper does not pass signals on
-            with contextlib.suppress(psutil.Error, IndexError):
-                target = psutil.Process(self.process.pid).children()[0]
-        with contextlib.suppress(psutil.Error, ProcessLookupError):
-            target.send_signal(signum)
+            return False
+        with contextlib.suppress(psutil.Error):
+            wrapper = psutil.Process(self.process.pid)
+            for one in wrapper.children() if self.confined else [wrapper]:
+                one.send_signal(signum)
+                return True
+        return False
 
     def stop(self) -> None:
         """End it in its own good way, and wait; after PATIENCE seconds by force."""
         if self.process is None or self.process.poll() is not None:
             return
-        self.signal(signal.SIGTERM)
+        if not self.signal(signal.SIGTERM):
+            self.process.kill()
         deadline = time.monotonic() + PATIENCE
         while self.process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -416,33 +421,37 @@ class Appliance:
     def watch(self) -> None:
         """Start again what dies or hangs, at once at first, then waiting twice as long each time; returns when asked to stop, or a restore waits."""
         looked_at = time.monotonic()
-        kept_at, there = time.monotonic(), self.settings.tls.stat().st_mtime_ns
+        renewal, there = time.monotonic() + KEEPING, self._certificates()
         while not self.stopping.wait(0.5) and not restore.waits(self.settings):
-            if time.monotonic() - kept_at > KEEPING or there != self.settings.tls.stat().st_mtime_ns:
-                there = self.settings.tls.stat().st_mtime_ns
-                self._renew_door()
-                kept_at = time.monotonic()
+            if time.monotonic() > renewal or there != self._certificates():
+                there = self._certificates()
+                renewal = time.monotonic() + (KEEPING if self._renew_door() else RETRY)
             self._end_what_hangs(looked_at)
             looked_at = time.monotonic()
             for child in self.children:
                 if self._obeys(child) or child.alive():
                     continue
-                moment = time.monotonic()
                 if child.process is not None:
                     assert child.process.returncode is not None
-                    steady = moment - child.started_at > STEADY
-                    child.pause = 0.0 if steady else min(max(1.0, child.pause * 2), child.slowest)
-                    child.retry_at = moment + child.pause
-                    when = f"in {child.pause:.0f} s" if child.pause else "now"
-                    print_line(
-                        f"{child.name} ended ({child.process.returncode}); it is started again {when}. Its log: {self.settings.logs / child.name}.log"
-                    )
-                    child.since, child.status = datetime.now(UTC).isoformat(), f"ended with status {child.process.returncode}"
+                    self._ended(child, f"ended ({child.process.returncode})", f"ended with status {child.process.returncode}")
                     child.process = None
-                if moment >= child.retry_at:
-                    child.start(self.settings.logs)
+                if time.monotonic() >= child.retry_at:
+                    try:
+                        child.start(self.settings.logs)
+                    except OSError as error:  # no memory for one more process, for a while
+                        self._ended(child, f"cannot be started ({error.strerror})", f"cannot be started: {error.strerror}")
             self._tell()
             self._turn_away()
+
+    def _ended(self, child: Process, how: str, status: str) -> None:
+        """Say so, and when it is started again: at once when it ran well, else after a pause that doubles."""
+        moment = time.monotonic()
+        steady = child.process is not None and moment - child.started_at > STEADY
+        child.pause = 0.0 if steady else min(max(1.0, child.pause * 2), child.slowest)
+        child.retry_at = moment + child.pause
+        when = f"in {child.pause:.0f} s" if child.pause else "now"
+        print_line(f"{child.name} {how}; it is started again {when}. Its log: {self.settings.logs / child.name}.log")
+        child.since, child.status = datetime.now(UTC).isoformat(), status
 
     def _end_what_hangs(self, looked_at: float) -> None:
         """Kill what is there but does nothing, as systemd does in the image (WatchdogSec); it is started again then."""
@@ -502,21 +511,32 @@ class Appliance:
                 processes.write_processes(self.settings, told)
                 self.told = told
 
-    def _renew_door(self) -> None:
-        """Have nginx serve another certificate when its time comes, or when the admin put one there, and trust the proxies that they name."""
+    def _certificates(self) -> int:
+        """Another number when a file was put where certificates and trusted proxies are, or taken away."""
+        try:
+            return self.settings.tls.stat().st_mtime_ns
+        except FileNotFoundError:  # it is made again with the next certificate
+            return 0
+
+    def _renew_door(self) -> bool:
+        """Have nginx serve another certificate when its time comes, or when the admin put one there, and trust the proxies that they name.
+        False when that cannot be done now, which is said once and leaves nginx as it is."""
         try:
             served, _ = tls.ensure(self.settings)
-        except DpeError as error:  # the admin's own may run out while we serve it
+            fingerprint = tls.fingerprint(served)
+            changed = nginx.changed(self.settings, self.checkout)
+            if changed:
+                nginx.write_configuration(self.settings, self.checkout)
+        except (DpeError, OSError) as error:  # the admin's own may run out while we serve it; nginx may just be replaced by apt
             if self.complaint != str(error):
                 self.complaint = str(error)
                 print_line(self.complaint)
-            return
-        if nginx.changed(self.settings, self.checkout):
-            nginx.write_configuration(self.settings, self.checkout)
+            return False
+        self.complaint = ""
+        if changed:
             next(child for child in self.children if child.name == "nginx").signal(signal.SIGHUP)
-            print_line(
-                f"The door was given another certificate or other proxies. The certificate's SHA-256 fingerprint is {tls.fingerprint(served)}"
-            )
+            print_line(f"The door was given another certificate or other proxies. The certificate's SHA-256 fingerprint is {fingerprint}")
+        return True
 
     def stop(self) -> None:
         """Stop all: the door first; machines are saved before what runs them goes, and come back as they were."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from appliance import durable
 
 CACHE = Path(os.environ.get("DPE_TEST_CACHE", "/var/cache/dpe-test"))
-NEWEST = 6  # of each kind, by their last use: several checkouts may have sources of their own
+NEWEST = 10  # of each kind, by their last use: several checkouts may have sources of their own
 
 
 def digest(*parts: str | Path) -> str:

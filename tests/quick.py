@@ -11,7 +11,7 @@ from jinja2.bccache import Bucket, BytecodeCache
 from appliance import catalog
 from appliance.identity import passwords
 
-IN_EARNEST = passwords._hasher
+IN_EARNEST, NOBODY = passwords._hasher, passwords._NOBODY
 
 
 class Compiled(BytecodeCache):

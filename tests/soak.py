@@ -37,7 +37,11 @@ ITEMS = (
     Item("cuts-fork", "tests/integration/test_fork.py::test_a_fork_cut_off_anywhere_is_simply_made_again", {"DPE_TEST_CUTS": 50}),
     Item("cuts-disk", "tests/integration/test_lifecycle.py::test_what_was_cut_off_anywhere_is_simply_done_again", {"DPE_TEST_CUTS": 20}),
     Item("forks-at-once", "tests/integration/test_fork.py::test_forks_at_once_share_nothing", {"DPE_TEST_AT_ONCE": 10}),
-    Item("older", "tests/integration/test_fork.py tests/integration/test_lifecycle.py -k small12", {"DPE_TEST_OLDER": 1}),
+    Item(
+        "older",
+        "tests/integration/test_fork.py tests/integration/test_lifecycle.py tests/integration/test_seeds.py -k small12",
+        {"DPE_TEST_OLDER": 1},
+    ),
     Item("random", "tests/integration/test_fork.py::test_no_two_forks_ever_read_the_same_random_numbers", {"DPE_TEST_OLDER": 1}),
     Item("forks", "tests/integration/test_fork.py::test_forks_in_a_row_lose_none_and_leave_nothing", {"DPE_TEST_FORKS": 1000}),
     Item("hostile", "tests/integration/test_seeds.py::test_a_build_killed_anywhere_dies_whole", {"DPE_TEST_BUILD_CUTS": 100}),

@@ -21,7 +21,7 @@ from appliance import durable, tracing
 from appliance.access import cookies, proxies, published, tls
 from appliance.access.published import Published
 from appliance.balance import haproxy
-from appliance.errors import BadInput, DpeError
+from appliance.errors import BadInput, DpeError, Unavailable
 from appliance.run import Argument, run
 from appliance.settings import REPOSITORY, Settings
 from appliance.settings import load as load_settings
@@ -88,10 +88,11 @@ def _plain(name: str, value: str) -> str:
 
 
 def version() -> tuple[int, ...]:
-    """The version of the installed nginx."""
+    """The version of the installed nginx. Raises CommandFailed, or Unavailable when it does not say one."""
     said = run(["sh", "-c", "exec nginx -v 2>&1"])  # it answers on the error stream
     found = re.search(r"nginx/(\d+)\.(\d+)\.(\d+)", said)
-    assert found, said
+    if found is None:
+        raise Unavailable("nginx does not say which version it is.", "Install nginx again.")
     return tuple(map(int, found.groups()))
 
 

@@ -22,7 +22,7 @@ from appliance.lifecycle import batch
 from appliance.lifecycle.specs import card
 from appliance.run import run as command
 from appliance.settings import Settings, environment, load
-from tests.integration.conftest import Libvirtd
+from tests.integration.conftest import Libvirtd, kept_snapshot
 from tests.seeds import SMALL, cached_seed, place, small_scenario
 
 MACHINES = 4
@@ -56,6 +56,13 @@ def _spec(settings: Settings, slot: int, class_name: str = "small", scenario: Pa
         disk_size=described.size.disk, vcpus=described.size.vcpus, memory=described.size.memory,
         card=card(settings, slot), **{**answering(described.model_dump()), "boot_timeout": 300},
     )  # fmt: skip
+
+
+def snapshot(libvirtd: Libvirtd, template: MachineSpec, scenario: Path = SMALL) -> str:
+    """The name of a snapshot of such a machine, the last one's of the same seed if there was one: which machine it was taken of changes no figure."""
+    name = f"{template.seed}/snapshot-1"
+    kept_snapshot(libvirtd.provider, template, cached_seed(template.class_name, scenario), name)
+    return name
 
 
 def _answers(libvirtd: Libvirtd, id: str, failed: Sequence[DpeError] = ()) -> None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from appliance.hypervisor.provider import MachineSpec, Stats
 from appliance.pools.planner import Capacity, Demand, Policy, Pools, plan
-from tests.bench.build import _spec, hypervisor
-from tests.integration.conftest import Libvirtd, take
+from tests.bench.build import _spec, hypervisor, snapshot
+from tests.integration.conftest import Libvirtd
 
 MEMORY = 512  # MiB
 FORKS, CLONES = 40, 6
@@ -48,9 +48,9 @@ def booted(libvirtd: Libvirtd) -> int:
     return _taken(libvirtd, specs)
 
 
-def paused(libvirtd: Libvirtd, snapshot: str) -> int:
-    """MiB that paused forks of the same seed take."""
-    specs = _specs(libvirtd, 1, FORKS, snapshot=snapshot, readiness="paused")
+def paused(libvirtd: Libvirtd, taken: str) -> int:
+    """MiB that paused forks of the same seed take, from the snapshot of that name."""
+    specs = _specs(libvirtd, 1, FORKS, snapshot=taken, readiness="paused")
     for spec in specs:
         libvirtd.provider.fork(spec)
     return _taken(libvirtd, specs)
@@ -68,8 +68,7 @@ def run() -> Iterator[dict[str, Any]]:
         clones = booted(libvirtd)
         [template] = _specs(libvirtd, 0, 1)
         nominal = MEMORY + libvirtd.provider.host().overhead
-        take(libvirtd.provider, template, snapshot := f"{template.seed}/snapshot-1")
-        forks = paused(libvirtd, snapshot)
+        forks = paused(libvirtd, snapshot(libvirtd, template))
     fork, clone = forks / FORKS / MEMORY, clones / CLONES / MEMORY
     yield {
         "name": "density.paused",

@@ -16,8 +16,8 @@ from appliance import framebuffer
 from appliance.hypervisor.provider import MachineSpec, Stats
 from appliance.seeds.guest import personalise_input
 from appliance.settings import REPOSITORY
-from tests.bench.build import _spec, hypervisor
-from tests.integration.conftest import Libvirtd, take
+from tests.bench.build import _spec, hypervisor, snapshot
+from tests.integration.conftest import Libvirtd
 from tests.seeds import SMALL
 
 CLASS, SCENARIO = "desktop", REPOSITORY / "playbooks/scenarios/desktop"
@@ -60,14 +60,14 @@ def run() -> Iterator[dict[str, Any]]:
         provider, template = libvirtd.provider, _machine(libvirtd, 0)
         booted = _until_drawn(libvirtd, clone := _machine(libvirtd, 1), provider.clone)
         whole = _taken(libvirtd, [clone])
-        take(provider, template, snapshot := f"{template.seed}/snapshot-1")
-        waiting = [_machine(libvirtd, slot, snapshot=snapshot) for slot in range(2, 2 + WAITING)]
+        taken = snapshot(libvirtd, template, SCENARIO)
+        waiting = [_machine(libvirtd, slot, snapshot=taken) for slot in range(2, 2 + WAITING)]
         for spec in waiting:
             provider.fork(spec)
         density = _taken(libvirtd, waiting)
         clicks = []
         for _ in range(TIMES):
-            provider.fork(fork := _machine(libvirtd, 2, snapshot=snapshot))
+            provider.fork(fork := _machine(libvirtd, 2, snapshot=taken))
             clicks.append(_until_drawn(libvirtd, fork, lambda _spec: None))
             provider.destroy(fork.id)
     click = statistics.median(clicks)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from appliance import catalog, layout
 from appliance.access import tls
@@ -24,6 +24,7 @@ from tests.fake_rauc import fake_host
 __all__ = ["fake_host"]
 
 quick.passwords_and_templates()
+expect.set_options(timeout=30_000)  # ms; it is waited for an event, and how long that takes is another's test
 
 QUIET = [
     "--no-sandbox",
@@ -140,7 +141,7 @@ def browse(chromium: Browser, request: pytest.FixtureRequest) -> Iterator[Callab
         context = chromium.new_context(
             base_url=site.url, ignore_https_errors=True, viewport={"width": width, "height": height}, color_scheme=scheme, **options
         )
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))

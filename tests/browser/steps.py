@@ -15,6 +15,11 @@ def sign_in(page: Page, name: str, password: str = world.PASSWORD) -> None:
     page.wait_for_load_state()  # what the page's script listens to (Ctrl-K) is heard from here on
 
 
+def until_live(page: Page) -> None:
+    """What a test changes behind the page without an event is seen from here on; before, the page would learn of it with the next event only."""
+    expect(page.locator("#live-dot")).to_have_attribute("data-state", "live")
+
+
 def sign_out(page: Page) -> None:
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()

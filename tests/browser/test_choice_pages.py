@@ -62,6 +62,7 @@ def test_a_choice_is_made_kept_under_a_name_and_waited_for(serve: Callable[..., 
     page.get_by_role("button", name="Ask for it").click()
     waiting = page.get_by_role("article", name="Data studio: Debian 12, postgresql")
     expect(waiting).to_contain_text("You are next.")
+    steps.until_live(page)
     with catalog.write():
         name = Recipe.get().class_name
         seed = Seed.create(

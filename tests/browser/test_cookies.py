@@ -67,7 +67,7 @@ def shots() -> Callable[[Page, str], None]:
 @pytest.fixture
 def window(chromium: Chromium, door: Settings) -> Iterator[Window]:
     context = chromium.new_context(ignore_https_errors=True)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(30_000)
     yield Window(context, door)
     context.close()
 

@@ -98,6 +98,7 @@ def test_the_wizard(serve: Serve, browse: Browse) -> None:
     assert Account.get().name == "grace"
     assert options.get("time_zone") == "America/New_York"
     # The build's progress moves without a reload.
+    steps.until_live(page)
     with catalog.write():
         Seed.update(state=SeedState.BUILDING, started_at=catalog.now(), task="bootstrap", task_number=3, task_total=20).execute()
     expect(page.get_by_text("Task 3 of 20")).to_be_visible()
@@ -163,6 +164,7 @@ def test_waiting_shows_what_is_known_and_ends_by_itself(busy: Site, browse: Brow
     card = steps.offer(page, "studio")
     expect(card).to_contain_text("You are next.")
     expect(card).to_contain_text("booting")
+    steps.until_live(page)
     with catalog.write():
         Machine.update(step="waiting for the application").where(
             Machine.class_name == "studio", Machine.state == MachineState.CREATING
@@ -230,7 +232,7 @@ def test_an_error_is_a_message_and_the_page_stays(busy: Site, browse: Browse) ->
 def test_an_ended_session_leads_to_sign_in(busy: Site, browse: Browse) -> None:
     page = browse(busy)
     steps.sign_in(page, "ada")
-    expect(page.locator("#live-dot")).to_have_attribute("data-state", "live")
+    steps.until_live(page)
     end_sessions()
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
 
@@ -298,7 +300,7 @@ def test_a_tab_never_holds_more_than_one_stream(busy: Site, browse: Browse) -> N
     for path in ADMIN_PAGES * 2:
         page.goto(path)
     page.goto("/admin/")
-    expect(page.locator("#live-dot")).to_have_attribute("data-state", "live")
+    steps.until_live(page)
 
 
 def test_without_a_stream_the_page_asks_by_itself(busy: Site, browse: Browse) -> None:
@@ -314,7 +316,7 @@ def test_without_a_stream_the_page_asks_by_itself(busy: Site, browse: Browse) ->
 def test_a_stop_of_the_server_is_quick_with_streams_open(busy: Site, browse: Browse) -> None:
     page = browse(busy)
     steps.sign_in(page, "ada")
-    expect(page.locator("#live-dot")).to_have_attribute("data-state", "live")
+    steps.until_live(page)
     seconds = busy.stop()
     assert seconds < 10  # an open stream would hold a server that does not end it for its whole life, five minutes
 

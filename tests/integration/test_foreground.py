@@ -70,7 +70,7 @@ class Running:
             "web": "gunicorn",
             "relay": "appliance.relay",
             "console": "appliance.console",
-            "nginx": "nginx",
+            "nginx": "nginx: master",
         }
         found: dict[str, psutil.Process] = {}
         for process in psutil.Process(self.process.pid).children(recursive=True):

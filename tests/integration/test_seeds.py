@@ -32,7 +32,7 @@ from appliance.seeds.build import BOOT_TASKS, Cancelled, SeedJob, SeedProgress, 
 from appliance.settings import REPOSITORY, Settings, load
 from tests.integration.conftest import Libvirtd
 from tests.kept import CACHE
-from tests.seeds import SMALL, cached_seed, place, small_scenario
+from tests.seeds import SMALL, cached_seed, older_guests, place, small_scenario
 
 test_machine_id.__test__ = False  # type: ignore[attr-defined]  its name only looks like a test's
 
@@ -105,8 +105,11 @@ def cut_off(settings: Settings, id: int, begins: str = "guest", after: float = 0
 @pytest.mark.choice
 @pytest.mark.parametrize(
     ("class_name", "was_cut_off"),
-    [("small", True), ("small12", False)],
-    ids=["small, cut off before", "small12, upon its operating system"],
+    [
+        pytest.param("small", True, id="small, cut off before"),
+        # That a layer upon its operating system boots and is forked is shown by test_choice.py, too.
+        *(pytest.param(name, False, id=f"{name}, upon its operating system") for name in older_guests()),
+    ],
 )
 def test_a_seed_is_built_booted_and_kept(
     appliance_settings: Settings, provider: LibvirtProvider, class_name: str, was_cut_off: bool

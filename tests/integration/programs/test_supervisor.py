@@ -1,6 +1,7 @@
 """What `make run` says of what does not start, and does with what stands still: each part is a shell script here."""
 
 import contextlib
+import errno
 import signal
 import sys
 import threading
@@ -10,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from appliance import supervisor
-from appliance.errors import Unavailable
+from appliance import run, supervisor
+from appliance.access import nginx, proxies
+from appliance.errors import CommandFailed, Unavailable
 from appliance.settings import REPOSITORY, Settings, load
 from appliance.supervisor import Appliance, Process
 
@@ -130,3 +132,108 @@ def test_what_people_wait_for_is_never_long_away(settings: Settings) -> None:
     assert {child.name for child in built.children if child.slowest <= 1} == {"rescue", "web", "relay", "console", "haproxy", "nginx"}
     assert {child.name for child in built.children if child.watched} == {"host", "engine"}
     assert all((child.env.get("NOTIFY_SOCKET") == str(settings.run / "life")) == child.watched for child in built.children)
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Appliance], None]]:
+    """Watches an appliance beside the test, and ends it with it."""
+    monkeypatch.setattr(Appliance, "_turn_away", lambda _: None)
+    watching: list[tuple[Appliance, threading.Thread]] = []
+
+    def begin(begun: Appliance) -> None:
+        begun.checkout, begun.complaint = begun.settings.run / "house", ""
+        thread = threading.Thread(target=begun.watch)
+        watching.append((begun, thread))
+        thread.start()
+
+    yield begin
+    for begun, thread in watching:
+        begun.stopping.set()
+        thread.join()
+        for child in begun.children:
+            if child.process:
+                child.process.kill()
+                child.process.wait()
+
+
+def until(holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+HEARS = """
+import signal
+signal.signal(signal.SIGHUP, lambda *_: print("read again", flush=True))
+print("up", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+@pytest.mark.lost
+def test_a_door_that_cannot_be_renewed_ends_nothing_and_is_renewed_later(
+    appliance: Callable[[str], Appliance],
+    watch: Callable[[Appliance], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """nginx cannot say its version while apt replaces it, nor can a process be started when there is no memory for it."""
+    failures = [CommandFailed("nginx died of a signal.", status=-10, output=""), OSError(errno.ENOMEM, "Cannot allocate memory")]
+
+    def version() -> tuple[int, ...]:
+        if failures:
+            raise failures.pop(0)
+        return (1, 22, 1)
+
+    monkeypatch.setattr(nginx, "version", version)
+    monkeypatch.setattr(supervisor, "RETRY", 0.1)
+    begun = appliance("")
+    monkeypatch.setattr(supervisor, "PATIENCE", 60)
+    begun.children = [Process("nginx", [sys.executable, "-c", HEARS], lambda: "up" in begun.children[0].last, confined=True)]
+    begun.start()
+    before = begun.children[0].process
+    watch(begun)
+    proxies.trust(begun.settings, ["192.0.2.7"])
+    until(lambda: "read again" in begun.children[0].last)
+    assert not failures
+    said = capsys.readouterr().out
+    assert "nginx died of a signal." in said
+    assert "Cannot allocate memory" in said
+    assert "other proxies" in said
+    assert begun.children[0].process is before
+
+
+@pytest.mark.lost
+def test_what_cannot_be_started_for_a_while_is_started_later(
+    appliance: Callable[[str], Appliance],
+    watch: Callable[[Appliance], None],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    begun = appliance("exec sleep 60")
+    child = begun.children[0]
+    child.slowest = 0.1
+    failures = [OSError(errno.EAGAIN, "Resource temporarily unavailable")] * 2
+    real = Process.start
+
+    def start(self: Process, logs: Path) -> None:
+        if failures:
+            raise failures.pop()
+        real(self, logs)
+
+    monkeypatch.setattr(Process, "start", start)
+    watch(begun)
+    until(child.alive)
+    assert "part cannot be started (Resource temporarily unavailable); it is started again in" in capsys.readouterr().out
+
+
+def test_a_sign_for_what_is_confined_never_hits_its_wrapper(appliance: Callable[[str], Appliance]) -> None:
+    child = appliance("exec sleep 60").children[0]
+    child.confined = True
+    child.process = run.start(["sleep", "60"])  # a wrapper whose own process is not there yet
+    assert not child.signal(signal.SIGHUP)
+    assert child.alive()
+    child.stop()
+    assert child.process.returncode == -signal.SIGKILL

@@ -24,6 +24,10 @@ def test_what_was_made_by_the_appliance_may_be_hashed_at_less_cost() -> None:
     assert len(password) == 19
 
 
+def test_whom_nobody_knows_takes_as_long_to_refuse() -> None:
+    assert not quick.IN_EARNEST.check_needs_rehash(quick.NOBODY)  # it has the hasher's parameters, whatever the library makes of them
+
+
 @pytest.mark.parametrize("stored", [None, "", "!", "$argon2id$v=19$m=65536"])
 def test_where_there_is_no_hash_nothing_matches(stored: str | None) -> None:
     assert not passwords.matches(stored, "nobody has this password")
