@@ -208,7 +208,7 @@ def command(settings: Settings, folder: str) -> dict[str, Any]:
     env = {
         "PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY / "appliance/client"), "DPE_CONFIG_DIR": folder, "DPE_NO_KEYRING": "1",
     }  # fmt: skip
-    dpe = [sys.executable, "-c", "from dpe.cli import cli; cli()"]  # what pip makes of the entry point
+    dpe = [sys.executable, "-c", "from dpe.__main__ import main; main()"]  # what pip makes of the entry point
     words = [*dpe, "login", address, "--with-token", "--fingerprint", tls.fingerprint(certificate)]
     subprocess.run(words, env=env, input=token, text=True, check=True, stdout=subprocess.DEVNULL)
     bare = {**env, "DPE_ADDRESS": address, "DPE_TOKEN": token, "CERTIFICATE": str(certificate)}

@@ -1,9 +1,11 @@
 """The wheel stands alone, and its README says all there is."""
 
 import ast
+import gc
 import re
 import sys
 import tomllib
+from importlib import import_module
 
 import pytest
 import yaml
@@ -51,6 +53,23 @@ def test_every_exit_code_is_in_the_readme() -> None:
     documented = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ClientError)]
     assert documented == {0, 2, DIFFERENT, *(kind.exit_code for kind in kinds)}
+
+
+def test_what_pip_makes_of_the_entry_point_is_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It searches for garbage seldom, and lets whoever uses the client do so as they like."""
+    module, _, name = PROJECT["scripts"]["dpe"].partition(":")
+    monkeypatch.setattr(sys, "argv", ["dpe", "--help"])
+    before = gc.get_threshold()
+    try:
+        main = getattr(import_module(module), name)
+        assert gc.get_threshold() == before
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert gc.get_threshold()[0] > before[0]
+    finally:
+        gc.set_threshold(*before)
+    assert ended.value.code == 0
+    assert "Machines of a DPE Appliance" in capsys.readouterr().out
 
 
 def test_listing_machines_imports_neither_tables_nor_streams_nor_yaml() -> None:
