@@ -28,6 +28,7 @@ class Item:
 
 
 ITEMS = (
+    Item("firstpath", "tests/integration/test_firstpath.py -m firstpath"),
     Item("simulation", "tests/integration/test_simulation.py", {"DPE_TEST_HISTORIES": 10_000}),
     Item("kills", "tests/integration/test_kills.py::test_kills_leak_nothing_and_rob_nobody", {"DPE_TEST_KILLS": 200}),
     Item("storm", "tests/integration/test_storm.py", {"DPE_TEST_CLAIMS": 300, "DPE_TEST_PEOPLE": 60}),

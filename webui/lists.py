@@ -12,15 +12,15 @@ from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import parse_qsl, urlencode
 
-from flask import flash, redirect, render_template, request, stream_with_context, url_for
+from flask import flash, jsonify, redirect, render_template, request, stream_with_context, url_for
 from flask_login import current_user
-from pydantic import Field
+from pydantic import BaseModel, Field, ValidationError
 from werkzeug.wrappers import Response
 
 from appliance.catalog import Actor, SavedView, listing, now
 from appliance.catalog.grants import Scope
 from appliance.catalog.listing import Cursor, Page, Window
-from appliance.errors import DpeError, NotAllowed, NotFound
+from appliance.errors import Conflict, DpeError, NotAllowed, NotFound
 from appliance.services import classes, csv_export, saved_views
 from webui import forms
 from webui.format import plural, zone
@@ -378,6 +378,14 @@ class Bulk(Form):
     to: str = Field("", max_length=LONGEST)
     confirmed: Ticked = False
     view: str = Field("", max_length=2000)
+    before: str = Field("", max_length=1_000_000)  # what became of rows that were sent before these, as a piece's answer tells it
+
+
+class Piece(BaseModel):
+    """What became of some rows: to how many it was done, and of each other one its name, the message and the hint."""
+
+    done: int = Field(0, ge=0, le=1000)
+    refused: list[tuple[str, str, str]] = Field([], max_length=1000)
 
 
 @dataclass(frozen=True)
@@ -423,14 +431,26 @@ def bulk(kind: List, **arguments: Any) -> Response | tuple[str, int]:
     context = {"kind": kind, "verb": verb, "names": names, "asked": asked, "back": view, "to": choices.get(asked.to, "")}
     if (verb.loses or asked.every) and not asked.confirmed:
         return render_template("admin/bulk.html", failures=(), done=0, **context), 200
+    before = _before(asked.before)
     failures = _do(kind, verb, names, asked.to)
-    done = len(names) - len(failures)
+    done = before.done + len(names) - len(failures)
+    failures = [*(Failure(name, Conflict(message, hint)) for name, message, hint in before.refused), *failures]
     if gone := len(set(chosen[:MOST])) - len(names):
         failures.append(Failure(kind.many(gone), NotFound("Not there any more, or not yours to look after.")))
+    if request.accept_mimetypes.best == "application/json":  # a script sends many rows in pieces
+        refused = [(one.name, one.error.message, one.error.hint) for one in failures]
+        return jsonify(Piece(done=done, refused=refused).model_dump())
     if failures:
         return render_template("admin/bulk.html", failures=failures, done=done, **context), 200 if done else 409
     flash(f"{kind.many(done)} {verb.done} {context['to']}".rstrip() + ".", "success")
     return redirect(view, 303)
+
+
+def _before(sent: str) -> Piece:
+    try:
+        return Piece.model_validate_json(sent) if sent else Piece()
+    except ValidationError:
+        return Piece()
 
 
 def _fitting(kind: List, view: str, arguments: Mapping[str, Any]) -> list[str]:

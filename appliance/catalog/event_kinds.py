@@ -373,6 +373,8 @@ class EventKind(StrEnum):
     BACKUP_CHECKED = "backup.checked", "The backups are whole.", INFO, "hint"
     BACKUP_DAMAGED = "backup.damaged", "The check of the backups failed.", ERROR, "hint"
     BACKUP_RESTORE = "backup.restore", "Somebody puts a backup in the place of what is here.", WARNING
+    BACKUP_RESTORE_TESTED = "backup.restore_tested", "The newest backup could be restored, as a test."
+    BACKUP_NOT_RESTORABLE = "backup.not_restorable", "The restore test failed.", ERROR, "hint"
     BACKUP_COPIES = "backup.copies", "Copies of data disks were fetched from a backup.", INFO, "hint"
 
     CATALOG_UNDECIDED = (

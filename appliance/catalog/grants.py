@@ -252,6 +252,11 @@ def inner_groups(group_id: int) -> set[int]:
     return {row[0] for row in found}
 
 
+def groups_by_unit() -> dict[int, int]:
+    """How many groups each org unit looks after itself; units without any are not in it."""
+    return dict(rows("SELECT org_unit_id, count(*) FROM people_group GROUP BY org_unit_id"))
+
+
 def member_counts(reach: Scope) -> dict[int, int]:
     """Groups with the number of their own members within reach; a group without any is not in it."""
     return dict(

@@ -5,7 +5,9 @@ engine notes both, and the last line of the record of events with its hash. As l
 that line is an older copy, whatever its generation; one of another identity is another appliance's, or new.
 """
 
+import contextlib
 import json
+import sqlite3
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +15,7 @@ from pathlib import Path
 from appliance import durable
 from appliance.catalog import options
 from appliance.catalog.database import rows, write
+from appliance.errors import Unavailable
 
 
 class Standing(StrEnum):
@@ -42,6 +45,17 @@ def here() -> Mark:
     last = rows("SELECT id, hash FROM event ORDER BY id DESC LIMIT 1")
     event, hash = last[0] if last else (0, "")
     return Mark(known["id"], known["generation"], event, hash)
+
+
+def mark_of(file: Path) -> Mark:
+    """A catalog that nobody uses, as it was last. Raises Unavailable when it cannot be read."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+            known = json.loads(connection.execute("SELECT value FROM option WHERE name = 'lineage'").fetchone()[0])
+            event, hash = connection.execute("SELECT id, hash FROM event ORDER BY id DESC LIMIT 1").fetchone() or (0, "")
+            return Mark(known["id"], known["generation"], event, hash)
+    except (sqlite3.Error, ValueError, LookupError, TypeError) as error:
+        raise Unavailable(f"The catalog {file.name} cannot be read: {error}.", "Use another copy of it.") from error
 
 
 def standing(mark: Mark | None) -> Standing:

@@ -3,7 +3,7 @@
 A page costs the same however far down it is, and rows that come or go meanwhile move no other row onto another page.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from operator import or_
@@ -68,6 +68,26 @@ def _beyond(sort: Any, key: Any, after: Cursor, *, down: bool) -> Any:
         return later
     # The first condition is what an index can begin at.
     return (sort <= value) & ((sort < value) | later) if down else (sort >= value) & ((sort > value) | later)
+
+
+def page_of(found: Iterable[R], key: Callable[[R], Value], sorts: Mapping[str, Callable[[R], Value]], window: Window) -> Page[R]:
+    """The same of rows that are at hand, few as they are: all that were found, in any order."""
+    sort, down = sorts[window.sort], window.descending
+
+    def place(row: R) -> Cursor:
+        return sort(row), key(row)
+
+    def beyond(row: R) -> bool:
+        if window.after is None:
+            return True
+        try:
+            return place(row) < window.after if down else place(row) > window.after
+        except TypeError:  # somebody wrote an address of their own
+            return True
+
+    everything = sorted(found, key=place, reverse=down)
+    rest = [row for row in everything if beyond(row)][window.skip :]
+    return Page(rest[: window.size], place(rest[window.size - 1]) if len(rest) > window.size else None, len(everything))
 
 
 def every(find: Callable[[Window], Page[R]], window: Window, size: int = 500) -> Iterator[R]:

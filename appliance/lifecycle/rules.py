@@ -62,8 +62,18 @@ def person(name: str) -> Account:
         raise BadInput("Nobody is named.", "Write the name of an account.", field="to")
     found: Account | None = Account.get_or_none(Account.name == name)
     if found is None:
-        raise BadInput(f"There is no account {name}.", "Write the name that the person signs in with.", field="to")
+        raise nobody(name)
     return found
+
+
+def nobody(name: str) -> BadInput:
+    """What is said of a name that no account has."""
+    return BadInput(f"There is no account {name}.", "Write the name that the person signs in with.", field="to")
+
+
+def may_use(account: Account, class_name: str) -> bool:
+    """Whether somebody may use machines of a class."""
+    return permissions.of_account(account.id).reach("machines.use").covers(Location(classes=frozenset({class_name})))
 
 
 def pass_on(machine: Machine, to: Account) -> None:
@@ -79,7 +89,7 @@ def pass_on(machine: Machine, to: Account) -> None:
         raise Conflict(f"{machine.name} is {to.name}'s already.", "Name somebody else.")
     if to.disabled:
         raise Conflict(f"The account {to.name} is disabled.", "Name somebody else, or have it enabled.")
-    if not permissions.of_account(to.id).reach("machines.use").covers(Location(classes=frozenset({machine_class.name}))):
+    if not may_use(to, machine_class.name):
         raise Conflict(f"{to.name} may not use machines of the class {machine_class.name}.", "Grant them that first.")
     machines.end_lease(machine.id, f"transferred to {to.name}")
     if (held := machines.held(to.id, machine_class.name)) >= machine_class.per_person:

@@ -35,6 +35,7 @@ def check_name(name: str) -> str:
 
 
 def insert(
+    actor: Actor,
     name: str,
     password: str,
     *,
@@ -45,8 +46,8 @@ def insert(
     must_change: bool = False,
 ) -> Account:
     """A new account with a password already hashed; call it inside `write()`. `must_change`: it is not one that its person chose."""
-    if Account.get_or_none(Account.name == check_name(name)) is not None:
-        raise Conflict(f"There is already an account {name}.", "Pick another name.", field="name")
+    taken = Account.get_or_none(Account.name == check_name(name))
+    org_units.demand_free(actor, "account", name, taken, f"There is already an account {name}.")
     parsed = keys.parse(ssh_keys)
     account = Account.create(
         name=name,
@@ -70,7 +71,9 @@ def create(
     hashed = passwords.digest(password) if password else ""
     with catalog.write():
         org_units.demand_unit(actor, org_unit_id)
-        account = insert(name, hashed, full_name=full_name, email=email, ssh_keys=ssh_keys, org_unit_id=org_unit_id, must_change=True)
+        account = insert(
+            actor, name, hashed, full_name=full_name, email=email, ssh_keys=ssh_keys, org_unit_id=org_unit_id, must_change=True
+        )
         record(EventKind.ACCOUNT_CREATED, f"{actor.name} made the account {name}.", actor, account_id=account.id, object=f"account:{name}")
     return account
 

@@ -43,8 +43,8 @@ KNOWN_SECRET = "*"  # noqa: S105 - stands for the one that is stored
 
 @dataclass(frozen=True)
 class State:
-    """Where the backups stand. `target` has what was entered but no secrets; None before anything was. `problem` is a sentence or empty;
-    `same_disk` says that they lie on a disk of the appliance's own data."""
+    """Where the backups stand. `target` has what was entered but no secrets; None before anything was. `problem` and `restore_problem`
+    are a sentence or empty; `same_disk` says that they lie on a disk of the appliance's own data."""
 
     target: ShownTarget | None
     where: str
@@ -54,6 +54,7 @@ class State:
     problem: str
     next: datetime | None
     same_disk: bool
+    restore_problem: str
 
     @property
     def made_at(self) -> datetime | None:
@@ -62,6 +63,10 @@ class State:
     @property
     def checked_at(self) -> datetime | None:
         return _moment(self.last.checked_at)
+
+    @property
+    def tested_at(self) -> datetime | None:
+        return _moment(self.last.tested_at)
 
 
 def _moment(text: str) -> datetime | None:
@@ -92,7 +97,9 @@ def state(settings: Settings) -> State:
     """Raises Unavailable while dpe-host does not answer."""
     found = Client(settings).call(verbs.STATE)
     upcoming = schedule.upcoming(found.plan, datetime.now(UTC), timezone.current()) if found.target else None
-    return State(found.target, found.where, found.noted, found.plan, found.last, found.problem, upcoming, found.same_disk)
+    return State(
+        found.target, found.where, found.noted, found.plan, found.last, found.problem, upcoming, found.same_disk, found.restore_problem
+    )
 
 
 def everything(settings: Settings) -> list[Backup]:
@@ -167,6 +174,11 @@ def run(actor: Actor, settings: Settings) -> str:
 def verify(actor: Actor, settings: Settings) -> str:
     """Read all backups again; returns the operation."""
     return Client(settings, actor.name).begin(verbs.VERIFY, verbs.Part())
+
+
+def test_restore(actor: Actor, settings: Settings) -> str:
+    """Restore the newest backup into a scratch folder, to see whether that can be done; returns the operation."""
+    return Client(settings, actor.name).begin(verbs.TEST_RESTORE)
 
 
 def restore(actor: Actor, settings: Settings, snapshot: str, *, network: bool) -> str:

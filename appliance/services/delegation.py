@@ -122,14 +122,14 @@ def give(
         )
     with catalog.write():
         held_by = powers.require(actor, "people.read", holder.kind, holder.id)
+        grant = Grant(role=role, **holder.column, over_unit=over_unit, over_class=over_class)
+        grant.starts_at, grant.ends_at, grant.given_by_id = starts_at, ends_at, actor.account_id
+        _demand_scope(actor, grant, held_by)
+        powers.require_holding(actor, [grant], "That is more than you hold yourself.")  # before anybody learns what there is further away
         if over_unit is not None and OrgUnit.get_or_none(OrgUnit.id == over_unit) is None:
             raise NotFound("There is no such org unit.")
         if over_class is not None and Class.get_or_none(Class.name == over_class) is None:
             raise NotFound("There is no such class.")
-        grant = Grant(role=role, **holder.column, over_unit=over_unit, over_class=over_class)
-        grant.starts_at, grant.ends_at, grant.given_by_id = starts_at, ends_at, actor.account_id
-        _demand_scope(actor, grant, held_by)
-        powers.require_holding(actor, [grant], "That is more than you hold yourself.")
         same = (Grant.role == role) & (Grant.over_unit == over_unit) & (Grant.over_class == over_class) & Grant.ends_at.is_null()
         if Grant.select().where(same, *[getattr(Grant, column) == id for column, id in holder.column.items()]).count():
             raise Conflict("They hold that already.", "Nothing needs to be done.")
@@ -286,6 +286,13 @@ def _children(units: list[int]) -> list[int]:
     return [unit.id for unit in OrgUnit.select(OrgUnit.id).where(OrgUnit.parent.in_(units))]
 
 
+def _knows_class(actor: Actor, name: str) -> bool:
+    """Whether there is such a class, and the actor may use its machines or see it."""
+    place = Location(classes=frozenset({name}))
+    known = any(powers.scope_of(actor, permission).covers(place) for permission in ("machines.use", "classes.read"))
+    return known and Class.get_or_none(Class.name == name) is not None
+
+
 def set_quota(actor: Actor, holder: Holder, limits: dict[str, int | None], *, each: bool, class_name: str | None = None) -> Quota:
     """Limit an account, each person in a group or unit, or all of them together; replaces an earlier one of the same kind.
 
@@ -296,7 +303,7 @@ def set_quota(actor: Actor, holder: Holder, limits: dict[str, int | None], *, ea
         raise BadInput("A quota without a limit limits nothing.", "Fill in at least one number.", field="machines")
     with catalog.write():
         _demand_unbound(actor, holder)
-        if class_name is not None and Class.get_or_none(Class.name == class_name) is None:
+        if class_name is not None and not _knows_class(actor, class_name):
             raise NotFound("There is no such class.")
         mine = [getattr(Quota, column) == id for column, id in holder.column.items()]
         Quota.delete().where(Quota.grant.is_null(), Quota.each == each, Quota.class_name == class_name, *mine).execute()

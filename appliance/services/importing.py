@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from appliance import catalog
@@ -14,6 +15,7 @@ COLUMNS = ("name", "full_name", "email", "password")
 LONGEST = 1000  # lines
 WITH_PASSWORD = 100  # of them; a password that somebody thought of takes a good part of a second to make safe
 SHOWN = 20  # wrong lines
+TAKEN, UNUSABLE = "taken", "unusable"  # of a name: by somebody within reach, and for a reason that is not told
 
 
 class BadLines(BadInput):
@@ -49,8 +51,8 @@ class Made:
         return found
 
 
-def read(data: bytes) -> list[Person]:
-    """The people of a table, checked. Raises BadLines, naming every line that is wrong."""
+def read(actor: Actor, data: bytes) -> list[Person]:
+    """The people of a table, checked. Raises BadLines, naming every line that is wrong, as far as the actor may know."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -62,7 +64,11 @@ def read(data: bytes) -> list[Person]:
     people: list[Person] = []
     problems: list[str] = []
     columns: list[str] = []
-    taken = {account.name.lower() for account in accounts.everyone()}
+    reach = permissions.scope_of(actor, "people.read")
+    taken = dict.fromkeys(names.RESERVED, UNUSABLE) | {
+        account.name.lower(): TAKEN if reach.everything or account.org_unit_id in reach.units else UNUSABLE
+        for account in accounts.everyone()
+    }
     try:
         for values in lines:
             if not any(value.strip() for value in values):
@@ -76,7 +82,7 @@ def read(data: bytes) -> list[Person]:
                 continue
             cells = dict(zip(columns, (value.strip() for value in values), strict=True))
             people.append(Person(*(cells.get(column, "") for column in COLUMNS)))
-            taken.add(cells["name"].lower())
+            taken[cells["name"].lower()] = TAKEN
     except csv.Error as error:
         problems.append(f"Line {lines.line_num}: {error}. A quotation mark is not closed, or stands in the middle of a cell.")
     if problems:
@@ -109,7 +115,7 @@ def _columns(values: list[str], line: int) -> list[str]:
     return columns
 
 
-def _problem(values: list[str], columns: list[str], taken: set[str]) -> str:
+def _problem(values: list[str], columns: list[str], taken: Mapping[str, str]) -> str:
     """What is wrong with a line; empty when nothing is."""
     if len(values) != len(columns):
         return f"{len(values)} cells where there are {len(columns)} columns."
@@ -118,7 +124,8 @@ def _problem(values: list[str], columns: list[str], taken: set[str]) -> str:
     if not names.ACCOUNT.fullmatch(name):
         return f"{name[:40]!r} cannot be an account's name: up to 32 letters, digits, dots, dashes and underscores, starting with a letter."
     if name.lower() in taken:
-        return f"there is already an account {name}, here or further up."
+        unusable = taken[name.lower()] == UNUSABLE
+        return f"the name {name} cannot be used." if unusable else f"there is already an account {name}, here or further up."
     if email and (email.count("@") != 1 or any(letter.isspace() for letter in email) or len(email) > 200):
         return f"{email[:60]!r} is not an e-mail address."
     if len(cells.get("full_name", "")) > 100:
@@ -148,7 +155,7 @@ def people(actor: Actor, data: bytes, unit: int = ROOT, *, here: str = "") -> li
     `here` is where the actor sees the web page. Raises BadLines, or NotFound or NotAllowed for a unit into which the actor may not bring people.
     """
     org_units.demand_unit(actor, unit)
-    wanted = read(data)
+    wanted = read(actor, data)
     hashed = {person.name: passwords.digest(person.password) if person.password else "" for person in wanted}
     with catalog.write():
         mailed = password_links.can_mail()
@@ -160,7 +167,9 @@ def people(actor: Actor, data: bytes, unit: int = ROOT, *, here: str = "") -> li
 
 def _make(actor: Actor, person: Person, hashed: str, unit: int, here: str, *, mailed: bool) -> Made:
     try:
-        account = accounts.insert(person.name, hashed, full_name=person.full_name, email=person.email, org_unit_id=unit, must_change=True)
+        account = accounts.insert(
+            actor, person.name, hashed, full_name=person.full_name, email=person.email, org_unit_id=unit, must_change=True
+        )
     except DpeError as error:  # somebody else was quicker
         raise BadLines([str(error)]) from error
     by_mail = bool(account.email) and mailed

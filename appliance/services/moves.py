@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from appliance import catalog
-from appliance.catalog import Actor, EventKind, Machine, doorbell, record
+from appliance.catalog import Account, Actor, EventKind, Machine, doorbell, record
 from appliance.errors import BadInput, NotAllowed
 from appliance.identity import permissions
 from appliance.lifecycle import rules
@@ -65,13 +65,26 @@ def transfer(actor: Actor, id: str, to: str) -> int:
     """
     machine = _allowed(actor, id, "transfer")
     try:
-        account = rules.person(to)
+        account = _recipient(actor, machine, to)
     except BadInput as error:
         if to.strip():
             error.hint = search.like(permissions.of(actor), to)
         raise
     rules.try_passing_on(machine, account)
     return _begin(actor, id, "transfer", to=account.id, to_name=account.name)
+
+
+def _recipient(actor: Actor, machine: Machine, to: str) -> Account:
+    """Who is to get it: somebody whom the actor looks after or may see, or, for who looks after the class, who may use machines of it.
+
+    Raises BadInput when there is nobody of that name, or nobody of those.
+    """
+    account = rules.person(to)
+    known = any(permissions.may(actor, permission, "account", account.id) for permission in ("people.read", "machines.manage"))
+    by_class = machine.class_name in permissions.scope_of(actor, "machines.manage").classes and rules.may_use(account, machine.class_name)
+    if not (known or by_class):
+        raise rules.nobody(to.strip())
+    return account
 
 
 def possible(actor: Actor, machine: Machine) -> list[Move]:

@@ -203,7 +203,7 @@ def _memory(sight: Sight) -> Iterator[Need]:
 
 
 def _backups(sight: Sight) -> Iterator[Need]:
-    """Backups are not set up, fail or are late, lie on the appliance's own disk, or nobody has written the recovery key down."""
+    """Backups are not set up, fail or are late, could not be restored, lie on the appliance's own disk, or nobody has written the recovery key down."""
     found = sight.host.backups
     if found is None:
         return
@@ -213,6 +213,9 @@ def _backups(sight: Sight) -> Iterator[Need]:
         return
     if found.problem:
         yield Need("backup", Severity.ERROR, found.problem, "Nothing new is safe until they work again.", "Backups", "backups.index")
+    if found.restore_problem:
+        why = "A backup counts only if it can be restored."
+        yield Need("backup", Severity.ERROR, found.restore_problem, why, "Backups", "backups.index")
     if not found.noted:
         why = "If this server is lost without it, its backups are worth nothing."
         yield Need("backup", Severity.WARNING, "Nobody has written the recovery key down.", why, "Show the recovery key", "backups.key")

@@ -3,13 +3,14 @@
 Coming into a unit or a group gives what it carries, so whoever brings somebody in must hold all of that.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from appliance import catalog
-from appliance.catalog import ROOT, Account, Actor, EventKind, Group, Member, Nesting, OrgUnit, accounts, grants, record
+from appliance.catalog import ROOT, Account, Actor, EventKind, Group, Member, Nesting, OrgUnit, accounts, grants, listing, record
+from appliance.catalog.listing import Page, Value, Window
 from appliance.errors import BadInput, Conflict, NotFound
-from appliance.identity import permissions
+from appliance.identity import names, permissions
 from appliance.services import search
 
 TOO_MIGHTY = "They would come to hold more than you do."
@@ -18,19 +19,37 @@ FOLLOWED = "The directory says where this is.", "Change it in the directory; it 
 
 @dataclass(frozen=True)
 class Branch:
-    """An org unit as a line of the tree: `path` is its name with those above it; `people` are those in it, not below."""
+    """An org unit as a line of the tree: `path` is its name with those above it; `people` and `groups` are those in it, not below."""
 
     unit: OrgUnit
     depth: int
     path: str
     people: int
+    groups: int
+
+    @property
+    def id(self) -> int:
+        found: int = self.unit.id
+        return found
+
+    @property
+    def place(self) -> str:
+        """What the lines of the tree are sorted by; the unit that everybody is in comes first."""
+        return "" if self.id == ROOT else self.path.replace(" / ", "\t").casefold()
+
+
+SORTS: dict[str, Callable[[Branch], Value]] = {
+    "unit": lambda branch: branch.place,
+    "people": lambda branch: branch.people,
+    "groups": lambda branch: branch.groups,
+}
 
 
 def tree(actor: Actor, permission: str = "people.read") -> list[Branch]:
     """The org units within reach, each below the one it belongs to."""
     reach = permissions.scope_of(actor, permission)
     below: dict[int | None, list[OrgUnit]] = {}
-    counts = accounts.by_unit()
+    counts, groups = accounts.by_unit(), grants.groups_by_unit()
     for unit in OrgUnit.select().order_by(OrgUnit.name):
         below.setdefault(unit.parent_id, []).append(unit)
     lines: list[Branch] = []
@@ -40,11 +59,18 @@ def tree(actor: Actor, permission: str = "people.read") -> list[Branch]:
             name = f"{path} / {unit.name}" if path and parent != ROOT else unit.name
             shown = reach.everything or unit.id in reach.units
             if shown:
-                lines.append(Branch(unit, depth, name, counts.get(unit.id, 0)))
+                lines.append(Branch(unit, depth, name, counts.get(unit.id, 0), groups.get(unit.id, 0)))
             walk(unit.id, depth + shown, name)
 
     walk(None, 0, "")
     return lines
+
+
+def list_units(actor: Actor, window: Window, ids: Iterable[int] | None = None, *, text: str = "") -> Page[Branch]:
+    """Org units within reach, with how many there are. Raises KeyError for a column that cannot be sorted by."""
+    wanted = None if ids is None else set(ids)
+    found = [line for line in tree(actor) if (wanted is None or line.id in wanted) and text.casefold() in line.path.casefold()]
+    return listing.page_of(found, lambda line: line.id, SORTS, window)
 
 
 def unit(id: int) -> OrgUnit:
@@ -70,10 +96,18 @@ def _name(name: str) -> str:
     return name
 
 
-def _free(parent_id: int, name: str, but: int | None = None) -> None:
-    taken = OrgUnit.get_or_none(OrgUnit.parent == parent_id, OrgUnit.name == name)
-    if taken is not None and taken.id != but:
-        raise Conflict(f"There is already an org unit {name} there.", "Pick another name.", field="name")
+def demand_free(actor: Actor, kind: str, name: str, taken: Account | Group | OrgUnit | None, message: str) -> None:
+    """Raise Conflict when something has the name, with the message for who may see that thing. Names are the whole appliance's: whoever may not
+    is told as much as of a reserved name, that they cannot use it."""
+    if taken is not None and permissions.may(actor, "people.read", kind, taken.id):
+        raise Conflict(message, "Pick another name.", field="name")
+    if taken is not None or (kind == "account" and name.lower() in names.RESERVED):
+        raise Conflict(f"The name {name} cannot be used.", "Pick another name.", field="name")
+
+
+def _free(actor: Actor, parent_id: int, name: str, but: int | None = None) -> None:
+    taken = OrgUnit.get_or_none(OrgUnit.parent == parent_id, OrgUnit.name == name, OrgUnit.id != but)
+    demand_free(actor, "unit", name, taken, f"There is already an org unit {name} there.")
 
 
 def _local(thing: OrgUnit | Group) -> None:
@@ -86,7 +120,7 @@ def create_unit(actor: Actor, parent_id: int, name: str) -> OrgUnit:
     name = _name(name)
     with catalog.write():
         permissions.require(actor, "people.manage", "unit", parent_id)
-        _free(parent_id, name)
+        _free(actor, parent_id, name)
         made = OrgUnit.create(parent=parent_id, name=name)
         record(EventKind.ORG_UNIT_CREATED, f"{actor.name} made the org unit {name}.", actor, object=f"unit:{name}")
     return made
@@ -107,7 +141,7 @@ def change_unit(actor: Actor, id: int, *, name: str, parent_id: int | None) -> N
             permissions.require_holding(actor, grants.carried("unit", parent_id), TOO_MIGHTY)
             found.parent = parent_id
         if found.parent_id is not None:
-            _free(found.parent_id, name, id)
+            _free(actor, found.parent_id, name, id)
         found.name = name
         found.save()
         after = {"name": name, "parent": found.parent_id}
@@ -199,8 +233,7 @@ def create_group(actor: Actor, name: str, about: str, unit_id: int) -> Group:
     name = _name(name)
     with catalog.write():
         permissions.require(actor, "people.manage", "unit", unit_id)
-        if Group.get_or_none(Group.name == name) is not None:
-            raise Conflict(f"There is already a group {name}.", "Pick another name.")
+        demand_free(actor, "group", name, Group.get_or_none(Group.name == name), f"There is already a group {name}.")
         made = Group.create(name=name, about=about.strip()[:300], org_unit=unit_id)
         record(EventKind.GROUP_CREATED, f"{actor.name} made the group {name}.", actor, object=f"group:{name}")
     return made
@@ -217,7 +250,7 @@ def remove_group(actor: Actor, id: int) -> None:
         record(EventKind.GROUP_REMOVED, f"{actor.name} removed the group {found.name}.", actor, object=f"group:{found.name}")
 
 
-def add_members(actor: Actor, id: int, names: Iterable[str]) -> int:
+def add_members(actor: Actor, id: int, people: Iterable[str]) -> int:
     """Bring accounts, by name, into a group, all or none; returns how many are new in it. Raises BadInput naming who is not there."""
     with catalog.write():
         permissions.require(actor, "people.manage", "group", id)
@@ -225,7 +258,7 @@ def add_members(actor: Actor, id: int, names: Iterable[str]) -> int:
         _local(found)
         permissions.require_holding(actor, grants.carried("group", id), TOO_MIGHTY)
         reach, added = permissions.scope_of(actor, "people.read"), 0
-        for name in names:
+        for name in people:
             account = Account.get_or_none(Account.name == name)
             if account is None or not (reach.everything or account.org_unit_id in reach.units):
                 hint = search.like(permissions.of(actor), name)

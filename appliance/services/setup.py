@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from zoneinfo import ZoneInfo, available_timezones
 
 from appliance import catalog, durable
-from appliance.catalog import Account, Actor, EventKind, Grant, doorbell, options, policies, record
+from appliance.catalog import ENGINE, Account, Actor, EventKind, Grant, doorbell, options, policies, record
 from appliance.errors import BadInput, Conflict
 from appliance.identity import passwords, throttle
 from appliance.services import accounts, seeds
@@ -89,7 +89,7 @@ def finish(code: str, wishes: Wishes, address: str) -> Account:
     with catalog.write():
         if is_done():
             raise Conflict("The appliance is already set up.", "Sign in instead.")
-        account = accounts.insert(wishes.name, password, full_name=wishes.full_name)
+        account = accounts.insert(ENGINE, wishes.name, password, full_name=wishes.full_name)
         Grant.create(role="owner", account=account.id)
         actor = Actor(account.name, account.id, address)
         options.put("title", wishes.title.strip()[:60])

@@ -110,16 +110,26 @@ def test_set_up_made_checked(busy: Site, browse: Browse, hosts: Callable[[Settin
     expect(page.locator(".operation")).to_contain_text("Done", timeout=PATIENCE)
     page.goto(PAGE)
     expect(page.get_by_text("One backup is whole")).to_be_visible()
+    page.get_by_role("button", name="Try a restore now").click()
+    expect(page.locator(".operation")).to_contain_text("Done", timeout=PATIENCE)
+    page.goto(PAGE)
+    expect(page.get_by_text("The newest backup could be restored")).to_be_visible()
 
     page.get_by_label("Mon", exact=True).uncheck()
     page.locator("#f-daily").fill("0")
     page.locator("#plan").get_by_role("button", name="Save").click()
     expect(page.get_by_role("alert")).to_contain_text("number of days")
     page.locator("#f-daily").fill("14")
+    page.get_by_label("Test a restore").select_option("Every month")
     page.locator("#plan").get_by_role("button", name="Save").click()
     known = appliance_backup.config(busy.settings)
     assert known is not None
-    assert (known.plan.daily, known.plan.days) == (14, [1, 2, 3, 4, 5, 6])
+    assert (known.plan.daily, known.plan.days, known.plan.restore_test) == (14, [1, 2, 3, 4, 5, 6], "monthly")
+    page.goto(PAGE)
+    saved = page.locator("#plan").get_by_role("button", name="Save")
+    saved.click()
+    expect(page.get_by_text("Saved.")).to_be_in_viewport()
+    expect(saved).to_be_in_viewport()  # the page stays where it was
 
     expect(row).to_contain_text("people", timeout=PATIENCE)
     row.get_by_text("Restore", exact=True).click()

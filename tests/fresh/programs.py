@@ -51,6 +51,7 @@ PROGRAMS = {
     "grub-editenv": "grub-common",
     "haproxy": "haproxy",
     "id": "coreutils",
+    "ionice": "util-linux",
     "ip": "iproute2",
     "journalctl": "systemd",
     "kill": "procps",

@@ -48,7 +48,7 @@ from appliance.catalog import (
 )
 from appliance.engine import Engine
 from appliance.errors import BadInput, CommandFailed, Conflict, Unavailable
-from appliance.host.backup import appliance_backup, restic, restore
+from appliance.host.backup import appliance_backup, restic, restore, restore_testing
 from appliance.host.interface.operations import DONE, Operation
 from appliance.hypervisor.libvirt import disks
 from appliance.identity import secrets
@@ -287,6 +287,10 @@ def test_backup_on_one_appliance_restored_on_a_fresh_one(ours: Settings, host: H
     [one] = host.ask("backup.list")
     assert (one["people"], one["machines"], one["disks"], one["seeds"], one["scenario"]) == (2, 2, 1, 1, "small")
     done(host.do("backup.verify"))
+    tested = done(host.do("restore.test"))
+    assert tested.result["whole"]
+    assert "2 people, 2 machines that somebody holds and 1 data disks" in host.ask("backup.state")["last"]["test_words"]
+    assert not restore_testing.place(ours).exists()
 
     settings, other = fresh(stack)
     [found] = other.ask("restore.list", target=target, key=key.lower().replace("-", " "))
@@ -412,6 +416,7 @@ def test_a_target_that_is_full(ours: Settings, host: Host, stack: ExitStack) -> 
 
 def test_killed_at_any_moment_the_next_backup_is_whole(ours: Settings, host: Host, target: dict[str, Any]) -> None:
     configured(host, target)
+    (restore_testing.place(ours) / "new").mkdir(parents=True)  # of a restore test that was killed, too
     with engine(ours):
         for after in (0.05, 0.6, 1.2, 2.0, 3.0):
             host.begin("backup.run")
@@ -422,6 +427,7 @@ def test_killed_at_any_moment_the_next_backup_is_whole(ours: Settings, host: Hos
         done(host.do("backup.run"))
     done(host.do("backup.verify"))
     assert not (ours.state / appliance_backup.WORK).exists()
+    assert not restore_testing.place(ours).exists()
 
 
 @contextmanager

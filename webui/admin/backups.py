@@ -7,7 +7,7 @@ from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.errors import DpeError
-from appliance.host.interface.backups import Sftp, ShownTarget, Volume
+from appliance.host.interface.backups import Often, Sftp, ShownTarget, Volume
 from appliance.services import appliance_backups, server
 from webui import forms
 from webui.errors import status_of
@@ -18,7 +18,8 @@ from webui.reauth import requires_reauth
 blueprint = Blueprint("backups", __name__, url_prefix="/admin/server/backups")
 
 Page = Response | str | tuple[str, int]
-OPERATIONS = ("Backup", "Check of the backups", "Restore", "Fetching copies of data disks")
+OPERATIONS = ("Backup", "Check of the backups", "Restore test", "Restore", "Fetching copies of data disks")
+OFTEN = {"never": "Never", "daily": "Every day", "weekly": "Every week", "monthly": "Every month"}
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
 
@@ -80,6 +81,11 @@ class Schedule(Form):
         description="The images that machines are made from, one to three GiB each, stored once. Without them they are built again after a restore, "
         "which needs the Debian mirror.",
     )
+    restore_test: Often = Field(
+        "weekly",
+        title="Test a restore",
+        description="The newest backup is read from the target, restored into a folder that is removed again, and looked at. Nothing here changes.",
+    )
 
 
 class Written(Form):
@@ -110,7 +116,9 @@ def _page(error: DpeError | None = None, **more: Any) -> Page:
         operation=running,
         error=error,
         target=bound_target(state.target if state else None, disks, error),
-        schedule=forms.bound(Schedule, plan, error, choices={"days": {number: day[:3] for number, day in enumerate(DAYS)}}),
+        schedule=forms.bound(
+            Schedule, plan, error, choices={"days": {number: day[:3] for number, day in enumerate(DAYS)}, "restore_test": OFTEN}
+        ),
         **more,
     )
     return (page, status_of(error)) if error else page
@@ -244,6 +252,12 @@ def run() -> Page:
 @needs("settings.manage")
 def verify() -> Page:
     return _begun(appliance_backups.verify(actor(), settings()))
+
+
+@blueprint.post("/restore-test")
+@needs("settings.manage")
+def test_restore() -> Page:
+    return _begun(appliance_backups.test_restore(actor(), settings()))
 
 
 @blueprint.post("/restore")

@@ -15,12 +15,13 @@ from appliance.catalog.listing import Window
 from appliance.errors import DpeError
 from appliance.identity import roles
 from appliance.services import delegation, org_units
+from appliance.services.org_units import Branch
 from webui import forms, lists
 from webui.admin.accounts import MOVE, columns, units_within
 from webui.errors import status_of
 from webui.forms import Form, Line
 from webui.guard import actor, needs
-from webui.lists import Filter, List
+from webui.lists import Column, Filter, List, Verb
 
 blueprint = Blueprint("units", __name__, url_prefix="/admin/org-units")
 
@@ -53,6 +54,35 @@ PEOPLE = List(
 )
 
 
+def _find_units(window: Window, _reach: Scope, ids: Iterable[int] | None, text: str = "") -> Rows[Branch]:
+    return org_units.list_units(actor(), window, ids, text=text)
+
+
+UNITS = List(
+    endpoint="units.index",
+    permission="people.read",
+    noun="org unit",
+    thing="unit",
+    misses="No org unit is called like that.",
+    key=int,
+    find=_find_units,
+    order="unit",
+    columns=(
+        Column("unit", "Org unit", lambda row: row.path),
+        Column("people", "People", lambda row: row.people, look="num"),
+        Column("groups", "Groups", lambda row: row.groups, look="num"),
+    ),
+    filters=(Filter("text", "Search org units", kind="text"),),
+    verbs=(
+        Verb(
+            "remove", "Remove", "removed", lambda actor, id, _: org_units.remove_unit(actor, id), "people.manage", "trash",
+            "Only empty ones are removed.",
+        ),
+    ),
+    verb_endpoint="units.bulk",
+)  # fmt: skip
+
+
 @blueprint.get("/")
 @needs("people.read")
 def index() -> Page:
@@ -60,9 +90,17 @@ def index() -> Page:
 
 
 def _index(error: DpeError | None = None) -> Page:
-    tree = org_units.tree(actor())
-    form = forms.bound(Unit, error=error, choices={"parent": {line.unit.id: line.path for line in tree}})
-    return render_template("admin/units.html", tree=tree, form=form), status_of(error) if error else 200
+    listing = lists.show(UNITS)
+    if lists.wants_csv():
+        return lists.as_csv(listing)
+    form = forms.bound(Unit, error=error, choices={"parent": units_within("people.read")})
+    return render_template("admin/units.html", listing=listing, form=form), status_of(error) if error else 200
+
+
+@blueprint.post("/bulk")
+@needs("people.manage")
+def bulk() -> Page:
+    return lists.bulk(UNITS)
 
 
 @blueprint.post("/")

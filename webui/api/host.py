@@ -94,6 +94,14 @@ def verify_backups() -> Answer:
     return _begun(appliance_backups.verify(actor(), settings()))
 
 
+@blueprint.post("/admin/backups/restore-test")
+@needs("settings.manage")
+@operation("admin:server", OPERATION)
+def test_restore() -> Answer:
+    """Restore the newest backup into a scratch folder, to see whether that can be done; nothing of the appliance changes."""
+    return _begun(appliance_backups.test_restore(actor(), settings()))
+
+
 class Install(Body):
     """Which version, and whether it may be an older one than what runs."""
 

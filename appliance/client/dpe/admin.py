@@ -450,6 +450,14 @@ def verify_backups(context: Context, wait: bool) -> None:
     _follow(context, context.client.call("POST", "admin/backups/verify"), wait=wait)
 
 
+@GROUPS["backups"].command("test-restore")
+@WAIT
+@click.pass_obj
+def test_restore(context: Context, wait: bool) -> None:
+    """Restore the newest backup into a scratch folder, to see whether it can be."""
+    _follow(context, context.client.call("POST", "admin/backups/restore-test"), wait=wait)
+
+
 @admin.group()
 def update() -> None:
     """Updates of the bootable image."""

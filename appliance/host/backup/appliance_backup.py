@@ -13,7 +13,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,8 @@ KINDS = ("catalog.db", MANIFEST, "scenario")
 SEED_FILES = ("disk.qcow2", "vmlinuz", "initrd", "seed.json")
 AWAY = 60.0  # seconds after which an engine that says nothing is not there
 LATE = 36 * 3600.0  # seconds after which a scheduled backup is too old
+OWN_FILES = ("settings.toml", "web-secret", "tls", "host/host.json")  # of the state directory, small ones
+PERIODS = {"daily": timedelta(days=1), "weekly": timedelta(days=7), "monthly": timedelta(days=30)}  # of restore tests
 
 
 class Config(BaseModel):
@@ -153,7 +155,7 @@ def key(settings: Settings) -> str:
 
 
 def last(settings: Settings) -> dict[str, Any]:
-    """What came of the last backup and the last check: at, ok, error, ok_at, begun_at, checked_at ... as far as there was one."""
+    """What came of the last backup, the last check and the last restore test: the fields of `Last`, as far as there was one."""
     try:
         found: dict[str, Any] = json.loads((folder(settings) / "last.json").read_text())
     except (OSError, ValueError):
@@ -161,12 +163,14 @@ def last(settings: Settings) -> dict[str, Any]:
     return found
 
 
-def _note(settings: Settings, **values: Any) -> None:
+def note(settings: Settings, **values: Any) -> None:
+    """Keep what came of a backup, a check or a restore test."""
     durable.write(folder(settings) / "last.json", json.dumps({**last(settings), **values}, indent=1))
     write_conditions(settings)
 
 
-def _moment() -> str:
+def stamp() -> str:
+    """The present moment, as it is kept there."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -333,6 +337,7 @@ def _state(args: Nothing, host: Host) -> State:
         plan=known.plan,
         last=came,
         problem=problem(known, result, datetime.now(UTC)),
+        restore_problem=restore_problem(known, came, datetime.now(UTC)),
         same_disk=known.same_disk,
     )
 
@@ -354,8 +359,14 @@ def _condition(settings: Settings) -> conditions.Backups:
     known = config(settings)
     if known is None:
         return conditions.Backups()
-    said = problem(known, last(settings), datetime.now(UTC))
-    return conditions.Backups(set_up=True, noted=known.noted, same_disk=known.same_disk, problem=said)
+    result, moment = last(settings), datetime.now(UTC)
+    return conditions.Backups(
+        set_up=True,
+        noted=known.noted,
+        same_disk=known.same_disk,
+        problem=problem(known, result, moment),
+        restore_problem=restore_problem(known, Last.model_validate(result), moment),
+    )
 
 
 def problem(known: Config, result: dict[str, Any], moment: datetime) -> str:
@@ -371,6 +382,19 @@ def problem(known: Config, result: dict[str, Any], moment: datetime) -> str:
     return f"The last backup is {round(age / 86400)} days old." if age > allowed else ""
 
 
+def restore_problem(known: Config, last: Last, moment: datetime) -> str:
+    """Why one should not count on a restore, in a sentence: the last test failed, or none was made for two periods; empty when all is well."""
+    if last.test_ok is False:
+        return f"The last restore test failed: {last.test_error}"
+    period = PERIODS.get(known.plan.restore_test)
+    if period is None or not last.ok_at:
+        return ""
+    age = moment - (datetime.fromisoformat(last.test_ok_at) if last.test_ok_at else known.since)
+    if age <= 2 * period + timedelta(seconds=LATE):
+        return ""
+    return f"The last restore test was {age.days} days ago." if last.test_ok_at else "No restore was tested yet."
+
+
 # -- making one ----------------------------------------------------------------------------------------
 
 
@@ -378,7 +402,7 @@ def problem(known: Config, result: dict[str, Any], moment: datetime) -> str:
 def _run(args: Nothing, host: Host) -> Made:
     settings = host.settings
     known = configured(settings)
-    _note(settings, begun_at=_moment())
+    note(settings, begun_at=stamp())
     try:
         catalog.attach(settings.catalog)
         host.tell(f"Looking at {known.target}", 0)
@@ -396,13 +420,13 @@ def _run(args: Nothing, host: Host) -> Made:
         if host.cancelled.is_set():
             raise
         first = bool(last(settings).get("ok", True))
-        _note(settings, at=_moment(), ok=False, error=str(error))
+        note(settings, at=stamp(), ok=False, error=str(error))
         events.record_event(settings, EventKind.BACKUP_FAILED, f"The backup failed: {error.message}", hint=error.hint)
         _write_to_owners(settings, f"The backup failed: {error}" if first else "")
         raise
     finally:
         catalog.close()
-    _note(settings, at=_moment(), ok=True, error="", ok_at=_moment(), **result.model_dump())
+    note(settings, at=stamp(), ok=True, error="", ok_at=stamp(), **result.model_dump())
     lacks = f" {len(result.problems)} things are missing from it." if result.problems else ""
     message = f"A backup was made at {known.target}: {result.disks} data disks, {result.people} people.{lacks}"
     events.record_event(
@@ -417,7 +441,7 @@ def _write_to_owners(settings: Settings, text: str) -> None:
     with contextlib.suppress(Exception):  # the failure itself is what counts
         catalog.attach(settings.catalog)
         with catalog.write():
-            about = f"backup-{_moment()}"
+            about = f"backup-{stamp()}"
             outgoing_mail.enqueue_mail(
                 sorted(grants.owners()),
                 about,
@@ -556,7 +580,7 @@ def _gather(work: Path, copies: list[Copy], known: Config, host: Host) -> Manife
     schema = catalog.copy(settings.catalog, work / "catalog.db")
     shutil.copytree(settings.scenario, work / "scenario", symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     files = [f"{WORK}/{name}" for name in KINDS]
-    files += [name for name in ("settings.toml", "web-secret", "tls", "host/host.json") if (settings.state / name).exists()]
+    files += [name for name in OWN_FILES if (settings.state / name).exists()]
     seeds: list[str] = []
     if known.plan.seeds:
         for seed in list(Seed.select().where(Seed.promoted == True, Seed.state == SeedState.READY)):  # noqa: E712
@@ -674,7 +698,7 @@ def _verify(args: interface.Part, host: Host) -> Checked:
             manifest = check_newest(there, found[0].id, settings)
     except DpeError as error:
         if not host.cancelled.is_set():
-            _note(settings, checked_at=_moment(), check_ok=False, check_error=str(error))
+            note(settings, checked_at=stamp(), check_ok=False, check_error=str(error))
             events.record_event(settings, EventKind.BACKUP_DAMAGED, f"The check of the backups failed: {error.message}", hint=error.hint)
         raise
     copies = sum(1 for disk in manifest.disks if disk.file)
@@ -683,7 +707,7 @@ def _verify(args: interface.Part, host: Host) -> Checked:
         + ("" if args.part == 100 else f", as far as {args.part} % of the data tell")
         + f". The newest has {manifest.people} people, {manifest.machines} machines that somebody holds and {copies} data disks, and its catalog can be used."
     )
-    _note(settings, checked_at=_moment(), check_ok=True, check_error="", check_words=words)
+    note(settings, checked_at=stamp(), check_ok=True, check_error="", check_words=words)
     events.record_event(settings, EventKind.BACKUP_CHECKED, f"The backups at {known.target} were checked: {words}")
     return Checked(words=words, backups=len(found))
 

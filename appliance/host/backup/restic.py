@@ -128,13 +128,13 @@ class Repository:
         return error
 
     def command(self, *arguments: Argument, gives_way: bool = False) -> list[Argument]:
-        """The command line, of a process that dies with us, and gives way to machines when nobody waits for it.
+        """The command line, of a process that dies with us, and gives way to machines, with processor and disk, when nobody waits for it.
 
         It has a host name of its own, which restic writes into its locks: they tell our own from others', and no restic ever takes the
         number in one for that of a process here, which it would ask by SIGHUP whether it lives.
         """
         answer = "--json" if "--json" in arguments else "--quiet"
-        nice = ["nice", "-n", "10"] if gives_way else []
+        nice = ["nice", "-n", "10", "ionice", "-c", "2", "-n", "7"] if gives_way else []
         command = [*nice, "restic", answer, *self.options, *[a for a in arguments if a != "--json"]]
         name = f"{self.owner}-{secrets.token_hex(4)}"
         return list(tied(["unshare", "--uts", "--", "sh", "-c", 'hostname "$0" && exec "$@"', name, *command]))

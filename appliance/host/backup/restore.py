@@ -14,7 +14,7 @@ import pwd
 import shutil
 import threading
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -112,7 +112,7 @@ def _begin(args: interface.Restore, host: Host) -> Restored:
             new = place(settings) / "new"
             new.mkdir(mode=0o700, parents=True)
             place(settings).chmod(0o700)
-            _fetch(source.repository, args.snapshot, manifest, new, host)
+            fetch(source.repository, args.snapshot, manifest, new, host)
             host.tell("Checking what was fetched", 92)
             ready = _arrange(new, manifest, args, host)
             _go_on_backing_up(source, manifest, settings)
@@ -142,7 +142,8 @@ def _check(manifest: Manifest, settings: Settings) -> None:
         )
 
 
-def _fetch(there: Repository, snapshot: str, manifest: Manifest, new: Path, host: Host) -> None:
+def fetch(there: Repository, snapshot: str, manifest: Manifest, new: Path, host: Host, only: Sequence[str] = ()) -> None:
+    """Fetch a backup into a new folder: all of it, or only files and folders of its manifest. Raises DpeError."""
     over = threading.Event()
 
     def watch() -> None:
@@ -150,10 +151,13 @@ def _fetch(there: Repository, snapshot: str, manifest: Manifest, new: Path, host
             host.tell("Fetching the backup", min(90, round(90 * _taken(new) / max(manifest.bytes, 1))))
 
     watcher = threading.Thread(target=watch, daemon=True)
+    included = [part for name in only for part in ("--include", f"/{name.lstrip('/')}")]
     host.tell("Fetching the backup", 0)
     watcher.start()
     try:
-        status = there.follow(host, "restore", "--no-lock", snapshot, "--target", new, cwd=host.settings.state, heard=lambda _line: None)
+        status = there.follow(
+            host, "restore", "--no-lock", snapshot, "--target", new, *included, cwd=host.settings.state, heard=lambda _line: None
+        )
     finally:
         over.set()
         watcher.join()
@@ -170,7 +174,7 @@ def _taken(folder: Path) -> int:
     return total
 
 
-def _below(new: Path, name: str) -> Path:
+def below_new(new: Path, name: str) -> Path:
     """A file of the backup. Raises BadInput for a name that leads elsewhere."""
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         raise BadInput(f"The backup names the file {name}, which is not in it.", "Choose another one.")
@@ -188,7 +192,7 @@ def _arrange(new: Path, manifest: Manifest, args: interface.Restore, host: Host)
     (new / WORK / "catalog.db").rename(put / "catalog" / "catalog.db")
     disks: dict[str, str] = {}
     for disk in manifest.disks:
-        file = _below(new, disk.file)
+        file = below_new(new, disk.file)
         there = bool(disk.file) and file.is_file() and not file.is_symlink()
         where = below(put, "data", f"{disk.id}.qcow2")
         disks[disk.id] = _bring_disk(file, where) if there else disk.problem or "Its copy is not in the backup."
@@ -365,7 +369,7 @@ def _copies(args: interface.Copies, host: Host) -> Copied:
             source.repository.follow(
                 host, "restore", "--no-lock", args.snapshot, "--target", work, *wanted, cwd=settings.state, heard=lambda _line: None
             )
-        fetched = sum(_lay(_below(work, file), settings.backups) for file in files)
+        fetched = sum(_lay(below_new(work, file), settings.backups) for file in files)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     taken = timezone.timestamp(manifest.taken_at, events.zone(settings))

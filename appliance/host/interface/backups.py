@@ -127,8 +127,12 @@ DISKS = Verb("backup.disks", Nothing, list[Volume])
 # -- when they are made, and how it went ----
 
 
+Often = Literal["never", "daily", "weekly", "monthly"]
+
+
 class Plan(BaseModel):
-    """When backups are made, and how many are kept. `days` counts from Monday, 0; `at` is in the appliance's time zone."""
+    """When backups are made, how many are kept, and how often one is restored to see whether it can be. `days` counts from Monday, 0; `at` is
+    in the appliance's time zone."""
 
     on: bool = True
     at: Annotated[str, Field(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")] = "02:30"
@@ -137,6 +141,7 @@ class Plan(BaseModel):
     weekly: Annotated[int, Field(ge=0, le=400)] = 4
     monthly: Annotated[int, Field(ge=0, le=400)] = 6
     seeds: bool = True
+    restore_test: Often = "weekly"
 
     @field_validator("days")
     @classmethod
@@ -149,7 +154,7 @@ class Schedule(Arguments):
 
 
 class Last(Result):
-    """What came of the last backup and the last check, as far as there was one. Times are ISO 8601; sizes are bytes."""
+    """What came of the last backup, the last check and the last restore test, as far as there was one. Times are ISO 8601; sizes are bytes."""
 
     begun_at: str = ""
     at: str = ""
@@ -160,6 +165,12 @@ class Last(Result):
     check_ok: bool | None = None
     check_error: str = ""
     check_words: str = ""
+    test_begun_at: str = ""
+    tested_at: str = ""
+    test_ok: bool | None = None
+    test_error: str = ""
+    test_words: str = ""
+    test_ok_at: str = ""
     snapshot: str = ""
     bytes: int = 0
     added: int | None = None
@@ -170,8 +181,8 @@ class Last(Result):
 
 
 class State(Result):
-    """All that is known without asking the target; it is None before one was configured. `problem` is a sentence, or empty.
-    `same_disk`: they lie on a disk that the appliance's own data lies on."""
+    """All that is known without asking the target; it is None before one was configured. `problem` and `restore_problem`, which is of restore
+    tests, are a sentence each, or empty. `same_disk`: they lie on a disk that the appliance's own data lies on."""
 
     target: ShownTarget | None
     where: str
@@ -179,6 +190,7 @@ class State(Result):
     plan: Plan
     last: Last
     problem: str
+    restore_problem: str = ""
     same_disk: bool = False
 
 
@@ -257,6 +269,13 @@ class Copies(From):
     snapshot: Snapshot
 
 
+class Tested(Result):
+    """What a restore test found, in words; `whole` is False where there was no room for data disks and seeds."""
+
+    words: str
+    whole: bool
+
+
 class Restored(Result):
     people: int
     machines: int
@@ -269,4 +288,5 @@ class Copied(Result):
 
 LIST_FROM = Verb("restore.list", From, list[Backup])
 RESTORE = LongVerb("restore.begin", Restore, Restored, title="Restore")
+TEST_RESTORE = LongVerb("restore.test", Nothing, Tested, title="Restore test")
 FETCH_COPIES = LongVerb("restore.copies", Copies, Copied, title="Fetching copies of data disks")

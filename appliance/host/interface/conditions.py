@@ -7,12 +7,13 @@ from appliance.host.rpc.verb import Result
 
 class Backups(Result):
     """Whether it is said where they go (`set_up`), whether somebody wrote the recovery key down, whether they lie on a disk of the appliance's
-    own data, and why one should not count on them, in a sentence or empty."""
+    own data, and why one should not count on them, or on their restore, in a sentence each or empty."""
 
     set_up: bool = False
     noted: bool = False
     same_disk: bool = False
     problem: str = ""
+    restore_problem: str = ""
 
 
 class Certificate(Result):

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from appliance import layout
 from appliance.errors import BadInput, DpeError, NotAllowed
+from appliance.host.backup import restore_testing
 from appliance.host.rpc import periodic
 from appliance.host.rpc.operations import Operations
 from appliance.host.rpc.registry import Host, find
@@ -86,6 +87,7 @@ def main() -> None:
     settings = load()
     layout.prepare(settings)
     processes.resume(settings)
+    restore_testing.remove_leftovers(settings)
     with Server(settings) as server:
         stop = threading.Event()
         for signum in (signal.SIGTERM, signal.SIGINT):

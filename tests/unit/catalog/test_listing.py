@@ -37,7 +37,7 @@ from appliance.catalog import (
     seeds,
 )
 from appliance.catalog.grants import Scope
-from appliance.catalog.listing import Page, Window, every
+from appliance.catalog.listing import Page, Window, every, page_of
 from appliance.settings import Settings
 from tests import world
 
@@ -256,3 +256,18 @@ def test_what_is_searched_for_is_found_in_any_case(opened: Settings) -> None:
     for text in ("özil", "ÖZIL", "mesut", "MESUT ö"):
         assert [row.account.name for row in accounts.list_accounts(text=text).rows] == ["mesut"], text
     assert accounts.list_accounts(text="%").rows == []
+
+
+def test_rows_that_are_at_hand_are_paged_as_those_of_a_table() -> None:
+    found = [(n, n % 3) for n in (4, 1, 3, 0, 2)]
+    sorts: dict[str, Callable[[tuple[int, int]], int]] = {"id": lambda row: row[0], "rest": lambda row: row[1]}
+    for sort, down in (("id", False), ("rest", False), ("rest", True)):
+        expected = sorted(found, key=lambda row: (sorts[sort](row), row[0]), reverse=down)
+
+        def find(window: Window) -> Page[tuple[int, int]]:
+            return page_of(found, lambda row: row[0], sorts, window)
+
+        for size in (1, 2, 5, 6):
+            assert list(every(find, Window(sort, down), size=size)) == expected
+    assert page_of(found, lambda row: row[0], sorts, Window("id", size=2)) == Page([(0, 0), (1, 1)], (1, 1), 5)
+    assert page_of(found, lambda row: row[0], sorts, Window("id", after=("x", "y"), size=9)).rows == sorted(found)

@@ -129,6 +129,7 @@ WALK: list[tuple[str, str, str | int]] = [
 SERVER: list[tuple[str, str, str | int]] = [
     ("grace", "admin backups create --wait", "Backup: done."),
     ("grace", "admin backups verify --wait", "Check of the backups: done."),
+    ("grace", "admin backups test-restore --wait", "Restore test: done."),
     ("grace", "admin backups list", "b1"),
     ("grace", "admin operations list", "Check of the backups"),
     ("grace", "admin operations show {operation}", "done"),
@@ -215,6 +216,7 @@ def test_every_command_of_the_server_against_the_real_dpe_host(
         for verb, do in (
             (backups.RUN, lambda args, host: backups.Made(snapshot="b1", bytes=10, added=1, people=3, machines=2, disks=1, problems=[])),
             (backups.VERIFY, lambda args, host: backups.Checked(words="All are whole.", backups=1)),
+            (backups.TEST_RESTORE, lambda args, host: backups.Tested(words="It could be restored.", whole=True)),
             (backups.LIST, lambda args, host: [found]),
             (updates.STATUS, lambda args, host: updates.Status(image=Image.model_validate(BUILD), slots=[])),
             (updates.SOURCE, lambda args, host: updates.Source()),

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from appliance import catalog
 from appliance.catalog import options
-from appliance.host.backup import appliance_backup
+from appliance.host.backup import appliance_backup, schedule
 from appliance.host.backup.appliance_backup import Config, problem
-from appliance.host.backup.schedule import is_due, slot, upcoming
-from appliance.host.interface.backups import Plan
+from appliance.host.backup.schedule import is_due, is_test_due, slot, upcoming
+from appliance.host.interface.backups import Last, Plan
+from appliance.settings import Settings
 from tests.unit.host.backed_up import small_appliance
 
 pytestmark = pytest.mark.backup
@@ -87,6 +88,55 @@ def test_what_is_told_when_one_should_not_count_on_them() -> None:
     assert problem(known, good, since + timedelta(days=9)) == "The last backup is 8 days old."
     assert "No room" in problem(known, {**good, "ok": False, "error": "No room."}, since + timedelta(days=2))
     assert "damaged" in problem(known, {**good, "checked_at": "x", "check_ok": False, "check_error": "damaged"}, since + timedelta(days=2))
+
+
+def test_a_restore_is_tested_every_week_and_a_day_after_one_that_failed() -> None:
+    since = at("2026-11-10T00:00")
+
+    def due(moment: str, plan: Plan = NIGHT, **last: Any) -> bool:
+        return is_test_due(plan, since, Last(ok_at="2026-11-10T01:00:00+00:00", **last), at(moment))
+
+    assert not is_test_due(NIGHT, since, Last(), at("2026-11-21T00:00")), "there is nothing to test"
+    assert not due("2026-11-10T12:00")
+    assert due("2026-11-11T00:00")
+    begun = {"test_begun_at": "2026-11-12T00:00:00+00:00"}
+    assert not due("2026-11-12T23:59", **begun), "it was cancelled or cut off"
+    good = {**begun, "tested_at": "2026-11-12T00:10:00+00:00", "test_ok": True}
+    assert not due("2026-11-18T23:59", **good)
+    assert due("2026-11-19T00:10", **good)
+    assert due("2026-11-13T00:10", Plan(restore_test="daily"), **good)
+    assert due("2026-11-13T00:10", **{**good, "test_ok": False})
+    assert not due("2027-11-19T00:10", Plan(restore_test="never"), **good)
+
+
+def test_the_schedule_begins_a_backup_and_then_a_restore_test(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(schedule.Client, "begin", lambda _client, verb: begun.append(verb.name))
+    monkeypatch.setattr(schedule.events, "zone", lambda _: UTC_ZONE)
+    known = {"target": {"kind": "folder", "path": "/mnt"}, "repository": "x", "since": LONG_AGO}
+    appliance_backup.save(settings, Config.model_validate(known))
+    for note in ({}, {"ok_at": appliance_backup.stamp()}, {"test_begun_at": appliance_backup.stamp()}):
+        appliance_backup.note(settings, **note)
+        schedule._look(settings)
+    assert begun == ["backup.run", "restore.test"]
+
+
+def test_what_is_told_when_no_restore_could_be_tested() -> None:
+    since = at("2026-11-10T00:00")
+    known = Config.model_validate({"target": {"kind": "folder", "path": "/mnt"}, "repository": "x", "since": since})
+    backed_up = {"ok_at": "2026-11-10T01:00:00+00:00"}
+    told = appliance_backup.restore_problem
+    assert told(known, Last(), at("2027-11-10T00:00")) == ""
+    assert told(known, Last(**backed_up), at("2026-11-20T00:00")) == ""
+    assert told(known, Last(**backed_up), at("2026-11-26T00:00")) == "No restore was tested yet."
+    tested = {**backed_up, "test_ok": True, "test_ok_at": "2026-11-20T00:00:00+00:00"}
+    assert told(known, Last(**tested), at("2026-11-30T00:00")) == ""
+    assert told(known, Last(**tested), at("2026-12-10T00:00")) == "The last restore test was 20 days ago."
+    assert told(known, Last.model_validate({**tested, "test_ok": False, "test_error": "Damaged."}), at("2026-11-21T00:00")).endswith(
+        "Damaged."
+    )
+    never = known.model_copy(update={"plan": Plan(restore_test="never")})
+    assert told(never, Last(**backed_up), at("2027-11-10T00:00")) == ""
 
 
 def test_a_backup_is_of_the_folder_s_scenario_whatever_it_is_called_in_the_catalog_by_now(tmp_path: Path) -> None:

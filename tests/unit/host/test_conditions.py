@@ -28,7 +28,7 @@ def test_backups_are_told_of_as_soon_as_they_change(settings: Settings) -> None:
     assert conditions.known(settings).backups == Backups()
     configured(settings, same_disk=True)
     assert conditions.known(settings).backups == Backups(set_up=True, same_disk=True)
-    appliance_backup._note(settings, ok=False, error="There is no room left.")
+    appliance_backup.note(settings, ok=False, error="There is no room left.")
     assert conditions.known(settings).backups == Backups(
         set_up=True, same_disk=True, problem="The last backup failed: There is no room left."
     )

@@ -14,7 +14,7 @@ from appliance.catalog.grants import Location
 from appliance.errors import BadInput, Conflict, DpeError, NotAllowed, NotFound
 from appliance.identity import permissions, roles
 from appliance.lifecycle import outcomes
-from appliance.services import accounts, delegation, machines, org_units
+from appliance.services import accounts, delegation, importing, machines, moves, org_units
 from appliance.services.delegation import Holder
 
 
@@ -94,6 +94,63 @@ def test_a_delegate_stays_within_what_they_hold_and_look_after(admin, school):
         delegation.give(head, "operator", it_is(ada))
     with pytest.raises(NotAllowed, match="outside of what you look after"):
         delegation.give(ada, "approver", it_is(ada), over_unit=school["physics"])
+
+
+def refusal(do, *arguments, **values) -> tuple[type, str, str, str]:
+    """What somebody is told who may not."""
+    with pytest.raises(DpeError) as caught:
+        do(*arguments, **values)
+    problems = " ".join(getattr(caught.value, "problems", []))
+    return type(caught.value), f"{caught.value.message} {problems}", caught.value.hint, str(caught.value.field)
+
+
+def test_no_refusal_tells_a_delegate_what_there_is_elsewhere(ready, small, admin, school):
+    """Names are the whole appliance's: one that is taken elsewhere is refused as a reserved one is, and what is elsewhere as what there is not."""
+    head, science, arts = school["head"], school["science"], school["arts"]
+    person("elsewhere", arts)
+    person("ada", school["physics"])
+    org_units.create_group(admin, "painters", "", arts)
+    org_units.create_group(head, "chemists", "", science)
+    for name in ("elsewhere", "engine", "ENGINE", "dpe-host"):
+        assert refusal(accounts.create, head, name, org_unit_id=science) == (
+            Conflict, f"The name {name} cannot be used. ", "Pick another name.", "name",
+        )  # fmt: skip
+        assert f"Line 2: the name {name} cannot be used." in refusal(importing.people, head, f"name\n{name}\n".encode(), science)[1]
+    assert "already an account ada" in refusal(accounts.create, head, "ada", org_unit_id=science)[1]
+    assert "already an account elsewhere" in refusal(accounts.create, admin, "elsewhere")[1]
+    assert "already an account ada" in refusal(importing.people, head, b"name\nada\n", science)[1]
+    assert "already an account elsewhere" in refusal(importing.people, admin, b"name\nelsewhere\n")[1]
+    assert refusal(org_units.create_group, head, "painters", "", science)[1] == "The name painters cannot be used. "
+    assert "already a group chemists" in refusal(org_units.create_group, head, "chemists", "", science)[1]
+    assert refusal(org_units.change_unit, head, science, name="Arts", parent_id=None)[1] == "The name Arts cannot be used. "
+    assert "already an org unit Physics" in refusal(org_units.create_unit, head, science, "Physics")[1]
+
+    # A role over what is elsewhere, and over what there is not.
+    ada = Holder("account", Account.get(Account.name == "ada").id)
+    units = {refusal(delegation.give, head, "approver", ada, over_unit=unit) for unit in (arts, 999)}
+    classes = {refusal(delegation.give, head, "class_manager", ada, over_class=name) for name in ("small", "nosuch")}
+    assert (len(units), len(classes)) == (1, 1)
+
+    Grant.delete().where(Grant.role == "user").execute()  # else everybody knows every class
+    quotas = {refusal(delegation.set_quota, head, ada, {"machines": 1}, each=True, class_name=name) for name in ("small", "nosuch")}
+    assert len(quotas) == 1
+
+    # A machine passed on to somebody elsewhere, and to nobody.
+    ready(1)
+    user = delegation.give(admin, "user", ada, over_class="small")
+    machine = machines.request(Actor("ada", ada.id), "small").machine_id
+    user.delete_instance()
+    for giver in (head, person("keeper")):
+        if giver.name == "keeper":
+            delegation.give(admin, "class_manager", it_is(giver), over_class="small")
+        told = {to: refusal(moves.transfer, giver, machine, to) for to in ("elsewhere", "nobodyatall")}
+        assert told["elsewhere"] == (BadInput, "There is no account elsewhere. ", "Check the name.", "to")
+        assert told["nobodyatall"] == (BadInput, "There is no account nobodyatall. ", "Check the name.", "to")
+        assert "ada's already" in refusal(moves.transfer, giver, machine, "ada")[1] or giver.name == "keeper"
+    delegation.give(admin, "user", it_is(Actor("elsewhere", Account.get(Account.name == "elsewhere").id)), over_class="small")
+    assert (
+        "no account" not in refusal(moves.transfer, giver, machine, "elsewhere")[1]
+    )  # who may use the class is within its manager's reach
 
 
 def test_nothing_is_passed_on_for_longer_than_it_is_held(admin, school):

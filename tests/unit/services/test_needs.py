@@ -166,6 +166,7 @@ CASES: dict[str, list[Case]] = {
         Case(host(backups=Backups(set_up=True)), host(backups=WELL), WARNING, "recovery key"),
         Case(host(backups=Backups(set_up=True, noted=True, same_disk=True)), host(backups=WELL), WARNING, "own disk"),
         Case(host(backups=Backups(set_up=True, noted=True, problem=UNWELL)), host(backups=WELL), ERROR),
+        Case(host(backups=Backups(set_up=True, noted=True, restore_problem=UNWELL)), host(backups=WELL), ERROR),
     ],
     "certificate": [
         Case(host(certificate=Certificate(ends=in_days(20))), host(certificate=Certificate(ends=in_days(90))), WARNING, "in 20 days"),

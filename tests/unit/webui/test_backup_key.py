@@ -64,3 +64,25 @@ def test_a_target_on_the_appliance_s_own_disk_is_called_that(grace: Browser, hos
     assert "own disk.</strong>" not in tried
     grace.post(PAGE + "configure", FOLDER)
     assert "This is the appliance's own disk." in grace.get(PAGE).text
+
+
+def test_when_a_restore_was_tested_and_what_came_of_it(
+    grace: Browser, host: Hosted, opened: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(opened)
+    assert "none yet" in grace.get(PAGE).text.split("Last restore test")[1][:60]
+    do_instead(monkeypatch, backups.TEST_RESTORE, lambda args, host: backups.Tested(words="It could be.", whole=True))
+    assert "/operations/" in grace.post(PAGE + "restore-test").headers["Location"]
+    moment = "2026-11-30T09:00:00+00:00"
+    appliance_backup.note(opened, ok_at=moment, tested_at=moment, test_ok=True, test_ok_at=moment, test_words="It could be restored.")
+    page = grace.get(PAGE).text
+    assert moment[:16] in page.split("Last restore test")[1][:120]
+    assert "It could be restored." in page
+    appliance_backup.note(opened, test_ok=False, test_error="It is damaged.")
+    page = grace.get(PAGE).text
+    assert "The last restore test failed: It is damaged." in page
+    assert "It could be restored." not in page
+    plan = {"at": "02:30", "days": ["1"], "daily": "7", "weekly": "4", "monthly": "6"}
+    assert grace.post(PAGE + "schedule", {**plan, "restore_test": "hourly"}).status_code == 400
+    assert grace.post(PAGE + "schedule", {**plan, "restore_test": "never"}).headers["Location"] == PAGE
+    assert appliance_backup.configured(opened).plan.restore_test == "never"

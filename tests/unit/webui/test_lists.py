@@ -48,7 +48,7 @@ from webui.admin.accounts import ACCOUNTS
 from webui.admin.disks import DISKS, RETAINED
 from webui.admin.groups import GROUPS
 from webui.admin.machines import MACHINES
-from webui.admin.org_units import PEOPLE
+from webui.admin.org_units import PEOPLE, UNITS
 from webui.admin.seeds import SEEDS
 from webui.runs import RUNS
 
@@ -302,6 +302,25 @@ def test_what_is_refused_for_some_is_done_to_the_others_and_named(grace: Browser
     ]
 
 
+def test_what_is_sent_in_pieces_is_told_together(grace: Browser, people: dict[str, Actor]) -> None:
+    ids = many_people(4)
+    with catalog.write():
+        Account.update(directory_id="7").where(Account.id == ids[1]).execute()
+    to = str(OrgUnit.get(OrgUnit.name == "Workshop").id)
+    form = {"verb": "move", "to": to, "confirmed": "yes", "view": ""}
+    piece = grace.post("/admin/accounts/bulk", {**form, "id": ids[:2]}, Accept="application/json")
+    assert piece.json is not None
+    assert piece.json["done"] == 1
+    assert piece.json["refused"] == [["p001", "The directory says where p001 is.", "Move them in the directory; it is followed here."]]
+    page = grace.post("/admin/accounts/bulk", {**form, "id": ids[2:], "before": piece.text}).text
+    assert "Move: 1 account refused" in page
+    assert "3 accounts moved to Workshop" in page
+    assert "The directory says where p001 is." in page
+    hostile = grace.post("/admin/accounts/bulk", {**form, "id": ids[2:], "before": '{"refused": [["<script>", "<b>", ""]]}'}).text
+    assert "<strong>&lt;script&gt;</strong>" in hostile
+    assert "2 accounts moved" in bulk(grace, "/admin/accounts/bulk", "move", ids[2:], to=to, before="{")
+
+
 def test_before_a_loss_it_is_asked_with_how_many_and_which(grace: Browser, people: dict[str, Actor]) -> None:
     held = list(Machine.select().where(Machine.state == MachineState.IN_USE))
     ids = [row.id for row in held]
@@ -423,7 +442,7 @@ def make_groups(people: dict[str, Actor], count: int) -> None:
 # Path, the list, what the catalog sorts it by.
 LISTS = [
     ("/admin/machines/", MACHINES, machines.SORTS), ("/admin/accounts/", ACCOUNTS, account_rows.SORTS), ("/admin/org-units/1", PEOPLE, account_rows.SORTS),
-    ("/admin/groups/", GROUPS, groups.SORTS), ("/admin/seeds/", SEEDS, seeds.SORTS), ("/admin/workflow/runs/", RUNS, runs.SORTS),
+    ("/admin/org-units/", UNITS, org_units.SORTS), ("/admin/groups/", GROUPS, groups.SORTS), ("/admin/seeds/", SEEDS, seeds.SORTS), ("/admin/workflow/runs/", RUNS, runs.SORTS),
     ("/admin/data-disks/", DISKS, data_disks.SORTS), ("/admin/retained-disks/", RETAINED, data_disks.RETAINED_SORTS),
 ]  # fmt: skip
 
@@ -488,3 +507,28 @@ def test_other_lists_end_at_the_reach_too(delegate: Browser, people: dict[str, A
     assert "4 data disks<" in delegate.get("/admin/data-disks/").text
     assert [row["Group"] for row in table(delegate, "/admin/groups/?as=csv")] == ["analysts"]
     assert delegate.get("/admin/events/").status_code == 403
+
+
+def test_org_units_are_a_tree_until_they_are_searched_or_sorted_and_empty_ones_are_removed_at_once(
+    grace: Browser, delegate: Browser, people: dict[str, Actor]
+) -> None:
+    path = "/admin/org-units/"
+    with catalog.write():
+        above = OrgUnit.create(parent=ROOT, name="Arts")
+        for name in ("Zoo", "Music"):
+            OrgUnit.create(parent=above, name=name)
+        Group.create(name="choir", org_unit=OrgUnit.get(OrgUnit.name == "Music"))
+    tree = re.findall(r'<a class="name[^>]*>([^<]+)</a>', grace.get(path).text)
+    assert tree[tree.index("Arts") :][:3] == ["Arts", "Music", "Zoo"]
+    assert 'class="name tree-1"' in grace.get(path).text
+    assert rows(grace.get(f"{path}?text=mus").text) == ["Arts / Music"]
+    found = table(grace, f"{path}?sort=-people&as=csv")
+    assert [int(row["People"]) for row in found] == sorted((int(row["People"]) for row in found), reverse=True)
+    assert {row["Org unit"]: row["Groups"] for row in found}["Arts / Music"] == "1"
+    assert "Arts" not in delegate.get(path).text + delegate.get(f"{path}?as=csv").text
+    empty, full = (OrgUnit.get(OrgUnit.name == name).id for name in ("Zoo", "Music"))
+    asked = grace.post(f"{path}bulk", {"verb": "remove", "id": [str(empty), str(full)]}).text
+    assert "Remove: 2 org units?" in asked
+    done = grace.post(f"{path}bulk", {"verb": "remove", "id": [str(empty), str(full)], "confirmed": "yes"}).text
+    assert "1 org unit removed" in done
+    assert "Music is not empty." in done

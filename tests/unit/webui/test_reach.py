@@ -189,7 +189,8 @@ def test_what_changes_elsewhere_changes_nothing_for_who_looks_after_a_part(
 
 def _answer(browser: Browser, path: str) -> tuple[int, str]:
     answer = browser.get(path)
-    return answer.status_code, told(answer.text)
+    heads = " ".join(f"{name}: {answer.headers.get(name)}" for name in ("Link", "Location") if name in answer.headers)
+    return answer.status_code, f"{told(answer.text)} {told(heads)}"
 
 
 def difference(path: str, before: tuple[int, str], after: tuple[int, str]) -> str:

@@ -93,6 +93,15 @@ for (const here of document.querySelectorAll(':is(.nav-strip, .side, .sections) 
 const target = document.getElementById(location.hash.slice(1)); // an anchor of before leads on to the section that has it now
 if (target?.matches('.sections a')) location.replace(target.href);
 
+// -- After a form the same page is where it was, unless it says what is wrong, which has the focus, or leads to a part of it.
+document.addEventListener('submit', event => {
+  if (!event.defaultPrevented && event.target.method === 'post') sessionStorage.setItem('place', JSON.stringify([location.pathname, scrollY]));
+});
+const [place, down] = JSON.parse(sessionStorage.getItem('place') ?? '[]');
+sessionStorage.removeItem('place');
+const { responseStatus = 200 } = performance.getEntriesByType('navigation')[0] ?? {};
+if (place === location.pathname && !location.hash && responseStatus < 400) scrollTo({ top: down, behavior: 'instant' });
+
 // -- The navigation as a panel, where there is no room for it at the side: a dialog with the rest of the page behind it.
 const side = document.getElementById('side');
 function panel(open) {
@@ -294,6 +303,44 @@ document.addEventListener('htmx:before:swap', event => {
 });
 document.addEventListener('htmx:after:swap', () => {
   if (shown() && query(shown()) !== query(location.href)) history.replaceState(history.state, '', shown());
+});
+
+// -- Pictures of screens: the server takes few at a time, and whoever was turned away asks again, later each time, until it shows one.
+const asked = new WeakMap();
+function again(image) {
+  const times = (asked.get(image) ?? 0) + 1;
+  asked.set(image, times);
+  if (times < 6) setTimeout(() => { if (image.isConnected) image.src = image.src; }, 1000 * times * (1 + Math.random()));
+}
+document.addEventListener('error', event => { if (event.target.matches?.('.screen-picture img')) again(event.target); }, true);
+for (const image of document.querySelectorAll('.screen-picture img')) if (image.complete && image.currentSrc && !image.naturalWidth) again(image);
+
+// -- Something is done to many rows in pieces, with a bar. The form itself sends the last one, with what became of the others; and all
+// that are left, where a piece is not answered.
+const PIECE = 25;
+document.addEventListener('submit', async event => {
+  const form = event.target;
+  if (event.defaultPrevented || !form.matches('[data-pieces]')) return;
+  const rows = [...form.querySelectorAll('[name=id]')], bar = form.querySelector('progress'), before = { done: 0, refused: [] };
+  if (rows.length <= PIECE) return;
+  event.preventDefault();
+  bar.max = rows.length;
+  bar.value = 0;
+  bar.hidden = !(form.querySelector('.row-line').hidden = true);
+  while (rows.length > PIECE) {
+    const piece = rows.splice(0, PIECE), body = new FormData(form);
+    body.delete('id');
+    for (const row of piece) body.append('id', row.value);
+    const answer = await fetch(form.action, { method: 'POST', body, headers: { Accept: 'application/json' } }).catch(() => undefined);
+    const said = answer?.ok && await answer.json().catch(() => undefined);
+    if (!said) break;
+    for (const row of piece) row.remove();
+    before.done += said.done;
+    before.refused.push(...said.refused);
+    bar.value += piece.length;
+  }
+  form.elements.before.value = JSON.stringify(before);
+  form.submit();
 });
 
 // -- A list's rows: all of the page selected at once, and how many are.
