@@ -197,6 +197,7 @@ def _first_setup() -> BaseResponse | None:
         "static",
         "door.healthz",
         "door.readyz",
+        "setup.machines",
         "setup.wizard",
         "setup_restore.begin",
         "setup_restore.progress",

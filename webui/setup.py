@@ -18,15 +18,17 @@ from pydantic_core import PydanticCustomError
 from werkzeug.wrappers import Response
 
 from appliance.catalog import Actor, options, seeds
-from appliance.errors import DpeError
+from appliance.errors import BadInput, DpeError
 from appliance.identity import passwords
-from appliance.services import accounts, aside, classes, overview, preferences, server, sessions, setup
+from appliance.scenario.schema import Os
+from appliance.services import accounts, applications, aside, classes, overview, preferences, server, sessions, setup
 from appliance.services import setup_server as setup_server_service
 from appliance.services.directory import Finding, check_directory
 from webui import auth, forms, setup_directory, setup_server
 from webui.admin.preferences import zones
-from webui.forms import SECRET, Form, Line, checked
+from webui.forms import SECRET, Form, Line, OneOf, Upload, checked
 from webui.guard import is_set_up, needs, public, settings
+from webui.upload import takes_file_of
 
 blueprint = Blueprint("setup", __name__)
 
@@ -44,6 +46,7 @@ STEPS = {
     "hardware": "Hardware",
     "review": "Review",
 }
+LARGEST = 4 << 20  # bytes of a scenario, for which nobody has signed in; a larger one is imported later
 HARDWARE_ICONS = {"kvm": "bolt", "cpu": "cpu", "memory": "activity", "disk": "database", "network": "route"}
 SERVER = ("network", "storage")  # only where these are the appliance's to decide on
 
@@ -116,7 +119,7 @@ Ready = Annotated[int, BeforeValidator(_count), AfterValidator(_fits)]
 
 def _pools() -> type[Form]:
     """How many machines of each class there are to be: `buffer-CLASS` and `maximum-CLASS`."""
-    return _pools_of(tuple((one.name, one.spec["title"], one.buffer, one.maximum) for one in classes.everything()))
+    return _pools_of(tuple((one.name, one.spec["title"], one.buffer, one.maximum) for one in setup.offered()))
 
 
 @lru_cache(maxsize=2)
@@ -134,11 +137,24 @@ def _pools_of(sizes: tuple[tuple[str, str, int, int], ...]) -> type[Form]:
     return create_model("Pools", __base__=Form, **found)
 
 
+class Machines(Form):
+    """Which classes there are; what came with the appliance, where nobody presses the button."""
+
+    scenario_from: Annotated[
+        str,
+        OneOf({"shipped": "What came with the appliance", "class": "A class from the catalogue", "import": "A scenario from a zip"}),
+    ] = Field("shipped", title="Machines")
+    scenario_application: str = Field("", title="Application")
+    scenario_os: Os = Field("debian-13", title="Operating system")
+    scenario_file: Upload = Field(b"", title="Zip file", description="As Export of another appliance's scenario gives it.")
+
+
 FORMS: dict[str, type[Form]] = {
     "code": Code,
     "network": setup_server.Network,
     "you": You,
     "appliance": Appliance,
+    "machines": Machines,
     "storage": setup_server.Storage,
     "directory": setup_directory.Directory,
 }
@@ -199,14 +215,14 @@ def wizard() -> Response | str | tuple[str, int]:
 
 def _defaults() -> Values:
     server = setup_server.defaults() if setup_server_service.is_ours() else {}
-    return {**server, "title": options.get("scenario").get("title", "")}
+    return {**server, "scenario_from": "shipped", "scenario_os": "debian-13", "title": options.get("scenario").get("title", "")}
 
 
 def _page(step: str, values: Values, error: DpeError | None = None, findings: list[Finding] | None = None) -> tuple[str, int]:
     known = step != "code"  # until the code is right, the page tells nothing of the appliance
     names = _steps()
     net, disks = setup_server.network() if step == "network" else None, setup_server.disks() if step in ("storage", "review") else None
-    choices = {"time_zone": {zone: zone for zone in zones()}} if known else {}
+    choices = {"time_zone": {zone: zone for zone in zones()}, "scenario_application": _applications()} if known else {}
     if net and net[0]:
         choices["net_card"] = {card.name: card.name if card.connected else f"{card.name} (no cable)" for card in net[0].cards}
     page = render_template(
@@ -215,8 +231,8 @@ def _page(step: str, values: Values, error: DpeError | None = None, findings: li
         STEPS={name: STEPS[name] for name in names},
         at=names.index(step),
         form={
-            name: forms.bound(_form_of(name), values, error if name == step else None, choices=choices, keep=True, mine=True)
-            for name in (names if known else ["code"])
+            name: forms.bound(_form_of(name), values, _error_of(name, step, error), choices=choices, keep=True, mine=True)
+            for name in ([*names, "machines"] if known else ["code"])
         },
         net=net,
         disks=disks if "storage" in names else None,
@@ -224,10 +240,10 @@ def _page(step: str, values: Values, error: DpeError | None = None, findings: li
         keep_at=lambda address, token: f"https://{address}{_port()}{url_for('server.keep', token=token)}",
         findings=findings,
         found_here=aside.count(),
-        held=server.capacity(settings()) if step == "hardware" else [],
+        held=[one for one in server.capacity(settings()) if one.machine_class.enabled] if step == "hardware" else [],
         findings_of_host=server.findings(settings()) if step == "hardware" else [],
         HARDWARE_ICONS=HARDWARE_ICONS,
-        classes=classes.everything() if known else [],
+        classes=setup.offered() if known else [],
         to_build=setup.to_build() if step == "review" else 0,
         host=_host() if known else None,
         known=known,
@@ -235,10 +251,43 @@ def _page(step: str, values: Values, error: DpeError | None = None, findings: li
     return page, 400 if error else 200
 
 
+def _error_of(form: str, step: str, error: DpeError | None) -> DpeError | None:
+    """The error, if it is about this form: that of the step, or the one of machines that stands on the step of pools."""
+    if error is not None and (error.field or "").startswith("scenario_"):
+        step = "machines"
+    return error if form == step else None
+
+
 def _port() -> str:
     """What follows the host's name in this page's own address."""
     port = urlsplit(request.host_url).port
     return f":{port}" if port else ""
+
+
+def _applications() -> dict[str, str]:
+    return {one.name: one.manifest.title for one in applications.entries() if one.manifest.web is not None}
+
+
+@blueprint.post("/setup/machines")
+@public
+@takes_file_of(LARGEST)
+def machines() -> Response | str | tuple[str, int]:
+    """The wizard, where its form brings a file."""
+    return wizard()
+
+
+def _choose_machines(values: Values, asked: Asked) -> tuple[str, int]:
+    wanted = forms.check(Machines, values | forms.sent(Machines))
+    address = request.remote_addr or ""
+    if wanted.scenario_from == "class":
+        setup.choose_class(wanted.scenario_application, wanted.scenario_os, address)
+    elif wanted.scenario_from == "shipped":
+        setup.choose_shipped(address)
+    elif wanted.scenario_file:
+        setup.choose_import(wanted.scenario_file, address)
+    else:
+        raise BadInput("No file was sent.", "Choose a zip file.", field="scenario_file")
+    return _page("pools", values)
 
 
 def _network(values: Values, asked: Asked) -> tuple[str, int]:
@@ -261,7 +310,7 @@ def _finish(values: Values, asked: Asked) -> Response:
     you: You = asked["you"]
     about: Appliance = asked["appliance"]
     sizes, address = asked["pools"].model_dump(by_alias=True), request.remote_addr or ""
-    pools = {one.name: (sizes[f"buffer-{one.name}"], sizes[f"maximum-{one.name}"]) for one in classes.everything()}
+    pools = {one.name: (sizes[f"buffer-{one.name}"], sizes[f"maximum-{one.name}"]) for one in setup.offered()}
     wishes = setup.Wishes(you.name, you.full_name, you.password, about.title, about.time_zone, pools)
     account = setup.finish(values["code"], wishes, address)
     token, _ = sessions.sign_in(you.name, you.password, address, request.user_agent.string)
@@ -279,6 +328,7 @@ def _finish(values: Values, asked: Asked) -> Response:
 ACTS: dict[tuple[str, str], Callable[[Values, Asked], Response | tuple[str, int]]] = {
     ("network", "next"): _network,
     ("network", "undo"): _take_network_back,
+    ("pools", "machines"): _choose_machines,
     ("directory", "test"): _test_directory,
     ("review", "finish"): _finish,
 }
@@ -287,6 +337,6 @@ ACTS: dict[tuple[str, str], Callable[[Values, Asked], Response | tuple[str, int]
 @blueprint.get("/setup/progress")
 @needs("settings.manage")
 def progress() -> str:
-    latest = [next(iter(seeds.of_class(machine_class.name)), None) for machine_class in classes.everything()]
+    latest = [next(iter(seeds.of_class(machine_class.name)), None) for machine_class in setup.offered()]
     builds = [(seed, classes.forking(seed.machine_class)) for seed in latest if seed is not None]
     return render_template("setup_progress.html", builds=builds, pools=overview.pools(), health=overview.health())

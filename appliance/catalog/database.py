@@ -78,6 +78,11 @@ def _path() -> Path:
     return Path(unquote(urlsplit(str(db.database)).path))
 
 
+def is_there() -> bool:
+    """Whether a catalog was opened, and still lies where it was."""
+    return db.database is not None and _path().is_file()
+
+
 def folder() -> Path:
     """Where the catalog lies that is open."""
     return _path().parent

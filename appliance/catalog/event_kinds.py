@@ -278,6 +278,8 @@ class EventKind(StrEnum):
     SCENARIO_CHANGED = "scenario.changed", "There is another version of the scenario, which counts from now on.", INFO, "comment", "changes"
     SCENARIO_IMPORTED = "scenario.imported", "Somebody sent a scenario; it is not in use yet."
     SCENARIO_DISCARDED = "scenario.discarded", "What was sent was discarded."
+    SCENARIO_APPLICATION_WITHDRAWN = "scenario.application_withdrawn", "An application is offered to new classes no more."
+    SCENARIO_APPLICATION_OFFERED = "scenario.application_offered", "An application that was withdrawn is offered again."
     SCENARIO_OFFERED = "scenario.offered", "A newer scenario came, and the one here was changed: somebody decides.", INFO, "hint"
     SCENARIO_UNREADABLE = "scenario.unreadable", "A scenario cannot be used; the one before counts on.", ERROR, "hint"
 

@@ -660,12 +660,16 @@ class SequenceVersion(Row):
 
 
 class ScenarioState(StrEnum):
-    """Where a version of the scenario stands. What is offered (by the folder) or imported (by somebody) has no number, and nothing goes by it."""
+    """Where a version of the scenario stands. What is offered (by the folder) or imported (by somebody) has no number, and nothing goes by it.
+
+    Of an application that somebody sent, the tree has the files of that alone.
+    """
 
     CURRENT = "current"
     KEPT = "kept"
     OFFERED = "offered"
     IMPORTED = "imported"
+    APPLICATION = "application"
 
 
 class ScenarioFile(Row):

@@ -40,6 +40,7 @@ DEFAULTS: dict[str, Any] = {
     "undecided": {},  # why nothing is made and nothing removed until an admin decides, and what they decided; see lifecycle.aside
     "aside_days": 30,  # after which what is set aside is removed; 0: never
     "trends": {},  # whole days until disk and memory are used up, of what comes soon; see engine.trends
+    "withdrawn_applications": [],  # names of those that classes which do not have them are not offered
     "scenario": {},  # name, title and description of the scenario last loaded
 }
 

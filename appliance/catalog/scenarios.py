@@ -8,14 +8,19 @@ import json
 import os
 import shutil
 import threading
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from appliance import durable
+from appliance.catalog import database
 from appliance.catalog.database import rows
 from appliance.catalog.models import ScenarioFile, ScenarioState, ScenarioVersion
 from appliance.errors import BadInput, Unavailable
 from appliance.paths import below
+from appliance.scenario import applications
 from appliance.scenario import tree as trees
+from appliance.scenario.applications import Entry
 from appliance.scenario.tree import File, Listing, Tree
 from appliance.settings import Settings
 
@@ -81,6 +86,23 @@ def read(listed: Listing) -> Tree:
         found[path] = File(content, bool(executable))
     trees.check_paths(found)
     return found
+
+
+def own_applications() -> Mapping[str, Entry]:
+    """The applications that the current version brings, by name; those that this version of the appliance cannot use are left out."""
+    name = database.is_there() and digest()  # a build by hand, as a test is one, has no catalog
+    return _own(name) if name else {}
+
+
+@lru_cache(maxsize=4)
+def _own(digest: str) -> Mapping[str, Entry]:
+    """Of the version with that digest, which stands for all its files."""
+    version = ScenarioVersion.select().where(ScenarioVersion.digest == digest).first()
+    listed = {path: one for path, one in version.tree.items() if path.startswith(f"{applications.OWN}/")} if version else {}
+    return trees.entries(read(listed)) if listed else {}
+
+
+applications.follow(own_applications)
 
 
 def put(tree: Tree, state: ScenarioState, base: Listing, *, author: str = "", comment: str = "", changes: str = "") -> ScenarioVersion:

@@ -1,8 +1,13 @@
-"""The catalogue of applications: what each says of itself in its application.yml, and how those that a class names fit into one machine."""
+"""The catalogue of applications: what each says of itself in its application.yml, and how those that a class names fit into one machine.
 
+Some come with the appliance, others with a scenario: those are folders in its `applications/`.
+"""
+
+import contextlib
 import difflib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +20,7 @@ from appliance.yamlfile import FileError, FileErrors, Part, Place, Source
 
 CATALOGUE = REPOSITORY / "playbooks/applications"
 MAIN = "application.yml"
+OWN = "applications"  # of a scenario: the folder that its own are in
 SYSTEM = 160  # MiB of memory that the operating system takes besides its applications
 SYSTEM_DISK = 1  # GiB of disk
 LONGEST = 200  # characters of an option
@@ -107,11 +113,16 @@ class Manifest(Part):
 
 @dataclass(frozen=True)
 class Entry:
-    """An application of the catalogue, and its folder, which is an Ansible role."""
+    """An application of the catalogue, and its folder, which is an Ansible role; of one that only the catalog has, there is no such folder."""
 
     name: str
     manifest: Manifest
     folder: Path
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the scenario's, and did not come with the appliance."""
+        return self.folder.parent != CATALOGUE
 
     @property
     def renews(self) -> Path | None:
@@ -142,11 +153,48 @@ def read(folder: Path) -> Entry:
     return Entry(folder.name, manifest, folder)
 
 
-@functools.lru_cache(maxsize=2)
-def catalogue(folder: Path = CATALOGUE) -> Mapping[str, Entry]:
-    """All there are, by name, in the order of their titles. Raises FileErrors."""
-    found = [read(below) for below in sorted(folder.iterdir()) if below.is_dir()]
-    return {one.name: one for one in sorted(found, key=lambda one: one.manifest.title.lower())}
+@functools.cache
+def shipped() -> Mapping[str, Entry]:
+    """Those that came with the appliance. Raises FileErrors."""
+    return {below.name: read(below) for below in sorted(CATALOGUE.iterdir()) if below.is_dir()}
+
+
+def own(scenario: Path) -> Mapping[str, Entry]:
+    """Those in a scenario's folder. Raises FileErrors for the first that is wrong."""
+    return {below.name: read(below) for below in folders(scenario)}
+
+
+def folders(scenario: Path) -> list[Path]:
+    """Where a scenario's own lie, by their names."""
+    return sorted(below for below in (scenario / OWN).iterdir() if below.is_dir()) if (scenario / OWN).is_dir() else []
+
+
+_beside: ContextVar[Mapping[str, Entry] | None] = ContextVar("beside", default=None)
+_sources: list[Callable[[], Mapping[str, Entry]]] = []
+
+
+def follow(source: Callable[[], Mapping[str, Entry]]) -> None:
+    """From now on, the source says what the current scenario's own are."""
+    _sources[:] = [source]
+
+
+@contextlib.contextmanager
+def beside(entries: Mapping[str, Entry]) -> Iterator[None]:
+    """In this thread, these count as the scenario's own for as long as it lasts: for a scenario that is not the current one, or not yet."""
+    token = _beside.set(entries)
+    try:
+        yield
+    finally:
+        _beside.reset(token)
+
+
+def catalogue() -> Mapping[str, Entry]:
+    """All there are, by name, in the order of their titles; a scenario's own one counts in place of a shipped one. Raises FileErrors."""
+    here = _beside.get()
+    if here is None:
+        here = _sources[0]() if _sources else {}
+    found = {**shipped(), **here}
+    return {one.name: one for one in sorted(found.values(), key=lambda one: (one.manifest.title.lower(), one.name))}
 
 
 # -- those of a class ---------------------------------------------------------------------------------

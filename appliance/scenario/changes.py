@@ -1,6 +1,6 @@
 """What differs between two scenarios: which classes and in what, and which lines of which files."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any, Literal, NamedTuple
@@ -15,6 +15,7 @@ LINES = 3000  # of a file, beyond which it is not compared line by line
 SHOWN = 4000  # lines of all files
 WIDE = 2000  # characters of a line
 ROLES = "roles/"
+APPLICATIONS = "applications/"
 
 Effect = Literal["new", "withdrawn", "seed", "machines", "now"]
 
@@ -51,22 +52,24 @@ class ClassChange:
 
 def _effect_of(key: str) -> Effect:
     """What a key of a class acts on: as the seed's recipe has it, and the forms of its policy."""
-    if key.partition(".")[0] in ClassSpec.INGREDIENTS:
+    if key.partition(".")[0] in ClassSpec.INGREDIENTS or key.startswith(APPLICATIONS):
         return "seed"
     making = {".".join(field.path) for field in policy.fields().values() if field.editable.form is Form.MAKING}
     return "machines" if key in making else "now"
 
 
-def classes(before: Scenario | None, after: Scenario, *, roles: bool) -> list[ClassChange]:
-    """The classes that differ; `roles`: whether anything below roles/ does, which every seed's recipe takes in as a whole."""
+def classes(before: Scenario | None, after: Scenario, *, roles: bool, applications: Collection[str] = ()) -> list[ClassChange]:
+    """The classes that differ; `roles`: whether anything below roles/ does, which every seed's recipe takes in as a whole;
+    `applications`: which of those that the scenario brings do."""
     old, found = before.classes if before else {}, []
     for name, spec in after.classes.items():
         was = old.get(name)
+        mine = _of_these(spec, applications)
         keys = tuple(_differing(was.model_dump(mode="json"), spec.model_dump(mode="json"))) if was else ()
         if was is None:
             found.append(ClassChange(name, spec.title, "new"))
-        elif roles or _is_other_seed(was, spec):
-            found.append(ClassChange(name, spec.title, "seed", keys, roles))
+        elif roles or _is_other_seed(was, spec) or mine:
+            found.append(ClassChange(name, spec.title, "seed", (*keys, *mine), roles))
         elif keys:
             found.append(ClassChange(name, spec.title, "machines" if {_effect_of(key) for key in keys} == {"machines"} else "now", keys))
     return found + [ClassChange(name, spec.title, "withdrawn") for name, spec in old.items() if name not in after.classes]
@@ -74,6 +77,21 @@ def classes(before: Scenario | None, after: Scenario, *, roles: bool) -> list[Cl
 
 def _is_other_seed(before: ClassSpec, after: ClassSpec) -> bool:
     return before.ingredients() != after.ingredients()
+
+
+def _of_these(spec: ClassSpec, applications: Collection[str]) -> tuple[str, ...]:
+    """As keys, those of these applications that the class has."""
+    return tuple(f"{APPLICATIONS}{one.name}" for one in spec.applications if one.name in applications)
+
+
+def applications_differ(before: Tree, after: Tree) -> set[str]:
+    """The applications that a scenario brings whose files differ; one that can be run makes no other seed."""
+    digests = (
+        {(path, file.digest) for path, file in tree.items() if path.startswith(APPLICATIONS) and path.count("/") > 1}
+        for tree in (before, after)
+    )
+    one, other = digests
+    return {path.split("/")[1] for path, _ in one ^ other}
 
 
 def roles_differ(before: Tree, after: Tree) -> bool:

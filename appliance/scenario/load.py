@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from appliance.scenario import applications
+from appliance.scenario import applications, tasks
 from appliance.scenario.schema import Scenario
 from appliance.yamlfile import FileError, FileErrors, Source, syntax
 
@@ -20,7 +20,6 @@ _BUILT_IN = ("ansible.builtin", "ansible.legacy")
 _COLLECTIONS = Path("/usr/share/ansible/collections/ansible_collections")  # where Ansible looks for others; the image has none
 _MODULE = re.compile(r"(\w+\.\w+)(\.\w+)+")
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
-_BLOCKS = ("block", "rescue", "always")
 _IMPORTS = ("import_tasks", "ansible.builtin.import_tasks")
 _NO_ACTION = {
     "name",
@@ -70,6 +69,16 @@ def load(folder: Path, *, anywhere: bool = False, packages: Names | None = None)
             else "make that folder, or set DPE_SCENARIO to another"
         )
         raise ScenarioErrors([FileError(file, 1, f"there is no {file.name if folder.is_dir() else 'folder ' + str(folder)}", hint)])
+    if faults := list(_own_errors(folder)):
+        raise ScenarioErrors(faults)  # without these, what is said of the classes that have them would be wrong
+    with applications.beside(applications.own(folder)):
+        scenario, errors = _read(file, anywhere=anywhere, packages=packages)
+    if scenario is None or errors:
+        raise ScenarioErrors(errors)
+    return Loaded(scenario, folder)
+
+
+def _read(file: Path, *, anywhere: bool, packages: Names | None) -> tuple[Scenario | None, list[FileError]]:
     source = Source(file, Scenario, patterns=PATTERNS)
     scenario = source.validate()
     if not anywhere:
@@ -78,10 +87,22 @@ def load(folder: Path, *, anywhere: bool = False, packages: Names | None = None)
         _check_packages(source, scenario, packages)
     for name, described in scenario.classes.items() if scenario is not None else ():
         applications.check(source, ("classes", name), described)
-    errors = [*_check_folder(source), *source.errors]
-    if scenario is None or errors:
-        raise ScenarioErrors(errors)
-    return Loaded(scenario, folder)
+    return scenario, [*_check_folder(source), *source.errors]
+
+
+def _own_errors(folder: Path) -> Iterator[FileError]:
+    """Of the applications that the scenario brings: what each says of itself, and its tasks."""
+    for below in applications.folders(folder):
+        if not NAME.fullmatch(below.name):
+            hint = "give the folder a name of small letters, digits and hyphens, 31 at most"
+            yield FileError(below / applications.MAIN, 1, f"an application cannot be called {below.name}", hint)
+            continue
+        try:
+            applications.read(below)
+        except FileErrors as error:
+            yield from error.errors
+        faults = list(_role_errors(below))
+        yield from faults or tasks.strict(below)
 
 
 def _check_name(source: Source[Scenario]) -> None:
@@ -151,9 +172,6 @@ def role_folders(folder: Path, roles: Iterable[str]) -> list[Path]:
     return [role for role in found if role.is_dir()]
 
 
-_ELSEWHERE = ("delegate_to", "local_action", "connection", "delegate_facts")
-
-
 def check_confined(folder: Path, roles: Iterable[str]) -> None:
     """Raise ScenarioErrors with every task of these roles that asks for another host than the one that it is for: a build has no other.
 
@@ -164,28 +182,10 @@ def check_confined(folder: Path, roles: Iterable[str]) -> None:
         for role in role_folders(folder, roles)
         for part in ("tasks", "handlers")
         for file in sorted((role / part).rglob("*.y*ml"))
-        for error in _elsewhere(file)
+        for error in tasks.elsewhere(file)
     ]
     if errors:
         raise ScenarioErrors(errors)
-
-
-def _elsewhere(file: Path) -> Iterator[FileError]:
-    content = file.read_bytes()
-    try:
-        node = yaml.compose(content, yaml.SafeLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        yield syntax(file, error, content)
-        return
-    for task in _tasks(node):
-        for key, value in task.value:
-            if str(key.value) in _ELSEWHERE:
-                yield FileError(
-                    file,
-                    key.start_mark.line + 1,
-                    f"{key.value}{f': {value.value}' if isinstance(value, yaml.ScalarNode) else ''} leads out of the machine that is made",
-                    "a task is for that machine alone; dpe_wheels fetches Python packages, `packages` of the class those of Debian",
-                )
 
 
 def _task_errors(file: Path) -> Iterator[FileError]:
@@ -197,7 +197,7 @@ def _task_errors(file: Path) -> Iterator[FileError]:
         return
     for item in node.value:
         line = item.start_mark.line + 1
-        keys = {str(key.value): key.start_mark.line + 1 for key, _ in item.value} if isinstance(item, yaml.MappingNode) else {}
+        keys = {tasks.named(key): key.start_mark.line + 1 for key, _ in item.value} if isinstance(item, yaml.MappingNode) else {}
         if "hosts" in keys:
             yield FileError(file, keys["hosts"], "this is a play, not a task: the hosts are the machines anyway", hint)
         elif not keys.keys() - _NO_ACTION:
@@ -219,11 +219,11 @@ def _module_errors(file: Path, roles: Path, read: set[Path]) -> Iterator[FileErr
     except (yaml.YAMLError, RecursionError, ValueError) as error:  # an imported file that is not called .yml
         yield syntax(file, error, content)
         return
-    for task in _tasks(node):
+    for task in tasks.within(node):
         for key, value in task.value:
-            found = _MODULE.fullmatch(str(key.value))
-            if str(key.value) in _IMPORTS:
-                given = {str(name.value): inner for name, inner in value.value}.get("file") if value.id == "mapping" else value
+            found = _MODULE.fullmatch(tasks.named(key))
+            if tasks.named(key) in _IMPORTS:
+                given = {tasks.named(name): inner for name, inner in value.value}.get("file") if value.id == "mapping" else value
                 if given is not None and given.id == "scalar":
                     yield from _module_errors(file.parent / given.value, roles, read)
             elif found and found[1] not in _BUILT_IN and not (_COLLECTIONS / found[1].replace(".", "/")).is_dir():
@@ -240,18 +240,6 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:  # such as a name that is too long to be one
         return False
-
-
-def _tasks(node: yaml.Node | None) -> Iterator[yaml.MappingNode]:
-    """The tasks in a list of them, those in blocks included, each once: an alias may stand for millions, or for what it is in."""
-    to_do, seen = [node], set[int]()
-    while to_do:
-        one = to_do.pop()
-        for item in one.value if isinstance(one, yaml.SequenceNode) else ():
-            if isinstance(item, yaml.MappingNode) and id(item) not in seen:
-                seen.add(id(item))
-                yield item
-                to_do += [value for key, value in item.value if key.value in _BLOCKS]
 
 
 PATTERNS = {

@@ -4,6 +4,7 @@ A zip is made the same each time (names sorted, nothing compressed, one time for
 taken out again is the same, byte for byte.
 """
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -21,9 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from appliance.errors import BadInput
+from appliance.scenario import applications
+from appliance.scenario.applications import Entry
 from appliance.scenario.load import Names, ScenarioErrors, load
 from appliance.scenario.schema import Scenario
-from appliance.yamlfile import FileError
+from appliance.yamlfile import FileError, FileErrors
 
 MAIN = "scenario.yml"
 FILES = 2000
@@ -34,6 +37,8 @@ PATH = 200  # bytes
 PACKED = BYTES + (4 << 20)  # bytes of a zip
 LARGER = "Leave out what machines can fetch while they are built."
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip can have
+_END = struct.Struct("<12xII2x")  # of the end of a zip: bytes of the list of its files, and where that begins
+_MEMBER = 46 + PATH + 64  # bytes of that list for a file, and some to spare
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _BROKEN = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError, struct.error)
 
@@ -116,10 +121,21 @@ def _walk(folder: Path, above: tuple[str, ...]) -> Iterator[tuple[Path, str]]:
             yield entry, "/".join(parts)
 
 
-def read_zip(content: bytes) -> Tree:
+def read_zip(content: bytes, main: str = MAIN) -> Tree:
     """The files in a zip, whose scenario.yml is at its top or in its one folder. Raises BadInput for what is no zip, too large, or leads elsewhere."""
+    return _read_zip(content, main)[1]
+
+
+def read_application(content: bytes) -> tuple[str, Tree]:
+    """The same of an application: the folder's name, empty where application.yml is at the top, and the files."""
+    return _read_zip(content, applications.MAIN)
+
+
+def _read_zip(content: bytes, main: str) -> tuple[str, Tree]:
     if len(content) > PACKED:
         raise _refused(f"The zip is larger than {PACKED >> 20} MiB.")
+    if _directory(content) > 2 * FILES * _MEMBER:
+        raise _refused(f"It has more than {FILES} files.")
     found = _Gathered()
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as packed:
@@ -134,13 +150,21 @@ def read_zip(content: bytes) -> Tree:
     except _BROKEN as error:
         if isinstance(error, BadInput):
             raise
-        raise _refused(f"That zip cannot be read: {error}.", "Choose a zip with a scenario.yml and its roles.") from error
-    files = _without_top(found.files)
+        raise _refused(f"That zip cannot be read: {error}.", f"Choose a zip with {main} and what belongs to it.") from error
+    top, files = _without_top(found.files, main)
     files = {path: file for path, file in files.items() if not _is_left_out(tuple(path.split("/")))}
     check_paths(files)
-    if MAIN not in files:
-        raise _refused(f"There is no {MAIN} in it.", f"Put {MAIN} at the top of the zip, or into its one folder.")
-    return files
+    if main not in files:
+        raise _refused(f"There is no {main} in it.", f"Put {main} at the top of the zip, or into its one folder.")
+    return top, files
+
+
+def _directory(content: bytes) -> int:
+    """Bytes of the list of files at a zip's end, which is read as a whole before there is any file: where zipfile looks for it."""
+    end = len(content) - _END.size
+    if not (content[end:].startswith(b"PK\x05\x06") and content.endswith(b"\0\0")):
+        end = content.rfind(b"PK\x05\x06")
+    return int(_END.unpack_from(content, end)[0]) if 0 <= end <= len(content) - _END.size else 0
 
 
 def _check_member(member: zipfile.ZipInfo) -> None:
@@ -172,12 +196,28 @@ def check_paths(files: Iterable[str]) -> None:
                 raise _refused(f"{above} is a file and a folder.", "Give one of them another name.")
 
 
-def _without_top(files: dict[str, File]) -> dict[str, File]:
-    """Without the folder that all is in, if there is one."""
+def _without_top(files: dict[str, File], main: str) -> tuple[str, dict[str, File]]:
+    """The folder that all is in, if there is one, and the files without it."""
     tops = {path.partition("/")[0] for path in files}
-    if MAIN in files or len(tops) != 1:
-        return files
-    return {path.partition("/")[2]: file for path, file in files.items() if "/" in path}
+    if main in files or len(tops) != 1:
+        return "", files
+    return tops.pop(), {path.partition("/")[2]: file for path, file in files.items() if "/" in path}
+
+
+def application(tree: Tree, name: str) -> Tree:
+    """The files of an application that a scenario brings, by their paths in its folder; empty where it has none of that name."""
+    above = f"{applications.OWN}/{name}/"
+    return {path.removeprefix(above): file for path, file in tree.items() if path.startswith(above)}
+
+
+def with_application(tree: Tree, name: str, files: Tree) -> Tree:
+    """The scenario with these files as its application of that name; without any, it has it no more. Raises BadInput when that is too large."""
+    above, found = f"{applications.OWN}/{name}/", _Gathered()
+    others = {path: file for path, file in tree.items() if not path.startswith(above)}
+    for path, file in {**others, **{above + path: file for path, file in files.items()}}.items():
+        found.add(path, file)
+    check_paths(found.files)
+    return found.files
 
 
 def to_zip(tree: Tree, name: str) -> bytes:
@@ -200,6 +240,17 @@ def write(tree: Tree, folder: Path) -> None:
         handle = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o755 if file.executable else 0o644)
         with os.fdopen(handle, "wb") as out:
             out.write(file.content)
+
+
+def entries(tree: Tree) -> Mapping[str, Entry]:
+    """The applications that a scenario brings, as the catalogue has them; what cannot be used is left out. Their folders are gone again."""
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="dpe-applications-") as made:
+        write(tree, Path(made))
+        for below in applications.folders(Path(made)):
+            with contextlib.suppress(FileErrors):
+                found[below.name] = applications.read(below)
+    return found
 
 
 def check(tree: Tree, packages: Names | None = None) -> Scenario:

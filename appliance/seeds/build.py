@@ -186,7 +186,8 @@ def build(
     final = seed_folder(job.class_name, job.version, settings)
     if not final.exists():
         try:
-            with _emptied(work_folder(job.seed_id, settings)) as work:
+            own = applications.own(job.scenario.resolve())
+            with applications.beside(own), _emptied(work_folder(job.seed_id, settings)) as work:
                 _Build(job, settings, work, progress, cancelled, provider).run(final)
         except OSError as error:
             raise Unavailable(f"The seed of {job.class_name} cannot be built: {error}.", "Look at the disk that holds it.") from error
@@ -266,6 +267,8 @@ class _Build:
         self.untried = _untried(job.class_name, job.version, settings)
         self.suite = sources.SUITES[job.spec.os]
         self.applications = applications.of(job.spec)
+        self.folders = [entry.folder for _, entry in self.applications if entry.is_own]
+        self.folders += role_folders(job.scenario.resolve(), job.spec.roles)
         self.own_packages = [*job.spec.packages, *(name for _, entry in self.applications for name in entry.manifest.packages)]
         self.packages = sources.wanted(() if job.layered else self.own_packages)
         self.roles: tuple[str | dict[str, Any], ...] = (
@@ -469,7 +472,7 @@ class _Build:
         """The one of the roles; without the root file system, for what only looks at them."""
         index = self.index
         hosts = sorted({*index.hosts, *sources.mirror(self.settings.debian_mirror).hosts})
-        reads = [self.work / "roles.yml", *index.paths, *role_folders(self.job.scenario.resolve(), self.job.spec.roles)]
+        reads = [self.work / "roles.yml", *index.paths, *self.folders]
         writes = [hand_over(self.runner, 0o700)]
         sandbox = replace(self.sandbox(*writes), reads=reads, hosts=hosts, environment=index.environment)
         if not entered:

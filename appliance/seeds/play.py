@@ -19,11 +19,11 @@ from typing import Any
 
 import ansible_runner
 
-from appliance.scenario.applications import CATALOGUE
 from appliance.seeds import unsafe
 from appliance.settings import REPOSITORY
 
 PLAYBOOKS = REPOSITORY / "playbooks"
+_FOLDER = re.compile(r"^/(?:\S*/)?applications/")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -41,7 +41,7 @@ def message_of(result: dict[str, Any]) -> str:
 
 def _named(text: str) -> str:
     """An application by its name, where Ansible calls it by its folder."""
-    return text.removeprefix(f"{CATALOGUE}/")
+    return _FOLDER.sub("", text)
 
 
 class Reporter:

@@ -1,9 +1,11 @@
 """The catalogue of applications as people look at it."""
 
-from appliance.catalog import Class
+from appliance.catalog import Class, options
 from appliance.errors import NotFound
 from appliance.scenario import applications
 from appliance.scenario.applications import Entry
+
+WITHDRAWN = "withdrawn_applications"  # the option with the names of those that are not offered any more
 
 
 def entries() -> list[Entry]:
@@ -17,6 +19,11 @@ def get(name: str) -> Entry:
     if found is None:
         raise NotFound(f"There is no application {name[:40]!r}.", "The page Applications has those there are.")
     return found
+
+
+def withdrawn() -> set[str]:
+    """The names of those that are offered no more to classes that do not have them."""
+    return set(options.get(WITHDRAWN))
 
 
 def classes(name: str) -> list[Class]:

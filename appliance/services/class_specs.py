@@ -12,13 +12,14 @@ from appliance.catalog import Actor, Class, EventKind, ScenarioVersion, class_ro
 from appliance.catalog import scenarios as scenario_rows
 from appliance.catalog import seeds as seed_rows
 from appliance.catalog.class_rows import Left
-from appliance.errors import BadInput, Conflict, NotFound
+from appliance.errors import BadInput, Conflict, NotFound, Unavailable
+from appliance.packages import Estimate
 from appliance.pools.capacity import Holds
 from appliance.scenario import applications, edit
 from appliance.scenario.load import NAME, PATTERNS, ScenarioErrors
 from appliance.scenario.schema import ClassSpec, Scenario
 from appliance.scenario.tree import MAIN
-from appliance.services import classes, host_metrics, scenarios, server
+from appliance.services import classes, host_metrics, packages, scenarios, server
 from appliance.services.scenarios import Change
 from appliance.settings import Settings
 from appliance.yamlfile import Place, Source, without_none
@@ -246,6 +247,16 @@ def needs(spec: Mapping[str, Any]) -> tuple[int, int] | None:
     """MiB of memory and GiB of disk that the applications of a class take with their operating system; None where it has none."""
     found = [entry for one in spec.get("applications", []) if (entry := applications.catalogue().get(one["name"])) is not None]
     return applications.needed(found) if found else None
+
+
+def download(spec: Mapping[str, Any]) -> Estimate | None:
+    """What the packages of a class and of its applications bring besides the operating system; None where its release's index is not known or not read."""
+    there = applications.catalogue()
+    names = [name for one in spec.get("applications", []) if one["name"] in there for name in there[one["name"]].manifest.packages]
+    try:
+        return packages.estimate(spec["os"], [*spec.get("packages", []), *names])
+    except Unavailable:
+        return None
 
 
 def preview(settings: Settings, name: str, os: str, memory: int) -> Preview:

@@ -38,7 +38,12 @@ class Change:
     @cached_property
     def classes(self) -> list[ClassChange]:
         """The classes that differ."""
-        return changes.classes(self.was, self.scenario, roles=changes.roles_differ(self.before, self.after))
+        return changes.classes(
+            self.was,
+            self.scenario,
+            roles=changes.roles_differ(self.before, self.after),
+            applications=changes.applications_differ(self.before, self.after),
+        )
 
     @cached_property
     def files(self) -> list[FileChange]:
@@ -216,6 +221,25 @@ def save_text(
     if not change.files:
         raise BadInput("That is what there is already.", "Change something first.", field="text")
     return _become(files, comment, f"{actor.name} {did}", actor, seen=seen, build=build, also=also)
+
+
+def save_files(
+    actor: Actor,
+    files: Tree,
+    *,
+    seen: int,
+    comment: str = "",
+    build: bool = False,
+    did: str,
+    of: ScenarioVersion | None = None,
+) -> ScenarioVersion:
+    """Make the current version with other files, which take the place of what waited: `of`. Raises ScenarioErrors, Conflict."""
+    return _become(files, comment, f"{actor.name} {did}", actor, seen=seen, build=build, of=of)
+
+
+def outcome_of(files: Tree) -> Change:
+    """What it is to go from the current version to one of these files. Raises ScenarioErrors."""
+    return _change(scenarios.read(current().tree), files, tree.check(files, packages.names))
 
 
 def go_back(actor: Actor, number: int, *, seen: int, comment: str = "", build: bool = False) -> ScenarioVersion:

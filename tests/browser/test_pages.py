@@ -23,7 +23,7 @@ Browse = Callable[..., Page]
 ADMIN_PAGES = [
     "/admin/", "/admin/classes/", "/admin/classes/notebook", "/admin/classes/notebook/machine", "/admin/classes/notebook/policy",
     "/admin/classes/notebook/calendar/", "/admin/classes/notebook/rules/", "/admin/classes/notebook/jobs/", "/admin/classes/notebook/forecast/",
-    "/admin/scenario/", "/admin/applications/", "/admin/applications/pages",
+    "/admin/scenario/", "/admin/applications/", "/admin/applications/pages", "/admin/own-applications/new",
     "/admin/packages/?q=sql", "/admin/packages/debian-13/postgresql", "/admin/seeds/", "/admin/seeds/3", "/admin/machines/", "/admin/accounts/",
     "/admin/accounts/new", "/admin/accounts/2", "/admin/events/", "/admin/events/record", "/admin/settings/", "/search?q=a",
     "/admin/workflow/", "/admin/server/metrics/", "/admin/server/metrics/?span=day", "/admin/server/metrics/?as=table",

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,12 +16,15 @@ from appliance.catalog import Account
 from appliance.host.disks import inventory
 from appliance.host.interface import disks
 from appliance.host.system import config, network, network_trial
-from appliance.services import setup
+from appliance.scenario import tree
+from appliance.services import class_specs, scenarios, setup
+from appliance.services.scenario_adoption import adopt_scenario
 from appliance.settings import load
 from tests import world
 from tests.browser.conftest import Site, free_port
 from tests.browser.test_pages import fresh, sound
 from tests.hosted import do_instead, hosted
+from tests.unit.scenario.test_load import GOOD, write
 from webui.app import create_app
 
 Browse = Callable[..., Page]
@@ -81,7 +85,9 @@ def looks_right(page: Page) -> None:
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_the_whole_wizard_of_the_image(image_site: Site, browse: Browse, width: int, scheme: str) -> None:
+def test_the_whole_wizard_of_the_image(image_site: Site, browse: Browse, width: int, scheme: str, tmp_path: Path) -> None:
+    scenarios.follow_folder(replace(image_site.settings, scenario=write(tmp_path, GOOD)))
+    adopt_scenario(class_specs.scenario())
     page = browse(image_site, width=width, scheme=scheme, reduced_motion="reduce")
     begin(image_site, page)
     expect(page.get_by_label("Address with prefix")).to_be_hidden()
@@ -104,6 +110,22 @@ def test_the_whole_wizard_of_the_image(image_site: Site, browse: Browse, width: 
     looks_right(page)
     page.get_by_label("To erase it").fill("S3R1AL")
     forward(page, "Pools")
+    expect(page.get_by_label("A class from the catalogue")).to_be_hidden()
+    page.get_by_text("Other machines than these").click()
+    page.get_by_label("A class from the catalogue").check()
+    page.get_by_label("Application").select_option("dokuwiki")
+    page.get_by_role("button", name="Use these").click()
+    expect(page.locator("#wizard").get_by_role("heading", name="DokuWiki")).to_be_visible()
+    looks_right(page)
+    page.get_by_label("A scenario from a zip").check()
+    sent = tree.to_zip({"scenario.yml": tree.File(GOOD.encode())}, "shop")
+    page.get_by_label("Zip file").set_input_files({"name": "shop.zip", "mimeType": "application/zip", "buffer": sent})
+    with page.expect_response("**/setup/machines"):  # where a file of more than a form may be sent to
+        page.get_by_role("button", name="Use these").click()
+    expect(page.get_by_text("there is no role web").last).to_be_visible()
+    page.get_by_label("What came with the appliance").check()
+    page.get_by_role("button", name="Use these").click()
+    expect(page.locator("#wizard").get_by_role("heading", name="Notebook")).to_be_visible()
     forward(page, "Directory")
     expect(page.get_by_label("Search base")).to_be_hidden()
     page.get_by_label("Use this one").check()

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from appliance.scenario import applications, packaged, tree
+from appliance.scenario.packaged import Packaged
+from appliance.scenario.schema import Chosen
 from appliance.seeds import build, unsafe
 from appliance.seeds.follow import follow
 from appliance.settings import load
@@ -80,6 +83,15 @@ ROLE: list[dict[str, Any]] = [
         "rescue": [{"ansible.builtin.command": {"cmd": "true"}}],
     },
 ]
+OURS = packaged.files(
+    Packaged(
+        title="Ours",
+        description="Made of a script.",
+        releases=["debian-13"],
+        script='printf "%s %s {{ 6 * 7 }} " "$DPE_USER" "$DPE_PORT" > /root/ours\nid -u >> /root/ours\n',
+        port=8090,
+    )
+)
 HANDLERS = [
     {"name": "Restart it", "ansible.builtin.service": {"name": "dbus", "state": "restarted"}},
     {"name": "Linger", "ansible.builtin.shell": "trap '' TERM; setsid sh -c 'while :; do sleep 1003; done' > /dev/null 2>&1 &"},
@@ -95,6 +107,7 @@ class Built:
     failed: dict[str, dict[str, str]]
     log: str
     explain: Callable[..., Any]
+    ours: str  # what the script of an application of the scenario's own wrote
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +116,17 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     for part, content in (("tasks", ROLE), ("handlers", HANDLERS)):
         (folder / "scenario/roles/found" / part).mkdir(parents=True)
         (folder / "scenario/roles/found" / part / "main.yml").write_text(json.dumps(content))
+    (folder / "scenario/applications/ours").mkdir(parents=True)
+    tree.write(OURS, folder / "scenario/applications/ours")
     settings = load({}, state=folder / "state")
     settings.state.mkdir()
     (CACHE / "cache").mkdir(parents=True, exist_ok=True)
     settings.cache.symlink_to(CACHE / "cache")
-    spec = small_scenario().classes["small"].model_copy(update={"roles": ["found"]})
+    spec = small_scenario().classes["small"].model_copy(update={"roles": ["found"], "applications": [Chosen(name="ours")]})
     job = build.SeedJob(1, "small", 1, spec, folder / "scenario")
     events: list[dict[str, Any]] = []
-    with build._emptied(build.work_folder(1, settings)) as work:
+    own = applications.own(folder / "scenario")
+    with applications.beside(own), build._emptied(build.work_folder(1, settings)) as work:
         one = build._Build(job, settings, work, lambda progress: None, lambda: False)
 
         def take(event: dict[str, Any]) -> None:
@@ -126,8 +142,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
         one.unpack(one.tarball)
         well = follow(one.described(description), one.inside(entered=True), take, lambda: False)
         seen = work / "tree/root/root/seen.json"
+        script = work / "tree/root/root/ours"
+        ours = script.read_text() if script.exists() else ""
         failed = {event["task"]: event for event in events if event["kind"] == "failed"}
-        yield Built(well, json.loads(seen.read_text()) if seen.exists() else [], failed, one.log.read_text(), one.explain)
+        yield Built(well, json.loads(seen.read_text()) if seen.exists() else [], failed, one.log.read_text(), one.explain, ours)
+
+
+def test_an_application_that_somebody_brought_is_built_as_all_are(built: Built) -> None:
+    """Its script runs as root of the seed, and no word of it is a template."""
+    assert built.ours == "user 8090 {{ 6 * 7 }} 0\n"
 
 
 def explained(built: Built, task: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
@@ -11,6 +11,7 @@ from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.catalog import ScenarioVersion
+from appliance.catalog import scenarios as scenario_rows
 from appliance.errors import BadInput, Conflict, DpeError
 from appliance.scenario.applications import Entry, needed
 from appliance.scenario.schema import Chosen, ClassSpec
@@ -70,9 +71,14 @@ class Offered:
     fields: tuple[schema_form.Field, ...]
 
 
-@cache
 def _fields_of(name: str) -> tuple[schema_form.Field, ...]:
     """What is decided about an application: its options, and the port of its page."""
+    return _fields_as_of(name, scenario_rows.digest())
+
+
+@lru_cache(maxsize=64)
+def _fields_as_of(name: str, _digest: str) -> tuple[schema_form.Field, ...]:
+    """The same with the scenario of that digest, which may bring the application itself."""
     entry, port = applications.get(name), schema_form.fields_of(Chosen.model_json_schema(), f"{APPLICATIONS}{name}.", without=NOT_ASKED)
     options = schema_form.fields_of(entry.manifest.option_model.model_json_schema(), f"{APPLICATIONS}{name}.options.")
     web = entry.manifest.web
@@ -80,8 +86,12 @@ def _fields_of(name: str) -> tuple[schema_form.Field, ...]:
 
 
 def _offered(values: Mapping[str, Any]) -> list[Offered]:
-    chosen = _by_name(values)
-    return [Offered(one, f"{APPLICATIONS}{one.name}", one.name in chosen, _fields_of(one.name)) for one in applications.entries()]
+    chosen, withdrawn = _by_name(values), applications.withdrawn()
+    return [
+        Offered(one, f"{APPLICATIONS}{one.name}", one.name in chosen, _fields_of(one.name))
+        for one in applications.entries()
+        if one.name in chosen or one.name not in withdrawn
+    ]
 
 
 def _by_name(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,6 +168,7 @@ def _form(name: str, values: Mapping[str, Any], error: DpeError | None = None, d
         draft=draft,
         preview=class_specs.preview(settings(), draft.name, draft.spec.os, draft.spec.size.memory) if draft else None,
         needs=class_specs.needs(draft.spec.model_dump()) if draft else None,
+        download=class_specs.download(draft.spec.model_dump()) if draft else None,
     )
     return page, status_of(error) if error else 200
 

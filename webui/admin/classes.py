@@ -97,6 +97,7 @@ def machine(name: str) -> str:
         in_scenario=class_specs.has(name),
         preview=class_specs.preview(settings(), name, spec["os"], spec["size"]["memory"]),
         needs=class_specs.needs(spec),
+        download=class_specs.download(spec),
         ways=pages(spec),
     )
 

@@ -1,20 +1,23 @@
 """What admins do, below /api/v1/admin/: over the same services, lists and permissions as the pages. Grants, quotas, policies and members are put whole."""
 
-from collections.abc import Iterable, Mapping
+from base64 import b64encode
+from collections.abc import Container, Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
 from flask import request, url_for
 from flask_login import current_user
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, RootModel
+from pydantic import AfterValidator, AwareDatetime, Base64Bytes, BeforeValidator, Field, RootModel
 from pydantic_core import PydanticCustomError
 
 from appliance import catalog
 from appliance.catalog import ROOT, Account, Grant, Job, Machine, OrgUnit, Quota, Seed
 from appliance.catalog import events as event_rows
 from appliance.catalog import machines as machine_rows
+from appliance.catalog import scenarios as scenario_rows
 from appliance.errors import NotFound
 from appliance.scenario.applications import Entry
+from appliance.scenario.tree import PACKED
 from appliance.services import (
     accounts,
     applications,
@@ -28,6 +31,7 @@ from appliance.services import (
     offboarding,
     org_units,
     overview,
+    own_applications,
     packages,
     password_links,
     seeds,
@@ -43,6 +47,7 @@ from webui.api.mine import _run, _time
 from webui.api.operation import Body, blueprint, operation, page_of
 from webui.guard import actor, needs
 from webui.runs import RUNS
+from webui.upload import takes_file_of
 
 Answer = Mapping[str, Any] | tuple[Mapping[str, Any], int] | tuple[Mapping[str, Any], int, dict[str, str]]
 Name = Annotated[str, Field(min_length=1, max_length=100)]
@@ -861,10 +866,71 @@ def delete_seed(id: int) -> Answer:
 @operation("admin:read", {200: schemas.Applications})
 def application_list() -> Answer:
     """The catalogue of applications: what machines of a class can have, and what is decided about each."""
-    return {"items": [_application(one) for one in applications.entries()]}
+    withdrawn = applications.withdrawn()
+    return {"items": [_application(one, withdrawn) for one in applications.entries()]}
 
 
-def _application(one: Entry) -> schemas.Application:
+class SentApplication(Body):
+    """A zip of a folder with application.yml and tasks/main.yml. `name`: its short name, if not the folder's; `build`: the seeds of classes that have it."""
+
+    zip: Base64Bytes = Field(max_length=PACKED)
+    name: str = Field("", max_length=31)
+    build: bool = False
+
+
+@blueprint.post("/admin/applications")
+@needs("scenario.manage")
+@takes_file_of(PACKED // 3 * 4)
+@operation(
+    "admin:classes",
+    {201: schemas.Taken},
+    takes=SentApplication,
+    confirms=True,
+    example={"zip": "UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA==", "name": "wiki"},
+)
+def upload_application() -> Answer:
+    """Take an application into the scenario, or another version of one that it brings. It is checked as a whole, with file and line, and kept or refused."""
+    asked = forms.read(SentApplication)
+    name = own_applications.add(actor(), asked.zip, asked.name, build=asked.build)
+    return {"name": name, "version": scenario_rows.number()}, 201
+
+
+@blueprint.get("/admin/applications/<name>/zip")
+@needs("classes.read")
+@operation("admin:read", {200: schemas.Zip})
+def download_application(name: str) -> Answer:
+    """An application as a zip that can be sent again, in Base64."""
+    return {"name": name, "zip": b64encode(own_applications.download(name)).decode()}
+
+
+@blueprint.post("/admin/applications/<name>/withdraw")
+@needs("scenario.manage")
+@operation("admin:classes", {200: schemas.State})
+def withdraw_application(name: str) -> Answer:
+    """Offer an application to no class that does not have it."""
+    own_applications.withdraw(actor(), name, withdrawn=True)
+    return {"state": "withdrawn"}
+
+
+@blueprint.post("/admin/applications/<name>/offer")
+@needs("scenario.manage")
+@operation("admin:classes", {200: schemas.State})
+def offer_application(name: str) -> Answer:
+    """Offer an application again that was withdrawn."""
+    own_applications.withdraw(actor(), name, withdrawn=False)
+    return {"state": "offered"}
+
+
+@blueprint.delete("/admin/applications/<name>")
+@needs("scenario.manage")
+@operation("admin:classes", {204: None}, confirms=True)
+def remove_application(name: str) -> Answer:
+    """Take an application out of the scenario that no class has; versions before still have it."""
+    own_applications.remove(actor(), name, seen=scenario_rows.number())
+    return {}, 204
+
+
+def _application(one: Entry, withdrawn: Container[str]) -> schemas.Application:
     about = one.manifest
     return {
         "name": one.name,
@@ -876,6 +942,8 @@ def _application(one: Entry) -> schemas.Application:
         "disk": about.needs.disk,
         "port": about.web.port if about.web else None,
         "packages": about.packages,
+        "own": one.is_own,
+        "withdrawn": one.name in withdrawn,
         "options": [
             {
                 "name": name,

@@ -569,7 +569,10 @@ class ApplicationOption(TypedDict):
 
 
 class Application(TypedDict):
-    """An application of the catalogue. `memory` is MiB and `disk` GiB that it needs; `port`: of its page in a machine, if it has one."""
+    """An application of the catalogue. `memory` is MiB and `disk` GiB that it needs; `port`: of its page in a machine, if it has one.
+
+    `own`: the scenario brings it; `withdrawn`: it is offered to no class that does not have it.
+    """
 
     name: str
     title: str
@@ -580,7 +583,23 @@ class Application(TypedDict):
     disk: int
     port: int | None
     packages: list[str]
+    own: bool
+    withdrawn: bool
     options: list[ApplicationOption]
+
+
+class Taken(TypedDict):
+    """`version`: of the scenario, which has it."""
+
+    name: str
+    version: int
+
+
+class Zip(TypedDict):
+    """A zip, in Base64."""
+
+    name: str
+    zip: str
 
 
 class Applications(TypedDict):

@@ -1,5 +1,6 @@
 """`dpe admin`: what admins do. Lists and verbs are declared here, one line each; commands are made of that."""
 
+import base64
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -55,6 +56,9 @@ KINDS = {
         "admin/operations", columns("id", "title", "state", "progress", "by", "created_at=Begun", "said", "problem"), about="operation"
     ),
     "backups": Kind("admin/backups", columns("id", "at=Made", "bytes", "people", "machines", "disks", "version")),
+    "applications": Kind(
+        "admin/applications", columns("name", "title", "releases", "port", "own", "withdrawn"), by="name", whole=True, about="application"
+    ),
     "needs": Kind("needs", columns("severity", "what", "why", "page"), whole=True),
 }
 
@@ -98,6 +102,9 @@ VERBS = (
     Verb("webhooks", "send-dead-again", "Have all events sent again that could not be delivered.", "admin/webhooks/{}/send-dead-again"),
     Verb("webhooks", "delete", "Tell a webhook nothing any more.", "admin/webhooks/{}", "DELETE", loses=True),
     Verb("people", "withdraw", "Have the link be worth nothing by which somebody sets a password.", "admin/accounts/{}/invite", "DELETE"),
+    Verb("applications", "withdraw", "Offer an application to no class that does not have it.", "admin/applications/{}/withdraw"),
+    Verb("applications", "offer", "Offer an application again.", "admin/applications/{}/offer"),
+    Verb("applications", "remove", "Take an application out of the scenario.", "admin/applications/{}", "DELETE", loses=True),
     Verb("runs", "cancel", "Have a run end early.", "runs/{}/cancel"),
     Verb("runs", "retry", "Go on with a run from the step that failed.", "runs/{}/retry"),
     Verb("runs", "skip", "Go on with a run without the step that waits or failed.", "runs/{}/skip"),
@@ -349,6 +356,27 @@ def roll_back_sequence(context: Context, name: str, version: int) -> None:
     """Promote what an earlier version of a sequence was, as a new one."""
     made = context.client.call("POST", f"sequences/{name}/roll-back", {"version": version})
     output.done(f"{name}: version {made['version']}.")
+
+
+@GROUPS["applications"].command("upload")
+@click.argument("file", type=click.File("rb"))
+@click.option("--name", default="", help="Its short name, if not the folder's in the zip.")
+@click.option("--build", is_flag=True, help="Build the seeds of the classes that have it.")
+@click.pass_obj
+def upload_application(context: Context, file: Any, name: str, build: bool) -> None:
+    """Take the application in a zip into the scenario, or another version of one."""
+    sent = {"zip": base64.b64encode(file.read()).decode(), "name": name, "build": build}
+    taken = context.client.call("POST", "admin/applications", sent)
+    output.done(f"{taken['name']} is in version {taken['version']} of the scenario.")
+
+
+@GROUPS["applications"].command("download")
+@click.argument("name")
+@click.argument("file", type=click.File("wb"))
+@click.pass_obj
+def download_application(context: Context, name: str, file: Any) -> None:
+    """Write an application as a zip that can be uploaded again; - is standard output."""
+    file.write(base64.b64decode(context.client.call("GET", f"admin/applications/{name}/zip")["zip"]))
 
 
 @admin.group()

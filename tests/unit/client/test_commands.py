@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from appliance.catalog import Account, Actor, Class, Machine, MachineState, Run,
 from appliance.errors import Conflict
 from appliance.host.interface import backups, updates
 from appliance.host.interface.system import Image
+from appliance.scenario import packaged, tree
+from appliance.scenario.packaged import Packaged
+from appliance.services import scenarios
 from appliance.settings import Settings
 from dpe import output
 from dpe.cli import Context, cli
@@ -21,6 +25,7 @@ from dpe.client import Client
 from tests import world
 from tests.hosted import BUILD, do_instead, hosted
 from tests.unit.client.conftest import Dpe
+from tests.unit.scenario.test_load import GOOD, write
 
 pytestmark = pytest.mark.cli
 
@@ -124,6 +129,13 @@ WALK: list[tuple[str, str, str | int]] = [
     ("grace", "admin events watch --after 0 --count 2", "info"),
     ("grace", "admin events check", "as they were written"),
     ("grace", "admin needs list", ""),
+    ("grace", "admin applications upload {application}", "graphs is in version 2 of the scenario"),
+    ("grace", "admin applications upload {application}", 1),
+    ("grace", "admin applications withdraw graphs", "withdraw, done"),
+    ("grace", "admin applications offer graphs", "offer, done"),
+    ("grace", "admin applications list", "graphs"),
+    ("grace", "admin applications download graphs {application}", ""),
+    ("grace", "admin applications remove graphs --yes", "remove, done"),
 ]
 # With dpe-host behind it; its backups and updates are answers.
 SERVER: list[tuple[str, str, str | int]] = [
@@ -197,8 +209,12 @@ def walk(dpe: Dpe, lines: list[tuple[str, str, str | int]], things: dict[str, st
     assert wrong == [], "\n".join(wrong)
 
 
-def test_every_command_against_the_real_application(dpe: Dpe, people: dict[str, Actor]) -> None:
-    walk(dpe, WALK, fill(people))
+def test_every_command_against_the_real_application(dpe: Dpe, people: dict[str, Actor], opened: Settings, tmp_path: Path) -> None:
+    scenarios.follow_folder(replace(opened, scenario=write(tmp_path, GOOD)))
+    zipped = tmp_path / "graphs.zip"
+    made = Packaged(title="Graphs", description="Draws graphs.", releases=["debian-13"], packages=["graphviz"])
+    zipped.write_bytes(tree.to_zip(packaged.files(made), "graphs"))
+    walk(dpe, WALK, {**fill(people), "application": str(zipped)})
 
 
 def test_every_command_of_the_server_against_the_real_dpe_host(

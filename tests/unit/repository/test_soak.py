@@ -64,7 +64,7 @@ def test_one_that_is_stopped_says_what_did_not_run(
 
 def test_every_item_is_there() -> None:
     for item in soak.ITEMS:
-        for word in item.chosen.partition(" -k ")[0].split():
+        for word in item.chosen.partition(" -")[0].split():
             file, _, name = word.partition("::")
             assert f"def {name}" in Path(file).read_text(), item
 

@@ -28,7 +28,7 @@ from appliance.errors import BadInput, Conflict, NotFound
 from appliance.services import class_specs, classes, scenarios
 from appliance.services.scenario_adoption import adopt_scenario
 from appliance.settings import Settings
-from tests import world
+from tests import packages, world
 from tests.unit.scenario.test_load import GOOD, write
 
 MAPS: dict[str, Any] = {"title": "Maps", "os": "debian-12", "application": {"port": 80}}
@@ -180,6 +180,18 @@ def build(class_name: str, version: int, seconds: int, *, os: str = "debian-12",
     began = catalog.now() - timedelta(hours=1)
     manifest = {"os": os, "files": {"disk.qcow2": {"size": 300 << 20}}}
     world.seed(class_name, version, started_at=began, ended_at=began + timedelta(seconds=seconds), manifest=manifest, log=log)
+
+
+def test_a_preview_says_what_is_downloaded_for_its_packages_and_those_of_its_applications(shop: Settings) -> None:
+    spec = {"os": "debian-13", "packages": ["less"], "applications": [{"name": "postgresql"}, {"name": "gone"}]}
+    assert class_specs.download(spec) is None, "nothing is known of the release yet"
+    packages.write(shop.packages)
+    found = class_specs.download(spec)
+    assert found is not None
+    assert {"less", "postgresql-17", "adminer", "libpq5"} <= set(found.packages)
+    alone = class_specs.download({**spec, "applications": []})
+    assert alone is not None
+    assert (alone.packages, alone.size) == (("less",), 150 << 10)
 
 
 def test_a_preview_is_by_this_host_and_the_builds_that_were_measured_on_it(shop: Settings, admin: Actor) -> None:

@@ -1,22 +1,29 @@
 """The catalogue of applications: its pages, the form of a class, search and API; and the doors of a machine with several."""
 
+import io
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
 import pytest
+from werkzeug.test import TestResponse
 
 from appliance import catalog
 from appliance.catalog import Actor, Class, Lease, Machine
 from appliance.errors import NotAllowed, NotFound
+from appliance.scenario import packaged, tree
 from appliance.scenario.applications import catalogue
+from appliance.scenario.packaged import Packaged
 from appliance.services import app_access, class_specs, scenarios
 from appliance.services import machines as verbs
 from appliance.services.scenario_adoption import adopt_scenario
 from appliance.settings import Settings
+from tests.pages import forms_of
 from tests.unit.scenario.test_load import GOOD, write
-from tests.unit.webui.conftest import Browser
+from tests.unit.scenario.test_tree import packed
+from tests.unit.webui.conftest import HOST, Browser
 from tests.unit.webui.test_class_form import NEW, looked_at, saved
 
 OURS = {
@@ -125,3 +132,84 @@ def test_each_page_of_a_machine_has_a_door_of_its_own(
             app_access.admit(bob, way.port, opened)
     with pytest.raises(NotFound):
         app_access.admit(alice, second.port + opened.slots, opened)
+
+
+MADE = {
+    "short": "graphs", "title": "Graphs", "description": "Draws graphs.", "releases": "debian-13", "packages": "graphviz",
+    "script": "systemctl enable graphs", "port": "8091", "memory": "64", "disk": "1", "icon": "package", "licence": "MIT",
+}  # fmt: skip
+NEW_ONE = "/admin/own-applications/new"
+
+
+def kept(owner: Browser, name: str) -> None:
+    """Go by what the page shows of what was sent."""
+    form = next(one for one in forms_of(owner.get("/admin/own-applications/sent").text) if one.action == "/admin/own-applications/take")
+    answer = owner.post(form.action, form.values)
+    assert (answer.status_code, answer.headers["Location"]) == (303, f"/admin/applications/{name}"), answer.text
+
+
+def test_one_of_your_own_is_made_looked_at_kept_changed_withdrawn_and_removed(owner: Browser) -> None:
+    lacking = {name: value for name, value in MADE.items() if name != "releases"}
+    refused = owner.post("/admin/own-applications/make", {**lacking, "title": "", "packages": "Grap"}).text
+    for words in (
+        "Title: It is missing.",
+        "Releases: Choose one at least.",
+        "That is no name of a Debian package.",
+        "systemctl enable graphs",
+    ):
+        assert words in unescape(refused)
+    assert owner.post("/admin/own-applications/make", {**MADE, "short": "pages"}).status_code == 400
+    assert owner.post("/admin/own-applications/make", MADE).headers["Location"] == "/admin/own-applications/sent"
+    assert "graphs" not in catalogue()
+    assert "sent an application" in owner.get("/admin/applications/").text
+    shown = unescape(owner.get("/admin/own-applications/sent").text)
+    for words in ("Draws graphs.", "graphviz", "port 8091", "applications/graphs/files/install", "systemctl enable graphs"):
+        assert words in shown
+    kept(owner, "graphs")
+    page = unescape(owner.get("/admin/applications/graphs").text)
+    assert "Edit" in page
+    assert ">own<" in owner.get("/admin/applications/").text
+    again = unescape(owner.get(f"{NEW_ONE}?of=graphs").text)
+    for words in ("Another version of Graphs", 'value="graphviz"', "systemctl enable graphs"):
+        assert words in again
+
+    zipped = owner.client.get("/admin/own-applications/graphs/zip", base_url=HOST).data
+    form = {"file": (io.BytesIO(zipped), "x.zip"), "name": "graphs-two"}
+    assert owner.post("/admin/own-applications/send", form).headers["Location"] == "/admin/own-applications/sent"
+    owner.post("/admin/own-applications/discard", {})
+    broken = packed({"wiki/application.yml": "title: [", "wiki/tasks/main.yml": "- {}"})
+    refused = owner.post("/admin/own-applications/send", {"file": (io.BytesIO(broken), "x.zip")}).text
+    assert "application.yml," in refused
+    assert "2 errors; nothing was saved." in " ".join(unescape(refused).replace("<strong>", "").split()) or "this is not YAML" in refused
+
+    assert owner.post("/admin/own-applications/graphs/withdraw", {}).status_code == 303
+    assert 'name="applications.graphs"' not in owner.get(NEW).text
+    assert ">withdrawn<" in owner.get("/admin/applications/graphs").text
+    assert owner.post("/admin/own-applications/graphs/offer", {}).status_code == 303
+    assert 'name="applications.graphs"' in owner.get(NEW).text
+    assert owner.post("/admin/own-applications/graphs/remove", {}).status_code == 303
+    assert owner.get("/admin/applications/graphs").status_code == 404
+
+
+def call(browser: Browser, method: str, path: str, sent: dict[str, str] | None = None) -> TestResponse:
+    browser.get("/admin/own-applications/new")
+    headers = {"Referer": HOST + browser.at, "X-CSRFToken": browser.token}
+    return browser.client.open(f"/api/v1/admin/applications{path}", method=method, base_url=HOST, json=sent, headers=headers)
+
+
+@pytest.mark.api
+def test_programs_bring_applications_too(owner: Browser) -> None:
+    files = packaged.files(Packaged(title="Graphs", description="Draws graphs.", releases=["debian-13"], packages=["graphviz"]))
+    sent = {"zip": b64encode(tree.to_zip(files, "graphs")).decode()}
+    made = call(owner, "POST", "", sent)
+    assert (made.status_code, made.json) == (201, {"name": "graphs", "version": 2})
+    again = call(owner, "GET", "/graphs/zip").json
+    assert tree.read_application(b64decode(again["zip"])) == ("graphs", files)
+    refused = call(owner, "POST", "", {"zip": b64encode(b"PK").decode()})
+    assert (refused.status_code, "cannot be read" in refused.text) == (400, True)
+    assert call(owner, "POST", "/graphs/withdraw").json == {"state": "withdrawn"}
+    listed = {one["name"]: (one["own"], one["withdrawn"]) for one in call(owner, "GET", "").json["items"]}
+    assert (listed["graphs"], listed["pages"]) == ((True, True), (False, False))
+    assert call(owner, "POST", "/graphs/offer").json == {"state": "offered"}
+    assert call(owner, "DELETE", "/graphs").status_code == 204
+    assert call(owner, "DELETE", "/pages").status_code == 409

@@ -140,7 +140,8 @@ def test_every_page_opens_for_an_admin_whole_and_live(app: Flask, grace: Browser
             path.startswith("/choose/")  # of a class that leaves nothing open there is no such page: test_choices.py
             or path in ("/app.webmanifest", "/service-worker.js", "/offline")  # test_pwa.py
             or path in ("/live", "/door/check", "/door/console", "/healthz", "/readyz", "/metrics", "/setup", "/sign-in", "/sign-in/code")
-            or path.endswith(("/log", "/export", "/console.vv", "/picture"))
+            or path.endswith(("/log", "/export", "/console.vv", "/picture", "/zip"))
+            or path == "/admin/own-applications/sent"  # only while something waits: test_applications.py
             or path.startswith(
                 ("/api/", "/download/", "/admin/workflow/sequences/notebook/")
             )  # files; of a sequence: parts of its page, too

@@ -1,22 +1,29 @@
 """The first set-up's wizard."""
 
+import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from appliance import catalog
 from appliance.catalog import Account, Aside, AsideKind, Class, MachineState, Seed, SeedState, grants, options, seeds
+from appliance.errors import Conflict
 from appliance.host.disks import inventory
 from appliance.host.interface import disks
 from appliance.host.system import config, hardware, image, network, network_trial
-from appliance.services import directory, setup
+from appliance.services import class_specs, directory, scenarios, setup
+from appliance.services.scenario_adoption import adopt_scenario
 from appliance.settings import Settings
 from tests import world
 from tests.hosted import do_instead, serving
 from tests.pages import Page, forms_of, is_at
+from tests.unit.scenario.test_load import GOOD, write
+from tests.unit.scenario.test_tree import packed
 from tests.unit.webui.conftest import Browser
 
 ANSWERS = {
@@ -452,3 +459,51 @@ def test_forms_that_are_not_shown_go_along_whole(visitor: Browser, code: str, im
     for at in ("network", "you", "appliance", "storage", "pools", "directory", "hardware", "review"):
         kept = fields(visitor.post("/setup", {**sent, "step": "review", "go": at}).text)
         assert {name: kept.get(name) for name in sent} == sent, at
+
+
+@pytest.fixture
+def shipped(code: str, opened: Settings, tmp_path: Path) -> str:
+    """The code of an appliance whose engine has taken in the scenario that came with it."""
+    scenarios.follow_folder(replace(opened, scenario=write(tmp_path, GOOD)))
+    adopt_scenario(class_specs.scenario())
+    return code
+
+
+def at_pools(visitor: Browser, code: str, **values: Any) -> str:
+    visitor.get("/setup")
+    sent = {**ANSWERS, "code": code, "step": "pools", "go": "machines", **values}
+    return unescape(visitor.post("/setup/machines", sent).text)
+
+
+def test_the_machines_are_those_that_came_a_class_of_the_catalogue_or_an_import(visitor: Browser, shipped: str) -> None:
+    page = at_pools(visitor, shipped, step="appliance", go="next")
+    assert (step(page), "maximum-notes" in page, fields(page)["scenario_from"]) == ("pools", True, "shipped")
+    refused = at_pools(visitor, shipped, scenario_from="class", scenario_application="prometheus", scenario_os="debian-13")
+    assert "does not run on that release" in refused
+    page = at_pools(visitor, shipped, scenario_from="class", scenario_application="dokuwiki", scenario_os="debian-13")
+    assert [one.name for one in setup.offered()] == ["dokuwiki"]
+    assert fields(page)["maximum-dokuwiki"] == "4"
+    assert "maximum-notes" not in page
+    page = at_pools(visitor, shipped, scenario_from="shipped")
+    assert [one.name for one in setup.offered()] == ["notes"]
+    assert "No file was sent." in at_pools(visitor, shipped, scenario_from="import")
+    broken = packed({"scenario.yml": GOOD.replace("os: debian-13", "os: debian-99")})
+    assert "scenario.yml, line " in at_pools(visitor, shipped, scenario_from="import", scenario_file=(io.BytesIO(broken), "x.zip"))
+    sent = packed({"scenario.yml": GOOD.replace("  notes:", "  maps:"), "roles/web/tasks/main.yml": "- command: id\n"})
+    page = at_pools(visitor, shipped, scenario_from="import", scenario_file=(io.BytesIO(sent), "x.zip"))
+    assert [one.name for one in setup.offered()] == ["maps"]
+    assert not Seed.select().exists(), "nothing is built before the end"
+    answer = visitor.post("/setup", {**fields(page), "buffer-maps": "1", "maximum-maps": "2", "step": "review", "go": "finish"})
+    assert answer.status_code == 303, answer.text
+    assert [seed.class_name for seed in Seed.select()] == ["maps"]
+    assert (Class.get_by_id("maps").maximum, Class.get_by_id("notes").enabled) == (2, False)
+
+
+@pytest.mark.badinput
+def test_nobody_chooses_machines_without_the_code_or_once_it_is_set_up(visitor: Browser, shipped: str, opened: Settings) -> None:
+    at_pools(visitor, "AAAA-BBBB-CCCC", scenario_from="class", scenario_application="dokuwiki")
+    assert [one.name for one in setup.offered()] == ["notes"]
+    with catalog.write():
+        options.put("setup_done", True)
+    with pytest.raises(Conflict):
+        setup.choose_class("dokuwiki", "debian-13", "")
