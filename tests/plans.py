@@ -25,6 +25,7 @@ FEW = (
     "lease_account",
     "lease_ends",
     "request_waiting",
+    "request_pending",
     "todo_open",
     "run_live",
     "run_one",

@@ -28,7 +28,6 @@ class Item:
 
 
 ITEMS = (
-    Item("firstpath", "tests/integration/test_firstpath.py -m firstpath"),
     Item("simulation", "tests/integration/test_simulation.py", {"DPE_TEST_HISTORIES": 10_000}),
     Item("kills", "tests/integration/test_kills.py::test_kills_leak_nothing_and_rob_nobody", {"DPE_TEST_KILLS": 200}),
     Item("storm", "tests/integration/test_storm.py", {"DPE_TEST_CLAIMS": 300, "DPE_TEST_PEOPLE": 60}),
@@ -50,6 +49,7 @@ ITEMS = (
     Item("api", "tests/unit/webui/test_api_document.py", {"DPE_TEST_EXAMPLES": 200}),
     Item("api-killed", "tests/integration/programs/test_api_killed.py", {"DPE_TEST_CREATES": 1000}),
     Item("webhooks-killed", "tests/integration/programs/test_webhooks_killed.py", {"DPE_TEST_KILLS": 300}),
+    Item("firstpath", "tests/integration/test_firstpath.py -m firstpath"),
     Item("desktop", "tests/integration/test_desktop.py::test_a_desktop_is_drawn_in_and_keeps_what_is_its_owners", {"DPE_TEST_DESKTOP": 1}),
     Item("bench-fork", "tests/bench/test_shape.py", {"DPE_TEST_LONG_BENCH": 1}),
     *(

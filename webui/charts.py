@@ -15,7 +15,7 @@ from appliance.services import overview, readings
 from appliance.services.readings import Mark
 from webui.format import mib
 
-LABELS = {"hour": "Hour", "day": "Day", "week": "Week", "month": "Month", "year": "Year", "2-years": "2 years"}
+LABELS = {"hour": "Hour", "day": "Day", "week": "Week", "month": "Month", "year": "Year", "2-years": "Two years"}
 ROWS = {  # of a table, one each
     "hour": timedelta(minutes=5),
     "day": timedelta(hours=1),

@@ -50,8 +50,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel("States", "short", {"{{state}}": "sum by (state) (dpe_machines)"}),
         Panel("Creation", "s", _quantiles("dpe_machine_creation_seconds", "origin")),
-        Panel("Runs that have not ended", "short", {"{{kind}} {{state}}": 'dpe_runs{state=~"queued|running|waiting|undoing"}'}),
-        Panel("Runs that failed", "short", {"{{kind}}": 'delta(dpe_runs{state="failed"}[1h])'}),
+        Panel("Runs that have not ended", "short", {"{{kind}} {{state}}": "dpe_runs"}),
+        Panel("Runs that failed", "short", {"{{kind}}": 'sum by (kind) (increase(dpe_runs_ended_total{state="failed"}[1h]))'}),
         Panel("Approvals and tasks", "short", {"open": "dpe_todos_open"}),
     ),
     "Host": (

@@ -10,7 +10,7 @@ from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
 from markupsafe import Markup
 
-from appliance.catalog import DiskState, Machine, MachineState, RunState, SeedState, SnapshotState, StepState, now, timezone
+from appliance.catalog import DiskState, Machine, MachineState, Quota, RunState, SeedState, SnapshotState, StepState, now, timezone
 from appliance.language import SOURCE
 from appliance.services import mail, overview, storage, updates
 from webui import guard, language, navigation
@@ -65,6 +65,9 @@ RUN_STATES: dict[str, tuple[str, str]] = {
     RunState.CANCELLED: ("cancelled", "secondary"),
 }
 
+JOB_STATES = {"queued": "queued", "running": "running", "done": "done", "dead": "dead", "cancelled": "cancelled"}
+DELIVERY_STATES = {"pending": "pending", "delivered": "delivered", "dead": "dead"}
+POOLS = {"creation": "creation", "buffer": "buffer", "production": "production"}
 STEP_STATES: dict[str, str] = {
     "planned": "to come",
     "skipped": "not needed",
@@ -95,6 +98,7 @@ def init_app(app: Flask) -> None:
         roughly=roughly,
         took=took,
         made=made,
+        amounts=amounts,
         lower_first=lower_first,
         browser=browser,
         given=given,
@@ -106,6 +110,9 @@ def init_app(app: Flask) -> None:
         RUN_STATES=RUN_STATES,
         DISK_STATES=DISK_STATES,
         STEP_STATES=STEP_STATES,
+        JOB_STATES=JOB_STATES,
+        DELIVERY_STATES=DELIVERY_STATES,
+        POOLS=POOLS,
         now=now,
         MachineState=MachineState,
         SeedState=SeedState,
@@ -213,7 +220,7 @@ def took(length: timedelta) -> str:
     return f"{language.decimal(max(seconds, 0.1), 1)} s" if seconds < 9.95 else span(length)
 
 
-_ORIGINS = ("booted", "forked")
+_ORIGINS = {False: "booted", True: "forked"}
 READINESS = {"running": "running", "paused": "paused", "cold": "cold"}
 
 
@@ -224,6 +231,20 @@ def made(machine: Machine) -> str:
     if machine.readiness == "cold":
         return language.text("cold")
     return f"{language.text(_ORIGINS[machine.origin == 'fork'])}, {language.text(machine.readiness)}"
+
+
+def amounts(quota: Quota) -> str:
+    """What a quota allows, in words: "6 machines, 24 GiB memory"."""
+    words = [plural(quota.machines, "machine")] if quota.machines is not None else []
+    if quota.vcpus is not None:
+        words.append(plural(quota.vcpus, "processor"))
+    if quota.memory is not None:
+        words.append(language.text("%(memory)s memory", memory=mib(quota.memory)))
+    if quota.disk is not None:
+        words.append(language.text("%(disk)s GiB disk", disk=quota.disk))
+    if quota.lease_minutes is not None:
+        words.append(language.text("leases of %(span)s", span=span(quota.lease_minutes * 60)))
+    return ", ".join(words)
 
 
 def mib(size: float | None) -> str:

@@ -8,9 +8,8 @@ from typing import Any
 wsgi_app = "webui:create_app()"
 workers = 1
 worker_class = "webui.worker.Worker"
-threads = (
-    80  # enough for all streams, all who wait for others, and the few that are worked on; tests/unit/webui/test_concurrency_limit.py counts
-)
+# Enough for all streams, all who wait for others, and the few that are worked on; tests/unit/webui/test_concurrency_limit.py counts.
+threads = 160
 worker_connections = 4000
 timeout = 60
 graceful_timeout = 3

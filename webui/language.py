@@ -2,13 +2,13 @@
 
 import logging
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from babel import dates, numbers
+from babel import Locale, dates, numbers
 from flask import Flask, g, has_request_context, request
 from flask.templating import DispatchingJinjaLoader
 from flask.templating import Environment as FlaskEnvironment
@@ -86,6 +86,14 @@ def dated(moment: datetime | date, pattern: str) -> str:
 
 def _day(day: date, pattern: str, locale: str) -> str:
     return str(dates.format_date(day, text(PATTERNS[pattern]), locale=locale))
+
+
+def territories(names: Mapping[str, str]) -> dict[str, str]:
+    """Countries, from their English names by two letters, in the language of whoever asks and in its order."""
+    if (now := current()) == language.SOURCE:
+        return dict(names)
+    known = Locale.parse(now).territories
+    return dict(sorted(((code, known.get(code, name)) for code, name in names.items()), key=lambda one: one[1].casefold()))
 
 
 def decimal(value: float, digits: int) -> str:

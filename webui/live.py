@@ -25,7 +25,7 @@ AT_MOST = 1.0  # between two "changed"
 QUIET = 2.0  # the same when no event was written: progress, load, heartbeats
 HEARTBEAT = 15.0
 LENGTH = 300.0
-STREAMS = 16
+STREAMS = 64
 STREAMS_EACH = 6
 
 

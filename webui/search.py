@@ -14,8 +14,8 @@ from webui import guide, navigation
 from webui.format import SEED_STATES, STATES
 from webui.guard import actor, asks_for_live_part, needs
 from webui.guide.markdown import Section
-from webui.guide.texts import GUIDES, sections
-from webui.language import translated
+from webui.guide.texts import guides, said, sections
+from webui.language import current, translated
 from webui.navigation import Place
 
 blueprint = Blueprint("search", __name__)
@@ -124,27 +124,32 @@ def hits(text: str) -> list[Hit]:
             for place in places
             if navigation.allowed(place, current_user.may) and (rank := search.rank(text, translated(place.title), place.words)) is not None
         )
-    found += _best(_sections(text, {hit.title for hit in found}))
+    found += _best(_sections(text, {translated(hit.title) for hit in found}))
     return found or _best(_told(text))
+
+
+def _guide() -> Iterator[Section]:
+    """The sections that are for whoever asks, in their language."""
+    return (said(section, current()) for section in sections() if guide.may_read(section))
 
 
 def _sections(text: str, found: Collection[str]) -> Iterator[Hit]:
     """Sections of the guide by their names, without those that are called like what was found: that leads to them."""
-    for section in filter(guide.may_read, sections()):
+    for section in _guide():
         if section.title not in found and (rank := search.rank(text, section.title)) is not None:
             yield _section(section, rank)
 
 
 def _told(text: str) -> Iterator[Hit]:
     """Sections of the guide that say something."""
-    for section in filter(guide.may_read, sections()):
+    for section in _guide():
         if (rank := search.rank(text, section.text)) is not None:
             yield _section(section, rank)
 
 
 def _section(section: Section, rank: int) -> Hit:
     address = url_for("guide.page", name=section.guide, _anchor=section.anchor)
-    return Hit("guide", rank, section.title, GUIDES[section.guide].title, ICONS["guide"], address)
+    return Hit("guide", rank, section.title, guides(current())[section.guide].title, ICONS["guide"], address)
 
 
 def groups(found: list[Hit]) -> list[tuple[str, list[Hit]]]:

@@ -36,8 +36,11 @@ SAID = frozenset(
     message hint label title about help words text error why problem reason obstacle refusal said note
     unit doing step summary description group button task outcome result effect impact advice remedy
     what detail level_words area caption every placeholder heading origin
+    to_title legend labels
     """.split()  # noqa: SIM905
 )
+TABLES = frozenset(["BY", "ENDS", "KINDS", "WORDS"])  # what templates set that holds texts alone
+CALLED = frozenset(["title", "title_of", "over"])  # functions that say something
 _LETTERS = re.compile(r"[^\W\d_]{2,}")
 _EXAMPLE = re.compile(r"^\S*[@.:=/,]\S+$|XXXX|-----", re.MULTILINE)  # what is typed, and no words
 _TAG = re.compile(r"<(/?)([a-zA-Z][\w-]*)")
@@ -101,8 +104,19 @@ class Texts:
                 before, self.tag, self.quote, self.raw = (self.tag, self.quote, self.raw), None, "", ""
                 self._inner(node)
                 self.tag, self.quote, self.raw = before
+            case nodes.Assign(target=nodes.Name(name=name), node=nodes.Dict() as words) if name.isupper():
+                self._table(words, all_texts=name in TABLES)
             case _:
                 self._inner(node)
+
+    def _table(self, words: nodes.Dict, *, all_texts: bool) -> None:
+        """The words of states and the like, by a name in capital letters: the first of each tuple, without its colour."""
+        for pair in words.items:
+            if isinstance(pair.value, nodes.Tuple):
+                first, *rest = pair.value.items
+                pair.value.items = [self._shown(first), *map(self._argument, rest)]
+            else:
+                pair.value = self._shown(pair.value) if all_texts else self._argument(pair.value)
 
     def _inner(self, node: Node) -> None:
         for name, value in list(node.iter_fields()):
@@ -362,10 +376,7 @@ class Texts:
             case nodes.Const(value=str() as text):
                 return self._shown(node) if looks_like_text(text) else node
             case nodes.Concat():
-                first = node.nodes[0]
-                texts = [one.value for one in node.nodes if isinstance(one, nodes.Const)]
-                begins = isinstance(first, nodes.Const) and str(first.value)[:1].isupper() and re.search(r"[a-z ]", str(first.value))
-                return self._joined(node) if begins or any(looks_like_text(str(one).strip()) for one in texts) else node
+                return self._concatenated(node)
             case nodes.CondExpr():
                 node.expr1 = self._argument(node.expr1)
                 node.expr2 = self._argument(node.expr2) if node.expr2 else None
@@ -375,6 +386,8 @@ class Texts:
                 node.items = [self._argument(one) for one in node.items]
             case nodes.Dict():
                 self._pairs(node)
+            case nodes.Getattr() | nodes.Call() if _is_said(node):
+                return _translated(node)
             case nodes.Call():
                 self._call(node)
             case nodes.Filter():
@@ -382,10 +395,17 @@ class Texts:
                     return self._filtered(node)
                 if node.node is not None:
                     node.node = self._argument(node.node)
-            case nodes.Getattr() if _is_said(node):
-                return _translated(node)
             case nodes.Getitem(node=nodes.Dict() as words):
                 self._argument(words)
+        return node
+
+    def _concatenated(self, node: nodes.Concat) -> Expr:
+        first = node.nodes[0]
+        texts = [one.value for one in node.nodes if isinstance(one, nodes.Const)]
+        begins = isinstance(first, nodes.Const) and str(first.value)[:1].isupper() and re.search(r"[a-z ]", str(first.value))
+        if begins or any(looks_like_text(str(one).strip()) for one in texts):
+            return self._joined(node)
+        node.nodes = [self._argument(one) for one in node.nodes]
         return node
 
     def _pairs(self, node: nodes.Dict) -> None:
@@ -416,6 +436,10 @@ def _is_said(node: Expr) -> bool:
             return name in SAID
         case nodes.Call(node=nodes.Getattr(node=nodes.Name(name=name), attr="get")):
             return name in SAID or name.isupper()
+        case nodes.Call(node=nodes.Name(name=name)):
+            return name in CALLED
+        case nodes.Getitem(node=nodes.Getattr(attr=name)):
+            return name in SAID
         case nodes.Getitem(node=nodes.Name(name=name)) | nodes.Getitem(node=nodes.Getitem(node=nodes.Name(name=name))):
             return name.isupper() or name == "described"  # the words of states and permissions
     return False

@@ -7,7 +7,7 @@ words where they are handed to something of NAMED. An f-string is one text with 
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -17,8 +17,14 @@ import yaml
 from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 from jinja2 import Environment, nodes
+from pydantic import BaseModel
 
 from appliance import language
+from appliance.scenario.schema import ClassSpec
+from appliance.workflow.kinds import CORE, DISKS, MACHINES, OTHERS, PEOPLE
+from appliance.workflow.sequence import Activity
+from webui import schema_form
+from webui.guide.texts import GUIDES
 from webui.language import PATTERNS, script_texts
 from webui.template_texts import Say, Texts, looks_like_text
 
@@ -29,14 +35,12 @@ ENGLISH = [
     "appliance/console",
     "appliance/host/console",
     "appliance/supervisor.py",
-    "appliance/settings.py",
     "appliance/services/metrics.py",
     "appliance/language",
     "appliance/catalog/document.py",
     "appliance/scenario/document.py",
     "appliance/workflow/document.py",
     "appliance/run.py",
-    "appliance/host/rpc",
     "webui/api/__",
     "webui/api/a",
     "webui/api/d",
@@ -84,9 +88,21 @@ NAMED = frozenset(
         "_class",
         "_setting_of",
         "record",
+        "OneOf",
+        "Reference",
+        "Worded",
     ]
 )
-SPEAKING = ("webui/", "appliance/services/", "appliance/lifecycle/", "appliance/scenario/", "appliance/catalog/", "appliance/identity/")
+SPEAKING = (
+    "webui/",
+    "appliance/host/system/hardware",
+    "appliance/services/",
+    "appliance/lifecycle/",
+    "appliance/scenario/",
+    "appliance/catalog/",
+    "appliance/identity/",
+)
+PHRASES = ("Filter", "Need", "return", "CONSTANT", "OneOf", "Worded", "Finding")
 WORDS = ("webui/format.py", "appliance/identity/roles.py")  # whose words of states are texts, capital letter or not
 _NO_TEXT = frozenset(
     [
@@ -110,7 +126,7 @@ _NO_TEXT = frozenset(
     ]
 )
 _NO_SENTENCE = re.compile(  # SQL, and what apt and others are told
-    r"julianday|<>|\b(CREATE [A-Z]+|GROUP BY|IS NULL|AND [a-z_.]+ IN|SELECT|INSERT|UPDATE|DELETE FROM|WHERE|VALUES|IS NOT NULL|ORDER BY|JOIN|PRAGMA|EXISTS|FROM [a-z]|IN \()\b| = \?|^(Dir|APT|Acquire)::|\S\|\S|^# "
+    r"julianday|<>|\b(min|max|count)\(|\(id\) AS|default-src|ssh-keygen|systemctl|\[ ! |\b(CREATE [A-Z]+|GROUP BY|IS NULL|AND [a-z_.]+ IN|SELECT|INSERT|UPDATE|DELETE FROM|WHERE|VALUES|IS NOT NULL|ORDER BY|JOIN|PRAGMA|EXISTS|FROM [a-z]|IN \()\b| = \?|^(Dir|APT|Acquire)::|\S\|\S|^# "
 )
 
 
@@ -140,11 +156,26 @@ def found(say: Say = lambda _: None) -> Found:
             _of_python(found, file)
     for file in sorted((ROOT / "playbooks/workflows").glob("*.yml")):
         _of_yaml(found, file)
+    for file in sorted((ROOT / "playbooks/applications").glob("*/application.yml")):
+        _of_yaml(found, file)
+    models: list[type[BaseModel]] = [ClassSpec, Activity, *(kind.options for kind in (*CORE, *DISKS, *PEOPLE, *MACHINES, *OTHERS))]
+    for model in models:
+        for label in _labels(schema_form.fields_of(model.model_json_schema())):
+            found.add(label, ROOT / "webui/schema_form.py")
+    for name, guide in GUIDES.items():
+        for text in guide.texts:
+            found.add(text, ROOT / f"webui/guide/{name}.md")
     for text in script_texts():
         found.add(text, ROOT / "webui/static/js")
     for text in PATTERNS.values():
         found.add(text, ROOT / "webui/language.py")
     return found
+
+
+def _labels(fields: Iterable[schema_form.Field]) -> Iterator[str]:
+    for one in fields:
+        yield one.label
+        yield from _labels(one.fields)
 
 
 def _of_template(found: Found, file: Path, say: Say) -> None:
@@ -163,7 +194,7 @@ def _of_yaml(found: Found, file: Path) -> None:
     def go(value: Any) -> None:
         if isinstance(value, dict):
             for key, one in value.items():
-                if key in ("title", "about", "description", "doing", "summary") and isinstance(one, str):
+                if key in ("title", "about", "description", "brings", "doing", "summary") and isinstance(one, str):
                     found.add(" ".join(one.split()), file)
                 else:
                     go(one)
@@ -204,6 +235,10 @@ class _Python(ast.NodeVisitor):
     def visit_Compare(self, node: ast.Compare) -> None:
         pass
 
+    def visit_Expr(self, node: ast.Expr) -> None:
+        if not isinstance(node.value, ast.Constant):  # what stands by itself is for who reads the source
+            self.visit(node.value)
+
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if isinstance(node.annotation, ast.Subscript):  # what pydantic is told in Annotated[...]
             self.visit(node.annotation.slice)
@@ -236,11 +271,18 @@ class _Python(ast.NodeVisitor):
             self.visit(inner)
 
     def visit_Dict(self, node: ast.Dict) -> None:
-        for value in node.values:
+        for key, value in zip(node.keys, node.values, strict=True):
+            if self.call == "CONSTANT" and isinstance(key, ast.Constant) and " " in str(key.value):
+                self.visit(key)  # a heading
+            before = self.call
+            self.call = "text" if before == "Field" and isinstance(key, ast.Constant) and key.value == "unit" else before
             self.visit(value)
+            self.call = before
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         self.visit(node.value)
+        if isinstance(node.value, ast.Name) and node.value.id == "Annotated":
+            self.visit(node.slice)
 
     def visit_Call(self, node: ast.Call) -> None:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id if isinstance(node.func, ast.Name) else ""
@@ -255,12 +297,19 @@ class _Python(ast.NodeVisitor):
             if words:
                 self.found.add_plural(words[0], words[1] if len(words) > 1 else f"{words[0]}s", self.file)
             return
+        if name == "List":
+            said = {one.arg: one.value.value for one in node.keywords if isinstance(one.value, ast.Constant)}
+            if isinstance(noun := said.get("noun"), str):
+                self.found.add_plural(noun, str(said.get("nouns") or f"{noun}s"), self.file)
         before, self.call = self.call, name
         for number, one in enumerate(node.args):
-            self.call = "text" if name == "Editable" and number > 1 else name  # heading, label and unit of a field
+            self.call = (
+                "text" if name in ("Editable", "_life", "_lease", "_pools") and number > 1 else name
+            )  # heading, label and unit of a field
             self.visit(one)
         self.call = name
         for keyword in node.keywords:
+            self.call = "text" if keyword.arg == "unit" else name
             if keyword.arg not in ("pattern", "alias", "words", "name"):
                 self.visit(keyword.value)
         self.call = before
@@ -281,7 +330,7 @@ class _Python(ast.NodeVisitor):
 
     def _text(self, text: str) -> None:
         text = re.sub(r"\{(\w+)\}", r"%(\1)s", text)  # what str.format fills
-        if self.call == "text" or (self.call == "=" and re.match(r"[a-z][a-z ]+$", text)):
+        if self.call == "text" or (self.call == "=" and re.match(r"[a-z][a-z ,']+$", text)):
             self.found.add(text, self.file)
             return
         for line in text.split("\n"):
@@ -289,10 +338,8 @@ class _Python(ast.NodeVisitor):
             plain = language.PLACE.sub("x", line)
             sentence = looks_like_text(plain) and " " in plain and not _NO_SENTENCE.search(line)
             said = self.call == "PydanticCustomError" and " " in plain
-            phrase = (
-                self.call in ("Filter", "Need", "return")
-                and self.speaks
-                and re.fullmatch(r"[a-z%][^_/=<>]* [^_/=<>]*[a-z]{2}[^_/=<>]*", plain)
+            phrase = (self.call in ("say", "note_step") or (self.speaks and self.call in PHRASES)) and re.fullmatch(
+                r"[a-z%][^_/=<>]* [^_/=<>]*[a-z]{2}[^_/=<>]*|group x", plain
             )
             named = self.call in (*NAMED, "CONSTANT") and looks_like_text(plain)
             if (sentence or said or named or phrase) and not _NO_SENTENCE.search(line):

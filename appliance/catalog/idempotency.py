@@ -2,20 +2,23 @@
 
 from datetime import timedelta
 
-from appliance.catalog.models import IdempotencyKey, now
+from appliance.catalog.database import found, rows
+from appliance.catalog.models import IdempotencyKey, now, stamp
 
 KEPT = timedelta(days=1)
 
 
 def find(account_id: int, key: str) -> IdempotencyKey | None:
     """What was answered to this key of the account's within the last day."""
-    found: IdempotencyKey | None = IdempotencyKey.get_or_none(
-        IdempotencyKey.account == account_id, IdempotencyKey.key == key, IdempotencyKey.created_at > now() - KEPT
-    )
-    return found
+    known = found(IdempotencyKey, "account_id = ? AND key = ? AND created_at > ?", (account_id, key, stamp(now() - KEPT)))
+    return known[0] if known else None
 
 
 def keep(account_id: int, key: str, *, request: str, status: int, body: str, location: str) -> None:
     """Keep an answer, and forget those of yesterday; call it inside the `write()` that creates. `request` is the digest of what was asked."""
-    IdempotencyKey.delete().where(IdempotencyKey.created_at <= now() - KEPT).execute()
-    IdempotencyKey.create(account=account_id, key=key, request=request, status=status, body=body, location=location)
+    moment = now()
+    rows("DELETE FROM idempotency_key WHERE created_at <= ?", (stamp(moment - KEPT),))
+    rows(
+        "INSERT INTO idempotency_key (account_id, key, request, status, body, location, created_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (account_id, key, request, status, body, location, stamp(moment)),
+    )

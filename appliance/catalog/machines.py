@@ -293,7 +293,17 @@ def free_door(slot: int) -> int:
 
 
 def by_id(id: str) -> Machine | None:
-    return next(iter(database.found(Machine, "id = ?", (id,))), None)
+    """The machine with this id, with its class."""
+    return next(iter(_with_classes(database.found(Machine, "id = ?", (id,)))), None)
+
+
+def _with_classes(found: list[Machine]) -> list[Machine]:
+    """The same, each with its class, which is asked for once."""
+    names = json.dumps(sorted({one.class_name for one in found}))
+    classes = {one.name: one for one in database.found(Class, "name IN (SELECT value FROM json_each(?))", (names,))} if found else {}
+    for one in found:
+        one.__rel__["machine_class"] = classes[one.class_name]
+    return found
 
 
 def in_slot(slot: int) -> Machine | None:
@@ -486,14 +496,14 @@ def ahead(request: Request) -> Queue:
 
 
 def of_account(account_id: int) -> list[Machine]:
-    """The machines that the account holds, with their live lease as `.lease`."""
-    query = (
-        Machine.select(Machine, Lease)
-        .join(Lease, on=((Lease.machine == Machine.id) & Lease.ended_at.is_null()), attr="lease")
-        .where(Lease.account == account_id, Machine.state.in_([*HELD, MachineState.QUARANTINED]))
-        .order_by(Machine.number)
-    )
-    return list(query)
+    """The machines that the account holds, with their live lease as `.lease`, and their class."""
+    leases = {one.machine_id: one for one in database.found(Lease, "account_id = ? AND ended_at IS NULL", (account_id,))}
+    held = json.dumps([*HELD, MachineState.QUARANTINED])
+    where = "id IN (SELECT value FROM json_each(?)) AND state IN (SELECT value FROM json_each(?)) ORDER BY number"
+    mine = database.found(Machine, where, (json.dumps(list(leases)), held))
+    for one in mine:
+        one.lease = leases[one.id]  # type: ignore[attr-defined]
+    return _with_classes(mine)
 
 
 def batches(account_id: int) -> dict[str, int]:
@@ -508,8 +518,7 @@ def batches(account_id: int) -> dict[str, int]:
 
 def lease_of(machine_id: str) -> Lease | None:
     """The live lease of a machine."""
-    found: Lease | None = Lease.get_or_none(Lease.machine == machine_id, Lease.ended_at.is_null())
-    return found
+    return next(iter(database.found(Lease, "machine_id = ? AND ended_at IS NULL", (machine_id,))), None)
 
 
 # What machines can be sorted by. What nobody holds has no end of a lease, which is after all others.

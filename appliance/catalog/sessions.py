@@ -1,8 +1,9 @@
-"""The session of a request: asked at every request of every page and every file of every application, so written as SQL."""
+"""The session of a request, or its token: asked at every request of every page and every file of every application, so written as SQL."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from appliance.catalog.database import rows
 from appliance.catalog.models import Account, KnownBrowser, PasswordLink, Session, Token, not_ahead, now, stamp
@@ -20,9 +21,9 @@ def live(id: str) -> Session | None:
     """The session with this id, with its account, unless it has run out or the account is disabled."""
     found = rows(
         """
-        SELECT session.address, session.agent, session.created_at, session.seen_at, session.expires_at, session.confirmed_at,
-               session.browser, account.id, account.name, account.full_name, account.email, account.password, account.org_unit_id,
-               account.directory_id, account.must_change, account.language, session.kept
+        SELECT account.id, account.name, account.full_name, account.email, account.password, account.org_unit_id,
+               account.directory_id, account.must_change, account.language, session.address, session.agent, session.created_at,
+               session.seen_at, session.expires_at, session.confirmed_at, session.browser, session.kept
         FROM session JOIN account ON account.id = session.account_id
         WHERE session.id = ? AND session.expires_at > ? AND session.created_at <= ? AND session.waits = 0 AND account.disabled = 0
         """,
@@ -30,10 +31,27 @@ def live(id: str) -> Session | None:
     )
     if not found:
         return None
-    address, agent, created, seen, expires, confirmed, browser, account_id, name, full_name, email, password, unit, *more = found[0]
-    from_directory, must_change, language, kept = more
-    account = Account(
-        id=account_id,
+    *holder, address, agent, created, seen, expires, confirmed, browser, kept = found[0]
+    created, seen, expires, confirmed = (moment and datetime.fromisoformat(moment) for moment in (created, seen, expires, confirmed))
+    return Session(
+        id=id,
+        account=_account(holder),
+        address=address,
+        agent=agent,
+        created_at=created,
+        seen_at=seen,
+        expires_at=expires,
+        confirmed_at=confirmed,
+        browser=browser,
+        kept=bool(kept),
+    )
+
+
+def _account(columns: Sequence[Any]) -> Account:
+    """Whoever is signed in, with what requests ask of them."""
+    id, name, full_name, email, password, unit, from_directory, must_change, language = columns
+    return Account(
+        id=id,
         name=name,
         full_name=full_name,
         email=email,
@@ -43,18 +61,29 @@ def live(id: str) -> Session | None:
         must_change=bool(must_change),
         language=language,
     )
-    created, seen, expires, confirmed = (moment and datetime.fromisoformat(moment) for moment in (created, seen, expires, confirmed))
-    return Session(
+
+
+def live_token(digest: str) -> Token | None:
+    """The token with this digest, with its account, unless it has run out or the account is disabled."""
+    found = rows(
+        """
+        SELECT account.id, account.name, account.full_name, account.email, account.password, account.org_unit_id,
+               account.directory_id, account.must_change, account.language, token.id, token.name, token.scope, token.used_at, token.address
+        FROM token JOIN account ON account.id = token.account_id
+        WHERE token.digest = ? AND token.expires_at > ? AND token.created_at <= ? AND account.disabled = 0
+        """,
+        (digest, *_open()),
+    )
+    if not found:
+        return None
+    *holder, id, name, scope, used, address = found[0]
+    return Token(
         id=id,
-        account=account,
+        account=_account(holder),
+        name=name,
+        scope=json.loads(scope),
+        used_at=used and datetime.fromisoformat(used),
         address=address,
-        agent=agent,
-        created_at=created,
-        seen_at=seen,
-        expires_at=expires,
-        confirmed_at=confirmed,
-        browser=browser,
-        kept=bool(kept),
     )
 
 

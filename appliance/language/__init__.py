@@ -62,10 +62,10 @@ class Catalog:
 
     def text(self, english: str) -> str:
         """A text as the sources have it."""
-        return self._texts.get(english) or english
+        return self._texts.get(english) or self._counted.get(english) or english
 
     def has(self, english: str) -> bool:
-        return bool(self._texts.get(english))
+        return english in self._counted or bool(self._texts.get(english))
 
     def plural(self, number: int, one: str, many: str) -> str:
         """The noun that goes with a number."""
@@ -77,7 +77,7 @@ class Catalog:
         return self._whole(english) or self._pieces(english)
 
     def _whole(self, english: str) -> str | None:
-        if said := self._texts.get(english):
+        if said := self._texts.get(english) or self._counted.get(english):
             return said
         if (count := _COUNT.fullmatch(english)) and count[2] in self._counted:
             return f"{count[1]} {self._counted[count[2]]}"

@@ -25,6 +25,7 @@ SYSTEM = 160  # MiB of memory that the operating system takes besides its applic
 SYSTEM_DISK = 1  # GiB of disk
 LONGEST = 200  # characters of an option
 FOLDER = r"^[/~][^\s]*$"
+OWN_PAGE = "the class's own page"
 
 OptionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 PATTERNS = {
@@ -246,12 +247,20 @@ def further(spec: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:
 # -- checks -------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Misfit:
+    """Why a class's applications do not fit into one machine: where in the class, what is wrong, and what to do about it, for who writes
+    the class and for who chooses from what it leaves open."""
+
+    place: Place
+    message: str
+    write: str
+    choose: str
+
+
 def check(source: Source[Any], place: Place, spec: ClassSpec) -> None:
     """Note in the source what is wrong with the applications of the class that is at the place."""
-    seen = dict[str, int]()
-    ports = {spec.screen.port: "the desktop"} if spec.screen else {}
-    if spec.application:
-        ports[spec.application.port] = "the class's own page"
+    seen = set[str]()
     for number, one in enumerate(spec.applications):
         at: Place = (*place, "applications", number)
         entry = catalogue().get(one.name)
@@ -261,51 +270,67 @@ def check(source: Source[Any], place: Place, spec: ClassSpec) -> None:
         elif one.name in seen:
             source.wrong((*at, "name"), f"{one.name} is there twice", "keep one of the two")
         else:
-            for where, message, hint in _against(entry, one, spec, ports):
-                source.wrong((*at, *where), message, hint)
             source.validate_at((*at, "options"), entry.manifest.option_model, one.options)
-        seen[one.name] = number
-    if spec.application is None and not ports:
+        seen.add(one.name)
+    if not (spec.application or spec.screen or any(entry.port(one) for one, entry in of(spec))):
         hint = "add an application with a web page, or write application: {port: 8080}, or screen: {port: 5900}, for what the class brings itself"
         source.wrong((*place, "applications"), "nothing of this machine can be opened in a browser", hint)
-    if len(ports) > PAGES:
-        source.wrong((*place, "applications"), f"these are {len(ports)} web pages", f"leave some out: a machine has {PAGES} at most")
     if spec.service and resolved(spec).application is None:
         hint = "add an application with a web page, or write application: {port: 8080} for what the class brings itself"
         source.wrong((*place, "service"), "a service without a page has nothing to serve", hint)
-    for name, message, hint in _room(spec):
-        source.wrong((*place, "size", name), message, hint)
+    for found in misfits(spec):
+        source.wrong((*place, *found.place), found.message, found.write)
 
 
-def _against(entry: Entry, one: Chosen, spec: ClassSpec, ports: dict[int, str]) -> Iterator[tuple[Place, str, str]]:
-    """Where, what and what instead, of one application beside those before it."""
-    manifest = entry.manifest
-    if spec.os not in manifest.releases:
-        yield ("name",), f"{manifest.title} does not run on {spec.os}", f"choose {' or '.join(manifest.releases)}, or leave it out"
-    if one.port is not None and manifest.web is None:
-        yield ("port",), f"{manifest.title} has no web page", "leave port out"
+def misfits(spec: ClassSpec) -> Iterator[Misfit]:
+    """What is wrong with the applications of a class beside each other, those that the catalogue knows."""
+    ports = {spec.screen.port: "the desktop"} if spec.screen else {}
+    if spec.application:
+        ports[spec.application.port] = OWN_PAGE
+    seen = set[str]()
+    for number, one in enumerate(spec.applications):
+        if one.name in catalogue() and one.name not in seen:
+            yield from _against(catalogue()[one.name], one, spec, ports, ("applications", number))
+        seen.add(one.name)
+    if len(ports) > PAGES:
+        write, choose = f"leave some out: a machine has {PAGES} at most", f"Leave some out: a machine has {PAGES} at most."
+        yield Misfit(("applications",), f"these are {len(ports)} web pages", write, choose)
+    yield from _room(spec)
+
+
+def _against(entry: Entry, one: Chosen, spec: ClassSpec, ports: dict[int, str], at: Place) -> Iterator[Misfit]:
+    """Of one application beside those before it, whose ports are known."""
+    title = entry.manifest.title
+    if spec.os not in entry.manifest.releases:
+        releases = " or ".join(entry.manifest.releases)
+        message = f"{title} does not run on {spec.os}"
+        yield Misfit((*at, "name"), message, f"choose {releases}, or leave it out", f"Choose {releases}, or leave it out.")
+    if one.port is not None and entry.manifest.web is None:
+        yield Misfit((*at, "port"), f"{title} has no web page", "leave port out", "Leave it out.")
     port = entry.port(one)
     if port is None:
         return
-    if spec.application is not None and port == spec.application.port and ports[port] == "the class's own page":
-        ports[port] = manifest.title  # the class says how that page opens
+    if spec.application is not None and port == spec.application.port and ports[port] == OWN_PAGE:
+        ports[port] = title  # the class says how that page opens
     elif port in ports:
         free = next(other for other in range(port + 1, 65536) if other not in ports)
-        yield ("port" if one.port else "name",), f"{manifest.title} and {ports[port]} both take port {port}", f"write port: {free}"
+        where = (*at, "port" if one.port else "name")
+        yield Misfit(where, f"{title} and {ports[port]} both take port {port}", f"write port: {free}", "Leave one of the two out.")
     else:
-        ports[port] = manifest.title
+        ports[port] = title
 
 
-def _room(spec: ClassSpec) -> Iterator[tuple[str, str, str]]:
-    chosen = of(spec)
+def _room(spec: ClassSpec) -> Iterator[Misfit]:
+    chosen = [entry for _, entry in of(spec)]
     if not chosen:
         return
-    names = " and ".join(entry.manifest.title for _, entry in chosen)
-    memory, disk = needed([entry for _, entry in chosen])
-    if memory > spec.size.memory:
-        yield "memory", f"memory is {spec.size.memory} MiB, and {names} need {memory} with the operating system", f"write at least {memory}"
-    if disk > spec.size.disk:
-        yield "disk", f"disk is {spec.size.disk} GiB, and {names} need {disk} with the operating system", f"write at least {disk}"
+    names = " and ".join(entry.manifest.title for entry in chosen)
+    needs = dict(zip(("memory", "disk"), needed(chosen), strict=True))
+    for name, unit in (("memory", "MiB"), ("disk", "GiB")):
+        given, least = getattr(spec.size, name), needs[name]
+        if least > given:
+            message = f"{name} is {given} {unit}, and {names} need {least} with the operating system"
+            yield Misfit(("size", name), message, f"write at least {least}", f"Choose at least {least} {unit}, or leave some out.")
 
 
 def needed(entries: Sequence[Entry]) -> tuple[int, int]:

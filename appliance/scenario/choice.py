@@ -8,12 +8,13 @@ from typing import Any
 from pydantic import Field
 
 from appliance.scenario import applications
-from appliance.scenario.schema import Choice, Name, Os, Package
+from appliance.scenario.schema import Choice, ClassSpec, Name, Os, Package
 from appliance.scenario.schema import Chosen as Named
 from appliance.yamlfile import Part
 
 MOST_PACKAGES = 30
 TITLE = 60  # characters of a class's title
+FITTED = ("title", "os", "size", "application", "applications", "screen")  # of a class, what decides whether its applications fit
 PREFIX = 22  # characters of the base in the name of a recipe's class, which has 31 at most
 
 
@@ -57,7 +58,7 @@ def fault(spec: Mapping[str, Any], chosen: Chosen) -> tuple[str, str, str] | Non
         least, most = size[key], max(size[key], getattr(open_, key))
         if not least <= getattr(chosen, key) <= most:
             return key, f"It cannot have {getattr(chosen, key)} {unit}.", f"Choose {least}{f' to {most}' if most > least else ''} {unit}."
-    return _collision(spec, chosen)
+    return _misfit(spec, chosen)
 
 
 def digest(base: str, chosen: Chosen) -> str:
@@ -91,34 +92,21 @@ def spec_of(spec: Mapping[str, Any], chosen: Chosen, *, buffer: int = 0) -> dict
 
 def _further(spec: Mapping[str, Any], chosen: Chosen) -> list[dict[str, Any]]:
     """The applications of the catalogue that a choice adds to those of the class."""
-    return [{"name": one.name, "options": {}, "port": one.port(Named(name=one.name))} for one in _entries(spec, chosen)]
-
-
-def _entries(spec: Mapping[str, Any], chosen: Chosen) -> list[applications.Entry]:
     there, catalogue = {one["name"] for one in spec.get("applications", [])}, applications.catalogue()
-    return [catalogue[name] for name in chosen.applications if name in catalogue and name not in there]
+    added = [catalogue[name] for name in chosen.applications if name in catalogue and name not in there]
+    return [{"name": one.name, "options": {}, "port": one.port(Named(name=one.name))} for one in added]
 
 
-def _collision(spec: Mapping[str, Any], chosen: Chosen) -> tuple[str, str, str] | None:
-    """Why the applications of the catalogue do not fit into one machine; see `fault`."""
-    ports, entries = {page.port: page.title for page in applications.pages(spec)}, _entries(spec, chosen)
-    if not spec.get("applications") and spec.get("application"):
-        ports.pop(spec["application"]["port"], None)  # the class says how that page opens, whatever serves it
-    for one in entries:
-        title = one.manifest.title
-        if chosen.os not in one.manifest.releases:
-            return "applications", f"{title} does not run on {chosen.os}.", f"Choose {' or '.join(one.manifest.releases)}, or leave it out."
-        port = one.port(Named(name=one.name))
-        if port in ports:
-            return "applications", f"{title} and {ports[port]} both take port {port}.", "Leave one of the two out."
-        if port is not None:
-            ports[port] = title
-    memory, disk = applications.needed(entries)
-    if entries and memory > chosen.memory:
-        return "memory", f"These applications need {memory} MiB with the operating system.", "Choose more, or leave some out."
-    if entries and disk > chosen.disk:
-        return "disk", f"These applications need {disk} GiB with the operating system.", "Choose more, or leave some out."
-    return None
+def _misfit(spec: Mapping[str, Any], chosen: Chosen) -> tuple[str, str, str] | None:
+    """Why the class that a choice comes to cannot be; see `fault`."""
+    if not (chosen.applications or chosen.packages) and chosen.normal() == usual(spec):
+        return None  # it is the class itself, which was looked at when it was written
+    came_to = ClassSpec.model_validate({name: value for name, value in spec_of(spec, chosen).items() if name in FITTED})
+    found = next(applications.misfits(came_to), None)
+    if found is None:
+        return None
+    field = str(found.place[-1]) if found.place[0] == "size" else "applications"
+    return field, found.message, found.choose
 
 
 BARE = frozenset({"buffer", "minimum", "windows", "one_offs", "forecast_acts"})

@@ -188,11 +188,11 @@ def note(actor: Actor, machine: Machine, target: str, *, control: bool) -> None:
     if not control and moment - _noted.get(key, -app_access.QUIET) < app_access.QUIET:
         return
     whose = f"{machine.owner.name}'s {machine.name}" if machine.owner else machine.name
-    what = "serial line" if target == "serial" else "screen" if not target.startswith("tcp") else f"port {target[4:]}"
-    kind, does = (EventKind.MACHINE_TAKEN_OVER, "took over") if control else (EventKind.MACHINE_WATCHED, "watches")
+    port = target[4:] if target.startswith("tcp") else ""
+    kind = EventKind.MACHINE_TAKEN_OVER if control else EventKind.MACHINE_WATCHED
     with catalog.write():
         record(
-            kind, f"{actor.name} {does} the {what} of {whose}.", actor,
+            kind, f"{actor.name} {'took over' if control else 'watches'} the {'serial line' if target == 'serial' else f'port {port}' if port else 'screen'} of {whose}.", actor,
             class_name=machine.class_name, machine_id=machine.id,
         )  # fmt: skip
     if len(_noted) > 10_000:

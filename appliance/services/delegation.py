@@ -216,12 +216,16 @@ def _called(group: Group, reach: Scope) -> str:
     return f"group {group.name}" if reach.everything or group.org_unit_id in reach.units else "a group elsewhere"
 
 
+def _unit(unit: OrgUnit) -> str:
+    return f"org unit {unit.name}"
+
+
 def _links(account: Account, grant: Grant, reach: Scope) -> list[str]:
     if grant.org_unit_id is not None:
-        at, links = account.org_unit, [f"org unit {account.org_unit.name}"]
+        at, links = account.org_unit, [_unit(account.org_unit)]
         while at.id != grant.org_unit_id:
             at = at.parent
-            links.append(f"org unit {at.name}")
+            links.append(_unit(at))
         return links
     if grant.group_id is None:
         return []

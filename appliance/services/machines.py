@@ -342,8 +342,13 @@ def waterfall(machine: Machine) -> Waterfall | None:
     ])  # fmt: skip
 
 
+def lease_of(machine: Machine) -> Lease | None:
+    """The lease by which somebody holds it."""
+    return machines.lease_of(machine.id)
+
+
 def _lease(machine: Machine) -> Lease:
-    lease = machines.lease_of(machine.id)
+    lease = lease_of(machine)
     if lease is None:
         raise Conflict(f"Nobody holds {machine.name}.", "Reload the page to see where it stands.")
     return lease

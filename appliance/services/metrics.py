@@ -57,7 +57,8 @@ METRICS = {
         Metric("dpe_class_enabled", "Whether machines of the class can be had.", ("class",)),
         Metric("dpe_machine_creation_seconds", "From planning a machine until it was ready; origin is fork or boot.", ("class", "origin"), HISTOGRAM),
         Metric("dpe_leases", "Leases that have not ended.", ("class",)),
-        Metric("dpe_runs", "Runs, those that ended within 90 days among them.", ("kind", "state")),
+        Metric("dpe_runs", "Runs that have not ended.", ("kind", "state")),
+        Metric("dpe_runs_ended_total", "Runs that ended, by how.", ("kind", "state"), COUNTER),
         Metric("dpe_seeds", "Versions of seeds.", ("class", "state")),
         Metric("dpe_todos_open", "Approvals and tasks that wait for somebody."),
         Metric("dpe_accounts", "Accounts that may sign in."),
@@ -123,11 +124,12 @@ def _classes() -> Iterator[tuple[str, Samples]]:
 
 
 def _claims() -> Iterator[tuple[str, Samples]]:
-    asked, waits = metrics.claims()
-    yield "dpe_claims_total", {(name, "hit" if hit else "miss"): count for (name, hit), count in asked.items()}
-    yield "dpe_claim_wait_seconds", {(name,): found for name, found in waits.items()}
-    yield "dpe_machine_creation_seconds", metrics.creations()
+    counted = metrics.counted()
+    yield "dpe_claims_total", {(name, "hit" if hit else "miss"): count for (name, hit), count in counted.claims.items()}
+    yield "dpe_claim_wait_seconds", {(name,): found for name, found in counted.waits.items()}
+    yield "dpe_machine_creation_seconds", counted.creations
     yield "dpe_runs", metrics.run_states()
+    yield "dpe_runs_ended_total", counted.runs
 
 
 def _sizes() -> Iterator[tuple[str, Samples]]:

@@ -135,14 +135,13 @@ class HeldMachines:
     def why(self) -> str:
         """What runs out first, and how far the others would go."""
         found = self.holds
-        ends = {
-            "memory": f"memory, of which each may use {self.machine_class.spec['size']['memory']} MiB",
-            "disk": "room on the disk",
-            "slots": "addresses and ports (the setting slots)",
-        }
-        others = {"memory": "memory", "disk": "the disk", "slots": "addresses"}
-        rest = [f"{others[name]} would do for {_count(number)}" for name, number in vars(found).items() if name != found.binds]
-        bound = f"What ends first is {ends[found.binds]}; {', '.join(rest)}."
+        memory, disk, slots = _count(found.memory), _count(found.disk), _count(found.slots)
+        each = self.machine_class.spec["size"]["memory"]
+        bound = {
+            "memory": f"What ends first is memory, of which each may use {each} MiB; the disk would do for {disk}, addresses would do for {slots}.",
+            "disk": f"What ends first is room on the disk; memory would do for {memory}, addresses would do for {slots}.",
+            "slots": f"What ends first is addresses and ports (the setting slots); memory would do for {memory}, the disk would do for {disk}.",
+        }[found.binds]
         if self.machine_class.maximum < found.count:
             bound += f" Its policy allows {self.machine_class.maximum}."
         return bound

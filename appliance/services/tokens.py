@@ -6,7 +6,7 @@ import secrets
 from datetime import timedelta
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, EventKind, Token, not_ahead, now, record
+from appliance.catalog import Actor, EventKind, Token, now, record, sessions
 from appliance.errors import BadInput, NotFound, Unavailable
 
 PREFIX = "dpe_"  # so that one that was published by mistake is found and known for what it is
@@ -66,12 +66,7 @@ def end_token(actor: Actor, account_id: int, id: int) -> None:
 
 def find(token: str, address: str) -> Token | None:
     """The token, with its account, while it is good. Notes, at most once a minute, that it was used."""
-    found: Token | None = (
-        Token.select(Token, Account)
-        .join(Account)
-        .where(Token.digest == _digest(token), Token.expires_at > now(), Token.created_at <= not_ahead(now()), Account.disabled == False)  # noqa: E712
-        .get_or_none()
-    )
+    found = sessions.live_token(_digest(token))
     if found is not None and (found.used_at is None or now() - found.used_at > USED_EVERY or found.address != address):
         with contextlib.suppress(Unavailable), catalog.write():  # a disk that is full is no reason not to answer
             Token.update(used_at=now(), address=address).where(Token.id == found.id).execute()

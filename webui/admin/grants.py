@@ -15,6 +15,7 @@ from webui.errors import status_of
 from webui.format import zone
 from webui.forms import CHECKS, DayOrNothing, Form, Line, OneOf, WholeOrNothing
 from webui.guard import actor, needs
+from webui.language import text
 from webui.reauth import requires_reauth
 
 blueprint = Blueprint("grants", __name__, url_prefix="/admin")
@@ -86,7 +87,7 @@ def _index(error: DpeError | None = None) -> Page:
     over |= {f"class:{one.name}": f"Class {one.name}" for one in classes.everything() if mine.covers(class_name=one.name)}
     over |= {f"unit:{line.unit.id}": f"Org unit {line.path}" for line in tree if mine.covers(unit=line.unit.id)}
     choices: dict[str, dict[Any, str]] = {
-        "role": {id: f"{role.title}: {role.about}" for id, role in roles.ROLES.items() if id in mine.roles},
+        "role": {id: f"{text(role.title)}: {text(role.about)}" for id, role in roles.ROLES.items() if id in mine.roles},
         "unit": _units(tree),
         "over": over,
     }
@@ -161,7 +162,7 @@ def quotas() -> Page:
 
 def _quotas(error: DpeError | None = None) -> Page:
     known = {one.name for permission in ("machines.use", "classes.read") for one in classes.visible(actor(), permission)}
-    offered = {"": "all classes together"} | {name: f"class {name}" for name in sorted(known)}
+    offered = {"": text("all classes together")} | {name: text("class %(name)s", name=name) for name in sorted(known)}
     page = render_template(
         "admin/quotas.html",
         quotas=delegation.quotas(actor()),

@@ -15,6 +15,7 @@ from appliance.services import host_metrics, machines, moves, pictures, runs
 from webui import charts, lists
 from webui.format import STATES
 from webui.guard import actor, needs, settings
+from webui.language import translated
 from webui.lists import Column, Filter, List, Verb
 from webui.portal import pages
 from webui.reauth import requires_reauth_unless
@@ -32,7 +33,9 @@ def _find(
 def _states() -> Mapping[str, str]:
     """The states, each with how many machines within reach are in it."""
     counts = machine_rows.state_counts(current_user.powers.reach("machines.read"))
-    return {state: f"{label} ({counts[MachineState(state)]})" if state in counts else label for state, (label, _) in STATES.items()}
+    return {
+        state: f"{translated(label)} ({counts[MachineState(state)]})" if state in counts else label for state, (label, _) in STATES.items()
+    }
 
 
 def _address(machine: Machine) -> str:

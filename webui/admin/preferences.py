@@ -22,6 +22,7 @@ from webui import forms
 from webui.errors import status_of
 from webui.forms import CHECKS, Form, Line, Whole
 from webui.guard import actor, needs, settings
+from webui.language import territories, text
 from webui.reauth import requires_reauth
 
 blueprint = Blueprint("preferences", __name__, url_prefix="/admin/settings")
@@ -175,7 +176,9 @@ def _holidays(error: DpeError | None) -> forms.BoundForm:
         "without": "\n".join(chosen["without"]),
     }
     parts = {"": "The whole country", **public_holidays.parts(chosen["country"])}
-    return forms.bound(Holidays, stored, error, choices={"country": {"": "None", **public_holidays.countries()}, "part": parts})
+    return forms.bound(
+        Holidays, stored, error, choices={"country": {"": text("None"), **territories(public_holidays.countries())}, "part": parts}
+    )
 
 
 @blueprint.post("/invitations")

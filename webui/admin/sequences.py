@@ -17,8 +17,9 @@ from appliance.workflow.sequence import Activity
 from appliance.yamlfile import FileErrors
 from webui import forms, schema_form
 from webui.errors import status_of
-from webui.forms import BoundForm, Form, FormError, Line, Ticked, Upload, Whole
+from webui.forms import BoundForm, Form, FormError, Line, Read, Ticked, Upload, Whole
 from webui.guard import actor, needs
+from webui.language import text
 from webui.reauth import requires_reauth
 
 blueprint = Blueprint("sequences", __name__, url_prefix="/admin/workflow/sequences")
@@ -124,6 +125,11 @@ class Edited(Place):
     new: Ticked = False
 
 
+def _placed(model: type[Read]) -> Read:
+    """What a button of the page sent: where in its address, the draft that was seen in the form around all buttons. Raises FormError."""
+    return forms.check(model, {**request.args.to_dict(), **forms.sent(model)})
+
+
 def _spot(move: str, part: str, number: int) -> Spot:
     if move not in {one.name for one, _ in sequences.moves_around()} or part not in ("before", "after"):
         raise NotFound("There is no such place in a sequence.", "Go back to the sequence, and choose again.")
@@ -145,7 +151,7 @@ def _there(name: str, message: str = "") -> Response:
 
 def _list(error: DpeError | None = None, uploaded: bytes = b"") -> Page:
     lines = sequences.everything()
-    offered = {"": "nothing"} | {line.row.name: f"what {line.row.title} has" for line in lines}
+    offered = {"": "nothing"} | {line.row.name: text("what %(title)s has", title=line.row.title) for line in lines}
     new = forms.bound(NewSequence, error=error, choices={"copy_of": offered})
     file = _as_file({}, error, uploaded)
     return _rendered("admin/sequences.html", error, lines=lines, missing=sequences.missing(), new=new, file=file)
@@ -249,7 +255,7 @@ def describe(name: str) -> Page:
 @blueprint.post("/<name>/remove")
 @needs("sequences.manage")
 def remove(name: str) -> Page:
-    asked = forms.read(Place)
+    asked = _placed(Place)
     taken = sequences.remove(actor(), name, asked.seen, asked.spot)
     return _page(name, undo=(asked.spot, taken))
 
@@ -257,7 +263,7 @@ def remove(name: str) -> Page:
 @blueprint.post("/<name>/put-back")
 @needs("sequences.manage")
 def put_back(name: str) -> Response:
-    asked = forms.read(Removed)
+    asked = _placed(Removed)
     sequences.put_sequence(actor(), name, asked.seen, asked.spot, asked.activity, new=True)
     return _there(name)
 
@@ -265,7 +271,7 @@ def put_back(name: str) -> Response:
 @blueprint.post("/<name>/shift")
 @needs("sequences.manage")
 def shift(name: str) -> Response:
-    asked = forms.read(Shift)
+    asked = _placed(Shift)
     sequences.shift(actor(), name, asked.seen, asked.spot, asked.to)
     return _there(name)
 

@@ -111,7 +111,8 @@ def _time(moment: datetime | None) -> str | None:
 
 
 def _machine(machine: Machine) -> schemas.Machine:
-    lease, addresses = getattr(machine, "lease", None), pages(machine)
+    lease = machine.lease if hasattr(machine, "lease") else machines.lease_of(machine)
+    addresses = pages(machine)
     return {
         "id": machine.id,
         "name": machine.name,
@@ -121,7 +122,7 @@ def _machine(machine: Machine) -> schemas.Machine:
         "pages": [{"title": title, "url": address} for title, address in addresses],
         "user": machine.machine_class.spec.get("user", "user"),
         "created_at": _time(machine.created_at),
-        "lease_ends_at": _time(lease and lease.ends_at),
+        "lease_ends_at": _time(lease.ends_at if lease else None),
         "self": url_for("api.machine", id=machine.id),
     }
 

@@ -1,7 +1,8 @@
 """What calls answer, as types: mypy holds the views to them, and the document is made from them. Times are RFC 3339; sizes MiB, disks GiB."""
 
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 Time = str | None
@@ -19,7 +20,7 @@ class Offer(TypedDict):
     ready: int
     held: int
     burst: int
-    at_once: int
+    at_once: Annotated[int, Field(deprecated=True, description="Use burst.")]
     waiting: bool
     refusal: str
     choice: dict[str, Any]

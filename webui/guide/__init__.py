@@ -4,15 +4,17 @@ A section of a guide whose heading links to a page of the console (`## [Classes]
 shown at the page's foot, with a link to the section.
 """
 
+from dataclasses import replace
+
 from flask import Blueprint, Flask, abort, render_template, request, url_for
 from flask_login import current_user
 from markupsafe import Markup
 
-from webui import navigation
+from webui import language, navigation
 from webui.guard import needs
 from webui.guide import reference
 from webui.guide.markdown import PAGE, Document, Section
-from webui.guide.texts import GUIDES, help_of
+from webui.guide.texts import GUIDES, guides, help_of, said
 
 blueprint = Blueprint("guide", __name__, url_prefix="/guide")
 
@@ -34,8 +36,9 @@ def is_mine(text: Document) -> bool:
 
 
 def here() -> Section | None:
-    """The section about the page that is asked for."""
-    return help_of(request.endpoint or "")
+    """The section about the page that is asked for, in the language of whoever asks."""
+    section = help_of(request.endpoint or "")
+    return section and said(section, language.current())
 
 
 def link(target: str) -> str:
@@ -56,7 +59,7 @@ def link(target: str) -> str:
 def index() -> str:
     return render_template(
         "guide/index.html",
-        guides=[(name, text) for name, text in GUIDES.items() if is_mine(text)],
+        guides=[(name, text) for name, text in guides(language.current()).items() if is_mine(text)],
         references=reference.PAGES,
         may_read=may_read,
     )
@@ -67,7 +70,7 @@ def index() -> str:
 def page(name: str) -> str:
     if name not in GUIDES:
         abort(404)
-    return _shown(GUIDES[name])
+    return _shown(guides(language.current())[name])
 
 
 @blueprint.get("/reference/<name>")
@@ -75,7 +78,7 @@ def page(name: str) -> str:
 def reference_page(name: str) -> str:
     if name not in reference.PAGES:
         abort(404)
-    return _shown(reference.PAGES[name].document())
+    return _shown(replace(reference.PAGES[name].document(), say=language.translated))
 
 
 def _shown(text: Document) -> str:

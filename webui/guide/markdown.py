@@ -54,13 +54,28 @@ _markdown = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).en
 
 @dataclass(frozen=True)
 class Document:
-    """A text in Markdown, called `name`."""
+    """A text in Markdown, called `name`. `say` puts a heading, paragraph or cell into another language; anchors and examples stay."""
 
     name: str
     source: str
+    say: Callable[[str], str] | None = None
 
     @cached_property
     def tokens(self) -> list[Token]:
+        found = self._with_anchors()
+        if (say := self.say) is None:
+            return found
+        for token in found:
+            if token.type == "inline" and (said := say(plain := _on_one_line(token))) != plain:
+                token.children = _markdown.parseInline(said)[0].children
+        return found
+
+    @property
+    def texts(self) -> list[str]:
+        """What there is to put into another language."""
+        return [_on_one_line(token) for token in self.tokens if token.type == "inline"]
+
+    def _with_anchors(self) -> list[Token]:
         found = _markdown.parse(self.source)
         taken: set[str] = set()
         for opening, inline in pairwise(found):
@@ -131,6 +146,10 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown, of cells in Markdown."""
     lines = [heads, ["---"] * len(heads), *([cell(one) for one in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _on_one_line(token: Token) -> str:
+    return " ".join(token.content.split())
 
 
 def _text(token: Token) -> str:

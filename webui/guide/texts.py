@@ -3,6 +3,7 @@
 from functools import cache
 from pathlib import Path
 
+from appliance import language
 from webui import navigation
 from webui.guide.markdown import Document, Section
 
@@ -20,6 +21,18 @@ BESIDE = {
     "device": "device.command_line",
     "api_docs": "api_docs.page",
 }
+
+
+@cache
+def guides(spoken: str) -> dict[str, Document]:
+    """All of them in a language."""
+    say = None if spoken == language.SOURCE else language.catalog(spoken).text
+    return {name: Document(name, text.source, say) for name, text in GUIDES.items()}
+
+
+def said(section: Section, spoken: str) -> Section:
+    """The same section in a language."""
+    return next(one for one in guides(spoken)[section.guide].sections if one.anchor == section.anchor)
 
 
 @cache

@@ -7,7 +7,6 @@ idempotency key and may so be asked again, and who is asked to wait waits.
 import json
 import ssl
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -139,6 +138,8 @@ class Client:
 
     def create(self, path: str, body: object = None) -> Any:
         """What was created: once, however often it had to be asked."""
+        import uuid
+
         return self.call("POST", path, body, key=str(uuid.uuid4()))
 
     def put(self, path: str, body: object, etag: str = "") -> bool:

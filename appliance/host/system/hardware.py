@@ -146,8 +146,12 @@ def _memory(found: Hardware) -> Finding:
     return Finding(OK, "memory", f"{_gib(found.memory)} of memory", "This is what bounds the number of machines most of the time.")
 
 
+def _room(found: Hardware) -> str:
+    return f"{_gib(found.disk_free)} of {_gib(found.disk)} free on disk"
+
+
 def _disk(found: Hardware) -> Finding:
-    title = f"{_gib(found.disk_free)} of {_gib(found.disk)} free on disk"
+    title = _room(found)
     if found.disk_free < LEAST_DISK:
         return Finding(
             WARNING, "disk", title, "That is little: a seed takes one to three GiB. Make room, or give the appliance a second disk."
@@ -171,6 +175,9 @@ def _network(cards: list[Card]) -> list[Finding]:
             text = "That is slow for more than a few people: look at the cable and at the switch; both should be good for 1 Gbit/s."
             found.append(Finding(WARNING, "network", f"The network at {card.name} runs at {card.speed} Mbit/s", text))
         else:
-            speed = f" runs at {card.speed / 1000:g} Gbit/s" if card.speed else " is connected"
-            found.append(Finding(OK, "network", f"The network at {card.name}{speed}", f"Its MAC address is {card.mac}."))
+            mac, speed = f"Its MAC address is {card.mac}.", f"{card.speed / 1000:g}"
+            if card.speed:
+                found.append(Finding(OK, "network", f"The network at {card.name} runs at {speed} Gbit/s", mac))
+            else:
+                found.append(Finding(OK, "network", f"The network at {card.name} is connected", mac))
     return found

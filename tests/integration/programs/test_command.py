@@ -196,6 +196,24 @@ def test_the_script_of_the_readme_as_it_stands(computer: dict[str, str], served:
     assert gone.owner.name == "person0"
 
 
+def test_a_shell_completes_commands_and_names_of_machines(computer: dict[str, str]) -> None:
+    signed_in(computer)
+    name = dpe(computer, "get", "small").split("\t")[0]
+    typed = """
+        eval "$(dpe completion bash)"
+        complete -p dpe >&2
+        for words in "dpe rel" "dpe show sm"; do
+            COMP_WORDS=($words); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=()
+            _dpe_completion dpe
+            echo "${COMPREPLY[@]}"
+        done
+    """
+    done = subprocess.run(["bash", "--norc", "-c", typed], env=computer, capture_output=True, text=True, timeout=60)
+    commands, machines_there = done.stdout.splitlines()
+    assert (commands, "_dpe_completion" in done.stderr) == ("release", True), done.stderr
+    assert name in machines_there.split()
+
+
 def test_streams_of_a_machine_end_with_the_token(computer: dict[str, str], served: Settings) -> None:
     signed_in(computer)
     name = dpe(computer, "get", "small").split("\t")[0]

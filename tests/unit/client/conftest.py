@@ -38,7 +38,7 @@ class Wsgi(BaseAdapter):
         answer = requests.Response()
         answer.status_code, answer.headers = found.status_code, CaseInsensitiveDict(found.headers.items())
         answer.raw, answer.request, answer.url, answer.encoding = io.BytesIO(found.data), request, request.url, "utf-8"
-        found.close()
+        found.close()  # a stream would hold its place
         return answer
 
     def close(self) -> None:

@@ -1,9 +1,11 @@
 """The wheel stands alone, and its README says all there is."""
 
 import ast
+import gc
 import re
 import sys
 import tomllib
+from importlib import import_module
 
 import pytest
 import yaml
@@ -53,9 +55,26 @@ def test_every_exit_code_is_in_the_readme() -> None:
     assert documented == {0, 2, DIFFERENT, *(kind.exit_code for kind in kinds)}
 
 
+def test_what_pip_makes_of_the_entry_point_is_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It searches for garbage seldom, and lets whoever uses the client do so as they like."""
+    module, _, name = PROJECT["scripts"]["dpe"].partition(":")
+    monkeypatch.setattr(sys, "argv", ["dpe", "--help"])
+    before = gc.get_threshold()
+    try:
+        main = getattr(import_module(module), name)
+        assert gc.get_threshold() == before
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert gc.get_threshold()[0] > before[0]
+    finally:
+        gc.set_threshold(*before)
+    assert ended.value.code == 0
+    assert "Machines of a DPE Appliance" in capsys.readouterr().out
+
+
 def test_listing_machines_imports_neither_tables_nor_streams_nor_yaml() -> None:
     """What takes its time is imported by what needs it; make bench ONLY=clients has the seconds."""
-    heavy = {"rich", "yaml", "websockets", "keyring", "webbrowser"}
+    heavy = {"rich", "yaml", "websockets", "keyring", "webbrowser", "uuid"}
     for name in ("cli", "client", "hosts", "output", "certificate", "errors"):
         tree = ast.parse((HOME / f"dpe/{name}.py").read_text())
         at_once = {alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names}

@@ -9,9 +9,10 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from appliance import catalog
-from appliance.catalog import Actor, Class, Event, Lease, Machine, MachineState, Token, now
+from appliance.catalog import Account, Actor, Class, Event, Lease, Machine, MachineState, Token, now
 from appliance.services import tokens
 from appliance.settings import REPOSITORY
+from tests.plans import statements
 from tests.unit.webui.conftest import HOST, Browser
 
 Call = Callable[..., TestResponse]
@@ -44,6 +45,8 @@ def test_a_machine_from_wish_to_end(call: Call, people: dict[str, Actor]) -> Non
     assert made.json is not None
     assert made.headers["Location"] == made.json["self"]
     assert made.json["state"] == "assigned"
+    lease = Lease.get(Lease.machine == made.json["id"]).ends_at.isoformat(timespec="seconds")
+    assert made.json["lease_ends_at"] == call("GET", f"/machines/{made.json['id']}").json["lease_ends_at"] == lease  # type: ignore[index]
     listed = call("GET", "/machines").json
     assert listed is not None
     assert made.json["id"] in [machine["id"] for machine in listed["machines"]]
@@ -76,6 +79,22 @@ def test_several_at_once(call: Call) -> None:
     assert [one["at_once"] for one in listed["classes"]] == [one["burst"] for one in listed["classes"]], "its former name"
 
 
+def test_a_list_asks_no_more_the_more_machines_there_are(call: Call, people: dict[str, Actor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a program polls: their classes are asked for once."""
+    asked = []
+    for more in (0, 3):
+        for machine in Machine.select().where(Machine.state == MachineState.READY, Machine.machine_class == "notebook").limit(more):
+            Machine.update(state=MachineState.IN_USE, owner=people["ada"].account_id).where(Machine.number == machine.number).execute()
+            Lease.create(machine=machine.id, account=people["ada"].account_id, began_at=now(), ends_at=now() + timedelta(hours=1))
+        call("GET", "/machines")
+        with statements(monkeypatch) as seen:
+            found = call("GET", "/machines").json
+        assert found is not None
+        asked.append((len(found["machines"]), len(seen)))
+    (few, first), (many, second) = asked
+    assert (many, second) == (few + 3, first)
+
+
 @pytest.mark.badinput
 @pytest.mark.parametrize("count", ["", "x", None, 1.5, True, [], 6, 0, -1])
 def test_a_number_that_is_none(call: Call, count: object) -> None:
@@ -98,6 +117,26 @@ def test_an_expired_token_is_nobody(call: Call) -> None:
     with catalog.write():
         Token.update(expires_at=now() - timedelta(seconds=1)).execute()
     assert call("GET", "/me").status_code == 401
+
+
+@pytest.mark.revoked
+def test_a_token_that_was_ended_or_whose_account_was_disabled_is_nobody(call: Call, people: dict[str, Actor]) -> None:
+    who = people["ada"]
+    assert who.account_id is not None
+    other = tokens.create(who, "other", ["read"], 7)
+    tokens.end_token(who, who.account_id, Token.get(Token.name == "script").id)
+    assert (call("GET", "/me").status_code, call("GET", "/me", bearer=other).status_code) == (401, 200)
+    Account.update(disabled=True).where(Account.id == who.account_id).execute()
+    assert call("GET", "/me", bearer=other).status_code == 401
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(("off", "status"), [(timedelta(hours=1), 401), (timedelta(hours=-1), 200)])
+def test_a_token_that_was_made_while_the_clock_was_off_by_an_hour(call: Call, off: timedelta, status: int) -> None:
+    """One of a time that is still to come is good from then on."""
+    with catalog.write():
+        Token.update(created_at=now() + off).execute()
+    assert call("GET", "/me").status_code == status
 
 
 def test_a_token_does_no_more_than_its_scope(call: Call, people: dict[str, Actor]) -> None:

@@ -78,6 +78,17 @@ def test_a_key_is_forgotten_after_a_day(call: Call) -> None:
     assert IdempotencyKey.select().count() == 1
 
 
+@pytest.mark.badinput
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_that_was_off_by_an_hour_makes_nothing_twice(call: Call, hours: int) -> None:
+    made = call("POST", "/machines", json=CLAIM, **{"Idempotency-Key": "one"})
+    before = held()
+    with catalog.write():
+        IdempotencyKey.update(created_at=now() + timedelta(hours=hours)).execute()
+    again = call("POST", "/machines", json=CLAIM, **{"Idempotency-Key": "one"})
+    assert (again.json, again.headers["Idempotency-Replayed"], held()) == (made.json, "true", before)
+
+
 @pytest.mark.usefixtures("many")
 def test_what_is_refused_is_not_kept(call: Call) -> None:
     assert call("POST", "/machines", json={"class": "nothing"}, **{"Idempotency-Key": "one"}).status_code == 404

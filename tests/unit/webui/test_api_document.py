@@ -17,12 +17,12 @@ from schemathesis.engine import events, from_schema
 from appliance import catalog
 from appliance.catalog import Account, Actor, Token
 from appliance.services import tokens
-from appliance.settings import Settings
+from appliance.settings import REPOSITORY, Settings
 from tests import packages
 from tests.hosted import hosted
 from tests.unit.webui.conftest import HOST
 from webui.api import SCOPES, described
-from webui.api.document import document, operations
+from webui.api.document import DEPRECATED, document, operations
 from webui.api.rate_limit import RateLimit
 from webui.api.settings import AREAS
 
@@ -118,6 +118,24 @@ def test_every_call_answers_as_the_document_says(app: Flask, token: str) -> None
     found, made = failures(app, token)
     assert found == [], "\n".join(found)
     assert made > 100
+
+
+def test_what_is_deprecated_is_marked_and_says_what_to_use(app: Flask) -> None:
+    """Calls and fields, all that the README names."""
+    with app.test_request_context(base_url=HOST):
+        said = document(app)
+    calls = {path: one for path, methods in said["paths"].items() for one in methods.values() if one.get("deprecated")}
+    fields = {
+        name: field
+        for schema in said["components"]["schemas"].values()
+        for name, field in schema.get("properties", {}).items()
+        if field.get("deprecated")
+    }
+    assert all(re.search(r"Use [\w/<>{}-]+\.", one["description"]) for one in (*calls.values(), *fields.values()))
+    classes = re.search(r"^\| `GET /api/v1/classes` .*\(deprecated: `(\w+)`\)", (REPOSITORY / "webui/README.md").read_text(), re.MULTILINE)
+    assert classes
+    assert classes[1] in fields
+    assert {path.split("{")[0] for path in calls} >= {f"{rule.split('<')[0]}" for rule in DEPRECATED}
 
 
 @pytest.mark.parametrize("bearer", [None, "dpe_nothing"])

@@ -1,24 +1,45 @@
 """What Prometheus reads: who may, what it is called, that all of it is documented and drawn, and what a scrape of a full house costs."""
 
+import json
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import promql_parser
 import pytest
 from flask import Flask
+from grafana_foundation_sdk.cog import plugins
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
 from appliance import catalog
-from appliance.catalog import Actor, DeliveryState, Engine, Machine, Request, RequestState, Webhook, WebhookDelivery, events, memory, now
+from appliance.catalog import (
+    Actor,
+    DeliveryState,
+    Engine,
+    Machine,
+    Request,
+    RequestState,
+    Run,
+    Webhook,
+    WebhookDelivery,
+    events,
+    memory,
+    now,
+)
 from appliance.catalog.database import rows
+from appliance.catalog.metrics import Counted
+from appliance.catalog.models import RunState
 from appliance.services import metrics, tokens
 from appliance.settings import REPOSITORY, Settings
 from tests import world
-from tests.plans import statements
+from tests.plans import scans, statements
 from tests.unit.webui.conftest import HOST, Browser
 from webui import dashboard
 
@@ -126,6 +147,44 @@ def test_it_says_what_is_so(scrape: Scrape, people: dict[str, Actor]) -> None:
     assert found[key("dpe_events_total")] == events.last_id()
 
 
+def test_what_only_grows_is_counted_on_and_each_of_it_once(scrape: Scrape, people: dict[str, Actor]) -> None:
+    """A request that waits, a machine that is made and a run that goes on count when they have come to rest, whatever came before or after them."""
+    seen: dict[str, float] = {}
+
+    def more(*names: str) -> list[float]:
+        """By how much each has grown since the last time."""
+        found = values(scrape())
+        now_there = {name: sum(value for (one, _), value in found.items() if one == name) for name in names}
+        grown = [now_there[name] - seen.get(name, 0.0) for name in names]
+        seen.update(now_there)
+        return grown
+
+    def request(**given: Any) -> Request:
+        made: Request = Request.create(account=people["ada"].account_id, machine_class="notebook", **given)
+        return made
+
+    names = ("dpe_claims_total", "dpe_claim_wait_seconds_count", "dpe_machine_creation_seconds_count", "dpe_runs_ended_total")
+    more(*names)
+    assert more(*names) == [0, 0, 0, 0], "nothing is counted twice"
+    waits = request(state=RequestState.WAITING, hit=False)
+    run = Run.create(kind="assign", state=RunState.RUNNING, asked_by="ada")
+    machine = Machine.select().where(Machine.state == "creating").first()
+    assert more(*names) == [1, 0, 0, 0]
+    request(state=RequestState.GRANTED, hit=True, granted_at=now())
+    assert more(*names) == [1, 1, 0, 0], "also while an earlier one waits"
+    Request.update(state=RequestState.GRANTED, granted_at=now()).where(Request.id == waits.id).execute()
+    Machine.update(state="ready", ready_at=now()).where(Machine.id == machine.id).execute()
+    Run.update(state=RunState.FAILED, ended_at=now()).where(Run.id == run.id).execute()
+    assert more(*names) == [0, 1, 1, 1]
+    Run.update(state=RunState.RUNNING, ended_at=None).where(Run.id == run.id).execute()
+    assert more(*names) == [0, 0, 0, 0], "somebody had it retried"
+    Run.update(state=RunState.DONE, ended_at=now()).where(Run.id == run.id).execute()
+    assert more(*names) == [0, 0, 0, 1]
+    recounted = Counted().count()
+    assert sum(recounted.claims.values()) == seen["dpe_claims_total"], "a process that begins anew has it from the catalog"
+    assert sum(sum(one.counts) for one in recounted.waits.values()) == seen["dpe_claim_wait_seconds_count"]
+
+
 def test_an_engine_that_is_gone_is_down(scrape: Scrape) -> None:
     with catalog.write():
         Engine.update(seen_at=now() - timedelta(minutes=2)).execute()
@@ -189,24 +248,74 @@ def test_every_metric_is_documented_and_every_one_that_is_documented_is_exposed(
     assert {name.removesuffix("_total") for name in metrics.METRICS} == {name for name in families if name.startswith("dpe_")}
 
 
-def test_the_dashboard_is_what_the_program_makes_and_draws_what_there_is(scrape: Scrape) -> None:
+def test_the_dashboard_is_what_the_program_makes_and_what_grafana_knows() -> None:
+    """Grafana's own model of a dashboard reads it, and knows all that is said there."""
     assert dashboard.FILE.read_text() == dashboard.text(), "make it anew: python -m webui.dashboard"
-    made = dashboard.dashboard()
-    known = exposed(scrape()) | {
-        f"{name}{suffix}"
-        for name, metric in metrics.METRICS.items()
-        for suffix in (("_bucket", "_sum", "_count") if metric.kind is metrics.HISTOGRAM else ("",))
-    }
-    labels = {label for metric in metrics.METRICS.values() for label in metric.labels}
-    drawn = set()
-    for panel in made["panels"]:
-        for target in panel.get("targets", ()):
-            names = set(re.findall(r"\b(?:dpe|process)_\w+", target["expr"]))
-            assert names, target
-            assert names <= known, target
-            assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= labels
-            drawn |= {re.sub("_(bucket|sum|count)$", "", name) for name in names}
+    plugins.register_default_plugins()
+    made = json.loads(dashboard.text())
+    read = json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(made)))
+    assert lost(made, read) == []
     assert len({panel["id"] for panel in made["panels"]}) == len(made["panels"])
+
+
+def lost(ours: Any, theirs: Any, at: str = "") -> list[str]:
+    """Where what was said is not there any more, or is something else."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return [one for name, value in ours.items() for one in lost(value, theirs.get(name), f"{at}/{name}")]
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        return [one for number, value in enumerate(ours) for one in lost(value, theirs[number], f"{at}/{number}")]
+    return [] if ours == theirs else [at]
+
+
+class Parsed:
+    """What an expression asks, as Prometheus' grammar has it: its selectors, and the labels of what comes out."""
+
+    def __init__(self, expression: str, labels: dict[str, frozenset[str]]) -> None:
+        self.labels = labels
+        self.selectors: list[tuple[str, list[str]]] = []  # metrics, with the labels that are asked for
+        self.out = self._out(promql_parser.parse(expression.replace("$__rate_interval", "5m")))
+
+    def _out(self, node: Any) -> frozenset[str]:
+        if isinstance(node, promql_parser.VectorSelector):
+            name = node.name or ""
+            self.selectors.append((name, [one.name for one in node.matchers.matchers]))
+            return self.labels[name]
+        if isinstance(node, promql_parser.MatrixSelector):
+            return self._out(node.vector_selector)
+        if isinstance(node, promql_parser.ParenExpr):
+            return self._out(node.expr)
+        if isinstance(node, promql_parser.Call):
+            found = [self._out(one) for one in node.args if not isinstance(one, promql_parser.NumberLiteral)]
+            assert len(found) == 1, node
+            return found[0] - ({"le"} if node.func.name == "histogram_quantile" else set())
+        if isinstance(node, promql_parser.AggregateExpr):
+            by = frozenset(node.modifier.labels if node.modifier else ())
+            assert by <= self._out(node.expr), f"{node} is by labels that are not there"
+            return by
+        assert isinstance(node, promql_parser.BinaryExpr), node
+        sides = [self._out(one) for one in (node.lhs, node.rhs) if not isinstance(one, promql_parser.NumberLiteral)]
+        assert len(set(sides)) == 1, f"both sides of {node} have the same labels, or nothing matches"
+        return sides[0]
+
+
+def test_the_dashboard_draws_what_is_exposed(scrape: Scrape) -> None:
+    """Each expression is PromQL, of metrics and labels that there are, and its legend names labels that come out of it."""
+    labels = {name: frozenset[str]() for name in exposed(scrape()) if name.startswith("process_")}
+    for name, metric in metrics.METRICS.items():
+        if metric.kind is metrics.HISTOGRAM:
+            labels |= {f"{name}{suffix}": frozenset(metric.labels) for suffix in ("_sum", "_count")}
+            labels[f"{name}_bucket"] = frozenset({*metric.labels, "le"})
+        else:
+            labels[name] = frozenset(metric.labels)
+    drawn = set()
+    for panel in dashboard.dashboard()["panels"]:
+        for target in panel.get("targets", ()):
+            parsed = Parsed(target["expr"], labels)
+            assert parsed.selectors, target
+            for name, asked in parsed.selectors:
+                assert set(asked) <= labels[name], target
+                drawn.add(re.sub("_(bucket|sum|count)$", "", name))
+            assert set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])) <= parsed.out, target
     assert {
         "dpe_claims_total",
         "dpe_pool_machines",
@@ -301,6 +410,7 @@ def test_a_scrape_of_a_full_house_asks_little_and_is_quick(
         begun = time.thread_time()
         answer = scrape()
         spent = time.thread_time() - begun
+    assert [one for one in scans(seen) if not one.startswith("SCAN session")] == [], "sessions are of who is signed in now"
     found = values(answer)
     assert found[key("dpe_machines", **{"class": "notebook", "state": "in_use"})] >= 10_000
     assert spent < 0.3
