@@ -114,6 +114,15 @@ class Bounds:
         """Machines that stand ready as long as nobody has taken any."""
         return max(self.buffer.machines, self.start.machines)
 
+    def held(self, left: int) -> int:
+        """Machines that stand ready when so many of the starts are left."""
+        return min(max(self.buffer.machines, left), self.maximum.machines)
+
+    @property
+    def least(self) -> int:
+        """Machines that there are, whoever has them."""
+        return min(self.minimum.machines, self.maximum.machines)
+
     @property
     def sources(self) -> tuple[str, ...]:
         """The windows and one-offs that say any of it, and the forecast."""
@@ -394,11 +403,15 @@ def course(
 
 
 def more(before: Bounds, after: Bounds) -> int:
-    """The most machines that may have to be made for what holds next: when just so much of a start is left that the buffer does without it."""
+    """The most machines that may have to be made for what holds next, whatever was handed out of a start by then: when just so much of it is left
+    that the buffer does without it, or all of it, of which a maximum kept some from being made.
+    """
     new = sum(start.machines for start in after.starts if start not in before.starts)
-    left = min(before.buffer.machines, sum(start.machines for start in before.starts if start in after.starts))
-    ready = min(max(after.buffer.machines, left + new), after.maximum.machines)
-    return max(after.minimum.machines - before.minimum.machines, ready - before.buffer.machines)
+    kept = sum(start.machines for start in before.starts if start in after.starts)
+    # Where the difference grows or shrinks.
+    turns = (0, before.buffer.machines, before.maximum.machines, after.maximum.machines - new, kept)
+    rises = [after.held(left + new) - before.held(left) for left in (min(max(turn, 0), kept) for turn in turns)]
+    return max(after.least - before.least, *rises)
 
 
 @lru_cache(maxsize=256)

@@ -256,6 +256,12 @@ def test_a_buffer_that_comes_back_while_a_start_still_holds_is_there_though_the_
     assert at(NINE - PACE.needs(8) - timedelta(seconds=1), calendar).policy(lambda since: 30).buffer == 0
 
 
+def test_a_start_that_a_maximum_kept_away_is_there_when_that_maximum_ends() -> None:
+    calendar = Calendar(Policy(0, 12, 0), (window("08:00", "12:00", start=9), window("08:30", "09:00", maximum=2, name="few")))
+    assert at(NINE - PACE.needs(7), calendar).policy().buffer == 9
+    assert at(NINE - PACE.needs(7) - timedelta(seconds=1), calendar).policy().buffer == 2
+
+
 def test_a_larger_maximum_holds_while_it_is_prepared_for_and_a_lower_one_from_its_time_on() -> None:
     calendar = Calendar(Policy(0, 5, 2), (window("09:00", "10:00", start=30, maximum=40),))
     assert at(NINE - MINUTE, calendar).policy() == Policy(0, 40, 30)
