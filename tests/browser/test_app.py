@@ -38,3 +38,9 @@ def test_pages_are_reached_by_keys_and_a_lost_connection_is_said(busy: Site, bro
     page.context.set_offline(False)
     page.get_by_role("link", name="Try again").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Hello, Grace")
+    # What a form sends does not end on that page: the browser's own can send it again.
+    page.context.set_offline(True)
+    with page.expect_event("requestfailed", lambda request: request.method == "POST"):
+        page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("chrome-error://chromewebdata/")
+    page.context.set_offline(False)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 
 from appliance import catalog
 from appliance.catalog import Event, Session
@@ -124,9 +124,20 @@ def test_a_form_whose_session_ended_is_offered_again(window: Window, shots: Call
     field = page.get_by_label("Public keys")
     key = f"ssh-ed25519 {b64encode(bytes.fromhex('0000000b') + b'ssh-ed25519' + bytes.fromhex('00000020') + b'k' * 32).decode()} typed"
     field.fill(key)
-    with catalog.write():
-        Session.delete().execute()
-    field.locator("xpath=ancestor::form").get_by_role("button").click()
+    expect(page.locator("#live-dot")).to_have_attribute("data-state", "live")
+    # The live page learns that the session has ended while what the form sends is on its way.
+    on_its_way: list[Route] = []
+    page.route("**/*", lambda route: on_its_way.append(route) if route.request.method == "POST" else route.fallback())
+    with page.expect_response(
+        lambda response: response.status == 401 and "/live" in response.url
+    ):  # which comes after the page's live part
+        with page.expect_request(lambda request: request.method == "POST"):
+            field.locator("xpath=ancestor::form").get_by_role("button").click(no_wait_after=True)
+        with catalog.write():
+            Session.delete().execute()
+    [route] = on_its_way
+    route.continue_()
+    page.unroute("**/*")
     expect(page.get_by_text("what you entered is offered to you again")).to_be_visible()
     shots(page, "kept-sign-in")
     page.get_by_label("Name").fill("ada")

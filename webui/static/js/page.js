@@ -243,7 +243,12 @@ document.addEventListener('input', event => {
   const { form } = event.target;
   if (document.body.dataset.live && form?.method === 'post' && !form.closest('dialog, #list-bulk')) typed = form;
 });
-addEventListener('submit', event => { if (!event.defaultPrevented) typed = undefined; });
+let sent = -Infinity;
+addEventListener('submit', event => { if (!event.defaultPrevented) [typed, sent] = [undefined, performance.now()]; });
+// Nor what is on its way: a live part that learns just then that one is signed out leads nowhere, the answer to the form does.
+document.addEventListener('htmx:before:response', event => {
+  if (performance.now() - sent < 60000 && event.detail.ctx.response.raw.headers.has('HX-Redirect')) event.preventDefault();
+});
 addEventListener('beforeunload', event => {
   if (typed?.isConnected && (typed.dataset.unsaved !== undefined || typed.querySelector('.is-invalid') || [...typed.elements].some(differs))) event.preventDefault();
 });

@@ -11,8 +11,10 @@ self.addEventListener('activate', event => {
 });
 
 self.addEventListener('fetch', event => {
-  if (event.request.mode !== 'navigate') return;
-  event.respondWith(fetch(event.request).catch(() => caches.match(PAGE)));
+  // What a form sent stays the browser's: reloaded, it is sent again, and nothing is lost.
+  if (event.request.mode !== 'navigate' || event.request.method !== 'GET') return;
+  const ask = () => fetch(event.request);
+  event.respondWith(ask().catch(ask).catch(() => caches.match(PAGE))); // a network that changes right then breaks off what is on its way
 });
 
 self.addEventListener('notificationclick', event => {
