@@ -45,7 +45,7 @@ from appliance.settings import Settings, environment
 from tests.integration.conftest import empty
 from tests.seeds import SMALL, place, small_scenario
 
-KILLS = int(os.environ.get("DPE_TEST_KILLS", "2"))
+KILLS = int(os.environ.get("DPE_TEST_KILLS", "4"))
 SEED = int(os.environ.get("DPE_TEST_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 30)
 PEOPLE = 4
 MAXIMUM = 4

@@ -20,7 +20,7 @@ import pytest
 
 from appliance import catalog, layout
 from appliance.catalog import Event, Seed, SeedState
-from appliance.errors import Conflict, Unavailable
+from appliance.errors import CommandFailed, Conflict, Unavailable
 from appliance.host.disks import ballast, inventory, mirror, reset, second_disk
 from appliance.host.interface.disks import Disk
 from appliance.host.rpc.registry import Host
@@ -62,11 +62,17 @@ def mounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def unmount_all(folder: Path) -> None:
-    """As a restart does."""
+    """As a restart does, when all that one who was killed had started has ended."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    deadline = time.monotonic() + 60
     for point in reversed([line.split()[4] for line in lines]):
-        if Path(point) != folder and Path(point).is_relative_to(folder) and Path(point).is_mount():
-            run(["umount", point])
+        while Path(point) != folder and Path(point).is_relative_to(folder) and Path(point).is_mount():
+            try:
+                run(["umount", point])
+            except CommandFailed:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
 
 
 def state(settings: Settings) -> dict[str, str]:
