@@ -82,6 +82,8 @@ def serving(settings: Settings) -> Iterator[Server]:
         try:
             yield server
         finally:
+            server.operations.cancel()
+            assert server.operations.wait(60), "an operation does not end"
             server.shutdown()
             thread.join()
 

@@ -117,7 +117,7 @@ class Operations:
             if line and line != operation.line:
                 operation.said = [*operation.said[-LONGEST + 1 :], line]
             operation.progress = progress
-            _write(operation, self.settings)
+            self._tell(operation)
 
         try:
             operation.result = handler.verb.pack(handler.do(args, Host(self.settings, operation.by, self._cancelled, tell)))
@@ -131,8 +131,15 @@ class Operations:
         finally:
             operation.ended_at = _now()
             with self._lock:  # whoever reads that it has ended may begin the next at once
-                _write(operation, self.settings)
+                self._tell(operation)
                 self._current = None
+
+    def _tell(self, operation: Operation) -> None:
+        """Note where it is. It goes on, and another may follow, when that cannot be noted: the disk may be full, and this be what makes room."""
+        try:
+            _write(operation, self.settings)
+        except OSError as error:
+            log.warning("where %s is cannot be noted: %s", operation.verb, error)
 
 
 def lines(operation: Operation) -> Iterator[str]:
