@@ -2,6 +2,7 @@
 
 import re
 import struct
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,6 +68,25 @@ class Screen:
             self.keys.append((int.from_bytes(code), down[1]))
 
 
+GREEN = """() => {
+  const canvas = document.querySelector('[data-view] canvas');
+  return canvas?.width > 1 && canvas.getContext('2d').getImageData(1, 1, 1, 1).data[1] > 150;
+}"""
+
+
+def until_drawn(page: Page) -> None:
+    """All that the server has said is understood, that it takes keys by their places among it: its picture comes last."""
+    page.wait_for_function(GREEN)
+
+
+def until_heard(page: Page, heard: Callable[[], bool]) -> None:
+    """What was typed has come to the server, which hears when the page is asked for something."""
+    deadline = time.monotonic() + 60
+    while not heard():
+        assert time.monotonic() < deadline
+        page.evaluate("new Promise(requestAnimationFrame)")
+
+
 def open_console(page: Page, site: Site, who: str = "ada", target: str = "screen") -> Machine:
     catalog.open(site.settings.catalog)
     machine: Machine = Machine.get(Machine.owner == site.people["ada"].account_id)
@@ -84,6 +104,7 @@ def test_a_screen_is_drawn_typed_into_kept_as_a_picture_and_ends_with_its_reason
     state = page.locator("#console [data-state]")
     expect(state).to_have_text("Connected")
     expect(page.locator("[data-view] canvas")).to_be_visible()
+    until_drawn(page)
     assert axe.findings(page) == []
     page.keyboard.press("a")
     page.keyboard.press("Shift+Digit4")
@@ -97,6 +118,7 @@ def test_a_screen_is_drawn_typed_into_kept_as_a_picture_and_ends_with_its_reason
     with page.expect_download() as saved:
         page.get_by_role("button", name="Picture").click()
     assert saved.value.path().read_bytes().startswith(b"\x89PNG")
+    until_heard(page, lambda: [code for code, down in screen.keys if down][-2:] == [0x2A, 0x05] and len(screen.keys) > 8)
     pressed = [code for code, down in screen.keys if down]
     assert pressed[:3] == [0x1E, 0x2A, 0x05]
     assert {0x1D, 0x38, 0xD3} <= set(pressed)
@@ -123,8 +145,10 @@ def test_an_operator_watches_and_takes_over_and_the_owner_sees_it(busy: Site, br
     assert screen.keys == []
     page.get_by_role("button", name="Take over").click()
     expect(state).to_have_text("Connected")
+    until_drawn(page)
     page.keyboard.press("a")
     expect(page.get_by_text("You watch")).to_be_hidden()
+    until_heard(page, lambda: len(screen.keys) > 1)
     assert screen.keys == [(0x1E, 1), (0x1E, 0)]
     with catalog.write():
         ConsoleSession.create(machine=machine.id, account=busy.people["grace"].account_id, target="screen", control=False)
@@ -152,6 +176,7 @@ def test_a_desktop_hears_every_sign_and_its_clipboard_goes_both_ways(busy: Site,
     page.get_by_role("button", name="Put it into its clipboard").click()
     desktop.say(b"\3\0\0\0" + struct.pack(">I", 7) + b"from it")
     page.wait_for_function("async () => await navigator.clipboard.readText() === 'from it'")
+    until_heard(page, lambda: b"for it" in desktop.said)
     typed = [int.from_bytes(sign) for sign in re.findall(rb"\x04\x01\x00\x00(....)", desktop.said, re.DOTALL)]
     assert [0xE9, 0x1000000 + ord("→")] == typed
     assert b"\x06\0\0\0" + struct.pack(">I", 6) + b"for it" in desktop.said
