@@ -203,15 +203,16 @@ def catalogue() -> Mapping[str, Entry]:
 
 def of(spec: ClassSpec) -> list[tuple[Chosen, Entry]]:
     """The applications that a class names, in its order; what the catalogue does not have is left out."""
-    return [(one, catalogue()[one.name]) for one in spec.applications if one.name in catalogue()]
+    known = catalogue() if spec.applications else {}
+    return [(one, known[one.name]) for one in spec.applications if one.name in known]
 
 
 def resolved(spec: ClassSpec) -> ClassSpec:
     """The class with what its applications say of themselves: the ports of their pages, and the page that it opens with."""
-    chosen = [
-        one.model_copy(update={"port": catalogue()[one.name].port(one)}) if one.name in catalogue() else one for one in spec.applications
-    ]
-    pages = [entry.manifest.web.model_copy(update={"port": entry.port(one)}) for one, entry in of(spec) if entry.manifest.web is not None]
+    named = of(spec)
+    known = {one.name: entry for one, entry in named}
+    chosen = [one.model_copy(update={"port": known[one.name].port(one)}) if one.name in known else one for one in spec.applications]
+    pages = [entry.manifest.web.model_copy(update={"port": entry.port(one)}) for one, entry in named if entry.manifest.web is not None]
     return spec.model_copy(update={"applications": chosen, "application": spec.application or next(iter(pages), None)})
 
 
@@ -230,8 +231,10 @@ def pages(spec: Mapping[str, Any]) -> list[Page]:
     found = dict[int, Page]()
     if first := spec.get("application"):
         found[first["port"]] = Page(spec.get("title", ""), first["port"], first["path"], first["ready"])
-    for one in spec.get("applications", []):
-        entry = catalogue().get(one["name"])
+    named = spec.get("applications", [])
+    known = catalogue() if named else {}  # the front door asks with every request, and who brings any has to be asked for
+    for one in named:
+        entry = known.get(one["name"])
         web = entry.manifest.web if entry else None
         if entry and web and (port := one.get("port") or web.port):
             here = (first["path"], first["ready"]) if first and port == first["port"] else (web.path, web.ready)
@@ -260,12 +263,12 @@ class Misfit:
 
 def check(source: Source[Any], place: Place, spec: ClassSpec) -> None:
     """Note in the source what is wrong with the applications of the class that is at the place."""
-    seen = set[str]()
+    seen, known = set[str](), catalogue()
     for number, one in enumerate(spec.applications):
         at: Place = (*place, "applications", number)
-        entry = catalogue().get(one.name)
+        entry = known.get(one.name)
         if entry is None:
-            near = difflib.get_close_matches(one.name, catalogue(), 2) or list(catalogue())
+            near = difflib.get_close_matches(one.name, known, 2) or list(known)
             source.wrong((*at, "name"), f"there is no application {one.name}", f"write one of: {', '.join(near)}")
         elif one.name in seen:
             source.wrong((*at, "name"), f"{one.name} is there twice", "keep one of the two")
@@ -287,10 +290,10 @@ def misfits(spec: ClassSpec) -> Iterator[Misfit]:
     ports = {spec.screen.port: "the desktop"} if spec.screen else {}
     if spec.application:
         ports[spec.application.port] = OWN_PAGE
-    seen = set[str]()
+    seen, known = set[str](), {one.name: entry for one, entry in of(spec)}
     for number, one in enumerate(spec.applications):
-        if one.name in catalogue() and one.name not in seen:
-            yield from _against(catalogue()[one.name], one, spec, ports, ("applications", number))
+        if one.name in known and one.name not in seen:
+            yield from _against(known[one.name], one, spec, ports, ("applications", number))
         seen.add(one.name)
     if len(ports) > PAGES:
         write, choose = f"leave some out: a machine has {PAGES} at most", f"Leave some out: a machine has {PAGES} at most."

@@ -76,7 +76,8 @@ def spec_of(spec: Mapping[str, Any], chosen: Chosen, *, buffer: int = 0) -> dict
     parts = [chosen.os.replace("-", " ").title(), *chosen.applications, *chosen.packages]
     title = f"{spec['title']}: {', '.join(parts)}"
     policy = {**spec.get("policy", {}), "buffer": buffer, "minimum": 0, "windows": [], "one_offs": [], "forecast_acts": False}
-    roles = [name for name in chosen.applications if name not in applications.catalogue() and name not in spec.get("roles", [])]
+    known = applications.catalogue() if chosen.applications else {}
+    roles = [name for name in chosen.applications if name not in known and name not in spec.get("roles", [])]
     return {
         **spec,
         "title": title if len(title) <= TITLE else f"{title[: TITLE - 1]}…",

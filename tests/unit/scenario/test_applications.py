@@ -1,12 +1,13 @@
 """Applications: what is wrong with one, and with those that a class names; and what they make of the class."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 import yaml
 
 from appliance.scenario import applications, edit
-from appliance.scenario.applications import PAGES, catalogue, pages, read, resolved
+from appliance.scenario.applications import PAGES, Entry, catalogue, pages, read, resolved
 from appliance.scenario.load import load
 from appliance.scenario.schema import ClassSpec
 from appliance.yamlfile import FileErrors
@@ -93,6 +94,22 @@ def test_a_class_with_a_page_of_its_own_opens_with_that(tmp_path: Path) -> None:
     text = GOOD.replace("    roles: [web]\n", "    roles: [web]\n    applications: [{name: terminal}]\n")
     found = pages(resolved(load(write(tmp_path, text)).scenario.classes["notes"]).model_dump())
     assert [(page.title, page.port) for page in found] == [("Notebook", 8888), ("Web terminal", 4200)]
+
+
+def test_who_brings_applications_is_asked_once_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The front door asks for a machine's pages with every request, and the current scenario is asked with a query."""
+    known, asked = catalogue(), list[int]()
+
+    def ask() -> Mapping[str, Entry]:
+        asked.append(1)
+        return known
+
+    monkeypatch.setattr(applications, "catalogue", ask)
+    pages({"title": "Plain", "application": {"port": 80, "path": "/", "ready": "/"}})
+    assert not asked
+    spec = {"title": "Two", "applications": [{"name": "pages"}, {"name": "terminal"}]}
+    assert len(pages(spec)) == 2
+    assert len(asked) == 1
 
 
 @pytest.mark.badinput
