@@ -8,6 +8,10 @@ from typing import Any
 from appliance.catalog.database import rows
 from appliance.catalog.models import Account, KnownBrowser, PasswordLink, Session, Token, not_ahead, now, stamp
 
+HOLDER = (  # as _account takes it
+    "account.id, account.name, account.full_name, account.email, account.password, account.org_unit_id, "
+    "account.directory_id, account.must_change, account.language"
+)
 REMEMBERED = timedelta(days=180)  # that a browser is known after it was signed in
 
 
@@ -20,13 +24,12 @@ def _open() -> tuple[str, str]:
 def live(id: str) -> Session | None:
     """The session with this id, with its account, unless it has run out or the account is disabled."""
     found = rows(
-        """
-        SELECT account.id, account.name, account.full_name, account.email, account.password, account.org_unit_id,
-               account.directory_id, account.must_change, account.language, session.address, session.agent, session.created_at,
-               session.seen_at, session.expires_at, session.confirmed_at, session.browser, session.kept
+        f"""
+        SELECT {HOLDER}, session.address, session.agent, session.created_at, session.seen_at, session.expires_at, session.confirmed_at,
+               session.browser, session.kept
         FROM session JOIN account ON account.id = session.account_id
         WHERE session.id = ? AND session.expires_at > ? AND session.created_at <= ? AND session.waits = 0 AND account.disabled = 0
-        """,
+        """,  # noqa: S608 - constants
         (id, *_open()),
     )
     if not found:
@@ -66,12 +69,11 @@ def _account(columns: Sequence[Any]) -> Account:
 def live_token(digest: str) -> Token | None:
     """The token with this digest, with its account, unless it has run out or the account is disabled."""
     found = rows(
-        """
-        SELECT account.id, account.name, account.full_name, account.email, account.password, account.org_unit_id,
-               account.directory_id, account.must_change, account.language, token.id, token.name, token.scope, token.used_at, token.address
+        f"""
+        SELECT {HOLDER}, token.id, token.name, token.scope, token.used_at, token.address
         FROM token JOIN account ON account.id = token.account_id
         WHERE token.digest = ? AND token.expires_at > ? AND token.created_at <= ? AND account.disabled = 0
-        """,
+        """,  # noqa: S608 - constants
         (digest, *_open()),
     )
     if not found:

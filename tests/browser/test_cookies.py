@@ -12,6 +12,7 @@ from playwright.sync_api import BrowserContext, Page, Route, expect
 from appliance import catalog
 from appliance.catalog import Event, Session
 from appliance.settings import Settings
+from tests.browser import steps
 from tests.integration.test_door import OWN, PASSWORD, door
 from tests.integration.test_door import Browser as Client
 
@@ -124,7 +125,7 @@ def test_a_form_whose_session_ended_is_offered_again(window: Window, shots: Call
     field = page.get_by_label("Public keys")
     key = f"ssh-ed25519 {b64encode(bytes.fromhex('0000000b') + b'ssh-ed25519' + bytes.fromhex('00000020') + b'k' * 32).decode()} typed"
     field.fill(key)
-    expect(page.locator("#live-dot")).to_have_attribute("data-state", "live")
+    steps.until_live(page)
     # The live page learns that the session has ended while what the form sends is on its way.
     on_its_way: list[Route] = []
     page.route("**/*", lambda route: on_its_way.append(route) if route.request.method == "POST" else route.fallback())

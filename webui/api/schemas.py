@@ -1117,22 +1117,10 @@ class RunIds(TypedDict):
     runs: list[int]
 
 
-AdminDataDisk = TypedDict(
-    "AdminDataDisk",
-    {
-        "id": str,
-        "name": str,
-        "class": str,
-        "size": int,
-        "state": str,
-        "problem": str,
-        "machine": str | None,
-        "created_at": Time,
-        "last_used_at": Time,
-        "backup_at": Time,
-        "owner": str | None,
-    },
-)
+class AdminDataDisk(DataDisk):
+    """A data disk, and whose it is."""
+
+    owner: str | None
 
 
 class AdminDataDisks(TypedDict):
