@@ -109,9 +109,20 @@ function drawMarks(plot, marks) {
 }
 
 class Section {
-  constructor(id) { this.id = id; this.plots = new Map(); this.asked = 0; }
+  constructor(id) { this.id = id; this.plots = new Map(); this.asked = 0; this.waits = false; }
 
   get box() { return document.getElementById(this.id); }
+
+  // A change is drawn at once, or as soon as the last answer is old enough; while nobody looks, when somebody does again.
+  changed() {
+    if (this.waits || !this.box?.dataset.readings) return;
+    const again = () => { this.waits = false; this.changed(); };
+    const early = this.asked + Math.max(LIVE, 250 * (this.found?.step ?? 0)) - Date.now();
+    this.waits = document.hidden || early > 0;
+    if (document.hidden) document.addEventListener('visibilitychange', again, { once: true });
+    else if (early > 0) setTimeout(again, early);
+    else this.ask();
+  }
 
   async ask() {
     this.asked = Date.now();
@@ -168,11 +179,6 @@ class Section {
 const sections = [...document.querySelectorAll('[data-readings], [data-values]')].map(box => new Section(box.id));
 const askAll = () => sections.forEach(section => section.ask());
 askAll();
-document.body.addEventListener('changed', () => {
-  for (const section of sections) {
-    const every = Math.max(LIVE, 250 * (section.found?.step ?? 0));
-    if (!document.hidden && section.box?.dataset.readings && Date.now() - section.asked >= every) section.ask();
-  }
-});
+document.body.addEventListener('changed', () => sections.forEach(section => section.changed()));
 addEventListener('resize', () => sections.forEach(section => section.resize()));
 new MutationObserver(() => sections.forEach(section => section.draw())).observe(document.documentElement, { attributeFilter: ['data-bs-theme'] });
