@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from appliance.scenario.schema import Scenario
+from appliance.scenario import applications
+from appliance.scenario.schema import ClassSpec, Scenario
 from appliance.seeds.build import SeedFiles, SeedJob, build, load_files, seed_folder
 from appliance.settings import REPOSITORY, Settings, load
 from tests import kept
@@ -26,17 +27,23 @@ SOURCES = (
 
 
 def small_scenario(folder: Path = SMALL) -> Scenario:
-    """The tests' scenario, with the classes small (Debian 13) and small12 (Debian 12), or another one."""
-    return Scenario.model_validate(yaml.safe_load((folder / "scenario.yml").read_text()))
+    """The tests' scenario, with the classes small (Debian 13) and small12 (Debian 12), or another one; what their applications say is in them."""
+    found = Scenario.model_validate(yaml.safe_load((folder / "scenario.yml").read_text()))
+    return found.model_copy(update={"classes": {name: applications.resolved(spec) for name, spec in found.classes.items()}})
 
 
-def cached_seed(class_name: str = "small", scenario: Path = SMALL) -> SeedFiles:
-    """The seed of a class of the tests' scenario, or of another one, kept or built now, without its test boot. A week's is not used in the next one."""
-    made_of = kept.digest(class_name, f"{datetime.now(UTC):%G-%V}", scenario, *(REPOSITORY / part for part in SOURCES))
+def cached_seed(class_name: str = "small", scenario: Path = SMALL, spec: ClassSpec | None = None) -> SeedFiles:
+    """The seed of a class of the tests' scenario, or of another one, kept or built now, without its test boot. A week's is not used in the next one.
+
+    With `spec` the class is that.
+    """
+    spec = spec or small_scenario(scenario).classes[class_name]
+    folders = [entry.folder for _, entry in applications.of(spec)]
+    parts = [REPOSITORY / part for part in SOURCES]
+    made_of = kept.digest(class_name, f"{datetime.now(UTC):%G-%V}", spec.model_dump_json(), scenario, *folders, *parts)
     # A version of its own for each class and state of the sources: what is there already is used, as in the product.
     version = int(made_of[:8], 16)
     settings = load({}, state=kept.CACHE)
-    spec = small_scenario(scenario).classes[class_name]
     with kept.locked(f"seed-{class_name}"):
         files = build(SeedJob(version, class_name, version, spec, scenario), settings, lambda progress: None, lambda: False)
         kept.used(seed_folder(class_name, version, settings))

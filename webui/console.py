@@ -8,7 +8,7 @@ from flask_login import current_user
 from werkzeug.wrappers import Response
 
 from appliance.catalog import Machine, MachineState
-from appliance.errors import BadInput
+from appliance.errors import BadInput, NotFound
 from appliance.services import consoles, machines, pictures
 from webui import forms
 from webui.forms import Form, Line
@@ -19,7 +19,9 @@ blueprint = Blueprint("console", __name__)
 
 # What the page shows, with its words, besides the desktop of a machine that has one; other ports are for programs.
 TARGETS = {"screen": "Screen", "serial": "Serial line"}
-LISTENING = 5900  # where the page says that `dpe console --listen` should wait for a program of the person's own
+# Where the page says that `dpe console --listen` should wait for a program of the person's own.
+LISTENING = 5900
+LISTENING_RDP = 3390  # 3389 is that of a Windows computer itself
 
 
 class Ticket(Form):
@@ -45,6 +47,8 @@ def page(id: str) -> str:
         targets=targets,
         application=pages(machine)[0][1] if machines.ways(machine, settings()) else "",
         listening=LISTENING,
+        rdp=consoles.rdp(machine),
+        listening_rdp=LISTENING_RDP,
         own=machine.owner_id == current_user.account.id,
         others=consoles.others([machine], current_user.account.id).get(machine.id, []),
     )
@@ -63,8 +67,30 @@ def viewer(id: str) -> Response:
     parser = ConfigParser(interpolation=None)
     parser["virt-viewer"] = {"type": "vnc", "host": "127.0.0.1", "port": str(LISTENING), "title": machine.name}
     parser.write(file, space_around_delimiters=False)
-    attached = {"Content-Disposition": f'attachment; filename="{machine.name}.vv"'}
-    return Response(file.getvalue(), mimetype="application/x-virt-viewer", headers=attached)
+    return _attached(f"{machine.name}.vv", file.getvalue(), "application/x-virt-viewer")
+
+
+@blueprint.get("/machines/<id>/console.rdp")
+@needs("machines.enter", machine="id", own=True)
+def rdp_client(id: str) -> Response:
+    """The same for RDP clients, of a machine whose desktop speaks that. Nothing is asked for: who comes in is the appliance, with the owner."""
+    machine = machines.get_machine(actor(), id, "machines.enter")
+    if not consoles.rdp(machine):
+        raise NotFound("This machine does not speak RDP.", "Its class has the application Desktop with the option RDP, or it has not.")
+    said = {
+        "full address:s": f"127.0.0.1:{LISTENING_RDP}",
+        "username:s": str(machine.machine_class.spec["user"]),
+        "prompt for credentials:i": 0,
+        "enablecredsspsupport:i": 0,
+        "authentication level:i": 0,  # its certificate is its own; the way there is the appliance's
+        "audiomode:i": 2,
+        "redirectclipboard:i": 1,
+    }
+    return _attached(f"{machine.name}.rdp", "".join(f"{key}:{value}\r\n" for key, value in said.items()), "application/x-rdp")
+
+
+def _attached(name: str, content: str, kind: str) -> Response:
+    return Response(content, mimetype=kind, headers={"Content-Disposition": f'attachment; filename="{name}"'})
 
 
 @blueprint.get("/machines/<id>/picture")

@@ -265,7 +265,7 @@ def _port() -> str:
 
 
 def _applications() -> dict[str, str]:
-    return {one.name: one.manifest.title for one in applications.entries() if one.manifest.web is not None}
+    return {one.name: one.manifest.title for one in applications.entries() if one.is_opened}
 
 
 @blueprint.post("/setup/machines")

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, create_model, model_validator
 
-from appliance.scenario.schema import Application, Chosen, ClassSpec, Icon, Os, Package, Worded
+from appliance.scenario.schema import Application, Chosen, ClassSpec, Icon, Os, Package, Screen, Worded
 from appliance.settings import PAGES, REPOSITORY
 from appliance.yamlfile import FileError, FileErrors, Part, Place, Source
 
@@ -26,6 +26,8 @@ SYSTEM_DISK = 1  # GiB of disk
 LONGEST = 200  # characters of an option
 FOLDER = r"^[/~][^\s]*$"
 OWN_PAGE = "the class's own page"
+OWN_DESKTOP = "the desktop"
+RDP = "rdp"  # the option that decides whether a desktop speaks it
 
 OptionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 PATTERNS = {
@@ -47,6 +49,7 @@ class Option(Part):
     maximum: int | None = Field(default=None, description="Of an integer.")
     pattern: str | None = Field(default=None, description="A regular expression that all of a string fits.")
     choices: dict[str, str] = Field(default={}, description="Of a choice: values, and the words for each.")
+    packages: list[Package] = Field(default=[], description="Of a boolean: Debian packages that are installed where it is true.")
 
     @model_validator(mode="after")
     def fits(self) -> "Option":
@@ -56,6 +59,10 @@ class Option(Part):
             raise ValueError(f"the default of {self.title!r} is no {self.type}", f"write one that is a {kind.__name__}")
         if (self.type == "choice") != bool(self.choices):
             raise ValueError(f"{self.title!r} is a {self.type}, and choices are for a choice", "give the type choice, and its choices")
+        if self.packages and self.type != "boolean":
+            raise ValueError(
+                f"{self.title!r} is a {self.type}, and packages are for a boolean", "give the type boolean, or leave packages out"
+            )
         if self.choices and self.default not in self.choices:
             raise ValueError(f"{self.default!r} is not one of the choices", f"write one of: {', '.join(self.choices)}")
         return self
@@ -90,8 +97,13 @@ class Manifest(Part):
     licence: str = Field(min_length=1, max_length=60, description="Its licence, by the name in the SPDX list.")
     homepage: str = Field(default="", max_length=200, description="Where more is said of it.")
     releases: list[Os] = Field(min_length=1, description="Releases that it was seen to work on.")
-    access: Literal["web", "none"] = Field(description="web: a page behind the front door; none: it is used from within the machine.")
+    access: Literal["web", "desktop", "none"] = Field(
+        description="web: a page behind the front door; desktop: a screen that the console shows; none: it is used from within the machine."
+    )
     web: Application | None = Field(default=None, description="Where its page is, if it has one.")
+    screen: Screen | None = Field(
+        default=None, description="Where its desktop is, if it has one; its `rdp` counts where the option of that name is true."
+    )
     needs: Needs = Field(description="What it takes.")
     packages: list[Package] = Field(default=[], description="Debian packages.")
     options: dict[OptionName, Option] = Field(default={}, description="What a class decides about it.")
@@ -103,6 +115,10 @@ class Manifest(Part):
         """Raises ValueError with what to write instead."""
         if (self.access == "web") != (self.web is not None):
             raise ValueError("access and web do not fit together", "write web: {port: 8080} where access is web, and only there")
+        if (self.access == "desktop") != (self.screen is not None):
+            raise ValueError("access and screen do not fit together", "write screen: {port: 5901} where access is desktop, and only there")
+        if self.screen and self.screen.rdp and (RDP not in self.options or self.options[RDP].type != "boolean"):
+            raise ValueError("no option decides whether it speaks RDP", f"add the option {RDP}, a boolean, or leave rdp out of screen")
         return self
 
     @functools.cached_property
@@ -126,6 +142,11 @@ class Entry:
         return self.folder.parent != CATALOGUE
 
     @property
+    def is_opened(self) -> bool:
+        """Whether there is something of it to open: a page or a desktop."""
+        return self.manifest.access != "none"
+
+    @property
     def renews(self) -> Path | None:
         """What is called in each fork; see playbooks/README.md."""
         file = self.folder / "files/renew"
@@ -138,6 +159,19 @@ class Entry:
     def port(self, chosen: Chosen) -> int | None:
         """That of its page, in the machine."""
         return None if self.manifest.web is None else chosen.port or self.manifest.web.port
+
+    def screen(self, chosen: Chosen) -> Screen | None:
+        """Its desktop, in the machine."""
+        screen = self.manifest.screen
+        return screen if screen is None or self.values(chosen).get(RDP) else screen.model_copy(update={"rdp": None})
+
+    def packages(self, options: Mapping[str, Any]) -> list[str]:
+        """The Debian packages that it brings with these options; what is not said in them counts as it does otherwise."""
+        own = self.manifest.options
+        return [
+            *self.manifest.packages,
+            *(name for key, one in own.items() if options.get(key, one.default) is True for name in one.packages),
+        ]
 
 
 def read(folder: Path) -> Entry:
@@ -208,12 +242,14 @@ def of(spec: ClassSpec) -> list[tuple[Chosen, Entry]]:
 
 
 def resolved(spec: ClassSpec) -> ClassSpec:
-    """The class with what its applications say of themselves: the ports of their pages, and the page that it opens with."""
+    """The class with what its applications say of themselves: the ports of their pages, the page that it opens with, and its desktop."""
     named = of(spec)
     known = {one.name: entry for one, entry in named}
     chosen = [one.model_copy(update={"port": known[one.name].port(one)}) if one.name in known else one for one in spec.applications]
     pages = [entry.manifest.web.model_copy(update={"port": entry.port(one)}) for one, entry in named if entry.manifest.web is not None]
-    return spec.model_copy(update={"applications": chosen, "application": spec.application or next(iter(pages), None)})
+    screens = [screen for one, entry in named if (screen := entry.screen(one))]
+    update = {"application": spec.application or next(iter(pages), None), "screen": spec.screen or next(iter(screens), None)}
+    return spec.model_copy(update={"applications": chosen, **update})
 
 
 @dataclass(frozen=True)
@@ -275,8 +311,8 @@ def check(source: Source[Any], place: Place, spec: ClassSpec) -> None:
         else:
             source.validate_at((*at, "options"), entry.manifest.option_model, one.options)
         seen.add(one.name)
-    if not (spec.application or spec.screen or any(entry.port(one) for one, entry in of(spec))):
-        hint = "add an application with a web page, or write application: {port: 8080}, or screen: {port: 5900}, for what the class brings itself"
+    if not (spec.application or spec.screen or any(entry.is_opened for _, entry in of(spec))):
+        hint = "add an application with a web page or a desktop, or write application: {port: 8080}, or screen: {port: 5900}, for what the class brings itself"
         source.wrong((*place, "applications"), "nothing of this machine can be opened in a browser", hint)
     if spec.service and resolved(spec).application is None:
         hint = "add an application with a web page, or write application: {port: 8080} for what the class brings itself"
@@ -287,7 +323,7 @@ def check(source: Source[Any], place: Place, spec: ClassSpec) -> None:
 
 def misfits(spec: ClassSpec) -> Iterator[Misfit]:
     """What is wrong with the applications of a class beside each other, those that the catalogue knows."""
-    ports = {spec.screen.port: "the desktop"} if spec.screen else {}
+    ports = {spec.screen.port: OWN_DESKTOP} if spec.screen else {}
     if spec.application:
         ports[spec.application.port] = OWN_PAGE
     seen, known = set[str](), {one.name: entry for one, entry in of(spec)}
@@ -295,6 +331,10 @@ def misfits(spec: ClassSpec) -> Iterator[Misfit]:
         if one.name in known and one.name not in seen:
             yield from _against(known[one.name], one, spec, ports, ("applications", number))
         seen.add(one.name)
+    desktops = [entry.manifest.title for entry in known.values() if entry.manifest.screen]
+    if len(desktops) > 1:
+        message = f"{' and '.join(desktops)} each bring a desktop, and a machine has one"
+        yield Misfit(("applications",), message, "leave all but one out", "Leave all but one out.")
     if len(ports) > PAGES:
         write, choose = f"leave some out: a machine has {PAGES} at most", f"Leave some out: a machine has {PAGES} at most."
         yield Misfit(("applications",), f"these are {len(ports)} web pages", write, choose)
@@ -310,17 +350,17 @@ def _against(entry: Entry, one: Chosen, spec: ClassSpec, ports: dict[int, str], 
         yield Misfit((*at, "name"), message, f"choose {releases}, or leave it out", f"Choose {releases}, or leave it out.")
     if one.port is not None and entry.manifest.web is None:
         yield Misfit((*at, "port"), f"{title} has no web page", "leave port out", "Leave it out.")
-    port = entry.port(one)
-    if port is None:
-        return
-    if spec.application is not None and port == spec.application.port and ports[port] == OWN_PAGE:
-        ports[port] = title  # the class says how that page opens
-    elif port in ports:
+    screen = entry.screen(one)
+    for port in [port for port in (entry.port(one), screen and screen.port, screen and screen.rdp) if port]:
+        whose = ports.get(port)
+        said = (OWN_PAGE, spec.application) if port == entry.port(one) else (OWN_DESKTOP, spec.screen)
+        if whose is None or (whose == said[0] and said[1] is not None and port == said[1].port):
+            ports[port] = title  # the class says how that page opens, or its desktop
+            continue
         free = next(other for other in range(port + 1, 65536) if other not in ports)
         where = (*at, "port" if one.port else "name")
-        yield Misfit(where, f"{title} and {ports[port]} both take port {port}", f"write port: {free}", "Leave one of the two out.")
-    else:
-        ports[port] = title
+        write = f"write port: {free}" if screen is None else "leave one of the two out"
+        yield Misfit(where, f"{title} and {whose} both take port {port}", write, "Leave one of the two out.")
 
 
 def _room(spec: ClassSpec) -> Iterator[Misfit]:

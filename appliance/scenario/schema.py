@@ -89,6 +89,13 @@ class Screen(Part):
         title="Port of its desktop",
         description="TCP port inside the machine that speaks RFB (VNC), without a password. The machine is ready when it answers there.",
     )
+    rdp: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        title="Port of RDP",
+        description="TCP port inside the machine where RDP clients get the same desktop; empty: nowhere.",
+    )
 
 
 class Chosen(Part):

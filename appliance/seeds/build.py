@@ -269,7 +269,7 @@ class _Build:
         self.applications = applications.of(job.spec)
         self.folders = [entry.folder for _, entry in self.applications if entry.is_own]
         self.folders += role_folders(job.scenario.resolve(), job.spec.roles)
-        self.own_packages = [*job.spec.packages, *(name for _, entry in self.applications for name in entry.manifest.packages)]
+        self.own_packages = [*job.spec.packages, *(name for one, entry in self.applications for name in entry.packages(one.options))]
         self.packages = sources.wanted(() if job.layered else self.own_packages)
         self.roles: tuple[str | dict[str, Any], ...] = (
             *(() if job.layered else layers.OWN),

@@ -252,7 +252,8 @@ def needs(spec: Mapping[str, Any]) -> tuple[int, int] | None:
 def download(spec: Mapping[str, Any]) -> Estimate | None:
     """What the packages of a class and of its applications bring besides the operating system; None where its release's index is not known or not read."""
     there = applications.catalogue()
-    names = [name for one in spec.get("applications", []) if one["name"] in there for name in there[one["name"]].manifest.packages]
+    chosen = [(there[one["name"]], one.get("options", {})) for one in spec.get("applications", []) if one["name"] in there]
+    names = [name for entry, options in chosen for name in entry.packages(options)]
     try:
         return packages.estimate(spec["os"], [*spec.get("packages", []), *names])
     except Unavailable:

@@ -87,6 +87,11 @@ def desktop(machine: Machine) -> str:
     return f"vnc/{screen['port']}" if screen else ""
 
 
+def rdp(machine: Machine) -> int | None:
+    """The port at which that screen is there for RDP clients, too."""
+    return (machine.machine_class.spec.get("screen") or {}).get("rdp")
+
+
 def issue(actor: Actor, session_id: str, machine_id: str, target: str, origin: str, settings: Settings, *, take_over: bool = False) -> str:
     """A ticket for this browser, or the program with this token, from this origin (a program has none), to this target, once, within half a minute.
 

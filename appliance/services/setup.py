@@ -116,9 +116,9 @@ def choose_class(application: str, os: str, address: str) -> None:
         "size": {"memory": memory, "disk": disk},
         "policy": POLICY,
     }
-    if about.web is None:
+    if not entry.is_opened:
         raise BadInput(
-            f"{about.title} has no page to open.", "Choose one that has; add this one to its class later.", field="scenario_application"
+            f"{about.title} has nothing to open.", "Choose one that has; add this one to its class later.", field="scenario_application"
         )
     text = yaml.safe_dump({"name": "own", "title": "Machines of ours", "classes": {application: spec}}, sort_keys=False, allow_unicode=True)
     _choose({tree.MAIN: tree.File(text.encode())}, f"chose {about.title} from the catalogue", address)

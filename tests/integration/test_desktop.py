@@ -1,11 +1,14 @@
 """Machines that serve a screen of their own: a small one at each run, and the real desktop (`make soak`, item desktop), whose seed takes minutes to build."""
 
 import os
+import socket
+import ssl
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -15,6 +18,8 @@ from appliance.catalog import Account, Class, Lease, MachineState, Seed, machine
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import MachineSpec, answering
 from appliance.lifecycle import specs
+from appliance.scenario import applications
+from appliance.scenario.schema import Chosen
 from appliance.seeds import guest
 from appliance.settings import REPOSITORY
 from tests.integration.conftest import Libvirtd, MakeSpec, take
@@ -67,6 +72,18 @@ def inside(provider: LibvirtProvider, one: Held, command: str) -> str:
     return done.output
 
 
+def certificate_of_rdp(address: str, port: int) -> bytes:
+    """The certificate of an RDP server that is asked for TLS; how it is asked: MS-RDPBCGR 2.2.1.1 and 2.2.1.2."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection((address, port), timeout=300) as plain:
+        plain.sendall(bytes.fromhex("030000130ee000000000000100080001000000"))
+        answer = plain.recv(19, socket.MSG_WAITALL)
+        assert (answer[11], answer[15]) == (2, 1), answer  # it negotiated, and chose TLS
+        with context.wrap_socket(plain) as secure:
+            return secure.getpeercert(binary_form=True) or b""
+
+
 def picture(page: Page, one: Held) -> bytes:
     answer = page.request.get(f"/machines/{one.spec.id}/picture")
     assert answer.ok, answer.text()
@@ -100,32 +117,34 @@ def test_a_screen_that_a_machine_serves_is_ready_seen_typed_into_and_pictured(
 
 
 @pytest.fixture
-def desktop(
-    libvirtd: Libvirtd, provider: LibvirtProvider, site: str, make_spec: MakeSpec
-) -> Iterator[tuple[MachineSpec, dict[str, object]]]:
-    """A fork of the desktop's snapshot, to be made, and its class."""
-    described = small_scenario(DESKTOP).classes["desktop"].model_dump(mode="json")
-    seed = place(cached_seed("desktop", DESKTOP), libvirtd.settings, "desktop")
+def desktop(libvirtd: Libvirtd, provider: LibvirtProvider, site: str, make_spec: MakeSpec) -> Iterator[tuple[MachineSpec, dict[str, Any]]]:
+    """A fork of the desktop's snapshot, to be made, and its class: the scenario's, with RDP."""
+    shipped = small_scenario(DESKTOP).classes["desktop"]
+    spec = applications.resolved(
+        shipped.model_copy(update={"applications": [Chosen(name="desktop", options={"rdp": True})], "screen": None})
+    )
+    described = spec.model_dump(mode="json")
+    seed = place(cached_seed("desktop", DESKTOP, spec), libvirtd.settings, "desktop")
     size = described["size"]
-    spec = make_spec(
+    template = make_spec(
         12, class_name="desktop", seed="desktop/1", cmdline=seed.cmdline, disk_size=size["disk"], vcpus=size["vcpus"], memory=size["memory"],
         **answering(described),
     )  # fmt: skip
     name = "desktop/1/snapshot-1"
-    take(provider, spec, name)
-    yield replace(spec, snapshot=name), described
+    take(provider, template, name)
+    yield replace(template, snapshot=name), described
     provider.remove_snapshot(name)
 
 
 @pytest.mark.timeout(3600)
 @pytest.mark.skipif("DPE_TEST_DESKTOP" not in os.environ, reason="make soak builds a desktop")
 def test_a_desktop_is_drawn_in_and_keeps_what_is_its_owners(
-    provider: LibvirtProvider, desktop: tuple[MachineSpec, dict[str, object]], person: Callable[[str], Page]
+    provider: LibvirtProvider, desktop: tuple[MachineSpec, dict[str, Any]], person: Callable[[str], Page]
 ) -> None:
     spec, described = desktop
     with held(provider, spec, described) as one:
         running = inside(provider, one, "ps -eo comm")
-        assert not {"ssh-agent", "gpg-agent", "firefox-esr", "soffice.bin"} & set(running.split())
+        assert not {"ssh-agent", "gpg-agent", "firefox-esr", "soffice.bin", "xrdp"} & set(running.split())
         links = inside(provider, one, "cd /home/user && readlink Documents .config/mozilla .config/libreoffice && stat -c %U Documents/.")
         assert links.split() == ["/data/home/Documents", "/data/home/.config/mozilla", "/data/home/.config/libreoffice", "user"]
         page = person("ada")
@@ -148,3 +167,10 @@ def test_a_desktop_is_drawn_in_and_keeps_what_is_its_owners(
             page.screenshot(path=f"{folder}/desktop.png")
         page.wait_for_timeout(15_000)
         assert picture(page, one) != before
+        port = described["screen"]["rdp"]
+        certificate = certificate_of_rdp(spec.card.address, port)
+        assert certificate == certificate_of_rdp(spec.card.address, port)
+        made = inside(provider, one, "cat /run/desktop-rdp/certificate.pem; ls /etc/xrdp/rsakeys.ini /etc/ssl/private/*.key 2>&1 || true")
+        assert ssl.PEM_cert_to_DER_cert(made[: made.index("-----END") + 25]) == certificate
+        assert "rsakeys.ini: No such file" in made.replace("'", "")
+        assert "/etc/ssl/private/ssl-cert-snakeoil.key" not in made.splitlines()

@@ -65,11 +65,20 @@ def _write(data: bytes) -> None:
 @click.command()
 @one_machine
 @click.option("--take-over", is_flag=True, help="Type in somebody else's machine; it is recorded.")
-@click.option("--listen", type=click.IntRange(0, 65535), metavar="PORT", help="Listen on 127.0.0.1 for a VNC viewer; 0: any free port.")
-@click.option("--target", default="screen", help="What the viewer sees: screen, or vnc/PORT of a desktop (the console's page says it).")
+@click.option(
+    "--listen",
+    type=click.IntRange(0, 65535),
+    metavar="PORT",
+    help="Listen on 127.0.0.1 for a VNC viewer or an RDP client; 0: any free port.",
+)
+@click.option(
+    "--target",
+    default="screen",
+    help="What it sees: screen, vnc/PORT of a desktop, or tcp/PORT where it speaks RDP (the console's page says it).",
+)
 @click.pass_obj
 def console(context: Context, machine: str, take_over: bool, listen: int | None, target: str) -> None:
-    """Connect to a machine's serial line, which Ctrl-] ends, or have a VNC viewer see its screen."""
+    """Connect to a machine's serial line, which Ctrl-] ends, or have a viewer of your own see its screen."""
     client = context.client
     found = client.machine(machine)
     if listen is not None:
@@ -88,7 +97,7 @@ def _listen(client: Any, machine: dict[str, Any], port: int, target: str, *, tak
     except OSError as error:
         raise ClientError(f"Nothing can listen on port {port}: {error.strerror}.", "Name another one, or 0 for any.") from None
     with listening:
-        output.note(f"{machine['name']} is at 127.0.0.1:{listening.getsockname()[1]} for a VNC viewer of this computer. Ctrl-C ends it.")
+        output.note(f"{machine['name']} is at 127.0.0.1:{listening.getsockname()[1]} for programs of this computer. Ctrl-C ends it.")
         while True:
             viewer = listening.accept()[0]
             threading.Thread(target=_view, args=(client, machine, target, viewer), kwargs={"take_over": take_over}, daemon=True).start()

@@ -280,7 +280,7 @@ def test_a_viewer_on_this_computer_sees_its_screen(computer: dict[str, str], ser
         with subprocess.Popen(words, env=computer, stderr=subprocess.PIPE, text=True) as process:
             assert process.stderr
             said = process.stderr.readline()
-            port = re.search(r"at 127\.0\.0\.1:(\d+) for a VNC viewer", said)
+            port = re.search(r"at 127\.0\.0\.1:(\d+) for programs", said)
             assert port, said
             for _ in range(2):  # one after the other: each has a ticket of its own
                 with socket.create_connection(("127.0.0.1", int(port[1])), timeout=10) as viewer:

@@ -8,7 +8,7 @@ import pytest
 
 from appliance.settings import REPOSITORY
 
-HOOK = REPOSITORY / "playbooks/scenarios/desktop/roles/xfce/templates/home"
+HOOK = REPOSITORY / "playbooks/applications/desktop/templates/home"
 LINKS = [
     "Desktop",
     "Documents",

@@ -9,7 +9,7 @@ import yaml
 from appliance.scenario import applications, edit
 from appliance.scenario.applications import PAGES, Entry, catalogue, pages, read, resolved
 from appliance.scenario.load import load
-from appliance.scenario.schema import ClassSpec
+from appliance.scenario.schema import ClassSpec, Screen
 from appliance.yamlfile import FileErrors
 from tests.unit.scenario.test_load import GOOD, errors, write
 
@@ -49,6 +49,15 @@ def test_an_application_is_read_from_its_folder(tmp_path: Path) -> None:
         ("licence: MIT\n", "", 1, "licence is missing"),
         ("default: 3", "default: deep", 10, "the default of 'Depth' is no integer"),
         ("type: integer", "type: choice", 10, "the default of 'Depth' is no choice"),
+        ("access: web", "access: desktop", 1, "access and web do not fit together"),
+        ("access: web\nweb: {port: 8080}", "access: desktop", 1, "access and screen do not fit together"),
+        (
+            "access: web\nweb: {port: 8080}",
+            "access: desktop\nscreen: {port: 5901, rdp: 3389}",
+            1,
+            "no option decides whether it speaks RDP",
+        ),
+        ("minimum: 1, maximum: 9", "packages: [xrdp]", 10, "packages are for a boolean"),
         ("needs:", "renew: By a signal.\nneeds:", 8, "renew says how, but there is no files/renew"),
     ],
 )
@@ -112,6 +121,40 @@ def test_who_brings_applications_is_asked_once_at_most(monkeypatch: pytest.Monke
     assert len(asked) == 1
 
 
+def test_a_desktop_is_the_screen_of_its_class_and_speaks_rdp_when_that_is_decided(tmp_path: Path) -> None:
+    def described(option: str) -> ClassSpec:
+        text = TWO.replace("{name: terminal}", f"{{name: desktop, options: {{rdp: {option}}}}}")
+        return load(write(tmp_path / option, text.replace("disk: 4", "disk: 9").replace("memory: 512", "memory: 2048"))).scenario.classes[
+            "notes"
+        ]
+
+    plain, speaking = resolved(described("false")), resolved(described("true"))
+    assert plain.screen == Screen(port=5901)
+    assert speaking.screen == Screen(port=5901, rdp=3389)
+    assert resolved(speaking) == speaking, "it may be done again"
+    assert [page.title for page in pages(speaking.model_dump())] == ["Web pages"]
+    assert plain.ingredients() != speaking.ingredients(), "its seed is another one"
+    here = described("true").model_copy(update={"screen": Screen(port=5999)})
+    assert resolved(here).screen == Screen(port=5999), "what the class itself says counts"
+
+
+def test_an_option_brings_packages_where_it_is_on() -> None:
+    desktop = catalogue()["desktop"]
+    assert "libreoffice-calc" in desktop.packages({})
+    assert "xrdp" not in desktop.packages({})
+    assert {"xrdp", "firefox-esr"} <= set(desktop.packages({"office": False, "rdp": True}))
+    assert "libreoffice-calc" not in desktop.packages({"office": False})
+
+
+def test_a_machine_has_one_desktop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = MANIFEST.replace("access: web\nweb: {port: 8080}", "access: desktop\nscreen: {port: 5901}").replace("debian-12", "debian-13")
+    own = {name: read(application(tmp_path / name, screen.replace("Notes", name))) for name in ("one", "two")}
+    monkeypatch.setattr(applications, "catalogue", lambda: own)
+    text = TWO.replace("[{name: pages, options: {heading: Ours}}, {name: terminal}]", "[{name: one}, {name: two}]")
+    found = {message for _, _, message, _ in errors(write(tmp_path / "class", text))}
+    assert found == {"one and two each bring a desktop, and a machine has one", "two and one both take port 5901"}
+
+
 @pytest.mark.badinput
 @pytest.mark.parametrize(
     ("was", "now", "says", "hint"),
@@ -125,6 +168,7 @@ def test_who_brings_applications_is_asked_once_at_most(monkeypatch: pytest.Monke
         ("{name: terminal}", "{name: redis, port: 99}", "Redis has no web page", "leave port out"),
         ("memory: 512", "memory: 200", "need 240 with the operating system", "at least 240"),
         ("disk: 4", "disk: 2", "need 3 with the operating system", "at least 3"),
+        ("{name: terminal}]", "{name: terminal, port: 5901}]\n    screen: {port: 5901}", "Web terminal and the desktop both take port 5901", "port: 5902"),
         ("[{name: pages, options: {heading: Ours}}, {name: terminal}]", "[{name: redis}]", "nothing of this machine can be opened", "web page"),
     ],
 )  # fmt: skip

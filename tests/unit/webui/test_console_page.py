@@ -70,6 +70,24 @@ def test_the_file_for_a_viewer_points_at_this_computer_and_has_no_secret(ada: Br
     assert dict(parser["virt-viewer"]) == {"type": "vnc", "host": "127.0.0.1", "port": "5900", "title": hers.name}
 
 
+def test_the_file_for_rdp_clients_is_there_where_the_desktop_speaks_it(ada: Browser, hers: Machine) -> None:
+    shows()
+    assert ada.get(f"/machines/{hers.id}/console.rdp").status_code == 404
+    assert "There is no .rdp file" in ada.get(f"/machines/{hers.id}/console").text
+    spec = {**Class.get_by_id("notebook").spec, "screen": {"port": 5901, "rdp": 3389}}
+    Class.update(spec=spec).where(Class.name == "notebook").execute()
+    page = ada.get(f"/machines/{hers.id}/console").text
+    assert f"dpe console {hers.name} --target tcp/3389 --listen 3390" in page
+    assert f'href="{HOST}/machines/{hers.id}/console.rdp"' in page or f'href="/machines/{hers.id}/console.rdp"' in page
+    answer = ada.get(f"/machines/{hers.id}/console.rdp")
+    assert answer.mimetype == "application/x-rdp"
+    assert f'filename="{hers.name}.rdp"' in answer.headers["Content-Disposition"]
+    said = dict(line.rsplit(":", 1) for line in answer.text.replace("127.0.0.1:3390", "127.0.0.1").splitlines())
+    assert said["full address:s"] == "127.0.0.1"
+    assert said["prompt for credentials:i"] == said["enablecredsspsupport:i"] == "0"
+    assert not {"password 51:b", "password:s"} & said.keys()
+
+
 def test_pictures_are_where_the_screen_is_seen_unless_the_class_has_none(
     ada: Browser, grace: Browser, hers: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
