@@ -19,13 +19,14 @@ def calendar_of(machine_class: Class, moment: datetime | None = None) -> Calenda
     windows = tuple(Window.model_validate(one) for one in machine_class.windows)
     one_offs = tuple(OneOff.model_validate(one) for one in machine_class.one_offs)
     policy = Policy(machine_class.minimum, machine_class.maximum, machine_class.buffer)
-    forecast = forecasts.acting(machine_class)
-    if not (windows or one_offs or forecast):
+    acting = forecasts.acting(machine_class)
+    if not (windows or one_offs or acting):
         return Calendar(policy)
+    known = {one.level: one for one in (*forecasts.of_windows(machine_class), *((acting,) if acting else ()))}
     year = (moment or now()).year
-    days = public_holidays.of(range(year - 1, year + 2)) if forecast or any(window.holidays != "any" for window in windows) else {}
-    calendar = Calendar(policy, windows, one_offs, frozenset(days), timezone.current())
-    return replace(calendar, level=forecast.level, forecasts=(forecast,)) if forecast else calendar
+    days = public_holidays.of(range(year - 1, year + 2)) if known or any(window.holidays != "any" for window in windows) else {}
+    level = acting.level if acting else 0
+    return Calendar(policy, windows, one_offs, frozenset(days), timezone.current(), level, tuple(known.values()))
 
 
 def scaled(machine_class: Class, moment: datetime | None = None) -> Calendar:
@@ -54,19 +55,20 @@ def note(machine_class: Class, holds: Ahead) -> None:
         return
     with catalog.write():
         Class.update(holds=after).where(Class.name == machine_class.name).execute()
-        if _unforeseen(before) != _unforeseen(after) and (before or holds.prepares or holds.bounds.sources):
+        foreseen = {FORECAST, *(one["name"] for one in machine_class.windows if one.get("service_level") is not None)}
+        if _unforeseen(before, foreseen) != _unforeseen(after, foreseen) and (before or holds.prepares or holds.bounds.sources):
             record(EventKind.CLASS_HOLDS, _told(machine_class.name, holds), class_name=machine_class.name, before=before, after=after)
 
 
-def _unforeseen(holds: Mapping[str, Any]) -> dict[str, Any]:
+def _unforeseen(holds: Mapping[str, Any], foreseen: set[str]) -> dict[str, Any]:
     """What holds, without the numbers of the forecast: these are told once a week, and not each quarter of an hour; and without those of rules, each of
-    which has an event of its own."""
+    which has an event of its own. `foreseen` are the sources that the forecast is behind."""
     found = dict(holds)
     for name in NUMBERS:
         sources = {source for source, _ in holds.get(name, {}).get("parts", ())}
-        if told := sources & {FORECAST, RULES}:
+        if told := sources & {*foreseen, RULES}:
             found |= {name: sorted(told)}
-            if FORECAST in told:
+            if foreseen & told:
                 found["prepares"] = None
     return found
 

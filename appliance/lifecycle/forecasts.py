@@ -3,7 +3,7 @@
 It is made of the requests: these are never forgotten, so that no table of its own is written beside them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,6 +30,7 @@ class Kept:
     fixed_hours: float
     times: list[float]  # seconds that making the last machines took
     at_once: int
+    further: dict[int, tuple[int, ...] | None] = field(default_factory=dict)  # numbers of the service levels that windows name besides
 
 
 def kept(machine_class: Class) -> Kept | None:
@@ -37,8 +38,9 @@ def kept(machine_class: Class) -> Kept | None:
     found = dict(machine_class.forecast)
     if not found:
         return None
-    numbers = found.pop("numbers")
-    return Kept(numbers=None if numbers is None else tuple(numbers), **found)
+    numbers, further = found.pop("numbers"), found.pop("further", {})
+    levels = {int(level): None if one is None else tuple(one) for level, one in further.items()}
+    return Kept(numbers=None if numbers is None else tuple(numbers), further=levels, **found)
 
 
 def acting(machine_class: Class) -> Forecast | None:
@@ -47,6 +49,20 @@ def acting(machine_class: Class) -> Forecast | None:
         return None
     found = kept(machine_class)
     return Forecast(found.key["level"], found.numbers) if found and found.numbers else None
+
+
+def of_windows(machine_class: Class) -> tuple[Forecast, ...]:
+    """Those of the service levels that the class's windows name; of which too little is known, none."""
+    if not machine_class.forecast or not levels(machine_class):
+        return ()
+    found = kept(machine_class)
+    known = {**found.further, found.key["level"]: found.numbers} if found else {}
+    return tuple(Forecast(level, numbers) for level in levels(machine_class) if (numbers := known.get(level)))
+
+
+def levels(machine_class: Class) -> list[int]:
+    """The service levels that the class's windows name."""
+    return sorted({one["service_level"] for one in machine_class.windows if one.get("service_level") is not None})
 
 
 def this_week(moment: datetime) -> int:

@@ -51,7 +51,8 @@ class Forecast:
 class Calendar:
     """All that says what holds for a class. `holidays` has those of the years that are asked for.
 
-    `level` is the service level in place of the policy's buffer (0: the buffer counts); one for which there is no forecast says nothing.
+    `level` is the service level in place of the policy's buffer (0: the buffer counts), and a window can have one of its own; one for which there is
+    no forecast says nothing.
     """
 
     policy: Policy
@@ -185,6 +186,8 @@ def at_wall(calendar: Calendar, shown: datetime) -> Bounds:
     for window in calendar.windows:
         if (day := begun(calendar, window, shown)) is not None:
             found |= {name: ((window.name, machines),) for name, machines in window.amounts.items()}
+            if (forecast := calendar.forecast(window.service_level)) is not None:
+                found["buffer"] = ((window.name, forecast.at(shown, calendar.holidays)),)
             if window.start is not None:
                 starts = (Start(window.start, datetime.combine(day, window.begin)),)
     for one in calendar.one_offs:

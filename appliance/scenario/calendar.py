@@ -72,9 +72,13 @@ class Amounts(Part):
 
     @model_validator(mode="after")
     def _says_something(self) -> "Amounts":
-        if not self.amounts:
+        if not self._changes:
             raise ValueError(f"{self.name} changes nothing", "say at least one of start, buffer, minimum and maximum")
         return self
+
+    @property
+    def _changes(self) -> bool:
+        return bool(self.amounts)
 
 
 class Window(Amounts):
@@ -86,14 +90,26 @@ class Window(Amounts):
     holidays: Literal["any", "not", "only"] = Field(
         default="any", description="`not`: not when it would begin on a holiday; `only`: only then; `any`: either."
     )
+    service_level: int | None = Field(
+        default=None,
+        ge=50,
+        le=99,
+        description="In place of a buffer: of a hundred requests, how many are to get a machine at once. The forecast then has the number of each quarter of an hour, once it knows enough.",
+    )
 
     @property
     def key(self) -> str:
         """What it is told apart by, in its class."""
         return self.name
 
+    @property
+    def _changes(self) -> bool:
+        return bool(self.amounts) or self.service_level is not None
+
     @model_validator(mode="after")
     def _fits(self) -> "Window":
+        if self.service_level is not None and self.buffer is not None:
+            raise ValueError(f"{self.name} says a buffer and a service level", "leave one of the two out")
         if len(set(self.days)) < len(self.days):
             raise ValueError(f"{self.name} names a day twice", "name each day once")
         for name, value in self.amounts.items():

@@ -51,6 +51,12 @@ class WindowForm(Shared):
     holidays: Annotated[Line, OneOf(HOLIDAYS)] = Field("any", title="Holidays", description="By the day on which it begins.")
     start: WholeOrNothing = _machines("Ready when it begins", "Each that is handed out from then on counts off, and is not replaced.")
     buffer: WholeOrNothing = _machines("Ready and waiting", "Kept ready all the while. Empty: as otherwise.")
+    service_level: WholeOrNothing = Field(
+        None,
+        title="Met at once",
+        description="In place of the number ready: the forecast has it, so that so many requests of a hundred are met.",
+        json_schema_extra={"unit": "of 100 requests", "minimum": 50, "maximum": 99},
+    )
     minimum: WholeOrNothing = _machines("Minimum", "Machines that exist at least. Empty: as otherwise.")
     maximum: WholeOrNothing = _machines("Maximum", "Limits what is made, never what is held. Empty: as otherwise.")
 

@@ -10,6 +10,7 @@ from appliance.engine import Engine
 from appliance.engine import forecasts as made
 from appliance.lifecycle import calendars, forecasts
 from appliance.pools.windows import wall
+from appliance.scenario.calendar import DAYS
 from appliance.scenario.policy import Form
 from appliance.services import classes
 from tests.unit.engine.fake import settle
@@ -79,6 +80,34 @@ def test_another_service_level_makes_another_forecast(engine: Engine, small: Cla
     made.make(engine.settings)
     assert made.due() == []
     assert len(forecast_events()) == 2
+
+
+def test_a_window_with_a_service_level_has_a_forecast_of_its_own_that_acts(engine: Engine, small: Class, admin: Actor) -> None:
+    Class.update(fork=False, maximum=20).execute()
+    each_week()
+    settle(engine)
+    always = {"name": "Always", "begin": "00:00", "end": "00:00", "days": list(DAYS), "service_level": 80}
+    classes.change_policy(admin, "small", Form.CALENDAR, {"windows": [always]})
+    assert [key["further"] for _, key in made.due()] == [[80]]
+    before = calendars.holding(Class.get())
+    assert before.buffer.parts == (("", 2),), "nothing is forecast for it yet"
+    made.make(engine.settings)
+    assert made.due() == []
+    kept = forecasts.kept(Class.get())
+    assert kept is not None
+    assert kept.numbers is not None
+    assert kept.further[80] is not None
+    local = wall(now(), timezone.current())
+    slot = local.weekday() * 96 + local.hour * 4 + local.minute // 15
+    assert calendars.holding(Class.get()).buffer.parts == (("Always", kept.further[80][slot]),), "though the forecast may not act otherwise"
+    settle(engine, 30)
+    assert Machine.select().where(Machine.state == MachineState.READY).count() >= kept.further[80][slot]
+    held = Event.select().where(Event.kind == EventKind.CLASS_HOLDS).count()
+    quarters = [slot % 96 for slot in range(96)]
+    row = dict(Class.get().forecast)
+    Class.update(forecast={**row, "further": {"80": [3 + quarter % 2 for quarter in quarters] * 7}}).execute()
+    settle(engine)
+    assert Event.select().where(Event.kind == EventKind.CLASS_HOLDS).count() == held, "its numbers change each quarter, and are no event"
 
 
 def test_what_fell_into_a_one_off_is_no_history(engine: Engine, small: Class, admin: Actor) -> None:

@@ -114,6 +114,25 @@ def test_a_window_over_midnight_belongs_to_the_day_on_which_it_begins() -> None:
     assert windows.at(not_then, datetime(2026, 12, 5, 1, tzinfo=UTC)).buffer.machines == 5, "the holiday is the day after"
 
 
+def test_a_window_can_name_a_service_level_and_has_the_forecasts_numbers_then() -> None:
+    """Against brute force: each quarter of an hour of a week; a level for which nothing is forecast says nothing."""
+    busy = windows.Forecast(95, tuple(slot % 96 % 7 for slot in range(7 * 96)))
+    lessons = Window(name="Lessons", begin=time(8), end=time(16, 30), days=("mon", "tue"), service_level=95)
+    calendar = Calendar(Policy(0, 50, 9), (lessons,), zone=ZoneInfo("Europe/Berlin"), forecasts=(busy,))
+    monday = datetime.combine(date(2026, 12, 7), time())
+    for slot in range(7 * 96):
+        shown = monday + slot * timedelta(minutes=15)
+        found = windows.at_wall(calendar, shown).buffer
+        within = shown.weekday() < 2 and time(8) <= shown.time() < time(16, 30)
+        assert found == (Number(busy.numbers[slot], (("Lessons", busy.numbers[slot]),)) if within else Number(9, (("", 9),))), shown
+    unknown = replace(calendar, forecasts=())
+    assert windows.at_wall(unknown, monday + timedelta(hours=9)).buffer == Number(9, (("", 9),))
+    begins = datetime(2026, 12, 7, tzinfo=ZoneInfo("Europe/Berlin"))
+    found = {segment.begins: segment.bounds.buffer.machines for segment in windows.timeline(calendar, begins, begins + DAY)}
+    assert found[begins.replace(hour=8).astimezone(UTC)] == busy.numbers[32]
+    assert len(found) == 1 + 34 + 1, "from midnight, each quarter of the window, and after it"
+
+
 def test_the_last_in_the_list_wins_number_by_number_and_one_offs_are_added() -> None:
     calendar = Calendar(
         Policy(1, 10, 2),

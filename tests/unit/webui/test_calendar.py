@@ -60,6 +60,13 @@ def test_a_window_is_added_changed_moved_and_deleted(grace: Browser) -> None:
     assert [one["name"] for one in Class.get_by_id("notebook").windows] == ["Lessons"]
 
 
+def test_a_window_names_a_service_level_in_place_of_a_buffer(grace: Browser) -> None:
+    assert add(grace, start="", buffer="", service_level="90").status_code == 303
+    assert [one["service_level"] for one in Class.get_by_id("notebook").windows] == [90]
+    assert "90 of 100 requests met at once" in " ".join(grace.get(PAGE).text.split())
+    assert 'name="service_level" type="number" value="90"' in grace.get(f"{PAGE}?window=Lessons").text
+
+
 @pytest.mark.badinput
 @pytest.mark.parametrize(
     ("values", "field", "says"),
@@ -68,6 +75,8 @@ def test_a_window_is_added_changed_moved_and_deleted(grace: Browser) -> None:
         ({"begin": "late"}, "w-begin", "late&#39; is not a time of day."),
         ({"start": "1000"}, "w-start", "Start (1000) of Lessons is above the class&#39;s maximum (24)."),
         ({"start": "", "buffer": ""}, "", "Lessons changes nothing."),
+        ({"service_level": "90"}, "", "Lessons says a buffer and a service level."),
+        ({"buffer": "", "service_level": "100"}, "w-service_level", "less than or equal to 99"),
         ({"buffer": "-1"}, "w-buffer", "is not a number."),
         ({"holidays": "often"}, "w-holidays", "is not one of the choices."),
         ({"name": ""}, "w-name", ""),
