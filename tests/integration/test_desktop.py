@@ -3,6 +3,7 @@
 import os
 import socket
 import ssl
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from appliance.scenario import applications
 from appliance.scenario.schema import Chosen
 from appliance.seeds import guest
 from appliance.settings import REPOSITORY
-from tests.integration.conftest import Libvirtd, MakeSpec, take
+from tests.integration.conftest import Libvirtd, MakeSpec, kept_snapshot
 from tests.integration.test_console import SPEC, person, site
 from tests.seeds import cached_seed, place, small_scenario
 
@@ -85,7 +86,10 @@ def certificate_of_rdp(address: str, port: int) -> bytes:
 
 
 def picture(page: Page, one: Held) -> bytes:
-    answer = page.request.get(f"/machines/{one.spec.id}/picture")
+    """Asked for again while it is said that there is none: it has seconds, on whatever host this is."""
+    deadline = time.monotonic() + 300
+    while (answer := page.request.get(f"/machines/{one.spec.id}/picture")).status == 503 and time.monotonic() < deadline:
+        time.sleep(1)
     assert answer.ok, answer.text()
     return answer.body()
 
@@ -131,7 +135,7 @@ def desktop(libvirtd: Libvirtd, provider: LibvirtProvider, site: str, make_spec:
         **answering(described),
     )  # fmt: skip
     name = "desktop/1/snapshot-1"
-    take(provider, template, name)
+    kept_snapshot(provider, template, seed, name)
     yield replace(template, snapshot=name), described
     provider.remove_snapshot(name)
 
