@@ -49,7 +49,6 @@ ENGLISH = [
     "webui/api/r",
     "webui/api/s",
     "webui/api/w",
-    "webui/rescue",
     "webui/metrics.py",
     "webui/dashboard.py",
     "webui/texts.py",
@@ -149,7 +148,7 @@ class Found:
 def found(say: Say = lambda _: None) -> Found:
     """All texts of the sources; `say` puts those of templates into a language."""
     found = Found()
-    for file in sorted((ROOT / "webui/templates").rglob("*.html")):
+    for file in sorted([*(ROOT / "webui/templates").rglob("*.html"), *(ROOT / "webui/rescue/templates").rglob("*.html")]):
         _of_template(found, file, say)
     for file in sorted([*(ROOT / "webui").rglob("*.py"), *(ROOT / "appliance").rglob("*.py")]):
         if not str(file.relative_to(ROOT)).startswith(tuple(ENGLISH)):
