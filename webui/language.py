@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from babel import Locale, dates, numbers
+from babel import Locale, dates
 from flask import Flask, current_app, g, has_request_context, request
 from flask.templating import DispatchingJinjaLoader
 from flask.templating import Environment as FlaskEnvironment
@@ -95,9 +95,7 @@ def territories(names: Mapping[str, str]) -> dict[str, str]:
 
 def decimal(value: float, digits: int) -> str:
     """A number with so many digits after its point, or comma."""
-    if (now := current()) == language.SOURCE:
-        return f"{value:.{digits}f}"
-    return str(numbers.format_decimal(value, f"0.{'0' * digits}" if digits else "0", locale=now, group_separator=False))
+    return language.decimal(current(), value, digits)
 
 
 @cache

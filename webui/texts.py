@@ -33,7 +33,6 @@ ROOT = Path(__file__).parents[1]
 ENGLISH = [
     "appliance/client",
     "appliance/console",
-    "appliance/host/console",
     "appliance/supervisor.py",
     "appliance/services/metrics.py",
     "appliance/language",
@@ -58,6 +57,7 @@ ENGLISH = [
 # Whose arguments are read, if they are a single word.
 NAMED = frozenset(
     [
+        "say",
         "Verb",
         "Page",
         "Place",
