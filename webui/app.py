@@ -158,7 +158,7 @@ def _secret(file: Path) -> bytes:
 
 @lru_cache
 def _hash(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:8]
 
 
 def _fingerprint(endpoint: str, values: dict[str, Any]) -> None:

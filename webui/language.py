@@ -31,6 +31,7 @@ PATTERNS = {  # how times are written in English, and how Babel calls that
     "%-d %b %H:%M": "d MMM HH:mm",
     "%-d %b %Y %H:%M": "d MMM y HH:mm",
 }
+OF_SOME = ("console",)  # scripts that say much, and that a page has which sets `scripts` to their names
 _SCRIPT = re.compile(r"""\b(?:inLanguage|say|over|later|Error)\('((?:[^'\\]|\\.)+)'""")
 
 
@@ -99,16 +100,18 @@ def decimal(value: float, digits: int) -> str:
 
 
 @cache
-def script_texts() -> tuple[str, ...]:
-    """What the scripts say."""
+def script_texts() -> Mapping[str, tuple[str, ...]]:
+    """What the scripts say, by their names."""
     scripts = sorted((Path(__file__).parent / "static/js").glob("*.js"))
-    return tuple(sorted({one[1] for script in scripts for one in _SCRIPT.finditer(script.read_text())}))
+    return {script.stem: tuple(sorted({one[1] for one in _SCRIPT.finditer(script.read_text())})) for script in scripts}
 
 
 @cache
-def _for_scripts(spoken: str) -> dict[str, str]:
+def _for_scripts(spoken: str, *, more: tuple[str, ...]) -> dict[str, str]:
+    """What the scripts of every page say in a language, and those of a page that has `more`."""
     texts = language.catalog(spoken)
-    return {english: texts.text(english) for english in script_texts() if texts.has(english)}
+    said = (english for name, all in script_texts().items() if name not in OF_SOME or name in more for english in all)
+    return {english: texts.text(english) for english in said if texts.has(english)}
 
 
 class Environment(FlaskEnvironment):
@@ -147,7 +150,7 @@ def init_app(app: Flask, chosen: Callable[[], str]) -> None:
     """`chosen` says, during a request, in which language its answer should be."""
     app.extensions["language"] = chosen
     app.jinja_env.filters.update(translated=translated, dated=dated, capitalize=capitalized)
-    app.context_processor(lambda: {"language": current(), "script_texts": _for_scripts(current())})
+    app.context_processor(lambda: {"language": current(), "script_texts": lambda *more: _for_scripts(current(), more=more)})
 
 
 def capitalized(sentence: str) -> str:

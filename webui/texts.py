@@ -164,7 +164,7 @@ def found(say: Say = lambda _: None) -> Found:
     for name, guide in GUIDES.items():
         for text in guide.texts:
             found.add(text, ROOT / f"webui/guide/{name}.md")
-    for text in script_texts():
+    for text in (one for said in script_texts().values() for one in said):
         found.add(text, ROOT / "webui/static/js")
     for text in PATTERNS.values():
         found.add(text, ROOT / "webui/language.py")
