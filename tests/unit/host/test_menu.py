@@ -28,7 +28,9 @@ FACTS = system.Facts(
 CARD = network.Card("enp1s0", "52:54:00:00:00:01", connected=True, speed=1000, addresses=["192.0.2.10/24"])
 NETWORK = network.State(ours=True, network=network.Network(mode="dhcp"), name="dpe", cards=[CARD], complaint="", trial=None)
 ANSWERS: dict[str, Any] = {
-    system.UNITS.name: [system.Part(name="engine", about="The front door: lets browsers in.", state="running", since="", memory=90, restarts=0, status="")],
+    system.UNITS.name: [
+        system.Part(name="engine", about="The front door: lets browsers in.", state="running", since="", memory=90, restarts=0, status="")
+    ],
     system.LOGS.name: {"engine": "The front door: lets browsers in."},
     system.LOG_LINES.name: [system.Line(source="engine", at="2026-11-30T10:00:00", level="info", text="INFO all is well")],
     system.OWNERS.name: [system.Owner(name="ada", full_name="", disabled=True)],
