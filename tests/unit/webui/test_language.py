@@ -72,7 +72,7 @@ def german_glossary() -> Iterator[tuple[str, str]]:
             first, german, second, also = (cell.strip() for cell in line.strip("|").split("|"))
             for here, there in ((first, german), (second, also)):
                 words, said = (re.sub(r"\(.*?\)|;.*", "", one).split(", ") for one in (here, there))
-                yield from zip(words, said) if len(words) == len(said) else [(words[0], said[0])]
+                yield from zip(words, said, strict=True) if len(words) == len(said) else [(words[0], said[0])]
 
 
 def test_one_thing_has_one_german_word() -> None:
