@@ -389,6 +389,7 @@ def _page_server(settings: Settings, checkout: Path, listen: list[Directive]) ->
         ]),
         ("location", "/static/", [
             ("alias", f"{checkout}/webui/static/"),
+            ("gzip_comp_level", 9),  # a browser asks for a file once
             ("add_header", "Cache-Control", "$static_cache"),
             ("add_header", "X-Content-Type-Options", "nosniff"),
             ("add_header", "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),

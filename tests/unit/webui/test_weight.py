@@ -1,5 +1,6 @@
 """What pages weigh with 500 people and 300 machines: less than 60 kB each; the page of a sequence, less than 800 elements."""
 
+import gzip
 import re
 from collections.abc import Iterable
 from dataclasses import replace
@@ -23,6 +24,8 @@ pytestmark = pytest.mark.console_ui
 
 MOST = 60_000  # bytes
 ELEMENTS = 800
+COLD = 90_000  # bytes, packed
+STATIC = REPOSITORY / "webui/static"
 SHIPPED = REPOSITORY / "playbooks/scenarios"
 # Those that grow with what there is, and those that are large; test_guard and test_guide weigh all others in a small world.
 PAGES = [
@@ -91,3 +94,13 @@ def test_the_page_of_a_sequence_has_few_elements(grace: Browser) -> None:
     assert page.status_code == 200
     assert elements(page.text) < ELEMENTS, elements(page.text)
     assert len(page.get_data()) < MOST
+
+
+def test_a_first_visit_to_the_portal_is_at_most_90_kb(ada: Browser) -> None:
+    """As nginx packs it; `tests/bench/pages.py` asks nginx itself."""
+    page = ada.get("/").text
+    named = dict.fromkeys(re.findall(r'(?:href|src)="/static/([^"#?]+)', page))
+    files = [STATIC / name for name in (*named, "vendor/inter-5.3.0/inter-latin-wght-normal.woff2")]
+    packed = {file.name: min(file.stat().st_size, len(gzip.compress(file.read_bytes(), 9))) for file in files}
+    assert "app.css" in packed
+    assert len(gzip.compress(page.encode(), 4)) + sum(packed.values()) < COLD, packed
