@@ -75,6 +75,7 @@ class _Forms(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         has = {name: value or "" for name, value in attrs}
         name, value = has.get("name", ""), has.get("value", "")
+        self.option = False  # the one before ends here
         if tag == "form":
             self.open = Form(has.get("method", "get").lower(), has.get("action", "").partition("#")[0])
             self.found.append(self.open)

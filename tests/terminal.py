@@ -18,7 +18,7 @@ from appliance.settings import Settings, environment
 
 KEYS = {
     "enter": "\r", "escape": "\x1b", "tab": "\t", "up": "\x1b[A", "down": "\x1b[B", "right": "\x1b[C", "left": "\x1b[D",
-    "page up": "\x1b[5~", "page down": "\x1b[6~", "home": "\x1b[1~", "end": "\x1b[4~", "backspace": "\x7f", "f2": "\x1bOQ", "f3": "\x1bOR",
+    "page up": "\x1b[5~", "page down": "\x1b[6~", "home": "\x1b[1~", "end": "\x1b[4~", "backspace": "\x7f", "f2": "\x1bOQ", "f3": "\x1bOR", "f4": "\x1bOS",
 }  # fmt: skip
 PATIENCE = 30.0  # seconds for something to be shown
 
@@ -33,7 +33,7 @@ class Screen:
         self.master, slave = pty.openpty()
         self._size(columns, rows)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", f"from appliance.host.console import menu; menu.PATIENCE = {patience}; menu.main()"],
+            [sys.executable, "-c", f"from appliance.host.console import first_screen, menu; first_screen.PATIENCE = {patience}; menu.main()"],
             stdin=slave, stdout=slave, stderr=subprocess.DEVNULL, start_new_session=True,
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
             # A shell of its own reads nobody's profile.

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask
+from flask_login import current_user
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter
 
 from appliance import bulkhead, catalog, durable, packages, settings
 from appliance.access import cookies, nginx
+from appliance.catalog import options
 from appliance.identity import secrets as secrets_of_others
+from appliance.language import LANGUAGES
 from appliance.settings import Settings
 from webui import (
     admin,
@@ -52,6 +55,13 @@ from webui.concurrency_limit import ConcurrencyLimit
 AT_ONCE = 4  # requests worked on at a time; enough that a few slow ones (a password's hash) hold nobody up
 
 
+def _language() -> str:
+    """The one that a person chose, else one that their browser asks for, else the appliance's."""
+    if current_user.is_authenticated and current_user.account.language in LANGUAGES:
+        return str(current_user.account.language)
+    return language.asked_for() or str(options.get("language"))
+
+
 def create_app(settings: Settings | None = None) -> Flask:
     """The application: pages, live stream and the front door's question, over the catalog of `settings`."""
     app = language.Application(__name__)
@@ -79,7 +89,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     guide.init_app(app)
     reauth.init_app(app)
     format.init_app(app)
-    language.init_app(app)
+    language.init_app(app, _language)
     for area in (
         setup,
         setup_restore,
@@ -148,7 +158,7 @@ def _secret(file: Path) -> bytes:
 
 @lru_cache
 def _hash(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:8]
 
 
 def _fingerprint(endpoint: str, values: dict[str, Any]) -> None:

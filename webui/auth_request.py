@@ -77,7 +77,7 @@ def answer(actor: Actor | None, session_id: str, headers: Mapping[str, str], set
 
     `headers` are those of nginx's question: Host, X-DPE-Port and X-DPE-Uri. The answer is 200 with X-DPE-Upstream (address:port) and
     X-DPE-Ticket, both for the relay, and for a machine that was never opened X-DPE-Clear (what the browser is to forget of the machine
-    before it); or 401 with X-DPE-Location (where to sign in); or 403 with X-DPE-Page (the name of a page of `pages/`).
+    before it); or 401 with X-DPE-Location (where to sign in); or 403 with X-DPE-Page (the name of one of `appliance.access.pages.PAGES`).
     """
     try:
         port = int(headers.get("X-DPE-Port", ""))

@@ -1,24 +1,22 @@
-"""In which language a page is: the one that a person chose, else one that their browser asks for, else the appliance's."""
+"""Pages in the language of whoever asks, which each application finds out by itself (`init_app`); the rescue page knows no catalog."""
 
 import logging
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from babel import Locale, dates, numbers
-from flask import Flask, g, has_request_context, request
+from babel import Locale, dates
+from flask import Flask, current_app, g, has_request_context, request
 from flask.templating import DispatchingJinjaLoader
 from flask.templating import Environment as FlaskEnvironment
-from flask_login import current_user
 from jinja2 import BaseLoader, Template, nodes
 from jinja2 import Environment as AnyEnvironment
 from markupsafe import Markup
 
 from appliance import language
-from appliance.catalog import options
 from webui.template_texts import Texts
 
 log = logging.getLogger(__name__)
@@ -33,6 +31,7 @@ PATTERNS = {  # how times are written in English, and how Babel calls that
     "%-d %b %H:%M": "d MMM HH:mm",
     "%-d %b %Y %H:%M": "d MMM y HH:mm",
 }
+OF_SOME = ("console",)  # scripts that say much, and that a page has which sets `scripts` to their names
 _SCRIPT = re.compile(r"""\b(?:inLanguage|say|over|later|Error)\('((?:[^'\\]|\\.)+)'""")
 
 
@@ -43,18 +42,17 @@ def current() -> str:
     if "language" not in g:
         g.language = language.SOURCE  # while it is found out
         try:
-            g.language = _chosen()
+            g.language = current_app.extensions["language"]()
         except Exception:  # the page of an error is made all the same
             log.warning("the language of a page could not be told", exc_info=True)
     found: str = g.language
     return found
 
 
-def _chosen() -> str:
-    if current_user.is_authenticated and current_user.account.language in language.LANGUAGES:
-        return str(current_user.account.language)
+def asked_for() -> str | None:
+    """The first language of the browser's that there is; none where it asks for none of them."""
     asked = (one.partition("-")[0].lower() for one in request.accept_languages.values())
-    return next((one for one in asked if one in language.LANGUAGES), None) or str(options.get("language"))
+    return next((one for one in asked if one in language.LANGUAGES), None)
 
 
 def text(english: str, **places: object) -> str:
@@ -98,22 +96,22 @@ def territories(names: Mapping[str, str]) -> dict[str, str]:
 
 def decimal(value: float, digits: int) -> str:
     """A number with so many digits after its point, or comma."""
-    if (now := current()) == language.SOURCE:
-        return f"{value:.{digits}f}"
-    return str(numbers.format_decimal(value, f"0.{'0' * digits}" if digits else "0", locale=now, group_separator=False))
+    return language.decimal(current(), value, digits)
 
 
 @cache
-def script_texts() -> tuple[str, ...]:
-    """What the scripts say."""
+def script_texts() -> Mapping[str, tuple[str, ...]]:
+    """What the scripts say, by their names."""
     scripts = sorted((Path(__file__).parent / "static/js").glob("*.js"))
-    return tuple(sorted({one[1] for script in scripts for one in _SCRIPT.finditer(script.read_text())}))
+    return {script.stem: tuple(sorted({one[1] for one in _SCRIPT.finditer(script.read_text())})) for script in scripts}
 
 
 @cache
-def _for_scripts(spoken: str) -> dict[str, str]:
+def _for_scripts(spoken: str, *, more: tuple[str, ...]) -> dict[str, str]:
+    """What the scripts of every page say in a language, and those of a page that has `more`."""
     texts = language.catalog(spoken)
-    return {english: texts.text(english) for english in script_texts() if texts.has(english)}
+    said = (english for name, all in script_texts().items() if name not in OF_SOME or name in more for english in all)
+    return {english: texts.text(english) for english in said if texts.has(english)}
 
 
 class Environment(FlaskEnvironment):
@@ -148,9 +146,11 @@ class Application(Flask):
         return Loader(self)
 
 
-def init_app(app: Flask) -> None:
+def init_app(app: Flask, chosen: Callable[[], str]) -> None:
+    """`chosen` says, during a request, in which language its answer should be."""
+    app.extensions["language"] = chosen
     app.jinja_env.filters.update(translated=translated, dated=dated, capitalize=capitalized)
-    app.context_processor(lambda: {"language": current(), "script_texts": _for_scripts(current())})
+    app.context_processor(lambda: {"language": current(), "script_texts": lambda *more: _for_scripts(current(), more=more)})
 
 
 def capitalized(sentence: str) -> str:

@@ -33,7 +33,6 @@ ROOT = Path(__file__).parents[1]
 ENGLISH = [
     "appliance/client",
     "appliance/console",
-    "appliance/host/console",
     "appliance/supervisor.py",
     "appliance/services/metrics.py",
     "appliance/language",
@@ -49,7 +48,6 @@ ENGLISH = [
     "webui/api/r",
     "webui/api/s",
     "webui/api/w",
-    "webui/rescue",
     "webui/metrics.py",
     "webui/dashboard.py",
     "webui/texts.py",
@@ -59,6 +57,7 @@ ENGLISH = [
 # Whose arguments are read, if they are a single word.
 NAMED = frozenset(
     [
+        "say",
         "Verb",
         "Page",
         "Place",
@@ -149,7 +148,7 @@ class Found:
 def found(say: Say = lambda _: None) -> Found:
     """All texts of the sources; `say` puts those of templates into a language."""
     found = Found()
-    for file in sorted((ROOT / "webui/templates").rglob("*.html")):
+    for file in sorted([*(ROOT / "webui/templates").rglob("*.html"), *(ROOT / "webui/rescue/templates").rglob("*.html")]):
         _of_template(found, file, say)
     for file in sorted([*(ROOT / "webui").rglob("*.py"), *(ROOT / "appliance").rglob("*.py")]):
         if not str(file.relative_to(ROOT)).startswith(tuple(ENGLISH)):
@@ -165,7 +164,7 @@ def found(say: Say = lambda _: None) -> Found:
     for name, guide in GUIDES.items():
         for text in guide.texts:
             found.add(text, ROOT / f"webui/guide/{name}.md")
-    for text in script_texts():
+    for text in (one for said in script_texts().values() for one in said):
         found.add(text, ROOT / "webui/static/js")
     for text in PATTERNS.values():
         found.add(text, ROOT / "webui/language.py")

@@ -17,8 +17,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from appliance import durable, tracing
-from appliance.access import cookies, proxies, published, tls
+from appliance import durable, language, tracing
+from appliance.access import cookies, pages, proxies, published, tls
 from appliance.access.published import Published
 from appliance.balance import haproxy
 from appliance.errors import BadInput, DpeError, Unavailable
@@ -50,9 +50,9 @@ TYPES = {
 }
 
 # What a page's script is told; JupyterLab, for one, shows the message.
-SIGNED_OUT = json.dumps({
-    "message": "You are signed out of the appliance. Sign in in another tab, then try again here: leave this page open, and nothing in it is lost."
-})  # fmt: skip
+SIGNED_OUT = (
+    "You are signed out of the appliance. Sign in in another tab, then try again here: leave this page open, and nothing in it is lost."
+)
 
 PAGE_HEADERS: list[Directive] = [
     ("add_header", "Cache-Control", "no-store", "always"),
@@ -125,6 +125,10 @@ def _file(settings: Settings) -> Path:
     return settings.run / "nginx/nginx.conf"
 
 
+def _pages_folder(settings: Settings) -> Path:
+    return settings.run / "nginx/pages"
+
+
 def command(settings: Settings) -> list[Argument]:
     """How nginx is started; it stays in the foreground, and reads its configuration again at SIGHUP."""
     return ["nginx", "-c", _file(settings), "-e", "stderr"]
@@ -134,6 +138,7 @@ def write_configuration(settings: Settings, checkout: Path) -> Path:
     """Write the configuration where nginx is told to find it, and return that file; the certificate is made if need be."""
     file = _file(settings)
     file.parent.mkdir(mode=0o711, exist_ok=True)
+    pages.write(_pages_folder(settings))
     durable.write(file, _text(settings, checkout), mode=0o644)
     return file
 
@@ -219,6 +224,7 @@ def configuration(settings: Settings, checkout: Path, certificate: Path, key: Pa
         _own_cookie("rescue_cookie", cookies.RESCUE),
         _flooded(),
         _navigates(),
+        *_asked_language(),
         ("map", "$http_upgrade", "$connection_upgrade", [("default", "upgrade"), ("", "")]),
         _foreign(),
         ("map", "$uri?$args", "$static_cache", [
@@ -227,8 +233,8 @@ def configuration(settings: Settings, checkout: Path, certificate: Path, key: Pa
             ("default", "no-cache"),
         ]),
         _page_server(settings, checkout, listen(str(settings.https_port))),
-        *_service_servers(settings, checkout, listen(str(settings.https_port))),
-        _application_server(settings, checkout, listen(*(f"{ports.start}-{ports.stop - 1}" for ports in settings.doors if ports))),
+        *_service_servers(settings, listen(str(settings.https_port))),
+        _application_server(settings, listen(*(f"{ports.start}-{ports.stop - 1}" for ports in settings.doors if ports))),
     ]  # fmt: skip
     return render([
         ("daemon", "off"),
@@ -299,6 +305,16 @@ def _navigates() -> Directive:
     ])  # fmt: skip
 
 
+def _asked_language() -> list[Directive]:
+    """The language of what nginx says by itself, and what it says to programs in that."""
+    others = [one for one in language.LANGUAGES if one != language.SOURCE]
+    said = {one: json.dumps({"message": language.catalog(one).text(SIGNED_OUT)}) for one in language.LANGUAGES}
+    return [
+        ("map", "$http_accept_language", "$language", [*((f"~*{pages.asked_for(one)}", one) for one in others), ("default", language.SOURCE)]),
+        ("map", "$language", "$signed_out", [*((one, said[one]) for one in others), ("default", said[language.SOURCE])]),
+    ]  # fmt: skip
+
+
 def _too_much() -> list[Directive]:
     """What nginx itself says of requests that it cannot take, in words of ours."""
     return [
@@ -329,8 +345,8 @@ def _way() -> list[Directive]:
     ]
 
 
-def _pages(checkout: Path) -> list[Directive]:
-    folder = f"{checkout}/appliance/access/pages/"
+def _pages(settings: Settings) -> list[Directive]:
+    folder = f"{_pages_folder(settings)}/$language/"
     # Whoever comes to this one is locked out by cookies whose names nobody could read: all have to go.
     clear: Directive = ("add_header", "Clear-Site-Data", '"cookies"', "always")
     return [
@@ -373,12 +389,13 @@ def _page_server(settings: Settings, checkout: Path, listen: list[Directive]) ->
         ]),
         ("location", "/static/", [
             ("alias", f"{checkout}/webui/static/"),
+            ("gzip_comp_level", 9),  # a browser asks for a file once
             ("add_header", "Cache-Control", "$static_cache"),
             ("add_header", "X-Content-Type-Options", "nosniff"),
             ("add_header", "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
             ("access_log", "off"),
         ]),
-        *_pages(checkout),
+        *_pages(settings),
     ])  # fmt: skip
 
 
@@ -436,7 +453,7 @@ def _consoles(refuse: list[Directive]) -> list[Directive]:
     ]  # fmt: skip
 
 
-def _service_servers(settings: Settings, checkout: Path, listen: list[Directive]) -> list[Directive]:
+def _service_servers(settings: Settings, listen: list[Directive]) -> list[Directive]:
     """Services under names of their own, on the port of the page: who asks for any other name gets the page, which comes first."""
     hosts: dict[str, list[Published]] = {}
     for one in published.published(settings):
@@ -452,7 +469,7 @@ def _service_servers(settings: Settings, checkout: Path, listen: list[Directive]
             ("error_page", 502, 503, 504, "/_dpe/pages/service.html"),
             *_too_much(),
             *(_service(settings, one) for one in found),
-            *_pages(checkout),
+            *_pages(settings),
         ])
         for host, found in sorted(hosts.items())
     ]  # fmt: skip
@@ -469,7 +486,7 @@ def _service(settings: Settings, service: Published) -> Directive:
     ])  # fmt: skip
 
 
-def _application_server(settings: Settings, checkout: Path, listen: list[Directive]) -> Directive:
+def _application_server(settings: Settings, listen: list[Directive]) -> Directive:
     return ("server", [
         *listen,
         ("client_max_body_size", 0),
@@ -513,10 +530,10 @@ def _application_server(settings: Settings, checkout: Path, listen: list[Directi
             ("if", "($navigates", "=", "form)", [("return", 401)]),
             ("default_type", "application/json"),
             ("add_header", "Cache-Control", "no-store", "always"),
-            ("return", 401, SIGNED_OUT),
+            ("return", 401, "$signed_out"),
         ]),
         ("location", "=", "/_dpe/portal", [("return", 302, f"https://$host:{settings.https_port}/")]),
-        *_pages(checkout),
+        *_pages(settings),
     ])  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from appliance.errors import Unavailable
+from appliance.language import SOURCE
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class ReadOnlyCatalog:
 
     set_up: bool
     title: str
+    language: str
     states: dict[str, int]
     engine_seen: datetime | None
     hypervisor_problem: str
@@ -45,6 +47,7 @@ def _read(connection: sqlite3.Connection) -> ReadOnlyCatalog:
     return ReadOnlyCatalog(
         set_up=bool(option("setup_done")),
         title=option("title") or (option("scenario") or {}).get("title", ""),
+        language=option("language") or SOURCE,
         states=dict(connection.execute("SELECT state, count(*) FROM machine WHERE state != 'retired' GROUP BY state").fetchall()),
         engine_seen=datetime.fromisoformat(engine[0]) if engine else None,
         hypervisor_problem=engine[2] if engine and not engine[1] else "",

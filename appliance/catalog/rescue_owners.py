@@ -8,6 +8,7 @@ from pathlib import Path
 
 from appliance.catalog.grants import holders_sql
 from appliance.errors import Unavailable
+from appliance.language import SOURCE
 
 PATIENCE = 2.0  # seconds for a catalog that somebody holds
 
@@ -30,6 +31,7 @@ class Keys:
     owners: tuple[Owner, ...]
     setup_code: str
     title: str
+    language: str = SOURCE  # of the appliance
 
 
 def read_owners(path: Path) -> Keys:
@@ -48,6 +50,7 @@ def _read(connection: sqlite3.Connection) -> Keys:
         owners=tuple(owner for id in ids if (owner := _owner(connection, id))),
         setup_code="" if options.get("setup_done") else str(options.get("setup_code", "")),
         title=str(options.get("title") or options.get("scenario", {}).get("title", "")),
+        language=str(options.get("language", SOURCE)),
     )
 
 

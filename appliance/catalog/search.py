@@ -78,7 +78,8 @@ def _ranked(source: _Source) -> str:
         CASE WHEN {source.name} LIKE ?4 ESCAPE '\\' OR {source.words} LIKE ?4 ESCAPE '\\' THEN 0
         WHEN {source.name} LIKE ?4 || '%' ESCAPE '\\' OR {source.words} LIKE ?4 || '%' ESCAPE '\\' THEN 1 WHEN {begins} THEN 2 ELSE 3 END
     """
-    where = " AND ".join(f"{hay} LIKE ?{5 + number} ESCAPE '\\'" for number in range(TERMS))
+    # Of the terms that are none, rows that are many are not put together to be asked for.
+    where = " AND ".join(f"(?{5 + number} = '%%' OR {hay} LIKE ?{5 + number} ESCAPE '\\')" for number in range(TERMS))
     return _select(source, where, f"{rank}, length({source.name}), {source.name}")
 
 

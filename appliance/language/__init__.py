@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
 
+from babel import numbers
 from babel.messages.pofile import read_po
 
 SOURCE = "en"
@@ -129,6 +130,13 @@ def _is_sure(text: str, english: str, places: dict[str, str]) -> bool:
 
 def _base(name: str) -> str:
     return name.rstrip("0123456789")
+
+
+def decimal(spoken: str, value: float, digits: int) -> str:
+    """A number with so many digits after its point, or comma."""
+    if spoken == SOURCE:
+        return f"{value:.{digits}f}"
+    return str(numbers.format_decimal(value, f"0.{'0' * digits}" if digits else "0", locale=spoken, group_separator=False))
 
 
 @cache

@@ -322,6 +322,16 @@ def test_a_page_says_why_not(ada: Browser, slot: int, status: int, words: bytes,
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
 
 
+@pytest.mark.i18n
+def test_what_the_door_says_is_in_the_language_of_the_browser(ada: Browser, visitor: Browser) -> None:
+    german = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
+    assert b"Das ist nicht Ihre Maschine" in ada.ask("/lab", OTHER, headers=german).body
+    assert b"Die Maschine antwortet noch nicht" in ada.ask("/lab", SILENT, headers=german).body
+    assert b"This is not your machine" in ada.ask("/lab", OTHER, headers={"Accept-Language": "en,de;q=0.5"}).body
+    told = visitor.ask("/api/contents/Untitled.ipynb", OWN, "PUT", b"{}", headers=german)
+    assert json.loads(told.body)["message"].startswith("Sie sind bei der Appliance abgemeldet.")
+
+
 def test_the_pages_link_leads_to_the_portal(ada: Browser, door: Settings) -> None:
     assert b'href="/_dpe/portal"' in ada.ask("/", OTHER).body
     answer = ada.ask("/_dpe/portal", OTHER)

@@ -84,7 +84,8 @@ class Schedule(Form):
     restore_test: Often = Field(
         "weekly",
         title="Test a restore",
-        description="The newest backup is read from the target, restored into a folder that is removed again, and looked at. Nothing here changes.",
+        description="The newest backup is read from the target, restored into a folder that is removed again, and looked at. Nothing here changes. "
+        "It is given up after an hour and a minute more for each 256 MiB, a day at most.",
     )
 
 

@@ -136,7 +136,7 @@ def delete(name: str) -> Response:
 def _page(name: str, error: DpeError | None = None) -> tuple[str, int]:
     machine_class = classes.get_class(name)
     asked: Mapping[str, Any] = request.args if request.method == "GET" else forms.sent()
-    day = _day(asked.get("week")) or calendars.today()
+    day = _day(asked.get("week")) or _day(asked.get("on")) or calendars.today()
     windows = [Window.model_validate(one) for one in machine_class.windows]
     one_offs = [OneOff.model_validate(one) for one in machine_class.one_offs]
     week = calendars.week(machine_class, day)

@@ -49,6 +49,9 @@ class _Renderer(RendererHTML):
         return "</table></div>"
 
 
+_APART = re.compile(r"\n(?=</?(?:t[rdh]|thead|tbody|table)\b)|(?<=</th>|</td>|</tr>)\n")  # what nobody sees of a table
+_EMPTY = re.compile(r"(?:<td></td>)+(?=</tr>)")
+_ENDS = re.compile(r"</t[dhr]>")  # which HTML itself puts there; a table of the reference has hundreds of rows
 _markdown = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table")
 
 
@@ -129,7 +132,7 @@ class Document:
         """All of it but the title; `link` says where a link leads, empty for nowhere."""
         start = next((at for at, token in enumerate(self.tokens) if token.type == "heading_close" and token.tag == "h1"), -1)
         rendered: str = _markdown.renderer.render(self.tokens[start + 1 :], _markdown.options, {"link": link})
-        return rendered
+        return _ENDS.sub("", _EMPTY.sub("", _APART.sub("", rendered)))
 
 
 def slug(text: str) -> str:

@@ -17,6 +17,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from appliance import settings as all_settings
 from appliance.access import cookies
 from appliance.settings import Settings
+from webui import language
 from webui.answers import protect
 from webui.rescue import errors, views
 from webui.rescue.sign_in import SignIn
@@ -25,7 +26,7 @@ from webui.rescue.sign_in import SignIn
 def create_rescue(settings: Settings | None = None, memory: Path | None = None) -> Flask:
     """The application; `memory` is a file in which failed sign-ins are remembered across restarts, if there is room for it."""
     settings = settings or all_settings.load()
-    app = Flask(__name__, static_folder="../static", static_url_path="/rescue/static")
+    app = language.Application(__name__, static_folder="../static", static_url_path="/rescue/static")
     here = Path(app.root_path)
     app.jinja_loader = FileSystemLoader([here / "templates", here.parent / "templates"])  # the component of forms is in the latter
     app.config.update(
@@ -42,8 +43,9 @@ def create_rescue(settings: Settings | None = None, memory: Path | None = None) 
         MAX_CONTENT_LENGTH=64 * 1024,
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
-    app.jinja_env.filters.update(size=_size, when=_when)
+    app.jinja_env.filters.update(size=_size, when=_when, by=_by)
     app.context_processor(lambda: {"icon_file": url_for("static", filename="vendor/icons-3.51.0/sprite.svg"), "who": views.who()})
+    language.init_app(app, views.language)
     CSRFProtect(app)
     app.before_request(views.check)
     app.after_request(protect)
@@ -63,9 +65,15 @@ def _size(count: float) -> str:
     """A number of bytes in words."""
     for unit in ("bytes", "KiB", "MiB", "GiB"):
         if count < 1024:
-            return f"{count:.0f} {unit}" if unit in ("bytes", "KiB") or count >= 100 else f"{count:.1f} {unit}"
+            return f"{language.decimal(count, 0 if unit in ('bytes', 'KiB') or count >= 100 else 1)} {unit}"
         count /= 1024
-    return f"{count:.1f} TiB"
+    return f"{language.decimal(count, 1)} TiB"
+
+
+def _by(name: str) -> str:
+    """Who began an operation."""
+    owner, here, _ = name.partition(views.HERE)
+    return language.text("%(owner)s, on this page", owner=owner) if here else name or language.text("the appliance")
 
 
 def _when(stamp: str) -> str:

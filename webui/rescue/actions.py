@@ -12,6 +12,7 @@ from appliance.errors import BadInput, DpeError
 from appliance.host.interface import backups, disks, rescue, system, updates
 from appliance.host.rpc.client import Client
 from appliance.host.rpc.verb import Arguments, LongVerb, Nothing, Verb
+from webui import language
 from webui.forms import Form, Line, Ticked
 
 Choices = list[tuple[str, str]]  # value and label
@@ -50,7 +51,7 @@ class Action:
     image: bool = False
     danger: bool = True
     word: str = ""
-    after: str = ""
+    outcome: str = ""
     possible: Callable[[Client], bool] = lambda host: True
 
 
@@ -63,7 +64,7 @@ def _nothing(host: Client, asked: Asked) -> Choices:
 
 
 def _parts(host: Client, asked: Asked) -> Choices:
-    return [(part.name, f"{part.name}: {part.state}") for part in host.call(system.UNITS)]
+    return [(part.name, f"{part.name}: {language.text(part.state)}") for part in host.call(system.UNITS)]
 
 
 def _copies(host: Client, asked: Asked) -> Choices:
@@ -98,7 +99,7 @@ ALL = (
         lambda asked: system.Which.model_validate({"name": asked.choice}),
         choose="Process",
         danger=False,
-        after="It is being restarted. Look at the status in a moment.",
+        outcome="It is being restarted. Look at the status in a moment.",
     ),
     Action(
         "catalog",
@@ -140,7 +141,7 @@ ALL = (
         _nothing,
         lambda asked: updates.At(at=datetime.now(UTC)),
         image=True,
-        after="The server restarts within a minute. This page comes back by itself when it is there again.",
+        outcome="The server restarts within a minute. This page comes back by itself when it is there again.",
         possible=lambda host: host.call(updates.STATUS).back is not None,
     ),
     Action(
@@ -167,7 +168,7 @@ ALL = (
         lambda asked: Nothing(),
         danger=False,
         image=True,
-        after="The server restarts. This page comes back by itself when it is there again.",
+        outcome="The server restarts. This page comes back by itself when it is there again.",
     ),
     Action(
         "off",
@@ -180,7 +181,7 @@ ALL = (
         _nothing,
         lambda asked: Nothing(),
         image=True,
-        after="The server shuts down.",
+        outcome="The server shuts down.",
     ),
     Action(
         "reset",
@@ -194,7 +195,7 @@ ALL = (
         lambda asked: disks.Reset(thorough=asked.thorough),
         image=True,
         word="erase",
-        after="The server restarts and erases everything.",
+        outcome="The server restarts and erases everything.",
     ),
 )
 ACTIONS = {action.name: action for action in ALL}

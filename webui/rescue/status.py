@@ -4,6 +4,7 @@ import shutil
 from dataclasses import dataclass, field
 
 from appliance.errors import DpeError
+from appliance.host.disks.inventory import PARTS
 from appliance.host.interface import disks, rescue, system
 from appliance.host.interface.operations import Operation
 from appliance.host.interface.system import Image, Part
@@ -34,7 +35,7 @@ class Status:
     operations: list[Operation]
     total: int
     free: int
-    sizes: dict[str, int]
+    sizes: dict[str, int]  # by what takes it
     image: Image | None = None
 
 
@@ -53,7 +54,7 @@ def look(host: Client, settings: Settings) -> Status:
     now.parts = _asked(host, system.UNITS, now) or []
     now.findings += [
         Finding(
-            f"{operation.title} is going on, begun by {operation.by or 'the appliance'}.",
+            f"{operation.title} is going on.",
             "Wait for it to end.",
             "Watch it",
             "rescue.operation",
@@ -67,7 +68,7 @@ def look(host: Client, settings: Settings) -> Status:
     if disks.PROBLEMS.name in verbs:
         now.findings += [Finding(problem, "") for problem in _asked(host, disks.PROBLEMS, now) or []]
     if disks.STORAGE.name in verbs and (storage := _asked(host, disks.STORAGE, now)):
-        now.sizes = storage.sizes
+        now.sizes = {PARTS.get(name, name): size for name, size in storage.sizes.items()}
     if trouble := _asked(host, rescue.CATALOG_STATE, now):
         now.findings.append(
             Finding(

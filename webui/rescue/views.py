@@ -5,12 +5,14 @@ from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.errors import BadInput, DpeError, NotFound
+from appliance.host.console import rescue as rescue_keys
 from appliance.host.interface import backups, operations, rescue, system
 from appliance.host.interface.system import LEVELS, MOST_LINES
 from appliance.host.rpc.client import Client
 from appliance.host.system import support_bundle
 from appliance.settings import Settings
 from webui import forms
+from webui import language as languages
 from webui.answers import status_of
 from webui.forms import SECRET, Form, Line
 from webui.rescue import actions, status
@@ -22,6 +24,7 @@ blueprint = Blueprint("rescue", __name__, url_prefix="/rescue")
 Page = Response | str | tuple[str, int]
 OPEN = ("static", "rescue.sign_in", "rescue.healthz")
 LINES = 300
+HERE = " (rescue page)"  # behind the name of who asks dpe-host from here
 
 
 class Credentials(Form):
@@ -50,7 +53,12 @@ def who() -> str:
 
 
 def host() -> Client:
-    return Client(settings(), f"{who()} (rescue page)")
+    return Client(settings(), f"{who()}{HERE}")
+
+
+def language() -> str:
+    """One that the browser asks for, else the appliance's, as the catalog says or said when it could last be read."""
+    return languages.asked_for() or rescue_keys.kept(settings()).language
 
 
 def check() -> Response | None:

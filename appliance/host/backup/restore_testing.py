@@ -1,10 +1,12 @@
 """Whether a backup can be restored, found out by restoring it: into a scratch folder, which is looked at and removed again.
 
 The newest backup is fetched whole, where that takes at most half of the room that is free; else without data disks and seeds. Nothing of the
-appliance is touched, and nobody waits for it: schedule.py begins one from time to time.
+appliance is touched, and nobody waits for it: schedule.py begins one from time to time. It has a time limit (`longest`), as nothing else of the
+host's can begin meanwhile.
 """
 
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +29,14 @@ NEEDED = ("web-secret", "tls")  # without which a restored appliance is not the 
 DISTRUST = "Do not count on the backups: check their target, then back up anew."
 
 
+LONGEST = 24 * 3600.0  # seconds
+
+
+def longest(size: int) -> float:
+    """After how many seconds a test of a backup of so many bytes is given up: an hour, and a minute for each 256 MiB."""
+    return min(LONGEST, 3600 + size / (256 << 20) * 60)
+
+
 def place(settings: Settings) -> Path:
     """The scratch folder."""
     return settings.state / "restore-test"
@@ -45,6 +55,31 @@ def _scratch(settings: Settings) -> Iterator[Path]:
         yield place(settings)
     finally:
         remove_leftovers(settings)
+
+
+@contextmanager
+def _in_time(host: Host, seconds: float) -> Iterator[None]:
+    """Cancel what is going on after so long. Raises Unavailable then, in place of what that raised."""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        host.cancelled.set()
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except DpeError as error:
+        if not late.is_set():
+            raise
+        host.cancelled.clear()  # nobody did
+        raise Unavailable(
+            "The restore test ended: it took too long.", "The backup target, or the way to it, is slow: look at both, then test once more."
+        ) from error
+    finally:
+        timer.cancel()
 
 
 @implements(interface.TEST_RESTORE)
@@ -75,7 +110,7 @@ def _restore_newest(there: Repository, host: Host) -> Tested:
     manifest = appliance_backup.read_manifest(there, backups[0].id)
     whole = _room(manifest, settings)
     files = [name for name in manifest.files if whole or name.startswith((f"{WORK}/", *OWN_FILES))]
-    with _scratch(settings) as new:
+    with _in_time(host, longest(manifest.bytes)), _scratch(settings) as new:
         only = [] if whole else files
         restore.fetch(there, backups[0].id, manifest, new, host, only)
         host.tell("Checking what was fetched", 95)

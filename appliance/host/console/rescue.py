@@ -19,6 +19,7 @@ from appliance.host.interface import rescue, system
 from appliance.host.rpc.periodic import every
 from appliance.host.rpc.registry import HANDLERS, Host, implements
 from appliance.host.rpc.verb import Nothing
+from appliance.language import SOURCE
 from appliance.settings import Settings
 
 OFTEN = 15.0  # seconds
@@ -33,7 +34,7 @@ def kept(settings: Settings) -> Keys:
     try:
         said = json.loads(file(settings).read_text())
         people = tuple(Owner(**{**one, "recovery": tuple(one["recovery"])}) for one in said["owners"])
-        return Keys(people, said["setup_code"], said["title"])
+        return Keys(people, said["setup_code"], said["title"], said.get("language", SOURCE))
     except (OSError, ValueError, LookupError, TypeError):
         return Keys((), "", "")
 

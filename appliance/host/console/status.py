@@ -16,6 +16,7 @@ from appliance.host.interface.system import Facts
 from appliance.host.rpc.registry import Host, implements
 from appliance.host.rpc.verb import Nothing
 from appliance.host.system import config, image
+from appliance.language import SOURCE
 from appliance.settings import Settings
 
 STALE = timedelta(seconds=30)
@@ -56,7 +57,7 @@ def _version() -> str:
 def facts(args: Nothing, host: Host) -> Facts:
     """All of it."""
     settings, problems = host.settings, []
-    set_up, title, machines = None, "", None
+    set_up, title, spoken, machines = None, "", SOURCE, None
     try:
         seen = readonly.read_only(settings.catalog)
     except DpeError as error:
@@ -69,7 +70,7 @@ def facts(args: Nothing, host: Host) -> Facts:
             coming=count.get("planned", 0) + count.get("creating", 0),
             troubled=count.get("failed", 0) + count.get("quarantined", 0),
         )
-        set_up, title = seen.set_up, seen.title
+        set_up, title, spoken = seen.set_up, seen.title, seen.language
         if seen.engine_seen is None:
             problems.append("The engine has not started yet: machines are made once it has.")
         elif datetime.now(UTC) - seen.engine_seen > STALE:
@@ -85,6 +86,7 @@ def facts(args: Nothing, host: Host) -> Facts:
     return Facts(
         set_up=set_up,
         title=title,
+        language=spoken,
         machines=machines,
         version=_version(),
         host_name=socket.gethostname(),

@@ -31,6 +31,7 @@ KEYS = {
     curses.KEY_F1: "f1",
     curses.KEY_F2: "f2",
     curses.KEY_F3: "f3",
+    curses.KEY_F4: "f4",
     10: "enter",
     13: "enter",
     9: "tab",
@@ -42,9 +43,12 @@ ESCAPE = 27
 # What follows an escape on terminals that are not quite what they are called: after "[" or "O", up to the first letter or "~".
 SEQUENCES = {
     "A": "up", "B": "down", "C": "right", "D": "left", "H": "home", "F": "end", "1~": "home", "4~": "end", "5~": "page up",
-    "6~": "page down", "Z": "up", "P": "f1", "Q": "f2", "R": "f3", "[A": "f1", "[B": "f2", "[C": "f3", "11~": "f1", "12~": "f2", "13~": "f3",
+    "6~": "page down", "Z": "up", "P": "f1", "Q": "f2", "R": "f3", "S": "f4", "[A": "f1", "[B": "f2", "[C": "f3", "[D": "f4",
+    "11~": "f1", "12~": "f2", "13~": "f3", "14~": "f4",
 }  # fmt: skip
 SEQUENCE = 100  # milliseconds for the rest of one to come
+# What the font of a server's own screen has not, and what stands for it.
+PLAIN = str.maketrans({"“": '"', "”": '"', "„": '"', "’": "'", "‘": "'", "–": "-", "…": "..."})
 TICK = 500  # milliseconds between two looks at whether something else has changed
 IDLE = 600.0  # seconds without a key after which a dialogue is left
 LOST = 20  # looks in a row that return at once with nothing: nobody is at the other end any more
@@ -88,6 +92,7 @@ class Terminal:
     def __init__(self, window: "curses.window") -> None:
         self.window = window
         self.title = ""
+        self.say: Callable[[str], str] = str  # what is said in English in the language that is spoken here
         self._misses = 0
         curses.raw()  # Ctrl-C, Ctrl-Z and Ctrl-\ are keys like others, which do nothing
         with contextlib.suppress(curses.error):
@@ -108,13 +113,13 @@ class Terminal:
     def height(self) -> int:
         return int(self.window.getmaxyx()[0])
 
-    def draw(self, lines: Lines, keys: str, *, cursor: tuple[int, int] | None = None) -> None:
-        """Show these lines from the top and `keys` in the last line; what does not fit is cut off. The cursor is at row, column."""
+    def draw(self, lines: Lines, keys: Sequence[str], *, cursor: tuple[int, int] | None = None) -> None:
+        """Show these lines from the top and what `keys` do in the last line; what does not fit is cut off. The cursor is at row, column."""
         self.window.erase()
         rows = [line if isinstance(line, MenuLine) else MenuLine(line) for line in lines][: self.height - 1]
         for row, line in enumerate(rows):
             self._put(row, line)
-        self._put(self.height - 1, MenuLine(f" {keys}", "bar"))
+        self._put(self.height - 1, MenuLine(f" {'   '.join(map(self.say, keys))}", "bar"))
         with contextlib.suppress(curses.error):
             curses.curs_set(0 if cursor is None else 1)
         with contextlib.suppress(curses.error):
@@ -123,7 +128,7 @@ class Terminal:
 
     def _put(self, row: int, line: MenuLine) -> None:
         width = self.width - (row == self.height - 1)  # the last cell cannot be written without scrolling
-        text = "".join(letter if letter.isprintable() else "?" for letter in line.text)[:width]
+        text = "".join(letter if letter.isprintable() else "?" for letter in line.text.translate(PLAIN))[:width]
         with contextlib.suppress(curses.error):
             if line.look == "blocks":
                 for column, letter in enumerate(text):
@@ -200,22 +205,22 @@ def wrapped(text: str, width: int, indent: str = "  ") -> list[str]:
     return textwrap.wrap(text, max(20, width - len(indent) - 1), initial_indent=indent, subsequent_indent=indent) or [""]
 
 
-def _head(terminal: Terminal, title: str) -> list[MenuLine | str]:
-    return [MenuLine(f" {title}", "bar"), ""]
+def _head(terminal: Terminal, title: str, where: str = "") -> list[MenuLine | str]:
+    return [MenuLine(f" {terminal.say(title)}{where}", "bar"), ""]
 
 
 def choose(terminal: Terminal, title: str, text: str, items: Sequence[tuple[str, str]], at: str = "") -> str:
-    """The name of the item that is chosen of (name, label); empty when none is."""
+    """The name of the item that is chosen of (name, label); empty when none is. Labels are shown as they are."""
     chosen = next((number for number, (name, _) in enumerate(items) if name == at), 0)
     while True:
-        above = _head(terminal, title) + ([*wrapped(text, terminal.width), ""] if text else [])
+        above = _head(terminal, title) + ([*wrapped(terminal.say(text), terminal.width), ""] if text else [])
         room = max(1, terminal.height - len(above) - 2)
         first = max(0, min(chosen - room // 2, len(items) - room))
         rows = [
             MenuLine(f"  {number + 1:>2}  {label}  ", "chosen" if number == chosen else "")
             for number, (_, label) in list(enumerate(items))[first : first + room]
         ]
-        terminal.draw([*above, *rows], "Up, Down: move   Enter: choose   Esc: back")
+        terminal.draw([*above, *rows], ["Up, Down: move", "Enter: choose", "Esc: back"])
         key = terminal.wait()
         if key in ("up", "down", "tab"):
             chosen = (chosen + (-1 if key == "up" else 1)) % len(items)
@@ -232,7 +237,7 @@ def choose(terminal: Terminal, title: str, text: str, items: Sequence[tuple[str,
 
 
 def show_message(terminal: Terminal, title: str, lines: Lines, *, end: bool = False) -> None:
-    """Show something that may be longer than the screen, from its end on if wanted, until a key leaves it."""
+    """Show something, as it is, that may be longer than the screen, from its end on if wanted, until a key leaves it."""
     at, drawn_for = 0, 0
     while True:
         rows: list[MenuLine | str] = []
@@ -246,9 +251,9 @@ def show_message(terminal: Terminal, title: str, lines: Lines, *, end: bool = Fa
         if end and drawn_for != room:
             at = last
         at, drawn_for = max(0, min(at, last)), room
-        more = "Up, Down, Page: more   " if last else ""
-        where = f"   ({at + 1}-{min(at + room, len(rows))} of {len(rows)})" if last else ""
-        terminal.draw([*_head(terminal, title + where), *rows[at : at + room]], f"{more}Enter, Esc: back")
+        more = ["Up, Down, Page: more"] if last else []
+        where = f"   ({at + 1}-{min(at + room, len(rows))} / {len(rows)})" if last else ""
+        terminal.draw([*_head(terminal, title, where), *rows[at : at + room]], [*more, "Enter, Esc: back"])
         key = terminal.wait()
         if key in ("enter", "escape", "left", "q"):
             return
@@ -274,10 +279,10 @@ class _Form:
         return [one for one in self.fields if one.shown(values)]
 
     def draw(self) -> None:
-        visible, wide = self.visible(), max(len(one.label) for one in self.fields) + 2
+        visible, wide = self.visible(), max(len(self.terminal.say(one.label)) for one in self.fields) + 2
         rows: list[MenuLine | str] = [
             *_head(self.terminal, self.title),
-            *(wrapped(self.text, self.terminal.width) if self.text else []),
+            *(wrapped(self.terminal.say(self.text), self.terminal.width) if self.text else []),
             "",
         ]
         cursor = None
@@ -286,18 +291,20 @@ class _Form:
                 cursor = (len(rows), 4 + wide + len(one.value) + 1)
             rows += self._rows(one, wide, here=number == self.at)
         if self.problem:
-            rows += ["", *(MenuLine(part, "warn") for part in wrapped(self.problem, self.terminal.width))]
-        change = "Left, Right: change   " if visible[self.at].choices else ""
-        enter = "next" if self.at < len(visible) - 1 else "done"
-        self.terminal.draw(rows, f"{change}Up, Down: move   Enter: {enter}   Esc: give up", cursor=cursor)
+            rows += ["", *(MenuLine(part, "warn") for part in wrapped(self.terminal.say(self.problem), self.terminal.width))]
+        change = ["Left, Right: change"] if visible[self.at].choices else []
+        enter = "Enter: next" if self.at < len(visible) - 1 else "Enter: done"
+        self.terminal.draw(rows, [*change, "Up, Down: move", enter, "Esc: give up"], cursor=cursor)
 
     def _rows(self, one: Field, wide: int, *, here: bool) -> list[MenuLine | str]:
         shown = next((label for name, label in one.choices if name == one.value), one.value)
         opens, closes = "<>" if one.choices else "[]"
-        row = MenuLine(f"  {'>' if here else ' '} {one.label:<{wide}}{opens} {shown:<28}{closes}", "bold" if here else "")
+        row = MenuLine(
+            f"  {'>' if here else ' '} {self.terminal.say(one.label):<{wide}}{opens} {shown:<28}{closes}", "bold" if here else ""
+        )
         if one.error:
-            return [row, *(MenuLine(part, "warn") for part in wrapped(one.error, self.terminal.width, " " * (wide + 6)))]
-        return [row, *(wrapped(one.help, self.terminal.width, " " * (wide + 6)) if here and one.help else [])]
+            return [row, *(MenuLine(part, "warn") for part in wrapped(self.terminal.say(one.error), self.terminal.width, " " * (wide + 6)))]
+        return [row, *(wrapped(self.terminal.say(one.help), self.terminal.width, " " * (wide + 6)) if here and one.help else [])]
 
     def move(self, step: int) -> None:
         self.at = (self.at + step) % len(self.visible())
@@ -372,7 +379,7 @@ def working(terminal: Terminal, title: str, text: str, do: Callable[[], Any]) ->
 
     threading.Thread(target=run, daemon=True).start()
     if not result.done.wait(0.3):
-        terminal.draw([*_head(terminal, title), *wrapped(text, terminal.width)], "One moment")
+        terminal.draw([*_head(terminal, title), *wrapped(terminal.say(text), terminal.width)], ["One moment"])
         while not result.done.wait(0.1):
             terminal.key()
     if result.error is not None:

@@ -45,6 +45,7 @@ class Facts(Result):
 
     set_up: bool | None = None
     title: str = ""
+    language: str = "en"
     machines: Machines | None = None
     version: str = ""
     host_name: str = ""

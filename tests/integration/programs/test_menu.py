@@ -14,8 +14,8 @@ import pytest
 
 from appliance import catalog
 from appliance.access import tls
-from appliance.catalog import Account, Event, SecondFactor, Session
-from appliance.host.console import menu, status
+from appliance.catalog import Account, Event, SecondFactor, Session, options
+from appliance.host.console import first_screen, menu, status
 from appliance.host.disks import reset
 from appliance.host.interface.system import OWNERS
 from appliance.host.rpc.daemon import Server
@@ -90,11 +90,11 @@ def test_until_it_is_set_up_the_screen_shows_the_way(fresh: Settings, server: Se
 
 
 def test_every_letter_of_a_setup_code_can_be_shown_large() -> None:
-    assert set(ALPHABET) | {"-"} == set(menu.LETTERS)
-    shapes = {tuple(line.text for line in menu.large(letter)) for letter in menu.LETTERS}
-    assert len(shapes) == len(menu.LETTERS)
+    assert set(ALPHABET) | {"-"} == set(first_screen.LETTERS)
+    shapes = {tuple(line.text for line in first_screen.large(letter)) for letter in first_screen.LETTERS}
+    assert len(shapes) == len(first_screen.LETTERS)
     for worst in ("MMMM-WWWW-QQQQ", "8888-BBBB-8888"):
-        assert {len(line.text) for line in menu.large(worst)} == {79 - 1}
+        assert {len(line.text) for line in first_screen.large(worst)} == {79 - 1}
 
 
 def test_without_an_address_it_says_what_to_do(fresh: Settings, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +148,24 @@ def test_the_menu_by_arrows_and_numbers(busy: Settings, server: Server, golden: 
         screen.until("4 machines are in use.")
         screen.press("escape")
         screen.until("█8██Shut█down██")
+
+
+@pytest.mark.i18n
+def test_it_speaks_the_appliances_language_and_another_at_a_key(busy: Settings, server: Server) -> None:
+    with catalog.write():
+        options.put("language", "de")
+    with Screen(busy) as screen:
+        screen.until("Maschinen  4 benutzt, 3 bereit, 2 im Bau")
+        screen.until("F4: English", at=23)
+        screen.press("f4")
+        screen.until("Machines   4 in use, 3 ready, 2 being made")
+        screen.press("\x1b[[D")  # F4 as Linux's own console sends it
+        screen.until("4 benutzt")
+        screen.press("enter", "8")
+        screen.until("2  Ja, den Server herunterfahren")
+        screen.until("Auf, Ab: bewegen   Enter: wählen   Esc: zurück", at=23)
+        screen.press("escape", "down", "down", "enter")  # the last one of the menu
+        screen.until("10  Deutsch")
 
 
 def test_a_smaller_and_a_larger_terminal(busy: Settings, server: Server) -> None:
@@ -350,7 +368,7 @@ def test_logs_and_status(busy: Settings, server: Server) -> None:
         screen.until("1  engine")
         screen.press("enter")
         screen.until("ERROR it broke")
-        screen.until("(81-101 of 101)")
+        screen.until("(81-101 / 101)")
         screen.press("page up")
         screen.until("INFO line 60")
         screen.press("home", "escape", "escape")
@@ -416,14 +434,15 @@ def test_an_error_of_the_menu_itself_is_said_too(busy: Settings) -> None:
     class Shown:
         width, height = 80, 25
         rows: ClassVar[list[str]] = []
+        say = str
 
-        def draw(self, lines: list[Any], _foot: str) -> None:
+        def draw(self, lines: list[Any], _keys: list[str]) -> None:
             self.rows += [getattr(line, "text", line) for line in lines]
 
         def wait(self) -> str:
             return "enter"
 
-    menu.Menu(Shown(), menu.Console(busy)).do("Status", lambda: len(None))
+    menu.Menu(Shown(), first_screen.Console(busy)).do("Status", lambda: len(None))
     assert "That failed by an error of the appliance itself (TypeError" in " ".join(Shown.rows)
 
 

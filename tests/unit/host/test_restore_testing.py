@@ -11,7 +11,7 @@ import pytest
 
 from appliance import catalog
 from appliance.catalog import Account, Event, options
-from appliance.errors import DpeError
+from appliance.errors import Conflict, DpeError
 from appliance.host.backup import appliance_backup, restore_testing
 from appliance.host.backup.appliance_backup import MANIFEST, WORK, Copy
 from appliance.host.rpc.registry import Host, load
@@ -20,6 +20,7 @@ from appliance.settings import Settings
 from tests.hosted import used
 from tests.unit.host.backed_up import small_appliance
 from tests.unit.host.test_backup_target import configured
+from webui.admin.backups import Schedule
 
 pytestmark = pytest.mark.backup
 load()  # all that dpe-host tells of
@@ -57,7 +58,7 @@ def backed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Backed:
     settings.tls.mkdir(exist_ok=True)
     (settings.tls / "certificate.pem").write_text("certificate")
     configured(settings)
-    there, fetched = tmp_path / "there", []
+    there, fetched, slow = tmp_path / "there", [], tmp_path / "slow"
     (work := there / WORK).mkdir(parents=True)
     (disk := tmp_path / "thesis.qcow2").write_bytes(b"x" * 10)
     catalog.open(settings.catalog)
@@ -79,6 +80,9 @@ def backed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Backed:
 
         def follow(self, host: Host, *arguments: Any, cwd: Path, heard: Callable[[str], None]) -> int:
             fetched.append(arguments)
+            if slow.exists():  # as restic is ended
+                assert host.cancelled.wait(20)
+                raise Conflict("It was cancelled.", "What was there before is untouched.")
             shutil.copytree(there, arguments[arguments.index("--target") + 1], dirs_exist_ok=True)
             return 0
 
@@ -175,3 +179,34 @@ def test_what_could_not_be_restored_is_told(backed: Backed, tmp_path: Path) -> N
     with pytest.raises(DpeError):
         used("restore.test", host)
     assert (backed.last()["tested_at"], len(backed.events())) == before, "whoever cancels one says nothing of the backups"
+
+
+def test_one_that_takes_too_long_is_ended_and_told(backed: Backed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow").touch()
+    monkeypatch.setattr(restore_testing, "longest", lambda size: 0.01)
+    host = Host(backed.settings, "grace")
+    with pytest.raises(DpeError, match="it took too long"):
+        used("restore.test", host)
+    assert not host.cancelled.is_set(), "nobody cancelled it"
+    assert not restore_testing.place(backed.settings).exists()
+    assert (backed.last()["test_ok"], "took too long" in backed.last()["test_error"]) == (False, True)
+    assert backed.events() == ["backup.not_restorable"]
+    found = conditions.known(backed.settings).backups
+    assert found is not None
+    assert "took too long" in found.restore_problem
+
+
+def test_who_cancels_one_in_time_is_not_told_that_it_took_long(backed: Backed, tmp_path: Path) -> None:
+    (tmp_path / "slow").touch()
+    host = Host(backed.settings, "grace")
+    host.cancelled.set()
+    with pytest.raises(DpeError, match="It was cancelled"):
+        used("restore.test", host)
+    assert backed.events() == []
+    assert not restore_testing.place(backed.settings).exists()
+
+
+@pytest.mark.parametrize(("size", "hours"), [(0, 1), (15 << 30, 2), (1 << 50, 24)])
+def test_a_larger_backup_has_more_time(size: int, hours: int) -> None:
+    assert restore_testing.longest(size) == hours * 3600
+    assert "an hour and a minute more for each 256 MiB, a day at most" in str(Schedule.model_fields["restore_test"].description)

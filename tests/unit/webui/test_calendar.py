@@ -94,12 +94,13 @@ def test_what_cannot_be_is_told_at_its_field_and_nothing_is_lost(grace: Browser,
 
 def test_a_click_on_an_hour_begins_a_window_or_a_one_off_there(grace: Browser) -> None:
     page = grace.get(PAGE + "?week=2026-12-01").text
-    assert f'href="{PAGE}?week=2026-11-30&amp;on=2026-12-03&amp;at=09:00#window"' in page
+    assert f'href="{PAGE}?on=2026-12-03&amp;at=09:00#window"' in page
     page = grace.get(f"{PAGE}?week=2026-11-30&on=2026-12-03&at=23:00").text
     assert 'name="begin" type="time" value="23:00"' in page
     assert 'name="end" type="time" value="00:00"' in page
     assert 'name="day" type="date" value="2026-12-03"' in page
     assert 'value="thu" checked' in page or 'value="thu" aria-describedby' in page or page.count(" checked") >= 1
+    assert f'href="{PAGE}?on=2027-01-06&amp;at=09:00#window"' in grace.get(f"{PAGE}?on=2027-01-04&at=10:00").text, "in the week of that day"
     for nonsense in ("week=nonsense", "week=0001-01-01", "on=2026-12-03&at=99:00", "on=x&at=y", "window=nothing"):
         assert grace.get(f"{PAGE}?{nonsense}").status_code == 200
 

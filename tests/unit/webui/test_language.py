@@ -1,6 +1,7 @@
 """Languages: every text has its translation, and each person reads in theirs."""
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -61,6 +62,31 @@ def test_translations_fill_the_same_places() -> None:
         pairs = zip(message.id, message.string, strict=True) if message.pluralizable else [(message.id, message.string)]
         for english, german in pairs:
             assert sorted(PLACES.findall(english)) == sorted(PLACES.findall(german)), (english, german)
+
+
+def german_glossary() -> Iterator[tuple[str, str]]:
+    """The pairs of the table in webui/README.md that are one word for one: "lease" and "Leihe"."""
+    text = (texts.ROOT / "webui/README.md").read_text().split("| English | German |", 1)[1].split("\n## ", 1)[0]
+    for line in text.splitlines():
+        if line.startswith("| ") and "---" not in line:
+            first, german, second, also = (cell.strip() for cell in line.strip("|").split("|"))
+            for here, there in ((first, german), (second, also)):
+                words, said = (re.sub(r"\(.*?\)|;.*", "", one).split(", ") for one in (here, there))
+                yield from zip(words, said, strict=True) if len(words) == len(said) else [(words[0], said[0])]
+
+
+def test_one_thing_has_one_german_word() -> None:
+    spoken, pairs = language.catalog("de"), list(german_glossary())
+    assert len(pairs) > 55
+    said = {(one, german.strip()): spoken.text(one) for english, german in pairs for one in (english.strip(), english.strip().capitalize())}
+    del said["Move", "Übergang"]  # what a button does to a disk
+    other = {pair: found for pair, found in said.items() if pair[0] != found and pair[1].casefold()[:5] not in found.casefold()}
+    assert other == {("fork", "forken"): "Fork"}, "the verb, and the noun"
+    never = re.findall(r"\(never (\w+)\)", (texts.ROOT / "webui/README.md").read_text())
+    assert never
+    with language.file("de").open("rb") as opened:
+        everything = [str(message.string) for message in read_po(opened, locale="de") if message.id]
+    assert [text for text in everything if any(word in text for word in never)] == []
 
 
 def test_no_text_of_a_template_is_passed_over(sources: texts.Found) -> None:

@@ -22,7 +22,7 @@ def farm(grace: Browser) -> None:
 
 
 def test_it_is_shown_and_saved(grace: Browser, farm: None) -> None:
-    assert '<option value="farm">Test farm</option>' in grace.get("/admin/classes/notebook/life").text
+    assert '<option value="farm">Test farm<' in grace.get("/admin/classes/notebook/life").text
     assert grace.post("/admin/classes/notebook/life", FORM).headers["Location"] == "/admin/classes/notebook/life"
     machine_class = Class.get(Class.name == "notebook")
     assert (machine_class.sequence, machine_class.idle_then, machine_class.data_disk, machine_class.burst, machine_class.idle_minutes) == (
@@ -33,7 +33,7 @@ def test_it_is_shown_and_saved(grace: Browser, farm: None) -> None:
         90,
     )
     page = grace.get("/admin/classes/notebook/life").text
-    assert '<option value="farm" selected>Test farm</option>' in page
+    assert '<option value="farm" selected>Test farm<' in page
     assert "Many machines for an hour or two." in page
     assert 'name="idle_then" value="suspend" required aria-describedby="h-suspend" checked' in page
 
@@ -41,7 +41,7 @@ def test_it_is_shown_and_saved(grace: Browser, farm: None) -> None:
 def test_a_sequence_that_is_gone_is_not_changed_in_silence(grace: Browser) -> None:
     Class.update(sequence="gone").execute()
     page = grace.get("/admin/classes/notebook/life").text
-    assert '<option value="gone" selected>gone (not there any more)</option>' in page
+    assert '<option value="gone" selected>gone (not there any more)<' in page
     grace.post("/admin/classes/notebook/life", {**FORM, "sequence": "gone"})
     assert Class.get(Class.name == "notebook").sequence == "gone"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from werkzeug.test import TestResponse
 
-from appliance import catalog
+from appliance import catalog, language
 from appliance.access import cookies
 from appliance.catalog import Account, RecoveryCode, SecondFactor, now, options
 from appliance.host.backup import catalog_copies
@@ -30,8 +30,10 @@ from tests.hosted import do_instead, serving
 from tests.pages import Page as Elements
 from tests.pages import is_at
 from tests.unit.host.test_rescue import DAMAGE
+from tests.unit.webui import marked
 from tests.unit.webui.conftest import HOST
 from webui.rescue import create_rescue
+from webui.rescue.actions import ACTIONS
 
 SECRET = "JBSWY3DPEHPK3PXP"
 
@@ -45,8 +47,8 @@ class Page:
         self.address = address
         self.token = ""
 
-    def get(self, path: str) -> TestResponse:
-        answer = self.client.get(path, base_url=HOST, headers={"X-Forwarded-For": self.address})
+    def get(self, path: str, **headers: str) -> TestResponse:
+        answer = self.client.get(path, base_url=HOST, headers={"X-Forwarded-For": self.address, **headers})
         if "html" in answer.content_type and (found := re.search(r'name="csrf_token" value="([^"]+)"', answer.text)):
             self.token = found[1]
         return answer
@@ -146,6 +148,66 @@ def test_a_full_disk_is_the_first_thing_to_see_to_and_keeps_nobody_out(page: Pag
     assert page.post("/rescue/sign-out").status_code == 303
     assert page.sign_in(password="wrong").status_code == 403
     assert page.sign_in().status_code == 303
+
+
+# -- languages ----
+
+GERMAN = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
+# What is called the same in every language: processes and their logs, what is asked for, sizes and times.
+DATA = re.compile(
+    r"Hillside School|Notebooks?|grace|\b(web|relay|console|engine|libvirtd|haproxy|nginx|host|rescue|ssh)\b|\b(KiB|MiB|GiB|TiB|UTC)\b"
+    r"|restore|erase|UUID|bytes|\w{8}-\w{4}-\S+|\w+\.log|\S*/\S*"
+)
+
+
+@pytest.mark.i18n
+def test_it_speaks_german_without_catalog_host_or_state(settings: Settings) -> None:
+    settings.catalog.unlink()
+    text = Page(settings).get("/rescue/sign-in", **GERMAN).text
+    assert '<html lang="de"' in text
+    assert "Hier kann sich niemand anmelden" in text
+
+
+@pytest.mark.i18n
+def test_a_browser_that_asks_for_nothing_gets_the_appliances_language_though_the_catalog_is_gone(opened: Settings, grace: Account) -> None:
+    with catalog.write():
+        options.put("language", "de")
+    rescue.write_rescue(opened)
+    catalog.close()
+    opened.catalog.unlink()
+    found = Page(opened)
+    assert "Einmalcode" not in found.get("/rescue/sign-in").text, "she has none"
+    assert "Anmelden" in found.get("/rescue/sign-in").text
+    assert "Sign in" in found.get("/rescue/sign-in", **{"Accept-Language": "en"}).text
+
+
+@pytest.mark.i18n
+def test_who_its_owners_are_is_known_from_before_there_were_languages(opened: Settings, grace: Account) -> None:
+    file = rescue.file(opened)
+    file.write_text(re.sub(r', "language": "\w+"', "", file.read_text()))
+    assert "language" not in file.read_text()
+    assert [owner.name for owner in rescue.kept(opened).owners] == ["grace"]
+
+
+@pytest.mark.i18n
+def test_nothing_on_its_pages_is_in_english_alone(page: Page, monkeypatch: pytest.MonkeyPatch, host: Server) -> None:
+    """In a language whose texts are marked what is in no language shows."""
+    monkeypatch.setattr("webui.rescue.status.LITTLE", 1 << 60)
+    monkeypatch.setattr("webui.rescue.actions.offered", lambda host: ACTIONS.values())
+    do_instead(monkeypatch, BUNDLE, lambda args, host: host.tell("Half way", 50) or "")
+    operation = page.post("/rescue/repair/bundle").location
+    assert host.operations.wait(10)
+    supervised(page.app.config["SETTINGS"], web=True)
+    monkeypatch.setattr(language, "LANGUAGES", dict(language.LANGUAGES))
+    marked.speak(monkeypatch)
+    paths = ["", "logs", "repair", *(f"repair/{name}" for name in ACTIONS), *(f"done/{name}" for name in ACTIONS), "nothing"]
+    said = {path: page.get(f"/rescue/{path}", **{"Accept-Language": marked.NAME}).text for path in paths}
+    said["operation"] = page.get(operation, **{"Accept-Language": marked.NAME}).text
+    page.post("/rescue/sign-out")
+    page.get("/rescue/sign-in")
+    said["sign-in"] = page.get("/rescue/sign-in", **{"Accept-Language": marked.NAME}).text
+    assert all(marked.BEGIN in text for text in said.values())
+    assert {path: found for path, text in said.items() if (found := marked.unsaid(text, DATA))} == {}
 
 
 # -- who gets in ----
