@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from appliance import catalog
-from appliance.catalog import Actor, Class, Favourite, Request, Seed, machines, recipes, seeds
+from appliance.catalog import Actor, Class, Favourite, Request, Seed, machines, policies, recipes, seeds
 from appliance.catalog.grants import Location
 from appliance.catalog.quotas import Size
 from appliance.errors import BadInput, NotFound
@@ -63,7 +63,8 @@ def lease_of(machine_class: Class, minutes: int | None) -> int | None:
 @dataclass(frozen=True)
 class Outlook:
     """What a choice comes to: `ready` machines that would be theirs at once, or what has to be made before, and about how long that takes, where that
-    is known; what it takes of the quota, and what is left of that; why it cannot be had, if so."""
+    is known; whether somebody has to give one back first, as people hold all that there may be (`is_full`); what it takes of the quota, and what is left of
+    that; why it cannot be had, if so."""
 
     chosen: Chosen
     ready: int
@@ -74,6 +75,7 @@ class Outlook:
     left: Allowance
     refusal: str
     lease_minutes: int
+    is_full: bool = False
 
 
 def outlook(actor: Actor, machine_class: Class, chosen: Chosen, lease_minutes: int | None = None) -> Outlook:
@@ -101,7 +103,15 @@ def outlook(actor: Actor, machine_class: Class, chosen: Chosen, lease_minutes: i
         left=left,
         refusal=refusal,
         lease_minutes=left.lease(lease_minutes or machine_class.lease_minutes),
+        is_full=_is_full(machine_class),
     )
+
+
+def _is_full(machine_class: Class) -> bool:
+    """Whether people hold all machines that there may be of a class and what was chosen of it."""
+    family, counts = {machine_class.name, *recipes.families().get(machine_class.name, [])}, machines.counts()
+    held = sum(counts.get(name, {}).get(state, 0) for name in family for state in machines.HELD)
+    return 0 < policies.most(machine_class) <= held
 
 
 def _made_in(name: str) -> timedelta | None:

@@ -7,7 +7,20 @@ import pytest
 from flask import Flask
 
 from appliance import catalog
-from appliance.catalog import Actor, Class, Favourite, OutgoingMail, Recipe, Request, RequestState, Seed, SeedState, policies
+from appliance.catalog import (
+    Actor,
+    Class,
+    Favourite,
+    Machine,
+    MachineState,
+    OutgoingMail,
+    Recipe,
+    Request,
+    RequestState,
+    Seed,
+    SeedState,
+    policies,
+)
 from appliance.catalog import seeds as seed_rows
 from appliance.scenario.schema import ClassSpec
 from appliance.services import tokens
@@ -116,3 +129,20 @@ def test_a_program_asks_for_a_choice(app: Flask, people: dict[str, Actor]) -> No
         answer = client.post("/api/v1/machines", base_url=HOST, json=wanted, headers=with_token)
         assert answer.status_code == status, answer.text
     assert Request.get(Request.machine_class == Recipe.get().class_name).lease_minutes == 60
+
+
+def test_who_chooses_of_a_class_that_is_all_given_out_is_told_and_its_admin_sees_of_how_many(
+    ada: Browser, mary: Browser, grace: Browser
+) -> None:
+    ada.post("/choose/data", {"os": "debian-12", "applications": ["postgresql"]})
+    name = Recipe.get().class_name
+    with catalog.write():
+        policies.change(Class.get_by_id("data"), {"maximum": 1, "buffer": 0})
+        Machine.create(
+            number=900, id="m", name="data-900", machine_class=name, seed=Seed.select().first().id, slot=900, door=900,
+            state=MachineState.IN_USE, vcpus=1, memory=1, disk=1,
+        )  # fmt: skip
+    said = " ".join(mary.get("/choose/data?applications=jupyterlab").text.split())
+    assert "when somebody gives one back: people hold all that there may be" in said
+    for one, whose in (("data", ", with what was chosen of it"), (name, ", with all of data")):
+        assert f"1 of at most 1{whose}" in " ".join(grace.get(f"/admin/classes/{one}").text.split())
