@@ -34,7 +34,7 @@ from appliance.run import Argument, run
 from appliance.scenario import applications
 from appliance.scenario.load import check_confined, role_folders
 from appliance.scenario.schema import Chosen, ClassSpec
-from appliance.seeds import cards, layers, recipe, unsafe, wheels
+from appliance.seeds import cards, layers, recipe, seen, unsafe, wheels
 from appliance.seeds.failure import DISK_FULL, explain
 from appliance.seeds.follow import execute, follow
 from appliance.seeds.play import PLAYBOOKS
@@ -65,7 +65,13 @@ BOOTSTRAP = (
     *("--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/info/*"),
     *("--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-include=/usr/share/locale/locale.alias"),
 )
-BOOT_TASKS = ("Make a machine of the seed", "Start it", "Wait until its agent and its application answer", "Remove it")
+BOOT_TASKS = (
+    "Make a machine of the seed",
+    "Start it",
+    "Wait until its agent and its application answer",
+    "Look at what it shows",
+    "Remove it",
+)
 UNTRIED = ".new"  # behind the name of a seed that has yet to boot
 OWN_STEPS = 4  # besides the tasks and the test boot
 RESULT = {"vmlinuz": 64 << 20, "initrd": 256 << 20}  # bytes at most
@@ -286,6 +292,7 @@ class _Build:
         self.stopped = ""  # why the sandbox was
         self.logged = 0  # bytes
         self.output = ""  # its end, for a failure that is no task's
+        self.seen: dict[str, Any] = {}
         self.log = seed_log(job.class_name, job.version, settings)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.write_text(f"Seed {job.version} of {job.class_name}, {job.spec.os}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
@@ -324,6 +331,7 @@ class _Build:
             lambda: provider.clone(spec),
             lambda: provider.start(spec),
             lambda: provider.wait(spec, given_up=self.cancelled),
+            lambda: self.look(spec),
             lambda: provider.destroy(spec.id),
         )
         try:
@@ -338,6 +346,11 @@ class _Build:
                 provider.destroy(spec.id)
             self.check_cancelled()
             raise self.explain(self.task, str(error)) from error
+
+    def look(self, spec: MachineSpec) -> None:
+        """Keep what the machine of the test boot shows."""
+        pages = applications.pages(applications.resolved(self.job.spec).model_dump())
+        self.seen = seen.look(spec.card.address, pages, spec.screen_port, self.untried)
 
     def described(self, description: dict[str, Any], name: str = "job") -> Path:
         """Write a description for the inner process; returns the file."""
@@ -616,4 +629,5 @@ class _Build:
             "tasks": self.seconds,
             "files": files,
             "packages": installed,
+            "seen": self.seen,
         }
