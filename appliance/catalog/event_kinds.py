@@ -245,6 +245,7 @@ class EventKind(StrEnum):
 
     DIRECTORY_ON = "directory.on", "The directory was switched on."
     DIRECTORY_OFF = "directory.off", "The directory was switched off."
+    DIRECTORY_NONE = "directory.none", "Somebody said that there is no directory."
     DIRECTORY_CHANGED = "directory.changed", "The directory is reached in another way.", INFO, *CHANGE
     DIRECTORY_ASKED = "directory.asked", "Somebody asked for a synchronisation.", INFO, "force"
     DIRECTORY_FAILED = "directory.failed", "The directory could not be synchronised.", WARNING, "hint"
