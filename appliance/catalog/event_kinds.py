@@ -281,6 +281,9 @@ class EventKind(StrEnum):
     SCENARIO_DISCARDED = "scenario.discarded", "What was sent was discarded."
     SCENARIO_APPLICATION_WITHDRAWN = "scenario.application_withdrawn", "An application is offered to new classes no more."
     SCENARIO_APPLICATION_OFFERED = "scenario.application_offered", "An application that was withdrawn is offered again."
+    SCENARIO_APPLICATION_HIDDEN = (
+        "scenario.application_hidden", "One that came with the appliance is called like one of the scenario's, which counts.", INFO, "hint",
+    )  # fmt: skip
     SCENARIO_OFFERED = "scenario.offered", "A newer scenario came, and the one here was changed: somebody decides.", INFO, "hint"
     SCENARIO_UNREADABLE = "scenario.unreadable", "A scenario cannot be used; the one before counts on.", ERROR, "hint"
 

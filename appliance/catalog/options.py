@@ -41,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "aside_days": 30,  # after which what is set aside is removed; 0: never
     "trends": {},  # whole days until disk and memory are used up, of what comes soon; see engine.trends
     "withdrawn_applications": [],  # names of those that classes which do not have them are not offered
+    "hidden_applications": [],  # names of a scenario's own that one which came with the appliance has, too; it was said
     "scenario": {},  # name, title and description of the scenario last loaded
 }
 

@@ -126,6 +126,11 @@ class Entry:
         return self.folder.parent != CATALOGUE
 
     @property
+    def hides(self) -> bool:
+        """Whether it is the scenario's, and one that came with the appliance has the same name: the scenario's counts."""
+        return self.is_own and self.name in shipped()
+
+    @property
     def renews(self) -> Path | None:
         """What is called in each fork; see playbooks/README.md."""
         file = self.folder / "files/renew"
