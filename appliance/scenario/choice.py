@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field
 
 from appliance.scenario import applications
+from appliance.scenario.applications import Entry, Own
 from appliance.scenario.schema import Choice, ClassSpec, Name, Os, Package
 from appliance.scenario.schema import Chosen as Named
 from appliance.yamlfile import Part
@@ -42,7 +43,7 @@ def usual(spec: Mapping[str, Any]) -> Chosen:
     return Chosen(os=spec["os"], memory=spec["size"]["memory"], disk=spec["size"]["disk"])
 
 
-def fault(spec: Mapping[str, Any], chosen: Chosen) -> tuple[str, str, str] | None:
+def fault(spec: Mapping[str, Any], chosen: Chosen, own: Own) -> tuple[str, str, str] | None:
     """What a class does not allow of a choice: the field, what is wrong, and what to do; None when all is well."""
     open_, size = bounds_of(spec), spec["size"]
     if chosen.os not in (open_.os or [spec["os"]]):
@@ -58,7 +59,7 @@ def fault(spec: Mapping[str, Any], chosen: Chosen) -> tuple[str, str, str] | Non
         least, most = size[key], max(size[key], getattr(open_, key))
         if not least <= getattr(chosen, key) <= most:
             return key, f"It cannot have {getattr(chosen, key)} {unit}.", f"Choose {least}{f' to {most}' if most > least else ''} {unit}."
-    return _misfit(spec, chosen)
+    return _misfit(spec, chosen, own)
 
 
 def digest(base: str, chosen: Chosen) -> str:
@@ -71,19 +72,19 @@ def class_name(base: str, chosen: Chosen) -> str:
     return f"{base[:PREFIX].rstrip('-')}-{digest(base, chosen)[:8]}"
 
 
-def spec_of(spec: Mapping[str, Any], chosen: Chosen, *, buffer: int = 0) -> dict[str, Any]:
+def spec_of(spec: Mapping[str, Any], chosen: Chosen, own: Own, *, buffer: int = 0) -> dict[str, Any]:
     """The class that a choice comes to, as the catalog has classes: the same policy, but none kept ready unless `buffer` says so."""
     parts = [chosen.os.replace("-", " ").title(), *chosen.applications, *chosen.packages]
     title = f"{spec['title']}: {', '.join(parts)}"
     policy = {**spec.get("policy", {}), "buffer": buffer, "minimum": 0, "windows": [], "one_offs": [], "forecast_acts": False}
-    known = applications.catalogue() if chosen.applications else {}
+    known = applications.catalogue(own) if chosen.applications else {}
     roles = [name for name in chosen.applications if name not in known and name not in spec.get("roles", [])]
     return {
         **spec,
         "title": title if len(title) <= TITLE else f"{title[: TITLE - 1]}…",
         "os": chosen.os,
         "roles": [*spec.get("roles", []), *roles],
-        "applications": [*spec.get("applications", []), *_further(spec, chosen)],
+        "applications": [*spec.get("applications", []), *_further(spec, chosen, known)],
         "packages": sorted({*spec.get("packages", []), *chosen.packages}),
         "size": {**spec["size"], "memory": chosen.memory, "disk": chosen.disk},
         "policy": policy,
@@ -91,19 +92,19 @@ def spec_of(spec: Mapping[str, Any], chosen: Chosen, *, buffer: int = 0) -> dict
     }
 
 
-def _further(spec: Mapping[str, Any], chosen: Chosen) -> list[dict[str, Any]]:
+def _further(spec: Mapping[str, Any], chosen: Chosen, known: Mapping[str, Entry]) -> list[dict[str, Any]]:
     """The applications of the catalogue that a choice adds to those of the class."""
-    there, catalogue = {one["name"] for one in spec.get("applications", [])}, applications.catalogue()
-    added = [catalogue[name] for name in chosen.applications if name in catalogue and name not in there]
+    there = {one["name"] for one in spec.get("applications", [])}
+    added = [known[name] for name in chosen.applications if name in known and name not in there]
     return [{"name": one.name, "options": {}, "port": one.port(Named(name=one.name))} for one in added]
 
 
-def _misfit(spec: Mapping[str, Any], chosen: Chosen) -> tuple[str, str, str] | None:
+def _misfit(spec: Mapping[str, Any], chosen: Chosen, own: Own) -> tuple[str, str, str] | None:
     """Why the class that a choice comes to cannot be; see `fault`."""
     if not (chosen.applications or chosen.packages) and chosen.normal() == usual(spec):
         return None  # it is the class itself, which was looked at when it was written
-    came_to = ClassSpec.model_validate({name: value for name, value in spec_of(spec, chosen).items() if name in FITTED})
-    found = next(applications.misfits(came_to), None)
+    came_to = ClassSpec.model_validate({name: value for name, value in spec_of(spec, chosen, own).items() if name in FITTED})
+    found = next(applications.misfits(came_to, own), None)
     if found is None:
         return None
     field = str(found.place[-1]) if found.place[0] == "size" else "applications"

@@ -102,6 +102,11 @@ class SeedJob:
         """The seed's."""
         return f"{self.class_name}/{self.version}"
 
+    @cached_property
+    def own(self) -> applications.Own:
+        """The applications that the scenario brings. Raises FileErrors."""
+        return applications.own(self.scenario.resolve())
+
 
 @dataclass(frozen=True)
 class SeedProgress:
@@ -150,7 +155,7 @@ def test_machine_id(seed_id: int) -> str:
 
 def boot_spec(job: SeedJob, settings: Settings) -> MachineSpec:
     """The throwaway machine of the test boot, of the seed that is tried. Its address is one of the 14 that lie before the machines' slots."""
-    id, described = test_machine_id(job.seed_id), applications.resolved(job.spec).model_dump()
+    id, described = test_machine_id(job.seed_id), applications.resolved(job.spec, job.own).model_dump()
     return MachineSpec(
         id=id,
         name=f"seed-{job.class_name}-{job.version}",
@@ -162,7 +167,7 @@ def boot_spec(job: SeedJob, settings: Settings) -> MachineSpec:
         memory=job.spec.size.memory,
         card=cards.card(id, job.seed_id % cards.PLACES, settings),
         **answering(described),
-        further=applications.further(described),
+        further=applications.further(described, job.own),
     )
 
 
@@ -192,8 +197,7 @@ def build(
     final = seed_folder(job.class_name, job.version, settings)
     if not final.exists():
         try:
-            own = applications.own(job.scenario.resolve())
-            with applications.beside(own), _emptied(work_folder(job.seed_id, settings)) as work:
+            with _emptied(work_folder(job.seed_id, settings)) as work:
                 _Build(job, settings, work, progress, cancelled, provider).run(final)
         except OSError as error:
             raise Unavailable(f"The seed of {job.class_name} cannot be built: {error}.", "Look at the disk that holds it.") from error
@@ -272,7 +276,7 @@ class _Build:
         )
         self.untried = _untried(job.class_name, job.version, settings)
         self.suite = sources.SUITES[job.spec.os]
-        self.applications = applications.of(job.spec)
+        self.applications = applications.of(job.spec, job.own)
         self.folders = [entry.folder for _, entry in self.applications if entry.is_own]
         self.folders += role_folders(job.scenario.resolve(), job.spec.roles)
         self.own_packages = [*job.spec.packages, *(name for _, entry in self.applications for name in entry.manifest.packages)]
@@ -349,7 +353,7 @@ class _Build:
 
     def look(self, spec: MachineSpec) -> None:
         """Keep what the machine of the test boot shows."""
-        pages = applications.pages(applications.resolved(self.job.spec).model_dump())
+        pages = applications.pages(applications.resolved(self.job.spec, self.job.own).model_dump(), self.job.own)
         self.seen = seen.look(spec.card.address, pages, spec.screen_port, self.untried)
 
     def described(self, description: dict[str, Any], name: str = "job") -> Path:
@@ -579,7 +583,7 @@ class _Build:
             "out": str(self.out),
             "cache": str(self.cache),
             "kernel_modules": KERNEL_MODULES,
-            "spec": applications.resolved(job.spec).model_dump(mode="json"),
+            "spec": applications.resolved(job.spec, job.own).model_dump(mode="json"),
             "roles_play": str(roles),
         }
         local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **AS_ROOT}

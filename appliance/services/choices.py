@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from appliance import catalog
-from appliance.catalog import Actor, Class, Favourite, Request, Seed, machines, policies, recipes, seeds
+from appliance.catalog import Actor, Class, Favourite, Request, Seed, machines, policies, recipes, scenarios, seeds
 from appliance.catalog.grants import Location
 from appliance.catalog.quotas import Size
 from appliance.errors import BadInput, NotFound
@@ -41,7 +41,7 @@ def read(machine_class: Class, values: dict[str, Any]) -> Chosen:
     except ValidationError as error:
         place = str(error.errors(include_url=False)[0]["loc"][0])
         raise BadInput(f"This cannot be chosen: {place}.", "Reload the page to see what there is.", field=place) from None
-    if wrong := choice.fault(machine_class.spec, chosen):
+    if wrong := choice.fault(machine_class.spec, chosen, scenarios.own_applications):
         field, message, hint = wrong
         raise BadInput(message, hint, field=field)
     for name in chosen.packages:

@@ -60,7 +60,7 @@ def waiting() -> Waiting:
     sent = scenarios.read(found.tree)
     files = tree.application(sent, name)
     change = versions.outcome_of(_composed(name, files))
-    return Waiting(found, name, tree.entries(sent)[name], applications.catalogue().get(name), files, change)
+    return Waiting(found, name, tree.entries(sent)[name], applications.catalogue(scenarios.own_applications).get(name), files, change)
 
 
 def take(actor: Actor, *, digest: str, seen: int, comment: str = "", build: bool = False) -> ScenarioVersion:

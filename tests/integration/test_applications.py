@@ -21,6 +21,7 @@ from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import MachineSpec
 from appliance.lifecycle.specs import card
 from appliance.scenario import applications, packaged, tree
+from appliance.scenario.applications import Own
 from appliance.scenario.packaged import Packaged
 from appliance.scenario.schema import ClassSpec
 from appliance.scenario.tree import File
@@ -108,7 +109,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each on each release where these tests are what is asked for."""
     each = [
         (release, (name,) if entry.manifest.web else (name, TERMINAL))
-        for name, entry in applications.catalogue().items()
+        for name, entry in applications.catalogue(dict).items()
         for release in entry.manifest.releases
     ]
     chosen = each if metafunc.config.getoption("markexpr") == "applications" else [PAIR]
@@ -135,25 +136,24 @@ def scenario(libvirtd: Libvirtd, names: tuple[str, ...]) -> Iterator[Path]:
         folder = scenario_rows.lay_out(settings)
     finally:
         catalog.close()
-    with applications.beside(applications.own(folder)):
-        yield folder
+    yield folder
     empty(settings)
 
 
-def described(release: str, names: tuple[str, ...]) -> ClassSpec:
+def described(release: str, names: tuple[str, ...], own: Own) -> ClassSpec:
     """The smallest class with these applications."""
-    memory, disk = applications.needed([applications.catalogue()[name] for name in names])
+    memory, disk = applications.needed([applications.catalogue(own)[name] for name in names])
     chosen = [{"name": name} for name in names]
     size = {"memory": max(memory, 256), "disk": max(disk, 2)}
     spec = ClassSpec.model_validate({"title": "Applications", "os": release, "applications": chosen, "size": size})
-    return applications.resolved(spec)
+    return applications.resolved(spec, own)
 
 
 def seed_of(spec: ClassSpec, class_name: str, settings: Settings, scenario: Path) -> SeedFiles:
     """Its seed: that of the pair is kept, all the others would be too many."""
     if class_name != PAIR_NAME:
         return build(SeedJob(1, class_name, 1, spec, scenario), settings, lambda progress: None, lambda: False)
-    folders = [entry.folder for _, entry in applications.of(spec)]
+    folders = [entry.folder for _, entry in applications.of(spec, applications.own(scenario))]
     made_of = kept.digest(spec.model_dump_json(), f"{datetime.now(UTC):%G-%V}", *folders, *(REPOSITORY / part for part in SOURCES))
     version, where = int(made_of[:8], 16), load({}, state=kept.CACHE)
     with kept.locked(f"seed-{class_name}"):
@@ -165,18 +165,19 @@ def seed_of(spec: ClassSpec, class_name: str, settings: Settings, scenario: Path
 def test_an_application_is_built_forked_and_opened(
     libvirtd: Libvirtd, provider: LibvirtProvider, request: pytest.FixtureRequest, scenario: Path, release: str, names: tuple[str, ...]
 ) -> None:
-    settings, spec = libvirtd.settings, described(release, names)
+    settings, own = libvirtd.settings, applications.own(scenario)
+    spec = described(release, names, own)
     class_name = named(release, names)
     seed = seed_of(spec, class_name, settings, scenario)
     request.addfinalizer(lambda: shutil.rmtree(seed_folder(class_name, 1, settings).parent))
     name = f"{class_name}/shared/snapshot-1"
 
     def machine(slot: int, snapshot: str | None = None) -> MachineSpec:
-        id, page = str(uuid.uuid4()), applications.pages(spec.model_dump())[0]
+        id, page = str(uuid.uuid4()), applications.pages(spec.model_dump(), own)[0]
         return MachineSpec(
             id=id, name=f"app-{id[:8]}", class_name=class_name, seed=f"{class_name}/1", cmdline=seed.cmdline, disk_size=spec.size.disk,
             vcpus=1, memory=spec.size.memory, card=card(settings, slot), application_port=page.port, application_ready=page.ready,
-            boot_timeout=600, snapshot=snapshot, further=applications.further(spec.model_dump()),
+            boot_timeout=600, snapshot=snapshot, further=applications.further(spec.model_dump(), own),
         )  # fmt: skip
 
     secrets = list[str]()
@@ -191,7 +192,7 @@ def test_an_application_is_built_forked_and_opened(
     provider.fork(fork)
     provider.start(fork)
     provider.wait(fork)
-    for page in applications.pages(spec.model_dump()):
+    for page in applications.pages(spec.model_dump(), own):
         with urlopen(f"http://{fork.card.address}:{page.port}{page.path}", timeout=60) as answer:
             assert answer.status == 200
             said = answer.read().decode(errors="replace")

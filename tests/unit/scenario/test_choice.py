@@ -18,11 +18,11 @@ def a_class(memory: int, *names: str, **changes: Any) -> dict[str, Any]:
 
 
 def choose(spec: dict[str, Any], **chosen: Any) -> tuple[str, str, str] | None:
-    return fault(spec, choice.usual(spec).model_copy(update=chosen))
+    return fault(spec, choice.usual(spec).model_copy(update=chosen), dict)
 
 
 def test_what_the_class_has_already_takes_room_too() -> None:
-    entries = [applications.catalogue()[name] for name in ("pages", "redis")]
+    entries = [applications.catalogue(dict)[name] for name in ("pages", "redis")]
     least, _ = applications.needed(entries)
     spec = a_class(least - 1, "pages")
     assert choose(spec) is None
@@ -35,10 +35,10 @@ def test_what_the_class_has_already_takes_room_too() -> None:
 
 
 def test_another_release_is_for_all_applications_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    catalogue = applications.catalogue()
+    catalogue = applications.catalogue(dict)
     old = catalogue["pages"].manifest.model_copy(update={"releases": ["debian-12"]})
     entry = applications.Entry("pages", old, catalogue["pages"].folder)
-    monkeypatch.setattr(applications, "catalogue", lambda: {**catalogue, "pages": entry})
+    monkeypatch.setattr(applications, "catalogue", lambda _: {**catalogue, "pages": entry})
     spec = a_class(512, "pages")
     assert choose(spec, os="debian-13") == (
         "applications",

@@ -43,7 +43,7 @@ def owner(grace: Browser, opened: Settings, tmp_path: Path) -> Browser:
 
 def test_the_catalogue_shows_what_there_is_and_leads_to_a_class(owner: Browser) -> None:
     page = unescape(owner.get("/admin/applications/").text)
-    for name, entry in catalogue().items():
+    for name, entry in catalogue(rows.own_applications).items():
         assert f'href="/admin/applications/{name}"' in page
         assert entry.manifest.description in page
     page = unescape(owner.get("/admin/applications/pages").text)
@@ -97,7 +97,7 @@ def test_what_does_not_go_together_is_said_at_its_field(owner: Browser, changes:
 @pytest.mark.api
 def test_programs_read_the_catalogue(owner: Browser) -> None:
     found = {one["name"]: one for one in owner.get("/api/v1/admin/applications").json["items"]}
-    assert found.keys() == catalogue().keys()
+    assert found.keys() == catalogue(rows.own_applications).keys()
     assert found["redis"]["port"] is None
     assert found["redis"]["options"][0] == {
         "name": "memory", "type": "integer", "title": "Memory for data", "description": "MiB; beyond that, nothing more is taken in.",
@@ -161,7 +161,7 @@ def test_one_of_your_own_is_made_looked_at_kept_changed_withdrawn_and_removed(ow
         assert words in unescape(refused)
     assert owner.post("/admin/own-applications/make", {**MADE, "short": "pages"}).status_code == 400
     assert owner.post("/admin/own-applications/make", MADE).headers["Location"] == "/admin/own-applications/sent"
-    assert "graphs" not in catalogue()
+    assert "graphs" not in catalogue(rows.own_applications)
     assert "sent an application" in owner.get("/admin/applications/").text
     shown = unescape(owner.get("/admin/own-applications/sent").text)
     for words in ("Draws graphs.", "graphviz", "port 8091", "applications/graphs/files/install", "systemctl enable graphs"):
