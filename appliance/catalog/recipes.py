@@ -51,7 +51,7 @@ def use(base: Class, chosen: Chosen) -> str:
         return str(found[0][0])
     chosen, name = chosen.normal(), choice.class_name(base.name, chosen)
     Class.insert(name=name, **policies.of_recipe(base, chosen)).execute()
-    Recipe.create(machine_class=name, base=base.name, digest=digest, chosen=chosen.model_dump(mode="json"))
+    Recipe.create(machine_class=name, base=base.name, digest=digest, chosen=chosen.written())
     return name
 
 

@@ -37,13 +37,19 @@ def read(machine_class: Class, values: dict[str, Any]) -> Chosen:
     """What somebody chose of a class; what they do not say is as the class has it. Raises BadInput."""
     given = {**choice.usual(machine_class.spec).model_dump(), **values}
     try:
-        chosen = Chosen.model_validate(given).normal()
+        asked = Chosen.model_validate(given)
     except ValidationError as error:
         place = str(error.errors(include_url=False)[0]["loc"][0])
         raise BadInput(f"This cannot be chosen: {place}.", "Reload the page to see what there is.", field=place) from None
+    for name in asked.options.keys() - set(asked.applications):
+        raise BadInput(
+            f"There is nothing to decide about {name}.", "Choose the application, or leave its options out.", field="applications"
+        )
+    chosen = asked.normal()
     if wrong := choice.fault(machine_class.spec, chosen, scenarios.own_applications):
         field, message, hint = wrong
         raise BadInput(message, hint, field=field)
+    chosen = choice.without_defaults(chosen, scenarios.own_applications)
     for name in chosen.packages:
         if said := packages.names("", chosen.os, name):
             raise BadInput(f"{said[0][:1].upper()}{said[0][1:]}.", f"{said[1][:1].upper()}{said[1][1:]}.", field="packages")

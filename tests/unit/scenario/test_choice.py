@@ -57,6 +57,23 @@ def test_ports_collide_with_those_of_the_class() -> None:
     assert wrong == ("applications", "Web terminal and the desktop both take port 4200", "Leave one of the two out.")
 
 
+def test_options_belong_to_the_choice_and_those_that_count_anyhow_do_not() -> None:
+    spec = a_class(512)
+    plain = choice.usual(spec).model_copy(update={"applications": ["redis"]})
+    decided = plain.model_copy(update={"options": {"redis": {"memory": 128}}})
+    default = applications.catalogue(dict)["redis"].manifest.options["memory"].default
+    same = plain.model_copy(update={"options": {"redis": {"memory": default}, "pages": {}}})
+    assert choice.digest("data", decided) != choice.digest("data", plain)
+    assert choice.digest("data", choice.without_defaults(same, dict)) == choice.digest("data", plain)
+    assert "options" not in plain.written(), "choices of before there were options keep their hash"
+    assert choice.spec_of(spec, decided, dict)["applications"][0]["options"] == {"memory": 128}
+    assert choose(spec, applications=["redis"], options={"redis": {"memory": 4}}) == (
+        "applications",
+        "Redis cannot have that memory: Input should be greater than or equal to 16.",
+        "Its page says what can be.",
+    )
+
+
 def test_a_choice_is_written_the_same_whoever_makes_it() -> None:
     one = Chosen(os="debian-12", applications=["redis", "pages", "redis"], memory=512, disk=9)
     other = Chosen(os="debian-12", applications=["pages", "redis"], memory=512, disk=9)
