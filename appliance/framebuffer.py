@@ -56,15 +56,15 @@ class _Screen:
         self._socket.settimeout(left)
 
 
-def take(connected: socket.socket, within: float) -> bytes:
-    """A PNG of what the screen at the other end shows, at most WIDTH wide, within so many seconds. Others there notice nothing. Raises NoPicture."""
+def take(connected: socket.socket, within: float, most: int = WIDTH) -> bytes:
+    """A PNG of what the screen at the other end shows, so many pixels wide at most, within so many seconds. Others there notice nothing. Raises NoPicture."""
     screen = _Screen(connected, time.monotonic() + within)
     try:
         width, height = _begin(screen)
         pixels = _frame(screen, width, height)
     except (OSError, struct.error) as error:
         raise NoPicture(str(error)) from error
-    return _png(*_shrunk(pixels, width, height))
+    return _png(*_shrunk(pixels, width, height, most))
 
 
 def _begin(screen: _Screen) -> tuple[int, int]:
@@ -113,9 +113,9 @@ def _rectangle(screen: _Screen, pixels: bytearray, width: int, height: int) -> i
     return wide * high
 
 
-def _shrunk(pixels: bytearray, width: int, height: int) -> tuple[list[bytes], int]:
+def _shrunk(pixels: bytearray, width: int, height: int, most: int) -> tuple[list[bytes], int]:
     """Rows of three bytes a pixel, each the mean of four points of what it stands for, and how many pixels a row has."""
-    step = -(-width // WIDTH)
+    step = -(-width // most)
     wide, high, far = width // step, height // step, step // 2
 
     def rows() -> Iterator[bytes]:

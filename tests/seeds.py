@@ -29,7 +29,7 @@ SOURCES = (
 def small_scenario(folder: Path = SMALL) -> Scenario:
     """The tests' scenario, with the classes small (Debian 13) and small12 (Debian 12), or another one; what their applications say is in them."""
     found = Scenario.model_validate(yaml.safe_load((folder / "scenario.yml").read_text()))
-    return found.model_copy(update={"classes": {name: applications.resolved(spec) for name, spec in found.classes.items()}})
+    return found.model_copy(update={"classes": {name: applications.resolved(spec, dict) for name, spec in found.classes.items()}})
 
 
 def cached_seed(class_name: str = "small", scenario: Path = SMALL, spec: ClassSpec | None = None) -> SeedFiles:
@@ -38,7 +38,7 @@ def cached_seed(class_name: str = "small", scenario: Path = SMALL, spec: ClassSp
     With `spec` the class is that.
     """
     spec = spec or small_scenario(scenario).classes[class_name]
-    folders = [entry.folder for _, entry in applications.of(spec)]
+    folders = [entry.folder for _, entry in applications.of(spec, dict)]
     parts = [REPOSITORY / part for part in SOURCES]
     made_of = kept.digest(class_name, f"{datetime.now(UTC):%G-%V}", spec.model_dump_json(), scenario, *folders, *parts)
     # A version of its own for each class and state of the sources: what is there already is used, as in the product.

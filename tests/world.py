@@ -140,13 +140,27 @@ def machine_class(name: str, spec: Mapping[str, object], **values: int) -> Class
     return Class.get_by_id(row.name)
 
 
+SEEN = {
+    "at": "2026-03-02T10:00:00+00:00",
+    "pages": [
+        {"title": "Notebook", "port": 8888, "path": "/lab", "status": 200, "name": "JupyterLab", "text": "JupyterLab needs JavaScript."},
+        {
+            "title": "Terminal",
+            "port": 4200,
+            "path": "/",
+            "problem": "10.0.0.2:4200 does not answer in time. Look at the server's load and log.",
+        },
+    ],
+    "picture": False,
+}
+
+
 def seed(class_name: str, version: int, state: SeedState = SeedState.READY, *, promoted: bool = False, **values: object) -> Seed:
     """A seed version, begun an hour ago for each version it lags behind nine."""
     began = catalog.now() - timedelta(hours=9 - version)
     ended = None if state in (SeedState.QUEUED, SeedState.BUILDING) else began + timedelta(minutes=3, seconds=12)
-    manifest = (
-        {"os": "debian-13", "kernel": "6.12.48+deb13-amd64", "seconds": 192.4, "packages": PACKAGES} if state is SeedState.READY else {}
-    )
+    about = {"os": "debian-13", "kernel": "6.12.48+deb13-amd64", "seconds": 192.4, "packages": PACKAGES, "seen": SEEN}
+    manifest = about if state is SeedState.READY else {}
     defaults = {
         "state": state,
         "created_at": began,

@@ -3,7 +3,9 @@
 What is chosen stands in the page's address, which is thereby the link that others are given: they may ask for it if they may use the class.
 """
 
+import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -14,9 +16,10 @@ from werkzeug.wrappers import Response
 from appliance.catalog import Class
 from appliance.errors import BadInput, DpeError
 from appliance.scenario import choice
+from appliance.scenario.applications import Entry
 from appliance.scenario.choice import Chosen
-from appliance.services import choices
-from webui import forms
+from appliance.services import applications, choices
+from webui import forms, schema_form
 from webui.errors import status_of
 from webui.forms import CHECKS, Form, Line, WholeOrNothing, Words
 from webui.guard import actor, needs
@@ -25,6 +28,7 @@ blueprint = Blueprint("choices", __name__, url_prefix="/choose")
 
 Page = Response | tuple[str, int]
 LISTS = ("applications", "packages")
+OPTIONS = "options"  # of chosen applications: JSON in an address, and fields like options.redis.memory in the form
 
 
 class Choosing(Form):
@@ -53,6 +57,8 @@ def query_of(machine_class: Class, chosen: Chosen, lease: int | None = None) -> 
     """A choice in an address: what is not as the class has it."""
     usual = choice.usual(machine_class.spec).model_dump()
     values = {key: value for key, value in chosen.model_dump().items() if value != usual[key]}
+    if OPTIONS in values:
+        values[OPTIONS] = json.dumps(values[OPTIONS], separators=(",", ":"))
     return urlencode({**values, **({"lease": lease} if lease is not None else {})}, doseq=True)
 
 
@@ -60,9 +66,52 @@ def _address(machine_class: Class, chosen: Chosen, lease: int | None = None) -> 
     return f"{url_for('choices.page', name=machine_class.name)}?{query_of(machine_class, chosen, lease)}".rstrip("?")
 
 
-def _chosen(machine_class: Class, asked: Choosing) -> Chosen:
-    values = asked.model_dump(exclude={"lease", "name"})
-    return choices.read(machine_class, {key: value for key, value in values.items() if value not in ("", None, [])})
+def _chosen(machine_class: Class, asked: Choosing, options: Mapping[str, Any]) -> Chosen:
+    values = {**asked.model_dump(exclude={"lease", "name"}), OPTIONS: options}
+    return choices.read(machine_class, {key: value for key, value in values.items() if value not in ("", None, [], {})})
+
+
+@dataclass(frozen=True)
+class Decided:
+    """An application that may be chosen, and the fields of what is decided about it."""
+
+    entry: Entry
+    fields: tuple[schema_form.Field, ...]
+
+    @property
+    def prefix(self) -> str:
+        """What their names begin with; the form says by a field of that name that it had them, as boxes that are not ticked are not sent."""
+        return f"{OPTIONS}.{self.entry.name}"
+
+
+def _decided(machine_class: Class) -> list[Decided]:
+    """Those of what the class leaves open about which anything can be decided."""
+    known = {one.name: one for one in applications.entries()}
+    found = []
+    for name in choice.bounds_of(machine_class.spec).applications:
+        if name in known and known[name].manifest.options:
+            schema = known[name].manifest.option_model.model_json_schema()
+            found.append(Decided(known[name], schema_form.fields_of(schema, f"{OPTIONS}.{name}.")))
+    return found
+
+
+def _options(machine_class: Class, asked: Choosing) -> dict[str, Any]:
+    """What was decided about the chosen applications: in the fields of the form, or as an address has it. Raises BadInput."""
+    sent = forms.sent()
+    if OPTIONS in sent:
+        return _options_of(str(sent[OPTIONS]))
+    said = {one.entry.name: schema_form.read(one.fields, sent) for one in _decided(machine_class) if one.prefix in sent}
+    return {name: values for name, values in said.items() if values and name in asked.applications}
+
+
+def _options_of(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise BadInput("This cannot be chosen: options.", "Reload the page to see what there is.", field="applications")
+    return found
 
 
 def _of_address(values: Mapping[str, list[str]]) -> dict[str, Any]:
@@ -78,12 +127,13 @@ def _page(machine_class: Class, error: DpeError | None = None) -> Page:
     if error is None:
         try:
             asked = forms.check(Choosing, given)
-            chosen = _chosen(machine_class, asked)
+            chosen = _chosen(machine_class, asked, _options_of(request.args.get(OPTIONS, "")))
             found = choices.outlook(actor(), machine_class, chosen, choices.lease_of(machine_class, asked.lease))
         except DpeError as refused:
             error = refused
     stored = {**usual, **given, "packages": ", ".join(given.get("packages", []))}
-    offered = {"os": choices.systems(machine_class), "applications": {one: one for one in open_.applications}}
+    titles = {one.name: one.manifest.title for one in applications.entries()}
+    offered = {"os": choices.systems(machine_class), "applications": {one: titles.get(one, one) for one in open_.applications}}
     mine = forms.was_sent(Choosing) or forms.was_sent(Favoured)
     model = Favoured if forms.was_sent(Favoured) else Choosing
     form = forms.bound(model, stored, error, choices=offered, mine=not mine)
@@ -92,6 +142,10 @@ def _page(machine_class: Class, error: DpeError | None = None) -> Page:
         machine_class=machine_class,
         open=open_,
         form=form,
+        decided=_decided(machine_class),
+        values=_typed(machine_class, found),
+        shown=schema_form.shown,
+        titles=titles,
         name_form=forms.bound(Favoured, {}, error if model is Favoured else None),
         found=found,
         link=_link(machine_class, found),
@@ -99,6 +153,14 @@ def _page(machine_class: Class, error: DpeError | None = None) -> Page:
         favourites=[(one, f"{url_for('choices.page', name=one.class_name)}?{one.query}") for one in _favourites(machine_class)],
     )
     return page, status_of(error) if error else 200
+
+
+def _typed(machine_class: Class, found: choices.Outlook | None) -> dict[str, Any]:
+    """What the fields of options show: what was sent, where it was refused, else what the address says."""
+    if found is not None or request.method == "GET":
+        return {OPTIONS: found.chosen.options if found else {}}
+    sent = forms.sent()
+    return {OPTIONS: {one.entry.name: schema_form.read(one.fields, sent) for one in _decided(machine_class) if one.prefix in sent}}
 
 
 def _favourites(machine_class: Class) -> list[Any]:
@@ -128,7 +190,7 @@ def look(name: str) -> Page:
     try:
         asked = forms.read(Choosing)
         lease = choices.lease_of(machine_class, asked.lease)
-        return redirect(_address(machine_class, _chosen(machine_class, asked), lease), 303)
+        return redirect(_address(machine_class, _chosen(machine_class, asked, _options(machine_class, asked)), lease), 303)
     except BadInput as error:
         return _page(machine_class, error)
 
@@ -139,7 +201,7 @@ def ask(name: str) -> Page:
     machine_class = choices.open_class(actor(), name)
     try:
         asked = forms.read(Choosing)
-        choices.request(actor(), machine_class, _chosen(machine_class, asked), asked.lease)
+        choices.request(actor(), machine_class, _chosen(machine_class, asked, _options(machine_class, asked)), asked.lease)
     except DpeError as error:
         return _page(machine_class, error)
     return redirect("/", 303)
@@ -151,7 +213,8 @@ def keep(name: str) -> Page:
     machine_class = choices.open_class(actor(), name)
     try:
         asked = forms.read(Favoured)
-        lease, chosen = choices.lease_of(machine_class, asked.lease), _chosen(machine_class, asked)
+        lease = choices.lease_of(machine_class, asked.lease)
+        chosen = _chosen(machine_class, asked, _options(machine_class, asked))
         choices.keep(actor(), machine_class.name, asked.name, query_of(machine_class, chosen, lease))
     except BadInput as error:
         return _page(machine_class, error)

@@ -12,18 +12,20 @@ from appliance.services import directory
 from webui.admin.directory import Reached
 from webui.forms import FormError, OneOf
 
+USED = "yes"
+
 
 class Directory(Reached):
-    """Among the wizard's other fields, its own begin with `dir_`; they are looked at when `use` is said."""
+    """Among the wizard's other fields, its own begin with `dir_`; they are looked at when one is used."""
 
     model_config = ConfigDict(alias_generator="dir_{}".format)
 
-    use: Annotated[str, OneOf({"": "None, or later", "yes": "Use this one"})] = Field("", title="Directory")
+    use: Annotated[str, OneOf({"": "Later", "none": "There is none", "yes": "Use this one"})] = Field("", title="Directory")
 
     @model_validator(mode="after")
     def _can_be_used(self) -> Self:
-        found = wrong(self.values()) if self.use else {}
-        if self.use and self.bind_dn and not self.password:
+        found = wrong(self.values()) if self.use == USED else {}
+        if self.use == USED and self.bind_dn and not self.password:
             found |= {"password": "The reading account's password is missing. Type it, or leave the account's name empty too."}
         if found:
             raise FormError(type(self), found)
@@ -32,9 +34,10 @@ class Directory(Reached):
 
 def use(actor: Actor, asked: Directory) -> None:
     """Use it from now on; the appliance is set up by now, so what is refused is mended on its own page."""
-    if not asked.use:
-        return
     try:
-        directory.change(actor, asked.values(), asked.password)
+        if asked.use == "none":
+            directory.say_none(actor)
+        elif asked.use == USED:
+            directory.change(actor, asked.values(), asked.password)
     except DpeError as error:
         flash(f"The directory is not in use: {error} You find it under Accounts, Directory.", "warning")

@@ -245,6 +245,7 @@ class EventKind(StrEnum):
 
     DIRECTORY_ON = "directory.on", "The directory was switched on."
     DIRECTORY_OFF = "directory.off", "The directory was switched off."
+    DIRECTORY_NONE = "directory.none", "Somebody said that there is no directory."
     DIRECTORY_CHANGED = "directory.changed", "The directory is reached in another way.", INFO, *CHANGE
     DIRECTORY_ASKED = "directory.asked", "Somebody asked for a synchronisation.", INFO, "force"
     DIRECTORY_FAILED = "directory.failed", "The directory could not be synchronised.", WARNING, "hint"
@@ -280,6 +281,9 @@ class EventKind(StrEnum):
     SCENARIO_DISCARDED = "scenario.discarded", "What was sent was discarded."
     SCENARIO_APPLICATION_WITHDRAWN = "scenario.application_withdrawn", "An application is offered to new classes no more."
     SCENARIO_APPLICATION_OFFERED = "scenario.application_offered", "An application that was withdrawn is offered again."
+    SCENARIO_APPLICATION_HIDDEN = (
+        "scenario.application_hidden", "One that came with the appliance is called like one of the scenario's, which counts.", INFO, "hint",
+    )  # fmt: skip
     SCENARIO_OFFERED = "scenario.offered", "A newer scenario came, and the one here was changed: somebody decides.", INFO, "hint"
     SCENARIO_UNREADABLE = "scenario.unreadable", "A scenario cannot be used; the one before counts on.", ERROR, "hint"
 

@@ -23,7 +23,7 @@ DEFAULTS: dict[str, Any] = {
     "audit_check": {},  # what the last look at the whole record found
     "event_listeners": {},  # how far each function of another package was told of events, by its name
     "syslog_problem": "",  # why it does not take events now
-    "directory": {},  # on, config (see people.directory_config) and the reading account's password, sealed
+    "directory": {},  # on, config (see people.directory_config) and the reading account's password, sealed; `none`: an admin said that there is none
     "ssh_server": False,  # whether the appliance's own SSH server is there
     "address": "",  # where others reach the web page, like https://dpe.example.org:8443; empty means that nobody said it
     "mail": {},  # on, server (see outside.mail.Server) and the password of its account, sealed
@@ -41,6 +41,7 @@ DEFAULTS: dict[str, Any] = {
     "aside_days": 30,  # after which what is set aside is removed; 0: never
     "trends": {},  # whole days until disk and memory are used up, of what comes soon; see engine.trends
     "withdrawn_applications": [],  # names of those that classes which do not have them are not offered
+    "hidden_applications": [],  # names of a scenario's own that one which came with the appliance has, too; it was said
     "scenario": {},  # name, title and description of the scenario last loaded
 }
 

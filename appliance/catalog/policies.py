@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 from appliance.catalog.models import Class, Recipe, Sequence, now
+from appliance.catalog.scenarios import own_applications
 from appliance.scenario import choice, policy
 from appliance.scenario.calendar import OneOff
 
@@ -130,8 +131,8 @@ def _save(machine_class: Class, spec: Mapping[str, Any], overrides: Mapping[str,
 def of_recipe(base: Class, chosen: choice.Chosen, *, buffer: int = 0) -> dict[str, Any]:
     """What the row of the class has that a choice comes to: the policy is its base's, an admin's values included, but how many are kept ready."""
     overrides = {name: value for name, value in base.overrides.items() if name not in choice.BARE}
-    allowed = base.enabled and choice.fault(base.spec, chosen) is None
-    return {**columns(choice.spec_of(base.spec, chosen, buffer=buffer), overrides), "enabled": allowed}
+    allowed = base.enabled and choice.fault(base.spec, chosen, own_applications) is None
+    return {**columns(choice.spec_of(base.spec, chosen, own_applications, buffer=buffer), overrides), "enabled": allowed}
 
 
 def follow_base(recipe: Recipe, *, buffer: int | None = None) -> None:

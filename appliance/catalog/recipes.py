@@ -29,6 +29,14 @@ def bases() -> dict[str, str]:
     return dict(rows("SELECT class_name, base FROM recipe"))
 
 
+def families() -> dict[str, list[str]]:
+    """The classes of which something was chosen, each with the classes of that."""
+    found = dict[str, list[str]]()
+    for name, base in bases().items():
+        found.setdefault(base, []).append(name)
+    return found
+
+
 def find(base: str, chosen: Chosen) -> Recipe | None:
     """The recipe of a choice; None when nobody asked for it yet."""
     found: Recipe | None = Recipe.get_or_none(Recipe.digest == choice.digest(base, chosen))
@@ -43,7 +51,7 @@ def use(base: Class, chosen: Chosen) -> str:
         return str(found[0][0])
     chosen, name = chosen.normal(), choice.class_name(base.name, chosen)
     Class.insert(name=name, **policies.of_recipe(base, chosen)).execute()
-    Recipe.create(machine_class=name, base=base.name, digest=digest, chosen=chosen.model_dump(mode="json"))
+    Recipe.create(machine_class=name, base=base.name, digest=digest, chosen=chosen.written())
     return name
 
 

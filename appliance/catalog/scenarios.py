@@ -102,9 +102,6 @@ def _own(digest: str) -> Mapping[str, Entry]:
     return trees.entries(read(listed)) if listed else {}
 
 
-applications.follow(own_applications)
-
-
 def put(tree: Tree, state: ScenarioState, base: Listing, *, author: str = "", comment: str = "", changes: str = "") -> ScenarioVersion:
     """A tree in that state, in place of what is in it; call it inside `write()`. A current one becomes the next version."""
     for file in tree.values():

@@ -46,7 +46,10 @@ class Pools:
                 self._drain(machine_class, decision, of[decision.name])
                 continue
             for machine in machines.dispensable(decision.name, decision.remove):
-                self._remove_ready(machine, "the buffer is larger than its policy or than what could be handed out")
+                self._remove_ready(
+                    machine,
+                    "the buffer is larger than its policy, or than what could be handed out, or is in the way of somebody who waits",
+                )
             for machine in machines.largest(decision.name, decision.shed):
                 self._remove_ready(machine, "memory is short")
 

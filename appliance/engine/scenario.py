@@ -8,6 +8,7 @@ from appliance.engine.adoption import adopt_sequences
 from appliance.engine.jobs import Jobs
 from appliance.errors import DpeError
 from appliance.scenario.load import Loaded, load
+from appliance.services import own_applications
 from appliance.services.scenario_adoption import adopt_scenario
 from appliance.settings import Settings
 
@@ -26,6 +27,7 @@ def adopt(settings: Settings) -> Loaded | None:
         return None
     adopt_sequences(settings)
     adopt_scenario(loaded.scenario)  # whose classes follow them
+    own_applications.note_hidden()
     return loaded
 
 

@@ -21,6 +21,12 @@ def is_on() -> bool:
     return on
 
 
+def is_none() -> bool:
+    """Whether somebody said that there is no directory."""
+    none: bool = options.get("directory").get("none", False)
+    return none
+
+
 def has_password() -> bool:
     """Whether a password of the reading account is kept."""
     return bool(options.get("directory").get("password"))

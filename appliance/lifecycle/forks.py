@@ -5,9 +5,10 @@ from datetime import timedelta
 
 from appliance import catalog
 from appliance.backoff import doubled
-from appliance.catalog import Class, EventKind, Machine, Seed, Snapshot, SnapshotState, now, record, snapshots
+from appliance.catalog import Class, EventKind, Machine, Seed, Snapshot, SnapshotState, now, record, scenarios, snapshots
 from appliance.errors import BadInput, DpeError
 from appliance.hypervisor.provider import Provider, Unfit
+from appliance.scenario import applications
 from appliance.seeds import snapshot as files
 from appliance.settings import Settings
 
@@ -25,9 +26,10 @@ def usable(machine_class: Class, seed: Seed) -> Snapshot | None:
 
 def job(snapshot: Snapshot) -> files.SnapshotJob:
     """What seeds.snapshot needs to know."""
-    seed = snapshot.seed
+    seed, spec = snapshot.seed, snapshot.seed.machine_class.spec
+    further = applications.further(spec, scenarios.own_applications)
     name = snapshot.name or f"{seed.name}/snapshot-{snapshot.id}"
-    return files.SnapshotJob(snapshot.id, name, seed.class_name, seed.version, seed.cmdline, seed.machine_class.spec)
+    return files.SnapshotJob(snapshot.id, name, seed.class_name, seed.version, seed.cmdline, spec, further)
 
 
 def take_snapshot(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:

@@ -7,13 +7,13 @@ from functools import partial
 from typing import NamedTuple
 
 from appliance import catalog
-from appliance.catalog import Class, demand, is_to_come, machines, memory, now, options, policies, seeds, snapshots
+from appliance.catalog import Class, demand, is_to_come, machines, memory, now, options, policies, recipes, seeds, snapshots
 from appliance.catalog.memory import Allowed, Kind, Part
 from appliance.hypervisor.provider import HostFacts
 from appliance.lifecycle import calendars, forks, outcomes, pace
 from appliance.pools.capacity import DISK_PER_MACHINE, most
 from appliance.pools.forecast import pace_of
-from appliance.pools.planner import Capacity, Demand, Policy, Pools
+from appliance.pools.planner import Capacity, Demand, Family, Policy, Pools
 from appliance.pools.windows import Ahead, Pace, ahead
 from appliance.settings import Settings
 
@@ -112,7 +112,9 @@ class Sizing:
         waiting, old, moment, taking = machines.waiting(), machines.on_old_seed(), now(), snapshots.being_taken()
         found = []
         self.holds = {}
-        for machine_class in list(Class.select().order_by(Class.name)):
+        known = {one.name: one for one in Class.select().order_by(Class.name)}
+        families = self._families(parts, known, moment)
+        for machine_class in known.values():
             seed = seeds.promoted(machine_class.name)
             if seed is None:
                 continue
@@ -150,8 +152,19 @@ class Sizing:
                     cost=cost,
                     priority=policies.value(machine_class, "priority"),
                     frees=_frees([of[kind] for kind in (*STANDING, Kind.FORK) if kind in of]) or cost or nominal,
+                    family=families.get(machine_class.name),
                 )
             )
+        return found
+
+    def _families(self, parts: Iterable[Part], known: dict[str, Class], moment: datetime) -> dict[str, Family]:
+        """Of each class of which something was chosen, and of all that was, what bounds them together: a class's maximum is for everything of it."""
+        found = dict[str, Family]()
+        for base, chosen in recipes.families().items():
+            maximum = _policy(known[base], self._holds(known[base], moment, is_forked=False)).maximum
+            members = {base, *chosen}
+            family = Family(base, maximum, sum(part.count for part in parts if part.class_name in members))
+            found |= dict.fromkeys(members, family)
         return found
 
     def _holds(self, machine_class: Class, moment: datetime, *, is_forked: bool) -> Ahead:

@@ -5,7 +5,7 @@ import logging
 import uuid
 from contextlib import suppress
 
-from appliance.catalog import Seed, smoke_tests
+from appliance.catalog import Seed, scenarios, smoke_tests
 from appliance.errors import DpeError
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import Card, MachineSpec, Provider, answering
@@ -35,7 +35,7 @@ def spec(seed: Seed, settings: Settings) -> MachineSpec:
         memory=described["size"]["memory"],
         card=Card("52:54:00:00:00:0d", str(subnet[2 + PLACE]), subnet.prefixlen, settings.gateway),
         **answering(described),
-        further=applications.further(described),
+        further=applications.further(described, scenarios.own_applications),
         snapshot=None if snapshot is None else snapshot.name,
     )
 

@@ -60,7 +60,7 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
         memory=machine.memory,
         card=card(settings, machine.slot),
         **answering(described),
-        further=applications.further(described),
+        further=applications.further(described, scenarios.own_applications),
         readiness=cast(Readiness, machine.readiness),
         snapshot=None if snapshot is None else snapshot.name,
         kept=None if kept is None else kept.id,

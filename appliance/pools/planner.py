@@ -47,6 +47,15 @@ class Pools:
 
 
 @dataclass(frozen=True)
+class Family:
+    """Classes that one maximum bounds together: a class, whose name it has, and what people chose of it. `exist`: machines of all of them, in whatever state."""
+
+    name: str
+    maximum: int
+    exist: int
+
+
+@dataclass(frozen=True)
 class Demand:
     """All that the planner needs to know of a class. Sizes are MiB a machine.
 
@@ -65,6 +74,7 @@ class Demand:
     cost: int | None = None
     frees: int = 1
     priority: int = 0
+    family: Family | None = None
 
     @property
     def stands(self) -> bool:
@@ -167,9 +177,48 @@ def _wanted(demand: Demand) -> int:
     return max(policy.minimum, pools.production + pools.waiting + policy.buffer)
 
 
+class _Families:
+    """Counts what the maximum of each family leaves, and who was not given a machine because of it."""
+
+    def __init__(self, demands: Sequence[Demand]) -> None:
+        self.demands = demands
+        self.left = {family.name: family.maximum - family.exist for family in (demand.family for demand in demands) if family}
+        self.unmet = dict.fromkeys((demand.name for demand in demands), 0)  # people who wait, by class
+
+    def lacks(self, demand: Demand, waiting: int = 0) -> str:
+        """What is missing for one more of the class, for which so many people wait."""
+        family = demand.family
+        if family is None or self.left[family.name] > 0:
+            return ""
+        self.unmet[demand.name] = max(self.unmet[demand.name], waiting if demand.allowance is None else min(waiting, demand.allowance))
+        return f"the maximum of {family.maximum} machines of {family.name} and all that is chosen of it"
+
+    def take(self, demand: Demand) -> None:
+        if demand.family:
+            self.left[demand.family.name] -= 1
+
+    def give_way(self, changes: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+        """What is made and removed, with further ready machines to remove that are above a family's maximum, or in the way of its people who wait: the
+        lowest priority gives first, then the class that has most."""
+        changes = dict(changes)
+        for name, left in self.left.items():
+            members = [demand for demand in self.demands if demand.family and demand.family.name == name]
+            going = sum(demand.pools.leaving + changes[demand.name][1] for demand in members)
+            need = max(sum(self.unmet[demand.name] for demand in members), -left) - going
+            spare = {d.name: d.pools.ready - d.pools.waiting - changes[d.name][1] for d in members if not changes[d.name][0]}
+            for _ in range(need):
+                giving = [demand for demand in members if spare.get(demand.name, 0) > 0]
+                if not giving:
+                    break
+                gives = max(giving, key=lambda demand: (-demand.priority, spare[demand.name]))
+                spare[gives.name] -= 1
+                changes[gives.name] = 0, changes[gives.name][1] + 1
+        return changes
+
+
 def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
     """Decide for all classes at once, since they share the host; one decision a class, in the same order."""
-    budget = _Budget(demands, capacity)
+    budget, families = _Budget(demands, capacity), _Families(demands)
     create = dict.fromkeys((demand.name for demand in demands), 0)
     short: set[str] = set()
     full: set[str] = set()  # classes that wanted more than the host has left
@@ -187,6 +236,9 @@ def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
             still = f", {pools.leaving} of them still being taken away" if pools.leaving else ""
             reasons.setdefault(demand.name, f"the class's maximum of {demand.policy.maximum} machines{still}")
             return False
+        if lack := families.lacks(demand, upto - made if held else 0):
+            reasons.setdefault(demand.name, lack)
+            return False
         if lack := budget.lacks(demand, buffered + 1, held=held):
             reasons.setdefault(demand.name, lack)
             full.add(demand.name)
@@ -194,6 +246,7 @@ def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
                 short.add(demand.name)
             return False
         budget.take(demand, held=held)
+        families.take(demand)
         create[demand.name] += 1
         return True
 
@@ -205,7 +258,7 @@ def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
 
     in_turn({d.name: max(0, d.pools.waiting - d.pools.creation - d.pools.ready) if d.offered else 0 for d in demands}, held=True)
     in_turn({d.name: max(0, _wanted(d) - d.pools.creation - d.pools.ready - d.pools.production) for d in demands}, held=False)
-    changes = {demand.name: _renew(demand, create[demand.name], budget) for demand in demands}
+    changes = families.give_way({demand.name: _renew(demand, create[demand.name], budget, families) for demand in demands})
     shed = _shed(demands, capacity, {name: remove for name, (_, remove) in changes.items()})
     for demand in demands:
         if shed[demand.name]:
@@ -219,7 +272,7 @@ def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
     ]
 
 
-def _renew(demand: Demand, created: int, budget: _Budget) -> tuple[int, int]:
+def _renew(demand: Demand, created: int, budget: _Budget, families: _Families) -> tuple[int, int]:
     """Excess ready machines to remove, and at most one extra machine to make while old seeds are replaced."""
     pools, policy = demand.pools, demand.policy
     wanted = min(_wanted(demand), policy.maximum, pools.production + budget.can_claim(demand)) if demand.offered else pools.production
@@ -228,8 +281,9 @@ def _renew(demand: Demand, created: int, budget: _Budget) -> tuple[int, int]:
         return 0, 0  # one less to make is one less to remove
     if excess or not pools.old or not demand.offered or pools.creation or demand.allowance is not None:
         return 0, excess
-    if pools.exist < policy.maximum and not budget.lacks(demand, pools.ready + 1, held=False):
+    if pools.exist < policy.maximum and not families.lacks(demand) and not budget.lacks(demand, pools.ready + 1, held=False):
         budget.take(demand, held=False)
+        families.take(demand)
         return 1, 0
     if pools.leaving:
         return 0, 0  # the one before is not gone yet

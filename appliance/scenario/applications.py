@@ -3,11 +3,9 @@
 Some come with the appliance, others with a scenario: those are folders in its `applications/`.
 """
 
-import contextlib
 import difflib
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -147,6 +145,11 @@ class Entry:
         return self.manifest.access != "none"
 
     @property
+    def hides(self) -> bool:
+        """Whether it is the scenario's, and one that came with the appliance has the same name: the scenario's counts."""
+        return self.is_own and self.name in shipped()
+
+    @property
     def renews(self) -> Path | None:
         """What is called in each fork; see playbooks/README.md."""
         file = self.folder / "files/renew"
@@ -194,9 +197,14 @@ def shipped() -> Mapping[str, Entry]:
     return {below.name: read(below) for below in sorted(CATALOGUE.iterdir()) if below.is_dir()}
 
 
-def own(scenario: Path) -> Mapping[str, Entry]:
-    """Those in a scenario's folder. Raises FileErrors for the first that is wrong."""
-    return {below.name: read(below) for below in folders(scenario)}
+Own = Callable[[], Mapping[str, Entry]]
+"""Says which applications a scenario brings, by name; it is asked where a class has applications, as each request of the front door asks of a class."""
+
+
+def own(scenario: Path) -> Own:
+    """Those in a scenario's folder, read once. Raises FileErrors for the first that is wrong."""
+    found = {below.name: read(below) for below in folders(scenario)}
+    return lambda: found
 
 
 def folders(scenario: Path) -> list[Path]:
@@ -204,46 +212,24 @@ def folders(scenario: Path) -> list[Path]:
     return sorted(below for below in (scenario / OWN).iterdir() if below.is_dir()) if (scenario / OWN).is_dir() else []
 
 
-_beside: ContextVar[Mapping[str, Entry] | None] = ContextVar("beside", default=None)
-_sources: list[Callable[[], Mapping[str, Entry]]] = []
-
-
-def follow(source: Callable[[], Mapping[str, Entry]]) -> None:
-    """From now on, the source says what the current scenario's own are."""
-    _sources[:] = [source]
-
-
-@contextlib.contextmanager
-def beside(entries: Mapping[str, Entry]) -> Iterator[None]:
-    """In this thread, these count as the scenario's own for as long as it lasts: for a scenario that is not the current one, or not yet."""
-    token = _beside.set(entries)
-    try:
-        yield
-    finally:
-        _beside.reset(token)
-
-
-def catalogue() -> Mapping[str, Entry]:
+def catalogue(own: Own) -> Mapping[str, Entry]:
     """All there are, by name, in the order of their titles; a scenario's own one counts in place of a shipped one. Raises FileErrors."""
-    here = _beside.get()
-    if here is None:
-        here = _sources[0]() if _sources else {}
-    found = {**shipped(), **here}
+    found = {**shipped(), **own()}
     return {one.name: one for one in sorted(found.values(), key=lambda one: (one.manifest.title.lower(), one.name))}
 
 
 # -- those of a class ---------------------------------------------------------------------------------
 
 
-def of(spec: ClassSpec) -> list[tuple[Chosen, Entry]]:
+def of(spec: ClassSpec, own: Own) -> list[tuple[Chosen, Entry]]:
     """The applications that a class names, in its order; what the catalogue does not have is left out."""
-    known = catalogue() if spec.applications else {}
+    known = catalogue(own) if spec.applications else {}
     return [(one, known[one.name]) for one in spec.applications if one.name in known]
 
 
-def resolved(spec: ClassSpec) -> ClassSpec:
+def resolved(spec: ClassSpec, own: Own) -> ClassSpec:
     """The class with what its applications say of themselves: the ports of their pages, the page that it opens with, and its desktop."""
-    named = of(spec)
+    named = of(spec, own)
     known = {one.name: entry for one, entry in named}
     chosen = [one.model_copy(update={"port": known[one.name].port(one)}) if one.name in known else one for one in spec.applications]
     pages = [entry.manifest.web.model_copy(update={"port": entry.port(one)}) for one, entry in named if entry.manifest.web is not None]
@@ -262,13 +248,13 @@ class Page:
     ready: str
 
 
-def pages(spec: Mapping[str, Any]) -> list[Page]:
+def pages(spec: Mapping[str, Any], own: Own) -> list[Page]:
     """The pages of a class as the catalog has it, that which it opens with first; the front door shows each on a port of its own."""
     found = dict[int, Page]()
     if first := spec.get("application"):
         found[first["port"]] = Page(spec.get("title", ""), first["port"], first["path"], first["ready"])
     named = spec.get("applications", [])
-    known = catalogue() if named else {}  # the front door asks with every request, and who brings any has to be asked for
+    known = catalogue(own) if named else {}
     for one in named:
         entry = known.get(one["name"])
         web = entry.manifest.web if entry else None
@@ -278,9 +264,9 @@ def pages(spec: Mapping[str, Any]) -> list[Page]:
     return list(found.values())[:PAGES]
 
 
-def further(spec: Mapping[str, Any]) -> tuple[tuple[int, str], ...]:
+def further(spec: Mapping[str, Any], own: Own) -> tuple[tuple[int, str], ...]:
     """Port and ready path of each page but the first, which has to answer, too."""
-    return tuple((page.port, page.ready) for page in pages(spec)[1:])
+    return tuple((page.port, page.ready) for page in pages(spec, own)[1:])
 
 
 # -- checks -------------------------------------------------------------------------------------------
@@ -297,9 +283,9 @@ class Misfit:
     choose: str
 
 
-def check(source: Source[Any], place: Place, spec: ClassSpec) -> None:
+def check(source: Source[Any], place: Place, spec: ClassSpec, own: Own) -> None:
     """Note in the source what is wrong with the applications of the class that is at the place."""
-    seen, known = set[str](), catalogue()
+    seen, known = set[str](), catalogue(own)
     for number, one in enumerate(spec.applications):
         at: Place = (*place, "applications", number)
         entry = known.get(one.name)
@@ -311,22 +297,22 @@ def check(source: Source[Any], place: Place, spec: ClassSpec) -> None:
         else:
             source.validate_at((*at, "options"), entry.manifest.option_model, one.options)
         seen.add(one.name)
-    if not (spec.application or spec.screen or any(entry.is_opened for _, entry in of(spec))):
+    if not (spec.application or spec.screen or any(entry.is_opened for _, entry in of(spec, own))):
         hint = "add an application with a web page or a desktop, or write application: {port: 8080}, or screen: {port: 5900}, for what the class brings itself"
         source.wrong((*place, "applications"), "nothing of this machine can be opened in a browser", hint)
-    if spec.service and resolved(spec).application is None:
+    if spec.service and resolved(spec, own).application is None:
         hint = "add an application with a web page, or write application: {port: 8080} for what the class brings itself"
         source.wrong((*place, "service"), "a service without a page has nothing to serve", hint)
-    for found in misfits(spec):
+    for found in misfits(spec, own):
         source.wrong((*place, *found.place), found.message, found.write)
 
 
-def misfits(spec: ClassSpec) -> Iterator[Misfit]:
+def misfits(spec: ClassSpec, own: Own) -> Iterator[Misfit]:
     """What is wrong with the applications of a class beside each other, those that the catalogue knows."""
     ports = {spec.screen.port: OWN_DESKTOP} if spec.screen else {}
     if spec.application:
         ports[spec.application.port] = OWN_PAGE
-    seen, known = set[str](), {one.name: entry for one, entry in of(spec)}
+    seen, known = set[str](), {one.name: entry for one, entry in of(spec, own)}
     for number, one in enumerate(spec.applications):
         if one.name in known and one.name not in seen:
             yield from _against(known[one.name], one, spec, ports, ("applications", number))
@@ -338,7 +324,7 @@ def misfits(spec: ClassSpec) -> Iterator[Misfit]:
     if len(ports) > PAGES:
         write, choose = f"leave some out: a machine has {PAGES} at most", f"Leave some out: a machine has {PAGES} at most."
         yield Misfit(("applications",), f"these are {len(ports)} web pages", write, choose)
-    yield from _room(spec)
+    yield from _room(spec, [entry for _, entry in of(spec, own)])
 
 
 def _against(entry: Entry, one: Chosen, spec: ClassSpec, ports: dict[int, str], at: Place) -> Iterator[Misfit]:
@@ -363,8 +349,7 @@ def _against(entry: Entry, one: Chosen, spec: ClassSpec, ports: dict[int, str], 
         yield Misfit(where, f"{title} and {whose} both take port {port}", write, "Leave one of the two out.")
 
 
-def _room(spec: ClassSpec) -> Iterator[Misfit]:
-    chosen = [entry for _, entry in of(spec)]
+def _room(spec: ClassSpec, chosen: Sequence[Entry]) -> Iterator[Misfit]:
     if not chosen:
         return
     names = " and ".join(entry.manifest.title for entry in chosen)

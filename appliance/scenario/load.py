@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from appliance.scenario import applications, tasks
+from appliance.scenario.applications import Own
 from appliance.scenario.schema import Scenario
 from appliance.yamlfile import FileError, FileErrors, Source, syntax
 
@@ -71,14 +72,13 @@ def load(folder: Path, *, anywhere: bool = False, packages: Names | None = None)
         raise ScenarioErrors([FileError(file, 1, f"there is no {file.name if folder.is_dir() else 'folder ' + str(folder)}", hint)])
     if faults := list(_own_errors(folder)):
         raise ScenarioErrors(faults)  # without these, what is said of the classes that have them would be wrong
-    with applications.beside(applications.own(folder)):
-        scenario, errors = _read(file, anywhere=anywhere, packages=packages)
+    scenario, errors = _read(file, applications.own(folder), anywhere=anywhere, packages=packages)
     if scenario is None or errors:
         raise ScenarioErrors(errors)
     return Loaded(scenario, folder)
 
 
-def _read(file: Path, *, anywhere: bool, packages: Names | None) -> tuple[Scenario | None, list[FileError]]:
+def _read(file: Path, own: Own, *, anywhere: bool, packages: Names | None) -> tuple[Scenario | None, list[FileError]]:
     source = Source(file, Scenario, patterns=PATTERNS)
     scenario = source.validate()
     if not anywhere:
@@ -86,8 +86,8 @@ def _read(file: Path, *, anywhere: bool, packages: Names | None) -> tuple[Scenar
     if scenario is not None and packages is not None:
         _check_packages(source, scenario, packages)
     for name, described in scenario.classes.items() if scenario is not None else ():
-        applications.check(source, ("classes", name), described)
-    return scenario, [*_check_folder(source), *source.errors]
+        applications.check(source, ("classes", name), described, own)
+    return scenario, [*_check_folder(source, own), *source.errors]
 
 
 def _own_errors(folder: Path) -> Iterator[FileError]:
@@ -118,7 +118,7 @@ def _check_packages(source: Source[Scenario], scenario: Scenario, packages: Name
                 source.wrong(("classes", name, "packages", number), *said)
 
 
-def _check_folder(source: Source[Scenario]) -> Iterator[FileError]:
+def _check_folder(source: Source[Scenario], own: Own) -> Iterator[FileError]:
     """Errors that no schema can know, of names and files around scenario.yml; those in that file are noted in the source."""
     folder, value = source.file.parent, source.value if isinstance(source.value, dict) else {}
     checked = set()
@@ -127,7 +127,7 @@ def _check_folder(source: Source[Scenario]) -> Iterator[FileError]:
             source.wrong(path, f"the role {role} is the appliance's own, which every seed has", "give yours another name")
         elif not isinstance(role, str) or role in checked or not NAME.fullmatch(role):
             continue  # the schema says what is wrong with it
-        elif path[2] == "choice" and role in applications.catalogue():
+        elif path[2] == "choice" and role in applications.catalogue(own):
             continue
         elif not (folder / "roles" / role / "tasks/main.yml").is_file():
             source.wrong(path, f"there is no role {role}", f"make {folder / 'roles' / role / 'tasks/main.yml'}")

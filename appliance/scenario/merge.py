@@ -1,12 +1,13 @@
 """A newer scenario brought together with a changed one: three ways, file by file, and scenario.yml key by key.
 
-What only one side changed is taken from it. What both changed, each in its own way, is a conflict: somebody chooses. The
+What only one side changed is taken from it. What both changed, each in its own way, is a conflict: somebody chooses. An application that
+both came to under one name is chosen as a whole, since the files of two make none. The
 text that is kept is ours, with its comments and quotes; what is written anew in it is indented by two.
 """
 
 import io
 import json
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
+from appliance.scenario import applications
 from appliance.scenario.tree import MAIN, File, Tree
 
 Side = Literal["ours", "theirs"]
@@ -46,12 +48,42 @@ def merge(base: Tree, ours: Tree, theirs: Tree, choices: Mapping[str, Side]) -> 
     """Bring both together; `choices` are by the place of a conflict."""
     tree: dict[str, File] = {}
     conflicts: list[Conflict] = []
+    apart = dict[str, Tree]()  # the side that each application of two origins is taken from
+    for above in sorted(_applications(ours) & _applications(theirs) - _applications(base)):
+        if _below(above, ours) != _below(above, theirs):
+            chosen = choices.get(above)
+            conflicts.append(Conflict(above, None, _about(above, ours), _about(above, theirs), chosen=chosen))
+            apart[above] = theirs if chosen == "theirs" else ours
+    for above, side in apart.items():
+        tree |= _below(above, side)
     for path in sorted({*base, *ours, *theirs}):
+        if _application(path) in apart:
+            continue
         was, mine, new = base.get(path), ours.get(path), theirs.get(path)
         taken = mine if new in (was, mine) else new if mine == was else _both(path, was, mine, new, choices, conflicts)
         if taken is not None:
             tree[path] = taken
     return Merged(tree, tuple(conflicts))
+
+
+def _application(path: str) -> str:
+    """The folder of the application that a file belongs to; empty for any other file."""
+    parts = path.split("/")
+    return "/".join(parts[:2]) if parts[0] == applications.OWN and len(parts) > 2 else ""
+
+
+def _applications(files: Iterable[str]) -> set[str]:
+    return {above for above in map(_application, files) if above}
+
+
+def _below(above: str, files: Tree) -> Tree:
+    return {path: file for path, file in files.items() if _application(path) == above}
+
+
+def _about(above: str, files: Tree) -> str:
+    """What it says of itself, and which files it has."""
+    names = sorted(path.removeprefix(f"{above}/") for path in _below(above, files))
+    return f"{_text(files.get(f'{above}/{applications.MAIN}')) or ''}\n# {', '.join(names)}"[:SHOWN]
 
 
 def _both(

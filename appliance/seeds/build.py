@@ -34,7 +34,7 @@ from appliance.run import Argument, run
 from appliance.scenario import applications
 from appliance.scenario.load import check_confined, role_folders
 from appliance.scenario.schema import Chosen, ClassSpec
-from appliance.seeds import cards, layers, recipe, unsafe, wheels
+from appliance.seeds import cards, layers, recipe, seen, unsafe, wheels
 from appliance.seeds.failure import DISK_FULL, explain
 from appliance.seeds.follow import execute, follow
 from appliance.seeds.play import PLAYBOOKS
@@ -65,7 +65,13 @@ BOOTSTRAP = (
     *("--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/info/*"),
     *("--dpkgopt=path-exclude=/usr/share/locale/*", "--dpkgopt=path-include=/usr/share/locale/locale.alias"),
 )
-BOOT_TASKS = ("Make a machine of the seed", "Start it", "Wait until its agent and its application answer", "Remove it")
+BOOT_TASKS = (
+    "Make a machine of the seed",
+    "Start it",
+    "Wait until its agent and its application answer",
+    "Look at what it shows",
+    "Remove it",
+)
 UNTRIED = ".new"  # behind the name of a seed that has yet to boot
 OWN_STEPS = 4  # besides the tasks and the test boot
 RESULT = {"vmlinuz": 64 << 20, "initrd": 256 << 20}  # bytes at most
@@ -95,6 +101,11 @@ class SeedJob:
     def name(self) -> str:
         """The seed's."""
         return f"{self.class_name}/{self.version}"
+
+    @cached_property
+    def own(self) -> applications.Own:
+        """The applications that the scenario brings. Raises FileErrors."""
+        return applications.own(self.scenario.resolve())
 
 
 @dataclass(frozen=True)
@@ -144,7 +155,7 @@ def test_machine_id(seed_id: int) -> str:
 
 def boot_spec(job: SeedJob, settings: Settings) -> MachineSpec:
     """The throwaway machine of the test boot, of the seed that is tried. Its address is one of the 14 that lie before the machines' slots."""
-    id, described = test_machine_id(job.seed_id), applications.resolved(job.spec).model_dump()
+    id, described = test_machine_id(job.seed_id), applications.resolved(job.spec, job.own).model_dump()
     return MachineSpec(
         id=id,
         name=f"seed-{job.class_name}-{job.version}",
@@ -156,7 +167,7 @@ def boot_spec(job: SeedJob, settings: Settings) -> MachineSpec:
         memory=job.spec.size.memory,
         card=cards.card(id, job.seed_id % cards.PLACES, settings),
         **answering(described),
-        further=applications.further(described),
+        further=applications.further(described, job.own),
     )
 
 
@@ -186,8 +197,7 @@ def build(
     final = seed_folder(job.class_name, job.version, settings)
     if not final.exists():
         try:
-            own = applications.own(job.scenario.resolve())
-            with applications.beside(own), _emptied(work_folder(job.seed_id, settings)) as work:
+            with _emptied(work_folder(job.seed_id, settings)) as work:
                 _Build(job, settings, work, progress, cancelled, provider).run(final)
         except OSError as error:
             raise Unavailable(f"The seed of {job.class_name} cannot be built: {error}.", "Look at the disk that holds it.") from error
@@ -266,7 +276,7 @@ class _Build:
         )
         self.untried = _untried(job.class_name, job.version, settings)
         self.suite = sources.SUITES[job.spec.os]
-        self.applications = applications.of(job.spec)
+        self.applications = applications.of(job.spec, job.own)
         self.folders = [entry.folder for _, entry in self.applications if entry.is_own]
         self.folders += role_folders(job.scenario.resolve(), job.spec.roles)
         self.own_packages = [*job.spec.packages, *(name for one, entry in self.applications for name in entry.packages(one.options))]
@@ -286,6 +296,7 @@ class _Build:
         self.stopped = ""  # why the sandbox was
         self.logged = 0  # bytes
         self.output = ""  # its end, for a failure that is no task's
+        self.seen: dict[str, Any] = {}
         self.log = seed_log(job.class_name, job.version, settings)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self.log.write_text(f"Seed {job.version} of {job.class_name}, {job.spec.os}, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
@@ -324,6 +335,7 @@ class _Build:
             lambda: provider.clone(spec),
             lambda: provider.start(spec),
             lambda: provider.wait(spec, given_up=self.cancelled),
+            lambda: self.look(spec),
             lambda: provider.destroy(spec.id),
         )
         try:
@@ -338,6 +350,11 @@ class _Build:
                 provider.destroy(spec.id)
             self.check_cancelled()
             raise self.explain(self.task, str(error)) from error
+
+    def look(self, spec: MachineSpec) -> None:
+        """Keep what the machine of the test boot shows."""
+        pages = applications.pages(applications.resolved(self.job.spec, self.job.own).model_dump(), self.job.own)
+        self.seen = seen.look(spec.card.address, pages, spec.screen_port, self.untried)
 
     def described(self, description: dict[str, Any], name: str = "job") -> Path:
         """Write a description for the inner process; returns the file."""
@@ -566,7 +583,7 @@ class _Build:
             "out": str(self.out),
             "cache": str(self.cache),
             "kernel_modules": KERNEL_MODULES,
-            "spec": applications.resolved(job.spec).model_dump(mode="json"),
+            "spec": applications.resolved(job.spec, job.own).model_dump(mode="json"),
             "roles_play": str(roles),
         }
         local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **AS_ROOT}
@@ -616,4 +633,5 @@ class _Build:
             "tasks": self.seconds,
             "files": files,
             "packages": installed,
+            "seen": self.seen,
         }

@@ -14,9 +14,9 @@ OURS = ("seed.yml", "files", "plugins", "roles")
 
 def digest(spec: ClassSpec, scenario: Path) -> str:
     """SHA-256 over what the class's machines are, as the scenario describes it, its applications, the scenario's roles, and our playbook with its own."""
-    with applications.beside(applications.own(scenario)):
-        spec = applications.resolved(spec)
-        folders = [entry.folder for _, entry in applications.of(spec)]
+    own = applications.own(scenario)
+    spec = applications.resolved(spec, own)
+    folders = [entry.folder for _, entry in applications.of(spec, own)]
     parts = (*(PLAYBOOKS / name for name in OURS), *folders, scenario / "roles")
     return _digest(json.dumps(spec.ingredients(), sort_keys=True), parts)
 

@@ -8,14 +8,14 @@ from typing import Any
 
 from appliance.errors import DpeError
 from appliance.hypervisor.provider import MachineSpec, Provider, Unfit, answering
-from appliance.scenario import applications
 from appliance.seeds import cards
 from appliance.settings import Settings
 
 
 @dataclass(frozen=True)
 class SnapshotJob:
-    """Of what to take it. `name` is what the snapshot is to be called; cmdline and `spec` are those of the seed and its class, as the catalog has them."""
+    """Of what to take it. `name` is what the snapshot is to be called; cmdline and `spec` are those of the seed and its class, as the catalog has them;
+    `further` is port and ready path of each page but the first."""
 
     id: int
     name: str
@@ -23,6 +23,7 @@ class SnapshotJob:
     version: int
     cmdline: str
     spec: dict[str, Any]
+    further: tuple[tuple[int, str], ...] = ()
 
 
 def template_id(snapshot_id: int) -> str:
@@ -45,7 +46,7 @@ def template_spec(job: SnapshotJob, settings: Settings) -> MachineSpec:
         memory=size["memory"],
         card=cards.card(id, cards.PLACES - 1 - job.id % cards.PLACES, settings),
         **answering(job.spec),
-        further=applications.further(job.spec),
+        further=job.further,
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from appliance import catalog
-from appliance.catalog import Actor, EventKind, Lease, Machine, MachineState, machines, now, record, usage
+from appliance.catalog import Actor, EventKind, Lease, Machine, MachineState, machines, now, record, scenarios, usage
 from appliance.catalog import sessions as session_rows
 from appliance.errors import Conflict, NotAllowed, NotFound, Unavailable
 from appliance.identity import permissions
@@ -51,7 +51,7 @@ def admit(actor: Actor, door_port: int, settings: Settings) -> Target:
     """
     number, door = settings.behind(door_port) or (0, -1)
     machine = machines.behind(door) if door >= 0 else None
-    pages = applications.pages(machine.machine_class.spec) if machine is not None else []
+    pages = applications.pages(machine.machine_class.spec, scenarios.own_applications) if machine is not None else []
     if machine is None or number >= len(pages):
         raise NotFound("There is no machine here.", "It was given back, or its lease ended.")
     own = machine.owner_id is not None and machine.owner_id == actor.account_id

@@ -1,6 +1,6 @@
 """The catalogue of applications as people look at it."""
 
-from appliance.catalog import Class, options
+from appliance.catalog import Class, options, scenarios
 from appliance.errors import NotFound
 from appliance.scenario import applications
 from appliance.scenario.applications import Entry
@@ -10,12 +10,12 @@ WITHDRAWN = "withdrawn_applications"  # the option with the names of those that 
 
 def entries() -> list[Entry]:
     """All there are, by their titles."""
-    return list(applications.catalogue().values())
+    return list(applications.catalogue(scenarios.own_applications).values())
 
 
 def get(name: str) -> Entry:
     """One of them. Raises NotFound."""
-    found = applications.catalogue().get(name)
+    found = applications.catalogue(scenarios.own_applications).get(name)
     if found is None:
         raise NotFound(f"There is no application {name[:40]!r}.", "The page Applications has those there are.")
     return found

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from appliance import catalog
-from appliance.catalog import Actor, Class, Favourite, Request, Seed, machines, recipes, seeds
+from appliance.catalog import Actor, Class, Favourite, Request, Seed, machines, policies, recipes, scenarios, seeds
 from appliance.catalog.grants import Location
 from appliance.catalog.quotas import Size
 from appliance.errors import BadInput, NotFound
@@ -37,13 +37,19 @@ def read(machine_class: Class, values: dict[str, Any]) -> Chosen:
     """What somebody chose of a class; what they do not say is as the class has it. Raises BadInput."""
     given = {**choice.usual(machine_class.spec).model_dump(), **values}
     try:
-        chosen = Chosen.model_validate(given).normal()
+        asked = Chosen.model_validate(given)
     except ValidationError as error:
         place = str(error.errors(include_url=False)[0]["loc"][0])
         raise BadInput(f"This cannot be chosen: {place}.", "Reload the page to see what there is.", field=place) from None
-    if wrong := choice.fault(machine_class.spec, chosen):
+    for name in asked.options.keys() - set(asked.applications):
+        raise BadInput(
+            f"There is nothing to decide about {name}.", "Choose the application, or leave its options out.", field="applications"
+        )
+    chosen = asked.normal()
+    if wrong := choice.fault(machine_class.spec, chosen, scenarios.own_applications):
         field, message, hint = wrong
         raise BadInput(message, hint, field=field)
+    chosen = choice.without_defaults(chosen, scenarios.own_applications)
     for name in chosen.packages:
         if said := packages.names("", chosen.os, name):
             raise BadInput(f"{said[0][:1].upper()}{said[0][1:]}.", f"{said[1][:1].upper()}{said[1][1:]}.", field="packages")
@@ -63,7 +69,8 @@ def lease_of(machine_class: Class, minutes: int | None) -> int | None:
 @dataclass(frozen=True)
 class Outlook:
     """What a choice comes to: `ready` machines that would be theirs at once, or what has to be made before, and about how long that takes, where that
-    is known; what it takes of the quota, and what is left of that; why it cannot be had, if so."""
+    is known; whether somebody has to give one back first, as people hold all that there may be (`is_full`); what it takes of the quota, and what is left of
+    that; why it cannot be had, if so."""
 
     chosen: Chosen
     ready: int
@@ -74,6 +81,7 @@ class Outlook:
     left: Allowance
     refusal: str
     lease_minutes: int
+    is_full: bool = False
 
 
 def outlook(actor: Actor, machine_class: Class, chosen: Chosen, lease_minutes: int | None = None) -> Outlook:
@@ -101,7 +109,15 @@ def outlook(actor: Actor, machine_class: Class, chosen: Chosen, lease_minutes: i
         left=left,
         refusal=refusal,
         lease_minutes=left.lease(lease_minutes or machine_class.lease_minutes),
+        is_full=_is_full(machine_class),
     )
+
+
+def _is_full(machine_class: Class) -> bool:
+    """Whether people hold all machines that there may be of a class and what was chosen of it."""
+    family, counts = {machine_class.name, *recipes.families().get(machine_class.name, [])}, machines.counts()
+    held = sum(counts.get(name, {}).get(state, 0) for name in family for state in machines.HELD)
+    return 0 < policies.most(machine_class) <= held
 
 
 def _made_in(name: str) -> timedelta | None:

@@ -245,13 +245,17 @@ class Preview:
 
 def needs(spec: Mapping[str, Any]) -> tuple[int, int] | None:
     """MiB of memory and GiB of disk that the applications of a class take with their operating system; None where it has none."""
-    found = [entry for one in spec.get("applications", []) if (entry := applications.catalogue().get(one["name"])) is not None]
+    found = [
+        entry
+        for one in spec.get("applications", [])
+        if (entry := applications.catalogue(scenario_rows.own_applications).get(one["name"])) is not None
+    ]
     return applications.needed(found) if found else None
 
 
 def download(spec: Mapping[str, Any]) -> Estimate | None:
     """What the packages of a class and of its applications bring besides the operating system; None where its release's index is not known or not read."""
-    there = applications.catalogue()
+    there = applications.catalogue(scenario_rows.own_applications)
     chosen = [(there[one["name"]], one.get("options", {})) for one in spec.get("applications", []) if one["name"] in there]
     names = [name for entry, options in chosen for name in entry.packages(options)]
     try:

@@ -10,7 +10,7 @@ from appliance.errors import BadInput, Conflict, DpeError, NotAllowed
 from appliance.identity import directory, directory_link, directory_sync, directory_tree, passwords, secrets
 from appliance.identity.directory_config import Config, config
 from appliance.identity.directory_link import Limit
-from appliance.identity.directory_settings import PURPOSE, current, entered, has_password, is_on
+from appliance.identity.directory_settings import PURPOSE, current, entered, has_password, is_none, is_on
 from appliance.identity.directory_settings import password as kept_password
 
 SAMPLE = 3  # names shown of what was found
@@ -93,7 +93,7 @@ def switch(actor: Actor, *, on: bool) -> None:
     """Use the directory, or stop using it: then its people keep their accounts, but only local ones can sign in."""
     with catalog.write():
         stored = options.get("directory")
-        if not stored:
+        if not entered():
             raise Conflict("There is no directory yet.", "Say first how it is reached.")
         options.put("directory", {**stored, "on": on})
         record(
@@ -103,6 +103,16 @@ def switch(actor: Actor, *, on: bool) -> None:
         )
     if on:
         synchronise(actor)
+
+
+def say_none(actor: Actor) -> None:
+    """There is none that people could come from, and nobody is asked for one any more. Raises Conflict when there is; saying how one is reached takes it back."""
+    with catalog.write():
+        if entered():
+            raise Conflict("There is a directory already.", "Disable it, and only local accounts sign in.")
+        if not is_none():
+            options.put("directory", {"on": False, "none": True})
+            record(EventKind.DIRECTORY_NONE, f"{actor.name} said that there is no directory.", actor)
 
 
 def synchronise(actor: Actor, *, force: bool = False) -> None:

@@ -25,6 +25,7 @@ from appliance.catalog import (
     record,
     replicas,
     runs,
+    scenarios,
     seeds,
     timezone,
     usage,
@@ -504,5 +505,5 @@ class Way:
 
 def ways(machine: Machine, settings: Settings) -> list[Way]:
     """Those to the pages of a machine, that which it opens with first."""
-    found = applications.pages(machine.machine_class.spec)[: settings.pages]
+    found = applications.pages(machine.machine_class.spec, scenarios.own_applications)[: settings.pages]
     return [Way(page.title, settings.port(number, machine.door), page.path) for number, page in enumerate(found)]

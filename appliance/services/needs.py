@@ -306,8 +306,15 @@ def _second_admin(sight: Sight) -> Iterator[Need]:
 def _people(sight: Sight) -> Iterator[Need]:
     """There are no people besides the first admin."""
     if sight.appliance.people < 2 and not sight.appliance.options["directory"].get("on"):
-        why = "Add people, import a list of them, or connect the directory that knows them."
+        why = "Add people, or import a list of them."
         yield Need("people", Severity.STEP, "Nobody but you can sign in.", why, "Accounts", "accounts.index")
+
+
+def _no_directory(sight: Sight) -> Iterator[Need]:
+    """Nobody has said whether there is a directory."""
+    if not sight.appliance.options["directory"]:
+        why = "Where there is one, people sign in with the name and password that they have everywhere. Connect it, or say that there is none."
+        yield Need("connect-directory", Severity.STEP, "No directory is connected.", why, "Directory", "directory.index")
 
 
 def _mail(sight: Sight) -> Iterator[Need]:
@@ -352,6 +359,7 @@ KINDS = (
     Kind("first-class", "settings.manage", _first_class),
     Kind("second-admin", "settings.manage", _second_admin),
     Kind("people", "settings.manage", _people),
+    Kind("connect-directory", "directory.manage", _no_directory),
     Kind("mail", "settings.manage", _mail),
 )
 PERMISSIONS = {kind.name: kind.permission for kind in KINDS}

@@ -15,6 +15,7 @@ STALE = timedelta(seconds=30)
 
 CREATION = (MachineState.PLANNED, MachineState.CREATING)
 PRODUCTION = machines.HELD
+EXIST = (*CREATION, MachineState.READY, *PRODUCTION)
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,9 @@ class Pools:
     forking: classes.Forking
     handing: handovers.Failing | None  # machines that did not take whoever got them
     holds: Bounds  # what the calendar says now
+    base: str  # the class that this was chosen of; empty for one of the scenario
+    exist: int  # what the maximum bounds: machines of the class, with all that was chosen of it
+    maximum: int
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,15 @@ def health() -> Health:
 def pools(reach: Scope = EVERYTHING) -> list[Pools]:
     """Every class within reach with its pools."""
     counts, waiting, old = machines.counts(), machines.waiting(), machines.on_old_seed()
-    result, chosen = [], recipes.names()
-    for machine_class in Class.select().order_by(Class.name):
+    result, bases, families = [], recipes.bases(), recipes.families()
+    known = {one.name: one for one in Class.select().order_by(Class.name)}
+    for machine_class in known.values():
         if not (reach.everything or machine_class.name in reach.classes):
             continue
-        if machine_class.name in chosen and not (counts.get(machine_class.name) or machine_class.name in waiting):
+        if machine_class.name in bases and not (counts.get(machine_class.name) or machine_class.name in waiting):
             continue  # somebody chose it once
         states, forking = counts.get(machine_class.name, {}), classes.forking(machine_class)
+        base = bases.get(machine_class.name, machine_class.name)
         result.append(
             Pools(
                 machine_class=machine_class,
@@ -91,6 +97,9 @@ def pools(reach: Scope = EVERYTHING) -> list[Pools]:
                 forking=forking,
                 handing=handovers.failing(machine_class.name),
                 holds=calendars.holding(machine_class),
+                base=bases.get(machine_class.name, ""),
+                exist=sum(counts.get(one, {}).get(state, 0) for one in (base, *families.get(base, [])) for state in EXIST),
+                maximum=calendars.holding(known[base]).maximum.machines,
             )
         )
     return result

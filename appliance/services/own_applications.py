@@ -60,7 +60,7 @@ def waiting() -> Waiting:
     sent = scenarios.read(found.tree)
     files = tree.application(sent, name)
     change = versions.outcome_of(_composed(name, files))
-    return Waiting(found, name, tree.entries(sent)[name], applications.catalogue().get(name), files, change)
+    return Waiting(found, name, tree.entries(sent)[name], applications.catalogue(scenarios.own_applications).get(name), files, change)
 
 
 def take(actor: Actor, *, digest: str, seen: int, comment: str = "", build: bool = False) -> ScenarioVersion:
@@ -141,6 +141,23 @@ def remove(actor: Actor, name: str, *, seen: int) -> ScenarioVersion:
     return versions.save_files(actor, files, seen=seen, did=f"removed the application {name}")
 
 
+def hidden() -> list[str]:
+    """The names that both an application of the scenario and one that came with the appliance have: the scenario's counts."""
+    return sorted(scenarios.own_applications().keys() & applications.shipped().keys())
+
+
+def note_hidden() -> None:
+    """Say once of each of these that there are two, as after an update that brought one."""
+    now, known = hidden(), options.get("hidden_applications")
+    if now == known:
+        return
+    with catalog.write():
+        options.put("hidden_applications", now)
+        for name in sorted(set(now) - set(known)):
+            message = f"An application called {name} came with the appliance; the scenario's own one counts on."
+            record(EventKind.SCENARIO_APPLICATION_HIDDEN, message, hint="Its page says how to have both.")
+
+
 # -- checks -------------------------------------------------------------------------------------------
 
 
@@ -149,7 +166,7 @@ def _composed(name: str, files: Tree) -> Tree:
     if not NAME.fullmatch(name):
         message = f"{name[:40]!r} cannot be the short name of an application." if name else "The short name is missing."
         raise BadInput(message, f"{PATTERNS[f'^{NAME.pattern}$'].capitalize()}.", field="name")
-    if name in applications.shipped():
+    if name in applications.shipped() and not tree.application(scenarios.read(versions.current().tree), name):
         raise BadInput(f"An application that came with the appliance is called {name}.", "Give yours another short name.", field="name")
     composed = tree.with_application(scenarios.read(versions.current().tree), name, files)
     try:

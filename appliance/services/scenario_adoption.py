@@ -1,7 +1,7 @@
 """The classes of the catalog, brought in line with the scenario."""
 
 from appliance import catalog
-from appliance.catalog import Class, EventKind, options, policies, recipes, record, sequences
+from appliance.catalog import Class, EventKind, options, policies, recipes, record, scenarios, sequences
 from appliance.scenario import applications
 from appliance.scenario.schema import Scenario
 
@@ -12,7 +12,7 @@ def adopt_scenario(scenario: Scenario) -> None:
         there = {sequence.name for sequence in sequences.all()}
         options.put("scenario", {"name": scenario.name, "title": scenario.title, "description": scenario.description})
         for name, described in scenario.classes.items():
-            spec = applications.resolved(described).model_dump(mode="json")
+            spec = applications.resolved(described, scenarios.own_applications).model_dump(mode="json")
             machine_class: Class | None = Class.get_or_none(Class.name == name)
             if machine_class is not None:
                 policies.follow(machine_class, spec)

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from appliance import catalog
 from appliance.catalog import Actor, Class, EventKind, Seed, SeedState, doorbell, now, options, record, seeds
 from appliance.errors import Conflict, NotFound
+from appliance.paths import below
 from appliance.services import packages
+from appliance.settings import Settings
 
 
 def get_seed(id: int) -> Seed:
@@ -37,6 +40,17 @@ def packages_of(seed: Seed) -> dict[str, str]:
     if isinstance(found, list):
         return dict((one.get("name", ""), one.get("version", "")) if isinstance(one, dict) else (one, "") for one in found)
     return dict(found)
+
+
+PICTURE = "screen.png"  # as seeds.seen calls it
+
+
+def picture(seed: Seed, settings: Settings) -> Path | None:
+    """The file with what its machine's desktop showed in the test boot, if there is one."""
+    if not (seed.stored and seed.manifest.get("seen", {}).get("picture")):
+        return None
+    file = below(settings.seeds, seed.class_name, seed.version, PICTURE)
+    return file if file.is_file() else None
 
 
 def compare(before: Seed, after: Seed) -> list[PackageChange]:

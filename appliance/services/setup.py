@@ -99,7 +99,7 @@ def choose_shipped(address: str) -> None:
 
 def choose_class(application: str, os: str, address: str) -> None:
     """Have one class, with an application of the catalogue. Raises BadInput naming what is wrong, Conflict once set-up is done."""
-    entry = applications.catalogue().get(application)
+    entry = applications.catalogue(scenarios.own_applications).get(application)
     if entry is None:
         raise BadInput("There is no such application.", "Choose one of the list.", field="scenario_application")
     about = entry.manifest

@@ -85,7 +85,7 @@ def test_the_wizard(serve: Serve, browse: Browse) -> None:
     page.get_by_label("Use this one").check()
     page.get_by_role("button", name="Next").last.click()
     expect(page.get_by_text("Name at least one server.").last).to_be_visible()
-    page.get_by_label("None, or later").check()
+    page.get_by_label("Later").check()
     steps.next_step(page, "Hardware")
     expect(page.get_by_text("This server can hold")).to_be_visible()
     steps.next_step(page, "Review")

@@ -125,7 +125,7 @@ def desktop(libvirtd: Libvirtd, provider: LibvirtProvider, site: str, make_spec:
     """A fork of the desktop's snapshot, to be made, and its class: the scenario's, with RDP."""
     shipped = small_scenario(DESKTOP).classes["desktop"]
     spec = applications.resolved(
-        shipped.model_copy(update={"applications": [Chosen(name="desktop", options={"rdp": True})], "screen": None})
+        shipped.model_copy(update={"applications": [Chosen(name="desktop", options={"rdp": True})], "screen": None}), dict
     )
     described = spec.model_dump(mode="json")
     seed = place(cached_seed("desktop", DESKTOP, spec), libvirtd.settings, "desktop")

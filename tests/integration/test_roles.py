@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from appliance.scenario import applications, packaged, tree
+from appliance.scenario import packaged, tree
 from appliance.scenario.packaged import Packaged
 from appliance.scenario.schema import Chosen
 from appliance.seeds import build, unsafe
@@ -125,8 +125,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
     spec = small_scenario().classes["small"].model_copy(update={"roles": ["found"], "applications": [Chosen(name="ours")]})
     job = build.SeedJob(1, "small", 1, spec, folder / "scenario")
     events: list[dict[str, Any]] = []
-    own = applications.own(folder / "scenario")
-    with applications.beside(own), build._emptied(build.work_folder(1, settings)) as work:
+    with build._emptied(build.work_folder(1, settings)) as work:
         one = build._Build(job, settings, work, lambda progress: None, lambda: False)
 
         def take(event: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ from appliance.lifecycle import ssh
 from appliance.run import run
 from appliance.scenario.load import load as load_scenario
 from appliance.scenario.schema import ClassSpec
-from appliance.seeds import guest
+from appliance.seeds import guest, seen
 from appliance.seeds.build import BOOT_TASKS, Cancelled, SeedJob, SeedProgress, build, clear, seed_log, test_machine_id, work_folder
 from appliance.settings import REPOSITORY, Settings, load
 from tests.integration.conftest import Libvirtd
@@ -138,7 +138,12 @@ def test_a_seed_is_built_booted_and_kept(
     assert "cloud" in manifest["kernel"]
     assert "qemu-guest-agent" in manifest["packages"]
     assert 0 < manifest["boot_seconds"] < manifest["seconds"]
-    for file in (files.disk, files.kernel, files.initrd):
+    [page] = manifest["seen"]["pages"]
+    assert (page["status"], page["port"], manifest["seen"]["picture"]) == (200, 8080, class_name == "small")
+    assert page["text"]
+    picture = files.disk.parent / seen.PICTURE
+    assert picture.exists() == (class_name == "small")
+    for file in (files.disk, files.kernel, files.initrd, *([picture] if picture.exists() else [])):
         assert manifest["files"][file.name] == {"size": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
         assert stat.S_IMODE(file.stat().st_mode) == 0o444
         assert file.stat().st_uid == 0

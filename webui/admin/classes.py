@@ -9,6 +9,7 @@ from pydantic import Field, create_model
 from werkzeug.wrappers import Response
 
 from appliance.catalog import machines as machine_rows
+from appliance.catalog import scenarios as scenario_rows
 from appliance.catalog import seeds as seed_rows
 from appliance.catalog.listing import Window
 from appliance.errors import DpeError
@@ -98,7 +99,7 @@ def machine(name: str) -> str:
         preview=class_specs.preview(settings(), name, spec["os"], spec["size"]["memory"]),
         needs=class_specs.needs(spec),
         download=class_specs.download(spec),
-        ways=pages(spec),
+        ways=pages(spec, scenario_rows.own_applications),
     )
 
 

@@ -113,6 +113,7 @@ def _page(error: DpeError | None = None, findings: list[directory.Finding] | Non
         findings=findings,
         is_on=directory_settings.is_on(),
         entered=bool(directory_settings.entered()),
+        is_none=directory_settings.is_none(),
         has_password=directory_settings.has_password(),
         runs=directory.runs(),
         PLACES=PLACES,
@@ -151,6 +152,14 @@ def test() -> Page:
 @requires_reauth
 def switch() -> Response:
     directory.switch(actor(), on=forms.read(On).on)
+    return redirect(url_for("directory.index"), 303)
+
+
+@blueprint.post("/none")
+@needs("directory.manage")
+def say_none() -> Response:
+    directory.say_none(actor())
+    flash("There is no directory: only local accounts sign in.", "success")
     return redirect(url_for("directory.index"), 303)
 
 

@@ -12,7 +12,7 @@ from appliance.catalog import scenarios as rows
 from appliance.errors import BadInput, Conflict, DpeError, NotFound
 from appliance.scenario.merge import Side
 from appliance.scenario.tree import PACKED
-from appliance.services import scenarios
+from appliance.services import own_applications, scenarios
 from webui import forms
 from webui.errors import status_of
 from webui.forms import Form, FormError, Line, Ticked, Upload, Whole
@@ -255,6 +255,7 @@ def _offer(error: DpeError | None = None) -> Page:
         change=change,
         shown=scenarios.outcome_digest(both),
         theirs=scenarios.compare(current.base, found.tree),
+        hidden=own_applications.hidden(),
         form=form,
         CHOICE=CHOICE,
         wrong=scenarios.errors_of(wrong) if wrong else [],

@@ -3,7 +3,9 @@
 import re
 from collections import deque
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from flask import Blueprint, flash, render_template, send_file
 from werkzeug.wrappers import Response
@@ -90,12 +92,29 @@ def page(id: int) -> str:
         health=overview.health(),
         snapshots=snapshots.of_seed(id),
         machine_class=seed.machine_class,
+        seen=_seen(seed),
+        pictured=seeds.picture(seed, settings()) is not None,
         packages=sorted(seeds.packages_of(seed).items()),
         facts={key: value for key, value in seed.manifest.items() if key != "packages" and isinstance(value, str | int | float)},
         others=others,
         other=other,
         changes=seeds.compare(other, seed) if other else [],
     )
+
+
+def _seen(seed: Seed) -> dict[str, Any] | None:
+    """What its machine showed in the test boot, with the time of that."""
+    found: dict[str, Any] = seed.manifest.get("seen") or {}
+    return {**found, "at": datetime.fromisoformat(found["at"])} if found else None
+
+
+@blueprint.get("/<int:id>/screen")
+@needs("seeds.read", seed="id")
+def screen(id: int) -> Response:
+    file = seeds.picture(seeds.get_seed(id), settings())
+    if file is None:
+        raise NotFound("There is no picture of this seed's machine.", "One is taken of a desktop when its seed is built.")
+    return send_file(file, mimetype="image/png", max_age=0)
 
 
 def _log(seed: Seed) -> Path | None:

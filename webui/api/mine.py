@@ -32,6 +32,9 @@ class Choice(Body):
 
     os: str | None = None
     applications: list[str] = Field([], max_length=100)
+    options: dict[str, dict[str, str | int | bool]] = Field(
+        {}, description="Of chosen applications, by their names; each application's page says which."
+    )
     packages: list[str] = Field([], max_length=100)
     memory: int | None = None
     disk: int | None = None

@@ -53,14 +53,15 @@ SCOPE = "admin:configuration"
 STRICT: Mapping[Any, Any] = {int: StrictInt, bool: StrictBool}
 Values = Mapping[str, Any]
 DAY = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-ON = {"on": StrictBool}
+ON = {"on": (StrictBool, True)}
 
 
 @dataclass(frozen=True)
 class Area:
     """A form of settings. `read` is what is stored, by the form's names; `write` stores what was sent.
 
-    `types` are of fields whose type in a form is another than in JSON, and of those that only the API has; `facts` of what only answers have.
+    `types` are of fields whose type in a form is another than in JSON; `more` of those that only the API has, with their defaults; `facts` of what only
+    answers have.
     Of the server's own (`host`) the look and the change are no transaction, so it takes no If-Match.
     """
 
@@ -75,6 +76,7 @@ class Area:
     permission: str = "settings.manage"
     confirms: bool = False
     host: bool = False
+    more: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
 
     @property
     def fields(self) -> dict[str, tuple[Any, FieldInfo]]:
@@ -84,8 +86,7 @@ class Area:
             for name, info in self.form.model_fields.items()
             if name not in LEFT_OUT
         }
-        added: dict[str, tuple[Any, Any]] = {name: (type_, Field(True)) for name, type_ in self.types.items() if name not in found}
-        return found | added
+        return found | {name: (type_, Field(default)) for name, (type_, default) in self.more.items()}
 
     @property
     def secrets(self) -> set[str]:
@@ -180,23 +181,32 @@ def _write_mail(asked: Any) -> None:
 
 def _differs(asked: Any, stored: Values) -> bool:
     """Whether more was sent than another switch."""
-    return bool(asked.password) or any(stored[name] != value for name, value in asked.model_dump(exclude={"password", "on"}).items())
+    return bool(asked.password) or any(
+        stored[name] != value for name, value in asked.model_dump(exclude={"password", "on", "none"}).items()
+    )
 
 
 def _read_directory() -> Values:
     found = directory_page.NEW | directory_settings.entered()
-    more = {"on": directory_settings.is_on(), "has_password": directory_settings.has_password()}
+    more = {
+        "on": directory_settings.is_on(),
+        "none": directory_settings.is_none(),
+        "has_password": directory_settings.has_password(),
+    }
     return found | more | {"servers": list(found["servers"]), "minutes": int(found["minutes"])}
 
 
 def _directory_values(asked: Any) -> dict[str, Any]:
-    sent = asked.model_dump(exclude={"password", "on"})
+    sent = asked.model_dump(exclude={"password", "on", "none"})
     values: dict[str, Any] = directory_page.NEW | sent | {"servers": tuple(asked.servers)}
     return values
 
 
 def _write_directory(asked: Any) -> None:
     on = directory_settings.is_on()
+    if asked.none and not asked.servers:
+        directory.say_none(actor())
+        return
     if _differs(asked, _read_directory()):
         directory.change(actor(), _directory_values(asked), asked.password)
         on = True
@@ -321,8 +331,9 @@ AREAS = (
         outside.Mail,
         _read_mail,
         _write_mail,
-        {"port": StrictInt, **ON},
+        {"port": StrictInt},
         {"has_password": bool},
+        more=ON,
         confirms=True,
         example={"host": "mail.example.org", "sender": "dpe@example.org"},
     ),
@@ -366,12 +377,14 @@ AREAS = (
     ),
     Area(
         "directory",
-        "The directory that people come from. A password that is not sent stays, for the same servers; a change is synchronised",
+        "The directory that people come from. A password that is not sent stays, for the same servers; a change is synchronised. `none` says "
+        "that there is none",
         directory_page.Connection,
         _read_directory,
         _write_directory,
-        {"minutes": StrictInt, **ON},
+        {"minutes": StrictInt},
         {"has_password": bool},
+        more={**ON, "none": (StrictBool, False)},
         permission="directory.manage",
         confirms=True,
         example={"servers": ["ldap.example.org"], "base": "dc=example,dc=org"},

@@ -39,7 +39,7 @@ from appliance.errors import BadInput, Conflict, DpeError, NotFound
 from appliance.lifecycle import recipes as keeping
 from appliance.outbound import mail_outbox
 from appliance.scenario import choice
-from appliance.services import choices, classes, scenarios
+from appliance.services import choices, classes, overview, scenarios
 from appliance.services import machines as verbs
 from appliance.settings import Settings
 from tests.choosing import SCENARIO, Builds, fake_builds, write
@@ -202,6 +202,25 @@ def test_what_is_not_offered_is_refused_at_its_field(shop: Settings, people: tup
         with pytest.raises(BadInput, match="A lease cannot last"):
             ask(people[0], lease)
     assert Recipe.select().count() == 0
+
+
+def test_the_maximum_of_a_class_binds_all_that_is_chosen_of_it(engine: Engine, people: tuple[Actor, Actor]) -> None:
+    alice, bob = people
+    studio = Class.get_by_id("studio")
+    with catalog.write():
+        policies.change(studio, {"maximum": 2})
+    assert not choices.outlook(bob, studio, choices.read(studio, {"applications": ["b"]})).is_full
+    held = [ask(alice, applications=["a"]), ask(alice, applications=["b"])]
+    settled(engine, *held)
+    late = ask(bob, applications=["a", "b"])
+    settle(engine, 8)
+    assert (again(late).state, Machine.select().where(Machine.state != S.RETIRED).count()) == (R.WAITING, 2)
+    assert "the maximum of 2 machines of studio" in Class.get_by_id(late.class_name).limit_reason
+    assert choices.outlook(bob, studio, choices.read(studio, {"applications": ["b"]})).is_full
+    assert {(one.exist, one.maximum, one.base) for one in overview.pools()} == {(2, 2, ""), (2, 2, "studio")}
+    verbs.release(alice, again(held[0]).machine_id or "")
+    settled(engine, late)
+    assert again(late).state is R.GRANTED
 
 
 def test_what_is_chosen_follows_its_class(engine: Engine, shop: Settings, people: tuple[Actor, Actor], admin: Actor) -> None:

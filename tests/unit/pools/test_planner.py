@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.pools.planner import Capacity, Decision, Demand, Policy, Pools, plan
+from appliance.pools.planner import Capacity, Decision, Demand, Family, Policy, Pools, plan
 
 PLENTY = Capacity(memory=1 << 20, disk=1 << 20, slots=1000, room=1 << 20)
 
@@ -186,6 +186,41 @@ def test_running_machines_of_a_buffer_make_room_for_those_that_were_claimed():
     assert decision.shed + decision.remove == 1
 
 
+def together(*demands: Demand, maximum: int) -> list[Demand]:
+    """As a class and what was chosen of it."""
+    family = Family(demands[0].name, maximum, sum(d.pools.exist for d in demands))
+    return [replace(d, family=family) for d in demands]
+
+
+def test_a_maximum_binds_a_class_and_all_that_is_chosen_of_it():
+    first, second = plan(together(demand("a", maximum=5, buffer=9), demand("a-1", maximum=5, production=3), maximum=5), PLENTY)
+    assert (first.create, second.create) == (1, 1)
+    assert first.reason == second.reason == "the maximum of 5 machines of a and all that is chosen of it"
+
+
+def test_who_waits_is_given_room_by_what_stands_ready_of_the_same_class():
+    kin = together(demand("a", maximum=3, buffer=3, ready=3), demand("a-1", maximum=3, buffer=0, waiting=2), maximum=3)
+    assert [(d.create, d.remove) for d in plan(kin, PLENTY)] == [(0, 2), (0, 0)]
+    kin = together(demand("a", maximum=3, buffer=3, ready=1, leaving=2), demand("a-1", maximum=3, buffer=0, waiting=2), maximum=3)
+    assert [(d.create, d.remove) for d in plan(kin, PLENTY)] == [(0, 0), (0, 0)], "two are going already"
+    kin = together(demand("a", maximum=3, buffer=3, ready=1), demand("a-1", maximum=3, buffer=0, waiting=2), maximum=3)
+    assert [(d.create, d.remove) for d in plan(kin, PLENTY)] == [(0, 0), (2, 0)]
+    kin = together(demand("a", maximum=1, ready=1, waiting=1), demand("a-1", maximum=1, waiting=1), maximum=1)
+    assert [d.remove for d in plan(kin, PLENTY)] == [0, 0], "it is somebody's already"
+    kin = together(demand("a", maximum=2, ready=2), demand("a-1", maximum=2, waiting=2, allowance=1), maximum=2)
+    assert [d.remove for d in plan(kin, PLENTY)] == [1, 0], "one is tried"
+
+
+def test_what_is_ready_above_a_lowered_maximum_goes_and_what_is_held_stays():
+    kin = together(demand("a", maximum=4, buffer=2, ready=2), demand("a-1", maximum=4, buffer=1, ready=1, production=3), maximum=4)
+    assert [(d.create, d.remove) for d in plan(kin, PLENTY)] == [(0, 2), (0, 0)]
+
+
+def test_a_renewed_seed_makes_no_machine_above_the_maximum():
+    kin = together(demand("a", maximum=4, buffer=2, ready=2, old=2), demand("a-1", maximum=4, buffer=0, production=2), maximum=4)
+    assert [(d.create, d.remove) for d in plan(kin, PLENTY)] == [(0, 1), (0, 0)]
+
+
 small = st.integers(0, 12)
 
 
@@ -221,6 +256,15 @@ def demands(draw):
     return result
 
 
+@st.composite
+def families(draw):
+    """Classes of which some have one maximum together."""
+    found = draw(demands())
+    members = [d.name for d in found if draw(st.booleans())]
+    family = Family("a", draw(small), sum(d.pools.exist for d in found if d.name in members))
+    return [replace(d, family=family) if d.name in members else d for d in found]
+
+
 capacities = st.builds(
     Capacity,
     memory=st.integers(-500, 20_000),
@@ -238,10 +282,15 @@ def least(d: Demand, overcommit: int) -> int:
     return planned if d.cost is None else min(d.cost, planned)
 
 
-@given(demands(), capacities)
+@given(families(), capacities)
 def test_no_decision_ever_breaks_a_bound(classes, host):
     decisions = plan(classes, host)
     both = list(zip(classes, decisions, strict=True))
+    kin = [(c, d) for c, d in both if c.family]
+    made = sum(d.create for _, d in kin)
+    assert not made or made <= kin[0][0].family.maximum - kin[0][0].family.exist
+    # Who waits loses nothing that stands ready for them.
+    assert all(c.pools.ready - d.remove >= min(c.pools.ready, c.pools.waiting) for c, d in kin if c.offered and not c.pools.old)
     assert [d.name for d in decisions] == [c.name for c in classes]
     assert sum(d.create * least(c, host.overcommit) for c, d in both) <= max(host.memory, 0)
     assert sum(d.create * c.disk for c, d in both) <= max(host.disk, 0)
@@ -265,7 +314,7 @@ def test_no_decision_ever_breaks_a_bound(classes, host):
         assert not c.offered or ready <= max(host.room // c.memory, c.pools.waiting) or d.create
 
 
-@given(demands(), capacities)
+@given(families(), capacities)
 def test_shedding_is_enough_or_all_that_can_be_done(classes, host):
     decisions = plan(classes, host)
     both = list(zip(classes, decisions, strict=True))
@@ -278,20 +327,31 @@ def test_shedding_is_enough_or_all_that_can_be_done(classes, host):
         assert not any(d.shed for d in decisions)
 
 
-@given(demands())
+@given(families())
 def test_plan_reaches_its_goal_and_then_rests(classes):
     """Applied again and again, with every machine coming up and nobody new asking, the plan ends: nothing is made for ever."""
     for _ in range(80):
         decisions = plan(classes, PLENTY)
         if not any(d.create or d.remove for d in decisions) and not any(c.pools.creation for c in classes):
             break
-        classes = [_apply(c, d) for c, d in zip(classes, decisions, strict=True)]
+        classes = _counted([_apply(c, d) for c, d in zip(classes, decisions, strict=True)])
     else:
         raise AssertionError("the plan never rests")
     for c in classes:
         if c.offered and c.allowance is None:
             served = c.pools.production + c.pools.ready >= min(c.policy.maximum, c.pools.production + c.pools.waiting)
-            assert served
+            full = c.family is not None and c.family.exist >= c.family.maximum
+            assert served or (full and not any(d.pools.ready > d.pools.waiting for d in classes if d.family))
+    for c in classes:
+        held = sum(d.pools.production for d in classes if d.family)
+        spare = any(d.pools.ready > d.pools.waiting for d in classes if d.family)
+        assert c.family is None or c.family.exist <= max(c.family.maximum, held) or not spare
+
+
+def _counted(classes):
+    """With what there is of all that have one maximum together."""
+    exist = sum(c.pools.exist for c in classes if c.family)
+    return [replace(c, family=c.family and replace(c.family, exist=exist)) for c in classes]
 
 
 def _apply(c: Demand, d: Decision) -> Demand:
@@ -301,7 +361,7 @@ def _apply(c: Demand, d: Decision) -> Demand:
     return replace(c, pools=Pools(0, ready, old, p.production, p.waiting))
 
 
-@given(demands(), st.integers(0, 30_000), st.integers(0, 20_000), st.sampled_from([100, 200, 400]))
+@given(families(), st.integers(0, 30_000), st.integers(0, 20_000), st.sampled_from([100, 200, 400]))
 def test_on_a_host_that_is_full_of_memory_the_plan_rests_too(classes, memory, used, overcommit):
     """The host's own view: what is free and what may be held follow from the machines there are. Nothing is made and shed in turn."""
     classes = [replace(c, frees=min(c.frees, cost(c)) or 1, pools=replace(c.pools, standing=0, cold=0, old=0)) for c in classes]
@@ -318,7 +378,7 @@ def test_on_a_host_that_is_full_of_memory_the_plan_rests_too(classes, memory, us
             shortage=0,
             overcommit=overcommit,
         )
-        classes = [replace(c, pools=_step(c, d)) for c, d in zip(classes, plan(classes, host), strict=True)]
+        classes = _counted([replace(c, pools=_step(c, d)) for c, d in zip(classes, plan(classes, host), strict=True)])
         if classes == before:
             return
     raise AssertionError("the plan never rests")

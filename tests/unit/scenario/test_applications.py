@@ -76,10 +76,10 @@ def test_one_without_tasks_is_none(tmp_path: Path) -> None:
 
 
 def test_each_of_the_catalogue_takes_its_own_defaults_and_fits_alone() -> None:
-    assert {"jupyterlab", "terminal", "pages"} <= catalogue().keys()
-    taken = [entry.manifest.web.port for entry in catalogue().values() if entry.manifest.web]
+    assert {"jupyterlab", "terminal", "pages"} <= catalogue(dict).keys()
+    taken = [entry.manifest.web.port for entry in catalogue(dict).values() if entry.manifest.web]
     assert len(taken) == len(set(taken)), "those that come with us fit together"
-    for entry in catalogue().values():
+    for entry in catalogue(dict).values():
         assert entry.manifest.option_model.model_validate({}).model_dump().keys() == entry.manifest.options.keys()
 
 
@@ -89,35 +89,34 @@ TWO = GOOD.replace(
 
 
 def test_a_class_opens_with_its_first_page_and_has_the_others_besides(tmp_path: Path) -> None:
-    spec = resolved(load(write(tmp_path, TWO)).scenario.classes["notes"])
-    found = pages(spec.model_dump())
+    spec = resolved(load(write(tmp_path, TWO)).scenario.classes["notes"], dict)
+    found = pages(spec.model_dump(), dict)
     assert spec.application is not None
     assert spec.application.port == found[0].port
     assert [page.title for page in found] == ["Web pages", "Web terminal"]
-    assert applications.further(spec.model_dump()) == ((4200, "/"),)
-    assert resolved(spec) == spec, "it may be done again"
+    assert applications.further(spec.model_dump(), dict) == ((4200, "/"),)
+    assert resolved(spec, dict) == spec, "it may be done again"
     assert spec.ingredients()["applications"][0]["options"] == {"heading": "Ours"}
 
 
 def test_a_class_with_a_page_of_its_own_opens_with_that(tmp_path: Path) -> None:
     text = GOOD.replace("    roles: [web]\n", "    roles: [web]\n    applications: [{name: terminal}]\n")
-    found = pages(resolved(load(write(tmp_path, text)).scenario.classes["notes"]).model_dump())
+    found = pages(resolved(load(write(tmp_path, text)).scenario.classes["notes"], dict).model_dump(), dict)
     assert [(page.title, page.port) for page in found] == [("Notebook", 8888), ("Web terminal", 4200)]
 
 
-def test_who_brings_applications_is_asked_once_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_brings_applications_is_asked_once_at_most() -> None:
     """The front door asks for a machine's pages with every request, and the current scenario is asked with a query."""
-    known, asked = catalogue(), list[int]()
+    asked = list[int]()
 
     def ask() -> Mapping[str, Entry]:
         asked.append(1)
-        return known
+        return {}
 
-    monkeypatch.setattr(applications, "catalogue", ask)
-    pages({"title": "Plain", "application": {"port": 80, "path": "/", "ready": "/"}})
+    pages({"title": "Plain", "application": {"port": 80, "path": "/", "ready": "/"}}, ask)
     assert not asked
     spec = {"title": "Two", "applications": [{"name": "pages"}, {"name": "terminal"}]}
-    assert len(pages(spec)) == 2
+    assert len(pages(spec, ask)) == 2
     assert len(asked) == 1
 
 
@@ -128,18 +127,18 @@ def test_a_desktop_is_the_screen_of_its_class_and_speaks_rdp_when_that_is_decide
             "notes"
         ]
 
-    plain, speaking = resolved(described("false")), resolved(described("true"))
+    plain, speaking = resolved(described("false"), dict), resolved(described("true"), dict)
     assert plain.screen == Screen(port=5901)
     assert speaking.screen == Screen(port=5901, rdp=3389)
-    assert resolved(speaking) == speaking, "it may be done again"
-    assert [page.title for page in pages(speaking.model_dump())] == ["Web pages"]
+    assert resolved(speaking, dict) == speaking, "it may be done again"
+    assert [page.title for page in pages(speaking.model_dump(), dict)] == ["Web pages"]
     assert plain.ingredients() != speaking.ingredients(), "its seed is another one"
     here = described("true").model_copy(update={"screen": Screen(port=5999)})
-    assert resolved(here).screen == Screen(port=5999), "what the class itself says counts"
+    assert resolved(here, dict).screen == Screen(port=5999), "what the class itself says counts"
 
 
 def test_an_option_brings_packages_where_it_is_on() -> None:
-    desktop = catalogue()["desktop"]
+    desktop = catalogue(dict)["desktop"]
     assert "libreoffice-calc" in desktop.packages({})
     assert "xrdp" not in desktop.packages({})
     assert {"xrdp", "firefox-esr"} <= set(desktop.packages({"office": False, "rdp": True}))
@@ -149,7 +148,7 @@ def test_an_option_brings_packages_where_it_is_on() -> None:
 def test_a_machine_has_one_desktop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = MANIFEST.replace("access: web\nweb: {port: 8080}", "access: desktop\nscreen: {port: 5901}").replace("debian-12", "debian-13")
     own = {name: read(application(tmp_path / name, screen.replace("Notes", name))) for name in ("one", "two")}
-    monkeypatch.setattr(applications, "catalogue", lambda: own)
+    monkeypatch.setattr(applications, "catalogue", lambda _own: own)
     text = TWO.replace("[{name: pages, options: {heading: Ours}}, {name: terminal}]", "[{name: one}, {name: two}]")
     found = {message for _, _, message, _ in errors(write(tmp_path / "class", text))}
     assert found == {"one and two each bring a desktop, and a machine has one", "two and one both take port 5901"}
@@ -184,7 +183,7 @@ def test_releases_that_it_does_not_run_on_and_too_many_pages_are_refused(tmp_pat
     for number in range(PAGES + 1):
         application(tmp_path / f"own/n{number}", MANIFEST.replace("8080", str(8080 + number)))
     own = {one.name: one for one in map(read, sorted((tmp_path / "own").iterdir()))}
-    monkeypatch.setattr(applications, "catalogue", lambda: own)
+    monkeypatch.setattr(applications, "catalogue", lambda _: own)
     names = ", ".join(f"{{name: {name}}}" for name in own)
     text = TWO.replace("[{name: pages, options: {heading: Ours}}, {name: terminal}]", f"[{names}]").replace("disk: 4", "disk: 9")
     found = {message for _, _, message, _ in errors(write(tmp_path, text))}

@@ -18,11 +18,11 @@ def a_class(memory: int, *names: str, **changes: Any) -> dict[str, Any]:
 
 
 def choose(spec: dict[str, Any], **chosen: Any) -> tuple[str, str, str] | None:
-    return fault(spec, choice.usual(spec).model_copy(update=chosen))
+    return fault(spec, choice.usual(spec).model_copy(update=chosen), dict)
 
 
 def test_what_the_class_has_already_takes_room_too() -> None:
-    entries = [applications.catalogue()[name] for name in ("pages", "redis")]
+    entries = [applications.catalogue(dict)[name] for name in ("pages", "redis")]
     least, _ = applications.needed(entries)
     spec = a_class(least - 1, "pages")
     assert choose(spec) is None
@@ -35,10 +35,10 @@ def test_what_the_class_has_already_takes_room_too() -> None:
 
 
 def test_another_release_is_for_all_applications_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    catalogue = applications.catalogue()
+    catalogue = applications.catalogue(dict)
     old = catalogue["pages"].manifest.model_copy(update={"releases": ["debian-12"]})
     entry = applications.Entry("pages", old, catalogue["pages"].folder)
-    monkeypatch.setattr(applications, "catalogue", lambda: {**catalogue, "pages": entry})
+    monkeypatch.setattr(applications, "catalogue", lambda _: {**catalogue, "pages": entry})
     spec = a_class(512, "pages")
     assert choose(spec, os="debian-13") == (
         "applications",
@@ -55,6 +55,23 @@ def test_ports_collide_with_those_of_the_class() -> None:
     spec["application"] = None
     wrong = choose(spec, applications=["terminal"])
     assert wrong == ("applications", "Web terminal and the desktop both take port 4200", "Leave one of the two out.")
+
+
+def test_options_belong_to_the_choice_and_those_that_count_anyhow_do_not() -> None:
+    spec = a_class(512)
+    plain = choice.usual(spec).model_copy(update={"applications": ["redis"]})
+    decided = plain.model_copy(update={"options": {"redis": {"memory": 128}}})
+    default = applications.catalogue(dict)["redis"].manifest.options["memory"].default
+    same = plain.model_copy(update={"options": {"redis": {"memory": default}, "pages": {}}})
+    assert choice.digest("data", decided) != choice.digest("data", plain)
+    assert choice.digest("data", choice.without_defaults(same, dict)) == choice.digest("data", plain)
+    assert "options" not in plain.written(), "choices of before there were options keep their hash"
+    assert choice.spec_of(spec, decided, dict)["applications"][0]["options"] == {"memory": 128}
+    assert choose(spec, applications=["redis"], options={"redis": {"memory": 4}}) == (
+        "applications",
+        "Redis cannot have that memory: Input should be greater than or equal to 16.",
+        "Its page says what can be.",
+    )
 
 
 def test_a_choice_is_written_the_same_whoever_makes_it() -> None:

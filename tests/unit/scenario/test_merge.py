@@ -55,6 +55,25 @@ def test_a_key_that_both_changed_is_chosen(side: str, memory: int) -> None:
     assert f"size: {{memory: {memory}, disk: 9}}" in main(found.tree)
 
 
+def test_an_application_of_two_origins_is_chosen_as_a_whole() -> None:
+    ours = folder(BASE, applications_wiki_about="ours", applications_wiki_script="s", applications_mine_about="m")
+    theirs = folder(BASE, applications_wiki_about="theirs", applications_wiki_templates="t", applications_more_about="n")
+    asked = merge(folder(BASE), ours, theirs, {})
+    [conflict] = asked.conflicts
+    assert (conflict.place, conflict.base, conflict.chosen) == ("applications/wiki", None, None)
+    assert "# about, script" in (conflict.ours or "")
+    assert "# about, templates" in (conflict.theirs or "")
+    others = {"scenario.yml", "applications/mine/about", "applications/more/about"}
+    assert asked.tree.keys() == {*others, "applications/wiki/about", "applications/wiki/script"}, "ours, until somebody says otherwise"
+    taken = merge(folder(BASE), ours, theirs, {"applications/wiki": "theirs"}).tree
+    assert taken.keys() == {*others, "applications/wiki/about", "applications/wiki/templates"}
+    assert taken["applications/wiki/about"].content == b"theirs"
+    assert merge(folder(BASE), ours, ours, {}).conflicts == ()
+    # One that was there before is merged file by file.
+    both = merge(ours, folder(BASE, applications_wiki_about="new", applications_wiki_script="s", applications_mine_about="m"), ours, {})
+    assert (both.conflicts, both.tree["applications/wiki/about"].content) == ((), b"new")
+
+
 def test_a_class_that_one_withdrew_and_the_other_changed_is_chosen() -> None:
     both = BASE + OTHER
     ours, theirs = BASE, both.replace("title: Maps", "title: Atlas")

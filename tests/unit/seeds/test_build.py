@@ -14,7 +14,7 @@ from appliance.hypervisor.libvirt.network import Network
 from appliance.hypervisor.provider import MachineSpec
 from appliance.laps import Lap
 from appliance.scenario.schema import Application, ClassSpec
-from appliance.seeds import build
+from appliance.seeds import build, seen
 from appliance.seeds.sandbox import Sandbox
 from appliance.settings import Settings
 from tests.unit.engine.fake import FakeProvider
@@ -89,6 +89,7 @@ def built(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setattr(build, "follow", play.follow)
     monkeypatch.setattr(build, "execute", play.execute)
     monkeypatch.setattr(build, "run", play.convert)
+    monkeypatch.setattr(seen, "look", lambda address, pages, screen, folder: {"pages": [(address, page.port) for page in pages]})
     (tmp_path / "scenario/roles").mkdir(parents=True)
     wanted = replace(job(7), scenario=tmp_path / "scenario")
 
@@ -98,7 +99,7 @@ def built(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
             return build.build(wanted, settings, steps.append, cancelled, provider)
         finally:
             assert [step.task_number for step in steps] == list(range(1, len(steps) + 1))
-            assert {step.task_total for step in steps} == {9 if provider else 5}
+            assert {step.task_total for step in steps} == {10 if provider else 5}
             assert not build.work_folder(7, settings).exists()
 
     return make
@@ -119,6 +120,7 @@ def test_a_seed_is_booted_once_under_a_name_that_is_no_seed_s(settings: Settings
     assert names == ["one/1.new"]
     assert [verb for verb, _ in provider.calls] == ["destroy", "clone", "start", "wait", "destroy"]
     assert files.disk == settings.seeds / "one/1/disk.qcow2"
+    assert files.manifest["seen"] == {"pages": [[build.boot_spec(job(7), settings).card.address, 80]]}
     assert files.manifest["boot_seconds"] is None or files.manifest["boot_seconds"] >= 0
     assert [folder.name for folder in (settings.seeds / "one").iterdir()] == ["1"]
 

@@ -42,6 +42,7 @@ from appliance.host.disks import ballast
 from appliance.host.interface.conditions import Backups, Certificate, Conditions, Updates
 from appliance.host.system import conditions
 from appliance.identity import permissions
+from appliance.services import directory as directory_verbs
 from appliance.services import needs
 from appliance.services.needs import Need, Severity
 from appliance.settings import Settings
@@ -205,6 +206,10 @@ CASES: dict[str, list[Case]] = {
     ],
     "second-admin": [Case(NOTHING, lambda _: account("bob", is_admin=True), STEP, "owner")],
     "people": [Case(NOTHING, lambda _: account("bob"), STEP, "Nobody but you can sign in.")],
+    "connect-directory": [
+        Case(NOTHING, lambda _: directory_verbs.say_none(catalog.ENGINE), STEP, "No directory is connected."),
+        Case(NOTHING, option("directory", {"on": False, "config": {"base": "x"}}), STEP, "or say that there is none"),
+    ],
     "mail": [Case(NOTHING, option("mail", {"on": True}), STEP, "E-mail is not sent.")],
 }
 

@@ -11,6 +11,7 @@ import pytest
 
 from appliance.catalog import Actor, Class, Event, ScenarioState, options
 from appliance.catalog import scenarios as rows
+from appliance.engine import scenario as engine_scenario
 from appliance.errors import BadInput, Conflict, DpeError, NotFound
 from appliance.scenario import applications, packaged, tree
 from appliance.scenario.load import ScenarioErrors
@@ -52,13 +53,13 @@ def test_it_is_looked_at_then_taken_changed_downloaded_withdrawn_and_removed(sho
     own_applications.send(admin, wiki())
     sent = own_applications.waiting()
     assert (sent.name, sent.entry.manifest.title, sent.was, len(sent.change.files)) == ("wiki", "Wiki of ours", None, 2)
-    assert "wiki" not in applications.catalogue(), "nothing goes by it yet"
+    assert "wiki" not in applications.catalogue(rows.own_applications), "nothing goes by it yet"
     own_applications.take(admin, digest=sent.version.digest, seen=1)
     assert rows.in_state(ScenarioState.APPLICATION) is None
-    assert applications.catalogue()["wiki"].is_own
+    assert applications.catalogue(rows.own_applications)["wiki"].is_own
     scenarios.save_text(admin, WITH_IT, seen=2)
     assert Class.get_by_id("notes").spec["applications"] == [{"name": "wiki", "options": {}, "port": 8090}]
-    assert [page.title for page in applications.pages(Class.get_by_id("notes").spec)] == ["Notebook", "Wiki of ours"]
+    assert [page.title for page in applications.pages(Class.get_by_id("notes").spec, rows.own_applications)] == ["Notebook", "Wiki of ours"]
 
     # Sent again, it is another version, and the classes that have it get another seed.
     before = recipe.digest(class_specs.spec_of("notes"), rows.lay_out(shop))
@@ -90,11 +91,40 @@ def test_it_is_looked_at_then_taken_changed_downloaded_withdrawn_and_removed(sho
         own_applications.remove(admin, "pages", seen=4)
     scenarios.save_text(admin, GOOD, seen=4)
     own_applications.remove(admin, "wiki", seen=5)
-    assert "wiki" not in applications.catalogue()
+    assert "wiki" not in applications.catalogue(rows.own_applications)
     with pytest.raises(NotFound):
         own_applications.download("wiki")
     scenarios.go_back(admin, 4, seen=6)
-    assert "wiki" in applications.catalogue()
+    assert "wiki" in applications.catalogue(rows.own_applications)
+
+
+def test_one_whose_name_an_update_brings_stays_counts_is_told_once_and_can_be_changed(
+    shop: Settings, admin: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_applications.add(admin, wiki())
+    engine_scenario.adopt(shop)
+    assert not applications.catalogue(rows.own_applications)["wiki"].hides
+    shipped = {**applications.shipped(), "wiki": replace(applications.shipped()["dokuwiki"], name="wiki")}
+    monkeypatch.setattr(applications, "shipped", lambda: shipped)
+    for _ in range(2):
+        engine_scenario.adopt(shop)
+    [told] = Event.select().where(Event.kind == "scenario.application_hidden")
+    assert "called wiki came with the appliance" in told.message
+    found = applications.catalogue(rows.own_applications)["wiki"]
+    assert (found.is_own, found.hides, found.manifest.title, own_applications.hidden()) == (True, True, "Wiki of ours", ["wiki"])
+    own_applications.add(admin, wiki(tasks__main_yml=TASKS.replace("/srv/wiki", "/srv/pages")))
+    assert rows.current().number == 3, "it is another version of ours"
+    with pytest.raises(BadInput, match="is called pages"):
+        own_applications.add(admin, wiki(), "pages")
+    # As its page says: the same under another name, then this one goes, and the appliance's is there.
+    own_applications.add(admin, own_applications.download("wiki"), "wiki-ours")
+    own_applications.remove(admin, "wiki", seen=4)
+    assert {name: applications.catalogue(rows.own_applications)[name].is_own for name in ("wiki", "wiki-ours")} == {
+        "wiki": False,
+        "wiki-ours": True,
+    }
+    engine_scenario.adopt(shop)
+    assert options.get("hidden_applications") == []
 
 
 def test_a_list_of_packages_and_a_script_become_one_and_can_be_read_back(shop: Settings, admin: Actor) -> None:

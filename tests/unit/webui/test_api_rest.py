@@ -155,6 +155,8 @@ def test_a_directory_is_tried_before_it_is_used(call: Call) -> None:
     assert [one["ok"] for one in found] == [False, False]  # type: ignore[attr-defined]
     assert call("POST", "directory/synchronisations", {"force": True}).status_code == 409
     assert options.get("directory") == {}
+    assert call("PUT", "settings/directory", {"on": False, "none": True}).status_code == 200
+    assert options.get("directory") == {"on": False, "none": True}
 
 
 # -- scenario ------------------------------------------------------------------------------------------------

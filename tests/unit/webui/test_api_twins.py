@@ -49,6 +49,7 @@ TWINS = {
     "data_disks.bulk": "admin_back_up_disk",
     "data_disks.bulk_retained": "admin_delete_retained",
     "directory.change": "put_directory_settings",
+    "directory.say_none": "put_directory_settings",
     "directory.switch": "put_directory_settings",
     "directory.synchronise": "synchronise_directory",
     "directory.test": "test_directory",

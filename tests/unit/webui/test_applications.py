@@ -11,9 +11,10 @@ import pytest
 from werkzeug.test import TestResponse
 
 from appliance import catalog
-from appliance.catalog import Actor, Class, Lease, Machine
+from appliance.catalog import Actor, Class, Lease, Machine, ScenarioState
+from appliance.catalog import scenarios as rows
 from appliance.errors import NotAllowed, NotFound
-from appliance.scenario import packaged, tree
+from appliance.scenario import applications, packaged, tree
 from appliance.scenario.applications import catalogue
 from appliance.scenario.packaged import Packaged
 from appliance.services import app_access, class_specs, scenarios
@@ -42,7 +43,7 @@ def owner(grace: Browser, opened: Settings, tmp_path: Path) -> Browser:
 
 def test_the_catalogue_shows_what_there_is_and_leads_to_a_class(owner: Browser) -> None:
     page = unescape(owner.get("/admin/applications/").text)
-    for name, entry in catalogue().items():
+    for name, entry in catalogue(rows.own_applications).items():
         assert f'href="/admin/applications/{name}"' in page
         assert entry.manifest.description in page
     page = unescape(owner.get("/admin/applications/pages").text)
@@ -96,7 +97,7 @@ def test_what_does_not_go_together_is_said_at_its_field(owner: Browser, changes:
 @pytest.mark.api
 def test_programs_read_the_catalogue(owner: Browser) -> None:
     found = {one["name"]: one for one in owner.get("/api/v1/admin/applications").json["items"]}
-    assert found.keys() == catalogue().keys()
+    assert found.keys() == catalogue(rows.own_applications).keys()
     assert found["redis"]["port"] is None
     assert found["redis"]["options"][0] == {
         "name": "memory", "type": "integer", "title": "Memory for data", "description": "MiB; beyond that, nothing more is taken in.",
@@ -160,7 +161,7 @@ def test_one_of_your_own_is_made_looked_at_kept_changed_withdrawn_and_removed(ow
         assert words in unescape(refused)
     assert owner.post("/admin/own-applications/make", {**MADE, "short": "pages"}).status_code == 400
     assert owner.post("/admin/own-applications/make", MADE).headers["Location"] == "/admin/own-applications/sent"
-    assert "graphs" not in catalogue()
+    assert "graphs" not in catalogue(rows.own_applications)
     assert "sent an application" in owner.get("/admin/applications/").text
     shown = unescape(owner.get("/admin/own-applications/sent").text)
     for words in ("Draws graphs.", "graphviz", "port 8091", "applications/graphs/files/install", "systemctl enable graphs"):
@@ -189,6 +190,23 @@ def test_one_of_your_own_is_made_looked_at_kept_changed_withdrawn_and_removed(ow
     assert 'name="applications.graphs"' in owner.get(NEW).text
     assert owner.post("/admin/own-applications/graphs/remove", {}).status_code == 303
     assert owner.get("/admin/applications/graphs").status_code == 404
+
+
+def test_one_whose_name_came_with_the_appliance_too_says_so(owner: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner.post("/admin/own-applications/make", MADE)
+    kept(owner, "graphs")
+    there = {**applications.shipped(), "graphs": replace(applications.shipped()["pages"], name="graphs")}
+    assert "has the same name" not in owner.get("/admin/applications/graphs").text
+    monkeypatch.setattr(applications, "shipped", lambda: there)
+    page = owner.get("/admin/applications/graphs").text
+    assert "has the same name" in page
+    assert "Draws graphs." in page
+    assert "own, in place of the appliance" in owner.get("/admin/applications/").text
+    with catalog.write():
+        rows.put(rows.read(scenarios.current().base), ScenarioState.OFFERED, {})
+    page = owner.get("/admin/scenario/offer").text
+    assert "have the names of some here" in page
+    assert 'href="/admin/applications/graphs"' in page
 
 
 def call(browser: Browser, method: str, path: str, sent: dict[str, str] | None = None) -> TestResponse:

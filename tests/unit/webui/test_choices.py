@@ -1,13 +1,28 @@
 """The form in which a person chooses what their machine is, and the same by a program."""
 
+import html
 import re
 from collections.abc import Callable
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from flask import Flask
 
 from appliance import catalog
-from appliance.catalog import Actor, Class, Favourite, OutgoingMail, Recipe, Request, RequestState, Seed, SeedState, policies
+from appliance.catalog import (
+    Actor,
+    Class,
+    Favourite,
+    Machine,
+    MachineState,
+    OutgoingMail,
+    Recipe,
+    Request,
+    RequestState,
+    Seed,
+    SeedState,
+    policies,
+)
 from appliance.catalog import seeds as seed_rows
 from appliance.scenario.schema import ClassSpec
 from appliance.services import tokens
@@ -52,7 +67,8 @@ def test_what_is_chosen_is_asked_for_waited_for_and_built_for_everybody(ada: Bro
     assert there == "/choose/data?os=debian-12&applications=jupyterlab&applications=postgresql&memory=2048&lease=2880"
     shared = " ".join(mary.get(there).text.split())  # the link, opened by another one
     assert 'value="debian-12" checked' in shared
-    assert shared.count('type="checkbox"') == 2 == len(re.findall(r'name="applications" value="\w+"[^>]* checked', shared))
+    assert shared.count('type="checkbox"') == 3, "two applications, and an option of one of them"
+    assert len(re.findall(r'name="applications" value="\w+"[^>]* checked', shared)) == 2
     assert 'value="2880"' in shared
     asked = ada.post("/choose/data", {"os": "debian-12", "applications": ["postgresql"]})
     assert (asked.status_code, asked.headers["Location"]) == (303, "/")
@@ -73,7 +89,7 @@ def test_what_is_chosen_is_asked_for_waited_for_and_built_for_everybody(ada: Bro
         Request.update(state=RequestState.REFUSED, reason="It could not be built: no.", ended_at=catalog.now()).execute()
     assert "It could not be built: no." in ada.get("/").text, "said where it was asked for"
     page = mary.get("/choose/data").text
-    assert "Debian 12, postgresql" in " ".join(page.split()), "what is there already"
+    assert "Debian 12, PostgreSQL with Adminer" in " ".join(page.split()), "what is there already"
 
 
 def test_what_cannot_be_had_is_said_at_its_field_and_loses_nothing(ada: Browser) -> None:
@@ -87,6 +103,49 @@ def test_what_cannot_be_had_is_said_at_its_field_and_loses_nothing(ada: Browser)
     assert ada.get("/choose/data?memory=x").status_code == 400
     assert ada.get("/choose/notebook").status_code == 404, "it leaves nothing open"
     assert Recipe.select().count() == OutgoingMail.select().count() == 0
+
+
+def test_options_of_what_is_chosen_are_decided_too(ada: Browser, mary: Browser) -> None:
+    page = ada.get("/choose/data").text
+    assert "Options of PostgreSQL with Adminer" in " ".join(page.split())
+    assert re.search(r'name="options\.postgresql\.connections"[^>]*value="20"', page)
+    form = {
+        "os": "debian-12", "applications": ["postgresql"], "options.postgresql": "yes", "options.postgresql.database": "marks",
+        "options.postgresql.connections": "20", "options.jupyterlab": "yes",
+    }  # fmt: skip
+    there = ada.post("/choose/data/look", form).headers["Location"]
+    assert dict(parse_qsl(urlsplit(there).query))["options"] == '{"postgresql":{"database":"marks"}}', (
+        "of what is chosen, what is decided otherwise"
+    )
+    shared = mary.get(there).text
+    assert re.search(r'name="options\.postgresql\.database"[^>]*value="marks"', shared)
+    kept = {"os": "debian-12", "applications": ["postgresql"], "options": '{"postgresql": {"database": "marks"}}', "name": "Marks"}
+    assert ada.post("/choose/data/keep", kept).headers["Location"] == there
+    assert ada.post("/choose/data", form).status_code == 303
+    recipe = Recipe.get()
+    assert recipe.chosen["options"] == {"postgresql": {"database": "marks"}}
+    [one] = Class.get_by_id(recipe.class_name).spec["applications"]
+    assert (one["name"], one["options"]) == ("postgresql", {"database": "marks"})
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("{", "This cannot be chosen: options."),
+        ("[1]", "This cannot be chosen: options."),
+        ('{"postgresql": 3}', "This cannot be chosen: options."),
+        ('{"postgresql": {"connections": 4000}}', "PostgreSQL with Adminer cannot have that connections"),
+        ('{"postgresql": {"colour": "red"}}', "PostgreSQL with Adminer cannot have that colour"),
+        ('{"jupyterlab": {"terminal": false}}', "There is nothing to decide about jupyterlab."),
+    ],
+)
+def test_options_that_cannot_be_are_refused(ada: Browser, options: str, says: str) -> None:
+    answer = ada.post("/choose/data", {"os": "debian-12", "applications": ["postgresql"], "options": options})
+    assert answer.status_code == 400
+    assert says in html.unescape(answer.text)
+    assert not Recipe.select().exists()
+    assert says in html.unescape(ada.get(f"/choose/data?{urlencode({'applications': 'postgresql', 'options': options})}").text)
 
 
 def test_a_favourite_is_kept_opened_and_deleted(ada: Browser, mary: Browser) -> None:
@@ -111,8 +170,29 @@ def test_a_program_asks_for_a_choice(app: Flask, people: dict[str, Actor]) -> No
         ({"class": "data", "choice": {"os": "beos"}}, 400),
         ({"class": "data", "choice": {"color": "red"}}, 400),
         ({"class": "data", "choice": {}, "count": 2}, 400),
+        ({"class": "data", "choice": {"applications": ["postgresql"], "options": {"postgresql": {"connections": 1}}}}, 400),
+        ({"class": "data", "choice": {"applications": ["postgresql"], "options": {"postgresql": {"connections": 50}}}}, 202),
         ({"class": "notebook", "choice": {"os": "debian-12"}}, 404),
     ):
         answer = client.post("/api/v1/machines", base_url=HOST, json=wanted, headers=with_token)
         assert answer.status_code == status, answer.text
-    assert Request.get(Request.machine_class == Recipe.get().class_name).lease_minutes == 60
+    first, second = Recipe.select().order_by(Recipe.created_at)
+    assert Request.get(Request.machine_class == first.class_name).lease_minutes == 60
+    assert second.chosen["options"] == {"postgresql": {"connections": 50}}
+
+
+def test_who_chooses_of_a_class_that_is_all_given_out_is_told_and_its_admin_sees_of_how_many(
+    ada: Browser, mary: Browser, grace: Browser
+) -> None:
+    ada.post("/choose/data", {"os": "debian-12", "applications": ["postgresql"]})
+    name = Recipe.get().class_name
+    with catalog.write():
+        policies.change(Class.get_by_id("data"), {"maximum": 1, "buffer": 0})
+        Machine.create(
+            number=900, id="m", name="data-900", machine_class=name, seed=Seed.select().first().id, slot=900, door=900,
+            state=MachineState.IN_USE, vcpus=1, memory=1, disk=1,
+        )  # fmt: skip
+    said = " ".join(mary.get("/choose/data?applications=jupyterlab").text.split())
+    assert "when somebody gives one back: people hold all that there may be" in said
+    for one, whose in (("data", ", with what was chosen of it"), (name, ", with all of data")):
+        assert f"1 of at most 1{whose}" in " ".join(grace.get(f"/admin/classes/{one}").text.split())

@@ -38,6 +38,22 @@ def test_what_is_saved_is_shown_but_for_the_password(grace: Browser) -> None:
     assert current[1] == SECRET["password"]
 
 
+def test_who_says_that_there_is_none_is_asked_no_more_until_one_is_connected(grace: Browser) -> None:
+    assert 'data-kind="connect-directory"' in grace.get("/needs/").text
+    assert "There is none" in grace.get("/admin/directory/").text
+    assert grace.post("/admin/directory/none", {}).status_code == 303
+    assert 'data-kind="connect-directory"' not in grace.get("/needs/").text
+    page = grace.get("/admin/directory/").text
+    assert "There is no directory; only local accounts sign in." in page
+    assert "/admin/directory/none" not in page
+    assert grace.post("/admin/directory/switch", {"on": "yes"}).status_code == 409, "none can be switched on"
+    assert grace.post("/admin/directory/", FORM).status_code == 303
+    assert directory.is_on()
+    assert grace.post("/admin/directory/none", {}).status_code == 409
+    grace.post("/admin/directory/switch", {"on": "no"})
+    assert 'data-kind="connect-directory"' not in grace.get("/needs/").text, "it was decided"
+
+
 def test_a_slip_is_named_and_loses_nothing(grace: Browser) -> None:
     answer = grace.post("/admin/directory/", FORM | SECRET | {"base": "<example.org>"})
     assert answer.status_code == 400

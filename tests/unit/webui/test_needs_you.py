@@ -37,14 +37,15 @@ def kinds(page: str) -> list[str]:
 
 def test_the_bell_counts_what_the_page_and_the_overview_list(grace: Browser, opened: Settings) -> None:
     page = grace.get("/needs/").text
-    assert kinds(page) == ["seed", "second-admin", "mail"]
+    assert kinds(page) == ["seed", "second-admin", "connect-directory", "mail"]
     assert kinds(grace.get("/admin/").text) == kinds(page)
-    assert bell(grace.get("/account").text) == "3"
-    assert "3 need you" in page
+    assert bell(grace.get("/account").text) == "4"
+    assert "4 need you" in page
     with catalog.write():
         Seed.create(machine_class="studio", version=3, state=SeedState.READY)
         Grant.create(role="owner", org_unit=1)
         catalog.options.put("mail", {"on": True})
+        catalog.options.put("directory", {"on": False, "none": True})
     assert bell(grace.get("/account").text) == ""
     assert "Nothing needs you." in grace.get("/needs/").text
 
@@ -52,7 +53,7 @@ def test_the_bell_counts_what_the_page_and_the_overview_list(grace: Browser, ope
 def test_it_follows_a_live_page(grace: Browser) -> None:
     live = grace.live("/admin/machines/").text
     assert 'hx-swap-oob="true"' in live.split('id="bell"')[1].split(">")[0]
-    assert bell(live) == "3"
+    assert bell(live) == "4"
 
 
 def test_who_can_mend_nothing_has_no_bell(signed_in: Browse) -> None:

@@ -16,6 +16,7 @@ from appliance.errors import Conflict
 from appliance.host.disks import inventory
 from appliance.host.interface import disks
 from appliance.host.system import config, hardware, image, network, network_trial
+from appliance.identity import directory_settings
 from appliance.services import class_specs, directory, scenarios, setup
 from appliance.services.scenario_adoption import adopt_scenario
 from appliance.settings import Settings
@@ -249,6 +250,15 @@ def test_what_was_typed_of_a_directory_that_is_not_wanted_is_no_error(visitor: B
     visitor.get("/setup")
     answer = visitor.post("/setup", {**ANSWERS, "code": code, "dir_use": "", "dir_base": "x", "step": "directory", "go": "next"})
     assert (answer.status_code, step(answer.text)) == (200, "hardware")
+
+
+def test_that_there_is_no_directory_is_said_once_and_asked_no_more(visitor: Browser, code: str) -> None:
+    visitor.get("/setup")
+    sent = {**ANSWERS, "code": code, "dir_use": "none", "dir_servers": "ldap://x"}
+    assert visitor.post("/setup", {**sent, "step": "review", "go": "finish"}).headers["Location"] == "/setup/progress"
+    assert directory_settings.is_none()
+    assert not directory.is_on()
+    assert 'data-kind="connect-directory"' not in visitor.get("/needs/").text
 
 
 # -- the server itself, in the image ------------------------------------------------------------------------
