@@ -12,7 +12,7 @@ import secrets as random
 from urllib.parse import quote, urlencode, urlsplit
 
 from appliance import catalog, connect
-from appliance.access import machine_names
+from appliance.access import machine_names, own_certificate
 from appliance.bulkhead import Bulkhead
 from appliance.catalog import Actor, EventKind, Session, doorbell, options, record
 from appliance.catalog import sessions as session_rows
@@ -100,7 +100,7 @@ def _check(wanted: str, certificate: Certificate) -> None:
             ) from None
         for where in found[:4]:
             _check_there(name, where, port, certificate)
-    if not any(one.lower() == f"*.{wanted}" for one in certificate.names):
+    if not own_certificate.are_for(certificate.names, name):
         raise BadInput(
             f"The certificate in use is not for *.{wanted}: it is for {', '.join(certificate.names)}.",
             f"Get one for *.{wanted} and {page.hostname} from your authority, and put it in on the page Certificate.",

@@ -36,9 +36,9 @@ def read_served(settings: Settings) -> Certificate:
 @condition("certificate")
 def _condition(settings: Settings) -> conditions.Certificate:
     served = tls.served(settings)
-    own = served.name != "appliance.crt"
-    ends = x509.load_pem_x509_certificates(served.read_bytes())[0].not_valid_after_utc if own else None
-    return conditions.Certificate(ends=ends, problem=tls.complaint(settings))
+    leaf = x509.load_pem_x509_certificates(served.read_bytes())[0]
+    ends = leaf.not_valid_after_utc if served.name != "appliance.crt" else None
+    return conditions.Certificate(ends=ends, problem=tls.complaint(settings), names=own_certificate.names(leaf))
 
 
 @implements(access.SET_CERTIFICATE)
