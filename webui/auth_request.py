@@ -90,22 +90,25 @@ def answer(actor: Actor | None, session_id: str, headers: Mapping[str, str], set
         host = urlsplit(f"//{headers.get('Host', '')}").hostname or ""
     except ValueError:
         return 403, {"X-DPE-Page": "nobody"}
-    if name and not machine_names.domain():  # it was a moment ago
+    if actor is None and not name:
+        host = f"[{host}]" if ":" in host else host
+        there = quote(f"https://{host}:{port}{uri}", safe="")
+        return 401, {"X-DPE-Location": f"https://{host}:{settings.https_port}{SIGN_IN}?next={there}"}
+    below = machine_names.below()
+    if name and not below:  # it was a moment ago
         return 403, {"X-DPE-Page": "nobody"}
     if actor is None:
-        host = f"[{host}]" if ":" in host else host
-        there = f"https://{host}:{settings.https_port}{SIGN_IN}?next={quote(f'https://{host}:{port}{uri}', safe='')}"
-        return 401, {"X-DPE-Location": machine_names.sign_in_at(name, uri) if name else there}
+        return 401, {"X-DPE-Location": machine_names.sign_in_at(name, uri)}
     try:
-        target = app_access.admit_named(actor, name, settings) if name else app_access.admit(actor, port, settings)
+        target = app_access.admit_named(actor, name, settings) if name else app_access.admit(actor, port, settings, named=bool(below))
     except tuple(PAGES) as error:
         return 403, {"X-DPE-Page": next(page for kind, page in PAGES.items() if isinstance(error, kind))}
     # What is open by a port when names are switched on goes on, and can be saved; no page is had there any more.
-    if headers.get("X-DPE-Navigates") and not name and (origin := machine_names.origin(target.name)):
-        return 401, {"X-DPE-Location": origin + uri}
+    if below and not name and headers.get("X-DPE-Navigates"):
+        return 401, {"X-DPE-Location": f"https://{target.name}{below}{uri}"}
     found = {"X-DPE-Upstream": f"{target.address}:{target.port}", "X-DPE-Ticket": f"{session_id} {target.machine_id}"}
     # The port is the one of their last machine, whose page may have left a service worker that would go on answering here.
-    return 200, {**found, "X-DPE-Clear": '"storage"'} if target.fresh and not name else found
+    return 200, {**found, "X-DPE-Clear": '"storage"'} if target.fresh else found
 
 
 @blueprint.get("/door/enter")

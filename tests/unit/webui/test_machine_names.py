@@ -7,7 +7,7 @@ import pytest
 from flask import Flask
 
 from appliance import catalog
-from appliance.catalog import Actor, Event, Machine, MachineState, Session, machines, options
+from appliance.catalog import Actor, Event, Lease, Machine, MachineState, Session, machines, options
 from appliance.errors import BadInput
 from appliance.services import machine_names
 from tests.pages import is_at
@@ -171,9 +171,14 @@ def test_who_comes_by_the_port_is_sent_to_the_name_and_what_is_open_there_goes_o
 
     there = f"https://{door.name}.{DOMAIN}:8443/lab?x=1"
     assert [ask("page"), ask("form"), ask("")] == [(401, there), (401, there), (200, None)]
+    door.come_in(ada)
+    assert door.check()[0] == 200
     with catalog.write():
         options.put("machine_names", "")
+    opened = ada.get("/door/check", **{"X-DPE-Port": port, "X-DPE-Uri": "/", "X-DPE-Navigates": "page"})
+    assert (opened.status_code, opened.headers["X-DPE-Clear"]) == (200, '"storage"'), "by its port it was not opened yet"
     assert ask("page") == (200, None)
+    assert Lease.get(Lease.machine == Machine.get(Machine.host_label == door.name).id).opened_at is not None
     assert door.check()[1]["X-DPE-Page"] == "nobody", "until nginx has heard of it"
 
 
