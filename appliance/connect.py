@@ -140,6 +140,14 @@ def until_cut(link: socket.socket, seconds: float) -> Iterator[None]:
         raise TimeoutError  # what ended well may have been cut short
 
 
+def certificate_of(host: str, port: int, name: str, seconds: float) -> bytes:
+    """The certificate (DER) that whoever listens there shows to those who want this name, whatever it is. Raises OSError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with connect(host, port, seconds) as link, until_cut(link, seconds), context.wrap_socket(link, server_hostname=name) as stream:
+        return stream.getpeercert(binary_form=True) or b""
+
+
 # -- a web server ----------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from appliance.errors import DpeError
 from appliance.identity import passwords, ssh_authority, ssh_keys
 from appliance.language import LANGUAGES
-from appliance.services import accounts, password_links, second_factor, sessions, ssh, tokens
+from appliance.services import accounts, machine_names, password_links, second_factor, sessions, ssh, tokens
 from appliance.services import machines as machines_service
 from webui import forms, saved_form
 from webui.errors import status_of
@@ -160,8 +160,9 @@ def _allowing_applications(page: str, status: int = 200) -> Response:
     answer = Response(page, status=status, mimetype="text/html")
     host = urlsplit(f"//{request.host}").hostname or ""
     if re.fullmatch(r"[a-z0-9.-]+", host):
-        # Browsers hold a form's target against this even after a redirect, and a machine's application is on another port.
-        answer.form_targets = f" https://{host}:*"  # type: ignore[attr-defined]
+        # Browsers hold a form's target against this even after a redirect, and a machine's application is on another port, or of another name.
+        named = machine_names.origin("*")
+        answer.form_targets = f" https://{host}:*{f' {named}' if named else ''}"  # type: ignore[attr-defined]
     return answer
 
 

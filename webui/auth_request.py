@@ -1,4 +1,4 @@
-"""What the front door asks: may this browser through to the application behind this port?
+"""What the front door asks: may this browser through to the application behind this port, or this name?
 
 nginx asks about every such request (`auth_request`).
 """
@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from typing import cast
 from urllib.parse import parse_qs, quote, urlsplit
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, redirect, request
 from flask_login import current_user
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from appliance import catalog
+from appliance.access import cookies
 from appliance.catalog import Actor
-from appliance.errors import Conflict, NotAllowed, NotFound
-from appliance.services import app_access, consoles, overview
+from appliance.errors import Conflict, DpeError, NotAllowed, NotFound
+from appliance.services import app_access, consoles, machine_names, overview
 from appliance.settings import Settings
 from webui import metrics
 from webui.guard import public, settings
@@ -22,6 +24,8 @@ from webui.reauth import comes_first
 blueprint = Blueprint("door", __name__)
 
 SIGN_IN = "/sign-in"
+# What nginx shows of `access.pages` when somebody may not through; the first that fits.
+PAGES: dict[type[DpeError], str] = {NotFound: "nobody", NotAllowed: "denied", app_access.Rests: "rests", Conflict: "starting"}
 
 
 @blueprint.get("/door/check")
@@ -75,29 +79,50 @@ def readyz() -> Response:
 def answer(actor: Actor | None, session_id: str, headers: Mapping[str, str], settings: Settings) -> tuple[int, dict[str, str]]:
     """The status and headers of the answer to nginx about one request of `actor` (None: not signed in) with their session.
 
-    `headers` are those of nginx's question: Host, X-DPE-Port and X-DPE-Uri. The answer is 200 with X-DPE-Upstream (address:port) and
-    X-DPE-Ticket, both for the relay, and for a machine that was never opened X-DPE-Clear (what the browser is to forget of the machine
-    before it); or 401 with X-DPE-Location (where to sign in); or 403 with X-DPE-Page (the name of one of `appliance.access.pages.PAGES`).
+    `headers` are those of nginx's question: Host, X-DPE-Uri, and X-DPE-Name, or X-DPE-Port and X-DPE-Navigates (whether somebody sees the
+    answer as a page). The answer is 200 with X-DPE-Upstream (address:port) and X-DPE-Ticket, both for the relay, and for a machine that was
+    never opened X-DPE-Clear (what the browser is to forget of the machine before it); or 401 with X-DPE-Location (where to sign in, or the
+    machine's name, where it has one and a page was asked for by its port); or 403 with X-DPE-Page (the name of one of `appliance.access.pages.PAGES`).
     """
+    uri, name = headers.get("X-DPE-Uri", "/"), headers.get("X-DPE-Name", "")
     try:
-        port = int(headers.get("X-DPE-Port", ""))
+        port = 0 if name else int(headers.get("X-DPE-Port", ""))
         host = urlsplit(f"//{headers.get('Host', '')}").hostname or ""
     except ValueError:
         return 403, {"X-DPE-Page": "nobody"}
-    if actor is None:
+    if actor is None and not name:
         host = f"[{host}]" if ":" in host else host
-        after = f"https://{host}:{port}{headers.get('X-DPE-Uri', '/')}"
-        return 401, {"X-DPE-Location": f"https://{host}:{settings.https_port}{SIGN_IN}?next={quote(after, safe='')}"}
-    try:
-        target = app_access.admit(actor, port, settings)
-    except NotFound:
+        there = quote(f"https://{host}:{port}{uri}", safe="")
+        return 401, {"X-DPE-Location": f"https://{host}:{settings.https_port}{SIGN_IN}?next={there}"}
+    below = machine_names.below()
+    if name and not below:  # it was a moment ago
         return 403, {"X-DPE-Page": "nobody"}
-    except NotAllowed:
-        return 403, {"X-DPE-Page": "denied"}
-    except app_access.Rests:
-        return 403, {"X-DPE-Page": "rests"}
-    except Conflict:
-        return 403, {"X-DPE-Page": "starting"}
-    answer = {"X-DPE-Upstream": f"{target.address}:{target.port}", "X-DPE-Ticket": f"{session_id} {target.machine_id}"}
+    if actor is None:
+        return 401, {"X-DPE-Location": machine_names.sign_in_at(name, uri)}
+    try:
+        target = app_access.admit_named(actor, name, settings) if name else app_access.admit(actor, port, settings, named=bool(below))
+    except tuple(PAGES) as error:
+        return 403, {"X-DPE-Page": next(page for kind, page in PAGES.items() if isinstance(error, kind))}
+    # What is open by a port when names are switched on goes on, and can be saved; no page is had there any more.
+    if below and not name and headers.get("X-DPE-Navigates"):
+        return 401, {"X-DPE-Location": f"https://{target.name}{below}{uri}"}
+    found = {"X-DPE-Upstream": f"{target.address}:{target.port}", "X-DPE-Ticket": f"{session_id} {target.machine_id}"}
     # The port is the one of their last machine, whose page may have left a service worker that would go on answering here.
-    return 200, {**answer, "X-DPE-Clear": '"storage"'} if target.fresh else answer
+    return 200, {**found, "X-DPE-Clear": '"storage"'} if target.fresh else found
+
+
+@blueprint.get("/door/enter")
+@public
+def enter() -> WerkzeugResponse:
+    """Below a machine's name: the code that the page gave becomes the cookie of this name, and the browser goes on to where it wanted."""
+    answer = redirect(machine_names.own_path(request.args.get("to", "")), 302)
+    if kept := machine_names.redeem(request.args.get("code", ""), request.headers.get("X-DPE-Name", "")):
+        answer.set_cookie(cookies.DOOR, kept, secure=True, httponly=True, samesite="Lax", path="/")
+    return answer
+
+
+@blueprint.get("/door/portal")
+@public
+def portal() -> WerkzeugResponse:
+    """Below a machine's name: to the page."""
+    return redirect(machine_names.portal(), 302)

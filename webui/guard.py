@@ -13,13 +13,14 @@ from pydantic import Field
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.wrappers import Response as BaseResponse
 
+from appliance.access import cookies
 from appliance.catalog import Account, Actor, Token, grants
 from appliance.catalog import sessions as session_rows
 from appliance.errors import NotAllowed, NotFound
 from appliance.identity import permissions
 from appliance.identity.permissions import Permissions
 from appliance.identity.roles import OWN, PERMISSIONS
-from appliance.services import inbox, password_links, sessions, tokens
+from appliance.services import inbox, machine_names, password_links, sessions, tokens
 from appliance.services import needs as needs_service
 from appliance.services import setup as setup_service
 from appliance.services.needs import Need as ToMend
@@ -174,8 +175,11 @@ def _load(_request: object) -> Person | None:
         bearer = request.authorization.token if request.authorization.type == "bearer" else ""
         known = tokens.find(bearer or "", request.remote_addr or "")
         return Person(known.account, "", token=known) if known else None
-    token = session.get("token")
-    found = sessions.find(token) if token else None
+    if name := request.headers.get("X-DPE-Name") if request.endpoint == "door.check" else "":
+        found = machine_names.session_of(request.cookies.get(cookies.DOOR, ""), name)
+    else:
+        token = session.get("token")
+        found = sessions.find(token) if token else None
     if found is None:
         return None
     # A page that is only left open asks for itself, by script; that is no use of it.

@@ -158,6 +158,7 @@ SETTINGS = (
     Place("Time servers", "server.time", "settings.manage", words="NTP clock"),
     Place("Certificate", "server.certificate", "settings.manage", words="TLS HTTPS"),
     Place("Reverse proxies", "server.proxies", "settings.manage", words="load balancer"),
+    Place("Machine names", "server.names", "settings.manage", words="wildcard domain DNS ports subdomain"),
     Place("SSH server", "server.index", "settings.manage", "ssh", "jump host bastion port"),
     Place("Hardware", "server.hardware", "settings.manage", words="capacity findings"),
     Place("Backup schedule", "backups.index", "settings.manage", "plan"),

@@ -2,14 +2,14 @@
 
 from datetime import timedelta
 
-from flask import Blueprint, flash, redirect, render_template, request, url_for
+from flask import Blueprint, flash, g, redirect, render_template, request, url_for
 from flask_login import current_user
 from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.catalog import Machine, now, recipes
 from appliance.errors import DpeError, NotFound
-from appliance.services import consoles, disks, machines, moves, overview, runs
+from appliance.services import consoles, disks, machine_names, machines, moves, overview, runs
 from webui import forms
 from webui.errors import status_of
 from webui.format import span
@@ -42,7 +42,30 @@ def pages(machine: Machine) -> list[tuple[str, str]]:
     if not (ways := machines.ways(machine, settings())):
         return [("Desktop", f"https://{request.host}{url_for('console.page', id=machine.id, target=consoles.desktop(machine))}")]
     host = request.host.rsplit(":", 1)[0] if not request.host.endswith("]") else request.host
-    return [(way.title, f"https://{host}:{way.port}{way.path}") for way in ways]
+    if below := _below():
+        return [(way.title, f"https://{way.name}{below}{way.path}") for way in ways]
+    return [(way.title, f"https://{host}:{way.port}{way.path}") for way in ways if way.port]
+
+
+def published(machine: Machine) -> list[str]:
+    """The ports of a machine's pages, or their names."""
+    ways, below = machines.ways(machine, settings()), _below()
+    return [f"{way.name}{below}" for way in ways] if below else [str(way.port) for way in ways if way.port]
+
+
+def _below() -> str:
+    """What follows names of machines; asked once, however many a page has."""
+    if "below" not in g:
+        g.below = machine_names.below()
+    found: str = g.below
+    return found
+
+
+@blueprint.get("/enter")
+@needs("own")
+def enter() -> Response:
+    """To the address of a machine's page in the query's `to`, where machines have names: with what lets this browser in there."""
+    return redirect(machine_names.hand_over(actor(), current_user.session_id, request.args.get("to", "")), 302)
 
 
 @blueprint.get("/")

@@ -12,6 +12,7 @@ from email.utils import parsedate_to_datetime
 # Browsers that know `__Host-Http-` take such a cookie from a server's answer alone, never from a script; others see `__Host-`.
 SESSION = "__Host-Http-dpe"
 RESCUE = "__Host-Http-dpe-rescue"
+DOOR = "__Host-Http-dpe-door"  # of a machine's name, where machines have names
 
 # Every cookie of ours has the first of these prefixes. Both are withheld whole: a machine can do without
 # them, and a list of names would be one forgotten name away from handing a session over.

@@ -1,7 +1,8 @@
 """nginx's configuration for the front door, written from the settings.
 
 One server for the web page, one for the applications of all machines: it listens on the whole range
-of ports from the start, so that no machine that comes or goes needs a reload.
+of ports from the start, so that no machine that comes or goes needs a reload. Where machines have names, another one takes those
+on the page's port, whichever they are.
 
 No Strict-Transport-Security: a browser that knows it offers no way past a certificate that the
 appliance signed itself, and the header would bind every other port of the host, too.
@@ -18,7 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from appliance import durable, language, tracing
-from appliance.access import cookies, pages, proxies, published, tls
+from appliance.access import cookies, machine_names, pages, proxies, published, tls
 from appliance.access.published import Published
 from appliance.balance import haproxy
 from appliance.errors import BadInput, DpeError, Unavailable
@@ -51,7 +52,8 @@ TYPES = {
 
 # What a page's script is told; JupyterLab, for one, shows the message.
 SIGNED_OUT = (
-    "You are signed out of the appliance. Sign in in another tab, then try again here: leave this page open, and nothing in it is lost."
+    "You are signed out of the appliance. Open this machine in another tab and sign in there, then try again here: leave this page open, and nothing "
+    "in it is lost."
 )
 
 PAGE_HEADERS: list[Directive] = [
@@ -222,6 +224,7 @@ def configuration(settings: Settings, checkout: Path, certificate: Path, key: Pa
         ("upstream", "console", [("server", f"unix:{console_path(settings)}", "max_fails=0")]),
         _own_cookie("page_cookie", cookies.SESSION),
         _own_cookie("rescue_cookie", cookies.RESCUE),
+        _own_cookie("door_cookie", cookies.DOOR),
         _flooded(),
         _navigates(),
         *_asked_language(),
@@ -234,7 +237,8 @@ def configuration(settings: Settings, checkout: Path, certificate: Path, key: Pa
         ]),
         _page_server(settings, checkout, listen(str(settings.https_port))),
         *_service_servers(settings, listen(str(settings.https_port))),
-        _application_server(settings, listen(*(f"{ports.start}-{ports.stop - 1}" for ports in settings.doors if ports))),
+        *_name_servers(settings, listen(str(settings.https_port))),
+        _port_server(settings, listen(*(f"{ports.start}-{ports.stop - 1}" for ports in settings.doors if ports))),
     ]  # fmt: skip
     return render([
         ("daemon", "off"),
@@ -399,13 +403,13 @@ def _page_server(settings: Settings, checkout: Path, listen: list[Directive]) ->
     ])  # fmt: skip
 
 
-def _asks() -> list[Directive]:
+def _asks(cookie: str = "$page_cookie") -> list[Directive]:
     """A question to the web process about a request: of all that came it needs who asks, and what for."""
     return [
         ("internal",),
         ("proxy_pass_request_headers", "off"),
         *_forwarded(),
-        ("proxy_set_header", "Cookie", "$page_cookie"),
+        ("proxy_set_header", "Cookie", cookie),
         ("proxy_set_header", "Connection", ""),
         ("proxy_pass_request_body", "off"),
         ("proxy_set_header", "Content-Length", ""),
@@ -486,7 +490,45 @@ def _service(settings: Settings, service: Published) -> Directive:
     ])  # fmt: skip
 
 
-def _application_server(settings: Settings, listen: list[Directive]) -> Directive:
+def _port_server(settings: Settings, listen: list[Directive]) -> Directive:
+    """Machines by ports."""
+    asks: list[Directive] = [
+        *_asks(),
+        ("proxy_set_header", "X-DPE-Port", "$server_port"),
+        ("proxy_set_header", "X-DPE-Navigates", "$navigates"),
+    ]
+    return _application_server(settings, listen, asks, [
+        ("location", "=", "/_dpe/portal", [("return", 302, f"https://$host:{settings.https_port}/")]),
+    ])  # fmt: skip
+
+
+def _name_servers(settings: Settings, listen: list[Directive]) -> list[Directive]:
+    """Machines by names on the page's port, where an admin wants that. Only the cookie of the one name is told to whoever decides."""
+    if not (domain := machine_names.served(settings)):
+        return []
+    named: Directive = ("server_name", rf"~^(?<machine_name>{machine_names.NAME})\.{re.escape(domain)}$")
+    name: Directive = ("proxy_set_header", "X-DPE-Name", "$machine_name")
+
+    def answers(path: str) -> list[Directive]:
+        return [
+            *_refuse(),
+            ("proxy_pass", f"http://door{path}"),
+            ("proxy_pass_request_headers", "off"),
+            ("proxy_pass_request_body", "off"),
+            *_forwarded(),
+            ("proxy_set_header", "Connection", ""),
+            name,
+            REQUEST_ID,
+        ]
+
+    return [_application_server(settings, [*listen, named], [*_asks("$door_cookie"), name], [
+        ("location", "=", "/_dpe/portal", answers("/door/portal")),
+        ("location", "=", "/_dpe/enter", answers("/door/enter")),
+    ])]  # fmt: skip
+
+
+def _application_server(settings: Settings, listen: list[Directive], asks: list[Directive], further: list[Directive]) -> Directive:
+    """Machines, by ports or by names: `asks` is the question whether somebody may through, `further` are the locations that differ."""
     return ("server", [
         *listen,
         ("client_max_body_size", 0),
@@ -521,9 +563,7 @@ def _application_server(settings: Settings, listen: list[Directive]) -> Directiv
             ("proxy_hide_header", "Clear-Site-Data"),
             ("proxy_hide_header", "Alt-Svc"),
         ]),
-        ("location", "=", "/_dpe/door", [
-            ("proxy_pass", "http://door/door/check"), *_asks(), ("proxy_set_header", "X-DPE-Port", "$server_port"),
-        ]),
+        ("location", "=", "/_dpe/door", [("proxy_pass", "http://door/door/check"), *asks]),
         ("location", "@sign_in", [
             ("if", "($navigates", "=", "page)", [("return", 302, "$machine_sign_in")]),
             ("error_page", 401, "/_dpe/pages/signed-out.html"),
@@ -532,7 +572,7 @@ def _application_server(settings: Settings, listen: list[Directive]) -> Directiv
             ("add_header", "Cache-Control", "no-store", "always"),
             ("return", 401, "$signed_out"),
         ]),
-        ("location", "=", "/_dpe/portal", [("return", 302, f"https://$host:{settings.https_port}/")]),
+        *further,
         *_pages(settings),
     ])  # fmt: skip
 

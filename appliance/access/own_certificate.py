@@ -9,7 +9,7 @@ import itertools
 import re
 import ssl
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -328,14 +328,19 @@ def names(leaf: x509.Certificate) -> list[str]:
 
 
 def covers(leaf: x509.Certificate, host: str) -> bool:
-    """Whether a browser takes it for this name or address. A star stands for one part of a name, the first."""
+    """Whether a browser takes it for this name or address."""
+    return are_for(names(leaf), host)
+
+
+def are_for(names: Iterable[str], host: str) -> bool:
+    """Whether a certificate with these names is good for this name or address. A star stands for one part of a name, the first."""
     try:
-        return str(ipaddress.ip_address(host.strip("[]"))) in names(leaf)
+        return str(ipaddress.ip_address(host.strip("[]"))) in names
     except ValueError:
         pass
     host = host.lower().rstrip(".")
     wild = f"*.{host.partition('.')[2]}"
-    return any(name.lower() in (host, wild) for name in names(leaf))
+    return any(name.lower() in (host, wild) for name in names)
 
 
 def _called(one: x509.Certificate) -> str:

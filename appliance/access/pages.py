@@ -59,6 +59,7 @@ PAGES = {
         "You are signed out",
         "What you sent was not passed on, and is not lost: sign in in another tab, come back to this one, and reload it. The browser asks whether to send it again; say yes.",
         link="Sign in in another tab",
+        to="/",
         elsewhere=True,
     ),
     "starting": Page("The machine is getting ready", "This page tries again by itself every few seconds.", again=3, waits=True),

@@ -1,7 +1,7 @@
 """Services under names of their own, behind the front door.
 
 Written by the engine, from the catalog; nginx has to come up without one, so it reads a file. A service never has a name that the appliance
-has itself: its pages' cookies would be for it, and its scripts could press the pages' buttons.
+has itself: its pages' cookies would be for it, and its scripts could press the pages' buttons. Nor has it one of a machine.
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from appliance import durable
-from appliance.access import tls
+from appliance.access import machine_names, tls
 from appliance.settings import Settings
 
 _HOST = re.compile(r"([a-z0-9-]{1,63}\.)+[a-z0-9-]{1,63}", re.ASCII)
@@ -42,7 +42,7 @@ def published(settings: Settings) -> list[Published]:
 
 def publish(settings: Settings, wanted: Iterable[Published]) -> dict[str, str]:
     """Publish these, and no others; the door looks at once. Returns for each service that cannot be why not."""
-    own = tls.own_names(settings)
+    own, of_machines = tls.own_names(settings), machine_names.served(settings)
     shown: dict[tuple[str, str], Published] = {}
     refused: dict[str, str] = {}
     for one in sorted(wanted, key=lambda one: one.service):
@@ -51,6 +51,8 @@ def publish(settings: Settings, wanted: Iterable[Published]) -> dict[str, str]:
             refused[one.service] = (
                 f"{one.host} is a name of the appliance itself" if one.host in own else f"{one.path} is no path for the door"
             )
+        elif machine_names.is_machines(one.host, of_machines):
+            refused[one.service] = f"{one.host} is a name that only machines have"
         elif other is not None:
             refused[one.service] = f"{one.host}{one.path} is {other.service}'s already"
         else:

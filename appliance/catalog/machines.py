@@ -320,6 +320,12 @@ def behind(door: int) -> Machine | None:
     return found
 
 
+def labelled(host_label: str) -> Machine | None:
+    """The live machine whose host names begin with this, with its class."""
+    found = database.found(Machine, "host_label = ? AND state <> 'retired'", (host_label,))
+    return next(iter(_with_classes(found)), None)
+
+
 REACHED = (*HELD, MachineState.QUARANTINED, MachineState.READY)
 
 

@@ -728,6 +728,7 @@ class Machine(Row):
     ready_at = UtcField(null=True)
     retired_at = UtcField(null=True)
     ssh_changed_at = UtcField(null=True)
+    host_label = CharField(default="", unique=True)  # begins its host names; the catalog gives whoever gets it another one
 
 
 class Replica(Row):

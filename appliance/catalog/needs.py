@@ -9,7 +9,7 @@ from appliance.catalog.database import rows
 from appliance.catalog.grants import Location
 from appliance.catalog.models import now, stamp
 
-OPTIONS = ("mail", "directory", "undecided", "trends")
+OPTIONS = ("mail", "directory", "undecided", "trends", "machine_names")
 
 
 class Fact(NamedTuple):

@@ -26,6 +26,7 @@ DEFAULTS: dict[str, Any] = {
     "directory": {},  # on, config (see people.directory_config) and the reading account's password, sealed; `none`: an admin said that there is none
     "ssh_server": False,  # whether the appliance's own SSH server is there
     "address": "",  # where others reach the web page, like https://dpe.example.org:8443; empty means that nobody said it
+    "machine_names": "",  # the domain below which machines have names on the page's port, like dpe.example.org; empty: they have ports
     "mail": {},  # on, server (see outside.mail.Server) and the password of its account, sealed
     "webhooks": {},  # secret and the one before it, sealed, with the time until which that is good; authority: PEM
     "settings": {},  # those of the host that an admin has decided otherwise, by name; see `chosen`

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from appliance import catalog, syslog
-from appliance.catalog import job_queue, machines, now, outgoing_mail, runs, webhooks
+from appliance.access import machine_names
+from appliance.catalog import job_queue, machines, now, options, outgoing_mail, runs, webhooks
 from appliance.engine import forecasts, listeners
 from appliance.engine.balancer import Balancer
 from appliance.engine.clock import Clock
@@ -145,6 +146,7 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("mail", EVERY_TICK, mail_outbox.send_due, decided, Queue.NETWORK, lambda: outgoing_mail.is_mail_due(now())),
         Periodic("webhooks", EVERY_TICK, of.call_webhooks, decided),
         Periodic("listeners", EVERY_TICK, of.listeners.dispatch, decided),
+        Periodic("names", EVERY_TICK, lambda: machine_names.serve(settings, options.get("machine_names")), decided),
         Periodic("approvers", 60, notice_gone, decided),
         Periodic("retention", 60, of.forget, decided),
         Periodic("heartbeat", EVERY_TICK, of.heartbeat.look, decided),

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from appliance import catalog
+from appliance.access import machine_names
 from appliance.catalog import Actor, EventKind, Lease, Machine, MachineState, machines, now, record, scenarios, usage
 from appliance.catalog import sessions as session_rows
 from appliance.errors import Conflict, NotAllowed, NotFound, Unavailable
@@ -39,33 +40,58 @@ class Target:
     address: str
     port: int
     machine_id: str
+    name: str
+    """By which the same page is reached where machines have names."""
     fresh: bool = False
-    """Whether its owner has not opened it yet."""
+    """Whether its owner has not opened it by this port yet."""
 
 
-def admit(actor: Actor, door_port: int, settings: Settings) -> Target:
-    """The target behind a port of the front door, for this person.
+def admit(actor: Actor, door_port: int, settings: Settings, *, named: bool = False) -> Target:
+    """The target behind a port of the front door, for this person; `named` is whether machines have names, so that no page is opened there.
 
     Raises NotFound when no held machine is there, NotAllowed when it is somebody else's, and Conflict
     while the machine is not ready to be used: Rests when it will not be by itself.
     """
     number, door = settings.behind(door_port) or (0, -1)
-    machine = machines.behind(door) if door >= 0 else None
+    return _admit(actor, machines.behind(door) if door >= 0 else None, number, settings, by_port=not named)
+
+
+def admit_named(actor: Actor, name: str, settings: Settings) -> Target:
+    """The same for a name (`access.machine_names`)."""
+    return _admit(actor, *_named(name), settings, by_port=False)
+
+
+def find_enterable(actor: Actor, name: str) -> None:
+    """Raises as `admit_named` does, but not for a machine that is yet to be ready, or rests."""
+    _enterable(actor, *_named(name))
+
+
+def _named(name: str) -> tuple[Machine | None, int]:
+    host_label, number = machine_names.parse(name) or ("", 0)
+    return machines.labelled(host_label) if host_label else None, number
+
+
+def _enterable(actor: Actor, machine: Machine | None, number: int) -> tuple[Machine, int, bool]:
+    """The machine, the port of its page of that number, and whether it is their own."""
     pages = applications.pages(machine.machine_class.spec, scenarios.own_applications) if machine is not None else []
     if machine is None or number >= len(pages):
         raise NotFound("There is no machine here.", "It was given back, or its lease ended.")
     own = machine.owner_id is not None and machine.owner_id == actor.account_id
-    may_enter = not own and permissions.may(actor, "machines.enter", "machine", machine.id)
-    if not own and not may_enter:
+    if not own and not permissions.may(actor, "machines.enter", "machine", machine.id):
         raise NotAllowed("This is not your machine.", "Open one of your own from your page.")
+    return machine, pages[number].port, own
+
+
+def _admit(actor: Actor, machine: Machine | None, number: int, settings: Settings, *, by_port: bool) -> Target:
+    machine, port, own = _enterable(actor, machine, number)
     if machine.state in rules.OFF and rules.at_work(machine.id) is None:
         raise Rests(f"{machine.name} is {machine.state.value}.", "Start it on your page.")
-    if machine.state is not MachineState.IN_USE and not (may_enter and machine.state is MachineState.READY):
+    if machine.state is not MachineState.IN_USE and (own or machine.state is not MachineState.READY):
         raise Conflict(f"{machine.name} is not ready to be used: it is {machine.state.value}.", "Wait a moment.")
-    fresh = own and note_opened(machine, number)
+    fresh = own and note_opened(machine, number if by_port else None)
     if not own:
         _note_admin(actor, machine.id, machine.name, machine.class_name)
-    return Target(settings.address(machine.slot), pages[number].port, machine.id, fresh)
+    return Target(settings.address(machine.slot), port, machine.id, machine_names.name_of(machine.host_label, number), fresh)
 
 
 def good(tickets: Iterable[Ticket]) -> set[Ticket]:
@@ -88,16 +114,17 @@ def good(tickets: Iterable[Ticket]) -> set[Ticket]:
     return {one for one in asked if holds(one)}
 
 
-def note_opened(machine: Machine, number: int = 0) -> bool:
+def note_opened(machine: Machine, number: int | None = 0) -> bool:
     """Keep when it was opened first and, for a class that wants to know, used last: at most once a minute, however much is asked for.
-    Returns whether this is the first time for the page of that number: each has a port, and a browser keeps things by port."""
+    Returns whether this is the first time for the port of the page of that number, if it is one: a browser keeps things by port."""
     lease, moment = machines.lease_of(machine.id), now()
     if lease is None:
         return False
-    fresh = not lease.opened_pages & (1 << number)
-    if fresh:
+    page = 0 if number is None else 1 << number
+    fresh = bool(page & ~lease.opened_pages)
+    if fresh or lease.opened_at is None:
         with contextlib.suppress(Unavailable), catalog.write():  # a disk that is full keeps nobody from their machine
-            opened = {Lease.opened_at: lease.opened_at or moment, Lease.opened_pages: Lease.opened_pages.bin_or(1 << number)}
+            opened = {Lease.opened_at: lease.opened_at or moment, Lease.opened_pages: Lease.opened_pages.bin_or(page)}
             Lease.update(opened).where(Lease.id == lease.id).execute()
     wanted = machine.machine_class.idle_minutes or (machine.machine_class.busy_grace and lease.ends_at <= moment + usage.NEAR_END)
     if wanted and (lease.busy_at is None or lease.busy_at <= moment - usage.ONCE_IN or lease.idle_warned_at):

@@ -1,14 +1,11 @@
 """Screens and serial lines of machines: who may see them, who may type, and for how long.
 
 A page asks for a ticket and opens a WebSocket with it. nginx asks the web process about that (`redeem`) and hands the connection to
-dpe-console, which holds it as long as `good` says so. Tickets live in the memory of the web process, which is one: they are good for seconds
-and once, so that none is ever on a disk, and a process that starts again has given none.
+dpe-console, which holds it as long as `good` says so.
 """
 
 import json
 import re
-import secrets
-import threading
 import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -22,11 +19,10 @@ from appliance.identity import permissions
 from appliance.lifecycle import rules
 from appliance.services import app_access
 from appliance.services.app_access import Rests, Ticket
+from appliance.services.one_shot import OneShot
 from appliance.settings import Settings
 
-LASTS = 30.0  # seconds
 EVERY = 30.0  # seconds between two looks at whether a desktop is in use
-EACH = 20  # tickets of a session; the oldest go first
 TARGET = re.compile(r"screen|serial|(?P<kind>vnc|tcp)/(?P<port>[1-9]\d{0,4})")
 ENDS = frozenset({MachineState.REPROVISIONING})  # whoever was there sees a machine that is about to be another one
 
@@ -56,15 +52,7 @@ class Admission:
         return cls(**json.loads(text))
 
 
-@dataclass(frozen=True)
-class _Given:
-    admission: Admission
-    origin: str
-    until: float
-
-
-_tickets: dict[str, _Given] = {}
-_lock = threading.Lock()
+_tickets = OneShot[tuple[Admission, str]]()  # with the origin
 
 
 def admit(actor: Actor, machine_id: str) -> tuple[Machine, bool]:
@@ -109,23 +97,14 @@ def issue(actor: Actor, session_id: str, machine_id: str, target: str, origin: s
         note(actor, machine, target, control=control)
     assert actor.account_id is not None
     admission = Admission(session_id, machine.id, actor.account_id, machine.owner_id, target, control, settings.address(machine.slot))
-    token, moment = secrets.token_urlsafe(32), time.monotonic()
-    with _lock:
-        for old in [one for one, given in _tickets.items() if given.until < moment]:
-            del _tickets[old]
-        for old in [one for one, given in _tickets.items() if given.admission.session_id == session_id][: 1 - EACH]:
-            del _tickets[old]
-        _tickets[token] = _Given(admission, origin, moment + LASTS)
-    return token
+    return _tickets.give(session_id, (admission, origin))
 
 
 def redeem(token: str, session_id: str, machine_id: str, target: str, origin: str) -> Admission:
     """What the ticket is for. Whatever comes of it, it is used up. Raises NotAllowed when it is for anything else, or too old, or used."""
-    with _lock:
-        given = _tickets.pop(token, None)
-    if given is not None and given.until >= time.monotonic():
-        found = given.admission
-        fits = (session_id, machine_id, target, origin) == (found.session_id, found.machine_id, found.target, given.origin)
+    if (given := _tickets.take(token)) is not None:
+        found, there = given
+        fits = (session_id, machine_id, target, origin) == (found.session_id, found.machine_id, found.target, there)
         if fits and good([found]):
             return found
     raise NotAllowed("This ticket is not good, or not any more.", "Open the page again.")

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from appliance import catalog
+from appliance.access.machine_names import name_of
 from appliance.catalog import (
     Actor,
     Class,
@@ -496,14 +497,23 @@ def release_together(actor: Actor, batch: int) -> int:
 
 @dataclass(frozen=True)
 class Way:
-    """How a page of a machine is reached from outside: what it is called, port of the front door, and where the browser starts."""
+    """How a page of a machine is reached from outside: what it is called, port of the front door (0 when there is none left for it), its name
+    where machines have names, and where the browser starts."""
 
     title: str
     port: int
+    name: str
     path: str
 
 
 def ways(machine: Machine, settings: Settings) -> list[Way]:
     """Those to the pages of a machine, that which it opens with first."""
-    found = applications.pages(machine.machine_class.spec, scenarios.own_applications)[: settings.pages]
-    return [Way(page.title, settings.port(number, machine.door), page.path) for number, page in enumerate(found)]
+    return [
+        Way(
+            page.title,
+            settings.port(number, machine.door) if number < settings.pages else 0,
+            name_of(machine.host_label, number),
+            page.path,
+        )
+        for number, page in enumerate(applications.pages(machine.machine_class.spec, scenarios.own_applications))
+    ]

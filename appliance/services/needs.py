@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 
+from appliance.access import own_certificate
 from appliance.catalog import needs as rows
 from appliance.catalog.needs import Fact
 from appliance.host.interface.access import SOON
@@ -226,9 +227,12 @@ def _backups(sight: Sight) -> Iterator[Need]:
 
 
 def _certificate(sight: Sight) -> Iterator[Need]:
-    """The certificate ends soon, or cannot be used."""
-    found = sight.host.certificate
+    """The certificate ends soon, cannot be used, or is not for the names of machines."""
+    found, domain = sight.host.certificate, sight.appliance.options["machine_names"]
     to_it = ("Certificate", "server.certificate")
+    if found is not None and domain and found.names and not own_certificate.are_for(found.names, f"m.{domain}"):
+        why = "Browsers warn of every machine. Put one in that is, or have machines reached by ports again."
+        yield Need("certificate", Severity.ERROR, f"The certificate is not for *.{domain}, below which machines have names.", why, *to_it)
     if found is not None and found.problem:
         why = f"{found.problem} The appliance's own, which browsers warn of, is in its place."
         yield Need("certificate", Severity.WARNING, "Your certificate cannot be served.", why, *to_it)

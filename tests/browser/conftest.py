@@ -33,6 +33,7 @@ QUIET = [
     "--disable-sync",
     "--no-first-run",
     "--disable-gpu",
+    "--host-resolver-rules=MAP *.dpe.test 127.0.0.1",  # names of machines; see tests/integration/test_names.py
 ]
 
 

@@ -13,12 +13,13 @@ from appliance import catalog
 from appliance.catalog import Event, Session
 from appliance.settings import Settings
 from tests.browser import steps
-from tests.integration.test_door import OWN, PASSWORD, door
+from tests.integration.test_door import DOMAIN, OWN, PASSWORD, door, held
 from tests.integration.test_door import Browser as Client
+from tests.integration.test_names import here, name_of, named
 
-__all__ = ["door"]
+__all__ = ["door", "here", "named"]
 
-pytestmark = pytest.mark.hostile
+pytestmark = [pytest.mark.hostile, pytest.mark.cookies]
 
 SHOTS = os.environ.get("DPE_TEST_SHOTS", "")
 OVERFLOW = "for (let number = 0; number < 400; number++) document.cookie = `junk${number}=1; Path=/; Secure`;"
@@ -42,13 +43,21 @@ class Window:
         page.goto(f"https://localhost:{self.settings.app_port + OWN}{path}")
         return page
 
+    def named(self, name: str, path: str = "/page") -> Page:
+        page = self.context.new_page()
+        page.goto(f"https://{name}.{DOMAIN}:{self.settings.https_port}{path}")
+        return page
+
     def sign_in(self, name: str) -> Page:
         page = self.portal("/sign-in")
+        self.fill_in(page, name)
+        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+        return page
+
+    def fill_in(self, page: Page, name: str) -> None:
         page.get_by_label("Name").fill(name)
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Sign in").click()
-        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
-        return page
 
 
 @pytest.fixture
@@ -150,3 +159,42 @@ def test_a_form_whose_session_ended_is_offered_again(window: Window, shots: Call
     expect(page.get_by_role("row", name="typed")).to_contain_text("SHA256:")
     page.get_by_role("heading", name="SSH keys", exact=True).scroll_into_view_if_needed()
     shots(page, "keys")
+
+
+# -- machines by names; last, as they have them until the module ends -----------------------------------
+
+
+def test_who_comes_to_a_machines_name_signs_in_and_is_there(window: Window, named: Settings) -> None:
+    page = window.named(name_of(OWN), "/page?x=1")
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    assert page.url.startswith(f"https://localhost:{named.https_port}/sign-in?")
+    window.fill_in(page, "ada")
+    page.wait_for_url(f"https://{name_of(OWN)}.{DOMAIN}:{named.https_port}/page?x=1")
+
+
+def test_a_page_of_one_machine_reads_and_sets_nothing_of_anothers_or_of_the_appliances(window: Window, named: Settings) -> None:
+    window.sign_in("ada").close()
+    with held(named, "ada") as machine:
+        mine, theirs = name_of(OWN), name_of(machine.slot)
+        other = window.named(theirs, "/notebook")
+        kept = other.evaluate("document.cookie")  # that one of its two cookies which scripts may read
+        page = window.named(mine)
+        before = {(one["domain"], one["name"]): one["value"] for one in window.context.cookies()}
+        assert len(before) == 5, "the page's session, a cookie of each name, and the notebook's two"
+        assert page.evaluate("document.cookie") == ""
+        hidden = f"username-localhost-{named.https_port}"
+        for name in ("__Host-Http-dpe", "__Host-Http-dpe-door", "_xsrf", hidden):
+            for where in ("", f"Domain={DOMAIN}; ", f"Domain={theirs}.{DOMAIN}; ", "Domain=localhost; "):
+                page.evaluate("cookie => { document.cookie = cookie }", f"{name}=evil; {where}Path=/; Secure")
+        page.evaluate("() => fetch('/tossed')")
+        after = {(one["domain"], one["name"]): one["value"] for one in window.context.cookies()}
+        assert {key: after[key] for key in before} == before
+        # It can ask others for nothing in the person's name, nor look into their pages.
+        for there in (f"https://{theirs}.{DOMAIN}:{named.https_port}/", f"https://localhost:{named.https_port}/"):
+            assert page.evaluate("url => fetch(url, { credentials: 'include' }).then(() => 'read', () => 'refused')", there) == "refused"
+        # What the other one keeps from scripts is what it was, for its page and its server alike; the portal is as it was.
+        other.goto(other.url)
+        assert f"{hidden}=" in other.content()
+        assert f"{hidden}=evil" not in other.content()
+        assert kept in other.evaluate("document.cookie")
+        expect(window.portal().get_by_role("button", name="Sign out")).to_be_visible()

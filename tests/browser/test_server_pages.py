@@ -20,7 +20,7 @@ from tests.browser.test_pages import is_sideways, sound
 from tests.hosted import Hosted, do_instead, hosted
 
 Browse = Callable[..., Page]
-PAGES = ("", "network", "certificate", "proxies", "time", "hardware", "power/restart", "power/off")
+PAGES = ("", "network", "certificate", "proxies", "machine-names", "time", "hardware", "power/restart", "power/off")
 
 
 @pytest.fixture

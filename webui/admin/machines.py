@@ -17,7 +17,7 @@ from webui.format import STATES
 from webui.guard import actor, needs, settings
 from webui.language import translated
 from webui.lists import Column, Filter, List, Verb
-from webui.portal import pages
+from webui.portal import pages, published
 from webui.reauth import requires_reauth_unless
 
 blueprint = Blueprint("machines", __name__, url_prefix="/admin/machines")
@@ -124,6 +124,7 @@ def page(id: str) -> str:
         address=settings().address(machine.slot),
         ways=machines.ways(machine, settings()),
         pages=pages(machine),
+        published=published(machine),
         pictured=pictures.are_on(machine),
         held=machine.state in machine_rows.HELD,
         nominal=host_metrics.nominal(machine.memory),

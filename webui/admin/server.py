@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 from appliance.catalog import now
 from appliance.errors import BadInput, DpeError, NotFound
 from appliance.host.interface.network import State
-from appliance.services import overview, server, ssh
+from appliance.services import machine_names, overview, server, ssh
 from webui import forms
 from webui.errors import status_of
 from webui.format import zone
@@ -52,6 +52,7 @@ def index() -> str:
         clock=clock,
         certificate=certificate,
         proxies=proxies,
+        machine_names=machine_names.domain(),
         shell=server.shell(settings()),
         ssh=ssh.wanted(),
         ssh_port=settings().ssh_port,
@@ -368,6 +369,41 @@ def set_proxies() -> Page:
         return _proxies_page(error)
     flash(f"Saved: {', '.join(known)} may say where people come from." if known else "Saved: no proxy is trusted.", "success")
     return redirect(url_for("server.proxies"), 303)
+
+
+# -- names of machines -------------------------------------------------------------------------------
+
+
+class MachineNames(Form):
+    domain: Line = Field(
+        "",
+        title="Domain",
+        description="Like dpe.example.org, when *.dpe.example.org leads to this server and its certificate is good for that.",
+    )
+
+
+def _machine_names_page(error: DpeError | None = None) -> Page:
+    form = forms.bound(MachineNames, {"domain": machine_names.domain()}, error)
+    page = render_template("admin/machine_names.html", form=form, domain=machine_names.domain(), there=machine_names.portal())
+    return page, status_of(error) if error else 200
+
+
+@blueprint.get("/machine-names")
+@needs("settings.manage")
+def names() -> Page:
+    return _machine_names_page()
+
+
+@blueprint.post("/machine-names")
+@needs("settings.manage")
+@requires_reauth
+def set_names() -> Page:
+    try:
+        domain = machine_names.switch(actor(), settings(), forms.read(MachineNames).domain)
+    except DpeError as error:
+        return _machine_names_page(error)
+    flash(f"In a moment, machines have names below {domain}." if domain else "Machines are reached by ports again.", "success")
+    return redirect(url_for("server.names"), 303)
 
 
 # -- clock -------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """How backups, certificate and updates stand, as dpe-host writes it down by itself: for pages, of which none waits for dpe-host to answer."""
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from appliance.host.rpc.verb import Result
 
@@ -17,10 +17,12 @@ class Backups(Result):
 
 
 class Certificate(Result):
-    """When the admin's own ends, which nobody else renews; None for the appliance's. `problem`: why theirs cannot be served."""
+    """When the admin's own ends, which nobody else renews; None for the appliance's. `problem`: why theirs cannot be served. `names` are those
+    of the one that is served."""
 
     ends: AwareDatetime | None = None
     problem: str = ""
+    names: list[str] = Field(default_factory=list)
 
 
 class Updates(Result):

@@ -22,22 +22,23 @@ from appliance.settings import Settings
 @implements(access.CERTIFICATE)
 def get(args: Nothing, host: Host) -> Certificate:
     """What is served."""
-    return _served(host.settings)
+    return read_served(host.settings)
 
 
-def _served(settings: Settings) -> Certificate:
+def read_served(settings: Settings) -> Certificate:
+    """What is served, from the disk."""
     certificate, _ = tls.ensure(settings)
     chain = x509.load_pem_x509_certificates(certificate.read_bytes())
-    served = {"own": certificate.name != "appliance.crt", "problem": tls.complaint(settings), "fingerprint": tls.fingerprint(certificate)}
-    return Certificate.model_validate(served | own_certificate.about(chain))
+    facts = {"own": certificate.name != "appliance.crt", "problem": tls.complaint(settings), "fingerprint": tls.fingerprint(certificate)}
+    return Certificate.model_validate(facts | own_certificate.about(chain))
 
 
 @condition("certificate")
 def _condition(settings: Settings) -> conditions.Certificate:
     served = tls.served(settings)
-    own = served.name != "appliance.crt"
-    ends = x509.load_pem_x509_certificates(served.read_bytes())[0].not_valid_after_utc if own else None
-    return conditions.Certificate(ends=ends, problem=tls.complaint(settings))
+    leaf = x509.load_pem_x509_certificates(served.read_bytes())[0]
+    ends = leaf.not_valid_after_utc if served.name != "appliance.crt" else None
+    return conditions.Certificate(ends=ends, problem=tls.complaint(settings), names=own_certificate.names(leaf))
 
 
 @implements(access.SET_CERTIFICATE)
@@ -53,7 +54,7 @@ def set_own(args: access.Files, host: Host) -> Certificate:
         now=datetime.now(UTC),
     )
     tls.use_own(host.settings, found.pem())
-    served = _served(host.settings)
+    served = read_served(host.settings)
     _tell(host, EventKind.CERTIFICATE_CHANGED, f"had the page served with a certificate for {', '.join(served.names)}")
     return served
 
@@ -63,7 +64,7 @@ def remove_own(args: Nothing, host: Host) -> Certificate:
     """Serve the one that the appliance signs itself again."""
     tls.forget_own(host.settings)
     _tell(host, EventKind.CERTIFICATE_REMOVED, "removed the page's own certificate: it is served with the appliance's again")
-    return _served(host.settings)
+    return read_served(host.settings)
 
 
 def _tell(host: Host, kind: EventKind, said: str) -> None:

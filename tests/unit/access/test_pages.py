@@ -8,7 +8,8 @@ import pytest
 from appliance import language
 from appliance.access import nginx, pages, published
 from appliance.access.published import Published
-from appliance.settings import REPOSITORY, Settings
+from appliance.settings import Settings
+from webui import auth_request
 
 pytestmark = pytest.mark.i18n
 
@@ -53,5 +54,4 @@ def test_whatever_the_door_refers_to_is_there(settings: Settings) -> None:
     published.publish(settings, [Published("www.example.org", "/", "shop")])
     text = nginx.configuration(settings, Path("/house"), Path("/c"), Path("/k"), (1, 26, 3))
     named = re.findall(r"/_dpe/pages/([a-z-]+)\.html", text) + re.findall(r"\$machine_page (\w+);", text)
-    asked = re.findall(r'"X-DPE-Page": "([a-z-]+)"', (REPOSITORY / "webui/auth_request.py").read_text())
-    assert {*named, *asked} == set(pages.PAGES)
+    assert {*named, *auth_request.PAGES.values()} == set(pages.PAGES)

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from appliance import catalog
 from appliance import engine as package
+from appliance.access import machine_names
+from appliance.catalog import options
 from appliance.engine import schedule
 from appliance.engine.jobs import Jobs
 from appliance.engine.schedule import EVERY_TICK, ONCE, Needs, Periodic, Schedule
@@ -85,6 +88,15 @@ def test_every_line_is_told_in_the_readme_and_in_its_order(engine):
 
     told = re.findall(r"^\| `([\w ]+)` \| ([^|]+) \| (\w+) \|", (FOLDER / "README.md").read_text(), re.M)
     assert told == [words(line) for line in engine.schedule.table]
+
+
+def test_nginx_is_told_below_which_domain_machines_have_names(engine, opened):
+    [line] = [line for line in engine.schedule.table if line.name == "names"]
+    for domain in ("dpe.example.org", ""):
+        with catalog.write():
+            options.put("machine_names", domain)
+        line.work()
+        assert machine_names.served(opened) == domain
 
 
 def test_names_are_one_lines_alone_and_queues_exist(engine):

@@ -39,13 +39,16 @@ def test_backups_are_told_of_as_soon_as_they_change(settings: Settings) -> None:
 def test_only_an_admin_s_own_certificate_has_an_end_that_needs_somebody(settings: Settings) -> None:
     tls.ensure(settings)
     conditions.write_conditions(settings)
-    assert conditions.known(settings).certificate == Certificate()
+    found = conditions.known(settings).certificate
+    assert found is not None
+    assert found == Certificate(names=found.names)
+    assert "localhost" in found.names
     leaf = root().sign("dpe", names=("dpe.example.org",))
     tls.use_own(settings, leaf.pem + leaf.key_pem())
     conditions.write_conditions(settings)
     found = conditions.known(settings).certificate
     assert found is not None
-    assert found.ends == leaf.certificate.not_valid_after_utc
+    assert (found.ends, found.names) == (leaf.certificate.not_valid_after_utc, ["dpe.example.org"])
     (settings.tls / "own.pem").write_text("damaged")
     conditions.write_conditions(settings)
     found = conditions.known(settings).certificate

@@ -9,9 +9,10 @@ import pytest
 from appliance import catalog
 from appliance.catalog import Account, Actor, Event, Grant, Lease, Machine, MachineState, Session, machines, now
 from appliance.errors import BadInput, Conflict, NotAllowed, NotFound
-from appliance.services import consoles
+from appliance.services import consoles, one_shot
 from appliance.services import machines as verbs
 from appliance.services.consoles import Admission
+from appliance.services.one_shot import OneShot
 from appliance.settings import Settings
 
 pytestmark = [pytest.mark.console, pytest.mark.revoked]
@@ -23,7 +24,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Seconds since some moment, which a test sets."""
     clock = SimpleNamespace(at=1000.0)
     monkeypatch.setattr(consoles.time, "monotonic", lambda: clock.at)
-    monkeypatch.setattr(consoles, "_tickets", {})
+    monkeypatch.setattr(consoles, "_tickets", OneShot())
     monkeypatch.setattr(consoles, "_noted", {})
     return clock
 
@@ -132,8 +133,8 @@ def test_a_machine_that_shows_nothing_gives_none(alice: Actor, machine: Machine,
 
 
 def test_a_session_has_a_bounded_number_of_tickets(alice: Actor, bob: Actor, machine: Machine, settings: Settings) -> None:
-    first, *_, last = [give(alice, "hers", machine, settings) for _ in range(consoles.EACH + 1)]
-    assert len(consoles._tickets) == consoles.EACH
+    first, *_, last = [give(alice, "hers", machine, settings) for _ in range(one_shot.EACH + 1)]
+    assert len(consoles._tickets) == one_shot.EACH
     with pytest.raises(NotAllowed):
         consoles.redeem(first, "hers", machine.id, "screen", HERE)
     consoles.redeem(last, "hers", machine.id, "screen", HERE)

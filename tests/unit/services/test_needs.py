@@ -68,6 +68,10 @@ def option(name: str, value: Any) -> Act:
     return lambda _: options.put(name, value)
 
 
+def both(first: Act, second: Act) -> Act:
+    return lambda settings: (first(settings), second(settings))
+
+
 def machine(state: MachineState) -> Act:
     return lambda _: Machine.update(state=state, problem=UNWELL).execute()
 
@@ -174,6 +178,20 @@ CASES: dict[str, list[Case]] = {
         Case(host(certificate=Certificate(ends=in_days(1))), host(certificate=Certificate()), ERROR, "in 1 day."),
         Case(host(certificate=Certificate(ends=in_days(-2))), host(certificate=Certificate()), ERROR, "has ended"),
         Case(host(certificate=Certificate(problem=UNWELL)), host(certificate=Certificate()), WARNING),
+        Case(
+            both(
+                option("machine_names", "dpe.example.org"), host(certificate=Certificate(names=["*.example.org", "portal.dpe.example.org"]))
+            ),
+            host(certificate=Certificate(names=["portal.example.org", "*.dpe.example.org"])),
+            ERROR,
+            "is not for *.dpe.example.org",
+        ),
+        Case(
+            both(option("machine_names", "dpe.example.org"), host(certificate=Certificate(names=["dpe.lan"]))),
+            option("machine_names", ""),
+            ERROR,
+            "is not for *.dpe.example.org",
+        ),
     ],
     "disk": [Case(data_disk, lambda _: DataDisk.update(state=DiskState.READY).execute(), WARNING)],
     "snapshot": [Case(snapshot(SnapshotState.FAILED), snapshot(SnapshotState.READY), WARNING)],

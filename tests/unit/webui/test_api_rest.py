@@ -83,7 +83,7 @@ WANTED: dict[str, dict[str, object]] = {
     "backups": {"on": True, "at": "03:15", "days": [0, 4], "daily": 9, "weekly": 1, "monthly": 0, "seeds": False, "restore_test": "daily"},
     "updates": {"address": "https://updates.example.org/dpe.raucb", "daily": True, "authority": ""},
 }  # fmt: skip
-LATER = {"webhooks"}  # an authority has to be a certificate
+LATER = {"webhooks", "machine-names"}  # an authority has to be a certificate, and names have to lead here
 UNCHANGED = {"backups", "host-name"}  # a schedule is of backups that go somewhere, and the tests' kernel keeps its name
 
 

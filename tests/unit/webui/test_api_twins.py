@@ -146,6 +146,7 @@ TWINS = {
     "server.restart_part": "restart_process",
     "server.set_certificate": "put_certificate",
     "server.set_name": "put_host_name_settings",
+    "server.set_names": "put_machine_names_settings",
     "server.set_network": "try_network",
     "server.set_proxies": "put_proxies_settings",
     "server.set_shell": "put_shell_settings",
