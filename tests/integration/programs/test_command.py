@@ -25,6 +25,7 @@ from appliance.services import tokens
 from appliance.settings import REPOSITORY, Settings
 from tests import kept
 from tests.bench.claim import Person, _ready, serving
+from tests.terminal import Terminal
 
 pytestmark = pytest.mark.cli
 CLIENT = REPOSITORY / "appliance/client"
@@ -196,22 +197,40 @@ def test_the_script_of_the_readme_as_it_stands(computer: dict[str, str], served:
     assert gone.owner.name == "person0"
 
 
-def test_a_shell_completes_commands_and_names_of_machines(computer: dict[str, str]) -> None:
+SHELLS = {"bash": ["bash", "--noprofile", "-i"], "zsh": ["zsh", "-d", "-i"], "fish": ["fish", "-i"]}
+BEGIN = {  # what such a shell's file of its person has before our line; a prompt that is known, and nothing in grey that was not typed
+    "bash": (".bashrc", "PS1='ready> '\n"),
+    "zsh": (".zshrc", "PS1='ready> '\nautoload -Uz compinit && compinit -D\n"),
+    "fish": (
+        ".config/fish/config.fish",
+        "set -g fish_autosuggestion_enabled 0\nset -g fish_greeting\nfunction fish_prompt; printf 'ready> '; end\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_completes_commands_options_and_names_of_machines(computer: dict[str, str], shell: str) -> None:
+    """In the shell itself, by its tabulator key, with the line that the README has for it."""
     signed_in(computer)
-    name = dpe(computer, "get", "small").split("\t")[0]
-    typed = """
-        eval "$(dpe completion bash)"
-        complete -p dpe >&2
-        for words in "dpe rel" "dpe show sm"; do
-            COMP_WORDS=($words); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=()
-            _dpe_completion dpe
-            echo "${COMPREPLY[@]}"
-        done
-    """
-    done = subprocess.run(["bash", "--norc", "-c", typed], env=computer, capture_output=True, text=True, timeout=60)
-    commands, machines_there = done.stdout.splitlines()
-    assert (commands, "_dpe_completion" in done.stderr) == ("release", True), done.stderr
-    assert name in machines_there.split()
+    held = Machine.select().where(Machine.owner == Account.get(Account.name == "person0"), Machine.state == MachineState.IN_USE)
+    names = [machine.name for machine in held] or [dpe(computer, "get", "small").split("\t")[0]]
+    if names[1:]:
+        dpe(computer, "release", *names[1:], "--yes")
+    [line] = re.findall(rf"^    (.*dpe completion {shell}\b.*?)(?: +#.*)?$", (CLIENT / "README.md").read_text(), re.MULTILINE)
+    home = Path(computer["HOME"])
+    file, begin = BEGIN[shell]
+    (home / ".config/fish/completions").mkdir(parents=True)
+    if shell == "fish":
+        subprocess.run(["sh", "-c", line], env=computer, check=True, timeout=60)
+    (home / file).write_text(begin + (f"{line}\n" if shell != "fish" else ""))
+    with Terminal(SHELLS[shell], computer) as there:
+        there.until("ready>")
+        there.press("dpe rele", "tab")
+        there.until("ready> dpe release")
+        there.press("sm", "tab")
+        there.until(f"ready> dpe release {names[0]}")
+        there.press("--y", "tab")
+        there.until(f"ready> dpe release {names[0]} --yes")
 
 
 def test_streams_of_a_machine_end_with_the_token(computer: dict[str, str], served: Settings) -> None:
