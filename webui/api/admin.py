@@ -3,7 +3,7 @@
 from base64 import b64encode
 from collections.abc import Container, Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from flask import request, url_for
 from flask_login import current_user
@@ -514,6 +514,8 @@ class LimitsBody(Body):
 class GrantTerms(Body):
     """From when and until when a grant counts, and how much each who has it may have."""
 
+    CALLED: ClassVar = {"ends": "ends_at", **{name: f"limits/{name}" for name in LimitsBody.model_fields}}
+
     starts_at: Moment | None = None
     ends_at: Moment | None = None
     limits: LimitsBody = LimitsBody()
@@ -902,6 +904,8 @@ def application_list() -> Answer:
 
 class SentApplication(Body):
     """A zip of a folder with application.yml and tasks/main.yml. `name`: its short name, if not the folder's; `build`: the seeds of classes that have it."""
+
+    CALLED: ClassVar = {"file": "zip"}
 
     zip: Base64Bytes = Field(max_length=PACKED)
     name: str = Field("", max_length=31)

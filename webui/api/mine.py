@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from flask import Response, current_app, jsonify, request, url_for
 from flask_login import current_user
@@ -41,6 +41,7 @@ class Choice(Body):
 class Wanted(Form):
     """Machines that are asked for."""
 
+    CALLED: ClassVar = {name: f"choice/{name}" for name in Choice.model_fields}
     class_name: Annotated[str, forms.text("No class is named.")] = Field(
         "", alias="class", validate_default=True, description='Send {"class": "NAME"}; /api/v1/classes lists them.'
     )

@@ -73,9 +73,12 @@ def failures(app: Flask, token: str, **chosen: Any) -> tuple[list[str], int]:
     )
     schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", app, config=config, headers={"Authorization": f"Bearer {token}"})
     found, made = [], 0
+    fields = sent_fields(app)
     for event in from_schema(schema.include(**chosen) if chosen else schema).execute():
         if isinstance(event, events.ScenarioFinished):
             made += len(event.recorder.interactions)
+            for one in event.recorder.interactions.values():
+                found += [f"{event.label}: no field {at}" for at in unknown_pointers(one.response, fields.get(event.label))]
             for checks in event.recorder.checks.values():
                 found += [
                     f"{event.label}: {one.failure_info.failure}\n{one.failure_info.code_sample}" for one in checks if one.failure_info
@@ -83,6 +86,29 @@ def failures(app: Flask, token: str, **chosen: Any) -> tuple[list[str], int]:
         if isinstance(event, events.NonFatalError | events.FatalError):
             found.append(f"{getattr(event, 'label', '')}: {getattr(event, 'info', event)}")
     return sorted(set(found)), made
+
+
+def sent_fields(app: Flask) -> dict[str, set[str]]:
+    """The fields of what each call takes, by its label; a call whose fields are anybody's is left out."""
+    with app.test_request_context(base_url=HOST):
+        said = document(app)
+    found = {}
+    for path, methods in said["paths"].items():
+        for method, one in methods.items():
+            schema = one.get("requestBody", {}).get("content", {}).get("application/json", {}).get("schema", {})
+            schema = said["components"]["schemas"].get(schema.get("$ref", "").rpartition("/")[2], schema)
+            if schema.get("properties") and schema.get("additionalProperties", False) is False:
+                found[f"{method.upper()} {path}"] = set(schema["properties"])
+    return found
+
+
+def unknown_pointers(answer: Any, fields: set[str] | None) -> list[str]:
+    """Where a problem says that something is wrong, and the call takes no such field. What was sent besides is refused at its place, too."""
+    if answer is None or answer.status_code != 400 or fields is None:
+        return []
+    refused = ("there is no such field.", "Text with a NUL or half a character cannot be kept.", "A number is too large.")
+    at = [str(one["pointer"]) for one in answer.json().get("errors", []) if "pointer" in one and one["detail"] not in refused]
+    return [one for one in at if one.removeprefix("#/").split("/")[0] not in fields]
 
 
 schemathesis.openapi.media_type("application/zip", strategies.binary(max_size=100))
