@@ -196,7 +196,7 @@ def account_list() -> Answer:
 @blueprint.post("/admin/accounts")
 @needs("people.manage")
 @operation(
-    "admin:people", {201: schemas.Account}, takes=NewAccount, creates=True, links={"account": {"id": "$response.body#/id"}},
+    "admin:people", {201: schemas.Account}, takes=NewAccount, creates=True,
     example={"name": "emmy", "password": "correct horse battery", "full_name": "Emmy Noether"},
 )  # fmt: skip
 def new_account() -> Answer:
@@ -378,7 +378,6 @@ def group_list() -> Answer:
     {201: schemas.Group},
     takes=NewGroup,
     creates=True,
-    links={"group": {"id": "$response.body#/id"}},
     example={"name": "physicists"},
 )
 def new_group() -> Answer:
@@ -433,7 +432,6 @@ def unit_list() -> Answer:
     {201: schemas.OrgUnit},
     takes=UnitDetails,
     creates=True,
-    links={"unit": {"id": "$response.body#/id"}},
     example={"name": "Library"},
 )
 def new_unit() -> Answer:
