@@ -1,8 +1,10 @@
 """The command as it is installed, from its wheel, in an environment of its own: through nginx, the web process and dpe-console to a real SSH server."""
 
+import html
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -17,7 +19,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from appliance import catalog
+from appliance import __version__, catalog
 from appliance.access import tls
 from appliance.catalog import Account, Actor, Class, Machine, MachineState, machines
 from appliance.run import run, start
@@ -58,10 +60,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         distribution("keyring")
     except PackageNotFoundError:
         pytest.skip("make setup-test brings keyring")
-    env = tmp_path_factory.mktemp("command") / "env"
     [wheel] = kept.kept("command", kept.digest(CLIENT, sys.version), build).glob("*.whl")
+    return install(tmp_path_factory.mktemp("command") / "env", "--no-index", wheel)
+
+
+def install(env: Path, *words: object) -> Path:
+    """Have pip install the command so, into an environment that is made, and that has just what the command asks for besides."""
     run([sys.executable, "-m", "venv", "--without-pip", env])
-    run([*PIP, "--python", env / "bin/python", "install", "--no-deps", "--no-index", "--no-compile", wheel], timeout=120)
+    run([*PIP, "--python", env / "bin/python", "install", "--no-deps", "--no-compile", *words], timeout=120, env={"NO_PROXY": "*"})
     [packages] = env.glob("lib/python3*/site-packages")
     [metadata] = packages.glob("dpe-*.dist-info/METADATA")
     asked = {Requirement(text).name for text in re.findall("^Requires-Dist: (.*)$", metadata.read_text(), re.MULTILINE)}
@@ -166,6 +172,19 @@ def signed_in(computer: dict[str, str]) -> None:
     token = tokens.create(Actor(account.name, account.id), "dpe", ["read", "machines", "consoles"], 1)
     words = ["dpe", "login", computer["APPLIANCE"], "--fingerprint", computer["FINGERPRINT"], "--with-token"]
     subprocess.run(words, env=computer, input=token, text=True, check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+
+def test_the_appliance_offers_the_command_of_its_own_version(installed: Path, served: Settings, tmp_path: Path) -> None:
+    """With what its page has for pipx, by pip, as that does it: from the appliance itself, whose certificate nobody signed."""
+    person = Person(served, "person0")
+    said = re.search("pipx install (.*?)</pre>", person.get("/docs/command-line").decode(), re.DOTALL)
+    person.close()
+    assert said
+    address, options = shlex.split(html.unescape(said[1]))
+    assert address.startswith(f"https://127.0.0.1:{served.https_port}/download/dpe-{__version__}-")
+    trusted = options.removeprefix("--pip-args=").split()
+    env = install(tmp_path / "env", *trusted, address)
+    assert f" {__version__}" in run([env / "bin/dpe", "--version"]).splitlines()[0]
 
 
 def test_the_script_of_the_readme_as_it_stands(computer: dict[str, str], served: Settings, sshd: int, tmp_path: Path) -> None:
