@@ -1,4 +1,4 @@
-"""A terminal of our own, in which the real screen program runs: what it shows as text, and keys."""
+"""A terminal of our own, in which a real program runs, like the one at the server's screen: what it shows as text, and keys."""
 
 import fcntl
 import os
@@ -10,7 +10,9 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Mapping, Sequence
 from types import TracebackType
+from typing import Self
 
 import pyte
 
@@ -23,29 +25,39 @@ KEYS = {
 PATIENCE = 30.0  # seconds for something to be shown
 
 
-class Screen:
-    """`python -m appliance.host.console.menu` on a terminal of this size; `sent` counts the bytes that it sent."""
+class Answering(pyte.Screen):
+    """A screen that answers what a program asks of its terminal."""
 
-    def __init__(self, settings: Settings, *, columns: int = 80, rows: int = 24, term: str = "vt220", patience: float = 60) -> None:
-        self.screen = pyte.Screen(columns, rows)
+    master = -1
+
+    def write_process_input(self, data: str) -> None:
+        os.write(self.master, data.encode())
+
+
+class Terminal:
+    """A command on a terminal of this size; `sent` counts the bytes that it sent."""
+
+    ends_by = signal.SIGHUP  # as a terminal does it that is closed; shells pass over other signals
+    shows_errors = True  # bash asks there, too
+
+    def __init__(self, words: Sequence[str], env: Mapping[str, str], *, columns: int = 80, rows: int = 24, term: str = "xterm") -> None:
+        self.screen = Answering(columns, rows)
         self.stream = pyte.ByteStream(self.screen)
         self.sent = 0
         self.master, slave = pty.openpty()
+        self.screen.master = self.master
         self._size(columns, rows)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", f"from appliance.host.console import first_screen, menu; first_screen.PATIENCE = {patience}; menu.main()"],
-            stdin=slave, stdout=slave, stderr=subprocess.DEVNULL, start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-            # A shell of its own reads nobody's profile.
-            env={**os.environ, **environment(settings), "HOME": os.fspath(settings.state), "TERM": term, "LC_ALL": "C.UTF-8"},
+            words, stdin=slave, stdout=slave, stderr=slave if self.shows_errors else subprocess.DEVNULL, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0), env={**env, "TERM": term, "LC_ALL": "C.UTF-8"},
         )  # fmt: skip
         os.close(slave)
 
-    def __enter__(self) -> "Screen":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.process.terminate()
+        self.process.send_signal(self.ends_by)
         self.process.wait(20)
         os.close(self.master)
 
@@ -99,3 +111,18 @@ class Screen:
         """Keys by name, or text."""
         for key in keys:
             os.write(self.master, KEYS.get(key, key).encode())
+
+
+class Screen(Terminal):
+    """`python -m appliance.host.console.menu`."""
+
+    ends_by = signal.SIGTERM
+    shows_errors = False
+
+    def __init__(self, settings: Settings, *, columns: int = 80, rows: int = 24, term: str = "vt220", patience: float = 60) -> None:
+        super().__init__(
+            [sys.executable, "-c", f"from appliance.host.console import first_screen, menu; first_screen.PATIENCE = {patience}; menu.main()"],
+            # A shell of its own reads nobody's profile.
+            {**os.environ, **environment(settings), "HOME": os.fspath(settings.state)},
+            columns=columns, rows=rows, term=term,
+        )  # fmt: skip

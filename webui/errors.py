@@ -5,9 +5,10 @@ import logging
 import secrets
 from collections.abc import Mapping, Sequence
 
-from flask import Flask, Response, current_app, make_response, render_template, request, url_for
+from flask import Flask, Response, current_app, g, make_response, render_template, request, url_for
 from flask_login import current_user
 from flask_wtf.csrf import CSRFError
+from pydantic import RootModel
 from werkzeug.exceptions import HTTPException
 
 from appliance import catalog, tracing
@@ -80,7 +81,16 @@ def _errors(error: DpeError) -> Sequence[Mapping[str, str]]:
         at = {"pointer": "#/text"} if request.is_json else {}
         return [{**at, "detail": f"{file}:{line}: {message}; {hint}"} for file, line, message, hint in lines]
     found: Sequence[Mapping[str, str]] = getattr(error, "wrong", ())
-    return found or ([{"pointer": f"#/{error.field}", "detail": str(error)}] if error.field else ())
+    name = _sent_as(error.field)
+    return found or ([{"pointer": f"#/{name}", "detail": str(error)}] if name else ())
+
+
+def _sent_as(field: str) -> str:
+    """Where in what was sent a field is that a service names, which calls it as the pages do; nothing when it was not sent."""
+    if not request.is_json:
+        return ""
+    model = g.get("form")
+    return field if model is None or issubclass(model, RootModel) else forms.names_of(model).get(field, "")
 
 
 def _stale(error: CSRFError) -> Answer:

@@ -4,7 +4,7 @@ A form is a model: a field's title is its label, its description its help. `read
 shows it, with what was typed and what is wrong with it; `templates/_forms.html` draws it. Nobody else reads `request.form`, which a test keeps so.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, time
 from functools import cache
@@ -86,7 +86,7 @@ def check(model: type[Read], values: Mapping[str, Any]) -> Read:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        raise _told(model, error) from None
+        raise _told(model, error, values) from None
 
 
 def sent(model: type[Form] | None = None) -> dict[str, Any]:
@@ -119,7 +119,24 @@ def fields_of(model: type[Form]) -> dict[str, schema_form.Field]:
     return {field.name: field for field in schema_form.fields_of(model.model_json_schema())}
 
 
-def _told(model: type[Form], error: ValidationError) -> FormError:
+def names_of(model: type[Form]) -> dict[str, str]:
+    """Under which name each of the model's fields is sent, and what services call it: `CALLED` of a model has what those call otherwise."""
+    return {**_names(model), **getattr(model, "CALLED", {})}
+
+
+def _path(values: Any, loc: Sequence[int | str]) -> str:
+    """Where in what was sent a fault is, as a JSON pointer. pydantic's way there has what is none, too: the kind of an alternative, a key's mark."""
+    found = []
+    for number, part in enumerate(loc):
+        inside = part in (range(len(values)) if isinstance(values, list) else values if isinstance(values, dict) else ())
+        if inside or (number == len(loc) - 1 and part != "[key]" and isinstance(values, dict | list)):
+            found.append(str(part).replace("~", "~0").replace("/", "~1"))
+        if inside:
+            values = values[part]
+    return "/".join(found)
+
+
+def _told(model: type[Form], error: ValidationError, values: Mapping[str, Any]) -> FormError:
     aliases = {field.alias: name for name, field in model.model_fields.items()}
     fields: dict[str, str] = {}
     sent: dict[str, str] = {}
@@ -128,7 +145,9 @@ def _told(model: type[Form], error: ValidationError) -> FormError:
         said = WORDS[one["type"]].format(**one.get("ctx", {})) if one["type"] in WORDS else one["msg"]
         fields.setdefault(aliases.get(name, name), said)
         names = _names(model)
-        sent.setdefault("/".join([names.get(name, name), *(str(part) for part in one["loc"][1:] if part != "[key]")]), said)
+        name = names.get(name, name)
+        below = _path(values.get(name), one["loc"][1:])
+        sent.setdefault(f"{_path({name: 0}, [name])}{'/' if below else ''}{below}", said)
     return FormError(model, fields, sent)
 
 

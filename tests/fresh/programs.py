@@ -45,6 +45,7 @@ PROGRAMS = {
     "env": "coreutils",
     "fallocate": "util-linux",
     "findmnt": "util-linux",
+    "fish": "fish",
     "git": "git",
     "gpg": "gpg",
     "gpgconf": "gpgconf",
@@ -113,6 +114,7 @@ PROGRAMS = {
     "virt-clone": "virtinst",
     "virt-xml-validate": "libvirt-clients",
     "wipefs": "util-linux",
+    "zsh": "zsh",
 }
 
 # What is started inside seeds, or by `make image` in a tree that packages-tools fills, or by nobody.
@@ -140,6 +142,10 @@ STARTED_BY = {
     "apparmor": "tests/unit/repository/test_units.py::test_the_profile_of_machines_is_read_and_names_no_secret_of_ours",
     "chromium-headless-shell": "tests/browser/test_pages.py::test_signing_in_and_out",
     "curl": "tests/integration/test_door.py::test_over_http2_many_cookies_are_no_trouble_and_too_many_are_answered_in_our_words[None]",
+    **{
+        shell: f"tests/integration/programs/test_command.py::test_a_shell_completes_commands_options_and_names_of_machines[{shell}]"
+        for shell in ("fish", "zsh")
+    },
     **dict.fromkeys(("gpg", "gpg-agent", "gpgconf"), "tests/integration/programs/test_packages.py"),
     "openssh-server": "tests/integration/test_backup.py::test_over_ssh_with_a_key_of_the_appliance_and_a_server_that_was_confirmed",
     "slapd": "tests/integration/test_directory.py::test_people_sign_in_over_every_encryption[starttls]",

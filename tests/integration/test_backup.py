@@ -57,6 +57,7 @@ from appliance.run import Process, run, start
 from appliance.settings import Settings, environment, load
 from tests import quick_keys
 from tests.hosted import Wire
+from tests.program import of_owner
 from tests.seeds import SMALL, small_scenario
 from tests.unit.engine.fake import Data, FakeProvider
 from tests.unit.host.backed_up import small_appliance
@@ -334,6 +335,47 @@ def test_backup_on_one_appliance_restored_on_a_fresh_one(ours: Settings, host: H
         assert catalog.check() == []
         assert {one.kind: str(one.state) for one in Run.select()} == {"reprovision": "done"}
         assert Run.select().first().version.sequence_name == "recovery"
+
+
+@pytest.mark.api
+def test_a_program_backs_up_and_restores(ours: Settings, host: Host, target: dict[str, Any]) -> None:
+    """By API alone, on the appliance itself; what it sends wrongly, or may not, changes nothing."""
+    program = of_owner(ours)
+    path = "admin/backups/target"
+    program.ask(403, "PUT", path, {"target": target}, scope="admin:server")
+    assert program.refused("PUT", path, {"target": {"kind": "folder", "path": "here"}}) == ["#/target/path"]
+    assert program.refused("PUT", path, {"target": {**target, "uuid": "1"}, "keys": ""}) == ["#/target/uuid", "#/keys"]
+    assert program.ask(200, "GET", path)["target"] is None
+    assert program.ask(200, "PUT", path, {"target": target})["state"] == "empty"
+
+    def ended(begun: dict[str, Any]) -> dict[str, Any]:
+        where = f"admin/operations/{begun['id']}"
+        found: dict[str, Any] = until(
+            lambda: (one := program.ask(200, "GET", where, scope="admin:server"))["state"] != "running" and one, 300
+        )
+        assert (found["state"], found["problem"]) == (DONE, ""), found
+        return found
+
+    with engine(ours):
+        ended(program.ask(202, "POST", "admin/backups", scope="admin:server"))
+    [one] = program.ask(200, "GET", "admin/backups", scope="admin:server")["items"]
+    assert (one["people"], one["machines"], one["disks"]) == (3, 2, 1)
+    catalog.open(ours.catalog)
+    with catalog.write():
+        options.put("title", "House of Bob")
+
+    restoring = f"admin/backups/{one['id']}/restore"
+    program.ask(403, "POST", restoring, {}, scope="admin:server")
+    assert program.refused("POST", restoring, {"network": "yes", "now": True}) == ["#/network", "#/now"]
+    assert program.ask(400, "POST", "admin/backups/nothing/restore", {}).get("errors", []) == []
+    ended(program.ask(202, "POST", restoring, {}))
+    assert options.get("title") == "House of Bob", "nothing changes before the next start"
+    catalog.close()
+    host.close()
+    prepare(ours)
+    catalog.open(ours.catalog)
+    assert options.get("title") == "House of Ada"
+    assert Event.select().where(Event.kind == "appliance.restored").count() == 1
 
 
 def test_what_goes_wrong_is_said_in_words(ours: Settings, host: Host, target: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from appliance.host.interface.network import Network
 from appliance.host.system import config
 from appliance.settings import load
 from tests.netbox import NETWORKD, Box
+from tests.program import of_owner
 
 pytestmark = pytest.mark.skipif(not NETWORKD.exists(), reason="systemd-networkd is not installed")
 
@@ -59,6 +60,38 @@ def test_what_the_browser_confirms_stays_over_restart_and_power_cut(box: Box) ->
     box.boot()
     box.until(lambda: box.addresses() == ["192.0.2.20/24"])
     assert config.read(box.settings)[0].network.address == "192.0.2.20/24"
+
+
+@pytest.mark.api
+def test_a_program_tries_a_network_and_keeps_it_or_has_the_old_one_back(box: Box) -> None:
+    """By API alone; what it sends wrongly, or may not, changes nothing."""
+    program = of_owner(box.settings)
+    program.ask(403, "POST", "admin/network", NEW, scope="admin:server")
+    assert program.refused("POST", "admin/network", {**NEW, "mode": "sometimes", "dns": [1], "speed": 10}) == [
+        "#/mode",
+        "#/dns/0",
+        "#/speed",
+    ]
+    assert program.refused("POST", "admin/network", {**NEW, "address": "192.0.2.20"}) == ["#/address"]
+    assert program.refused("POST", "admin/network", {**NEW, "card": "eth7"}) == ["#/card"]
+    program.ask(404, "POST", "admin/network/keep", {"token": "guessed"})
+    assert program.ask(200, "GET", "admin/network")["trial"] is None
+
+    begun = program.ask(202, "POST", "admin/network", NEW)
+    assert begun["address"] == "192.0.2.20"
+    program.ask(409, "POST", "admin/network", NEW)
+    box.until(lambda: box.addresses() == ["192.0.2.20/24"])
+    program.ask(202, "POST", "admin/network/back")
+    box.until(lambda: box.addresses() == ["192.0.2.10/24"])
+    program.ask(404, "POST", "admin/network/keep", {"token": begun["token"]})
+
+    begun = program.ask(202, "POST", "admin/network", NEW)
+    box.until(lambda: box.addresses() == ["192.0.2.20/24"])
+    program.ask(404, "POST", "admin/network/keep", {"token": "guessed"})
+    assert program.ask(200, "POST", "admin/network/keep", {"token": begun["token"]}) == {"state": "kept"}
+    found = program.ask(200, "GET", "admin/network")
+    assert (found["address"], found["trial"]["state"]) == ("192.0.2.20/24", "kept")
+    assert box.reached_at("192.0.2.20")
 
 
 def test_what_nobody_confirms_goes_by_itself(box: Box) -> None:

@@ -11,6 +11,7 @@ from webui.api import mine as mine
 from webui.api import scenario as scenario
 from webui.api import server as server
 from webui.api import settings as settings
+from webui.api import signins as signins
 from webui.api import stream as stream
 from webui.api import webhooks as webhooks
 from webui.api.operation import SCOPES as SCOPES

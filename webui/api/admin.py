@@ -3,7 +3,7 @@
 from base64 import b64encode
 from collections.abc import Container, Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from flask import request, url_for
 from flask_login import current_user
@@ -196,7 +196,7 @@ def account_list() -> Answer:
 @blueprint.post("/admin/accounts")
 @needs("people.manage")
 @operation(
-    "admin:people", {201: schemas.Account}, takes=NewAccount, creates=True, links={"account": {"id": "$response.body#/id"}},
+    "admin:people", {201: schemas.Account}, takes=NewAccount, creates=True,
     example={"name": "emmy", "password": "correct horse battery", "full_name": "Emmy Noether"},
 )  # fmt: skip
 def new_account() -> Answer:
@@ -378,7 +378,6 @@ def group_list() -> Answer:
     {201: schemas.Group},
     takes=NewGroup,
     creates=True,
-    links={"group": {"id": "$response.body#/id"}},
     example={"name": "physicists"},
 )
 def new_group() -> Answer:
@@ -433,7 +432,6 @@ def unit_list() -> Answer:
     {201: schemas.OrgUnit},
     takes=UnitDetails,
     creates=True,
-    links={"unit": {"id": "$response.body#/id"}},
     example={"name": "Library"},
 )
 def new_unit() -> Answer:
@@ -513,6 +511,8 @@ class LimitsBody(Body):
 
 class GrantTerms(Body):
     """From when and until when a grant counts, and how much each who has it may have."""
+
+    CALLED: ClassVar = {"ends": "ends_at", **{name: f"limits/{name}" for name in LimitsBody.model_fields}}
 
     starts_at: Moment | None = None
     ends_at: Moment | None = None
@@ -902,6 +902,8 @@ def application_list() -> Answer:
 
 class SentApplication(Body):
     """A zip of a folder with application.yml and tasks/main.yml. `name`: its short name, if not the folder's; `build`: the seeds of classes that have it."""
+
+    CALLED: ClassVar = {"file": "zip"}
 
     zip: Base64Bytes = Field(max_length=PACKED)
     name: str = Field("", max_length=31)

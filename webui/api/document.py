@@ -54,7 +54,39 @@ def document(app: Flask) -> dict[str, Any]:
     for name, schema in sorted(schemas.found.items()):
         spec.components.schema(name, schema)
     made: dict[str, Any] = spec.to_dict()
+    _link(made)
     return made | {"webhooks": {"event": {"post": sent}}}
+
+
+def _link(made: dict[str, Any]) -> None:
+    """Say which calls go on with what a call answers: with the first of a list, or with what was created, to all whose addresses go on from its own."""
+    schemas = made["components"]["schemas"]
+    for path, methods in made["paths"].items():
+        for method, source in methods.items():
+            status = min(source["responses"])
+            schema = source["responses"][status].get("content", {}).get(JSON, {}).get("schema", {})
+            fields = _named(_resolved(schema, schemas), schemas) if (method, status) in (("get", "200"), ("post", "201")) else {}
+            for further in made["paths"] if fields else ():
+                found = re.fullmatch(re.escape(path) + r"/\{((?:\w+_)?(\w+))\}(/[a-z-]+)*", further)
+                if found and (at := fields.get(found[2])):
+                    above = {name: f"$request.path.{name}" for name in re.findall(r"\{(\w+)\}", path)}
+                    for target in made["paths"][further].values():
+                        said = {"operationId": target["operationId"], "parameters": {**above, found[1]: f"$response.body#/{at}"}}
+                        source["responses"][status].setdefault("links", {})[target["operationId"]] = said
+
+
+def _named(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> dict[str, str]:
+    """The fields of what was created, or of the first of a list, each with where in the answer it is."""
+    fields = schema.get("properties", {})
+    lists = {name: _resolved(one["items"], schemas).get("properties", {}) for name, one in fields.items() if one.get("type") == "array"}
+    return {**{name: name for name in fields}, **{inner: f"{name}/0/{inner}" for name, one in lists.items() for inner in one}}
+
+
+def _resolved(schema: Mapping[str, Any], schemas: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schema itself, where it is by reference; the first of several."""
+    schema = next(iter(schema.get("anyOf", ())), schema)
+    found: Mapping[str, Any] = schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    return found
 
 
 # The headers of what webhooks send, as standardwebhooks.com has them.

@@ -1,7 +1,7 @@
 """The server itself, below /api/v1/admin/: backups, updates, and operations, the long work of dpe-host."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from flask import url_for
 from pydantic import Field
@@ -125,6 +125,8 @@ class TargetBody(Body):
 
     `key` is the recovery key of backups that are there already.
     """
+
+    CALLED: ClassVar = {"kind": "target/kind", "s3_secret_key": "target/secret_key"}
 
     target: AnyTarget
     key: str = Field("", max_length=100)

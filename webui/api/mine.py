@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from flask import Response, current_app, jsonify, request, url_for
 from flask_login import current_user
@@ -44,6 +44,7 @@ class Choice(Body):
 class Wanted(Form):
     """Machines that are asked for."""
 
+    CALLED: ClassVar = {name: f"choice/{name}" for name in Choice.model_fields}
     class_name: Annotated[str, forms.text("No class is named.")] = Field(
         "", alias="class", validate_default=True, description='Send {"class": "NAME"}; /api/v1/classes lists them.'
     )
@@ -81,7 +82,7 @@ class Console(Body):
 class Said(Form):
     """An answer to a to-do."""
 
-    answer: Literal["yes", "no"]
+    answer: Literal["yes", "no"] = Field(description='Send {"answer": "yes"}, or {"answer": "no", "comment": "WHY"}.')
     comment: str = Field("", max_length=1000)
 
 
@@ -254,7 +255,6 @@ def machine(id: str) -> Answer:
     {201: schemas.Machine | schemas.Machines, 202: schemas.Waiting},
     takes=Wanted,
     creates=True,
-    links={"machine": {"id": "$response.body#/id"}},
     example={"class": "notebook"},
 )
 def claim() -> Answer:
@@ -495,11 +495,8 @@ def todo_list() -> Answer:
 @operation("todos", {200: schemas.Todo}, takes=Said, example={"answer": "yes"})
 def answer_todo(id: int) -> Answer:
     """Answer an approval or a task; the first answer counts, a later one is a 409."""
-    sent = forms.sent()
-    said, comment = sent.get("answer"), sent.get("comment", "")
-    if said not in ("yes", "no") or not isinstance(comment, str):
-        raise BadInput("That is neither yes nor no.", 'Send {"answer": "yes"}, or {"answer": "no", "comment": "WHY"}.')
-    return _todo(inbox.decide(actor(), id, yes=said == "yes", comment=comment))
+    said = forms.read(Said)
+    return _todo(inbox.decide(actor(), id, yes=said.answer == "yes", comment=said.comment))
 
 
 def _run(run: Run) -> schemas.Run:
@@ -711,9 +708,8 @@ def put_sequence(name: str) -> Response:
 @operation("sequences", {200: schemas.Promoted}, takes=Promotion, example={"comment": "One approval less", "untried": True})
 def promote_sequence(name: str) -> Answer:
     """Promote a draft: what begins from now on goes by it."""
-    sent = forms.sent()
-    comment, untried = sent.get("comment", ""), sent.get("untried") in (True, "yes")
-    made = sequences.promote(actor(), name, comment if isinstance(comment, str) else "", untried=untried)
+    asked = forms.read(Promotion)
+    made = sequences.promote(actor(), name, asked.comment, untried=asked.untried)
     return {"version": made.number}
 
 

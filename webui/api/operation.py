@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from flask import Blueprint, Response, current_app, g, make_response, request
 from flask_login import current_user
@@ -58,8 +58,9 @@ WIDEST = 2**63  # beyond what a column can hold
 
 
 class Body(Form):
-    """What a newer call takes: a field that it does not know is refused, not left out."""
+    """What a newer call takes: a field that it does not know is refused, not left out. `CALLED` are other names that services have for fields."""
 
+    CALLED: ClassVar[Mapping[str, str]] = {}
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 

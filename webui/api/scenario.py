@@ -22,6 +22,11 @@ from webui.upload import takes_file_of
 
 SCOPE = "admin:scenario"
 ZIP = "application/zip"
+EXAMPLE = """name: shop
+title: Shop
+classes:
+  notebook: {title: Notebook, os: debian-13, application: {port: 8888}, size: {memory: 512, disk: 4}}
+"""
 SEEN = Field(None, ge=1, le=2**31, strict=True, description="The version that it was compared with: 409 when another counts by now.")
 
 
@@ -121,7 +126,7 @@ def scenario() -> Answer:
 @needs("scenario.manage")
 @operation(
     SCOPE, CHANGED, takes=ScenarioText, guarded_by="api.scenario", confirms=True,
-    example={"text": "name: shop\nclasses: {}\n", "comment": "For the spring term"},
+    example={"text": EXAMPLE, "comment": "For the spring term"},
 )  # fmt: skip
 def put_scenario() -> Answer:
     """Have scenario.yml be so, as a new version unless it is so already. What is wrong with it is in errors, with its lines."""
@@ -134,7 +139,7 @@ def put_scenario() -> Answer:
 
 @blueprint.post("/admin/scenario/review")
 @needs("scenario.manage")
-@operation(SCOPE, {200: schemas.ScenarioChange}, takes=TextOnly, example={"text": "name: shop\nclasses: {}\n"})
+@operation(SCOPE, {200: schemas.ScenarioChange}, takes=TextOnly, example={"text": EXAMPLE})
 def review_scenario() -> Answer:
     """What another scenario.yml would change; nothing is saved."""
     return _change(scenarios.with_text(forms.read(TextOnly).text)[0])
@@ -158,7 +163,7 @@ def _zip(version: ScenarioVersion) -> Response:
 
 @blueprint.get("/admin/scenario/versions")
 @needs("scenario.manage")
-@operation(SCOPE, {200: schemas.ScenarioVersions}, links={"scenario_version": {"number": "$response.body#/items/0/number"}})
+@operation(SCOPE, {200: schemas.ScenarioVersions})
 def scenario_versions() -> Answer:
     """All versions that are kept, the newest first."""
     return {"items": [_version(one) for one in rows.versions()]}

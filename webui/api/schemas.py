@@ -384,6 +384,43 @@ class Accounts(TypedDict):
     total: int | None
 
 
+class Session(TypedDict):
+    """A browser that is signed in: what it calls itself, and from where it asks."""
+
+    id: str
+    browser: str
+    address: str
+    created_at: Time
+    seen_at: Time
+    expires_at: Time
+
+
+class Sessions(TypedDict):
+    items: list[Session]
+
+
+class AccountToken(TypedDict):
+    """An API token: of what it signs in with, only the last four characters are known."""
+
+    id: int
+    name: str
+    ending: str
+    scope: list[str]
+    created_at: Time
+    expires_at: Time
+    used_at: Time
+    address: str
+
+
+class AccountTokens(TypedDict):
+    items: list[AccountToken]
+
+
+class OneTimeCodes(TypedDict):
+    on: bool
+    missing: bool
+
+
 class GroupLine(TypedDict):
     id: int
     name: str

@@ -62,7 +62,6 @@ def webhook_list() -> Answer:
     takes=WebhookBody,
     creates=True,
     confirms=True,
-    links={"webhook": {"id": "$response.body#/id"}},
     example=EXAMPLE,
 )
 def new_webhook() -> Answer:

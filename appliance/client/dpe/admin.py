@@ -294,6 +294,58 @@ def invite(context: Context, account: str, by: str) -> None:
     output.done(made["link"] or f"The link is on its way to {made['mailed_to']}.")
 
 
+# How somebody gets in: what is listed of it, and how one of these ends.
+SESSIONS = columns("id", "browser", "address", "seen_at=Last seen", "expires_at=Expires")
+TOKENS = columns("id", "name", "ending", "scope", "expires_at=Expires", "used_at=Last used")
+
+
+def _signins(name: str, shown: Sequence[Column], list_help: str, end: str, end_help: str, metavar: str) -> None:
+    @GROUPS["people"].command(name, help=list_help)
+    @click.argument("account", metavar="ACCOUNT")
+    @formatted
+    @click.pass_obj
+    def listed(context: Context, account: str, form: str) -> None:
+        id = address(context.client, KINDS["people"], account)
+        output.show(context.client.items(f"admin/accounts/{id}/{name}"), shown, form)
+
+    @GROUPS["people"].command(end, help=end_help)
+    @click.argument("account", metavar="ACCOUNT")
+    @click.argument("one", metavar=metavar)
+    @click.pass_obj
+    def ended(context: Context, account: str, one: str) -> None:
+        place = f"admin/accounts/{address(context.client, KINDS['people'], account)}/{name}"
+        found = context.client.find(list(context.client.items(place)), one, metavar.lower())
+        context.client.call("DELETE", f"{place}/{found['id']}")
+        output.done(f"{account}: {end}, done.")
+
+
+_signins("sessions", SESSIONS, "List where somebody is signed in.", "end-session", "Sign somebody out of one browser.", "SESSION")
+_signins("tokens", TOKENS, "List somebody's API tokens.", "end-token", "End one of somebody's API tokens.", "TOKEN")
+
+
+@GROUPS["people"].command("codes")
+@click.argument("account", metavar="ACCOUNT")
+@formatted
+@click.pass_obj
+def show_codes(context: Context, account: str, form: str) -> None:
+    """Show whether somebody is asked for one-time codes, and whether a role of theirs needs some that are not set up."""
+    id = address(context.client, KINDS["people"], account)
+    output.show_one(context.client.call("GET", f"admin/accounts/{id}/one-time-codes"), form)
+
+
+@GROUPS["people"].command("remove-codes")
+@click.argument("account", metavar="ACCOUNT")
+@click.option("--yes", is_flag=True, help="Ask nothing.")
+@click.pass_obj
+def remove_codes(context: Context, account: str, yes: bool) -> None:
+    """Ask somebody whose phone is gone for one-time codes no more."""
+    id = address(context.client, KINDS["people"], account)
+    if not yes and sys.stdin.isatty():
+        click.confirm(f"Have the password alone let {account} in?", abort=True, err=True)
+    context.client.call("DELETE", f"admin/accounts/{id}/one-time-codes")
+    output.done(f"{account}: one-time codes are off, until they set up new ones.")
+
+
 @GROUPS["people"].command("delete")
 @click.argument("account", metavar="ACCOUNT")
 @click.option("--data", default="", metavar="JSON", help="What becomes of disks, as the API takes it; else they are deleted.")

@@ -377,7 +377,9 @@ def api(context: Context, method: str, path: str, data: str | None) -> None:
 def completion(shell: str) -> None:
     """Print what makes a shell complete commands, and names of machines.
 
-    For bash: dpe completion bash > ~/.local/share/bash-completion/completions/dpe
+    \b
+    eval "$(dpe completion bash)" in ~/.bashrc; eval "$(dpe completion zsh)" in ~/.zshrc, after compinit; or
+    dpe completion fish > ~/.config/fish/completions/dpe.fish
     """
     from click.shell_completion import ShellComplete, get_completion_class
 

@@ -1,8 +1,10 @@
 """The command as it is installed, from its wheel, in an environment of its own: through nginx, the web process and dpe-console to a real SSH server."""
 
+import html
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -17,7 +19,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from appliance import catalog
+from appliance import __version__, catalog
 from appliance.access import tls
 from appliance.catalog import Account, Actor, Class, Machine, MachineState, machines
 from appliance.run import run, start
@@ -25,6 +27,7 @@ from appliance.services import tokens
 from appliance.settings import REPOSITORY, Settings
 from tests import kept
 from tests.bench.claim import Person, _ready, serving
+from tests.terminal import Terminal
 
 pytestmark = pytest.mark.cli
 CLIENT = REPOSITORY / "appliance/client"
@@ -57,10 +60,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         distribution("keyring")
     except PackageNotFoundError:
         pytest.skip("make setup-test brings keyring")
-    env = tmp_path_factory.mktemp("command") / "env"
     [wheel] = kept.kept("command", kept.digest(CLIENT, sys.version), build).glob("*.whl")
+    return install(tmp_path_factory.mktemp("command") / "env", "--no-index", wheel)
+
+
+def install(env: Path, *words: object) -> Path:
+    """Have pip install the command so, into an environment that is made, and that has just what the command asks for besides."""
     run([sys.executable, "-m", "venv", "--without-pip", env])
-    run([*PIP, "--python", env / "bin/python", "install", "--no-deps", "--no-index", "--no-compile", wheel], timeout=120)
+    run([*PIP, "--python", env / "bin/python", "install", "--no-deps", "--no-compile", *words], timeout=120, env={"NO_PROXY": "*"})
     [packages] = env.glob("lib/python3*/site-packages")
     [metadata] = packages.glob("dpe-*.dist-info/METADATA")
     asked = {Requirement(text).name for text in re.findall("^Requires-Dist: (.*)$", metadata.read_text(), re.MULTILINE)}
@@ -167,6 +174,19 @@ def signed_in(computer: dict[str, str]) -> None:
     subprocess.run(words, env=computer, input=token, text=True, check=True, timeout=60, stdout=subprocess.DEVNULL)
 
 
+def test_the_appliance_offers_the_command_of_its_own_version(installed: Path, served: Settings, tmp_path: Path) -> None:
+    """With what its page has for pipx, by pip, as that does it: from the appliance itself, whose certificate nobody signed."""
+    person = Person(served, "person0")
+    said = re.search("pipx install (.*?)</pre>", person.get("/docs/command-line").decode(), re.DOTALL)
+    person.close()
+    assert said
+    address, options = shlex.split(html.unescape(said[1]))
+    assert address.startswith(f"https://127.0.0.1:{served.https_port}/download/dpe-{__version__}-")
+    trusted = options.removeprefix("--pip-args=").split()
+    env = install(tmp_path / "env", *trusted, address)
+    assert f" {__version__}" in run([env / "bin/dpe", "--version"]).splitlines()[0]
+
+
 def test_the_script_of_the_readme_as_it_stands(computer: dict[str, str], served: Settings, sshd: int, tmp_path: Path) -> None:
     """Sign in, get a machine, wait, run a command in it by SSH, give it back."""
     assert len(SCRIPT.splitlines()) <= 30
@@ -196,22 +216,40 @@ def test_the_script_of_the_readme_as_it_stands(computer: dict[str, str], served:
     assert gone.owner.name == "person0"
 
 
-def test_a_shell_completes_commands_and_names_of_machines(computer: dict[str, str]) -> None:
+SHELLS = {"bash": ["bash", "--noprofile", "-i"], "zsh": ["zsh", "-d", "-i"], "fish": ["fish", "-i"]}
+BEGIN = {  # what such a shell's file of its person has before our line; a prompt that is known, and nothing in grey that was not typed
+    "bash": (".bashrc", "PS1='ready> '\n"),
+    "zsh": (".zshrc", "PS1='ready> '\nautoload -Uz compinit && compinit -D\n"),
+    "fish": (
+        ".config/fish/config.fish",
+        "set -g fish_autosuggestion_enabled 0\nset -g fish_greeting\nfunction fish_prompt; printf 'ready> '; end\n",
+    ),
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_completes_commands_options_and_names_of_machines(computer: dict[str, str], shell: str) -> None:
+    """In the shell itself, by its tabulator key, with the line that the README has for it."""
     signed_in(computer)
-    name = dpe(computer, "get", "small").split("\t")[0]
-    typed = """
-        eval "$(dpe completion bash)"
-        complete -p dpe >&2
-        for words in "dpe rel" "dpe show sm"; do
-            COMP_WORDS=($words); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=()
-            _dpe_completion dpe
-            echo "${COMPREPLY[@]}"
-        done
-    """
-    done = subprocess.run(["bash", "--norc", "-c", typed], env=computer, capture_output=True, text=True, timeout=60)
-    commands, machines_there = done.stdout.splitlines()
-    assert (commands, "_dpe_completion" in done.stderr) == ("release", True), done.stderr
-    assert name in machines_there.split()
+    held = Machine.select().where(Machine.owner == Account.get(Account.name == "person0"), Machine.state == MachineState.IN_USE)
+    names = [machine.name for machine in held] or [dpe(computer, "get", "small").split("\t")[0]]
+    if names[1:]:
+        dpe(computer, "release", *names[1:], "--yes")
+    [line] = re.findall(rf"^    (.*dpe completion {shell}\b.*?)(?: +#.*)?$", (CLIENT / "README.md").read_text(), re.MULTILINE)
+    home = Path(computer["HOME"])
+    file, begin = BEGIN[shell]
+    (home / ".config/fish/completions").mkdir(parents=True)
+    if shell == "fish":
+        subprocess.run(["sh", "-c", line], env=computer, check=True, timeout=60)
+    (home / file).write_text(begin + (f"{line}\n" if shell != "fish" else ""))
+    with Terminal(SHELLS[shell], computer) as there:
+        there.until("ready>")
+        there.press("dpe rele", "tab")
+        there.until("ready> dpe release")
+        there.press("sm", "tab")
+        there.until(f"ready> dpe release {names[0]}")
+        there.press("--y", "tab")
+        there.until(f"ready> dpe release {names[0]} --yes")
 
 
 def test_streams_of_a_machine_end_with_the_token(computer: dict[str, str], served: Settings) -> None:

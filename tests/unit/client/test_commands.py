@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, Aside, AsideKind, Class, Machine, MachineState, Run, Seed, WorkItem
+from appliance.catalog import Account, Actor, Aside, AsideKind, Class, Machine, MachineState, Run, SecondFactor, Seed, Session, WorkItem
 from appliance.errors import Conflict
 from appliance.host.interface import backups, rescue, system, updates
 from appliance.host.interface.system import Image
@@ -91,6 +91,13 @@ WALK: list[tuple[str, str, str | int]] = [
     ("grace", "admin people password emmy < correct horse stable", "is set"),
     ("grace", "admin people disable emmy", "disable, done"),
     ("grace", "admin people enable emmy", "enable, done"),
+    ("grace", "admin people sessions ada", "Firefox\t192.0.2.7"),
+    ("grace", "admin people end-session ada {session}", "end-session, done"),
+    ("grace", "admin people end-session ada {session}", 4),
+    ("grace", "admin people tokens alan", "dpe\t"),
+    ("grace", "admin people end-token alan dpe", "end-token, done"),
+    ("grace", "admin people codes ada", "on\tyes"),
+    ("grace", "admin people remove-codes ada --yes", "ada: one-time codes are off"),
     ("grace", "admin people invite emmy", "https://"),
     ("grace", "admin people withdraw emmy", "withdraw, done"),
     ("grace", "admin people delete emmy --yes", "is deleted"),
@@ -212,7 +219,16 @@ def fill(people: dict[str, Actor]) -> dict[str, str]:
         "grant": f"user:account:{people['ada'].account_id}:class:studio",
         "orphan": str(Aside.create(kind=AsideKind.DATA_DISK, id="lost", name="lost", account_name="ada", since=catalog.now()).number),
         "quota": f"account:{people['ada'].account_id}:each:all",
+        "session": "5e" * 32,
     }
+    Session.create(
+        id=found["session"],
+        account=people["ada"].account_id,
+        agent="Firefox",
+        address="192.0.2.7",
+        expires_at=datetime(2100, 1, 1, tzinfo=UTC),
+    )
+    SecondFactor.create(account=people["ada"].account_id, secret="JBSWY3DPEHPK3PXP", confirmed_at=catalog.now())
     for owner, who in (("ada", "mine"), ("mary", "theirs")):
         for number, state in enumerate((*states[:1] * 5, *states[1:]), 1):
             made = world.machine(notebook, state, owner=people[owner])

@@ -208,6 +208,66 @@ def test_a_data_disk_gets_another_name(call: Call) -> None:
     assert call("POST", f"/data-disks/{disk.id}/rename", {"name": "mine"}, name="alan").status_code == 404
 
 
+# -- how others get in -------------------------------------------------------------------------------------
+
+
+def test_how_somebody_gets_in_is_seen_and_ended(call: Call, app: Flask, people: dict[str, Actor], ada: Browser) -> None:
+    """As on the page Sign-in: the browser, the program and the codes are gone, each is recorded, and no secret is told."""
+    who = people["ada"]
+    with catalog.write():
+        catalog.SecondFactor.create(account=who.account_id, secret="JBSWY3DPEHPK3PXP", confirmed_at=catalog.now())
+    secret = tokens.create(who, "nightly", ["read"], 7)
+    place = f"/admin/accounts/{who.account_id}"
+
+    [session] = said(call("GET", f"{place}/sessions"))["items"]  # type: ignore[misc]
+    assert (session["address"], ada.get("/account").status_code) == ("127.0.0.1", 200)  # type: ignore[index]
+    assert call("DELETE", f"{place}/sessions/{session['id']}").status_code == 204  # type: ignore[index]
+    assert ada.get("/account").status_code == 303, "that browser is signed out"
+    assert call("DELETE", f"{place}/sessions/{session['id']}").status_code == 404  # type: ignore[index]
+
+    [token] = said(call("GET", f"{place}/tokens"))["items"]  # type: ignore[misc]
+    assert (token["name"], token["ending"], token["scope"]) == ("nightly", secret[-4:], ["read"])  # type: ignore[index]
+    assert secret not in call("GET", f"{place}/tokens").text
+
+    def used() -> int:
+        return app.test_client().get("/api/v1/me", base_url=HOST, headers={"Authorization": f"Bearer {secret}"}).status_code
+
+    assert used() == 200
+    assert call("DELETE", f"/admin/accounts/{people['alan'].account_id}/tokens/{token['id']}").status_code == 404, "it is ada's"  # type: ignore[index]
+    assert used() == 200
+    assert call("DELETE", f"{place}/tokens/{token['id']}").status_code == 204  # type: ignore[index]
+    assert used() == 401
+
+    assert said(call("GET", f"{place}/one-time-codes")) == {"on": True, "missing": False}
+    assert call("DELETE", f"{place}/one-time-codes").status_code == 204
+    assert said(call("GET", f"{place}/one-time-codes"))["on"] is False
+    assert call("DELETE", f"{place}/one-time-codes").status_code == 404
+    told = [event.message for event in Event.select().where(Event.actor == "grace").order_by(Event.id.desc()).limit(3)]
+    assert told[::-1] == ["grace ended a session of ada.", "grace ended ada's token nightly.", "grace turned one-time codes of ada off."]
+
+
+@pytest.mark.authz
+def test_how_somebody_gets_in_is_for_who_looks_after_them(call: Call, people: dict[str, Actor]) -> None:
+    """mary looks after the unit of alan alone; to read takes admin:read, to end admin:people."""
+    ada, alan, owner = (people[name].account_id for name in ("ada", "alan", "grace"))
+    with catalog.write():
+        unit = catalog.OrgUnit.create(name="Guests", parent=catalog.ROOT)
+        Account.update(org_unit=unit.id).where(Account.id.in_([alan, owner])).execute()
+        Grant.create(role="delegated_admin", account=people["mary"].account_id, over_unit=unit.id)
+        catalog.SecondFactor.create(account=owner, secret="JBSWY3DPEHPK3PXP", confirmed_at=catalog.now())
+    for what in ("sessions", "tokens", "one-time-codes"):
+        assert call("GET", f"/admin/accounts/{alan}/{what}", name="mary").status_code == 200
+        assert call("GET", f"/admin/accounts/{ada}/{what}", name="mary").status_code == 404
+        assert call("GET", f"/admin/accounts/{alan}/{what}", name="ada").status_code in (403, 404)
+        assert "admin:read" in call("GET", f"/admin/accounts/{ada}/{what}", scope=("read", "admin:people")).text
+    for path in ("sessions/x", "tokens/1", "one-time-codes"):
+        answer = call("DELETE", f"/admin/accounts/{ada}/{path}", scope=("read", "admin:read"))
+        assert (answer.status_code, "admin:people" in answer.text) == (403, True)
+        assert call("DELETE", f"/admin/accounts/{ada}/{path}", name="mary").status_code == 404
+    assert call("DELETE", f"/admin/accounts/{owner}/one-time-codes", name="mary").status_code == 403, "she may do more than mary"
+    assert catalog.SecondFactor.select().count() == 1
+
+
 # -- lists -------------------------------------------------------------------------------------------------
 
 

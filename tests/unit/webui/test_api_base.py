@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -11,6 +12,8 @@ from werkzeug.test import TestResponse
 from appliance import catalog
 from appliance.catalog import Actor, Class, IdempotencyKey, Machine, idempotency, now
 from appliance.services import tokens
+from appliance.settings import Settings
+from tests.hosted import hosted
 from tests.unit.webui.conftest import HOST
 from webui.api import SCOPES
 from webui.api.rate_limit import RateLimit
@@ -160,6 +163,41 @@ def test_there_is_an_entry_for_a_wrong_field(call: Call) -> None:
     answer = call("POST", "/machines", json={"class": 5, "count": "x"})
     assert answer.json is not None
     assert [(one["pointer"], bool(one["detail"])) for one in answer.json["errors"]] == [("#/class", True), ("#/count", True)]
+
+
+NO_ZIP = "bm8gemlw"  # in Base64
+
+
+@pytest.mark.badinput
+@pytest.mark.parametrize(
+    ("method", "path", "sent", "at"),
+    [
+        ("POST", "/machines", {"class": "nothing"}, ["#/class"]),
+        ("PUT", "/admin/accounts/2", {"ssh_keys": "no key"}, ["#/ssh_keys"]),
+        ("POST", "/admin/accounts", {"name": "emmy", "password": "short"}, ["#/password"]),
+        ("PUT", "/admin/grants/user:account:2:class:notebook", {"ends_at": "2001-01-01T00:00:00Z"}, ["#/ends_at"]),
+        ("PUT", "/admin/grants/user:account:2:class:notebook", {"limits": {"lease_minutes": 0}}, ["#/limits/lease_minutes"]),
+        ("PUT", "/admin/grants/user:account:2:nowhere", {}, []),
+        ("PUT", "/admin/quotas/account:2:each:all", {"lease_minutes": 0}, ["#/lease_minutes"]),
+        ("PUT", "/admin/quotas/account:2:each:all", {}, ["#/machines"]),
+        ("POST", "/admin/accounts/2/delete", {"disks": "hand over", "to": "nobody"}, ["#/to"]),
+        ("PUT", "/admin/certificate", {"files": [NO_ZIP], "host": "dpe.example.org"}, []),
+        ("PUT", "/admin/backups/target", {"target": {"kind": "s3", "endpoint": "https://s3.example.org", "bucket": "b", "access_key": "k"}}, ["#/target/bucket", "#/target/secret_key"]),
+        ("PUT", "/admin/backups/target", {"target": {"kind": "s3", "endpoint": "https://s3.example.org", "bucket": "bucket", "access_key": "k", "secret_key": "*"}}, ["#/target/secret_key"]),
+        ("PUT", "/admin/backups/target", {"target": {"kind": "tape"}}, ["#/target"]),
+        ("PUT", "/admin/classes/notebook/policy", {"lease_minutes": 0}, ["#/lease_minutes"]),
+        ("PUT", "/admin/classes/notebook/policy", {"sequence": "nothing"}, ["#/sequence"]),
+    ],
+)  # fmt: skip
+def test_what_a_service_refuses_is_said_at_the_calls_own_field(
+    call: Call, opened: Settings, tmp_path: Path, method: str, path: str, sent: object, at: list[str]
+) -> None:
+    """Services call fields as the pages' forms do."""
+    with hosted(opened, tmp_path):
+        answer = call(method, path, name="grace", json=sent)
+    assert (answer.status_code, answer.mimetype) in ((400, "application/problem+json"), (404, "application/problem+json")), answer.text
+    assert answer.json is not None
+    assert [one["pointer"] for one in answer.json.get("errors", [])] == at, answer.text
 
 
 @pytest.mark.badinput
