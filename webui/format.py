@@ -8,7 +8,7 @@ import segno
 from flask import Flask, g, request, url_for
 from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from appliance.catalog import DiskState, Machine, MachineState, Quota, RunState, SeedState, SnapshotState, StepState, now, timezone
 from appliance.language import SOURCE
@@ -94,6 +94,7 @@ def init_app(app: Flask) -> None:
         size=size,
         plural=plural,
         article=article,
+        code=code,
         percent=percent,
         roughly=roughly,
         took=took,
@@ -191,12 +192,19 @@ def hour(moment: datetime) -> str:
 
 
 def ago(moment: datetime | None) -> str:
-    """How long ago, in words."""
+    """How long ago, in words and in one unit: "3 min ago". The whole time is there for who hovers."""
     if moment is None:
         return language.text("never")
     passed = now() - moment
-    text = language.text("just now") if passed < timedelta(seconds=5) else language.text("%(span)s ago", span=span(passed))
+    text = language.text("just now") if passed < timedelta(seconds=5) else language.text("%(span)s ago", span=_unit(passed))
     return _moment(moment, text)
+
+
+def _unit(length: timedelta) -> str:
+    """A length of time in its largest unit: "7 h"."""
+    seconds = int(length.total_seconds())
+    size, unit = next((one for one in ((86400, "d"), (3600, "h"), (60, "min")) if seconds >= one[0]), (1, "s"))
+    return f"{seconds // size} {unit}"
 
 
 def span(length: timedelta | int | float | None) -> str:
@@ -271,6 +279,12 @@ def plural(number: int, one: str, many: str = "") -> str:
 def article(noun: str) -> str:
     """The noun with "a" or "an"; other languages have what goes with it in their sentences."""
     return noun if language.current() != SOURCE else f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"
+
+
+def code(help: str) -> Markup:
+    """What a field's help says, where `so` is something that is written just so."""
+    parts = escape(language.translated(help)).split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts))
 
 
 def percent(part: float, whole: float) -> int:

@@ -30,7 +30,7 @@ ATTRIBUTES = frozenset(
 INLINE = frozenset("a abbr b code em i kbd q strong time".split())  # noqa: SIM905
 AROUND_ONE = frozenset("span small".split())  # noqa: SIM905  # in a sentence where they hold an expression and nothing else
 VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # noqa: SIM905
-RAW = frozenset("script style svg".split())  # noqa: SIM905
+RAW = frozenset("pre script style svg".split())  # noqa: SIM905
 SAID = frozenset(
     """
     message hint label title about help words text error why problem reason obstacle refusal said note
