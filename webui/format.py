@@ -8,12 +8,12 @@ import segno
 from flask import Flask, g, request, url_for
 from flask_login import current_user
 from flask_wtf.csrf import generate_csrf
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from appliance.catalog import DiskState, Machine, MachineState, Quota, RunState, SeedState, SnapshotState, StepState, now, timezone
 from appliance.language import SOURCE
 from appliance.services import mail, overview, storage, updates
-from webui import guard, language, navigation
+from webui import forms, guard, language, navigation
 
 STATES: dict[str, tuple[str, str]] = {
     MachineState.PLANNED: ("planned", "secondary"),
@@ -94,7 +94,7 @@ def init_app(app: Flask) -> None:
         size=size,
         plural=plural,
         article=article,
-        code=code,
+        code=forms.code,
         percent=percent,
         roughly=roughly,
         took=took,
@@ -279,12 +279,6 @@ def plural(number: int, one: str, many: str = "") -> str:
 def article(noun: str) -> str:
     """The noun with "a" or "an"; other languages have what goes with it in their sentences."""
     return noun if language.current() != SOURCE else f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"
-
-
-def code(help: str) -> Markup:
-    """What a field's help says, where `so` is something that is written just so."""
-    parts = escape(language.translated(help)).split("`")
-    return Markup("").join(Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts))
 
 
 def percent(part: float, whole: float) -> int:

@@ -359,7 +359,7 @@ class Texts:
             words = [one.value for one in node.args if isinstance(one, nodes.Const)]
             if len(words) == len(node.args):
                 self.plural(words[0], words[1] if len(words) > 1 else words[0] + "s")
-        elif node.name in ("capitalize", "trim", "lower_first", "default", "upper") and node.node is not None:
+        elif node.name in ("capitalize", "trim", "lower_first", "default", "upper", "code") and node.node is not None:
             node.node = self._shown(node.node)
             node.args = [self._shown(one) for one in node.args]
         elif node.name == "join" and node.args:

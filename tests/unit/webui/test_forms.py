@@ -14,8 +14,7 @@ from tests import world
 from tests.pages import is_at
 from tests.unit.webui.conftest import Browser
 from webui import forms
-from webui.format import code
-from webui.forms import DayOrNothing, Form, FormError, Upload, Whole, WholeOrNothing
+from webui.forms import DayOrNothing, Form, FormError, Upload, Whole, WholeOrNothing, code
 
 
 class Wish(Form):
@@ -163,7 +162,6 @@ def test_what_is_wrong_is_said_at_its_field_and_in_a_summary_that_has_the_focus(
     assert name in ("password", "old", "new", "scope") or html.escape(typed, quote=False) in html.unescape(answer.text)
 
 
-def test_help_shows_what_is_written_just_so(app: Flask) -> None:
-    with app.test_request_context():
-        assert code("Ready, or `off` & `<b>`.") == "Ready, or <code>off</code> &amp; <code>&lt;b&gt;</code>."
-        assert code(Markup("<a>What they do</a>")) == "<a>What they do</a>"
+def test_help_shows_what_is_written_just_so() -> None:
+    assert code("Ready, or `off` & `<b>`.") == "Ready, or <code>off</code> &amp; <code>&lt;b&gt;</code>."
+    assert code(Markup("<a>What they do</a>")) == "<a>What they do</a>"
