@@ -13,6 +13,7 @@ from appliance.errors import Unavailable
 from appliance.readings import HOST, Kind, Series, Subject
 from appliance.services import overview, readings
 from appliance.services.readings import Mark
+from webui import language
 from webui.format import mib
 
 LABELS = {"hour": "Hour", "day": "Day", "week": "Week", "month": "Month", "year": "Year", "2-years": "Two years"}
@@ -214,7 +215,7 @@ def _rows(chart: Chart, series: Series, each: timedelta) -> Iterator[tuple[datet
 def words(value: float | None, unit: str) -> str:
     """A value with its unit, as charts.js writes it, too."""
     if value is None:
-        return "missing"
+        return language.text("missing")
     match unit:
         case "mib":
             return mib(round(value))
@@ -222,13 +223,21 @@ def words(value: float | None, unit: str) -> str:
             return f"{100 * value:.0f} %"
         case "bytes":
             size, name = next(((value / 1024**n, name) for n, name in ((2, "MiB/s"), (1, "KiB/s")) if value >= 1024**n), (value, "B/s"))
-            return f"{size:.3g} {name}" if size < 1000 else f"{size:.0f} {name}"
+            return f"{_short(size)} {name}"
         case "seconds":
-            return f"{value:.0f} s" if value < 120 else f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+            return (
+                f"{value:.0f} s" if value < 120 else f"{value / 60:.0f} min" if value < 7200 else f"{language.decimal(value / 3600, 1)} h"
+            )
         case "brief":
-            return f"{1000 * value:.3g} ms" if value < 1 else f"{value:.3g} s"
+            return f"{_short(1000 * value)} ms" if value < 1 else f"{_short(value)} s"
         case "rate":
-            return f"{value:.3g}/s"
+            return f"{_short(value)}/s"
         case "hourly":
-            return f"{value:.3g} an hour"
-    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+            return language.text("%(number)s an hour", number=_short(value))
+    return _short(value)
+
+
+def _short(number: float) -> str:
+    """A number in three digits, or as many as it has before its point."""
+    digits = len(f"{number:.3g}".partition(".")[2]) if abs(number) < 999.5 else 0
+    return language.decimal(number, digits)

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from appliance.catalog import DiskState, Machine, MachineState, Quota, RunState, SeedState, SnapshotState, StepState, now, timezone
 from appliance.language import SOURCE
 from appliance.services import mail, overview, storage, updates
-from webui import guard, language, navigation
+from webui import forms, guard, language, navigation
 
 STATES: dict[str, tuple[str, str]] = {
     MachineState.PLANNED: ("planned", "secondary"),
@@ -101,6 +101,7 @@ def init_app(app: Flask) -> None:
         size=size,
         plural=plural,
         article=article,
+        code=forms.code,
         percent=percent,
         roughly=roughly,
         took=took,
@@ -198,12 +199,19 @@ def hour(moment: datetime) -> str:
 
 
 def ago(moment: datetime | None) -> str:
-    """How long ago, in words."""
+    """How long ago, in words and in one unit: "3 min ago". The whole time is there for who hovers."""
     if moment is None:
         return language.text("never")
     passed = now() - moment
-    text = language.text("just now") if passed < timedelta(seconds=5) else language.text("%(span)s ago", span=span(passed))
+    text = language.text("just now") if passed < timedelta(seconds=5) else language.text("%(span)s ago", span=_unit(passed))
     return _moment(moment, text)
+
+
+def _unit(length: timedelta) -> str:
+    """A length of time in its largest unit: "7 h"."""
+    seconds = int(length.total_seconds())
+    size, unit = next((one for one in ((86400, "d"), (3600, "h"), (60, "min")) if seconds >= one[0]), (1, "s"))
+    return f"{seconds // size} {unit}"
 
 
 def span(length: timedelta | int | float | None) -> str:

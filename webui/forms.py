@@ -11,6 +11,7 @@ from functools import cache
 from typing import Annotated, Any, TypeVar
 
 from flask import g, request
+from markupsafe import Markup, escape
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -388,3 +389,9 @@ Line = Annotated[str, StringConstraints(strip_whitespace=True)]
 Ticked = Annotated[bool, BeforeValidator(_ticked)]
 Upload = Annotated[bytes, BeforeValidator(_content)]  # a file that is small enough to hold; see upload.py for others
 Words = Annotated[list[str], BeforeValidator(_words_of)]  # typed in one field, with commas, blanks or line ends between them
+
+
+def code(help: str) -> Markup:
+    """What a field's help says, where `so` is something that is written just so."""
+    parts = escape(help).split("`")
+    return Markup("").join(Markup("<code>{}</code>").format(part) if number % 2 else part for number, part in enumerate(parts))

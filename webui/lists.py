@@ -22,7 +22,7 @@ from appliance.catalog.grants import Scope
 from appliance.catalog.listing import Cursor, Page, Window
 from appliance.errors import Conflict, DpeError, NotAllowed, NotFound
 from appliance.services import classes, csv_export, saved_views
-from webui import forms
+from webui import forms, language
 from webui.format import plural, zone
 from webui.forms import CHECKS, Form, Ticked
 from webui.guard import actor, row_number
@@ -223,8 +223,10 @@ class Listing:
         shown, total = len(self.page.rows), self.page.total
         if self.is_first and self.page.following is None:
             return self.kind.many(shown)
-        rows = f"{self.start + 1:,} to {self.start + shown:,}".replace(",", " ")
-        return rows if total is None else f"{rows} of {self.kind.many(max(total, self.start + shown))}"
+        first, last = (f"{number:,}".replace(",", " ") for number in (self.start + 1, self.start + shown))
+        if total is None:
+            return language.text("%(first)s to %(last)s", first=first, last=last)
+        return language.text("%(first)s to %(last)s of %(all)s", first=first, last=last, all=self.kind.many(max(total, self.start + shown)))
 
     def sorted_by(self, column: Column) -> str:
         """The address at which the list is sorted by a column: the other way where it is already."""

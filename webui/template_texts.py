@@ -30,7 +30,7 @@ ATTRIBUTES = frozenset(
 INLINE = frozenset("a abbr b code em i kbd q strong time".split())  # noqa: SIM905
 AROUND_ONE = frozenset("span small".split())  # noqa: SIM905  # in a sentence where they hold an expression and nothing else
 VOID = frozenset("area base br col embed hr img input link meta source track wbr".split())  # noqa: SIM905
-RAW = frozenset("script style svg".split())  # noqa: SIM905
+RAW = frozenset("pre script style svg".split())  # noqa: SIM905
 SAID = frozenset(
     """
     message hint label title about help words text error why problem reason obstacle refusal said note
@@ -359,7 +359,7 @@ class Texts:
             words = [one.value for one in node.args if isinstance(one, nodes.Const)]
             if len(words) == len(node.args):
                 self.plural(words[0], words[1] if len(words) > 1 else words[0] + "s")
-        elif node.name in ("capitalize", "trim", "lower_first", "default", "upper") and node.node is not None:
+        elif node.name in ("capitalize", "trim", "lower_first", "default", "upper", "code") and node.node is not None:
             node.node = self._shown(node.node)
             node.args = [self._shown(one) for one in node.args]
         elif node.name == "join" and node.args:

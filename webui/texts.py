@@ -398,7 +398,10 @@ def updated(name: str, sources: Found) -> Catalog:
         today.add(text, kept.string if kept and not kept.fuzzy else "", [(one, 0) for one in sorted(files)])
     for plural, files in sources.plurals.items():
         kept = before.get(plural)
-        today.add(plural, kept.string if kept and not kept.fuzzy else ("", ""), [(one, 0) for one in sorted(files)])
+        said = (
+            kept.string if kept and kept.pluralizable and not kept.fuzzy else ("", "")
+        )  # a word alone may have become a noun that is counted
+        today.add(plural, said, [(one, 0) for one in sorted(files)])
     return today
 
 

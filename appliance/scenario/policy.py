@@ -216,7 +216,7 @@ class ClassPolicy(Part):
     size: Size = Field(default=Size(), description="Processors, memory and disk of one machine.")
     policy: Policy = Field(default=Policy(), description="How large the pools are, until an admin changes it.")
     lease: LeaseTerms = Field(default=LeaseTerms(), description="How long a machine may be held.")
-    per_person: Annotated[int, _lease("per_person", "Machines per person", "at once")] = Field(
+    per_person: Annotated[int, _lease("per_person", "Machines per person", "machines")] = Field(
         default=1, ge=1, le=1000, description="Machines of this class that one person may hold at once."
     )
     burst: Annotated[int, _life("burst", "Several at once", "Burst", "machines")] = Field(

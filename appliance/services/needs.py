@@ -174,8 +174,10 @@ def _orphans(sight: Sight) -> Iterator[Need]:
         what, why = "This catalog may not know all that is here.", "Nothing is made and nothing is removed until you decide how to go on."
         yield Need("orphan", Severity.ERROR, what, why, "Decide", "aside.index")
     elif count:
-        what = "1 machine or disk is set aside" if count == 1 else f"{count} machines and disks are set aside"
-        yield Need("orphan", Severity.WARNING, what, "They are here, but the catalog does not know them.", "Orphans", "aside.index")
+        yield Need(
+            "orphan", Severity.WARNING, f"{count} machine or disk is set aside" if count == 1 else f"{count} machines and disks are set aside",
+            "They are here, but the catalog does not know them.", "Orphans", "aside.index",
+        )  # fmt: skip
 
 
 def _room(sight: Sight) -> Iterator[Need]:
@@ -286,8 +288,10 @@ def _webhooks(sight: Sight) -> Iterator[Need]:
 def _todos(sight: Sight) -> Iterator[Need]:
     """Approvals and tasks wait for an answer."""
     if sight.todos:
-        what = "1 approval or task waits for you" if sight.todos == 1 else f"{sight.todos} approvals and tasks wait for you"
-        yield Need("todo", Severity.WARNING, what, "Somebody cannot go on before you answer.", "To do", "todo.index")
+        yield Need(
+            "todo", Severity.WARNING, f"{sight.todos} approval or task waits for you" if sight.todos == 1 else f"{sight.todos} approvals and tasks wait for you",
+            "Somebody cannot go on before you answer.", "To do", "todo.index",
+        )  # fmt: skip
 
 
 # -- the first week ----------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ def test_pages_are_reached_by_keys_and_a_lost_connection_is_said(busy: Site, bro
     keys = page.get_by_role("dialog", name="Keys")
     expect(keys.get_by_text("My machines")).to_be_visible()
     assert axe.findings(page) == []
+    letters, names = keys.locator("dt").all_inner_texts(), keys.locator("dd").all_inner_texts()
+    assert len(set(letters)) == len(letters) == len(set(names))  # each once, though some are in the head, too
     page.keyboard.press("Escape")
     expect(keys).to_be_hidden()
     page.get_by_role("link", name="Search").focus()
@@ -35,6 +37,7 @@ def test_pages_are_reached_by_keys_and_a_lost_connection_is_said(busy: Site, bro
     page.context.set_offline(True)
     page.goto("/admin/machines/")
     expect(page.get_by_role("heading", name="The appliance cannot be reached")).to_be_visible()
+    expect(page.get_by_role("link", name="Try again")).to_have_css("background-color", "rgb(15, 118, 110)")  # its style is kept, too
     page.context.set_offline(False)
     page.get_by_role("link", name="Try again").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Hello, Grace")

@@ -408,6 +408,33 @@ LINT = """() => {
 
 WIDTHS = (320, 390, 768, 1280)
 
+# No text is cut off, sticks out of its box or has to be scrolled to, but where lines stay as they were written, and in a drawing.
+CUT = """() => {
+  const wrong = [];
+  const named = element => element.tagName.toLowerCase() + (element.id && '#' + element.id) + [...element.classList].map(one => '.' + one).join('');
+  const seen = element => element.checkVisibility({ visibilityProperty: true }) && !element.closest('svg, canvas, pre, select, textarea, input, .visually-hidden');
+  for (const element of document.body.querySelectorAll('*')) {
+    const style = getComputedStyle(element);
+    if (style.clipPath !== 'none' || style.overflowX === 'visible' || style.textOverflow === 'ellipsis' || element.scrollWidth <= element.clientWidth + 1) continue;
+    if (seen(element) && element.innerText && !element.matches('.life-scroll, .diff-lines, .nav-strip')) wrong.push(`cut: ${named(element)} ${element.innerText.trim().slice(0, 40)}`);
+  }
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const text = walker.currentNode, range = document.createRange();
+    if (!text.nodeValue.trim() || !seen(text.parentElement)) continue;
+    range.selectNodeContents(text);
+    const box = range.getBoundingClientRect();
+    for (let at = text.parentElement; at !== document.body; at = at.parentElement) {
+      const style = getComputedStyle(at), { left, right } = at.getBoundingClientRect();
+      if (style.overflowX !== 'visible') break;
+      if (style.display === 'inline' || style.display === 'contents') continue;
+      if (box.right > right + 2 || box.left < left - 2) { wrong.push(`sticks out: ${named(at)} ${text.nodeValue.trim().slice(0, 40)}`); break; }
+      if (at.matches('.btn, .badge, .card')) break;
+    }
+  }
+  return [...new Set(wrong)];
+}"""
+
 
 Looks = tuple[tuple[int, Literal["light", "dark"]], ...]  # widths and colours
 LOOKS: Looks = ((390, "dark"), (1280, "light"))
@@ -438,6 +465,8 @@ def test_everybody_can_read_and_use_every_page_and_none_scrolls_sideways(busy: S
             page.set_viewport_size({"width": width, "height": 900})
             if is_sideways(page):
                 found[name].append(f"scrolls sideways at {width}")
+            if width in (390, 1280) and scheme == "light":
+                found[name] += [f"{one} at {width}" for one in page.evaluate(CUT)]
 
     page = browse(busy, scheme=scheme, reduced_motion="reduce")
     page.goto("/sign-in")

@@ -51,7 +51,7 @@ def test_everything_in_the_drawing_can_be_read(busy: Site, browse: Browse, schem
     page = browse(busy, scheme=scheme)
     steps.sign_in(page, "grace")
     page.get_by_role("navigation", name="Pages").get_by_role("link", name="Lifecycle").click()
-    expect(page.get_by_role("heading", name="Machine lifecycle")).to_be_visible()
+    expect(page.get_by_role("heading", name="Lifecycle", level=1)).to_be_visible()
     page.evaluate("document.fonts.ready")
     found = page.evaluate(LOOK)
     assert found["wrong"] == []

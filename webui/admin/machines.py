@@ -66,7 +66,7 @@ MACHINES = List(
         Column("state", "State", lambda row: row.state.value),
         Column("class", "Class", lambda row: row.class_name),
         Column("owner", "Owner", lambda row: row.owner.name if row.owner else ""),
-        Column("unit", "Org unit", lambda row: row.owner.org_unit.name if row.owner else "", permission="people.read"),
+        Column("unit", "Org unit", lambda row: row.owner.org_unit.name if row.owner else "", shown=False, permission="people.read"),
         Column("address", "Address", _address, look="num"),
         Column("left", "Time left", lambda row: row.lease.ends_at if row.lease else "", look="num"),
         Column("load", "Load", lambda row: row.reading.cpu if row.reading else "", look="num"),

@@ -15,6 +15,7 @@ from webui.errors import status_of
 from webui.format import plural
 from webui.forms import CHECKS, Form, Line
 from webui.guard import actor, needs, settings
+from webui.language import text
 from webui.reauth import requires_reauth
 
 blueprint = Blueprint("recovery", __name__, url_prefix="/admin/disk-backups")
@@ -70,7 +71,9 @@ def _page(error: DpeError | None = None) -> tuple[str, int]:
             f"account {one.copy.path}": one.account.name if one.account else "",
             f"class {one.copy.path}": one.machine_class.name if one.machine_class else "",
         }
-        offered[f"class {one.copy.path}"] = every if one.machine_class else {"": f"choose: {one.copy.class_name} is not here"} | every
+        offered[f"class {one.copy.path}"] = (
+            every if one.machine_class else {"": text("choose: %(name)s is not here", name=one.copy.class_name)} | every
+        )
     page = render_template(
         "admin/recovery.html",
         found=[one for one in found if everything or one.newest or one.problem or (one.run and one.run.ended_at is None)],

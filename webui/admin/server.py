@@ -18,6 +18,7 @@ from webui.errors import status_of
 from webui.format import zone
 from webui.forms import ONE_LINE, SECRET, Form, Line, OneOf, Ticked, Upload, Words
 from webui.guard import actor, needs, public, settings
+from webui.language import text
 from webui.reauth import requires_reauth, was_answered
 
 blueprint = Blueprint("server", __name__, url_prefix="/admin/server")
@@ -145,7 +146,8 @@ def _network_page(error: DpeError | None = None) -> Page:
     if not card and now.mode == "static" and found.cards:
         card = found.cards[0].mac
     cards = {"": "Every interface (DHCP only)"} | {
-        one.mac: f"{one.name} – {one.mac}{'' if one.connected else ' (no cable)'}" for one in found.cards
+        one.mac: f"{one.name} – {one.mac}" if one.connected else text("%(name)s – %(mac)s (no cable)", name=one.name, mac=one.mac)
+        for one in found.cards
     }
     page = render_template(
         "admin/network.html",

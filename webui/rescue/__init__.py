@@ -17,7 +17,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from appliance import settings as all_settings
 from appliance.access import cookies
 from appliance.settings import Settings
-from webui import language
+from webui import forms, language
 from webui.answers import protect
 from webui.rescue import errors, views
 from webui.rescue.sign_in import SignIn
@@ -49,6 +49,7 @@ def create_rescue(settings: Settings | None = None, memory: Path | None = None) 
     CSRFProtect(app)
     app.before_request(views.check)
     app.after_request(protect)
+    app.jinja_env.filters["code"] = forms.code
     app.register_blueprint(views.blueprint)
     errors.init_app(app)
     app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=1, x_host=0, x_port=0, x_prefix=0)  # type: ignore[method-assign]

@@ -22,7 +22,7 @@ def notebook(grace: Browser) -> Class:
 def test_what_an_admin_changed_is_marked_with_the_scenarios_value(grace: Browser, notebook: Class) -> None:
     page = grace.get(PAGE).text
     assert page.count(">changed</span>") == 3
-    assert '<small class="form-hint" id="c-maximum"><span class="badge bg-yellow-lt">changed</span> The scenario has 10 machines.' in page
+    assert '<small class="form-hint" id="c-maximum"><span class="badge bg-yellow-lt">changed</span> The scenario has 10.' in page
     assert 'id="c-lease_minutes"' not in page
 
 

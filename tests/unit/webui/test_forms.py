@@ -7,13 +7,14 @@ from typing import Annotated, Any
 
 import pytest
 from flask import Flask
+from markupsafe import Markup
 from pydantic import Field
 
 from tests import world
 from tests.pages import is_at
 from tests.unit.webui.conftest import Browser
 from webui import forms
-from webui.forms import DayOrNothing, Form, FormError, Upload, Whole, WholeOrNothing
+from webui.forms import DayOrNothing, Form, FormError, Upload, Whole, WholeOrNothing, code
 
 
 class Wish(Form):
@@ -159,3 +160,8 @@ def test_what_is_wrong_is_said_at_its_field_and_in_a_summary_that_has_the_focus(
             assert value in answer.text, key
     typed = sent.get(name, "")
     assert name in ("password", "old", "new", "scope") or html.escape(typed, quote=False) in html.unescape(answer.text)
+
+
+def test_help_shows_what_is_written_just_so() -> None:
+    assert code("Ready, or `off` & `<b>`.") == "Ready, or <code>off</code> &amp; <code>&lt;b&gt;</code>."
+    assert code(Markup("<a>What they do</a>")) == "<a>What they do</a>"

@@ -84,6 +84,12 @@ def test_the_foot_of_a_page_leads_to_its_section(grace: Browser) -> None:
     assert 'rel="help"' not in text
 
 
+def test_a_page_that_is_refused_has_no_help_of_what_it_would_have_been(ada: Browser) -> None:
+    assert 'rel="help"' in ada.get("/").text
+    for path in ("/admin/", "/no-such-page"):
+        assert 'rel="help"' not in ada.get(path).text
+
+
 def test_each_text_opens_whole_and_live(ada: Browser) -> None:
     for path in (*GUIDES, *(f"reference/{name}" for name in reference.PAGES)):
         whole, live = ada.get(f"/guide/{path}"), ada.live(f"/guide/{path}")

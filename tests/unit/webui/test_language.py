@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,9 +13,11 @@ from flask import Flask, g
 from jinja2 import Environment, nodes
 
 from appliance import catalog, language
-from appliance.catalog import Account, database, options, outgoing_mail
+from appliance.catalog import Account, Actor, Class, database, options, outgoing_mail
+from tests import world
+from tests.pages import on_one_line
 from tests.unit.webui.conftest import Browser
-from webui import texts
+from webui import charts, texts
 from webui.format import ago, mib, plural, roughly
 from webui.language import dated
 from webui.template_texts import Texts
@@ -134,10 +137,53 @@ def test_times_numbers_and_plurals_are_the_languages(app: Flask) -> None:
         assert dated(date(2026, 12, 1), "%a %-d %b") == "Di. 1. Dez."
         assert (mib(1536), plural(1, "machine"), plural(2, "machine")) == ("1,5 GiB", "1 Maschine", "2 Maschinen")
         assert roughly(timedelta(minutes=4)) == "etwa 4 Minuten"
-        assert ago(catalog.now() - timedelta(hours=2)).striptags() == "vor 2 h"
+        assert ago(catalog.now() - timedelta(hours=2, minutes=3)).striptags() == "vor 2 h"
         g.language = "en"
         assert dated(datetime(2026, 11, 3, 14, 5, tzinfo=UTC), "%-d %b %Y %H:%M") == "3 Nov 2026 14:05"
         assert (mib(1536), plural(2, "machine")) == ("1.5 GiB", "2 machines")
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/admin/scenario/classes/notebook/delete", ["3 Vorlagen"]),
+        ("/admin/accounts/4/delete", ["1 Rolle", "ein Platz in 1 Gruppe; sie verschwinden mit dem Konto"]),
+        ("/admin/machines/?text=nobody", ["Kein Treffer: Maschine."]),
+        ("/admin/settings/", ["Es hält die Seiten selbst am Laufen."]),
+        ("/docs/command-line", ["dpe classes\ndpe get notebook\ndpe list\n"]),  # what is typed keeps its lines
+        ("/todo/", ["Ja sagen", "Nein sagen"]),
+        ("/needs/", ["1 Genehmigung oder Aufgabe wartet auf Sie"]),
+        ("/admin/seeds/2", ["Betriebssystem", "Dauer des Baus", "3 min 12 s"]),
+    ],
+)
+def test_what_is_counted_measured_and_typed_is_german_too(people: dict[str, Actor], grace: Browser, path: str, said: list[str]) -> None:
+    world.asking(people)
+    world.scenario(offered=False)
+    page = grace.get(path, **{"Accept-Language": "de"}).text
+    assert [one for one in said if one not in unescape(page) and one not in unescape(on_one_line(page))] == []
+
+
+def test_a_list_says_in_german_where_it_is(people: dict[str, Actor], grace: Browser) -> None:
+    world.many_machines(Class.get_by_id("notebook"), 120, people["mary"])
+    page = on_one_line(grace.get("/admin/machines/", **{"Accept-Language": "de"}).text)
+    assert re.search(r"1 bis 40 von \d+ Maschinen<", page)
+    assert re.search(r"Alle \d+ Maschinen, die passen<", page)
+
+
+def test_a_figure_is_written_as_its_language_writes_numbers(app: Flask) -> None:
+    def words(*figures: tuple[float | None, str]) -> list[str]:
+        return [charts.words(*figure) for figure in figures]
+
+    with app.test_request_context():
+        g.language = "de"
+        assert words((90_000, "bytes"), (2.5, "hourly"), (0.0123, "brief"), (None, "count")) == [
+            "87,9 KiB/s",
+            "2,5 je Stunde",
+            "12,3 ms",
+            "fehlt",
+        ]
+        g.language = "en"
+        assert words((90_000, "bytes"), (2.5, "hourly"), (1234.5, "rate"), (0, "rate")) == ["87.9 KiB/s", "2.5 an hour", "1234/s", "0/s"]
 
 
 def test_a_person_reads_in_the_language_that_they_chose(ada: Browser, visitor: Browser) -> None:

@@ -19,6 +19,15 @@ def test_each_entry_asks_for_what_its_page_asks_for(app: Flask) -> None:
         assert (page.permission or "own") == need.permission, page.endpoint
 
 
+def test_each_entry_leads_to_a_page_that_is_called_so(app: Flask, signed_in: Callable[[str], Browser]) -> None:
+    """The heading is the entry's own name, so that nobody wonders whether they are where they wanted to be."""
+    grace = signed_in("grace")
+    with app.test_request_context():
+        paths = {page.title: app.url_for(page.endpoint) for page in PAGES if page.endpoint != "portal.index"}  # that one says hello
+    found = {title: re.findall(r"<h1>(.*?)</h1>", grace.get(path).text) for title, path in paths.items()}
+    assert {title: headings for title, headings in found.items() if headings[:1] != [title]} == {}
+
+
 def test_every_page_of_an_admin_belongs_to_an_entry(app: Flask) -> None:
     for rule in app.url_map.iter_rules():
         if rule.rule.startswith("/admin/") and not rule.endpoint.startswith("moved."):

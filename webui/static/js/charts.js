@@ -8,9 +8,9 @@ const HOUR = 3600, DAY = 86400;
 const color = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 // The same words as webui/charts.py has.
-function words(value, unit) {
+function words(value, unit, onAxis) {
   if (value === null || value === undefined) return inLanguage('missing');
-  const short = (number, digits) => String(Number(number.toPrecision(digits)));
+  const short = (number, digits) => number.toLocaleString(document.documentElement.lang, { maximumSignificantDigits: digits, useGrouping: false });
   const scaled = (number, units, step) => {
     let at = 0;
     while (Math.abs(number) >= step && at < units.length - 1) { number /= step; at++; }
@@ -23,7 +23,7 @@ function words(value, unit) {
     case 'seconds': return value < 120 ? `${Math.round(value)} s` : value < 2 * HOUR ? `${Math.round(value / 60)} min` : `${short(value / HOUR, 2)} h`;
     case 'brief': return value < 1 ? `${short(1000 * value, 3)} ms` : `${short(value, 3)} s`;
     case 'rate': return `${short(value, 3)}/s`;
-    case 'hourly': return inLanguage('%(number)s an hour').replace('%(number)s', short(value, 3));
+    case 'hourly': return onAxis ? `${short(value, 3)}/h` : inLanguage('%(number)s an hour').replace('%(number)s', short(value, 3));
     default: return Math.abs(value) < 1000 ? short(value, 3) : String(Math.round(value));
   }
 }
@@ -83,7 +83,7 @@ function options(chart, drawn, width, range, marks, zone, key, point) {
     },
     axes: [
       { stroke: ink, grid, ticks: { show: false }, font: '12px Inter, sans-serif', space: 70, size: 26, values: (_, at) => at.map(seconds => format.format(seconds * 1000)) },
-      { stroke: ink, grid, ticks: { show: false }, font: '12px Inter, sans-serif', size: 68, space: 34, ...(incrs && { incrs }), values: (_, at) => at.map(value => words(value, chart.unit).replace(' an hour', '/h')) },
+      { stroke: ink, grid, ticks: { show: false }, font: '12px Inter, sans-serif', size: 68, space: 34, ...(incrs && { incrs }), values: (_, at) => at.map(value => words(value, chart.unit, true)) },
     ],
     hooks: { draw: [plot => drawMarks(plot, marks)], setCursor: [plot => point(plot.cursor.idx)] },
   }, data];

@@ -1,6 +1,7 @@
 // Keys that lead somewhere: g and a letter to a page of the navigation, ? to what there is. Nothing depends on them.
 const WITHIN = 1500; // milliseconds between g and its letter
-const pages = () => [...document.querySelectorAll('a[data-key]')];
+// Each key once: what is in the head, too, stands first there.
+const pages = () => [...new Map([...document.querySelectorAll('a[data-key]')].map(page => [page.dataset.key, page])).values()];
 let since = 0; // when g was pressed
 
 let help;

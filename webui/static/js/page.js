@@ -358,7 +358,7 @@ function count() {
   all.indeterminate = chosen > 0 && chosen < boxes.length;
   const every = document.querySelector('[data-select-every]')?.checked;
   for (const box of [all, ...boxes]) box.disabled = Boolean(every);
-  document.querySelector('[data-selected]').textContent = chosen && !every ? `${chosen} selected` : '';
+  document.querySelector('[data-selected]').textContent = chosen && !every ? inLanguage('%(number)s selected').replace('%(number)s', chosen) : '';
 }
 document.addEventListener('change', event => {
   if (event.target.matches('[data-select-all]')) for (const box of picks()) box.checked = event.target.checked;

@@ -1,8 +1,9 @@
 // Shows a page of ours when the appliance cannot be reached. It keeps nothing else: what a page shows is as it is now, or not at all.
-const CACHE = 'offline-1', PAGE = '/offline';
+const CACHE = 'offline-2', PAGE = '/offline', STYLE = '/static/css/offline.css';
 
 self.addEventListener('install', event => {
-  event.waitUntil(caches.open(CACHE).then(cache => cache.add(new Request(PAGE, { cache: 'reload', credentials: 'omit' }))).then(() => self.skipWaiting()));
+  const all = [PAGE, STYLE].map(one => new Request(one, { cache: 'reload', credentials: 'omit' }));
+  event.waitUntil(caches.open(CACHE).then(cache => cache.addAll(all)).then(() => self.skipWaiting()));
 });
 
 self.addEventListener('activate', event => {
@@ -11,6 +12,10 @@ self.addEventListener('activate', event => {
 });
 
 self.addEventListener('fetch', event => {
+  if (new URL(event.request.url).pathname === STYLE) {
+    event.respondWith(fetch(event.request).catch(() => caches.match(STYLE)));
+    return;
+  }
   // What a form sent stays the browser's: reloaded, it is sent again, and nothing is lost.
   if (event.request.mode !== 'navigate' || event.request.method !== 'GET') return;
   const ask = () => fetch(event.request);
