@@ -1,6 +1,7 @@
 """The tables, as peewee models. The schema itself is in migrations/; a test compares the two."""
 
 import json
+import secrets
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -728,7 +729,9 @@ class Machine(Row):
     ready_at = UtcField(null=True)
     retired_at = UtcField(null=True)
     ssh_changed_at = UtcField(null=True)
-    host_label = CharField(default="", unique=True)  # begins its host names; the catalog gives whoever gets it another one
+    host_label = CharField(
+        default=lambda: f"m{secrets.token_hex(8)}", unique=True
+    )  # begins its host names; whoever gets it is given another one
 
 
 class Replica(Row):

@@ -133,6 +133,7 @@ ANEW = {
     "appliance/hypervisor/libvirt/network.py": "a switch of the kernel's",
     "appliance/hypervisor/libvirt/disks.py": "what `fresh` puts in its place",
     "appliance/seeds/build.py": "the log that a build begins, and what its end makes durable",
+    "appliance/seeds/seen.py": "in the folder of a build, whose end makes it durable",
     "appliance/seeds/guard.py": "switches of the kernel's",
     "appliance/seeds/sandbox.py": "what a sandbox reads",
     "appliance/packages/refresh.py": "what apt is told, in a folder that goes with it",

@@ -82,7 +82,7 @@ def _fields_as_of(name: str, _digest: str) -> tuple[schema_form.Field, ...]:
     entry, port = applications.get(name), schema_form.fields_of(Chosen.model_json_schema(), f"{APPLICATIONS}{name}.", without=NOT_ASKED)
     options = schema_form.fields_of(entry.manifest.option_model.model_json_schema(), f"{APPLICATIONS}{name}.options.")
     web = entry.manifest.web
-    return options + tuple(replace(field, default=web.port) for field in port if web is not None)
+    return options + tuple(replace(field, default=web.port, help="") for field in port if web is not None)  # said once above them all
 
 
 def _offered(values: Mapping[str, Any]) -> list[Offered]:

@@ -162,7 +162,7 @@ def test_every_page_opens_for_an_admin_whole_and_live(app: Flask, grace: Browser
             or path in ("/app.webmanifest", "/service-worker.js", "/offline")  # test_pwa.py
             or path.startswith(("/door/", "/enter"))  # questions of nginx, and the way to a machine's name: test_machine_names.py
             or path in ("/live", "/healthz", "/readyz", "/metrics", "/setup", "/sign-in", "/sign-in/code")
-            or path.endswith(("/log", "/export", "/console.vv", "/picture", "/zip"))
+            or path.endswith(("/log", "/export", "/console.vv", "/console.rdp", "/picture", "/screen", "/zip"))
             or path == "/admin/own-applications/sent"  # only while something waits: test_applications.py
             or path.startswith(
                 ("/api/", "/download/", "/admin/workflow/sequences/notebook/")

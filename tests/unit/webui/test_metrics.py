@@ -385,15 +385,15 @@ def test_a_scrape_of_a_full_house_asks_little_and_is_quick(
     columns = ", ".join(
         one
         for one in (row[1] for row in rows("PRAGMA table_info(machine)"))
-        if one not in ("number", "id", "name", "slot", "door", "state")
+        if one not in ("number", "id", "name", "slot", "door", "state", "host_label")
     )
     with catalog.write():
         some = Machine.select().where(Machine.state == "ready").get()
         rows(
             f"""
             WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000)
-            INSERT INTO machine (id, name, slot, door, state, {columns})
-            SELECT 'many-' || i, 'many-' || i, 10000 + i, 10000 + i, 'in_use', {columns} FROM n, machine WHERE machine.id = ?
+            INSERT INTO machine (id, name, host_label, slot, door, state, {columns})
+            SELECT 'many-' || i, 'many-' || i, 'many-' || i, 10000 + i, 10000 + i, 'in_use', {columns} FROM n, machine WHERE machine.id = ?
             """,
             (some.id,),
         )
