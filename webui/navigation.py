@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 May = Callable[[str], bool]
 
@@ -208,6 +209,7 @@ def allowed(it: Page | Place, may: May) -> bool:
     return not it.permission or may(it.permission)
 
 
+@lru_cache(maxsize=1024)  # endpoints
 def current(endpoint: str) -> Page | None:
     """The page that an endpoint belongs to; None for one that the navigation does not know."""
     pages = [page for group in GROUPS for page in group.pages]

@@ -2,13 +2,15 @@
 that takes a name, which offers those that it may be given."""
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from flask import Blueprint, render_template, request, url_for
 from flask_login import current_user
 
 from appliance.catalog.search import Match
+from appliance.scenario.applications import Entry
 from appliance.services import applications, delegation, packages, search
 from webui import guide, navigation
 from webui.format import SEED_STATES, STATES
@@ -16,7 +18,7 @@ from webui.guard import actor, asks_for_live_part, needs
 from webui.guide.markdown import Section
 from webui.guide.texts import guides, said, sections
 from webui.language import current, translated
-from webui.navigation import Place
+from webui.navigation import Page, Place
 
 blueprint = Blueprint("search", __name__)
 
@@ -101,31 +103,52 @@ def _packages(text: str) -> list[Match]:
     return [Match("package", one.name, one.name, "", one.summary) for one in packages.offers(os, text, search.EACH).packages]
 
 
+Ranked = Iterable[tuple[int, Callable[[int], Hit]]]  # how well something fits, and what makes a hit of it
+
+
 def hits(text: str) -> list[Hit]:
     """All that whoever asks finds by a text."""
     if not text:
         return []
     found = [_hit(text, match) for match in search.find(current_user.powers, text)]
-    pages = ((group.title, page) for group in navigation.GROUPS for page in group.pages if navigation.allowed(page, current_user.may))
-    found += _best(
-        Hit("page", rank, page.title, title if title != page.title else "", page.icon, url_for(page.endpoint))
-        for title, page in pages
-        if (rank := search.rank(text, translated(page.title), page.words)) is not None
-    )
+    found += _best(_pages(text))
     if current_user.may("classes.read"):
-        found += _best(
-            Hit("application", rank, one.manifest.title, one.name, one.manifest.icon, url_for("applications.page", application=one.name))
-            for one in applications.entries()
-            if (rank := search.rank(text, one.manifest.title, one.name)) is not None
-        )
+        found += _best(_applications(text))
     for kind, places in (("setting", navigation.SETTINGS), ("verb", navigation.VERBS)):
-        found += _best(
-            Hit(kind, rank, place.title, _above(place), ICONS[kind], _url(place), place.form)
-            for place in places
-            if navigation.allowed(place, current_user.may) and (rank := search.rank(text, translated(place.title), place.words)) is not None
-        )
+        found += _best(_places(text, kind, places))
     found += _best(_sections(text, {translated(hit.title) for hit in found}))
     return found or _best(_told(text))
+
+
+def _pages(text: str) -> Ranked:
+    for group in navigation.GROUPS:
+        for page in group.pages:
+            if navigation.allowed(page, current_user.may) and (rank := search.rank(text, translated(page.title), page.words)) is not None:
+                yield rank, partial(_page, page, group.title)
+
+
+def _page(page: Page, above: str, rank: int) -> Hit:
+    return Hit("page", rank, page.title, above if above != page.title else "", page.icon, url_for(page.endpoint))
+
+
+def _applications(text: str) -> Ranked:
+    for one in applications.entries():
+        if (rank := search.rank(text, one.manifest.title, one.name)) is not None:
+            yield rank, partial(_application, one)
+
+
+def _application(one: Entry, rank: int) -> Hit:
+    return Hit("application", rank, one.manifest.title, one.name, one.manifest.icon, url_for("applications.page", application=one.name))
+
+
+def _places(text: str, kind: str, places: Iterable[Place]) -> Ranked:
+    for place in places:
+        if navigation.allowed(place, current_user.may) and (rank := search.rank(text, translated(place.title), place.words)) is not None:
+            yield rank, partial(_place, kind, place)
+
+
+def _place(kind: str, place: Place, rank: int) -> Hit:
+    return Hit(kind, rank, place.title, _above(place), ICONS[kind], _url(place), place.form)
 
 
 def _guide() -> Iterator[Section]:
@@ -133,18 +156,18 @@ def _guide() -> Iterator[Section]:
     return (said(section, current()) for section in sections() if guide.may_read(section))
 
 
-def _sections(text: str, found: Collection[str]) -> Iterator[Hit]:
+def _sections(text: str, found: Collection[str]) -> Ranked:
     """Sections of the guide by their names, without those that are called like what was found: that leads to them."""
     for section in _guide():
         if section.title not in found and (rank := search.rank(text, section.title)) is not None:
-            yield _section(section, rank)
+            yield rank, partial(_section, section)
 
 
-def _told(text: str) -> Iterator[Hit]:
+def _told(text: str) -> Ranked:
     """Sections of the guide that say something."""
     for section in _guide():
         if (rank := search.rank(text, section.text)) is not None:
-            yield _section(section, rank)
+            yield rank, partial(_section, section)
 
 
 def _section(section: Section, rank: int) -> Hit:
@@ -158,11 +181,12 @@ def groups(found: list[Hit]) -> list[tuple[str, list[Hit]]]:
     for hit in found:
         best[hit.kind] = min(hit.rank, best.get(hit.kind, hit.rank))
     kinds = sorted(best, key=lambda kind: (best[kind], list(TITLES).index(kind)))
-    return [(TITLES[kind], _best(hit for hit in found if hit.kind == kind)) for kind in kinds]
+    return [(TITLES[kind], sorted((hit for hit in found if hit.kind == kind), key=lambda hit: hit.rank)[: search.EACH]) for kind in kinds]
 
 
-def _best(found: Iterable[Hit]) -> list[Hit]:
-    return sorted(found, key=lambda hit: hit.rank)[: search.EACH]
+def _best(found: Ranked) -> list[Hit]:
+    """Of few a hit is made."""
+    return [make(rank) for rank, make in sorted(found, key=lambda one: one[0])[: search.EACH]]
 
 
 def _hit(text: str, match: Match) -> Hit:

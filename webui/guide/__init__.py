@@ -5,6 +5,7 @@ shown at the page's foot, with a link to the section.
 """
 
 from dataclasses import replace
+from functools import cache
 
 from flask import Blueprint, Flask, abort, render_template, request, url_for
 from flask_login import current_user
@@ -31,8 +32,15 @@ def may_read(section: Section) -> bool:
 
 def is_mine(text: Document) -> bool:
     """Whether it has something for whoever asks: a page that needs a permission which they hold, or none that needs one."""
-    permissions = {page.permission for section in text.sections if section.page and (page := navigation.current(section.page))} - {""}
+    permissions = _permissions(text.name)
     return not permissions or any(map(current_user.may, permissions))
+
+
+@cache
+def _permissions(name: str) -> frozenset[str]:
+    """Those that the pages need which a guide is about."""
+    pages = (navigation.current(section.page) for section in GUIDES[name].sections if section.page)
+    return frozenset(page.permission for page in pages if page) - {""}
 
 
 def here() -> Section | None:

@@ -32,7 +32,12 @@ def guides(spoken: str) -> dict[str, Document]:
 
 def said(section: Section, spoken: str) -> Section:
     """The same section in a language."""
-    return next(one for one in guides(spoken)[section.guide].sections if one.anchor == section.anchor)
+    return _said(spoken)[section.guide, section.anchor]
+
+
+@cache
+def _said(spoken: str) -> dict[tuple[str, str], Section]:
+    return {(name, one.anchor): one for name, text in reversed(guides(spoken).items()) for one in reversed(text.sections)}
 
 
 @cache
