@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from appliance.bulkhead import Breaker
@@ -182,6 +183,8 @@ def test_a_server_that_stops_in_the_middle_is_given_up(tmp_path: Path, monkeypat
         def freeze(step: str) -> None:
             if step.startswith("Reading people: "):
                 os.kill(server.process.pid, signal.SIGSTOP)
+                while psutil.Process(server.process.pid).status() != psutil.STATUS_STOPPED:  # a moment, in which it could answer
+                    time.sleep(0.01)
 
         try:
             with pytest.raises(Unavailable):

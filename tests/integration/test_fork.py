@@ -34,7 +34,7 @@ from tests.integration.conftest import Libvirtd, MakeSpec, kept_snapshot, take
 from tests.integration.look import answers, facts, identity, power, traces
 from tests.seeds import cached_seed, older_guests, place
 
-FORKS = int(os.environ.get("DPE_TEST_FORKS", "20"))
+FORKS = int(os.environ.get("DPE_TEST_FORKS", "10"))
 AT_ONCE = int(os.environ.get("DPE_TEST_AT_ONCE", "4"))
 CUTS = int(os.environ.get("DPE_TEST_CUTS", "4"))
 OTHER = ["small"] if "DPE_TEST_OLDER" in os.environ else []  # of what its older sibling is the harder case of
