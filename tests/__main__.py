@@ -28,7 +28,6 @@ class Tier:
 
     Those that are `beside` need one processor or less: they run one after the other, while the tier above them does. The files
     of those `in_memory` lie there, where there is room: each commit of a catalog waits for the disk otherwise, thousands of times.
-    `cut_off` have a network namespace with a loopback of its own: a browser breaks off what is on its way when a network appears.
     """
 
     name: str
@@ -39,7 +38,6 @@ class Tier:
     parts: str = "load"  # what goes to one worker, as pytest-xdist calls it
     beside: bool = False
     in_memory: bool = False
-    cut_off: bool = False
 
 
 # Integration two files at a time: each worker has state, network and addresses of its own, and machines that are emulated fill a processor.
@@ -49,10 +47,9 @@ TIERS = (
     Tier("fresh", "0", 8, beside=True),
     Tier("image", "0", 8, marker="smoke", beside=True),
     Tier("bench", "0", 3, beside=True),  # for the shape of what they print, here
-    Tier("browser", "logical", 6, in_memory=True, cut_off=True),
-    Tier("alone", "0", 5, folder="integration", marker="alone", beside=True),  # not beside machines, mounts and networks of other tests
+    Tier("alone", "0", 2, folder="integration", marker="alone"),
+    Tier("browser", "logical", 5, in_memory=True),
 )
-CUT_OFF = ("unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
 
 
 @dataclass
@@ -66,7 +63,7 @@ class Result:
     tests: dict[str, float]
 
 
-def run(tier: Tier, marker: str, live: bool = True) -> Result:
+def run(tier: Tier, marker: str) -> Result:
     """One tier, with its output as it comes, or in one piece for one that runs beside another."""
     report = REPORTS / f"{tier.name}.xml"
     report.unlink(missing_ok=True)
@@ -77,17 +74,15 @@ def run(tier: Tier, marker: str, live: bool = True) -> Result:
         command += ["-m", wanted]
     begun, processors, wrong, said = time.monotonic(), psutil.cpu_times(), [], []
     environment = {**os.environ, **memory()} if tier.in_memory else None
-    if tier.cut_off:
-        command = [*CUT_OFF, *command]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace", env=environment) as process:
         assert process.stdout
         for line in process.stdout:
             said.append(line)
-            if live:
+            if not tier.beside:
                 print(line, end="", flush=True)
             if line.startswith(("FAILED ", "ERROR ")):
                 wrong.append(line.rstrip())
-    if not live:
+    if tier.beside:
         print(*said, sep="", end="", flush=True)
     if process.returncode not in (0, NOTHING_CHOSEN) and not wrong:
         wrong.append(f"ERROR tests/{tier.name}: pytest ended with status {process.returncode}")
@@ -129,11 +124,11 @@ def budget(results: dict[Tier, Result], minutes: float) -> list[str]:
     return [*lines, ""]
 
 
-def stages(marker: str) -> list[tuple[Tier, list[Tier]]]:
-    """The tiers in their order, each with those that run beside it: none when a marker chooses few tests, which a person watches."""
+def stages() -> list[tuple[Tier, list[Tier]]]:
+    """The tiers in their order, each with those that run beside it."""
     found: list[tuple[Tier, list[Tier]]] = []
     for tier in TIERS:
-        if tier.beside and not marker:
+        if tier.beside:
             found[-1][1].append(tier)
         else:
             found.append((tier, []))
@@ -144,9 +139,9 @@ def main(marker: str = "") -> int:
     """Returns the status of the process: 0 when all passed."""
     results: dict[Tier, Result] = {}
     begun = time.monotonic()
-    for tier, beside in stages(marker):
+    for tier, beside in stages():
         with ThreadPoolExecutor(1) as other:
-            later: dict[Tier, Future[Result]] = {one: other.submit(run, one, marker, live=False) for one in beside}
+            later: dict[Tier, Future[Result]] = {one: other.submit(run, one, marker) for one in beside}
             results[tier] = run(tier, marker)
         results |= {one: ended.result() for one, ended in later.items()}
         if results[tier].status == WRONG_USAGE:

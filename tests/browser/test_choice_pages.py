@@ -44,7 +44,9 @@ def test_a_choice_is_made_kept_under_a_name_and_waited_for(serve: Callable[..., 
     page.get_by_label("PostgreSQL with Adminer").check()
     page.get_by_label("Memory", exact=True).fill("9999")
     page.get_by_role("button", name="Show what it takes").click()
-    expect(page.get_by_label("Memory", exact=True)).to_have_accessible_description("It cannot have 9999 MiB. Choose 1024 to 4096 MiB. From 1024 to 4096.")
+    expect(page.get_by_label("Memory", exact=True)).to_have_accessible_description(
+        "It cannot have 9999 MiB. Choose 1024 to 4096 MiB. From 1024 to 4096."
+    )
     expect(page.get_by_label("PostgreSQL with Adminer")).to_be_checked()
     page.get_by_label("Memory", exact=True).fill("2048")
     page.get_by_role("button", name="Show what it takes").click()

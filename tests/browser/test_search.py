@@ -43,6 +43,7 @@ def test_from_anything_to_a_machine_by_the_keyboard(busy: Site, browse: Browse) 
     page.keyboard.press("Enter")  # sooner than the answer comes: it waits for that
     expect(page.get_by_role("heading", level=1)).to_have_text(machine.name)
     # Back where one was, with nothing found and nothing done.
+    steps.until_live(page)
     page.locator(".brand").focus()
     page.keyboard.press("/")
     expect(box).to_be_focused()
