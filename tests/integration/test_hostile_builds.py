@@ -126,7 +126,7 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
 
 
 def _left(word: str) -> list[str]:
-    """Processes that have the word in their command line."""
+    """Processes that have this in their command line, in which a NUL ends each word."""
     found = []
     for file in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -194,7 +194,7 @@ def test_what_it_leaves_behind_dies_with_it(sandbox: Sandbox) -> None:
     well, _, seconds = ran(sandbox, "sh", "-c", "setsid sh -c 'trap \"\" TERM HUP; sleep 4711' > /dev/null 2>&1 & sleep 0.2")
     assert well
     assert seconds < 10
-    assert _left("4711") == []
+    assert [*_left("sleep 4711"), *_left("sleep\0004711\0")] == []
 
 
 def test_a_line_that_never_ends_and_words_that_are_no_event_do_no_harm(sandbox: Sandbox) -> None:
@@ -331,5 +331,5 @@ def test_a_hostile_role_is_contained_wherever_it_is_carried_out(host: Host, tmp_
     host.untouched()
     assert {file: file.stat().st_mtime_ns for file in packages} == packages
     assert not build.work_folder(1, settings).exists()
-    assert _left("4712") == []
+    assert _left("sleep\0004712\0") == []  # a number alone is in many a command line
     assert _left(str(settings.state)) == []
