@@ -312,7 +312,8 @@ def misfits(spec: ClassSpec, own: Own) -> Iterator[Misfit]:
     ports = {spec.screen.port: OWN_DESKTOP} if spec.screen else {}
     if spec.application:
         ports[spec.application.port] = OWN_PAGE
-    seen, known = set[str](), {one.name: entry for one, entry in of(spec, own)}
+    named = of(spec, own)
+    seen, known = set[str](), {one.name: entry for one, entry in named}
     for number, one in enumerate(spec.applications):
         if one.name in known and one.name not in seen:
             yield from _against(known[one.name], one, spec, ports, ("applications", number))
@@ -324,7 +325,7 @@ def misfits(spec: ClassSpec, own: Own) -> Iterator[Misfit]:
     if len(ports) > PAGES:
         write, choose = f"leave some out: a machine has {PAGES} at most", f"Leave some out: a machine has {PAGES} at most."
         yield Misfit(("applications",), f"these are {len(ports)} web pages", write, choose)
-    yield from _room(spec, [entry for _, entry in of(spec, own)])
+    yield from _room(spec, [entry for _, entry in named])
 
 
 def _against(entry: Entry, one: Chosen, spec: ClassSpec, ports: dict[int, str], at: Place) -> Iterator[Misfit]:

@@ -40,7 +40,8 @@ class Chosen(Part):
 
     def written(self) -> dict[str, Any]:
         """As it is kept. Without options it is as it was before there were any, so that the hash of a choice is for good."""
-        return self.normal().model_dump(mode="json", exclude=None if self.normal().options else {"options"})
+        normal = self.normal()
+        return normal.model_dump(mode="json", exclude=None if normal.options else {"options"})
 
 
 def bounds_of(spec: Mapping[str, Any]) -> Choice:
