@@ -374,6 +374,7 @@ class Appliance:
         return folder
 
     def _nginx(self) -> list[run.Argument]:
+        self.seen = self._certificates()  # before it is written: what is put there from now on is noticed
         nginx.write_configuration(self.settings, self.checkout)
         return self._housed(nginx.command(self.settings))
 
@@ -421,10 +422,10 @@ class Appliance:
     def watch(self) -> None:
         """Start again what dies or hangs, at once at first, then waiting twice as long each time; returns when asked to stop, or a restore waits."""
         looked_at = time.monotonic()
-        renewal, there = time.monotonic() + KEEPING, self._certificates()
+        renewal = time.monotonic() + KEEPING
         while not self.stopping.wait(0.5) and not restore.waits(self.settings):
-            if time.monotonic() > renewal or there != self._certificates():
-                there = self._certificates()
+            if time.monotonic() > renewal or self.seen != self._certificates():
+                self.seen = self._certificates()
                 renewal = time.monotonic() + (KEEPING if self._renew_door() else RETRY)
             self._end_what_hangs(looked_at)
             looked_at = time.monotonic()

@@ -33,7 +33,7 @@ def appliance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
         built.stopping = supervisor.threading.Event()
         settings.run.mkdir(exist_ok=True)
         settings.tls.mkdir(exist_ok=True)
-        built.life = life
+        built.life, built.seen = life, built._certificates()
         built.children = [Process("part", ["sh", "-c", script], lambda: False)]
         return built
 
@@ -194,8 +194,8 @@ def test_a_door_that_cannot_be_renewed_ends_nothing_and_is_renewed_later(
     begun.children = [Process("nginx", [sys.executable, "-c", HEARS], lambda: "up" in begun.children[0].last, confined=True)]
     begun.start()
     before = begun.children[0].process
+    proxies.trust(begun.settings, ["192.0.2.7"])  # before anybody looks: what is put there while all starts is noticed, too
     watch(begun)
-    proxies.trust(begun.settings, ["192.0.2.7"])
     until(lambda: "read again" in begun.children[0].last)
     assert not failures
     said = capsys.readouterr().out
