@@ -371,8 +371,9 @@ class Described(NamedTuple):
 
 
 def describe() -> list[Described]:
-    """Every setting, for the documentation and its tests."""
+    """Every setting, for the documentation and its tests; what lies in the checkout is named from there, wherever that is."""
+    defaults = {one.name: str(one.default).removeprefix(f"{REPOSITORY}/") for one in fields(Settings)}
     return [
-        Described(f.name, str(f.default), f.metadata["help"], IN_CONSOLE.get(f.name, ""), ONLY_IN_FILE.get(f.name, ""))
-        for f in fields(Settings)
+        Described(one.name, defaults[one.name], one.metadata["help"], IN_CONSOLE.get(one.name, ""), ONLY_IN_FILE.get(one.name, ""))
+        for one in fields(Settings)
     ]

@@ -467,6 +467,12 @@ def test_everybody_can_read_and_use_every_page_and_none_scrolls_sideways(busy: S
                 found[name].append(f"scrolls sideways at {width}")
             if width in (390, 1280) and scheme == "light":
                 found[name] += [f"{one} at {width}" for one in page.evaluate(CUT)]
+        if scheme == "light":
+            page.set_viewport_size({"width": 390, "height": 900})
+            page.evaluate(
+                "document.querySelectorAll(':not(pre) > code').forEach(one => { one.textContent += '/a/path/without/a/place/to/break'.repeat(3); })"
+            )
+            found[name] += [f"a long path is {one}" for one in page.evaluate(CUT)]
 
     page = browse(busy, scheme=scheme, reduced_motion="reduce")
     page.goto("/sign-in")

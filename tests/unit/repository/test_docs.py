@@ -49,7 +49,7 @@ def test_the_table_of_settings_is_complete_and_true() -> None:
         assert rows[name][1] == help, name
         if name == "PARALLEL":  # differs from host to host
             continue
-        assert rows[name][0].strip("`") == default.removeprefix(f"{REPOSITORY}/"), name
+        assert rows[name][0].strip("`") == default, name
 
 
 @pytest.mark.parametrize("readme", READMES, ids=relative)
