@@ -1,24 +1,30 @@
-"""Forks, against cold boots of the same seed to the same point: made, claimed from a paused buffer and from an empty one, and twenty at once.
+"""Forks, against cold boots of the same seed to the same point: made, claimed from a paused buffer and from an empty one, and twenty at once;
+against themselves with the snapshot out of the page cache; and twenty people who press the button in the same moment.
 
 Everything is real: engine, libvirtd, web page and front door, driven over HTTPS as a browser would. The
 point that is timed is always the same: the application answers.
 """
 
+import os
 import statistics
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from appliance.catalog import Class, Machine, MachineState, doorbell
+from appliance.catalog import Account, Class, Machine, MachineState, doorbell
 from appliance.errors import DpeError
+from appliance.hypervisor.libvirt import snapshot_files
 from appliance.hypervisor.provider import MachineSpec
 from appliance.laps import Waterfall
 from appliance.lifecycle import batch
+from appliance.run import run as run_command
 from appliance.services import machines as machine_verbs
 from appliance.settings import Settings, load
 from tests.bench._bare import forked
@@ -98,6 +104,44 @@ def _bare(libvirtd: Libvirtd, snapshot: str) -> float:
         return time.perf_counter() - begun
 
 
+def _used(libvirtd: Libvirtd, snapshot: str) -> float:
+    """Seconds until a fork is made, goes on, and its application answers."""
+    provider, spec = libvirtd.provider, replace(_spec(libvirtd.settings, 2), snapshot=snapshot)
+
+    def work() -> None:
+        provider.fork(spec)
+        provider.start(spec)
+        provider.wait(spec)
+
+    seconds = _timed(work)
+    provider.destroy(spec.id)
+    return seconds
+
+
+def _forget(libvirtd: Libvirtd, snapshot: str) -> None:
+    """Have the kernel give up what it keeps of the snapshot's files and the seed's disk, which nobody has open."""
+    layout = libvirtd.provider.layout
+    files = [layout.snapshot(snapshot) / name for name in (snapshot_files.MEMORY, snapshot_files.STATE, snapshot_files.DISK)]
+    for file in (*files, layout.seed_disk(_spec(libvirtd.settings, 2).seed)):
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    kept = sum(int(line) for line in run_command(["fincore", "--bytes", "--noheadings", "--output", "RES", *files]).split())
+    assert kept == 0, f"{kept} bytes of the snapshot are still in memory"
+
+
+def _out_of_cache(libvirtd: Libvirtd, snapshot: str) -> Iterator[dict[str, Any]]:
+    _used(libvirtd, snapshot)  # tells which pages will be wanted
+    warm, cold = [], []
+    for _ in range(TIMES):
+        warm.append(_used(libvirtd, snapshot))
+        _forget(libvirtd, snapshot)
+        cold.append(_used(libvirtd, snapshot))
+    value = statistics.median(cold) / statistics.median(warm)
+    unit = "times a fork and its use take with the snapshot out of the page cache"
+    yield _result("fork.cold", value, unit, "the same with the snapshot in it", 1.0)
+
+
 def _batch(libvirtd: Libvirtd, specs: Sequence[MachineSpec]) -> float:
     """Seconds for the machines to be made in a batch, all of them ready as they should wait."""
     failed: list[DpeError] = []
@@ -122,6 +166,8 @@ def _making() -> Iterator[dict[str, Any]]:
         cold, paused, bare = (statistics.median(times) for times in zip(*rounds, strict=True))
         yield _result("fork.paused", paused, "s for a paused fork", "a cold boot of the same seed until its application answers", cold)
         yield _result("fork.limit", paused / bare, "times what QEMU alone takes for a paused fork", "QEMU alone", 1.0)
+
+        yield from _out_of_cache(libvirtd, snapshot)
 
         specs = [_spec(libvirtd.settings, slot) for slot in range(3, 3 + MACHINES)]
         twenty = _batch(libvirtd, [replace(spec, snapshot=snapshot, readiness="paused") for spec in specs])
@@ -184,6 +230,37 @@ def _click(settings: Settings, person: Person) -> tuple[float, Waterfall]:
     return seconds, spent
 
 
+def _rush(settings: Settings, names: Sequence[str]) -> tuple[float, float]:
+    """All press the button in the same moment: how long the first and the last of them waited. All is given back."""
+    people = {Account.get(Account.name == name).id: Person(settings, name) for name in names}
+    start = threading.Barrier(len(people))
+    held = Machine.select().where(Machine.state.in_((MachineState.ASSIGNED, MachineState.IN_USE)))
+
+    def one(account: int) -> float:
+        person = people[account]
+        start.wait()
+        begun = time.perf_counter()
+        person.claim()
+        mine = held.where(Machine.owner == account)
+        _until(lambda: bool(mine.count()), "a machine")
+        machine = mine.get()
+        at_the_door = Person.__new__(Person)
+        at_the_door.settings, at_the_door.cookie = settings, person.cookie
+        at_the_door.go_to(settings.app_port + machine.door)
+        _until(lambda: at_the_door.ask("GET", "/ready")[0] == 204, "the application at the front door")
+        at_the_door.close()
+        return time.perf_counter() - begun
+
+    with ThreadPoolExecutor(len(people)) as threads:
+        waited = list(threads.map(one, people))
+    for account, name in zip(people, names, strict=True):
+        machine = held.where(Machine.owner == account).get()
+        person = Person(settings, name)  # the other one went on at the machine's door
+        person.ask("POST", f"/machines/{machine.id}/release", {"csrf_token": person.csrf})
+    _until(lambda: not held.count() and not Machine.select().where(Machine.state == MachineState.RECLAIMING).count(), "the end of it")
+    return min(waited), max(waited)
+
+
 def _where(clicks: list[tuple[float, Waterfall]]) -> Iterator[dict[str, Any]]:
     """Where the time of the clicks went, lap by lap; what is left is the way to the front door."""
     whole = statistics.median(seconds for seconds, _ in clicks)
@@ -219,6 +296,13 @@ def _clicks(cold: float) -> Iterator[dict[str, Any]]:
         yield _result("fork.click", statistics.median(seconds for seconds, _ in full), unit, base, cold)
         yield _result("fork.click_empty", statistics.median(seconds for seconds, _ in empty), f"{unit}; the buffer is empty", base, cold)
         yield from _where(full)
+        names = [f"person{number}" for number in range(MACHINES)]
+        for name, buffer in (("fork.rush", MACHINES), ("fork.rush_empty", 0)):
+            _buffer(buffer)
+            time.sleep(SETTLED)
+            first, last = _rush(settings, names)
+            unit = f"times as long as the first the last of {MACHINES} waited who pressed at once; the buffer was {'full' if buffer else 'empty'}"
+            yield _result(name, last / first, unit, "the first of them", 1.0)
 
 
 def run() -> Iterator[dict[str, Any]]:

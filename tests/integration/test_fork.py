@@ -24,7 +24,7 @@ from pydantic import TypeAdapter
 
 from appliance.errors import Conflict, DpeError, Unavailable
 from appliance.host.backup import restic
-from appliance.hypervisor.libvirt import daemon, inventory, snapshot_files, snapshots
+from appliance.hypervisor.libvirt import daemon, inventory, read_ahead, snapshot_files, snapshots
 from appliance.hypervisor.libvirt.layout import Layout
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import MachineSpec, Power, Unfit
@@ -76,7 +76,10 @@ def test_a_fork_waits_paused_and_is_itself_when_it_resumes(
     make_spec: MakeSpec,
     small_snapshot: str,
     domain: Callable[[MachineSpec], libvirt.virDomain],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    asked = list[Path]()
+    monkeypatch.setattr(read_ahead, "read_ahead", asked.append)
     provider.fork(spec)
     assert power(provider, spec) is Power.PAUSED
     described = ET.fromstring(domain(spec).XMLDesc())
@@ -93,9 +96,14 @@ def test_a_fork_waits_paused_and_is_itself_when_it_resumes(
     assert not answers(spec.card.address)
 
     provider.start(spec)
+    assert asked == [provider.layout.snapshot(small_snapshot)] * 2  # before it is made, and before it goes on
     provider.wait(spec)
     assert power(provider, spec) is Power.RUNNING
     assert facts(spec)["hostname"] == spec.name
+    # Which pages it touched is known from now on: those of its programs, and not all that the guest ever wrote.
+    memory = provider.layout.snapshot(small_snapshot) / snapshot_files.MEMORY
+    touched = sum(end - start for start, end in json.loads((memory.parent / read_ahead.TOUCHED).read_text()))
+    assert 8 << 20 < touched < memory.stat().st_blocks * 512
     inside = provider.execute(spec.id, ["ip", "-json", "address", "show", "dev", "eth0"])
     (card,) = json.loads(inside.output)
     assert card["address"] == spec.card.mac

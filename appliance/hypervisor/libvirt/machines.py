@@ -12,7 +12,7 @@ import libvirt
 
 from appliance import durable, run
 from appliance.errors import BadInput, CommandFailed, Conflict, NotFound, Unavailable
-from appliance.hypervisor.libvirt import agent, daemon, disks, xml
+from appliance.hypervisor.libvirt import agent, daemon, disks, read_ahead, xml
 from appliance.hypervisor.libvirt.base import QEMUS, find, has_disk, is_id, lasting
 from appliance.hypervisor.libvirt.connection import ignoring
 from appliance.hypervisor.libvirt.volumes import Volumes
@@ -96,6 +96,8 @@ class Machines(Volumes):
                 self._take_other_away(domain, spec)
                 self._attach(domain, data)
             if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+                if spec.snapshot is not None:
+                    read_ahead.read_ahead(self.layout.snapshot(spec.snapshot))
                 domain.resume()
 
     def _check_free(self, domain: libvirt.virDomain | None, data: Path) -> None:

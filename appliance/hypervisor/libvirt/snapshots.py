@@ -7,7 +7,7 @@ import shutil
 import time
 import uuid
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ import libvirt
 
 from appliance import durable
 from appliance.errors import DpeError, Unavailable
-from appliance.hypervisor.libvirt import daemon, monitor, snapshot_files, xml
+from appliance.hypervisor.libvirt import daemon, monitor, read_ahead, snapshot_files, xml
 from appliance.hypervisor.libvirt.base import find, version
 from appliance.hypervisor.libvirt.machines import Machines
 from appliance.hypervisor.libvirt.volumes import LETS_GO_WITHIN
 from appliance.hypervisor.provider import MachineSpec
+from appliance.laps import Lap
 
 STILL_COMMAND = "/usr/lib/dpe/still"
 IDLE = 0.1  # of one processor, over a second: what a guest that waits uses under emulation
@@ -145,6 +146,7 @@ class Snapshots(Machines):
                 if find(connection, spec.id) is not None or disk.parent.exists():
                     self.destroy(spec.id)
                 self._overlay(spec, folder / snapshot_files.DISK, disk)
+                read_ahead.read_ahead(folder)
                 self.layout.log_link(spec.id).symlink_to(self.layout.log(spec.name))
                 described = self._describe(spec, connection, _forked_memory(folder / snapshot_files.MEMORY, connection))
                 domain = connection.createXML(xml.to_text(described.to_xml()), libvirt.VIR_DOMAIN_START_PAUSED)
@@ -156,6 +158,21 @@ class Snapshots(Machines):
             if isinstance(error, OSError):
                 raise Unavailable(f"{spec.name} could not be forked: {error}") from error
             raise
+
+    def wait(
+        self,
+        spec: MachineSpec,
+        report: Callable[[str], None] | None = None,
+        *,
+        personalise: bytes = b"",
+        given_up: Callable[[], bool] | None = None,
+    ) -> Sequence[Lap]:
+        laps = super().wait(spec, report, personalise=personalise, given_up=given_up)
+        if spec.snapshot is not None:
+            with contextlib.suppress(OSError, ValueError):  # it has just ended
+                pid = int((self.settings.libvirt / f"run/qemu/{spec.name}.pid").read_text())
+                read_ahead.record(self.layout.snapshot(spec.snapshot), pid)
+        return laps
 
 
 @contextlib.contextmanager
