@@ -127,7 +127,10 @@ def _outer(sandbox: Sandbox) -> list[Argument]:
         wall += ["--ro-bind", OURS / name, f"/etc/{name}"]
     wall += ["--dev", "/dev", "--perms", "1777", "--size", str(SHARED_MEMORY), "--tmpfs", "/dev/shm", "--dev-bind", "/proc", "/proc"]  # noqa: S108
     wall += ["--bind", sandbox.scratch / "tmp", "/tmp"]  # noqa: S108  the first: what else is given may lie below
-    code = [Path(sys.prefix), Path(sys.base_prefix), REPOSITORY / "appliance", REPOSITORY / "playbooks"]
+    python = [Path(sys.prefix), Path(sys.base_prefix)]
+    code = dict.fromkeys(
+        [*python, *(path.resolve() for path in python), REPOSITORY / "appliance", REPOSITORY / "playbooks"]
+    )  # scripts name it
     for path in (*(path for path in code if not path.is_relative_to("/usr")), *sandbox.reads):
         wall += [*_folders(path), "--ro-bind", path.resolve(), path]
     for path in _written(sandbox):

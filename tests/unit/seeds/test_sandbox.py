@@ -1,6 +1,7 @@
 """What root does for a sandbox, it does to the sandbox's own and to nothing that a link in it leads to."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,15 @@ def test_only_what_is_named_is_given(tmp_path: Path) -> None:
     assert shown == {str(tmp_path / "scratch"), str(tmp_path / "scratch/tmp"), str(tmp_path / "written"), "/proc"}
     read = {words[number + 1] for number, word in enumerate(words) if word.startswith("--ro-bind")}
     assert not {path for path in read if path in ("/", "/etc", "/var", "/run", "/home", "/root", "/dev", "/sys")}
+
+
+def test_python_is_there_also_where_a_link_to_it_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The programs beside it name the place where they were installed."""
+    place, link = tmp_path / "place", tmp_path / ".venv"
+    place.mkdir()
+    link.symlink_to(place)
+    monkeypatch.setattr(sys, "prefix", str(link))
+    words = [str(word) for word in confined(["true"], Sandbox(tmp_path / "scratch", limits=Limits()))]
+    shown = [words[number + 1 : number + 3] for number, word in enumerate(words) if word == "--ro-bind"]
+    assert [str(place), str(link)] in shown
+    assert [str(place), str(place)] in shown
