@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import libvirt
@@ -21,6 +22,8 @@ from appliance.hypervisor.provider import MachineSpec
 log = logging.getLogger(__name__)
 
 PLUGS_WITHIN = 5  # seconds
+# So that memory which was given later can be taken back whole, and so that Linux does not keep 64 MiB back for devices that cannot reach it: all can.
+GROWS = "memhp_default_state=online_movable swiotlb=noforce modules_load=virtio_mem"
 SHUT_DOWN = ("systemctl", "--no-block", "poweroff")
 
 
@@ -128,6 +131,9 @@ class Machines(Volumes):
             self._machine_type = capabilities.findtext("machine") or "q35"
             host_cpu = capabilities.find("cpu/mode[@name='host-model']")
             self._cpu = "" if host_cpu is None or not kvm else ET.tostring(host_cpu, encoding="unicode")
+        boot = None if memory and memory.incoming else self._boot(spec)
+        if boot is not None and spec.memory_room:
+            boot = replace(boot, cmdline=f"{boot.cmdline} {GROWS}")
         return xml.Domain(
             id=spec.id,
             name=spec.name,
@@ -137,7 +143,7 @@ class Machines(Volumes):
             cpu=xml.HostCpu() if kvm else xml.EmulatedCpu(),
             vcpus=spec.vcpus,
             memory=spec.memory,
-            boot=None if memory and memory.incoming else self._boot(spec),
+            boot=boot,
             devices=(
                 xml.Disk(disk or self.layout.disk(spec.id)),
                 *(() if memory else (self._card(spec),)),
@@ -150,6 +156,7 @@ class Machines(Volumes):
                 xml.NoBalloon() if memory else xml.Balloon(),
             ),
             memory_file=memory,
+            growth=xml.Growth(spec.memory_room) if spec.memory_room else None,
         )
 
     def _card(self, spec: MachineSpec) -> xml.Interface:

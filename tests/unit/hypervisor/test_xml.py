@@ -46,6 +46,9 @@ DOMAINS = {
     "fork_read_only": dataclasses.replace(
         FORK, memory_file=xml.MemoryFile(Path("/var/lib/dpe/memory"), shared=False, incoming=True, read_only=True)
     ),
+    "fork_that_grows": dataclasses.replace(
+        FORK, memory_file=xml.MemoryFile(Path("/var/lib/dpe/memory"), shared=False, incoming=True), growth=xml.Growth(3072)
+    ),
     "data": dataclasses.replace(
         EMULATED, devices=(*EMULATED.devices, xml.data_disk(Path("/var/lib/dpe/data/5f0c.qcow2"), "8b53639f152c8fc6ef30"))
     ),
