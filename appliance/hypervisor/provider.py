@@ -117,7 +117,7 @@ class MachineFound(NamedTuple):
 class Remains:
     """What a machine's definition and disk tell of it when nothing else does. Empty and 0: they do not.
 
-    base: name of the seed or snapshot that its disk lies on; mac: its card's; memory is MiB; bytes: what its files take; made: when its disk was.
+    base: name of the seed or snapshot that its disk lies on; mac: its card's; memory and memory_room (see MachineSpec) are MiB; bytes: what its files take; made: when its disk was.
     """
 
     name: str = ""
@@ -126,6 +126,7 @@ class Remains:
     mac: str = ""
     vcpus: int = 0
     memory: int = 0
+    memory_room: int = 0
     bytes: int = 0
     made: datetime | None = None
 

@@ -106,6 +106,7 @@ def _until(done: Callable[[], bool], seconds: float, what: str) -> None:
 
 def test_a_fork_under_load_is_given_memory_and_gives_it_back_whole(grown: Grown) -> None:
     assert grown.look() == 0
+    assert grown.provider.examine(grown.spec.id).memory_room == ROOM
     grown.provider.execute(grown.spec.id, ["/bin/sh", "-c", "cat > /run/eater"], input=EATER.encode())
     grown.sh("systemd-run --unit=eater --property=OOMScoreAdjust=1000 perl /run/eater")
     begun = time.monotonic()

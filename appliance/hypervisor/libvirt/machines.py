@@ -16,6 +16,7 @@ from appliance.errors import BadInput, CommandFailed, Conflict, NotFound, Unavai
 from appliance.hypervisor.libvirt import agent, daemon, disks, xml
 from appliance.hypervisor.libvirt.base import QEMUS, find, has_disk, is_id, lasting
 from appliance.hypervisor.libvirt.connection import ignoring
+from appliance.hypervisor.libvirt.growing import Growing
 from appliance.hypervisor.libvirt.volumes import Volumes
 from appliance.hypervisor.provider import MachineSpec
 
@@ -27,7 +28,7 @@ GROWS = "memhp_default_state=online_movable swiotlb=noforce modules_load=virtio_
 SHUT_DOWN = ("systemctl", "--no-block", "poweroff")
 
 
-class Machines(Volumes):
+class Machines(Volumes, Growing):
     """Made, started, stopped and removed."""
 
     def clone(self, spec: MachineSpec) -> None:
@@ -215,7 +216,8 @@ class Machines(Volumes):
         with self._connection.use() as connection:
             domain = find(connection, id)
             if domain is not None and domain.isActive():
-                needed = domain.info()[1] >> 10
+                given = self.memory_given(id)
+                needed = (domain.info()[1] >> 10) + (given.has if given else 0)
                 if memory and self._disk_free() > self.settings.disk_reserve + needed:
                     self.save(id)
                 elif memory:

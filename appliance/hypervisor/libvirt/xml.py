@@ -301,6 +301,12 @@ class Growth:
         return ["-m", f"slots=1,maxmem={memory + self.room + 1024}M", "-object", json.dumps(backend), "-device", json.dumps(device)]
 
 
+def memory_room(described: ET.Element) -> int:
+    """MiB that the machine which is described so, as libvirt has it, may be given besides."""
+    told = (argument.get("value", "") for argument in described.iter(f"{{{QEMU_NAMESPACE}}}arg"))
+    return sum(json.loads(one)["size"] >> 20 for one in told if f'"id": "{GROWTH}mem"' in one)
+
+
 @dataclass(frozen=True)
 class Domain:
     """A machine. memory is MiB; `kind` is libvirt's domain type, kvm or qemu; `machine` a versioned machine type.

@@ -68,6 +68,11 @@ def test_every_part_is_in_a_golden_file() -> None:
     assert parts - shown - {xml.CopyOfDisk} == {xml.Controller, xml.NoUsb, xml.Channels}  # which every domain has
 
 
+def test_what_a_machine_may_be_given_is_read_again_from_what_was_told() -> None:
+    rooms = {name: xml.memory_room(ET.fromstring(xml.to_text(domain.to_xml()))) for name, domain in DOMAINS.items()}
+    assert {name: room for name, room in rooms.items() if room} == {"fork_that_grows": 3072}
+
+
 def test_no_two_devices_share_a_place() -> None:
     """And none leaves it to libvirt, whose choice another version might change: a fork must find them where its snapshot left them."""
     devices = EMULATED.to_xml().find("devices")
