@@ -15,7 +15,7 @@ from appliance.engine.readings import Readings
 from appliance.errors import DpeError
 from appliance.hypervisor.provider import HostFacts, MemoryGiven, Provider
 from appliance.identity import quotas
-from appliance.pools.growth import STEP, Decision, Held, Past, Seen, decide
+from appliance.pools.vertical import STEP, Decision, Held, Past, Seen, decide
 from appliance.settings import Settings
 
 log = logging.getLogger("dpe.engine")
@@ -25,7 +25,7 @@ QUEUE, THREADS = "memory", 4  # guests may keep us waiting
 SECONDS = 5.0  # that one may take to answer
 
 
-class Growth:
+class Vertical:
     """One job for each machine that may be given memory. Remembers only how calm they are: after a start it waits anew before it takes any back."""
 
     def __init__(self, settings: Settings, provider: Provider, readings: Readings, jobs: Jobs) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from appliance import catalog
 from appliance.catalog import Class, Event, Machine, MachineState, Seed, SeedState
-from appliance.engine.growth import EVERY, Growth
 from appliance.engine.jobs import Jobs
 from appliance.engine.readings import Readings
+from appliance.engine.vertical import EVERY, Vertical
 from appliance.hypervisor.libvirt.provider import LibvirtProvider
 from appliance.hypervisor.provider import MachineSpec
 from appliance.lifecycle.sizing import Sizing
@@ -44,7 +44,7 @@ class Grown:
 
     provider: LibvirtProvider
     spec: MachineSpec
-    growth: Growth
+    vertical: Vertical
     now: float = 0.0
 
     def sh(self, command: str) -> str:
@@ -53,8 +53,8 @@ class Grown:
     def look(self, seconds: float = EVERY) -> int:
         """One look, so many seconds after the last; what counts as given afterwards."""
         self.now += seconds
-        self.growth.readings.facts = self.provider.host()
-        self.growth.look(Machine.get(), self.now)
+        self.vertical.readings.facts = self.provider.host()
+        self.vertical.look(Machine.get(), self.now)
         return int(Machine.get().memory_more)
 
     def until_more_is(self, wanted: int) -> None:
@@ -90,7 +90,7 @@ def grown(libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, sm
         provider.fork(spec)
         provider.start(spec)
         provider.wait(spec)
-        yield Grown(provider, spec, Growth(settings, provider, Readings(settings, provider, Sizing(settings)), Jobs({})))
+        yield Grown(provider, spec, Vertical(settings, provider, Readings(settings, provider, Sizing(settings)), Jobs({})))
     finally:
         provider.destroy(spec.id)
         provider.remove_snapshot(name)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.pools.growth import AFTER_LESS, AFTER_MORE, CALM, GAP, STEP, STUCK, Held, Past, Seen, decide, little
+from appliance.pools.vertical import AFTER_LESS, AFTER_MORE, CALM, GAP, STEP, STUCK, Held, Past, Seen, decide, little
 
 pytestmark = pytest.mark.resources
 steps = st.integers(0, 16).map(lambda count: count * STEP)

@@ -20,7 +20,7 @@ from appliance.catalog import (
     snapshots,
 )
 from appliance.engine import Engine
-from appliance.engine.growth import Growth
+from appliance.engine.vertical import Vertical
 from appliance.errors import BadInput, NotFound, Unavailable
 from appliance.hypervisor.provider import GuestMemory, HostFacts, MemoryGiven
 from appliance.lifecycle.specs import spec
@@ -94,13 +94,13 @@ def look(engine: Engine, provider: Growing) -> Look:
     """Some looks, half a minute apart; the machine as the catalog has it then."""
     now = 0.0
 
-    def looking(times: int = 1, growth: Growth = engine.controllers.growth) -> Machine:
+    def looking(times: int = 1, vertical: Vertical = engine.controllers.vertical) -> Machine:
         nonlocal now
         for _ in range(times):
             now += 30
-            growth.readings.facts = provider.host()
+            vertical.readings.facts = provider.host()
             for machine in memory.growing():
-                growth.look(machine, now)
+                vertical.look(machine, now)
         found: Machine = Machine.get(Machine.state == MachineState.IN_USE)
         return found
 
@@ -184,7 +184,7 @@ def test_an_engine_killed_at_any_step_goes_on_from_what_is_there(
     there = provider.given[held.id].has
     assert Machine.get(Machine.id == held.id).memory_more >= there
     provider.dies = ""
-    again = Growth(opened, provider, engine.controllers.readings, engine.jobs)
+    again = Vertical(opened, provider, engine.controllers.readings, engine.jobs)
     provider.used = None
     assert look(1, again).memory == START + there
     provider.used = used
@@ -196,7 +196,7 @@ def test_who_starts_anew_starts_with_what_it_starts_with(engine: Engine, held: M
     look(2)
     with catalog.write():
         Machine.update(state=MachineState.STOPPED).where(Machine.id == held.id).execute()
-    engine.controllers.growth.dispatch()
+    engine.controllers.vertical.dispatch()
     found = Machine.get(Machine.id == held.id)
     assert (found.memory, found.memory_more) == (START, 0)
 
@@ -206,7 +206,7 @@ def test_a_suspended_machine_counts_with_what_it_was_given(engine: Engine, held:
     look(2)
     with catalog.write():
         Machine.update(state=MachineState.SUSPENDED).where(Machine.id == held.id).execute()
-    engine.controllers.growth.dispatch()
+    engine.controllers.vertical.dispatch()
     assert Machine.get(Machine.id == held.id).memory == START + 128
 
 
