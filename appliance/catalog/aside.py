@@ -127,8 +127,8 @@ _OWNER = "LEFT JOIN account ON account.id ="
 # By kind: the names of what is noted, and how it is asked for.
 _LABELS: dict[AsideKind, tuple[str, str]] = {
     AsideKind.MACHINE: (
-        "id name class account account_name seed slot snapshot vcpus memory disk made data",
-        f"""SELECT machine.id, machine.name, machine.class_name, owner_id, account.name, seed.version, slot, snapshot_id, vcpus, memory, disk,
+        "id name class account account_name seed slot snapshot vcpus memory memory_room disk made data",
+        f"""SELECT machine.id, machine.name, machine.class_name, owner_id, account.name, seed.version, slot, snapshot_id, vcpus, memory - memory_more, memory_room, disk,
             machine.created_at, (SELECT data_disk.id FROM data_disk WHERE data_disk.machine_id = machine.id)
             FROM machine JOIN seed ON seed.id = machine.seed_id {_OWNER} owner_id WHERE machine.""",  # noqa: S608 - words of our own
     ),

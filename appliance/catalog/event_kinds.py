@@ -170,6 +170,8 @@ class EventKind(StrEnum):
     CLASS_RULES = "class.rules", "Somebody changed the rules of a class.", INFO, *CHANGE
     CLASS_SCALED = "class.scaled", "A rule made a number of a class's pools another one.", INFO, *CHANGE
     CLASS_NOT_SCALED = "class.not_scaled", "What a rule decided is not carried out.", INFO, *CHANGE
+    MACHINE_MEMORY = "machine.memory", "A machine is given memory, or asked to give some back, by its need.", INFO, *CHANGE
+    MACHINE_MEMORY_HELD = "machine.memory_held", "A machine's memory is not changed though it should be, or nobody knows.", INFO, *CHANGE
     JOB_SUBMITTED = "job.submitted", "Somebody put jobs into the queue of a class.", INFO, "after"
     JOB_DEAD = "job.dead", "A job is given up: none of its tries came through.", ERROR, "hint"
     JOB_CANCELLED = "job.cancelled", "Somebody took a job out of the queue."

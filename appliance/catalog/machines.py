@@ -274,6 +274,7 @@ def create(machine_class: Class, seed: Seed, id: str, slot: int, snapshot: Snaps
         state=MachineState.PLANNED,
         vcpus=size["vcpus"],
         memory=size["memory"],
+        memory_room=policies.memory_room(machine_class),
         disk=size["disk"],
     )
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from appliance.catalog import options
 from appliance.catalog.database import rows
-from appliance.catalog.models import now, stamp
+from appliance.catalog.models import Machine, MachineState, Run, now, stamp
 
 KEPT = timedelta(hours=24)  # the last readings of machines that do not run
 LAST_REQUEST = 2**63 - 1
@@ -127,3 +127,26 @@ def room(before: int = LAST_REQUEST) -> int:
 def forget_readings() -> None:
     """Drop the last readings of machines that have not run for a day; call it inside `write()`."""
     rows("DELETE FROM reading WHERE at < ?", (stamp(now() - KEPT),))
+
+
+# -- by need ----------------------------------------------------------------------------------
+
+
+def growing() -> list[Machine]:
+    """Those of them that should be running, with nothing under way that the appliance does to them."""
+    query = Machine.select().where(
+        Machine.memory_room > 0,
+        (Machine.state == MachineState.IN_USE) | ((Machine.state == MachineState.READY) & (Machine.readiness == "running")),
+        Machine.id.not_in(Run.select(Run.machine).where(Run.ended_at.is_null(), Run.machine.is_null(False))),
+    )
+    return list(query.order_by(Machine.number))
+
+
+def start_anew() -> list[str]:
+    """Ids of machines that count as having been given memory, and do not run: they will start with what they start with."""
+    return [row[0] for row in rows("SELECT id FROM machine WHERE memory_more > 0 AND state IN ('stopped', 'reprovisioning', 'failed')")]
+
+
+def note_given(id: str, more: int) -> None:
+    """A machine counts as having so much beside what it starts with; call it inside `write()`."""
+    rows("UPDATE machine SET memory = memory + ?2 - memory_more, memory_more = ?2 WHERE id = ?1 AND memory_more <> ?2", (id, more))

@@ -710,7 +710,9 @@ class Machine(Row):
     state = EnumField(MachineState)
     state_since = UtcField(default=now)
     vcpus = IntegerField()
-    memory = IntegerField()
+    memory = IntegerField()  # what it has now
+    memory_more = IntegerField(default=0)  # of it, what it was given since it runs
+    memory_room = IntegerField(default=0)  # the most that may be
     disk = IntegerField()
     owner = ForeignKeyField(Account, null=True, backref="machines")
     owner_id: int | None
@@ -732,6 +734,11 @@ class Machine(Row):
     host_label = CharField(
         default=lambda: f"m{secrets.token_hex(8)}", unique=True
     )  # begins its host names; whoever gets it is given another one
+
+    @property
+    def memory_start(self) -> int:
+        """MiB that it starts with."""
+        return int(self.memory) - int(self.memory_more)
 
 
 class Replica(Row):

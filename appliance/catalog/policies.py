@@ -36,6 +36,11 @@ def value(machine_class: Class, name: str) -> Any:
     return machine_class.overrides.get(name, policy.fields()[name].of(machine_class.spec))
 
 
+def memory_room(machine_class: Class) -> int:
+    """MiB that a machine of the class may be given while it runs, beside what it starts with."""
+    return policy.memory_room(machine_class.spec["size"]["memory"], value(machine_class, "memory_most"))
+
+
 def effective(spec: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
     """What counts of a scenario's values and an admin's; what a newer scenario left no room for is as much as there is."""
     found = scenarios(spec) | {name: value for name, value in overrides.items() if name in policy.fields()}

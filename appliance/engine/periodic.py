@@ -34,6 +34,10 @@ from appliance.engine.ssh import Ssh
 from appliance.engine.trends import EVERY as JUDGED_EVERY
 from appliance.engine.trends import Trends
 from appliance.engine.upkeep import Upkeep
+from appliance.engine.vertical import EVERY as MEMORY_EVERY
+from appliance.engine.vertical import QUEUE as MEMORY
+from appliance.engine.vertical import THREADS as MEMORY_THREADS
+from appliance.engine.vertical import Vertical
 from appliance.hypervisor.provider import Provider
 from appliance.lifecycle import directory_runs, disk_copies, disks, idle, leases, outcomes, package_index, recipes
 from appliance.lifecycle.aside import SetAside
@@ -50,7 +54,7 @@ from appliance.workflow.runner import Queue, Runner
 REMEMBERED = timedelta(days=90)  # that runs are shown for after their end
 READINGS, SYSLOG = "readings", "syslog"  # queues of one thread, because a host or a receiver may keep it waiting
 WEBHOOKS = "webhooks"  # as many as there may be, so that no receiver keeps another one's events waiting
-THREADS = {Queue.SHORT: 4, Queue.NETWORK: 8, READINGS: 1, SYSLOG: 1, WEBHOOKS: WEBHOOKS_MOST, FARM: FARM_THREADS}
+THREADS = {Queue.SHORT: 4, Queue.NETWORK: 8, READINGS: 1, SYSLOG: 1, WEBHOOKS: WEBHOOKS_MOST, FARM: FARM_THREADS, MEMORY: MEMORY_THREADS}
 BESIDE_MACHINES = 3  # threads for long jobs besides those that make machines: a batch, a seed and the directory
 
 
@@ -80,6 +84,7 @@ class Controllers:
         self.balancer = Balancer(settings)
         self.recorder, self.trends = Recorder(store, self.readings, self.balancer), Trends(settings, store, self.readings)
         self.rules, self.farm, self.probes = Rules(store), Farm(provider, jobs), Probes(provider, store)
+        self.vertical = Vertical(settings, provider, self.readings, jobs)
         self.heartbeat = Heartbeat(provider, self.readings)
         self.dispatcher = Dispatcher(self.runner, Refill(settings, provider, self.runner, self.handlers, jobs), jobs)
         self.upkeep = Upkeep(self.runner, self.heartbeat, Repair(settings, provider), jobs)
@@ -158,6 +163,7 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("recorder", READ_EVERY, of.recorder.record, Needs.HYPERVISOR, READINGS),  # after them, in the one thread of their queue
         Periodic("probes", 30, of.probes.read, watched, Queue.NETWORK, of.probes.is_due),
         Periodic("rules", DECIDED_EVERY, of.rules.decide, Needs.HYPERVISOR, READINGS),  # and after what was recorded
+        Periodic("memory", MEMORY_EVERY, of.vertical.dispatch, watched),
         Periodic("trends", JUDGED_EVERY, of.trends.judge, Needs.HYPERVISOR, READINGS),
         Periodic("unopened", 30, of.take_back_unopened, watched),
         Periodic("idle", 30, of.judge_idle, watched, Queue.NETWORK),

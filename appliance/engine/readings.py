@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import psutil
 
 from appliance import catalog
 from appliance.catalog import machines, memory, now, usage
-from appliance.hypervisor.provider import HostFacts, Provider, Stats
+from appliance.hypervisor.provider import GuestMemory, HostFacts, Provider, Stats
 from appliance.lifecycle import idle
 from appliance.lifecycle.sizing import HostMemory, Sizing
 from appliance.readings.figures import LARGEST, plausible
@@ -26,6 +27,7 @@ class Readings:
         self.facts: HostFacts | None = None
         self.memory: HostMemory | None = None
         self.machines: dict[str, dict[str, float | None]] = {}
+        self.guests: dict[str, GuestMemory] = {}  # what machines that may be given memory said of theirs last
         self.cpu = 0.0  # percent of all processors
         self._last: dict[str, tuple[float, Stats]] = {}
 
@@ -37,7 +39,7 @@ class Readings:
     def take(self) -> None:
         """Read everything, and note it; that takes a while."""
         moment = time.monotonic()
-        facts, readings = self.provider.host(), self.provider.stats()
+        facts, readings = self.provider.host(), [self._with_guest(stats) for stats in self.provider.stats()]
         known = machines.live_ids()
         latest = {stats.id: (moment, stats) for stats in readings if stats.id in known}
         # The first reading of a machine knows no rates yet.
@@ -52,6 +54,11 @@ class Readings:
         self._last, self.machines, self.cpu = latest, found, psutil.cpu_percent()
         self.memory = self.sizing.measure(facts)
         self.facts = facts
+
+    def _with_guest(self, stats: Stats) -> Stats:
+        """With what its own kernel said of its memory, where that is known: what it was given later the hypervisor does not tell of."""
+        known = self.guests.get(stats.id)
+        return stats if known is None else replace(stats, memory=known.total, memory_used=known.total - known.available)
 
 
 def figures(then: float, before: Stats, moment: float, after: Stats) -> dict[str, float | None]:

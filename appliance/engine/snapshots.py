@@ -22,6 +22,8 @@ class Snapshots:
 
     def keep(self) -> None:
         """See that there is one to fork from for each class that forks, and none that nobody needs; one job at a time."""
+        for snapshot in snapshots.ready():
+            forks.renew(snapshot)
         for seed_id in snapshots.missing():
             with catalog.write():
                 snapshots.begin_snapshot(seed_id)

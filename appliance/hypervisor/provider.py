@@ -64,6 +64,7 @@ class MachineSpec:
     kept: str | None = None  # id of a disk that `keep` made, which `clone` copies instead of the seed's; such a machine has no snapshot
     data: str | None = None  # id of its data disk, made by `make_data`, which outlives it
     data_size: int = 0
+    memory_room: int = 0  # MiB that it may be given besides while it runs; 0: never any
     further: tuple[tuple[int, str], ...] = ()  # port and ready path of each page besides, which has to answer as well
 
     @property
@@ -116,7 +117,7 @@ class MachineFound(NamedTuple):
 class Remains:
     """What a machine's definition and disk tell of it when nothing else does. Empty and 0: they do not.
 
-    base: name of the seed or snapshot that its disk lies on; mac: its card's; memory is MiB; bytes: what its files take; made: when its disk was.
+    base: name of the seed or snapshot that its disk lies on; mac: its card's; memory and memory_room (see MachineSpec) are MiB; bytes: what its files take; made: when its disk was.
     """
 
     name: str = ""
@@ -125,6 +126,7 @@ class Remains:
     mac: str = ""
     vcpus: int = 0
     memory: int = 0
+    memory_room: int = 0
     bytes: int = 0
     made: datetime | None = None
 
@@ -207,6 +209,20 @@ class GuestSigns:
     users: int
     load: float
     last_input_seconds: float | None
+
+
+class MemoryGiven(NamedTuple):
+    """MiB that a running machine was asked to take beside what it started with, and that it has taken of it, or not given back yet."""
+
+    asked: int
+    has: int
+
+
+class GuestMemory(NamedTuple):
+    """What a machine's own kernel says: MiB that it has, and that programs could still have without anything being ended for it."""
+
+    total: int
+    available: int
 
 
 @dataclass(frozen=True)
@@ -307,6 +323,21 @@ class Provider(Protocol):
 
     def signs(self, id: str, *, timeout: float = 10) -> GuestSigns:
         """Whether somebody works in a running machine. Raises Unavailable when its agent does not answer in time."""
+
+    # -- memory that a machine is given while it runs, of which its spec says how much at most; who cannot has these as they are here -------
+
+    def memory_given(self, id: str) -> MemoryGiven | None:
+        """How much a running machine has besides; None when it does not run, or can never be given any, by this provider or as it was made."""
+        return None
+
+    def give_memory(self, id: str, more: int) -> None:
+        """Ask a running machine to have so many MiB besides, of which it may take its time. Less than it has is only asked of a machine that
+        has so much available: what is in use it would end programs for. A machine that is saved and resumed has it still, one that boots anew has none."""
+        raise Unavailable("No machine can be given memory while it runs here.")
+
+    def guest_memory(self, id: str, *, timeout: float = 5) -> GuestMemory:
+        """What a running machine says of its memory. Raises Unavailable when its agent does not answer in time."""
+        raise Unavailable("No machine is asked for its memory here.")
 
     def save(self, id: str) -> None:
         """Keep the machine's memory on disk and stop it. `start` and then `wait` resume it, with its clock set."""

@@ -28,13 +28,13 @@ def size_of(machine_class: Class) -> Size:
     return Size(size["vcpus"], size["memory"], size["disk"])
 
 
-def allowance(account_id: int, class_name: str, size: Size) -> Allowance:
-    """What is left before a claim. Inside the claiming `write()`, nobody else can use it up meanwhile."""
+def allowance(account_id: int, class_name: str, size: Size, *, machines: int = 1) -> Allowance:
+    """What is left before a claim; without `machines`, before one that is held takes so much more. Inside the claiming `write()`, nobody else can use it up meanwhile."""
     left: int | None = None
     reason = ""
     found = quotas.bounds(account_id, class_name)
-    takes = {"machines": 1, "vcpus": size.vcpus, "memory": size.memory, "disk": size.disk}
-    if any(bound.disk is not None for bound in found):
+    takes = {"machines": machines, "vcpus": size.vcpus, "memory": size.memory, "disk": size.disk}
+    if machines and any(bound.disk is not None for bound in found):
         takes["disk"] += quotas.data_of_next(account_id, class_name)
     for bound in found:
         if all(getattr(bound, name) is None for name in takes):

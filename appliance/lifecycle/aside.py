@@ -297,7 +297,9 @@ class SetAside:
         elif kind is K.MACHINE and "seed" not in facts and (base := _seed_of(remains.base)):
             facts["class"], facts["seed"] = base
         class_name = str(facts.get("class") or remains.class_name)
-        facts |= {name: getattr(remains, name) for name in ("vcpus", "memory") if getattr(remains, name) and name not in facts}
+        facts |= {
+            name: getattr(remains, name) for name in ("vcpus", "memory", "memory_room") if getattr(remains, name) and name not in facts
+        }
         made, slot = facts.get("made"), facts.get("slot", specs.slot_of(remains.mac, self.settings))
         same = facts.get("catalog") == options.get("lineage")["id"]
         account = aside.account(facts.get("account"), facts.get("account_name") or "") if same else None
@@ -559,7 +561,7 @@ class SetAside:
             snapshot = self._snapshot(one, seed)
             machine = Machine.create(
                 id=one.id, name=one.name, machine_class=machine_class.name, seed=seed, slot=slot, door=machines.free_door(slot), state=state, owner=account, snapshot=snapshot,
-                origin="fork" if snapshot else "boot", vcpus=facts.get("vcpus") or size["vcpus"], memory=facts.get("memory") or size["memory"],
+                origin="fork" if snapshot else "boot", vcpus=facts.get("vcpus") or size["vcpus"], memory=facts.get("memory") or size["memory"], memory_room=facts.get("memory_room", 0),
                 disk=facts.get("disk") or size["disk"], created_at=one.made_at or now(), ready_at=now(),
             )  # fmt: skip
             machines.keep_door(machine.id, machine_class.name, account.id)

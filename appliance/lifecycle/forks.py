@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from appliance import catalog
 from appliance.backoff import doubled
-from appliance.catalog import Class, EventKind, Machine, Seed, Snapshot, SnapshotState, now, record, scenarios, snapshots
+from appliance.catalog import Class, EventKind, Machine, Seed, Snapshot, SnapshotState, now, policies, record, scenarios, snapshots
 from appliance.errors import BadInput, DpeError
 from appliance.hypervisor.provider import Provider, Unfit
 from appliance.scenario import applications
@@ -21,7 +21,12 @@ AGAIN = timedelta(minutes=10)  # after which another snapshot is tried, doubling
 def usable(machine_class: Class, seed: Seed) -> Snapshot | None:
     """What a new machine of the class is to be forked from; None when it is to be booted."""
     found = snapshots.current(seed.id) if machine_class.fork else None
-    return found if found is not None and found.state is SnapshotState.READY else None
+    return found if found is not None and found.state is SnapshotState.READY and not outgrown(found, machine_class) else None
+
+
+def outgrown(snapshot: Snapshot, machine_class: Class) -> bool:
+    """Whether machines of the class may be given more memory, or less, than forks of a snapshot that is ready."""
+    return bool(snapshot.facts.get("memory_room", 0) != policies.memory_room(machine_class))
 
 
 def job(snapshot: Snapshot) -> files.SnapshotJob:
@@ -29,7 +34,8 @@ def job(snapshot: Snapshot) -> files.SnapshotJob:
     seed, spec = snapshot.seed, snapshot.seed.machine_class.spec
     further = applications.further(spec, scenarios.own_applications)
     name = snapshot.name or f"{seed.name}/snapshot-{snapshot.id}"
-    return files.SnapshotJob(snapshot.id, name, seed.class_name, seed.version, seed.cmdline, spec, further)
+    room = policies.memory_room(seed.machine_class)
+    return files.SnapshotJob(snapshot.id, name, seed.class_name, seed.version, seed.cmdline, spec, further, room)
 
 
 def take_snapshot(snapshot: Snapshot, settings: Settings, provider: Provider) -> None:
@@ -48,7 +54,7 @@ def take_snapshot(snapshot: Snapshot, settings: Settings, provider: Provider) ->
 
     what = job(snapshot)
     try:
-        facts = files.take_snapshot(what, settings, provider, report)
+        facts = files.take_snapshot(what, settings, provider, report) | ({"memory_room": what.memory_room} if what.memory_room else {})
     except DpeError as error:
         provider.list()  # raises when the hypervisor is away: then it is simply tried again
         wait = _wait(snapshot.attempts)
@@ -144,6 +150,12 @@ def stale(snapshot: Snapshot, error: DpeError) -> None:
                 class_name=seed.class_name,
                 seed_id=seed.id,
             )
+
+
+def renew(snapshot: Snapshot) -> None:
+    """Give up a snapshot that is ready, when machines of its class may be given more memory now, or less."""
+    if outgrown(snapshot, snapshot.seed.machine_class):
+        stale(snapshot, DpeError("The class says another “memory at most”."))
 
 
 def give_up(machine_class: Class, snapshot: Snapshot, error: DpeError) -> None:

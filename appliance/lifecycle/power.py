@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from appliance import catalog
-from appliance.catalog import Account, Actor, EventKind, Machine, MachineState, machines, now, record, seeds
+from appliance.catalog import Account, Actor, EventKind, Machine, MachineState, machines, now, policies, record, seeds
 from appliance.errors import Conflict, DpeError, NotFound
 from appliance.hypervisor import making
 from appliance.hypervisor.provider import NoData, Provider
@@ -172,7 +172,11 @@ class PowerVerbs:
             if seed is None:
                 raise Conflict(f"No seed of {machine.class_name} is promoted.", "Build one, then try again.")
             snapshot, size = forks.usable(machine_class, seed), machine_class.spec["size"]
-            if (machine.vcpus, machine.memory) != (size["vcpus"], size["memory"]):
+            if (machine.vcpus, machine.memory_start, machine.memory_room) != (
+                size["vcpus"],
+                size["memory"],
+                policies.memory_room(machine_class),
+            ):
                 snapshot = None  # it is of a machine of another size
             master.move(
                 machine.id,

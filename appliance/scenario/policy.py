@@ -69,7 +69,16 @@ class Size(Part):
     """What one machine is given."""
 
     vcpus: int = Field(default=1, ge=1, le=64, title="Processors", description="Virtual processors.")
-    memory: int = Field(default=1024, ge=128, le=1 << 20, description="Memory in MiB.", json_schema_extra={"unit": "MiB"})
+    memory: int = Field(
+        default=1024, ge=128, le=1 << 20, description="Memory in MiB that it starts with.", json_schema_extra={"unit": "MiB"}
+    )
+    memory_most: Annotated[int, Editable("memory_most", Form.MAKING, "Memory by need", "Memory at most", "MiB")] = Field(
+        default=0,
+        ge=0,
+        le=1 << 20,
+        description="Memory in MiB that a running machine is given at most, 128 MiB at a time when it has little left; what it no longer needs is taken back. "
+        "0: it keeps what it starts with. New machines follow it.",
+    )
     disk: int = Field(
         default=8,
         ge=1,
@@ -83,6 +92,20 @@ class Size(Part):
         le=65536,
         description="Size in GiB of a data disk that each machine gets besides, at /data. It outlives the machine, and its owner's next one of the class gets it; 0: none.",
     )
+
+    @model_validator(mode="after")
+    def _grows(self) -> "Size":
+        if 0 < self.memory_most < self.memory:
+            raise ValueError(f"memory_most ({self.memory_most}) is below memory ({self.memory})", "raise memory_most, or leave it out")
+        return self
+
+
+MEMORY_STEP = 128  # MiB, in which Linux takes memory and gives it back
+
+
+def memory_room(memory: int, most: int) -> int:
+    """MiB that a machine which starts with so much may be given besides: whole steps."""
+    return max(0, most - memory) // MEMORY_STEP * MEMORY_STEP
 
 
 class Policy(Part):

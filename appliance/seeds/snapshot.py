@@ -15,7 +15,7 @@ from appliance.settings import Settings
 @dataclass(frozen=True)
 class SnapshotJob:
     """Of what to take it. `name` is what the snapshot is to be called; cmdline and `spec` are those of the seed and its class, as the catalog has them;
-    `further` is port and ready path of each page but the first."""
+    `further` is port and ready path of each page but the first; memory_room is MiB that its machines may be given."""
 
     id: int
     name: str
@@ -24,6 +24,7 @@ class SnapshotJob:
     cmdline: str
     spec: dict[str, Any]
     further: tuple[tuple[int, str], ...] = ()
+    memory_room: int = 0
 
 
 def template_id(snapshot_id: int) -> str:
@@ -47,6 +48,7 @@ def template_spec(job: SnapshotJob, settings: Settings) -> MachineSpec:
         card=cards.card(id, cards.PLACES - 1 - job.id % cards.PLACES, settings),
         **answering(job.spec),
         further=job.further,
+        memory_room=job.memory_room,
     )
 
 

@@ -167,6 +167,12 @@ def check_fit(machine_class: Class, counts: Mapping[str, Any], values: Mapping[s
     sequence = values.get("sequence")
     if sequence and sequence != machine_class.sequence and sequence not in [one.name for one in choices()]:
         raise BadInput(f"There is no sequence {sequence} to follow.", "Choose another, or promote a version of it first.", field="sequence")
+    if 0 < values.get("memory_most", 0) < (starts := machine_class.spec["size"]["memory"]):
+        raise BadInput(
+            f"Memory at most ({values['memory_most']}) is below what machines start with ({starts}).",
+            "Write more than that, or 0 for machines that keep it.",
+            field="memory_most",
+        )
     if values.get("burst", 1) > max(1, min(found["per_person"], found["maximum"])):
         per_person, maximum = found["per_person"], found["maximum"]
         what, most = ("machines per person", per_person) if per_person < maximum else ("the maximum", maximum)

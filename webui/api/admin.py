@@ -75,6 +75,8 @@ def _machine(machine: Machine) -> schemas.AdminMachine:
         "seed": machine.seed_id,
         "vcpus": machine.vcpus,
         "memory": machine.memory,
+        "memory_start": machine.memory_start,
+        "memory_most": machine.memory_start + machine.memory_room,
         "disk": machine.disk,
         "problem": machine.problem,
         "created_at": _time(machine.created_at),

@@ -335,6 +335,8 @@ AdminMachine = TypedDict(
         "seed": int,
         "vcpus": int,
         "memory": int,
+        "memory_start": int,
+        "memory_most": int,
         "disk": int,
         "problem": str,
         "created_at": Time,

@@ -18,6 +18,7 @@ from appliance.hypervisor.provider import Executed, GuestSigns
 REFUSED_WITHIN = 2  # seconds in which libvirt's refusal means that nothing has been sent yet
 NOT_ANSWERED = 112  # VIR_ERR_AGENT_COMMAND_TIMEOUT, which libvirt 9 says as AGENT_UNRESPONSIVE, and its Python module does not know yet
 NOT_GREETED = "synchronization"  # in what libvirt says when it has sent nothing yet but its greeting
+READ_AT_MOST = 8192  # bytes of a file
 ANSWERS_WITHIN = 30  # seconds for what the agent does at once, on a host that has more to do than it can
 
 
@@ -75,6 +76,19 @@ def execute(
         time.sleep(pause)
         pause = min(pause * 1.2, 0.25)
     return done
+
+
+def read(domain: libvirt.virDomain, path: str, *, deadline: float, within: float) -> str:
+    """The beginning of a file in the machine, read by the agent itself. Raises Unavailable when it does not tell in time."""
+    handle = _command(domain, "guest-file-open", within, path=path, mode="r")
+    try:
+        if time.monotonic() > deadline:
+            raise Unavailable(f"{path} could not be read in time in {domain.name()}.", "Look at the load of the machine and of the host.")
+        found = _command(domain, "guest-file-read", within, handle=handle, count=READ_AT_MOST)
+    finally:
+        with contextlib.suppress(libvirt.libvirtError, Unavailable):
+            _command(domain, "guest-file-close", within, handle=handle)
+    return _decoded(found, "buf-b64")
 
 
 # Terminals that belong to somebody else than root, who has them from the start. A terminal is "read" when a key is pressed. At its own consoles a

@@ -128,6 +128,7 @@ class Inventory(Base):
             mac="" if mac is None else mac.get("address", ""),
             vcpus=int(described.findtext("vcpu", "0")),
             memory=int(described.findtext("memory", "0")) >> 10,
+            memory_room=xml.memory_room(described),
         )
 
 

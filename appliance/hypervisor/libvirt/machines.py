@@ -6,6 +6,7 @@ import os
 import shutil
 import time
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import libvirt
@@ -15,16 +16,19 @@ from appliance.errors import BadInput, CommandFailed, Conflict, NotFound, Unavai
 from appliance.hypervisor.libvirt import agent, daemon, disks, read_ahead, xml
 from appliance.hypervisor.libvirt.base import QEMUS, find, has_disk, is_id, lasting
 from appliance.hypervisor.libvirt.connection import ignoring
+from appliance.hypervisor.libvirt.growing import Growing
 from appliance.hypervisor.libvirt.volumes import Volumes
 from appliance.hypervisor.provider import MachineSpec
 
 log = logging.getLogger(__name__)
 
 PLUGS_WITHIN = 5  # seconds
+# So that memory which was given later can be taken back whole, and so that Linux does not keep 64 MiB back for devices that cannot reach it: all can.
+GROWS = "memhp_default_state=online_movable swiotlb=noforce modules_load=virtio_mem"
 SHUT_DOWN = ("systemctl", "--no-block", "poweroff")
 
 
-class Machines(Volumes):
+class Machines(Volumes, Growing):
     """Made, started, stopped and removed."""
 
     def clone(self, spec: MachineSpec) -> None:
@@ -130,6 +134,9 @@ class Machines(Volumes):
             self._machine_type = capabilities.findtext("machine") or "q35"
             host_cpu = capabilities.find("cpu/mode[@name='host-model']")
             self._cpu = "" if host_cpu is None or not kvm else ET.tostring(host_cpu, encoding="unicode")
+        boot = None if memory and memory.incoming else self._boot(spec)
+        if boot is not None and spec.memory_room:
+            boot = replace(boot, cmdline=f"{boot.cmdline} {GROWS}")
         return xml.Domain(
             id=spec.id,
             name=spec.name,
@@ -139,7 +146,7 @@ class Machines(Volumes):
             cpu=xml.HostCpu() if kvm else xml.EmulatedCpu(),
             vcpus=spec.vcpus,
             memory=spec.memory,
-            boot=None if memory and memory.incoming else self._boot(spec),
+            boot=boot,
             devices=(
                 xml.Disk(disk or self.layout.disk(spec.id)),
                 *(() if memory else (self._card(spec),)),
@@ -152,6 +159,7 @@ class Machines(Volumes):
                 xml.NoBalloon() if memory else xml.Balloon(),
             ),
             memory_file=memory,
+            growth=xml.Growth(spec.memory_room) if spec.memory_room else None,
         )
 
     def _card(self, spec: MachineSpec) -> xml.Interface:
@@ -210,7 +218,8 @@ class Machines(Volumes):
         with self._connection.use() as connection:
             domain = find(connection, id)
             if domain is not None and domain.isActive():
-                needed = domain.info()[1] >> 10
+                given = self.memory_given(id)
+                needed = (domain.info()[1] >> 10) + (given.has if given else 0)
                 if memory and self._disk_free() > self.settings.disk_reserve + needed:
                     self.save(id)
                 elif memory:

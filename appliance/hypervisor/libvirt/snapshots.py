@@ -78,6 +78,11 @@ class Snapshots(Machines):
     def _take(self, spec: MachineSpec, folder: Path) -> None:
         with self._connection.use() as connection:
             _wait_until_idle(connection.lookupByUUIDString(spec.id))  # what it has left to do each fork would do again
+        if spec.memory_room and (loaded := self.execute(spec.id, ["/sbin/modprobe", "virtio_mem"], timeout=spec.boot_timeout)).status:
+            raise DpeError(
+                f"Its kernel cannot be given memory later: {(loaded.error or loaded.output).strip()[-300:]}",
+                "It needs the module virtio_mem; or have the class's machines keep the memory that they start with.",
+            )
         done = self.execute(spec.id, [STILL_COMMAND], timeout=spec.boot_timeout)
         if done.status:
             raise DpeError(

@@ -17,6 +17,7 @@ QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 ROOT_PORTS = 8  # five are taken by the devices that every machine has; each costs QEMU 0.16 MiB
 LEAN = ("-machine", "sata=off")  # nobody has a disk on q35's own controller, for which QEMU keeps 1.5 MiB of buffers
 DATA_PORT, DATA_TARGET = 6, "vdb"
+GROWTH_PORT, GROWTH = 7, "growth"
 TRANSLATED = 128  # MiB for an emulated machine's translated code
 
 ET.register_namespace("dpe", NAMESPACE)
@@ -277,6 +278,36 @@ class MemoryFile:
 
 
 @dataclass(frozen=True)
+class Growth:
+    """Memory that a running machine may be given besides, MiB: a virtio-mem device, empty at first (qemu.org, "virtio-mem").
+
+    libvirt has words for it, but its own would be a NUMA node's, which a memory file cannot be. It lies in the snapshot and in what libvirt saves:
+    plugged in later, a saved machine could not be resumed. QEMU adds a second -m to libvirt's; the MiB to spare are for the device's alignment.
+    """
+
+    room: int
+
+    def arguments(self, memory: int) -> list[str]:
+        """What QEMU is told, for a machine that starts with so many MiB."""
+        backend = {"qom-type": "memory-backend-ram", "id": f"{GROWTH}mem", "size": self.room << 20, "share": False}
+        device = {
+            "driver": "virtio-mem-pci",
+            "id": GROWTH,
+            "memdev": f"{GROWTH}mem",
+            "bus": f"pci.{GROWTH_PORT}",
+            "addr": "0x0",
+            "requested-size": 0,
+        }
+        return ["-m", f"slots=1,maxmem={memory + self.room + 1024}M", "-object", json.dumps(backend), "-device", json.dumps(device)]
+
+
+def memory_room(described: ET.Element) -> int:
+    """MiB that the machine which is described so, as libvirt has it, may be given besides."""
+    told = (argument.get("value", "") for argument in described.iter(f"{{{QEMU_NAMESPACE}}}arg"))
+    return sum(json.loads(one)["size"] >> 20 for one in told if f'"id": "{GROWTH}mem"' in one)
+
+
+@dataclass(frozen=True)
 class Domain:
     """A machine. memory is MiB; `kind` is libvirt's domain type, kvm or qemu; `machine` a versioned machine type.
 
@@ -295,6 +326,7 @@ class Domain:
     boot: Boot | None
     devices: tuple[Part, ...]
     memory_file: MemoryFile | None = None
+    growth: Growth | None = None
 
     def to_xml(self) -> ET.Element:
         controllers: tuple[Part, ...] = (
@@ -324,7 +356,11 @@ class Domain:
             element("on_crash", text="destroy"),
             element("pm", element("suspend-to-mem", enabled="no"), element("suspend-to-disk", enabled="no")),
             element("devices", *(part.to_xml() for part in (*controllers, *self.devices))),
-            _told(*LEAN, *(() if self.memory_file is None else self.memory_file.arguments(self.memory))),
+            _told(
+                *LEAN,
+                *(() if self.growth is None else self.growth.arguments(self.memory)),  # before -incoming
+                *(() if self.memory_file is None else self.memory_file.arguments(self.memory)),
+            ),
             # Else libvirt asks QEMU for each of some hundred processor features by itself, for as long as the rest of the start takes.
             element(f"{{{QEMU_NAMESPACE}}}capabilities", element(f"{{{QEMU_NAMESPACE}}}del", capability="cpu-unavailable-features")),
             type=self.kind,

@@ -158,9 +158,13 @@ def test_it_is_adopted_for_whoever_an_admin_chooses(engine, provider, alice, ope
     seed, slot = machine.seed.version, machine.slot
     label = labels.read_label((K.MACHINE, machine.id), opened.labels)
     assert (label["account_name"], label["seed"], label["slot"]) == ("alice", seed, slot)
+    with catalog.write():
+        Machine.update(memory=384, memory_more=128, memory_room=512).where(Machine.id == machine.id).execute()
+    label = catalog.aside.labels()[K.MACHINE, machine.id]
+    assert (label["memory"], label["memory_room"]) == (256, 512), "what it starts with: it is given more when it is known again"
     id, bob = stray(provider), account("bob")
     labels.file_of((K.MACHINE, id), opened.labels).write_text(
-        '{"name": "small-77", "class": "small", "account_name": "carol", "seed": 1, "slot": 40}'
+        '{"name": "small-77", "class": "small", "account_name": "carol", "seed": 1, "slot": 40, "memory_room": 512}'
     )
     seed_files(opened, machine.seed)
     look(engine)
@@ -172,6 +176,7 @@ def test_it_is_adopted_for_whoever_an_admin_chooses(engine, provider, alice, ope
     look(engine)
     found = machines.by_id(id)
     assert (found.owner_id, found.state, found.slot, found.name) == (bob.account_id, S.SUSPENDED, 40, "small-77")
+    assert (found.memory, found.memory_room) == (256, 512)
     assert Lease.select().where(Lease.machine == id, Lease.account == bob.account_id).count() == 1
     assert verbs.everything() == []
     assert id in provider.domains

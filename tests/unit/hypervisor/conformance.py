@@ -47,6 +47,7 @@ class Conformance:
             assert power(provider, spec) is Power.RUNNING
         assert provider.execute(spec.id, ["true"]).status == 0
         assert provider.signs(spec.id).users == 0
+        assert provider.memory_given(spec.id) is None, "its spec says that it keeps what it starts with"
         for _ in range(2):
             provider.suspend(spec.id)
             assert power(provider, spec) is Power.PAUSED

@@ -46,6 +46,9 @@ DOMAINS = {
     "fork_read_only": dataclasses.replace(
         FORK, memory_file=xml.MemoryFile(Path("/var/lib/dpe/memory"), shared=False, incoming=True, read_only=True)
     ),
+    "fork_that_grows": dataclasses.replace(
+        FORK, memory_file=xml.MemoryFile(Path("/var/lib/dpe/memory"), shared=False, incoming=True), growth=xml.Growth(3072)
+    ),
     "data": dataclasses.replace(
         EMULATED, devices=(*EMULATED.devices, xml.data_disk(Path("/var/lib/dpe/data/5f0c.qcow2"), "8b53639f152c8fc6ef30"))
     ),
@@ -63,6 +66,11 @@ def test_every_part_is_in_a_golden_file() -> None:
     parts = {kind for kind in vars(xml).values() if isinstance(kind, type) and hasattr(kind, "to_xml")} - {xml.Part, xml.Domain}
     shown = {type(part) for domain in DOMAINS.values() for part in (*domain.devices, domain.cpu, domain.memory_file)}
     assert parts - shown - {xml.CopyOfDisk} == {xml.Controller, xml.NoUsb, xml.Channels}  # which every domain has
+
+
+def test_what_a_machine_may_be_given_is_read_again_from_what_was_told() -> None:
+    rooms = {name: xml.memory_room(ET.fromstring(xml.to_text(domain.to_xml()))) for name, domain in DOMAINS.items()}
+    assert {name: room for name, room in rooms.items() if room} == {"fork_that_grows": 3072}
 
 
 def test_no_two_devices_share_a_place() -> None:

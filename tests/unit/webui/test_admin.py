@@ -32,6 +32,7 @@ from appliance.catalog import (
 from appliance.services import host_metrics
 from appliance.settings import Settings, describe
 from tests import world
+from tests.pages import on_one_line
 from tests.unit.webui.conftest import Browser
 
 
@@ -232,6 +233,10 @@ def test_a_machines_page(grace: Browser, people: dict[str, Actor]) -> None:
     page = grace.get(f"/admin/machines/{machine.id}").text
     for words in (machine.id, "10.213.0.", "that is recorded as an event", "412 MiB of 1 GiB", "ada got", "It is taken from ada."):
         assert words in page
+    assert "Memory by need" not in page
+    Machine.update(memory=1280, memory_more=256, memory_room=3072).where(Machine.id == machine.id).execute()
+    page = on_one_line(grace.get(f"/admin/machines/{machine.id}").text)
+    assert "1.2 GiB now, 1 GiB at its start, 4 GiB at most" in page
     assert grace.post(f"/machines/{machine.id}/extend").status_code == 303
     answer = grace.post(f"/machines/{machine.id}/release")
     assert answer.status_code == 303

@@ -172,7 +172,7 @@ def test_who_may_only_look_changes_nothing_and_is_offered_nothing(app: Flask, op
     inside, person = house.things["in"]["class"], house.things["in"]["account"]
     for path, form in (
         (f"/admin/classes/{inside}", {"buffer": "0", "minimum": "0", "maximum": "9", "lease_minutes": "9"}),
-        (f"/admin/classes/{inside}/making", {"readiness": "cold"}),
+        (f"/admin/classes/{inside}/making", {"readiness": "cold", "memory_most": "0"}),
         (f"/admin/accounts/{person}", {"ssh_keys": "", "full_name": "Somebody else"}),
     ):
         assert browser.post(path, form).status_code == 403, path

@@ -6,7 +6,7 @@ from html import unescape
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Class, Machine, MachineState, Request, Seed, Snapshot, SnapshotState, now
+from appliance.catalog import Class, Machine, MachineState, Request, Seed, Snapshot, SnapshotState, now, policies
 from tests import world
 from tests.unit.webui.conftest import Browser
 from webui import format
@@ -73,10 +73,12 @@ def test_what_need_not_be_tried_again(grace: Browser) -> None:
 
 def test_how_machines_are_made_is_changed(grace: Browser) -> None:
     assert "side channel" in grace.get(f"{CLASS}/making").text
-    assert grace.post(f"{CLASS}/making", {"readiness": "cold"}).status_code == 303
+    assert grace.post(f"{CLASS}/making", {"readiness": "cold", "memory_most": "0"}).status_code == 303
     assert (notebook().fork, notebook().readiness) == (False, "cold")
-    assert grace.post(f"{CLASS}/making", {"fork": "yes", "readiness": "running"}).status_code == 303
+    assert grace.post(f"{CLASS}/making", {"fork": "yes", "readiness": "running", "memory_most": "2048"}).status_code == 303
     assert (notebook().fork, notebook().readiness) == (True, "running")
+    assert policies.memory_room(notebook()) == 1024
+    assert grace.post(f"{CLASS}/making", {"readiness": "cold", "memory_most": "512"}).status_code == 400
     assert 'value="running" required aria-describedby="h-running" checked' in grace.get(f"{CLASS}/making").text
 
 
@@ -84,7 +86,7 @@ def test_how_machines_are_made_is_changed(grace: Browser) -> None:
 @pytest.mark.parametrize("wrong", [{"readiness": "hot"}, {"readiness": ""}, {}])
 def test_a_readiness_that_does_not_exist(grace: Browser, wrong: dict[str, str]) -> None:
     grace.get(CLASS)
-    answer = grace.post(f"{CLASS}/making", wrong)
+    answer = grace.post(f"{CLASS}/making", {"memory_most": "0", **wrong})
     assert answer.status_code == 400
     form = unescape(answer.text).split('id="change-making"')[1]
     assert "Choose paused, running or cold." in form
