@@ -68,6 +68,11 @@ def translated(value: Any) -> Any:
     return language.catalog(now).sentence(value)
 
 
+def in_language() -> Callable[[str], str]:
+    """What puts texts that Python said into the language of whoever asks, found out once for many of them."""
+    return str if (now := current()) == language.SOURCE else language.catalog(now).sentence
+
+
 def noun(number: int, one: str, many: str) -> str:
     """The noun that goes with a number."""
     return language.catalog(current()).plural(number, one, many)
