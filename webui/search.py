@@ -3,13 +3,14 @@ that takes a name, which offers those that it may be given."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 
 from flask import Blueprint, render_template, request, url_for
 from flask_login import current_user
 
 from appliance.catalog.search import Match
+from appliance.language import Written
 from appliance.scenario.applications import Entry
 from appliance.services import applications, delegation, packages, search
 from webui import guide, navigation
@@ -17,7 +18,7 @@ from webui.format import SEED_STATES, STATES
 from webui.guard import actor, asks_for_live_part, needs
 from webui.guide.markdown import Section
 from webui.guide.texts import guides, said, sections
-from webui.language import current, in_language
+from webui.language import current, in_language, translated
 from webui.navigation import May, Page, Place
 
 blueprint = Blueprint("search", __name__)
@@ -94,6 +95,7 @@ def _offers(kinds: Mapping[str, str]) -> str:
         found = search.find(current_user.powers, text, {kind: kinds[kind]} if kind in kinds else kinds)
     if "quotas.manage" in kinds.values():
         found = [match for match in found if delegation.may_bind(actor(), delegation.Holder(match.kind, match.id))]
+    found = [replace(match, detail=Written(match.detail)) for match in found]
     return render_template("_offers.html", found=found, field=field, ICONS=ICONS)
 
 
@@ -210,13 +212,13 @@ def _hit(text: str, match: Match) -> Hit:
     endpoint, argument = PAGES[match.kind]
     rank = search.rank(text, match.name, match.words)
     assert rank is not None, "search.find leaves out what does not fit"
-    return Hit(match.kind, rank, match.name, _about(match), ICONS[match.kind], url_for(endpoint, **{argument: match.id}))
+    return Hit(match.kind, rank, Written(match.name), _about(match), ICONS[match.kind], url_for(endpoint, **{argument: match.id}))
 
 
 def _about(match: Match) -> str:
     if match.kind == "machine":
-        return ", ".join(filter(None, (STATES[match.detail][0], match.owner)))
-    return SEED_STATES[match.detail][0] if match.kind == "seed" else match.detail
+        return Written(", ".join(filter(None, (translated(STATES[match.detail][0]), match.owner))))
+    return SEED_STATES[match.detail][0] if match.kind == "seed" else Written(match.detail)
 
 
 def _above(place: Place) -> str:
