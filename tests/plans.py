@@ -12,7 +12,7 @@ from appliance.catalog import database
 Statement = tuple[str, tuple[Any, ...]]
 
 # Tables that grow: with the machines alive, or with all that ever was. A class, a seed, an option is one of few.
-GROWING = ("machine", "lease", "request", "event", "session", "run", "step", "todo")
+GROWING = ("machine", "lease", "request", "event", "session", "run", "step", "todo", "name_suffix")
 # Indexes of what is alive, or in trouble, and of nothing else.
 FEW = (
     "event_trouble",

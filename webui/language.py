@@ -62,10 +62,15 @@ def text(english: str, **places: object) -> str:
 
 
 def translated(value: Any) -> Any:
-    """What Python said in English, in the language of whoever asks; anything else as it is."""
-    if not isinstance(value, str) or isinstance(value, Markup) or (now := current()) == language.SOURCE:
+    """What Python said in English, in the language of whoever asks; anything else as it is, and what a person wrote."""
+    if not isinstance(value, str) or isinstance(value, Markup | language.Written) or (now := current()) == language.SOURCE:
         return value
     return language.catalog(now).sentence(value)
+
+
+def in_language() -> Callable[[str], str]:
+    """What puts texts that Python said into the language of whoever asks, found out once for many of them."""
+    return (lambda text: text) if current() == language.SOURCE else translated
 
 
 def noun(number: int, one: str, many: str) -> str:

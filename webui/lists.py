@@ -21,6 +21,7 @@ from appliance.catalog import Actor, SavedView, listing, now
 from appliance.catalog.grants import Scope
 from appliance.catalog.listing import Cursor, Page, Window
 from appliance.errors import Conflict, DpeError, NotAllowed, NotFound
+from appliance.language import Written
 from appliance.services import classes, csv_export, saved_views
 from webui import forms, language
 from webui.format import plural, zone
@@ -240,7 +241,7 @@ class Listing:
 
 def class_names(permission: str = "machines.read") -> Mapping[str, str]:
     """The classes over which somebody holds the permission, as choices."""
-    return {one.name: one.name for one in classes.visible(actor(), permission)}
+    return {one.name: Written(one.name) for one in classes.visible(actor(), permission)}
 
 
 BY_CLASS = Filter("class", "Class", choices=class_names, every="Every class", argument="class_name", open=True)

@@ -2,14 +2,15 @@
 that takes a name, which offers those that it may be given."""
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, partial
 
 from flask import Blueprint, render_template, request, url_for
 from flask_login import current_user
 
 from appliance.catalog.search import Match
+from appliance.language import Written
 from appliance.scenario.applications import Entry
 from appliance.services import applications, delegation, packages, search
 from webui import guide, navigation
@@ -17,8 +18,8 @@ from webui.format import SEED_STATES, STATES
 from webui.guard import actor, asks_for_live_part, needs
 from webui.guide.markdown import Section
 from webui.guide.texts import guides, said, sections
-from webui.language import current, translated
-from webui.navigation import Page, Place
+from webui.language import current, in_language, translated
+from webui.navigation import May, Page, Place
 
 blueprint = Blueprint("search", __name__)
 
@@ -94,6 +95,7 @@ def _offers(kinds: Mapping[str, str]) -> str:
         found = search.find(current_user.powers, text, {kind: kinds[kind]} if kind in kinds else kinds)
     if "quotas.manage" in kinds.values():
         found = [match for match in found if delegation.may_bind(actor(), delegation.Holder(match.kind, match.id))]
+    found = [replace(match, detail=Written(match.detail)) for match in found]
     return render_template("_offers.html", found=found, field=field, ICONS=ICONS)
 
 
@@ -106,24 +108,39 @@ def _packages(text: str) -> list[Match]:
 Ranked = Iterable[tuple[int, Callable[[int], Hit]]]  # how well something fits, and what makes a hit of it
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What somebody looks for, found out once for all that is gone through: the text, what they may, and their language."""
+
+    text: str
+    may: May
+    say: Callable[[str], str]
+    spoken: str
+
+    def rank(self, it: Page | Place) -> int | None:
+        """How well a page, or a place of one, fits; None for one that is not for them."""
+        return search.rank(self.text, self.say(it.title), it.words) if navigation.allowed(it, self.may) else None
+
+
 def hits(text: str) -> list[Hit]:
     """All that whoever asks finds by a text."""
     if not text:
         return []
+    asked = _Asked(text, current_user.may, in_language(), current())
     found = [_hit(text, match) for match in search.find(current_user.powers, text)]
-    found += _best(_pages(text))
-    if current_user.may("classes.read"):
+    found += _best(_pages(asked))
+    if asked.may("classes.read"):
         found += _best(_applications(text))
     for kind, places in (("setting", navigation.SETTINGS), ("verb", navigation.VERBS)):
-        found += _best(_places(text, kind, places))
-    found += _best(_sections(text, {translated(hit.title) for hit in found}))
-    return found or _best(_told(text))
+        found += _best(_places(asked, kind, places))
+    found += _best(_sections(asked, {asked.say(hit.title) for hit in found}))
+    return found or _best(_told(asked))
 
 
-def _pages(text: str) -> Ranked:
+def _pages(asked: _Asked) -> Ranked:
     for group in navigation.GROUPS:
         for page in group.pages:
-            if navigation.allowed(page, current_user.may) and (rank := search.rank(text, translated(page.title), page.words)) is not None:
+            if (rank := asked.rank(page)) is not None:
                 yield rank, partial(_page, page, group.title)
 
 
@@ -141,9 +158,9 @@ def _application(one: Entry, rank: int) -> Hit:
     return Hit("application", rank, one.manifest.title, one.name, one.manifest.icon, url_for("applications.page", application=one.name))
 
 
-def _places(text: str, kind: str, places: Iterable[Place]) -> Ranked:
+def _places(asked: _Asked, kind: str, places: Iterable[Place]) -> Ranked:
     for place in places:
-        if navigation.allowed(place, current_user.may) and (rank := search.rank(text, translated(place.title), place.words)) is not None:
+        if (rank := asked.rank(place)) is not None:
             yield rank, partial(_place, kind, place)
 
 
@@ -151,23 +168,25 @@ def _place(kind: str, place: Place, rank: int) -> Hit:
     return Hit(kind, rank, place.title, _above(place), ICONS[kind], _url(place), place.form)
 
 
-def _guide() -> Iterator[Section]:
-    """The sections that are for whoever asks, in their language."""
-    return (said(section, current()) for section in sections() if guide.may_read(section))
+@cache
+def _guide(spoken: str) -> list[tuple[Section, str]]:
+    """The sections of all guides in a language, each with its text as case does not count."""
+    return [(one := said(section, spoken), one.text.casefold()) for section in sections()]
 
 
-def _sections(text: str, found: Collection[str]) -> Ranked:
+def _sections(asked: _Asked, found: Collection[str]) -> Ranked:
     """Sections of the guide by their names, without those that are called like what was found: that leads to them."""
-    for section in _guide():
-        if section.title not in found and (rank := search.rank(text, section.title)) is not None:
+    for section, _ in _guide(asked.spoken):
+        if section.title not in found and (rank := search.rank(asked.text, section.title)) is not None and guide.may_read(section):
             yield rank, partial(_section, section)
 
 
-def _told(text: str) -> Ranked:
+def _told(asked: _Asked) -> Ranked:
     """Sections of the guide that say something."""
-    for section in _guide():
-        if (rank := search.rank(text, section.text)) is not None:
-            yield rank, partial(_section, section)
+    words = asked.text.casefold().split()
+    for section, text in _guide(asked.spoken):
+        if all(word in text for word in words) and guide.may_read(section):
+            yield search.rank(asked.text, text) or 0, partial(_section, section)
 
 
 def _section(section: Section, rank: int) -> Hit:
@@ -193,13 +212,13 @@ def _hit(text: str, match: Match) -> Hit:
     endpoint, argument = PAGES[match.kind]
     rank = search.rank(text, match.name, match.words)
     assert rank is not None, "search.find leaves out what does not fit"
-    return Hit(match.kind, rank, match.name, _about(match), ICONS[match.kind], url_for(endpoint, **{argument: match.id}))
+    return Hit(match.kind, rank, Written(match.name), _about(match), ICONS[match.kind], url_for(endpoint, **{argument: match.id}))
 
 
 def _about(match: Match) -> str:
     if match.kind == "machine":
-        return ", ".join(filter(None, (STATES[match.detail][0], match.owner)))
-    return SEED_STATES[match.detail][0] if match.kind == "seed" else match.detail
+        return Written(", ".join(filter(None, (translated(STATES[match.detail][0]), match.owner))))
+    return SEED_STATES[match.detail][0] if match.kind == "seed" else Written(match.detail)
 
 
 def _above(place: Place) -> str:

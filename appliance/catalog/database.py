@@ -11,7 +11,7 @@ import logging
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -303,6 +303,12 @@ def rows(sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """All rows of a query written as SQL, for the few that models would make slow or unreadable."""
     result: list[tuple[Any, ...]] = db.execute_sql(sql, tuple(parameters)).fetchall()
     return result
+
+
+def stream(sql: str, parameters: Sequence[Any] = ()) -> Generator[tuple[Any, ...], None, None]:
+    """Rows of a query one after the other, for who knows only then how many are enough; close it before anything is written."""
+    with contextlib.closing(db.execute_sql(sql, tuple(parameters))) as cursor:
+        yield from cursor
 
 
 @cache

@@ -21,6 +21,7 @@ from peewee import (
 )
 
 from appliance.catalog.database import db
+from appliance.language import Written
 
 CLOCK_SLACK = timedelta(minutes=1)  # by which clocks are set every day
 
@@ -68,6 +69,14 @@ class JsonField(Field):
 
     def python_value(self, value: str) -> Any:
         return json.loads(value)
+
+
+class SpecField(JsonField):
+    """A class as the scenario has it; what users read of it is what a person wrote."""
+
+    def python_value(self, value: str) -> Any:
+        spec = super().python_value(value)
+        return {name: Written(one) if name in ("title", "description") else one for name, one in spec.items()}
 
 
 class EnumField(Field):
@@ -512,7 +521,7 @@ class Class(Row):
     """A kind of machine. The columns of its policy have what counts, and are written by catalog.policies."""
 
     name = CharField(primary_key=True)
-    spec = JsonField()
+    spec = SpecField()
     overrides = JsonField(default=dict)
     minimum = IntegerField()
     maximum = IntegerField()

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache, lru_cache
 from pathlib import Path
 
+import yaml
 from babel import numbers
 from babel.messages.pofile import read_po
 
@@ -39,7 +40,16 @@ _SENTENCES = (
     "lacks",
     "more",
 )
-_AS_THEY_ARE = ("name", "title", "full_name", "who", "by", "agent", "address", "text")  # places that hold what a person wrote
+_AS_THEY_ARE = ("name", "title", "full_name", "who", "by", "agent", "address", "text", "path")  # places that hold what a person wrote
+
+
+class Written(str):
+    """What a person wrote, a name or a title: it is in whatever language they wrote it in, also where a text of ours is called the same."""
+
+    __slots__ = ()
+
+
+yaml.SafeDumper.add_representer(Written, yaml.SafeDumper.represent_str)
 
 
 def file(language: str) -> Path:

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, GetJsonSchemaHandler, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, GetJsonSchemaHandler, StringConstraints, model_validator
 from pydantic_core import CoreSchema
 
+from appliance.language import Written
 from appliance.scenario.policy import ClassPolicy
 from appliance.yamlfile import Part
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+Words = Annotated[str, AfterValidator(Written)]
 Package = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9+.:-]*$")]
 Url = Annotated[str, StringConstraints(pattern=r"^/[^\s]*$")]
 
@@ -109,8 +111,8 @@ class Chosen(Part):
 class Described(Part):
     """What a kind of machine is, and stays."""
 
-    title: str = Field(min_length=1, max_length=60, description="What users read on the button.")
-    description: str = Field(default="", max_length=400, description="One or two sentences under the title.")
+    title: Words = Field(min_length=1, max_length=60, description="What users read on the button.")
+    description: Words = Field(default="", max_length=400, description="One or two sentences under the title.")
     icon: Icon | None = Field(default=None, description="The picture beside the title; without it, one by its kind.")
     kind: MachineKind = Field(
         default="desktop",
@@ -210,6 +212,6 @@ class Scenario(Part):
     """One scenario.yml."""
 
     name: Name = Field(description="Short name; the folder has the same.")
-    title: str = Field(min_length=1, max_length=60, description="What the appliance is for, in a few words.")
-    description: str = Field(default="", max_length=1000, description="A paragraph for the setup wizard.")
+    title: Words = Field(min_length=1, max_length=60, description="What the appliance is for, in a few words.")
+    description: Words = Field(default="", max_length=1000, description="A paragraph for the setup wizard.")
     classes: dict[Name, ClassSpec] = Field(min_length=1, description="The kinds of machine, by short name.")

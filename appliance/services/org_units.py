@@ -11,6 +11,7 @@ from appliance.catalog import ROOT, Account, Actor, EventKind, Group, Member, Ne
 from appliance.catalog.listing import Page, Value, Window
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.identity import names, permissions
+from appliance.language import Written
 from appliance.services import search
 
 TOO_MIGHTY = "They would come to hold more than you do."
@@ -56,7 +57,7 @@ def tree(actor: Actor, permission: str = "people.read") -> list[Branch]:
 
     def walk(parent: int | None, depth: int, path: str) -> None:
         for unit in below.get(parent, ()):
-            name = f"{path} / {unit.name}" if path and parent != ROOT else unit.name
+            name = Written(f"{path} / {unit.name}" if path and parent != ROOT else unit.name)
             shown = reach.everything or unit.id in reach.units
             if shown:
                 lines.append(Branch(unit, depth, name, counts.get(unit.id, 0), groups.get(unit.id, 0)))

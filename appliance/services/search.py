@@ -1,6 +1,5 @@
 """What somebody looks for by name, of all that they may see; and what is like a name that there is not."""
 
-import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 
@@ -19,6 +18,7 @@ KINDS = {
 }
 LONGEST = 100  # characters
 EACH = 6  # of a kind
+rank = search.rank
 
 
 def words_of(text: str) -> str:
@@ -29,21 +29,7 @@ def words_of(text: str) -> str:
 def find(powers: Permissions, text: str, kinds: Mapping[str, str] = KINDS, each: int = EACH) -> list[Match]:
     """Things of these kinds, by the permission over them, that the text finds: the best of each kind first, `each` at most."""
     text = words_of(text)
-    found = [match for kind, permission in kinds.items() for match in search.find(kind, text, powers.reach(permission), each)]
-    return [match for match in found if rank(text, match.name, match.words) is not None]
-
-
-def rank(text: str, name: str, words: str = "") -> int | None:
-    """How well a name, or what it is found by besides, fits: 0 just so, 1 it begins like that, 2 a word of it does, 3 anywhere, None not."""
-    wanted, called = text.casefold(), [name.casefold(), *words.casefold().split("\n")]
-    hay = " ".join(called)
-    if not wanted or not all(term in hay for term in wanted.split()):
-        return None
-    if wanted in called:
-        return 0
-    if any(one.startswith(wanted) for one in called):
-        return 1
-    return 2 if re.search(rf"(?<![^\W_]){re.escape(wanted)}", hay) else 3
+    return [match for kind, permission in kinds.items() for match in search.find(kind, text, powers.reach(permission), each)]
 
 
 def like(powers: Permissions, name: str, kind: str = "account", permission: str = "people.read") -> str:

@@ -8,12 +8,13 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
 from babel.messages.pofile import read_po
 from flask import Flask, g
 from jinja2 import Environment, nodes
 
 from appliance import catalog, language
-from appliance.catalog import Account, Actor, Class, database, options, outgoing_mail
+from appliance.catalog import ROOT, Account, Actor, Class, Group, Machine, OrgUnit, database, options, outgoing_mail
 from tests import world
 from tests.pages import on_one_line
 from tests.unit.webui.conftest import Browser
@@ -227,6 +228,45 @@ def test_pages_in_german_have_no_english_text_left(ada: Browser, grace: Browser)
             answer = browser.get(page, **{"Accept-Language": "de"})
             assert answer.status_code == 200
             assert not [text for text in Shown(answer.text).said if text in english], page
+
+
+@pytest.mark.i18n
+def test_what_a_person_called_something_stays_so_where_a_text_of_ours_is_called_the_same(people: dict[str, Actor], grace: Browser) -> None:
+    """Data is Daten, Storage is Speicher, and Machines are Maschinen, where we say it."""
+    with catalog.write():
+        unit = OrgUnit.create(parent=ROOT, name="Data")
+        Group.create(name="Data group", about="Machines", org_unit=unit)
+        Class.update(spec={**world.STUDIO, "title": "Storage"}).where(Class.name == "studio").execute()
+    world.machine_class("data", {**world.STUDIO, "title": "Storage"})
+    pages = (
+        "/",
+        "/admin/",
+        "/admin/classes/",
+        "/admin/classes/data",
+        "/admin/classes/data/policy",
+        "/admin/machines/",
+        "/admin/grants/",
+        "/admin/accounts/new",
+    )
+    for page in pages:
+        main = grace.get(page, **{"Accept-Language": "de"}).text.split("<main")[-1]
+        assert not re.findall(r"[^<]*\b(?:Speicher|Daten)\b(?=</h|</a>|<option|</option|\"| deaktivieren)", main), page
+    found, offered = (
+        on_one_line(grace.get(f"/search?{query}", **{"Accept-Language": "de", "HX-Request": "true"}).text)
+        for query in ("q=data", "offer=holder&field=name&name=data")
+    )
+    for words in ("<span>Data</span>", "<span>data</span><small>Storage</small>", "<span>Data group</span><small>Machines</small>"):
+        assert words in found
+    assert "<small>Machines</small>" in offered
+    assert '<div class="found-title" id="found-1">Organisationseinheiten</div>' in found
+    machine = Machine.get(Machine.owner == people["ada"].account_id)
+    assert (
+        "<small>in Benutzung, ada</small>" in grace.get(f"/search?q={machine.name}", **{"Accept-Language": "de", "HX-Request": "true"}).text
+    )
+
+
+def test_a_name_that_is_kept_or_written_down_is_text() -> None:
+    assert yaml.safe_dump({"title": language.Written("Data")}) == "title: Data\n"
 
 
 def test_mail_is_in_the_language_of_who_reads_it(people: object) -> None:
