@@ -1,10 +1,14 @@
 """Rates of machines: those of policy and admins are in force, whatever happens to a machine, and what changes is told."""
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from appliance import catalog
-from appliance.catalog import Class, Event, Machine, machines, policies
+from appliance.catalog import Class, Event, Machine, machines, policies, timezone
 from appliance.errors import BadInput, NotFound, Unavailable
+from appliance.lifecycle.rates import of_class
+from appliance.scenario.calendar import DAYS, Window
 from appliance.scenario.rates import Rates
 from appliance.services import machines as verbs
 from appliance.services import moves, rates
@@ -99,3 +103,27 @@ def test_a_host_that_cannot_has_machines_all_the_same_and_says_so_once(engine, p
     looked(engine)
     assert rates.of_machine(machines.by_id(held.id)).problem == ""
     assert provider.store.rates[held.id] == Rates(network_out=9)
+
+
+def test_a_window_of_the_calendar_says_it_while_it_holds(engine, provider, held):
+    monday = datetime(2027, 6, 7, tzinfo=UTC)
+    night = {"name": "Night", "days": ["mon"], "begin": "20:00", "end": "06:00", "network": 0}
+    lessons = {"name": "Lessons", "days": ["mon"], "begin": "08:00", "end": "12:00", "network": 5}
+    say(engine, network_in=20, disk_rate=3, windows=[Window.model_validate(one).model_dump(mode="json") for one in (night, lessons)])
+    zone = timezone.current()
+    for hour, found in (
+        (7, Rates(20, 0, 3)),
+        (8, Rates(5, 5, 3)),
+        (11, Rates(5, 5, 3)),
+        (12, Rates(20, 0, 3)),
+        (20, Rates(0, 0, 3)),
+        (29, Rates(0, 0, 3)),
+        (30, Rates(20, 0, 3)),
+    ):
+        at = (monday.replace(tzinfo=zone) + timedelta(hours=hour)).astimezone(UTC)
+        assert of_class(Class.get(), at) == found, hour
+    always = [night | {"days": list(DAYS), "begin": "00:00", "end": "00:00", "network": 9}]
+    say(engine, windows=[Window.model_validate(one).model_dump(mode="json") for one in always])
+    assert provider.store.rates[held.id] == Rates(9, 9, 3)
+    say(engine, windows=[])
+    assert provider.store.rates[held.id] == Rates(20, 0, 3)
