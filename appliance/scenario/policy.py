@@ -95,19 +95,19 @@ class Growth(Part):
         default=0,
         ge=0,
         le=65536,
-        description="A data disk that fills is made larger, up to so many GiB, its owner's quota, and what the server has room for. 0: it is not.",
+        description="A data disk that fills grows by itself: up to this, its owner's quota, and the server's room. 0: it does not.",
     )
     above: Annotated[int, _life("data_above", DATA, "Grows when filled to", "percent")] = Field(
-        default=85, ge=10, le=99, description="It grows when so much of it is full, as its machine says."
+        default=85, ge=10, le=99, description="It grows when so much of it is full."
     )
     step: Annotated[int, _life("data_step", DATA, "Grows by", "GiB")] = Field(
         default=1,
         ge=1,
         le=4096,
-        description="What is added at a time; at least a quarter of its size, and what fills in two minutes at its pace, up to twice its size.",
+        description="What is added at a time; a quarter of its size at least.",
     )
     cooldown: Annotated[int, _life("data_cooldown", DATA, "Grows again after", "seconds")] = Field(
-        default=30, ge=0, le=86400, description="Seconds after it grew before it does again."
+        default=30, ge=0, le=86400, description="Before it grows once more."
     )
 
 
@@ -115,19 +115,19 @@ class Rates(Part):
     """How fast one machine is at most, whatever it does; 0: as fast as it can."""
 
     network_in: Annotated[int, _life("network_in", RATES, "Network, to it", "Mbit/s")] = Field(
-        default=0, ge=0, le=100_000, description="What is sent to a machine, in Mbit/s at most; 0: no limit."
+        default=0, ge=0, le=100_000, description="Sent to a machine, at most; 0: no limit."
     )
     network_out: Annotated[int, _life("network_out", RATES, "Network, from it", "Mbit/s")] = Field(
-        default=0, ge=0, le=100_000, description="What a machine sends, in Mbit/s at most; 0: no limit."
+        default=0, ge=0, le=100_000, description="Sent by a machine, at most; 0: no limit."
     )
     disk_rate: Annotated[int, _life("disk_rate", RATES, "Disks", "MiB/s")] = Field(
-        default=0, ge=0, le=100_000, description="What a machine reads and writes on all its disks together, in MiB/s at most; 0: no limit."
+        default=0, ge=0, le=100_000, description="Read and written on all its disks, at most; 0: no limit."
     )
     disk_iops: Annotated[int, _life("disk_iops", RATES, "Disk operations", "a second")] = Field(
         default=0,
         ge=0,
         le=1_000_000,
-        description="How often a machine reads and writes on all its disks together, a second at most; 0: no limit.",
+        description="Reads and writes on all its disks, at most; 0: no limit.",
     )
 
 

@@ -102,25 +102,25 @@ def from_it(spec: MachineSpec, size: int) -> float:
 
 
 def test_rates_hold_both_ways_change_at_once_and_are_back_after_resume_and_boot(provider: LibvirtProvider, spec: MachineSpec) -> None:
-    spec = replace(spec, rates=Rates(network_in=8, network_out=16, disk_rate=4, disk_iops=500))
+    spec = replace(spec, rates=Rates(network_in=4, network_out=8, disk_rate=4, disk_iops=500))
     provider.fork(spec)
     provider.start(spec)
     provider.wait(spec)
     assert provider.rates()[spec.id] == spec.rates
     inside(provider, spec, "systemd-run", "--unit=server", "perl", "-e", SERVER)
     inside(provider, spec, "sh", "-c", "until ss -ltn | grep -q :9000; do sleep 0.05; done")
-    assert 0.85 * 8 <= to_it(spec, 12 * MEGABIT) <= 1.05 * 8
-    assert 0.85 * 16 <= from_it(spec, 24 * MEGABIT) <= 1.05 * 16
+    assert 0.85 * 4 <= to_it(spec, 8 * MEGABIT) <= 1.05 * 4
+    assert 0.85 * 8 <= from_it(spec, 16 * MEGABIT) <= 1.05 * 8
     begun = time.monotonic()
     inside(provider, spec, "dd", "if=/dev/zero", "of=/root/written", "bs=1M", "count=8", "oflag=direct")
     assert time.monotonic() - begun >= 8 / (1.05 * 4) - 0.5  # QEMU lets a tenth of a second's worth pass at once
 
-    spec = replace(spec, rates=Rates(network_in=16, network_out=8))
+    spec = replace(spec, rates=Rates(network_in=8, network_out=4))
     for _ in range(2):
         provider.limit(spec)
         assert provider.rates()[spec.id] == spec.rates
-    assert 0.85 * 16 <= to_it(spec, 24 * MEGABIT) <= 1.05 * 16
-    assert 0.85 * 8 <= from_it(spec, 12 * MEGABIT) <= 1.05 * 8
+    assert 0.85 * 8 <= to_it(spec, 16 * MEGABIT) <= 1.05 * 8
+    assert 0.85 * 4 <= from_it(spec, 8 * MEGABIT) <= 1.05 * 4
 
     for off in (provider.save, lambda id: provider.stop(id, timeout=1)):
         off(spec.id)

@@ -110,7 +110,7 @@ def admin_move(id: str, verb: str) -> Answer:
     return {"run": moves.plain(actor(), id, verb), "state": machines.get_machine(actor(), id).state.value}, 202
 
 
-class MachineRates(Body):
+class RatesBody(Body):
     """How fast one machine is at most; what is null or left out is its class's, 0 is no limit."""
 
     network_in: int | None = None
@@ -130,10 +130,10 @@ def admin_rates(id: str) -> Answer:
 
 @blueprint.put("/admin/machines/<id>/rates")
 @needs("machines.manage", machine="id")
-@operation("admin:machines", CHANGED, takes=MachineRates, guarded_by="api.admin_rates", example={"network_in": 20, "network_out": 20})
+@operation("admin:machines", CHANGED, takes=RatesBody, guarded_by="api.admin_rates", example={"network_in": 20, "network_out": 20})
 def put_rates(id: str) -> Answer:
     """Have these be in force for somebody's machine, within seconds; what is left out is its class's."""
-    return _changed(changed=rates.change(actor(), id, forms.read(MachineRates).model_dump()))
+    return _changed(changed=rates.change(actor(), id, forms.read(RatesBody).model_dump()))
 
 
 @blueprint.post("/admin/machines/<id>/extend")

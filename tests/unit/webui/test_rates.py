@@ -28,7 +28,7 @@ def test_an_admin_has_one_machine_be_otherwise_than_its_class(grace: Browser, ma
     page = grace.get(path).text
     assert "<dt>Rates</dt><dd>in 20 Mbit/s</dd>" in page
     assert 'placeholder="20"' in page
-    assert "What is sent to a machine, in Mbit/s at most" in page  # each field has its help
+    assert "Sent to a machine, at most; 0: no limit." in page  # each field has its help
     answer = grace.post(f"{path}/rates", {"network_in": "", "network_out": "7", "disk_rate": "", "disk_iops": "0"})
     assert answer.status_code == 303
     assert Machine.get_by_id(machine.number).rates == {"network_out": 7, "disk_iops": 0}
