@@ -17,7 +17,8 @@ from pydantic import TypeAdapter
 
 from appliance import errors
 from appliance.errors import DpeError
-from appliance.hypervisor.provider import GuestSigns, MachineFound, Unfit
+from appliance.hypervisor.provider import Fill, GuestSigns, MachineFound, Unfit
+from appliance.scenario.rates import Rates
 from tests.unit.engine.fake import Data, FakeProvider, Store
 
 V = TypeVar("V")
@@ -158,6 +159,9 @@ def store(folder: Path) -> Store:
         data=_shelf(folder / "data", Data),
         backups=_shelf(folder / "backups", Data),
         kept=Shelf[int](folder / "kept", _same, _same),
+        rates=_shelf(folder / "rates", Rates),
+        fills=_shelf(folder / "fills", Fill),
+        grown=Shelf[int](folder / "grown", _same, _same),
         fails=Shelf[DpeError](folder / "fails", lambda error: [type(error).__name__, error.message, error.hint], _error),
         calls=Calls(folder / "calls"),
     )

@@ -45,6 +45,7 @@ def _page(id: str, error: DpeError | None = None) -> tuple[str, int]:
         "disk.html",
         disk=disk,
         taken=disks.taken(disk, settings()),
+        grows_to=disks.grows_to(disk),
         own=disk.account_id == current_user.account.id,
         events=events.list_events(object=f"data_disk:{id}", limit=20),
         name=forms.bound(Name, {"name": disk.name}, error),

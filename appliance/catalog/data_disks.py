@@ -131,6 +131,24 @@ def list_disks(
     return listing.page(query, DataDisk.id, SORTS, window, count=True)
 
 
+def in_use() -> list[DataDisk]:
+    """The data disks that a machine in use has, with machine and class joined."""
+    query = (
+        DataDisk.select(DataDisk, Machine, Class)
+        .join(Machine, on=(DataDisk.machine == Machine.id))
+        .switch(DataDisk)
+        .join(Class, on=(DataDisk.machine_class == Class.name))
+        .where(DataDisk.state == DiskState.READY, Machine.state == MachineState.IN_USE)
+    )
+    return list(query.order_by(DataDisk.id))
+
+
+def promised() -> int:
+    """Bytes that machines may yet write to data disks that grew by rule."""
+    yet = fn.SUM(DataDisk.size * (1 << 30) - fn.COALESCE(DataDisk.filled, 0))
+    return int(DataDisk.select(yet).where(DataDisk.grown_at.is_null(False), DataDisk.machine.is_null(False)).scalar() or 0)
+
+
 def due_disks() -> list[DataDisk]:
     """The data disks to be copied, or to be removed: those that no machine has any more."""
     removable = (DataDisk.state == DiskState.REMOVING) & DataDisk.machine.is_null()

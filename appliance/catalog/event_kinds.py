@@ -125,6 +125,10 @@ class EventKind(StrEnum):
     MACHINE_REVIVED = "machine.revived", "A machine that had gone runs again."
     MACHINE_STALLED = "machine.stalled", "A machine stands still: the appliance's disk is full.", ERROR, "hint"
 
+    MACHINE_RATES = "machine.rates", "Somebody said how fast one machine is at most.", INFO, *CHANGE
+    MACHINE_LIMITED = "machine.limited", "Other rates are in force for a machine.", INFO, *CHANGE
+    MACHINE_NOT_LIMITED = "machine.not_limited", "A machine is faster than it is to be: the server cannot limit it.", ERROR, "hint"
+
     LEASE_EXTENDED = "lease.extended", "Somebody extended a lease."
     LEASE_IDLE = "lease.idle", "The owner is warned that nobody seems to use the machine.", WARNING
     LEASE_KEPT = "lease.kept", "The owner still uses a machine that was taken for idle."
@@ -300,6 +304,8 @@ class EventKind(StrEnum):
     DATA_DISK_RENAMED = "data_disk.renamed", "A data disk has another name.", INFO, *CHANGE
     DATA_DISK_TROUBLED = "data_disk.troubled", "A data disk could not be used, and is left as it is.", ERROR, "hint"
     DATA_DISK_TRIED_AGAIN = "data_disk.tried_again", "Somebody asked to try a data disk again."
+    DATA_DISK_GROWS = "data_disk.grows", "A data disk that fills is made larger, by rule.", INFO, *CHANGE
+    DATA_DISK_NOT_GROWN = "data_disk.not_grown", "A data disk that fills is not made larger.", WARNING, *CHANGE
     DATA_DISK_BACKUP_ASKED = "data_disk.backup_asked", "Somebody asked for a copy of a data disk."
     DATA_DISK_COPIED = "data_disk.copied", "A data disk was copied."
     DATA_DISK_NOT_COPIED = "data_disk.not_copied", "A data disk could not be copied.", ERROR, "hint"

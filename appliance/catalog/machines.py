@@ -351,6 +351,11 @@ def live() -> list[Machine]:
     return list(Machine.select().where(Machine.state.in_(LIVE)).order_by(Machine.number))
 
 
+def have_rates() -> bool:
+    """Whether any machine has rates of its own, or any were seen in force for one."""
+    return bool(rows("SELECT 1 FROM machine WHERE state <> 'retired' AND (rates <> '{}' OR rates_in_force <> '{}') LIMIT 1"))
+
+
 def live_ids() -> set[str]:
     """The ids of every machine that is not retired."""
     return {row[0] for row in rows("SELECT id FROM machine WHERE state <> 'retired'")}

@@ -68,7 +68,7 @@ class JsonField(Field):
         return json.dumps(value, separators=(",", ":"))
 
     def python_value(self, value: str) -> Any:
-        return json.loads(value)
+        return None if value is None else json.loads(value)  # of a row that an outer join did not find
 
 
 class SpecField(JsonField):
@@ -743,6 +743,8 @@ class Machine(Row):
     host_label = CharField(
         default=lambda: f"m{secrets.token_hex(8)}", unique=True
     )  # begins its host names; whoever gets it is given another one
+    rates = JsonField(default=dict)  # what an admin said of this one alone, by the policy's names
+    rates_in_force = JsonField(default=dict)  # as they were last seen, or why they cannot be: {"problem": ...}
 
     @property
     def memory_start(self) -> int:
@@ -907,6 +909,12 @@ class DataDisk(Row):
     backup_problem = TextField(default="")
     created_at = UtcField(default=now)
     last_used_at = UtcField(null=True)
+    filled = IntegerField(null=True)  # bytes of `capacity`, as its machine said at `filled_at`
+    capacity = IntegerField(null=True)
+    filled_at = UtcField(null=True)
+    grown_at = UtcField(null=True)  # by rule; `growing` until disk and file system have followed
+    growing = BooleanField(default=False)
+    not_grown = JsonField(default=dict)  # what was last told of why it does not
 
 
 class KeptDisk(Row):

@@ -13,12 +13,16 @@ from appliance.engine.dispatcher import Dispatcher
 from appliance.engine.farm import QUEUE as FARM
 from appliance.engine.farm import THREADS as FARM_THREADS
 from appliance.engine.farm import Farm
+from appliance.engine.growth import EVERY as GROWTH_EVERY
+from appliance.engine.growth import DataGrowth
 from appliance.engine.heartbeat import Heartbeat
 from appliance.engine.jobs import Jobs
 from appliance.engine.listeners import Listeners
 from appliance.engine.orphans import Orphans
 from appliance.engine.pools import Pools
 from appliance.engine.probes import Probes
+from appliance.engine.rates import EVERY as LIMITS_EVERY
+from appliance.engine.rates import Limits
 from appliance.engine.readings import EVERY as READ_EVERY
 from appliance.engine.readings import Readings
 from appliance.engine.recorder import Recorder
@@ -85,6 +89,7 @@ class Controllers:
         self.recorder, self.trends = Recorder(store, self.readings, self.balancer), Trends(settings, store, self.readings)
         self.rules, self.farm, self.probes = Rules(store), Farm(provider, jobs), Probes(provider, store)
         self.vertical = Vertical(settings, provider, self.readings, jobs)
+        self.limits, self.growth = Limits(settings, provider), DataGrowth(settings, provider, self.readings, jobs)
         self.heartbeat = Heartbeat(provider, self.readings)
         self.dispatcher = Dispatcher(self.runner, Refill(settings, provider, self.runner, self.handlers, jobs), jobs)
         self.upkeep = Upkeep(self.runner, self.heartbeat, Repair(settings, provider), jobs)
@@ -164,6 +169,8 @@ def table(of: Controllers) -> list[Periodic]:
         Periodic("probes", 30, of.probes.read, watched, Queue.NETWORK, of.probes.is_due),
         Periodic("rules", DECIDED_EVERY, of.rules.decide, Needs.HYPERVISOR, READINGS),  # and after what was recorded
         Periodic("memory", MEMORY_EVERY, of.vertical.dispatch, watched),
+        Periodic("rates", LIMITS_EVERY, of.limits.keep, watched, READINGS, of.limits.is_due),
+        Periodic("growth", GROWTH_EVERY, of.growth.look, watched),
         Periodic("trends", JUDGED_EVERY, of.trends.judge, Needs.HYPERVISOR, READINGS),
         Periodic("unopened", 30, of.take_back_unopened, watched),
         Periodic("idle", 30, of.judge_idle, watched, Queue.NETWORK),

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol, TypedDict
 from appliance.errors import Unavailable
 from appliance.laps import Lap
 from appliance.scenario.policy import Readiness
+from appliance.scenario.rates import UNLIMITED, Rates
 
 PERSONALISE_COMMAND = "/usr/lib/dpe/personalise"  # in every seed; see playbooks/roles/guest
 
@@ -66,6 +67,7 @@ class MachineSpec:
     data_size: int = 0
     memory_room: int = 0  # MiB that it may be given besides while it runs; 0: never any
     further: tuple[tuple[int, str], ...] = ()  # port and ready path of each page besides, which has to answer as well
+    rates: Rates = UNLIMITED
 
     @property
     def pages(self) -> tuple[tuple[int, str], ...]:
@@ -226,6 +228,14 @@ class GuestMemory(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Fill:
+    """How full the file system on a data disk is: bytes."""
+
+    used: int
+    size: int
+
+
+@dataclass(frozen=True)
 class Service:
     """A process that a provider needs, to be started before the engine and stopped after it.
 
@@ -260,7 +270,7 @@ class Provider(Protocol):
     def start(self, spec: MachineSpec) -> None:
         """Define the machine when it is not, admit its card to the network, and see that it runs (resumes a saved one) with its data disk.
 
-        A machine that runs without spec.data has it plugged in. Raises Conflict while another machine has that disk, and
+        A machine that runs without spec.data has it plugged in; no one runs faster than spec.rates. Raises Conflict while another machine has that disk, and
         NoData when the disk is missing or damaged. After it, `wait` sets clock and address of a machine that was saved.
         """
 
@@ -315,6 +325,12 @@ class Provider(Protocol):
     def execute(self, id: str, command: Sequence[str], *, input: bytes = b"", timeout: float = 60) -> Executed:
         """Run a command in the machine through its agent."""
 
+    def rates(self) -> Mapping[str, Rates]:
+        """The rates in force of each machine that runs or is paused, by its id, read from what enforces them."""
+
+    def limit(self, spec: MachineSpec) -> None:
+        """Have spec.rates be in force for a machine that runs or is paused, at once. Raises Unavailable when this host cannot."""
+
     def console(self, id: str) -> str:
         """The end of what the machine said on its console; empty when it is not known."""
 
@@ -366,6 +382,15 @@ class Provider(Protocol):
         """Make an empty data disk of `size` GiB with a file system on it, or let one that is there grow to that. It never shrinks.
 
         A machine that runs has the room in its file system at its next `wait` or boot.
+        """
+
+    def fill(self, spec: MachineSpec) -> Fill:
+        """How full spec.data is, as its running machine says: its own word. Raises Unavailable when it does not say so, or nothing that can be."""
+
+    def grow_data(self, spec: MachineSpec) -> None:
+        """Let spec.data, which a running machine has, grow to spec.data_size, and the file system on it, while it is written to.
+
+        Raises Conflict while the machine is saved, Unavailable when the guest did not follow: then the disk is larger, and its file system not yet.
         """
 
     def remove_data(self, id: str) -> None:

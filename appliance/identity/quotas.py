@@ -51,6 +51,16 @@ def allowance(account_id: int, class_name: str, size: Size, *, machines: int = 1
     return Allowance(left, reason, min(minutes, default=None))
 
 
+def disk_room(account_id: int, class_name: str) -> int | None:
+    """GiB that the account's data disks of the class may have more; None: no quota says."""
+    left = []
+    for bound in quotas.bounds(account_id, class_name):
+        if bound.disk is not None:
+            kind, id = ("account", account_id) if bound.each else (bound.kind, bound.id)
+            left.append(max(0, bound.disk - quotas.used(kind, id, bound.class_name)[3]))
+    return min(left, default=None)
+
+
 def _whose(bound: Bound, account_id: int) -> str:
     if bound.each or (bound.kind, bound.id) == ("account", account_id):
         return "Your quota"

@@ -7,6 +7,7 @@ from typing import cast
 
 from appliance.catalog import Machine, MachineState, data_disks, scenarios
 from appliance.hypervisor.provider import Card, MachineSpec, answering
+from appliance.lifecycle import rates
 from appliance.paths import below
 from appliance.scenario import applications
 from appliance.scenario.load import MACHINE_TASKS
@@ -67,4 +68,5 @@ def spec(machine: Machine, settings: Settings) -> MachineSpec:
         kept=None if kept is None else kept.id,
         data=None if disk is None else disk.id,
         data_size=disk.size if disk else 0,
+        rates=rates.wanted(machine),
     )

@@ -97,6 +97,13 @@ class Window(Amounts):
         description="In place of a buffer: of a hundred requests, how many are to get a machine at once. The forecast then has the number of each quarter of an hour, once it knows enough.",
     )
 
+    network: int | None = Field(
+        default=None,
+        ge=0,
+        le=100_000,
+        description="How fast each machine's network is at most while it holds, to it and from it, in Mbit/s, in place of what the class says; 0: no limit.",
+    )
+
     @property
     def key(self) -> str:
         """What it is told apart by, in its class."""
@@ -104,7 +111,7 @@ class Window(Amounts):
 
     @property
     def _changes(self) -> bool:
-        return bool(self.amounts) or self.service_level is not None
+        return bool(self.amounts) or self.service_level is not None or self.network is not None
 
     @model_validator(mode="after")
     def _fits(self) -> "Window":

@@ -65,6 +65,9 @@ def _life(name: str, group: str, label: str, unit: str = "minutes", **choices: t
     return Editable(name, Form.LIFE, group, label, unit, choices)
 
 
+DATA, RATES = "What belongs to it", "Rates"
+
+
 class Size(Part):
     """What one machine is given."""
 
@@ -86,7 +89,7 @@ class Size(Part):
         description="Size of the system disk in GiB; it takes only what is written to it.",
         json_schema_extra={"unit": "GiB"},
     )
-    data: Annotated[int, _life("data_disk", "What belongs to it", "Data disk", "GiB")] = Field(
+    data: Annotated[int, _life("data_disk", DATA, "Data disk", "GiB")] = Field(
         default=0,
         ge=0,
         le=65536,
@@ -106,6 +109,49 @@ MEMORY_STEP = 128  # MiB, in which Linux takes memory and gives it back
 def memory_room(memory: int, most: int) -> int:
     """MiB that a machine which starts with so much may be given besides: whole steps."""
     return max(0, most - memory) // MEMORY_STEP * MEMORY_STEP
+
+
+class Growth(Part):
+    """When a data disk is made larger, while its machine runs and writes to it. A disk never shrinks."""
+
+    most: Annotated[int, _life("data_most", DATA, "Data disk grows to", "GiB")] = Field(
+        default=0,
+        ge=0,
+        le=65536,
+        description="A data disk that fills grows by itself: up to this, its owner's quota, and the server's room. 0: it does not.",
+    )
+    above: Annotated[int, _life("data_above", DATA, "Grows when filled to", "percent")] = Field(
+        default=85, ge=10, le=99, description="It grows when so much of it is full."
+    )
+    step: Annotated[int, _life("data_step", DATA, "Grows by", "GiB")] = Field(
+        default=1,
+        ge=1,
+        le=4096,
+        description="What is added at a time; a quarter of its size at least.",
+    )
+    cooldown: Annotated[int, _life("data_cooldown", DATA, "Grows again after", "seconds")] = Field(
+        default=30, ge=0, le=86400, description="Before it grows once more."
+    )
+
+
+class Rates(Part):
+    """How fast one machine is at most, whatever it does; 0: as fast as it can."""
+
+    network_in: Annotated[int, _life("network_in", RATES, "Network, to it", "Mbit/s")] = Field(
+        default=0, ge=0, le=100_000, description="Sent to a machine, at most; 0: no limit."
+    )
+    network_out: Annotated[int, _life("network_out", RATES, "Network, from it", "Mbit/s")] = Field(
+        default=0, ge=0, le=100_000, description="Sent by a machine, at most; 0: no limit."
+    )
+    disk_rate: Annotated[int, _life("disk_rate", RATES, "Disks", "MiB/s")] = Field(
+        default=0, ge=0, le=100_000, description="Read and written on all its disks, at most; 0: no limit."
+    )
+    disk_iops: Annotated[int, _life("disk_iops", RATES, "Disk operations", "a second")] = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        description="Reads and writes on all its disks, at most; 0: no limit.",
+    )
 
 
 class Policy(Part):
@@ -237,6 +283,8 @@ class ClassPolicy(Part):
     """All that an admin may change of a class, in the shape of scenario.yml. A second name is a former one, which is still read."""
 
     size: Size = Field(default=Size(), description="Processors, memory and disk of one machine.")
+    growth: Growth = Field(default=Growth(), description="When its data disks are made larger.")
+    rates: Rates = Field(default=Rates(), description="How fast one machine is at most on network and disks.")
     policy: Policy = Field(default=Policy(), description="How large the pools are, until an admin changes it.")
     lease: LeaseTerms = Field(default=LeaseTerms(), description="How long a machine may be held.")
     per_person: Annotated[int, _lease("per_person", "Machines per person", "machines")] = Field(

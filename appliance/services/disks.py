@@ -4,7 +4,7 @@ import unicodedata
 from pathlib import Path
 
 from appliance import catalog
-from appliance.catalog import Actor, DataDisk, DiskState, EventKind, KeptDisk, data_disks, doorbell
+from appliance.catalog import Actor, DataDisk, DiskState, EventKind, KeptDisk, data_disks, doorbell, policies
 from appliance.errors import BadInput, Conflict, NotFound
 from appliance.identity import permissions
 from appliance.settings import Settings
@@ -33,6 +33,12 @@ def get_disk(actor: Actor, id: str, permission: str = "machines.read") -> DataDi
 def taken(disk: DataDisk, settings: Settings) -> int | None:
     """Bytes that the disk takes on the host; None when that is not known."""
     return _taken(settings.data_disk(disk.id))
+
+
+def grows_to(disk: DataDisk) -> int:
+    """GiB that it grows to by itself, at most; 0 when it does not, or has so much already."""
+    most: int = policies.value(disk.machine_class, "data_most")
+    return most if most > disk.size else 0
 
 
 def _taken(file: Path) -> int | None:

@@ -102,6 +102,7 @@ PROGRAMS = {
     "systemd-analyze": "systemd",
     "systemd-run": "systemd",
     "tar": "tar",
+    "tc": "iproute2",
     "timedatectl": "systemd",
     "tini": "tini",
     "truncate": "coreutils",

@@ -59,6 +59,12 @@ class WindowForm(Shared):
     )
     minimum: WholeOrNothing = _machines("Minimum", "Machines that exist at least. Empty: as otherwise.")
     maximum: WholeOrNothing = _machines("Maximum", "Limits what is made, never what is held. Empty: as otherwise.")
+    network: WholeOrNothing = Field(
+        None,
+        title="Network",
+        description="Of each machine, to it and from it, at most. 0: no limit. Empty: as otherwise.",
+        json_schema_extra={"unit": "Mbit/s", "minimum": 0, "maximum": 100_000},
+    )
 
 
 class OneOffForm(Shared):

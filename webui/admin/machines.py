@@ -1,19 +1,25 @@
 """All machines, and each one's own page."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
-from flask import Blueprint, render_template
+from flask import Blueprint, flash, redirect, render_template, url_for
 from flask_login import current_user
+from pydantic import Field
 from werkzeug.wrappers import Response
 
 from appliance.catalog import Actor, Machine, MachineState, data_disks, events
 from appliance.catalog import machines as machine_rows
 from appliance.catalog.grants import Scope
 from appliance.catalog.listing import Page, Window
+from appliance.errors import BadInput, DpeError
 from appliance.readings import Kind, Subject
-from appliance.services import host_metrics, machines, moves, pictures, runs
-from webui import charts, lists
+from appliance.scenario.policy import fields
+from appliance.services import host_metrics, machines, moves, pictures, rates, runs
+from webui import charts, forms, lists
+from webui.errors import status_of
 from webui.format import STATES
+from webui.forms import WholeOrNothing
 from webui.guard import actor, needs, settings
 from webui.language import translated
 from webui.lists import Column, Filter, List, Verb
@@ -107,10 +113,41 @@ def bulk() -> Response | tuple[str, int]:
     return lists.bulk(MACHINES)
 
 
+def _rate(name: str) -> Any:
+    field = fields()[name]
+    about: Any = {"unit": field.editable.unit, "minimum": field.low, "maximum": field.high}
+    return Field(None, title=field.editable.label, description=field.help, json_schema_extra=about)
+
+
+class OwnRates(forms.Form):
+    """The rates of one machine; what is empty is its class's."""
+
+    network_in: WholeOrNothing = _rate("network_in")
+    network_out: WholeOrNothing = _rate("network_out")
+    disk_rate: WholeOrNothing = _rate("disk_rate")
+    disk_iops: WholeOrNothing = _rate("disk_iops")
+
+
+@blueprint.post("/<id>/rates")
+@needs("machines.manage", machine="id")
+def limit(id: str) -> Response | tuple[str, int]:
+    try:
+        changed = rates.change(actor(), id, forms.read(OwnRates).model_dump())
+    except BadInput as refused:
+        return _page(id, refused), status_of(refused)
+    flash("Saved. It counts within seconds." if changed else "Nothing was changed.", "success")
+    return redirect(url_for("machines.page", id=id), 303)
+
+
 @blueprint.get("/<id>")
 @needs("machines.read", machine="id")
 def page(id: str) -> str:
+    return _page(id)
+
+
+def _page(id: str, error: DpeError | None = None) -> str:
     machine = machines.get_machine(actor(), id)
+    standing = rates.of_machine(machine)
     return render_template(
         "admin/machine.html",
         machine=machine,
@@ -132,4 +169,6 @@ def page(id: str) -> str:
         possible=moves.possible(actor(), machine),
         waterfall=machines.waterfall(machine),
         charts=charts.of(Subject(Kind.MACHINE, id)),
+        rates=standing,
+        bound=forms.bound(OwnRates, standing.own, error),
     )

@@ -35,6 +35,7 @@ from appliance.services import (
     own_applications,
     packages,
     password_links,
+    rates,
     seeds,
 )
 from webui import forms
@@ -109,6 +110,32 @@ def admin_move(id: str, verb: str) -> Answer:
     if verb not in moves.PLAIN:
         raise NotFound(f"A machine cannot be told to {verb[:40]!r}.", f"It can be told to {', '.join(moves.PLAIN)}.")
     return {"run": moves.plain(actor(), id, verb), "state": machines.get_machine(actor(), id).state.value}, 202
+
+
+class RatesBody(Body):
+    """How fast one machine is at most; what is null or left out is its class's, 0 is no limit."""
+
+    network_in: int | None = None
+    network_out: int | None = None
+    disk_rate: int | None = None
+    disk_iops: int | None = None
+
+
+@blueprint.get("/admin/machines/<id>/rates")
+@needs("machines.read", machine="id")
+@operation("admin:read", {200: schemas.MachineRates})
+def admin_rates(id: str) -> Answer:
+    """How fast somebody's machine is at most: Mbit/s to and from it, MiB and operations a second on its disks; 0: no limit."""
+    found = rates.of_machine(machines.get_machine(actor(), id))
+    return {"own": found.own, "counts": found.counts, "in_force": found.in_force, "problem": found.problem}
+
+
+@blueprint.put("/admin/machines/<id>/rates")
+@needs("machines.manage", machine="id")
+@operation("admin:machines", CHANGED, takes=RatesBody, guarded_by="api.admin_rates", example={"network_in": 20, "network_out": 20})
+def put_rates(id: str) -> Answer:
+    """Have these be in force for somebody's machine, within seconds; what is left out is its class's."""
+    return _changed(changed=rates.change(actor(), id, forms.read(RatesBody).model_dump()))
 
 
 @blueprint.post("/admin/machines/<id>/extend")

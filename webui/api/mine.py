@@ -137,6 +137,8 @@ def _data_disk(disk: DataDisk) -> schemas.DataDisk:
         "name": disk.name,
         "class": disk.class_name,
         "size": disk.size,
+        "filled": disk.filled,
+        "capacity": disk.capacity,
         "state": disk.state.value,
         "problem": disk.problem,
         "machine": disk.machine_id,

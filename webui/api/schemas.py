@@ -252,6 +252,8 @@ DataDisk = TypedDict(
         "name": str,
         "class": str,
         "size": int,
+        "filled": int | None,
+        "capacity": int | None,
         "state": str,
         "problem": str,
         "machine": str | None,
@@ -344,6 +346,15 @@ AdminMachine = TypedDict(
         "lease_ends_at": Time,
     },
 )
+
+
+class MachineRates(TypedDict):
+    """What was said of one machine alone, what counts, and what was last seen in force; by name."""
+
+    own: dict[str, int | None]
+    counts: dict[str, int]
+    in_force: dict[str, int]
+    problem: str
 
 
 class AdminMachines(TypedDict):

@@ -243,6 +243,20 @@ for one in GROUPS.values():
 # -- what takes more than a name ----------------------------------------------------------------------------
 
 
+@GROUPS["machines"].command("limit")
+@click.argument("machine", metavar="MACHINE")
+@click.option("--network-in", type=click.IntRange(0), help="Mbit/s to it.")
+@click.option("--network-out", type=click.IntRange(0), help="Mbit/s from it.")
+@click.option("--disk-rate", type=click.IntRange(0), help="MiB/s that it reads and writes.")
+@click.option("--disk-iops", type=click.IntRange(0), help="How often a second it reads and writes.")
+@click.pass_obj
+def limit(context: Context, /, machine: str, **given: int | None) -> None:
+    """Say how fast a machine is at most; 0 is no limit, and what is left out is its class's."""
+    id = address(context.client, KINDS["machines"], machine)
+    changed = context.client.put(f"admin/machines/{id}/rates", {name: value for name, value in given.items() if value is not None})
+    output.done(f"{machine}: {'changed' if changed else 'unchanged'}.")
+
+
 @GROUPS["seeds"].command("build")
 @click.argument("class_name", metavar="CLASS")
 @click.option("--wait", is_flag=True, help="Wait until it is built.")

@@ -13,7 +13,7 @@ import libvirt_qemu
 
 from appliance.errors import Unavailable
 from appliance.hypervisor.libvirt.xml import Agent
-from appliance.hypervisor.provider import Executed, GuestSigns
+from appliance.hypervisor.provider import Executed, Fill, GuestSigns
 
 REFUSED_WITHIN = 2  # seconds in which libvirt's refusal means that nothing has been sent yet
 NOT_ANSWERED = 112  # VIR_ERR_AGENT_COMMAND_TIMEOUT, which libvirt 9 says as AGENT_UNRESPONSIVE, and its Python module does not know yet
@@ -127,6 +127,19 @@ def signs(domain: libvirt.virDomain, *, deadline: float, within: float) -> Guest
         raise Unavailable(f"{domain.name()} does not say whether somebody works in it: {(done.error or done.output)[-200:]}") from error
     used = [one for one in terminals if one.used]
     return GuestSigns(len({one.owner for one in used}), load, min((max(0.0, now - one.read) for one in used), default=None))
+
+
+def fill(domain: libvirt.virDomain, folder: str, size: int, *, within: float) -> Fill:
+    """How full the file system at `folder` is, on a disk of `size` bytes. It is the machine's own word: what cannot be raises Unavailable."""
+    told = _command(domain, "guest-get-fsinfo", within)
+    try:
+        (found,) = (one for one in told if one["mountpoint"] == folder)
+        used, total = found["used-bytes"], found["total-bytes"]
+    except (ValueError, TypeError, LookupError) as error:
+        raise Unavailable(f"{domain.name()} does not say how full its data disk is.", "Is it mounted at /data?") from error
+    if not (type(used) is type(total) is int and 0 <= used <= total <= size and total):
+        raise Unavailable(f"{domain.name()} says of its data disk what cannot be: {str(used)[:20]} of {str(total)[:20]} bytes.")
+    return Fill(used, total)
 
 
 def _lines(output: str, name: str) -> list[str]:

@@ -17,8 +17,10 @@ from appliance.hypervisor.libvirt import agent, daemon, disks, read_ahead, xml
 from appliance.hypervisor.libvirt.base import QEMUS, find, has_disk, is_id, lasting
 from appliance.hypervisor.libvirt.connection import ignoring
 from appliance.hypervisor.libvirt.growing import Growing
+from appliance.hypervisor.libvirt.rates import Limits
 from appliance.hypervisor.libvirt.volumes import Volumes
 from appliance.hypervisor.provider import MachineSpec
+from appliance.scenario.rates import UNLIMITED
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +30,7 @@ GROWS = "memhp_default_state=online_movable swiotlb=noforce modules_load=virtio_
 SHUT_DOWN = ("systemctl", "--no-block", "poweroff")
 
 
-class Machines(Volumes, Growing):
+class Machines(Volumes, Growing, Limits):
     """Made, started, stopped and removed."""
 
     def clone(self, spec: MachineSpec) -> None:
@@ -99,10 +101,19 @@ class Machines(Volumes, Growing):
             if data is not None and not has_disk(domain, data):
                 self._take_other_away(domain, spec)
                 self._attach(domain, data)
+            if spec.rates != UNLIMITED:
+                self._limit_at_start(domain, spec)
             if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
                 if spec.snapshot is not None:
                     read_ahead.read_ahead(self.layout.snapshot(spec.snapshot))
                 domain.resume()
+
+    def _limit_at_start(self, domain: libvirt.virDomain, spec: MachineSpec) -> None:
+        """Before it goes on. Where this host cannot, it is no reason to have no machines: who asks for `rates` sees it."""
+        try:
+            self._limit(domain, spec)
+        except (Unavailable, libvirt.libvirtError) as error:
+            log.warning("%s starts without its rates: %s", spec.name, error)
 
     def _check_free(self, domain: libvirt.virDomain | None, data: Path) -> None:
         """Raise NoData and Conflict as `disks.check` does; but of a start that was cut off while it plugged the disk in, libvirt does the rest by itself."""

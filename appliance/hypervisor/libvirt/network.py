@@ -95,6 +95,17 @@ class Network:
         place = int(ipaddress.ip_address(card.address)) - int(self.subnet.network_address)
         return f"{self.name}-m{place - FIRST_SLOT}" if place >= FIRST_SLOT else f"{self.name}-t{place}"
 
+    def ifb(self, tap: str) -> str:
+        """The device through which is led what comes in at a tap, where that is limited (see rates.py): i in place of m, j in place of t."""
+        network, _, place = tap.rpartition("-")
+        return f"{network}-{'j' if place.startswith('t') else 'i'}{place[1:]}"
+
+    def remove_ifb(self, tap: str) -> None:
+        """Remove that device. None is fine."""
+        ifb = self.ifb(tap)
+        if ifb in {link["ifname"] for link in json.loads(self.inside("ip", "-json", "link", "show", "type", "ifb") or "[]") if link}:
+            self.inside("ip", "link", "del", ifb)
+
     def admit(self, id: str, card: Card) -> None:
         """Let the machine use its card: its tap, with this MAC and this address, and no other."""
         tap = self.tap(card)
@@ -110,6 +121,8 @@ class Network:
         """Forget what was admitted for the machine."""
         try:
             keys = self._elements().get(id, [])
+            for tap, *_ in keys:
+                self.remove_ifb(tap)
             self._nft(_delete(self.name, keys))
         except CommandFailed:
             if self.exists():  # else nothing is admitted either

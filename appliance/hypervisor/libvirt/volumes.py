@@ -8,15 +8,17 @@ from pathlib import Path
 import libvirt
 
 from appliance.errors import Conflict, DpeError, NotFound, Unavailable
-from appliance.hypervisor.libvirt import disks, xml
+from appliance.hypervisor.libvirt import agent, disks, xml
 from appliance.hypervisor.libvirt.base import QEMUS, find, has_disk, targets
-from appliance.hypervisor.libvirt.guest import Guest
+from appliance.hypervisor.libvirt.guest import DATA_FOLDER, Guest
 from appliance.hypervisor.libvirt.layout import Boot
-from appliance.hypervisor.provider import MachineSpec
+from appliance.hypervisor.provider import Fill, MachineSpec
 
 log = logging.getLogger(__name__)
 
 DATA_COMMAND = "/usr/lib/dpe/data"
+TELLS_WITHIN = 5  # seconds for a machine to say how full its data disk is
+GROWS_WITHIN = 120  # seconds for its file system to grow, while it is written to, on a host without virtualisation
 LETS_GO_WITHIN = 120  # seconds for a machine to let go of a disk or a card, on a host without virtualisation
 
 
@@ -41,6 +43,26 @@ class Volumes(Guest):
                 raise Conflict(f"The data disk {path.name} belongs to {domain.name()}, which is suspended.", "Resume the machine first.")
             else:
                 disks.grow(path, size)
+
+    def fill(self, spec: MachineSpec) -> Fill:
+        assert spec.data is not None
+        with self._connection.use() as connection:
+            domain = connection.lookupByUUIDString(spec.id)
+            if not domain.isActive() or domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING or not agent.connected(domain):
+                raise Unavailable(f"The guest agent of {domain.name()} is not there.", "Is the machine running?")
+            size = disks.virtual_size(self.layout.data_disk(spec.data))
+            with agent.hurried(domain, TELLS_WITHIN):
+                return agent.fill(domain, DATA_FOLDER, size, within=TELLS_WITHIN)
+
+    def grow_data(self, spec: MachineSpec) -> None:
+        assert spec.data is not None
+        self.make_data(spec.data, spec.data_size)
+        done = self.execute(spec.id, [DATA_COMMAND], timeout=GROWS_WITHIN)
+        if done.status:
+            raise Unavailable(
+                f"{spec.name} does not use the room that its data disk has got: {(done.error or done.output).strip()[-200:]}",
+                f"Look at {DATA_COMMAND} in the machine.",
+            )
 
     def remove_data(self, id: str) -> None:
         disks.remove(self.layout.data_disk(id))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from appliance.errors import BadInput, Conflict, DpeError, NotFound, Unavailable
 from appliance.hypervisor.provider import (
     Executed,
+    Fill,
     GuestSigns,
     HostFacts,
     MachineFound,
@@ -27,6 +28,7 @@ from appliance.hypervisor.provider import (
 )
 from appliance.laps import NAMING, Lap
 from appliance.paths import below
+from appliance.scenario.rates import Rates
 
 if TYPE_CHECKING:  # who only wants machines need not load the engine
     from appliance.engine import Engine
@@ -55,6 +57,9 @@ class Store:
     data: MutableMapping[str, Data] = field(default_factory=dict)
     backups: MutableMapping[str, Data] = field(default_factory=dict)
     kept: MutableMapping[str, int] = field(default_factory=dict)  # GiB, by the id of the machine whose disk it was
+    rates: MutableMapping[str, Rates] = field(default_factory=dict)  # of machines that run
+    fills: MutableMapping[str, Fill] = field(default_factory=dict)  # what machines say of their data disks
+    grown: MutableMapping[str, int] = field(default_factory=dict)  # GiB of the file systems on data disks
     fails: MutableMapping[str, DpeError] = field(default_factory=dict)
     calls: MutableSequence[tuple[str, str]] = field(default_factory=list)
 
@@ -81,6 +86,8 @@ class FakeProvider(Provider):
             raise self.fails[verb]
 
     def _set(self, id: str, power: Power, name: str = "") -> None:
+        if power not in (Power.RUNNING, Power.PAUSED):
+            self.store.rates.pop(id, None)
         self.domains[id] = MachineFound(id, name or self.domains[id].name, power)
 
     def _runs(self, id: str) -> bool:
@@ -134,8 +141,19 @@ class FakeProvider(Provider):
         self.made_of[spec.id] = spec.kept or _named(spec.seed, 2)
         self.files.add(spec.id)
 
+    def rates(self) -> Mapping[str, Rates]:
+        self._call("rates")
+        return {id: self.store.rates.get(id, Rates()) for id in self.domains if self._runs(id)}
+
+    def limit(self, spec: MachineSpec) -> None:
+        self._call("limit", spec.id)
+        if self._runs(spec.id):
+            self.store.rates[spec.id] = spec.rates
+
     def start(self, spec: MachineSpec) -> None:
         self._call("start", spec.id)
+        if "limit" not in self.fails:
+            self.store.rates[spec.id] = spec.rates
         assert spec.id in self.files
         if spec.data is not None:
             self._take_data(spec, spec.data)
@@ -256,6 +274,18 @@ class FakeProvider(Provider):
         there = self.data.get(id, Data(0))
         if there.size < size:
             self.data[id] = replace(there, size=size)
+
+    def fill(self, spec: MachineSpec) -> Fill:
+        self._call("fill", spec.id)
+        if spec.id not in self.store.fills or self.domains[spec.id].power is not Power.RUNNING:
+            raise Unavailable(f"{spec.name} does not say how full its data disk is.")
+        return self.store.fills[spec.id]
+
+    def grow_data(self, spec: MachineSpec) -> None:
+        assert spec.data is not None
+        self.make_data(spec.data, spec.data_size)
+        self._call("grow_data", spec.id)
+        self.store.grown[spec.data] = spec.data_size
 
     def remove_data(self, id: str) -> None:
         self._call("remove_data", _named(id))

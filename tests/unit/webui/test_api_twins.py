@@ -77,6 +77,7 @@ TWINS = {
     "job_queue.submit": "submit_jobs",
     "logs.make_bundle": "make_support_bundle",
     "machines.bulk": "admin_reclaim",
+    "machines.limit": "put_rates",
     "outside.new_secret": "new_webhooks_secret",
     "outside.set_address": "put_external_url_settings",
     "outside.set_mail": "put_email_settings",

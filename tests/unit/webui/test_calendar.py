@@ -60,6 +60,15 @@ def test_a_window_is_added_changed_moved_and_deleted(grace: Browser) -> None:
     assert [one["name"] for one in Class.get_by_id("notebook").windows] == ["Lessons"]
 
 
+@pytest.mark.resources
+def test_a_window_says_how_fast_the_network_of_each_machine_is(grace: Browser) -> None:
+    assert add(grace, start="", buffer="", minimum="", maximum="", network="0").status_code == 303
+    assert [one["network"] for one in Class.get_by_id("notebook").windows] == [0]
+    assert "network without limit" in grace.get(PAGE).text
+    assert 'name="network" type="number" value="0"' in grace.get(f"{PAGE}?window=Lessons").text
+    assert add(grace, name="Fast", network="100001").status_code == 400
+
+
 def test_a_window_names_a_service_level_in_place_of_a_buffer(grace: Browser) -> None:
     assert add(grace, start="", buffer="", service_level="90").status_code == 303
     assert [one["service_level"] for one in Class.get_by_id("notebook").windows] == [90]

@@ -10,7 +10,8 @@ from tests.unit.webui.conftest import Browser
 
 FORM = {
     "sequence": "farm", "idle_then": "suspend", "data_disk": "20", "burst": "2", "batch_window": "30", "idle_minutes": "90",
-    "idle_grace": "15", "connect_minutes": "0",
+    "idle_grace": "15", "connect_minutes": "0", "data_most": "0", "data_above": "85", "data_step": "1", "data_cooldown": "30", "network_in": "0",
+    "network_out": "0", "disk_rate": "0", "disk_iops": "0",
 }  # fmt: skip
 
 
