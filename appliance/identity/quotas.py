@@ -46,9 +46,13 @@ def allowance(account_id: int, class_name: str, size: Size) -> Allowance:
                 continue
             fits = max(0, (limit - used) // one)
             if left is None or fits < left:
-                left, reason = fits, f"{_whose(bound, account_id)}: {used} of {limit} {NAMES[name]} in use"
+                left, reason = fits, _used_up(_whose(bound, account_id), used, limit, name)
     minutes = [bound.lease_minutes for bound in found if bound.lease_minutes is not None]
     return Allowance(left, reason, min(minutes, default=None))
+
+
+def _used_up(whose: str, used: int, limit: int, name: str) -> str:
+    return f"{whose}: {used} of {limit} {NAMES[name]} in use"
 
 
 def _whose(bound: Bound, account_id: int) -> str:

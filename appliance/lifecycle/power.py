@@ -78,7 +78,7 @@ class PowerVerbs:
         if machine.state is to:
             return Done()
         if machine.state not in sources:
-            return Failed(Conflict(f"{machine.name} is {machine.state.value.replace('_', ' ')}."))
+            return Failed(Conflict(f"The machine {machine.name} is {machine.state.value.replace('_', ' ')}."))
         step.report(begun)
         try:
             work(machine, step)
@@ -117,7 +117,7 @@ class PowerVerbs:
                 return Failed(refused)
             machine = machine_of(step)
         if machine.state is not S.REPROVISIONING:
-            return Failed(Conflict(f"{machine.name} is {machine.state.value.replace('_', ' ')}."))
+            return Failed(Conflict(f"The machine {machine.name} is {machine.state.value.replace('_', ' ')}."))
         if step.run.facts.get("restored") and not self._adopt_seed(machine):
             return Wait(now() + LATER, "a seed of its class")
         try:
@@ -193,7 +193,7 @@ class PowerVerbs:
         if machine.owner_id == to.id:
             return Done()
         if machine.state is not S.IN_USE:
-            return Failed(Conflict(f"{machine.name} is {machine.state.value.replace('_', ' ')}.", "Start it first."))
+            return Failed(Conflict(f"The machine {machine.name} is {machine.state.value.replace('_', ' ')}.", "Start it first."))
         try:
             rules.try_passing_on(machine, to)
         except Conflict as refused:
