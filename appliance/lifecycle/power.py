@@ -86,7 +86,7 @@ class PowerVerbs:
             if wait := away(self.provider):
                 return wait
             raise
-        words = "runs again" if to is S.IN_USE else f"is {to.value}"
+        words = "runs again" if to is S.IN_USE else f"is now {to.value}"
         # What kept it from running before counts no more.
         return Done(
             commit=lambda: master.move(
