@@ -15,19 +15,19 @@ from appliance.errors import BadInput
 Place = tuple[str | int, ...]  # keys and numbers on the way to a value
 
 # Of pydantic's errors those that need no more than these words: what is wrong with a value, and what to write instead.
-_WHOLE = ("must be a whole number, not {kind}", "write digits only, without quotes or unit")
-_EMPTY = ("is empty", "write at least {min_length}")
+_WHOLE = ("{name} must be a whole number, not {kind}", "write digits only, without quotes or unit")
+_EMPTY = ("{name} is empty", "write at least {min_length}")
 IN_WORDS = {
     "int_type": _WHOLE,
     "int_parsing": _WHOLE,
     "int_from_float": _WHOLE,
-    "bool_type": ("must be true or false, not {kind}", "write true or false"),
-    "greater_than_equal": ("is {given}, which is too small", "write at least {ge}"),
-    "less_than_equal": ("is {given}, which is too large", "write at most {le}"),
+    "bool_type": ("{name} must be true or false, not {kind}", "write true or false"),
+    "greater_than_equal": ("{name} is {given}, which is too small", "write at least {ge}"),
+    "less_than_equal": ("{name} is {given}, which is too large", "write at most {le}"),
     "too_short": _EMPTY,
     "string_too_short": _EMPTY,
-    "string_too_long": ("is too long", "write at most {max_length} characters"),
-    "too_long": ("has too many values", "write at most {max_length}"),
+    "string_too_long": ("{name} is too long", "write at most {max_length} characters"),
+    "too_long": ("{name} has too many values", "write at most {max_length}"),
 }
 
 
@@ -173,22 +173,22 @@ class Source(Generic[Model]):
         return ".".join(words)
 
     def _of(self, path: Place) -> str:
-        return f" in {self._name(path[:-1])}" if len(path) > 1 else ""
+        return self._name(path[:-1]) if len(path) > 1 else ""
 
     def _explain(self, error: ErrorDetails) -> None:
         """Note pydantic's error in words, with what to write instead."""
         path = tuple(part for part in error["loc"] if part != "[key]")
-        name = self._name(path) or "the file"
+        name, above = self._name(path) or "the file", self._of(path)
         context, given = error.get("ctx", {}), error.get("input")
         match error["type"]:
             case "missing" if isinstance(path[-1], int):
                 self.wrong(path, f"{self._name(path[:-1])} has too few values", self._description(path[:-1]))
             case "missing":
-                self.wrong(path, f"{path[-1]} is missing{self._of(path)}", f"add {path[-1]}: {self._description(path)}")
+                self.wrong(path, f"{path[-1]} is missing{f' in {above}' if above else ''}", f"add {path[-1]}: {self._description(path)}")
             case "extra_forbidden":
                 near = self._near(path)
-                hint = f"write {near}" if near else f"the keys here are {', '.join(self._keys(path[:-1]))}"
-                self.wrong(path, f"{path[-1]} is not a known key{self._of(path)}", hint)
+                instead = f"write {near}" if near else f"the keys here are {', '.join(self._keys(path[:-1]))}"
+                self.wrong(path, f"{path[-1]} is not a known key{f' in {above}' if above else ''}", instead)
             case "literal_error" | "enum":
                 choices = str(context.get("expected", "")).replace(" or ", ", ").replace("'", "")
                 near = next(iter(difflib.get_close_matches(str(given), choices.split(", "), 1, cutoff=0.7)), "")
@@ -210,9 +210,10 @@ class Source(Generic[Model]):
                 self.wrong(path, f"{name} must have keys below it, not be {_kind(given)}", f"write {first}: and its value")
             case kind if kind in IN_WORDS:
                 said, hint = (
-                    words.format(**{"min_length": 1, **context, "given": given, "kind": _kind(given)}) for words in IN_WORDS[kind]
+                    words.format(**{"min_length": 1, **context, "name": name, "given": given, "kind": _kind(given)})
+                    for words in IN_WORDS[kind]
                 )
-                self.wrong(path, f"{name} {said}", hint)
+                self.wrong(path, said, hint)
             case _:
                 self.wrong(path, f"{name}: {error['msg']}", self._description(path))
 

@@ -87,7 +87,7 @@ STUDIO = {
 }
 HOST = {
     "acceleration": "kvm",
-    "reason": "A test machine ran in 42 ms.",
+    "reason": "The processor's virtualisation works: a guest ran in it.",
     "hypervisor": "QEMU 10.0.2, libvirt 11.3.0",
     "cpus": 16,
     "memory": 65536,
@@ -101,7 +101,7 @@ HOST = {
 EMULATED = {
     **HOST,
     "acceleration": "emulation",
-    "reason": "/dev/kvm opens, but a test machine did not run on it.",
+    "reason": "KVM is there, but a guest of a few instructions did not run in it.",
     "hypervisor": "QEMU 7.2.0, libvirt 9.0.0",
     "cpus": 2,
     "memory": 7950,
@@ -226,7 +226,7 @@ def machine(
         ready = None if state in (MachineState.PLANNED, MachineState.CREATING) else made + timedelta(seconds=140)
         changes = {"state": state, "created_at": made, "ready_at": ready, "state_since": ready or made, "owner": owner and owner.account_id}
         Machine.update({**changes, **values}).where(Machine.id == row.id).execute()
-        record(EventKind.MACHINE_CREATING, f"{row.name} is being made.", class_name=machine_class.name, machine_id=row.id)
+        record(EventKind.MACHINE_CREATING, f"{row.name} is being made for the buffer.", class_name=machine_class.name, machine_id=row.id)
         if owner:
             ends = catalog.now() + (left or timedelta(hours=7, minutes=42))
             began = ends - timedelta(minutes=machine_class.lease_minutes)
@@ -407,12 +407,12 @@ def _busy(log: Path) -> dict[str, Actor]:
     )
     for _ in range(3):
         machine(notebook, MachineState.READY)
-    machine(notebook, MachineState.CREATING, age=timedelta(seconds=50), step="waiting for the guest agent")
+    machine(notebook, MachineState.CREATING, age=timedelta(seconds=50), step="waiting for its agent")
     machine(notebook, MachineState.IN_USE, owner=people["ada"])
     machine(notebook, MachineState.IN_USE, owner=people["alan"], left=timedelta(minutes=17))
     machine(notebook, MachineState.IN_USE, owner=people["mary"], left=timedelta(hours=2))
     machine(notebook, MachineState.RECLAIMING, reclaim_reason="released")
-    machine(studio, MachineState.CREATING, age=timedelta(seconds=95), step="booting")
+    machine(studio, MachineState.CREATING, age=timedelta(seconds=95), step="starting")
     machine(studio, MachineState.IN_USE, owner=people["mary"], left=timedelta(hours=20))
     with catalog.write():
         Request.create(account=people["alan"].account_id, machine_class="studio", state=RequestState.WAITING, hit=False)

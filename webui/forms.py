@@ -27,7 +27,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from werkzeug.datastructures import FileStorage
 
 from appliance.errors import BadInput, DpeError
-from webui import schema_form
+from webui import language, schema_form
 
 DIGITS = 12  # more than a number that means something has
 SECRET: JsonDict = {"widget": "password"}  # of a field that is not shown again
@@ -250,7 +250,7 @@ def bound(
             and value not in words
             and name in (stored or {} if typed is None else typed)
         ):
-            words = {value: f"{value} (not there any more)", **words}
+            words = {value: language.text("%(value)s (not there any more)", value=value), **words}
         found[name] = BoundField(field, value, wrong.get(name, ""), words, prefix)
     return BoundForm(found, error, _faults(model, error, found))
 

@@ -231,10 +231,11 @@ def _check() -> BaseResponse | None:
     if not need.own and not current_user.may(need.permission):
         raise NotAllowed("This page is not for you.", f"It is for those who may {PERMISSIONS[need.permission][0]}; ask your admin.")
     if need.kind and not _may_know(need, (request.view_args or {})[need.argument]):
-        raise NotFound(*GONE.get(need.kind, ("There is no such page.", "What it showed may be gone.")))
+        raise NotFound(*GONE.get(need.kind, NO_PAGE))
     return None
 
 
+NO_PAGE = ("There is no such page.", "What it showed may be gone.")
 GONE = {
     "machine": ("There is no such machine.", "It may have been given back."),
     "request": ("You are not waiting for that any more.", "Reload the page to see what you hold."),

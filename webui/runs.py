@@ -13,6 +13,7 @@ from appliance.services import runs
 from webui import lists
 from webui.format import RUN_STATES
 from webui.guard import actor, back, needs
+from webui.language import translated
 from webui.lists import Column, Filter, List, Verb
 
 blueprint = Blueprint("runs", __name__)
@@ -25,7 +26,7 @@ def _find(
 
 
 def _name(run: Run) -> str:
-    return f"{runs.title(run.kind)} {run.machine.name if run.machine else run.class_name}"
+    return f"{translated(runs.title(run.kind))} {run.machine.name if run.machine else run.class_name}"
 
 
 RUNS = List(

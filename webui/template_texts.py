@@ -36,7 +36,7 @@ SAID = frozenset(
     message hint label title about help words text error why problem reason obstacle refusal said note
     unit doing step summary description group button task outcome result effect impact advice remedy
     what detail level_words area caption every placeholder heading origin
-    to_title legend labels loses button choose nothing line
+    to_title legend labels loses button choose nothing line reclaim_reason limit_reason doubt
     """.split()  # noqa: SIM905
 )
 TABLES = frozenset(["BY", "ENDS", "KINDS", "WORDS"])  # what templates set that holds texts alone

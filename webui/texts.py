@@ -18,6 +18,8 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 from jinja2 import Environment, nodes
 from pydantic import BaseModel
+from pydantic_core import PydanticKnownError
+from pydantic_core.core_schema import ErrorType
 
 from appliance import language
 from appliance.scenario.schema import ClassSpec
@@ -40,6 +42,7 @@ ENGLISH = [
     "appliance/scenario/document.py",
     "appliance/workflow/document.py",
     "appliance/run.py",
+    "appliance/workflow/master.py",
     "webui/api/__",
     "webui/api/a",
     "webui/api/d",
@@ -100,8 +103,49 @@ SPEAKING = (
     "appliance/scenario/",
     "appliance/catalog/",
     "appliance/identity/",
+    "appliance/yamlfile.py",
+    "appliance/laps.py",
+    "appliance/workflow/",
+    "appliance/engine/",
+    "appliance/pools/planner.py",
+    "appliance/hypervisor/libvirt/snapshot_files.py",
+    "appliance/host/system/network.py",
+    "appliance/host/system/processes.py",
 )
-PHRASES = ("Filter", "Need", "return", "CONSTANT", "OneOf", "Worded", "Finding")
+PHRASES = (
+    "Filter",
+    "Need",
+    "return",
+    "CONSTANT",
+    "OneOf",
+    "Worded",
+    "Finding",
+    "Wrong",
+    "wrong",
+    "ValueError",
+    "FileError",
+    "Misfit",
+    "Lap",
+    "_machines",
+    "setdefault",
+    "back",
+)
+OF_PYDANTIC: dict[ErrorType, dict[str, Any] | None] = {  # what forms, classes, rules and options are told in its own words
+    **dict.fromkeys(
+        ("bool_parsing", "bool_type", "int_parsing", "int_type", "int_from_float", "float_parsing", "float_type", "string_type")
+    ),
+    **dict.fromkeys(("dict_type", "list_type", "missing", "extra_forbidden", "timezone_aware", "finite_number", "bytes_type")),
+    "string_too_short": {"min_length": 0},
+    "string_too_long": {"max_length": 0},
+    "string_pattern_mismatch": {"pattern": ""},
+    "greater_than": {"gt": 0},
+    "greater_than_equal": {"ge": 0},
+    "less_than": {"lt": 0},
+    "less_than_equal": {"le": 0},
+    "literal_error": {"expected": ""},
+    "enum": {"expected": ""},
+    "datetime_from_date_parsing": {"error": ""},
+}
 WORDS = ("webui/format.py", "appliance/identity/roles.py")  # whose words of states are texts, capital letter or not
 _NO_TEXT = frozenset(
     [
@@ -166,9 +210,20 @@ def found(say: Say = lambda _: None) -> Found:
             found.add(text, ROOT / f"webui/guide/{name}.md")
     for text in (one for said in script_texts().values() for one in said):
         found.add(text, ROOT / "webui/static/js")
+    for text in (
+        words for one, context in OF_PYDANTIC.items() for words in _of_pydantic(PydanticKnownError(one, context).message_template)
+    ):
+        found.add(text, ROOT / "webui/forms.py")
     for text in PATTERNS.values():
         found.add(text, ROOT / "webui/language.py")
     return found
+
+
+def _of_pydantic(message: str) -> Iterator[str]:
+    """What pydantic says, of one and of several."""
+    yield re.sub(r"\{(\w+)\}", r"%(\1)s", message.replace("{expected_plural}", ""))
+    if "{expected_plural}" in message:
+        yield re.sub(r"\{(\w+)\}", r"%(\1)s", message.replace("{expected_plural}", "s"))
 
 
 def _labels(fields: Iterable[schema_form.Field]) -> Iterator[str]:
@@ -206,7 +261,9 @@ def _of_yaml(found: Found, file: Path) -> None:
 
 def _of_python(found: Found, file: Path) -> None:
     tree = ast.parse(file.read_text())
-    _Python(found, file, anything=str(file.relative_to(ROOT)) in WORDS).visit(tree)
+    visitor = _Python(found, file, anything=str(file.relative_to(ROOT)) in WORDS)
+    visitor.bound = _bound(tree, {})
+    visitor.visit(tree)
 
 
 class _Python(ast.NodeVisitor):
@@ -216,6 +273,7 @@ class _Python(ast.NodeVisitor):
         self.found, self.file, self.anything = found, file, anything
         self.speaks = str(file.relative_to(ROOT)).startswith(SPEAKING)
         self.call = ""
+        self.bound: Bound = {}
 
     def visit_Module(self, node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         for number, inner in enumerate(node.body):
@@ -228,8 +286,10 @@ class _Python(ast.NodeVisitor):
         self.visit_Module(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        before, self.bound = self.bound, _bound(node, self.bound)
         self.visit_Module(node)
         self.visit(node.args)
+        self.bound = before
 
     def visit_Compare(self, node: ast.Compare) -> None:
         pass
@@ -308,7 +368,7 @@ class _Python(ast.NodeVisitor):
             self.visit(one)
         self.call = name
         for keyword in node.keywords:
-            self.call = "text" if keyword.arg == "unit" else name
+            self.call = "text" if keyword.arg in ("unit", "reclaim_reason") else name
             if keyword.arg not in ("pattern", "alias", "words", "name"):
                 self.visit(keyword.value)
         self.call = before
@@ -317,11 +377,19 @@ class _Python(ast.NodeVisitor):
         if isinstance(node.value, str):
             self._text(node.value)
 
+    def visit_Name(self, node: ast.Name) -> None:
+        """What is called so, where it is handed to what says it."""
+        if node.id in self.bound and self.call in (*PHRASES, "record"):
+            words = self.bound.pop(node.id)
+            for one in words:
+                self.visit(one)
+            self.bound[node.id] = words
+
     def visit_BinOp(self, node: ast.BinOp) -> None:
         self.generic_visit(node)
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
-        for one in _alternatives(node):
+        for one in _alternatives(node, self.bound):
             self._text(one)
         for part in node.values:
             if isinstance(part, ast.FormattedValue) and isinstance(part.value, ast.Call):
@@ -329,7 +397,7 @@ class _Python(ast.NodeVisitor):
 
     def _text(self, text: str) -> None:
         text = re.sub(r"\{(\w+)\}", r"%(\1)s", text)  # what str.format fills
-        if self.call == "text" or (self.call == "=" and re.match(r"[a-z][a-z ,']+$", text)):
+        if self.call == "text" or (self.call == "=" and re.match(r"[a-z][a-z ,':]+$", text)) or (self.call == "report" and text.isalpha()):
             self.found.add(text, self.file)
             return
         for line in text.split("\n"):
@@ -337,35 +405,84 @@ class _Python(ast.NodeVisitor):
             plain = language.PLACE.sub("x", line)
             sentence = looks_like_text(plain) and " " in plain and not _NO_SENTENCE.search(line)
             said = self.call == "PydanticCustomError" and " " in plain
-            phrase = (self.call in ("say", "note_step") or (self.speaks and self.call in PHRASES)) and re.fullmatch(
-                r"[a-z%][^_/=<>]* [^_/=<>]*[a-z]{2}[^_/=<>]*|group x", plain
+            phrase = (self.call in ("say", "report", "note_step") or (self.speaks and self.call in PHRASES)) and re.fullmatch(
+                r"[a-z%][^_/=<>]* [^_/=<>]*[a-z]{2}[^_/=<>]*|(write|group) x", plain
             )
             named = self.call in (*NAMED, "CONSTANT") and looks_like_text(plain)
             if (sentence or said or named or phrase) and not _NO_SENTENCE.search(line):
                 self.found.add(line, self.file)
 
 
-def _alternatives(node: ast.JoinedStr) -> Iterator[str]:
-    """The texts that an f-string may become, with its places."""
+Bound = dict[str, list[ast.expr]]
+
+
+def _bound(scope: ast.FunctionDef | ast.Module, outer: Bound) -> Bound:
+    """What a function or a module calls its words: names that it gives nothing but texts, as in `word = "gave back" if own else "took back"`, and
+    tables of them."""
+    given: Bound = {}
+    stored: list[str] = []
+    for one in ast.walk(scope) if isinstance(scope, ast.FunctionDef) else ast.iter_child_nodes(scope):
+        targets = one.targets if isinstance(one, ast.Assign) else [one.target] if isinstance(one, ast.AnnAssign) else []
+        if isinstance(one, ast.Assign | ast.AnnAssign) and isinstance(targets[0], ast.Name) and one.value:
+            table = isinstance(scope, ast.Module) and isinstance(one.value, ast.Dict)
+            given.setdefault(targets[0].id, []).extend(one.value.values if table and isinstance(one.value, ast.Dict) else [one.value])
+            stored += [targets[0].id] * (len(one.value.values) if table and isinstance(one.value, ast.Dict) else 1)
+        elif isinstance(one, ast.arg):
+            given[one.arg] = []
+    if isinstance(scope, ast.FunctionDef):
+        stored = [one.id for one in ast.walk(scope) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)]
+    found: Bound = {name: all for name, all in outer.items() if name not in given and name not in stored}
+    for name, all in given.items():
+        if all and len(all) == stored.count(name) and _are_words(all, found):
+            found[name] = all
+    return found
+
+
+def _are_words(given: Iterable[ast.expr], bound: Bound) -> bool:
+    return all(
+        _are_words([one.body, one.orelse], bound)
+        if isinstance(one, ast.IfExp)
+        else isinstance(one, ast.JoinedStr)
+        or (isinstance(one, ast.Constant) and isinstance(one.value, str))
+        or (isinstance(one, ast.Name) and one.id in bound)
+        or (isinstance(one, ast.Subscript) and isinstance(one.value, ast.Name) and one.value.id in bound)
+        for one in given
+    )
+
+
+def _alternatives(node: ast.JoinedStr, bound: Bound, places: dict[str, int] | None = None) -> Iterator[str]:
+    """The texts that an f-string may become, with its places; words that were put together before are said out."""
     parts: list[list[str]] = []
-    places: dict[str, int] = {}
+    places = {} if places is None else places
     for part in node.values:
         if isinstance(part, ast.Constant):
             parts.append([str(part.value)])
         elif isinstance(part, ast.FormattedValue):
-            parts.append(_values(part.value, places))
+            parts.append(_values(part.value, places, bound))
     for combination in list(product(*parts))[:16]:
         yield "".join(combination)
 
 
-def _values(node: ast.expr, places: dict[str, int]) -> list[str]:
+def _one_of(nodes: Iterable[ast.expr], places: dict[str, int], bound: Bound) -> list[str]:
+    """What either may be; each has its places after those before."""
+    before, found = dict(places), []
+    for one in nodes:
+        mine = dict(before)
+        found += _values(one, mine, bound)
+        places.update({name: max(number, places.get(name, 0)) for name, number in mine.items()})
+    return found
+
+
+def _values(node: ast.expr, places: dict[str, int], bound: Bound) -> list[str]:
     match node:
         case ast.IfExp(body=one, orelse=other):
-            return [*_values(one, places), *_values(other, places)]
+            return _one_of([one, other], places, bound)
         case ast.Constant(value=str() as text):
             return [text]
         case ast.JoinedStr():
-            return list(_alternatives(node))
+            return list(_alternatives(node, bound, places))
+        case ast.Name(id=name) | ast.Subscript(value=ast.Name(id=name)) if name in bound:
+            return _one_of(bound[name], places, {other: given for other, given in bound.items() if other != name})
     name = _name(node)
     places[name] = places.get(name, 0) + 1
     return [f"%({name}{places[name] if places[name] > 1 else ''})s"]

@@ -17,6 +17,11 @@ from appliance.workflow import start
 log = logging.getLogger("dpe.engine")
 
 S = MachineState
+# Why a machine goes, as it is told.
+SHORT = "memory is short"
+FEWER = "fewer are wanted"
+TOO_MANY = "the buffer is larger than its policy, or than what could be handed out, or is in the way of somebody who waits"
+OLD = "its seed is no longer the promoted one"
 
 
 class Pools:
@@ -46,18 +51,15 @@ class Pools:
                 self._drain(machine_class, decision, of[decision.name])
                 continue
             for machine in machines.dispensable(decision.name, decision.remove):
-                self._remove_ready(
-                    machine,
-                    "the buffer is larger than its policy, or than what could be handed out, or is in the way of somebody who waits",
-                )
+                self._remove_ready(machine, TOO_MANY)
             for machine in machines.largest(decision.name, decision.shed):
-                self._remove_ready(machine, "memory is short")
+                self._remove_ready(machine, SHORT)
 
     def _drain(self, machine_class: Class, decision: Decision, demand: Demand) -> None:
         """Replicas go when they have answered what they have; when memory is short, without waiting for others to be there."""
         gone = decision.remove + decision.shed
         leaving = replicas.leaving(decision.name, gone, demand.pools.ready - gone)
-        reason = "memory is short" if decision.shed else "fewer are wanted"
+        reason = SHORT if decision.shed else FEWER
         self.balancer.wanted[decision.name] = demand.policy.minimum if demand.offered else 0
         self.balancer.wish(machine_class, leaving, reason, at_once=decision.shed > 0)
 
@@ -79,7 +81,7 @@ class Pools:
         doorbell.ring()
 
     def _remove_ready(self, machine: Machine, reason: str) -> None:
-        why = reason if machine.seed.promoted else "its seed is no longer the promoted one"
+        why = reason if machine.seed.promoted else OLD
         try:
             master.move(machine.id, S.RECLAIMING, f"{machine.name} is removed: {why}.", expect=frozenset({S.READY}), reclaim_reason=why)
         except Conflict:

@@ -73,7 +73,7 @@ class Refill:
             self.runner.settle(step, self.runner.perform(step))
             return None
         try:
-            self.handlers.creating(one.machine, "is being made for the buffer")
+            self.handlers.creating(one.machine, f"{one.machine.name} is being made for the buffer.")
         except Conflict as conflict:
             self.runner.settle(step, Failed(conflict))
             return None

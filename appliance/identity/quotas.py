@@ -46,7 +46,7 @@ def allowance(account_id: int, class_name: str, size: Size, *, machines: int = 1
                 continue
             fits = max(0, (limit - used) // one)
             if left is None or fits < left:
-                left, reason = fits, f"{_whose(bound, account_id)}: {used} of {limit} {NAMES[name]} in use"
+                left, reason = fits, _used_up(_whose(bound, account_id), used, limit, name)
     minutes = [bound.lease_minutes for bound in found if bound.lease_minutes is not None]
     return Allowance(left, reason, min(minutes, default=None))
 
@@ -59,6 +59,10 @@ def disk_room(account_id: int, class_name: str) -> int | None:
             kind, id = ("account", account_id) if bound.each else (bound.kind, bound.id)
             left.append(max(0, bound.disk - quotas.used(kind, id, bound.class_name)[3]))
     return min(left, default=None)
+
+
+def _used_up(whose: str, used: int, limit: int, name: str) -> str:
+    return f"{whose}: {used} of {limit} {NAMES[name]} in use"
 
 
 def _whose(bound: Bound, account_id: int) -> str:

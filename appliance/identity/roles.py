@@ -47,6 +47,16 @@ _OPERATOR = frozenset({"machines.read", "machines.manage", "classes.read", "seed
 _CLASS_MANAGER = _USER | {"machines.read", "machines.manage", "classes.read", "classes.manage", "seeds.read", "seeds.manage"}
 _PEOPLE = {"machines.enter", "people.read", "people.manage", "grants.read", "grants.manage", "quotas.manage", "sequences.manage"}
 
+# Those who hold a role.
+SEVERAL = {
+    "user": "users",
+    "approver": "approvers",
+    "operator": "operators",
+    "class_manager": "class managers",
+    "delegated_admin": "delegated admins",
+    "owner": "owners",
+}
+
 ROLES: dict[str, Role] = {
     "user": Role("User", "Asks for machines and uses them.", _USER),
     "approver": Role("Approver", "Sees who asks for what, and says yes or no.", _APPROVER),

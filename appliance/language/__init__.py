@@ -36,11 +36,12 @@ _SENTENCES = (
     "hints",
     "reason",
     "description",
-    "value",
     "lacks",
     "more",
+    "comment",
+    "changes",
 )
-_AS_THEY_ARE = ("name", "title", "full_name", "who", "by", "agent", "address", "text", "path")  # places that hold what a person wrote
+_AS_THEY_ARE = ("name", "title", "full_name", "who", "by", "agent", "address", "text", "path", "comment")  # places that hold what a person wrote
 
 
 class Written(str):
@@ -110,13 +111,28 @@ class Catalog:
             return "\n".join(self._sentence(line) if line.strip() else line for line in english.split("\n"))
         sentences = _END.split(english)
         if len(sentences) == 1:
-            return english
+            return self._halves(english)
         said = []
         while sentences:
             some = next((n for n in range(min(len(sentences), 4), 1, -1) if self._whole(" ".join(sentences[:n]))), 1)
-            said.append(self._whole(" ".join(sentences[:some])) or " ".join(sentences[:some]))
+            said.append(self._whole(whole := " ".join(sentences[:some])) or self._halves(whole))
             del sentences[:some]
         return " ".join(said)
+
+    def _halves(self, english: str) -> str:
+        """Two in one: a field and what is wrong with it, or what is wrong and what to do. What comes first may be what a person called it."""
+        if english.endswith(".") and (said := self._whole(english[:-1])):
+            return f"{said}."
+        if english[:1].isupper() and (said := self._whole(english[0].lower() + english[1:].removesuffix("."))):
+            return f"{said[:1].upper()}{said[1:]}{'.' if english.endswith('.') else ''}"
+        for sign in ("; ", ": "):
+            parts = english.split(sign)[:5]
+            halves = [(sign.join(parts[:at]), english[len(sign.join(parts[:at])) + len(sign) :]) for at in range(1, len(parts))]
+            known = [(said, second) for first, second in halves if (said := self._whole(first))]
+            for first, second in [*known, *halves]:
+                if (said := self._sentence(second)) != second or (sign == "; " and known):
+                    return f"{first}{sign}{said}"
+        return english
 
 
 class Source(Catalog):
@@ -132,8 +148,10 @@ class Source(Catalog):
 def _is_sure(text: str, english: str, places: dict[str, str]) -> bool:
     """Whether what was found stands to reason: enough of it is the text's own, and what stands in its places are no further sentences."""
     sentences = {name: value for name, value in places.items() if _base(name) in _SENTENCES}
-    if any(_END.search(value) for name, value in places.items() if name not in sentences):
+    if any(_END.search(value) or ": " in value for name, value in places.items() if name not in sentences):
         return False
+    if english.endswith(".") and (last := re.search(r"%\((\w+)\)s$", text)) and last[1] not in sentences:
+        return False  # the full stop is not the place's
     own = len(PLACE.sub("", text))
     return 4 * own >= len(english) - sum(map(len, sentences.values()))
 

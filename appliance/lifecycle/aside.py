@@ -74,6 +74,13 @@ VOLUMES = {VolumeKind.DATA: K.DATA_DISK, VolumeKind.KEPT: K.KEPT_DISK, VolumeKin
 MADE_FOR = (S.PLANNED, S.CREATING, S.READY, S.ASSIGNED)
 ON = (Power.RUNNING, Power.PAUSED)
 WAITED = "It was nobody's: it waited in the buffer."
+WHAT = {
+    K.MACHINE: "The machine",
+    K.DATA_DISK: "The data disk",
+    K.KEPT_DISK: "The kept disk of",
+    K.SEED: "The seed",
+    K.SNAPSHOT: "The snapshot",
+}
 NOT_SAID = "Nothing tells whose it is."
 WHY = {
     Standing.OLDER: "This is an older copy of the catalog than the one that the appliance worked with last.",
@@ -256,8 +263,8 @@ class SetAside:
             with catalog.write():
                 if Aside.insert(kind=key[0], id=key[1], **values).on_conflict_ignore().execute():
                     machine = key[1] if key[0] is K.MACHINE else None
-                    what = f"{said(key[0])} {values['name'] or key[1]} is here, and the catalog does not know it: it is set aside."
-                    record(EventKind.ASIDE_FOUND, what[0].upper() + what[1:], machine_id=machine, object=f"aside:{key[1]}")
+                    what = f"{WHAT[key[0]]} {values['name'] or key[1]} is here, and the catalog does not know it: it is set aside."
+                    record(EventKind.ASIDE_FOUND, what, machine_id=machine, object=f"aside:{key[1]}")
 
     def _copies(self, keys: set[Key]) -> dict[Key, dict[str, Any]]:
         """What the newest copy that knows a thing tells of it: copies made each day, and catalogs that were put out of use."""
@@ -461,9 +468,9 @@ class SetAside:
         with catalog.write():
             aside.forget([key])
             why = "" if one.wish else ": its time was over"
-            message = f"{said(one.kind)} {one.name or one.id}, which was set aside, is removed{why}."
+            message = f"{WHAT[one.kind]} {one.name or one.id}, which was set aside, is removed{why}."
             machine = one.id if one.kind is K.MACHINE else None
-            record(EventKind.ASIDE_REMOVED, message[0].upper() + message[1:], actor, machine_id=machine, object=f"aside:{one.id}")
+            record(EventKind.ASIDE_REMOVED, message, actor, machine_id=machine, object=f"aside:{one.id}")
 
     # -- adopting --------------------------------------------------------------------------------------
 
@@ -599,17 +606,6 @@ class SetAside:
             with catalog.write():
                 Machine.update(slot=elsewhere[0]).where(Machine.id == other.id).execute()
         return one.slot
-
-
-def said(kind: AsideKind) -> str:
-    """The kind in words."""
-    return {
-        K.MACHINE: "the machine",
-        K.DATA_DISK: "the data disk",
-        K.KEPT_DISK: "the kept disk of",
-        K.SEED: "the seed",
-        K.SNAPSHOT: "the snapshot",
-    }[kind]
 
 
 def _lease(machine_id: str, machine_class: Class, account: int) -> datetime:

@@ -47,7 +47,7 @@ class Handlers:
     def make(self, step: Context, _options: Any) -> Outcome:
         """Make one machine for somebody who waits."""
         machine = machine_of(step)
-        self.creating(machine, "is being made for somebody who waits")
+        self.creating(machine, f"{machine.name} is being made for somebody who waits.")
         if machine.owner_id is not None and (
             waits_for := disks.attach(machine, self.settings, self.provider, first=step.run.facts.get("disk"))
         ):
@@ -59,12 +59,12 @@ class Handlers:
         built = batch.build_one(self.provider, wanted, self.settings, lambda text: note_step(machine.id, text))
         return self.made(machine, built, wanted.spec.readiness)
 
-    def creating(self, machine: Machine, how: str) -> None:
-        """The machine is being made from now on. Raises Conflict when it is not to be made any more."""
+    def creating(self, machine: Machine, message: str) -> None:
+        """The machine is being made from now on, as the event says. Raises Conflict when it is not to be made any more."""
         if machine.state is S.PLANNED:
-            master.move(machine.id, S.CREATING, f"{machine.name} {how}.")
+            master.move(machine.id, S.CREATING, message)
         elif machine.state is not S.CREATING:
-            raise Conflict(f"{machine.name} is {machine.state.value}.")
+            raise Conflict(f"The machine {machine.name} is {machine.state.value}.")
 
     def made(self, machine: Machine, built: batch.Built, readiness: str) -> Outcome:
         """What became of a machine that was to be made."""
@@ -107,7 +107,7 @@ class Handlers:
         """Wake an assigned machine, and put its owner's name and keys into it."""
         machine = machine_of(step)
         if machine.state is not S.ASSIGNED:
-            return Done() if machine.state in machines.HELD else Failed(Conflict(f"{machine.name} is {machine.state.value}."))
+            return Done() if machine.state in machines.HELD else Failed(Conflict(f"The machine {machine.name} is {machine.state.value}."))
         if waits_for := disks.attach(machine, self.settings, self.provider):
             note_step(machine.id, waits_for)
             return Wait(now() + SOON, waits_for)

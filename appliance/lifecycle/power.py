@@ -78,7 +78,7 @@ class PowerVerbs:
         if machine.state is to:
             return Done()
         if machine.state not in sources:
-            return Failed(Conflict(f"{machine.name} is {machine.state.value.replace('_', ' ')}."))
+            return Failed(Conflict(f"The machine {machine.name} is {machine.state.value.replace('_', ' ')}."))
         step.report(begun)
         try:
             work(machine, step)
@@ -86,7 +86,7 @@ class PowerVerbs:
             if wait := away(self.provider):
                 return wait
             raise
-        words = "runs again" if to is S.IN_USE else f"is {to.value}"
+        words = "runs again" if to is S.IN_USE else f"is now {to.value}"
         # What kept it from running before counts no more.
         return Done(
             commit=lambda: master.move(
@@ -117,7 +117,7 @@ class PowerVerbs:
                 return Failed(refused)
             machine = machine_of(step)
         if machine.state is not S.REPROVISIONING:
-            return Failed(Conflict(f"{machine.name} is {machine.state.value.replace('_', ' ')}."))
+            return Failed(Conflict(f"The machine {machine.name} is {machine.state.value.replace('_', ' ')}."))
         if step.run.facts.get("restored") and not self._adopt_seed(machine):
             return Wait(now() + LATER, "a seed of its class")
         try:
@@ -197,7 +197,7 @@ class PowerVerbs:
         if machine.owner_id == to.id:
             return Done()
         if machine.state is not S.IN_USE:
-            return Failed(Conflict(f"{machine.name} is {machine.state.value.replace('_', ' ')}.", "Start it first."))
+            return Failed(Conflict(f"The machine {machine.name} is {machine.state.value.replace('_', ' ')}.", "Start it first."))
         try:
             rules.try_passing_on(machine, to)
         except Conflict as refused:

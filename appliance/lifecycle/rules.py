@@ -48,7 +48,7 @@ def demand(machine: Machine, kind: str) -> None:
         )
     live = runs.live_of_machine(machine.id)
     if (run := _at_work(live)) is not None:
-        raise Conflict(f"{machine.name} is {doing(run)}.", WORKED_ON)
+        raise Conflict(f"The machine {machine.name} is {doing(run)}.", WORKED_ON)
     if any(run.kind == kind for run in live):
         raise Conflict(f"What follows the last “{move.title}” of {machine.name} is not over yet.", WORKED_ON)
     if machine.state in OFF and machine.memory + memory.allowed().overhead > memory.room():

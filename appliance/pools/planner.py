@@ -264,7 +264,7 @@ def plan(demands: Sequence[Demand], capacity: Capacity) -> list[Decision]:
         if shed[demand.name]:
             reasons[demand.name] = _why_shed(capacity)
     full |= {name for name in reasons if shed[name]}
-    reasons |= {demand.name: reasons[demand.name] + _loses(demand, demands) for demand in demands if demand.name in full}
+    reasons |= {d.name: f"{reasons[d.name]}; {loses}" for d in demands if d.name in full and (loses := _loses(d, demands))}
     return [
         Decision(demand.name, create[demand.name] + surge, remove, reasons.get(demand.name, ""), shed[demand.name], demand.name in short)
         for demand in demands
@@ -322,7 +322,7 @@ def _loses(demand: Demand, demands: Sequence[Demand]) -> str:
     """To whom a class loses when the host is full: those of a higher priority that have or want machines."""
     winners = [d for d in demands if d.priority > demand.priority and (d.pools.exist or _wanted(d))]
     names = ", ".join(d.name for d in sorted(winners, key=lambda d: (-d.priority, d.name)))
-    return f"; {names} {'goes' if len(winners) == 1 else 'go'} first, by priority" if winners else ""
+    return f"{names} {'goes' if len(winners) == 1 else 'go'} first, by priority" if winners else ""
 
 
 def _why_shed(capacity: Capacity) -> str:

@@ -85,7 +85,7 @@ def _enterable(actor: Actor, machine: Machine | None, number: int) -> tuple[Mach
 def _admit(actor: Actor, machine: Machine | None, number: int, settings: Settings, *, by_port: bool) -> Target:
     machine, port, own = _enterable(actor, machine, number)
     if machine.state in rules.OFF and rules.at_work(machine.id) is None:
-        raise Rests(f"{machine.name} is {machine.state.value}.", "Start it on your page.")
+        raise Rests(f"The machine {machine.name} is {machine.state.value}.", "Start it on your page.")
     if machine.state is not MachineState.IN_USE and (own or machine.state is not MachineState.READY):
         raise Conflict(f"{machine.name} is not ready to be used: it is {machine.state.value}.", "Wait a moment.")
     fresh = own and note_opened(machine, number if by_port else None)

@@ -62,10 +62,10 @@ def admit(actor: Actor, machine_id: str) -> tuple[Machine, bool]:
     if machine is None or not (own or permissions.may(actor, "machines.enter", "machine", machine_id)):
         raise NotFound("There is no such machine.", "It may have been given back.")
     if machine.state in rules.OFF and rules.at_work(machine.id) is None:
-        raise Rests(f"{machine.name} is {machine.state.value}.", "Start it to see its screen.")
+        raise Rests(f"The machine {machine.name} is {machine.state.value}.", "Start it to see its screen.")
     shown = (MachineState.IN_USE,) if own else (MachineState.IN_USE, MachineState.READY, MachineState.QUARANTINED)
     if machine.state not in shown:
-        raise Conflict(f"{machine.name} is {machine.state.value.replace('_', ' ')}.", "Wait a moment.")
+        raise Conflict(f"The machine {machine.name} is {machine.state.value.replace('_', ' ')}.", "Wait a moment.")
     return machine, own
 
 

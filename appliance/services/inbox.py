@@ -75,23 +75,27 @@ def decide(actor: Actor, id: int, *, yes: bool, comment: str = "") -> WorkItem:
         whom = approvers.of_todo(todo)
         if not work_items.decide(id, state, actor.name, comment):
             raise Conflict(*_too_late(WorkItem.get_by_id(id)))
-        said = DONE[todo.kind, state]
+        answer = _answer(todo, state, actor.name, comment)
         record(
             EventKind(f"todo.{state}"),
-            f"{todo.title}: {actor.name} {said}{f': {comment}' if comment else '.'}",
+            f"{todo.title}: {answer}",
             actor,
             class_name=todo.class_name,
             machine_id=run.machine_id,
             object=f"todo:{id}",
             run=todo.run_id,
         )
-        text = f"{actor.name} {said}{f': {comment}' if comment else '.'}"
-        outgoing_mail.enqueue_mail(set(whom) - {actor.account_id}, f"todo-{id}-decided", f"{todo.title}: answered", text, "/todo/")
+        outgoing_mail.enqueue_mail(set(whom) - {actor.account_id}, f"todo-{id}-decided", f"{todo.title}: answered", answer, "/todo/")
         if todo.requester_id is not None and todo.requester_id != actor.account_id:
-            outgoing_mail.enqueue_mail([todo.requester_id], f"todo-{id}-answer", f"{todo.title}: {said}", text, "/")
+            outgoing_mail.enqueue_mail([todo.requester_id], f"todo-{id}-answer", f"{todo.title}: {DONE[todo.kind, state]}", answer, "/")
         runs.wake(todo.run_id)
     doorbell.ring()
     return WorkItem.get_by_id(id)
+
+
+def _answer(todo: WorkItem, state: WorkItemState, name: str, comment: str) -> str:
+    said = DONE[todo.kind, state]
+    return f"{name} {said}{f': {comment}' if comment else '.'}"
 
 
 def _too_late(todo: WorkItem) -> tuple[str, str]:

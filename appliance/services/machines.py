@@ -224,8 +224,9 @@ def request(actor: Actor, class_name: str, count: int = 1, *, trial_id: int | No
             raise NotFound(f"There is no class {class_name}.", "Reload the page to see what there is.", field="class_name")
         _check_for_people(class_name, terms)
         if not 1 <= count <= max(terms.burst, 1):
-            what = f"from 1 to {terms.burst}" if terms.burst > 1 else "one"
-            raise BadInput(f"{count} of these at once cannot be had.", f"Ask for {what}.")
+            raise BadInput(
+                f"{count} of these at once cannot be had.", f"Ask for from 1 to {terms.burst}." if terms.burst > 1 else "Ask for one."
+            )
         held = machines.held(actor.account_id, class_name)
         if held + count > terms.per_person:
             many = f", so {count} more are too many" if held < terms.per_person else ""

@@ -112,10 +112,9 @@ def _begin(actor: Actor, id: str, kind: str, **facts: Any) -> int:
         rules.demand(machine, kind)
         Machine.update(problem="").where(Machine.id == id).execute()
         run = runs.begin_run(kind, machine, actor, **facts)
-        towards = f" to {facts['to_name']}" if facts else ""
         record(
             EventKind(f"machine.{kind}_asked"),
-            f"{actor.name} {ASKS[kind]} {machine.name}{towards}.",
+            f"{actor.name} passes on {machine.name} to {facts['to_name']}." if facts else f"{actor.name} {ASKS[kind]} {machine.name}.",
             actor,
             class_name=machine.class_name,
             machine_id=id,

@@ -127,24 +127,36 @@ def _class(one: Fact, button: str) -> tuple[str, str, dict[str, str]]:
 
 def _failed(sight: Sight) -> Iterator[Need]:
     """Machines failed."""
-    yield from _machines(sight.facts("machine"), "machine", Severity.WARNING, ("failed", "failed"), "Others are made in their place.")
+    yield from _machines(
+        sight.facts("machine"),
+        "machine",
+        Severity.WARNING,
+        ("{name} failed", "{count} machines failed", "failed"),
+        "Others are made in their place.",
+    )
 
 
 def _quarantined(sight: Sight) -> Iterator[Need]:
     """Nobody knows how machines stand; they are quarantined."""
     why = "Nobody knows how they stand, so they are left alone, and whoever holds one cannot go on."
-    yield from _machines(sight.facts("quarantine"), "quarantine", Severity.ERROR, ("is quarantined", "are quarantined"), why)
+    yield from _machines(
+        sight.facts("quarantine"),
+        "quarantine",
+        Severity.ERROR,
+        ("{name} is quarantined", "{count} machines are quarantined", "quarantined"),
+        why,
+    )
 
 
-def _machines(found: list[Fact], kind: str, severity: Severity, so: tuple[str, str], why: str) -> Iterator[Need]:
-    """Of one machine its page, of several the list of those in the state that the last word of `so` (of one, of several) names."""
+def _machines(found: list[Fact], kind: str, severity: Severity, so: tuple[str, str, str], why: str) -> Iterator[Need]:
+    """Of one machine its page, of several the list of those in their state; `so` is what is said of one, of several, and the state."""
     count = sum(one.number for one in found)
     problem = next((one.why for one in found if one.why), "")
     why = f"{problem} {why}".strip()
     if count == 1:
-        yield Need(kind, severity, f"{found[0].name} {so[0]}", why, "See the machine", "machines.page", {"id": found[0].id})
+        yield Need(kind, severity, so[0].format(name=found[0].name), why, "See the machine", "machines.page", {"id": found[0].id})
     elif found:
-        yield Need(kind, severity, f"{count} machines {so[1]}", why, "See them", "machines.index", {"state": so[1].split()[-1]})
+        yield Need(kind, severity, so[1].format(count=count), why, "See them", "machines.index", {"state": so[2]})
 
 
 def _data_disks(sight: Sight) -> Iterator[Need]:

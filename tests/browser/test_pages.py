@@ -163,7 +163,7 @@ def test_waiting_shows_what_is_known_and_ends_by_itself(busy: Site, browse: Brow
     steps.sign_in(page, "alan")
     card = steps.offer(page, "studio")
     expect(card).to_contain_text("You are next.")
-    expect(card).to_contain_text("booting")
+    expect(card).to_contain_text("starting")
     steps.until_live(page)
     with catalog.write():
         Machine.update(step="waiting for the application").where(

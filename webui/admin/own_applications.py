@@ -126,12 +126,15 @@ def _packaged(asked: Made) -> Packaged:
         raise FormError(Made, {str(one["loc"][0]): _said(one["type"], one["msg"]) for one in error.errors(include_url=False)}) from None
 
 
+WRONG = {
+    "string_too_short": "It is missing.",
+    "too_short": "Choose one at least.",
+    "string_pattern_mismatch": "That is no name of a Debian package.",
+}
+
+
 def _said(kind: str, message: str) -> str:
-    return {
-        "string_too_short": "It is missing.",
-        "too_short": "Choose one at least.",
-        "string_pattern_mismatch": "That is no name of a Debian package.",
-    }.get(kind, f"{message}.")
+    return WRONG.get(kind, f"{message}.")
 
 
 # -- what was sent ----------------------------------------------------------------------------------

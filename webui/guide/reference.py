@@ -16,13 +16,26 @@ from appliance.services.needs import KINDS
 from appliance.workflow import document as activities
 from webui import navigation
 from webui.api import SCOPES
-from webui.guard import PUBLIC, WITHOUT_PAGES
+from webui.guard import PUBLIC, WITHOUT_PAGES, Need
 from webui.guide.markdown import PAGE, Document, table
 from webui.guide.texts import help_of
 
+# Heads of tables.
+SETTING = ("Setting", "Default", "What", "Where it is set")
+METRIC = ("Metric", "Labels", "What")
+NEED = ("Kind", "What is so", "Who sees it")
+PERMISSION = ("Permission", "Whoever holds it can", "Scope")
+ROLE = ("Role", "What", "Permissions")
+SCOPE = ("Scope", "What")
+ADDRESS = ("Address", "By", "For")
 COMMANDS = settings.REPOSITORY / "appliance/client/README.md"
-WHO = {OWN: "everybody who is signed in", PUBLIC: "anybody"}
-OVER = {UNIT: "an org unit", CLASS: "a class"}
+WHO = {OWN: "everybody who is signed in", PUBLIC: "anybody at all"}
+OVER = {
+    frozenset[str](): "the appliance alone",
+    frozenset({UNIT}): "the appliance, an org unit",
+    frozenset({CLASS}): "the appliance, a class",
+    frozenset({UNIT, CLASS}): "the appliance, an org unit, a class",
+}
 
 
 @dataclass(frozen=True)
@@ -47,37 +60,35 @@ def _document(name: str) -> Document:
 
 def _settings() -> str:
     rows = [(f"`{one.name}`", f"`{one.default}`" if one.default else "", one.help, _where(one)) for one in settings.describe()]
-    return table(("setting", "default", "what", "where it is set"), rows)
+    return table(SETTING, rows)
 
 
 def _where(one: settings.Described) -> str:
     """On which page, or why on none."""
     if not one.page:
-        return f"Only there: {one.only_in_file}"
+        why = one.only_in_file
+        return f"Only there: {why}"
     page = navigation.current(one.page.partition("#")[0])
     return f"[{page.title}]({PAGE}{one.page})" if page else ""
 
 
 def _permissions() -> str:
-    rows = [
-        (f"`{name}`", about, "the appliance" + "".join(f", {OVER[scope]}" for scope in sorted(scopes, reverse=True)))
-        for name, (about, scopes) in PERMISSIONS.items()
-    ]
+    rows = [(f"`{name}`", about, OVER[frozenset(scopes)]) for name, (about, scopes) in PERMISSIONS.items()]
     roles = [(role.title, role.about, ", ".join(f"`{one}`" for one in PERMISSIONS if one in role.permissions)) for role in ROLES.values()]
     return "\n".join(
         [
-            table(("permission", "whoever holds it can", "over"), rows),
+            table(PERMISSION, rows),
             "## Roles\n",
-            table(("role", "what", "permissions"), roles),
+            table(ROLE, roles),
             "## Scopes\n\nWhat an API token is good for, within its account's permissions.\n",
-            table(("scope", "what"), [(f"`{name}`", about) for name, about in SCOPES.items()]),
+            table(SCOPE, [(f"`{name}`", about) for name, about in SCOPES.items()]),
         ]
     )
 
 
 def _metrics() -> str:
     rows = [(f"`{one.name}`", ", ".join(f"`{label}`" for label in one.labels), one.text) for one in METRICS.values()]
-    return table(("metric", "labels", "what"), rows)
+    return table(METRIC, rows)
 
 
 def _needs() -> str:
@@ -85,7 +96,7 @@ def _needs() -> str:
         (f"`{one.name}`", " ".join((one.find.__doc__ or "").split()), f"`{one.permission}`" if one.permission != OWN else WHO[OWN])
         for one in KINDS
     ]
-    return table(("kind", "what is so", "who sees it"), rows)
+    return table(NEED, rows)
 
 
 def _events() -> str:
@@ -108,7 +119,7 @@ def _below(text: str) -> str:
 
 def _addresses() -> str:
     parts = groupby(sorted(_routes(current_app)), lambda route: route[0])
-    return "\n".join(f"## {title}\n\n{table(('address', 'by', 'for'), [route[1:] for route in found])}" for title, found in parts)
+    return "\n".join(f"## {title}\n\n{table(ADDRESS, [route[1:] for route in found])}" for title, found in parts)
 
 
 def _routes(app: Flask) -> Iterator[tuple[str, str, str, str]]:
@@ -119,8 +130,13 @@ def _routes(app: Flask) -> Iterator[tuple[str, str, str, str]]:
             continue
         about = help_of(rule.endpoint)
         methods = ", ".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}))
-        who = WHO.get(need.permission, f"`{need.permission}`") + (", or whose own it is" if need.own else "")
-        yield about.title if about else "Before signing in", f"`{rule.rule}`", methods, who
+        yield about.title if about else "Before signing in", f"`{rule.rule}`", methods, _who(need)
+
+
+def _who(need: Need) -> str:
+    if need.own:
+        return f"`{need.permission}`, or whose own it is"
+    return WHO.get(need.permission, f"`{need.permission}`")
 
 
 PAGES = {

@@ -120,7 +120,7 @@ def _memory(pid: int) -> int:
     return total >> 20
 
 
-PROPERTIES = ("Id", "ActiveState", "Result", "ExecMainStatus", "MainPID", "NRestarts", "StateChangeTimestamp", "MemoryCurrent", "LoadState")
+PROPERTIES = "Id ActiveState Result ExecMainStatus MainPID NRestarts StateChangeTimestamp MemoryCurrent LoadState".split()  # noqa: SIM905
 
 
 # systemd's words for how a unit ended; `exit-code` has a number.
@@ -160,7 +160,7 @@ def read_units(shown: str, units: dict[str, str]) -> list[Part]:
         if state == "starting" and restarts:
             state = "failed"  # our units are started again for ever: between two attempts, and in one, it does not run
         result = values.get("Result", "success")
-        ended = f"ended with status {values.get('ExecMainStatus', '')}" if result == "exit-code" else RESULTS.get(result, result)
+        ended = _ended(result, values.get("ExecMainStatus", ""))
         memory = values.get("MemoryCurrent", "")
         found.append(
             Part(
@@ -175,6 +175,11 @@ def read_units(shown: str, units: dict[str, str]) -> list[Part]:
             )
         )
     return found
+
+
+def _ended(result: str, status: str) -> str:
+    """How a process ended, as systemd has it in one word, and its status."""
+    return f"ended with status {status}" if result == "exit-code" else RESULTS.get(result, result)
 
 
 def _unix(stamp: str) -> str:

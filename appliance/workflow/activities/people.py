@@ -20,7 +20,7 @@ from appliance.catalog import (
 from appliance.catalog.work_items import Asked
 from appliance.errors import NotAllowed, Unavailable
 from appliance.identity import approvers
-from appliance.identity.roles import ROLES
+from appliance.identity.roles import ROLES, SEVERAL
 from appliance.workflow.kinds import Approval, Task, duration
 from appliance.workflow.runner import Context, Decide, Done, Failed, Outcome, Wait
 
@@ -109,7 +109,7 @@ def _nobody(todo: WorkItem, name: str) -> str:
 
 def _escalate(run: Run, todo: WorkItem, role: str, why: str, level: Level | None = None) -> None:
     _set(todo, escalated_at=now(), escalate_role=role)
-    _tell(run, EventKind.TODO_ESCALATED, f"{todo.title}: {why}, so {ROLES[role].title.lower()}s are asked.", level)
+    _tell(run, EventKind.TODO_ESCALATED, f"{todo.title}: {why}, so {SEVERAL[role]} are asked.", level)
     _write(run, todo)
 
 
@@ -127,7 +127,7 @@ def _whom(todo: WorkItem) -> str:
     account, escalated = todo.account, todo.escalated_at is not None and todo.escalate_role
     if account is not None and not escalated:
         return account.full_name or account.name
-    return f"{ROLES[todo.escalate_role if escalated or not todo.role else todo.role].title.lower()}s"
+    return SEVERAL[todo.escalate_role if escalated or not todo.role else todo.role]
 
 
 def _set(todo: WorkItem, **values: Any) -> None:

@@ -11,26 +11,23 @@ from appliance import language
 NAME = "fr"  # a language that Babel knows and the appliance does not speak
 BEGIN, END = "\1", "\2"
 READ = ("title", "aria-label", "placeholder", "data-label", "data-confirm", "data-confirm-title", "data-confirm-button", "alt")
+_PART = re.compile(r"(%\(\w+\)s|</?\w+>)")
 UNREAD = ("script", "style", "svg", "code", "kbd", "pre", "textarea")
 
 
 class Marked(language.Catalog):
-    """The texts that there are in German, each between the signs."""
+    """The texts that there are in German, what is their own between the signs: what stands in their places has to be said itself."""
 
     def __init__(self) -> None:
-        self.german = language.catalog("de")
+        german = language.catalog("de")
+        texts = {english: _signed(english) for english in german._texts}
+        super().__init__(texts, {nouns: tuple(map(_signed, nouns.split("\0", 1))) for nouns in german._plurals})
+        self._patterns = german._patterns
 
-    def text(self, english: str) -> str:
-        return f"{BEGIN}{english}{END}" if self.has(english) else english
 
-    def has(self, english: str) -> bool:
-        return self.german.has(english)
-
-    def plural(self, number: int, one: str, many: str) -> str:
-        return f"{BEGIN}{one if number == 1 else many}{END}"
-
-    def sentence(self, english: str) -> str:  # type: ignore[override]
-        return f"{BEGIN}{english}{END}" if self.has(english) or self.german.sentence(english) != english else english
+def _signed(text: str) -> str:
+    """The text with signs around each part that is no place and no tag."""
+    return "".join(part if _PART.fullmatch(part) or not part.strip() else f"{BEGIN}{part}{END}" for part in _PART.split(text))
 
 
 def speak(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,3 +80,9 @@ def test_how_long_things_stay_is_a_setting(grace):
     assert answer.status_code != 303
     assert "whole number" in answer.text
     assert aside.days() == 7
+
+
+def test_what_is_told_of_each_is_german_too(grace):
+    text = grace.get("/admin/orphans/", **{"Accept-Language": "de"}).text
+    assert "auf dem Datenträger abgelegt" in text
+    assert "Nichts sagt, wem es gehört." in text

@@ -138,11 +138,11 @@ DATA = re.compile(
     r"""
     [a-z_]+(\.[a-z_]+)+ | https?://\S+ | Hillside\ School | Science | Mathematics | Workshop | Everybody | analysts | Those\ who\ look\ after\ the\ studio | (Made|As\ it)\ came | More\ memory
     | Grace\ Hopper | Ada\ Lovelace | Alan\ Turing | Mary\ Somerville | \b(grace|ada|alan|mary|root|engine|House|data|vm)\b
-    | Notebooks? | notebook(-\d+)? | studio(-\d+)?\ is\ being\ made\. | studio(-\d+)? | is\ being\ made\. | Statistics | \bR\ and\ its .* | JupyterLab\ with .* | Everyone\ gets .*
-    | A\ test\ machine\ ran .* | The\ package\ r-base-studio .* | Correct\ its\ name .* | booting | waiting\ for\ the\ guest\ agent | jupyterlab .*
+    | Notebooks? | notebook(-\d+)? | studio(-\d+)? | Statistics | statistics\ studio | Grace | eth0 | \buid\b | \bmail\b | entryUUID | displayName\ cn | \([&|]?\(?[a-zA-Z]+=.* | \bR\ and\ its .* | JupyterLab\ with .* | Everyone\ gets .*
+    | [Tt]he\ package\ r-base-studio .* | Correct\ its\ name .* | jupyterlab .*
     | \b(min|UTC|MiB|GiB|KiB|[A-Z]{2,}[\w.-]*|[a-z_]+:\ .*)\b | Debian(\ \d+\ \(\w+\))? | debian-13 | git(-man)? | less | perl | vcs | libcurl3-gnutls | nginx-light | fast,\ scalable .*
     | PostgreSQL | Prometheus | Redis | DokuWiki | JupyterLab | Apache-2\.0 | ~/Pages | \b(Pages|pages|Inside|heading|listing|user|inside|full_name|email|password|name|machine)\b
-    | English | Deutsch | Français | Español | Italiano | Marked | Intel | AMD | QEMU\ [\d.]+ | libvirt\ [\d.]+ | [\w.]+@example\.org | (account|class|group):\w+
+    | English | Deutsch | Français | Español | Italiano | Marked | Intel | AMD | QEMU\ [\d.]+ | libvirt\ [\d.]+ | \[Errno\ 2\].*\bdirectory | [\w.]+@example\.org | (account|class|group):\w+
     | (?<!\S)(\S*/\S* | [\w.-]+\.(yml|whl) | \w{8}-\w{4}-\S+ | [\da-f.:]+[.:][\da-f.:]+,?) | (dc|cn|uid|ou)=\S+ | size | packages | sign_in | \d+\ [hd]\b
     """,
     re.VERBOSE,
@@ -182,7 +182,7 @@ def test_every_page_opens_for_an_admin_whole_and_live(app: Flask, grace: Browser
         ):  # what only dpe-host can show, which is not there: tests of their own have a real one
             assert path.startswith("/admin/server/")
             assert "(dpe-host) does not answer" in whole.text
-            assert not marked.unsaid(whole.text, DATA), path
+            english[path] = marked.unsaid(whole.text, DATA)
             continue
         assert whole.status_code == live.status_code == 200, path
         assert len(marked.plain(whole.get_data())) < 66_000, path

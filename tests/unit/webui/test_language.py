@@ -131,6 +131,83 @@ def test_sentences_that_python_put_together_are_found_again() -> None:
     assert said("Something that nobody translated.") == "Something that nobody translated."
 
 
+@pytest.mark.parametrize(
+    ("english", "german"),
+    [
+        # words that were chosen before the sentence was made of them
+        ("grace took back m-1.", "grace hat m-1 eingezogen."),
+        ("ada gave back m-1.", "ada hat m-1 zurückgegeben."),
+        ("alan waits for a studio: none is ready.", "alan wartet auf eine Maschine der Klasse studio: Keine ist bereit."),
+        ("m-1 is being made for the buffer.", "m-1 wird für den Puffer erstellt."),
+        ("m-1 is removed: fewer are wanted.", "m-1 wird entfernt: es werden weniger gebraucht."),
+        ("fewer are wanted", "es werden weniger gebraucht"),
+        ("ended with status 3", "mit Status 3 beendet"),
+        ("The data disk t is damaged: a hole", "Die Datenplatte t ist beschädigt: a hole"),
+        ("The seed n v3 is here, and the catalog does not know it: it is set aside.",
+         "Die Vorlage n v3 ist hier, und der Katalog kennt sie nicht: Sie ist beiseitegelegt."),
+        # what a person said is theirs
+        ("The boss: mary said no: Not now. Ask again.", "The boss: mary hat Nein gesagt: Not now. Ask again."),
+        # a field and what is wrong with it, by whomever the field was called
+        ("Full name: it is longer than 100 characters.", "Voller Name: Es ist länger als 100 Zeichen."),
+        ("Maximum of Ours: a number is missing.", "Höchstzahl von Ours: Eine Zahl fehlt."),
+        ("Name: Input should be greater than or equal to 3.", "Name: Es muss wenigstens 3 sein."),
+        ("String should have at least 1 character", "Es muss wenigstens 1 Zeichen haben"),
+        # what is wrong with a file, and what to do about it; in a form it is a sentence
+        ("titel is not a known key; write title", "titel ist kein bekannter Schlüssel; schreiben Sie title"),
+        ("Minimum (7) is above maximum (3).", "Minimum (7) liegt über maximum (3)."),
+        ("the short name is missing", "der Kurzname fehlt"),
+        # why no more machines are made
+        ("the host's disk: 9 MiB needed, 2 MiB left; give machines back, or add disk space; a goes first, by priority",
+         "der Datenträger des Servers: 9 MiB gebraucht, 2 MiB übrig; geben Sie Maschinen zurück, oder fügen Sie Platz hinzu; "
+         "a geht vor, nach der Priorität"),
+        ("Your quota: 2 of 2 machines in use.", "Ihr Kontingent: 2 von 2 Maschinen benutzt."),
+    ],
+)  # fmt: skip
+def test_what_is_put_together_of_parts_is_found_again(english: str, german: str) -> None:
+    assert language.catalog("de").sentence(english) == german
+
+
+def test_words_that_a_function_chooses_are_said_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sentence with a place for its verb would be found by no word of its own."""
+    source = """
+WAYS = {"a": "by mail", "b": "by a link"}
+
+def tell(name, own, way, more):
+    word = "gave back" if own else "took back"
+    many = f", and {more} more" if more else ""
+    record(kind, f"{name} {word} it {WAYS[way]}{many}.")
+    why = "it is old"
+    wrong(why, name)
+
+def loop(names, record):
+    for word in names:
+        record(f"Every {word} is read.")
+"""
+    monkeypatch.setattr(texts, "ROOT", tmp_path)
+    monkeypatch.setattr(texts, "SPEAKING", ("some",))
+    (tmp_path / "some.py").write_text(source)
+    found = texts.Found()
+    texts._of_python(found, tmp_path / "some.py")
+    verbs, ways, ends = ("gave back", "took back"), ("by mail", "by a link"), ("", ", and %(more)s more")
+    expected = {f"%(name)s {verb} it {way}{end}." for verb in verbs for way in ways for end in ends}
+    assert set(found.texts) - {"by mail", "by a link"} == {*expected, "it is old", "Every %(word)s is read."}
+
+
+# Of which nothing but their places can be seen in what was said, so that they are never found again; what makes them puts each into the language.
+BARE = {
+    "%(first)s to %(last)s", "%(first)s to %(last)s of %(all)s", "%(name)s on %(system)s", "%(short)s ms", "%(title)s to %(title2)s",
+    "%(address)s, gateway %(gateway)s", "%(class_name)s v%(facts)s", "It is %(name)s's.",
+    "It is a %(name)s.", "It is at %(at)s.",  # what programs and files are told
+}  # fmt: skip
+
+
+def test_a_sentence_has_words_by_which_it_is_found_again(sources: texts.Found) -> None:
+    spoken = [text for text, files in sources.texts.items() if language.PLACE.search(text) and any(file.endswith(".py") for file in files)]
+    assert len(spoken) > 1400
+    bare = {text for text in spoken if not re.search(r"[^\W\d_]{3,}", language.PLACE.sub(" ", text))}
+    assert bare - BARE == set()
+
+
 def test_times_numbers_and_plurals_are_the_languages(app: Flask) -> None:
     with app.test_request_context():
         g.language = "de"
@@ -154,6 +231,11 @@ def test_times_numbers_and_plurals_are_the_languages(app: Flask) -> None:
         ("/docs/command-line", ["dpe classes\ndpe get notebook\ndpe list\n"]),  # what is typed keeps its lines
         ("/todo/", ["Ja sagen", "Nein sagen"]),
         ("/needs/", ["1 Genehmigung oder Aufgabe wartet auf Sie"]),
+        ("/admin/settings/", [">nein<"]),
+        ("/admin/server/hardware", ["Maschinen der Klasse notebook"]),
+        ("/guide/reference/permissions", ["<th>Geltungsbereich", "das Szenario ändern: was Maschinen sind", "die Appliance, eine Klasse"]),
+        ("/guide/reference/addresses", ["<th>Adresse", "jede und jeder"]),
+        ("/guide/reference/settings", ["<th>Einstellung", "Nur dort: "]),
         ("/admin/seeds/2", ["Betriebssystem", "Dauer des Baus", "3 min 12 s"]),
     ],
 )

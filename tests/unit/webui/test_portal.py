@@ -63,7 +63,7 @@ def test_who_waits_sees_their_place_and_may_stop(ada: Browser, people: dict[str,
     ada.post("/request", {"class": "studio"})
     page = ada.get("/").text
     assert "You are number 2 in the queue." in page
-    assert "booting" in page
+    assert "starting" in page
     request = Request.get(Request.account == people["ada"].account_id)
     assert ada.post(f"/requests/{request.id}/cancel").headers["Location"] == "/"
     assert Request.get_by_id(request.id).state is RequestState.CANCELLED

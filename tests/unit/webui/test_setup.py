@@ -190,7 +190,7 @@ def test_the_hardware_in_plain_words(visitor: Browser, code: str, monkeypatch: p
     visitor.get("/setup")
     page = visitor.post("/setup", {**ANSWERS, "code": code, "step": "directory", "go": "next"}).text
     assert "Hardware virtualisation is there, but is not used" in page
-    assert "/dev/kvm opens, but a test machine did not run on it." in page
+    assert "KVM is there, but a guest of a few instructions did not run in it." in page
     assert "8 processors: Great CPU" in page
     assert re.search(r"This server can hold \d+ notebooks\.", page)
 
