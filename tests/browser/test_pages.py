@@ -78,6 +78,7 @@ def test_the_wizard(serve: Serve, browse: Browse) -> None:
     page.locator("#f-buffer-notebook").fill("2")
     expect(page.get_by_text("That is more than there is.")).to_be_hidden()
     page.get_by_role("button", name="Back").click()
+    expect(page.get_by_label("Name of the appliance")).to_be_visible()  # what is on other steps is there as well, hidden
     expect(page.get_by_label("Name of the appliance")).to_have_value("Hillside School")
     steps.next_step(page, "Pools")
     expect(page.locator("#f-buffer-notebook")).to_have_value("2")
