@@ -31,7 +31,7 @@ PATTERNS = {  # how times are written in English, and how Babel calls that
     "%-d %b %H:%M": "d MMM HH:mm",
     "%-d %b %Y %H:%M": "d MMM y HH:mm",
 }
-OF_SOME = ("console",)  # scripts that say much, and that a page has which sets `scripts` to their names
+OF_SOME = ("console", "upload")  # scripts that say much, and that a page has which sets `scripts` to their names
 _SCRIPT = re.compile(r"""\b(?:inLanguage|say|over|later|Error)\('((?:[^'\\]|\\.)+)'""")
 
 

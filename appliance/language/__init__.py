@@ -41,7 +41,18 @@ _SENTENCES = (
     "comment",
     "changes",
 )
-_AS_THEY_ARE = ("name", "title", "full_name", "who", "by", "agent", "address", "text", "path", "comment")  # places that hold what a person wrote
+_AS_THEY_ARE = (
+    "name",
+    "title",
+    "full_name",
+    "who",
+    "by",
+    "agent",
+    "address",
+    "text",
+    "path",
+    "comment",
+)  # places that hold what a person wrote
 
 
 class Written(str):

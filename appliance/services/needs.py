@@ -37,7 +37,7 @@ ORDER = list(Severity)
 
 @dataclass(frozen=True)
 class Need:
-    """Something that needs somebody: what is so, why that matters, and a button with the page where it is mended: an endpoint with its values."""
+    """Something that needs somebody: what is so, as a sentence, why that matters, and a button with the page where it is mended: an endpoint with its values."""
 
     kind: str
     severity: Severity
@@ -90,7 +90,7 @@ def _seeds(sight: Sight) -> Iterator[Need]:
         goes_on = "New machines are made from the one before." if one.number else "No machine of it can be made."
         severity = Severity.WARNING if one.number else Severity.ERROR
         yield Need(
-            "seed", severity, f"{one.name}: the seed could not be built", f"{one.why} {goes_on}", "See why", "seeds.page", {"id": one.id}
+            "seed", severity, f"{one.name}: the seed could not be built.", f"{one.why} {goes_on}", "See why", "seeds.page", {"id": one.id}
         )
 
 
@@ -98,27 +98,27 @@ def _classes(sight: Sight) -> Iterator[Need]:
     """Machines of a class fail one after the other, so that no more are made."""
     for one in sight.facts("class"):
         row = f", {one.number} in a row" if one.number > 1 else ""
-        yield Need("class", Severity.ERROR, f"{one.name}: machines fail to come up{row}", one.why, *_class(one, "Try again"))
+        yield Need("class", Severity.ERROR, f"{one.name}: machines fail to come up{row}.", one.why, *_class(one, "Try again"))
 
 
 def _handovers(sight: Sight) -> Iterator[Need]:
     """Machines of a class cannot be handed over."""
     for one in sight.facts("handover"):
-        yield Need("handover", Severity.ERROR, f"{one.name}: machines cannot be handed over", one.why, *_class(one, "Try again"))
+        yield Need("handover", Severity.ERROR, f"{one.name}: machines cannot be handed over.", one.why, *_class(one, "Try again"))
 
 
 def _snapshots(sight: Sight) -> Iterator[Need]:
     """Machines of a class are booted, because they could not be forked."""
     for one in sight.facts("snapshot"):
         why = f"{one.why} Until there is a snapshot, that takes longer and more memory."
-        yield Need("snapshot", Severity.WARNING, f"{one.name}: machines are booted, not forked", why, *_class(one, "Try again"))
+        yield Need("snapshot", Severity.WARNING, f"{one.name}: machines are booted, not forked.", why, *_class(one, "Try again"))
 
 
 def _offers(sight: Sight) -> Iterator[Need]:
     """A newer seed of a class came with this version of the appliance."""
     for one in sight.facts("offer"):
         why = "It came with this version of the appliance; machines are made from it once you use it."
-        yield Need("offer", Severity.WARNING, f"{one.name}: there is a newer seed", why, *_class(one, "Use it"))
+        yield Need("offer", Severity.WARNING, f"{one.name}: there is a newer seed.", why, *_class(one, "Use it"))
 
 
 def _class(one: Fact, button: str) -> tuple[str, str, dict[str, str]]:
@@ -131,7 +131,7 @@ def _failed(sight: Sight) -> Iterator[Need]:
         sight.facts("machine"),
         "machine",
         Severity.WARNING,
-        ("{name} failed", "{count} machines failed", "failed"),
+        ("{name} failed.", "{count} machines failed.", "failed"),
         "Others are made in their place.",
     )
 
@@ -143,7 +143,7 @@ def _quarantined(sight: Sight) -> Iterator[Need]:
         sight.facts("quarantine"),
         "quarantine",
         Severity.ERROR,
-        ("{name} is quarantined", "{count} machines are quarantined", "quarantined"),
+        ("{name} is quarantined.", "{count} machines are quarantined.", "quarantined"),
         why,
     )
 
@@ -164,7 +164,7 @@ def _data_disks(sight: Sight) -> Iterator[Need]:
     found = sight.facts("disk")
     count = sum(one.number for one in found)
     if count:
-        what = f"The data disk {found[0].name} could not be used" if count == 1 else f"{count} data disks could not be used"
+        what = f"The data disk {found[0].name} could not be used." if count == 1 else f"{count} data disks could not be used."
         why = f"{found[0].why} Nothing on it is lost: it is kept as it is, and the next machine gets another one."
         yield Need("disk", Severity.WARNING, what, why, "Data disks", "data_disks.index", {"use": "troubled"})
 
@@ -187,7 +187,7 @@ def _orphans(sight: Sight) -> Iterator[Need]:
         yield Need("orphan", Severity.ERROR, what, why, "Decide", "aside.index")
     elif count:
         yield Need(
-            "orphan", Severity.WARNING, f"{count} machine or disk is set aside" if count == 1 else f"{count} machines and disks are set aside",
+            "orphan", Severity.WARNING, f"{count} machine or disk is set aside." if count == 1 else f"{count} machines and disks are set aside.",
             "They are here, but the catalog does not know them.", "Orphans", "aside.index",
         )  # fmt: skip
 
@@ -203,7 +203,7 @@ def _room(sight: Sight) -> Iterator[Need]:
     elif room is not None and room.scarce:
         yield Need("room", Severity.ERROR, f"The disk is nearly full: {left}", "No more machines are made.", *to_storage)
     elif days is not None:
-        what = f"The disk is full in about {_days(days)}"
+        what = f"The disk is full in about {_days(days)}."
         yield Need("room", Severity.WARNING, what, f"So it is when it goes on filling as in the last weeks. {left}", *to_storage)
     for said in storage.failing(sight.settings):
         yield Need("room", Severity.ERROR, "A disk is failing.", said, "Storage", "storage.index")
@@ -214,7 +214,9 @@ def _memory(sight: Sight) -> Iterator[Need]:
     days = sight.appliance.options["trends"].get("memory")
     if days is not None:
         why = "So it is when it goes on growing as in the last weeks. Then fewer machines wait ready, and people wait for theirs."
-        yield Need("memory", Severity.WARNING, f"Memory is used up in about {_days(days)}", why, "Metrics", "host.index", {"span": "month"})
+        yield Need(
+            "memory", Severity.WARNING, f"Memory is used up in about {_days(days)}.", why, "Metrics", "host.index", {"span": "month"}
+        )
 
 
 def _backups(sight: Sight) -> Iterator[Need]:
@@ -292,7 +294,7 @@ def _directory(sight: Sight) -> Iterator[Need]:
 def _webhooks(sight: Sight) -> Iterator[Need]:
     """Events could not be delivered."""
     if count := sight.appliance.webhooks:
-        what = "A webhook did not take all events" if count == 1 else f"{count} webhooks did not take all events"
+        what = "A webhook did not take all events." if count == 1 else f"{count} webhooks did not take all events."
         why = "They were tried for three days. See what the receiver answers, and send them again."
         yield Need("webhook", Severity.WARNING, what, why, "Webhooks", "webhooks.index")
 
@@ -301,7 +303,7 @@ def _todos(sight: Sight) -> Iterator[Need]:
     """Approvals and tasks wait for an answer."""
     if sight.todos:
         yield Need(
-            "todo", Severity.WARNING, f"{sight.todos} approval or task waits for you" if sight.todos == 1 else f"{sight.todos} approvals and tasks wait for you",
+            "todo", Severity.WARNING, f"{sight.todos} approval or task waits for you." if sight.todos == 1 else f"{sight.todos} approvals and tasks wait for you.",
             "Somebody cannot go on before you answer.", "To do", "todo.index",
         )  # fmt: skip
 

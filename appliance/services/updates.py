@@ -54,6 +54,7 @@ class State:
 def state(settings: Settings) -> State | None:
     """How it stands; None outside of the bootable image. Raises Unavailable while dpe-host does not answer."""
     client = Client(settings)
+    operations = client.operations()  # first: what ends between the questions then still runs, and a page that says so looks again
     said = client.call(verbs.STATUS)
     if said.image is None:
         return None
@@ -67,7 +68,7 @@ def state(settings: Settings) -> State | None:
         memory=said,
         free=said.free,
         source=client.call(verbs.SOURCE),
-        operation=next((operation for operation in client.operations() if operation.verb.startswith("update.")), None),
+        operation=next((operation for operation in operations if operation.verb.startswith("update.")), None),
     )
 
 

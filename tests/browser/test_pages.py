@@ -25,7 +25,7 @@ ADMIN_PAGES = [
     "/admin/classes/notebook/calendar/", "/admin/classes/notebook/rules/", "/admin/classes/notebook/jobs/", "/admin/classes/notebook/forecast/",
     "/admin/scenario/", "/admin/applications/", "/admin/applications/pages", "/admin/own-applications/new",
     "/admin/packages/?q=sql", "/admin/packages/debian-13/postgresql", "/admin/seeds/", "/admin/seeds/3", "/admin/machines/", "/admin/accounts/",
-    "/admin/accounts/new", "/admin/accounts/2", "/admin/events/", "/admin/events/record", "/admin/settings/", "/search?q=a",
+    "/admin/accounts/new", "/admin/accounts/2", "/admin/events/", "/admin/events/record", "/admin/settings/", "/admin/settings/email-and-webhooks/", "/search?q=a",
     "/admin/workflow/", "/admin/server/metrics/", "/admin/server/metrics/?span=day", "/admin/server/metrics/?as=table",
     "/needs/", "/docs/api", "/docs/api/grants", "/guide/", "/guide/integrator", "/guide/reference/settings",
 ]  # fmt: skip
@@ -78,6 +78,7 @@ def test_the_wizard(serve: Serve, browse: Browse) -> None:
     page.locator("#f-buffer-notebook").fill("2")
     expect(page.get_by_text("That is more than there is.")).to_be_hidden()
     page.get_by_role("button", name="Back").click()
+    expect(page.get_by_label("Name of the appliance")).to_be_visible()  # what is on other steps is there as well, hidden
     expect(page.get_by_label("Name of the appliance")).to_have_value("Hillside School")
     steps.next_step(page, "Pools")
     expect(page.locator("#f-buffer-notebook")).to_have_value("2")
@@ -453,6 +454,10 @@ def sound(page: Page, context: object = "", but: str = "nothing", looks: Looks =
     page.set_viewport_size(own)
 
 
+# A page leads to one thing; a list of machines or offers to one each.
+PRIMARY = "[...document.querySelectorAll('main .btn-primary')].filter(one => !one.closest('article') && one.checkVisibility()).map(one => one.innerText.trim())"
+
+
 @pytest.mark.a11y
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_read_and_use_every_page_and_none_scrolls_sideways(busy: Site, browse: Browse, scheme: str) -> None:
@@ -461,6 +466,8 @@ def test_everybody_can_read_and_use_every_page_and_none_scrolls_sideways(busy: S
 
     def look(page: Page, name: str) -> None:
         found[name] = page.evaluate(LINT) + axe.findings(page, *(axe.COLOURS if scheme == "dark" else ()))
+        if len(first := page.evaluate(PRIMARY)) > 1:
+            found[name].append(f"more than one primary action: {first}")
         for width in WIDTHS:
             page.set_viewport_size({"width": width, "height": 900})
             if is_sideways(page):

@@ -50,6 +50,8 @@ def history(site: Site) -> None:
 
 def test_an_update_is_sent_installed_and_switched_to(image: Site, browse: Browse, tmp_path: Path) -> None:
     page = browse(image)
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
     steps.sign_in(page, "grace")
     page.goto("/admin/server/")
     page.get_by_role("link", name="Updates").click()
@@ -74,6 +76,7 @@ def test_an_update_is_sent_installed_and_switched_to(image: Site, browse: Browse
     expect(page.get_by_role("heading", name="1.3.0 is written, and waits for a restart")).to_be_visible()
     other.reload()
     expect(other.locator("#restart")).to_have_count(0)
+    assert asked == [], "a file that was sent is nothing unsaved"
 
 
 def test_without_script_the_form_does_it_alone(image: Site, browse: Browse) -> None:

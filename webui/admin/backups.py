@@ -102,9 +102,10 @@ def _page(error: DpeError | None = None, **more: Any) -> Page:
     state = away = None
     disks, public_key, running = [], "", None
     try:
+        recent = server.recent(settings())  # first: what ends between the questions then still runs, and what it did is looked at again
+        running = next((operation for operation in recent if operation.title in OPERATIONS), None)
         state = appliance_backups.state(settings())
         disks, public_key = appliance_backups.disks(settings()), appliance_backups.public_key(settings())
-        running = next((operation for operation in server.recent(settings()) if operation.title in OPERATIONS), None)
     except DpeError as refused:
         away = refused
     plan = state.plan.model_dump() if state else {}

@@ -46,7 +46,7 @@ def index() -> str:
     return render_template(
         "admin/server.html",
         status=server.status(settings()),
-        findings=[found for found in server.findings(settings()) if found.level != "ok"],
+        findings=server.findings(settings()),
         held=server.capacity(settings(), current_user.powers.reach("classes.read")),
         operations=operations,
         network=network,
@@ -485,7 +485,7 @@ def set_time() -> Page:
 @needs("settings.manage")
 def ask_power(what: str) -> str:
     if what not in POWER:
-        raise NotFound("There is no such page.", "The page Server has what there is.")
+        raise NotFound("There is no such page.", "The page Status has what there is.")
     return render_template("admin/power.html", what=what, title=POWER[what], holders=server.in_use(), image=server.status(settings()).image)
 
 
@@ -494,6 +494,6 @@ def ask_power(what: str) -> str:
 @requires_reauth
 def power(what: str) -> Page:
     if what not in POWER:
-        raise NotFound("There is no such page.", "The page Server has what there is.")
+        raise NotFound("There is no such page.", "The page Status has what there is.")
     server.power(actor(), settings(), what)
     return render_template("admin/power_going.html", what=what)

@@ -170,7 +170,7 @@ def _trust(address: str, fingerprint: str) -> str:
     output.note(f"  {certificate.fingerprint_of(pem)}")
     if known and known["certificate"]:
         output.note("It is ANOTHER one than before. Go on only if you know why.")
-    output.note("Compare it with the one on the server's screen, or on the page Server, Certificate.")
+    output.note("Compare it with the one on the server's screen, or on the page Certificate.")
     if not sys.stdin.isatty():
         raise ClientError("Nobody can be asked whether that is right.", "Say so with --fingerprint.")
     if not click.confirm("Is it the same?", err=True):

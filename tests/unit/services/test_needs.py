@@ -246,7 +246,8 @@ def test_it_is_told_while_it_is_so_and_goes_when_it_is_mended(one, admin, kind, 
     need = told(admin, one)[kind]
     assert need.severity is case.severity
     assert case.says in f"{need.what} {need.why}"
-    assert need.what
+    assert need.what.endswith("."), "a sentence, as all of them"
+    assert not need.what.endswith("..")
     assert need.button
     with catalog.write():
         case.mended(one)
@@ -259,7 +260,7 @@ def test_every_kind_has_a_case():
 
 
 def test_what_waits_for_an_answer_is_told_whoever_is_asked(one, alice):
-    assert told(alice, one, 2)["todo"].what == "2 approvals and tasks wait for you"
+    assert told(alice, one, 2)["todo"].what == "2 approvals and tasks wait for you."
     assert told(alice, one) == {}
 
 
@@ -300,13 +301,13 @@ def house(small, opened, admin):
 
 
 def test_nobody_is_told_of_what_is_beyond_their_reach(house, admin, opened):
-    assert told(admin, opened)["quarantine"].what == "2 machines are quarantined"
+    assert told(admin, opened)["quarantine"].what == "2 machines are quarantined."
     assert {name: told(house[name], opened).keys() for name in ("delegate", "manager", "user")} == {
         "delegate": {"quarantine"}, "manager": {"quarantine", "seed"}, "user": set(),
     }  # fmt: skip
-    assert told(house["delegate"], opened)["quarantine"].what == "small-1 is quarantined"
-    assert told(house["manager"], opened)["quarantine"].what == "other-1 is quarantined"
-    assert told(house["manager"], opened)["seed"].what == "Other: the seed could not be built"
+    assert told(house["delegate"], opened)["quarantine"].what == "small-1 is quarantined."
+    assert told(house["manager"], opened)["quarantine"].what == "other-1 is quarantined."
+    assert told(house["manager"], opened)["seed"].what == "Other: the seed could not be built."
     assert [needs.concern(permissions.of(house[name])) for name in ("delegate", "manager", "user")] == [True, True, False]
 
 

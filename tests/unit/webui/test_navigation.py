@@ -7,6 +7,7 @@ import pytest
 from flask import Flask
 
 from appliance.identity.roles import PERMISSIONS, ROLES
+from appliance.settings import REPOSITORY as ROOT
 from tests.unit.webui.conftest import Browser
 from webui.navigation import GROUPS, SETTINGS, VERBS, current, entries
 
@@ -17,6 +18,23 @@ def test_each_entry_asks_for_what_its_page_asks_for(app: Flask) -> None:
     for page in PAGES:
         need = app.view_functions[page.endpoint].need  # type: ignore[attr-defined]
         assert (page.permission or "own") == need.permission, page.endpoint
+
+
+def test_texts_name_pages_that_there_are() -> None:
+    """What sends people to "the page X" names one by its heading, after its group if that is said as well."""
+    templates = sorted((ROOT / "webui/templates").rglob("*.html"))
+    headings = {found for path in templates for found in re.findall(r"{% block title %}([^{]+){% endblock %}", path.read_text())}
+    headings.add("Repair")  # of the rescue page
+    names = headings | {page.title for page in PAGES} | {f"{group.title} > {page.title}" for group in GROUPS for page in group.pages}
+    said = {
+        (path.relative_to(ROOT).as_posix(), found)
+        for folder in ("webui", "appliance")
+        for path in sorted((ROOT / folder).rglob("*"))
+        if path.suffix in (".html", ".py") and "static" not in path.parts
+        for found in re.findall(r"[Tt]he page ([A-Z][\w> -]*)", re.sub(r"{#.*?#}|\"\"\".*?\"\"\"", "", path.read_text(), flags=re.DOTALL))
+    }
+    assert len(said) > 10
+    assert {one for one in said if not one[1].startswith(tuple(names))} == set()
 
 
 def test_each_entry_leads_to_a_page_that_is_called_so(app: Flask, signed_in: Callable[[str], Browser]) -> None:

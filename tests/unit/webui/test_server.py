@@ -135,7 +135,9 @@ def test_power_needs_a_name_that_exists_and_a_fresh_password(
 
 
 def test_without_dpe_host_the_pages_say_who_does_not_answer(grace: Browser) -> None:
-    assert "does not answer" in grace.get("/admin/server/").text
+    page = grace.get("/admin/server/").text
+    assert "does not answer" in page
+    assert "Whether a disk is failing is not known now" in page, "what has nothing to show says so"
     for path in ("network", "time", "operations/1"):
         assert grace.get(f"/admin/server/{path}").status_code == 503
 

@@ -82,6 +82,14 @@ def test_no_page_uses_what_was_left_out_of_the_style() -> None:
     assert left & {word for text in own for word in re.findall(r"[\w-]+", text)} == set()
 
 
+def test_the_chevron_of_an_open_fold_points_down() -> None:
+    """Wherever a template draws one: the browser's own marker is hidden there."""
+    for path in TEMPLATES:
+        for summary in re.findall(r"<details class=\"([^\"]*)\".*?<summary[^>]*>(.*?)</summary>", path.read_text(), flags=re.DOTALL):
+            assert '"turn"' not in summary[1] or "fold" in summary[0].split(), path.name
+    assert ".fold[open] > summary > .turn { transform: rotate(90deg); }" in (ROOT / "static/css/app.css").read_text()
+
+
 def test_a_first_visit_is_light() -> None:
     """Style, script and font of every page, as nginx compresses them; `make bench ONLY=pages` asks it itself, with the portal's page."""
     static = ROOT / "static"

@@ -5,12 +5,16 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from appliance import catalog
 from appliance.catalog import Event, options
+from appliance.host.interface import updates as verbs
+from appliance.host.interface.operations import DONE, RUNNING, Operation
+from appliance.host.interface.system import Image
 from appliance.host.rpc.daemon import Server
 from appliance.host.updates import installation
 from appliance.settings import Settings
@@ -222,6 +226,42 @@ def test_an_address_is_kept(admin: Browser, opened: Settings) -> None:
     assert "https://updates.example.org/dpe.raucb : not asked yet." in page
     admin.post(PAGE + "source", {"address": ""})
     assert "asks nobody for updates" in words(admin)
+
+
+class Ending:
+    """dpe-host, where an update is written until it has given so many answers."""
+
+    def __init__(self, answers: int) -> None:
+        self.left = answers
+
+    def operations(self) -> list[Operation]:
+        return [Operation(**self._answer(OPERATION | {"state": RUNNING}, OPERATION | {"state": DONE}))]
+
+    def call(self, verb: Any) -> Any:
+        if verb is verbs.SOURCE:
+            return self._answer(verbs.Source(), verbs.Source())
+        moment = datetime.now(UTC)
+        written = verbs.Installed(version="1.3.0", slot="B", by="grace", at=moment)
+        here = Image(version="1.2.0", built_at=moment, scenario="research")
+        return self._answer(verbs.Status(image=here), verbs.Status(image=here, installed=written))
+
+    def _answer(self, before: Any, after: Any) -> Any:
+        self.left -= 1
+        return before if self.left >= 0 else after
+
+
+OPERATION = {"id": "1", "verb": "update.install", "title": "Install", "by": "grace", "begun_at": "2026-11-30T20:00:00+00:00"}
+
+
+@pytest.mark.parametrize("answers", range(4))
+def test_what_ends_between_the_questions_is_looked_at_again(opened: Settings, monkeypatch: pytest.MonkeyPatch, answers: int) -> None:
+    """Else the page would say for good that nothing runs and nothing is written."""
+    from appliance.services import updates as service
+
+    monkeypatch.setattr(service, "Client", lambda settings: Ending(answers))
+    found = service.state(opened)
+    assert found is not None
+    assert service.is_running(found) or found.memory.installed is not None
 
 
 def test_the_night_is_the_next_three_o_clock_here(opened: Settings) -> None:

@@ -14,24 +14,32 @@ if (browser !== undefined && browser !== (localStorage.getItem('browser') ?? '')
   document.getElementById('page').replaceChildren(document.getElementById('swapped').content);
 }
 
-// -- Ask before what cannot be undone. The dialog is outside the live part, which may change under it.
+// -- Ask before what cannot be undone. The dialog is outside the live part, which may change under it: what was asked about is done, and
+// nothing that has taken its place.
 const dialog = document.getElementById('confirm');
 let confirmed;
 
+function meaning(form) {
+  const values = new FormData(form);
+  values.delete('csrf_token');
+  return `${form.getAttribute('action')} ${new URLSearchParams(values)}`;
+}
 document.addEventListener('submit', event => event.target.closest('[popover]')?.hidePopover(), true);
 document.addEventListener('submit', event => {
   const form = event.target;
   if (!form.dataset.confirm || form === confirmed) { confirmed = undefined; return; }
   event.preventDefault();
   event.stopImmediatePropagation();
+  const asked = meaning(form);
   document.getElementById('confirm-title').textContent = form.dataset.confirmTitle;
   document.getElementById('confirm-text').textContent = form.dataset.confirm;
   document.getElementById('confirm-yes').textContent = form.dataset.confirmButton;
   dialog.returnValue = '';
   dialog.onclose = () => {
     if (dialog.returnValue !== 'yes') return;
-    confirmed = form.isConnected ? form : document.querySelector(`form[action="${CSS.escape(form.getAttribute('action'))}"]`);
-    confirmed?.requestSubmit();
+    confirmed = [form, ...document.querySelectorAll('form[data-confirm]')].find(one => one.isConnected && meaning(one) === asked);
+    if (confirmed) confirmed.requestSubmit();
+    else complain(inLanguage('That is not there any more, or has changed meanwhile. Nothing was done.'));
   };
   dialog.showModal();
 }, true);
@@ -57,7 +65,9 @@ function tick() {
   }
   for (const element of document.querySelectorAll('[data-since]')) element.textContent = words((now - Date.parse(element.dataset.since)) / 1000);
 }
-setInterval(tick, 1000);
+// Nothing moves under what is being pressed.
+const isPressed = () => document.querySelector(':active') !== null;
+setInterval(() => isPressed() || tick(), 1000);
 document.addEventListener('htmx:after:swap', tick);
 
 // -- What is about to end is told in the tab's title and, if that was asked for, by the browser: the page is often behind others.
@@ -89,7 +99,8 @@ document.addEventListener('click', event => { if (event.target.closest('[data-no
 document.addEventListener('htmx:after:swap', announce);
 announce();
 
-for (const here of document.querySelectorAll(':is(.nav-strip, .side, .sections) > [aria-current], .side [aria-current]')) here.scrollIntoView({ inline: 'center', block: 'nearest' });
+const mayMove = !isPressed(); // else somebody was faster than this script
+if (mayMove) for (const here of document.querySelectorAll(':is(.nav-strip, .side, .sections) > [aria-current], .side [aria-current]')) here.scrollIntoView({ inline: 'center', block: 'nearest' });
 const target = document.getElementById(location.hash.slice(1)); // an anchor of before leads on to the section that has it now
 if (target?.matches('.sections a')) location.replace(target.href);
 
@@ -100,7 +111,7 @@ document.addEventListener('submit', event => {
 const [place, down] = JSON.parse(sessionStorage.getItem('place') ?? '[]');
 sessionStorage.removeItem('place');
 const { responseStatus = 200 } = performance.getEntriesByType('navigation')[0] ?? {};
-if (place === location.pathname && !location.hash && responseStatus < 400) scrollTo({ top: down, behavior: 'instant' });
+if (mayMove && place === location.pathname && !location.hash && responseStatus < 400) scrollTo({ top: down, behavior: 'instant' });
 
 // -- The navigation as a panel, where there is no room for it at the side: a dialog with the rest of the page behind it.
 const side = document.getElementById('side');
@@ -143,18 +154,22 @@ document.addEventListener('htmx:after:swap', () => {
 
 // -- Messages go away by themselves or when told to; bad news stays, and so does what leads somewhere.
 document.addEventListener('click', event => event.target.closest('[data-dismiss]')?.parentElement.remove());
-const fade = line => line.querySelector('a') ?? setTimeout(() => line.remove(), 7000);
+const leave = line => (isPressed() ? setTimeout(leave, 200, line) : line.remove());
+const fade = line => line.querySelector('a') ?? setTimeout(leave, 7000, line);
 const messages = document.getElementById('messages');
 messages.querySelectorAll('.toast-success').forEach(fade);
 new MutationObserver(changes => changes.forEach(change => change.addedNodes.forEach(node => {
   if (node.classList?.contains('toast-success')) fade(node);
 }))).observe(messages, { childList: true });
-document.addEventListener('htmx:error', event => {
-  if (!event.detail.ctx || document.querySelector('.toast-offline')) return;
+function complain(text) {
+  if (document.querySelector('.toast-offline')) return;
   const line = document.createElement('div');
   line.className = 'toast-line toast-success toast-offline';
-  line.textContent = inLanguage('The appliance does not answer. Look whether it was done, then try again.');
-  if (event.detail.ctx.request?.method !== 'GET') messages.append(line);
+  line.textContent = text;
+  messages.append(line);
+}
+document.addEventListener('htmx:error', ({ detail: { ctx } }) => {
+  if (ctx && ctx.request?.method !== 'GET') complain(inLanguage('The appliance does not answer. Look whether it was done, then try again.'));
 });
 
 // -- A password that nobody can guess, from letters nobody confuses.
@@ -174,40 +189,6 @@ document.addEventListener('click', event => {
     field.type = field.type === 'password' ? 'text' : 'password';
     eye.setAttribute('aria-pressed', field.type === 'text');
   }
-});
-
-// -- The wizard: this browser's time zone, sums as they are typed, and the focus on the step that appears.
-function wizard() {
-  const form = document.getElementById('wizard');
-  if (!form) return;
-  const zone = form.querySelector('select[data-guess]');
-  const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  if (zone && zone.value === 'UTC' && [...zone.options].some(option => option.value === here)) zone.value = here;
-  const show = size => (size < 1024 ? `${size} MiB` : `${Math.round(size / 102.4) / 10} GiB`);
-  const sum = () => {
-    let ready = 0;
-    for (const row of form.querySelectorAll('[data-memory]')) {
-      const [buffer, maximum] = [...row.querySelectorAll('input')].map(input => parseInt(input.value, 10) || 0);
-      ready += buffer * row.dataset.memory;
-      row.querySelector('[data-sum="buffer"]').textContent = show(buffer * row.dataset.memory);
-      row.querySelector('[data-sum="maximum"]').textContent = show(maximum * row.dataset.memory);
-    }
-    const total = form.querySelector('[data-room]');
-    if (!total) return;
-    total.querySelector('[data-sum="ready"]').textContent = show(ready);
-    total.querySelector('progress').value = ready;
-    total.classList.toggle('too-much', ready > Number(total.dataset.room));
-  };
-  form.addEventListener('input', sum);
-  sum();
-}
-wizard();
-document.addEventListener('htmx:after:swap', event => {
-  if (event.target.id !== 'wizard' && !document.getElementById('wizard')) return;
-  wizard();
-  const form = document.getElementById('wizard');
-  const step = form?.querySelector(':scope > .card > fieldset:not([hidden])');
-  (form?.querySelector('[autofocus]') || step?.querySelector('input:not([type=hidden]), select') || step?.querySelector('h1'))?.focus();
 });
 
 // -- What is shown only once can be copied or printed.
@@ -244,56 +225,13 @@ document.addEventListener('input', event => {
   if (document.body.dataset.live && form?.method === 'post' && !form.closest('dialog, #list-bulk')) typed = form;
 });
 let sent = -Infinity;
-addEventListener('submit', event => { if (!event.defaultPrevented) [typed, sent] = [undefined, performance.now()]; });
+addEventListener('submit', event => { if (!event.defaultPrevented || event.target.matches('[data-upload], [data-pieces]')) [typed, sent] = [undefined, performance.now()]; });
 // Nor what is on its way: a live part that learns just then that one is signed out leads nowhere, the answer to the form does.
 document.addEventListener('htmx:before:response', event => {
   if (performance.now() - sent < 60000 && event.detail.ctx.response.raw.headers.has('HX-Redirect')) event.preventDefault();
 });
 addEventListener('beforeunload', event => {
   if (typed?.isConnected && (typed.dataset.unsaved !== undefined || typed.querySelector('.is-invalid') || [...typed.elements].some(differs))) event.preventDefault();
-});
-
-// -- A large file is sent with its progress shown; without this script the form does it alone.
-document.addEventListener('submit', event => {
-  const form = event.target.closest('form[data-upload]');
-  if (!form) return;
-  event.preventDefault();
-  const file = form.querySelector('input[type=file]').files[0];
-  const [button, box, trouble] = [form.querySelector('button'), form.querySelector('.upload-progress'), form.querySelector('[role=alert]')];
-  const [bar, words] = [box.querySelector('progress'), box.querySelector('p')];
-  const mib = size => Math.round(size / 1048576);
-  const ended = (message, hint) => {
-    button.disabled = false;
-    box.hidden = true;
-    trouble.hidden = false;
-    trouble.replaceChildren(Object.assign(document.createElement('strong'), { textContent: message }), ` ${hint}`);
-    window.onbeforeunload = null;
-  };
-  const call = new XMLHttpRequest();
-  call.open('POST', form.action);
-  call.setRequestHeader('Content-Type', 'application/octet-stream');
-  call.setRequestHeader('X-CSRFToken', form.elements.csrf_token.value);
-  call.upload.onprogress = ({ loaded, total }) => {
-    bar.value = 100 * loaded / total;
-    words.textContent = loaded < total ? 
-      inLanguage('%(loaded)s of %(total)s MiB are sent. Keep this page open.').replace('%(loaded)s', mib(loaded)).replace('%(total)s', mib(total)) :
-      inLanguage('All is sent. It is being checked …');
-  };
-  call.onload = () => {
-    let answer = {};
-    try { answer = JSON.parse(call.responseText); } catch { /* a page of the front door */ }
-    if (call.status === 200 && answer.there) {
-      window.onbeforeunload = null;
-      location.assign(answer.there);
-    } else ended(answer.message || inLanguage('The file could not be sent.'), answer.hint || inLanguage('Reload the page and try again.'));
-  };
-  call.onerror = () => ended(inLanguage('The connection was lost.'), inLanguage('Send it again.'));
-  window.onbeforeunload = () => true;
-  button.disabled = true;
-  trouble.hidden = true;
-  box.hidden = false;
-  words.textContent = inLanguage('Sending …');
-  call.send(file);
 });
 
 // -- A list has its address while it is narrowed: it can be bookmarked, reloaded and come back to. What the page asked for before that, and comes
