@@ -63,7 +63,7 @@ def answer(message: str, hint: str, status: int, errors: Sequence[Mapping[str, s
 
 def _alone(said: dict[str, object], template: str) -> str:
     """The error with nothing around it that would have to be asked of the catalog."""
-    icons = url_for("static", filename="vendor/icons-3.51.0/sprite.svg")
+    icons = url_for("static", filename="icons.svg")
     return current_app.jinja_env.get_template(template).render(icon_file=icons, **said)
 
 

@@ -150,8 +150,15 @@ def _context() -> dict[str, Any]:
         "set_up": guard.is_set_up(),
         "disk_room": lambda: storage.room(guard.settings()),
         "disks_failing": lambda: storage.failing(guard.settings()),
-        "icon_file": url_for("static", filename="vendor/icons-3.51.0/sprite.svg"),
+        "hint_id": _hint_id,
+        "icon_file": url_for("static", filename="icons.svg"),
     }
+
+
+def _hint_id(name: str) -> str:
+    """A short id for the hint of a field, the same wherever the page asks: a form of a hundred fields has each twice."""
+    known: dict[str, str] = g.setdefault("hints", {})
+    return known.setdefault(name, f"h{len(known)}")
 
 
 def _groups(may: navigation.May) -> tuple[tuple[str, list[navigation.Entry]], ...]:

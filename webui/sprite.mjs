@@ -1,4 +1,4 @@
-// Writes one SVG with a <symbol> for each icon named in a list: `node sprite.mjs ICONS LIST > sprite.svg`.
+// Writes one SVG with a <symbol> for each icon named in a list: `node sprite.mjs ICONS LIST > icons.svg`.
 import { readFileSync } from 'node:fs';
 
 const [folder, list] = process.argv.slice(2);

@@ -28,7 +28,7 @@ cp -R node_modules/@novnc/novnc/core "$novnc/"
 cp -R node_modules/@novnc/novnc/vendor/pako "$novnc/vendor/"
 install -m 644 node_modules/@novnc/novnc/LICENSE.txt "$novnc/LICENSE"
 copy uplot uplot dist/uPlot.iife.min.js dist/uPlot.min.css LICENSE
-node sprite.mjs node_modules/@tabler/icons/icons icons.txt > "$vendor/icons-$(version @tabler/icons)/sprite.svg"
+node sprite.mjs node_modules/@tabler/icons/icons icons.txt > static/icons.svg # a short name: a page has it a hundred times
 # Source maps are not shipped, so nothing should ask for them.
 sed -i '/^[/][*/]# sourceMappingURL=/d' "$vendor"/tabler-*/tabler.min.css "$vendor"/htmx-*/htmx.min.js "$vendor"/xterm-*/xterm.mjs
 node shrink.mjs "$vendor"/tabler-*/tabler.min.css "$vendor"/inter-*/inter-latin-wght-normal.woff2

@@ -44,7 +44,7 @@ def create_rescue(settings: Settings | None = None, memory: Path | None = None) 
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.jinja_env.filters.update(size=_size, when=_when, by=_by)
-    app.context_processor(lambda: {"icon_file": url_for("static", filename="vendor/icons-3.51.0/sprite.svg"), "who": views.who()})
+    app.context_processor(lambda: {"icon_file": url_for("static", filename="icons.svg"), "who": views.who()})
     language.init_app(app, views.language)
     CSRFProtect(app)
     app.before_request(views.check)

@@ -1,6 +1,7 @@
 """The catalogue of applications: its pages, the form of a class, search and API; and the doors of a machine with several."""
 
 import io
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable
 from dataclasses import replace
@@ -52,7 +53,8 @@ def test_the_catalogue_shows_what_there_is_and_leads_to_a_class(owner: Browser) 
     assert owner.get("/admin/applications/none").status_code == 404
     assert 'href="/admin/applications/pages"' in owner.get("/search?q=web+pages").text
     begun = owner.get(f"{NEW}?application=pages").text
-    assert 'name="applications.pages" aria-describedby="h-applications.pages" checked' in " ".join(begun.split())
+    (hint,) = re.findall(r'name="applications\.pages" aria-describedby="(h\d+)" checked', " ".join(begun.split()))
+    assert catalogue(rows.own_applications)["pages"].manifest.description in unescape(begun).partition(f'id="{hint}"')[2][:300]
     assert owner.get(f"{NEW}?application=none").status_code == 404
 
 

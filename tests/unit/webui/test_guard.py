@@ -185,7 +185,7 @@ def test_every_page_opens_for_an_admin_whole_and_live(app: Flask, grace: Browser
             english[path] = marked.unsaid(whole.text, DATA)
             continue
         assert whole.status_code == live.status_code == 200, path
-        assert len(marked.plain(whole.get_data())) < 66_000, path
+        assert len(marked.plain(whole.get_data())) < 60_000, path
         assert whole.text.lstrip().startswith("<!doctype html>"), path
         assert live.text.lstrip().startswith('<div id="live"'), path
         assert "<html" not in live.text, path
