@@ -1,10 +1,14 @@
-"""What all tiers share: options of the command line, and that files are made for others to read, whatever the shell that started them wants."""
+"""What all tiers share: options of the command line, that files are made for others to read, whatever the shell that started them wants,
+and that what hypothesis tries may take as long as the machine needs."""
 
 import os
 
+import hypothesis
 import pytest
 
 os.umask(0o022)
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

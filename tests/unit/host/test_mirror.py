@@ -138,7 +138,7 @@ def test_a_disk_that_does_not_keep_what_is_written_is_found_out(pair: tuple[Path
         mirror.mirror(source, target, skip=SKIP)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.dictionaries(st.sampled_from(["a", "b", "c/d", "c/e"]), st.binary(max_size=30), max_size=4),

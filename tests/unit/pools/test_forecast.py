@@ -32,7 +32,7 @@ def forecaster(arrivals: Sequence[float], level: int = 99, **more: bool) -> Fore
     return Forecaster(Demand(arrivals, 0.0), BOOTS, 2, level, **more)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     st.lists(st.floats(0, 4 * WEEK, exclude_max=True), max_size=40),
     st.lists(st.floats(3 * WEEK, 5 * WEEK), max_size=20),
@@ -98,7 +98,7 @@ def test_a_quantile_is_the_least_number_that_covers_its_share(drawn: list[tuple[
 numbers = st.lists(st.integers(0, 30), min_size=14, max_size=14).map(lambda of: tuple(number for number in of for _ in range(SLOTS // 14)))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(numbers, st.integers(0, 20), st.floats(0.2, 200), st.integers(1, 4), st.lists(st.integers(0, 7 * 86399), min_size=5, max_size=10))
 def test_what_is_replayed_is_what_the_planner_goes_by(
     of: tuple[int, ...], buffer: int, each: float, at_once: int, moments: list[int]
@@ -141,7 +141,7 @@ def test_a_replay_counts_who_waited_and_what_was_idle() -> None:
     assert bounded.waits == [600 + 1000 + 30 - 601], "the maximum holds in a replay, too"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.floats(0, 3599), max_size=30).map(sorted), st.integers(0, 5), st.integers(0, 3))
 def test_nobody_is_lost_in_a_replay_and_more_machines_never_meet_fewer(arrivals: list[float], buffer: int, more: int) -> None:
     few, many = replayed(arrivals, Policy(0, MANY, buffer)), replayed(arrivals, Policy(0, MANY, buffer + more))

@@ -341,7 +341,7 @@ def calendars(draw: st.DrawFn) -> Calendar:
     return Calendar(Policy(0, draw(st.integers(12, 16)), draw(st.integers(0, 3))), tuple(found), once)
 
 
-@settings(max_examples=12, deadline=None, phases=PHASES)
+@settings(max_examples=12, phases=PHASES)
 @given(calendars(), st.sampled_from([Pace(20, 1), Pace(30, 4), Pace(60, 3)]))
 def test_what_is_to_hold_is_there_when_it_begins_and_not_begun_too_soon(calendar: Calendar, pace: Pace) -> None:
     house, moment, end, tick = House(pace), NINE - timedelta(minutes=50), NINE + timedelta(hours=1), timedelta(seconds=2)
@@ -372,7 +372,7 @@ def _chain(calendar: Calendar, moment: datetime, begins: datetime, pace: Pace) -
     return sum((pace.needs(one.bounds.ready + one.bounds.minimum.machines) for one in segments[1:]), timedelta(seconds=2))
 
 
-@settings(max_examples=20, deadline=None, phases=PHASES)
+@settings(max_examples=20, phases=PHASES)
 @given(calendars(), st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=90, max_size=90))
 def test_nothing_is_made_above_a_maximum_and_nothing_that_is_held_is_taken_away(calendar: Calendar, people: list[tuple[int, int]]) -> None:
     house, moment, out = House(Pace(30, 4)), NINE - timedelta(minutes=30), []

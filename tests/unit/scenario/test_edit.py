@@ -84,7 +84,7 @@ def test_a_new_class_comes_last_and_goes_again() -> None:
     st.text(min_size=1, max_size=60).filter(lambda text: text.isprintable()),
     st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=100),
 )
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 def test_whatever_text_a_person_writes_reads_as_it_was_written(title: str, description: str) -> None:
     spec = ClassSpec.model_validate({"title": title, "description": description, "os": "debian-12", "application": {"port": 80}})
     assert read(with_class(GOOD, "maps", None, spec))["maps"] == spec

@@ -208,7 +208,7 @@ _VALUES = st.recursive(
 
 
 @pytest.mark.badinput
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.lists(st.sampled_from(["classes", "notes", "size", "policy", "application", "roles", "os"]), max_size=3), value=_VALUES)
 def test_whatever_is_written_the_answer_is_a_scenario_or_errors_with_lines(tmp_path: Path, place: list[str], value: object) -> None:
     document = yaml.safe_load(GOOD)

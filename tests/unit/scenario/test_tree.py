@@ -40,7 +40,7 @@ paths = st.lists(names, min_size=1, max_size=3).map("/".join)
 files = st.builds(File, st.binary(max_size=200), st.booleans())
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.dictionaries(paths.map(lambda path: f"roles/{path}"), files, max_size=8))
 def test_what_was_exported_and_imported_is_exported_the_same_byte_for_byte(found: dict[str, File]) -> None:
     whole: Tree = {"scenario.yml": MAIN, **found}

@@ -240,7 +240,7 @@ def test_no_sequence_of_delegations_yields_what_the_first_grantor_did_not_hold(a
         values = {"minimum": 0, "maximum": 1, "buffer": 0, "lease_minutes": 60, "extend_minutes": 0, "extensions": 0, "per_person": 1}
         Class.create(name="other", spec=small.spec, **values)
 
-    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=30, suppress_health_check=list(HealthCheck))
     @given(st.lists(STEP, min_size=1, max_size=25))
     def any_sequence(steps):
         with catalog.write():

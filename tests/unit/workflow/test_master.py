@@ -283,7 +283,7 @@ _CHANGE = st.tuples(
 
 
 @pytest.mark.badinput
-@examples(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(changes=st.lists(_CHANGE, min_size=1, max_size=5))
 def test_whatever_is_written_the_answer_is_a_sound_workflow_or_errors_with_lines(
     tmp_path: Path, changes: list[tuple[str, str, int, str, object]]
