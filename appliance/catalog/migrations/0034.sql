@@ -137,3 +137,10 @@ BEGIN
     DELETE FROM name_suffix WHERE kind = 'seed' AND thing = old.id AND tier IN (1, 2, 3)
         AND suffix IN (SELECT suffix FROM name_suffixes WHERE kind = 'seed' AND thing = old.id);
 END;
+
+-- A statement that has a trigger write more rows is one in which SQLite looks, for each row, at all that refer to its table.
+CREATE INDEX lease_of_machine ON lease (machine_id);
+CREATE INDEX lease_of_account ON lease (account_id);
+CREATE INDEX request_of_machine ON request (machine_id);
+CREATE INDEX job_of_machine ON job (machine_id);
+CREATE INDEX job_of_account ON job (account_id);

@@ -12,7 +12,7 @@ from appliance.catalog import ROOT, Account, Class, Group, Machine, MachineState
 from appliance.catalog.grants import Scope
 from appliance.settings import Settings
 from tests import world
-from tests.plans import statements
+from tests.plans import scans, statements
 from tests.unit.catalog.test_database import at_version
 
 WORDS = (
@@ -197,3 +197,11 @@ def test_no_search_reads_a_table_from_end_to_end(opened: Settings, monkeypatch: 
     by_suffix = any("SEARCH suffix USING PRIMARY KEY (kind=? AND tier=? AND suffix>? AND suffix<?)" in step for step in plans)
     assert by_suffix or (few and not reach.everything)
     assert {step for step in plans if step.startswith("SCAN") and not re.match(r"SCAN (\w+ VIRTUAL TABLE|\(subquery)", step)} == set()
+
+
+def test_what_is_named_anew_has_no_other_table_looked_through(opened: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite looks for what refers to a new row, where a trigger writes more than that one."""
+    with statements(monkeypatch) as seen, catalog.write():
+        Account.create(name="newcomer", password="!")
+    assert any("INSERT" in sql for sql, _ in seen)
+    assert scans(seen) == []

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.i18n
 
 # What is called the same in every language: processes, people, addresses, keys, and words that are typed as they stand there.
 DATA = re.compile(
-    r"DPE Appliance|Hillside School|engine|ada|enp1s0|ERASE|https?://\S+|[\dA-F:]{20,}|INFO .*|\b(MiB|GiB|SHA|Debian|dpe-host)\b|dpe\b|hunter2|English"
+    r"DPE Appliance|Hillside School|engine|ada|enp1s0|ERASE|https?://\S+|[\dA-F:]{20,}|INFO .*|(MiB|GiB)(?=\d|\b)|\b(SHA|Debian|dpe-host)\b|dpe\b|hunter2|English"
 )
 FACTS = system.Facts(
     set_up=True, title="Hillside School", machines=system.Machines(in_use=4, ready=3, coming=2, troubled=1), version="1.2.3", host_name="dpe",

@@ -141,6 +141,6 @@ def test_over_the_api(app: object, people: dict[str, Actor], mine: Machine) -> N
     status, answer = post("stop")
     assert (status, answer["state"], answer["run"]) == (202, "in_use", Run.get(Run.kind == "stop").id)
     status, answer = post("suspend")
-    assert (status, answer["title"]) == (409, f"{mine.name} is being stopped.")
+    assert (status, answer["title"]) == (409, f"The machine {mine.name} is being stopped.")
     assert post("transfer", to="grace")[0] in (403, 404), "for those who look after machines"
     assert Token.select().count() == 1
