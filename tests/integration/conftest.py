@@ -253,7 +253,7 @@ def kept_snapshot(provider: LibvirtProvider, spec: MachineSpec, seed: SeedFiles,
     What is in its memory is the same wherever it is; the seed below its disk, and its facts, are those of this appliance.
     """
     hypervisor = provider.host()
-    parts = hypervisor.hypervisor, hypervisor.acceleration, json.dumps([seed.manifest["files"], spec.memory, spec.vcpus])
+    parts = hypervisor.hypervisor, hypervisor.acceleration, json.dumps([seed.manifest["files"], spec.memory, spec.memory_room, spec.vcpus])
 
     def make(fresh: Path) -> None:
         def look(template: MachineSpec) -> None:

@@ -18,7 +18,7 @@ from appliance.lifecycle import growth
 from appliance.run import start
 from appliance.scenario.rates import Rates
 from appliance.settings import environment
-from tests.integration.conftest import Libvirtd, MakeSpec
+from tests.integration.conftest import Libvirtd, MakeSpec, empty
 from tests.integration.look import power, traces
 from tests.unit.conftest import account, small_class
 
@@ -67,11 +67,10 @@ def spec(libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, sma
 
 @pytest.fixture
 def _catalog(libvirtd: Libvirtd) -> Iterator[None]:
+    empty(libvirtd.settings)
     catalog.open(libvirtd.settings.catalog)
     yield
     catalog.close()
-    for file in libvirtd.settings.catalog.parent.glob("catalog*"):
-        file.unlink()
 
 
 def inside(provider: LibvirtProvider, spec: MachineSpec, *command: str) -> str:
