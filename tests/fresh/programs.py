@@ -73,7 +73,6 @@ PROGRAMS = {
     "nft": "nftables",
     "nginx": "nginx",
     "nice": "coreutils",
-    "fincore": "util-linux",
     "nsenter": "util-linux",
     "perl": "perl-base",
     "ps": "procps",
