@@ -237,9 +237,10 @@ class Place:
         deadline = time.monotonic() + PATIENCE
         while True:
             self.answer()
+            # In this order: a machine that is planned meanwhile is one that moves.
+            wanted = Class.get().buffer and not Machine.select().where(Machine.state != S.RETIRED).count()
             live = [(run.kind, run.position, run.why) for run in Run.select().where(Run.ended_at.is_null())]
             moving = set(machines.counts().get("small", {})) - {S.READY, S.IN_USE, S.STOPPED, S.SUSPENDED}
-            wanted = Class.get().buffer and not Machine.select().where(Machine.state != S.RETIRED).count()
             swept = (
                 not data_disks.due_disks() and not data_disks.kept_over(now()) and not database.rows("SELECT 1 FROM outgoing_mail LIMIT 1")
             )

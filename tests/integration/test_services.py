@@ -94,7 +94,9 @@ def test_replicas_follow_what_is_wanted_under_load_and_nothing_is_lost(
                 one for one in psutil.process_iter(["cmdline"]) if killed.id in " ".join(one.info["cmdline"] or []) and "qemu" in one.name()
             ]
             process.send_signal(signal.SIGKILL)
-            until(lambda: Event.select().where(Event.kind == "machine.revived", Event.machine_id == killed.id).exists(), "it is made again")
+            for kind in ("replica.down", "machine.revived"):
+                found = Event.select().where(Event.kind == kind, Event.machine_id == killed.id)
+                until(found.exists, f"{kind} is told of it")
             until(lambda: serving(2, ROUNDS + 1), "it serves again")
             assert len(load.lost) <= 5
     told = [event.kind for event in Event.select().where(Event.kind.startswith("replica.")).order_by(Event.id)]
