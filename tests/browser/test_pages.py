@@ -437,6 +437,12 @@ CUT = """() => {
 }"""
 
 
+# What is longer elsewhere and at other times: the time of what was not today, and paths, which are on a phone alone the widest that there is.
+LATER = "document.querySelectorAll('time').forEach(one => { if (/^\\d+:/.test(one.textContent)) one.textContent = '30. Nov. 23:45'; })"
+ELSEWHERE = (
+    "document.querySelectorAll(':not(pre) > code').forEach(one => { one.textContent += '/a/path/without/a/place/to/break'.repeat(3); })"
+)
+
 Looks = tuple[tuple[int, Literal["light", "dark"]], ...]  # widths and colours
 LOOKS: Looks = ((390, "dark"), (1280, "light"))
 
@@ -475,11 +481,10 @@ def test_everybody_can_read_and_use_every_page_and_none_scrolls_sideways(busy: S
             if width in (390, 1280) and scheme == "light":
                 found[name] += [f"{one} at {width}" for one in page.evaluate(CUT)]
         if scheme == "light":
-            page.set_viewport_size({"width": 390, "height": 900})
-            page.evaluate(
-                "document.querySelectorAll(':not(pre) > code').forEach(one => { one.textContent += '/a/path/without/a/place/to/break'.repeat(3); })"
-            )
-            found[name] += [f"a long path is {one}" for one in page.evaluate(CUT)]
+            for change, width in ((LATER, 1280), (ELSEWHERE, 390)):
+                page.evaluate(change)
+                page.set_viewport_size({"width": width, "height": 900})
+                found[name] += [f"on another day, or with a long path, {one} at {width}" for one in page.evaluate(CUT)]
 
     page = browse(busy, scheme=scheme, reduced_motion="reduce")
     page.goto("/sign-in")
