@@ -33,13 +33,15 @@ class Limits:
         """Look, and mend. Raises Unavailable when nothing can be read."""
         in_force = self.provider.rates()
         failed: dict[str, DpeError] = {}
+        says: dict[str, Rates] = {}  # by class, of which each has many machines
         for machine in machines.with_ids(in_force):
-            self._keep(machine, in_force[machine.id], failed)
+            if machine.class_name not in says:
+                says[machine.class_name] = rates.of_class(machine.machine_class)
+            self._keep(machine, in_force[machine.id], rates.wanted(machine, says[machine.class_name]), failed)
         self._failed = failed
         self._any = any(found != UNLIMITED for found in in_force.values())
 
-    def _keep(self, machine: Machine, there: Rates, failed: dict[str, DpeError]) -> None:
-        wanted = rates.wanted(machine)
+    def _keep(self, machine: Machine, there: Rates, wanted: Rates, failed: dict[str, DpeError]) -> None:
         if there != wanted:
             try:
                 self.provider.limit(spec(machine, self.settings))

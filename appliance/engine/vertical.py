@@ -6,6 +6,7 @@ counted for less than it is.
 """
 
 import logging
+from dataclasses import replace
 
 from appliance import catalog
 from appliance.catalog import EventKind, Machine, memory, now, record
@@ -70,7 +71,7 @@ class Vertical:
             self.readings.guests.pop(machine.id, None)
             return seen
         self.readings.guests[machine.id] = guest
-        return Seen(machine.memory_start, machine.memory_room, *given, guest.total, guest.available)
+        return replace(seen, total=guest.total, available=guest.available)
 
     def _decide(self, machine: Machine, seen: Seen, moment: float) -> None:
         past = self._past.get(machine.id, Past())

@@ -25,9 +25,9 @@ def of_class(machine_class: Class, moment: datetime | None = None) -> Rates:
     return found
 
 
-def wanted(machine: Machine) -> Rates:
-    """What counts."""
-    return Rates(**{**asdict(of_class(machine.machine_class)), **machine.rates})
+def wanted(machine: Machine, says: Rates | None = None) -> Rates:
+    """What counts; `says` is what its class says, where that is known."""
+    return Rates(**{**asdict(says or of_class(machine.machine_class)), **machine.rates})
 
 
 def plain(found: Rates) -> dict[str, int]:

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-STEP = 128  # in which Linux takes memory and gives it back
+from appliance.scenario.policy import MEMORY_STEP
+
+STEP = MEMORY_STEP
 LEAST, SHARE = 48, 0.12  # little is left when less than this share of its memory is available, or than so many MiB
 GAP = 64  # between what is little and what it keeps at least when it gives back
 CALM = 3  # looks in a row at which it could have given back, before it is asked to

@@ -74,18 +74,23 @@ def snapshot_of_small(libvirtd: Libvirtd) -> str:
     return name
 
 
-def _cold(libvirtd: Libvirtd) -> float:
-    """Seconds until a linked clone has booted and its application answers."""
-    provider, spec = libvirtd.provider, _spec(libvirtd.settings, 1)
+def _until_it_answers(libvirtd: Libvirtd, spec: MachineSpec, make: Callable[[MachineSpec], None]) -> float:
+    """Seconds until a machine is made and started and its application answers; it is taken away again."""
+    provider = libvirtd.provider
 
     def work() -> None:
-        provider.clone(spec)
+        make(spec)
         provider.start(spec)
         provider.wait(spec)
 
     seconds = _timed(work)
     provider.destroy(spec.id)
     return seconds
+
+
+def _cold(libvirtd: Libvirtd) -> float:
+    """Seconds until a linked clone has booted and its application answers."""
+    return _until_it_answers(libvirtd, _spec(libvirtd.settings, 1), libvirtd.provider.clone)
 
 
 def _paused(libvirtd: Libvirtd, snapshot: str) -> float:
@@ -105,16 +110,7 @@ def _bare(libvirtd: Libvirtd, snapshot: str) -> float:
 
 def _used(libvirtd: Libvirtd, snapshot: str) -> float:
     """Seconds until a fork is made, goes on, and its application answers."""
-    provider, spec = libvirtd.provider, replace(_spec(libvirtd.settings, 2), snapshot=snapshot)
-
-    def work() -> None:
-        provider.fork(spec)
-        provider.start(spec)
-        provider.wait(spec)
-
-    seconds = _timed(work)
-    provider.destroy(spec.id)
-    return seconds
+    return _until_it_answers(libvirtd, replace(_spec(libvirtd.settings, 2), snapshot=snapshot), libvirtd.provider.fork)
 
 
 def _forget(libvirtd: Libvirtd, snapshot: str) -> None:

@@ -45,6 +45,15 @@ def hurried(domain: libvirt.virDomain, seconds: float) -> Iterator[None]:
             be_patient(domain)
 
 
+@contextlib.contextmanager
+def listening(domain: libvirt.virDomain, seconds: float) -> Iterator[None]:
+    """Ask a running machine something that it answers at once. Raises Unavailable when no agent listens; gives up as `hurried` does."""
+    if not domain.isActive() or domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING or not connected(domain):
+        raise Unavailable(f"The guest agent of {domain.name()} is not there.", "Is the machine running?")
+    with hurried(domain, seconds):
+        yield
+
+
 def begin(domain: libvirt.virDomain, command: Sequence[str], *, input: bytes = b"", within: float = ANSWERS_WITHIN) -> int:
     """Start a command in the machine, for `ended`. Raises Unavailable when the agent does not take it within so many seconds."""
     arguments: dict[str, Any] = {"path": command[0], "arg": list(command[1:]), "capture-output": True}

@@ -3,8 +3,6 @@
 import re
 import time
 
-import libvirt
-
 from appliance.errors import Unavailable
 from appliance.hypervisor.libvirt import agent, monitor, xml
 from appliance.hypervisor.libvirt.base import Base, find
@@ -35,9 +33,7 @@ class Growing(Base):
         deadline = time.monotonic() + timeout
         with self._connection.use() as connection:
             domain = connection.lookupByUUIDString(id)
-            if not domain.isActive() or domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING or not agent.connected(domain):
-                raise Unavailable(f"The guest agent of {domain.name()} is not there.", "Is the machine running?")
-            with agent.hurried(domain, timeout):
+            with agent.listening(domain, timeout):
                 told = dict(_LINE.findall(agent.read(domain, MEMINFO, deadline=deadline, within=timeout)))
         try:
             return GuestMemory(int(told["MemTotal"]) >> 10, int(told["MemAvailable"]) >> 10)

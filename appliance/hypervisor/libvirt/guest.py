@@ -16,7 +16,7 @@ from typing import Any
 import libvirt
 
 from appliance.errors import Conflict, DpeError, Unavailable
-from appliance.hypervisor.libvirt import agent, daemon, disks
+from appliance.hypervisor.libvirt import agent, daemon, disks, read_ahead
 from appliance.hypervisor.libvirt.base import Base, find
 from appliance.hypervisor.provider import PERSONALISE_COMMAND, Executed, GuestSigns, MachineSpec, NoData
 from appliance.laps import NAMING, Lap
@@ -86,7 +86,13 @@ class Guest(Base):
         self._connection.until(personalising.is_over, patience.deadline + 1, 0.02)
         if time.monotonic() - told_at > SLOW:
             self._correct_clock(spec.id)
+        self._note_touched(spec)
         return personalising.laps
+
+    def _note_touched(self, spec: MachineSpec) -> None:
+        """Of a machine that became itself: which pages of its snapshot that takes."""
+        if spec.snapshot is not None:
+            read_ahead.record(self.layout.snapshot(spec.snapshot), self.layout.pid_file(spec.name))
 
     def _used(self, id: str) -> float:
         """Seconds of a processor that a machine has used since it was switched on; 0 for one that is off."""
@@ -144,9 +150,7 @@ class Guest(Base):
         deadline = time.monotonic() + timeout
         with self._connection.use() as connection:
             domain = connection.lookupByUUIDString(id)
-            if not domain.isActive() or domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING or not agent.connected(domain):
-                raise Unavailable(f"The guest agent of {domain.name()} is not there.", "Is the machine running?")
-            with agent.hurried(domain, timeout):
+            with agent.listening(domain, timeout):
                 return agent.signs(domain, deadline=deadline, within=timeout)
 
 

@@ -102,8 +102,7 @@ class Inventory(Base):
         for domain, _ in readings:
             _shorten(self.layout.serial_log(domain.UUIDString()))
             _shorten(self.layout.log(domain.name()))
-        folder = self.settings.libvirt / "run/qemu"
-        taken = self._memory.look({domain.UUIDString(): folder / f"{domain.name()}.pid" for domain, _ in readings})
+        taken = self._memory.look({domain.UUIDString(): self.layout.pid_file(domain.name()) for domain, _ in readings})
         return [_reading(domain.UUIDString(), values, taken.get(domain.UUIDString(), NOT_MEASURED)) for domain, values in readings]
 
     def examine(self, id: str) -> Remains:

@@ -56,6 +56,10 @@ class Layout:
         """Where it is made, until it is whole."""
         return below(self._settings.state, "work", self.snapshot(name).name)
 
+    def pid_file(self, name: str) -> Path:
+        """Where libvirt keeps the process of a running machine, by its name."""
+        return self._settings.libvirt / f"run/qemu/{name}.pid"
+
     @property
     def verified(self) -> Path:
         """What is known of snapshots that were read whole."""

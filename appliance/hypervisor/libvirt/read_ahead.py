@@ -25,12 +25,12 @@ GAP = 32  # pages that are read with their neighbours rather than left out
 Range = tuple[int, int]  # bytes from, and up to but without
 
 
-def record(folder: Path, pid: int, proc: Path = Path("/proc")) -> None:
-    """Write down which pages of the snapshot this process touched, unless that is known or it has ended; what cannot be written is left."""
+def record(folder: Path, pid_file: Path, proc: Path = Path("/proc")) -> None:
+    """Write down which pages of the snapshot a process touched, unless that is known or it has ended; what cannot be written is left."""
     if (folder / TOUCHED).exists():
         return
-    with contextlib.suppress(OSError):
-        if ranges := list(joined(_touched(folder / MEMORY, proc / str(pid)))):
+    with contextlib.suppress(OSError, ValueError):
+        if ranges := list(joined(_touched(folder / MEMORY, proc / str(int(pid_file.read_text()))))):
             durable.write(folder / TOUCHED, json.dumps(ranges), mode=0o444)
 
 

@@ -7,7 +7,7 @@ import shutil
 import time
 import uuid
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from appliance.hypervisor.libvirt.base import find, version
 from appliance.hypervisor.libvirt.machines import Machines
 from appliance.hypervisor.libvirt.volumes import LETS_GO_WITHIN
 from appliance.hypervisor.provider import MachineSpec
-from appliance.laps import Lap
 
 STILL_COMMAND = "/usr/lib/dpe/still"
 IDLE = 0.1  # of one processor, over a second: what a guest that waits uses under emulation
@@ -163,21 +162,6 @@ class Snapshots(Machines):
             if isinstance(error, OSError):
                 raise Unavailable(f"{spec.name} could not be forked: {error}") from error
             raise
-
-    def wait(
-        self,
-        spec: MachineSpec,
-        report: Callable[[str], None] | None = None,
-        *,
-        personalise: bytes = b"",
-        given_up: Callable[[], bool] | None = None,
-    ) -> Sequence[Lap]:
-        laps = super().wait(spec, report, personalise=personalise, given_up=given_up)
-        if spec.snapshot is not None:
-            with contextlib.suppress(OSError, ValueError):  # it has just ended
-                pid = int((self.settings.libvirt / f"run/qemu/{spec.name}.pid").read_text())
-                read_ahead.record(self.layout.snapshot(spec.snapshot), pid)
-        return laps
 
 
 @contextlib.contextmanager

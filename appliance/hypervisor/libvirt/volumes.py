@@ -48,10 +48,8 @@ class Volumes(Guest):
         assert spec.data is not None
         with self._connection.use() as connection:
             domain = connection.lookupByUUIDString(spec.id)
-            if not domain.isActive() or domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING or not agent.connected(domain):
-                raise Unavailable(f"The guest agent of {domain.name()} is not there.", "Is the machine running?")
-            size = disks.virtual_size(self.layout.data_disk(spec.data))
-            with agent.hurried(domain, TELLS_WITHIN):
+            with agent.listening(domain, TELLS_WITHIN):
+                size = disks.virtual_size(self.layout.data_disk(spec.data))
                 return agent.fill(domain, DATA_FOLDER, size, within=TELLS_WITHIN)
 
     def grow_data(self, spec: MachineSpec) -> None:

@@ -16,6 +16,13 @@ FIRST = 0x7F00  # the page of the address space where the memory is mapped
 
 
 @pytest.fixture
+def pid(tmp_path: Path) -> Path:
+    """Where its process is told."""
+    (tmp_path / "small.pid").write_text(f"{PID}\n")
+    return tmp_path / "small.pid"
+
+
+@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "snapshot-1"
     folder.mkdir()
@@ -46,20 +53,20 @@ def recorded(folder: Path) -> list[list[int]]:
     return found
 
 
-def test_what_was_touched_is_written_down_once(folder: Path, tmp_path: Path) -> None:
+def test_what_was_touched_is_written_down_once(folder: Path, pid: Path, tmp_path: Path) -> None:
     present, swapped, dirty = 1 << 63, 1 << 62, 1 << 55
     touched = {10: present, 11: swapped, 12: dirty, 11 + GAP: present, 12 + 2 * GAP: present, 299: present | dirty}
     proc = process(tmp_path, folder, touched)
-    read_ahead.record(folder, PID, proc)
+    read_ahead.record(folder, pid, proc)
     assert recorded(folder) == [[10 * PAGE, (12 + GAP) * PAGE], [(12 + 2 * GAP) * PAGE, (13 + 2 * GAP) * PAGE], [299 * PAGE, 300 * PAGE]]
     (proc / str(PID) / "pagemap").unlink()
-    read_ahead.record(folder, PID, proc)  # it is known
+    read_ahead.record(folder, pid, proc)  # it is known
     assert len(recorded(folder)) == 3
 
 
-def test_what_is_not_known_is_not_written(folder: Path, tmp_path: Path) -> None:
-    read_ahead.record(folder, PID, tmp_path / "proc")  # which has ended
-    read_ahead.record(folder, PID, process(tmp_path, folder, {20: 1 << 63}, name="/another/file"))  # on another disk, with the same number
+def test_what_is_not_known_is_not_written(folder: Path, pid: Path, tmp_path: Path) -> None:
+    read_ahead.record(folder, pid, tmp_path / "proc")  # which has ended
+    read_ahead.record(folder, pid, process(tmp_path, folder, {20: 1 << 63}, name="/another/file"))  # on another disk, with the same number
     assert not (folder / TOUCHED).exists()
 
 
