@@ -5,13 +5,12 @@ import http.client
 import os
 import socket
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from appliance import run
 from appliance.balance import haproxy
 from appliance.settings import REPOSITORY, Settings, environment
+from tests.waiting import until
 
 
 class Haproxy:
@@ -25,13 +24,13 @@ class Haproxy:
         with self.log.open("a") as log:
             env = {**environment(self.settings), "PYTHONPATH": str(REPOSITORY)}
             self.process = run.start(run.confined(haproxy.supervised(self.settings)), env=env, stdout=log.fileno(), stderr=log.fileno())
-        wait_for(lambda: connects(haproxy.alive_path(self.settings)))
+        until(lambda: connects(haproxy.alive_path(self.settings)))
 
     def kill(self) -> None:
         """With all that it started, as when the supervisor is."""
         self.process.kill()
         self.process.wait()
-        wait_for(lambda: not connects(haproxy.alive_path(self.settings)))
+        until(lambda: not connects(haproxy.alive_path(self.settings)))
 
     def ask(self, path: str = "/", **headers: str) -> tuple[int, str]:
         """Status and text of what the class small answers."""
@@ -72,13 +71,6 @@ class Load:
         self.stopping.set()
         for thread in self.threads:
             thread.join()
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 def connects(path: Path) -> bool:

@@ -10,14 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from appliance import layout
 from appliance.settings import REPOSITORY, Settings, environment
 from tests.hosted import Wire
+from tests.waiting import until
 
 NETWORKD = Path("/lib/systemd/systemd-networkd")
 BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -90,16 +88,10 @@ class Box:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def _wait_for(self, name: str) -> int:
-        self.until(lambda: (self.folder / name).exists() or self.house.poll() is not None)
+        until(lambda: (self.folder / name).exists() or self.house.poll() is not None)
         assert self.house.poll() is None
         children = Path(f"/proc/{self.house.pid}/task/{self.house.pid}/children").read_text().split()
         return int(children[0])
-
-    def until(self, so: Callable[[], Any], seconds: float = 20) -> None:
-        deadline = time.monotonic() + seconds
-        while not so():
-            assert time.monotonic() < deadline, "it did not come"
-            time.sleep(0.05)
 
     def boot(self) -> None:
         subprocess.run([*self.inside, "rm", "-rf", "/run/systemd/network", "/run/systemd/netif/state"], check=True)
@@ -110,7 +102,7 @@ class Box:
 
     def begin_host(self) -> None:
         self.processes["host"] = self._python("host")
-        self.until(self._answers)
+        until(self._answers)
 
     def _python(self, what: str) -> subprocess.Popen[bytes]:
         env = {**os.environ, **environment(self.settings), "BOX": str(self.folder), "PYTHONPATH": str(REPOSITORY)}

@@ -32,6 +32,7 @@ from tests.bench.claim import Person, serving
 from tests.integration.conftest import Libvirtd
 from tests.integration.conftest import serving as hypervisor_of
 from tests.seeds import SMALL
+from tests.waiting import until
 
 TIMES = 5
 MACHINES = 20
@@ -58,10 +59,8 @@ def _result(name: str, value: float, unit: str, baseline: str, baseline_value: f
 
 
 def _until(ready: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not ready():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.03)  # as often as a page might ask; more would take the processor from what is measured
+    """Asked for as often as a page might ask; more would take the processor from what is measured."""
+    until(ready, what, PATIENCE, every=0.03)
 
 
 def snapshot_of_small(libvirtd: Libvirtd) -> str:

@@ -20,6 +20,7 @@ from appliance.settings import Settings
 from tests import silent
 from tests.bench.claim import Person, serving
 from tests.slapd import READER, SUFFIX
+from tests.waiting import until
 
 EACH = 4  # people who wait for one server
 ROUNDS = 3
@@ -87,10 +88,7 @@ class Hanging:
         before = self.asked()
         for thread in threads:
             thread.start()
-        deadline = time.monotonic() + 30
-        while any(now == then for now, then in zip(self.asked(), before, strict=True)):
-            assert time.monotonic() < deadline, (before, self.asked(), answered)
-            time.sleep(0.02)
+        until(lambda: all(now != then for now, then in zip(self.asked(), before, strict=True)), lambda: (before, self.asked(), answered))
         try:
             yield answered
         finally:

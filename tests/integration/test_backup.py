@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -61,6 +61,7 @@ from tests.program import of_owner
 from tests.seeds import SMALL, small_scenario
 from tests.unit.engine.fake import Data, FakeProvider
 from tests.unit.host.backed_up import small_appliance
+from tests.waiting import until
 
 pytestmark = pytest.mark.backup
 S = MachineState
@@ -83,14 +84,6 @@ class Files(FakeProvider):
 
     def backup_data(self, id: str, target: Path, machine: str | None = None) -> None:
         disks.make_copy(self.settings.data_disk(id), target, self.settings.data_disk(id))
-
-
-def until(what: Callable[[], Any], seconds: float = 60) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := what()):
-        assert time.monotonic() < deadline, "it does not come"
-        time.sleep(0.05)
-    return found
 
 
 @contextmanager

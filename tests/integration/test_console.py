@@ -23,6 +23,7 @@ from tests import world
 from tests.browser.steps import sign_in
 from tests.integration.conftest import Libvirtd, MakeSpec, empty
 from tests.integration.look import traces
+from tests.waiting import PATIENCE, until
 
 pytestmark = pytest.mark.console
 SPEC = {"title": "S", "os": "debian-13", "size": {"vcpus": 1, "memory": 256, "disk": 2}, "application": {"port": 8080, "path": "/", "ready": "/"}}  # fmt: skip
@@ -119,7 +120,7 @@ def opened(page: Page, id: str, *, target: str = "serial", origin: str = "", coo
 
 def lit(page: Page, more_than: int = 0) -> int:
     """The lit pixels of the screen, when there are more than that."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE
     while (found := int(page.locator("[data-view] canvas").evaluate(LIT))) <= more_than:
         assert time.monotonic() < deadline, "nothing more is shown"
         page.wait_for_timeout(20)
@@ -127,11 +128,7 @@ def lit(page: Page, more_than: int = 0) -> int:
 
 
 def in_guest(provider: LibvirtProvider, spec: MachineSpec, file: str) -> str:
-    deadline = time.monotonic() + 30
-    while not (said := provider.execute(spec.id, ["cat", file]).output):
-        assert time.monotonic() < deadline, f"{file} is not there"
-        time.sleep(0.1)
-    return said
+    return until(lambda: provider.execute(spec.id, ["cat", file]).output, f"{file} is not there", every=0.1)
 
 
 def test_a_machine_that_waited_is_seen_typed_into_and_lost_with_its_lease(
@@ -203,9 +200,5 @@ def test_a_machine_that_waited_is_seen_typed_into_and_lost_with_its_lease(
 
 def _shell_is_its_own(provider: LibvirtProvider, spec: MachineSpec) -> None:
     """A fork's shells begin anew, a moment after it was handed over."""
-    deadline = time.monotonic() + 30
-    while f"user@{spec.name}:~$" not in provider.execute(spec.id, ["cat", "/dev/vcs1"]).output or not provider.console(spec.id).endswith(
-        "$ "
-    ):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until(lambda: f"user@{spec.name}:~$" in provider.execute(spec.id, ["cat", "/dev/vcs1"]).output, every=0.2)
+    until(lambda: provider.console(spec.id).endswith("$ "), every=0.2)

@@ -50,6 +50,7 @@ from appliance.services import accounts, sessions, tokens
 from appliance.settings import Settings, load
 from appliance.supervisor import Appliance
 from tests.integration.conftest import own_addresses
+from tests.waiting import PATIENCE, until
 
 PASSWORD = "correct horse battery"
 DOMAIN = "dpe.test"  # below which machines have names, where a test has them have some; the certificate is good for that
@@ -688,10 +689,7 @@ def test_a_reload_cuts_nothing_and_what_it_leaves_behind_can_still_be_cut(door: 
         sock = websocket(browser, machine)
         before = workers(nginx_master)
         nginx_master.signal(signal.SIGHUP)
-        deadline = time.monotonic() + 30
-        while not workers(nginx_master) - before:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: workers(nginx_master) - before)
         assert not ends_within(sock, 2.5)  # it was two seconds that an old worker had
         sock.settimeout(30)
         assert lives(sock)
@@ -714,7 +712,7 @@ def test_work_in_a_machine_keeps_its_person_signed_in(door: Settings) -> None:
         session = _session()
         with catalog.write():
             Session.update(expires_at=short, seen_at=now() - timedelta(hours=11)).where(Session.id == session.id).execute()
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while Session.get_by_id(session.id).expires_at <= short:
             assert time.monotonic() < deadline
             assert lives(sock)

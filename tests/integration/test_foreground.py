@@ -31,6 +31,7 @@ from appliance.run import run, start
 from appliance.settings import REPOSITORY, Settings, environment, load
 from tests.authority import root
 from tests.hosted import Wire
+from tests.waiting import until
 
 ENDS = 60  # seconds in which anything here must happen
 
@@ -90,13 +91,6 @@ class Running:
             return answer.url, answer.read().decode()
 
 
-def eventually(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + ENDS
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @contextlib.contextmanager
 def renewed(running: Running) -> Iterator[None]:
     """What nginx is told to serve in the block is all that is served after it: for a moment those before answer, too."""
@@ -111,7 +105,7 @@ def renewed(running: Running) -> Iterator[None]:
 
     before = serving()
     yield
-    eventually(lambda: not before & serving())
+    until(lambda: not before & serving())
 
 
 def left_behind(settings: Settings) -> list[str]:
@@ -167,7 +161,7 @@ def begun_with(settings: Settings) -> Iterator[Callable[..., Running]]:
         if running.process.poll() is None:
             running.process.kill()
             running.process.wait()
-    eventually(lambda: not left_behind(settings))
+    until(lambda: not left_behind(settings))
     run([sys.executable, "-m", "appliance.hypervisor.libvirt.daemon", "--remove"], env=environment(settings))
     assert settings.network not in run(["ip", "netns", "list"]).split()
 
@@ -256,14 +250,14 @@ class TestWhileItRuns:
                 running.page()
             left = {part.name: part.state for part in units.parts(settings)}
             assert (left["web"], left["engine"], left["nginx"]) == ("stopped", "stopped", "running")
-        eventually(lambda: _answers(running) and "engine" in running.processes())
+        until(lambda: _answers(running) and "engine" in running.processes())
         after = running.processes()
         assert after["nginx"] == before["nginx"]
         assert after["web"] != before["web"]
 
         units.restart(settings, "web")
-        eventually(lambda: running.processes().get("web") not in (None, after["web"]))
-        eventually(lambda: _answers(running))
+        until(lambda: running.processes().get("web") not in (None, after["web"]))
+        until(lambda: _answers(running))
         part = next(part for part in units.parts(settings) if part.name == "web")
         assert (part.state, part.restarts) == ("running", restarts + 2)
         assert part.memory > 10
@@ -274,8 +268,8 @@ class TestWhileItRuns:
             said = len(running.said())
             killed.kill()
             running.until(f"{name} ended", said)
-            eventually(lambda name=name, killed=killed: running.processes().get(name) not in (None, killed))
-        eventually(lambda: _answers(running))
+            until(lambda name=name, killed=killed: running.processes().get(name) not in (None, killed))
+        until(lambda: _answers(running))
         virsh = ["virsh", "--connect", f"qemu+unix:///system?socket={running.settings.libvirt}/run/libvirt-sock", "uri"]
         assert "qemu" in run(virsh)
 
@@ -292,7 +286,7 @@ class TestWhileItRuns:
                 files = [base64.b64encode(content).decode() for content in (house.pem + leaf.pem, leaf.key_pem())]
                 with renewed(running):
                     Wire(settings, "grace").ask("certificate.set", files=files, host="dpe.example.org")
-                    eventually(lambda: served(settings) == leaf.der)
+                    until(lambda: served(settings) == leaf.der)
                 kept.sendall(b"Connection: close\r\n\r\n")
                 assert kept.recv(12) == b"HTTP/1.1 303"
         with renewed(running):
@@ -313,7 +307,7 @@ class TestWhileItRuns:
                 urllib.request.urlopen(asked, context=context, timeout=10).close()
             log = settings.logs / "nginx.log"
             os.kill(running.processes()["nginx"].pid, signal.SIGUSR1)  # it writes down what it would only in some seconds
-            eventually(lambda: path in log.read_text())
+            until(lambda: path in log.read_text())
             [line] = [line for line in log.read_text().splitlines() if path in line]
             return line.split()[0]
 
@@ -335,7 +329,7 @@ def test_killed_it_leaves_nothing_that_bars_the_next_start(begin: Callable[..., 
     running.until("starting nginx")
     running.process.kill()
     running.process.wait()
-    eventually(lambda: not left_behind(settings))
+    until(lambda: not left_behind(settings))
     begin().until("The appliance runs.")
 
 
@@ -447,7 +441,7 @@ def test_on_a_disk_that_is_full_to_the_last_byte_it_starts_when_everything_is_th
 ) -> None:
     first = begin()
     first.until("The appliance runs.")
-    eventually((small_disk / "ballast").exists)
+    until((small_disk / "ballast").exists)
     first.process.terminate()
     assert first.end() == 0
     fill(small_disk)

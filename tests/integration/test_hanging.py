@@ -9,6 +9,7 @@ import pytest
 from appliance.identity import directory
 from tests.bench.claim import Person
 from tests.bench.outside import Hanging, hanging, looks
+from tests.waiting import until
 
 pytestmark = pytest.mark.cases
 
@@ -50,10 +51,7 @@ def test_a_directory_that_answers_no_searches_stops_only_those_who_ask_it(server
     coming = [threading.Thread(target=come, args=(number,)) for number in range(len(people))]
     for one in coming:
         one.start()
-    deadline = time.monotonic() + 20
-    while servers.directory.asked < 8:  # as many as have places
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: servers.directory.asked >= 8)  # as many as have places
     _go_on(servers, others)
     assert any(one.is_alive() for one in coming), "they waited all the while"
     for one in coming:

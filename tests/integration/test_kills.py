@@ -42,6 +42,7 @@ from appliance.hypervisor.provider import Power
 from appliance.seeds.build import SeedFiles
 from appliance.services import machines as verbs
 from appliance.settings import Settings, environment
+from tests import waiting
 from tests.integration.conftest import empty
 from tests.seeds import SMALL, place, small_scenario
 
@@ -119,10 +120,7 @@ def engine(appliance_settings, tmp_path) -> Iterator[EngineProcess]:
 
 
 def until(true: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}; {machines.counts()}, waiting {machines.waiting()}"
-        time.sleep(0.1)
+    waiting.until(true, lambda: f"not within {seconds} s: {what}; {machines.counts()}, waiting {machines.waiting()}", seconds, every=0.1)
 
 
 def at_rest() -> bool:

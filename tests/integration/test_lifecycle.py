@@ -25,6 +25,7 @@ from appliance.settings import Settings, environment
 from tests.integration.conftest import Libvirtd, MakeSpec
 from tests.integration.look import answers, boot_id, facts, power, traces
 from tests.seeds import cached_seed, older_guests, place
+from tests.waiting import until
 
 pytestmark = pytest.mark.workflow
 
@@ -169,10 +170,7 @@ def test_a_data_disk_is_its_machines_alone_and_outlives_it(
         provider.stop(spec.id)
     # It is there from the boot on, without anybody having told the machine again.
     provider.start(spec)
-    deadline = time.monotonic() + 200
-    while not answers(spec.card.address):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    until(lambda: answers(spec.card.address), seconds=200, every=0.2)
     assert inside(provider, spec, "cat /data/note; systemctl is-active dpe-data.service") == "mine\nactive\n"
     provider.destroy(spec.id)
     assert data.exists()
@@ -296,10 +294,7 @@ def test_a_disk_that_another_program_has_open_is_not_touched(
     command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-S", *drive]
     with start([*command, "-qmp", f"unix:{monitor},server=on,wait=off"]) as qemu:
         try:
-            deadline = time.monotonic() + 60
-            while not monitor.exists():
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            until(monitor.exists)
             for verb in (
                 lambda: up(provider, replace(spec, data=data.stem)),
                 lambda: provider.make_data(data.stem, 2),

@@ -38,6 +38,7 @@ from tests.integration.test_door import (
     websocket,
     workers,
 )
+from tests.waiting import until
 
 __all__ = ["door"]
 
@@ -64,10 +65,7 @@ def serve(door: Settings) -> None:
     before = workers(master)
     nginx_names.serve(door, machine_names.domain())
     running[door]._renew_door()
-    deadline = time.monotonic() + 30
-    while any(psutil.pid_exists(pid) for pid in before):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: not any(psutil.pid_exists(pid) for pid in before))
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from appliance.host.system import config
 from appliance.settings import load
 from tests.netbox import NETWORKD, Box
 from tests.program import of_owner
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(not NETWORKD.exists(), reason="systemd-networkd is not installed")
 
@@ -30,7 +31,7 @@ def box(tmp_path: Path) -> Iterator[Box]:
         with config.change(made.settings) as host:
             host.network, host.hostname = Network.model_validate(OLD), "first"
         made.boot()
-        made.until(lambda: made.addresses() == ["192.0.2.10/24"])
+        until(lambda: made.addresses() == ["192.0.2.10/24"])
         yield made
     finally:
         made.close()
@@ -48,7 +49,7 @@ def test_what_the_browser_confirms_stays_over_restart_and_power_cut(box: Box) ->
     assert box.client.ask("network.get")["trial"]["left"] > 80
     with pytest.raises(Conflict, match="being tried already"):
         box.client.ask("network.set", network=NEW)
-    box.until(lambda: box.addresses() == ["192.0.2.20/24"])
+    until(lambda: box.addresses() == ["192.0.2.20/24"])
     assert box.reached_at("192.0.2.20")
     assert box.gateway() == "192.0.2.2"
     assert "192.0.2.20" in names(box)
@@ -58,7 +59,7 @@ def test_what_the_browser_confirms_stays_over_restart_and_power_cut(box: Box) ->
     box.client.ask("network.confirm", token=begun["token"])  # a link opened twice
     box.cut()
     box.boot()
-    box.until(lambda: box.addresses() == ["192.0.2.20/24"])
+    until(lambda: box.addresses() == ["192.0.2.20/24"])
     assert config.read(box.settings)[0].network.address == "192.0.2.20/24"
 
 
@@ -80,13 +81,13 @@ def test_a_program_tries_a_network_and_keeps_it_or_has_the_old_one_back(box: Box
     begun = program.ask(202, "POST", "admin/network", NEW)
     assert begun["address"] == "192.0.2.20"
     program.ask(409, "POST", "admin/network", NEW)
-    box.until(lambda: box.addresses() == ["192.0.2.20/24"])
+    until(lambda: box.addresses() == ["192.0.2.20/24"])
     program.ask(202, "POST", "admin/network/back")
-    box.until(lambda: box.addresses() == ["192.0.2.10/24"])
+    until(lambda: box.addresses() == ["192.0.2.10/24"])
     program.ask(404, "POST", "admin/network/keep", {"token": begun["token"]})
 
     begun = program.ask(202, "POST", "admin/network", NEW)
-    box.until(lambda: box.addresses() == ["192.0.2.20/24"])
+    until(lambda: box.addresses() == ["192.0.2.20/24"])
     program.ask(404, "POST", "admin/network/keep", {"token": "guessed"})
     assert program.ask(200, "POST", "admin/network/keep", {"token": begun["token"]}) == {"state": "kept"}
     found = program.ask(200, "GET", "admin/network")
@@ -97,9 +98,9 @@ def test_a_program_tries_a_network_and_keeps_it_or_has_the_old_one_back(box: Box
 def test_what_nobody_confirms_goes_by_itself(box: Box) -> None:
     before = (box.settings.tls / "appliance.crt").read_bytes()
     begun = box.client.ask("network.set", network=NEW, seconds=3)
-    box.until(lambda: box.addresses() == ["192.0.2.20/24"])
-    box.until(lambda: box.addresses() == ["192.0.2.10/24"])
-    box.until(lambda: box.gateway() == "192.0.2.1")
+    until(lambda: box.addresses() == ["192.0.2.20/24"])
+    until(lambda: box.addresses() == ["192.0.2.10/24"])
+    until(lambda: box.gateway() == "192.0.2.1")
     assert box.reached_at("192.0.2.10")
     trial = box.client.ask("network.get")["trial"]
     assert (trial["state"], trial["why"]) == ("back", "no browser came back over it in time")
@@ -110,10 +111,10 @@ def test_what_nobody_confirms_goes_by_itself(box: Box) -> None:
 
 def test_a_power_cut_in_between_brings_the_old_network_back(box: Box) -> None:
     begun = box.client.ask("network.set", network=NEW)
-    box.until(lambda: box.addresses() == ["192.0.2.20/24"])
+    until(lambda: box.addresses() == ["192.0.2.20/24"])
     box.cut()
     box.boot()
-    box.until(lambda: box.addresses() == ["192.0.2.10/24"])
+    until(lambda: box.addresses() == ["192.0.2.10/24"])
     assert "restarted" in box.client.ask("network.get")["trial"]["why"]
     with pytest.raises(NotFound, match="too late"):
         box.client.ask("network.confirm", token=begun["token"])
@@ -121,11 +122,11 @@ def test_a_power_cut_in_between_brings_the_old_network_back(box: Box) -> None:
 
 def test_the_time_runs_on_while_dpe_host_is_killed(box: Box) -> None:
     box.client.ask("network.set", network=NEW, seconds=4)
-    box.until(lambda: box.addresses() == ["192.0.2.20/24"])
+    until(lambda: box.addresses() == ["192.0.2.20/24"])
     box.kill("host")
     assert box.addresses() == ["192.0.2.20/24"]
     box.begin_host()
-    box.until(lambda: box.addresses() == ["192.0.2.10/24"])
+    until(lambda: box.addresses() == ["192.0.2.10/24"])
 
 
 @pytest.mark.badinput
@@ -158,7 +159,7 @@ def test_a_broken_file_falls_back_to_dhcp_and_says_so(box: Box) -> None:
     assert said["network"]["mode"] == "dhcp"
     assert "asks for its address by DHCP" in said["complaint"]
     box.client.ask("network.set", network=OLD, seconds=0)
-    box.until(lambda: box.addresses() == ["192.0.2.10/24"])
+    until(lambda: box.addresses() == ["192.0.2.10/24"])
     assert box.client.ask("network.get")["complaint"] == ""
     assert config.file(box.settings).with_suffix(".json.broken").read_text().endswith('"netw')
     assert json.loads(config.file(box.settings).read_text())["network"]["address"] == "192.0.2.10/24"

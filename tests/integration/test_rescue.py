@@ -6,7 +6,7 @@ import ssl
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -20,6 +20,7 @@ from appliance.host.system import processes
 from appliance.identity import passwords
 from appliance.settings import Settings, load
 from appliance.supervisor import Appliance
+from tests.waiting import until
 
 PASSWORD = "correct horse battery"
 ENDS = 60  # seconds in which anything here must happen
@@ -63,13 +64,6 @@ class Browser:
         return self
 
 
-def eventually(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + ENDS
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 @pytest.fixture
 def appliance() -> Iterator[Appliance]:
     """All but libvirt and the engine, supervised as in `make run`."""
@@ -108,7 +102,7 @@ def test_from_the_page_that_is_down_to_one_that_is_back(appliance: Appliance) ->
     web.stop()  # type: ignore[attr-defined]
 
     begun = time.monotonic()
-    eventually(lambda: browser.ask("/")[0] == 502)
+    until(lambda: browser.ask("/")[0] == 502)
     status, _, text = browser.ask("/account")
     assert time.monotonic() - begun < 20  # nobody waits until nginx loses patience
     assert status == 502
@@ -119,28 +113,28 @@ def test_from_the_page_that_is_down_to_one_that_is_back(appliance: Appliance) ->
     assert (status, where) == (303, "/rescue/sign-in")
     browser.sign_in()
 
-    eventually(lambda: "web does not run (ended with status 3)." in browser.ask("/rescue/")[2])
+    until(lambda: "web does not run (ended with status 3)." in browser.ask("/rescue/")[2])
     assert "ImportError: no module named nothing" in browser.ask("/rescue/logs?source=web&level=error")[2]
     web.command = good  # type: ignore[attr-defined]
     assert browser.ask("/rescue/repair/part", {"choice": "web"})[0] == 303
-    eventually(lambda: browser.ask("/")[0] == 303)
-    eventually(lambda: "Everything that can be seen from here works." in browser.ask("/rescue/")[2])
+    until(lambda: browser.ask("/")[0] == 303)
+    until(lambda: "Everything that can be seen from here works." in browser.ask("/rescue/")[2])
 
 
 def test_a_catalog_that_is_no_database_is_replaced_by_its_copy(appliance: Appliance) -> None:
     settings = appliance.settings
-    eventually(lambda: catalog_copies.everything(settings))  # dpe-host makes the first by itself
+    until(lambda: catalog_copies.everything(settings))  # dpe-host makes the first by itself
     for ending in ("", "-wal", "-shm"):
         settings.catalog.with_name(settings.catalog.name + ending).unlink(missing_ok=True)
     settings.catalog.write_bytes(b"no database" * 1000)
     processes.restart(settings, "web")
     browser = Browser(settings)
-    eventually(lambda: browser.ask("/")[0] == 502)
+    until(lambda: browser.ask("/")[0] == 502)
     browser.sign_in()
     assert "Restore a copy" in browser.ask("/rescue/")[2]
     _, operation, _ = browser.ask("/rescue/repair/catalog", {"choice": catalog_copies.everything(settings)[0].name})
-    eventually(lambda: "Done." in browser.ask(operation)[2])
-    eventually(lambda: browser.ask("/")[:2] == (303, "/sign-in"))
+    until(lambda: "Done." in browser.ask(operation)[2])
+    until(lambda: browser.ask("/")[:2] == (303, "/sign-in"))
     catalog.open(settings.catalog)
     assert [account.name for account in Account.select()] == ["admin"]
     catalog.close()

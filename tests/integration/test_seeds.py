@@ -33,6 +33,7 @@ from appliance.settings import REPOSITORY, Settings, load
 from tests.integration.conftest import Libvirtd
 from tests.kept import CACHE
 from tests.seeds import SMALL, cached_seed, older_guests, place, small_scenario
+from tests.waiting import PATIENCE, until
 
 test_machine_id.__test__ = False  # type: ignore[attr-defined]  its name only looks like a test's
 
@@ -95,10 +96,7 @@ def cut_off(settings: Settings, id: int, begins: str = "guest", after: float = 0
         time.sleep(after)
         engine.send_signal(signal.SIGKILL)
         engine.wait()
-    deadline = time.monotonic() + 10
-    while _processes(settings, id):
-        assert time.monotonic() < deadline, "processes of the build are still there"
-        time.sleep(0.05)
+    until(lambda: not _processes(settings, id), "processes of the build are still there")
     assert work_folder(id, settings).exists()
 
 
@@ -220,10 +218,8 @@ def test_machines_of_one_seed_are_not_the_same_and_become_their_owners(provider:
     assert found["hostname"] == "seeds-20"
     assert found["owner"] == {"name": "alice", "full_name": "Alice Müller", "user": "user"}
     assert found["keys"] == [key]
-    deadline = time.monotonic() + 30  # the name in the account file is the one thing that nobody waits for
-    while ":Alice Müller:/home/user:" not in str(facts(two_machines[0])["account"]):
-        assert time.monotonic() < deadline, facts(two_machines[0])["account"]
-        time.sleep(0.2)
+    # The name in the account file is the one thing that nobody waits for.
+    until(lambda: ":Alice Müller:/home/user:" in str(facts(two_machines[0])["account"]), every=0.2)
     shown = "date +%s; cat /etc/hostname; stat -c '%U %a' /home/user/.ssh /home/user/.ssh/authorized_keys; getent hosts seeds-20; systemctl --failed --no-legend; systemctl show qemu-guest-agent -p NRestarts"
     asked_at = time.time()
     seconds, *looked = provider.execute(two_machines[0].id, ["/bin/sh", "-c", shown]).output.split()
@@ -266,7 +262,7 @@ def test_a_machine_is_known_by_the_appliances_signature_and_lets_its_owners_key_
         "BatchMode": "yes",
     }
     options = [word for name, value in words.items() for word in ("-o", f"{name}={value}")]
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE
     while True:  # the server reads its configuration again
         try:
             said = run(["ssh", "-F", "none", "-i", tmp_path / "key", *options, f"user@{spec.card.address}", "whoami"])

@@ -27,6 +27,7 @@ from appliance.host.rpc.registry import Host
 from appliance.run import run, start
 from appliance.settings import REPOSITORY, Settings, environment, load
 from tests import world
+from tests.waiting import until
 
 pytestmark = pytest.mark.alone  # a mount namespace that is made beside it holds what is mounted at that moment
 
@@ -312,13 +313,6 @@ def answers(web: Web) -> bool:
         return web.ask("GET", "/healthz")[0] == 200
     except OSError:
         return False
-
-
-def until(true: Callable[[], object], what: str, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.1)
 
 
 def fill(file: Path) -> int:

@@ -28,6 +28,7 @@ from appliance.run import run
 from appliance.seeds.build import SeedFiles
 from appliance.services import tokens
 from appliance.settings import Settings, environment
+from tests import waiting
 from tests.integration.conftest import own_appliance
 from tests.integration.test_foreground import Running
 from tests.seeds import SMALL, place, small_scenario
@@ -162,10 +163,7 @@ def running(prepared: tuple[Settings, list[str]]) -> Iterator[Running]:
 
 
 def until(true: Callable[[], bool], what: str, outside: Outside) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, f"not within {PATIENCE:.0f} s: {what}; {outside.story()}"
-        time.sleep(0.2)
+    waiting.until(true, lambda: f"not within {PATIENCE:.0f} s: {what}; {outside.story()}", PATIENCE, every=0.2)
 
 
 @pytest.mark.kills

@@ -38,6 +38,7 @@ from appliance.lifecycle.specs import spec
 from appliance.services import machines as verbs
 from appliance.services import moves
 from appliance.settings import Settings
+from tests import waiting
 from tests.integration.conftest import Libvirtd, empty
 from tests.integration.look import answers, boot_id
 from tests.seeds import SMALL, place, small_scenario
@@ -110,11 +111,11 @@ def settings(libvirtd: Libvirtd, people: dict[str, Actor]) -> Iterator[Settings]
 
 
 def until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT
-    while not true():
+    def story() -> str:
         told = [event.message for event in Event.select().order_by(Event.id.desc()).limit(5)]
-        assert time.monotonic() < deadline, f"not within {WAIT} s: {what}; {machines.counts()}; {told}"
-        time.sleep(0.1)
+        return f"not within {WAIT} s: {what}; {machines.counts()}; {told}"
+
+    waiting.until(true, story, WAIT, every=0.1)
 
 
 def ended(run: int) -> Run:

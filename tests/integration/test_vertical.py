@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from appliance.lifecycle.sizing import Sizing
 from appliance.seeds.build import SeedFiles
 from tests.integration.conftest import Libvirtd, MakeSpec, empty, kept_snapshot
 from tests.seeds import small_scenario
+from tests.waiting import until
 
 pytestmark = [pytest.mark.resources, pytest.mark.fork]
 ROOM, CHUNKS = 640, 60  # MiB; of 8 MiB each
@@ -97,13 +98,6 @@ def grown(libvirtd: Libvirtd, provider: LibvirtProvider, make_spec: MakeSpec, sm
         catalog.close()
 
 
-def _until(done: Callable[[], bool], seconds: float, what: str) -> None:
-    deadline = time.monotonic() + seconds
-    while not done():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.2)
-
-
 def test_a_fork_under_load_is_given_memory_and_gives_it_back_whole(grown: Grown) -> None:
     assert grown.look() == 0
     assert grown.provider.examine(grown.spec.id).memory_room == ROOM
@@ -113,12 +107,12 @@ def test_a_fork_under_load_is_given_memory_and_gives_it_back_whole(grown: Grown)
     while grown.look() < 512:
         assert time.monotonic() - begun < 20, [event.message for event in Event.select()]
         time.sleep(EVERY)  # the pace of the engine
-    _until(lambda: "full" in grown.sh("ls /run"), 60, "it never had enough")
+    until(lambda: "full" in grown.sh("ls /run"), "it never had enough", 60, every=0.2)
     most, given = grown.rss()
     assert given > 256, "the load is in the memory that was given"
 
     grown.sh("touch /run/half")
-    _until(lambda: "halved" in grown.sh("ls /run"), 30, "it did not let go")
+    until(lambda: "halved" in grown.sh("ls /run"), "it did not let go", 30, every=0.2)
     before = Machine.get().memory_more
     grown.until_more_is(before - 256)
     for _ in range(6):  # what it still holds is in the way of another step
@@ -133,7 +127,7 @@ def test_a_fork_under_load_is_given_memory_and_gives_it_back_whole(grown: Grown)
     grown.provider.wait(grown.spec)
     assert grown.look() == held, "it has what it had when it was saved"
     grown.sh("touch /run/end")
-    _until(lambda: "inactive" in grown.sh("systemctl is-active eater"), 60, "it did not end")
+    until(lambda: "inactive" in grown.sh("systemctl is-active eater"), "it did not end", 60, every=0.2)
     assert "whole" in grown.sh("ls /run")
     assert "Out of memory" not in grown.sh("dmesg")
 

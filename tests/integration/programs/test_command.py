@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -28,6 +27,7 @@ from appliance.settings import REPOSITORY, Settings
 from tests import kept
 from tests.bench.claim import Person, _ready, serving
 from tests.terminal import Terminal
+from tests.waiting import listens, until
 
 pytestmark = pytest.mark.cli
 CLIENT = REPOSITORY / "appliance/client"
@@ -128,13 +128,7 @@ def sshd(served: Settings, tmp_path: Path) -> Iterator[int]:
         "KbdInteractiveAuthentication no\nPermitRootLogin yes\nStrictModes no\nUsePAM no\n"
     )
     process = start(["/usr/sbin/sshd", "-D", "-e", "-f", tmp_path / "config"])
-    until = time.monotonic() + 10
-    while True:
-        with socket.socket() as line:
-            if line.connect_ex((served.address(0), port)) == 0:
-                break
-        assert time.monotonic() < until
-        time.sleep(0.02)
+    until(lambda: listens(port, served.address(0)))
     yield port
     process.kill()
     process.wait()

@@ -19,8 +19,8 @@ from appliance.engine.balancer import Balancer
 from appliance.errors import Unavailable
 from appliance.settings import Settings
 from appliance.settings import load as load_settings
-from tests import quick
-from tests.balanced import Haproxy, Load, connects, wait_for
+from tests import quick, waiting
+from tests.balanced import Haproxy, Load, connects
 from tests.unit.conftest import small_class
 
 pytestmark = pytest.mark.elastic
@@ -143,7 +143,7 @@ def test_nothing_is_lost_while_replicas_come_go_and_are_replaced_and_little_when
         site.keep(lambda: len(site.balancer.state.proxies["small"].servers) == 6 if site.balancer.state else False)
         [fifth] = site.add(1)
         site.serve(2)
-        wait_for(lambda: load.done > 100)
+        waiting.until(lambda: load.done > 100)
         assert load.lost == []
         site.end(fourth)  # killed
         site.serve(1)
@@ -178,7 +178,7 @@ def test_a_replica_ends_what_it_began_and_one_started_anew_has_its_members(site:
     assert (status, said) == (200, f"{here} a=1; b=2")
     site.kill()
     site.start()
-    wait_for(lambda: connects(haproxy.door(site.settings, "small")))
+    waiting.until(lambda: connects(haproxy.door(site.settings, "small")))
     assert site.ask()[0] == 200  # without anybody telling it
     with catalog.write():
         Class.update(spec={**Class.get().spec, "service": None}).execute()

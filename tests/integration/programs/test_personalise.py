@@ -3,8 +3,6 @@
 import os
 import re
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from appliance.hypervisor.libvirt import guest as libvirt_guest
 from appliance.settings import REPOSITORY
 from tests.integration.programs.test_guest import lines
 from tests.unit.hypervisor.test_provider import spec
+from tests.waiting import until
 
 SCRIPTS = REPOSITORY / "playbooks/roles/guest/files/root/usr/lib/dpe"
 OURS = re.compile(r"(?<![\w.$}])/(?=(etc|dev|home|proc|run|sys|var|usr/lib/dpe|usr/sbin)\b)")
@@ -79,22 +78,13 @@ class Machine:
     def write(self, name: str, text: str) -> None:
         (self.root / name).write_text(text)
 
-    def comes_to_call(self, call: str) -> bool:
-        """Whether what goes on after the script calls this, within some seconds."""
-        return _soon(lambda: call in self.called())
+    def comes_to_call(self, call: str) -> None:
+        """Wait until what goes on after the script calls this."""
+        until(lambda: call in self.called())
 
-    def comes_to_hold(self, name: str, text: str) -> bool:
+    def comes_to_hold(self, name: str, text: str) -> None:
         """What nobody waits for goes on behind personalise's back."""
-        return _soon(lambda: self.read(name) == text)
-
-
-def _soon(so: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
-    while not so():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True
+        until(lambda: self.read(name) == text)
 
 
 @pytest.fixture
@@ -143,10 +133,7 @@ def test_the_owners_things_come_in_the_same_breath(machine: Machine) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert machine.read("home/user/.ssh/authorized_keys") == lines()[-1].removeprefix("ssh_key ") + "\n"
     assert machine.read("run/dpe/owner.json") == next(line for line in lines() if line.startswith("owner ")).removeprefix("owner ") + "\n"
-    deadline = time.monotonic() + 10
-    while "usermod --comment Alice user" not in machine.called():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: "usermod --comment Alice user" in machine.called())
 
 
 def test_a_fork_is_itself_before_it_has_its_address(machine: Machine) -> None:
@@ -165,9 +152,9 @@ def test_a_fork_is_itself_before_it_has_its_address(machine: Machine) -> None:
         "ip -batch -",
     ]
     assert machine.read("etc/machine-id") == f"{MACHINE_ID}\n"
-    assert machine.comes_to_hold("etc/dpe/fork", "")
-    assert machine.comes_to_hold(FREEZER, "0\n")
-    assert machine.comes_to_call(SHELLS)
+    machine.comes_to_hold("etc/dpe/fork", "")
+    machine.comes_to_hold(FREEZER, "0\n")
+    machine.comes_to_call(SHELLS)
     # Once only: the next call is for its owner.
     machine.log.unlink()
     machine.write("etc/machine-id", "as it is\n")
@@ -206,7 +193,7 @@ def test_a_kernel_that_does_not_notice_a_fork_is_given_random_numbers_first(mach
     assert random not in "".join(machine.called())  # which anybody in the machine may see
     # A kernel that notices by itself is spared the process, and so is a machine that was booted.
     machine.log.unlink()
-    assert machine.comes_to_hold("etc/dpe/fork", "")
+    machine.comes_to_hold("etc/dpe/fork", "")
     assert machine.run("personalise", IDENTITY).returncode == 0
     (machine.root / "sys/bus/acpi/drivers/vmgenid").mkdir(parents=True)
     machine.write("etc/dpe/fork", "yes\n")

@@ -13,6 +13,7 @@ import pytest
 
 from appliance import run
 from appliance.errors import CommandFailed
+from tests.waiting import PATIENCE, until
 
 
 def test_output_comes_back_and_input_goes_in():
@@ -60,13 +61,10 @@ def test_a_confined_tree_dies_with_its_starter_even_from_a_session_of_its_own(tm
     starter = subprocess.Popen(
         [sys.executable, "-c", "import sys; from appliance import run; run.start(run.confined(sys.argv[1:])).wait()", "sh", "-c", inner]
     )
-    deadline = time.monotonic() + 10
-    while not mark.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(mark.exists)
     starter.kill()
     starter.wait()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while True:  # the kernel needs a moment to empty the namespace
         before = mark.read_text()
         time.sleep(0.3)

@@ -28,6 +28,7 @@ from appliance.settings import REPOSITORY, Settings, environment, load
 from appliance.ssh import sshd
 from tests import world
 from tests.integration.conftest import own_addresses
+from tests.waiting import listens, until
 
 pytestmark = pytest.mark.ssh
 
@@ -78,18 +79,11 @@ class Computer:
         return BANNER in self.ssh(key, "-S", str(master), "-W", place, "jump").stdout
 
 
-def until(holds: Callable[[], object], within: float = 20) -> float:
-    """Wait; returns the seconds that it took."""
+def seconds_until(holds: Callable[[], object]) -> float:
+    """Wait; returns how long it took."""
     begun = time.monotonic()
-    while not holds():
-        assert time.monotonic() < begun + within, "it did not come"
-        time.sleep(0.02)
+    until(holds)
     return time.monotonic() - begun
-
-
-def listens(port: int, address: str = "127.0.0.1") -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((address, port)) == 0
 
 
 @contextmanager
@@ -194,7 +188,7 @@ def test_keys_that_are_nobodys_and_keys_that_were_removed(on: Computer) -> None:
     assert on.reaches("other", f"{on.hers}:22")
     with connected(on, "other") as (master, _):
         accounts.remove_ssh_key(on.ada, accounts.ssh_keys_of(on.ada.account_id or 0)[-1].id)
-        assert until(lambda: master.poll() is not None) < WITHIN
+        assert seconds_until(lambda: master.poll() is not None) < WITHIN
     assert not on.reaches("other", f"{on.hers}:22")
 
 
@@ -235,14 +229,14 @@ def test_a_connection_that_outlives_the_lease_is_cut(on: Computer) -> None:
     with connected(on, "ada") as (master, _):
         with catalog.write():
             Machine.update(state=MachineState.RECLAIMING, owner=None).where(Machine.id == on.mine.id).execute()
-        assert until(lambda: master.poll() is not None) < WITHIN
+        assert seconds_until(lambda: master.poll() is not None) < WITHIN
     assert not on.reaches("ada", f"{on.hers}:22")
     with catalog.write():
         Machine.update(state=MachineState.IN_USE, owner=on.ada.account_id).where(Machine.id == on.mine.id).execute()
     with connected(on, "ada") as (master, _):
         with catalog.write():
             Account.update(disabled=True).where(Account.id == on.ada.account_id).execute()
-        assert until(lambda: master.poll() is not None) < WITHIN
+        assert seconds_until(lambda: master.poll() is not None) < WITHIN
     with catalog.write():
         Account.update(disabled=False).where(Account.id == on.ada.account_id).execute()
     with connected(on, "ada") as (master, _):

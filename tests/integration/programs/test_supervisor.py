@@ -16,6 +16,7 @@ from appliance.access import nginx, proxies
 from appliance.errors import CommandFailed, Unavailable
 from appliance.settings import REPOSITORY, Settings, load
 from appliance.supervisor import Appliance, Process
+from tests.waiting import until
 
 pytestmark = pytest.mark.fresh
 
@@ -154,13 +155,6 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Appliance], Non
             if child.process:
                 child.process.kill()
                 child.process.wait()
-
-
-def until(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 HEARS = """

@@ -15,6 +15,7 @@ from appliance.identity import secrets
 from appliance.services import webhooks
 from appliance.settings import REPOSITORY, Settings, environment
 from tests.receiver import Receiver, serving
+from tests.waiting import until
 
 pytestmark = [pytest.mark.webhook, pytest.mark.kills]
 
@@ -47,12 +48,9 @@ def happen(number: int) -> None:
         record(EventKind.MACHINE_READY, f"{number}")
 
 
-def until(receiver: Receiver, count: int) -> None:
-    """Until it was called so often."""
-    deadline = time.monotonic() + 60
-    while len(receiver.calls) < count:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)  # at random moments between two calls is where it is to be killed
+def called(receiver: Receiver, count: int) -> None:
+    """Wait until it was called so often; at random moments between two calls is where it is to be killed."""
+    until(lambda: len(receiver.calls) >= count, every=0.001)
 
 
 def test_none_is_lost_and_none_is_made_up(opened: Settings) -> None:
@@ -71,7 +69,7 @@ def test_none_is_lost_and_none_is_made_up(opened: Settings) -> None:
                         happen(number)
                     committed += EACH
                     if turn < KILLS:
-                        until(receiver, len(receiver.calls) + chance.randrange(1, EACH))
+                        called(receiver, len(receiver.calls) + chance.randrange(1, EACH))
                         time.sleep(chance.random() / 100)  # in the middle of a write, or of a call
                     else:
                         deadline = time.monotonic() + 60

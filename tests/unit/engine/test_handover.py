@@ -1,7 +1,6 @@
 """Hand-overs that fail, and fail again: few machines are used, and whoever waits, and whoever looks after them, reads why."""
 
 import threading
-import time
 from datetime import timedelta
 
 import pytest
@@ -31,6 +30,7 @@ from appliance.services import machines as verbs
 from tests.unit.conftest import account
 from tests.unit.engine.fake import Data, settle
 from tests.unit.identity.test_ssh_keys import KEY
+from tests.waiting import until
 
 pytestmark = pytest.mark.lost
 
@@ -244,10 +244,7 @@ def test_whoever_gives_back_while_it_is_made_theirs_has_it_taken_away_at_once(en
         if given_up is None:
             return real(spec, *args, **kwargs)
         waits.set()
-        deadline = time.monotonic() + 60
-        while not given_up():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(given_up, every=0.01)
         raise Conflict("It is not wanted any more.")
 
     monkeypatch.setattr(provider, "wait", hangs)

@@ -1,7 +1,6 @@
 """Stopping and starting parts: what dpe-host asks of the supervisor and of systemd."""
 
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from appliance import layout
 from appliance.errors import Conflict, Unavailable
 from appliance.host.system import image, processes
 from appliance.settings import Settings, load
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -53,10 +53,7 @@ def states(settings: Settings) -> dict[str, str]:
 
 
 def eventually(settings: Settings, expected: dict[str, str]) -> None:
-    deadline = time.monotonic() + 10
-    while states(settings) != expected:
-        assert time.monotonic() < deadline, states(settings)
-        time.sleep(0.01)
+    until(lambda: states(settings) == expected, lambda: states(settings), every=0.01)
 
 
 def test_parts_are_stopped_meanwhile_and_started_again_whatever_happens(settings: Settings, supervisor: list[str]) -> None:
@@ -86,10 +83,7 @@ def test_what_a_daemon_left_stopped_is_let_go_by_the_next(settings: Settings, su
 
 def test_restart_is_asked_for_once(settings: Settings, supervisor: list[str]) -> None:
     processes.restart(settings, "web")
-    deadline = time.monotonic() + 10
-    while supervisor != ["restart web"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: supervisor == ["restart web"], every=0.01)
     assert processes.wished(settings, "web") == ""
 
 

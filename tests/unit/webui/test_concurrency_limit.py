@@ -3,13 +3,13 @@
 import importlib
 import runpy
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 import webui
 from appliance.bulkhead import Bulkhead
+from tests.waiting import until
 from webui import live
 from webui.app import AT_ONCE
 from webui.concurrency_limit import ConcurrencyLimit
@@ -35,13 +35,6 @@ class App:
         if environ["PATH_INFO"] == "/breaks":
             raise ZeroDivisionError
         return [b"done"]
-
-
-def until(true):
-    deadline = time.monotonic() + 5
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("width", [1, 3])

@@ -11,6 +11,7 @@ from appliance import catalog
 from appliance.catalog import Actor, record
 from appliance.settings import Settings
 from tests.unit.webui.conftest import HOST, Browser
+from tests.waiting import until
 from webui import live
 
 
@@ -58,9 +59,7 @@ def test_nobody_listening_nobody_watching(hub: live.Hub) -> None:
     stream = hub.join(1, "a")
     assert watchers() == before + 1
     hub.leave(1, "a", stream)
-    deadline = time.monotonic() + 5
-    while watchers() > before and time.monotonic() < deadline:
-        time.sleep(0.05)
+    until(lambda: watchers() <= before)
     assert watchers() == before
     assert hub.join(1, "a") is not None
 
