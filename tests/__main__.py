@@ -42,13 +42,13 @@ class Tier:
 
 # Integration two files at a time: each worker has state, network and addresses of its own, and machines that are emulated fill a processor.
 TIERS = (
-    Tier("unit", "logical", 3, in_memory=True),
-    Tier("integration", "2", 20, marker="not alone", parts="loadfile"),
+    Tier("unit", "logical", 4, in_memory=True),
+    Tier("integration", "2", 22, marker="not alone", parts="loadfile"),
     Tier("fresh", "0", 8, beside=True),
     Tier("image", "0", 8, marker="smoke", beside=True),
     Tier("bench", "0", 3, beside=True),  # for the shape of what they print, here
-    Tier("alone", "0", 2, folder="integration", marker="alone"),
-    Tier("browser", "logical", 5, in_memory=True),
+    Tier("alone", "0", 3, folder="integration", marker="alone"),
+    Tier("browser", "logical", 6, in_memory=True),
 )
 
 
