@@ -8,11 +8,12 @@ import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
 from appliance import catalog
-from appliance.catalog import Engine, Lease, Machine, MachineState, record
+from appliance.catalog import Engine, Group, Lease, Machine, MachineState, record
 from tests import world
 from tests.browser import steps
 from tests.browser.conftest import Site
 from tests.browser.test_pages import Serve, fresh
+from tests.waiting import until
 
 Browse = Callable[..., Page]
 RENEWED = "window.renewed > before"  # the page has what it asked for
@@ -183,6 +184,34 @@ def test_no_step_of_the_wizard_is_left_out(serve: Serve, browse: Browse) -> None
         assert len(kept) == 1
     expect(page.get_by_role("heading", name="Appliance")).to_be_visible()
     expect(forward).to_be_enabled()
+
+
+def test_a_form_that_leaves_the_page_is_sent_once(busy: Site, browse: Browse) -> None:
+    page = browse(busy)
+    steps.sign_in(page, "grace")
+    page.goto("/admin/groups/")
+    form = page.locator("form#new")
+    form.get_by_label("Name").fill("Twice")
+    sent: list[Route] = []
+    page.route("**/admin/groups/", lambda route: sent.append(route) if route.request.method == "POST" else route.fallback())
+    where = middle(form.get_by_role("button").last)
+    page.mouse.click(*where)
+
+    def left() -> bool:
+        page.wait_for_timeout(10)  # in which Playwright tells of what the browser asks for
+        return bool(sent)
+
+    until(left)
+    page.mouse.click(*where)
+    sent[0].continue_()  # a second one would have taken its place
+    expect(page.get_by_role("heading", name="Twice")).to_be_visible()
+    assert len(sent) == 1
+    page.unroute("**/admin/groups/")
+    page.go_back()
+    form.get_by_label("Name").fill("Once more")  # who has come back may
+    form.get_by_role("button").last.click()
+    expect(page.get_by_role("heading", name="Once more")).to_be_visible()
+    assert Group.select().where(Group.name << ["Twice", "Once more"]).count() == 2
 
 
 def test_a_page_does_not_go_back_to_its_place_under_who_presses_already(busy: Site, browse: Browse) -> None:

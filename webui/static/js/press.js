@@ -1,5 +1,5 @@
 // A press is never lost: a pointer or a key goes down and up again on the same thing, so parts of the page are put in only while nothing is
-// held; and what a person sends ends before the page renews itself, with buttons that cannot be pressed meanwhile.
+// held; and what a person sends ends before the page renews itself, with buttons that cannot be pressed meanwhile, and is not sent twice.
 const CLICK = 300; // milliseconds in which a click follows a finger that was lifted
 let held, letGo, lifted, dragging = false;
 
@@ -52,6 +52,16 @@ document.addEventListener('htmx:finally:request', ({ detail: { ctx } }) => {
   if (document.activeElement !== document.body || !ctx.focused) return; // a button that is disabled loses it
   (ctx.focused.isConnected ? ctx.focused : document.getElementById(ctx.focused.id))?.focus({ preventScroll: true });
 });
+
+// -- A form that leaves the page is sent once; who presses again after AGAIN, or has come back to it, means it.
+const AGAIN = 10_000; // milliseconds
+addEventListener('submit', event => {
+  const form = event.target;
+  if (event.defaultPrevented || form.method !== 'post') return;
+  if (performance.now() - form.sentAt < AGAIN) event.preventDefault();
+  else form.sentAt = performance.now();
+});
+addEventListener('pageshow', () => { for (const form of document.forms) form.sentAt = undefined; });
 
 const swap = htmx.swap.bind(htmx);
 htmx.swap = async ctx => {
