@@ -651,6 +651,16 @@ class Sequence(Row):
     about = TextField(default="")
     shipped = CharField(default="")
 
+    @property
+    def shown_title(self) -> str:
+        """What people read: a title of one that was made here is in whatever language it was written in."""
+        return self.title if self.shipped else Written(self.title)
+
+    @property
+    def shown_about(self) -> str:
+        """The description, likewise."""
+        return self.about if self.shipped else Written(self.about)
+
 
 class SequenceVersion(Row):
     """A sequence as it was at one time."""

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, create_model, model_validator
 
+from appliance.language import Written
 from appliance.scenario.schema import Application, Chosen, ClassSpec, Icon, Os, Package, Screen, Worded
 from appliance.settings import PAGES, REPOSITORY
 from appliance.yamlfile import FileError, FileErrors, Part, Place, Source
@@ -188,7 +189,18 @@ def read(folder: Path) -> Entry:
         errors.append(FileError(source.file, line, "renew says how, but there is no files/renew", "write the program, or leave renew out"))
     if manifest is None or errors:
         raise FileErrors(f"The application {folder.name}", errors)
-    return Entry(folder.name, manifest, folder)
+    return Entry(folder.name, manifest if folder.parent == CATALOGUE else _written(manifest), folder)
+
+
+def _written(manifest: Manifest) -> Manifest:
+    """One that a person wrote: its words are in their language."""
+
+    def told(option: Option) -> Option:
+        words = {value: Written(word) for value, word in option.choices.items()}
+        return option.model_copy(update={"title": Written(option.title), "description": Written(option.description), "choices": words})
+
+    words = {name: Written(getattr(manifest, name)) for name in ("title", "description", "brings", "renew")}
+    return manifest.model_copy(update={**words, "options": {name: told(option) for name, option in manifest.options.items()}})
 
 
 @functools.cache

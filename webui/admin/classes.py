@@ -186,7 +186,7 @@ def _form_page(name: str, form: Form, error: DpeError | None = None) -> tuple[st
         for key, field in fields().items()
         if field.editable.choices
     }
-    offered |= {"sequence": {"": "None: only the moves themselves"} | {one.name: one.title for one in sequences}}
+    offered |= {"sequence": {"": "None: only the moves themselves"} | {one.name: one.shown_title for one in sequences}}
     groups: dict[str, list[classes.Setting]] = {}
     for setting in policy:
         if setting.field.editable.form is form:

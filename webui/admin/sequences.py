@@ -151,7 +151,7 @@ def _there(name: str, message: str = "") -> Response:
 
 def _list(error: DpeError | None = None, uploaded: bytes = b"") -> Page:
     lines = sequences.everything()
-    offered = {"": "nothing"} | {line.row.name: text("what %(title)s has", title=line.row.title) for line in lines}
+    offered = {"": "nothing"} | {line.row.name: text("what %(title)s has", title=line.row.shown_title) for line in lines}
     new = forms.bound(NewSequence, error=error, choices={"copy_of": offered})
     file = _as_file({}, error, uploaded)
     return _rendered("admin/sequences.html", error, lines=lines, missing=sequences.missing(), new=new, file=file)

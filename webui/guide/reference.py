@@ -28,6 +28,8 @@ PERMISSION = ("Permission", "Whoever holds it can", "Scope")
 ROLE = ("Role", "What", "Permissions")
 SCOPE = ("Scope", "What")
 ADDRESS = ("Address", "By", "For")
+ROLES_OF_PEOPLE, TOKEN_SCOPES = "Roles", "Token scopes"
+ABOUT_SCOPES = "What an API token is good for, within its account's permissions."
 COMMANDS = settings.REPOSITORY / "appliance/client/README.md"
 WHO = {OWN: "everybody who is signed in", PUBLIC: "anybody at all"}
 OVER = {
@@ -78,9 +80,9 @@ def _permissions() -> str:
     return "\n".join(
         [
             table(PERMISSION, rows),
-            "## Roles\n",
+            f"## {ROLES_OF_PEOPLE}\n",
             table(ROLE, roles),
-            "## Scopes\n\nWhat an API token is good for, within its account's permissions.\n",
+            f"## {TOKEN_SCOPES}\n\n{ABOUT_SCOPES}\n",
             table(SCOPE, [(f"`{name}`", about) for name, about in SCOPES.items()]),
         ]
     )

@@ -151,6 +151,15 @@ def kept(owner: Browser, name: str) -> None:
     assert (answer.status_code, answer.headers["Location"]) == (303, f"/admin/applications/{name}"), answer.text
 
 
+@pytest.mark.i18n
+def test_one_of_your_own_keeps_its_words_in_every_language(owner: Browser) -> None:
+    owner.post("/admin/own-applications/make", {**MADE, "title": "Data", "description": "Storage"})
+    kept(owner, "graphs")
+    main = unescape(owner.get("/admin/applications/graphs", **{"Accept-Language": "de"}).text).partition("<main")[2]
+    assert "<h1>Data</h1>" in main
+    assert "Storage" in main
+
+
 def test_one_of_your_own_is_made_looked_at_kept_changed_withdrawn_and_removed(owner: Browser) -> None:
     lacking = {name: value for name, value in MADE.items() if name != "releases"}
     refused = owner.post("/admin/own-applications/make", {**lacking, "title": "", "packages": "Grap"}).text

@@ -15,6 +15,7 @@ from jinja2 import Environment, nodes
 
 from appliance import catalog, language
 from appliance.catalog import ROOT, Account, Actor, Class, Group, Machine, OrgUnit, database, options, outgoing_mail
+from appliance.services import sequences
 from tests import world
 from tests.pages import on_one_line
 from tests.unit.webui.conftest import Browser
@@ -234,6 +235,7 @@ def test_times_numbers_and_plurals_are_the_languages(app: Flask) -> None:
         ("/admin/settings/", [">nein<"]),
         ("/admin/server/hardware", ["Maschinen der Klasse notebook"]),
         ("/guide/reference/permissions", ["<th>Geltungsbereich", "das Szenario ändern: was Maschinen sind", "die Appliance, eine Klasse"]),
+        ("/guide/reference/permissions", ["Geltungsbereiche von API-Token</h2>", "Wofür ein API-Token gut ist"]),
         ("/guide/reference/addresses", ["<th>Adresse", "jede und jeder"]),
         ("/guide/reference/settings", ["<th>Einstellung", "Nur dort: "]),
         ("/admin/seeds/2", ["Betriebssystem", "Dauer des Baus", "3 min 12 s"]),
@@ -345,6 +347,15 @@ def test_what_a_person_called_something_stays_so_where_a_text_of_ours_is_called_
     assert (
         "<small>in Benutzung, ada</small>" in grace.get(f"/search?q={machine.name}", **{"Accept-Language": "de", "HX-Request": "true"}).text
     )
+
+
+@pytest.mark.i18n
+def test_a_sequence_that_was_made_here_keeps_its_title(people: dict[str, Actor], grace: Browser) -> None:
+    sequences.create(people["grace"], "own", "Machines", "Storage")
+    for page in ("/admin/workflow/sequences/", "/admin/workflow/sequences/own"):
+        main = grace.get(page, **{"Accept-Language": "de"}).text.split("<main")[-1]
+        assert "Machines" in main
+        assert "Storage" in main
 
 
 def test_a_name_that_is_kept_or_written_down_is_text() -> None:
