@@ -4,6 +4,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests import world
 
+MOST_TABS = 150
+
 
 def sign_in(page: Page, name: str, password: str = world.PASSWORD) -> None:
     """From anywhere: sign in and be where the page leads."""
@@ -18,6 +20,21 @@ def sign_in(page: Page, name: str, password: str = world.PASSWORD) -> None:
 def until_live(page: Page) -> None:
     """What a test changes behind the page without an event is seen from here on; before, the page would learn of it with the next event only."""
     expect(page.locator("#live-dot")).to_have_attribute("data-state", "live")
+
+
+def tab_to(page: Page, target: Locator) -> None:
+    """Get there as one does without a mouse, from wherever the focus is."""
+    for _ in range(MOST_TABS):
+        if target.evaluate("one => one === document.activeElement"):
+            return
+        page.keyboard.press("Tab")
+    raise AssertionError(f"{target} is not reached by the keyboard")
+
+
+def key(page: Page, target: Locator) -> None:
+    """Get there and press it, without a mouse."""
+    tab_to(page, target)
+    page.keyboard.press("Enter")
 
 
 def sign_out(page: Page) -> None:

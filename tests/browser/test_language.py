@@ -7,6 +7,7 @@ from playwright.sync_api import Page, expect
 
 from appliance.catalog import Machine, MachineState
 from tests import world
+from tests.browser import steps
 from tests.browser.conftest import Site
 from tests.browser.test_pages import ADMIN_PAGES, CUT, is_sideways
 
@@ -48,3 +49,15 @@ def test_lists_in_german_need_no_scrolling_on_a_desk(busy: Site, browse: Callabl
         page.goto(path)
         wide[path] = page.locator(".table-scroll").evaluate("one => one.scrollWidth - one.clientWidth")
     assert set(wide.values()) == {0}, wide
+
+
+@pytest.mark.console_ui
+def test_a_language_is_chosen_with_the_keyboard_alone(busy: Site, browse: Callable[..., Page]) -> None:
+    page = browse(busy)
+    steps.sign_in(page, "ada")
+    page.goto("/account")
+    steps.tab_to(page, page.locator("#f-language"))
+    page.keyboard.type("Deutsch")
+    steps.key(page, page.get_by_role("button", name="Save the language"))
+    expect(page.get_by_role("heading", name="Sprache")).to_be_visible()
+    expect(page.locator("html")).to_have_attribute("lang", "de")
