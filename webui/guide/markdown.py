@@ -55,6 +55,12 @@ _ENDS = re.compile(r"</t[dhr]>")  # which HTML itself puts there; a table of the
 _markdown = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table")
 
 
+def _said(text: str, say: Callable[[str], str]) -> str:
+    """In another language; of what is a link alone, its words."""
+    link = re.fullmatch(r"\[([^]]+)\](\([^)]+\))", text)
+    return f"[{say(link[1])}]{link[2]}" if link else say(text)
+
+
 @dataclass(frozen=True)
 class Document:
     """A text in Markdown, called `name`. `say` puts a heading, paragraph or cell into another language; anchors and examples stay."""
@@ -69,7 +75,7 @@ class Document:
         if (say := self.say) is None:
             return found
         for token in found:
-            if token.type == "inline" and (said := say(plain := _on_one_line(token))) != plain:
+            if token.type == "inline" and (said := _said(plain := _on_one_line(token), say)) != plain:
                 token.children = _markdown.parseInline(said)[0].children
         return found
 

@@ -39,7 +39,7 @@ from tests.unit.webui.conftest import Browser
 def test_overview_draws_the_pools_and_the_host(grace: Browser) -> None:
     page = grace.get("/admin/").text
     assert 'data-pool="buffer">3<small' in page
-    assert "1 person waiting" in page
+    assert "1 person waits" in page
     assert "64 GiB" in page
     assert "virtualisation works: a guest ran in it." in page
     assert "Task 12 of 31" in page
@@ -70,7 +70,7 @@ def test_a_failed_machine_is_not_called_reclaiming(grace: Browser) -> None:
     page = grace.get("/admin/").text
     studio = re.sub(r"<.*?>", "", page.split('id="pools-studio"')[1].split("</section>")[0])
     assert "1 failed" in studio
-    assert "reclaiming" not in studio
+    assert "reclaimed" not in studio
     assert "failed" in [share.words for one in host_metrics.by_class() for share in one.shares]
 
 

@@ -237,7 +237,8 @@ def test_times_numbers_and_plurals_are_the_languages(app: Flask) -> None:
         ("/guide/reference/permissions", ["<th>Geltungsbereich", "das Szenario ändern: was Maschinen sind", "die Appliance, eine Klasse"]),
         ("/guide/reference/permissions", ["Geltungsbereiche von API-Token</h2>", "Wofür ein API-Token gut ist"]),
         ("/guide/reference/addresses", ["<th>Adresse", "jede und jeder"]),
-        ("/guide/reference/settings", ["<th>Einstellung", "Nur dort: "]),
+        ("/guide/reference/settings", ["<th>Einstellung", "Nur dort: ", '#sessions">Einstellungen</a>']),
+        ("/admin/classes/", ["1 wird eingezogen"]),
         ("/admin/seeds/2", ["Betriebssystem", "Dauer des Baus", "3 min 12 s"]),
     ],
 )
