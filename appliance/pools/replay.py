@@ -43,6 +43,13 @@ class Outcome:
         place = math.ceil(share * self.asked) - (self.asked - len(self.waits)) - 1
         return sorted(self.waits)[place] if place >= 0 else 0.0
 
+    def spread(self, bounds: Sequence[float]) -> list[float]:
+        """The shares of all who asked by how long they waited: not at all, at most so many seconds for each of `bounds`, which rise, and longer."""
+        counts = [self.asked - len(self.waits), *(0 for _ in bounds), 0]
+        for seconds in self.waits:
+            counts[1 + bisect_left(bounds, seconds)] += 1
+        return [count / self.asked if self.asked else 0.0 for count in counts]
+
     def __add__(self, other: "Outcome") -> "Outcome":
         return Outcome(self.asked + other.asked, self.met + other.met, self.idle + other.idle, self.waits + other.waits)
 

@@ -19,6 +19,8 @@ from webui.guard import needs
 
 blueprint = Blueprint("forecast", __name__, url_prefix="/admin/classes/<name>/forecast")
 
+WAITS = {30: "up to 30 s", 60: "up to 1 min", 300: "up to 5 min", 900: "up to 15 min", 3600: "up to 1 h"}  # by seconds
+LONGER = "more than 1 h"
 DEMANDS = {
     RECORDED: "As it was recorded",
     "school": "A school: courses that ask at the hour",
@@ -71,6 +73,9 @@ def _page(
         machine_class=machine_class,
         advice=forecasts.advice(machine_class),
         found=found,
+        waits=list(zip(("at once", *WAITS.values(), LONGER), found.today.spread([*WAITS]), found.tried.spread([*WAITS]), strict=True))
+        if found
+        else [],
         seconds=partial(charts.words, unit="seconds"),
         form=forms.bound(WhatIf, said or _today(machine_class), error, choices={"demand": DEMANDS}),
     )

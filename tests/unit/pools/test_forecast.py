@@ -185,3 +185,10 @@ def test_where_the_forecast_acts_each_week_goes_by_what_was_known_before_it() ->
     monday = [max(policy.buffer for at, policy in steps_of if isinstance(policy, Policy) and at // WEEK == week) for week in range(6)]
     assert monday[:2] == [1, 1], "at first the buffer counts"
     assert min(monday[3:]) >= 8
+
+
+def test_how_long_people_waited_is_spread_over_bounds() -> None:
+    came = Outcome(10, 6, 0.0, [30.0, 30.1, 61.0, 4000.0])
+    assert came.spread([30, 60, 3600]) == [0.6, 0.1, 0.1, 0.1, 0.1]
+    assert sum(came.spread([1])) == pytest.approx(1)
+    assert Outcome().spread([30]) == [0, 0, 0]

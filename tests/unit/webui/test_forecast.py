@@ -76,6 +76,13 @@ def test_what_if_has_another_policy_beside_todays_and_changes_nothing(grace: Bro
     assert "<strong>Today</strong>" in page
     assert "<strong>Tried</strong>" in page
     assert "requests in 52 weeks, replayed by the planner itself" in page
+    for label in ("Today", "Tried"):
+        shares = [
+            float(one)
+            for one in re.findall(rf'data-label="{label}"><span class="share">([\d.]+) %', page.partition("would have waited")[2])
+        ]
+        assert len(shares) == 7
+        assert sum(shares) == pytest.approx(100, abs=0.4)
     assert Class.get_by_id("notebook").overrides == before
     assert "requests in 8 weeks" in " ".join(grace.post(f"{PAGE}what-if", {**TRIED, "demand": "recorded"}).text.split())
 
