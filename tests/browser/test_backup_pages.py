@@ -18,7 +18,7 @@ from appliance.settings import Settings, environment
 from tests.browser import steps, test_pages
 from tests.browser.conftest import Site
 
-pytestmark = pytest.mark.backup
+pytestmark = [pytest.mark.backup, pytest.mark.console_ui]
 Browse = Callable[..., Page]
 PAGE = "/admin/server/backups/"
 PATIENCE = 120_000  # ms

@@ -16,6 +16,8 @@ from tests import world
 from tests.browser import steps
 from tests.browser.conftest import Site
 
+pytestmark = pytest.mark.console_ui
+
 Serve = Callable[[Callable[[Settings], dict[str, Actor] | None]], Site]
 Browse = Callable[..., Page]
 

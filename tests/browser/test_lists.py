@@ -12,6 +12,8 @@ from tests.browser import steps
 from tests.browser.conftest import Site
 from tests.browser.test_pages import LINT, is_sideways, sound
 
+pytestmark = pytest.mark.console_ui
+
 Browse = Callable[..., Page]
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from appliance import catalog, durable
@@ -13,6 +14,8 @@ from appliance.host.system import conditions
 from tests.browser import steps
 from tests.browser.conftest import Site
 from tests.browser.test_pages import LOOKS, sound
+
+pytestmark = pytest.mark.console_ui
 
 Browse = Callable[..., Page]
 SHOTS = os.environ.get("DPE_TEST_SHOTS", "")

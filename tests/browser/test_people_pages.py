@@ -11,6 +11,8 @@ from tests.browser import steps
 from tests.browser.conftest import Site
 from tests.browser.test_pages import sound
 
+pytestmark = pytest.mark.console_ui
+
 Browse = Callable[..., Page]
 
 
@@ -130,7 +132,6 @@ def test_what_was_typed_and_not_sent_is_not_lost_by_going_elsewhere(busy: Site, 
     assert len(asked) == 2, "nothing is left of what was typed"
 
 
-@pytest.mark.console_ui
 def test_an_invitation_is_handed_over_and_its_person_gets_in(busy: Site, browse: Browse) -> None:
     page, theirs = browse(busy), browse(busy)
     steps.sign_in(page, "grace")

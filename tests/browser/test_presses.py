@@ -15,6 +15,8 @@ from tests.browser.conftest import Site
 from tests.browser.test_pages import Serve, fresh
 from tests.waiting import until
 
+pytestmark = pytest.mark.console_ui
+
 Browse = Callable[..., Page]
 RENEWED = "window.renewed > before"  # the page has what it asked for
 
@@ -212,6 +214,22 @@ def test_a_form_that_leaves_the_page_is_sent_once(busy: Site, browse: Browse) ->
     form.get_by_role("button").last.click()
     expect(page.get_by_role("heading", name="Once more")).to_be_visible()
     assert Group.select().where(Group.name << ["Twice", "Once more"]).count() == 2
+
+
+def test_another_button_of_a_form_that_is_sent_is_pressed_nevertheless(busy: Site, browse: Browse) -> None:
+    page = browse(busy)
+    steps.sign_in(page, "grace")
+    page.goto("/admin/groups/")
+    page.locator("form#new").get_by_label("Name").fill("One")
+    dropped = page.evaluate("""() => {
+      const form = document.querySelector('form#new'), [one, other] = [form.querySelector('.btn-primary'), document.createElement('button')];
+      const dropped = [];
+      form.append(other);
+      addEventListener('submit', event => { dropped.push(event.defaultPrevented); event.preventDefault(); });
+      for (const button of [one, one, other, other]) form.requestSubmit(button);
+      return dropped;
+    }""")
+    assert dropped == [False, True, False, True]
 
 
 def test_a_page_does_not_go_back_to_its_place_under_who_presses_already(busy: Site, browse: Browse) -> None:

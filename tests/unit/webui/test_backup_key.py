@@ -14,7 +14,7 @@ from tests.hosted import Hosted, do_instead, hosted
 from tests.unit.host.test_backup_target import KEY, configured
 from tests.unit.webui.conftest import Browser
 
-pytestmark = pytest.mark.backup
+pytestmark = [pytest.mark.backup, pytest.mark.console_ui]
 PAGE = "/admin/server/backups/"
 FOLDER = {"kind": "folder", "folder_path": "/mnt/backup"}
 

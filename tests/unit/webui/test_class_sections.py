@@ -9,6 +9,8 @@ from appliance.catalog import Class
 from tests.unit.webui.conftest import Browser
 from tests.unit.webui.test_admin import POLICY
 
+pytestmark = pytest.mark.console_ui
+
 CLASS = "/admin/classes/notebook"
 SECTIONS = {
     "Overview": CLASS, "Machine": f"{CLASS}/machine", "Policy": f"{CLASS}/policy", "Calendar": f"{CLASS}/calendar/",

@@ -16,6 +16,8 @@ from tests.unit.webui.conftest import Browser
 from webui import forms
 from webui.forms import DayOrNothing, Form, FormError, Upload, Whole, WholeOrNothing, code
 
+pytestmark = pytest.mark.console_ui
+
 
 class Wish(Form):
     name: Annotated[str, forms.text("Its name is missing.")] = Field("", validate_default=True, description="Write one.")

@@ -52,6 +52,8 @@ from webui.admin.org_units import PEOPLE, UNITS
 from webui.admin.seeds import SEEDS
 from webui.runs import RUNS
 
+pytestmark = pytest.mark.console_ui
+
 
 def rows(page: str) -> list[str]:
     """What the rows of a list are called, in their order."""

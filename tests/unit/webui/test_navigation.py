@@ -11,6 +11,8 @@ from appliance.settings import REPOSITORY as ROOT
 from tests.unit.webui.conftest import Browser
 from webui.navigation import GROUPS, SETTINGS, VERBS, current, entries
 
+pytestmark = pytest.mark.console_ui
+
 PAGES = [page for group in GROUPS for page in group.pages]
 
 

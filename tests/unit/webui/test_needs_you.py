@@ -20,6 +20,8 @@ from tests.unit.services.test_needs import CASES
 from tests.unit.webui.conftest import Browser
 from webui.guard import Person
 
+pytestmark = pytest.mark.console_ui
+
 Browse = Callable[[str], Browser]
 
 

@@ -9,6 +9,8 @@ from appliance.catalog import Account, Actor, DataDisk, DiskState, Event, Group,
 from appliance.services import tokens
 from tests.unit.webui.conftest import HOST, Browser
 
+pytestmark = pytest.mark.console_ui
+
 
 def disk(people: dict[str, Actor], name: str = "thesis") -> None:
     with catalog.write():

@@ -48,7 +48,7 @@ from tests.unit.webui.conftest import Browser
 from webui import format as words
 from webui.api.rate_limit import RateLimit
 
-pytestmark = pytest.mark.authz
+pytestmark = [pytest.mark.authz, pytest.mark.console_ui]
 
 UNANSWERED = ("live.", "door.", "moved.", "setup", "static", "api.stream")  # streams, and what no page shows
 ROWS = iter(range(1, 1_000_000))

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 
+import pytest
 from flask import Flask
 
 from appliance import catalog
@@ -11,6 +12,8 @@ from tests import world
 from tests.unit.webui.conftest import Browser
 from webui import search
 from webui.guide.texts import GUIDES
+
+pytestmark = pytest.mark.console_ui
 
 OF_USERS = {section.title for name in ("user", "integrator") for section in GUIDES[name].sections}
 HTMX = {"HX-Request": "true", "HX-Target": "div#search-results"}

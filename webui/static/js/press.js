@@ -53,13 +53,13 @@ document.addEventListener('htmx:finally:request', ({ detail: { ctx } }) => {
   (ctx.focused.isConnected ? ctx.focused : document.getElementById(ctx.focused.id))?.focus({ preventScroll: true });
 });
 
-// -- A form that leaves the page is sent once; who presses again after AGAIN, or has come back to it, means it.
+// -- A form that leaves the page is sent once by a button; who presses it again after AGAIN, or has come back to it, means it.
 const AGAIN = 10_000; // milliseconds
 addEventListener('submit', event => {
   const form = event.target;
   if (event.defaultPrevented || form.method !== 'post') return;
-  if (performance.now() - form.sentAt < AGAIN) event.preventDefault();
-  else form.sentAt = performance.now();
+  if (form.sentBy === event.submitter && performance.now() - form.sentAt < AGAIN) event.preventDefault();
+  else [form.sentBy, form.sentAt] = [event.submitter, performance.now()];
 });
 addEventListener('pageshow', () => { for (const form of document.forms) form.sentAt = undefined; });
 
