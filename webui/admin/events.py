@@ -75,8 +75,8 @@ EVENTS = List(
     filters=(
         Filter("machine", "one machine", kind="hidden", every="All machines"),
         Filter("text", "Words in it", kind="text"),
-        Filter("kind", "About", choices=lambda: {area: area.about for area in Area}, every="About everything"),
-        Filter("level", "How bad", choices=lambda: {"warning": "Warnings and errors", "error": "Errors"}, every="Everything"),
+        Filter("kind", "About", choices=lambda: {area: area.about for area in Area}, every="Every area"),
+        Filter("level", "How bad", choices=lambda: {"warning": "Warnings and errors", "error": "Errors"}, every="Every level"),
         *(Filter(name, "", kind="drawn") for name in MORE),
     ),
 )

@@ -4,14 +4,17 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import Blueprint, abort, current_app, render_template, request
 
+from appliance.language import Written
 from webui.api.document import ERRORS, document
 from webui.api.operation import blueprint, operation
 from webui.guard import needs
+
+SENTENCES = ("summary", "description")
 
 pages = Blueprint("api_docs", __name__, url_prefix="/docs")
 
@@ -132,8 +135,19 @@ def area_page(area: str) -> str:
     schemas = found["components"]["schemas"]
     named = sorted(_reached([call.said for call in some], schemas))
     return render_template(
-        "api_docs_area.html", area=area, calls=some, schemas={name: schemas[name] for name in named}, properties=properties
+        "api_docs_area.html",
+        area=area,
+        calls=[replace(call, said=_as_it_is(call.said)) for call in some],
+        schemas={name: _as_it_is(schemas[name]) for name in named},
+        properties=properties,
     )
+
+
+def _as_it_is(said: Any) -> Any:
+    """A part of the document whose sentences stay English, as programs read them, in whatever language the page is."""
+    if isinstance(said, dict):
+        return {name: Written(one) if name in SENTENCES and isinstance(one, str) else _as_it_is(one) for name, one in said.items()}
+    return [_as_it_is(one) for one in said] if isinstance(said, list) else said
 
 
 def _root() -> str:

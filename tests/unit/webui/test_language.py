@@ -1,5 +1,6 @@
 """Languages: every text has its translation, and each person reads in theirs."""
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -348,6 +349,20 @@ def test_what_a_person_called_something_stays_so_where_a_text_of_ours_is_called_
     assert (
         "<small>in Benutzung, ada</small>" in grace.get(f"/search?q={machine.name}", **{"Accept-Language": "de", "HX-Request": "true"}).text
     )
+
+
+@pytest.mark.i18n
+def test_what_the_document_of_the_api_says_is_never_half_german(grace: Browser) -> None:
+    """Parts of its sentences are texts of ours, like what "has changed"."""
+    document = grace.get("/api/v1/openapi.json").text
+    told = {
+        one for value in re.findall(r'"(?:summary|description)":\s*("(?:[^"\\]|\\.)*")', document) for one in json.loads(value).split(". ")
+    }
+    for area in ("accounts", "grants", "scenario", "seeds", "runs", "webhooks"):
+        page = on_one_line(grace.get(f"/docs/api/{area}", **{"Accept-Language": "de"}).text)
+        found = [unescape(one).strip() for one in re.findall(r'lang="en">(.*?)</(?:p|span)>', page)]
+        assert found
+        assert [one for text in found for one in text.split(". ") if one.removesuffix(".") not in told and one not in told] == [], area
 
 
 @pytest.mark.i18n
