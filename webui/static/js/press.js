@@ -53,15 +53,19 @@ document.addEventListener('htmx:finally:request', ({ detail: { ctx } }) => {
   (ctx.focused.isConnected ? ctx.focused : document.getElementById(ctx.focused.id))?.focus({ preventScroll: true });
 });
 
-// -- A form that leaves the page is sent once by a button; who presses it again after AGAIN, or has come back to it, means it.
+// -- A form that leaves the page is sent once by a button; who presses it again after AGAIN, has stopped the page, or is back, means it.
 const AGAIN = 10_000; // milliseconds
 addEventListener('submit', event => {
-  const form = event.target;
+  const form = event.target, by = event.submitter ?? form;
   if (event.defaultPrevented || form.method !== 'post') return;
-  if (form.sentBy === event.submitter && performance.now() - form.sentAt < AGAIN) event.preventDefault();
-  else [form.sentBy, form.sentAt] = [event.submitter, performance.now()];
+  if (performance.now() - by.sentAt < AGAIN) event.preventDefault();
+  else by.sentAt = performance.now();
 });
-addEventListener('pageshow', () => { for (const form of document.forms) form.sentAt = undefined; });
+function forget() {
+  for (const form of document.forms) for (const one of [form, ...form.elements]) one.sentAt = undefined;
+}
+addEventListener('pageshow', forget);
+on('keydown', event => { if (event.key === 'Escape') forget(); });
 
 const swap = htmx.swap.bind(htmx);
 htmx.swap = async ctx => {
