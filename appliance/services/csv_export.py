@@ -2,6 +2,7 @@
 
 import csv
 import io
+import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -23,5 +24,8 @@ def lines(names: Iterable[str], table: Iterable[Iterable[Any]]) -> Iterator[str]
 
 
 def _cell(value: Any) -> Any:
-    """A name that somebody typed must not become a formula where a spreadsheet opens the file."""
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+    """A name that somebody typed must not become a formula where a spreadsheet opens the file, blanks before it and wide signs included."""
+    if not isinstance(value, str):
+        return value
+    begins = unicodedata.normalize("NFKC", value.lstrip()[:1])
+    return f"'{value}" if (begins and begins in "=+-@") or value[:1] in ("\t", "\r", "\n") else value
