@@ -11,6 +11,7 @@ from appliance.catalog import Account, OrgUnit
 from tests.browser import steps
 from tests.browser.conftest import Site
 from tests.browser.test_pages import LINT, is_sideways, sound
+from tests.browser.test_presses import change, watched
 
 pytestmark = pytest.mark.console_ui
 
@@ -139,9 +140,11 @@ def test_a_view_gets_a_name_and_all_that_it_shows_is_moved_beyond_the_page(busy:
     page.get_by_role("link", name="The crowd", exact=True).click()
     expect(page).to_have_url(f"{busy.url}/admin/accounts/?text=Person&columns=name%2Cunit")
     sound(page, "the list of a view")
+    watched(page)
     page.get_by_role("checkbox", name="All 60 accounts that fit").check()
     expect(page.get_by_role("checkbox", name="Select p00")).to_be_disabled()
     page.get_by_label("Move to").select_option("Workshop")
+    change(page)  # what was chosen stays so while the page renews itself
     page.get_by_role("button", name="Move", exact=True).click()
     expect(page.get_by_role("heading", name="Move: 60 accounts?")).to_be_visible()
     pieces: list[int] = []

@@ -302,13 +302,16 @@ document.addEventListener('change', event => {
   if (event.target.matches('[data-select-all]')) for (const box of picks()) box.checked = event.target.checked;
   count();
 });
-let ticked = [], to;
+let ticked = [], every, to;
 document.addEventListener('htmx:before:swap', () => {
   ticked = picks().filter(box => box.checked).map(box => box.id);
+  every = document.querySelector('[data-select-every]')?.checked;
   to = document.getElementById('list-to')?.value;
 });
 document.addEventListener('htmx:after:swap', () => {
   for (const box of picks()) box.checked = ticked.includes(box.id);
+  const rest = document.querySelector('[data-select-every]');
+  if (rest) rest.checked = Boolean(every);
   const choices = document.getElementById('list-to');
   if (choices && [...choices.options].some(option => option.value === to)) choices.value = to;
   count();
