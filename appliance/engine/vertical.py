@@ -16,7 +16,8 @@ from appliance.engine.readings import Readings
 from appliance.errors import DpeError
 from appliance.hypervisor.provider import HostFacts, MemoryGiven, Provider
 from appliance.identity import quotas
-from appliance.pools.vertical import STEP, Decision, Held, Past, Seen, decide
+from appliance.pools.vertical import Decision, Held, Past, Seen, decide
+from appliance.scenario.policy import MEMORY_STEP
 from appliance.settings import Settings
 
 log = logging.getLogger("dpe.engine")
@@ -81,7 +82,7 @@ class Vertical:
                 if decision.more > seen.counts and (refused := self._refused(machine, seen)) is not None:
                     decision = decide(seen, past, moment, refused)
                 if decision.more > seen.counts:
-                    self._given += STEP
+                    self._given += MEMORY_STEP
                 memory.note_given(machine.id, max(seen.counts, decision.more))
                 if decision.is_told:
                     _tell(machine, seen, decision)
@@ -101,13 +102,13 @@ class Vertical:
         if facts is not self._facts:
             self._facts, self._given = facts, 0
         free = facts.memory_available - self._given - self.settings.host_reserve
-        if free < STEP:
+        if free < MEMORY_STEP:
             return Held.HOST, f"the server has {max(0, free)} MiB left beside its reserve of {self.settings.host_reserve}"
-        if (room := memory.room()) < STEP:
+        if (room := memory.room()) < MEMORY_STEP:
             return Held.HOST, f"of what may be handed out {max(0, room)} MiB are left"
         if machine.owner_id is None:
             return None
-        left = quotas.allowance(machine.owner_id, machine.class_name, Size(0, STEP, 0), machines=0)
+        left = quotas.allowance(machine.owner_id, machine.class_name, Size(0, MEMORY_STEP, 0), machines=0)
         return (Held.QUOTA, left.reason.replace("Your quota", "its owner's quota is used up", 1)) if left.left == 0 else None
 
 

@@ -10,7 +10,6 @@ from enum import StrEnum
 
 from appliance.scenario.policy import MEMORY_STEP
 
-STEP = MEMORY_STEP
 LEAST, SHARE = 48, 0.12  # little is left when less than this share of its memory is available, or than so many MiB
 GAP = 64  # between what is little and what it keeps at least when it gives back
 CALM = 3  # looks in a row at which it could have given back, before it is asked to
@@ -45,7 +44,7 @@ class Seen:
     @property
     def counts(self) -> int:
         """What counts as given besides: whole steps, all that it has or may still take."""
-        return -(-max(self.asked, self.has) // STEP) * STEP
+        return -(-max(self.asked, self.has) // MEMORY_STEP) * MEMORY_STEP
 
 
 @dataclass(frozen=True)
@@ -90,24 +89,24 @@ def decide(seen: Seen, past: Past, now: float, refused: tuple[Held, str] | None 
         return _under_way(seen, past, now, least, left)
     if seen.available < least:
         why = f"{left}, less than {least}"
-        if seen.has + STEP > seen.room:
+        if seen.has + MEMORY_STEP > seen.room:
             return _hold(seen, past, now, Held.MOST, f"{why}, and {seen.start + seen.room} MiB are the most it may have")
         if refused is not None:
             return _hold(seen, past, now, refused[0], f"{why}, and {refused[1]}")
-        return Decision(seen.counts + STEP, why, Past(now, grew=True, told=past.told), is_told=True)
+        return Decision(seen.counts + MEMORY_STEP, why, Past(now, grew=True, told=past.told), is_told=True)
     if not _can_give(seen, least):
         return Decision(seen.asked, left, replace(past, calm=0))
     calm = past.calm + 1
     wait = AFTER_MORE if past.grew else AFTER_LESS
     if calm < CALM or (past.changed is not None and 0 <= now - past.changed < wait):
         return Decision(seen.asked, left, replace(past, calm=calm))
-    why = f"{left}, and without {STEP} of them no less than {least + GAP}"
-    return Decision(seen.counts - STEP, why, Past(now, told=past.told), is_told=True)
+    why = f"{left}, and without {MEMORY_STEP} of them no less than {least + GAP}"
+    return Decision(seen.counts - MEMORY_STEP, why, Past(now, told=past.told), is_told=True)
 
 
 def _can_give(seen: Seen, least: int) -> bool:
     assert seen.available is not None
-    return seen.has >= STEP and seen.available - STEP >= least + GAP
+    return seen.has >= MEMORY_STEP and seen.available - MEMORY_STEP >= least + GAP
 
 
 def _under_way(seen: Seen, past: Past, now: float, least: int, left: str) -> Decision:
@@ -122,7 +121,7 @@ def _under_way(seen: Seen, past: Past, now: float, least: int, left: str) -> Dec
         return Decision(seen.asked, left, Past(now, grew=not giving, told=past.told))
     if 0 <= now - past.changed < STUCK:
         return Decision(seen.asked, left, replace(past, calm=0))
-    has = seen.has // STEP * STEP if not giving else seen.counts
+    has = seen.has // MEMORY_STEP * MEMORY_STEP if not giving else seen.counts
     did = "given back" if giving else "taken"
     held = _hold(seen, past, now, Held.STUCK, f"what it was asked for is not {did} after {STUCK:.0f} s")
     return replace(held, more=has, past=Past(now, grew=True, told=held.past.told))

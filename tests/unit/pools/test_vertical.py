@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.pools.vertical import AFTER_LESS, AFTER_MORE, CALM, GAP, STEP, STUCK, Held, Past, Seen, decide, little
+from appliance.pools.vertical import AFTER_LESS, AFTER_MORE, CALM, GAP, STUCK, Held, Past, Seen, decide, little
+from appliance.scenario.policy import MEMORY_STEP
 
 pytestmark = pytest.mark.resources
-steps = st.integers(0, 16).map(lambda count: count * STEP)
+steps = st.integers(0, 16).map(lambda count: count * MEMORY_STEP)
 KERNEL = 40  # MiB of a machine's memory that its kernel never tells of
 
 
@@ -24,11 +25,11 @@ def settle(machine: Seen, used: int, looks: int = 200, every: float = 30.0) -> t
     past, told = Past(), list[bool]()
     for number in range(looks):
         decision = decide(machine, past, number * every)
-        assert abs(decision.more - machine.counts) <= STEP, "one step at a time"
+        assert abs(decision.more - machine.counts) <= MEMORY_STEP, "one step at a time"
         assert 0 <= decision.more <= max(machine.room, machine.counts)
         if decision.more < machine.counts:
             assert machine.available is not None
-            assert machine.available - STEP >= GAP, "what it gives back is measurably free, and a margin besides"
+            assert machine.available - MEMORY_STEP >= GAP, "what it gives back is measurably free, and a margin besides"
         if decision.more != machine.counts:
             told.append(decision.more > machine.counts)
         past, machine = decision.past, seen(used, decision.more, machine.room, machine.start)
@@ -40,8 +41,8 @@ def test_it_comes_to_rest_with_enough_or_with_all_that_it_may_have(used: int, mo
     machine, told = settle(seen(used, min(more, room), room, start), used)
     assert machine.total is not None
     assert machine.available is not None
-    assert machine.available >= little(machine.total) or machine.has + STEP > room
-    assert machine.has == 0 or machine.available - STEP < little(machine.total) + GAP, "nothing is kept that it could give back"
+    assert machine.available >= little(machine.total) or machine.has + MEMORY_STEP > room
+    assert machine.has == 0 or machine.available - MEMORY_STEP < little(machine.total) + GAP, "nothing is kept that it could give back"
     assert len(set(told)) <= 1, "never up and down for the same"
 
 
@@ -60,10 +61,10 @@ def test_a_load_that_swings_changes_no_more_than_the_cooldown_lets_it(load: list
 
 def test_it_grows_at_once_and_gives_back_only_after_a_calm_while() -> None:
     first = decide(seen(200, 0, 512), Past(), 0.0)
-    assert (first.more, first.held, first.is_told) == (STEP, None, True)
+    assert (first.more, first.held, first.is_told) == (MEMORY_STEP, None, True)
     assert first.why == "16 of 216 MiB are available, less than 48"
-    machine, past, looks = seen(20, STEP, 512), first.past, 0
-    while (decision := decide(machine, past, 4.0 * looks)).more == STEP:
+    machine, past, looks = seen(20, MEMORY_STEP, 512), first.past, 0
+    while (decision := decide(machine, past, 4.0 * looks)).more == MEMORY_STEP:
         past, looks = decision.past, looks + 1
     assert 4.0 * looks >= AFTER_MORE
     assert decision.more == 0
@@ -71,7 +72,7 @@ def test_it_grows_at_once_and_gives_back_only_after_a_calm_while() -> None:
     for _ in range(CALM - 1):
         fresh = decide(machine, fresh, 0.0).past
         assert fresh.changed is None
-    busy = decide(seen(250, STEP, 512), fresh, 0.0).past
+    busy = decide(seen(250, MEMORY_STEP, 512), fresh, 0.0).past
     assert busy.calm == 0, "one reading is no calm while"
 
 
@@ -86,20 +87,20 @@ def test_it_grows_at_once_and_gives_back_only_after_a_calm_while() -> None:
     ],
 )
 def test_who_is_silent_or_lies_keeps_what_it_has(lie: dict[str, int | None], held: Held) -> None:
-    decision = decide(replace(seen(20, STEP, 512), **lie), Past(calm=10, silent=9), 1000.0)  # type: ignore[arg-type]
-    assert (decision.more, decision.held, decision.is_told) == (STEP, held, True)
-    again = decide(replace(seen(20, STEP, 512), **lie), decision.past, 1004.0)  # type: ignore[arg-type]
-    assert (again.more, again.is_told, again.past.calm) == (STEP, False, 0)
+    decision = decide(replace(seen(20, MEMORY_STEP, 512), **lie), Past(calm=10, silent=9), 1000.0)  # type: ignore[arg-type]
+    assert (decision.more, decision.held, decision.is_told) == (MEMORY_STEP, held, True)
+    again = decide(replace(seen(20, MEMORY_STEP, 512), **lie), decision.past, 1004.0)  # type: ignore[arg-type]
+    assert (again.more, again.is_told, again.past.calm) == (MEMORY_STEP, False, 0)
 
 
 def test_a_machine_may_be_silent_for_a_moment() -> None:
     past, told = Past(), list[bool]()
     for number in range(CALM + 1):
-        decision = decide(replace(seen(20, STEP, 512), total=None), past, number * 3.0)
+        decision = decide(replace(seen(20, MEMORY_STEP, 512), total=None), past, number * 3.0)
         past = decision.past
         told.append(decision.is_told)
     assert told == [False, False, True, False]
-    assert decide(seen(20, STEP, 512), past, 60.0).past.silent == 0
+    assert decide(seen(20, MEMORY_STEP, 512), past, 60.0).past.silent == 0
 
 
 def test_what_bounds_it_is_said() -> None:
