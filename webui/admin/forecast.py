@@ -73,13 +73,16 @@ def _page(
         machine_class=machine_class,
         advice=forecasts.advice(machine_class),
         found=found,
-        waits=list(zip(("at once", *WAITS.values(), LONGER), found.today.spread([*WAITS]), found.tried.spread([*WAITS]), strict=True))
-        if found
-        else [],
+        waits=_waits(found) if found else [],
         seconds=partial(charts.words, unit="seconds"),
         form=forms.bound(WhatIf, said or _today(machine_class), error, choices={"demand": DEMANDS}),
     )
     return page, status_of(error) if error else 200
+
+
+def _waits(found: forecasts.WhatIf) -> list[tuple[str, float, float]]:
+    """How long people waited, in words, and the shares of those who did: by today's policy, and by the one that was tried."""
+    return list(zip(("at once", *WAITS.values(), LONGER), *(came.spread([*WAITS]) for came in (found.today, found.tried)), strict=True))
 
 
 def _today(machine_class: Class) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, abort, current_app, render_template, request
@@ -30,8 +30,15 @@ def openapi() -> dict[str, Any]:
 def _document() -> dict[str, Any]:
     """The document, made once: what it says changes only with the program."""
     app: Any = current_app
-    found: dict[str, Any] = app.extensions.get("openapi") or app.extensions.setdefault("openapi", document(app))
+    found: dict[str, Any] = app.extensions.get("openapi") or app.extensions.setdefault("openapi", _as_it_is(document(app)))
     return found
+
+
+def _as_it_is(said: Any) -> Any:
+    """A part of the document whose sentences stay English, as programs read them, in whatever language the page is."""
+    if isinstance(said, dict):
+        return {name: Written(one) if name in SENTENCES and isinstance(one, str) else _as_it_is(one) for name, one in said.items()}
+    return [_as_it_is(one) for one in said] if isinstance(said, list) else said
 
 
 @dataclass(frozen=True)
@@ -135,19 +142,8 @@ def area_page(area: str) -> str:
     schemas = found["components"]["schemas"]
     named = sorted(_reached([call.said for call in some], schemas))
     return render_template(
-        "api_docs_area.html",
-        area=area,
-        calls=[replace(call, said=_as_it_is(call.said)) for call in some],
-        schemas={name: _as_it_is(schemas[name]) for name in named},
-        properties=properties,
+        "api_docs_area.html", area=area, calls=some, schemas={name: schemas[name] for name in named}, properties=properties
     )
-
-
-def _as_it_is(said: Any) -> Any:
-    """A part of the document whose sentences stay English, as programs read them, in whatever language the page is."""
-    if isinstance(said, dict):
-        return {name: Written(one) if name in SENTENCES and isinstance(one, str) else _as_it_is(one) for name, one in said.items()}
-    return [_as_it_is(one) for one in said] if isinstance(said, list) else said
 
 
 def _root() -> str:
