@@ -200,5 +200,5 @@ def test_a_machine_that_waited_is_seen_typed_into_and_lost_with_its_lease(
 
 def _shell_is_its_own(provider: LibvirtProvider, spec: MachineSpec) -> None:
     """A fork's shells begin anew, a moment after it was handed over."""
-    until(lambda: f"user@{spec.name}:~$" in provider.execute(spec.id, ["cat", "/dev/vcs1"]).output, every=0.2)
-    until(lambda: provider.console(spec.id).endswith("$ "), every=0.2)
+    prompt = f"user@{spec.name}:~$"
+    until(lambda: prompt in provider.execute(spec.id, ["cat", "/dev/vcs1"]).output and provider.console(spec.id).endswith("$ "), every=0.2)

@@ -33,6 +33,7 @@ from appliance.settings import Settings, environment
 from tests.integration.conftest import Libvirtd, MakeSpec, kept_snapshot, take
 from tests.integration.look import answers, facts, identity, power, traces
 from tests.seeds import cached_seed, older_guests, place
+from tests.waiting import until
 
 FORKS = int(os.environ.get("DPE_TEST_FORKS", "10"))
 AT_ONCE = int(os.environ.get("DPE_TEST_AT_ONCE", "4"))
@@ -358,10 +359,7 @@ def test_a_fork_that_resets_itself_goes_off_and_boots_and_keeps_its_identity(pro
     before = facts(spec)
     with contextlib.suppress(DpeError):  # it may be gone before it has answered
         provider.execute(spec.id, ["systemctl", "--force", "--force", "reboot"])
-    deadline = time.monotonic() + 60
-    while power(provider, spec) not in (None, Power.OFF):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    until(lambda: power(provider, spec) in (None, Power.OFF), every=0.1)
     assert spec.id in provider.disks()
     provider.start(spec)
     provider.wait(spec)

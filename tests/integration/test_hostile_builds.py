@@ -33,6 +33,7 @@ from appliance.seeds.sandbox import Limits, Sandbox, hand_over, remove
 from appliance.settings import REPOSITORY, load
 from tests.kept import CACHE
 from tests.seeds import small_scenario
+from tests.waiting import until
 
 pytestmark = pytest.mark.hostilebuild
 
@@ -117,10 +118,7 @@ def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     mark = tmp_path / "scratch"
     mark.mkdir()
     yield Sandbox(mark, reads=[ATTACKS], writes=[hand_over(tmp_path / "own")], limits=Limits(free=1), hosts=["mirror.invalid:80"])
-    deadline = time.monotonic() + 30  # what was ended is gone as soon as somebody has looked after it
-    while left := _left(str(mark)):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.05)
+    until(lambda: not _left(str(mark)), lambda: _left(str(mark)))  # what was ended is gone as soon as somebody has looked after it
     remove(mark)
     assert not mark.exists()
 
