@@ -34,6 +34,10 @@ class Haproxy:
 
     def ask(self, path: str = "/", **headers: str) -> tuple[int, str]:
         """Status and text of what the class small answers."""
+        return self.answer(path, **headers)[:2]
+
+    def answer(self, path: str = "/", **headers: str) -> tuple[int, str, str]:
+        """The same, and the cookie that came with it."""
         client = http.client.HTTPConnection("www.example.org", timeout=30)
         with contextlib.closing(client):
             client.sock = socket.socket(socket.AF_UNIX)
@@ -41,7 +45,7 @@ class Haproxy:
             client.sock.connect(os.fspath(haproxy.door(self.settings, "small")))
             client.request("GET", path, headers=headers)
             answer = client.getresponse()
-            return answer.status, answer.read().decode()
+            return answer.status, answer.read().decode(), answer.getheader("Set-Cookie", "")
 
 
 class Load:

@@ -15,7 +15,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from appliance import durable, language, tracing
@@ -467,27 +467,31 @@ def _service_servers(settings: Settings, listen: list[Directive]) -> list[Direct
         ("server", [
             *listen,
             ("server_name", host),
-            *(() if any(one.path == "/" for one in found) else (nothing,)),
+            *(() if any(one.path.strip("/") == "" for one in found) else (nothing,)),
             ("client_max_body_size", "32m"),
             ("error_page", 497, "=302", "https://$http_host$request_uri"),
             ("error_page", 502, 503, 504, "/_dpe/pages/service.html"),
             *_too_much(),
-            *(_service(settings, one) for one in found),
+            *(directive for one in found for directive in _service(settings, one)),
             *_pages(settings),
         ])
         for host, found in sorted(hosts.items())
     ]  # fmt: skip
 
 
-def _service(settings: Settings, service: Published) -> Directive:
-    # As a prefix that ends any search: what begins with it is the service's, and "/" is written once.
-    return ("location", "^~", service.path, [
+def _service(settings: Settings, service: Published) -> Iterator[Directive]:
+    """The path itself and what is below it: /app has nothing of /apple. Prefixes that end any search."""
+    path = service.path.rstrip("/")
+    to_service: list[Directive] = [
         ("proxy_pass", f"http://unix:{haproxy.door(settings, service.service)}"),
         *_forwarded(),
         REQUEST_ID,
         *_held_open(),
         ("proxy_request_buffering", "off"),
-    ])  # fmt: skip
+    ]
+    if path:
+        yield ("location", "=", path, to_service)
+    yield ("location", "^~", f"{path}/", to_service)
 
 
 def _port_server(settings: Settings, listen: list[Directive]) -> Directive:

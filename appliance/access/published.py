@@ -14,16 +14,21 @@ from appliance.access import machine_names, tls
 from appliance.settings import Settings
 
 _HOST = re.compile(r"([a-z0-9-]{1,63}\.)+[a-z0-9-]{1,63}", re.ASCII)
-_PATH = re.compile(r"/[\w./@+=,~-]*", re.ASCII)
+_PATH = re.compile(r"/(?!_dpe(/|$))[\w./@+=,~-]*", re.ASCII)  # where nginx answers itself is no service's
 
 
 @dataclass(frozen=True, order=True)
 class Published:
-    """What begins with this path, under this name, goes to the service called like its class."""
+    """This path and what is below it, under this name, go to the service called like its class."""
 
     host: str
     path: str
     service: str
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where it is, however its path ends: no two are there."""
+        return self.host, self.path.rstrip("/")
 
     @property
     def can_be(self) -> bool:
@@ -35,7 +40,7 @@ def published(settings: Settings) -> list[Published]:
     """What is published now; nothing that could not be."""
     try:
         found = [Published(**one) for one in json.loads((settings.tls / "services.json").read_text())]
-        return [one for one in found if one.can_be]
+        return sorted({one.place: one for one in reversed(found) if one.can_be}.values())
     except (FileNotFoundError, ValueError, TypeError):  # the door has to open whatever is in it
         return []
 
@@ -46,7 +51,7 @@ def publish(settings: Settings, wanted: Iterable[Published]) -> dict[str, str]:
     shown: dict[tuple[str, str], Published] = {}
     refused: dict[str, str] = {}
     for one in sorted(wanted, key=lambda one: one.service):
-        other = shown.get((one.host, one.path))
+        other = shown.get(one.place)
         if one.host in own or not one.can_be:
             refused[one.service] = (
                 f"{one.host} is a name of the appliance itself" if one.host in own else f"{one.path} is no path for the door"
@@ -56,7 +61,7 @@ def publish(settings: Settings, wanted: Iterable[Published]) -> dict[str, str]:
         elif other is not None:
             refused[one.service] = f"{one.host}{one.path} is {other.service}'s already"
         else:
-            shown[one.host, one.path] = one
+            shown[one.place] = one
     now = sorted(shown.values())
     if now != published(settings):
         durable.write(settings.tls / "services.json", json.dumps([asdict(one) for one in now]))

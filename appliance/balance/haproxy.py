@@ -22,7 +22,7 @@ USER = "haproxy"  # Debian's own; it can read nothing of the appliance's
 DOOR = "www-data"  # nginx, which alone may connect
 ALIVE = "alive.sock"
 OURS = "__(Host|Secure)-"  # cookies of the appliance's own pages, which no replica gets
-STICKY = "dpe-replica"
+STICKY = "dpe-replica"  # and the service: several can be under one name
 NOWHERE = "127.0.0.1"  # of a server that no replica stands behind
 
 Line = tuple[str | int | Path, ...]
@@ -151,7 +151,9 @@ def _service(settings: Settings, service: Service, members: Members) -> tuple[Li
         "observe", "layer7", "error-limit", 3, "on-error", "mark-down", "on-marked-down", "shutdown-sessions",
         "maxconn", service.connections,
     )  # fmt: skip
-    sticky: list[Line] = [("cookie", STICKY, "insert", "indirect", "nocache", "httponly", "secure")] if service.is_sticky else []
+    sticky: list[Line] = (
+        [("cookie", f"{STICKY}-{service.name}", "insert", "indirect", "nocache", "httponly", "secure")] if service.is_sticky else []
+    )
     lines: list[Line] = [
         ("bind", _bind(door(settings, service.name)), "mode", "660"),
         # What was sent twice is done twice, unless it only asked.

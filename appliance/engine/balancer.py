@@ -126,7 +126,7 @@ class Balancer:
         name, machine = replica.class_name, replica.machine
         address = wanted.address(replica, machine_class, self.settings)
         if replica.state is ReplicaState.DRAINING:
-            self._drain(replica, server, moment)
+            self._drain(replica, server, moment, is_sticky=machine_class.spec["service"].get("sticky", False))
             return False
         if (server.address, server.port) != address or server.is_off:
             self.runtime.serve(name, replica.number, *address)
@@ -183,15 +183,18 @@ class Balancer:
         except Conflict:
             log.info("%s went just before it would have been removed", machine.name)
 
-    def _drain(self, replica: Replica, server: Server, moment: datetime) -> None:
-        """Let it end what it began; then, or at its deadline, it goes. A look each: no new ones, none at all, and none that came in between."""
+    def _drain(self, replica: Replica, server: Server, moment: datetime, *, is_sticky: bool) -> None:
+        """Let it end what it began; then, or at its deadline, it goes. A look each: no new ones, none at all, and none that came in between.
+
+        Browsers that come back to a sticky one may do so until its deadline: what it knows of them is nowhere else.
+        """
         name, number = replica.class_name, replica.number
         if replica.deadline is not None and moment >= replica.deadline:
             cut = f"; {server.sessions} requests were cut off at its deadline" if server.sessions else ""
             self._remove(replica, f"{replica.reason}{cut}", EventKind.REPLICA_DRAINED)
         elif not (server.is_off or server.is_draining):
             self.runtime.drain(name, number)
-        elif server.sessions or self.runtime.is_reloading():
+        elif is_sticky or server.sessions or self.runtime.is_reloading():
             return
         elif not server.is_off:
             self.runtime.stop(name, number)

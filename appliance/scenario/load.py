@@ -11,8 +11,8 @@ import yaml
 
 from appliance.scenario import applications, tasks
 from appliance.scenario.applications import Own
-from appliance.scenario.schema import Scenario
-from appliance.yamlfile import FileError, FileErrors, Source, syntax
+from appliance.scenario.schema import RESERVED_PATH, Scenario
+from appliance.yamlfile import FileError, FileErrors, Place, Source, syntax
 
 # Roles that every seed gets; a scenario's own role of that name would never be used.
 RESERVED_ROLES = ("guest",)
@@ -87,6 +87,8 @@ def _read(file: Path, own: Own, *, anywhere: bool, packages: Names | None) -> tu
         _check_packages(source, scenario, packages)
     for name, described in scenario.classes.items() if scenario is not None else ():
         applications.check(source, ("classes", name), described, own)
+    if scenario is not None:
+        _check_services(source, scenario)
     return scenario, [*_check_folder(source, own), *source.errors]
 
 
@@ -116,6 +118,19 @@ def _check_packages(source: Source[Scenario], scenario: Scenario, packages: Name
         for number, package in enumerate(described.packages):
             if (said := packages(name, described.os, package)) is not None:
                 source.wrong(("classes", name, "packages", number), *said)
+
+
+def _check_services(source: Source[Scenario], scenario: Scenario) -> None:
+    """No two are at the same place, and none where the appliance answers itself."""
+    there = dict[str, str]()
+    for name, described in scenario.classes.items():
+        if (service := described.service) is None:
+            continue
+        at: Place = ("classes", name, "service", "path")
+        if service.path == RESERVED_PATH or service.path.startswith(f"{RESERVED_PATH}/"):
+            source.wrong(at, f"{service.path} is where the appliance answers itself", "write another path")
+        elif (other := there.setdefault(service.place, name)) != name:
+            source.wrong(at, f"{service.place} is the service of {other} already", "write another path, or another name")
 
 
 def _check_folder(source: Source[Scenario], own: Own) -> Iterator[FileError]:
@@ -246,4 +261,5 @@ PATTERNS = {
     r"^[a-z][a-z0-9-]{0,30}$": "write a small letter, then small letters, digits and hyphens, 31 at most",
     r"^[a-z0-9][a-z0-9+.:-]*$": "write the name of a Debian package, like python3-venv",
     r"^/[^\s]*$": "write a path that begins with /",
+    r"^/[A-Za-z0-9_./@+=,~-]*$": "write a path that begins with /, of letters, digits and _ . / @ + = , ~ -",
 }

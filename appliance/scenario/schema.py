@@ -55,6 +55,10 @@ HostName = Annotated[
 ]
 
 
+ServicePath = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./@+=,~-]*$", max_length=200)]
+RESERVED_PATH = "/_dpe"  # the appliance answers there, under every name
+
+
 class Service(Part):
     """Machines that serve everybody under one name, and that nobody holds: as many as load and policy say."""
 
@@ -62,9 +66,12 @@ class Service(Part):
         title="Host name",
         description="The name that browsers find it by, like www.example.org: one of its own, which leads to this server and no page of the appliance.",
     )
-    path: Url = Field(default="/", description="What begins with it, under that name, is the service's. Several services can share a name.")
+    path: ServicePath = Field(
+        default="/", description="It and what is below it, under that name, are the service's. Several services can share a name."
+    )
     sticky: bool = Field(
-        default=False, description="Whether a browser comes to the same replica again, by a cookie, as long as that serves."
+        default=False,
+        description="Whether a browser comes to the same replica again, by a cookie, until that is gone: one that is to go serves those to its deadline.",
     )
     drain: int = Field(
         default=60,
@@ -80,6 +87,11 @@ class Service(Part):
         json_schema_extra={"unit": "at a time"},
         description="Requests that one replica gets at a time; further ones wait in a queue until any has room.",
     )
+
+    @property
+    def place(self) -> str:
+        """Where it is, however its path ends: no two services are there."""
+        return f"{self.name}{self.path.rstrip('/')}"
 
 
 class Screen(Part):

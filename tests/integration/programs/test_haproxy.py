@@ -13,7 +13,7 @@ import pytest
 
 from appliance import catalog, layout
 from appliance.balance import haproxy
-from appliance.catalog import Class, Machine, MachineState, machines, replicas
+from appliance.catalog import Class, Machine, MachineState, Replica, machines, now, replicas
 from appliance.catalog import seeds as seed_rows
 from appliance.engine.balancer import Balancer
 from appliance.errors import Unavailable
@@ -150,6 +150,37 @@ def test_nothing_is_lost_while_replicas_come_go_and_are_replaced_and_little_when
         assert len(load.lost) <= 5, load.lost
         assert not replicas.of_machine(fourth.id).up  # type: ignore[union-attr]
     assert replicas.of_machine(fifth.id).up  # type: ignore[union-attr]
+
+
+def test_a_browser_comes_to_the_same_replica_until_that_is_gone(site: Site) -> None:
+    with catalog.write():
+        Class.update(spec={**Class.get().spec, "service": {**Class.get().spec["service"], "sticky": True}}).execute()
+    first, second = site.add(2)
+    site.serve(2)
+    status, said, cookie = site.answer()
+    mine, _, rest = cookie.partition(";")
+    assert (status, mine.split("=")[0]) == (200, "dpe-replica-small"), "other services can be under the same name"
+    assert {part.strip() for part in rest.split(";")} >= {"HttpOnly", "Secure"}
+    here = said.split()[0]
+    assert {site.ask(Cookie=mine)[1].split()[0] for _ in range(10)} == {here}
+    [going] = [one for one in (first, second) if site.settings.address(one.slot) == here]
+    [number] = [one.number for one in replicas.all() if one.machine_id == going.id]
+
+    def is_draining() -> bool:
+        site.balancer.wish(Class.get(), [going], "fewer are wanted", at_once=False)
+        return site.balancer.state is not None and site.balancer.state.proxies["small"].servers[number].is_draining
+
+    site.keep(is_draining)
+    for _ in range(5):
+        site.balancer.keep()
+        assert site.ask(Cookie=mine)[1].split()[0] == here, "what it knows of this browser is nowhere else"
+        assert site.ask()[1].split()[0] != here, "others are sent elsewhere"
+    with catalog.write():
+        Replica.update(deadline=now()).where(Replica.machine == going.id).execute()
+    site.leave(going)
+    status, said, cookie = site.answer(Cookie=mine)
+    assert (status, said.split()[0] != here) == (200, True)
+    assert cookie, "its next one is another"
 
 
 def test_a_replica_ends_what_it_began_and_one_started_anew_has_its_members(site: Site) -> None:

@@ -15,7 +15,9 @@ from appliance.settings import Settings
 @pytest.mark.parametrize("listen", ["127.0.0.1", "::1"])
 def test_nginx_itself_takes_it(settings: Settings, listen: str) -> None:
     settings = replace(settings, listen=listen, https_port=17043, app_port=17100)
-    published.publish(settings, [Published("www.example.org", path, service) for path, service in (("/", "shop"), ("/wiki/", "wiki"))])
+    published.publish(
+        settings, [Published("www.example.org", path, service) for path, service in (("/", "shop"), ("/wiki/", "wiki"), ("/app", "app"))]
+    )
     machine_names.serve(settings, "dpe.example.org")
     file = nginx.write_configuration(settings, Path("/house"))
     assert "server_name" in file.read_text()

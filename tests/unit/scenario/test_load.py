@@ -74,6 +74,38 @@ def test_a_class_shows_an_application_or_a_screen_or_both(tmp_path: Path, shown:
     assert found.screen.port == 5901
 
 
+SERVED = """\
+  {name}:
+    title: Served
+    os: debian-13
+    roles: [web]
+    size: {{memory: 512, disk: 4}}
+    application: {{port: 80}}
+    service: {{name: www.example.org, path: {path}}}
+"""
+
+
+@pytest.mark.elastic
+@pytest.mark.parametrize(
+    ("paths", "says"),
+    [
+        (("/", "/wiki", "/wikipedia/"), ""),
+        (("/", "/wiki", "/wiki/"), "www.example.org/wiki is the service of b already"),
+        (("/", "/"), "www.example.org is the service of a already"),
+        (("/_dpe/pages/",), "/_dpe/pages/ is where the appliance answers itself"),
+        (("/a%b",), "classes.a.service.path cannot be '/a%b'"),
+    ],
+)
+def test_two_services_are_never_at_one_place_nor_any_where_the_appliance_is(tmp_path: Path, paths: tuple[str, ...], says: str) -> None:
+    text = GOOD + "".join(SERVED.format(name=name, path=path) for name, path in zip("abc", paths, strict=False))
+    if not says:
+        assert set(load(write(tmp_path, text)).scenario.classes) == {"notes", "a", "b", "c"}
+        return
+    [(file, line, message, _)] = errors(write(tmp_path, text))
+    assert (file, message) == ("scenario.yml", says)
+    assert "path" in text.splitlines()[line - 1]
+
+
 def test_what_a_class_does_not_say_makes_no_other_seed() -> None:
     spec = Scenario.model_validate(yaml.safe_load(GOOD)).classes["notes"]
     assert {"screen", "icon"}.isdisjoint(spec.ingredients())
