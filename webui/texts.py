@@ -248,7 +248,7 @@ def _of_yaml(found: Found, file: Path) -> None:
     def go(value: Any) -> None:
         if isinstance(value, dict):
             for key, one in value.items():
-                if key in ("title", "about", "description", "brings", "doing", "summary") and isinstance(one, str):
+                if key in ("title", "about", "description", "brings", "renew", "doing", "summary") and isinstance(one, str):
                     found.add(" ".join(one.split()), file)
                 else:
                     go(one)

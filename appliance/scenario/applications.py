@@ -5,7 +5,7 @@ Some come with the appliance, others with a scenario: those are folders in its `
 
 import difflib
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,9 +24,12 @@ SYSTEM = 160  # MiB of memory that the operating system takes besides its applic
 SYSTEM_DISK = 1  # GiB of disk
 LONGEST = 200  # characters of an option
 FOLDER = r"^[/~][^\s]*$"
+SERVICE = r"^[A-Za-z0-9:_.@*?-]+\.(service|socket|timer)$"
 OWN_PAGE = "the class's own page"
 OWN_DESKTOP = "the desktop"
 RDP = "rdp"  # the option that decides whether a desktop speaks it
+
+HOME = "~"
 
 OptionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 PATTERNS = {
@@ -34,6 +37,7 @@ PATTERNS = {
     r"^[a-z0-9][a-z0-9+.:-]*$": "write the name of a Debian package, like python3-venv",
     r"^/[^\s]*$": "write a path that begins with /",
     FOLDER: "write a folder, like /var/lib/wiki, or ~ for the home of the machine's owner",
+    SERVICE: "write the name of a unit of systemd, like wiki.service",
 }
 
 
@@ -46,6 +50,7 @@ class Option(Part):
     default: str | int | bool = Field(description="What counts when nothing is said; every option has one.")
     minimum: int | None = Field(default=None, description="Of an integer.")
     maximum: int | None = Field(default=None, description="Of an integer.")
+    memory: int = Field(default=0, ge=0, le=1024, description="Of an integer: MiB that each one above its default needs besides.")
     pattern: str | None = Field(default=None, description="A regular expression that all of a string fits.")
     choices: dict[str, str] = Field(default={}, description="Of a choice: values, and the words for each.")
     packages: list[Package] = Field(default=[], description="Of a boolean: Debian packages that are installed where it is true.")
@@ -62,6 +67,8 @@ class Option(Part):
             raise ValueError(
                 f"{self.title!r} is a {self.type}, and packages are for a boolean", "give the type boolean, or leave packages out"
             )
+        if self.memory and self.type != "integer":
+            raise ValueError(f"{self.title!r} is a {self.type}, and memory is for an integer", "give the type integer, or leave memory out")
         if self.choices and self.default not in self.choices:
             raise ValueError(f"{self.default!r} is not one of the choices", f"write one of: {', '.join(self.choices)}")
         return self
@@ -106,7 +113,15 @@ class Manifest(Part):
     needs: Needs = Field(description="What it takes.")
     packages: list[Package] = Field(default=[], description="Debian packages.")
     options: dict[OptionName, Option] = Field(default={}, description="What a class decides about it.")
-    data: list[Annotated[str, StringConstraints(pattern=FOLDER)]] = Field(default=[], description="Folders that people's data is in.")
+    data: list[Annotated[str, StringConstraints(pattern=FOLDER)]] = Field(
+        default=[], description="Folders that people's data is in: they are on the data disk, in classes that have one."
+    )
+    services: list[Annotated[str, StringConstraints(pattern=SERVICE)]] = Field(
+        default=[], description="What has files in these open: it is stopped while they come from the data disk, and then started."
+    )
+    keeps_itself: bool = Field(
+        default=False, description="Whether a hook of its own in /usr/lib/dpe/data.d does that, and its folders are left alone."
+    )
     renew: str = Field(default="", max_length=400, description="How a fork gets what no two machines may share, in a sentence.")
 
     @model_validator(mode="after")
@@ -168,6 +183,12 @@ class Entry:
         """Its desktop, in the machine."""
         screen = self.manifest.screen
         return screen if screen is None or self.values(chosen).get(RDP) else screen.model_copy(update={"rdp": None})
+
+    def memory(self, options: Mapping[str, Any]) -> int:
+        """MiB that it needs with these options."""
+        counted = [(one, options.get(key)) for key, one in self.manifest.options.items() if one.memory]
+        more = [one.memory * (said - int(one.default)) for one, said in counted if isinstance(said, int)]
+        return self.manifest.needs.memory + sum(max(0, one) for one in more)
 
     def packages(self, options: Mapping[str, Any]) -> list[str]:
         """The Debian packages that it brings with these options; what is not said in them counts as it does otherwise."""
@@ -276,6 +297,15 @@ def pages(spec: Mapping[str, Any], own: Own) -> list[Page]:
     return list(found.values())[:PAGES]
 
 
+def kept(spec: ClassSpec, own: Own) -> list[str]:
+    """What of a machine is on its data disk, as lines of /etc/dpe/folders (playbooks/roles/guest/files/root/usr/lib/dpe/folders)."""
+    moved = [entry.manifest for _, entry in of(spec, own) if entry.manifest.data and not entry.manifest.keeps_itself]
+    named = {f"/home/{spec.user}{folder[1:]}" if folder[0] == HOME else folder.rstrip("/") for one in moved for folder in one.data}
+    outer = sorted(folder for folder in named if not any(folder.startswith(f"{other}/") for other in named))
+    services = dict.fromkeys(service for one in moved for service in one.services)
+    return [f"user {spec.user}", *(f"service {one}" for one in services), *(f"folder {one}" for one in outer)] if outer else []
+
+
 def further(spec: Mapping[str, Any], own: Own) -> tuple[tuple[int, str], ...]:
     """Port and ready path of each page but the first, which has to answer, too."""
     return tuple((page.port, page.ready) for page in pages(spec, own)[1:])
@@ -337,7 +367,7 @@ def misfits(spec: ClassSpec, own: Own) -> Iterator[Misfit]:
     if len(ports) > PAGES:
         write, choose = f"leave some out: a machine has {PAGES} at most", f"Leave some out: a machine has {PAGES} at most."
         yield Misfit(("applications",), f"these are {len(ports)} web pages", write, choose)
-    yield from _room(spec, [entry for _, entry in named])
+    yield from _room(spec, named)
 
 
 def _against(entry: Entry, one: Chosen, spec: ClassSpec, ports: dict[int, str], at: Place) -> Iterator[Misfit]:
@@ -362,11 +392,11 @@ def _against(entry: Entry, one: Chosen, spec: ClassSpec, ports: dict[int, str], 
         yield Misfit(where, f"{title} and {whose} both take port {port}", write, "Leave one of the two out.")
 
 
-def _room(spec: ClassSpec, chosen: Sequence[Entry]) -> Iterator[Misfit]:
+def _room(spec: ClassSpec, chosen: Sequence[tuple[Chosen, Entry]]) -> Iterator[Misfit]:
     if not chosen:
         return
-    names = " and ".join(entry.manifest.title for entry in chosen)
-    needs = dict(zip(("memory", "disk"), needed(chosen), strict=True))
+    names = " and ".join(entry.manifest.title for _, entry in chosen)
+    needs = dict(zip(("memory", "disk"), needed((entry, one.options) for one, entry in chosen), strict=True))
     for name, unit in (("memory", "MiB"), ("disk", "GiB")):
         given, least = getattr(spec.size, name), needs[name]
         if least > given:
@@ -374,6 +404,7 @@ def _room(spec: ClassSpec, chosen: Sequence[Entry]) -> Iterator[Misfit]:
             yield Misfit(("size", name), message, f"write at least {least}", f"Choose at least {least} {unit}, or leave some out.")
 
 
-def needed(entries: Sequence[Entry]) -> tuple[int, int]:
-    """MiB of memory and GiB of disk that a machine with these has at least, its operating system included."""
-    return SYSTEM + sum(one.manifest.needs.memory for one in entries), SYSTEM_DISK + sum(one.manifest.needs.disk for one in entries)
+def needed(chosen: Iterable[tuple[Entry, Mapping[str, Any]]]) -> tuple[int, int]:
+    """MiB of memory and GiB of disk that a machine with these, each with its options, has at least, its operating system included."""
+    takes = [(entry.memory(options), entry.manifest.needs.disk) for entry, options in chosen]
+    return SYSTEM + sum(memory for memory, _ in takes), SYSTEM_DISK + sum(disk for _, disk in takes)

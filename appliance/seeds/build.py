@@ -575,7 +575,7 @@ class _Build:
             "gather_facts": False,
             "pre_tasks": FACTS,
             "roles": list(self.roles if applied is None else applied),
-            "post_tasks": [self.renewing(entry) for _, entry in self.applications if entry.renews and applied is None],
+            "post_tasks": list(self.afterwards()) if applied is None else [],
         }
         give(roles, unsafe.dump([play]))
         variables = {
@@ -600,6 +600,13 @@ class _Build:
     def role_of(chosen: Chosen, entry: applications.Entry) -> dict[str, Any]:
         """An application as a role: by its folder, so that a role of a scenario may be called like it."""
         return {"role": str(entry.folder), "vars": {"application": {"port": entry.port(chosen), "options": entry.values(chosen)}}}
+
+    def afterwards(self) -> Iterator[dict[str, Any]]:
+        """The tasks after the applications' own: what makes them others in each fork, and what of them is on a data disk."""
+        yield from (self.renewing(entry) for _, entry in self.applications if entry.renews)
+        if lines := applications.kept(self.job.spec, self.job.own):
+            listed = {"dest": "/etc/dpe/folders", "content": "\n".join([*lines, ""]), "mode": "0644"}
+            yield {"name": "List what is on a data disk", "ansible.builtin.copy": listed}
 
     @staticmethod
     def renewing(entry: applications.Entry) -> dict[str, Any]:

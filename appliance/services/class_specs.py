@@ -246,7 +246,7 @@ class Preview:
 def needs(spec: Mapping[str, Any]) -> tuple[int, int] | None:
     """MiB of memory and GiB of disk that the applications of a class take with their operating system; None where it has none."""
     found = [
-        entry
+        (entry, one.get("options", {}))
         for one in spec.get("applications", [])
         if (entry := applications.catalogue(scenario_rows.own_applications).get(one["name"])) is not None
     ]

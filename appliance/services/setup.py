@@ -106,7 +106,7 @@ def choose_class(application: str, os: str, address: str) -> None:
     if os not in about.releases:
         named = " or ".join(one.replace("-", " ").capitalize() for one in about.releases)
         raise BadInput(f"{about.title} does not run on that release.", f"Choose {named}.", field="scenario_os")
-    memory, disk = applications.needed([entry])
+    memory, disk = applications.needed([(entry, {})])
     spec = {
         "title": about.title,
         "description": about.description,

@@ -7,7 +7,7 @@ cd "${1:-}/"
 # Identity. An empty machine-id (not a missing one) makes systemd write a new one at each machine's first boot.
 rm -f etc/machine-id var/lib/dbus/machine-id var/lib/systemd/random-seed var/lib/systemd/credential.secret
 : > etc/machine-id
-rm -f etc/ssh/ssh_host_*
+rm -f etc/ssh/ssh_host_* etc/ssl/private/ssl-cert-snakeoil.key etc/ssl/certs/ssl-cert-snakeoil.pem
 rm -f etc/hostname etc/resolv.conf etc/hosts
 echo localhost > etc/hostname
 : > etc/resolv.conf

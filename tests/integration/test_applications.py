@@ -1,4 +1,4 @@
-"""Each application of the catalogue, from what it declares: built, its snapshot taken, forked, and every page of it opened.
+"""Each application of the catalogue, from what it declares: built, its snapshot taken, forked, every page of it opened, and its data kept.
 
 `make test MARK=applications` does that for each on each release that it names, those without a page beside the web terminal. Else two share one seed
 with two that somebody brought: one sent as a zip, one of the form's packages and script.
@@ -35,7 +35,26 @@ from tests.seeds import SMALL, SOURCES, place
 pytestmark = pytest.mark.applications
 
 TERMINAL = "terminal"  # whose page those are opened with that have none
-IDLE = 512  # MiB that a machine which only waits uses at most
+LEFT = 48  # MiB that a machine which only waits has at least
+SIGN_IN = 'name="auth['  # of Adminer, when it could not sign in
+MARK = "of-the-first"
+KEY = "ssh_key ssh-ed25519 AAAA ada\n"
+ANSWERS = {  # to a command: 42
+    "postgresql": "runuser -u user -- psql -Atc 'select 6 * 7' data",
+    "mariadb": "runuser -u user -- mariadb -Ne 'select 6 * 7' data",
+    "redis": "redis-cli eval 'return 6 * 7' 0",
+    "r": "Rscript -e 'suppressMessages(library(ggplot2)); cat(6 * 7)'",
+}
+WRITES = {  # what a person does in their first machine, and what they read in the next
+    "postgresql": "runuser -u user -- psql -qc 'create table kept as select 42 as it' data",
+    "mariadb": "runuser -u user -- mariadb -e 'create table kept as select 42 as it' data",
+    "redis": "redis-cli set it 42",
+}
+READS = {
+    "postgresql": "runuser -u user -- psql -Atc 'select it from kept' data",
+    "mariadb": "runuser -u user -- mariadb -Ne 'select it from kept' data",
+    "redis": "redis-cli get it",
+}
 WORDS = "Hello, {{ 6 * 7 }}"  # which are data
 BOARD = Packaged(
     title="Board",
@@ -142,7 +161,7 @@ def scenario(libvirtd: Libvirtd, names: tuple[str, ...]) -> Iterator[Path]:
 
 def described(release: str, names: tuple[str, ...], own: Own) -> ClassSpec:
     """The smallest class with these applications."""
-    memory, disk = applications.needed([applications.catalogue(own)[name] for name in names])
+    memory, disk = applications.needed((applications.catalogue(own)[name], {}) for name in names)
     chosen = [{"name": name} for name in names]
     size = {"memory": max(memory, 256), "disk": max(disk, 2)}
     spec = ClassSpec.model_validate({"title": "Applications", "os": release, "applications": chosen, "size": size})
@@ -170,39 +189,65 @@ def test_an_application_is_built_forked_and_opened(
     class_name = named(release, names)
     seed = seed_of(spec, class_name, settings, scenario)
     request.addfinalizer(lambda: shutil.rmtree(seed_folder(class_name, 1, settings).parent))
-    name = f"{class_name}/shared/snapshot-1"
+    name, data = f"{class_name}/shared/snapshot-1", str(uuid.uuid4())
+    opened, secrets = applications.pages(spec.model_dump(), own), list[str]()
+    folders = [line.removeprefix("folder ") for line in applications.kept(spec, own) if line.startswith("folder ")]
 
     def machine(slot: int, snapshot: str | None = None) -> MachineSpec:
-        id, page = str(uuid.uuid4()), applications.pages(spec.model_dump(), own)[0]
+        id = str(uuid.uuid4())
         return MachineSpec(
             id=id, name=f"app-{id[:8]}", class_name=class_name, seed=f"{class_name}/1", cmdline=seed.cmdline, disk_size=spec.size.disk,
-            vcpus=1, memory=spec.size.memory, card=card(settings, slot), application_port=page.port, application_ready=page.ready,
+            vcpus=1, memory=spec.size.memory, card=card(settings, slot), application_port=opened[0].port, application_ready=opened[0].ready,
             boot_timeout=600, snapshot=snapshot, further=applications.further(spec.model_dump(), own),
         )  # fmt: skip
 
-    secrets = list[str]()
+    def ask(machine: MachineSpec, command: str) -> str:
+        done = provider.execute(machine.id, ["sh", "-ec", command], timeout=120)
+        assert done.status == 0, (command, done)
+        return done.output
 
     def see_secret(machine: MachineSpec) -> None:
         if "greeting" in names:
-            secrets.append(provider.execute(machine.id, ["cat", "/srv/greeting/secret"]).output)
+            secrets.append(ask(machine, "cat /srv/greeting/secret"))
+
+    def forked(slot: int) -> MachineSpec:
+        """One that somebody has, with the data disk; all of it answers."""
+        plain = machine(slot, name)
+        fork = replace(plain, data=data, data_size=1)
+        request.addfinalizer(lambda: provider.destroy(fork.id))
+        provider.fork(plain)
+        provider.start(fork)
+        provider.wait(fork, personalise=f"user {spec.user}\n{KEY}".encode())
+        see_secret(fork)
+        for page in opened:
+            with urlopen(f"http://{fork.card.address}:{page.port}{page.path}", timeout=60) as answer:
+                assert answer.status == 200
+                said = answer.read().decode(errors="replace")
+                assert said, f"{page.title} says nothing"
+                assert SIGN_IN not in said, f"{page.title} asks who one is"
+                assert page.port not in SAID or said == SAID[page.port]
+        for one in names:
+            assert one not in ANSWERS or ask(fork, ANSWERS[one]).split() == ["42"], one
+        assert provider.execute(fork.id, ["systemctl", "is-failed", "--quiet", "*.service"]).status != 0, "a service has failed"
+        return fork
 
     take(provider, machine(49), name, see_secret)
-    fork = machine(5, name)
-    request.addfinalizer(lambda: provider.destroy(fork.id))
-    provider.fork(fork)
-    provider.start(fork)
-    provider.wait(fork)
-    for page in applications.pages(spec.model_dump(), own):
-        with urlopen(f"http://{fork.card.address}:{page.port}{page.path}", timeout=60) as answer:
-            assert answer.status == 200
-            said = answer.read().decode(errors="replace")
-            assert said, f"{page.title} says nothing"
-            assert page.port not in SAID or said == SAID[page.port]
-    see_secret(fork)
+    provider.make_data(data, 1)
+    request.addfinalizer(lambda: provider.remove_data(data))
+    first = forked(5)
+    told = dict(line.split(":") for line in ask(first, "cat /proc/meminfo").splitlines())
+    left = int(told["MemAvailable"].split()[0]) >> 10
+    print(f"{class_name} {release}: {left} of {spec.size.memory} MiB are left")
+    assert left >= LEFT, "it needs more memory than it says"
+    for one in names:
+        ask(first, WRITES.get(one, ":"))
+    for folder in folders:
+        ask(first, f"for one in {folder}; do echo {MARK} > $one/{MARK}; done; sync")
+    provider.destroy(first.id)
+    second = forked(6)
+    for folder in folders:
+        assert ask(second, f"cat {folder}/{MARK}") == f"{MARK}\n", "what was written is not in its owner's next machine"
+    for one in names:
+        assert one not in READS or ask(second, READS[one]).split() == ["42"], one
     assert len(set(secrets)) == len(secrets), "its fork was not made another one"
-    free = provider.execute(fork.id, ["cat", "/proc/meminfo"])
-    told = dict(line.split(":") for line in free.output.splitlines())
-    used = (int(told["MemTotal"].split()[0]) - int(told["MemAvailable"].split()[0])) >> 10
-    print(f"{class_name} {release}: {used} MiB used of {spec.size.memory}")
-    assert used < IDLE
-    assert provider.execute(fork.id, ["systemctl", "is-failed", "--quiet", "*.service"]).status != 0, "a service has failed"
+    assert f"ssh_key {ask(second, f'cat /home/{spec.user}/.ssh/authorized_keys')}" == KEY

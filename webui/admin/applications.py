@@ -27,7 +27,7 @@ def page(application: str) -> str:
     return render_template(
         "admin/application.html",
         entry=entry,
-        needed=needed([entry]),
+        needed=needed([(entry, {})]),
         classes=applications.classes(application),
         used=own_applications.users(application),
         withdrawn=application in applications.withdrawn(),

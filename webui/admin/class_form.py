@@ -241,7 +241,7 @@ def new() -> Page:
 
 def _begun_with(entry: Entry) -> dict[str, Any]:
     """A class that has it, on the newest release that it runs on, and is as large as it needs."""
-    manifest, (memory, disk) = entry.manifest, needed([entry])
+    manifest, (memory, disk) = entry.manifest, needed([(entry, {})])
     size = {"memory": max(512, memory), "disk": max(4, disk)}
     about = {"title": manifest.title, "description": manifest.description, "icon": manifest.icon, "os": max(manifest.releases)}
     return {**EMPTY, **about, "applications": [{"name": entry.name}], "size": size}

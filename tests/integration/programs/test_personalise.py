@@ -242,9 +242,10 @@ MOUNTS = [
 def test_the_data_disk_is_mounted_before_anybody_can_reach_the_machine(machine: Machine) -> None:
     plug_in(machine, "of another", "vda")
     plug_in(machine)
-    done = machine.run("personalise", with_data(machine) + b"user user\n")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert mounts(machine) == [*MOUNTS, "chown user: /data"]
+    machine.program(machine.root / "usr/lib/dpe/folders", f'read -r key < "{machine.root}/etc/dpe/keys"; echo "$key" >&2\n')
+    done = machine.run("personalise", with_data(machine) + b"user user\nssh_key ssh-ed25519 mine\n")
+    assert (done.returncode, done.stderr) == (0, "ssh-ed25519 mine\n"), "a home on the disk gets the keys"
+    assert mounts(machine) == [*MOUNTS, "folders /data", "chown user: /data"]
     assert machine.called()[-1] == "ip -batch -"
     assert machine.read("etc/dpe/data") == f"{disks.serial(DATA)} {machine.root}/data\n"
     assert (machine.root / "data").is_dir()
@@ -252,7 +253,7 @@ def test_the_data_disk_is_mounted_before_anybody_can_reach_the_machine(machine: 
     machine.log.unlink()
     machine.write("proc/mounts", f"/dev/vdb {machine.root}/data ext4 rw 0 0\n")
     assert machine.run("data").returncode == 0
-    assert mounts(machine) == ["resize2fs /dev/vdb"]
+    assert mounts(machine) == ["resize2fs /dev/vdb", "folders /data"]
 
 
 def test_what_a_class_does_with_its_data_disk_is_done_when_it_is_there(machine: Machine) -> None:
@@ -309,8 +310,10 @@ def test_it_lets_go_of_its_data_disk(machine: Machine) -> None:
     machine.write("etc/dpe/data", f"{disks.serial(DATA)} /data\n")
     machine.write("proc/mounts", "/dev/vdb /data ext4 rw 0 0\n")
     machine.program(machine.root / "bin/umount", "echo target is busy >&2; exit 32\n")
+    machine.program(machine.root / "usr/lib/dpe/folders")
     assert "busy" in machine.run("data", argument="away").stderr
     assert (machine.root / "etc/dpe/data").exists()
+    assert mounts(machine) == ["folders /data away", "umount /data", "folders /data"], "what is in use stays as it was"
     machine.program(machine.root / "bin/umount")
     assert machine.run("data", argument="away").returncode == 0
     assert mounts(machine)[-1] == "umount /data"

@@ -58,6 +58,14 @@ def test_an_application_is_read_from_its_folder(tmp_path: Path) -> None:
             "no option decides whether it speaks RDP",
         ),
         ("minimum: 1, maximum: 9", "packages: [xrdp]", 10, "packages are for a boolean"),
+        (
+            "type: integer, title: Depth, default: 3, minimum: 1, maximum: 9",
+            "type: boolean, title: Depth, default: true, memory: 2",
+            10,
+            "memory is for an integer",
+        ),
+        ("needs:", "services: [notes]\nneeds:", 8, "services.0 cannot be 'notes'"),
+        ("needs:", "data: [notes]\nneeds:", 8, "data.0 cannot be 'notes'"),
         ("needs:", "renew: By a signal.\nneeds:", 8, "renew says how, but there is no files/renew"),
     ],
 )
@@ -135,6 +143,54 @@ def test_a_desktop_is_the_screen_of_its_class_and_speaks_rdp_when_that_is_decide
     assert plain.ingredients() != speaking.ingredients(), "its seed is another one"
     here = described("true").model_copy(update={"screen": Screen(port=5999)})
     assert resolved(here, dict).screen == Screen(port=5999), "what the class itself says counts"
+
+
+@pytest.mark.parametrize(
+    ("options", "more"), [({}, 0), ({"memory": 64}, 0), ({"memory": 16}, 0), ({"memory": 500}, 436), ({"memory": "much"}, 0)]
+)
+def test_an_option_takes_memory_where_it_says_more_than_usual(options: dict[str, str | int | bool], more: int) -> None:
+    redis = catalogue(dict)["redis"]
+    least, _ = applications.needed([(redis, {})])
+    assert applications.needed([(redis, options)])[0] == least + more
+    chosen = [{"name": "redis", "options": options}, {"name": "terminal"}]
+    spec = ClassSpec.model_validate(
+        {"title": "Store", "os": "debian-12", "size": {"memory": least + 48, "disk": 9}, "applications": chosen}
+    )
+    assert [one.place for one in applications.misfits(spec, dict)] == ([("size", "memory")] if more else [])
+
+
+def test_what_is_on_a_data_disk_is_listed_for_the_machine() -> None:
+    def listed(*names: str) -> list[str]:
+        spec = {
+            "title": "Kept",
+            "os": "debian-12",
+            "user": "ada",
+            "size": {"memory": 4096, "disk": 20},
+            "applications": [{"name": name} for name in names],
+        }
+        return applications.kept(ClassSpec.model_validate(spec), dict)
+
+    assert listed() == listed("desktop") == [], "a desktop does it itself"
+    assert listed("pages") == ["user ada", "folder /home/ada/Pages"]
+    assert listed("radicale", "pages", "terminal", "r") == [
+        "user ada",
+        "service radicale.service",
+        "folder /home/ada",
+        "folder /var/lib/radicale",
+    ]
+    assert listed("postgresql")[-2:] == ["service postgresql@*.service", "folder /var/lib/postgresql/*/main"]
+
+
+def test_each_of_the_catalogue_keeps_what_is_written_in_it() -> None:
+    for entry in catalogue(dict).values():
+        tasks = "".join(file.read_text() for file in entry.folder.rglob("*.service")) + (entry.folder / "tasks/main.yml").read_text()
+        assert entry.manifest.data, entry.name
+        own = any("data.d" in file.read_text() for file in (entry.folder / "tasks").iterdir())
+        assert entry.manifest.keeps_itself == own, entry.name
+        for service in entry.manifest.services:
+            assert "@" in service or service in tasks or service.removesuffix(".service") in entry.manifest.packages, (
+                f"{entry.name}: {service}"
+            )
 
 
 def test_an_option_brings_packages_where_it_is_on() -> None:

@@ -22,8 +22,7 @@ def choose(spec: dict[str, Any], **chosen: Any) -> tuple[str, str, str] | None:
 
 
 def test_what_the_class_has_already_takes_room_too() -> None:
-    entries = [applications.catalogue(dict)[name] for name in ("pages", "redis")]
-    least, _ = applications.needed(entries)
+    least, _ = applications.needed((applications.catalogue(dict)[name], {}) for name in ("pages", "redis"))
     spec = a_class(least - 1, "pages")
     assert choose(spec) is None
     wrong = choose(spec, applications=["redis"])
