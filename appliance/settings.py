@@ -332,10 +332,11 @@ IN_CONSOLE = {
     "session_idle": "preferences.index#sessions",
     "session_longest": "preferences.index#sessions",
     "debian_mirror": "preferences.index#mirror",
+    "recipe_days": "preferences.index#choices",
+    "recipe_space": "preferences.index#choices",
 }
 _DOOR = "The front door, by which pages are reached, opens it as it starts."
 _NETWORK = "The machines' network is laid out by it as it starts."
-_TAKEN = "It bounds what people's choices take of the disk, which whoever runs the host decides."
 _SPARED = "It keeps the pages themselves alive."
 # Of all others, why there is no such page.
 ONLY_IN_FILE = {
@@ -354,8 +355,6 @@ ONLY_IN_FILE = {
     "backup_folder": "Root mounts it before the appliance starts.",
     "shipped_seeds": "It came with the image.",
     "ssh_port": "The SSH server listens there, and the host's firewall has to know it.",
-    "recipe_days": _TAKEN,
-    "recipe_space": _TAKEN,
     "parallel": "The engine has as many threads from its start on.",
 }
 

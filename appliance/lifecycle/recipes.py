@@ -17,6 +17,7 @@ from appliance.catalog import (
     SeedState,
     class_rows,
     now,
+    options,
     outgoing_mail,
     policies,
     recipes,
@@ -84,7 +85,7 @@ def described(seed: Seed, loaded: Loaded) -> ClassSpec | None:
 def tidy(settings: Settings) -> None:
     """Keep one ready of what is asked for often, build anew what the scenario makes otherwise by now, remove the seeds of what nobody asks for, or
     that take too much room, and forget what nothing is left of."""
-    moment, taken = now(), 0
+    moment, taken, settings = now(), 0, options.chosen(settings)
     try:
         loaded = load(scenarios.lay_out(settings), anywhere=True)
     except DpeError as error:

@@ -16,6 +16,8 @@ from appliance.settings import Settings
 TITLE_LENGTH = 60
 OVERCOMMIT = (100, 1000)  # percent
 SIGN_OUT_HOURS = (1, 8760)
+CHOICE_DAYS = (1, 3650)
+CHOICE_SPACE = (1, 100_000)  # GiB
 MIRROR = re.compile(r"https?://[\w.:\[\]-]+(/[\w.~%+/-]*)?", re.ASCII)
 
 
@@ -106,6 +108,14 @@ def build_from(actor: Actor, settings: Settings, text: str) -> None:
             )
         check_host(parts.hostname, "mirror")
     decide(actor, settings, debian_mirror=text or None)
+
+
+def keep_choices(actor: Actor, settings: Settings, *, days: int, space: int) -> None:
+    """Say after how many days without a request seeds of what people chose are removed, and how many GiB these take together. Raises BadInput."""
+    for field, value, (low, high), unit in (("unused_days", days, CHOICE_DAYS, "days"), ("space", space, CHOICE_SPACE, "GiB")):
+        if not low <= value <= high:
+            raise BadInput(f"It cannot be {value} {unit}.", f"Choose {low} to {high}.", field=field)
+    decide(actor, settings, recipe_days=days, recipe_space=space)
 
 
 def reached_at() -> str:

@@ -66,6 +66,16 @@ class DebianMirror(Form):
     )
 
 
+class Choices(Form):
+    unused_days: Whole = Field(
+        title="Days without a request", description="After which the seed of something that people chose is removed."
+    )
+    space: Whole = Field(
+        title="Disk space in GiB",
+        description="That these seeds take together; what nobody asked for the longest goes first. It is made again when it is chosen.",
+    )
+
+
 class Kept(Form):
     kept_days: Whole = Field(
         title="Days",
@@ -155,6 +165,9 @@ def _page(error: DpeError | None = None) -> tuple[str, int]:
         invitations=forms.bound(Invitations, {"days": password_links.days()}, error),
         sessions=forms.bound(Sessions, {"idle": held.session_idle // 60, "longest": max(1, held.session_longest // 3600)}, error),
         mirror=forms.bound(DebianMirror, {"mirror": held.debian_mirror}, error),
+        choices=forms.bound(Choices, {"unused_days": held.recipe_days, "space": held.recipe_space}, error),
+        CHOICE_DAYS=preferences.CHOICE_DAYS,
+        CHOICE_SPACE=preferences.CHOICE_SPACE,
         SIGN_OUT_HOURS=preferences.SIGN_OUT_HOURS,
         DAYS=password_links.DAYS,
         kept=forms.bound(Kept, {"kept_days": sessions_service.kept_days()}, error),
@@ -213,6 +226,18 @@ def mirror() -> Response | tuple[str, int]:
         return _page(refused)
     flash("Saved.", "success")
     return redirect(url_for("preferences.index", _anchor="mirror"), 303)
+
+
+@blueprint.post("/choices")
+@needs("settings.manage")
+def choices() -> Response | tuple[str, int]:
+    try:
+        said = forms.read(Choices)
+        preferences.keep_choices(actor(), settings(), days=said.unused_days, space=said.space)
+    except DpeError as refused:
+        return _page(refused)
+    flash("Saved.", "success")
+    return redirect(url_for("preferences.index", _anchor="choices"), 303)
 
 
 @blueprint.post("/codes")

@@ -255,6 +255,11 @@ def _read_shell() -> Values:
     return {"enabled": found}
 
 
+def _read_choices() -> Values:
+    held = options.chosen(settings())
+    return {"unused_days": held.recipe_days, "space": held.recipe_space}
+
+
 ROLE = Annotated[str, OneOf({name: role.title for name, role in ROLES.items()})]
 AREAS = (
     Area(
@@ -308,6 +313,14 @@ AREAS = (
         lambda: {"mirror": options.chosen(settings()).debian_mirror},
         lambda asked: preferences.build_from(actor(), settings(), asked.mirror),
         example={"mirror": ""},
+    ),
+    Area(
+        "choices",
+        "After how many days without a request seeds of what people chose are removed, and how many GiB these take together",
+        preferences_page.Choices,
+        _read_choices,
+        lambda asked: preferences.keep_choices(actor(), settings(), days=asked.unused_days, space=asked.space),
+        example={"unused_days": 30, "space": 20},
     ),
     Area(
         "holidays",

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,8 @@ from appliance.catalog import (
     Account,
     Actor,
     Class,
+    Event,
+    EventKind,
     Favourite,
     Grant,
     Machine,
@@ -37,9 +40,10 @@ from appliance.engine import Engine
 from appliance.engine.scenario import adopt
 from appliance.errors import BadInput, Conflict, DpeError, NotFound
 from appliance.lifecycle import recipes as keeping
+from appliance.lifecycle import seed_builds
 from appliance.outbound import mail_outbox
 from appliance.scenario import choice
-from appliance.services import choices, classes, overview, scenarios
+from appliance.services import choices, classes, overview, preferences, scenarios
 from appliance.services import machines as verbs
 from appliance.settings import Settings
 from tests.choosing import SCENARIO, Builds, fake_builds, write
@@ -232,7 +236,9 @@ def test_what_is_chosen_follows_its_class(engine: Engine, shop: Settings, people
     assert not Class.get_by_id(name).enabled, "it cannot be chosen any more"
 
 
-def test_what_many_ask_for_is_kept_ready_and_what_nobody_does_goes(engine: Engine, shop: Settings, people: tuple[Actor, Actor]) -> None:
+def test_what_many_ask_for_is_kept_ready_and_what_nobody_does_goes(
+    engine: Engine, shop: Settings, people: tuple[Actor, Actor], admin: Actor
+) -> None:
     alice, bob = people
     often, seldom = [ask(alice, applications=["a"]), ask(bob, applications=["a"])], ask(alice, applications=["b"])
     settled(engine, *often, seldom)
@@ -242,10 +248,11 @@ def test_what_many_ask_for_is_kept_ready_and_what_nobody_does_goes(engine: Engin
     assert Machine.select().where(Machine.machine_class == often[0].class_name, Machine.state == S.READY).count() == 1
     verbs.release(alice, again(seldom).machine_id or "")
     settle(engine, 4)
+    Recipe.update(used_at=now() - timedelta(days=29)).where(Recipe.machine_class == seldom.class_name).execute()
     keeping.tidy(shop)
     [gone] = [one for one in seeds_of_recipes() if one.class_name == seldom.class_name]
     assert gone.stored, "a month it stays"
-    Recipe.update(used_at=now() - timedelta(days=31)).where(Recipe.machine_class == seldom.class_name).execute()
+    preferences.keep_choices(admin, shop, days=28, space=20)
     keeping.tidy(shop)
     settle(engine, 2)
     assert not Seed.get_by_id(gone.id).stored
@@ -269,6 +276,63 @@ def test_a_seed_that_the_scenario_would_make_otherwise_by_now_is_not_used_again(
     scenarios.follow_folder(shop)
     keeping.tidy(shop)
     assert seeds.promoted(asked.class_name) is None, "whoever asks next has it built"
+
+
+class KilledError(BaseException):
+    """What kill -9 is to a thread."""
+
+
+@pytest.mark.kills
+def test_killed_anywhere_between_build_and_promotion_it_ends_the_same(
+    shop: Settings, builds: Builds, people: tuple[Actor, Actor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points, reached = 50, 0
+    for at in range(1, points):
+        name = ask(people[0], applications=["a"], packages=[f"tool{at}"]).class_name
+        keeping.build_wanted()
+        [seed], passed = seeds.unfinished(name), 0
+
+        def mortal(where: object, verb: str, patch: pytest.MonkeyPatch, at: int = at) -> None:
+            does = getattr(where, verb)
+
+            def watched(*arguments: object, **named: object) -> object:
+                point(at)
+                done = does(*arguments, **named)
+                point(at)
+                return done
+
+            patch.setattr(where, verb, watched)
+
+        def point(at: int) -> None:
+            nonlocal passed
+            passed += 1
+            if passed == at:
+                raise KilledError
+
+        with monkeypatch.context() as patch, suppress(KilledError):
+            for where, verb in (
+                (seed_builds, "build"),
+                (seed_builds, "record"),
+                (seeds, "promote"),
+                (seed_builds.package_index, "after_build"),
+            ):
+                mortal(where, verb, patch)
+            seed_builds.run_current(seed, shop, FakeProvider())
+        assert (seeds.promoted(name) is not None) == (Seed.get_by_id(seed.id).state is SeedState.READY), (
+            "promoted or not, and nothing between"
+        )
+        for left in seeds.unfinished(name):
+            seed_builds.run_current(left, shop, FakeProvider())
+        found = seeds.promoted(name)
+        assert found is not None
+        assert (found.id, found.state, found.stored, found.version) == (seed.id, SeedState.READY, True, 1)
+        assert [one.name for one in (shop.seeds / name).iterdir()] == ["1"]
+        assert Event.select().where(Event.kind == EventKind.SEED_PROMOTED, Event.seed_id == seed.id).count() == 1
+        Request.update(state=R.CANCELLED).where(Request.state == R.WAITING).execute()
+        if passed < at:
+            break
+        reached = at
+    assert 6 <= reached < points - 1, "each point was one to be killed at"
 
 
 def test_a_favourite_is_ones_own_and_has_a_name(shop: Settings, people: tuple[Actor, Actor]) -> None:

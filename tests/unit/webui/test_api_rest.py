@@ -63,6 +63,7 @@ WANTED: dict[str, dict[str, object]] = {
     "device-sign-in": {"kept_days": 5},
     "one-time-codes": {"role": ["operator"]},
     "debian-mirror": {"mirror": "https://mirror.example.org/debian"},
+    "choices": {"unused_days": 7, "space": 5},
     "holidays": {"country": "DE", "part": "BE", "own": {"2030-12-24": "Closed"}, "without": ["2030-10-03"]},
     "external-url": {"address": "https://dpe.example.org"},
     "email": {

@@ -105,6 +105,7 @@ TWINS = {
     "preferences.invitations": "put_invitations_settings",
     "preferences.kept": "put_device_sign_in_settings",
     "preferences.mirror": "put_debian_mirror_settings",
+    "preferences.choices": "put_choices_settings",
     "preferences.sessions": "put_sessions_settings",
     "recovery.bring_back": "restore_disk_backups",
     "rules.delete": "put_policy",

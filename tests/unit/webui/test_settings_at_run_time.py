@@ -35,6 +35,9 @@ WRONG = [
     ("sessions", {"idle": "0", "longest": "1"}, "idle"),
     ("sessions", {"idle": "5", "longest": "9999"}, "longest"),
     ("sessions", {"idle": "x", "longest": "5"}, "idle"),
+    ("choices", {"unused_days": "0", "space": "5"}, "unused_days"),
+    ("choices", {"unused_days": "5", "space": "0"}, "space"),
+    ("choices", {"unused_days": "5", "space": "much"}, "space"),
     ("mirror", {"mirror": "ftp://mirror.example.org/debian"}, "mirror"),
     ("mirror", {"mirror": "https://me:secret@mirror.example.org/"}, "mirror"),
     ("mirror", {"mirror": "https://mirror.example.org/debian trusted=yes"}, "mirror"),
@@ -59,3 +62,11 @@ def test_seeds_are_built_from_the_mirror_that_an_admin_names(grace: Browser, ope
     assert 'value="https://mirror.example.org/debian"' in grace.get("/admin/settings/").text
     assert grace.post("/admin/settings/mirror", {"mirror": ""}).status_code == 303
     assert options.chosen(opened) == opened
+
+
+def test_what_people_choose_is_kept_as_long_as_an_admin_says(grace: Browser, opened: Settings) -> None:
+    grace.get("/admin/settings/")
+    assert grace.post("/admin/settings/choices", {"unused_days": "7", "space": "5"}).status_code == 303
+    held = options.chosen(opened)
+    assert (held.recipe_days, held.recipe_space) == (7, 5)
+    assert 'value="7"' in grace.get("/admin/settings/").text
