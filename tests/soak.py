@@ -51,6 +51,10 @@ ITEMS = (
     Item("webhooks-killed", "tests/integration/programs/test_webhooks_killed.py", {"DPE_TEST_KILLS": 300}),
     Item("firstpath", "tests/integration/test_firstpath.py -m firstpath"),
     Item("desktop", "tests/integration/test_desktop.py::test_a_desktop_is_drawn_in_and_keeps_what_is_its_owners", {"DPE_TEST_DESKTOP": 1}),
+    Item("studio", "tests/integration/test_studio.py", {"DPE_TEST_STUDIO": 1}),
+    Item("website", "tests/integration/test_website.py", {"DPE_TEST_WEBSITE": 1}),
+    Item("choice", "tests/integration/test_choice.py", {"DPE_TEST_CHOSEN": 1}),
+    Item("applications", "tests/integration/test_applications.py -m applications"),
     Item("bench-fork", "tests/bench/test_shape.py", {"DPE_TEST_LONG_BENCH": 1}),
     *(
         Item(f"image-{name}", f"tests/image/test_{name}.py")
