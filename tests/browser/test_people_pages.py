@@ -111,6 +111,11 @@ def test_what_was_typed_and_not_sent_is_not_lost_by_going_elsewhere(busy: Site, 
     events.click()
     assert asked == ["beforeunload"]
     expect(name).to_have_value("ada")
+    for leave in ("location.reload()", "history.back()"):
+        with page.expect_event("dialog"):
+            page.evaluate(leave)
+        expect(name).to_have_value("ada")
+    asked.clear()
     name.fill("adda")
     form.get_by_role("button", name="Grant", exact=True).click()  # what is sent is nobody's loss
     expect(page.get_by_role("alert")).to_contain_text("There is no account adda.")
@@ -118,7 +123,7 @@ def test_what_was_typed_and_not_sent_is_not_lost_by_going_elsewhere(busy: Site, 
     page.keyboard.type("x")
     page.keyboard.press("Backspace")
     events.click()
-    assert asked == ["beforeunload", "beforeunload"], "what was refused is not saved"
+    assert asked == ["beforeunload"], "what was refused is not saved"
     page.remove_listener("dialog", stay)
     page.once("dialog", lambda dialog: dialog.accept())
     events.click()
@@ -129,7 +134,7 @@ def test_what_was_typed_and_not_sent_is_not_lost_by_going_elsewhere(busy: Site, 
     name.fill("")
     events.click()
     expect(page.get_by_role("heading", name="Events")).to_be_visible()
-    assert len(asked) == 2, "nothing is left of what was typed"
+    assert asked == ["beforeunload"], "nothing is left of what was typed"
 
 
 def test_an_invitation_is_handed_over_and_its_person_gets_in(busy: Site, browse: Browse) -> None:
