@@ -16,10 +16,22 @@ class _Socket(ssl.SSLSocket):
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT002 - as ssl has it
         super().do_handshake(block)
-        context = self.context
-        assert isinstance(context, Pinned)
-        if self.getpeercert(binary_form=True) != context.leaf:
-            raise ssl.SSLCertVerificationError("it is not the pinned certificate")
+        _check(self)
+
+
+class _Object(ssl.SSLObject):
+    """The same for asyncio."""
+
+    def do_handshake(self) -> None:
+        super().do_handshake()
+        _check(self)
+
+
+def _check(connection: ssl.SSLSocket | ssl.SSLObject) -> None:
+    context = connection.context
+    assert isinstance(context, Pinned)
+    if connection.getpeercert(binary_form=True) != context.leaf:
+        raise ssl.SSLCertVerificationError("it is not the pinned certificate")
 
 
 class Pinned(ssl.SSLContext):
@@ -35,7 +47,7 @@ class Pinned(ssl.SSLContext):
         self.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # it may be signed by an issuer that nobody here knows
         self.load_verify_locations(cadata=pem)
         self.leaf = ssl.PEM_cert_to_DER_cert(pem)
-        self.sslsocket_class = _Socket
+        self.sslsocket_class, self.sslobject_class = _Socket, _Object
         return self
 
     def __init__(self, pem: str) -> None:

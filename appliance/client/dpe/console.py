@@ -1,11 +1,14 @@
 """`dpe console`, `dpe proxy` and `dpe ssh`: streams of a machine through the appliance, which needs no way to the machine's own network."""
 
+import asyncio
 import contextlib
 import os
 import shlex
 import socket
 import sys
 import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import click
@@ -18,14 +21,31 @@ ESCAPE = b"\x1d"  # Ctrl-]
 CHUNK = 64 << 10
 
 
-def _connect(client: Any, machine: dict[str, Any], target: str, *, take_over: bool = False) -> Any:
-    """A WebSocket to the machine's target."""
-    from websockets.exceptions import WebSocketException
-    from websockets.sync.client import connect
+def _pass(
+    client: Any, machine: dict[str, Any], target: str, read: Callable[[], bytes], write: Callable[[bytes], object], *,
+    take_over: bool = False, meanwhile: AbstractContextManager[object] | None = None,
+) -> str:  # fmt: skip
+    """Both ways between the machine's target and what reads and writes, until one side ends; why the appliance ended it, if it said so.
 
+    asyncio has a TLS connection to itself; one that two threads read and write at once stands still now and then, as websockets' own threads do.
+    """
     address = client.console(machine, target, take_over=take_over)
+    return asyncio.run(_open(client, machine["name"], address, read, write, meanwhile or contextlib.nullcontext()))
+
+
+async def _open(
+    client: Any,
+    name: str,
+    address: str,
+    read: Callable[[], bytes],
+    write: Callable[[bytes], object],
+    meanwhile: AbstractContextManager[object],
+) -> str:
+    from websockets.asyncio.client import connect
+    from websockets.exceptions import WebSocketException
+
     try:
-        return connect(
+        stream = await connect(
             address,
             ssl=certificate.context(client.certificate),
             additional_headers={"Authorization": f"Bearer {client.token}"},
@@ -34,26 +54,52 @@ def _connect(client: Any, machine: dict[str, Any], target: str, *, take_over: bo
             max_size=None,
         )
     except (OSError, WebSocketException) as error:
-        raise Unreachable(f"{machine['name']} does not answer: {error}.", "Look whether it is on: dpe list") from error
+        raise Unreachable(f"{name} does not answer: {error}.", "Look whether it is on: dpe list") from error
+    async with stream:
+        with meanwhile:
+            return await _copy(stream, read, write)
 
 
-def _copy(stream: Any, read: Any, write: Any) -> str:
-    """Both ways, until one side ends; returns why the appliance ended it, if it said so."""
+async def _copy(stream: Any, read: Callable[[], bytes], write: Callable[[bytes], object]) -> str:
     from websockets.exceptions import ConnectionClosed
 
-    def there() -> None:
-        with contextlib.suppress(ConnectionClosed, OSError):
-            while data := read():
-                stream.send(data)
-        stream.close()
+    async def there() -> None:
+        async for data in _chunks(read):
+            await stream.send(data)
+        await stream.close()
 
-    threading.Thread(target=there, daemon=True).start()
+    sending = asyncio.create_task(there())
     try:
         while True:
-            data = stream.recv()
-            write(data.encode() if isinstance(data, str) else data)
+            data = await stream.recv()
+            await asyncio.to_thread(write, data.encode() if isinstance(data, str) else data)
     except ConnectionClosed as closed:
         return str(closed.rcvd.reason) if closed.rcvd and closed.rcvd.code >= 4000 else ""
+    finally:
+        sending.cancel()
+        with contextlib.suppress(asyncio.CancelledError, ConnectionClosed):
+            await sending
+
+
+async def _chunks(read: Callable[[], bytes]) -> AsyncIterator[bytes]:
+    """What is read, until nothing is: each in its turn by a thread that may wait for ever, and that nobody waits for."""
+    loop, came, wanted = asyncio.get_running_loop(), asyncio.Queue[bytes](), threading.Semaphore(0)
+
+    def reading() -> None:
+        data = b"?"
+        while data and wanted.acquire():
+            try:
+                data = read()
+            except OSError:
+                data = b""
+            with contextlib.suppress(RuntimeError):  # it has ended meanwhile
+                loop.call_soon_threadsafe(came.put_nowait, data)
+
+    threading.Thread(target=reading, daemon=True).start()
+    wanted.release()
+    while data := await came.get():
+        yield data
+        wanted.release()
 
 
 def _write(data: bytes) -> None:
@@ -83,10 +129,7 @@ def console(context: Context, machine: str, take_over: bool, listen: int | None,
     found = client.machine(machine)
     if listen is not None:
         return _listen(client, found, listen, target, take_over=take_over)
-    with _connect(client, found, "serial", take_over=take_over) as stream:
-        output.note(f"Connected to {found['name']}. Ctrl-] ends it.")
-        with _raw():
-            why = _copy(stream, _typed, _write)
+    why = _pass(client, found, "serial", _typed, _write, take_over=take_over, meanwhile=_typing(found["name"]))
     output.note(why or "Disconnected.")
 
 
@@ -106,12 +149,14 @@ def _listen(client: Any, machine: dict[str, Any], port: int, target: str, *, tak
 def _view(client: Any, machine: dict[str, Any], target: str, viewer: socket.socket, *, take_over: bool) -> None:
     with viewer:
         try:
-            with _connect(client, machine, target, take_over=take_over) as stream:
-                why = _copy(stream, lambda: viewer.recv(CHUNK), viewer.sendall)
+            why = _pass(client, machine, target, lambda: viewer.recv(CHUNK), viewer.sendall, take_over=take_over)
         except ClientError as error:
             why = str(error)
         except OSError:  # the viewer has gone
             return
+        finally:
+            with contextlib.suppress(OSError):
+                viewer.shutdown(socket.SHUT_RDWR)  # whoever still reads from it is to end, too
     if why:
         output.note(why)
 
@@ -122,8 +167,9 @@ def _typed() -> bytes:
 
 
 @contextlib.contextmanager
-def _raw() -> Any:
-    """While the terminal hands on each key as it is typed."""
+def _typing(name: str) -> Iterator[None]:
+    """While the terminal hands on each key to the machine as it is typed."""
+    output.note(f"Connected to {name}. Ctrl-] ends it.")
     if not sys.stdin.isatty():
         yield
         return
@@ -146,9 +192,7 @@ def proxy(context: Context, machine: str, port: int) -> None:
     """Connect standard input and output to a port of a machine, like ssh's ProxyCommand."""
     client = context.client
     found = client.machine(machine)
-    with _connect(client, found, f"tcp/{port}") as stream:
-        why = _copy(stream, lambda: os.read(0, CHUNK), _write)
-    if why:
+    if why := _pass(client, found, f"tcp/{port}", lambda: os.read(0, CHUNK), _write):
         raise ClientError(why)
 
 

@@ -11,6 +11,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,8 @@ from appliance.catalog import Account, Actor, Class, Machine, MachineState, mach
 from appliance.run import run, start
 from appliance.services import tokens
 from appliance.settings import REPOSITORY, Settings
+from dpe import console
+from dpe.client import Client
 from tests import kept
 from tests.bench.claim import Person, _ready, serving
 from tests.terminal import Terminal
@@ -76,6 +80,20 @@ def install(env: Path, *words: object) -> Path:
             if not (packages / first).exists():
                 (packages / first).symlink_to(Path(str(distribution(name).locate_file(first))))
     return env
+
+
+@contextmanager
+def running(computer: dict[str, str], *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that goes on; where the test fails it is ended, and what it said of it is told."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, env=computer, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            assert process.stderr
+            print(process.stderr.read().decode())
+            raise
 
 
 @pytest.fixture(scope="module")
@@ -251,10 +269,9 @@ def test_streams_of_a_machine_end_with_the_token(computer: dict[str, str], serve
     name = dpe(computer, "get", "small").split("\t")[0]
     machine = Machine.get(Machine.number == int(name.rpartition("-")[2]))
     with socket.create_server((served.address(machine.slot), 0)) as server:
+        server.settimeout(60)
         port = str(server.getsockname()[1])
-        with subprocess.Popen(
-            ["dpe", "proxy", name, port], env=computer, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as process:
+        with running(computer, "dpe", "proxy", name, port) as process:
             assert process.stdin
             assert process.stdout
             line, _ = server.accept()
@@ -284,9 +301,7 @@ def test_the_serial_line_is_shown_and_typed_into(computer: dict[str, str], serve
         shutil.chown(place, group="dpe-web")
         place.chmod(0o770)
         server.listen()
-        with subprocess.Popen(
-            ["dpe", "console", name], env=computer, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        ) as process:
+        with running(computer, "dpe", "console", name) as process:
             assert process.stdin
             assert process.stdout
             line, _ = server.accept()
@@ -302,16 +317,36 @@ def test_the_serial_line_is_shown_and_typed_into(computer: dict[str, str], serve
 
 
 @pytest.mark.console
+def test_a_stream_opens_each_time(computer: dict[str, str], served: Settings) -> None:
+    """Of connections that two threads used at once, one in forty stood still."""
+    signed_in(computer)
+    name = dpe(computer, "get", "small").split("\t")[0]
+    machine = Machine.get(Machine.number == int(name.rpartition("-")[2]))
+    account = Account.get(Account.name == "person0")
+    token = tokens.create(Actor(account.name, account.id), "many", ["read", "machines", "consoles"], 1)
+    client = Client(computer["APPLIANCE"], token, certificate=(served.tls / "appliance.crt").read_text())
+    found, heard = {"id": machine.id, "name": name}, list[bytes]()
+    with socket.create_server((served.address(machine.slot), 0)) as server:
+        target = f"tcp/{server.getsockname()[1]}"
+        for number in range(200):
+            said = partial(next, iter([b"from the person"]), b"")
+            assert console._pass(client, found, target, said, heard.append) == "", number
+            line, _ = server.accept()
+            with line:
+                assert line.recv(100) == b"from the person"
+
+
+@pytest.mark.console
 def test_a_viewer_on_this_computer_sees_its_screen(computer: dict[str, str], served: Settings) -> None:
     signed_in(computer)
     name = dpe(computer, "get", "small").split("\t")[0]
     machine = Machine.get(Machine.number == int(name.rpartition("-")[2]))
     with socket.create_server((served.address(machine.slot), 0)) as server:
         server.settimeout(10)
-        words = ["dpe", "console", name, "--target", f"vnc/{server.getsockname()[1]}", "--listen", "0"]
-        with subprocess.Popen(words, env=computer, stderr=subprocess.PIPE, text=True) as process:
+        target = f"vnc/{server.getsockname()[1]}"
+        with running(computer, "dpe", "console", name, "--target", target, "--listen", "0") as process:
             assert process.stderr
-            said = process.stderr.readline()
+            said = process.stderr.readline().decode()
             port = re.search(r"at 127\.0\.0\.1:(\d+) for programs", said)
             assert port, said
             for _ in range(2):  # one after the other: each has a ticket of its own

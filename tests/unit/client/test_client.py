@@ -1,20 +1,28 @@
 """The client: whom it trusts, what it asks again, and how problems become exceptions."""
 
+import asyncio
 import http.server
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from requests.adapters import BaseAdapter
 from requests.structures import CaseInsensitiveDict
 
 from appliance.access import tls
-from appliance.catalog import Group
+from appliance.catalog import Group, now
 from appliance.settings import Settings
 from dpe import certificate
 from dpe.client import Client
@@ -194,6 +202,55 @@ def test_the_pinned_certificate_and_no_other(served: Callable[[str], tuple[str, 
         with pytest.raises(Untrusted):
             Client(where, "dpe_x", certificate=pinned).me()
     assert (seen, other_seen) == (["Bearer dpe_x"], []), "no token went to whom nobody trusts"
+
+
+def pair(
+    name: str, issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None = None
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """A certificate that may sign others, and its key; by itself, or by an issuer."""
+    key, called = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    builder = (
+        x509.CertificateBuilder().subject_name(called).issuer_name(issuer[0].subject if issuer else called).public_key(key.public_key())
+    )
+    builder = (
+        builder.serial_number(x509.random_serial_number())
+        .not_valid_before(now() - timedelta(days=1))
+        .not_valid_after(now() + timedelta(days=1))
+    )
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    return builder.sign(issuer[1] if issuer else key, hashes.SHA256()), key
+
+
+@pytest.mark.parametrize("way", ["a call", "a stream"])
+@pytest.mark.parametrize("signed", [False, True])
+def test_whom_the_pinned_certificate_has_signed_is_let_in_by_neither_calls_nor_streams(tmp_path: Path, way: str, signed: bool) -> None:
+    pinned = pair("pinned")
+    shown, key = pair("another", pinned) if signed else pinned
+    (tmp_path / "key").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    (tmp_path / "chain").write_bytes(b"".join(one.public_bytes(serialization.Encoding.PEM) for one in (shown, pinned[0])))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "chain", tmp_path / "key")
+    trusting = certificate.context(pinned[0].public_bytes(serialization.Encoding.PEM).decode())
+    with Server(("127.0.0.1", 0), Me) as server:
+        server.seen = []  # type: ignore[attr-defined]
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+
+        def call() -> None:
+            with socket.create_connection(server.server_address[:2]) as raw, trusting.wrap_socket(raw):  # type: ignore[arg-type]
+                pass
+
+        async def stream() -> None:
+            _, writer = await asyncio.open_connection("127.0.0.1", server.server_port, ssl=trusting)
+            writer.close()
+
+        try:
+            with pytest.raises(ssl.SSLCertVerificationError, match="not the pinned") if signed else nullcontext():
+                call() if way == "a call" else asyncio.run(stream())
+        finally:
+            server.shutdown()
 
 
 def test_a_fingerprint_pins_what_it_is_of(served: Callable[[str], tuple[str, str, list[str]]]) -> None:
