@@ -117,9 +117,9 @@ def test_one_that_drains_is_taken_back_before_another_is_made(site, engine):
 
 
 def test_what_is_not_done_by_the_deadline_is_cut_off(site, engine):
-    first = replicas.all()[0].machine_id
     scale(3, engine)
-    site.change("small", 1, sessions=5)
+    first, number = goes_first()
+    site.change("small", number, sessions=5)
     scale(2, engine)
     with catalog.write():
         Replica.update(deadline=now() - timedelta(seconds=1)).where(Replica.machine == first).execute()
