@@ -43,6 +43,7 @@ from appliance.settings import Settings
 
 CMDLINE = (
     "root=/dev/vda rootfstype=ext4 rw rootflags=noatime net.ifnames=0 console=tty0 console=ttyS0 quiet systemd.condition_needs_update=0"
+    " no_timer_check"  # where a busy host emulates, ticks come too late for a kernel that counts them; it would panic
 )
 KERNEL_MODULES = ("virtio_blk", "virtio_net", "virtio_console")  # disk, card, agent: nothing of these waits for udev
 AS_ROOT = {"ansible_become_method": "dpe_runuser"}  # whatever method a role names: all of it runs as root, without sudo
