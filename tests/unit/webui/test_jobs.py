@@ -30,7 +30,7 @@ def farm(grace: Browser) -> Class:
 
 
 def test_a_command_is_submitted_and_its_result_is_shown(grace: Browser, farm: Class) -> None:
-    grace.get(PAGE)
+    assert "No job yet: submit one with the form." in grace.get(PAGE).text
     assert grace.post(PAGE, SUBMIT).status_code == 303
     first, second = Job.select().order_by(Job.id)
     assert (first.run, first.files, first.number, second.number) == (
@@ -64,6 +64,7 @@ def test_what_cannot_be_run_is_told_at_its_field(grace: Browser, farm: Class, va
 
 
 def test_a_class_that_works_on_none_says_where_to_let_it(grace: Browser) -> None:
+    assert "No job yet." in grace.get(PAGE).text, "and not of a form that is not there"
     page = grace.get(PAGE).text
     assert "work on no jobs" in page
     assert "Submit a job" not in page
