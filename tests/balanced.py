@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from pathlib import Path
+from typing import Self
 
 from appliance import run
 from appliance.balance import haproxy
@@ -48,14 +49,36 @@ class Haproxy:
             return answer.status, answer.read().decode(), answer.getheader("Set-Cookie", "")
 
 
-class Load:
-    """Clients that ask again and again; what was lost is in `lost`."""
+class Clients:
+    """Threads of clients that ask until it is over; what was lost is in `lost`."""
+
+    def __init__(self, clients: int) -> None:
+        self.done, self.lost, self.stopping = 0, list[object](), threading.Event()
+        self.threads = [threading.Thread(target=self.come) for _ in range(clients)]
+
+    def come(self) -> None:
+        """What one of them does, until `stopping`."""
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stopping.set()
+        for thread in self.threads:
+            thread.join()
+
+
+class Load(Clients):
+    """Clients that ask again as soon as they were answered, or after a pause."""
 
     def __init__(self, site: Haproxy, clients: int, pause: float = 0.0) -> None:
-        self.site, self.pause, self.done, self.lost, self.stopping = site, pause, 0, list[object](), threading.Event()
-        self.threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+        super().__init__(clients)
+        self.site, self.pause = site, pause
 
-    def _ask(self) -> None:
+    def come(self) -> None:
         while not self.stopping.wait(self.pause):
             try:
                 status, said = self.site.ask()
@@ -65,16 +88,6 @@ class Load:
                 self.done += 1
                 if status != 200:
                     self.lost.append((status, said))
-
-    def __enter__(self) -> "Load":
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join()
 
 
 def connects(path: Path) -> bool:

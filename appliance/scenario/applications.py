@@ -24,12 +24,11 @@ SYSTEM = 160  # MiB of memory that the operating system takes besides its applic
 SYSTEM_DISK = 1  # GiB of disk
 LONGEST = 200  # characters of an option
 FOLDER = r"^[/~][^\s]*$"
+HOME = "~"  # of the machine's owner, as a folder begins
 SERVICE = r"^[A-Za-z0-9:_.@*?-]+\.(service|socket|timer)$"
 OWN_PAGE = "the class's own page"
 OWN_DESKTOP = "the desktop"
 RDP = "rdp"  # the option that decides whether a desktop speaks it
-
-HOME = "~"
 
 OptionName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")]
 PATTERNS = {

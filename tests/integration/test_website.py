@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from appliance.settings import REPOSITORY
+from tests.balanced import Clients
 from tests.browser import steps
 from tests.integration.newcomer import MakeRun, made, visit
 from tests.waiting import until
@@ -41,15 +41,14 @@ pytestmark = [
 ]
 
 
-class Visitors:
-    """People who open the site again and again, at a rate that does not depend on how fast it is; `lost` is what was not answered."""
+class Visitors(Clients):
+    """People who open the site again and again, at a rate that does not depend on how fast it is."""
 
     def __init__(self, port: int) -> None:
-        self.port, self.lost, self.machines, self.done = port, list[object](), set[str](), 0
-        self.stopping = threading.Event()
+        super().__init__(CLIENTS)
+        self.port, self.machines = port, set[str]()
         self.context = ssl.create_default_context()
         self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
-        self.threads = [threading.Thread(target=self._come) for _ in range(CLIENTS)]
 
     def connect(self) -> http.client.HTTPSConnection:
         return http.client.HTTPSConnection("127.0.0.1", self.port, context=self.context, timeout=30)
@@ -63,7 +62,7 @@ class Visitors:
             raise OSError(f"{answer.status}: {said[:200]}")
         return re.findall(r"<strong>(.*)</strong>", said)[0]
 
-    def _come(self) -> None:
+    def come(self) -> None:
         following = time.monotonic()
         with contextlib.closing(self.connect()) as client:
             while not self.stopping.wait(max(0.0, following - time.monotonic())):
@@ -74,16 +73,6 @@ class Visitors:
                 except (OSError, http.client.HTTPException) as error:
                     self.lost.append(error)
                     client.close()
-
-    def __enter__(self) -> "Visitors":
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stopping.set()
-        for thread in self.threads:
-            thread.join()
 
 
 @pytest.fixture

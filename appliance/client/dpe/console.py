@@ -29,35 +29,28 @@ def _pass(
 
     asyncio has a TLS connection to itself; one that two threads read and write at once stands still now and then, as websockets' own threads do.
     """
-    address = client.console(machine, target, take_over=take_over)
-    return asyncio.run(_open(client, machine["name"], address, read, write, meanwhile or contextlib.nullcontext()))
-
-
-async def _open(
-    client: Any,
-    name: str,
-    address: str,
-    read: Callable[[], bytes],
-    write: Callable[[bytes], object],
-    meanwhile: AbstractContextManager[object],
-) -> str:
     from websockets.asyncio.client import connect
     from websockets.exceptions import WebSocketException
 
-    try:
-        stream = await connect(
-            address,
-            ssl=certificate.context(client.certificate),
-            additional_headers={"Authorization": f"Bearer {client.token}"},
-            compression=None,
-            proxy=None,
-            max_size=None,
-        )
-    except (OSError, WebSocketException) as error:
-        raise Unreachable(f"{name} does not answer: {error}.", "Look whether it is on: dpe list") from error
-    async with stream:
-        with meanwhile:
-            return await _copy(stream, read, write)
+    address = client.console(machine, target, take_over=take_over)
+
+    async def passing() -> str:
+        try:
+            stream = await connect(
+                address,
+                ssl=certificate.context(client.certificate),
+                additional_headers={"Authorization": f"Bearer {client.token}"},
+                compression=None,
+                proxy=None,
+                max_size=None,
+            )
+        except (OSError, WebSocketException) as error:
+            raise Unreachable(f"{machine['name']} does not answer: {error}.", "Look whether it is on: dpe list") from error
+        async with stream:
+            with meanwhile or contextlib.nullcontext():
+                return await _copy(stream, read, write)
+
+    return asyncio.run(passing())
 
 
 async def _copy(stream: Any, read: Callable[[], bytes], write: Callable[[bytes], object]) -> str:
