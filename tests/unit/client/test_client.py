@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -245,6 +245,8 @@ def test_whom_the_pinned_certificate_has_signed_is_let_in_by_neither_calls_nor_s
         async def stream() -> None:
             _, writer = await asyncio.open_connection("127.0.0.1", server.server_port, ssl=trusting)
             writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
 
         try:
             with pytest.raises(ssl.SSLCertVerificationError, match="not the pinned") if signed else nullcontext():
